@@ -1,0 +1,119 @@
+"""The list of formats, made from their declarations while the pages are built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import roiextractors_core as roi
+from roiextractors_core.formats import Evidence
+
+__all__ = ["declared", "setup", "words"]
+
+CLOCKS = {"native": "a time of every sample", "rate": "a rate", "none": "none; pass `sampling_frequency=`"}
+
+
+class Gallery(SphinxDirective):
+    """``{gallery} table`` stands for a table of all formats, ``{gallery} sections`` for a section about each."""
+
+    required_arguments = 1
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        lines = {"table": table, "sections": sections}[self.arguments[0]]()
+        place = nodes.Element()
+        place.document = self.state.document
+        self.state.nested_parse(StringList(list(lines), "gallery"), 0, place, match_titles=True)
+        return place.children
+
+
+def declared() -> list[tuple[roi.FormatSpec, str]]:
+    """Return the core's own formats and those of the catalogue, each with its distribution."""
+    own = roi.Registry(entry_points=lambda: (), environment={})
+    found = [(spec, own.owner(spec.name)) for spec in own.formats()]
+    found += [(entry.spec, entry.plugin) for entry in own.catalogue()]
+    return sorted(found, key=lambda pair: pair[0].title.lower())
+
+
+def table() -> Iterator[str]:
+    """Yield the lines of the table in MyST."""
+    yield "| format | suffixes | streams | clock | plugin |"
+    yield "|---|---|---|---|---|"
+    for spec, plugin in declared():
+        cells = (code(spec.extensions) or "folder", code(spec.streams) or "–", spec.clock, f"`{plugin}`")
+        yield f"| [{spec.title}](#format-{spec.name}) | {' | '.join(cells)} |"
+
+
+def sections() -> Iterator[str]:
+    """Yield the lines of the sections in MyST."""
+    for spec, plugin in declared():
+        yield from section(spec, plugin)
+
+
+def section(spec: roi.FormatSpec, plugin: str) -> Iterator[str]:
+    """Yield the lines about one format."""
+    yield from ("", f"(format-{spec.name})=", f"## {spec.title}", "", spec.description, "")
+    kind_of = f", a kind of {code(spec.specializes)}" if spec.specializes else ""
+    rows = {
+        "`format=`": f"`{spec.name}`{kind_of}",
+        "suffixes": code(spec.extensions) or "none",
+        "recognised by": words(spec.evidence) if spec.evidence is not None else "its suffix alone",
+        "streams": code(spec.streams) or "nothing to choose",
+        "clock": CLOCKS[spec.clock],
+        "metadata": code(spec.metadata) or "none",
+        "platforms": "any" if spec.platforms == ("any",) else ", ".join(spec.platforms),
+    }
+    yield f"| to install | `python -m pip install {plugin}` |"
+    yield "|---|---|"
+    for key, value in rows.items():
+        yield f"| {key} | {value} |"
+
+
+def code(values: tuple[str, ...]) -> str:
+    """Return the values as code, separated by commas."""
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def words(evidence: Evidence) -> str:
+    """Return evidence in words, in Markdown."""
+    return spoken(evidence.to_dict())
+
+
+def spoken(told: dict[str, Any], *, inside: bool = False) -> str:
+    """Return the plain data of evidence in words."""
+    kind = told["kind"]
+    if kind in ("all", "any"):
+        joined = (" and " if kind == "all" else ", or ").join(spoken(part, inside=True) for part in told["parts"])
+        return f"({joined})" if inside and kind == "any" else joined
+    where = f" in `{told['file']}`" if told.get("file") else ""
+    if kind == "magic":
+        return f"the bytes `{bytes.fromhex(told['signature']).hex(' ')}` at {told['offset'] or 'the start'}"
+    if kind == "tiff_tag":
+        test = next((key for key in ("equals", "startswith", "contains", "matches") if told.get(key) is not None), None)
+        verb = {"equals": "is", "startswith": "begins with", "contains": "contains", "matches": "matches"}.get(
+            test or ""
+        )
+        return f"the TIFF tag `{told['tag']}`" + (f" that {verb} `{str(told[test]).strip()}`" if test else "")
+    if kind == "hdf5_path":
+        return f"the HDF5 path `{told['path']}`" + (f" with `{told['attribute']}`" if told.get("attribute") else "")
+    if kind == "xml_root":
+        return f"XML with the root `{told['name']}`{where}"
+    if kind == "json_key":
+        return f"the JSON key `{told['key']}`{where}"
+    return {
+        "member": "a folder with `{0}`",
+        "sibling": "`{0}` beside it",
+        "name": "the name `{0}`",
+        "probe": "a look inside",
+    }[kind].format(told.get("glob", ""))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Add the directive."""
+    app.add_directive("gallery", Gallery)
+    return {"parallel_read_safe": True, "env_version": 1}

@@ -1,0 +1,407 @@
+"""What the header says about the order of pages: channels, planes, repeats, flyback, and the rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from roiextractors_core.errors import TruncatedRecordingError, UnsupportedRecordingError
+
+from .header import Header
+
+__all__ = ["Acquisition", "PageOrder", "acquisition_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class PageOrder:
+    """How the pages of a recording follow one another.
+
+    Channels change fastest, then the repeats of a plane (``framesPerSlice``), then the planes, then the frames of
+    the flyback, then the volumes.  All numbers count what was saved, that is after ScanImage's averaging.
+
+    Attributes
+    ----------
+    channels : int
+        Pages a frame.
+    planes : int
+        1 for a movie of one plane.
+    repeats : int
+        Frames of one plane, one after the other, before the next plane.
+    flyback : int
+        Frames at the end of each volume that were taken while the focus flew back.
+
+    References
+    ----------
+    ScanImage documentation, "Volume imaging" and "TIFF header"; the order agrees with the z positions that the
+    header lists (``SI.hStackManager.zs``) and with the pages' frame numbers.
+    """
+
+    channels: int = 1
+    planes: int = 1
+    repeats: int = 1
+    flyback: int = 0
+
+    @property
+    def frames(self) -> int:
+        """Frames of one volume with the flyback."""
+        return self.planes * self.repeats + self.flyback
+
+    @property
+    def pages(self) -> int:
+        """Pages of one volume with the flyback, all channels."""
+        return self.frames * self.channels
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every frame is a sample of its own."""
+        return self.planes == 1 and self.flyback == 0
+
+    def num_volumes(self, num_pages: int) -> int:
+        """Return the number of complete volumes; the last one needs no flyback."""
+        return (num_pages + self.flyback * self.channels) // self.pages
+
+    def num_frames(self, num_pages: int) -> int:
+        """Return the number of complete frames outside the flyback."""
+        volumes, rest = divmod(num_pages, self.pages)
+        kept = self.planes * self.repeats
+        return volumes * kept + min(rest // self.channels, kept)
+
+    def page_of(self, volumes: np.ndarray, planes: np.ndarray, repeats: np.ndarray | int, channel: int) -> np.ndarray:
+        """Return the pages, int64, of the given volumes, planes and repeats (which broadcast)."""
+        frames = volumes * self.frames + planes * self.repeats + repeats
+        return np.asarray(frames * self.channels + channel, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """What one header says.
+
+    Attributes
+    ----------
+    order : PageOrder
+    channel_names : tuple of str
+        The saved channels in the order of their pages.
+    channel_numbers : tuple of int
+        ScanImage's numbers of the channels, from 1.
+    frame_rate : float or None
+        Saved frames a second (Hz).
+    volume_rate : float or None
+        Volumes a second (Hz); for a slow stack the header's nominal number.
+    plane_positions : tuple of float
+        In micrometres.
+    plane_spacing : float or None
+        In micrometres.
+    number_step : int
+        By how much the frame number grows from one saved frame to the next.
+    notes : tuple of str
+        What was decided against the header's word.
+    """
+
+    order: PageOrder = PageOrder()
+    channel_names: tuple[str, ...] = ("Channel 1",)
+    channel_numbers: tuple[int, ...] = (1,)
+    frame_rate: float | None = None
+    volume_rate: float | None = None
+    plane_positions: tuple[float, ...] = ()
+    plane_spacing: float | None = None
+    number_step: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def acquisition_of(header: Header, *, name: str, frame_numbers: Sequence[int | None], num_pages: int) -> Acquisition:
+    """Return what the header says, corrected by what the pages say.
+
+    Parameters
+    ----------
+    header : Header
+    name : str
+        The recording's name, for messages.
+    frame_numbers : sequence of int or None
+        The frame numbers of the first pages, which repeat once a channel.
+    num_pages : int
+        In all files.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        ScanImage averaged frames of several planes into one.
+    TruncatedRecordingError
+        The recording holds no complete volume.
+    """
+    channels = _channels(header, frame_numbers, num_pages)
+    stack = {"SI": _stack, "SI4": _classic_stack, "state": _oldest_stack}.get(header.dialect, _no_stack)(
+        header, num_pages // len(channels.numbers), len(channels.numbers)
+    )
+    stack, averaging = _averaged(stack, frame_numbers)
+    order, notes = _saved(stack, len(channels.numbers), num_pages, name)
+    return Acquisition(
+        order=order,
+        channel_names=channels.names,
+        channel_numbers=channels.numbers,
+        frame_rate=None if stack.frame_rate is None else stack.frame_rate / stack.average,
+        volume_rate=_volume_rate(stack) if order.planes > 1 else None,
+        plane_positions=_positions(header, order) if order.planes > 1 else (),
+        plane_spacing=_spacing(header, order) if order.planes > 1 else None,
+        number_step=stack.average,
+        notes=channels.notes + averaging + notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Channels:
+    numbers: tuple[int, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def _channels(header: Header, frame_numbers: Sequence[int | None], num_pages: int) -> _Channels:
+    saved = _saved_channels(header)
+    active = _whole(header.numbers("SI.hChannels.channelsActive"))
+    seen = _repeats_of(frame_numbers, num_pages, len(active))
+    note: tuple[str, ...] = ()
+    if seen is not None and seen != len(saved or (1,)):
+        numbers = saved[:seen] if seen < len(saved) else tuple(range(1, seen + 1))
+        if len(active) == seen and (seen > len(saved) or set(active) <= set(saved)):
+            numbers = active
+        if header.dialect:
+            stated = f"{len(saved)} saved channel{'' if len(saved) == 1 else 's'}" if saved else "no channels"
+            note = (
+                f"the header names {stated}, and each frame number stands on {seen} page{'' if seen == 1 else 's'}: {seen} {'is' if seen == 1 else 'are'} read",
+            )
+        saved = numbers
+    numbers = saved or (1,)
+    return _Channels(numbers, _channel_names(header.texts("SI.hChannels.channelName"), numbers), note)
+
+
+def _saved_channels(header: Header) -> tuple[int, ...]:
+    if header.dialect == "state":
+        found = tuple(n for n in range(1, 17) if header.flag(f"state.acq.savingChannel{n}"))
+        return found or tuple(range(1, min(header.count("state.acq.numberOfChannelsSave") or 1, 64) + 1))
+    keys = {
+        "SI": ("SI.hChannels.channelSave", "SI.hChannels.channelsActive"),
+        "SI4": ("SI4.channelsSave", "SI4.channelsActive"),
+    }
+    return next((found for key in keys.get(header.dialect, ()) if (found := _whole(header.numbers(key)))), ())
+
+
+def _whole(numbers: tuple[float, ...]) -> tuple[int, ...]:
+    whole = tuple(int(n) for n in numbers if n == int(n) and n >= 1)
+    return whole if len(whole) == len(numbers) and len(set(whole)) == len(whole) else ()
+
+
+def _channel_names(names: tuple[str, ...], numbers: tuple[int, ...]) -> tuple[str, ...]:
+    found = [names[n - 1] if n <= len(names) and names[n - 1].strip() else f"Channel {n}" for n in numbers]
+    return tuple(
+        name if found.count(name) == 1 else f"{name} ({number})" for name, number in zip(found, numbers, strict=True)
+    )
+
+
+def _repeats_of(frame_numbers: Sequence[int | None], num_pages: int, num_active: int) -> int | None:
+    """Return how often each frame number stands in a row, or None when the pages do not settle it."""
+    runs: list[int] = []
+    last: int | None = None
+    for number in frame_numbers:
+        if number is None:
+            return None
+        if runs and number == last:
+            runs[-1] += 1
+        else:
+            runs.append(1)
+        last = number
+    if len(runs) == 1:  # one frame alone: its pages are its channels, if that is how many were active
+        return runs[0] if runs[0] == num_pages == num_active else None
+    complete = runs if len(frame_numbers) == num_pages else runs[:-1]
+    return complete[0] if complete and len(set(complete)) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """A stack in acquired frames, before averaging."""
+
+    planes: int = 1
+    repeats: float = 1.0
+    flyback: int = 0
+    average: int = 1
+    frame_rate: float | None = None
+    volume_rate: float | None = None
+    is_fast: bool = False
+
+
+def _no_stack(header: Header, num_frames: int, num_channels: int) -> _Stack:
+    return _Stack()
+
+
+def _stack(header: Header, num_frames: int, num_channels: int) -> _Stack:
+    """Read a header of 2015 and later."""
+    fast = header.text("SI.hStackManager.stackMode") == "fast" or (
+        "SI.hStackManager.stackMode" not in header and header.flag("SI.hFastZ.enable") is True
+    )
+    found = _Stack(
+        average=header.count("SI.hScan2D.logAverageFactor") or 1,
+        frame_rate=_frame_rate(header, "SI.hRoiManager.scanFrameRate", "SI.hRoiManager.scanFramePeriod"),
+        volume_rate=header.rate("SI.hRoiManager.scanVolumeRate"),
+        is_fast=fast,
+    )
+    enabled = header.flag("SI.hStackManager.enable")
+    planes = _num_planes(header, fast, enabled)
+    if enabled is False or (planes == 1 and enabled is None):
+        return found
+    kept = header.count("SI.hStackManager.numFramesPerVolume")
+    repeats = _frames_per_slice(header, planes, kept, fast)
+    if math.isinf(repeats):
+        return replace(found, repeats=repeats, planes=planes)
+    return replace(found, planes=planes, repeats=repeats, flyback=_flyback(header, int(planes * repeats), fast))
+
+
+def _num_planes(header: Header, fast: bool, enabled: bool | None) -> int:
+    """Return the planes of the stack; stacks of arbitrary planes leave ``numSlices`` at another number."""
+    actual = header.count("SI.hStackManager.actualNumSlices")
+    if actual is not None:
+        return actual
+    slices = header.count("SI.hStackManager.slicesPerAcq", "SI.hStackManager.numSlices") or 1
+    listed = len(header.numbers("SI.hStackManager.zs")) if fast and enabled is None else 0
+    return max(slices, listed)
+
+
+def _frames_per_slice(header: Header, planes: int, kept: int | None, fast: bool) -> float:
+    if kept is not None and kept % planes == 0:
+        return kept // planes
+    stated = header.number("SI.hStackManager.framesPerSlice")
+    if fast or stated is None or stated < 1:
+        return 1
+    return math.inf if math.isinf(stated) else int(stated)
+
+
+def _flyback(header: Header, kept: int, fast: bool) -> int:
+    whole = header.count("SI.hStackManager.numFramesPerVolumeWithFlyback")
+    if whole is None and fast:  # 2016 and before count the flyback into this number
+        whole = header.count("SI.hFastZ.numFramesPerVolume")
+    if whole is None and fast and header.flag("SI.hFastZ.discardFlybackFrames"):
+        whole = kept + (header.count("SI.hFastZ.numDiscardFlybackFrames") or 0)
+    return max(0, (whole or kept) - kept)
+
+
+def _classic_stack(header: Header, num_frames: int, num_channels: int) -> _Stack:
+    """Read a header of 4.x or 5.0."""
+    fast = header.flag("SI4.fastZEnable") is True
+    planes = header.count("SI4.stackNumSlices") or 1
+    found = _Stack(
+        average=header.count("SI4.acqNumAveragedFrames") or 1,
+        frame_rate=_frame_rate(header, "SI4.scanFrameRate", "SI4.scanFramePeriod"),
+        is_fast=fast,
+    )
+    if planes == 1:
+        return found
+    if not fast:
+        stated = header.number("SI4.acqNumFrames") or 1
+        return replace(found, planes=planes, repeats=math.inf if math.isinf(stated) else int(max(1, stated)))
+    flyback = (header.count("SI4.fastZNumDiscardFrames") or 0) if header.flag("SI4.fastZDiscardFlybackFrames") else 0
+    if flyback and num_frames % (planes + flyback) and num_frames % planes == 0:
+        flyback = 0  # some versions left the frames out of the file
+    return replace(found, planes=planes, flyback=flyback)
+
+
+def _oldest_stack(header: Header, num_frames: int, num_channels: int) -> _Stack:
+    """Read a header of 3.x."""
+    planes = header.count("state.acq.numberOfZSlices") or 1
+    stated = header.number("state.acq.numberOfFrames") or 1
+    average = header.count("state.acq.numAvgFramesSave")
+    if average is None:
+        average = int(stated) if header.flag("state.acq.averaging") and 1 <= stated < 2**31 else 1
+    rate = header.rate("state.acq.frameRate")
+    if planes == 1:
+        return _Stack(average=average, frame_rate=rate)
+    repeats = math.inf if math.isinf(stated) else int(max(1, stated))
+    if num_frames % planes == 0 and 0 < num_frames // planes < repeats / average:
+        repeats = num_frames // planes * average  # a stack whose planes hold fewer frames than were asked for
+    return _Stack(planes=planes, repeats=repeats, average=average, frame_rate=rate)
+
+
+def _averaged(stack: _Stack, frame_numbers: Sequence[int | None]) -> tuple[_Stack, tuple[str, ...]]:
+    """Take the averaging back where the pages' frame numbers run on by ones."""
+    numbers = [number for number in frame_numbers if number is not None]
+    steps = {b - a for a, b in pairwise(numbers)} - {0}
+    if stack.average == 1 or steps != {1}:
+        return stack, ()
+    return replace(stack, average=1), (
+        f"the header says that every {stack.average} frames were averaged, and the frame numbers run on by ones: none were",
+    )
+
+
+def _frame_rate(header: Header, rate: str, period: str) -> float | None:
+    found = header.rate(rate)
+    if found is not None:
+        return found
+    seconds = header.rate(period)
+    return None if seconds is None else 1.0 / seconds
+
+
+def _saved(stack: _Stack, channels: int, num_pages: int, name: str) -> tuple[PageOrder, tuple[str, ...]]:
+    """Return the order of the saved pages, and what was decided."""
+    movie = PageOrder(channels)
+    num_frames, average = num_pages // channels, stack.average
+    if stack.planes == 1:
+        kept = stack.repeats
+        if not stack.flyback:
+            return movie, ()
+        if kept % average or stack.flyback % average:
+            return movie, ("the frames of the flyback were averaged with the others and are not left out",)
+        return PageOrder(channels, 1, int(kept) // average, stack.flyback // average), ()
+    if stack.repeats / average > 1 and num_frames <= stack.repeats / average:
+        return movie, (
+            f"the header describes {stack.planes} planes of {stack.repeats:g} frames each, and the file holds "
+            f"{num_frames:,} frames: all are of the first plane, and are read as a movie of it",
+        )
+    repeats = int(stack.repeats)
+    if repeats % average or stack.flyback % average:
+        raise UnsupportedRecordingError(
+            f"{name}: ScanImage averaged every {average} frames (logAverageFactor), and a volume has {stack.planes} planes "
+            f"of {repeats} frames and {stack.flyback} frames of flyback, so that a page mixes planes; "
+            "open(..., format='tiff') gives the pages as they are"
+        )
+    order = PageOrder(channels, stack.planes, repeats // average, stack.flyback // average)
+    if order.num_volumes(num_pages) == 0:
+        raise TruncatedRecordingError(
+            f"{name} holds {num_pages:,} pages, and one volume takes {order.planes * order.repeats * channels:,} "
+            f"({_formula(order)}): no volume is complete; open(..., format='tiff') gives the pages as they are"
+        )
+    return order, ()
+
+
+def _formula(order: PageOrder) -> str:
+    parts = ((order.channels, "channel"), (order.repeats, "frame of each plane"), (order.planes, "plane"))
+    return " x ".join(
+        f"{n} {w.replace('frame', 'frames') if n > 1 and ' ' in w else w + 's' * (n > 1)}" for n, w in parts
+    )
+
+
+def _volume_rate(stack: _Stack) -> float | None:
+    if stack.volume_rate is not None or stack.frame_rate is None or not stack.is_fast:
+        return stack.volume_rate
+    return stack.frame_rate / (stack.planes * stack.repeats + stack.flyback)
+
+
+def _positions(header: Header, order: PageOrder) -> tuple[float, ...]:
+    listed = header.numbers("SI.hStackManager.zs")
+    each = len(listed) // order.planes  # each plane is listed once a frame
+    if not each or len(listed) % order.planes:
+        return ()
+    same = all(len(set(listed[k : k + each])) == 1 for k in range(0, len(listed), each))
+    return listed[::each] if same else ()
+
+
+def _spacing(header: Header, order: PageOrder) -> float | None:
+    actual = header.number("SI.hStackManager.actualStackZStepSize")
+    if actual is not None and 0 < abs(actual) < math.inf:
+        return abs(actual)
+    steps = np.diff(_positions(header, order))
+    if len(steps):
+        return float(abs(steps[0])) if steps[0] and np.allclose(steps, steps[0]) else None
+    stated = header.number("SI.hStackManager.stackZStepSize", "SI4.stackZStepSize", "state.acq.zStepSize")
+    if header.text("SI.hStackManager.stackDefinition") == "arbitrary" or stated is None:
+        return None
+    return abs(stated) if 0 < abs(stated) < math.inf else None

@@ -1,0 +1,431 @@
+"""ScanImage's own text: the header's ``key = value`` lines, and the lines that change from page to page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+__all__ = [
+    "Header",
+    "epoch_of",
+    "frame_number_of",
+    "parse_header",
+    "parse_moment",
+    "parse_value",
+    "stamp_of",
+]
+
+_MOST_TEXT = 256 << 20
+_MOST_LINES = 4_000_000
+_MOST_VALUE = 4 << 20
+_DEEPEST = 24
+
+
+def parse_value(text: str) -> Any:
+    """Return the Python value of a MATLAB literal; what cannot be parsed stays text.
+
+    Parameters
+    ----------
+    text : str
+        What stands behind the ``=``: ``[1 4]``, ``'it''s'``, ``{[-1 1] [-1 1]}``, ``Inf``, ``true``.
+
+    Returns
+    -------
+    int, float, bool, str or list
+        Rows and columns become one list, a matrix a list of its rows, a cell a list, ``[]`` and ``{}`` an
+        empty list.  Nothing is evaluated.
+
+    Examples
+    --------
+    >>> parse_value("[1;2]"), parse_value("[0 1;2 3]"), parse_value("zeros(0,2)")
+    ([1, 2], [[0, 1], [2, 3]], 'zeros(0,2)')
+    """
+    stripped = text.strip()
+    if not stripped or len(stripped) > _MOST_VALUE:
+        return stripped
+    simple = _scalar(stripped)
+    if simple is not None:
+        return simple
+    if stripped[0] not in "[{":
+        return stripped
+    plain = _plain_vector(stripped)
+    if plain is not None:
+        return plain
+    try:
+        return _Literal(stripped).value()
+    except ValueError:
+        return stripped
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header of one file, its values parsed when they are asked for.
+
+    Attributes
+    ----------
+    lines : mapping of str to str
+        Key to unparsed value, keys as in the file: ``SI.hChannels.channelSave``,
+        ``scanimage.SI4.channelsSave``, ``state.acq.frameRate``.
+    dialect : str
+        ``"SI"`` (2015 and later), ``"SI4"`` (4.x and 5.0), ``"state"`` (3.x), or ``""`` without a header.
+    roi_groups : mapping
+        ScanImage's regions of interest, where the file holds them.
+    frame : mapping of str to str
+        The lines of the first page that change from page to page.
+    """
+
+    lines: Mapping[str, str] = field(default_factory=dict)
+    dialect: str = ""
+    roi_groups: Mapping[str, Any] = field(default_factory=dict)
+    frame: Mapping[str, str] = field(default_factory=dict)
+
+    def __contains__(self, key: str) -> bool:
+        return self._text(key) is not None
+
+    def get(self, key: str) -> Any:
+        """Return a value, parsed, or None.
+
+        Parameters
+        ----------
+        key : str
+            Without the ``scanimage.`` that versions before 2015 put in front: ``SI.acqState``; for the dialect
+            ``SI4`` without its number too: ``SI4.channelsSave`` finds ``scanimage.SI5.channelsSave``.
+        """
+        text = self._text(key)
+        return None if text is None else parse_value(text)
+
+    def number(self, *keys: str) -> float | None:
+        """Return the first of the keys that holds a number (it may be infinite, not NaN), or None."""
+        for key in keys:
+            value = self.get(key)
+            value = value[0] if isinstance(value, list) and len(value) == 1 else value
+            if isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value):
+                return float(value)
+        return None
+
+    def rate(self, *keys: str) -> float | None:
+        """Return the first of the keys that holds a number above 0 and below infinity, or None."""
+        for key in keys:
+            value = self.number(key)
+            if value is not None and 0 < value < math.inf:
+                return value
+        return None
+
+    def count(self, *keys: str) -> int | None:
+        """Return the first of the keys that holds a whole number of 1 or more, or None."""
+        for key in keys:
+            value = self.number(key)
+            if value is not None and 1 <= value < 2**53 and value == int(value):
+                return int(value)
+        return None
+
+    def flag(self, key: str) -> bool | None:
+        """Return whether the key is on; None when it is not there or no truth value."""
+        value = self.get(key)
+        value = value[0] if isinstance(value, list) and len(value) == 1 else value
+        return bool(value) if isinstance(value, bool | int | float) else None
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """Return the key's finite numbers as a flat tuple; empty when there are none."""
+        found = tuple(_flat(self.get(key)))
+        finite = [float(v) for v in found if isinstance(v, int | float) and not isinstance(v, bool)]
+        return tuple(v for v in finite if math.isfinite(v)) if len(finite) == len(found) else ()
+
+    def text(self, key: str) -> str:
+        """Return the key's value as text, numbers too (``5.7`` and ``'5.7'`` alike); ``""`` when it is not there."""
+        value = self.get(key)
+        return "" if value is None or isinstance(value, list) else str(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return the key's strings as a tuple; empty when there are none."""
+        value = self.get(key)
+        return tuple(v for v in _flat(value) if isinstance(v, str)) if isinstance(value, list | str) else ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values, parsed, under the file's own keys; the regions under ``RoiGroups``."""
+        found = {key: parse_value(text) for group in (self.lines, self.frame) for key, text in group.items()}
+        if self.roi_groups:
+            found["RoiGroups"] = dict(self.roi_groups)
+        return found
+
+    def _text(self, key: str) -> str | None:
+        if key in self.lines:
+            return self.lines[key]
+        if key.startswith("SI4."):
+            rest = key[4:]
+            return next((self.lines[p + rest] for p in _CLASSIC if p + rest in self.lines), None)
+        return self.lines.get(f"scanimage.{key}")
+
+
+def parse_header(text: bytes | str, *, regions: bytes | str = b"", page: bytes | str = b"") -> Header:
+    """Read a header.
+
+    Parameters
+    ----------
+    text : bytes or str
+        The text that holds the ``SI.``, ``scanimage.`` or ``state.`` lines, in any line ends, or the JSON that
+        took their place for a while; what stands behind a NUL is left out.
+    regions : bytes or str
+        The JSON of the regions of interest; unreadable JSON is left out.
+    page : bytes or str
+        The description of the first page.
+
+    Returns
+    -------
+    Header
+    """
+    lines: dict[str, str] = {}
+    frame: dict[str, str] = {}
+    groups: dict[str, Any] = {}
+    for key, value in _pairs(_decoded(text)):
+        (lines if key.startswith(_PREFIXES) else frame)[key] = value
+    if page:
+        frame.update((key, value) for key, value in _pairs(_decoded(page)) if not key.startswith(_PREFIXES))
+    if regions:
+        found = _json(_decoded(regions))
+        groups = found.get("RoiGroups", found) if isinstance(found, dict) else {}
+    return Header(lines, _dialect(lines), groups if isinstance(groups, dict) else {}, frame)
+
+
+def frame_number_of(description: bytes) -> int | None:
+    """Return the frame number that a page states, from 1, or None."""
+    found = _NUMBER.search(description)
+    return int(found[1]) if found else None
+
+
+def stamp_of(description: bytes) -> float | None:
+    """Return the time that a page states, in seconds since the acquisition began, or None."""
+    found = _STAMP.search(description)
+    if found is None:
+        return None
+    try:
+        stamp = float(found[1])
+    except ValueError:
+        return None
+    return stamp if math.isfinite(stamp) else None
+
+
+def epoch_of(description: bytes) -> datetime | None:
+    """Return the moment at which the acquisition began, as a page states it, or None."""
+    found = _EPOCH.search(description)
+    return None if found is None else parse_moment(found[1].decode("ascii", "replace"))
+
+
+def parse_moment(text: str) -> datetime | None:
+    """Return a moment, without a time zone, from one of ScanImage's spellings, or None.
+
+    Parameters
+    ----------
+    text : str
+        ``2023  9 22 12 46 9.383`` (a MATLAB clock vector), ``10/9/2017 16:57:07.967`` (month first, 3.x) or
+        ``18-05-2015 11:58:43.788`` (day first, 4.x).
+    """
+    numbers = re.findall(r"\d{1,9}(?:\.\d{0,9})?", text[:100])
+    if len(numbers) != 6:
+        return None
+    first, second, third, hour, minute, seconds = numbers
+    if re.match(r"\s*\d{1,2}/", text):
+        year, month, day = third, first, second
+    elif re.match(r"\s*\d{1,2}-", text):
+        year, month, day = third, second, first
+    else:
+        year, month, day = first, second, third
+    try:
+        start = datetime(int(year), int(month), int(float(day)), int(float(hour)), int(float(minute)))
+        return start + timedelta(seconds=float(seconds))
+    except (ValueError, OverflowError):
+        return None
+
+
+_PREFIXES = ("SI.", "scanimage.", "state.")
+_CLASSIC = ("scanimage.SI5.", "scanimage.SI4.", "SI5.", "SI4.")
+_KEY = re.compile(r"[A-Za-z][\w.()\[\]{} -]{0,300}\Z")
+_NUMBER = re.compile(
+    rb'(?:\A|[\r\n{,])[ \t]{0,8}"?(?:frameNumbers|Frame Number)"?[ \t]{0,8}[=:][ \t]{0,40}(\d{1,18})\b'
+)
+_STAMP = re.compile(
+    rb'(?:\A|[\r\n{,])[ \t]{0,8}"?(?:frameTimestamps_sec|Frame Timestamp\(s\))"?[ \t]{0,8}[=:][ \t]{0,40}([-+.\deE]{1,40})'
+)
+_EPOCH = re.compile(rb'(?:\A|[\r\n{,])[ \t]{0,8}"?epoch"?[ \t]{0,8}[=:][ \t]{0,8}\[([\d., \t]{1,80})\]')
+_INTEGER = re.compile(r"[+-]?\d{1,300}\Z")
+_FLOAT = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})(?:[eE][+-]?\d{1,4})?\Z")
+_WORDS: Mapping[str, Any] = {
+    "true": True,
+    "false": False,
+    "Inf": math.inf,
+    "+Inf": math.inf,
+    "-Inf": -math.inf,
+    "inf": math.inf,
+    "-inf": -math.inf,
+    "NaN": math.nan,
+    "nan": math.nan,
+}
+_TOKEN = re.compile(r"""[ \t]*(?:('(?:[^']|'')*'|"(?:[^"]|"")*")|([\[\]{},;])|([^\s,;\[\]{}'"]+))""")
+
+
+def _scalar(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.match(text):
+        return int(text)
+    if _FLOAT.match(text):
+        return float(text)
+    quote = text[0]
+    if quote in "'\"" and len(text) > 1 and text[-1] == quote:
+        inner = text[1:-1]
+        if quote not in inner.replace(quote * 2, ""):
+            return inner.replace(quote * 2, quote)
+    return None
+
+
+def _plain_vector(text: str) -> list[Any] | None:
+    """Return a vector or matrix of numbers, the long ones of which deserve a short way, or None."""
+    if text[0] != "[" or text[-1] != "]" or any(c in text for c in "'\"{}") or "[" in text[1:]:
+        return None
+    rows = [[_scalar(item) for item in row.replace(",", " ").split()] for row in text[1:-1].split(";")]
+    if any(value is None for row in rows for value in row) or "]" in text[:-1]:
+        return None
+    return _arranged(rows)
+
+
+def _arranged(rows: list[list[Any]]) -> list[Any]:
+    rows = [row for row in rows if row]
+    if not rows:
+        return []
+    if len(rows) == 1:
+        return rows[0]
+    if all(len(row) == 1 for row in rows):
+        return [row[0] for row in rows]
+    return [list(row) for row in rows]
+
+
+class _Literal:
+    """A bracketed literal, read from left to right; ValueError where it is none."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def value(self) -> Any:
+        token = self._next()
+        found = self._group("]" if token == "[" else "}", 1)
+        if self._text[self._at :].strip():
+            raise ValueError("text behind the closing bracket")
+        return found
+
+    def _group(self, closing: str, depth: int) -> list[Any]:
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+        rows: list[list[Any]] = [[]]
+        while (token := self._next()) != closing:
+            if token == ";":
+                rows.append([])
+            elif token == "[":
+                rows[-1].append(self._group("]", depth + 1))
+            elif token == "{":
+                rows[-1].append(self._group("}", depth + 1))
+            elif token != ",":
+                rows[-1].append(self._item(token))
+        return _arranged(rows)
+
+    def _next(self) -> str:
+        found = _TOKEN.match(self._text, self._at)
+        if found is None:
+            raise ValueError("the closing bracket is missing")
+        self._at = found.end()
+        return found[1] or found[2] or found[3]
+
+    @staticmethod
+    def _item(token: str) -> Any:
+        found = _scalar(token)
+        if found is None:
+            raise ValueError("neither a number nor a string")
+        return found
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if not isinstance(value, list):
+        if value is not None:
+            yield value
+        return
+    pending: list[Any] = list(reversed(value))
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending.extend(reversed(item))
+        else:
+            yield item
+
+
+def _decoded(text: bytes | str) -> str:
+    if isinstance(text, str):
+        return text[:_MOST_TEXT].partition("\0")[0]
+    raw = text[:_MOST_TEXT].partition(b"\0")[0]
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")  # MATLAB on Windows writes paths in the system's code page
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines' keys and values; a line that is no pair goes on with the value before it."""
+    if text.lstrip()[:1] == "{":
+        yield from _json_pairs(_json(text))
+        return
+    key, parts = "", [""]
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n", _MOST_LINES):
+        name, sign, value = line.partition("=")
+        name = name.strip()
+        if sign and _KEY.match(name):
+            if key:
+                yield key, "\n".join(parts)
+            key, parts = name, [value.strip()]
+        elif line.strip():
+            parts.append(line.rstrip())
+    if key:
+        yield key, "\n".join(parts)
+
+
+def _json_pairs(found: Any) -> Iterator[tuple[str, str]]:
+    pending: list[tuple[str, Any]] = [("", found)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend((f"{path}.{key}" if path else str(key), value[key]) for key in reversed(list(value)))
+        elif path:
+            yield path.removeprefix("FrameHeader."), _as_literal(value)
+
+
+def _as_literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "{" + " ".join(_as_literal(item) for item in value) + "}"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, int | float):
+        return {"inf": "Inf", "-inf": "-Inf", "nan": "NaN"}.get(repr(value), repr(value))
+    return "[]"
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _dialect(lines: Mapping[str, str]) -> str:
+    for key in lines:
+        if key.startswith("state."):
+            return "state"
+        if key.startswith(_CLASSIC):
+            return "SI4"
+        if key.startswith(("SI.", "scanimage.SI.")):
+            return "SI"
+    return ""

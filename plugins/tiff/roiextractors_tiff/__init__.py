@@ -1,0 +1,1 @@
+"""TIFF recordings for roiextractors-core."""

@@ -1,0 +1,344 @@
+"""Reads TIFF files as a recording."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    SourceKindError,
+    StreamChoiceError,
+    printable,
+)
+
+from .arrangement import Arrangement, arrange, imagej_fields, natural_key
+from .pages import PageIndex, Series, described_shape, series_of
+
+__all__ = ["TiffImagingExtractor", "files_of"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+_MICROMETRES = {
+    "micron": 1.0,
+    "um": 1.0,
+    "\\u00b5m": 1.0,
+    "µm": 1.0,
+    "μm": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "inch": 25400.0,
+}
+
+
+class TiffImagingExtractor(ImagingExtractor):
+    """TIFF files as a recording.
+
+    Parameters
+    ----------
+    file_path : str, os.PathLike, or a sequence of them
+        A file; the files of one recording, in order; or a folder of frames, taken in natural order.
+    sampling_frequency : float, optional
+        Samples a second (Hz).
+    dimension_order : str, optional
+        The order of the pages over T, Z and C, the slowest first (``"TZC"``); what the file says otherwise.
+    num_channels, num_planes : int, optional
+        The lengths of C and Z.
+    channel : str, optional
+        One of several channels, by name or by its number from 1.
+    plane : int, optional
+        One plane of a volume, from 0; the recording is then planar.
+    series : str or int, optional
+        One of several arrays in the file, from 0.
+
+    Raises
+    ------
+    StreamChoiceError
+        Several channels or series and none, or one that is not there, was named.
+    CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
+        The message names file, page and offset.
+
+    References
+    ----------
+    TIFF Revision 6.0, Adobe 1992; ImageJ's TiffDecoder and FileSaver; tifffile's shaped series.
+    """
+
+    def __init__(
+        self,
+        file_path: Paths,
+        *,
+        sampling_frequency: float | None = None,
+        dimension_order: str | None = None,
+        num_channels: int | None = None,
+        num_planes: int | None = None,
+        channel: str | int | None = None,
+        plane: int | None = None,
+        series: str | int | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._paths = files_of(file_path)
+        self._pages, self._first_page = _indexed(self._paths, series)
+        tags = self._pages.tags(0)
+        described = tags.get(270)
+        self._description = described if isinstance(described, bytes) else b""
+        self._tags = tags
+        self._arrangement = arrange(
+            self._pages.num_pages,
+            self._description,
+            name=self._name,
+            stems=[Path(path).stem for path in self._paths],
+            pages_per_file=self._pages.pages_per_file,
+            dimension_order=dimension_order,
+            num_channels=num_channels,
+            num_planes=num_planes,
+        )
+        if self._arrangement.left_over:
+            warnings.warn(self._arrangement.notes[-1], IncompleteRecordingWarning, stacklevel=2)
+        self._channels = _channel_names(self._pages, self._arrangement, tags, self._description)
+        self._channel = _chosen(self._name, "channel", self._channels, channel)
+        self._plane = plane
+        self._num_planes = self._arrangement.size("Z")
+        if plane is not None:
+            _chosen(self._name, "plane", [str(k) for k in range(self._num_planes)], plane, zero_based=True)
+        self.is_volumetric = self._num_planes > 1 and plane is None
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._pages.page_shape
+
+    def get_num_samples(self) -> int:
+        return self._arrangement.size("T")
+
+    def get_num_planes(self) -> int:
+        return self._num_planes if self.is_volumetric else 1
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._pages.dtype
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate by ImageJ's frame interval or frames a second, else None."""
+        fields = imagej_fields(self._description)
+        interval, rate = _positive(fields.get("finterval")), _positive(fields.get("fps"))
+        return 1.0 / interval if interval else rate
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self._read(np.arange(start, end, dtype=np.int64), None)
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._read(self.resolve_indices(sample_indices), None)
+
+    def get_block(
+        self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
+    ) -> np.ndarray:
+        self.check_open()
+        wanted = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        return self._read(wanted, planes, rows, columns)
+
+    def get_metadata(self) -> RecordingMetadata:
+        fields = imagej_fields(self._description)
+        software = self._tags.get(305)
+        return RecordingMetadata(
+            start_time=_start_time(self._tags.get(306)),
+            pixel_size=_pixel_size(self._tags, fields),
+            plane_spacing=_spacing(fields) if self._arrangement.size("Z") > 1 else None,
+            channels=(ChannelMetadata(self._channels[self._channel]),) if self._channels else (),
+            software=printable(software.decode("utf-8", "replace")) if isinstance(software, bytes) else None,
+            vendor=dict(fields)
+            if fields
+            else {"ImageDescription": self._description.decode("utf-8", "replace")}
+            if self._description
+            else {},
+        )
+
+    def get_notes(self) -> tuple[str, ...]:
+        fields = imagej_fields(self._description)
+        notes = (*self._pages.notes, *self._arrangement.notes)
+        if fields.get("c0"):
+            notes += (
+                f"{self._name}: ImageJ's calibration c0={fields['c0']}, c1={fields.get('c1', '1')} is not applied; the pixels are as stored",
+            )
+        return notes
+
+    @classmethod
+    def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the channels, planes and series that can be chosen."""
+        try:
+            with cls(file_path, **options) as recording:
+                return dict(recording._streams())
+        except StreamChoiceError as error:
+            found = {error.option: tuple(str(choice) for choice in error.choices)}
+        with cls(file_path, **{**options, next(iter(found)): next(iter(found.values()))[0]}) as recording:
+            return {**found, **recording._streams()}
+
+    def close(self) -> None:
+        self._pages.close()
+        super().close()
+
+    @property
+    def _name(self) -> str:
+        path = Path(self._paths[0])
+        return printable(path.name if len(self._paths) == 1 else path.parent.name or path.name)
+
+    def _streams(self) -> dict[str, tuple[str, ...]]:
+        found = {"channel": tuple(self._channels)} if len(self._channels) > 1 else {}
+        if self._arrangement.size("Z") > 1:
+            found["plane"] = tuple(str(k) for k in range(self._arrangement.size("Z")))
+        return found
+
+    def _read(
+        self, samples: np.ndarray, planes: slice | None, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> np.ndarray:
+        strides = self._arrangement.strides
+        pages = samples * strides["T"]
+        in_pages = self._arrangement.size("C") > 1
+        if in_pages:
+            pages = pages + self._channel * strides["C"]
+        if self._plane is not None:
+            pages = pages + int(self._plane) * strides["Z"]
+        depth = None
+        if self.is_volumetric:
+            chosen = np.arange(*(planes or slice(None)).indices(self._num_planes), dtype=np.int64)
+            pages, depth = (pages[:, None] + chosen * strides["Z"]).ravel(), len(chosen)
+        found = self._pages.read(pages, rows, columns)
+        if self._pages.samples_per_pixel > 1:
+            found = np.ascontiguousarray(found[..., self._channel if not in_pages else 0])
+        if depth is None:
+            return found
+        return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
+
+
+def files_of(file_path: Paths) -> tuple[str, ...]:
+    """Return the files of a recording: those of the list, the one file, or a folder's in natural order.
+
+    Raises
+    ------
+    SourceKindError
+        The folder holds no TIFF file, or files of several recordings.
+    """
+    if not isinstance(file_path, str | os.PathLike):
+        return tuple(os.fspath(path) for path in file_path)
+    path = os.fspath(file_path)
+    if not os.path.isdir(path):
+        return (path,)
+    names = sorted(
+        (n for n in os.listdir(path) if n.lower().endswith(_SUFFIXES) and not n.startswith(".")), key=natural_key
+    )
+    if not names:
+        raise SourceKindError(f"the folder {printable(path)} holds no file of {', '.join(_SUFFIXES)}")
+    stems = sorted({"#".join(str(p) for p in natural_key(n) if not isinstance(p, int)) for n in names})
+    if len(stems) > 1:
+        shown = ", ".join(printable(stem) for stem in stems[:5])
+        raise SourceKindError(
+            f"the folder {printable(path)} holds TIFF files of {len(stems)} kinds of names ({shown}{', ...' if len(stems) > 5 else ''}); "
+            "open one file, or pass the list of those that are one recording"
+        )
+    return tuple(os.path.join(path, name) for name in names)
+
+
+def _indexed(paths: tuple[str, ...], series: str | int | None) -> tuple[PageIndex, int]:
+    if series is None and len(paths) == 1:
+        try:
+            index = PageIndex.of(paths)
+        except CorruptRecordingError:
+            found = series_of(paths[0])
+            if len(found) < 2 or not any(one.shape for one in found):
+                raise
+            raise _several(paths[0], found) from None
+        shape = described_shape(index.tags(0).get(270))
+        if not shape or index.num_pages == 1:
+            return index, 0
+        found = series_of(paths[0]) if _num_pages(shape, index) != index.num_pages else ()
+        if len(found) < 2 or all(one.stop - one.start == 1 for one in found):
+            return index, 0
+        index.close()
+        raise _several(paths[0], found)
+    if series is None:
+        return PageIndex.of(paths), 0
+    found = series_of(paths[0])
+    names = [str(k) for k in range(len(found))]
+    number = _chosen(printable(Path(paths[0]).name), "series", names, series, zero_based=True)
+    return PageIndex.of(paths, span=(found[number].start, found[number].stop)), found[number].start
+
+
+def _num_pages(shape: tuple[int, ...], index: PageIndex) -> int:
+    pixels = 1
+    for length in shape:
+        pixels *= length
+    return pixels // (index.page_shape[0] * index.page_shape[1] * index.samples_per_pixel)
+
+
+def _several(path: str, found: Sequence[Series]) -> StreamChoiceError:
+    return StreamChoiceError.for_option(Path(path).name, "series", [str(k) for k in range(len(found))])
+
+
+def _chosen(name: str, option: str, names: Sequence[str], given: str | int | None, *, zero_based: bool = False) -> int:
+    if given is None:
+        if len(names) > 1:
+            raise StreamChoiceError.for_option(name, option, names)
+        return 0
+    text = str(given)
+    if text in names:
+        return list(names).index(text)
+    number = int(text) - (0 if zero_based else 1) if text.isdigit() else -1
+    if not 0 <= number < max(1, len(names)):
+        raise StreamChoiceError.for_option(name, option, names or ["1"], seen=given)
+    return number
+
+
+def _channel_names(
+    pages: PageIndex, arrangement: Arrangement, tags: Mapping[int, Any], description: bytes
+) -> list[str]:
+    if arrangement.size("C") > 1:
+        return [str(k + 1) for k in range(arrangement.size("C"))]
+    if pages.samples_per_pixel > 1:
+        if tags.get(262) == 2 and pages.samples_per_pixel in (3, 4):
+            return ["red", "green", "blue", "alpha"][: pages.samples_per_pixel]
+        return [str(k + 1) for k in range(pages.samples_per_pixel)]
+    return []
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else 0.0
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
+
+
+def _start_time(value: Any) -> datetime | None:
+    text = value.decode("ascii", "replace").strip() if isinstance(value, bytes) else ""
+    for form in ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S"):
+        try:
+            return datetime.strptime(text, form)
+        except ValueError:
+            continue
+    return None
+
+
+def _pixel_size(tags: Mapping[int, Any], fields: Mapping[str, str]) -> tuple[float, float] | None:
+    unit = _MICROMETRES.get(fields.get("unit", "").lower()) if fields else None
+    if unit is None:
+        unit = {3: 1e4}.get(tags.get(296, 2)) if not fields else None
+    sizes = []
+    for code in (283, 282):
+        value = tags.get(code)
+        if unit is None or not isinstance(value, tuple) or len(value) != 2 or not value[0] or not value[1]:
+            return None
+        sizes.append(unit * value[1] / value[0])
+    return sizes[0], sizes[1]
+
+
+def _spacing(fields: Mapping[str, str]) -> float | None:
+    spacing, unit = _positive(fields.get("spacing")), _MICROMETRES.get(fields.get("unit", "").lower())
+    return spacing * unit if spacing and unit else None

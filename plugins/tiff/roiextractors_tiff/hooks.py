@@ -1,0 +1,30 @@
+"""Declares the TIFF format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roiextractors_core import FormatSpec, Magic, Member, hookimpl
+
+__all__ = ["roiextractors_formats"]
+
+
+@hookimpl
+def roiextractors_formats() -> Iterator[FormatSpec]:
+    """Yield the format."""
+    yield FormatSpec(
+        name="tiff",
+        title="TIFF",
+        extractor="roiextractors_tiff.extractor:TiffImagingExtractor",
+        extensions=(".tif", ".tiff", ".btf", ".tf8"),
+        evidence=Magic(b"II*\0")
+        | Magic(b"MM\0*")
+        | Magic(b"II+\0")
+        | Magic(b"MM\0+")
+        | Member("*.tif")
+        | Member("*.tiff"),
+        streams=("channel", "plane", "series"),
+        clock="rate",
+        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "software"),
+        description="Multi-page TIFF and BigTIFF, ImageJ hyperstacks, and sequences of TIFF files.",
+    )

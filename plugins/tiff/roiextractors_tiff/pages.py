@@ -1,0 +1,1047 @@
+"""The index of a TIFF recording's pages: where each one lies, proved or walked once, and the reads that follow from it."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import itertools
+import json
+import logging
+import math
+import os
+import struct
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    RangeError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+
+__all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_MOST_TAGS = 4096
+_MOST_VALUE = 64 << 20
+_MOST_GAP = 1 << 16
+_CHUNK = 4 << 20
+_SHAPE_TAGS = (256, 257, 258, 259, 277, 278, 284, 317, 322, 323, 339)
+
+
+class _TiffFile:
+    """One file's header, and the reads of its directories."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.file = PositionedFile(path)
+        self.size = self.file.size
+        head = self.file.read(0, 16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        version = struct.unpack(order + "H", head[2:4])[0] if order and len(head) >= 8 else 0
+        if version not in (42, 43):
+            raise CorruptRecordingError(f"{self.name} is not TIFF: its first bytes are {head[:8].hex(' ') or 'none'}")
+        self.order = str(order)
+        self.big = version == 43
+        if self.big and (len(head) < 16 or struct.unpack(self.order + "HH", head[4:8]) != (8, 0)):
+            raise CorruptRecordingError(
+                f"{self.name} begins as BigTIFF, but its header says no 8-byte offsets: {head[:16].hex(' ')}"
+            )
+        self.count_size, self.entry_size, self.field_size = (8, 20, 8) if self.big else (2, 12, 4)
+        self.count_form, self.offset_form = (
+            (self.order + "Q", self.order + "Q") if self.big else (self.order + "H", self.order + "I")
+        )
+        self.cut = ""
+        self.first = struct.unpack(self.offset_form, head[8:16] if self.big else head[4:8])[0]
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    def directory(self, offset: int, page: int) -> Directory:
+        """Read the directory of a page."""
+        if offset < 8 or offset + self.count_size > self.size:
+            raise CorruptRecordingError(
+                f"{self.name}: the directory of page {page:,} should be at byte {offset:,}, outside the file of {self.size:,} bytes"
+            )
+        raw = self.file.read(offset, 1024)
+        count = struct.unpack_from(self.count_form, raw)[0]
+        if not 0 < count <= _MOST_TAGS:
+            raise CorruptRecordingError(
+                f"{self.name}: the directory of page {page:,} at byte {offset:,} claims {count:,} tags; the file is damaged"
+            )
+        length = self.count_size + count * self.entry_size + self.field_size
+        if length > len(raw):
+            raw = self.file.read(offset, length)
+        if len(raw) < length - self.field_size:
+            raise TruncatedRecordingError(
+                f"{self.name} ends at byte {self.size:,}, inside the directory of page {page:,} at byte {offset:,}; the file is cut"
+            )
+        after = raw[length - self.field_size : length]
+        following = struct.unpack(self.offset_form, after)[0] if len(after) == self.field_size else 0
+        return Directory(self, offset, raw[: length - self.field_size], following, page)
+
+
+class Directory:
+    """One TIFF directory: its place, its table, and where the next one is said to be.
+
+    References
+    ----------
+    TIFF Revision 6.0, Adobe 1992, section 2; BigTIFF design, Joris Van Damme et al., 2007.
+    """
+
+    __slots__ = ("_tiff", "entries", "next", "offset", "page", "table")
+
+    def __init__(self, tiff: _TiffFile, offset: int, table: bytes, following: int, page: int) -> None:
+        self._tiff = tiff
+        self.offset = offset
+        self.table = table
+        self.next = following
+        self.page = page
+        form = tiff.order + ("HHQ" if tiff.big else "HHI")
+        self.entries = {}
+        for at in range(tiff.count_size, len(table), tiff.entry_size):
+            code, kind, count = struct.unpack_from(form, table, at)
+            self.entries[code] = (kind, count, at + tiff.entry_size - tiff.field_size)
+
+    @property
+    def end(self) -> int:
+        """The byte behind the directory."""
+        return self.offset + len(self.table) + self._tiff.field_size
+
+    def place(self, code: int) -> tuple[int, int]:
+        """Return where a tag's value lies in the file, and its length in bytes."""
+        kind, count, at = self.entries[code]
+        size = _SIZES.get(kind, 1) * count
+        if size <= self._tiff.field_size:
+            return self.offset + at, size
+        return struct.unpack_from(self._tiff.offset_form, self.table, at)[0], size
+
+    def is_inline(self, code: int) -> bool:
+        """Whether a tag's value stands in the table itself."""
+        kind, count, _ = self.entries[code]
+        return int(_SIZES.get(kind, 1) * count) <= self._tiff.field_size
+
+    def value(self, code: int) -> Any:
+        """Return a tag's value: text as bytes, one number, or a tuple of numbers; None when it is not there."""
+        if code not in self.entries:
+            return None
+        kind, count, at = self.entries[code]
+        offset, size = self.place(code)
+        if size > _MOST_VALUE or (not self.is_inline(code) and offset + size > self._tiff.size):
+            raise CorruptRecordingError(
+                f"{self._tiff.name}: tag {code} of page {self.page:,} claims {count:,} values at byte {offset:,}, "
+                f"beyond the file of {self._tiff.size:,} bytes"
+            )
+        data = self.table[at : at + size] if self.is_inline(code) else self._tiff.file.read(offset, size)
+        if kind in (5, 10):
+            return tuple(struct.unpack(f"{self._tiff.order}{2 * count}{'I' if kind == 5 else 'i'}", data))
+        form = _FORMS.get(kind)
+        if form is None or (kind == 1 and count > 8):
+            return data.split(b"\0", 1)[0] if kind == 2 else data
+        numbers = struct.unpack(f"{self._tiff.order}{count}{form}", data)
+        return numbers[0] if count == 1 else numbers
+
+    def number(self, code: int, default: int) -> int:
+        """Return a tag's one number."""
+        value = self.value(code)
+        if value is None:
+            return default
+        if isinstance(value, tuple):
+            value = value[0] if value else default
+        if not isinstance(value, int):
+            raise CorruptRecordingError(
+                f"{self._tiff.name}: tag {code} of page {self.page:,} at byte {self.offset:,} is {value!r:.40}, and not a number"
+            )
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The facts of one page that all pages of a recording share."""
+
+    rows: int
+    columns: int
+    samples: int
+    planar: bool
+    dtype: str
+    bits: int
+    compression: int
+    tiled: bool
+    predictor: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one page's pixels, decoded."""
+        return self.rows * self.columns * self.samples * np.dtype(self.dtype).itemsize
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the pixels stand in the file as they are."""
+        return (
+            self.compression == 1
+            and not self.tiled
+            and self.predictor == 1
+            and self.bits == 8 * np.dtype(self.dtype).itemsize
+            and not (self.planar and self.samples > 1)
+        )
+
+
+def _page_of(tiff: _TiffFile, directory: Directory) -> Page:
+    where = f"{tiff.name}: page {directory.page:,} (directory at byte {directory.offset:,})"
+    missing = [str(code) for code in (256, 257) if code not in directory.entries]
+    if missing:
+        raise CorruptRecordingError(f"{where} lacks the tags {', '.join(missing)} (width, length)")
+    rows, columns = directory.number(257, 0), directory.number(256, 0)
+    samples, compression = directory.number(277, 1), directory.number(259, 1)
+    bits, sample_format = directory.number(258, 1), directory.number(339, 1)
+    kind = {1: "u", 2: "i", 3: "f", 4: "u"}.get(sample_format)
+    stored = {1: 8, 2: 8, 4: 8, 10: 16, 12: 16, 14: 16}.get(bits, bits)
+    if kind is None or stored not in (8, 16, 32, 64) or (kind == "f" and stored == 8) or not 0 < samples <= 4096:
+        raise UnsupportedRecordingError(
+            f"{where} has {samples:,} samples of {bits:,} bits in format {sample_format}, which is not read"
+        )
+    dtype = f"{tiff.order}{kind}{stored // 8}" if stored > 8 else f"{kind}1"
+    if bits == 1:
+        dtype = "u1"
+    if not (0 < rows <= 1 << 24 and 0 < columns <= 1 << 24) or rows * columns * samples * stored // 8 > 1 << 36:
+        raise CorruptRecordingError(
+            f"{where} claims {rows:,} rows of {columns:,} columns, which no recording has; the file is damaged"
+        )
+    planar = directory.number(284, 1) == 2
+    return Page(
+        rows, columns, samples, planar, dtype, bits, compression, 322 in directory.entries, directory.number(317, 1)
+    )
+
+
+class _Regular:
+    """Pages that lie at equal distances: a few numbers stand for all of them, and every read checks them again."""
+
+    def __init__(
+        self, tiff: _TiffFile, first: Directory, second: Directory, table_step: int, data_step: int, count: int
+    ) -> None:
+        self.count = count
+        self.table = (first.offset, second.offset, table_step)
+        self.data = (_strip(tiff, first)[0], _strip(tiff, second)[0], data_step)
+        self.width = len(second.table) + tiff.field_size
+        self.next_at = len(second.table)
+        self.strip_at = second.entries[273][2]
+        self.strip_form = tiff.order + _FORMS[second.entries[273][0]]
+        self.word = tiff.offset_form
+        self.expected = np.frombuffer(second.table, np.uint8)
+        self.fixed = self._fixed_bytes(tiff, second)
+        edges = np.flatnonzero(np.diff(self.fixed) > 1) + 1
+        runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(self.fixed, edges)]
+        self._runs = [(a, b, second.table[a:b]) for a, b in runs]
+
+        self._text = self._text_place(tiff, second) if table_step == data_step else None
+
+    @staticmethod
+    def _text_place(tiff: _TiffFile, directory: Directory) -> tuple[int, int, int] | None:
+        """How far behind a directory its description lies, how long it is, and where in the table that is said."""
+        if 270 not in directory.entries or directory.is_inline(270):
+            return None
+        offset, length = directory.place(270)
+        ahead = offset - directory.offset
+        near = len(directory.table) + tiff.field_size <= ahead <= _MOST_GAP and length <= _MOST_GAP
+        return (ahead, length, directory.entries[270][2]) if near else None
+
+    def places(self, page: int) -> tuple[int, int]:
+        """Return where one page's directory and pixels are."""
+        if page == 0:
+            return self.table[0], self.data[0]
+        return self.table[1] + (page - 1) * self.table[2], self.data[1] + (page - 1) * self.data[2]
+
+    def description(self, tiff: _TiffFile, page: int) -> bytes | None:
+        """Read a page's directory and description in one go; None where they do not lie as in page 1."""
+        if self._text is None:
+            return None
+        at = self.places(page)[0]
+        ahead, length, field = self._text
+        raw = tiff.file.read(at, ahead + length)
+        good = len(raw) == ahead + length and self.is_as_predicted(page, raw)
+        if not good or struct.unpack_from(self.word, raw, field)[0] != at + ahead:
+            return None
+        return raw[ahead:].split(b"\0", 1)[0]
+
+    def is_as_predicted(self, page: int, table: bytes | bytearray) -> bool:
+        """Return whether one page's directory is; the first page's was read when the index was made."""
+        if page == 0:
+            return True
+        if any(table[a:b] != expected for a, b, expected in self._runs):
+            return False
+        if struct.unpack_from(self.strip_form, table, self.strip_at)[0] != self.places(page)[1]:
+            return False
+        last = page == self.count - 1
+        return last or struct.unpack_from(self.word, table, self.next_at)[0] == self.places(page + 1)[0]
+
+    @staticmethod
+    def _fixed_bytes(tiff: _TiffFile, directory: Directory) -> np.ndarray:
+        """Which bytes of the table must be the same in every page: the count, all codes, and the shape's values."""
+        mask = np.zeros(len(directory.table), bool)
+        mask[: tiff.count_size] = True
+        for code, (_, _, at) in directory.entries.items():
+            entry = at + tiff.field_size - tiff.entry_size
+            mask[entry : entry + 4] = True
+            if code in (*_SHAPE_TAGS, 279) and directory.is_inline(code):
+                mask[entry : at + tiff.field_size] = True
+        return np.flatnonzero(mask)
+
+    def table_offsets(self, pages: np.ndarray) -> np.ndarray:
+        first, second, step = self.table
+        return np.where(pages == 0, first, second + (pages - 1) * step)
+
+    def data_offsets(self, pages: np.ndarray) -> np.ndarray:
+        first, second, step = self.data
+        return np.where(pages == 0, first, second + (pages - 1) * step)
+
+    def faults(self, pages: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """Return which of these pages' directories (rows of bytes, page 0 left out) are not as predicted."""
+        wrong = (tables[:, self.fixed] != self.expected[self.fixed]).any(axis=1)
+        size = struct.calcsize(self.strip_form)
+        strips = np.ascontiguousarray(tables[:, self.strip_at : self.strip_at + size]).view(self.strip_form)[:, 0]
+        wrong |= strips.astype(np.int64) != self.data_offsets(pages)
+        size = struct.calcsize(self.word)
+        following = (
+            np.ascontiguousarray(tables[:, self.next_at : self.next_at + size]).view(self.word)[:, 0].astype(np.int64)
+        )
+        wrong |= (following != self.table_offsets(pages + 1)) & (pages != self.count - 1)
+        return np.asarray(pages[wrong])
+
+
+def _strip(tiff: _TiffFile, directory: Directory) -> tuple[int, int]:
+    """Return where a page's one block of bytes begins and how long it is; (-1, 0) when it is not one block."""
+    offsets, counts = _segments(tiff, directory)
+    if any(a + n != b for a, n, b in zip(offsets[:-1], counts[:-1], offsets[1:], strict=True)):
+        return -1, 0
+    return offsets[0], sum(counts)
+
+
+def _segments(tiff: _TiffFile, directory: Directory) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    tiled = 322 in directory.entries
+    offsets, counts = directory.value(324 if tiled else 273), directory.value(325 if tiled else 279)
+    if offsets is None:
+        raise CorruptRecordingError(
+            f"{tiff.name}: page {directory.page:,} (directory at byte {directory.offset:,}) does not say where its pixels are"
+        )
+    offsets = offsets if isinstance(offsets, tuple) else (offsets,)
+    if counts is None and len(offsets) == 1:
+        counts = _page_of(tiff, directory).nbytes
+    counts = counts if isinstance(counts, tuple) else (counts,)
+    wrong = next(
+        (value for value in (*offsets, *counts) if not isinstance(value, int) or not 0 <= value < 1 << 62), None
+    )
+    if wrong is not None:
+        raise CorruptRecordingError(
+            f"{tiff.name}: page {directory.page:,} at byte {directory.offset:,} says that its pixels are at {wrong!r:.40}, which is no place"
+        )
+    if len(counts) != len(offsets):
+        raise CorruptRecordingError(
+            f"{tiff.name}: page {directory.page:,} at byte {directory.offset:,} has {len(offsets):,} offsets and {len(counts):,} lengths"
+        )
+    return offsets, counts
+
+
+class _Table:
+    """Pages one by one: where each directory is, and where each page's bytes are."""
+
+    def __init__(self, count: int, tables: np.ndarray, data: np.ndarray | None, segments: _Ragged | None) -> None:
+        self.count = count
+        self.tables = tables
+        self.data = data
+        self.segments = segments
+
+    def table_offsets(self, pages: np.ndarray) -> np.ndarray:
+        return np.asarray(self.tables[pages])
+
+    def data_offsets(self, pages: np.ndarray) -> np.ndarray:
+        if self.data is None:
+            raise UnsupportedRecordingError("the pages of this file are not one block of bytes each")
+        return np.asarray(self.data[pages])
+
+
+class _Contiguous:
+    """One directory, and the images one behind the other: ImageJ's layout for large stacks."""
+
+    def __init__(self, table: int, data: int, step: int, count: int) -> None:
+        self.count = count
+        self._table, self._data, self._step = table, data, step
+
+    def table_offsets(self, pages: np.ndarray) -> np.ndarray:
+        return np.full(len(pages), self._table, np.int64)
+
+    def data_offsets(self, pages: np.ndarray) -> np.ndarray:
+        return self._data + pages * self._step
+
+
+class _Ragged:
+    """Offsets and lengths of the segments of every page."""
+
+    def __init__(self, starts: np.ndarray, offsets: np.ndarray, counts: np.ndarray) -> None:
+        self._starts, self._offsets, self._counts = starts, offsets, counts
+
+    def of(self, page: int) -> tuple[list[int], list[int]]:
+        part = slice(int(self._starts[page]), int(self._starts[page + 1]))
+        return self._offsets[part].tolist(), self._counts[part].tolist()
+
+
+def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | None, str]:
+    """Return the regular layout when it can be proved from the first, the last and some sampled pages; and a note on a cut end."""
+    if not page.is_plain or not first.next:
+        return None, ""
+    second = tiff.directory(first.next, 1)
+    if not second.next or second.next >= tiff.size:
+        return None, ""
+    third = tiff.directory(second.next, 2)
+    inline = all(
+        d.is_inline(273) and d.entries[273][1] == 1 and 273 in d.entries for d in (second, third) if 273 in d.entries
+    )
+    same = len(second.table) == len(third.table) and list(second.entries) == list(third.entries)
+    if (
+        not inline
+        or not same
+        or 273 not in second.entries
+        or _page_of(tiff, second) != page
+        or _strip(tiff, first)[0] < 0
+    ):
+        return None, ""
+    table_step, data_step = third.offset - second.offset, _strip(tiff, third)[0] - _strip(tiff, second)[0]
+    if table_step <= 0 or data_step <= 0:
+        return None, ""
+    here = _strip(tiff, second)[0]
+    fits = [(tiff.size - second.end) // table_step, (tiff.size - here - page.nbytes) // data_step]
+    last = 1 + min(fits)
+    if last < 2:
+        return None, ""
+    layout = _Regular(tiff, first, second, table_step, data_step, last + 1)
+    end = _bytes_at(tiff, layout, np.array([last]))
+    if end is None or len(layout.faults(np.array([last]), end)):
+        return None, ""
+    following = struct.unpack(tiff.offset_form, end[0, layout.next_at : layout.next_at + tiff.field_size].tobytes())[0]
+    note = ""
+    if following:
+        if table_step != data_step or following != second.offset + last * table_step:
+            return None, ""
+        note = f"{tiff.name} ends inside page {last + 1:,} (directory at byte {following:,} of {tiff.size:,}); the {last + 1:,} whole pages are read"
+    sampled = np.unique(np.linspace(1, last, min(last, 32)).astype(np.int64))
+    seen = _bytes_at(tiff, layout, sampled)
+    return (layout, note) if seen is not None and not len(layout.faults(sampled, seen)) else (None, "")
+
+
+def _bytes_at(tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> np.ndarray | None:
+    """Return the directories of these pages as rows of bytes, or None where the file ends before."""
+    rows = [tiff.file.read(offset, layout.width) for offset in layout.table_offsets(pages).tolist()]
+    if any(len(row) < layout.width for row in rows):
+        return None
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), layout.width)
+
+
+def _chain(tiff: _TiffFile) -> Iterator[tuple[int, bytes]]:
+    """Follow the directories: yield each one's offset and table, out of large reads where they lie together."""
+    offset, page, mark, power = tiff.first, 0, -1, 1
+    start, buffer = 0, b""
+    count_size, entry, field = tiff.count_size, tiff.entry_size, tiff.field_size
+    unpack_count, unpack_next = struct.Struct(tiff.count_form).unpack_from, struct.Struct(tiff.offset_form).unpack_from
+    ahead = 1 << 12
+    before = earlier = 0
+    while offset:
+        at = offset - start
+        if at < 0 or at + count_size > len(buffer):
+            if page > 1 and offset >= tiff.size - count_size and offset - before == before - earlier:
+                tiff.cut = f"{tiff.name} ends inside page {page:,} (directory at byte {offset:,} of {tiff.size:,}); the {page:,} whole pages are read"
+                return
+            if not 8 <= offset <= tiff.size - count_size:
+                raise CorruptRecordingError(
+                    f"{tiff.name}: page {page:,} should have its directory at byte {offset:,}, outside the file of {tiff.size:,} bytes"
+                )
+            near = start <= offset <= start + len(buffer) + ahead and bool(buffer)
+            ahead = min(_CHUNK, ahead * 4) if near else 1 << 12
+            start, buffer, at = offset, tiff.file.read(offset, ahead), 0
+        count = unpack_count(buffer, at)[0]
+        if not 0 < count <= _MOST_TAGS:
+            raise CorruptRecordingError(
+                f"{tiff.name}: the directory of page {page:,} at byte {offset:,} claims {count:,} tags; the file is damaged"
+            )
+        length = count_size + count * entry
+        if at + length + field > len(buffer):
+            start, buffer, at = offset, tiff.file.read(offset, max(ahead, length + field)), 0
+            if len(buffer) < length:
+                raise TruncatedRecordingError(
+                    f"{tiff.name} ends at byte {tiff.size:,}, inside the directory of page {page:,} at byte {offset:,}; the file is cut"
+                )
+        yield offset, buffer[at : at + length]
+        page += 1
+        following = unpack_next(buffer, at + length)[0] if at + length + field <= len(buffer) else 0
+        if following in (mark, offset):
+            raise CorruptRecordingError(
+                f"{tiff.name}: the directories run in a circle: page {page - 1:,} at byte {offset:,} points back to byte {following:,}"
+            )
+        if page == power:
+            mark, power = offset, power * 2
+        earlier, before, offset = before, offset, following
+
+
+def _walk(tiff: _TiffFile, page: Page, span: tuple[int, int] | None = None) -> tuple[_Table, str]:
+    """Follow the chain and note where every page's bytes are; a cut last page is left out with a note."""
+    tables: list[int] = []
+    batch: list[bytes] = []
+    pieces: list[_Piece] = []
+    first, last = span or (0, None)
+    for offset, table in itertools.islice(_chain(tiff), first, last):
+        tables.append(offset)
+        batch.append(table)
+        if len(batch) == 1 << 16:
+            pieces.append(_Piece.of(tiff, page, tables, batch))
+            batch = []
+    if batch:
+        pieces.append(_Piece.of(tiff, page, tables, batch))
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([piece.lengths for piece in pieces]))])
+    offsets = np.concatenate([piece.offsets for piece in pieces])
+    counts = np.concatenate([piece.counts for piece in pieces])
+    whole, note = _whole_pages(tiff, starts, offsets, counts, tables)
+    one_block = page.is_plain and bool(
+        ((offsets[:-1] + counts[:-1] == offsets[1:]) | np.isin(np.arange(1, len(offsets)), starts)).all()
+    )
+    data = offsets[starts[:-1]][:whole] if one_block else None
+    if one_block:
+        sums = np.add.reduceat(counts, starts[:-1])[:whole]
+        short = np.flatnonzero(sums < page.nbytes)
+        if len(short):
+            k = int(short[0])
+            raise CorruptRecordingError(
+                f"{tiff.name}: page {k:,} (directory at byte {tables[k]:,}) has {int(sums[k]):,} bytes of pixels, and {page.nbytes:,} are needed"
+            )
+    return _Table(whole, np.array(tables[:whole], np.int64), data, _Ragged(starts, offsets, counts)), note
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    lengths: np.ndarray
+    offsets: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, tiff: _TiffFile, page: Page, tables: Sequence[int], batch: Sequence[bytes]) -> _Piece:
+        """Read the places of the pixels out of a batch of directories, all at once where they are alike."""
+        before = len(tables) - len(batch)
+        lengths, offsets, counts = [], [], []
+        for group in _alike(batch):
+            template = Directory(tiff, tables[before + group.start], batch[group.start], 0, before + group.start)
+            if _page_of(tiff, template) != page:
+                raise _other_page(tiff, page, template)
+            simple = all(code in template.entries and template.entries[code][1] == 1 for code in (273, 279))
+            if simple and group.stop - group.start > 1:
+                rows = np.frombuffer(b"".join(batch[group]), np.uint8).reshape(-1, len(template.table))
+                fixed = _Regular._fixed_bytes(tiff, template)
+                fixed = fixed[
+                    ~np.isin(fixed, np.arange(template.entries[279][2], template.entries[279][2] + tiff.field_size))
+                ]
+                other = np.flatnonzero((rows[:, fixed] != rows[0, fixed]).any(axis=1))
+                if len(other):
+                    k = before + group.start + int(other[0])
+                    raise _other_page(tiff, page, Directory(tiff, tables[k], batch[k - before], 0, k))
+                offsets.append(_column(tiff, template, rows, 273))
+                counts.append(_column(tiff, template, rows, 279))
+                lengths.append(np.ones(len(rows), np.int64))
+                continue
+            for k in range(group.start, group.stop):
+                directory = Directory(tiff, tables[before + k], batch[k], 0, before + k)
+                if _page_of(tiff, directory) != page:
+                    raise _other_page(tiff, page, directory)
+                where, sizes = _segments(tiff, directory)
+                lengths.append(np.array([len(where)]))
+                offsets.append(np.array(where, np.int64))
+                counts.append(np.array(sizes, np.int64))
+        return cls(np.concatenate(lengths), np.concatenate(offsets), np.concatenate(counts))
+
+
+def _alike(batch: Sequence[bytes]) -> Iterator[slice]:
+    edges = [k for k in range(1, len(batch)) if len(batch[k]) != len(batch[k - 1])]
+    for a, b in itertools.pairwise([0, *edges, len(batch)]):
+        yield slice(a, b)
+
+
+def _column(tiff: _TiffFile, template: Directory, rows: np.ndarray, code: int) -> np.ndarray:
+    kind, _, at = template.entries[code]
+    form = tiff.order + _FORMS[kind]
+    return np.ascontiguousarray(rows[:, at : at + struct.calcsize(form)]).view(form)[:, 0].astype(np.int64)
+
+
+def _other_page(tiff: _TiffFile, page: Page, directory: Directory) -> CorruptRecordingError:
+    seen = _page_of(tiff, directory)
+    return CorruptRecordingError(
+        f"{tiff.name}: page {directory.page:,} (directory at byte {directory.offset:,}) has {seen.rows:,} rows of {seen.columns:,} columns, "
+        f"{seen.samples} x {np.dtype(seen.dtype)}, compression {seen.compression}; the pages before have {page.rows:,} rows of "
+        f"{page.columns:,} columns, {page.samples} x {np.dtype(page.dtype)}, compression {page.compression}"
+    )
+
+
+def _whole_pages(
+    tiff: _TiffFile, starts: np.ndarray, offsets: np.ndarray, counts: np.ndarray, tables: Sequence[int]
+) -> tuple[int, str]:
+    beyond = np.flatnonzero((offsets < 0) | (counts < 0) | (offsets + counts > tiff.size))
+    if not len(beyond):
+        return len(tables), tiff.cut
+    k = int(np.searchsorted(starts, beyond[0], side="right")) - 1
+    here = f"page {k:,} (directory at byte {tables[k]:,}) has its pixels at byte {int(offsets[beyond[0]]):,}"
+    if k == 0 or k < len(tables) - 1:
+        raise TruncatedRecordingError(f"{tiff.name} ends at byte {tiff.size:,}, and {here}; the file is cut")
+    return k, f"{tiff.name} ends at byte {tiff.size:,}, and {here}; the {k:,} whole pages are read"
+
+
+class PageIndex:
+    """The pages of a recording of one or several TIFF files, numbered through, and their reads.
+
+    A file whose pages lie at equal distances is proved so by its first, last and some sampled pages
+    and not walked; each page is checked when it is read.  Otherwise the chain is followed once.
+
+    Parameters
+    ----------
+    paths : sequence of str or os.PathLike
+        In the order of the recording.
+
+    Raises
+    ------
+    CorruptRecordingError, TruncatedRecordingError
+        The message names file, page and offset.
+    UnsupportedRecordingError
+        Pixels of a kind that is not read.
+
+    References
+    ----------
+    TIFF Revision 6.0, Adobe 1992; BigTIFF design, 2007; ImageJ's TiffDecoder for stacks of one directory.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], *, span: tuple[int, int] | None = None) -> None:
+        self.paths = tuple(os.fspath(path) for path in paths)
+        self._span = span
+        self._files = [_TiffFile(path) for path in self.paths]
+        notes: list[str] = []
+        self._layouts: list[_Regular | _Table | _Contiguous] = []
+        self._firsts = [_first_directory(tiff, span) for tiff in self._files]
+        self._page = _page_of(self._files[0], self._firsts[0])
+        for tiff, first in zip(self._files, self._firsts, strict=True):
+            if _page_of(tiff, first) != self._page:
+                raise _other_page(tiff, self._page, first)
+            layout, note = _layout(tiff, first, self._page) if span is None else _walk(tiff, self._page, span)
+            self._layouts.append(layout)
+            if note:
+                notes.append(note)
+                warnings.warn(note, IncompleteRecordingWarning, stacklevel=3)
+        self.notes = tuple(notes)
+        self._decoders: dict[int, _Decoder] = {}
+        tail = (self._page.samples,) if self._page.samples > 1 else ()
+        self._one = (1, self._page.rows, self._page.columns, *tail)
+        self._edges = np.concatenate([[0], np.cumsum([layout.count for layout in self._layouts], dtype=np.int64)])
+        self._starts: list[int] = self._edges[:-1].tolist()
+
+    @classmethod
+    def of(cls, paths: Any, *, span: tuple[int, int] | None = None) -> PageIndex:
+        """Make the index of one path or of a sequence of them, or of some pages of each file.
+
+        Parameters
+        ----------
+        paths : str, os.PathLike or a sequence of them
+        span : tuple of int, optional
+            First page and last page (exclusive) within each file; the chain is then walked.
+        """
+        return cls([paths] if isinstance(paths, str | os.PathLike) else list(paths), span=span)
+
+    @property
+    def num_pages(self) -> int:
+        """Pages in all files."""
+        return int(self._edges[-1])
+
+    @property
+    def pages_per_file(self) -> tuple[int, ...]:
+        """Pages in each file."""
+        return tuple(layout.count for layout in self._layouts)
+
+    @property
+    def page_shape(self) -> tuple[int, int]:
+        """``(rows, columns)``."""
+        return self._page.rows, self._page.columns
+
+    @property
+    def samples_per_pixel(self) -> int:
+        """Values a pixel."""
+        return self._page.samples
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The pixels' dtype, in native byte order."""
+        return np.dtype(self._page.dtype).newbyteorder("=")
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether no file had to be walked."""
+        return not any(isinstance(layout, _Table) for layout in self._layouts)
+
+    @property
+    def first_tags(self) -> Mapping[int, Any]:
+        """The decoded tags of the first page."""
+        return self.tags(0)
+
+    def tags(self, page: int) -> Mapping[int, Any]:
+        """Return the decoded tags of a page: text as bytes, one number, or a tuple."""
+        number, local = self._located(np.array([page]))[0]
+        tiff, layout = self._files[number], self._layouts[number]
+        directory = tiff.directory(int(layout.table_offsets(local)[0]), int(local[0]))
+        return MappingProxyType({code: directory.value(code) for code in directory.entries})
+
+    def descriptions(self, pages: Any) -> list[bytes]:
+        """Return each page's own ImageDescription up to its first NUL; empty where it has none."""
+        wanted = self._resolved(pages)
+        found = [b""] * len(wanted)
+        edges = np.searchsorted(self._edges, wanted, side="right") - 1
+        for place, (page, number) in enumerate(zip(wanted.tolist(), edges.tolist(), strict=True)):
+            tiff, layout = self._files[number], self._layouts[number]
+            local = page - int(self._edges[number])
+            text = layout.description(tiff, local) if isinstance(layout, _Regular) and local else None
+            if text is None:
+                directory = tiff.directory(int(layout.table_offsets(np.array([local]))[0]), local)
+                value = directory.value(270)
+                text = value if isinstance(value, bytes) else b""
+            found[place] = text
+        return found
+
+    def read(self, pages: Any, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+        """Return pages as a new array.
+
+        Parameters
+        ----------
+        pages : range, slice or array of int
+            In any order, with repeats.
+        rows, columns : slice
+            With step 1.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(pages, rows, columns)`` or ``(pages, rows, columns, samples)``, native byte order.
+        """
+        wanted = self._resolved(pages)
+        if len(wanted) == 1 and rows == slice(None) and columns == slice(None):
+            single = self._read_one(int(wanted[0]))
+            if single is not None:
+                return single
+        top, bottom, _ = rows.indices(self._page.rows)
+        left, right, _ = columns.indices(self._page.columns)
+        bottom, right = max(top, bottom), max(left, right)
+        tail = (self._page.samples,) if self._page.samples > 1 else ()
+        stored = np.dtype(self._page.dtype)
+        result = np.empty((len(wanted), bottom - top, self._page.columns, *tail), stored)
+        if result.size:
+            for place, number, local in self._by_file(wanted):
+                layout = self._layouts[number]
+                if isinstance(layout, _Table) and layout.data is None:
+                    self._decode(result[place], number, local, top, bottom)
+                else:
+                    self._fill(result[place], number, local, top, bottom)
+        if not stored.isnative:
+            result = result.byteswap(inplace=True).view(stored.newbyteorder("="))
+        return result if (left, right) == (0, self._page.columns) else np.ascontiguousarray(result[:, :, left:right])
+
+    def close(self) -> None:
+        """Release the files."""
+        for tiff in self._files:
+            tiff.file.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_quietly, (self.paths, self._span))
+
+    def _read_one(self, page: int) -> np.ndarray | None:
+        """Read one page of a regular file together with its directory; None where the page is of another kind."""
+        number = bisect.bisect_right(self._starts, page) - 1
+        tiff, layout = self._files[number], self._layouts[number]
+        if not isinstance(layout, _Regular):
+            return None
+        page -= self._starts[number]
+        at, data = layout.places(page)
+        result = np.empty(self._one, self._page.dtype)
+        table = bytearray(layout.width)
+        gap = data - at - layout.width
+        if page and 0 <= gap <= _MOST_GAP:
+            tiff.file.read_into([table, bytearray(gap), result] if gap else [table, result], at)
+        else:
+            tiff.file.read_into([table], at)
+            tiff.file.read_into([result], data)
+        if not layout.is_as_predicted(page, table):
+            raise _other_page(tiff, self._page, tiff.directory(at, page))
+        return result if result.dtype.isnative else result.byteswap(inplace=True).view(result.dtype.newbyteorder("="))
+
+    def _resolved(self, pages: Any) -> np.ndarray:
+        if isinstance(pages, slice):
+            pages = range(*pages.indices(self.num_pages))
+        if isinstance(pages, range) and len(pages) == 1 and 0 <= pages.start < self.num_pages:
+            return np.array([pages.start], np.int64)
+        wanted = (
+            np.arange(pages.start, pages.stop, pages.step, dtype=np.int64)
+            if isinstance(pages, range)
+            else np.atleast_1d(np.asarray(pages))
+        )
+        if wanted.size == 0:
+            return np.empty(0, np.int64)
+        if wanted.dtype.kind not in "iu" or wanted.min() < 0 or wanted.max() >= self.num_pages:
+            raise RangeError(
+                f"page {wanted.max():,} is asked for, and there are {self.num_pages:,} (0 to {self.num_pages - 1:,})"
+            )
+        return wanted.astype(np.int64)
+
+    def _located(self, pages: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        return [(number, local) for _, number, local in self._by_file(self._resolved(pages))]
+
+    def _by_file(self, wanted: np.ndarray) -> Iterator[tuple[slice, int, np.ndarray]]:
+        owners = np.searchsorted(self._edges, wanted, side="right") - 1
+        cuts = [0, *(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(wanted)]
+        for a, b in itertools.pairwise(cuts):
+            number = int(owners[a])
+            yield slice(a, b), number, wanted[a:b] - self._edges[number]
+
+    def _fill(self, result: np.ndarray, number: int, pages: np.ndarray, top: int, bottom: int) -> None:
+        tiff, layout = self._files[number], self._layouts[number]
+        offsets = layout.data_offsets(pages)
+        whole = (top, bottom) == (0, self._page.rows)
+        offsets = offsets + top * (self._page.nbytes // self._page.rows)
+        step = result[0].nbytes
+        near = np.diff(offsets)
+        cuts = [
+            0,
+            *(np.flatnonzero((near < step) | (near - step > (_MOST_GAP if whole else 0))) + 1).tolist(),
+            len(pages),
+        ]
+        tasks: list[Any] = []
+        for a, b in itertools.pairwise(cuts):
+            parts = min(num_cores(), max(1, (b - a) * step >> 23))
+            marks = [a + (b - a) * k // parts for k in range(parts + 1)]
+            tasks += [
+                self._run_task(tiff, layout, pages[i:j], offsets[i:j], result[i:j])
+                for i, j in itertools.pairwise(marks)
+                if i < j
+            ]
+        if len(tasks) > 64:
+            groups = [tasks[k :: num_cores()] for k in range(num_cores())]
+            tasks = [_in_turn(group) for group in groups]
+        run_on_cores(tasks) if result.nbytes >= 1 << 23 else [task() for task in tasks]
+
+    def _decode(self, result: np.ndarray, number: int, pages: np.ndarray, top: int, bottom: int) -> None:
+        """Decode the segments of pages that are compressed, tiled, planar or in scattered strips, on all cores."""
+        layout = self._layouts[number]
+        decoder = self._decoders.get(number)
+        if decoder is None:
+            decoder = self._decoders[number] = _Decoder(self._files[number], self._firsts[number], self._page)
+        tasks = [
+            _in_turn([decoder.task(layout, int(page), frame, top, bottom)])
+            for page, frame in zip(pages, result, strict=True)
+        ]
+        groups = [tasks[k :: num_cores()] for k in range(num_cores())]
+        run_on_cores([_in_turn(group) for group in groups if group])
+
+    def _run_task(
+        self, tiff: _TiffFile, layout: Any, pages: np.ndarray, offsets: np.ndarray, result: np.ndarray
+    ) -> Any:
+        return lambda: self._read_run(tiff, layout, pages, offsets, result)
+
+    def _read_run(
+        self, tiff: _TiffFile, layout: Any, pages: np.ndarray, offsets: np.ndarray, result: np.ndarray
+    ) -> None:
+        """Read pages that lie behind each other: into the result, and what is between them into a scrap."""
+        step = result[0].nbytes
+        if len(pages) == 1 or (offsets[1:] - offsets[:-1] == step).all():
+            tiff.file.read_into([result], int(offsets[0]))
+            gaps = None
+        else:
+            gaps = [np.empty(n, np.uint8) for n in (offsets[1:] - offsets[:-1] - step).tolist()]
+            buffers = [b for pair in itertools.zip_longest(result, gaps) for b in pair if b is not None]
+            tiff.file.read_into(buffers, int(offsets[0]))
+        if isinstance(layout, _Regular):
+            self._check(tiff, layout, pages)
+
+    def _check(self, tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> None:
+        pages = pages[pages > 0]
+        if not len(pages):
+            return
+        seen = _bytes_at(tiff, layout, pages)
+        wrong = pages[:1] if seen is None else layout.faults(pages, seen)
+        if len(wrong):
+            page = int(wrong[0])
+            at = int(layout.table_offsets(wrong[:1])[0])
+            raise _other_page(tiff, self._page, tiff.directory(at, page))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tifffile from printing what this module says by its errors."""
+    logger = logging.getLogger("tifffile")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+class _Decoder:
+    """Decodes the segments of one file's pages by tifffile and imagecodecs."""
+
+    def __init__(self, tiff: _TiffFile, first: Directory, page: Page) -> None:
+        import tifffile
+
+        self._tiff = tiff
+        self._page = page
+        try:
+            with _quiet(), tifffile.TiffFile(tiff.file.path) as opened:
+                opened.filehandle.seek(first.offset)
+                key = tifffile.TiffPage(opened, first.page)
+            self._shaped, self._decode, self._tables = key.shaped, key.decode, key.jpegtables
+        except Exception as error:
+            raise CorruptRecordingError(
+                f"{tiff.name}: page {first.page:,} at byte {first.offset:,} cannot be understood: {printable(error)}"
+            ) from error
+
+        if math.prod(self._shaped) != page.rows * page.columns * page.samples:
+            raise CorruptRecordingError(
+                f"{tiff.name}: page {first.page:,} at byte {first.offset:,} has tags that contradict each other: {page.rows:,} x {page.columns:,} x "
+                f"{page.samples} values, or {self._shaped}"
+            )
+
+    def task(self, layout: Any, page: int, frame: np.ndarray, top: int, bottom: int) -> Any:
+        return lambda: self._into(layout, page, frame, top, bottom)
+
+    def _into(self, layout: Any, page: int, frame: np.ndarray, top: int, bottom: int) -> None:
+        out = np.zeros(self._shaped, self._page.dtype)
+        for number, (offset, count) in enumerate(zip(*layout.segments.of(page), strict=True)):
+            if count <= 0:
+                continue
+            data = self._tiff.file.read(offset, count)
+            if len(data) < count:
+                raise TruncatedRecordingError(
+                    f"{self._tiff.name}: page {page:,} is cut: {count:,} bytes at byte {offset:,} are not there"
+                )
+            try:
+                segment, (s, d, h, w, _), shape = self._decode(data, number, jpegtables=self._tables)
+                if segment is not None:
+                    room = out[s, d : d + shape[0], h : h + shape[1], w : w + shape[2]]
+                    room[...] = segment[: room.shape[0], : room.shape[1], : room.shape[2]]
+            except Exception as error:
+                raise CorruptRecordingError(
+                    f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,} cannot be decoded "
+                    f"({type(error).__name__}: {printable(error)[:120]})"
+                ) from error
+        image = np.moveaxis(out[:, 0, :, :, 0], 0, -1) if self._page.planar and self._page.samples > 1 else out[0, 0]
+        image = image[top:bottom]
+        frame[...] = image.reshape(frame.shape)
+
+
+def _in_turn(tasks: Sequence[Any]) -> Any:
+    def run() -> None:
+        for task in tasks:
+            task()
+
+    return run
+
+
+def _quietly(paths: Sequence[str], span: tuple[int, int] | None) -> PageIndex:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteRecordingWarning)  # it was said when the index was first made
+        return PageIndex(paths, span=span)
+
+
+def _first_directory(tiff: _TiffFile, span: tuple[int, int] | None) -> Directory:
+    if span is None:
+        return tiff.directory(tiff.first, 0)
+    for offset, _ in itertools.islice(_chain(tiff), span[0], None):
+        return tiff.directory(offset, span[0])
+    raise CorruptRecordingError(
+        f"{tiff.name} holds no page {span[0]:,}: its first directory is said to be at byte {tiff.first:,}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Consecutive pages of one file that were written as one array.
+
+    Attributes
+    ----------
+    start, stop : int
+        Pages, ``stop`` exclusive.
+    shape : tuple of int
+        The array's shape by its description; empty when it has none.
+    page : Page
+    """
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    page: Page
+
+
+def series_of(path: str | os.PathLike[str]) -> tuple[Series, ...]:
+    """Return the series of a file: a new one begins where a page tells an array's shape, or is of another kind.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    References
+    ----------
+    tifffile's "shaped" series: a JSON object with the key ``shape`` in the ImageDescription of the first page.
+    """
+    tiff = _TiffFile(path)
+    found: list[Series] = []
+    for number, (offset, table) in enumerate(_chain(tiff)):
+        directory = Directory(tiff, offset, table, 0, number)
+        page, shape = _page_of(tiff, directory), described_shape(directory.value(270))
+        if directory.number(254, 0) & 1:
+            shape, page = (), page
+        if not found or shape or page != found[-1].page:
+            found.append(Series(number, number + 1, shape, page))
+        else:
+            found[-1] = Series(found[-1].start, number + 1, found[-1].shape, page)
+    return tuple(found)
+
+
+def described_shape(description: Any) -> tuple[int, ...]:
+    """Return the shape that tifffile wrote into an ImageDescription, or nothing."""
+    if not isinstance(description, bytes) or len(description) > 1 << 16:
+        return ()
+    if description.startswith(b"shape=("):
+        numbers = description[7:].partition(b")")[0].split(b",")
+        return tuple(int(n) for n in numbers if n.strip().isdigit())
+    if not description.startswith(b'{"'):
+        return ()
+    try:
+        shape = json.loads(description).get("shape", [])
+    except (ValueError, AttributeError, RecursionError):
+        return ()
+    good = isinstance(shape, list) and all(isinstance(n, int) and 0 < n < 1 << 40 for n in shape)
+    return tuple(shape) if good else ()
+
+
+def _layout(tiff: _TiffFile, first: Directory, page: Page) -> tuple[Any, str]:
+    description = first.value(270)
+    if not first.next and page.is_plain and isinstance(description, bytes) and description.startswith(b"ImageJ="):
+        claimed = next(
+            (
+                int(line[7:])
+                for line in description.splitlines()
+                if line.startswith(b"images=") and line[7:].strip().isdigit()
+            ),
+            1,
+        )
+        data, _ = _strip(tiff, first)
+        if claimed > 1 and data >= 0:
+            held = max(1, min(claimed, (tiff.size - data) // page.nbytes))
+            note = "" if held == claimed else f"{tiff.name} claims {claimed:,} images and holds {held:,}"
+            return _Contiguous(first.offset, data, page.nbytes, held), note
+    layout, note = _prove(tiff, first, page)
+    return (layout, note) if layout is not None else _walk(tiff, page)

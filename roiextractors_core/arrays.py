@@ -1,0 +1,312 @@
+"""Recordings that are arrays: in memory, and in NumPy's own file format."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+import numpy as np
+
+from .errors import (
+    CorruptRecordingError,
+    DeclarationError,
+    SourceReadError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
+from .files import PositionedFile
+from .formats import FormatSpec, Magic
+from .imaging import ImagingExtractor, Samples
+from .metadata import RecordingMetadata
+
+__all__ = ["NPY_FORMAT", "NpyImagingExtractor", "NumpyImagingExtractor"]
+
+NPY_FORMAT = FormatSpec(
+    name="npy",
+    title="NumPy array",
+    extractor="roiextractors_core.arrays:NpyImagingExtractor",
+    extensions=(".npy",),
+    evidence=Magic(b"\x93NUMPY"),
+    description="An array of (samples, rows, columns[, planes]) saved by numpy.save.",
+)
+
+_MOST_HEADER = 1 << 16
+
+
+class NumpyImagingExtractor(ImagingExtractor):
+    """An array in memory as a recording.
+
+    Parameters
+    ----------
+    timeseries : array-like
+        ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, of numbers. It is not copied.
+    sampling_frequency : float, optional
+        Samples a second (Hz).
+    times : array-like, optional
+        Seconds, one a sample.
+    metadata : RecordingMetadata, optional
+
+    Raises
+    ------
+    DeclarationError
+        When the array has another number of dimensions or does not hold numbers.
+    """
+
+    def __init__(
+        self,
+        timeseries: Any,
+        sampling_frequency: float | None = None,
+        *,
+        times: Any = None,
+        metadata: RecordingMetadata | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._array = np.asarray(timeseries)
+        if self._array.ndim not in (3, 4) or self._array.dtype.kind not in "biufc":
+            raise DeclarationError(
+                f"an array of numbers (samples, rows, columns[, planes]) is needed, and this one is {self._array.dtype} of shape {self._array.shape}"
+            )
+        self._metadata = metadata or RecordingMetadata()
+        self.is_volumetric = self._array.ndim == 4
+        if times is not None:
+            self.set_times(times)
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._array.shape[1], self._array.shape[2]
+
+    def get_num_samples(self) -> int:
+        return len(self._array)
+
+    def get_num_planes(self) -> int:
+        return int(self._array.shape[3]) if self._array.ndim == 4 else 1
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._array.dtype.newbyteorder("=")
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return np.array(self._array[start:end], dtype=self.get_dtype())
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return np.array(self._array[self.resolve_indices(sample_indices)], dtype=self.get_dtype())
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        self.check_open()
+        wanted = (rows, columns) if planes is None else (rows, columns, planes)
+        return np.array(self._array[(samples, *wanted)], dtype=self.get_dtype())
+
+    def get_metadata(self) -> RecordingMetadata:
+        return self._metadata
+
+
+class NpyImagingExtractor(ImagingExtractor):
+    """A ``.npy`` file as a recording, read from the disk as asked for; nothing in it is ever unpickled.
+
+    Arrays in C order are read by positioned reads; those in Fortran order through a memory map,
+    since one sample of theirs is spread over the whole file.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+    sampling_frequency : float, optional
+        Samples a second (Hz); the format holds none.
+    dimension_order : str, optional
+        The array's axes, one letter each of T (time), Z (planes), Y (rows), X (columns); the default is
+        ``"YX"``, ``"TYX"`` or ``"TYXZ"`` by the number of dimensions.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        Objects (which would need pickle), structured or text arrays, or other numbers of dimensions.
+    CorruptRecordingError, TruncatedRecordingError
+        A header that cannot be read; a file shorter than its header says.
+
+    References
+    ----------
+    NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays".
+    """
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        sampling_frequency: float | None = None,
+        dimension_order: str | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._file = PositionedFile(file_path)
+        self._shape, self._fortran, self._dtype, self._offset = _npy_header(self._file)
+        self._axes = _checked_axes(dimension_order, self._shape, self._file.name)
+        self._lengths = dict(zip(self._axes, self._shape, strict=True))
+        self.is_volumetric = "Z" in self._axes
+        self._frame_shape = (self._lengths["Y"], self._lengths["X"])
+        self._is_plain = not self._fortran and self._axes in ("YX", "TYX", "TYXZ")
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._frame_shape
+
+    def get_num_samples(self) -> int:
+        return self._lengths.get("T", 1)
+
+    def get_num_planes(self) -> int:
+        return self._lengths.get("Z", 1)
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._dtype.newbyteorder("=")
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        if not self._is_plain:
+            return self._mapped_part((slice(start, end), slice(None), slice(None), slice(None)))
+        result = np.empty((end - start, *self.get_sample_shape()), self._dtype)
+        self._file.read_array_into(result, self._offset + start * self._sample_bytes)
+        return _native(result)
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        indices = self.resolve_indices(sample_indices)
+        if not self._is_plain or self._sample_bytes == 0:
+            return self._mapped_part((indices, slice(None), slice(None), slice(None)))
+        result = np.empty((len(indices), *self.get_sample_shape()), self._dtype)
+        edges = np.flatnonzero(np.diff(indices) != 1) + 1
+        for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(indices)], strict=True):
+            if first < last:
+                self._file.read_array_into(result[first:last], self._offset + int(indices[first]) * self._sample_bytes)
+        return _native(result)
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        self.check_open()
+        part = (samples, rows, columns, slice(None) if planes is None else planes)
+        full = rows == slice(0, self._frame_shape[0]) and columns == slice(0, self._frame_shape[1])
+        if full and (planes is None or planes == slice(0, self.get_num_planes())):
+            return super().get_block(samples, rows, columns, planes)
+        if self._is_plain and not self.is_volumetric:
+            return self._rows_only(samples, rows)[:, :, columns].copy()
+        return self._mapped_part(part)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    @property
+    def _sample_bytes(self) -> int:
+        return int(np.prod(self.get_sample_shape(), dtype=np.int64)) * self._dtype.itemsize
+
+    def _rows_only(self, samples: Samples, rows: slice) -> np.ndarray:
+        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        result = np.empty((len(indices), rows.stop - rows.start, self._frame_shape[1]), self._dtype)
+        above = rows.start * self._frame_shape[1] * self._dtype.itemsize
+        for place, index in enumerate(indices.tolist()):
+            self._file.read_array_into(result[place], self._offset + index * self._sample_bytes + above)
+        return _native(result)
+
+    def _mapped_part(self, part: tuple[Any, ...]) -> np.ndarray:
+        """Copy out of a map that is made for this read and closed after it."""
+        wanted = self._offset + int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
+        if self._file.size < wanted:
+            raise TruncatedRecordingError(
+                f"{self._file.name} holds {self._file.size:,} bytes, and its header needs {wanted:,}; it was cut since it was opened"
+            )
+        if 0 in self._shape:
+            stored = np.empty(self._shape, self._dtype)
+        else:
+            try:
+                stored = np.memmap(
+                    self._file.path, self._dtype, "r", self._offset, self._shape, "F" if self._fortran else "C"
+                )
+            except OSError as error:
+                raise SourceReadError(f"{self._file.name} could not be mapped: {error.strerror or error}") from error
+        missing = [axis for axis in "TZ" if axis not in self._axes]
+        whole = np.asarray(stored).transpose([self._axes.index(axis) for axis in "TYXZ" if axis in self._axes])
+        if "T" in missing:
+            whole = whole[np.newaxis]
+        chosen = whole[part if "Z" not in missing else part[:3]]
+        return np.array(chosen, dtype=self.get_dtype(), order="C")
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    if array.dtype.isnative:
+        return array
+    return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+
+
+def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    head = file.read(0, 12)
+    if head[:6] != b"\x93NUMPY" or len(head) < 10:
+        raise CorruptRecordingError(
+            f"{file.name} does not begin as a .npy file: its first bytes are {head[:8].hex(' ')}"
+        )
+    version = (head[6], head[7])
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise UnsupportedRecordingError(
+            f"{file.name} is .npy version {version[0]}.{version[1]}, and 1.0, 2.0 and 3.0 are read"
+        )
+    width = 2 if version == (1, 0) else 4
+    length, start = int.from_bytes(head[8 : 8 + width], "little"), 8 + width
+    if length > _MOST_HEADER:
+        raise CorruptRecordingError(
+            f"{file.name} claims a header of {length:,} bytes at byte 8; no array of numbers needs more than {_MOST_HEADER:,}"
+        )
+    text = file.read(start, length)
+    if len(text) < length:
+        raise TruncatedRecordingError(
+            f"{file.name} ends at byte {start + len(text):,}, inside its header of {length:,} bytes"
+        )
+    shape, fortran, dtype = _parsed_header(text.decode("utf-8" if version == (3, 0) else "latin-1"), file.name)
+    offset, count = start + length, 1
+    for number in shape:
+        count *= number
+    if file.size < offset + count * dtype.itemsize:
+        raise TruncatedRecordingError(
+            f"{file.name} holds {file.size:,} bytes, and its header (shape {shape}, {dtype}) needs {offset + count * dtype.itemsize:,}; the file is cut"
+        )
+    return shape, fortran, dtype, offset
+
+
+def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    import ast
+
+    found: Any = None
+    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        found = ast.literal_eval(text.strip())
+    if not isinstance(found, dict) or set(found) != {"descr", "fortran_order", "shape"}:
+        raise CorruptRecordingError(
+            f"the header of {name} is no dictionary of descr, fortran_order and shape: {printable(text[:80])!r}"
+        )
+    shape = found["shape"]
+    if not isinstance(shape, tuple) or not all(
+        isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 62 for n in shape
+    ):
+        raise CorruptRecordingError(f"the header of {name} holds the shape {printable(repr(shape))[:80]}")
+    try:
+        dtype = np.dtype(found["descr"])
+    except (TypeError, ValueError) as error:
+        raise CorruptRecordingError(
+            f"the header of {name} holds a dtype that NumPy does not know: {printable(repr(found['descr']))[:80]}"
+        ) from error
+    if dtype.hasobject:
+        raise UnsupportedRecordingError(
+            f"{name} holds Python objects, which would have to be unpickled, and that could run code; save it again as an array of numbers"
+        )
+    if dtype.kind not in "biufc":
+        raise UnsupportedRecordingError(
+            f"{name} holds {printable(dtype)[:80]}, and only arrays of numbers are recordings"
+        )
+    return shape, bool(found["fortran_order"]), dtype
+
+
+def _checked_axes(order: str | None, shape: tuple[int, ...], name: str) -> str:
+    if order is None:
+        usual = {2: "YX", 3: "TYX", 4: "TYXZ"}.get(len(shape))
+        if usual is None:
+            raise UnsupportedRecordingError(
+                f"{name} has {len(shape)} dimensions {shape}; a recording has (samples, rows, columns[, planes]). Reshape it, and save it again"
+            )
+        return usual
+    axes = order.upper()
+    if len(axes) != len(shape) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes) <= set("TZYX"):
+        raise DeclarationError(
+            f"dimension_order={order!r} does not fit {name} of shape {shape}: one letter an axis, of T, Z, Y, X, with Y and X among them"
+        )
+    return axes

@@ -1,0 +1,129 @@
+"""The demonstration: a recording is made up, written in two formats, opened, compared and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import roiextractors_core as roi
+
+from ..errors import SourceKindError, printable
+from ..imaging import ImagingExtractor
+from ..testing.generators import CalciumImagingExtractor, TargetExistsError, write_npy, write_scanimage
+from . import pictures
+from .facts import facts_of, in_words
+from .projections import project
+from .terminal import amount, card, heading, progress_bar
+
+__all__ = ["demonstrate"]
+
+RATE = 15.0
+FRAME = (256, 256)
+TIFF, NPY, PICTURE, LIST = "two_photon.tif", "two_photon.npy", "two_photon.png", "roiextractors-demo.json"
+
+
+def demonstrate(folder: Path, *, seed: int, num_samples: int) -> bool:
+    """Run the demonstration, and return whether the pixels of both files agree.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Made when it is not there; in one that is, only files that an earlier demonstration wrote are replaced.
+    seed : int
+    num_samples : int
+        Frames of each channel.
+
+    Raises
+    ------
+    TargetExistsError
+        A file of the same name is there that the demonstration did not write.
+    """
+    _claim(folder)
+    shape = (num_samples, *FRAME)
+    green = CalciumImagingExtractor(shape, "int16", seed, sampling_frequency=RATE, photons=12.0)
+    red = CalciumImagingExtractor(shape, "int16", seed, sampling_frequency=RATE, photons=12.0, functional=False)
+    print(
+        f"a made-up two-photon recording: {num_samples:,} frames of {FRAME[0]} x {FRAME[1]} pixels at {RATE:g} Hz; "
+        "green: calcium transients, red: a still marker"
+    )
+    channels = [green, red]
+    _write(folder / TIFF, "ScanImage BigTIFF, two channels", lambda **o: write_scanimage(channels, folder / TIFF, **o))
+    _write(folder / NPY, "NumPy, the first channel", lambda **o: write_npy(green, folder / NPY, **o))
+    first = _opened(folder / TIFF, channel="Channel 1")
+    second = _opened(folder / NPY, sampling_frequency=RATE)
+    try:
+        agree = _compared(first or green, second)
+        _draw(folder / PICTURE, [first, _quietly(folder / TIFF, "Channel 2")] if first is not None else [second])
+    finally:
+        for recording in filter(None, (first, second)):
+            recording.close()
+    return agree
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder, and list in it what the demonstration writes there."""
+    if folder.exists() and not folder.is_dir():
+        raise SourceKindError(f"{printable(folder)} is a file, and --output names a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (TIFF, NPY, PICTURE)
+    listed = folder / LIST
+    if not listed.is_file():
+        strange = [name for name in (*names, LIST) if (folder / name).exists()]
+        if strange:
+            raise TargetExistsError(
+                f"{printable(folder / strange[0])} is there already, and no demonstration wrote it; choose another --output"
+            )
+    listed.write_text(json.dumps({"written by": "roiextractors demo", "files": names}, indent=1) + "\n", "utf-8")
+
+
+def _write(path: Path, words: str, write: Callable[..., Path]) -> None:
+    with progress_bar(f"simulating and writing {path.name}") as progress:
+        write(overwrite=True, progress=progress)
+    print(f"wrote {printable(path)} ({words}, {amount(path.stat().st_size)})")
+
+
+def _opened(path: Path, **options: Any) -> Any:
+    """Open one of the files and say what was found, or say what to install for it."""
+    explanation = roi.explain(path)
+    wanted = "scanimage" if path.name == TIFF else "npy"
+    print()
+    if explanation.best is None or explanation.best.spec.name != wanted:
+        missing = [entry for entry in explanation.not_installed if entry.spec.name == wanted]
+        entry = missing[0] if missing else None
+        if entry is None:
+            explanation.require_best()
+            return None
+        print(f"{printable(path)} is {entry.spec.title}; to open it: python -m pip install {entry.plugin}")
+        return None
+    for option, choices in roi.streams(path).items():
+        print(f"{printable(path)} holds the {option}s {', '.join(map(printable, choices))}")
+    recording = roi.open(path, **options)
+    heading(printable(path))
+    card(in_words(facts_of(recording, {k: v for k, v in options.items() if k == "channel"})))
+    return recording
+
+
+def _quietly(path: Path, channel: str) -> Any:
+    return roi.open(path, channel=channel)
+
+
+def _compared(first: ImagingExtractor, second: ImagingExtractor) -> bool:
+    """Compare all samples, some at a time, and say what came out."""
+    same = len(first) == len(second)
+    for start in range(0, len(first) if same else 0, 64):
+        end = min(start + 64, len(first))
+        same = same and np.array_equal(first.get_series(start, end), second.get_series(start, end))
+    which = "both files" if not isinstance(first, CalciumImagingExtractor) else f"{NPY} and the simulation"
+    print()
+    print(f"the pixels of {which} {'agree' if same else 'DIFFER'}: {len(first):,} samples compared")
+    return same
+
+
+def _draw(target: Path, recordings: list[ImagingExtractor]) -> None:
+    if not pictures.can_draw():
+        print('no picture: python -m pip install "roiextractors-core[plot]"')
+        return

@@ -1,0 +1,181 @@
+"""What the command says about a recording: opened once a channel, put into plain data, and into words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import roiextractors_core as roi
+
+from ..errors import PluginError, RoiExtractorsError, RoiExtractorsWarning, StreamChoiceError, listed, printable
+from ..imaging import ImagingExtractor
+from ..metadata import as_plain
+from .terminal import amount
+
+__all__ = ["every_channel", "facts_of", "in_words", "plugin_border"]
+
+_MOST_CHOICES = 8
+
+
+def every_channel(
+    path: str, format: str | None, options: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, str], ImagingExtractor]]:
+    """Open a recording; where a stream must be chosen, each of its values in turn, at most eight.
+
+    Parameters
+    ----------
+    path : str
+    format : str, optional
+    options : mapping
+        As ``open`` takes them.
+
+    Yields
+    ------
+    tuple of dict and ImagingExtractor
+        What was chosen (empty when there was no choice), and the recording, which is closed before the next one.
+    """
+    try:
+        recording = _opened(path, format, options)
+    except StreamChoiceError as error:
+        if not error.option or error.option in options or not error.choices:
+            raise
+        for choice in map(str, error.choices[:_MOST_CHOICES]):
+            for further, found in every_channel(path, format, {**options, error.option: choice}):
+                yield {error.option: choice, **further}, found
+        if len(error.choices) > _MOST_CHOICES:
+            left = listed(error.choices[_MOST_CHOICES:])
+            text = f"{printable(path)} holds more {error.option}s, which are left out here: {left}; --option {error.option}=... shows one"
+            warnings.warn(text, RoiExtractorsWarning, stacklevel=2)
+        return
+    with recording:
+        yield {}, recording
+
+
+def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is known about a recording as plain data for JSON.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+    chosen : mapping
+        The streams that were chosen to open it.
+    """
+    provenance, clock, count = recording.provenance, recording.clock, len(recording)
+    times: list[float] = []
+    if clock.source is not None and count:
+        times = [float(clock.times(0, 1)[0]), float(clock.times(count - 1, count)[0])]
+    metadata = recording.metadata.to_dict()
+    facts = {
+        "paths": provenance.paths,
+        "format": provenance.format,
+        "plugin": provenance.plugin,
+        "plugin_version": provenance.version,
+        "evidence": provenance.evidence,
+        "stream": dict(chosen),
+        "options": provenance.options,
+        "shape": recording.shape,
+        "axes": ("samples", "rows", "columns", "planes")[: recording.ndim],
+        "dtype": str(recording.dtype),
+        "bytes": recording.nbytes,
+        "sampling_frequency": recording.get_sampling_frequency(),
+        "times_source": clock.source,
+        "first_and_last_time": times,
+        "metadata": {key: value for key, value in metadata.items() if key != "vendor"},
+        "notes": provenance.notes,
+    }
+    return {key: as_plain(value) for key, value in facts.items()}
+
+
+def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts as labels and values, safe to print; a value that is not known is empty.
+
+    Parameters
+    ----------
+    facts : mapping
+        From :func:`facts_of`.
+    """
+    found = facts["metadata"]
+    rate = facts["sampling_frequency"]
+    parts = [f"{n:,} {axis}" for n, axis in zip(facts["shape"], facts["axes"], strict=True)]
+    rows = [
+        ("format", f"{facts['format']} ({facts['plugin']} {facts['plugin_version']})".replace(" )", ")")),
+        ("because", facts["evidence"]),
+        *((name, value) for name, value in facts["stream"].items()),
+        ("shape", " x ".join(parts)),
+        ("pixels", f"{facts['dtype']}, {amount(facts['bytes'])} in all"),
+        ("rate", "unknown; if you know it: --option sampling_frequency=<Hz>" if rate is None else f"{rate:.6g} Hz"),
+        ("times", _times(facts)),
+        ("start", _moment(found["start_time"])),
+        ("pixel size", _sizes(found["pixel_size"])),
+        ("planes", _planes(found)),
+        ("colours", _colours(found["channels"])),
+        ("device", found["device"] or ""),
+        ("software", "" if found["software"] == found["device"] else found["software"] or ""),
+        *(("note", note) for note in facts["notes"]),
+    ]
+    return [(printable(label), printable(value)) for label, value in rows]
+
+
+@contextmanager
+def plugin_border(words: str) -> Iterator[None]:
+    """Turn an error of a plugin's own, which names neither file nor plugin, into one that does."""
+    try:
+        yield
+    except (RoiExtractorsError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(f"{words}: {type(error).__name__}: {error}") from error
+
+
+def _opened(path: str, format: str | None, options: Mapping[str, Any]) -> ImagingExtractor:
+    """Open, and pass on the warnings that the recording's notes do not repeat."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", RoiExtractorsWarning)
+        recording = roi.open(path, format=format, **options)
+    notes = recording.provenance.notes
+    for warning in heard:
+        if not any(note in str(warning.message) for note in notes):
+            warnings.warn(str(warning.message), warning.category, stacklevel=2)
+    return recording
+
+
+def _times(facts: Mapping[str, Any]) -> str:
+    if facts["times_source"] is None:
+        return "unknown"
+    if not facts["first_and_last_time"]:
+        return "none"
+    words = {"native": "by the hardware", "computed": "computed from the rate", "user": "set by the user"}
+    first, last = (f"{t:.6f} s" if isinstance(t, float | int) else f"{t} s" for t in facts["first_and_last_time"])
+    return f"{first} to {last}, {words[facts['times_source']]}"
+
+
+def _moment(text: str | None) -> str:
+    if text is None:
+        return ""
+    moment = datetime.fromisoformat(text)
+    return f"{moment:%Y-%m-%d %H:%M:%S}{f'.{moment.microsecond // 1000:03d}' if moment.microsecond else ''}{moment:%z}"
+
+
+def _sizes(size: list[float] | None) -> str:
+    return "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"
+
+
+def _planes(found: Mapping[str, Any]) -> str:
+    positions, spacing = found["plane_positions"], found["plane_spacing"]
+    said = [] if spacing is None else [f"{spacing:.5g} µm apart"]
+    if positions:
+        shown = [f"{p:.6g}" if isinstance(p, float | int) else str(p) for p in positions[:12]]
+        said.append(f"at {', '.join(shown)}{', ...' if len(positions) > 12 else ''} µm")
+    return ", ".join(said)
+
+
+def _colours(channels: list[dict[str, Any]]) -> str:
+    said = []
+    for channel in channels:
+        waves = [("emission", channel["emission_wavelength"]), ("excitation", channel["excitation_wavelength"])]
+        told = [f"{word} {wave:.5g} nm" for word, wave in waves if isinstance(wave, float | int)]
+        said += [f"{channel['name']}: {', '.join(told)}"] if told else []
+    return "; ".join(said)

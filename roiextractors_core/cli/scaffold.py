@@ -1,0 +1,248 @@
+"""A new plugin, written complete: it reads a tiny documented format, and passes its tests as it is."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..detection import looks_like
+from ..errors import DeclarationError, listed, printable
+from ..registry import default_registry
+from ..source import Source
+
+__all__ = ["LICENCES", "register", "write_plugin"]
+
+LICENCES: Mapping[str, str] = {"bsd-3-clause": "BSD-3-Clause", "mit": "MIT", "apache-2.0": "Apache-2.0"}
+"""The licences that can be chosen, and what SPDX calls them."""
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def write_plugin(
+    name: str,
+    *,
+    extension: str | None = None,
+    signature: str | None = None,
+    folder: bool = False,
+    output: str | os.PathLike[str] = ".",
+    licence: str = "bsd-3-clause",
+) -> tuple[Path, ...]:
+    """Write a complete distribution ``roiextractors-<name>`` into a new folder of that name.
+
+    Parameters
+    ----------
+    name : str
+        The format's name: lower-case letters, digits and single hyphens, beginning with a letter.
+    extension : str, optional
+        The suffix with its dot, ``".xyz"``; needed unless a recording is a folder.
+    signature : str, optional
+        The first bytes of a file in hexadecimal, at least two; made up from the name when left out.
+    folder : bool
+        Whether a recording is a folder (``header.json`` and ``frames.bin``) rather than one file.
+    output : str or os.PathLike
+        Where the distribution's folder is written.
+    licence : str
+        ``"bsd-3-clause"``, ``"mit"`` or ``"apache-2.0"``.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The files that were written.
+
+    Raises
+    ------
+    DeclarationError
+        The name, extension, signature or licence cannot be, or a file is there already; nothing is written then.
+    """
+    plugin = _Plugin(
+        name=_checked_name(name),
+        extension=_checked_extension(extension, folder),
+        signature=_checked_signature(signature, name, folder),
+        folder=folder,
+        licence=_checked_licence(licence),
+    )
+    root = Path(output) / plugin.distribution
+    texts = {root / place: text for place, text in plugin.files().items()}
+    there = [place for place in plugin.files() if os.path.lexists(root / place)]
+    if there:
+        raise DeclarationError(
+            f"nothing was written: {printable(root)} holds {listed(there)} already, and nothing is overwritten; "
+            "choose another name or another place (--output)"
+        )
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+    return tuple(texts)
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``new-plugin`` to the command."""
+    app.command("new-plugin")(new_plugin)
+
+
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="The format's name: lower-case letters, digits and hyphens.")],
+    extension: Annotated[str | None, typer.Option(help="The suffix of its files: .xyz")] = None,
+    signature: Annotated[str | None, typer.Option(help="The first bytes of its files, in hexadecimal.")] = None,
+    folder: Annotated[bool, typer.Option("--folder", help="A recording is a folder, not a file.")] = False,
+    output: Annotated[Path, typer.Option(help="Where the plugin's folder is written.")] = Path(),
+    licence: Annotated[str, typer.Option(help=f"One of {', '.join(LICENCES)}.")] = "bsd-3-clause",
+) -> None:
+    """Write a new plugin: it reads a tiny documented format and passes its tests; put yours in its place."""
+    written = write_plugin(
+        name, extension=extension, signature=signature, folder=folder, output=output, licence=licence
+    )
+    for path in written:
+        print(printable(path.as_posix()))
+    root = output / f"roiextractors-{name}"
+    print(f"\nnext: cd {printable(root.as_posix())}")
+    print('      python -m pip install -e ".[test]"')
+    print("      python -m pytest")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plugin:
+    """What was asked for, checked."""
+
+    name: str
+    extension: str
+    signature: bytes
+    folder: bool
+    licence: str
+
+    @property
+    def distribution(self) -> str:
+        return f"roiextractors-{self.name}"
+
+    @property
+    def package(self) -> str:
+        return self.distribution.replace("-", "_")
+
+    def files(self) -> dict[str, str]:
+        """Return the text of every file, by its place in the distribution."""
+        kind = "folder" if self.folder else "file"
+        places = {
+            "pyproject.toml": "any/pyproject.toml",
+            "README.md": f"{kind}/README.md",
+            "CHANGELOG.md": "any/CHANGELOG.md",
+            "LICENSE": f"licences/{self.licence}",
+            ".gitignore": "any/gitignore",
+            ".github/workflows/tests.yml": "any/tests.yml",
+            f"{self.package}/__init__.py": "any/init.py",
+            f"{self.package}/hooks.py": f"{kind}/hooks.py",
+            f"{self.package}/extractor.py": f"{kind}/extractor.py",
+            "tests/test_conformance.py": f"{kind}/test_conformance.py",
+        }
+        words = self._words()
+        texts = {place: _filled(template, words) for place, template in places.items()}
+        return {**texts, f"{self.package}/py.typed": ""}
+
+    def _words(self) -> dict[str, str]:
+        parts = [part.capitalize() for part in self.name.split("-")]
+        after = len(self.signature)
+        return {
+            "DISTRIBUTION": self.distribution,
+            "PACKAGE": self.package,
+            "FORMAT": self.name,
+            "TITLE": " ".join(parts),
+            "CLASS": "".join(parts),
+            "EXTENSION": self.extension,
+            "EXTENSIONS": f'("{self.extension}",)' if self.extension else "()",
+            "SIGNATURE": self.signature.hex(),
+            "SIGNATURE_LENGTH": str(after),
+            "ROWS_AT": str(after),
+            "COLUMNS_AT": str(after + 4),
+            "SAMPLES_AT": str(after + 8),
+            "RATE_AT": str(after + 12),
+            "FRAMES_AT": str(after + 20),
+            "SPDX": LICENCES[self.licence],
+            "YEAR": str(datetime.date.today().year),
+        }
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    text = (TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")
+    return re.sub(r"__([A-Z]+(?:_[A-Z]+)*)__", lambda found: words[found[1]], text)
+
+
+def _checked_name(name: str) -> str:
+    if name.startswith(("roiextractors-", "roiextractors_")):
+        raise DeclarationError(f"give the format's name alone: {name[14:]!r}, and not {name!r}")
+    if len(name) > 40 or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise DeclarationError(
+            f"a plugin cannot be called {name!r:.60}; at most 40 lower-case letters, digits and single hyphens, beginning with a letter"
+        )
+    if name in ("core", "testing"):
+        raise DeclarationError(f"the name {name!r} belongs to the core; choose another")
+    registry = default_registry()
+    taken = {entry.spec.name: entry.plugin for entry in registry.catalogue()}
+    taken |= {spec.name: registry.owner(spec.name) for spec in registry.formats()}
+    if taken.get(name, f"roiextractors-{name}") != f"roiextractors-{name}" or name in _catalogued():
+        raise DeclarationError(f"there is a format {name!r} already, from {taken[name]}; choose another name")
+    return name
+
+
+def _catalogued() -> set[str]:
+    return {entry.spec.name for entry in default_registry().catalogue()}
+
+
+def _checked_extension(extension: str | None, folder: bool) -> str:
+    if extension is None and folder:
+        return ""
+    if extension is None:
+        raise DeclarationError(
+            "say which suffix the files have: --extension .xyz (or --folder, when a recording is one)"
+        )
+    if not re.fullmatch(r"(\.[A-Za-z0-9_+-]+)+", extension):
+        raise DeclarationError(
+            f"the extension {extension!r:.60} cannot be; write a dot, then letters, digits, _, + or -: .xyz"
+        )
+    return extension.lower()
+
+
+def _checked_signature(signature: str | None, name: str, folder: bool) -> bytes:
+    if signature is None:
+        return b"\x89" + name.encode("ascii", "replace").upper()[:7]
+    if folder:
+        raise DeclarationError("a folder has no first bytes: leave out --signature, or leave out --folder")
+    try:
+        found = bytes.fromhex(signature.removeprefix("0x"))
+    except ValueError:
+        raise DeclarationError(
+            f"the signature {signature!r:.80} is no hexadecimal number of whole bytes; write two digits a byte: 89584d4f"
+        ) from None
+    if not 2 <= len(found) <= 64:
+        raise DeclarationError(f"a signature has 2 to 64 bytes, and {signature!r:.80} has {len(found)}")
+    _require_own(found)
+    return found
+
+
+def _require_own(signature: bytes) -> None:
+    """Refuse the signature of a container that others share, or that says nothing."""
+    if len(set(signature)) == 1:
+        raise DeclarationError(f"the signature {signature.hex()} is one byte repeated, which many files begin with")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "signature"
+        path.write_bytes(signature + b"\xff" * 16)
+        with Source(path) as source:
+            words = looks_like(source)
+    if not words.startswith(("bytes that begin", "text")):
+        raise DeclarationError(
+            f"files that begin with {signature.hex()} are {words}, which other formats are too; for such a format, "
+            "choose another signature here, and declare evidence of its content afterwards (TiffTag, Hdf5Path, ...)"
+        )
+
+
+def _checked_licence(licence: str) -> str:
+    if licence.lower() not in LICENCES:
+        raise DeclarationError(f"there is no licence {licence!r:.60} here; choose one of {listed(LICENCES)}")
+    return licence.lower()

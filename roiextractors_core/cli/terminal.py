@@ -1,0 +1,137 @@
+"""What reaches the terminal: tables, bars and one-line sentences, sound in a pipe and in any encoding."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import RoiExtractorsError, RoiExtractorsWarning, printable
+
+__all__ = ["amount", "card", "encodable", "grid", "heading", "one_line_warnings", "progress_bar", "sentence", "tell"]
+
+_PIPE_WIDTH = 100
+
+
+def tell(text: str) -> None:
+    """Print one line to the standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def heading(text: str) -> None:
+    """Print the name of a section, bold where the terminal can."""
+    _print(Text(text, style="bold", overflow="fold"))
+
+
+def card(rows: Iterable[tuple[str, str]]) -> None:
+    """Print facts, a label and its value a row; rows without a value are left out."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in rows:
+        if value:
+            table.add_row(label, encodable(value))
+    _print(table)
+
+
+def grid(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table with a header; columns without a value in any row are left out."""
+    names, lines = list(headers), [list(row) for row in rows]
+    kept = [k for k in range(len(names)) if any(line[k] for line in lines)]
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1), pad_edge=False, header_style="bold")
+    for place, k in enumerate(kept):
+        table.add_column(names[k], overflow="fold", no_wrap=place == 0)
+    for line in lines:
+        table.add_row(*(encodable(line[k]) for k in kept))
+    _print(table)
+
+
+@contextmanager
+def progress_bar(words: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on the standard error while the block runs, where that is a terminal.
+
+    Yields
+    ------
+    callable
+        ``update(done, total)``.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = _console(sys.stderr)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(words, total=None)
+
+        def update(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Print each warning once, as one line, while the block runs."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = f"warning: {_on_one_line(str(message))}"
+        if text not in said:
+            said.add(text)
+            tell(text)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        warnings.simplefilter("always", RoiExtractorsWarning)
+        yield
+
+
+def sentence(error: BaseException) -> str:
+    """Return an error as one line without a traceback."""
+    if isinstance(error, OSError) and not isinstance(error, RoiExtractorsError) and error.strerror:
+        return error.strerror if error.filename is None else f"{printable(error.filename)}: {error.strerror}"
+    said = _on_one_line(str(error)) or type(error).__name__
+    return f"there is not enough memory: {said}" if isinstance(error, MemoryError) else said
+
+
+def amount(count: float) -> str:
+    """Return a number of bytes in words: ``152.6 MiB``."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+def encodable(text: str) -> str:
+    """Return the text with the micro sign spelt as u where the standard output cannot show it."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return text.replace("µ", "u")
+    return text
+
+
+def _on_one_line(text: str) -> str:
+    return printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip()))
+
+
+def _console(stream: TextIO) -> Console:
+    """Return a console on which nothing in a name is taken for markup, and whose width in a pipe is steady."""
+    given = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else max(40, int(given)) if given.isdecimal() else _PIPE_WIDTH
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def _print(what: RenderableType) -> None:
+    console = _console(sys.stdout)
+    with console.capture() as captured:
+        console.print(what)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -1,0 +1,330 @@
+"""Recordings made of recordings: one after the other in time, or planes on top of each other."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .clock import Clock
+from .errors import DeclarationError, TimesError
+from .imaging import ImagingExtractor, Samples
+from .metadata import RecordingMetadata
+
+__all__ = ["ConcatenatedImagingExtractor", "PlaneStackImagingExtractor", "concatenate", "stack_planes"]
+
+
+def concatenate(extractors: Sequence[ImagingExtractor]) -> ConcatenatedImagingExtractor:
+    """Return one recording of several, one after the other in time, lazily.
+
+    Parameters
+    ----------
+    extractors : sequence of ImagingExtractor
+        Of one sample shape and dtype; planar or volumetric.
+
+    Returns
+    -------
+    ConcatenatedImagingExtractor
+        Its clock is monotonic and keeps gaps: parts whose times already run on are left as they
+        are; otherwise a part begins where its start time says, when all parts have one, else one
+        period after the part before it.
+    """
+    return ConcatenatedImagingExtractor(_as_parts(extractors, "concatenate"))
+
+
+def stack_planes(extractors: Sequence[ImagingExtractor]) -> PlaneStackImagingExtractor:
+    """Return one volumetric recording whose planes are those of the parts, in order, lazily.
+
+    Parameters
+    ----------
+    extractors : sequence of ImagingExtractor
+        Planar or volumetric, of one frame shape, dtype and number of samples. The clock is that of the first.
+    """
+    return PlaneStackImagingExtractor(_as_parts(extractors, "stack"))
+
+
+class ConcatenatedImagingExtractor(ImagingExtractor):
+    """Recordings one after the other; see :func:`concatenate`."""
+
+    def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
+        super().__init__()
+        self._parts = _checked(extractors, "concatenate", samples_too=False)
+        counts = [len(part) for part in self._parts]
+        self._edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self.is_volumetric = self._parts[0].is_volumetric
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._parts[0].get_frame_shape()
+
+    def get_num_samples(self) -> int:
+        return int(self._edges[-1])
+
+    def get_num_planes(self) -> int:
+        return self._parts[0].get_num_planes()
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._parts[0].get_dtype()
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the parts' rate, or None when they differ."""
+        rates = [part.get_sampling_frequency() for part in self._parts]
+        first = rates[0]
+        if first is None or any(rate is None or not math.isclose(rate, first, rel_tol=1e-9) for rate in rates):
+            return None
+        return first
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._whole_frames(slice(*self.resolve_range(start_sample, end_sample)))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._whole_frames(self.resolve_indices(sample_indices))
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        self.check_open()
+        if isinstance(samples, slice):
+            return self._consecutive(samples, rows, columns, planes)
+        samples = np.asarray(samples, np.int64)
+        owners = np.searchsorted(self._edges, samples, side="right") - 1
+        if len(set(owners.tolist())) == 1:
+            return self._parts[int(owners[0])].get_block(samples - self._edges[int(owners[0])], rows, columns, planes)
+        result = self._empty(len(samples), rows, columns, planes)
+        for owner in np.unique(owners):
+            mine = np.flatnonzero(owners == owner)
+            result[mine] = self._parts[owner].get_block(samples[mine] - self._edges[owner], rows, columns, planes)
+        return result
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the parts' native times, laid one after the other, or None when a part has none."""
+        start, end = self.resolve_range(start_sample, end_sample)
+        if any(part.get_native_timestamps(0, min(1, len(part))) is None for part in self._parts):
+            return None
+        times = [np.asarray(part.get_native_timestamps(0, len(part)), dtype=np.float64) for part in self._parts]
+        return np.asarray(self._laid_out(times, [part.get_sampling_frequency() for part in self._parts])[start:end])
+
+    @property
+    def clock(self) -> Clock:
+        """The parts' clocks, laid one after the other, unless the user set times on the whole."""
+        if super().has_time_vector():
+            return super().clock
+        users, rate = super().get_sampling_frequency(), self.get_sampling_frequency()
+        clocks = [part.clock if users is None else part.clock.with_rate(users) for part in self._parts]
+        sources = {clock.source for clock in clocks}
+        if None in sources:
+            return Clock(len(self), rate=None)
+        if sources == {"computed"} and rate is not None and self._is_one_grid(clocks):
+            return Clock(len(self), rate=rate)
+        source = "user" if "user" in sources else "native" if "native" in sources else "computed"
+        times = self._laid_out([clock.times() for clock in clocks], [clock.rate for clock in clocks])
+        return Clock(len(self), rate=rate, source=source, read=lambda a, b: times[a:b])
+
+    def has_time_vector(self) -> bool:
+        return super().has_time_vector() or any(part.has_time_vector() for part in self._parts)
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return the first part's."""
+        return self._parts[0].get_metadata()
+
+    def get_notes(self) -> tuple[str, ...]:
+        return tuple(note for part in self._parts for note in part.get_notes())
+
+    def close(self) -> None:
+        """Close the parts."""
+        for part in self._parts:
+            part.close()
+        super().close()
+
+    def _is_one_grid(self, clocks: list[Clock]) -> bool:
+        no_starts = any(part.metadata.start_time is None for part in self._parts)
+        return no_starts and all(clock.first == 0 for clock in clocks)
+
+    def _laid_out(self, times: list[np.ndarray], rates: list[float | None]) -> np.ndarray:
+        if _run_on(times):
+            return np.concatenate(times)
+        by_start = self._by_start_times(times)
+        return np.concatenate(_one_after_the_other(times, rates) if by_start is None else by_start)
+
+    def _by_start_times(self, times: list[np.ndarray]) -> list[np.ndarray] | None:
+        starts = [part.metadata.start_time for part in self._parts]
+        try:
+            offsets = [(start - starts[0]).total_seconds() for start in starts]  # type: ignore[operator]
+        except TypeError:  # one is not known, or some have a time zone and some have none
+            return None
+        moved = [piece + offset for piece, offset in zip(times, offsets, strict=True)]
+        return moved if _run_on(moved) else None
+
+    def _consecutive(self, samples: slice, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
+        first = int(np.searchsorted(self._edges, samples.start, side="right")) - 1
+        first = min(first, len(self._parts) - 1)
+        if samples.stop <= self._edges[first + 1]:
+            low = int(self._edges[first])
+            return self._parts[first].get_block(slice(samples.start - low, samples.stop - low), rows, columns, planes)
+        result = self._empty(samples.stop - samples.start, rows, columns, planes)
+        for part, low, high in zip(self._parts, self._edges[:-1].tolist(), self._edges[1:].tolist(), strict=True):
+            a, b = max(samples.start, low), min(samples.stop, high)
+            if a < b:
+                result[a - samples.start : b - samples.start] = part.get_block(
+                    slice(a - low, b - low), rows, columns, planes
+                )
+        return result
+
+    def _empty(self, count: int, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
+        shape = tuple(s.stop - s.start for s in ((rows, columns) if planes is None else (rows, columns, planes)))
+        return np.empty((count, *shape), self.get_dtype())
+
+    def _whole_frames(self, samples: Samples) -> np.ndarray:
+        rows, columns = self.get_image_shape()
+        planes = slice(0, self.get_num_planes()) if self.is_volumetric else None
+        return self.get_block(samples, slice(0, rows), slice(0, columns), planes)
+
+
+class PlaneStackImagingExtractor(ImagingExtractor):
+    """Planes of several recordings as one volume; see :func:`stack_planes`."""
+
+    def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
+        super().__init__()
+        self._parts = _checked(extractors, "stack", samples_too=True)
+        planes = [part.get_num_planes() for part in self._parts]
+        self._edges = [0, *np.cumsum(planes).tolist()]
+        self.is_volumetric = True
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._parts[0].get_frame_shape()
+
+    def get_num_samples(self) -> int:
+        return len(self._parts[0])
+
+    def get_num_planes(self) -> int:
+        return int(self._edges[-1])
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._parts[0].get_dtype()
+
+    def get_sampling_frequency(self) -> float | None:
+        return self._parts[0].get_sampling_frequency()
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self._parts[0].get_native_timestamps(start, end)
+
+    @property
+    def clock(self) -> Clock:
+        """The first part's, unless the user set times or a rate on the whole."""
+        if super().has_time_vector():
+            return super().clock
+        return self._parts[0].clock.with_rate(self.get_sampling_frequency())
+
+    def has_time_vector(self) -> bool:
+        return super().has_time_vector() or self._parts[0].has_time_vector()
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._whole_frames(slice(*self.resolve_range(start_sample, end_sample)))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._whole_frames(self.resolve_indices(sample_indices))
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        self.check_open()
+        wanted = slice(0, self.get_num_planes()) if planes is None else planes
+        count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
+        depth = wanted.stop - wanted.start
+        buffer = np.empty((depth, count, rows.stop - rows.start, columns.stop - columns.start), self.get_dtype())
+        for part, low, high in zip(self._parts, self._edges[:-1], self._edges[1:], strict=True):
+            a, b = max(wanted.start, low), min(wanted.stop, high)
+            if a >= b:
+                continue
+            if part.is_volumetric:
+                block = part.get_block(samples, rows, columns, slice(a - low, b - low))
+                buffer[a - wanted.start : b - wanted.start] = np.moveaxis(block, 3, 0)
+            else:
+                buffer[a - wanted.start] = part.get_block(samples, rows, columns)
+        return np.moveaxis(buffer, 0, 3)
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return the first part's, with the plane positions of all."""
+        positions = tuple(p for part in self._parts for p in part.metadata.plane_positions)
+        complete = positions if len(positions) == self.get_num_planes() else ()
+        return self._parts[0].get_metadata().replaced(plane_positions=complete)
+
+    def get_notes(self) -> tuple[str, ...]:
+        return tuple(note for part in self._parts for note in part.get_notes())
+
+    def close(self) -> None:
+        """Close the parts."""
+        for part in self._parts:
+            part.close()
+        super().close()
+
+    def _whole_frames(self, samples: Samples) -> np.ndarray:
+        rows, columns = self.get_image_shape()
+        return self.get_block(samples, slice(0, rows), slice(0, columns), slice(0, self.get_num_planes()))
+
+
+def _run_on(times: list[np.ndarray]) -> bool:
+    pieces = [piece for piece in times if len(piece)]
+    return all(b[0] > a[-1] for a, b in itertools.pairwise(pieces))
+
+
+def _one_after_the_other(times: list[np.ndarray], rates: list[float | None]) -> list[np.ndarray]:
+    """Move each part that does not run on to one period after the part before it."""
+    moved: list[np.ndarray] = []
+    before: tuple[float, float | None] | None = None
+    for piece, rate in zip(times, rates, strict=True):
+        if len(piece) == 0:
+            moved.append(piece)
+            continue
+        period = _period(rate, piece)
+        if before is not None and not piece[0] > before[0]:
+            piece = piece + (before[0] + _known(before[1], period) - piece[0])
+        moved.append(piece)
+        before = float(piece[-1]), period
+    return moved
+
+
+def _known(*periods: float | None) -> float:
+    for period in periods:
+        if period is not None:
+            return period
+    raise TimesError(
+        "the parts' times overlap and no rate is known to lay them one after the other; use set_times on the whole"
+    )
+
+
+def _as_parts(extractors: Any, word: str) -> tuple[ImagingExtractor, ...]:
+    if isinstance(extractors, ImagingExtractor) or not isinstance(extractors, Iterable):
+        raise DeclarationError(f"a list of recordings to {word} is needed, and not {type(extractors).__name__}")
+    return tuple(extractors)
+
+
+def _checked(extractors: Sequence[ImagingExtractor], word: str, *, samples_too: bool) -> tuple[ImagingExtractor, ...]:
+    parts = _as_parts(extractors, word)
+    if not parts:
+        raise DeclarationError(f"there is nothing to {word}: give at least one recording")
+    for number, part in enumerate(parts):
+        if not isinstance(part, ImagingExtractor):
+            raise DeclarationError(f"part {number} is no recording, but {type(part).__name__}")
+        seen, first = _facts(part, samples_too), _facts(parts[0], samples_too)
+        if seen != first:
+            key = next(key for key in first if first[key] != seen[key])
+            raise DeclarationError(
+                f"recordings to {word} must agree: {key} is {first[key]} in part 0 and {seen[key]} in part {number}"
+            )
+    return parts
+
+
+def _facts(part: ImagingExtractor, samples_too: bool) -> dict[str, object]:
+    if samples_too:
+        return {"the frame shape": part.get_frame_shape(), "the dtype": part.dtype, "the number of samples": len(part)}
+    return {"the sample shape": part.get_sample_shape(), "the dtype": part.dtype}
+
+
+def _period(rate: float | None, times: np.ndarray) -> float | None:
+    if rate is not None:
+        return 1.0 / rate
+    return float(np.median(np.diff(times))) if len(times) > 1 else None

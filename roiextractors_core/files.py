@@ -1,0 +1,375 @@
+"""Positioned reads from files that are opened when needed and never moved about in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import SourceNotFoundError, SourcePermissionError, SourceReadError, TruncatedRecordingError, printable
+
+__all__ = ["PositionedFile", "num_cores", "run_on_cores"]
+
+_MOST_BYTES_A_CALL = 1 << 30  # Linux moves at most 2 GiB less a page in one call
+_MOST_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
+_MOST_UNCHECKED = 1 << 20  # a larger read looks at the size first: a file may claim any number
+_PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
+_HAS_PREADV = hasattr(os, "preadv")
+
+
+def num_cores() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_on_cores(tasks: Sequence[Any]) -> None:
+    """Call every task, on all cores when there is more than one, and raise the first error.
+
+    Parameters
+    ----------
+    tasks : sequence of callables without arguments
+        Work that releases the interpreter lock: reads and decoders.
+    """
+    if len(tasks) < 2 or num_cores() < 2:
+        for task in tasks:
+            task()
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(num_cores(), len(tasks))) as pool:
+        for future in [pool.submit(task) for task in tasks]:
+            future.result()
+
+
+class PositionedFile:
+    """One file, read at given offsets by any number of threads.
+
+    The descriptor is opened at the first read and shared; a process keeps few of them, so that
+    a recording of ten thousand files stays within the limits of the system.  Pickles as its path.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Raises
+    ------
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+        When the first read finds the file gone, forbidden or unreadable, or replaced since.
+    """
+
+    __slots__ = ("_identity", "_path")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self._path)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, safe to print."""
+        return printable(os.path.basename(self._path))
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        entry = self._taken()
+        try:
+            return os.fstat(entry.descriptor).st_size
+        finally:
+            _DESCRIPTORS.give_back(entry)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``offset``; fewer only where the file ends."""
+        if count > _MOST_UNCHECKED:
+            count = min(count, max(0, self.size - offset))
+        buffer = bytearray(count)
+        view = memoryview(buffer)
+        return bytes(view[: self._read([view], offset, count)])
+
+    def read_into(self, buffers: Sequence[Any], offset: int) -> None:
+        """Fill the buffers, one after the other, with the bytes from ``offset`` on.
+
+        Parameters
+        ----------
+        buffers : sequence of writable C-contiguous buffers
+            Arrays or byte arrays; any number, any size.
+        offset : int
+            Where in the file the first buffer begins.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            When the file ends before the buffers are full.
+        """
+        views = [_bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
+        views = [view for view in views if len(view)]
+        wanted = sum(map(len, views))
+        got = self._read(views, offset, wanted)
+        if got < wanted:
+            raise TruncatedRecordingError(
+                f"{self.name} ends at byte {offset + got:,}, and bytes {offset:,} to {offset + wanted:,} were needed; "
+                "the file is cut, or was cut since it was opened"
+            )
+
+    def read_array(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """Return a new array of the bytes at ``offset``, large ones read on all cores.
+
+        Parameters
+        ----------
+        offset : int
+            Where the array begins in the file.
+        shape : tuple of int
+            C order.
+        dtype : numpy.dtype
+            As in the file.
+
+        Returns
+        -------
+        numpy.ndarray
+            Owned by the caller, in the file's byte order.
+        """
+        result = np.empty(shape, dtype)
+        self.read_array_into(result, offset)
+        return result
+
+    def read_array_into(self, result: np.ndarray, offset: int) -> None:
+        """Fill a C-contiguous array from ``offset``, on all cores when it is large."""
+        if result.nbytes == 0:
+            return
+        if result.nbytes < _PARALLEL_BYTES:
+            self.read_into([result], offset)
+            return
+        flat = _bytes_of(result)
+        parts = max(1, min(num_cores(), len(flat) // (_PARALLEL_BYTES // 2)))
+        cut = [len(flat) * k // parts for k in range(parts + 1)]
+        run_on_cores([self._task(flat[a:b], offset + a) for a, b in itertools.pairwise(cut)])
+
+    def close(self) -> None:
+        """Release the descriptor; a later read would open the file again."""
+        _DESCRIPTORS.drop(self._path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (PositionedFile, (self._path,))
+
+    def __repr__(self) -> str:
+        return f"PositionedFile({self._path!r})"
+
+    def _task(self, view: memoryview, offset: int) -> Any:
+        return lambda: self.read_into([view], offset)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, TypeError):  # half-made, or the interpreter is closing
+            _DESCRIPTORS.drop_when_free(self._path)
+
+    def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
+        entry = self._taken()
+        try:
+            if wanted <= _MOST_BYTES_A_CALL and len(views) <= _MOST_BUFFERS_A_CALL:
+                got = _pread_into(entry.descriptor, views, offset) if views else 0
+                if got == wanted or got == 0:
+                    return got
+            return self._fill(entry.descriptor, views, offset)
+        except OSError as error:
+            raise SourceReadError(f"{printable(self._path)} could not be read: {error.strerror or error}") from error
+        finally:
+            _DESCRIPTORS.give_back(entry)
+
+    def _taken(self) -> _Descriptor:
+        entry = _DESCRIPTORS.take(self._path, fresh=self._identity is None)
+        if self._identity is None:
+            self._identity = entry.identity
+        elif self._identity != entry.identity:
+            _DESCRIPTORS.give_back(entry)
+            raise SourceReadError(
+                f"{printable(self._path)} was replaced by another file since it was opened; open it again"
+            )
+        return entry
+
+    @staticmethod
+    def _fill(descriptor: int, views: list[memoryview], offset: int) -> int:
+        total = 0
+        pending = [view for view in views if len(view)]
+        first = 0
+        while first < len(pending):
+            batch, size = [], 0
+            for view in pending[first : first + _MOST_BUFFERS_A_CALL]:
+                room = _MOST_BYTES_A_CALL - size
+                batch.append(view[:room] if len(view) > room else view)
+                size += len(batch[-1])
+                if size >= _MOST_BYTES_A_CALL:
+                    break
+            got = _pread_into(descriptor, batch, offset + total)
+            if got == 0:
+                break
+            total += got
+            while got and first < len(pending):
+                here = len(pending[first])
+                if got >= here:
+                    got -= here
+                    first += 1
+                else:
+                    pending[first] = pending[first][got:]
+                    got = 0
+        return total
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    if not array.flags.c_contiguous:
+        raise ValueError("the array to fill must be C-contiguous")
+    if array.nbytes == 0:
+        return memoryview(b"")
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+
+if _HAS_PREADV:
+
+    def _pread_into(descriptor: int, views: list[memoryview], offset: int) -> int:
+        return os.preadv(descriptor, views, offset)
+
+else:  # Windows: no positioned read, so one seek and read at a time
+    _SEEK_LOCK = threading.Lock()
+
+    def _pread_into(descriptor: int, views: list[memoryview], offset: int) -> int:
+        total = 0
+        with _SEEK_LOCK, open(descriptor, "rb", buffering=0, closefd=False) as stream:
+            stream.seek(offset)
+            for view in views:
+                got = stream.readinto(view) or 0
+                total += got
+                if got < len(view):
+                    break
+        return total
+
+
+class _Descriptor:
+    __slots__ = ("descriptor", "dropped", "identity", "users")
+
+    def __init__(self, path: str) -> None:
+        self.users = 0
+        self.dropped = False
+        self.descriptor = _open(path)
+        self.identity = _identity(os.fstat(self.descriptor))
+
+    def is_what_the_path_names(self, path: str) -> bool:
+        try:
+            return _identity(os.stat(path)) == self.identity
+        except OSError:
+            return False
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _open(path: str) -> int:
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"{printable(path)} is not there any more") from error
+    except PermissionError as error:
+        raise SourcePermissionError(f"{printable(path)} may not be read: {error.strerror}") from error
+    except OSError as error:
+        raise SourceReadError(f"{printable(path)} could not be opened: {error.strerror}") from error
+
+
+class _Descriptors:
+    """The few descriptors that are open, the least recently used closed first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, _Descriptor] = OrderedDict()
+        self._late: deque[str] = deque()
+
+    def take(self, path: str, *, fresh: bool = False) -> _Descriptor:
+        with self._lock:
+            while self._late:
+                self._forget(self._late.popleft())
+            entry = self._open.get(path)
+            if entry is not None and fresh and not entry.is_what_the_path_names(path):
+                self._forget(path)
+                entry = None
+            if entry is None:
+                entry = self._open[path] = self._opened(path)
+            self._open.move_to_end(path)
+            entry.users += 1
+            if len(self._open) > self._most:
+                self._close_unused(len(self._open) - self._most)
+            return entry
+
+    def give_back(self, entry: _Descriptor) -> None:
+        with self._lock:
+            entry.users -= 1
+            if entry.dropped and not entry.users:
+                os.close(entry.descriptor)
+
+    def drop(self, path: str) -> None:
+        with self._lock:
+            self._forget(path)
+
+    def drop_when_free(self, path: str) -> None:
+        """Drop from a finalizer, which can run in the middle of any of these calls, on the same thread."""
+        if not self._lock.acquire(blocking=False):
+            self._late.append(path)
+            return
+        try:
+            self._forget(path)
+        finally:
+            self._lock.release()
+
+    def before_fork(self) -> None:
+        self._lock.acquire()
+
+    def after_fork(self) -> None:
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Go on in a child, where the threads that were reading are no more."""
+        self._lock = threading.Lock()
+        for entry in self._open.values():
+            entry.users = 0
+
+    def _opened(self, path: str) -> _Descriptor:
+        try:
+            return _Descriptor(path)
+        except SourceReadError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.EMFILE, errno.ENFILE):
+                raise
+        self._close_unused(len(self._open))
+        return _Descriptor(path)
+
+    def _close_unused(self, count: int) -> None:
+        for path in [path for path, entry in self._open.items() if not entry.users][:count]:
+            self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        entry = self._open.pop(path, None)
+        if entry is not None:
+            entry.dropped = True
+            if not entry.users:
+                os.close(entry.descriptor)
+
+
+_DESCRIPTORS = _Descriptors(most=32)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_DESCRIPTORS.before_fork,
+        after_in_parent=_DESCRIPTORS.after_fork,
+        after_in_child=_DESCRIPTORS.after_fork_in_child,
+    )

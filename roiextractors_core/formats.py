@@ -1,0 +1,750 @@
+"""What a format is: its declaration, the kinds of evidence for it, and a match."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from .errors import DeclarationError, RoiExtractorsError, printable
+from .source import Source
+
+__all__ = [
+    "All",
+    "Any_",
+    "Evidence",
+    "Finding",
+    "FormatSpec",
+    "Hdf5Path",
+    "JsonKey",
+    "Magic",
+    "Match",
+    "Member",
+    "Name",
+    "Probe",
+    "Sibling",
+    "Strength",
+    "TiffTag",
+    "XmlRoot",
+    "evidence_from_dict",
+]
+
+TIFF_TAGS: Mapping[str, int] = {
+    "NewSubfileType": 254,
+    "ImageWidth": 256,
+    "ImageLength": 257,
+    "BitsPerSample": 258,
+    "Compression": 259,
+    "ImageDescription": 270,
+    "Make": 271,
+    "Model": 272,
+    "Software": 305,
+    "DateTime": 306,
+    "Artist": 315,
+    "HostComputer": 316,
+    "IJMetadata": 50839,
+    "MicroManagerMetadata": 51123,
+}
+
+
+_MOST_WORDS = 300
+
+
+class Strength(IntEnum):
+    """How much a finding weighs: content before neighbours before the name alone."""
+
+    NAME = 1
+    NEIGHBOURS = 2
+    CONTENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FormatSpec:
+    """The declaration of a format: data only, checked at birth.
+
+    Parameters
+    ----------
+    name : str
+        What ``open(format=...)`` takes: lower-case letters, digits, ``-`` and ``_``.
+    title : str
+        For people: ``"ScanImage TIFF"``.
+    extractor : str
+        ``"package.module:Class"``, imported when the format has been chosen and not before.
+    extensions : tuple of str
+        Suffixes with their dot, compared without regard to case; compound ones may be given.
+    evidence : Evidence, optional
+        Checkable facts about the content, the neighbours or the name, joined with ``&`` and ``|``.
+        Without it the suffix alone decides, the weakest kind of match.
+    specializes : tuple of str
+        Names of the formats that this one is a kind of; it comes before them.
+    api : int
+        The number of the hook's API that the declaration was written for: 1.
+    kind : str
+        ``"imaging"``; ``"segmentation"`` is reserved.
+    streams : tuple of str
+        The options that choose a stream inside a recording: ``("channel", "plane")``.
+    clock : str
+        The best clock that the format can hold: ``"native"`` (a time per sample), ``"rate"`` or ``"none"``.
+    metadata : tuple of str
+        The fields of ``RecordingMetadata`` that the extractor fills where the file has them.
+    platforms : tuple of str
+        ``("any",)``, or the systems on which the plugin works.
+    description : str
+        One sentence for the list of formats.
+
+    Raises
+    ------
+    DeclarationError
+        When a field cannot be right; the message names the field and what was seen.
+    """
+
+    name: str
+    title: str
+    extractor: str
+    extensions: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    specializes: tuple[str, ...] = ()
+    api: int = 1
+    kind: str = "imaging"
+    streams: tuple[str, ...] = ()
+    clock: str = "none"
+    metadata: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ("any",)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("extensions", "specializes", "streams", "metadata", "platforms"):
+            self._check_texts(key)
+        self._check(
+            isinstance(self.name, str) and bool(re.fullmatch(r"[a-z][a-z0-9_-]*", self.name)),
+            "name",
+            "lower-case letters, digits, - and _",
+        )
+        self._check(isinstance(self.title, str) and bool(self.title.strip()), "title", "a name for people")
+        self._check(
+            isinstance(self.extractor, str) and bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.extractor)),
+            "extractor",
+            "'package.module:Class'",
+        )
+        self._check(
+            all(re.fullmatch(r"(\.[^./\\\s]+)+", e) for e in self.extensions),
+            "extensions",
+            "suffixes that begin with a dot",
+        )
+        object.__setattr__(self, "extensions", tuple(e.lower() for e in self.extensions))
+        self._check(
+            self.evidence is None or isinstance(self.evidence, Evidence),
+            "evidence",
+            "Magic(...), TiffTag(...), ... joined with & and |",
+        )
+        self._check(
+            bool(self.extensions) or self.evidence is not None, "extensions", "at least one suffix, or evidence"
+        )
+        self._check(isinstance(self.api, int) and not isinstance(self.api, bool), "api", "a whole number")
+        self._check(self.kind in ("imaging", "segmentation"), "kind", "'imaging' or 'segmentation'")
+        self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
+        self._check(self.name not in self.specializes, "specializes", "names of other formats")
+        self._check(isinstance(self.description, str), "description", "a sentence")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the declaration as plain data, ready for JSON."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        found["evidence"] = None if self.evidence is None else self.evidence.to_dict()
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FormatSpec:
+        """Make the declaration again from :meth:`to_dict`."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        if values.get("evidence") is not None:
+            values["evidence"] = evidence_from_dict(values["evidence"])
+        return cls(**values)
+
+    def load(self) -> type[Any]:
+        """Import and return the extractor class.
+
+        Raises
+        ------
+        DeclarationError
+            When the module imports but has no such class; what the import itself raises passes through.
+        """
+        module, _, attribute = self.extractor.partition(":")
+        found = getattr(importlib.import_module(module), attribute, None)
+        if not isinstance(found, type):
+            raise DeclarationError(
+                f"format {self.name!r} names {self.extractor!r}, and {module} has no class {attribute}"
+            )
+        return found
+
+    def _check(self, right: bool, key: str, wanted: str) -> None:
+        if not right:
+            raise DeclarationError(f"FormatSpec({self.name!r}): {key} must be {wanted}, and is {getattr(self, key)!r}")
+
+    def _check_texts(self, key: str) -> None:
+        value = getattr(self, key)
+        self._check(isinstance(value, list | tuple), key, "a tuple of strings")
+        values = tuple(value)
+        object.__setattr__(self, key, values)
+        self._check(all(isinstance(v, str) and v for v in values), key, "a tuple of strings")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes
+    ----------
+    answer : bool or None
+        Yes, no, or unknown.
+    basis : str
+        On what basis, in words.
+    strength : Strength
+        How much a yes weighs.
+    """
+
+    answer: bool | None
+    basis: str
+    strength: Strength
+
+    @property
+    def word(self) -> str:
+        """``"yes"``, ``"no"`` or ``"unknown"``."""
+        return {True: "yes", False: "no", None: "unknown"}[self.answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A format, and the evidence for it.
+
+    Attributes
+    ----------
+    spec : FormatSpec
+    plugin : str
+        The distribution that brings it.
+    strength : Strength
+    finding : Finding
+    extension : str
+        The declared suffix that the source bears, or ``""``.
+    """
+
+    spec: FormatSpec
+    plugin: str
+    strength: Strength
+    finding: Finding
+    extension: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the match as plain data."""
+        return {
+            "format": self.spec.name,
+            "title": self.spec.title,
+            "plugin": self.plugin,
+            "strength": self.strength.name.lower(),
+            "basis": self.finding.basis,
+            "extension": self.extension,
+        }
+
+
+class Evidence:
+    """A declared, checkable fact about a source; the base of all kinds."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = ""
+    strength: ClassVar[Strength] = Strength.CONTENT
+    cost: ClassVar[int] = 1
+
+    def check(self, source: Source) -> Finding:
+        """Look, and answer yes, no or unknown; a look that fails, in whatever way, is an unknown with its reason.
+
+        Parameters
+        ----------
+        source : Source
+
+        Returns
+        -------
+        Finding
+        """
+        try:
+            answer, basis = self._look(source)
+        except (RoiExtractorsError, OSError) as error:
+            return Finding(None, f"unknown: {printable(error)[:_MOST_WORDS]}", self.strength)
+        except Exception as error:  # noqa: BLE001 - the border to what a plugin declares, and to damaged containers
+            words = f"unknown: {type(error).__name__}: {printable(error)[:_MOST_WORDS]}"
+            return Finding(None, words, self.strength)
+        return Finding(answer, basis, self.strength)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain data."""
+        found: dict[str, Any] = {"kind": self.kind}
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            found[f.name] = value.hex() if isinstance(value, bytes) else value
+        return found
+
+    def __and__(self, other: Evidence) -> Evidence:
+        return All(_parts(self, All) + _parts(other, All))
+
+    def __or__(self, other: Evidence) -> Evidence:
+        return Any_(_parts(self, Any_) + _parts(other, Any_))
+
+    def has_content(self) -> bool:
+        """Whether any part of this looks at content."""
+        return self.strength is Strength.CONTENT
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        raise TypeError(f"{type(self).__name__} does not say how to look")
+
+
+def _parts(evidence: Evidence, kind: type) -> tuple[Evidence, ...]:
+    if not isinstance(evidence, Evidence):
+        raise DeclarationError(f"evidence is joined with evidence, and not with {evidence!r}")
+    return evidence.parts if isinstance(evidence, kind) and isinstance(evidence, All | Any_) else (evidence,)
+
+
+@dataclass(frozen=True, slots=True)
+class All(Evidence):
+    """Every part must say yes; written ``a & b``. The cheap parts are asked first, probes last."""
+
+    parts: tuple[Evidence, ...]
+    kind: ClassVar[str] = "all"
+
+    def check(self, source: Source) -> Finding:
+        """Ask the parts, cheapest first, until one says no."""
+        found: list[Finding] = []
+        unknown: Finding | None = None
+        for part in sorted(self.parts, key=_cost):
+            if unknown is not None and _cost(part) >= Probe.cost:
+                break  # a probe is imported only when everything cheaper has said yes
+            finding = part.check(source)
+            if finding.answer is False:
+                return finding
+            if finding.answer is None:
+                unknown = unknown or finding
+            found.append(finding)
+        if unknown is not None:
+            return unknown
+        return Finding(True, " and ".join(f.basis for f in found), max(f.strength for f in found))
+
+    def has_content(self) -> bool:
+        return any(part.has_content() for part in self.parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "parts": [part.to_dict() for part in self.parts]}
+
+
+@dataclass(frozen=True, slots=True)
+class Any_(Evidence):
+    """One part is enough; written ``a | b``. A yes from content ends the search."""
+
+    parts: tuple[Evidence, ...]
+    kind: ClassVar[str] = "any"
+
+    def check(self, source: Source) -> Finding:
+        """Ask the parts, cheapest first; the strongest yes counts."""
+        best: Finding | None = None
+        others: list[Finding] = []
+        for part in sorted(self.parts, key=_cost):
+            finding = part.check(source)
+            if finding.answer is not True:
+                others.append(finding)
+            elif best is None or finding.strength > best.strength:
+                best = finding
+            if best is not None and best.strength is Strength.CONTENT:
+                break
+        if best is not None:
+            return best
+        unknown = next((f for f in others if f.answer is None), None)
+        return unknown or Finding(
+            False, "; ".join(dict.fromkeys(f.basis for f in others)), max(f.strength for f in others)
+        )
+
+    def has_content(self) -> bool:
+        return any(part.has_content() for part in self.parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "parts": [part.to_dict() for part in self.parts]}
+
+
+def _require_text(evidence: Evidence, key: str, *, optional: bool = False) -> None:
+    value = getattr(evidence, key)
+    if (value is None and optional) or (isinstance(value, str) and value):
+        return
+    raise DeclarationError(f"{type(evidence).__name__} takes text for {key}, and not {value!r}")
+
+
+def _cost(evidence: Evidence) -> int:
+    if isinstance(evidence, All | Any_):
+        return max(_cost(part) for part in evidence.parts)
+    return evidence.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Magic(Evidence):
+    """Given bytes at a given offset.
+
+    Parameters
+    ----------
+    signature : bytes
+    offset : int
+        From the start of the file.
+    """
+
+    signature: bytes
+    offset: int = 0
+    kind: ClassVar[str] = "magic"
+    cost: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.signature, bytes) or not self.signature:
+            raise DeclarationError(f"Magic takes bytes, at least one, and not {self.signature!r}")
+        if not isinstance(self.offset, int) or self.offset < 0:
+            raise DeclarationError(f"Magic takes an offset of 0 or more, and not {self.offset!r}")
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        if source.is_folder:
+            return False, "a folder has no first bytes"
+        seen = (
+            source.head(self.offset + len(self.signature))[self.offset :]
+            if self.offset < 4096
+            else source.read_at(self.offset, len(self.signature))
+        )
+        where = f"at byte {self.offset}" if self.offset else "at the start"
+        if seen == self.signature:
+            return True, f"the bytes {self.signature.hex(' ')} stand {where}"
+        return False, f"the bytes {where} are {seen.hex(' ') or 'none'}, and not {self.signature.hex(' ')}"
+
+
+@dataclass(frozen=True, slots=True)
+class TiffTag(Evidence):
+    """A tag of the first TIFF directory; with none of the comparisons, its presence.
+
+    Parameters
+    ----------
+    tag : str or int
+        The tag's name or code.
+    equals, startswith, contains, matches : optional
+        What the value must be: text, or for ``equals`` a number; ``matches`` is a regular expression.
+    """
+
+    tag: str | int
+    equals: str | int | None = None
+    startswith: str | None = None
+    contains: str | None = None
+    matches: str | None = None
+    kind: ClassVar[str] = "tiff_tag"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tag, int) and self.tag not in TIFF_TAGS:
+            raise DeclarationError(
+                f"TiffTag knows no tag {self.tag!r}; give its code, or one of {', '.join(TIFF_TAGS)}"
+            )
+        for key in ("startswith", "contains", "matches"):
+            _require_text(self, key, optional=True)
+        if not isinstance(self.equals, str | int | None):
+            raise DeclarationError(f"TiffTag takes text or a whole number for equals, and not {self.equals!r}")
+        if self.matches is not None:
+            try:
+                re.compile(self.matches)
+            except re.error as error:
+                raise DeclarationError(
+                    f"TiffTag(matches={self.matches!r}) is no regular expression: {error}"
+                ) from error
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        directory = source.tiff
+        if directory is None:
+            return False, "this is not TIFF"
+        code = self.tag if isinstance(self.tag, int) else TIFF_TAGS[self.tag]
+        if code not in directory.codes:
+            return False, f"the TIFF tag {self.tag} is not there"
+        value = directory.text(code)
+        if value is None:
+            numbers = directory.value(code)
+            answer = self.equals is None or numbers == (self.equals,)
+            return (
+                answer and self.startswith is None and self.contains is None and self.matches is None,
+                f"the TIFF tag {self.tag} is {numbers!r:.80}",
+            )
+        return self._compare(value), f"the TIFF tag {self.tag} {self._words(value)}"
+
+    def _compare(self, value: str) -> bool:
+        return (
+            (self.equals is None or value == self.equals)
+            and (self.startswith is None or value.startswith(self.startswith))
+            and (self.contains is None or self.contains in value)
+            and (self.matches is None or re.search(self.matches, value) is not None)
+        )
+
+    def _words(self, value: str) -> str:
+        if not self._compare(value):
+            return f"is {printable(value[:40])!r}"
+        if self.contains is not None:
+            return f"contains {self.contains!r}"
+        if self.startswith is not None:
+            return f"starts with {self.startswith!r}"
+        return f"matches {self.matches!r}" if self.matches is not None else f"is {printable(value[:40])!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Path(Evidence):
+    """A group, dataset or attribute inside an HDF5 file; links out of the file are not followed.
+
+    Parameters
+    ----------
+    path : str
+        From the root: ``"/data"``; ``"*"`` stands for any one name on its level.
+    attribute : str, optional
+        An attribute that must be there.
+    equals : str or int, optional
+        The attribute's value.
+    """
+
+    path: str
+    attribute: str | None = None
+    equals: str | int | None = None
+    kind: ClassVar[str] = "hdf5_path"
+    cost: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        _require_text(self, "path")
+        _require_text(self, "attribute", optional=True)
+        if not isinstance(self.equals, str | int | None):
+            raise DeclarationError(f"Hdf5Path takes text or a whole number for equals, and not {self.equals!r}")
+        if self.equals is not None and self.attribute is None:
+            raise DeclarationError("Hdf5Path takes equals for an attribute, and none is named")
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        if not source.is_hdf5:
+            return False, "this is not HDF5"
+        for node in _hdf5_nodes(source.hdf5, [p for p in self.path.split("/") if p]):
+            if self.attribute is None:
+                return True, f"HDF5 holds {self.path}"
+            if self.attribute in node.attrs:
+                value = _hdf5_plain(node.attrs[self.attribute])
+                if self.equals is None or value == self.equals:
+                    return True, f"HDF5 {self.path} has the attribute {self.attribute} = {printable(value)[:60]}"
+        what = self.path if self.attribute is None else f"{self.path} with the attribute {self.attribute}"
+        return False, f"HDF5 does not hold {what}"
+
+
+def _hdf5_plain(value: Any) -> Any:
+    """Return an attribute's value as Python has it; one in an array of one is the value itself."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    while isinstance(plain, list) and len(plain) == 1:
+        plain = plain[0]
+    return plain.decode("utf-8", "replace") if isinstance(plain, bytes) else plain
+
+
+def _hdf5_nodes(node: Any, parts: list[str]) -> Iterable[Any]:
+    if not parts:
+        yield node
+        return
+    if not hasattr(node, "keys"):
+        return
+    names = list(itertools.islice(node.keys(), 1000)) if parts[0] == "*" else [parts[0]]
+    for name in names:
+        link = node.get(name, getlink=True)
+        if link is None or type(link).__name__ == "ExternalLink":
+            continue
+        below = node.get(name)
+        if below is not None:
+            yield from _hdf5_nodes(below, parts[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class XmlRoot(Evidence):
+    """The name of an XML document's root element, without its namespace.
+
+    Parameters
+    ----------
+    name : str
+    file : str, optional
+        A glob: look at this member of the folder, or file beside the source, and not at the source.
+    """
+
+    name: str
+    file: str | None = None
+    kind: ClassVar[str] = "xml_root"
+    cost: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _require_text(self, "name")
+        _require_text(self, "file", optional=True)
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        document, where = _document(source, self.file)
+        if document is None:
+            return False, where
+        root = document.xml_root
+        return root == self.name, f"{where} is XML with the root {root!r:.80}" if root else f"{where} is not XML"
+
+
+@dataclass(frozen=True, slots=True)
+class JsonKey(Evidence):
+    """A key of a JSON document; ``"a.b"`` looks inside.
+
+    Parameters
+    ----------
+    key : str
+    file : str, optional
+        A glob: look at this member of the folder, or file beside the source, and not at the source.
+    """
+
+    key: str
+    file: str | None = None
+    kind: ClassVar[str] = "json_key"
+    cost: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        _require_text(self, "key")
+        _require_text(self, "file", optional=True)
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        document, where = _document(source, self.file)
+        if document is None:
+            return False, where
+        value = document.json
+        for part in self.key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return False, f"{where} holds no JSON key {self.key!r}"
+            value = value[part]
+        return True, f"{where} holds the JSON key {self.key!r}"
+
+
+def _document(source: Source, file: str | None) -> tuple[Source | None, str]:
+    if file is None:
+        return (None, "a folder is no document") if source.is_folder else (source, "the file")
+    found = source.related(file)
+    return (None, f"{file} is not there") if found is None else (found, printable(found.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Evidence):
+    """A folder that holds a name which matches the glob (``"sub/*.tif"`` looks one level down)."""
+
+    glob: str
+    kind: ClassVar[str] = "member"
+    strength: ClassVar[Strength] = Strength.NEIGHBOURS
+    cost: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _require_text(self, "glob")
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        if not source.is_folder:
+            return False, "this is not a folder"
+        found = source.matching(self.glob)
+        return (
+            found is not None,
+            f"the folder holds {printable(found)}" if found else f"the folder holds no {self.glob}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling(Evidence):
+    """A name beside the source that matches the glob; ``{stem}`` stands for the source's own stem."""
+
+    glob: str
+    kind: ClassVar[str] = "sibling"
+    strength: ClassVar[Strength] = Strength.NEIGHBOURS
+    cost: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _require_text(self, "glob")
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        pattern = self.glob.replace("{stem}", _literal(source.path.stem))
+        found = source.matching(pattern, beside=True)
+        return (
+            found is not None,
+            f"{printable(found)} is beside it" if found else f"no {printable(pattern)} is beside it",
+        )
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Evidence):
+    """A source whose own name matches the glob, compared without regard to case."""
+
+    glob: str
+    kind: ClassVar[str] = "name"
+    strength: ClassVar[Strength] = Strength.NAME
+    cost: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        _require_text(self, "glob")
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        yes = fnmatch.fnmatchcase(source.name.lower(), self.glob.lower())
+        return yes, f"the name matches {self.glob}" if yes else f"the name does not match {self.glob}"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Evidence):
+    """A function of the plugin, imported only when everything cheaper has said yes.
+
+    Parameters
+    ----------
+    function : str
+        ``"package.module:function"``; it takes the :class:`Source` and returns a bool.
+    """
+
+    function: str
+    kind: ClassVar[str] = "probe"
+    cost: ClassVar[int] = 10
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.function, str) or not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.function):
+            raise DeclarationError(f"Probe takes 'package.module:function', and not {self.function!r}")
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        module, _, name = self.function.partition(":")
+        try:
+            function: Callable[[Source], object] = getattr(importlib.import_module(module), name)
+            answer = function(source)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin: its failure is an answer
+            return (
+                None,
+                f"unknown: the probe {self.function} raised {type(error).__name__}: {printable(error)[:_MOST_WORDS]}",
+            )
+        if answer is None or isinstance(answer, bool):
+            return (
+                answer,
+                f"the probe {self.function} says {'unknown' if answer is None else 'yes' if answer else 'no'}",
+            )
+        return None, f"unknown: the probe {self.function} returned {type(answer).__name__}, and not a bool"
+
+
+_KINDS: Mapping[str, type[Evidence]] = {
+    kind.kind: kind for kind in (Magic, TiffTag, Hdf5Path, XmlRoot, JsonKey, Member, Sibling, Name, Probe)
+}
+
+
+def evidence_from_dict(data: Mapping[str, Any]) -> Evidence:
+    """Make evidence again from its ``to_dict``.
+
+    Raises
+    ------
+    DeclarationError
+        When the kind is not known.
+    """
+    kind = str(data.get("kind"))
+    if kind in ("all", "any"):
+        parts = tuple(evidence_from_dict(part) for part in data["parts"])
+        return All(parts) if kind == "all" else Any_(parts)
+    if kind not in _KINDS:
+        raise DeclarationError(f"no kind of evidence is called {kind!r}")
+    values = {key: value for key, value in data.items() if key != "kind"}
+    if kind == "magic":
+        values["signature"] = bytes.fromhex(values["signature"])
+    return _KINDS[kind](**values)

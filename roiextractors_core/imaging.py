@@ -1,0 +1,929 @@
+"""The base class of all recordings, and the one lazy view on them."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .clock import Clock, checked_times
+from .errors import (
+    ClosedRecordingError,
+    IncompleteRecordingWarning,
+    RangeError,
+    RangeTypeError,
+    RecordingError,
+    TimesError,
+    printable,
+)
+from .metadata import Provenance, RecordingMetadata
+
+__all__ = ["ImagingExtractor", "ImagingView"]
+
+_BATCH_BYTES = 32 << 20
+
+Samples = slice | np.ndarray
+
+
+def _user_first(own: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
+    """Let the rate that the user passed win over what an author's method says, and 0 or NaN mean unknown."""
+    if getattr(own, "_user_first", False):
+        return own
+
+    @functools.wraps(own)
+    def get_sampling_frequency(self: Any) -> float | None:
+        users = ImagingExtractor.get_sampling_frequency(self)
+        return _known_rate(own(self), type(self).__name__) if users is None else users
+
+    get_sampling_frequency._user_first = True  # type: ignore[attr-defined]
+    return get_sampling_frequency
+
+
+class ImagingExtractor(ABC):
+    """One channel of one recording, with all of its planes.
+
+    Authors inherit and write :meth:`get_image_shape`, :meth:`get_num_samples` and :meth:`get_series`;
+    where the format knows more, they override :meth:`get_sampling_frequency`,
+    :meth:`get_native_timestamps`, :meth:`get_dtype`, :meth:`get_num_planes` (with
+    ``self.is_volumetric = True``), :meth:`get_metadata`, and for speed :meth:`get_block`.
+
+    Arrays are ``(samples, rows, columns)``; volumetric ``(samples, rows, columns, planes)``.  A range's
+    end is exclusive, None means the whole and 0 means zero.  Results belong to the caller: writable,
+    native byte order, independent of later reads.
+
+    The object is an array too: ``shape``, ``dtype``, ``len``, ``numpy.asarray``, and numpy's indexing.  It
+    pickles as its constructor's arguments and the times that the user set, and opens again.
+
+    Parameters
+    ----------
+    sampling_frequency : float, optional
+        Samples a second (Hz), from the user; it wins over what the file says.
+    """
+
+    __times: np.ndarray | None = None
+    __rate: float | None = None
+    __volumetric: bool | None = None
+    __provenance: Provenance | None = None
+    __closed: bool = False
+    __arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    # Extractors that were written for the field's base class look at these, which it sets; here nothing does.
+    _times: Any = None
+    _args: Any = ()
+    _kwargs: Any = MappingProxyType({})
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        self.__arguments = (args, kwargs)
+        return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("get_sampling_frequency")
+        if callable(own):
+            setattr(cls, "get_sampling_frequency", _user_first(own))  # noqa: B010 - mypy refuses to assign to a method
+
+    def __init__(self, *args: Any, sampling_frequency: float | None = None, **kwargs: Any) -> None:
+        if sampling_frequency is not None:
+            self.override_sampling_frequency(sampling_frequency)
+
+    # What authors write
+
+    @abstractmethod
+    def get_image_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)`` of one frame."""
+
+    @abstractmethod
+    def get_num_samples(self) -> int:
+        """Return the number of samples: frames, or volumes."""
+
+    @abstractmethod
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return consecutive samples.
+
+        Parameters
+        ----------
+        start_sample : int, optional
+            First sample, from 0; None means 0.
+        end_sample : int, optional
+            Exclusive; None means the number of samples.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, owned by the caller.
+
+        Raises
+        ------
+        RangeError
+            The range lies outside the recording, is reversed or negative.
+        RangeTypeError
+            A bound is not an integer.
+        """
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate in samples a second (Hz): the user's, else the file's, else None.
+
+        Authors return what the file says; a rate of 0 or NaN, as files hold that know none, comes out as None.
+        """
+        return self.__rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the hardware's own times, or None where the format has none.
+
+        Parameters
+        ----------
+        start_sample, end_sample : int, optional
+            As in :meth:`get_series`.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Seconds, float64, one a sample.
+        """
+        return None
+
+    def get_dtype(self) -> np.dtype[Any]:
+        """Return the dtype of the samples; a format that knows it overrides this and reads no pixels."""
+        return np.dtype(self.get_series(0, min(1, self.get_num_samples())).dtype).newbyteorder("=")
+
+    def get_num_planes(self) -> int:
+        """Return the number of planes of a sample; 1 for a planar recording."""
+        if not self.is_volumetric:
+            return 1
+        shape = tuple(self.get_image_shape())
+        return int(shape[2]) if len(shape) > 2 else int(self.get_series(0, min(1, self.get_num_samples())).shape[3])
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return what the file says beside its pixels; authors override this."""
+        return RecordingMetadata()
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return sentences about what was decided or left out while opening."""
+        return ()
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return what can be chosen inside a recording: option name to its values.
+
+        Parameters
+        ----------
+        file_path : str or list of str
+            What the constructor takes.
+        """
+        return {}
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        """Return a part of the recording; the one call behind views and indexing.
+
+        Authors override it to read only what is asked for.
+
+        Parameters
+        ----------
+        samples : slice or numpy.ndarray
+            A slice with ``0 <= start <= stop`` and step 1, or int64 indices in any order.
+        rows, columns : slice
+            With ``0 <= start <= stop`` and step 1.
+        planes : slice, optional
+            The same for a volumetric recording; None for a planar one.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, owned by the caller.
+        """
+        num_rows, num_columns = self.get_frame_shape()
+        wanted = (rows, columns) if planes is None else (rows, columns, planes)
+        full = (num_rows, num_columns) if planes is None else (num_rows, num_columns, self.get_num_planes())
+        if all((s.start, s.stop) == (0, n) for s, n in zip(wanted, full, strict=True)):
+            return _owned(
+                self.get_series(samples.start, samples.stop)
+                if isinstance(samples, slice)
+                else self.get_samples(samples)
+            )
+        return self._cropped(samples, wanted)
+
+    def close(self) -> None:
+        """Release what is open; reading afterwards is an error. Authors release theirs, then call this."""
+        self.__closed = True
+
+    # Samples
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        """Return samples by index: any order, repeats allowed; only what is asked for is read.
+
+        Parameters
+        ----------
+        sample_indices : int or array-like of int
+            From 0; negative ones are refused.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(len(sample_indices), rows, columns[, planes])``, owned by the caller.
+
+        Raises
+        ------
+        RangeError
+            An index lies outside the recording.
+        RangeTypeError
+            An index is not an integer.
+        """
+        indices = self.resolve_indices(sample_indices)
+        if len(indices) == 0:
+            return np.empty((0, *self.get_sample_shape()), self.dtype)
+        if (np.diff(indices) == 1).all():
+            return _owned(self.get_series(int(indices[0]), int(indices[-1]) + 1))
+        order = np.argsort(indices, kind="stable")
+        ranked = indices[order]
+        result = np.empty((len(indices), *self.get_sample_shape()), self.dtype)
+        for first, last in self._runs(ranked):
+            low = int(ranked[first])
+            series = self.get_series(low, int(ranked[last - 1]) + 1)
+            result[order[first:last]] = series[ranked[first:last] - low]
+        return result
+
+    def resolve_range(self, start_sample: int | None = None, end_sample: int | None = None) -> tuple[int, int]:
+        """Check a range of samples and fill in its defaults; authors begin :meth:`get_series` with it.
+
+        Returns
+        -------
+        tuple of int
+            ``(start, end)`` with ``0 <= start <= end <= number of samples``.
+
+        Raises
+        ------
+        RangeError, RangeTypeError, ClosedRecordingError
+        """
+        self.check_open()
+        return _resolved(start_sample, end_sample, int(self.get_num_samples()), "sample")
+
+    def resolve_indices(self, sample_indices: Any) -> np.ndarray:
+        """Check indices of samples and return them as a one-dimensional int64 array.
+
+        Raises
+        ------
+        RangeError, RangeTypeError, ClosedRecordingError
+        """
+        self.check_open()
+        found = np.atleast_1d(_as_array(sample_indices, "sample"))
+        if found.size == 0:
+            return np.empty(0, np.int64)
+        if found.dtype.kind not in "iu" or found.ndim != 1:
+            raise RangeTypeError(
+                f"sample indices must be whole numbers in one dimension, and are {found.dtype} of shape {found.shape}"
+            )
+        low, high, count = int(found.min()), int(found.max()), int(self.get_num_samples())
+        if low < 0 or high >= count:
+            seen = low if low < 0 else high
+            raise RangeError(
+                f"sample index {seen:,} lies outside the recording, which holds {_counted(count, 'sample')} (0 to {count - 1:,})"
+            )
+        return found.astype(np.int64)
+
+    def check_open(self) -> None:
+        """Raise ClosedRecordingError when the recording was closed."""
+        if self.__closed:
+            raise ClosedRecordingError(f"this {type(self).__name__} was closed; open it again")
+
+    # Shape
+
+    @property
+    def is_volumetric(self) -> bool:
+        """Whether a sample is a volume. Authors set it in the constructor."""
+        if self.__volumetric is not None:
+            return self.__volumetric
+        overridden = type(self).get_num_planes is not ImagingExtractor.get_num_planes
+        return overridden and self.get_num_planes() > 1
+
+    @is_volumetric.setter
+    def is_volumetric(self, value: bool) -> None:
+        self.__volumetric = bool(value)
+
+    def get_frame_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)``."""
+        shape = self.get_image_shape()
+        return int(shape[0]), int(shape[1])
+
+    def get_volume_shape(self) -> tuple[int, int, int]:
+        """Return ``(rows, columns, planes)``; one plane for a planar recording."""
+        return (*self.get_frame_shape(), self.get_num_planes())
+
+    def get_sample_shape(self) -> tuple[int, int] | tuple[int, int, int]:
+        """Return the shape of one sample: ``(rows, columns)`` or ``(rows, columns, planes)``."""
+        return self.get_volume_shape() if self.is_volumetric else self.get_frame_shape()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``."""
+        return (int(self.get_num_samples()), *self.get_sample_shape())
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the samples, in native byte order."""
+        return np.dtype(self.get_dtype()).newbyteorder("=")
+
+    @property
+    def ndim(self) -> int:
+        """3, or 4 when volumetric."""
+        return 4 if self.is_volumetric else 3
+
+    @property
+    def size(self) -> int:
+        """The number of pixels in the whole recording."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the whole recording would take in memory."""
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return int(self.get_num_samples())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for index in range(len(self)):
+            yield self[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("a recording cannot become an array without reading it; leave out copy=False")
+        return np.asarray(self[...], dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        shape = self.shape
+        reads, rest = _planned(key, shape)
+        self.check_open()
+        counts = [r.stop - r.start if isinstance(r, slice) else len(r) for r in reads[: len(shape)]]
+        if 0 in counts:
+            return np.empty(counts, self.dtype)[rest]
+        return self.get_block(reads[0], reads[1], reads[2], reads[3] if len(shape) == 4 else None)[rest]
+
+    # Clock
+
+    @property
+    def clock(self) -> Clock:
+        """The clock in force: the user's times, before the hardware's, before the rate's."""
+        count, rate, times = len(self), self.get_sampling_frequency(), self.__times
+        if times is not None:
+            return Clock(count, rate=rate, source="user", read=lambda a, b: times[a:b])
+        if self._native(0, min(1, count)) is not None:
+            return Clock(count, rate=rate, source="native", read=self._native_for_sure)
+        return Clock(count, rate=rate)
+
+    @property
+    def times_source(self) -> str | None:
+        """``"user"``, ``"native"`` or ``"computed"``: which clock is in force; None when none is known."""
+        return self.clock.source
+
+    def get_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return the times of samples.
+
+        Parameters
+        ----------
+        start_sample, end_sample : int, optional
+            As in :meth:`get_series`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Seconds, float64, one a sample, owned by the caller.
+
+        Raises
+        ------
+        TimesError
+            When neither times nor a rate are known.
+        """
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self.clock.times(start, end)
+
+    def time_to_sample_indices(self, times: Any) -> Any:
+        """Return the sample in force at each time.
+
+        With a vector of times: the last sample at or before it; with a rate alone: the nearest one.
+
+        Parameters
+        ----------
+        times : float or array-like
+            Seconds.
+
+        Returns
+        -------
+        int or numpy.ndarray
+            int64, in the shape of ``times``.
+
+        Raises
+        ------
+        RangeError
+            A time lies outside the recording.
+        TimesError
+            No clock is known, it steps backwards, or a time is NaN.
+        """
+        found = self.clock.indices(times)
+        return np.int64(found) if np.ndim(times) == 0 else found
+
+    def set_times(self, times: Any) -> None:
+        """Set the time of every sample; these win over all others.
+
+        Parameters
+        ----------
+        times : array-like
+            Seconds, one a sample.
+
+        Raises
+        ------
+        TimesError
+            When their number is not the number of samples.
+        """
+        self.__times = checked_times(times, len(self))
+
+    def has_time_vector(self) -> bool:
+        """Whether the user has set times."""
+        return self.__times is not None
+
+    def copy_times(self, extractor: ImagingExtractor) -> None:
+        """Set the times of another recording, when a vector of times is in force there.
+
+        Parameters
+        ----------
+        extractor : ImagingExtractor
+            Of as many samples; one whose times are computed from a rate leaves this one as it is.
+        """
+        if extractor.times_source in ("user", "native"):
+            self.set_times(extractor.get_timestamps())
+
+    def override_sampling_frequency(self, sampling_frequency: float) -> None:
+        """Put the user's rate in force, before whatever the file says.
+
+        Parameters
+        ----------
+        sampling_frequency : float
+            Samples a second (Hz), finite and above 0.
+
+        Raises
+        ------
+        TimesError
+            When it is not such a number.
+        """
+        self.__rate = _checked_rate(sampling_frequency)
+
+    # Metadata
+
+    @property
+    def metadata(self) -> RecordingMetadata:
+        """Start time, pixel size, channels, device, and the file's own header."""
+        return self.get_metadata()
+
+    @property
+    def provenance(self) -> Provenance:
+        """Format, plugin and its version, paths, options, the evidence that chose it, and notes."""
+        return self.__provenance or Provenance(notes=self.get_notes())
+
+    def bind_provenance(self, provenance: Provenance) -> None:
+        """Keep where this recording came from; the factory calls it."""
+        self.__provenance = provenance
+
+    # Views
+
+    def slice_samples(self, start_sample: int | None = None, end_sample: int | None = None) -> ImagingView:
+        """Return a lazy view of consecutive samples: ``e[a:b]`` in data, and the same times.
+
+        Parameters
+        ----------
+        start_sample, end_sample : int, optional
+            As in :meth:`get_series`.
+        """
+        return ImagingView(self, samples=self.resolve_range(start_sample, end_sample))
+
+    def slice_field_of_view(
+        self,
+        row_start: int | None = None,
+        row_end: int | None = None,
+        column_start: int | None = None,
+        column_end: int | None = None,
+    ) -> ImagingView:
+        """Return a lazy view of a rectangle; ends are exclusive, None means the border.
+
+        Raises
+        ------
+        RangeError
+            The rectangle lies outside the frame or is empty.
+        """
+        rows, columns = self.get_frame_shape()
+        row_range = _resolved(row_start, row_end, rows, "row")
+        column_range = _resolved(column_start, column_end, columns, "column")
+        for (start, end), word in ((row_range, "row"), (column_range, "column")):
+            if start == end:
+                raise RangeError(f"the field of view is empty: {word}s {start} to {end}")
+        return ImagingView(self, rows=row_range, columns=column_range)
+
+    def select_plane(self, plane_index: int) -> ImagingView:
+        """Return a lazy planar view of one plane of a volumetric recording.
+
+        Parameters
+        ----------
+        plane_index : int
+            From 0.
+
+        Raises
+        ------
+        RangeError
+            The recording is planar, or has no such plane.
+        """
+        if not self.is_volumetric:
+            raise RangeError("select_plane is for volumetric recordings, and this one is planar")
+        index, count = _as_integer(plane_index, "plane"), self.get_num_planes()
+        if not 0 <= index < count:
+            raise RangeError(
+                f"plane {index} lies outside the recording, which holds {_counted(count, 'plane')} (0 to {count - 1})"
+            )
+        return ImagingView(self, plane=index)
+
+    # Protocols
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args, kwargs = self.__arguments
+        return (_made_again, (type(self), args, kwargs, self.__times, self.__rate, self.__provenance))
+
+    def __repr__(self) -> str:
+        shape = self.get_sample_shape()
+        words = " x ".join(_counted(n, word) for n, word in zip(shape, ("row", "column", "plane"), strict=False))
+        rate = self.get_sampling_frequency()
+        timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {_duration(len(self) / rate)}"
+        return f"<{type(self).__name__}: {_counted(len(self), 'sample')} of {words}, {self.dtype}, {_amount(self.nbytes)}; {timing}>"
+
+    def _restore(self, times: np.ndarray | None, rate: float | None, provenance: Provenance | None) -> None:
+        self.__times, self.__rate, self.__provenance = times, rate, provenance
+
+    def _native(self, start: int, end: int) -> np.ndarray | None:
+        found = self.get_native_timestamps(start_sample=start, end_sample=end)
+        if found is None:
+            return None
+        times = np.array(found, dtype=np.float64)
+        if times.shape != (end - start,) and times.shape == (len(self),):
+            times = times[start:end]  # an extractor that returns all of them whatever was asked
+        if times.shape != (end - start,):
+            raise TimesError(
+                f"{type(self).__name__}.get_native_timestamps gave shape {times.shape} for samples {start:,} to {end:,}"
+            )
+        return times
+
+    def _native_for_sure(self, start: int, end: int) -> np.ndarray:
+        found = self._native(start, end)
+        if found is None:
+            raise TimesError(
+                f"{type(self).__name__} gave native times for sample 0 and none for samples {start:,} to {end:,}"
+            )
+        return found
+
+    def _runs(self, ranked: np.ndarray) -> Iterator[tuple[int, int]]:
+        most = max(1, _BATCH_BYTES // max(1, math.prod(self.get_sample_shape()) * self.dtype.itemsize))
+        edges = np.flatnonzero(np.diff(ranked) > 1) + 1
+        starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(ranked)]
+        for start, end in zip(starts, ends, strict=True):
+            yield from ((a, min(a + most, end)) for a in range(start, end, most))
+
+    def _cropped(self, samples: Samples, wanted: tuple[slice, ...]) -> np.ndarray:
+        count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
+        result = np.empty((count, *(s.stop - s.start for s in wanted)), self.dtype)
+        most = max(1, _BATCH_BYTES // max(1, math.prod(self.get_sample_shape()) * result.itemsize))
+        for a in range(0, count, most):
+            b = min(a + most, count)
+            if isinstance(samples, slice):
+                part = self.get_series(samples.start + a, samples.start + b)
+            else:
+                part = self.get_samples(samples[a:b])
+            result[a:b] = part[(slice(None), *wanted)]
+        return result
+
+
+class ImagingView(ImagingExtractor):
+    """A lazy part of a recording: samples, a rectangle, a plane. Views of views compose.
+
+    Parameters
+    ----------
+    parent : ImagingExtractor
+    samples, rows, columns : tuple of int, optional
+        ``(start, end)``, end exclusive, within the parent; None means all.
+    plane : int, optional
+        One plane of a volumetric parent; the view is planar.
+    """
+
+    def __init__(
+        self,
+        parent: ImagingExtractor,
+        *,
+        samples: tuple[int, int] | None = None,
+        rows: tuple[int, int] | None = None,
+        columns: tuple[int, int] | None = None,
+        plane: int | None = None,
+    ) -> None:
+        super().__init__()
+        num_rows, num_columns = parent.get_frame_shape()
+        self._parent = parent
+        self._first, end = _span(samples, len(parent), "sample")
+        self._count = end - self._first
+        self._rows = _span(rows, num_rows, "row")
+        self._columns = _span(columns, num_columns, "column")
+        self._plane = plane
+        self.is_volumetric = parent.is_volumetric and plane is None
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._rows[1] - self._rows[0], self._columns[1] - self._columns[0]
+
+    def get_num_samples(self) -> int:
+        return self._count
+
+    def get_num_planes(self) -> int:
+        return self._parent.get_num_planes() if self._plane is None else 1
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._parent.get_dtype()
+
+    def get_sampling_frequency(self) -> float | None:
+        return self._parent.get_sampling_frequency()
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._whole_frames(slice(*self.resolve_range(start_sample, end_sample)))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._whole_frames(self.resolve_indices(sample_indices))
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        self.check_open()
+        shifted: Samples = (
+            slice(samples.start + self._first, samples.stop + self._first)
+            if isinstance(samples, slice)
+            else np.asarray(samples, np.int64) + self._first
+        )
+        above, left = self._rows[0], self._columns[0]
+        rows = slice(rows.start + above, rows.stop + above)
+        columns = slice(columns.start + left, columns.stop + left)
+        if self._plane is None:
+            return self._parent.get_block(shifted, rows, columns, planes)
+        return self._parent.get_block(shifted, rows, columns, slice(self._plane, self._plane + 1))[..., 0]
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self._parent._native(self._first + start, self._first + end)
+
+    @property
+    def clock(self) -> Clock:
+        """The parent's clock with its offset kept, unless the user set times or a rate on the view itself."""
+        if super().has_time_vector():
+            return super().clock
+        return self._parent.clock.sliced(self._first, self._first + self._count).with_rate(
+            self.get_sampling_frequency()
+        )
+
+    def has_time_vector(self) -> bool:
+        return super().has_time_vector() or self._parent.has_time_vector()
+
+    def get_metadata(self) -> RecordingMetadata:
+        found = self._parent.get_metadata()
+        if self._plane is not None and len(found.plane_positions) > self._plane:
+            return found.replaced(plane_positions=(found.plane_positions[self._plane],), plane_spacing=None)
+        return found
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._parent.get_notes()
+
+    @property
+    def provenance(self) -> Provenance:
+        """The parent's."""
+        return self._parent.provenance
+
+    def check_open(self) -> None:
+        super().check_open()
+        self._parent.check_open()
+
+    def _whole_frames(self, samples: Samples) -> np.ndarray:
+        rows, columns = self.get_image_shape()
+        planes = slice(0, self.get_num_planes()) if self.is_volumetric else None
+        return self.get_block(samples, slice(0, rows), slice(0, columns), planes)
+
+
+def _made_again(
+    kind: type[ImagingExtractor],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    times: np.ndarray | None,
+    rate: float | None,
+    provenance: Provenance | None,
+) -> ImagingExtractor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteRecordingWarning)  # it was said when the recording was first opened
+        extractor = kind(*args, **kwargs)
+    if times is not None and len(times) != len(extractor):
+        raise RecordingError(
+            f"the recording held {len(times):,} samples when it was pickled and holds {len(extractor):,} now"
+        )
+    extractor._restore(times, rate, provenance)
+    return extractor
+
+
+def _checked_rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TimesError(f"sampling_frequency must be a number of Hz, and is {value!r:.80}")
+    try:
+        rate = float(value)
+    except OverflowError:
+        rate = math.inf
+    if not (math.isfinite(rate) and rate > 0):
+        raise TimesError(f"sampling_frequency must be finite and above 0 Hz, and is {value!r:.80}")
+    return rate
+
+
+def _known_rate(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TimesError(f"{name}.get_sampling_frequency gave {value!r:.80}, which is no number of Hz")
+    rate = float(value)
+    return rate if math.isfinite(rate) and rate > 0 else None
+
+
+def _owned(series: Any) -> np.ndarray:
+    """Return the series as an array that is nobody else's: an author's may be a view of what it keeps."""
+    found = np.asarray(series)
+    if found.base is None and found.flags.writeable and found.dtype.isnative:
+        return found
+    return np.array(found, dtype=found.dtype.newbyteorder("="))
+
+
+def _as_array(value: Any, word: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise RangeTypeError(f"{word} indices must be whole numbers: {error}") from None
+
+
+def _as_integer(value: Any, word: str) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise RangeTypeError(f"a {word} must be a whole number, and is {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise RangeTypeError(f"a {word} must be a whole number, and is {printable(repr(value))[:80]}") from None
+
+
+def _resolved(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:
+    first = 0 if start is None else _as_integer(start, word)
+    last = count if end is None else _as_integer(end, word)
+    if not 0 <= first <= last <= count:
+        why = "is reversed" if 0 <= last < first <= count else "is negative" if min(first, last) < 0 else "lies outside"
+        raise RangeError(
+            f"the range of {word}s {first:,} to {last:,} {why}: there are {_counted(count, word)} (0 to {count:,}, end exclusive)"
+        )
+    return first, last
+
+
+def _span(given: tuple[int, int] | None, count: int, word: str) -> tuple[int, int]:
+    start, end = given or (None, None)
+    return _resolved(start, end, count, word)
+
+
+def _planned(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slice, slice], tuple[Any, ...]]:
+    """Split a numpy index into what is read of each axis, and the index that is left to apply."""
+    parts = _expanded(key, len(shape))
+    reads: list[Any] = []
+    rest: list[Any] = []
+    for part in parts:
+        if part is None:
+            rest.append(None)
+            continue
+        axis = len(reads)
+        read, left = _axis_plan(part, shape[axis], axis)
+        reads.append(read)
+        rest.append(left)
+    try:
+        np.broadcast_shapes(*(left.shape for left in rest if isinstance(left, np.ndarray)))
+    except ValueError as error:
+        raise RangeError(f"the index arrays do not fit together: {error}") from None
+    while len(reads) < 4:
+        reads.append(slice(0, 1))
+    return (reads[0], reads[1], reads[2], reads[3]), tuple(rest)
+
+
+def _expanded(key: Any, ndim: int) -> list[Any]:
+    given = list(key) if isinstance(key, tuple) else [key]
+    parts: list[Any] = []
+    for part in given:
+        if isinstance(part, np.ndarray | list | tuple | range):
+            part = _as_array(part, "sample")
+            if part.dtype == bool and part.ndim > 1:
+                parts.extend(_MaskPart(found, part.shape[axis]) for axis, found in enumerate(part.nonzero()))
+                continue
+        parts.append(part)
+    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
+    if used > ndim or sum(1 for part in parts if part is Ellipsis) > 1:
+        raise RangeError(
+            f"an index for {used} axes was given, and there are {ndim}: samples, rows, columns{', planes' if ndim == 4 else ''}"
+        )
+    at = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
+    return parts[:at] + [slice(None)] * (ndim - used) + parts[at + 1 :]
+
+
+class _MaskPart:
+    """One axis of a mask over several axes."""
+
+    __slots__ = ("indices", "length")
+
+    def __init__(self, indices: np.ndarray, length: int) -> None:
+        self.indices = indices
+        self.length = length
+
+
+def _axis_plan(part: Any, count: int, axis: int) -> tuple[Any, Any]:
+    word = ("sample", "row", "column", "plane")[axis]
+    if isinstance(part, slice):
+        return _slice_plan(part, count, axis)
+    if isinstance(part, _MaskPart):
+        if part.length != count:
+            raise RangeError(f"the mask has {_counted(part.length, word)}, and there are {count:,}")
+        return _array_plan(part.indices, axis)
+    if isinstance(part, np.ndarray) and part.ndim > 0:
+        if part.dtype == bool:
+            if len(part) != count:
+                raise RangeError(f"the mask has {_counted(len(part), word)}, and there are {count:,}")
+            return _array_plan(part.nonzero()[0], axis)
+        if part.size and part.dtype.kind not in "iu":
+            raise RangeTypeError(f"a {word} must be a whole number, and the index holds {part.dtype}")
+        _require_within(part, count, word)
+        indices = part.astype(np.int64)
+        return _array_plan(np.where(indices < 0, indices + count, indices), axis)
+    index = _as_integer(part, word)
+    _require_within(np.array([index]), count, word)
+    index += count if index < 0 else 0
+    return slice(index, index + 1), 0
+
+
+def _slice_plan(part: slice, count: int, axis: int) -> tuple[Any, Any]:
+    try:
+        start, stop, step = part.indices(count)
+    except TypeError:
+        raise RangeTypeError(f"a slice's bounds must be whole numbers, and are {part}") from None
+    chosen = range(start, stop, step)
+    if len(chosen) == 0:
+        return slice(0, 0), slice(None)
+    low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
+    if step == 1 or len(chosen) == 1:
+        return slice(low, high), slice(None)
+    if axis == 0 and abs(step) > 1:
+        return np.arange(start, stop, step, dtype=np.int64), slice(None)
+    return slice(low, high), slice(None, None, step)
+
+
+def _array_plan(indices: np.ndarray, axis: int) -> tuple[Any, np.ndarray]:
+    if indices.size == 0:
+        return slice(0, 0), indices.astype(np.int64)
+    if axis == 0:
+        unique, inverse = np.unique(indices, return_inverse=True)
+        return unique.astype(np.int64), inverse.reshape(indices.shape)
+    low = int(indices.min())
+    return slice(low, int(indices.max()) + 1), indices - low
+
+
+def _require_within(indices: np.ndarray, count: int, word: str) -> None:
+    outside = indices[(indices < -count) | (indices >= count)]
+    if outside.size:
+        raise RangeError(f"{word} {int(outside.ravel()[0]):,} lies outside: there are {_counted(count, word)}")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _amount(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.4g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"

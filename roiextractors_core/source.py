@@ -1,0 +1,469 @@
+"""The one look at a path that all formats share: size, first bytes, suffixes, neighbours, containers."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fnmatch
+import json
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from xml.parsers import expat
+
+from .errors import (
+    CorruptRecordingError,
+    EmptySourceError,
+    MissingDependencyError,
+    SourceKindError,
+    SourceNotFoundError,
+    SourcePermissionError,
+    SourceReadError,
+    UnsupportedRecordingError,
+    printable,
+)
+from .files import PositionedFile
+
+__all__ = ["Source", "SourceLike", "TiffDirectory"]
+
+SourceLike = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_HEAD_LIMIT = 1 << 20
+_TAG_LIMIT = 1 << 16
+_JSON_LIMIT = 4 << 20
+_MOST_TAGS = 4096
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(https?|ftps?|s3|gs|gcs|az|abfss?|file|dandi):/", re.IGNORECASE)
+_MOST_FOLDERS_BELOW = 256
+
+
+class Source:
+    """One bounded look at a file, a folder, or the files of one recording.
+
+    Everything is read at most once and only when asked for, so that hundreds of formats can be
+    checked against one source: one ``stat``, one head that grows on demand up to 1 MiB, the
+    neighbours listed at most once, the first TIFF directory parsed once, the HDF5 file opened once.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, or a sequence of them
+        A file, a folder, or the files of one recording in order (all looks are at the first).
+
+    Raises
+    ------
+    SourceKindError
+        A URL, a pipe or device, or something that is no path.
+    SourceNotFoundError, SourcePermissionError
+        Nothing there, or not allowed.
+    EmptySourceError
+        A file of no bytes, a folder of no files, an empty list.
+    """
+
+    def __init__(self, path: SourceLike) -> None:
+        self.paths: tuple[Path, ...] = tuple(_as_path(p) for p in _each(path))
+        if not self.paths:
+            raise EmptySourceError("an empty list of files was given; pass the files of one recording, in order")
+        self.is_list = not isinstance(path, str | os.PathLike)
+        self.path: Path = self.paths[0]
+        found = [_status(p) for p in self.paths]
+        self.is_folder = stat.S_ISDIR(found[0].st_mode)
+        if self.is_list and any(stat.S_ISDIR(status.st_mode) for status in found):
+            raise SourceKindError("a list must name files, and it names a folder; pass the folder alone")
+        self.size = 0 if self.is_folder else found[0].st_size
+        for place, status in zip(self.paths, found, strict=True):
+            if not self.is_folder and status.st_size == 0:
+                raise EmptySourceError(f"{printable(place)} is empty: the file holds no byte")
+        if self.is_folder and not self.members:
+            raise EmptySourceError(f"the folder {printable(self.path)} is empty")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, as it is on disk."""
+        return self.path.name or str(self.path)
+
+    @property
+    def value(self) -> str | list[str]:
+        """What an extractor is given: the absolute path, or the list of them."""
+        return [str(p) for p in self.paths] if self.is_list else str(self.path)
+
+    @cached_property
+    def suffixes(self) -> tuple[str, ...]:
+        """Lower-case suffixes, the longest compound first: ``(".ome.tif", ".tif")``."""
+        parts = self.name.lower().split(".")[1:]
+        return tuple("." + ".".join(parts[k:]) for k in range(len(parts)))
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Sorted names in the folder; empty for a file."""
+        return self._listing(self.path) if self.is_folder else ()
+
+    @cached_property
+    def neighbours(self) -> tuple[str, ...]:
+        """Sorted names beside the source, its own among them."""
+        return self._listing(self.path.parent)
+
+    def head(self, count: int = 4096) -> bytes:
+        """Return the first bytes, at most 1 MiB; none for a folder."""
+        wanted = min(count, _HEAD_LIMIT, self.size)
+        if len(self._head) < wanted:
+            self._head = self.read_at(0, max(wanted, min(4096, self.size)))
+        return self._head[:wanted]
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return up to ``count`` bytes (at most 1 MiB) from ``offset``; none for a folder."""
+        if self.is_folder or offset < 0 or offset >= self.size:
+            return b""
+        if offset + count <= len(self._head):
+            return self._head[offset : offset + count]
+        return self._file.read(offset, min(count, _HEAD_LIMIT, self.size - offset))
+
+    @cached_property
+    def tiff(self) -> TiffDirectory | None:
+        """The first TIFF directory, or None when the bytes are not TIFF."""
+        return TiffDirectory.of(self)
+
+    @cached_property
+    def is_hdf5(self) -> bool:
+        """Whether the HDF5 signature stands at 0 or behind a user block (512, 1024, ... bytes)."""
+        offset = 0
+        while offset < min(self.size, _HEAD_LIMIT):
+            if self.read_at(offset, 8) == _HDF5_SIGNATURE:
+                return True
+            offset = 512 if offset == 0 else offset * 2
+        return False
+
+    @cached_property
+    def hdf5(self) -> Any:
+        """The open ``h5py.File`` (read-only), or None when the bytes are not HDF5.
+
+        Raises
+        ------
+        MissingDependencyError
+            h5py is not installed.
+        """
+        if not self.is_hdf5:
+            return None
+        try:
+            import h5py
+        except ImportError as error:
+            raise MissingDependencyError("h5py is not installed, so the HDF5 content was not looked at") from error
+        try:
+            return h5py.File(self.path, "r", locking=False)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise CorruptRecordingError(f"{printable(self.name)} cannot be opened as HDF5: {error}") from error
+
+    @cached_property
+    def xml_root(self) -> str | None:
+        """The root element's name without its namespace, or None when this is not XML.
+
+        Raises
+        ------
+        UnsupportedRecordingError
+            The XML holds a DOCTYPE, which is refused: it could declare entities.
+        """
+        return _xml_root(self.head(1 << 16), self.name)
+
+    @cached_property
+    def json(self) -> Any:
+        """The parsed JSON document, or None when this is not JSON or is over 4 MiB."""
+        if (
+            self.is_folder
+            or self.size > _JSON_LIMIT
+            or self.head(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"[")
+        ):
+            return None
+        pieces = [self.read_at(at, _HEAD_LIMIT) for at in range(0, self.size, _HEAD_LIMIT)]
+        try:
+            return json.loads(b"".join(pieces).decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            return None
+
+    def related(self, pattern: str) -> Source | None:
+        """Return the first member (of a folder) or neighbour (of a file) that matches, or None.
+
+        Parameters
+        ----------
+        pattern : str
+            A glob, compared without regard to case; ``folder/name`` looks one level down.
+        """
+        if pattern not in self._related:
+            self._related[pattern] = self._find(pattern)
+        return self._related[pattern]
+
+    def matching(self, pattern: str, *, beside: bool = False) -> str | None:
+        """Return the first name in the folder, or beside the source, that matches the glob, or None."""
+        folder = self.path.parent if beside or not self.is_folder else self.path
+        if not beside and not self.is_folder:
+            return None
+        if not any(c in pattern for c in "*?["):
+            return pattern if (folder / pattern).exists() else self._caseless(pattern, beside)
+        first, _, rest = pattern.partition("/")
+        names = self.neighbours if beside else self.members
+        for name in names:
+            if fnmatch.fnmatchcase(name.lower(), first.lower()):
+                if not rest:
+                    return name
+                found = self._match_below(folder / name, rest)
+                if found is not None:
+                    return f"{name}/{found}"
+        return None
+
+    def close(self) -> None:
+        """Release what the looks opened."""
+        hdf5 = self.__dict__.pop("hdf5", None)
+        if hdf5 is not None:
+            hdf5.close()
+        if "_file" in self.__dict__:
+            self.__dict__.pop("_file").close()
+        for other in self._related.values():
+            if other is not None:
+                other.close()
+        self._related.clear()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Source({str(self.path)!r})"
+
+    @cached_property
+    def _file(self) -> PositionedFile:
+        return PositionedFile(self.path)
+
+    @cached_property
+    def _related(self) -> dict[str, Source | None]:
+        return {}
+
+    @property
+    def _head(self) -> bytes:
+        return bytes(self.__dict__.get("_head_bytes", b""))
+
+    @_head.setter
+    def _head(self, value: bytes) -> None:
+        self.__dict__["_head_bytes"] = value
+
+    @cached_property
+    def _below(self) -> dict[Path, tuple[str, ...]]:
+        return {}
+
+    def _match_below(self, folder: Path, pattern: str) -> str | None:
+        """Look in a folder below, each listed at most once, and not in more of them than a recording has."""
+        if folder not in self._below:
+            if len(self._below) >= _MOST_FOLDERS_BELOW:
+                return None
+            try:
+                self._below[folder] = tuple(sorted(os.listdir(folder)))
+            except OSError:  # a file, mostly
+                self._below[folder] = ()
+        first, _, rest = pattern.partition("/")
+        for name in self._below[folder]:
+            if fnmatch.fnmatchcase(name.lower(), first.lower()):
+                found = self._match_below(folder / name, rest) if rest else ""
+                if found is not None:
+                    return f"{name}/{found}" if rest else name
+        return None
+
+    def _caseless(self, pattern: str, beside: bool) -> str | None:
+        if "/" in pattern:
+            return None
+        names = self.neighbours if beside else self.members
+        return next((name for name in names if name.lower() == pattern.lower()), None)
+
+    def _find(self, pattern: str) -> Source | None:
+        name = self.matching(pattern, beside=not self.is_folder)
+        if name is None:
+            return None
+        folder = self.path if self.is_folder else self.path.parent
+        with contextlib.suppress(EmptySourceError, SourceKindError, SourceNotFoundError, SourcePermissionError):
+            return Source(folder / name)
+        return None
+
+    @staticmethod
+    def _listing(folder: Path) -> tuple[str, ...]:
+        try:
+            return tuple(sorted(os.listdir(folder)))
+        except PermissionError as error:
+            raise SourcePermissionError(f"the folder {printable(folder)} may not be listed") from error
+        except OSError as error:
+            raise SourceReadError(f"the folder {printable(folder)} could not be listed: {error.strerror}") from error
+
+
+class TiffDirectory:
+    """The first directory of a TIFF file: byte order, flavour, and tags decoded when asked for.
+
+    References
+    ----------
+    TIFF Revision 6.0, Adobe 1992, section 2; BigTIFF design, Joris Van Damme et al., 2007.
+    """
+
+    __slots__ = ("_entries", "_source", "big", "byteorder", "offset")
+
+    def __init__(
+        self, source: Source, byteorder: str, big: bool, offset: int, entries: Mapping[int, tuple[int, int, bytes]]
+    ):
+        self._source = source
+        self._entries = entries
+        self.byteorder = byteorder
+        self.big = big
+        self.offset = offset
+
+    @classmethod
+    def of(cls, source: Source) -> TiffDirectory | None:
+        """Parse the directory, or return None where the bytes are not TIFF or the directory is not there."""
+        head = source.head(16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        if order is None or len(head) < 8:
+            return None
+        version = struct.unpack(order + "H", head[2:4])[0]
+        if version == 42:
+            big, offset = False, struct.unpack(order + "I", head[4:8])[0]
+        elif version == 43 and head[4:8] == struct.pack(order + "HH", 8, 0) and len(head) == 16:
+            big, offset = True, struct.unpack(order + "Q", head[8:16])[0]
+        else:
+            return None
+        entries = _tiff_entries(source, order, big, offset)
+        return None if entries is None else cls(source, order, big, offset, MappingProxyType(entries))
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """The tag codes that are there."""
+        return tuple(self._entries)
+
+    def value(self, code: int) -> bytes | tuple[int, ...] | None:
+        """Return a tag's value: text and unknown types as bytes (at most 64 KiB), whole numbers as a tuple."""
+        entry = self._entries.get(code)
+        if entry is None:
+            return None
+        kind, count, field = entry
+        size = _TIFF_SIZES.get(kind, 1) * count
+        data = field[:size]
+        if size > len(field):
+            at = struct.unpack(self.byteorder + ("Q" if self.big else "I"), field)[0]
+            data = self._source.read_at(at, min(size, _TAG_LIMIT))
+        form = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}.get(kind)
+        if form is None:
+            return data
+        whole = len(data) // _TIFF_SIZES[kind]
+        return struct.unpack(f"{self.byteorder}{whole}{form}", data[: whole * _TIFF_SIZES[kind]])
+
+    def text(self, code: int) -> str | None:
+        """Return a tag's text up to 64 KiB, or None when it is not there or holds numbers."""
+        value = self.value(code)
+        return value.split(b"\0", 1)[0].decode("utf-8", "replace") if isinstance(value, bytes) else None
+
+
+def _tiff_entries(source: Source, order: str, big: bool, offset: int) -> dict[int, tuple[int, int, bytes]] | None:
+    count_form, entry_size, field = ("Q", 20, 8) if big else ("H", 12, 4)
+    count_size = struct.calcsize(order + count_form)
+    raw = source.read_at(offset, count_size)
+    if len(raw) < count_size:
+        return None
+    count = struct.unpack(order + count_form, raw)[0]
+    if not 0 < count <= _MOST_TAGS:
+        return None
+    table = source.read_at(offset + count_size, count * entry_size)
+    if len(table) < count * entry_size:
+        return None
+    form = order + ("HHQ" if big else "HHI")
+    entries = {}
+    for at in range(0, len(table), entry_size):
+        code, kind, number = struct.unpack_from(form, table, at)
+        entries[code] = (kind, number, table[at + entry_size - field : at + entry_size])
+    return entries
+
+
+class _RootFound(Exception):
+    """Stops the parser at the first element."""
+
+
+def _xml_root(head: bytes, name: str) -> str | None:
+    if b"<" not in head[:256]:
+        return None
+    try:
+        return _first_element(head, name, None)
+    except (ValueError, LookupError):  # an encoding that the parser cannot; names of elements are ASCII in most
+        return _first_element(head, name, "iso-8859-1")
+
+
+def _first_element(head: bytes, name: str, encoding: str | None) -> str | None:
+    found: list[str] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        found.append(tag.rpartition(":")[2])
+        raise _RootFound
+
+    def doctype(*_: object) -> None:
+        raise UnsupportedRecordingError(
+            f"{printable(name)} holds a DOCTYPE, which is refused: it could declare entities"
+        )
+
+    parser = expat.ParserCreate(encoding)
+    parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(head, False)
+    except _RootFound:
+        return found[0]
+    except expat.ExpatError:
+        return None
+    return None
+
+
+def _each(path: SourceLike) -> Iterable[object]:
+    if isinstance(path, str | os.PathLike):
+        return (path,)
+    if not isinstance(path, list | tuple):
+        raise SourceKindError(f"a path, or a list of paths, is needed, and not {type(path).__name__}")
+    return path
+
+
+def _as_path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise SourceKindError(f"a path (str or os.PathLike) is needed, and not {type(path).__name__}: {path!r:.80}")
+    text = os.fspath(path)
+    if isinstance(text, bytes):
+        text = os.fsdecode(text)
+    if _URL.match(text):
+        raise SourceKindError(
+            f"{printable(text)} is a URL, and only local files are opened; download it, and open the local file"
+        )
+    if not text or "\0" in text:
+        raise SourceKindError(f"{text!r} is no path: it is empty or holds a NUL character")
+    return Path(os.path.abspath(text))
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceNotFoundError(f"{printable(path)} is not there{_near(path)}") from error
+    except PermissionError as error:
+        raise SourcePermissionError(f"{printable(path)} may not be looked at: {error.strerror}") from error
+    except OSError as error:
+        raise SourceReadError(f"{printable(path)} could not be looked at: {error.strerror}") from error
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise SourceKindError(f"{printable(path)} is neither a file nor a folder")
+    return status
+
+
+def _near(path: Path) -> str:
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return f"; the folder {printable(path.parent)} is not there either" if not path.parent.exists() else ""
+    close = difflib.get_close_matches(path.name, names[:2000], n=1, cutoff=0.75)
+    return (
+        f"; did you mean {printable(close[0])!r}?"
+        if close
+        else f"; its folder holds {len(names):,} other name{'s' if len(names) != 1 else ''}"
+    )

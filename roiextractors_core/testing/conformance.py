@@ -1,0 +1,1505 @@
+"""The tests that every plugin inherits: each rule of the design, on a recording that the author gives.
+
+::
+
+    import numpy as np
+    import pytest
+    from roiextractors_core.testing import ImagingExtractorTests
+
+    class TestNpy(ImagingExtractorTests):
+        format = "npy"
+
+        @pytest.fixture
+        def expected(self):
+            return np.random.default_rng(1).integers(0, 4000, (64, 96, 128), dtype=np.uint16)
+
+        @pytest.fixture
+        def recording(self, tmp_path, expected):
+            np.save(tmp_path / "stack.npy", expected)
+            return tmp_path / "stack.npy"
+
+        @pytest.fixture
+        def expected_rate(self):
+            return None
+
+        @pytest.fixture
+        def expected_times(self):
+            return None
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import pickle
+import random
+import sys
+import threading
+import time
+import tracemalloc
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+
+from ..errors import (
+    ClosedRecordingError,
+    RangeError,
+    RangeTypeError,
+    RoiExtractorsWarning,
+    StreamChoiceError,
+    TimesError,
+    UnknownOptionError,
+)
+from ..formats import FormatSpec, Strength
+from ..imaging import ImagingExtractor
+from ..metadata import ChannelMetadata, RecordingMetadata
+from ..registry import PluginRecord, default_registry
+from .cuts import copied, files_of, kin_of, paths_of, sizes_to_cut
+from .declarations import heavy_imports, spec_faults
+from .descriptors import can_tell_open_files, held_open
+from .foreign import Foreign, foreign_claims, foreign_sources
+from .fresh import digest, extractor_faults, in_fresh_process, same_values, summary
+
+__all__ = ["ImagingExtractorTests"]
+
+_NOT_GIVEN = object()
+_KIB = 1 << 10
+_RANGE_ADVICE = "begin get_series with `start, end = self.resolve_range(start_sample, end_sample)` and use these two alone"
+_INDEX_ADVICE = "begin get_samples with `indices = self.resolve_indices(sample_indices)`, or leave get_samples to the base class"
+_OWNED_ADVICE = "return an array of your own: numpy.array(part, dtype=self.get_dtype()) copies, makes it writable and native"
+_CLOSED_ADVICE = "call self.check_open() first in every read (resolve_range and resolve_indices do), and super().close() in close()"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """The author's fixtures, checked."""
+
+    spec: FormatSpec
+    recording: Any
+    expected: np.ndarray
+    rate: float | None
+    times: np.ndarray | None
+    streams: Mapping[str, tuple[str, ...]]
+    options: Mapping[str, Any]
+
+    @property
+    def count(self) -> int:
+        return len(self.expected)
+
+    @property
+    def is_volumetric(self) -> bool:
+        return self.expected.ndim == 4
+
+    def open(self, recording: Any = None, **more: Any) -> ImagingExtractor:
+        """Open the recording as this format; what is left out of it may be told without failing a test."""
+        with _quiet():
+            where = self.recording if recording is None else recording
+            return roi.open(where, format=self.spec.name, **{**self.options, **more})
+
+
+class ImagingExtractorTests:
+    """Inherit, name the format, give the fixtures: every rule of the design is then a test.
+
+    Attributes
+    ----------
+    format : str
+        The registered name of the format.
+    open_options : mapping
+        What ``open`` needs to give ``expected``: ``{"channel": "2"}``.
+    claims : tuple of str
+        Names or families of the kit's foreign files that are this format indeed: ``("tiff",)`` for a
+        general TIFF format.  Empty for most.
+    patience : float
+        Seconds after which opening the cut copies counts as a hang.
+    """
+
+    format: str = ""
+    open_options: Mapping[str, Any] = MappingProxyType({})
+    claims: tuple[str, ...] = ()
+    patience: float = 30.0
+
+    # What the author gives
+
+    @pytest.fixture
+    def recording(self) -> Any:
+        """The path of a recording (or the list of its files), made by other means than the extractor."""
+        return _NOT_GIVEN
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        """What the recording holds: ``(samples, rows, columns)``, volumetric ``(samples, rows, columns, planes)``."""
+        return _NOT_GIVEN
+
+    @pytest.fixture
+    def expected_rate(self) -> Any:
+        """The rate in samples a second (Hz) that the file tells, or None."""
+        return _NOT_GIVEN
+
+    @pytest.fixture
+    def expected_times(self) -> Any:
+        """The hardware's own times, seconds, one a sample; None when the format has none."""
+        return _NOT_GIVEN
+
+    @pytest.fixture
+    def expected_streams(self) -> Any:
+        """What can be chosen inside the recording: ``{"channel": ("1", "2")}``; nothing when left out."""
+        return {}
+
+    @pytest.fixture
+    def large_recording(self) -> Any:
+        """A recording of 1 MiB or more for the test of memory; ``recording`` is used when left out."""
+        return None
+
+    @pytest.fixture
+    def case(
+        self, recording: Any, expected: Any, expected_rate: Any, expected_times: Any, expected_streams: Any
+    ) -> Any:
+        """What the author gave; the tests are skipped where it is not enough, and another test says so."""
+        missing = _missing(recording=recording, expected=expected, expected_rate=expected_rate)
+        if missing:
+            pytest.skip(f"{', '.join(missing)} not given: see test_the_author_gives_every_fixture")
+        if not isinstance(expected, np.ndarray) or expected.ndim not in (3, 4) or len(expected) < 3:
+            pytest.skip("`expected` is no array of samples: see test_expected_can_tell_mistakes_apart")
+        spec = default_registry().get(self.format)
+        if spec is None:
+            pytest.skip(f"{self.format!r} is no format: see test_the_format_is_registered")
+        times = None if expected_times is _NOT_GIVEN or expected_times is None else np.asarray(expected_times)
+        return _Case(spec, recording, expected, expected_rate, times, expected_streams, self.open_options)
+
+    @pytest.fixture
+    def extractor(self, case: _Case) -> Iterator[ImagingExtractor]:
+        """The recording, opened; closed after the test."""
+        try:
+            opened = case.open()
+        except Exception as error:  # noqa: BLE001 - the border to the plugin
+            pytest.fail(f"it does not open ({type(error).__name__}): see test_the_recording_opens", pytrace=False)
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def workplace(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A folder of the kit's own, apart from the author's ``tmp_path``."""
+        return tmp_path_factory.mktemp("conformance")
+
+    # What the author said
+
+    def test_the_author_gives_every_fixture(
+        self, recording: Any, expected: Any, expected_rate: Any, expected_times: Any, expected_streams: Any
+    ) -> None:
+        missing = _missing(
+            recording=recording, expected=expected, expected_rate=expected_rate, expected_times=expected_times
+        )
+        if missing:
+            _fail(
+                f"{type(self).__name__} does not say: {', '.join(missing)}",
+                "write a @pytest.fixture of each name"
+                + (
+                    "; expected_times returns the hardware's own times in seconds, or None when the format has no clock of its own"
+                    if "expected_times" in missing
+                    else ""
+                ),
+            )
+        paths_of(recording)
+        if expected_rate is not None and not (isinstance(expected_rate, int | float) and expected_rate > 0):
+            _fail(f"expected_rate is {expected_rate!r}", "give the samples a second in Hz, or None")
+        if expected_times is not None and np.shape(expected_times) != (len(expected),):
+            _fail(
+                f"expected_times has shape {np.shape(expected_times)}, and expected holds {len(expected)} samples",
+                "give one time in seconds for each sample",
+            )
+        if not isinstance(expected_streams, Mapping):
+            _fail(f"expected_streams is {expected_streams!r}", "give a dictionary such as {'channel': ('1', '2')}")
+
+    def test_expected_can_tell_mistakes_apart(self, expected: Any) -> None:
+        if expected is _NOT_GIVEN:
+            pytest.skip("expected not given: see test_the_author_gives_every_fixture")
+        if not isinstance(expected, np.ndarray) or expected.ndim not in (3, 4) or expected.dtype.kind not in "biufc":
+            _fail(
+                f"`expected` is {type(expected).__name__} of shape {np.shape(expected)}",
+                "give a numpy array of numbers, (samples, rows, columns) or (samples, rows, columns, planes)",
+            )
+        if len(expected) < 3:
+            _fail(f"`expected` holds {len(expected)} samples", "make a recording of at least 3, better 30")
+        if all(np.array_equal(expected[0], sample) for sample in expected[1:]):
+            _fail("all samples of `expected` are equal", "give samples that differ, or mixing them up goes unseen")
+        rows, columns = expected.shape[1:3]
+        if rows == columns and all(np.array_equal(s, np.swapaxes(s, 0, 1)) for s in expected[:3]):
+            _fail("the samples of `expected` are symmetric", "give rows and columns that differ, or a swap goes unseen")
+
+    def test_the_format_is_registered(self) -> None:
+        if not self.format:
+            _fail(f"{type(self).__name__} names no format", 'write `format = "<the name in your FormatSpec>"` in it')
+        registry = default_registry()
+        if registry.get(self.format) is None:
+            aside = "; ".join(f"{r.name}: {r.reason}" for r in registry.plugins() if r.status != "ok")
+            names = ", ".join(spec.name for spec in registry.formats())
+            _fail(
+                f"no format {self.format!r} is registered; the formats are {names}. Set aside: {aside or 'no plugin'}",
+                "mend what the reason says; or install the plugin (python -m pip install -e .), whose pyproject.toml names "
+                "the entry point in [project.entry-points.roiextractors_core]",
+            )
+
+    # What the plugin declares
+
+    def test_the_declaration_is_valid(self, case: _Case) -> None:
+        faults = list(spec_faults(case.spec, default_registry()))
+        if faults:
+            _fail("; ".join(faults), "change the FormatSpec in hooks.py")
+
+    def test_the_extractor_class_is_whole(self, case: _Case) -> None:
+        faults = list(extractor_faults(case.spec))
+        if faults:
+            _fail("; ".join(faults), "change the class, or the name in FormatSpec(extractor=...)")
+
+    def test_declaring_imports_the_core_and_nothing_else(self, case: _Case) -> None:
+        module = _hooks_module(case.spec.name)
+        if module is None:
+            pytest.skip("the format was registered in code, so that there is no hooks.py to look at")
+        outcome = in_fresh_process("import_declarations", {"module": module})
+        if outcome.timed_out or outcome.failure or outcome.last.get("reason"):
+            _fail(
+                f"importing {module} in a fresh process failed: {outcome.last.get('reason') or outcome.failure or 'it hangs'}",
+                "mend hooks.py",
+            )
+        heavy = heavy_imports(module, outcome.last["imports"], outcome.last["modules"])
+        if heavy:
+            _fail(
+                "; ".join(heavy),
+                "let hooks.py import roiextractors_core and the standard library alone, and the package's __init__.py nothing: "
+                "the extractor is named as a string and imported when its format was chosen",
+            )
+
+    def test_the_declaration_agrees_with_the_recording(self, case: _Case, extractor: ImagingExtractor) -> None:
+        spec, wrong = case.spec, []
+        if case.times is not None and spec.clock != "native":
+            wrong.append(f"the recording holds native times, and clock={spec.clock!r} is declared: write clock='native'")
+        if case.rate is not None and spec.clock == "none":
+            wrong.append("the recording tells its rate, and clock='none' is declared: write clock='rate'")
+        undeclared = sorted(set(case.streams) - set(spec.streams))
+        if undeclared:
+            wrong.append(f"the recording offers the streams {undeclared}: name them in streams=")
+        filled = [name for name in _METADATA_FIELDS if _is_filled(getattr(extractor.metadata, name))]
+        unnamed = sorted(set(filled) - set(spec.metadata) - {"vendor"})
+        if unnamed:
+            wrong.append(f"the metadata holds {', '.join(unnamed)}: name it in metadata=")
+        if wrong:
+            _fail("; ".join(wrong), "the list of formats is made from the FormatSpec in hooks.py; change it there")
+
+    # Finding and opening
+
+    def test_the_recording_opens(self, case: _Case) -> None:
+        for attempt in ("", " a second time"):
+            try:
+                opened = case.open()
+            except Exception as error:  # noqa: BLE001 - the border to the plugin
+                cause = error.__cause__ or error
+                _fail(
+                    f"roi.open({_shown(case)}) raised{attempt} {type(error).__name__}: {error}",
+                    f"mend {case.spec.extractor}" if cause is error else f"mend {case.spec.extractor}: {cause!r}",
+                )
+            opened.close()
+
+    def test_the_format_is_found_without_being_named(self, case: _Case) -> None:
+        found = roi.explain(case.recording)
+        if found.best is None or found.best.spec.name != case.spec.name:
+            seen = "nothing" if found.best is None else found.best.spec.name
+            _fail(
+                f"roi.open would take {seen} for this recording, and not {case.spec.name}:\n{found}",
+                "change evidence= or extensions= in FormatSpec; specializes=(...) lets a format come before a more general one",
+            )
+        with _quiet(), roi.open(case.recording, **case.options) as opened:
+            _same(opened.get_series(), case.expected, "roi.open(recording) without format=", "mend the extractor")
+
+    def test_a_suffix_in_capitals_is_the_same_suffix(self, case: _Case, workplace: Path) -> None:
+        copy = copied(case.recording, workplace / "copy", rename=lambda name: _with_suffix(name, case.spec, str.upper))
+        _require_found(case, copy, "its suffix in capitals", "compare suffixes in lower case, in the extractor as well")
+
+    @pytest.mark.parametrize("suffix", ["", ".unknown"], ids=["without_suffix", "with_another_suffix"])
+    def test_the_content_is_recognised(self, case: _Case, workplace: Path, suffix: str) -> None:
+        best = roi.explain(case.recording).best
+        if case.spec.evidence is None or not case.spec.evidence.has_content():
+            pytest.skip("the format declares no content evidence: its suffix decides")
+        if best is None or best.finding.strength is not Strength.CONTENT:
+            pytest.skip("this recording is recognised by its neighbours, and not by its content")
+        copy = copied(case.recording, workplace / "copy", rename=lambda n: _with_suffix(n, case.spec, lambda _: suffix))
+        words = f"the suffix {suffix}" if suffix else "no suffix"
+        _require_found(
+            case, copy, words, "leave the name out of the evidence, and let the extractor open what it is given"
+        )
+
+    def test_foreign_files_are_not_claimed(self, case: _Case, workplace: Path) -> None:
+        sources = [foreign for foreign in foreign_sources() if isinstance(foreign.content, bytes)]
+        self._require_no_claims(case.spec, workplace, [*sources, *_quoting(case.recording)])
+
+    def test_foreign_folders_are_not_claimed(self, case: _Case, workplace: Path) -> None:
+        sources = [foreign for foreign in foreign_sources() if not isinstance(foreign.content, bytes)]
+        self._require_no_claims(case.spec, workplace, sources)
+
+    def _require_no_claims(self, spec: FormatSpec, workplace: Path, sources: Iterable[Foreign]) -> None:
+        found = foreign_claims(spec, workplace, own=self.claims, sources=sources)
+        if found:
+            names = ", ".join(repr(name) for name in dict.fromkeys(claim.foreign.family for claim in found))
+            _fail(
+                f"{spec.name} claims what belongs to others:\n  " + "\n  ".join(map(str, found)),
+                f"narrow evidence= in FormatSpec, or, where these are this format indeed, write claims = ({names},) in the test class",
+            )
+
+    def test_an_unknown_option_is_refused(self, case: _Case) -> None:
+        with _refusal((UnknownOptionError,), "open(..., no_such_option=1)", "name the constructor's options one by one"):
+            case.open(no_such_option=1).close()
+
+    # Streams
+
+    def test_the_streams_are_those_of_the_recording(self, case: _Case) -> None:
+        seen = roi.streams(case.recording, format=case.spec.name)
+        wanted = {str(option): tuple(map(str, choices)) for option, choices in case.streams.items()}
+        if seen != wanted:
+            _fail(
+                f"roi.streams gives {seen}, and expected_streams {wanted}",
+                "mend the classmethod get_streams, or the fixture expected_streams",
+            )
+
+    def test_every_stream_can_be_opened(self, case: _Case) -> None:
+        if not case.streams:
+            pytest.skip("there is nothing to choose in this recording: expected_streams is empty")
+        for option, choices in case.streams.items():
+            for choice in choices:
+                try:
+                    with case.open(**{option: choice}) as opened:
+                        opened.get_series(0, min(1, len(opened)))
+                except Exception as error:  # noqa: BLE001 - the border to the plugin
+                    _fail(
+                        f"get_streams lists {option}={choice!r}, and open(..., {option}={choice!r}) raised {type(error).__name__}: {error}",
+                        "let the constructor take every name that get_streams gives, as text",
+                    )
+
+    def test_of_several_channels_one_must_be_chosen(self, case: _Case) -> None:
+        channels = case.streams.get("channel", ())
+        if len(channels) < 2:
+            pytest.skip("the recording holds one channel: expected_streams names no several")
+        others = {key: value for key, value in case.options.items() if key != "channel"}
+        advice = 'raise StreamChoiceError.for_option(name, "channel", choices) when none was named'
+        with _refusal((StreamChoiceError,), "opening without channel=", advice) as caught:
+            with _quiet():
+                roi.open(case.recording, format=case.spec.name, **others).close()
+        error = caught[0]
+        if isinstance(error, StreamChoiceError) and (error.option != "channel" or tuple(error.choices) != channels):
+            _fail(f"the error offers {error.option!r}: {error.choices}, and not 'channel': {channels}", advice)
+
+    def test_an_unknown_stream_is_refused(self, case: _Case) -> None:
+        if not case.streams:
+            pytest.skip("there is nothing to choose in this recording: expected_streams is empty")
+        for option in case.streams:
+            advice = f'raise StreamChoiceError.for_option(name, "{option}", choices, seen={option})'
+            with _refusal((StreamChoiceError,), f"open(..., {option}='no such one')", advice):
+                case.open(**{option: "no such one"}).close()
+
+    # Shape and type
+
+    def test_the_shape_is_samples_rows_columns_planes(self, case: _Case, extractor: ImagingExtractor) -> None:
+        shape = case.expected.shape
+        planes = shape[3] if case.is_volumetric else 1
+        wanted = {
+            "shape": shape,
+            "ndim": len(shape),
+            "len": shape[0],
+            "get_num_samples": shape[0],
+            "get_image_shape": shape[1:3],
+            "get_frame_shape": shape[1:3],
+            "get_sample_shape": shape[1:],
+            "get_volume_shape": (*shape[1:3], planes),
+            "get_num_planes": planes,
+            "is_volumetric": case.is_volumetric,
+        }
+        for name, value in wanted.items():
+            seen = len(extractor) if name == "len" else getattr(extractor, name)
+            seen = seen() if callable(seen) else seen
+            if (tuple(seen) if isinstance(value, tuple) else seen) != value:
+                _fail(
+                    f"{name} is {seen!r}, and `expected` has {value!r}",
+                    "rows come before columns, planes last; a volumetric format sets self.is_volumetric = True and overrides get_num_planes",
+                )
+
+    def test_the_dtype_is_that_of_the_samples_in_native_byte_order(
+        self, case: _Case, extractor: ImagingExtractor
+    ) -> None:
+        seen = extractor.get_dtype()
+        if not isinstance(seen, np.dtype) or not seen.isnative:
+            _fail(f"get_dtype() is {seen!r}", 'return numpy.dtype(...).newbyteorder("=")')
+        for words, result in _routes(extractor):
+            if result.dtype != seen:
+                _fail(f"get_dtype() is {seen}, and {words} has {result.dtype}", "return one dtype from every read")
+        if seen != case.expected.dtype.newbyteorder("="):
+            _fail(f"get_dtype() is {seen}, and `expected` has {case.expected.dtype}", "return the samples as recorded")
+
+    def test_dtype_shape_and_repr_read_no_pixels(
+        self, case: _Case, extractor: ImagingExtractor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        for name in ("get_series", "get_samples", "get_block"):
+            monkeypatch.setattr(type(extractor), name, _noting(getattr(type(extractor), name), asked, name))
+        reads = (extractor.get_dtype, lambda: extractor.shape, lambda: repr(extractor), lambda: extractor.nbytes)
+        before = _bytes_read()
+        for _ in range(10):
+            for read in reads:
+                read()
+        grown, frame = _bytes_read() - before, case.expected[0].nbytes
+        if asked:
+            _fail(
+                f"get_dtype, shape or repr call {asked[0]}",
+                "override get_dtype (and get_num_planes when volumetric) with what the header says",
+            )
+        if (grown >= frame >= 16 * _KIB) or grown >= max(40 * frame, 64 * _KIB):
+            _fail(
+                f"get_dtype, shape and repr, ten times each, read {grown:,} bytes from the disk",
+                "keep what the header says in the constructor, and answer from there",
+            )
+
+    # Ranges
+
+    def test_the_whole_series_is_what_was_recorded(self, case: _Case, extractor: ImagingExtractor) -> None:
+        _same(extractor.get_series(), case.expected, "get_series()", "mend get_series")
+        _same(np.asarray(extractor), case.expected, "numpy.asarray(recording)", "mend get_series")
+
+    def test_the_end_of_a_range_is_exclusive(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        for a, b in ((0, 1), (0, n), (1, 2), (1, n), (n - 1, n), (n // 2, n), (0, n - 1), (n // 3, n // 3 + 1)):
+            _same(extractor.get_series(a, b), case.expected[a:b], f"get_series({a}, {b})", _RANGE_ADVICE)
+            seen = extractor.get_series(start_sample=a, end_sample=b)
+            _same(seen, case.expected[a:b], f"get_series(start_sample={a}, end_sample={b})", _RANGE_ADVICE)
+
+    def test_none_means_the_whole(self, case: _Case, extractor: ImagingExtractor) -> None:
+        _same(extractor.get_series(None, None), case.expected, "get_series(None, None)", _RANGE_ADVICE)
+        _same(extractor.get_series(None, 2), case.expected[:2], "get_series(None, 2)", _RANGE_ADVICE)
+        _same(extractor.get_series(2, None), case.expected[2:], "get_series(2, None)", _RANGE_ADVICE)
+        _same(extractor.get_series(end_sample=1), case.expected[:1], "get_series(end_sample=1)", _RANGE_ADVICE)
+
+    def test_zero_means_zero(self, case: _Case, extractor: ImagingExtractor) -> None:
+        _same(extractor.get_series(0, 0), case.expected[:0], "get_series(0, 0)", _RANGE_ADVICE)
+        _same(extractor.get_series(None, 0), case.expected[:0], "get_series(None, 0)", _RANGE_ADVICE)
+        _same(extractor.get_series(end_sample=0), case.expected[:0], "get_series(end_sample=0)", _RANGE_ADVICE)
+
+    def test_an_empty_range_keeps_shape_and_dtype(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        for words, seen in (
+            *((f"get_series({k}, {k})", extractor.get_series(k, k)) for k in (0, 1, n - 1, n)),
+            (f"get_series({n})", extractor.get_series(n)),
+            ("get_samples([])", extractor.get_samples([])),
+            ("recording[1:1]", extractor[1:1]),
+            ("slice_samples(1, 1).get_series()", extractor.slice_samples(1, 1).get_series()),
+        ):
+            if seen.shape != (0, *case.expected.shape[1:]) or seen.dtype != extractor.get_dtype():
+                _fail(
+                    f"{words} gave shape {seen.shape} of {seen.dtype}, and not {(0, *case.expected.shape[1:])} of {extractor.get_dtype()}",
+                    "return numpy.empty((0, *self.get_sample_shape()), self.get_dtype()) for an empty range",
+                )
+
+    def test_a_range_outside_is_refused(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        pairs = ((0, n + 1), (n, n + 1), (n + 1, n + 1), (n + 5, None), (None, n + 1000), (1, 2**63), (2**40, None))
+        self._require_refused_ranges(case, extractor, pairs)
+
+    def test_a_reversed_range_is_refused(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        self._require_refused_ranges(case, extractor, ((2, 1), (n, 0), (n, n - 1), (1, 0)))
+
+    def test_a_negative_range_is_refused(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        pairs = ((-1, None), (None, -1), (0, -1), (-2, -1), (-n, n), (-n - 1, 0), (np.int64(-1), None), (1, np.int8(-1)))
+        self._require_refused_ranges(case, extractor, pairs)
+
+    def _require_refused_ranges(self, case: _Case, extractor: ImagingExtractor, pairs: Iterable[Any]) -> None:
+        for a, b in pairs:
+            words = f"get_series({a!r}, {b!r}) of {case.count} samples"
+            with _refusal((RangeError,), words, _RANGE_ADVICE) as caught:
+                extractor.get_series(a, b)
+            said = str(caught[0]).replace(",", "").replace("_", "")
+            lacking = [str(x) for x in (a, b, case.count) if x is not None and str(int(x)) not in said]
+            if lacking:
+                _fail(
+                    f"the error of {words} does not say {', '.join(lacking)}: {caught[0]}",
+                    f"state the range and the number of samples; {_RANGE_ADVICE}",
+                )
+            if isinstance(a, int) and isinstance(b, int):
+                with _refusal((RangeError,), f"get_timestamps({a}, {b})", "leave get_timestamps to the base class"):
+                    extractor.get_timestamps(a, b)
+
+    def test_numpy_integers_are_integers(self, case: _Case, extractor: ImagingExtractor) -> None:
+        top = min(case.count, 100)
+        for kind in (np.int64, np.int32, np.uint8, np.uint16, np.uint64, np.int8):
+            a, b = kind(1), kind(top)
+            try:
+                seen = extractor.get_series(a, b)
+            except Exception as error:  # noqa: BLE001 - the border to the plugin
+                _fail(f"get_series({a!r}, {b!r}) raised {type(error).__name__}: {error}", _RANGE_ADVICE)
+            _same(seen, case.expected[1:top], f"get_series({a!r}, {b!r})", _RANGE_ADVICE)
+            if kind is not np.int8:
+                chosen = np.array([top - 1, 0, top - 1], kind)
+                _same(extractor.get_samples(chosen), case.expected[[top - 1, 0, top - 1]], f"get_samples of {kind.__name__}", _INDEX_ADVICE)
+
+    def test_what_is_no_integer_is_refused(self, case: _Case, extractor: ImagingExtractor) -> None:
+        values: tuple[Any, ...] = (1.0, 1.5, np.float64(1), "1", [1], float("nan"))
+        for value in values:
+            for a, b in ((value, None), (None, value), (0, value)):
+                with _refusal((RangeTypeError,), f"get_series({a!r}, {b!r})", _RANGE_ADVICE):
+                    extractor.get_series(a, b)
+        for indices in ([0.0, 1.0], [0.5], np.array([1.0]), "1", ["0"]):
+            with _refusal((RangeTypeError,), f"get_samples({indices!r})", _INDEX_ADVICE):
+                extractor.get_samples(indices)
+
+    # Samples by index
+
+    def test_samples_come_in_any_order_and_as_often_as_asked(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        rng = random.Random(5)
+        orders: list[Any] = [
+            [0],
+            [n - 1, 0],
+            list(range(n))[::-1],
+            [1, 1, 0, 1],
+            [0, n - 1, 0, n - 1],
+            [0, 2],
+            [rng.randrange(n) for _ in range(2 * n)],
+            range(0, n, 2),
+            (1, 0),
+            np.array([2, 0, 1], np.uint8),
+        ]
+        for order in orders:
+            given = order.copy() if isinstance(order, np.ndarray) else order
+            wanted = case.expected[np.asarray(list(order), np.int64)]
+            words = f"get_samples({order if len(order) < 8 else [*list(order)[:6], '...']})"
+            _same(extractor.get_samples(given), wanted, words, _INDEX_ADVICE)
+            if isinstance(given, np.ndarray) and not np.array_equal(given, order):
+                _fail(f"{words} changed the array of indices that it was given", "sort a copy of the indices")
+
+    def test_one_index_is_a_series_of_one(self, case: _Case, extractor: ImagingExtractor) -> None:
+        for index in (1, np.int64(1)):
+            _same(extractor.get_samples(index), case.expected[1:2], f"get_samples({index!r})", _INDEX_ADVICE)
+
+    def test_a_sample_outside_is_refused(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        for indices in ([-1], [n], [0, n], [-n], [0, -1, 1], [2**40], np.array([n], np.uint64), -1):
+            words = f"get_samples({indices!r}) of {n} samples"
+            with _refusal((RangeError,), words, _INDEX_ADVICE) as caught:
+                extractor.get_samples(indices)
+            if str(n) not in str(caught[0]).replace(",", ""):
+                _fail(f"the error of {words} does not say how many samples there are: {caught[0]}", _INDEX_ADVICE)
+
+    # Results
+
+    def test_results_are_writable_arrays_in_native_byte_order(self, extractor: ImagingExtractor) -> None:
+        for words, result in _routes(extractor):
+            if type(result) is not np.ndarray:
+                _fail(f"{words} gave {type(result).__name__}, and not a plain numpy.ndarray", _OWNED_ADVICE)
+            if not result.flags.writeable:
+                _fail(f"{words} gave a read-only array", _OWNED_ADVICE)
+            if not result.dtype.isnative:
+                _fail(f"{words} gave {result.dtype.str}, the byte order of another machine", _OWNED_ADVICE)
+            if _is_mapped(result):
+                _fail(f"{words} gave a window onto a memory-mapped file", _OWNED_ADVICE)
+
+    def test_a_later_read_does_not_change_an_earlier_result(self, case: _Case, extractor: ImagingExtractor) -> None:
+        held = [(words, result, result.copy()) for words, result in _routes(extractor)]
+        for k in range(case.count - 1, -1, -1):
+            extractor.get_series(k, k + 1)
+            extractor.get_samples([k, 0])
+        for words, result, copy in held:
+            _same(result, copy, f"the result of {words}, after other reads,", _OWNED_ADVICE)
+        for (words, first, _), (other, second, _) in zip(held, held[1:], strict=False):
+            if np.may_share_memory(first, second):
+                _fail(f"the results of {words} and {other} share their memory", _OWNED_ADVICE)
+
+    def test_writing_into_a_result_changes_no_later_read(self, case: _Case, extractor: ImagingExtractor) -> None:
+        for _, result in _routes(extractor):
+            if result.flags.writeable:
+                result[...] = 0 if result.size and result.reshape(-1)[0] != 0 else 1
+        _same(extractor.get_series(), case.expected, "get_series() after results were written into", _OWNED_ADVICE)
+        _same(extractor[0:2], case.expected[0:2], "recording[0:2] after results were written into", _OWNED_ADVICE)
+        every = list(range(case.count))[::-1]
+        _same(extractor.get_samples(every), case.expected[::-1], "get_samples after results were written into", _OWNED_ADVICE)
+
+    # Indexing and views
+
+    def test_it_is_indexed_as_an_array(self, case: _Case, extractor: ImagingExtractor) -> None:
+        for key in _keys(case.expected.shape):
+            _same(
+                np.asarray(extractor[key]),
+                np.asarray(case.expected[key]),
+                f"recording[{_key_words(key)}]",
+                "mend get_block: it gets samples as a slice or int64 indices, and rows, columns and planes as slices",
+            )
+
+    def test_a_block_is_the_part_that_was_asked_for(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n, rows, columns = case.expected.shape[:3]
+        row_parts = (slice(0, rows), slice(rows // 3, rows - rows // 4), slice(0, 0))
+        column_parts = (slice(0, columns), slice(columns // 4, columns - columns // 3))
+        plane_parts: tuple[slice | None, ...] = (None,)
+        if case.is_volumetric:
+            planes = case.expected.shape[3]
+            plane_parts = (slice(0, planes), slice(planes // 2, planes), slice(0, max(1, planes - 1)))
+        for samples in (slice(0, n), slice(1, 2), slice(1, 1), np.array([n - 1, 0, 0, 1], np.int64)):
+            for r in row_parts:
+                for c in column_parts:
+                    for p in plane_parts:
+                        key = (samples, r, c) if p is None else (samples, r, c, p)
+                        seen = extractor.get_block(samples, r, c, p)
+                        advice = "mend get_block, or leave it to the base class"
+                        _same(seen, case.expected[key], f"get_block({_key_words(key)})", advice)
+                        if not seen.flags.writeable or not seen.dtype.isnative:
+                            _fail(f"get_block({_key_words(key)}) gave a read-only or foreign array", _OWNED_ADVICE)
+
+    def test_a_slice_of_samples_is_the_same_data(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n = case.count
+        for a, b in ((0, n), (1, n), (0, n - 1), (1, n - 1), (n, n), (n - 1, n)):
+            view = extractor.slice_samples(a, b)
+            words = f"slice_samples({a}, {b})"
+            _same(view.get_series(), case.expected[a:b], f"{words}.get_series()", "leave slice_samples to the base class")
+            if b - a > 1:
+                _same(view.get_samples([1, 0]), case.expected[[a + 1, a]], f"{words}.get_samples([1, 0])", "the same")
+
+    def test_views_of_views_compose(self, case: _Case, extractor: ImagingExtractor) -> None:
+        n, rows, columns = case.expected.shape[:3]
+        top, left = rows // 3, columns // 4
+        view: ImagingExtractor = extractor.slice_samples(1, n)
+        wanted = case.expected[1:n]
+        steps: list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = [
+            (
+                f"slice_field_of_view({top}, {rows}, {left}, {columns})",
+                lambda v: v.slice_field_of_view(top, rows, left, columns),
+                lambda w: w[:, top:rows, left:columns],
+            ),
+            (f"slice_samples(0, {n - 2})", lambda v: v.slice_samples(0, n - 2), lambda w: w[: n - 2]),
+            ("slice_field_of_view(0, 1)", lambda v: v.slice_field_of_view(0, 1), lambda w: w[:, 0:1]),
+        ]
+        if case.is_volumetric:
+            plane = case.expected.shape[3] - 1
+            steps.insert(2, (f"select_plane({plane})", lambda v: v.select_plane(plane), lambda w: w[..., plane]))
+        words = f"slice_samples(1, {n})"
+        for said, narrow, cut in steps:
+            words, view, wanted = f"{words}.{said}", narrow(view), cut(wanted)
+            advice = "mend get_block: views read through it"
+            _same(view.get_series(), wanted, f"{words}.get_series()", advice)
+            _same(np.asarray(view[...]), wanted, f"{words}[...]", advice)
+            _same(view.get_samples([0]), wanted[[0]], f"{words}.get_samples([0])", advice)
+
+    def test_a_field_of_view_outside_the_frame_is_refused(self, case: _Case, extractor: ImagingExtractor) -> None:
+        rows, columns = case.expected.shape[1:3]
+        for bounds in ((0, rows + 1), (None, None, 0, columns + 1), (1, 0), (-1, rows), (0, 0)):
+            with _refusal((RangeError,), f"slice_field_of_view{bounds}", "leave the views to the base class"):
+                extractor.slice_field_of_view(*bounds)
+
+    def test_a_plane_is_what_was_recorded(self, case: _Case, extractor: ImagingExtractor) -> None:
+        if not case.is_volumetric:
+            with _refusal((RangeError,), "select_plane(0) of a planar recording", "set self.is_volumetric to False"):
+                extractor.select_plane(0)
+            pytest.skip("the recording is planar: `expected` has three dimensions")
+        planes = case.expected.shape[3]
+        for k in range(planes):
+            view = extractor.select_plane(k)
+            _same(view.get_series(), case.expected[..., k], f"select_plane({k}).get_series()", "mend get_block")
+        for k in (planes, -1):
+            with _refusal((RangeError,), f"select_plane({k})", "leave select_plane to the base class"):
+                extractor.select_plane(k)
+
+    def test_parts_are_joined_again(self, case: _Case, extractor: ImagingExtractor) -> None:
+        parts = [extractor.slice_samples(0, 1), extractor.slice_samples(1)]
+        for part in parts:
+            if extractor.times_source is None:
+                part.set_times(np.arange(len(part), dtype=np.float64))
+        with _quiet():
+            joined = roi.concatenate(parts)
+        _same(joined.get_series(), case.expected, "concatenate([first, rest]).get_series()", "mend get_series")
+        _same(joined[1:, 1:, :-1], case.expected[1:, 1:, :-1], "concatenate([first, rest])[1:, 1:, :-1]", "mend get_block")
+
+    # Clock
+
+    def test_the_rate_is_the_files_own(self, case: _Case, extractor: ImagingExtractor) -> None:
+        seen = extractor.get_sampling_frequency()
+        if seen is not None and not isinstance(seen, float):
+            _fail(f"get_sampling_frequency() is {seen!r}, {type(seen).__name__}", "return a float, or None")
+        if (seen is None) != (case.rate is None) or (
+            seen is not None and case.rate is not None and abs(seen - case.rate) > 1e-9 * case.rate
+        ):
+            _fail(
+                f"get_sampling_frequency() is {seen!r}, and expected_rate {case.rate!r}",
+                "return the file's rate unrounded, and None where it tells none: an invented rate is worse than none",
+            )
+
+    def test_the_users_rate_wins(self, case: _Case) -> None:
+        for rate in (12.3456789, 7):
+            with case.open(sampling_frequency=rate) as opened:
+                seen = opened.get_sampling_frequency()
+                if seen != rate:
+                    _fail(
+                        f"open(..., sampling_frequency={rate}) gave {seen!r}",
+                        "pass sampling_frequency to super().__init__, and override get_sampling_frequency alone",
+                    )
+                if case.times is None:
+                    advice = "leave get_timestamps to the base class"
+                    _close(opened.get_timestamps(), np.arange(case.count) / rate, f"get_timestamps() at {rate} Hz", advice)
+
+    def test_a_rate_that_cannot_be_is_refused(self, case: _Case) -> None:
+        for rate in (0, -1.0, float("nan"), float("inf"), "30"):
+            with _refusal((TimesError,), f"open(..., sampling_frequency={rate!r})", "pass it to super().__init__"):
+                case.open(sampling_frequency=rate).close()
+
+    def test_the_native_times_are_the_hardwares(
+        self, case: _Case, extractor: ImagingExtractor, expected_times: Any
+    ) -> None:
+        if expected_times is _NOT_GIVEN:
+            pytest.skip("expected_times not given: see test_the_author_gives_every_fixture")
+        advice = "override get_native_timestamps(start_sample=None, end_sample=None): seconds, float64, one a sample"
+        n = case.count
+        for a, b in ((None, None), (0, 0), (0, 1), (1, n), (n - 1, n), (1, 2), (np.int64(1), None)):
+            seen = extractor.get_native_timestamps(a, b)
+            words = f"get_native_timestamps({a!r}, {b!r})"
+            if case.times is None:
+                if seen is not None:
+                    _fail(f"{words} gave times, and expected_times is None", "return None, or say the times in expected_times")
+                continue
+            if not isinstance(seen, np.ndarray) or seen.dtype != np.float64:
+                _fail(f"{words} gave {getattr(seen, 'dtype', type(seen).__name__)}", advice)
+            _close(seen, case.times[a:b], words, advice)
+
+    def test_times_are_native_before_computed(
+        self, case: _Case, extractor: ImagingExtractor, expected_times: Any
+    ) -> None:
+        if expected_times is _NOT_GIVEN:
+            pytest.skip("expected_times not given: see test_the_author_gives_every_fixture")
+        advice = "leave get_timestamps and times_source to the base class"
+        wanted = "native" if case.times is not None else "computed" if case.rate is not None else None
+        if extractor.times_source != wanted:
+            _fail(f"times_source is {extractor.times_source!r}, and not {wanted!r}", advice)
+        if wanted is None:
+            with _refusal((TimesError,), "get_timestamps() without times and rate", advice) as caught:
+                extractor.get_timestamps()
+            if "sampling_frequency" not in str(caught[0]):
+                _fail(f"the error does not say to pass sampling_frequency: {caught[0]}", advice)
+            return
+        times = case.times if case.times is not None else np.arange(case.count) / (case.rate or 1.0)
+        _close(extractor.get_timestamps(), times, "get_timestamps()", advice)
+        _close(extractor.get_timestamps(1, 3), times[1:3], "get_timestamps(1, 3)", advice)
+        with case.open(sampling_frequency=12.5) as other:
+            if other.times_source != ("native" if case.times is not None else "computed"):
+                _fail(f"with sampling_frequency= times_source is {other.times_source!r}", advice)
+
+    def test_the_users_times_win(self, case: _Case, extractor: ImagingExtractor) -> None:
+        advice = "leave set_times, get_timestamps and times_source to the base class"
+        given = np.cumsum(np.linspace(0.5, 1.5, case.count)) + 100.0
+        extractor.set_times(given)
+        kept = given.copy()
+        given[:] = -1.0
+        _close(extractor.get_timestamps(), kept, "get_timestamps() after set_times", advice)
+        _close(extractor.get_timestamps(1, 2), kept[1:2], "get_timestamps(1, 2) after set_times", advice)
+        if extractor.times_source != "user" or not extractor.has_time_vector():
+            _fail(f"after set_times, times_source is {extractor.times_source!r}", advice)
+        extractor.get_timestamps()[:] = 0.0
+        _close(extractor.get_timestamps(), kept, "get_timestamps() after its result was written into", advice)
+        _close(extractor.slice_samples(1).get_timestamps(), kept[1:], "slice_samples(1).get_timestamps()", advice)
+        for wrong in (kept[1:], [[1.0]], ["a"] * case.count):
+            with _refusal((TimesError,), "set_times with something else than one number a sample", advice):
+                extractor.set_times(wrong)
+
+    def test_a_slice_keeps_its_place_in_time(self, case: _Case, extractor: ImagingExtractor) -> None:
+        advice = "leave the views and the clock to the base class"
+        opened = extractor
+        if extractor.times_source is None:
+            opened = case.open(sampling_frequency=12.5)
+        with opened:
+            whole, n = opened.get_timestamps(), case.count
+            for a, b in ((0, n), (1, n), (1, n - 1), (n - 1, n), (n, n)):
+                view = opened.slice_samples(a, b)
+                _close(view.get_timestamps(), whole[a:b], f"slice_samples({a}, {b}).get_timestamps()", advice)
+                if view.times_source != opened.times_source:
+                    _fail(f"the slice's times_source is {view.times_source!r}, the recording's {opened.times_source!r}", advice)
+            inner = opened.slice_samples(1, n).slice_field_of_view(0, 1).slice_samples(1)
+            _close(inner.get_timestamps(), whole[2:], "the times of a slice of a slice", advice)
+            inner.set_times(np.arange(n - 2) + 7.0)
+            _close(opened.get_timestamps(), whole, "the recording's times after set_times on a slice", advice)
+
+    def test_a_time_finds_its_sample(self, case: _Case, extractor: ImagingExtractor) -> None:
+        if extractor.times_source is None:
+            pytest.skip("neither times nor a rate are known")
+        times = extractor.get_timestamps()
+        if not (np.diff(times) > 0).all():
+            pytest.skip("the recording's times do not rise, so that none names one sample")
+        seen = extractor.time_to_sample_indices(times)
+        advice = "leave time_to_sample_indices to the base class"
+        if not np.array_equal(seen, np.arange(case.count)) or np.asarray(seen).dtype != np.int64:
+            _fail(f"time_to_sample_indices(get_timestamps()) gave {seen!r}", advice)
+
+    # What does not change
+
+    def test_reading_changes_nothing(self, case: _Case, extractor: ImagingExtractor) -> None:
+        before = _observed(extractor)
+        for _ in range(2):
+            _read_everything(extractor)
+            for key, value in _observed(extractor).items():
+                if value != before[key]:
+                    _fail(
+                        f"{key} was {before[key]!r:.200} before reading, and is {value!r:.200} after it",
+                        "let reads return results and set nothing that can be seen from outside",
+                    )
+        for k in range(case.count - 1, -1, -1):
+            words = f"get_series({k}, {k + 1}), the samples read backwards,"
+            _same(extractor.get_series(k, k + 1), case.expected[k : k + 1], words, "read at given offsets, and keep no position")
+        with pytest.raises(RangeError):
+            extractor.get_series(0, case.count + 1)
+        _same(extractor.get_series(), case.expected, "get_series() after a refused range", "read at given offsets")
+
+    def test_two_openings_do_not_disturb_each_other(self, case: _Case, extractor: ImagingExtractor) -> None:
+        with case.open(sampling_frequency=3.25) as other:
+            other.get_series(0, 1)
+            other.set_times(np.arange(case.count, dtype=np.float64))
+        advice = "keep what belongs to one recording on the object, and not on the class or the module"
+        _same(extractor.get_series(), case.expected, "get_series() after another object was closed", advice)
+        if extractor.has_time_vector() or extractor.get_sampling_frequency() == 3.25:
+            _fail("the rate or the times of another object have come over to this one", advice)
+
+    def test_the_source_is_untouched(self, case: _Case, tmp_path: Path) -> None:
+        before = _state_of(case, tmp_path)
+        roi.explain(case.recording)
+        roi.streams(case.recording, format=case.spec.name)
+        with case.open() as opened:
+            _read_everything(opened)
+            for _, result in _routes(opened):
+                if result.flags.writeable:
+                    result[...] = 1
+        gc.collect()
+        after = _state_of(case, tmp_path)
+        for name in sorted({*before, *after}):
+            if before.get(name) != after.get(name):
+                what = "appeared" if name not in before else "is gone" if name not in after else "was changed"
+                _fail(f"{name} {what} while the recording was opened and read", "open files with mode 'rb', write nothing")
+
+    def test_opening_writes_nothing_and_runs_nothing_from_the_file(self, case: _Case, workplace: Path) -> None:
+        copy, warm = copied(case.recording, workplace / "copy"), copied(case.recording, workplace / "warm")
+        arguments = {
+            "spec": case.spec.to_dict(),
+            "recording": _as_text(copy),
+            "warm": _as_text(warm),
+            "watched": [os.path.realpath(workplace / "copy")],
+            "options": dict(case.options),
+        }
+        outcome = in_fresh_process("watch_opening", arguments, seconds=60.0)
+        if outcome.timed_out or outcome.failure:
+            _fail(
+                f"in a fresh process the recording does not open: {outcome.failure or 'it hangs'}",
+                "nothing that opening needs may come from this process alone",
+            )
+        told = list(dict.fromkeys(words for _, words in outcome.last["events"]))
+        if told:
+            _fail(
+                "; ".join(told),
+                "open with mode 'rb'; parse what the file says, and never unpickle, evaluate or start it (numpy: allow_pickle=False)",
+            )
+
+    # Metadata
+
+    def test_the_metadata_serialises(self, extractor: ImagingExtractor) -> None:
+        metadata = extractor.metadata
+        if not isinstance(metadata, RecordingMetadata):
+            _fail(f"metadata is {type(metadata).__name__}", "return a RecordingMetadata from get_metadata")
+        for words, plain in (("metadata", metadata.to_dict()), ("provenance", extractor.provenance.to_dict())):
+            try:
+                json.dumps(plain, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                _fail(f"{words}.to_dict() is not JSON: {error}", "put numbers, text, lists and dictionaries in it")
+        foreign = list(_not_plain(metadata.vendor, "vendor"))
+        if foreign:
+            _fail(f"metadata.{foreign[0]}", "convert it to numbers, text, lists or dictionaries in get_metadata")
+        if pickle.loads(pickle.dumps(metadata)).to_dict() != metadata.to_dict():  # noqa: S301 - made on this line
+            _fail("the metadata is another one after pickling", "put plain values in it")
+        if extractor.metadata.to_dict() != metadata.to_dict():
+            _fail("the metadata differs from one call to the next", "answer from what the file says")
+
+    def test_the_metadata_is_in_the_units_of_ome(self, case: _Case, extractor: ImagingExtractor) -> None:
+        found = extractor.metadata
+        wrong = [words for words, right in _metadata_checks(found, case) if not right]
+        if wrong:
+            _fail("; ".join(wrong), "change get_metadata; a field that the file does not tell stays None or empty")
+
+    def test_the_provenance_says_where_it_came_from(self, case: _Case, extractor: ImagingExtractor) -> None:
+        found = extractor.provenance
+        wanted = [os.path.abspath(path) for path in paths_of(case.recording)]
+        if found.format != case.spec.name or list(found.paths) != wanted:
+            _fail(
+                f"provenance says format {found.format!r} and paths {found.paths}",
+                "leave provenance and bind_provenance to the base class",
+            )
+        notes = extractor.get_notes()
+        if not isinstance(notes, tuple) or not all(isinstance(note, str) and note for note in notes):
+            _fail(f"get_notes() is {notes!r:.200}", "return a tuple of sentences")
+
+    # Pickling, threads, files, memory
+
+    def test_it_pickles_into_a_fresh_process(self, case: _Case, extractor: ImagingExtractor) -> None:
+        given = np.arange(case.count, dtype=np.float64) * 0.25 + 5.0
+        with case.open(sampling_frequency=12.3456789) as other, case.open() as timed:
+            timed.set_times(given)
+            extractor.get_series(0, 1)
+            recordings: dict[str, Any] = {
+                "the recording": extractor,
+                "one opened with sampling_frequency=": other,
+                "one with set_times": timed,
+                "a slice": extractor.slice_samples(1, 3),
+            }
+            pickles = {words: _pickled(recording, words) for words, recording in recordings.items()}
+            for words, pickled in pickles.items():
+                _require_no_pixels(pickled, case.expected, words)
+            wanted = {words: summary(recording) for words, recording in recordings.items()}
+        outcome = in_fresh_process("unpickle", {"pickles": pickles})
+        if outcome.timed_out or outcome.failure:
+            _fail(f"unpickling in a fresh process failed: {outcome.failure or 'it hangs'}", "mend pickling")
+        for answer in outcome.answers:
+            words = answer.pop("name")
+            error = answer.pop("error")
+            advice = "leave __reduce__ and __getstate__ to the base class: it keeps the constructor's arguments, the user's times and rate"
+            if error:
+                _fail(f"{words} does not open again in a fresh process: {error}", advice)
+            for key, value in wanted[words].items():
+                if answer[key] != value:
+                    _fail(f"{words} has another {key} after pickling: {answer[key]!r}, and had {value!r}", advice)
+
+    def test_it_can_be_read_from_several_threads(self, case: _Case) -> None:
+        for attempt in range(6):
+            with case.open() as opened:
+                wrong = _read_in_threads(opened, case.expected, seconds=0.06, seed=attempt)
+            if wrong:
+                _fail(
+                    f"read from several threads, {wrong}",
+                    "read at given offsets (roiextractors_core.PositionedFile does), share no position and no buffer, or hold a lock",
+                )
+
+    def test_reading_after_closing_is_refused(self, case: _Case) -> None:
+        opened = case.open()
+        view = opened.slice_samples(0, 2)
+        opened.get_series(0, 1)
+        opened.close()
+        opened.close()
+        reads: dict[str, Callable[[], Any]] = {
+            "get_series()": opened.get_series,
+            "get_series(0, 1)": lambda: opened.get_series(0, 1),
+            "get_samples([0])": lambda: opened.get_samples([0]),
+            "recording[0]": lambda: opened[0],
+            "recording[0, :1, :1]": lambda: opened[0, :1, :1],
+            "a view's get_series()": view.get_series,
+        }
+        for words, read in reads.items():
+            with _refusal((ClosedRecordingError,), f"{words} after close()", _CLOSED_ADVICE):
+                read()
+        with case.open() as other:
+            other.get_series(0, 1)
+        with _refusal((ClosedRecordingError,), "get_series() after the with statement", _CLOSED_ADVICE):
+            other.get_series(0, 1)
+
+    def test_no_file_stays_open(self, case: _Case, workplace: Path) -> None:
+        if not can_tell_open_files():
+            pytest.skip(f"{sys.platform} does not say which files are open")
+        copy = copied(case.recording, workplace / "copy")
+        files = [path for path in (workplace / "copy").rglob("*") if path.is_file()]
+        opened = case.open(copy)
+        _read_everything(opened)
+        opened.close()
+        _require_none_open(files, "after close()", "release every file and memory map in close(), then call super().close()")
+        roi.explain(copy)
+        roi.streams(copy, format=case.spec.name)
+        _require_none_open(files, "after roi.explain and roi.streams", "use `with` in get_streams and in probes")
+        case.open(copy).get_series(0, 1)
+        gc.collect()
+        _require_none_open(files, "after the recording was forgotten", "let the object own its files, and no cache of the module")
+        _cut_in_half(max(files, key=lambda path: path.stat().st_size))
+        try:
+            case.open(copy).close()
+        except Exception as error:  # noqa: BLE001 - the border to the plugin
+            error.__traceback__ = None
+            del error
+        gc.collect()
+        _require_none_open(files, "after opening a cut recording", "close what the constructor opened when it raises")
+
+    def test_memory_is_bounded_by_the_request(self, case: _Case, large_recording: Any, workplace: Path) -> None:
+        source = case.recording if large_recording is None else large_recording
+        with case.open(source) as first:
+            n, sample, total = len(first), first.nbytes // max(1, len(first)), first.nbytes
+            few = max(1, min(10, n // 16))
+            limit = 3 * few * sample + 256 * _KIB + 512 * n
+            if limit > 0.75 * total:
+                pytest.skip(
+                    f"{total:,} bytes in {n:,} samples are too few to tell; make `expected` 64 samples of 96 x 128 or more, "
+                    "or give a fixture large_recording"
+                )
+            first.get_series(0, 1)
+        fresh = copied(source, workplace / "copy") if total < 64 * _KIB * _KIB else source
+        at = n // 2
+        with _quiet(), _traced():
+            opened = case.open(fresh)
+            peaks = {"open": _peak()}
+            reads: dict[str, Callable[[], Any]] = {
+                f"get_series({at}, {at + few})": lambda: opened.get_series(at, at + few),
+                f"get_samples([0, {n - 1}])": lambda: opened.get_samples([0, n - 1]),
+                f"recording[{at}:{at + few}]": lambda: opened[at : at + few],
+                f"slice_samples({at}).get_series(0, {few})": lambda: opened.slice_samples(at).get_series(0, few),
+            }
+            for words, read in reads.items():
+                tracemalloc.reset_peak()
+                read()
+                peaks[words] = _peak()
+            opened.close()
+        for words, peak in peaks.items():
+            if peak > limit:
+                _fail(
+                    f"{words} took {peak:,} bytes at its peak; {few} of the {n:,} samples are {few * sample:,} bytes, all are {total:,}",
+                    "read what is asked for and no more, when it is asked for",
+                )
+
+    # Damage
+
+    def test_a_cut_recording_is_told_and_never_garbage(self, case: _Case, workplace: Path) -> None:
+        total = sum(path.stat().st_size for path in files_of(case.recording))
+        if total > 256 * _KIB * _KIB:
+            pytest.skip(f"{total:,} bytes are too many to cut at 20 places; give a smaller recording")
+        copy = copied(case.recording, workplace / "copy")
+        arguments = {
+            "spec": case.spec.to_dict(),
+            "recording": _as_text(copy),
+            "files": sizes_to_cut((*files_of(copy), *kin_of(copy))),
+            "expected": case.expected,
+            "times": case.times,
+            "options": dict(case.options),
+        }
+        outcome = in_fresh_process("open_cut", arguments, seconds=self.patience)
+        if not outcome.answers:
+            _fail(f"a copy was not opened: {outcome.failure or 'no answer in time'}", "mend the extractor")
+        whole, *answers = outcome.answers
+        if whole["outcome"] != "read" or whole["wrong"] or whole["count"] != case.count:
+            _fail(
+                f"an uncut copy did not read well in a fresh process: {whole.get('words') or whole.get('wrong')}",
+                "nothing that opening needs may lie elsewhere or come from this process alone",
+            )
+        _judge_cuts(answers, case)
+        if outcome.timed_out or outcome.failure:
+            last = outcome.last
+            _fail(
+                f"{_cut_words(last)}: {outcome.failure or f'no end within {self.patience:g} s'}",
+                "bound every loop by the file's size; a class attribute `patience` gives slow formats more seconds",
+            )
+
+
+# What the tests are made of
+
+
+def _fail(seen: str, advice: str) -> NoReturn:
+    pytest.fail(f"{seen}\n  to do: {advice}", pytrace=False)
+
+
+def _missing(**fixtures: Any) -> list[str]:
+    return [name for name, value in fixtures.items() if value is _NOT_GIVEN]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RoiExtractorsWarning)
+        yield
+
+
+@contextmanager
+def _refusal(kinds: tuple[type[Exception], ...], words: str, advice: str) -> Iterator[list[Exception]]:
+    """Require that the block raises one of this library's errors, and hand it on."""
+    caught: list[Exception] = []
+    try:
+        yield caught
+    except kinds as error:
+        caught.append(error)
+    except Exception as error:  # noqa: BLE001 - the border to the plugin
+        _fail(f"{words} raised {type(error).__name__} ({error}), and not {kinds[0].__name__}", advice)
+    if not caught:
+        _fail(f"{words} was not refused: {kinds[0].__name__} is due", advice)
+
+
+def _same(seen: Any, wanted: np.ndarray, words: str, advice: str) -> None:
+    if not isinstance(seen, np.ndarray):
+        _fail(f"{words} gave {type(seen).__name__}, and not an array", advice)
+    if seen.shape != wanted.shape:
+        _fail(f"{words} has shape {seen.shape}, and {wanted.shape} is right", advice)
+    if not same_values(seen, wanted):
+        at = tuple(int(k) for k in np.argwhere(~_equal(seen, wanted))[0])
+        _fail(f"{words} holds {seen[at]!r} at {at}, and {wanted[at]!r} is right", advice)
+
+
+def _equal(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    equal = seen == wanted
+    if seen.dtype.kind in "fc" and wanted.dtype.kind in "fc":
+        equal = equal | (np.isnan(seen) & np.isnan(wanted))
+    return np.asarray(equal)
+
+
+def _close(seen: Any, wanted: np.ndarray, words: str, advice: str) -> None:
+    """Require the same seconds, to a part in 10^9."""
+    if not isinstance(seen, np.ndarray) or seen.dtype != np.float64:
+        _fail(f"{words} gave {getattr(seen, 'dtype', type(seen).__name__)}, and not float64", advice)
+    if seen.shape != wanted.shape:
+        _fail(f"{words} has shape {seen.shape}, and {wanted.shape} is right", advice)
+    wrong = ~np.isclose(seen, wanted, rtol=1e-9, atol=1e-9, equal_nan=True)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        _fail(f"{words} holds {seen[at]!r} s for sample {at}, and {wanted[at]!r} s is right", advice)
+
+
+def _shown(case: _Case) -> str:
+    options = "".join(f", {key}={value!r}" for key, value in case.options.items())
+    return f"{case.recording!s:.200}, format={case.spec.name!r}{options}"
+
+
+def _hooks_module(name: str) -> str | None:
+    record = next((record for record in default_registry().plugins() if name in record.formats), PluginRecord(""))
+    _, separator, module = record.entry_point.partition(" = ")
+    return module.partition(":")[0].strip() if separator else None
+
+
+def _as_text(recording: Any) -> Any:
+    return [str(path) for path in recording] if isinstance(recording, list) else str(recording)
+
+
+def _with_suffix(name: str, spec: FormatSpec, change: Callable[[str], str]) -> str:
+    longest = max((e for e in spec.extensions if name.lower().endswith(e) and len(e) < len(name)), key=len, default="")
+    suffix = longest or Path(name).suffix
+    stem = name[: len(name) - len(suffix)]
+    return f"{stem}{change(suffix)}"
+
+
+def _require_found(case: _Case, copy: Any, words: str, advice: str) -> None:
+    found = roi.explain(copy)
+    if not any(match.spec.name == case.spec.name for match in found.matches):
+        _fail(f"a copy with {words} is not recognised as {case.spec.name}:\n{found}", advice)
+    if found.best is not None and found.best.spec.name != case.spec.name:
+        _fail(f"a copy with {words} is taken for {found.best.spec.name}:\n{found}", advice)
+    try:
+        with case.open(copy) as opened:
+            series = opened.get_series()
+    except Exception as error:  # noqa: BLE001 - the border to the plugin
+        _fail(f"a copy with {words} does not open: {type(error).__name__}: {error}", advice)
+    _same(series, case.expected, f"a copy with {words}", advice)
+
+
+def _quoting(recording: Any) -> list[Foreign]:
+    """Return a text that quotes the recording behind its first page: its bytes stand there, and it is none."""
+    path = paths_of(recording)[0]
+    if path.is_dir():
+        return []
+    with path.open("rb") as stream:
+        quoted = stream.read(32 * _KIB)
+    page = b"What follows is quoted from a recording; this file is a letter about it.\n" * 97
+    return [Foreign("letter_that_quotes_the_recording", "quotation", page + quoted)]
+
+
+def _routes(extractor: ImagingExtractor) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every way to pixels, in words, and its result."""
+    n = len(extractor)
+    rows, columns = extractor.get_frame_shape()
+    planes = slice(0, extractor.get_num_planes()) if extractor.is_volumetric else None
+    yield "get_series()", extractor.get_series()
+    yield "get_series(1, 2)", extractor.get_series(1, 2)
+    yield "get_samples([0])", extractor.get_samples([0])
+    yield f"get_samples([{n - 1}, 0])", extractor.get_samples([n - 1, 0])
+    yield "get_samples([1, 1])", extractor.get_samples([1, 1])
+    yield "recording[0]", extractor[0]
+    yield "recording[0:2]", extractor[0:2]
+    yield "recording[1:3, 1:, :-1]", extractor[1:3, 1:, :-1]
+    yield "get_block of everything", extractor.get_block(slice(0, n), slice(0, rows), slice(0, columns), planes)
+    yield "slice_samples(0, 2).get_series()", extractor.slice_samples(0, 2).get_series()
+    yield "slice_field_of_view(0, 1).get_series()", extractor.slice_field_of_view(0, 1).get_series()
+    if planes is not None:
+        yield "select_plane(0).get_series()", extractor.select_plane(0).get_series()
+
+
+def _keys(shape: tuple[int, ...]) -> Iterator[Any]:
+    n, rows, columns = shape[:3]
+    every = np.arange(n)
+    yield from (0, -1, n - 1, slice(None), slice(1, None), slice(None, -1), slice(None, None, 2), slice(None, None, -1))
+    yield from (slice(0, 10 * n), slice(n, None), Ellipsis, np.int64(1))
+    yield from ([n - 1, 0, 0], np.array([-1, 1]), every % 2 == 0)
+    yield from ((0, 0), (0, 0, 0), (slice(None), 1), (slice(None), slice(None), -1), (Ellipsis, 0), (1, Ellipsis, -1))
+    yield (slice(1, 3), slice(rows // 3, rows // 3 + 2), slice(columns // 4, None))
+    yield (slice(1, 3), slice(None, None, 2), slice(None, None, -1))
+    yield ([1, 0], slice(1, None), slice(0, columns - 1))
+    yield (0, [1, 0, 1], slice(2, None))
+    yield (slice(None), slice(0, 0))
+    if len(shape) == 4:
+        yield from ((slice(None), slice(None), slice(None), 0), (0, slice(1, 2), slice(None), slice(None, None, -1)))
+        yield ([1, 0], slice(None), slice(1, 2), -1)
+
+
+def _key_words(key: Any) -> str:
+    parts = key if isinstance(key, tuple) else (key,)
+    return ", ".join(_slice_words(part) if isinstance(part, slice) else f"{part!r:.40}" for part in parts)
+
+
+def _slice_words(part: slice) -> str:
+    bounds = ":".join("" if bound is None else str(bound) for bound in (part.start, part.stop))
+    return bounds if part.step is None else f"{bounds}:{part.step}"
+
+
+def _is_mapped(array: Any) -> bool:
+    import mmap
+
+    while array is not None:
+        if isinstance(array, np.memmap | mmap.mmap):
+            return True
+        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+    return False
+
+
+def _noting(original: Callable[..., Any], asked: list[str], name: str) -> Callable[..., Any]:
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        asked.append(name)
+        return original(*args, **kwargs)
+
+    return noted
+
+
+def _bytes_read() -> int:
+    """Return the bytes that this process has read so far, or 0 where the system does not say."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _observed(extractor: ImagingExtractor) -> dict[str, Any]:
+    return {
+        "shape": extractor.shape,
+        "dtype": extractor.dtype,
+        "get_sampling_frequency()": extractor.get_sampling_frequency(),
+        "times_source": extractor.times_source,
+        "has_time_vector()": extractor.has_time_vector(),
+        "metadata": json.dumps(extractor.metadata.to_dict(), sort_keys=True),
+        "get_notes()": extractor.get_notes(),
+        "provenance": extractor.provenance.to_dict(),
+        "repr": repr(extractor),
+        "times": None if extractor.times_source is None else digest(extractor.get_timestamps()),
+        "pixels": digest(extractor.get_series()),
+    }
+
+
+def _read_everything(extractor: ImagingExtractor) -> None:
+    for _, result in _routes(extractor):
+        result.sum()
+    if extractor.times_source is not None:
+        extractor.get_timestamps()
+        extractor.get_timestamps(1, 2)
+    extractor.get_native_timestamps()
+    extractor.get_native_timestamps(0, 1)
+    extractor.metadata.to_dict()
+    repr(extractor)
+
+
+def _state_of(case: _Case, tmp_path: Path) -> dict[str, tuple[str, int]]:
+    """Return fingerprint and modification time of the recording's files, and of what lies beside them."""
+    own = files_of(case.recording)
+    found = {str(path): _file_state(path) for path in own}
+    for path in paths_of(case.recording):
+        parent = path.parent
+        if parent == tmp_path or tmp_path in parent.parents:
+            found.update({str(p): _file_state(p) for p in parent.rglob("*") if p.is_file()})
+        else:
+            stem = path.name.partition(".")[0]
+            names = (name for name in os.listdir(parent) if stem in name)
+            found.update({str(parent / n): _file_state(parent / n) for n in names if (parent / n).is_file()})
+    return found
+
+
+def _file_state(path: Path) -> tuple[str, int]:
+    return hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns
+
+
+_METADATA_FIELDS = tuple(field.name for field in fields(RecordingMetadata))
+_PLAIN = (type(None), bool, int, float, str, bytes, np.generic, np.ndarray, datetime, Path)
+
+
+def _is_filled(value: Any) -> bool:
+    return value is not None and not (isinstance(value, tuple | Mapping) and not value)
+
+
+def _not_plain(value: Any, where: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str | int):
+                yield f"{where} has the key {key!r:.80}, {type(key).__name__}"
+            yield from _not_plain(item, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple | set | frozenset):
+        for place, item in enumerate(value):
+            yield from _not_plain(item, f"{where}[{place}]")
+    elif not isinstance(value, _PLAIN):
+        yield f"{where} is {type(value).__name__}"
+
+
+def _metadata_checks(found: RecordingMetadata, case: _Case) -> Iterator[tuple[str, bool]]:
+    def length(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+    planes = case.expected.shape[3] if case.is_volumetric else 1
+    yield (
+        f"start_time is {found.start_time!r}, and not a datetime",
+        found.start_time is None or isinstance(found.start_time, datetime),
+    )
+    size = found.pixel_size
+    yield (
+        f"pixel_size is {size!r}, and not (row, column) in micrometres",
+        size is None or (isinstance(size, tuple) and len(size) == 2 and all(map(length, size))),
+    )
+    yield (
+        f"plane_spacing is {found.plane_spacing!r}, and not a distance in micrometres",
+        found.plane_spacing is None or length(found.plane_spacing),
+    )
+    positions = found.plane_positions
+    yield (
+        f"plane_positions holds {len(positions)} positions for {planes} planes",
+        not positions or (isinstance(positions, tuple) and len(positions) == planes),
+    )
+    yield (
+        f"channels is {found.channels!r:.120}, and not a tuple of ChannelMetadata",
+        isinstance(found.channels, tuple) and all(isinstance(c, ChannelMetadata) for c in found.channels),
+    )
+    for channel in (c for c in found.channels if isinstance(c, ChannelMetadata)):
+        waves = (channel.emission_wavelength, channel.excitation_wavelength)
+        yield (
+            f"the wavelengths of channel {channel.name!r} are {waves}, and not nanometres",
+            all(wave is None or (length(wave) and 50 < wave < 20_000) for wave in waves),
+        )
+    for name in ("device", "software"):
+        value = getattr(found, name)
+        yield f"{name} is {value!r}, and not text", value is None or (isinstance(value, str) and bool(value))
+
+
+def _pickled(recording: Any, words: str) -> bytes:
+    try:
+        return pickle.dumps(recording)
+    except Exception as error:  # noqa: BLE001 - the border to the plugin
+        _fail(
+            f"{words} does not pickle: {type(error).__name__}: {error}",
+            "let the constructor take what pickles, and leave __reduce__ to the base class",
+        )
+
+
+def _require_no_pixels(pickled: bytes, expected: np.ndarray, words: str) -> None:
+    swapped = expected[:2].astype(expected.dtype.newbyteorder("S"))
+    for part in (expected[0], expected[1], swapped[0], swapped[1]):
+        row = np.ascontiguousarray(part.reshape(part.shape[0], -1)[part.shape[0] // 2]).tobytes()
+        if len(set(row)) >= 8 and len(row) >= 24 and row in pickled:
+            _fail(
+                f"the pickle of {words} holds pixels ({len(pickled):,} bytes)",
+                "leave __reduce__ and __getstate__ to the base class: a pickle opens the file again",
+            )
+
+
+def _read_in_threads(extractor: ImagingExtractor, expected: np.ndarray, *, seconds: float, seed: int) -> str:
+    """Read different samples from six threads at once; return what went wrong, or an empty string."""
+    wrong: list[str] = []
+    gate = threading.Barrier(6)
+    end = time.monotonic() + seconds
+
+    def work(number: int) -> None:
+        rng = random.Random(100 * seed + number)
+        try:
+            gate.wait(timeout=10)
+            while not wrong and time.monotonic() < end:
+                words, seen, wanted = _one_read(extractor, expected, rng)
+                if not same_values(seen, wanted):
+                    wrong.append(f"{words} gave other samples than it gives alone")
+        except Exception as error:  # noqa: BLE001 - the border to the plugin
+            wrong.append(f"a read raised {type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(6)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=20.0)
+    finally:
+        sys.setswitchinterval(before)
+    if any(thread.is_alive() for thread in threads):
+        return "the threads wait for each other"
+    return wrong[0] if wrong else ""
+
+
+def _one_read(
+    extractor: ImagingExtractor, expected: np.ndarray, rng: random.Random
+) -> tuple[str, np.ndarray, np.ndarray]:
+    n = len(expected)
+    a = rng.randrange(n)
+    b = min(n, a + rng.randint(1, 3))
+    kind = rng.randrange(3)
+    if kind == 0:
+        return f"get_series({a}, {b})", extractor.get_series(a, b), expected[a:b]
+    if kind == 1:
+        indices = [rng.randrange(n), a, rng.randrange(n)]
+        return f"get_samples({indices})", extractor.get_samples(indices), expected[indices]
+    return f"recording[{a}:{b}, 1:]", extractor[a:b, 1:], expected[a:b, 1:]
+
+
+def _require_none_open(files: list[Path], words: str, advice: str) -> None:
+    held = held_open(files)
+    if held:
+        _fail(f"{words} still open: {', '.join(held)}", advice)
+
+
+def _cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: max(1, path.stat().st_size // 2)])
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    running = tracemalloc.is_tracing()
+    if not running:
+        tracemalloc.start()
+    gc.collect()
+    tracemalloc.clear_traces()
+    try:
+        yield
+    finally:
+        if not running:
+            tracemalloc.stop()
+
+
+def _peak() -> int:
+    return tracemalloc.get_traced_memory()[1]
+
+
+def _cut_words(answer: Mapping[str, Any]) -> str:
+    return f"{answer['file']} cut to {answer['size']:,} of {answer['of']:,} bytes" if answer.get("file") else "a whole copy"
+
+
+def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: _Case) -> None:
+    advice = (
+        "compare what the header promises with the file's size; then raise TruncatedRecordingError, or offer the whole samples alone, "
+        "warn with IncompleteRecordingWarning and say so in get_notes"
+    )
+    for answer in answers:
+        words, outcome = _cut_words(answer), answer["outcome"]
+        if outcome == "crash":
+            _fail(f"{words}: {answer['words']}, which is no clear error", advice)
+        if outcome == "read" and answer["wrong"]:
+            _fail(f"{words}: {answer['wrong']}", advice)
+        if outcome == "read" and answer["count"] < case.count and not answer["told"]:
+            if (answer["of"] - answer["size"]) % case.expected[0].nbytes:
+                _fail(f"{words}: {answer['count']:,} of {case.count:,} samples are left, and nothing says so", advice)
+        if answer.get("grown", 0) > 64 * _KIB * _KIB + 8 * (answer["of"] + case.expected.nbytes):
+            _fail(f"{words}: opening it took {answer['grown']:,} bytes of memory", advice)
+

@@ -1,0 +1,58 @@
+"""Which of some files this process holds open."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["can_tell_open_files", "held_open"]
+
+
+def can_tell_open_files() -> bool:
+    """Whether this system says which files a process holds open."""
+    return sys.platform in ("linux", "darwin", "win32")
+
+
+def held_open(files: Iterable[Path]) -> tuple[str, ...]:
+    """Return the names of those files that this process has open or mapped into memory.
+
+    Parameters
+    ----------
+    files : iterable of pathlib.Path
+        Existing ones.
+    """
+    wanted = {os.path.realpath(path) for path in files}
+    if sys.platform == "win32":
+        return tuple(sorted(name for name in wanted if not _can_be_renamed(name)))
+    return tuple(sorted(wanted & {os.path.realpath(name) for name in _open_names()}))
+
+
+def _can_be_renamed(name: str) -> bool:
+    """Windows refuses to rename a file that is open."""
+    try:
+        os.rename(name, name + ".renamed")
+    except PermissionError:
+        return False
+    os.rename(name + ".renamed", name)
+    return True
+
+
+def _open_names() -> Iterator[str]:
+    if sys.platform == "linux":
+        for descriptor in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # the one that lists this folder is gone by now
+                yield os.readlink(f"/proc/self/fd/{descriptor}")
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            for line in maps:
+                parts = line.rstrip("\n").split(maxsplit=5)
+                if len(parts) == 6:
+                    yield parts[5]
+    elif sys.platform == "darwin":
+        import fcntl
+
+        for descriptor in os.listdir("/dev/fd"):
+            with suppress(OSError):
+                yield os.fsdecode(fcntl.fcntl(int(descriptor), 50, bytes(1024)).rstrip(b"\0"))  # 50 is F_GETPATH

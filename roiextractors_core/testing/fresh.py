@@ -1,0 +1,499 @@
+"""Jobs that need a fresh process: importing declarations, unpickling, cutting files, watching what opening does.
+
+A job is a function of this module that takes its arguments and yields plain dictionaries.  The process gets the
+caller's ``sys.path`` and is ended when its time is up, so that a hang is an answer too.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DeclarationError, PluginError, RangeTypeError, RoiExtractorsError, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..formats import FormatSpec
+    from ..imaging import ImagingExtractor
+
+__all__ = ["Outcome", "digest", "in_fresh_process"]
+
+_START = "import sys; from roiextractors_core.testing import fresh; fresh.run_job(sys.argv[1], sys.argv[2])"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job in a fresh process came to.
+
+    Attributes
+    ----------
+    answers : tuple of dict
+        What it yielded, up to the end or to where it was stopped.
+    timed_out : bool
+    failure : str
+        The last lines of its error output when it ended by an error; empty otherwise.
+    """
+
+    answers: tuple[dict[str, Any], ...]
+    timed_out: bool
+    failure: str
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last answer; an empty one when there is none."""
+        return self.answers[-1] if self.answers else {}
+
+
+def in_fresh_process(
+    job: str, arguments: Mapping[str, Any], *, seconds: float = 60.0, folders: Iterable[Path] = ()
+) -> Outcome:
+    """Run a job of this module in a process of its own.
+
+    Parameters
+    ----------
+    job : str
+        The function's name.
+    arguments : mapping
+        What pickles.
+    seconds : float
+        After this long the process is ended.
+    folders : iterable of pathlib.Path
+        Put before the caller's ``sys.path``.
+    """
+    with tempfile.TemporaryDirectory(prefix="roiextractors-", ignore_cleanup_errors=True) as place:
+        work = Path(place)
+        (work / "arguments").write_bytes(pickle.dumps(dict(arguments)))
+        paths = [*map(str, folders), *(os.path.abspath(entry) for entry in sys.path if entry)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+        command = [sys.executable, "-B", "-c", _START, job, place]
+        timed_out, code = False, 0
+        with (work / "output").open("wb") as output, (work / "errors").open("wb") as errors:
+            try:
+                code = subprocess.run(
+                    command,
+                    env=environment,
+                    cwd=place,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    timeout=seconds,
+                    check=False,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                timed_out = True
+        said = (work / "errors").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        failure = "" if code == 0 or timed_out else " / ".join(said[-3:]) or f"it ended with status {code}"
+        return Outcome(_answers(work / "answers"), timed_out, failure)
+
+
+def _answers(path: Path) -> tuple[dict[str, Any], ...]:
+    if not path.exists():
+        return ()
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # the last line may be cut where the process was ended
+            found.append(json.loads(line))
+    return tuple(found)
+
+
+def run_job(job: str, place: str) -> None:
+    """Run a job in this process: what the fresh process is started with."""
+    work = Path(place)
+    arguments = pickle.loads((work / "arguments").read_bytes())  # noqa: S301 - the caller wrote it a moment ago
+    with (work / "answers").open("w", encoding="utf-8") as stream:
+        for answer in _JOBS[job](**arguments):
+            stream.write(json.dumps(answer, default=repr) + "\n")
+            stream.flush()
+
+
+def digest(array: np.ndarray) -> str:
+    """Return a fingerprint of an array's dtype, shape and values."""
+    import numpy as np
+
+    whole = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{whole.dtype.str}{array.shape}".encode() + whole.tobytes()).hexdigest()
+
+
+# What declares
+
+
+def import_declarations(module: str) -> Iterator[dict[str, Any]]:
+    """Import a plugin's ``hooks`` and tell its formats, its seconds and what it pulled in."""
+    import roiextractors_core as roi
+    from roiextractors_core.registry import declared_formats
+
+    for name in roi.__all__:  # what the core brings along is not counted against the plugin
+        getattr(roi, name)
+    importlib.import_module("pluggy")
+    before = set(sys.modules)
+    package = module.partition(".")[0]
+    imports: list[tuple[str, str]] = []
+    started = time.perf_counter()
+    reason, specs = "", ()
+    with _imports_by(package, imports):
+        try:
+            specs = declared_formats(importlib.import_module(module))
+        except BaseException as error:  # noqa: BLE001 - the border to the plugin: it may even call sys.exit
+            reason = f"{type(error).__name__}: {printable(error)}"
+    seconds = time.perf_counter() - started
+    yield {
+        "reason": reason,
+        "seconds": seconds,
+        "modules": sorted(set(sys.modules) - before),
+        "imports": sorted(set(imports)),
+        "formats": [spec.to_dict() for spec in specs],
+    }
+
+
+@contextmanager
+def _imports_by(package: str, found: list[tuple[str, str]]) -> Iterator[None]:
+    """Note which modules the modules of a package import, loaded already or not."""
+    original = builtins.__import__
+
+    def noted(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        importer = str((globals or {}).get("__name__", ""))
+        if importer.partition(".")[0] == package:
+            if level:
+                base = str((globals or {}).get("__package__") or importer)
+                name_found = ".".join([*base.split(".")[: len(base.split(".")) - level + 1], *([name] if name else [])])
+            else:
+                name_found = name
+            found.append((importer, name_found))
+        return original(name, globals, locals, fromlist, level)
+
+    builtins.__import__ = noted
+    try:
+        yield
+    finally:
+        builtins.__import__ = original
+
+
+def import_extractors(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Import the extractor classes and probes of declarations, and tell what is wrong with them."""
+    from roiextractors_core.formats import FormatSpec
+
+    for data in specs:
+        spec = FormatSpec.from_dict(data)
+        yield {"format": spec.name, "faults": list(extractor_faults(spec))}
+
+
+def extractor_faults(spec: FormatSpec) -> Iterator[str]:
+    """Yield what is wrong with the class that a declaration names."""
+    from roiextractors_core.imaging import ImagingExtractor
+
+    try:
+        found = spec.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
+        yield f"importing {spec.extractor} raised {type(error).__name__}: {printable(error)}"
+        return
+    if not issubclass(found, ImagingExtractor):
+        yield f"{spec.extractor} does not inherit from roiextractors_core.ImagingExtractor"
+        return
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        yield f"{spec.extractor} lacks {', '.join(missing)}; write {'it' if len(missing) == 1 else 'them'}"
+    yield from _constructor_faults(spec, found)
+    for function in _probes(spec.to_dict()["evidence"]):
+        module, _, name = function.partition(":")
+        try:
+            if not callable(getattr(importlib.import_module(module), name)):
+                yield f"the probe {function} is no function"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
+            yield f"the probe {function} cannot be imported: {type(error).__name__}: {printable(error)}"
+
+
+def _constructor_faults(spec: FormatSpec, found: type[Any]) -> Iterator[str]:
+    parameters = list(inspect.signature(found.__init__).parameters.values())[1:]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
+    if not positional:
+        yield f"{spec.extractor} takes no path: the first parameter of __init__ is the file's or folder's path"
+        return
+    first = positional[0]
+    rest = [p for p in parameters if p is not first]
+    needed = [p.name for p in rest if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if needed:
+        yield f"{spec.extractor} cannot be made from a path alone: give {', '.join(needed)} a default"
+    if any(p.kind is p.VAR_KEYWORD for p in rest):
+        yield f"{spec.extractor} takes **keywords, so that a misspelt option goes unnoticed: name its options one by one"
+    else:
+        lacking = [name for name in spec.streams if name not in {p.name for p in rest}]
+        if lacking:
+            yield f"FormatSpec.streams names {', '.join(lacking)}, and {spec.extractor} takes no such option"
+
+
+def _probes(evidence: Any) -> Iterator[str]:
+    if not isinstance(evidence, dict):
+        return
+    if evidence["kind"] == "probe":
+        yield evidence["function"]
+    for part in evidence.get("parts", ()):
+        yield from _probes(part)
+
+
+def claim_foreign(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tell which of the kit's foreign files each format claims."""
+    from roiextractors_core.formats import FormatSpec
+    from roiextractors_core.testing.foreign import foreign_claims
+
+    for data in specs:
+        spec = FormatSpec.from_dict(data)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            claims = [claim.to_dict() for claim in foreign_claims(spec, Path(folder))]
+        yield {"format": spec.name, "claims": claims}
+
+
+# What opens
+
+
+def unpickle(pickles: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """Make recordings again from their pickles, and tell what they hold."""
+    for name, pickled in pickles.items():
+        try:
+            recording = pickle.loads(pickled)  # noqa: S301 - made a moment ago by the test that asks
+            yield {"name": name, "error": "", **summary(recording)}
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
+            yield {"name": name, "error": f"{type(error).__name__}: {printable(error)}"}
+
+
+def summary(recording: ImagingExtractor) -> dict[str, Any]:
+    """Return what can be seen of a recording, its pixels and times as fingerprints."""
+    source = recording.times_source
+    return {
+        "class": type(recording).__name__,
+        "shape": list(recording.shape),
+        "dtype": str(recording.dtype),
+        "pixels": digest(recording.get_series()),
+        "rate": recording.get_sampling_frequency(),
+        "times_source": source,
+        "times": "" if source is None else digest(recording.get_timestamps()),
+        "format": recording.provenance.format,
+    }
+
+
+def open_cut(
+    spec: dict[str, Any],
+    recording: Any,
+    files: Mapping[str, list[int]],
+    expected: Any,
+    times: Any,
+    options: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """Open a recording with its files cut at given sizes, and tell what came of each.
+
+    Parameters
+    ----------
+    spec : dict
+        The format's declaration; registered for the session where it is not installed.
+    recording : str or list of str
+        A copy, which is cut.
+    files : mapping
+        Path of a file to the sizes (bytes) to which it is cut, one after the other.
+    expected, times : numpy.ndarray or None
+        What the whole recording holds.
+    options : mapping
+        For ``open``.
+    """
+    _ensure_registered(spec)
+    yield {"file": "", "size": 0, "of": 0, **_opened_cut(spec["name"], recording, expected, times, options)}
+    for name, sizes in files.items():
+        path = Path(name)
+        original = path.read_bytes()
+        for size in sizes:
+            path.write_bytes(original[:size])
+            place = {"file": path.name, "size": size, "of": len(original)}
+            yield {**place, "outcome": "begun"}
+            before = _most_memory()
+            answer = _opened_cut(spec["name"], recording, expected, times, options)
+            yield {**place, "grown": _most_memory() - before, **answer}
+        path.write_bytes(original)
+
+
+def _opened_cut(name: str, recording: Any, expected: Any, times: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    import roiextractors_core as roi
+
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with roi.open(recording, format=name, **options) as opened:
+                notes = list(opened.get_notes())
+                answer = _compared(opened, expected, times)
+        told = [str(w.message) for w in caught if issubclass(w.category, roi.RoiExtractorsWarning)]
+        return {"outcome": "read", "told": [*told, *notes], **answer}
+    except PluginError as error:
+        cause = error.__cause__
+        return {"outcome": "crash", "words": f"{type(cause).__name__}: {printable(cause)}"}
+    except (DeclarationError, RangeTypeError, NotImplementedError) as error:
+        return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
+    except RoiExtractorsError as error:
+        return {"outcome": "error", "words": f"{type(error).__name__}: {printable(error)}"}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
+        return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
+
+
+def _compared(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from roiextractors_core.errors import TimesError
+
+    count = len(opened)
+    series = opened.get_series()
+    if count > len(expected):
+        return {"count": count, "wrong": f"it claims {count:,} samples, and the whole recording holds {len(expected):,}"}
+    if series.shape != (count, *expected.shape[1:]):
+        return {"count": count, "wrong": f"get_series() gave shape {series.shape} for {count:,} samples"}
+    if not same_values(series, expected[:count]):
+        first = next(k for k in range(count) if not same_values(series[k], expected[k]))
+        return {"count": count, "wrong": f"sample {first:,} of the {count:,} that it offers is not what was recorded"}
+    repr(opened)
+    opened.metadata.to_dict()
+    if times is not None and count and opened.times_source == "native":
+        with suppress(TimesError):
+            if not np.allclose(opened.get_timestamps(), times[:count], rtol=1e-9, atol=1e-9):
+                return {"count": count, "wrong": "the times of the samples that it offers are not what was recorded"}
+    return {"count": count, "wrong": ""}
+
+
+def same_values(seen: np.ndarray, expected: np.ndarray) -> bool:
+    """Return whether two arrays hold the same values in the same shape; NaN equals NaN."""
+    import numpy as np
+
+    return bool(np.array_equal(seen, expected, equal_nan=expected.dtype.kind in "fc" and seen.dtype.kind in "fc"))
+
+
+def watch_opening(
+    spec: dict[str, Any], recording: Any, warm: Any, watched: list[str], options: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Open and read a recording, and tell which files it would write and what code it runs.
+
+    Parameters
+    ----------
+    spec : dict
+    recording : str or list of str
+    warm : str or list of str
+        A copy, opened first, so that imports are over when the watch begins.
+    watched : list of str
+        The folders and files whose opening for writing is told.
+    options : mapping
+        For ``open``.
+    """
+    _ensure_registered(spec)
+    _look_at_all(warm, spec["name"], options)
+    events: list[tuple[str, str]] = []
+    package = str(spec["extractor"]).partition(".")[0].partition(":")[0]
+    on = [True]
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if on and event in _WATCHED:
+            events.extend((event, words) for words in _told(event, arguments, watched, package))
+
+    sys.addaudithook(hook)
+    _look_at_all(recording, spec["name"], options)
+    on.clear()
+    yield {"events": events}
+
+
+_WATCHED = frozenset(
+    {
+        "open",
+        "pickle.find_class",
+        "exec",
+        "os.remove",
+        "os.rename",
+        "os.mkdir",
+        "os.rmdir",
+        "os.truncate",
+        "os.utime",
+        "os.system",
+        "subprocess.Popen",
+        "socket.connect",
+    }
+)
+
+
+def _told(event: str, arguments: tuple[Any, ...], watched: list[str], package: str) -> Iterator[str]:
+    if event == "open":
+        path, mode, flags = arguments
+        writes = (isinstance(mode, str) and any(c in mode for c in "wax+")) or (
+            isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
+        )
+        if writes and isinstance(path, str | bytes) and _lies_in(os.fsdecode(path), watched):
+            yield f"it opened {printable(os.fsdecode(path))} for writing"
+    elif event == "pickle.find_class":
+        yield f"it unpickled {arguments[0]}.{arguments[1]}"
+    elif event == "exec":
+        code = arguments[0]
+        if getattr(code, "co_filename", "") == "<string>" and _called_by(package):
+            yield "it ran text as code (eval or exec)"
+    elif event.startswith("os.") and event != "os.system":
+        paths = [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes)]
+        yield from (f"it called {event} on {printable(path)}" for path in paths if _lies_in(path, watched))
+    else:
+        yield f"it started {printable(repr(arguments[:2]))[:120]} ({event})"
+
+
+def _lies_in(path: str, watched: list[str]) -> bool:
+    whole = os.path.realpath(path)
+    return any(whole == folder or whole.startswith(folder + os.sep) for folder in watched)
+
+
+def _called_by(package: str) -> bool:
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == package
+
+
+def _look_at_all(recording: Any, name: str, options: Mapping[str, Any]) -> None:
+    import roiextractors_core as roi
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        roi.explain(recording)
+        roi.streams(recording, format=name)
+        with roi.open(recording, format=name, **options) as opened:
+            opened.get_series()
+            opened.metadata.to_dict()
+            repr(opened)
+            if opened.times_source is not None:
+                opened.get_timestamps()
+
+
+def _ensure_registered(spec: dict[str, Any]) -> None:
+    from roiextractors_core.formats import FormatSpec
+    from roiextractors_core.registry import default_registry
+
+    registry = default_registry()
+    if registry.get(spec["name"]) is None:
+        registry.register(FormatSpec.from_dict(spec))
+
+
+def _most_memory() -> int:
+    """Return the most bytes that this process has held, or 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+_JOBS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
+    function.__name__: function
+    for function in (import_declarations, import_extractors, claim_foreign, unpickle, open_cut, watch_opening)
+}

@@ -1,0 +1,81 @@
+"""The command: what it prints, and one line and status 2 when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+
+def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "roiextractors_core.cli", *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+    )
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    np.save(tmp_path / "movie.npy", np.arange(20 * 8 * 9, dtype=np.uint16).reshape(20, 8, 9))
+    return tmp_path / "movie.npy"
+
+
+def test_info_prints_the_facts_and_the_pictures_path(movie: Path) -> None:
+    done = command("info", "movie.npy", "--option", "sampling_frequency=10", folder=movie.parent)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "npy (roiextractors-core",
+        "20 samples x 8 rows x 9 columns",
+        "10 Hz",
+        "0.000000 s to 1.900000 s",
+        "picture: movie.npy-preview.png",
+    ):
+        assert words in done.stdout
+    assert (movie.parent / "movie.npy-preview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_info_as_json_parses(movie: Path) -> None:
+    (facts,) = json.loads(command("info", "movie.npy", "--json", folder=movie.parent).stdout)
+    assert facts["shape"] == [20, 8, 9]
+    assert facts["sampling_frequency"] is None
+
+
+@pytest.mark.parametrize("words", [("formats",), ("plugins",), ("explain", "movie.npy"), ("streams", "movie.npy")])
+def test_every_table_is_also_json(movie: Path, words: tuple[str, ...]) -> None:
+    assert command(*words, folder=movie.parent).returncode == 0
+    json.loads(command(*words, "--json", folder=movie.parent).stdout)
+
+
+@pytest.mark.parametrize("verb", ["info", "explain", "streams"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("nope.tif", "is not there"), ("text.tif", "looks like text"), ("empty.tif", "is empty")]
+)
+def test_what_cannot_be_opened_is_one_line_and_status_2(tmp_path: Path, verb: str, name: str, said: str) -> None:
+    (tmp_path / "text.tif").write_text("[bold]hello[/bold]\n")
+    (tmp_path / "empty.tif").touch()
+    done = command(verb, name, folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_writes_opens_and_draws(tmp_path: Path) -> None:
+    done = command("demo", "--samples", "40", "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the pixels of both files agree" in done.stdout
+    with tifffile.TiffFile(tmp_path / "out" / "two_photon.tif") as file:
+        assert file.is_scanimage
+        assert file.is_bigtiff
+        pages = file.asarray()
+    assert pages.shape == (40, 2, 256, 256) or pages.shape == (80, 256, 256)
+    np.testing.assert_array_equal(pages.reshape(40, 2, 256, 256)[:, 0], np.load(tmp_path / "out" / "two_photon.npy"))
+    assert (tmp_path / "out" / "two_photon.tif-preview.png").is_file()

@@ -1,0 +1,310 @@
+"""Every example on every page runs, in order, in a folder of its own; what a page shows is what comes out.
+
+A page's blocks:
+
+* ``python`` runs; the value of its last expression is shown as the interpreter would show it.
+* ``console`` runs: the ``roiextractors`` command, and the few commands of :data:`SHELL`.
+* ``output``, directly below one of these, is compared with what it printed; ``...`` stands for anything. A block
+  that raises shows ``NameOfTheError: message``.
+* A block with ``:caption: path`` is written to that file; with ``(as written)`` behind the path, the file
+  must be there and hold just this.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import doctest
+import inspect
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core import hookspecs
+from roiextractors_core.registry import default_registry
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+RUN = ("python", "console")
+WRITTEN_ONLY = ("toml", "yaml", "json", "text", "shell", "diff", "output")
+
+
+@dataclass
+class Block:
+    """One fenced block of a page."""
+
+    line: int
+    language: str
+    text: str
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def blocks(page: Path) -> list[Block]:
+    found: list[Block] = []
+    fence, start, info, lines = "", 0, "", []
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        opening = re.match(r"^(`{3,}|:{3,}|~{3,})\s*(.*)$", line)
+        if not fence and opening:
+            fence, start, info, lines = opening[1], number, opening[2].strip(), []
+        elif fence and line.strip() == fence:
+            found += made(start, info, lines)
+            fence = ""
+        elif fence:
+            lines.append(line)
+    assert not fence, f"{page.name}:{start}: the block is not closed"
+    return found
+
+
+def made(start: int, info: str, lines: list[str]) -> list[Block]:
+    language, options = info, {}
+    if info.startswith("{"):
+        if not info.startswith("{code-block}"):
+            return []
+        language = info.removeprefix("{code-block}").strip()
+        while lines and (option := re.match(r"^:(\w[\w-]*):\s*(.*)$", lines[0])):
+            options[option[1]] = option[2]
+            lines = lines[1:]
+        while lines and not lines[0].strip():
+            lines = lines[1:]
+    return [Block(start, language, "\n".join(lines) + "\n", options)]
+
+
+class Run:
+    """The examples of one page: a folder, a namespace, and what was installed on the way."""
+
+    def __init__(self, page: Path, folder: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.page = page
+        self.folder = folder
+        self.site = site
+        self.monkeypatch = monkeypatch
+        self.namespace: dict[str, Any] = {"__name__": f"page_{page.stem}"}
+
+    def all(self) -> None:
+        printed, ran = "", None
+        for block in blocks(self.page):
+            where = f"{self.page.relative_to(ROOT)}:{block.line}"
+            if "caption" in block.options:
+                self.file(block, where)
+            elif block.language == "output":
+                assert ran is not None, f"{where}: nothing ran above this output"
+                compare(block.text, printed, where)
+                ran = None
+                continue
+            if block.language in RUN and "caption" not in block.options:
+                assert ran is None or not raised(printed), f"{where}: the block before raised {printed}"
+                printed = self.python(block, where) if block.language == "python" else self.console(block, where)
+                ran = block
+        assert ran is None or not raised(printed), f"{self.page.name}: the last block raised {printed}"
+
+    def file(self, block: Block, where: str) -> None:
+        place, _, remark = block.options["caption"].partition(" (")
+        path = self.folder / place
+        if remark == "as written)":
+            assert path.read_text(encoding="utf-8") == block.text, f"{where}: {place} holds something else"
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+
+    def python(self, block: Block, where: str) -> str:
+        tree = ast.parse("\n" * block.line + block.text, str(self.page))
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            try:
+                exec(compile(tree, str(self.page), "exec"), self.namespace)  # noqa: S102 - the page's own example
+                if isinstance(last, ast.Expr):
+                    code = compile(ast.Expression(last.value), str(self.page), "eval")
+                    value = eval(code, self.namespace)  # noqa: S307 - the page's own example
+                    if value is not None:
+                        print(repr(value))
+            except roi.RoiExtractorsError as error:
+                printed.write(f"{type(error).__name__}: {error}\n")
+        return printed.getvalue()
+
+    def console(self, block: Block, where: str) -> str:
+        printed = ""
+        for line in filter(None, map(str.strip, block.text.splitlines())):
+            command = next((name for name in SHELL if line == name or line.startswith(f"{name} ")), None)
+            assert command is not None, f"{where}: nothing here runs {line!r}"
+            printed += SHELL[command](self, line)
+        return printed
+
+    def process(self, words: list[str]) -> str:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (self.folder, self.site, ROOT)))}
+        environment |= {"PYTHONWARNINGS": "", "NO_COLOR": "1", "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+        if done.returncode not in (0, 2) or "Traceback" in done.stderr:
+            pytest.fail(f"{' '.join(words)}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
+    def roiextractors(self, line: str) -> str:
+        return self.process(["-m", "roiextractors_core.cli", *shlex.split(line)[1:]])
+
+    def change_folder(self, line: str) -> str:
+        self.folder = self.folder / shlex.split(line)[1]
+        self.monkeypatch.chdir(self.folder)
+        self.monkeypatch.syspath_prepend(str(self.folder))
+        return ""
+
+    def install(self, line: str) -> str:
+        """What is already here stays; this folder's distribution is made known, and its package is read from here."""
+        if shlex.split(line)[-1].partition("[")[0] != ".":
+            return ""
+        words = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(self.site), "."]
+        self.process(words)
+        roi.refresh()
+        return ""
+
+    def test(self, line: str) -> str:
+        return self.process(["-m", "pytest", "-q", *shlex.split(line)[3:]])
+
+    def build(self, line: str) -> str:
+        self.process(["-m", "build", "--no-isolation"])
+        return "".join(sorted(f"{path.name}\n" for path in (self.folder / "dist").iterdir()))
+
+
+SHELL: dict[str, Callable[[Run, str], str]] = {
+    "roiextractors": Run.roiextractors,
+    "cd": Run.change_folder,
+    "python -m pip install": Run.install,
+    "python -m pytest": Run.test,
+    "python -m build": Run.build,
+}
+
+
+def compare(shown: str, printed: str, where: str) -> None:
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    checker = doctest.OutputChecker()
+    assert checker.check_output(shown, printed, flags), f"{where} shows\n{shown}\nand this came out:\n{printed}"
+
+
+def raised(printed: str) -> bool:
+    return bool(re.match(r"^\w+(Error|Warning): ", printed))
+
+
+@pytest.fixture
+def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Run]]:
+    """Run a page in a folder of its own, with a registry of its own; what it imported is forgotten afterwards."""
+    before = set(sys.modules)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.syspath_prepend(str(tmp_path / "work"))
+    default_registry.cache_clear()
+
+    def run(page: Path) -> Run:
+        found = Run(page, tmp_path / "work", tmp_path / "site", monkeypatch)
+        found.all()
+        return found
+
+    yield run
+    default_registry.cache_clear()
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_a_page_run_in_order(page: Path, run_page: Callable[[Path], Run]) -> None:
+    run_page(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_is_of_a_kind_that_is_run_written_or_only_shown(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language in (*RUN, *WRITTEN_ONLY), f"{page.name}:{block.line}: {block.language!r}"
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"^\t", text, re.MULTILINE)
+    assert ">>>" not in text
+
+
+def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="sphinx is not installed; requirements-docs.txt names it")
+    words = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-b",
+        "html",
+        str(DOCS),
+        str(tmp_path / "html"),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    gallery = (tmp_path / "html" / "gallery.html").read_text(encoding="utf-8")
+    for entry in default_registry().catalogue():
+        assert entry.spec.title in gallery
+        assert f"pip install {entry.plugin}" in gallery
+
+
+def test_the_page_of_the_hook_shows_its_exact_signature() -> None:
+    text = (DOCS / "hook.md").read_text(encoding="utf-8")
+    function = hookspecs.roiextractors_formats
+    source = f"@hookspec\ndef {function.__name__}{inspect.signature(function)}:"
+    assert source in text.replace('"Iterable[FormatSpec]"', "Iterable[FormatSpec]").replace("'", "")
+    assert f'GROUP = "{hookspecs.GROUP}"' in text
+    assert f"API_NUMBERS = {set(hookspecs.API_NUMBERS)}" in text
+
+
+def test_the_page_of_the_hook_names_every_field_of_a_declaration() -> None:
+    text = (DOCS / "hook.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    declared = list(inspect.signature(roi.FormatSpec).parameters)
+    assert [name for name in rows if name in declared] == declared
+
+
+def test_the_reference_describes_every_public_name() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md"))
+    described = set(re.findall(r"^\.\. (?:auto\w+|py:\w+):: roiextractors_core\.(\w+)", text, re.MULTILINE))
+    assert described == set(roi.__all__) - {"__version__"}
+
+
+def test_the_pictures_have_words_and_no_fixed_colours_for_text() -> None:
+    for picture in DOCS.rglob("*.svg"):
+        if "_build" in picture.parts:
+            continue
+        text = picture.read_text(encoding="utf-8")
+        assert "<title" in text, picture.name
+        assert "<desc" in text, picture.name
+        assert not re.search(r"<text[^>]*fill=.#", text), f"{picture.name}: text takes its colour from the page"
+
+
+def test_the_wheel_of_the_tutorial_opens_a_file_in_a_process_of_its_own(
+    tmp_path: Path, run_page: Callable[[Path], Run]
+) -> None:
+    run = run_page(DOCS / "write_a_plugin.md")
+    (wheel,) = (run.folder / "dist").glob("*.whl")
+    fresh = tmp_path / "fresh"
+    run.process(["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(fresh), str(wheel)])
+    recording = next(run.folder.rglob("*.seq"))
+    shutil.copy(recording, tmp_path / "without_suffix")
+    code = "import sys, roiextractors_core as roi; print(roi.open(sys.argv[1]).provenance.format)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(fresh), str(ROOT)))}
+    words = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "without_suffix")]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.stdout == "norpix\n", done.stderr

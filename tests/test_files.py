@@ -1,0 +1,404 @@
+"""Positioned reads are whole, shared by threads, and sparing with descriptors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roiextractors_core import files
+from roiextractors_core.errors import (
+    SourceNotFoundError,
+    SourcePermissionError,
+    SourceReadError,
+    TruncatedRecordingError,
+)
+from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+
+CONTENT = bytes(range(256)) * 40
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows refuses to replace or delete an open file")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "content.bin"
+    found.write_bytes(CONTENT)
+    return found
+
+
+def num_open(path: Path) -> int:
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        pytest.skip("this system does not list a process's descriptors in /proc")
+    found = 0
+    for entry in folder.iterdir():
+        try:
+            found += os.readlink(entry) == str(path)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_read_returns_the_bytes_at_the_offset(path: Path) -> None:
+    file = PositionedFile(path)
+    assert file.read(250, 12) == CONTENT[250:262]
+    assert file.read(0, 3) == CONTENT[:3]
+    assert (file.size, file.name, file.path) == (len(CONTENT), "content.bin", path)
+
+
+def test_a_read_across_the_end_is_short_and_one_behind_it_is_empty(path: Path) -> None:
+    file = PositionedFile(path)
+    assert file.read(len(CONTENT) - 5, 100) == CONTENT[-5:]
+    assert file.read(len(CONTENT), 100) == b""
+    assert file.read(len(CONTENT) + 10, 1) == b""
+    assert file.read(7, 0) == b""
+
+
+def test_asking_for_far_more_than_there_is_takes_no_more_memory_than_there_is(path: Path) -> None:
+    assert PositionedFile(path).read(16, 1 << 60) == CONTENT[16:]
+
+
+def test_buffers_of_any_number_and_size_are_filled_one_after_the_other(path: Path) -> None:
+    buffers = [bytearray(n % 5) for n in range(3000)]
+    PositionedFile(path).read_into(buffers, 11)
+    joined = b"".join(buffers)
+    assert joined == CONTENT[11 : 11 + len(joined)]
+
+
+def test_arrays_and_byte_arrays_are_filled_together(path: Path) -> None:
+    words, more, none = np.zeros((2, 3), "<u2"), bytearray(5), np.zeros((0, 4))
+    PositionedFile(path).read_into([words, none, more], 2)
+    assert words.tobytes() == CONTENT[2:14]
+    assert bytes(more) == CONTENT[14:19]
+
+
+def test_a_file_that_ends_before_the_buffers_are_full_is_an_error_with_its_offsets(path: Path) -> None:
+    with pytest.raises(
+        TruncatedRecordingError, match=r"content\.bin ends at byte 10,240, and bytes 10,236 to 10,246 were"
+    ):
+        PositionedFile(path).read_into([bytearray(10)], len(CONTENT) - 4)
+
+
+def test_an_array_comes_in_the_files_byte_order_and_is_owned(path: Path) -> None:
+    found = PositionedFile(path).read_array(4, (3, 2), np.dtype(">u4"))
+    assert found.dtype == np.dtype(">u4")
+    assert found.tolist() == np.frombuffer(CONTENT, ">u4", 6, 4).reshape(3, 2).tolist()
+    assert found.flags.owndata
+    assert found.flags.writeable
+
+
+def test_an_array_without_elements_needs_no_file(tmp_path: Path) -> None:
+    assert PositionedFile(tmp_path / "nothing").read_array(0, (0, 5), np.dtype("u1")).shape == (0, 5)
+
+
+def test_an_array_that_is_not_contiguous_is_refused(path: Path) -> None:
+    with pytest.raises(ValueError, match="C-contiguous"):
+        PositionedFile(path).read_into([np.zeros((4, 4))[:, ::2]], 0)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7])
+def test_reads_that_come_in_pieces_are_put_together(path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    real = files._pread_into
+
+    def grudging(descriptor: int, views: list[memoryview], offset: int) -> int:
+        first = next(view for view in views if len(view))
+        return real(descriptor, [first[:most]], offset)
+
+    monkeypatch.setattr(files, "_pread_into", grudging)
+    buffers = [bytearray(n) for n in (5, 0, 1, 11, 2)]
+    PositionedFile(path).read_into(buffers, 3)
+    assert b"".join(buffers) == CONTENT[3:22]
+
+
+def test_a_request_over_one_calls_limit_is_cut_in_calls(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MOST_BYTES_A_CALL", 100)
+    monkeypatch.setattr(files, "_MOST_BUFFERS_A_CALL", 3)
+    sizes: list[tuple[int, int]] = []
+    real = files._pread_into
+
+    def watched(descriptor: int, views: list[memoryview], offset: int) -> int:
+        sizes.append((len(views), sum(map(len, views))))
+        return real(descriptor, views, offset)
+
+    monkeypatch.setattr(files, "_pread_into", watched)
+    buffers = [bytearray(n) for n in (70, 250, 1, 1, 1, 1, 1, 90)]
+    PositionedFile(path).read_into(buffers, 1)
+    assert b"".join(buffers) == CONTENT[1:416]
+    assert all(count <= 3 and size <= 100 for count, size in sizes)
+
+
+def test_a_large_array_is_read_on_all_cores_into_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_PARALLEL_BYTES", 1 << 10)
+    monkeypatch.setattr(files, "num_cores", lambda: 5)
+    expected = np.arange(5003, dtype="<i4")
+    (tmp_path / "large").write_bytes(b"head" + expected.tobytes())
+    np.testing.assert_array_equal(PositionedFile(tmp_path / "large").read_array(4, (5003,), np.dtype("<i4")), expected)
+
+
+def test_a_cut_large_array_is_an_error_from_its_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_PARALLEL_BYTES", 1 << 10)
+    monkeypatch.setattr(files, "num_cores", lambda: 3)
+    (tmp_path / "large").write_bytes(bytes(5000))
+    with pytest.raises(TruncatedRecordingError, match="large ends at byte 5,000"):
+        PositionedFile(tmp_path / "large").read_array(0, (6000,), np.dtype("u1"))
+
+
+def test_a_missing_file_is_an_error_at_the_first_read(tmp_path: Path) -> None:
+    file = PositionedFile(tmp_path / "gone.bin")
+    with pytest.raises(SourceNotFoundError, match=r"gone\.bin is not there any more"):
+        file.read(0, 1)
+
+
+def test_a_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises((SourceReadError, SourcePermissionError), match=r"could not be|may not be"):
+        PositionedFile(tmp_path).read(0, 1)
+
+
+@posix
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_a_forbidden_file_is_an_error(path: Path) -> None:
+    path.chmod(0)
+    with pytest.raises(SourcePermissionError, match=r"content\.bin may not be read"):
+        PositionedFile(path).read(0, 1)
+
+
+@posix
+def test_a_file_deleted_while_it_is_open_goes_on_and_then_is_not_there(path: Path) -> None:
+    file = PositionedFile(path)
+    assert file.read(0, 2) == CONTENT[:2]
+    path.unlink()
+    assert file.read(2, 2) == CONTENT[2:4]
+    file.close()
+    with pytest.raises(SourceNotFoundError, match="not there any more"):
+        file.read(0, 2)
+
+
+@posix
+def test_a_file_that_was_replaced_is_not_mistaken_for_the_first(path: Path) -> None:
+    first = PositionedFile(path)
+    assert first.read(0, 2) == CONTENT[:2]
+    other = path.with_name("other")
+    other.write_bytes(b"something else")
+    other.replace(path)
+    second = PositionedFile(path)
+    assert second.read(0, 9) == b"something"
+    with pytest.raises(SourceReadError, match=r"content\.bin was replaced by another file since it was opened"):
+        first.read(0, 2)
+
+
+def test_a_file_that_shrank_is_an_error_that_says_so(path: Path) -> None:
+    file = PositionedFile(path)
+    file.read(0, 2)
+    with path.open("r+b") as stream:
+        stream.truncate(100)
+    assert file.size == 100
+    with pytest.raises(TruncatedRecordingError, match=r"ends at byte 100, .*was cut since it was opened"):
+        file.read_into([bytearray(50)], 80)
+
+
+def test_closing_releases_the_descriptor_and_a_later_read_opens_it_again(path: Path) -> None:
+    file = PositionedFile(path)
+    file.read(0, 1)
+    assert num_open(path) == 1
+    file.close()
+    assert num_open(path) == 0
+    assert file.read(1, 1) == CONTENT[1:2]
+    assert num_open(path) == 1
+
+
+def test_nobodys_descriptor_is_closed_with_its_last_user(path: Path) -> None:
+    file = PositionedFile(path)
+    file.read(0, 1)
+    del file
+    assert num_open(path) == 0
+
+
+def test_two_of_one_path_share_a_descriptor_and_closing_one_leaves_the_other_readable(path: Path) -> None:
+    first, second = PositionedFile(path), PositionedFile(str(path))
+    first.read(0, 1)
+    second.read(0, 1)
+    assert num_open(path) == 1
+    first.close()
+    assert second.read(5, 2) == CONTENT[5:7]
+
+
+def test_it_pickles_as_its_path(path: Path) -> None:
+    file = PositionedFile(path)
+    file.read(0, 1)
+    text = pickle.dumps(file)
+    assert len(text) < 300
+    assert pickle.loads(text).read(3, 3) == CONTENT[3:6]
+    assert repr(file) == f"PositionedFile({str(path)!r})"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
+def test_three_hundred_files_are_read_within_sixty_four_descriptors(tmp_path: Path, run: Callable[..., str]) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}.bin").write_bytes(number.to_bytes(4, "little") * 8)
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from concurrent.futures import ThreadPoolExecutor
+from roiextractors_core.files import PositionedFile
+files = [PositionedFile(f"{tmp_path}/{{n}}.bin") for n in range(300)]
+def read(n):
+    return int.from_bytes(files[n].read(4, 4), "little") == n
+with ThreadPoolExecutor(8) as pool:
+    print(all(pool.map(read, [*range(300), *range(299, -1, -1)])))
+"""
+    assert run(code) == "True\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
+def test_a_process_that_has_used_up_its_descriptors_gives_back_ours_first(
+    tmp_path: Path, run: Callable[..., str]
+) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.bin").write_bytes(bytes([number]))
+    code = f"""
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+from roiextractors_core.files import PositionedFile
+files = [PositionedFile(f"{tmp_path}/{{n}}.bin") for n in range(30)]
+first = [file.read(0, 1)[0] for file in files[:20]]
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+print([*first, *(file.read(0, 1)[0] for file in files[20:])] == list(range(30)))
+"""
+    assert run(code) == "True\n"
+
+
+def test_many_threads_read_one_file_at_once(path: Path) -> None:
+    file, wrong = PositionedFile(path), []
+
+    def read(seed: int) -> None:
+        for offset in np.random.default_rng(seed).integers(0, len(CONTENT) - 64, 200).tolist():
+            if file.read(offset, 64) != CONTENT[offset : offset + 64]:
+                wrong.append(offset)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_closing_while_another_thread_reads_harms_neither(path: Path) -> None:
+    file, wrong, done = PositionedFile(path), [], threading.Event()
+
+    def close() -> None:
+        while not done.is_set():
+            file.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    for offset in range(0, 10_000, 7):
+        if file.read(offset, 5) != CONTENT[offset : offset + 5]:
+            wrong.append(offset)
+    done.set()
+    closing.join()
+    assert wrong == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_in_the_middle_of_other_threads_reads_leaves_the_child_able_to_read(
+    path: Path, run: Callable[..., str]
+) -> None:
+    code = f"""
+import os, threading, warnings
+warnings.simplefilter("ignore")
+from roiextractors_core.files import PositionedFile
+path = {str(path)!r}
+file, done = PositionedFile(path), threading.Event()
+def read():
+    while not done.is_set():
+        file.read(0, 8)
+        PositionedFile(path).size
+threads = [threading.Thread(target=read) for _ in range(4)]
+[t.start() for t in threads]
+codes = []
+for _ in range(60):
+    child = os.fork()
+    if child == 0:
+        import signal
+        signal.alarm(20)
+        right = file.read(3, 3) == bytes([3, 4, 5])
+        file.close()
+        os._exit(0 if right and file.read(4, 1) == bytes([4]) else 1)
+    codes.append(os.waitpid(child, 0)[1])
+done.set()
+[t.join() for t in threads]
+print(sum(codes))
+"""
+    assert run(code) == "0\n"
+
+
+def test_tasks_run_and_the_first_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "num_cores", lambda: 3)
+    done: list[int] = []
+
+    def fail() -> None:
+        raise OSError("the disk is gone")
+
+    run_on_cores([lambda n=n: done.append(n) for n in range(20)])
+    assert sorted(done) == list(range(20))
+    with pytest.raises(OSError, match="the disk is gone"):
+        run_on_cores([lambda: None, fail, lambda: None])
+    run_on_cores([])
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert num_cores() >= 1
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path, run: Callable[..., str]) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(tmp_path / "pipe")
+    code = f"""
+from roiextractors_core.files import PositionedFile
+from roiextractors_core.errors import SourceReadError
+try:
+    PositionedFile({str(tmp_path / "pipe")!r}).read(0, 4)
+except SourceReadError as error:
+    print("could not be read" in str(error))
+"""
+    assert run(code) == "True\n"
+
+
+def test_a_system_without_positioned_reads_reads_the_same(path: Path, run: Callable[..., str]) -> None:
+    code = f"""
+import os
+del os.preadv
+from roiextractors_core.files import PositionedFile
+file, content = PositionedFile({str(path)!r}), open({str(path)!r}, "rb").read()
+buffers = [bytearray(7), bytearray(0), bytearray(600)]
+file.read_into(buffers, 5)
+print(b"".join(buffers) == content[5:612], file.read(10_230, 99) == content[10_230:])
+"""
+    if not hasattr(os, "preadv"):
+        pytest.skip("it is this system")
+    assert run(code) == "True True\n"
+
+
+def test_a_finalizer_that_runs_in_the_middle_of_an_opening_waits_its_turn(path: Path) -> None:
+    other = path.with_name("other.bin")
+    other.write_bytes(b"other")
+    file = PositionedFile(path)
+    file.read(0, 1)
+    with files._DESCRIPTORS._lock:
+        del file
+    assert num_open(path) == 1
+    assert PositionedFile(other).read(0, 5) == b"other"
+    assert num_open(path) == 0

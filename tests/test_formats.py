@@ -1,0 +1,564 @@
+"""Declarations are checked at birth; each kind of evidence answers yes, no or unknown, and says why."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roiextractors_core.errors import DeclarationError
+from roiextractors_core.formats import (
+    All,
+    Any_,
+    Evidence,
+    FormatSpec,
+    Hdf5Path,
+    JsonKey,
+    Magic,
+    Member,
+    Name,
+    Probe,
+    Sibling,
+    Strength,
+    TiffTag,
+    XmlRoot,
+    evidence_from_dict,
+)
+from roiextractors_core.source import Source
+
+YES, NO, UNKNOWN = True, False, None
+
+
+def spec(**changes: Any) -> FormatSpec:
+    values: dict[str, Any] = {"name": "a", "title": "A", "extractor": "package.module:Class", "extensions": (".a",)}
+    return FormatSpec(**{**values, **changes})
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, bytes | str], Path]:
+    def write(name: str, content: bytes | str = b"content") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def small_tiff(software: bytes, width: int = 512) -> bytes:
+    text = software + b"\0"
+    table = struct.pack("<HHHIIHHII", 2, 256, 3, 1, width, 305, 2, len(text), 38)
+    return b"II*\0" + struct.pack("<I", 8) + table + bytes(4) + text
+
+
+# Declarations
+
+
+def test_a_declaration_keeps_what_it_was_given_and_lowers_suffixes() -> None:
+    found = spec(extensions=[".TIF", ".Ome.Tiff"], specializes=["tiff"], evidence=Magic(b"x"))
+    assert found.extensions == (".tif", ".ome.tiff")
+    assert found.specializes == ("tiff",)
+    assert (found.api, found.kind, found.clock, found.platforms) == (1, "imaging", "none", ("any",))
+    assert hash(found) == hash(spec(extensions=(".tif", ".ome.tiff"), specializes=("tiff",), evidence=Magic(b"x")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Upper"}, r"FormatSpec\('Upper'\): name must be lower-case letters, digits, - and _, and is 'Upper'"),
+        ({"name": "has space"}, "name must be"),
+        ({"name": ""}, "name must be"),
+        ({"name": 5}, "name must be"),
+        ({"title": " "}, "title must be a name for people"),
+        ({"extractor": "package.module"}, r"extractor must be 'package\.module:Class', and is 'package\.module'"),
+        ({"extractor": "package module:Class"}, "extractor must be"),
+        ({"extractor": None}, "extractor must be"),
+        ({"extensions": ".tif"}, r"extensions must be a tuple of strings, and is '\.tif'"),
+        ({"extensions": ("tif",)}, "extensions must be suffixes that begin with a dot"),
+        ({"extensions": (".tif/",)}, "extensions must be suffixes"),
+        ({"extensions": ("*.tif",)}, "extensions must be suffixes"),
+        ({"extensions": (5,)}, "extensions must be a tuple of strings"),
+        ({"extensions": {".b", ".a"}}, "extensions must be a tuple of strings"),
+        ({"extensions": ()}, "extensions must be at least one suffix, or evidence"),
+        ({"evidence": b"magic"}, r"evidence must be Magic\(\.\.\.\)"),
+        ({"evidence": Magic}, "evidence must be"),
+        ({"specializes": "tiff"}, "specializes must be a tuple of strings"),
+        ({"specializes": ("a",)}, "specializes must be names of other formats"),
+        ({"api": "1"}, "api must be a whole number"),
+        ({"api": True}, "api must be a whole number"),
+        ({"kind": "video"}, "kind must be 'imaging' or 'segmentation'"),
+        ({"clock": "atomic"}, "clock must be 'native', 'rate' or 'none'"),
+        ({"streams": "channel"}, "streams must be a tuple of strings"),
+        ({"description": None}, "description must be a sentence"),
+    ],
+)
+def test_a_declaration_that_cannot_be_right_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        spec(**changes)
+
+
+def test_a_declaration_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        spec().name = "other"  # type: ignore[misc]
+
+
+def test_a_declaration_makes_the_round_trip_through_json() -> None:
+    first = spec(
+        extensions=(".tif",),
+        evidence=(Magic(b"\x00\xff", 4) | TiffTag("Software", contains="SI.")) & Member("*.tif"),
+        specializes=("tiff",),
+        streams=("channel",),
+        clock="native",
+        metadata=("start_time",),
+        platforms=("linux", "windows"),
+        description="One sentence.",
+    )
+    again = FormatSpec.from_dict(json.loads(json.dumps(first.to_dict())))
+    assert again == first
+    assert spec() == FormatSpec.from_dict(json.loads(json.dumps(spec().to_dict())))
+
+
+def test_the_class_is_loaded_by_name_and_its_absence_is_a_declaration_error() -> None:
+    assert spec(extractor="decimal:Decimal").load().__name__ == "Decimal"
+    with pytest.raises(DeclarationError, match=r"format 'a' names 'decimal:Nothing', and decimal has no class Nothing"):
+        spec(extractor="decimal:Nothing").load()
+    with pytest.raises(DeclarationError, match="has no class getcontext"):
+        spec(extractor="decimal:getcontext").load()
+    with pytest.raises(ModuleNotFoundError):
+        spec(extractor="no_such_module:Class").load()
+
+
+# Evidence that cannot be right
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Magic(b""), "Magic takes bytes, at least one"),
+        (lambda: Magic("text"), "Magic takes bytes"),
+        (lambda: Magic(b"x", -1), "an offset of 0 or more"),
+        (lambda: Magic(b"x", 1.5), "an offset of 0 or more"),
+        (lambda: TiffTag("NoSuchTag"), r"TiffTag knows no tag 'NoSuchTag'; give its code, or one of NewSubfileType"),
+        (lambda: TiffTag("Software", matches="("), r"matches='\('\) is no regular expression"),
+        (lambda: TiffTag("Software", contains=5), "TiffTag takes text for contains, and not 5"),
+        (lambda: TiffTag("Software", contains=""), "TiffTag takes text for contains, and not ''"),
+        (lambda: TiffTag("Software", startswith=b"SI"), "TiffTag takes text for startswith"),
+        (lambda: TiffTag("Software", equals=b"SI"), "TiffTag takes text or a whole number for equals"),
+        (lambda: Hdf5Path(5), "Hdf5Path takes text for path"),
+        (lambda: Hdf5Path("/a", equals="x"), "takes equals for an attribute, and none is named"),
+        (lambda: Hdf5Path("/a", "b", equals=[1]), "takes text or a whole number for equals"),
+        (lambda: XmlRoot(""), "XmlRoot takes text for name"),
+        (lambda: XmlRoot("a", file=""), "XmlRoot takes text for file"),
+        (lambda: JsonKey(None), "JsonKey takes text for key"),
+        (lambda: Member(b"*.tif"), "Member takes text for glob"),
+        (lambda: Sibling(""), "Sibling takes text for glob"),
+        (lambda: Name(7), "Name takes text for glob"),
+        (lambda: Probe("module"), r"Probe takes 'package\.module:function', and not 'module'"),
+        (lambda: Probe(len), "Probe takes"),
+        (lambda: Magic(b"x") & "y", "evidence is joined with evidence, and not with 'y'"),
+        (lambda: Magic(b"x") | None, "evidence is joined with evidence"),
+        (lambda: evidence_from_dict({"kind": "smell"}), "no kind of evidence is called 'smell'"),
+    ],
+)
+def test_evidence_that_cannot_be_right_is_refused_when_it_is_made(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        make()
+
+
+EVERY_KIND = [
+    Magic(b"\x01\xfe", 3),
+    TiffTag("Software", contains="SI."),
+    TiffTag(305),
+    TiffTag(256, equals=512),
+    Hdf5Path("/a/*", "b", equals="c"),
+    XmlRoot("PVScan", file="*.xml"),
+    JsonKey("a.b"),
+    Member("*/x.csv"),
+    Sibling("{stem}.mat"),
+    Name("ops*.npy"),
+    Probe("package.module:function"),
+    Magic(b"a") & Name("b") & Member("c"),
+    Magic(b"a") | Name("b"),
+    (Magic(b"a") | Magic(b"b")) & (Name("c") | Name("d")),
+]
+
+
+@pytest.mark.parametrize("evidence", EVERY_KIND, ids=lambda evidence: evidence.kind)
+def test_evidence_makes_the_round_trip_through_json(evidence: Evidence) -> None:
+    again = evidence_from_dict(json.loads(json.dumps(evidence.to_dict())))
+    assert again == evidence
+    assert hash(again) == hash(evidence)
+
+
+def test_joined_evidence_is_flat() -> None:
+    a, b, c = Magic(b"a"), Magic(b"b"), Magic(b"c")
+    assert a & b & c == All((a, b, c))
+    assert a | (b | c) == Any_((a, b, c))
+    assert (a & b) | c == Any_((All((a, b)), c))
+
+
+# Each kind
+
+
+@pytest.mark.parametrize(
+    ("evidence", "answer", "basis"),
+    [
+        (Magic(b"head"), YES, "the bytes 68 65 61 64 stand at the start"),
+        (Magic(b"ad", 2), YES, "stand at byte 2"),
+        (Magic(b"x" * 4), NO, "the bytes at the start are 68 65 61 64, and not 78 78 78 78"),
+        (Magic(b"end", 9_000), YES, "stand at byte 9000"),
+        (Magic(b"endx", 9_000), NO, "are 65 6e 64, and not"),
+        (Magic(b"x", 10_000), NO, "the bytes at byte 10000 are none"),
+        (Magic(b"x", 1 << 40), NO, "are none"),
+    ],
+)
+def test_magic(write: Any, evidence: Evidence, answer: bool, basis: str) -> None:
+    finding = evidence.check(Source(write("x", b"head".ljust(9_000, b".") + b"end")))
+    assert finding.answer is answer
+    assert basis in finding.basis
+    assert finding.strength is Strength.CONTENT
+
+
+def test_a_folder_has_no_first_bytes(write: Any, tmp_path: Path) -> None:
+    write("x")
+    assert Magic(b"x").check(Source(tmp_path)).basis == "a folder has no first bytes"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "answer", "basis"),
+    [
+        (TiffTag("Software"), YES, "the TIFF tag Software is 'SI.LINE = 1'"),
+        (TiffTag(305), YES, "the TIFF tag 305"),
+        (TiffTag("Software", contains="LINE"), YES, "contains 'LINE'"),
+        (TiffTag("Software", startswith="SI."), YES, "starts with 'SI.'"),
+        (TiffTag("Software", matches=r"^SI\.\w+ = \d"), YES, "matches"),
+        (TiffTag("Software", equals="SI.LINE = 1"), YES, "is 'SI.LINE = 1'"),
+        (TiffTag("Software", equals="SI"), NO, "is 'SI.LINE = 1'"),
+        (TiffTag("Software", contains="SI.", startswith="X"), NO, "is 'SI.LINE = 1'"),
+        (TiffTag("ImageWidth", equals=512), YES, "is (512,)"),
+        (TiffTag("ImageWidth", equals=511), NO, "is (512,)"),
+        (TiffTag("ImageWidth", equals="512"), NO, "is (512,)"),
+        (TiffTag("ImageWidth", contains="5"), NO, "is (512,)"),
+        (TiffTag("Artist"), NO, "the TIFF tag Artist is not there"),
+    ],
+)
+def test_tiff_tag(write: Any, evidence: Evidence, answer: bool, basis: str) -> None:
+    finding = evidence.check(Source(write("x", small_tiff(b"SI.LINE = 1"))))
+    assert finding.answer is answer
+    assert basis in finding.basis
+
+
+def test_tiff_tag_says_no_to_what_is_not_tiff_and_shows_control_characters_escaped(write: Any) -> None:
+    assert TiffTag("Software").check(Source(write("x", b"text"))).basis == "this is not TIFF"
+    finding = TiffTag("Software").check(Source(write("y", small_tiff(b"a\x1b[2Jb"))))
+    assert finding.basis == r"the TIFF tag Software is 'a\\x1b[2Jb'"
+
+
+@pytest.fixture
+def hdf5(tmp_path: Path) -> Path:
+    h5py = pytest.importorskip("h5py")
+    import numpy as np
+
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data/ch0", data=[1, 2, 3])
+        file["data"].attrs["kind"] = "imaging"
+        file["data"].attrs["bytes"] = np.bytes_("imaging")
+        file["data"].attrs["array"] = np.array(["imaging"], dtype=object)
+        file["data"].attrs["many"] = [1, 2, 3]
+        file["data"].attrs["version"] = 7
+        file["outside"] = h5py.ExternalLink("other.h5", "/secret")
+        file["dangling"] = h5py.SoftLink("/nowhere")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("evidence", "answer"),
+    [
+        (Hdf5Path("/data/ch0"), YES),
+        (Hdf5Path("data"), YES),
+        (Hdf5Path("/*/ch0"), YES),
+        (Hdf5Path("/"), YES),
+        (Hdf5Path("/data/ch1"), NO),
+        (Hdf5Path("/data/ch0/deeper"), NO),
+        (Hdf5Path("/outside"), NO),
+        (Hdf5Path("/dangling"), NO),
+        (Hdf5Path("/data", "kind"), YES),
+        (Hdf5Path("/data", "kind", equals="imaging"), YES),
+        (Hdf5Path("/data", "bytes", equals="imaging"), YES),
+        (Hdf5Path("/data", "array", equals="imaging"), YES),
+        (Hdf5Path("/data", "version", equals=7), YES),
+        (Hdf5Path("/data", "version", equals=8), NO),
+        (Hdf5Path("/data", "many", equals=1), NO),
+        (Hdf5Path("/data", "many"), YES),
+        (Hdf5Path("/data", "kind", equals="other"), NO),
+        (Hdf5Path("/data", "none"), NO),
+    ],
+)
+def test_hdf5_path(hdf5: Path, evidence: Evidence, answer: bool) -> None:
+    with Source(hdf5) as source:
+        finding = evidence.check(source)
+        assert finding.answer is answer, finding.basis
+
+
+def test_hdf5_path_is_no_for_other_files_and_unknown_without_h5py(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Hdf5Path("/a").check(Source(write("x", b"text"))).answer is NO
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    finding = Hdf5Path("/a").check(Source(write("y", b"\x89HDF\r\n\x1a\n" + bytes(100))))
+    assert finding.answer is UNKNOWN
+    assert finding.basis == "unknown: h5py is not installed, so the HDF5 content was not looked at"
+
+
+@pytest.mark.parametrize("place", [100, 300, 600, 900])
+def test_damage_inside_an_hdf5_file_is_an_answer_and_no_crash(hdf5: Path, place: int) -> None:
+    content = bytearray(hdf5.read_bytes())
+    content[place : place + 200] = b"\xa5" * 200
+    hdf5.write_bytes(content)
+    for evidence in (Hdf5Path("/data/ch0"), Hdf5Path("/*/*", "kind"), Hdf5Path("/data", "kind", equals="imaging")):
+        with Source(hdf5) as source:
+            assert evidence.check(source).answer in (YES, NO, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "answer", "basis"),
+    [
+        (XmlRoot("PVScan"), YES, "the file is XML with the root 'PVScan'"),
+        (XmlRoot("OME"), NO, "the file is XML with the root 'PVScan'"),
+        (XmlRoot("Other", file="*.XML"), NO, "x.xml is XML with the root 'PVScan'"),
+        (XmlRoot("Companion", file="companion.*"), YES, "companion.ome is XML with the root 'Companion'"),
+        (XmlRoot("OME", file="*.nothing"), NO, "*.nothing is not there"),
+        (XmlRoot("OME", file="notes.txt"), NO, "notes.txt is not XML"),
+        (XmlRoot("OME", file="bomb.txt"), UNKNOWN, "unknown: bomb.txt holds a DOCTYPE"),
+    ],
+)
+def test_xml_root(write: Any, evidence: Evidence, answer: bool | None, basis: str) -> None:
+    write("companion.ome", "<Companion/>")
+    write("notes.txt", "words")
+    write("bomb.txt", "<!DOCTYPE a []><a/>")
+    finding = evidence.check(Source(write("x.xml", "<PVScan version='1'>")))
+    assert finding.answer is answer
+    assert basis in finding.basis
+
+
+@pytest.mark.parametrize(
+    ("evidence", "answer"),
+    [
+        (JsonKey("frameRate"), YES),
+        (JsonKey("ROI.height"), YES),
+        (JsonKey("ROI.depth"), NO),
+        (JsonKey("frameRate.deeper"), NO),
+        (JsonKey("frameRate", file="meta*"), YES),
+        (JsonKey("frameRate", file="list.json"), NO),
+        (JsonKey("frameRate", file="words.txt"), NO),
+    ],
+)
+def test_json_key(write: Any, evidence: Evidence, answer: bool) -> None:
+    write("list.json", "[1, 2]")
+    write("words.txt", "words")
+    assert (
+        evidence.check(Source(write("metaData.json", '{"frameRate": "15FPS", "ROI": {"height": 600}}'))).answer
+        is answer
+    )
+
+
+def test_a_document_of_a_folder_is_one_of_its_members(write: Any, tmp_path: Path) -> None:
+    write("metaData.json", '{"frameRate": 1}')
+    folder = Source(tmp_path)
+    assert JsonKey("frameRate", file="metadata.json").check(folder).answer is YES
+    assert JsonKey("frameRate").check(folder).basis == "a folder is no document"
+    assert XmlRoot("a").check(folder).answer is NO
+
+
+def test_member_and_sibling_and_name(write: Any, tmp_path: Path) -> None:
+    file = write("Recording_001.dat")
+    write("Recording_001.MAT")
+    write("sub/x.csv")
+    folder, beside = Source(tmp_path), Source(file)
+    assert Member("*.dat").check(folder).answer is YES
+    assert Member("sub/*.csv").check(folder).basis == "the folder holds sub/x.csv"
+    assert Member("*.tif").check(folder).basis == "the folder holds no *.tif"
+    assert Member("*.dat").check(beside).basis == "this is not a folder"
+    assert Sibling("{stem}.mat").check(beside).answer is YES
+    assert Sibling("{stem}.xml").check(beside).basis == "no Recording_001.xml is beside it"
+    assert Name("recording_*.DAT").check(beside).answer is YES
+    assert Name("*.tif").check(beside).basis == "the name does not match *.tif"
+    assert Member("*").check(folder).strength is Strength.NEIGHBOURS
+    assert Sibling("*").check(beside).strength is Strength.NEIGHBOURS
+    assert Name("*").check(beside).strength is Strength.NAME
+
+
+def test_a_stem_with_brackets_is_taken_literally(write: Any) -> None:
+    write("cell[1].mat")
+    write("other1.mat")
+    assert Sibling("{stem}.mat").check(Source(write("cell[1].sbx"))).answer is YES
+    assert Sibling("{stem}.mat").check(Source(write("cell[2].sbx"))).answer is NO
+
+
+PROBES = """
+calls = []
+def yes(source): calls.append(source.name); return True
+def no(source): return False
+def unsure(source): return None
+def number(source): return 1
+def fails(source): raise KeyError("no\\x1bkey")
+def leaves(source): raise SystemExit(3)
+def long(source): raise ValueError("x" * 100_000)
+"""
+
+
+@pytest.fixture
+def probes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    folder = tmp_path_factory.mktemp("probes")
+    (folder / "some_probes.py").write_text(PROBES)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "some_probes", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "basis"),
+    [
+        ("yes", YES, "the probe some_probes:yes says yes"),
+        ("no", NO, "says no"),
+        ("unsure", UNKNOWN, "says unknown"),
+        ("number", UNKNOWN, "unknown: the probe some_probes:number returned int, and not a bool"),
+        ("fails", UNKNOWN, "unknown: the probe some_probes:fails raised KeyError: 'no\\x1bkey'"),
+        ("leaves", UNKNOWN, "unknown: the probe some_probes:leaves raised SystemExit: 3"),
+        ("missing", UNKNOWN, "raised AttributeError"),
+    ],
+)
+def test_a_probe_answers_and_its_failure_is_an_answer(
+    write: Any, probes: Any, name: str, answer: bool | None, basis: str
+) -> None:
+    finding = Probe(f"some_probes:{name}").check(Source(write("x")))
+    assert finding.answer is answer
+    assert basis in finding.basis
+    assert finding.basis.isprintable()
+
+
+def test_a_probe_of_a_module_that_is_not_there_is_unknown(write: Any) -> None:
+    finding = Probe("no_such_module.at_all:function").check(Source(write("x")))
+    assert finding.answer is UNKNOWN
+    assert "ModuleNotFoundError" in finding.basis
+
+
+def test_what_a_probe_says_in_its_failure_is_kept_short(write: Any, probes: Any) -> None:
+    assert len(Probe("some_probes:long").check(Source(write("x"))).basis) < 500
+
+
+@pytest.mark.parametrize(
+    ("cheaper", "imported"),
+    [
+        (Magic(b"content"), True),
+        (Magic(b"other"), False),
+        (Magic(b"content") & Name("y"), False),
+        (Magic(b"content") & XmlRoot("a", file="bomb.xml"), False),
+    ],
+)
+def test_a_probe_is_imported_only_when_everything_cheaper_said_yes(
+    write: Any, probes: Any, cheaper: Evidence, imported: bool
+) -> None:
+    write("bomb.xml", "<!DOCTYPE a []><a/>")
+    (Probe("some_probes:yes") & cheaper).check(Source(write("x")))
+    assert ("some_probes" in sys.modules) is imported
+
+
+def test_a_probe_beside_cheaper_evidence_is_not_asked_once_that_said_yes(write: Any, probes: Any) -> None:
+    finding = (Probe("some_probes:yes") | Magic(b"content")).check(Source(write("x")))
+    assert finding.answer is YES
+    assert "some_probes" not in sys.modules
+    assert (Probe("some_probes:yes") | Magic(b"other")).check(Source(write("x"))).answer is YES
+
+
+# Three-valued logic
+
+
+class Says(Evidence):
+    """A stand-in whose answer, strength and cost are given."""
+
+    __slots__ = ("answer", "asked", "cost", "strength")
+
+    def __init__(self, answer: bool | None, strength: Strength = Strength.CONTENT, cost: int = 1) -> None:
+        self.answer, self.strength, self.cost, self.asked = answer, strength, cost, 0
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        self.asked += 1
+        return self.answer, f"says {self.answer}"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "both", "either"),
+    [
+        (YES, YES, YES, YES),
+        (YES, NO, NO, YES),
+        (NO, NO, NO, NO),
+        (YES, UNKNOWN, UNKNOWN, YES),
+        (NO, UNKNOWN, NO, UNKNOWN),
+        (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN),
+    ],
+)
+def test_and_and_or_are_three_valued_and_do_not_mind_the_order(
+    write: Any, left: bool | None, right: bool | None, both: bool | None, either: bool | None
+) -> None:
+    source = Source(write("x"))
+    for a, b in ((left, right), (right, left)):
+        for cost in (1, 2):
+            assert (Says(a) & Says(b, cost=cost)).check(source).answer is both
+            assert (Says(a) | Says(b, cost=cost)).check(source).answer is either
+
+
+def test_the_cheap_part_is_asked_first_and_may_end_the_search(write: Any) -> None:
+    source = Source(write("x"))
+    dear, no, yes = Says(YES, cost=9), Says(NO, cost=0), Says(YES, cost=0)
+    (dear & no).check(source)
+    (dear | yes).check(source)
+    assert (dear.asked, no.asked, yes.asked) == (0, 1, 1)
+
+
+def test_the_strongest_part_counts(write: Any) -> None:
+    source = Source(write("x"))
+    name, content = Says(YES, Strength.NAME, cost=0), Says(YES, Strength.CONTENT, cost=5)
+    assert (name & content).check(source).strength is Strength.CONTENT
+    assert (name | content).check(source).strength is Strength.CONTENT
+    assert (name | Says(NO, Strength.CONTENT)).check(source).strength is Strength.NAME
+    assert (name & content).check(source).basis == "says True and says True"
+
+
+def test_content_is_known_to_be_looked_at() -> None:
+    assert (Name("a") & Magic(b"x")).has_content()
+    assert not (Name("a") | Member("b")).has_content()
+
+
+def test_evidence_that_crashes_is_an_unknown_and_spoils_nothing(write: Any) -> None:
+    class Crashes(Evidence):
+        __slots__ = ()
+
+        def _look(self, source: Source) -> tuple[bool | None, str]:
+            raise ZeroDivisionError("by\x1bzero")
+
+    source = Source(write("x"))
+    assert Crashes().check(source).basis == "unknown: ZeroDivisionError: by\\x1bzero"
+    assert (Crashes() | Says(YES, cost=5)).check(source).answer is YES
+    assert (Crashes() & Says(NO, cost=5)).check(source).answer is NO
+
+
+def test_nothing_is_asked_twice_of_the_disk(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roiextractors_core.files import PositionedFile
+
+    source, reads = Source(write("x.tif", small_tiff(b"SI.LINE = 1").ljust(5000, b"."))), []
+    real = PositionedFile.read
+
+    def counted(self: PositionedFile, offset: int, count: int) -> bytes:
+        reads.append((offset, count))
+        return real(self, offset, count)
+
+    monkeypatch.setattr(PositionedFile, "read", counted)
+    for number in range(50):
+        (Magic(b"II*\0") & TiffTag("Software", contains=f"SI.{number}")).check(source)
+        Magic(bytes([number]), 100 + number).check(source)
+    assert reads == [(0, 4096)]

@@ -1,0 +1,118 @@
+"""Metadata and provenance are values that do not change and that JSON takes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from datetime import UTC, date, datetime
+from enum import IntEnum
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roiextractors_core.metadata import ChannelMetadata, Provenance, RecordingMetadata, as_plain
+
+
+class Mode(IntEnum):
+    FAST = 2
+
+
+FULL = RecordingMetadata(
+    start_time=datetime(2024, 3, 21, 9, 5, 7, 250_000, tzinfo=UTC),
+    pixel_size=(0.5, 0.25),
+    plane_spacing=12.0,
+    plane_positions=(0.0, 12.0),
+    channels=(ChannelMetadata("Green", 525.0, 920.0),),
+    device="Bergamo",
+    software="ScanImage 2023",
+    vendor={"SI.x": np.int16(3), "nan": float("nan"), "raw": b"\xff\x00a", "deep": {"list": [1, (2, 3)], 5: None}},
+)
+
+
+def test_what_a_file_does_not_say_is_none_or_empty() -> None:
+    assert RecordingMetadata().to_dict() == {
+        "start_time": None,
+        "pixel_size": None,
+        "plane_spacing": None,
+        "plane_positions": [],
+        "channels": [],
+        "device": None,
+        "software": None,
+        "vendor": {},
+    }
+
+
+def test_everything_becomes_plain_data_that_json_takes() -> None:
+    told = json.loads(json.dumps(FULL.to_dict(), allow_nan=False))
+    assert told["start_time"] == "2024-03-21T09:05:07.250000+00:00"
+    assert told["pixel_size"] == [0.5, 0.25]
+    assert told["channels"] == [{"name": "Green", "emission_wavelength": 525.0, "excitation_wavelength": 920.0}]
+    assert told["vendor"] == {"SI.x": 3, "nan": "nan", "raw": "\\xff\x00a", "deep": {"list": [1, [2, 3]], "5": None}}
+
+
+def test_the_value_does_not_change_from_outside() -> None:
+    header: dict[str, Any] = {"a": 1}
+    found = RecordingMetadata(vendor=header)
+    header["a"] = 2
+    assert found.vendor["a"] == 1
+    with pytest.raises(TypeError):
+        found.vendor["a"] = 3  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        found.device = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [FULL, RecordingMetadata(), FULL.channels[0], Provenance("npy", options={"a": 1})])
+def test_it_survives_pickling_and_copying(value: Any) -> None:
+    for again in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value), copy.copy(value)):
+        assert again.__class__ is value.__class__
+        if hasattr(value, "to_dict"):
+            assert again.to_dict() == value.to_dict()
+        else:
+            assert again == value
+
+
+def test_a_copy_with_some_fields_changed_leaves_the_first() -> None:
+    other = FULL.replaced(device="Other", vendor={"b": 2})
+    assert (other.device, dict(other.vendor), other.pixel_size) == ("Other", {"b": 2}, (0.5, 0.25))
+    assert FULL.device == "Bergamo"
+
+
+def test_provenance_is_plain_data() -> None:
+    found = Provenance(
+        "npy", "roiextractors-core", "0.1.0", ("/a/b.npy",), {"path": PurePosixPath("/x")}, "magic", ("cut",)
+    )
+    assert json.loads(json.dumps(found.to_dict())) == {
+        "format": "npy",
+        "plugin": "roiextractors-core",
+        "version": "0.1.0",
+        "paths": ["/a/b.npy"],
+        "options": {"path": "/x"},
+        "evidence": "magic",
+        "notes": ["cut"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), True),
+        (np.float64("inf"), "inf"),
+        (float("-inf"), "-inf"),
+        (np.array([[1, 2]]), [[1, 2]]),
+        (np.array([1.0, np.nan]), [1.0, "nan"]),
+        (np.datetime64("2024-01-02T03:04:05"), "2024-01-02T03:04:05"),
+        (date(2024, 1, 2), "2024-01-02"),
+        (Mode.FAST, 2),
+        ({3}, [3]),
+        (1 + 2j, "(1+2j)"),
+        (b"\xb5m", "\\xb5m"),
+        ("lone \udcff", "lone \udcff"),
+    ],
+)
+def test_each_kind_of_value_has_its_plain_form(value: Any, plain: Any) -> None:
+    assert as_plain(value) == plain
+    json.dumps(as_plain(value), allow_nan=False)

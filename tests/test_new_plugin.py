@@ -1,0 +1,185 @@
+"""A plugin that the scaffold writes: complete, passing as it is, and never in the place of something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import roiextractors_core as roi
+
+pytest.importorskip("typer", reason="the command needs the extra [cli]")
+from roiextractors_core.cli.scaffold import LICENCES, write_plugin
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = {"file": {"extension": ".XYZ", "signature": "0x78595a01"}, "folder": {"folder": True}}
+
+
+def process(*words: str, folder: Path, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT))), "NO_COLOR": "1"}
+    environment |= {"PYTEST_ADDOPTS": "-p no:cacheprovider", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+def new_plugin(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return process("-m", "roiextractors_core.cli", "new-plugin", *words, folder=folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_installs_and_passes_its_own_tests_as_it_is(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the plugin is built with hatchling")
+    site = tmp_path / "site"
+    write_plugin("acme-scope", output=tmp_path, **KINDS[kind])  # type: ignore[arg-type]
+    plugin = tmp_path / "roiextractors-acme-scope"
+    install = ("-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(site))
+    done = process(*install, str(plugin), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (site / "roiextractors_acme_scope" / "py.typed").is_file()
+    done = process("-m", "pytest", "-q", "-p", "no:xdist", folder=plugin, path=(site,))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout.splitlines()[-1] or int(re.findall(r"(\d+) passed", done.stdout)[0]) > 20
+    recording = tmp_path / "recording"
+    if kind == "file":
+        recording.write_bytes(bytes.fromhex("78595a01") + struct.pack("<3Id", 2, 3, 4, 12.5) + bytes(48))
+    else:
+        recording.mkdir()
+        (recording / "frames.bin").write_bytes(bytes(48))
+        header = {"acme-scope_version": 1, "rows": 2, "columns": 3, "samples": 4, "sampling_frequency": 12.5}
+        (recording / "header.json").write_text(json.dumps(header))
+    code = "import roiextractors_core as roi; r = roi.open('recording'); print(r.provenance.plugin, r.shape, r)"
+    printed = process("-W", "error", "-c", code, folder=tmp_path, path=(site,)).stdout
+    assert printed.startswith("roiextractors-acme-scope (4, 2, 3) <AcmeScopeImagingExtractor: 4 samples")
+    assert "12.5 Hz" in printed
+
+
+def test_what_is_written_is_typed_and_in_good_form(tmp_path: Path) -> None:
+    for kind, options in KINDS.items():
+        write_plugin(kind, output=tmp_path, **options)  # type: ignore[arg-type]
+    folders = [str(tmp_path / f"roiextractors-{kind}") for kind in KINDS]
+    ruff = ("-m", "ruff", "check", "--no-cache", "--config", str(ROOT / "pyproject.toml"))
+    known = ("--config", "lint.isort.known-first-party = ['roiextractors_core']", "--ignore", "I001")
+    done = process(*ruff, *known, *folders, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    packages = [str(path) for folder in folders for path in Path(folder).glob("roiextractors_*")]
+    done = process("-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), *packages, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("licence", LICENCES)
+def test_the_licence_is_the_one_that_was_chosen(licence: str, tmp_path: Path) -> None:
+    write_plugin("acme", extension=".xyz", licence=licence.upper(), output=tmp_path)
+    project = tomllib.loads((tmp_path / "roiextractors-acme" / "pyproject.toml").read_text())["project"]
+    assert project["license"] == LICENCES[licence]
+    words = {
+        "mit": "Permission is hereby granted",
+        "bsd-3-clause": "Redistribution and use",
+        "apache-2.0": "2. Grant of Copyright",
+    }
+    assert words[licence] in (tmp_path / "roiextractors-acme" / "LICENSE").read_text()
+    assert project["entry-points"]["roiextractors_core"] == {"acme": "roiextractors_acme.hooks"}
+
+
+def test_no_place_in_a_text_is_left_open(tmp_path: Path) -> None:
+    for kind, options in KINDS.items():
+        for path in write_plugin(kind, output=tmp_path, **options):  # type: ignore[arg-type]
+            assert not re.search(r"__[A-Z]", path.read_text(encoding="utf-8")), path
+
+
+def test_the_layout_that_the_readme_tells_is_the_one_that_is_read(tmp_path: Path) -> None:
+    write_plugin("acme", extension=".xyz", signature="aabbccddee", output=tmp_path)
+    readme = (tmp_path / "roiextractors-acme" / "README.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\w+)", readme, re.MULTILINE)
+    assert rows == [("0", "5"), ("5", "uint32"), ("9", "uint32"), ("13", "uint32"), ("17", "float64"), ("25", "uint16")]
+
+
+def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "roiextractors-acme").mkdir()
+    (tmp_path / "roiextractors-acme" / "README.md").write_text("mine")
+    with pytest.raises(roi.DeclarationError, match=r"nothing was written: .* holds 'README.md' already"):
+        write_plugin("acme", extension=".xyz", output=tmp_path)
+    assert [path.name for path in (tmp_path / "roiextractors-acme").iterdir()] == ["README.md"]
+    assert (tmp_path / "roiextractors-acme" / "README.md").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_there_too(tmp_path: Path) -> None:
+    (tmp_path / "roiextractors-acme").mkdir()
+    try:
+        (tmp_path / "roiextractors-acme" / "LICENSE").symlink_to(tmp_path / "elsewhere")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    with pytest.raises(roi.DeclarationError, match="holds 'LICENSE' already"):
+        write_plugin("acme", extension=".xyz", output=tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("Acme", {}, "cannot be called 'Acme'"),
+        ("2p", {}, "cannot be called '2p'"),
+        ("a--b", {}, "cannot be called 'a--b'"),
+        ("../evil", {}, r"cannot be called '\.\./evil'"),
+        ("", {}, "cannot be called ''"),
+        ("a" * 41, {}, "at most 40"),
+        ("roiextractors-acme", {}, "the format's name alone: 'acme'"),
+        ("core", {}, "belongs to the core"),
+        ("tiff", {}, "there is a format 'tiff' already, from roiextractors-tiff"),
+        ("npy", {}, "there is a format 'npy' already, from roiextractors-core"),
+        ("acme", {"extension": "xyz"}, "write a dot"),
+        ("acme", {"extension": ".x/y"}, "write a dot"),
+        ("acme", {"extension": '.x"'}, "write a dot"),
+        ("acme", {"extension": None}, "which suffix"),
+        ("acme", {"signature": "abc"}, "no hexadecimal"),
+        ("acme", {"signature": "xyz!"}, "no hexadecimal"),
+        ("acme", {"signature": "ab"}, "2 to 64 bytes"),
+        ("acme", {"signature": "ab" * 65}, "2 to 64 bytes"),
+        ("acme", {"signature": "00000000"}, "one byte repeated"),
+        ("acme", {"signature": "49492a00"}, "TIFF"),
+        ("acme", {"signature": "89 48 44 46 0d 0a 1a 0a"}, "HDF5"),
+        ("acme", {"signature": "1234", "folder": True}, "a folder has no first bytes"),
+        ("acme", {"licence": "gpl"}, "'bsd-3-clause', 'mit' and 'apache-2.0'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    name: str, options: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(roi.DeclarationError, match=words):
+        write_plugin(name, **{"extension": ".xyz", "output": tmp_path, **options})  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_what_it_wrote_and_what_comes_next(tmp_path: Path) -> None:
+    done = new_plugin("acme", "--extension", ".xyz", "--licence", "mit", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told, _, advice = done.stdout.partition("\nnext: ")
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert set(told.splitlines()) == written
+    assert len(written) == 11
+    assert "python -m pytest" in advice
+
+
+def test_a_mistake_is_one_line_and_status_2(tmp_path: Path) -> None:
+    done = new_plugin("acme", "--extension", "xyz", folder=tmp_path)
+    assert done.returncode == 2
+    assert "write a dot" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    done = new_plugin("acme", "--folder", "--output", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "extensions=()" in (tmp_path / "out/roiextractors-acme/roiextractors_acme/hooks.py").read_text()

@@ -1,0 +1,410 @@
+"""Opening by one call: what is found, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.registry import CATALOGUE, Registry, catalogue_text
+
+PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
+STACK = np.random.default_rng(0).integers(0, 999, (50, 7, 9)).astype("<u2")
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    np.save(tmp_path / "movie.npy", STACK)
+    return tmp_path / "movie.npy"
+
+
+@pytest.fixture
+def recording(movie: Path) -> Any:
+    return roi.open(movie, sampling_frequency=10.0)
+
+
+INDICES = [
+    3, -1, slice(2, 9), slice(None, None, -3), [3, 3, 1], (slice(None), 2), (Ellipsis, 3), ([1, 2], [3, 4], [5, 6]), (0, 0, 0),
+    slice(3, 3), (None, 4), (slice(2, 40, 7), slice(6, 1, -2), [0, 8]), np.arange(50) % 2 == 0, (slice(1, 3), np.arange(63).reshape(7, 9) > 40),
+    (np.array([[1, 2], [3, 4]]), slice(None), 0), (slice(None), np.int64(2), -1), [],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", INDICES, ids=repr)
+def test_indexing_gives_what_numpy_gives(recording: Any, index: Any) -> None:
+    if isinstance(index, list) and not index:
+        np.testing.assert_array_equal(recording[index], STACK[np.array(index, int)])
+        return
+    np.testing.assert_array_equal(recording[index], STACK[index])
+
+
+@pytest.mark.parametrize("index", [50, -51, (0, 7), (0, 0, 9), [0, 50], (0, 0, 0, 0)])
+def test_an_index_outside_is_an_index_error(recording: Any, index: Any) -> None:
+    with pytest.raises(IndexError):
+        recording[index]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "length"),
+    [(None, None, 50), (0, 0, 0), (None, 0, 0), (50, 50, 0), (np.int64(2), np.uint8(5), 3), (49, None, 1)],
+)
+def test_a_range_is_exclusive_at_its_end(recording: Any, start: Any, end: Any, length: int) -> None:
+    series = recording.get_series(start, end)
+    assert series.shape == (length, 7, 9)
+    assert series.dtype == np.uint16
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 51), (-1, 3), (5, 3), (51, 52)])
+def test_a_range_outside_is_refused_with_the_number_of_samples(recording: Any, start: int, end: int) -> None:
+    with pytest.raises(roi.RangeError, match="there are 50 samples"):
+        recording.get_series(start, end)
+
+
+@pytest.mark.parametrize("bound", [2.0, "2", True, np.float32(1)])
+def test_a_bound_that_is_no_integer_is_a_type_error(recording: Any, bound: Any) -> None:
+    with pytest.raises(TypeError, match="must be a whole number"):
+        recording.get_series(0, bound)
+
+
+def test_samples_come_in_any_order_with_repeats(recording: Any) -> None:
+    np.testing.assert_array_equal(recording.get_samples([9, 3, 3, 49]), STACK[[9, 3, 3, 49]])
+    with pytest.raises(roi.RangeError, match="sample index -1"):
+        recording.get_samples([-1])
+
+
+def test_a_result_belongs_to_the_caller(recording: Any) -> None:
+    first = recording.get_series(0, 2)
+    first[:] = 0
+    np.testing.assert_array_equal(recording.get_series(0, 2), STACK[:2])
+
+
+def test_views_compose_in_data_and_in_clock(tmp_path: Path) -> None:
+    volume = np.arange(10 * 7 * 9 * 5, dtype=np.int32).reshape(10, 7, 9, 5)
+    np.save(tmp_path / "volume.npy", volume)
+    view = (
+        roi.open(tmp_path / "volume.npy", sampling_frequency=2.0)
+        .select_plane(2)
+        .slice_samples(2, 8)
+        .slice_field_of_view(1, 5, 2, 6)
+    )
+    np.testing.assert_array_equal(np.asarray(view), volume[2:8, 1:5, 2:6, 2])
+    np.testing.assert_allclose(view.get_timestamps(), np.arange(2, 8) / 2)
+    again = pickle.loads(pickle.dumps(view.slice_samples(1, 3)))
+    np.testing.assert_array_equal(np.asarray(again), volume[3:5, 1:5, 2:6, 2])
+    np.testing.assert_allclose(again.get_timestamps(), [1.5, 2.0])
+
+
+def test_times_of_the_user_come_before_native_before_computed(recording: Any) -> None:
+    assert recording.times_source == "computed"
+    recording.get_timestamps()
+    assert not recording.has_time_vector()
+    recording.set_times(np.arange(50) + 100.0)
+    assert recording.times_source == "user"
+    np.testing.assert_allclose(recording.slice_samples(3, 5).get_timestamps(), [103, 104])
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(recording)).get_timestamps(0, 2), [100, 101])
+    with pytest.raises(roi.TimesError, match="50 samples, but times of shape"):
+        recording.set_times([1.0])
+
+
+def test_a_concatenation_is_monotonic_and_keeps_gaps(recording: Any) -> None:
+    both = roi.concatenate([recording, recording])
+    np.testing.assert_allclose(both.get_timestamps(48, 52), [4.8, 4.9, 5.0, 5.1])
+    np.testing.assert_array_equal(both[45:55], np.concatenate([STACK[45:], STACK[:5]]))
+    gap = roi.concatenate([recording.slice_samples(0, 10), recording.slice_samples(20, 30)])
+    np.testing.assert_allclose(gap.get_timestamps(8, 12), [0.8, 0.9, 2.0, 2.1])
+    assert roi.stack_planes([recording, recording]).shape == (50, 7, 9, 2)
+
+
+class FieldExtractor(roi.ImagingExtractor):
+    """As the field's guide writes one."""
+
+    def __init__(self, file_path: str, sampling_frequency: float | None = None) -> None:
+        roi.ImagingExtractor.__init__(self)
+        self.is_volumetric = True
+        self.sampling_frequency = sampling_frequency or 5.0
+        self._data = self._load_data(file_path)
+
+    def _load_data(self, file_path: str) -> np.ndarray:
+        return np.load(file_path)
+
+    def get_num_samples(self) -> int:
+        return len(self._data)
+
+    def get_sampling_frequency(self) -> float:
+        return self.sampling_frequency
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._data[start_sample:end_sample]
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._data.shape[1:]
+
+    def get_native_timestamps(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        times = np.arange(len(self._data)) * 0.2 + 1
+        start = start_sample or 0
+        end = end_sample or len(times)
+        return times[start:end]
+
+
+def test_an_extractor_written_for_the_fields_base_class_works(tmp_path: Path) -> None:
+    volume = np.arange(10 * 3 * 4 * 2).reshape(10, 3, 4, 2)
+    np.save(tmp_path / "v.npy", volume)
+    old = FieldExtractor(str(tmp_path / "v.npy"))
+    assert old.shape == (10, 3, 4, 2)
+    assert old.get_volume_shape() == (3, 4, 2)
+    assert old.times_source == "native"
+    np.testing.assert_allclose(old.get_timestamps(2, 4), [1.4, 1.6])
+    assert old.get_timestamps(0, 0).shape == (0,)
+    np.testing.assert_allclose(old.slice_samples(3).get_timestamps(0, 2), [1.6, 1.8])
+    np.testing.assert_array_equal(old.select_plane(1)[4], volume[4, ..., 1])
+
+
+def test_the_users_rate_wins_over_what_the_file_says(tmp_path: Path) -> None:
+    registry = Registry(entry_points=list)
+    registry.register(
+        roi.FormatSpec(name="old", title="Old", extractor=f"{__name__}:FieldExtractor", extensions=(".old",))
+    )
+    sys.modules.setdefault(__name__, sys.modules[FieldExtractor.__module__])
+    np.save(tmp_path / "v.npy", np.zeros((3, 2, 2, 2)))
+    (tmp_path / "v.npy").rename(tmp_path / "v.npy.old")
+    (tmp_path / "v.npy.old").rename(tmp_path / "v.old")
+    assert (
+        roi.open(tmp_path / "v.old", registry=registry, format="old", sampling_frequency=7.5).get_sampling_frequency()
+        == 7.5
+    )
+
+
+def test_a_class_without_a_method_cannot_be_made_and_the_error_names_it() -> None:
+    class Incomplete(roi.ImagingExtractor):
+        def get_num_samples(self) -> int:
+            return 1
+
+        def get_image_shape(self) -> tuple[int, int]:
+            return 1, 1
+
+    with pytest.raises(TypeError, match="get_series"):
+        Incomplete()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (lambda p: roi.open(p / "movi.npy"), FileNotFoundError, "did you mean 'movie.npy'"),
+        (lambda p: roi.open("https://a.b/c.tif"), ValueError, "is a URL"),
+        (lambda p: roi.open(p / "movie.npy", bogus=1), TypeError, "takes no option 'bogus'"),
+        (lambda p: roi.open(p / "movie.npy", format="npx"), ValueError, "did you mean 'npy'"),
+        (lambda p: roi.open(p / "movie.npy", sampling_frequency=-1), ValueError, "above 0 Hz"),
+        (lambda p: roi.open(p / "movie.npy").get_timestamps(), ValueError, "pass open"),
+        (lambda p: roi.open(p), ValueError, "in no format that is known here"),
+        (lambda p: roi.open([]), ValueError, "empty list"),
+    ],
+)
+def test_a_wrong_call_says_what_to_do(movie: Path, call: Any, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words) as caught:
+        call(movie.parent)
+    assert isinstance(caught.value, roi.RoiExtractorsError)
+
+
+def test_an_empty_file_and_a_text_file_called_tif_are_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "text.tif").write_text("hello\n")
+    with pytest.raises(roi.EmptySourceError, match="is empty"):
+        roi.open(tmp_path / "empty.tif")
+    with pytest.raises(roi.UnknownFormatError, match="looks like text: 'hello'"):
+        roi.open(tmp_path / "text.tif")
+
+
+def test_a_file_without_its_suffix_is_opened_by_its_content(movie: Path) -> None:
+    movie.rename(movie.with_suffix(".dat"))
+    assert roi.open(movie.with_suffix(".dat")).shape == (50, 7, 9)
+
+
+def test_a_npy_file_that_would_need_unpickling_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array([{}, {}, {}], object), allow_pickle=True)
+    with pytest.raises(roi.UnsupportedRecordingError, match="unpickled"):
+        roi.open(tmp_path / "objects.npy")
+
+
+@pytest.mark.parametrize("place", range(20))
+def test_a_cut_npy_file_is_an_error_and_not_garbage(movie: Path, place: int) -> None:
+    content = movie.read_bytes()
+    movie.write_bytes(content[: 1 + place * (len(content) - 2) // 19])
+    with pytest.raises(roi.RoiExtractorsError):
+        roi.open(movie, format="npy")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [">u2", "<i4", "<f8", "u1", ">f4"])
+def test_npy_arrays_of_every_order_read_the_same(tmp_path: Path, order: Any, dtype: str) -> None:
+    stored = np.asarray(STACK.astype(dtype), order=order)
+    np.save(tmp_path / "a.npy", stored)
+    found = roi.open(tmp_path / "a.npy")
+    np.testing.assert_array_equal(found.get_series(), STACK.astype(dtype))
+    assert found.get_series().dtype.isnative
+    np.testing.assert_array_equal(found[3:9, 2:4, 1:3], STACK[3:9, 2:4, 1:3].astype(dtype))
+    np.testing.assert_array_equal(found.get_samples([7, 1]), STACK[[7, 1]].astype(dtype))
+
+
+def test_reading_after_close_is_an_error(movie: Path) -> None:
+    with roi.open(movie) as recording:
+        recording.get_series(0, 1)
+    with pytest.raises(roi.ClosedRecordingError, match="open it again"):
+        recording.get_series(0, 1)
+
+
+def test_a_recording_pickles_into_a_fresh_process(recording: Any, tmp_path: Path) -> None:
+    (tmp_path / "p").write_bytes(pickle.dumps(recording))
+    code = f"import pickle; print(int(pickle.load(open({str(tmp_path / 'p')!r}, 'rb')).get_series().sum()))"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == int(STACK.sum())
+
+
+def test_importing_the_core_imports_no_plugin_system_and_discovery_no_reading_library() -> None:
+    code = (
+        "import sys, roiextractors_core as roi\n"
+        "assert 'pluggy' not in sys.modules and 'importlib_metadata' not in sys.modules\n"
+        "names = [spec.name for spec in roi.formats()]\n"
+        "assert 'npy' in names\n"
+        "wrong = [m for m in sys.modules if m.partition('.')[0] in ('tifffile', 'h5py', 'zarr', 'av', 'imagecodecs') or m.endswith('.extractor')]\n"
+        "assert not wrong, wrong\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_call_formats_survives_the_import_of_the_module_formats() -> None:
+    from roiextractors_core.formats import FormatSpec
+
+    assert all(isinstance(spec, FormatSpec) for spec in roi.formats())
+
+
+class Point:
+    """An entry point of a plugin that is made up."""
+
+    def __init__(self, name: str, loaded: Any) -> None:
+        self.name = name
+        self.value = f"{name}.hooks"
+        self.group = "roiextractors_core"
+        self._loaded = loaded
+
+    def load(self) -> Any:
+        return self._loaded()
+
+
+def plugin(*specs: Any) -> Any:
+    def loaded() -> Any:
+        class Hooks:
+            @staticmethod
+            @roi.hookimpl
+            def roiextractors_formats() -> Any:
+                return specs
+
+        return Hooks
+
+    return loaded
+
+
+def raising(error: BaseException) -> Any:
+    def loaded() -> Any:
+        raise error
+
+    return loaded
+
+
+def spec(name: str, **values: Any) -> roi.FormatSpec:
+    return roi.FormatSpec(**{"name": name, "title": name, "extractor": "a.b:C", "extensions": (f".{name}",), **values})
+
+
+def misspelt() -> Any:
+    class Hooks:
+        @staticmethod
+        @roi.hookimpl
+        def roiextractors_format() -> Any:
+            return ()
+
+    return Hooks
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (raising(ImportError("no module")), "importing it raised ImportError: no module"),
+        (raising(SystemExit(3)), "raised SystemExit"),
+        (misspelt, "there is no hook 'roiextractors_format'"),
+        (plugin(), "names no format"),
+        (plugin(spec("one"), spec("two", api=99)), "asks for API number 99"),
+        (plugin(spec("one"), spec("npy")), "'npy' is taken already"),
+        (plugin(spec("one"), "two"), "must yield FormatSpec values"),
+        (object, "has no hook"),
+    ],
+)
+def test_a_broken_plugin_does_not_harm_the_others(broken: Any, reason: str) -> None:
+    points = [Point("broken", broken), Point("sound", plugin(spec("sound")))]
+    registry = Registry(entry_points=lambda: points)
+    assert [s.name for s in registry.formats()] == ["npy", "sound"]
+    record = next(r for r in registry.plugins() if r.name == "broken")
+    assert record.status == "set aside"
+    assert reason in record.reason
+    assert Registry(entry_points=lambda: points[::-1]).formats() == registry.formats()
+
+
+def test_a_plugin_is_blocked_in_code_by_environment_and_by_config(tmp_path: Path) -> None:
+    points = [Point("sound", plugin(spec("sound")))]
+    (tmp_path / "config.toml").write_text('block = ["sound"]\n')
+    for environment in ({"ROIEXTRACTORS_BLOCK": "Sound"}, {"ROIEXTRACTORS_CONFIG": str(tmp_path / "config.toml")}):
+        assert len(Registry(entry_points=lambda: points, environment=environment).formats()) == 1
+    registry = Registry(entry_points=lambda: points, environment={})
+    registry.block("sound")
+    assert len(registry.formats()) == 1
+    registry.unblock("sound")
+    assert len(registry.formats()) == 2
+
+
+def test_the_more_special_format_comes_first_and_a_tie_names_both(tmp_path: Path) -> None:
+    (tmp_path / "x.abc").write_bytes(b"ABCD")
+    general = spec("general", evidence=roi.Magic(b"AB"), extensions=(".abc",))
+    special = spec("special", evidence=roi.Name("x.*"), specializes=("general",), extensions=(".abc",))
+    rival = spec("rival", evidence=roi.Magic(b"ABCD"), extensions=(".abc",))
+    only_name = spec("named", extensions=(".abc",))
+    registry = Registry(entry_points=lambda: [Point("p", plugin(general, special, only_name))], environment={})
+    assert roi.explain(tmp_path / "x.abc", registry=registry).best.spec.name == "special"  # type: ignore[union-attr]
+    registry = Registry(entry_points=lambda: [Point("p", plugin(general, rival, only_name))], environment={})
+    with pytest.raises(roi.AmbiguousFormatError, match=r"format='general'"):
+        roi.open(tmp_path / "x.abc", registry=registry)
+    registry.prefer("rival", over="general")
+    assert roi.explain(tmp_path / "x.abc", registry=registry).best.spec.name == "rival"  # type: ignore[union-attr]
+    json.dumps(roi.explain(tmp_path / "x.abc", registry=registry).to_dict())
+
+
+def test_the_catalogue_is_made_from_the_plugins_declarations() -> None:
+    assert catalogue_text(PLUGINS) == CATALOGUE.read_text(encoding="utf-8"), (
+        "run: python -m roiextractors_core.registry plugins"
+    )
+
+
+def test_with_the_core_alone_a_scanimage_file_is_named_with_its_plugin(tmp_path: Path) -> None:
+    head = (
+        struct.pack("<2sHHHQ", b"II", 43, 8, 0, 40)
+        + bytes.fromhex("01030307")
+        + struct.pack("<III", 4, 4, 4)
+        + b"SI.\0{}\0\0"
+    )
+    entries = [(256, 3, 1, 8), (257, 3, 1, 8)]
+    table = struct.pack("<Q", 2) + b"".join(struct.pack("<HHQQ", *entry) for entry in entries) + bytes(8)
+    (tmp_path / "x.tif").write_bytes(head + table)
+    with pytest.raises(roi.FormatNotInstalledError, match=r"is ScanImage TIFF.*pip install roiextractors-scanimage"):
+        roi.open(tmp_path / "x.tif", registry=Registry(entry_points=list, environment={}))
+
+
+def test_the_real_npy_recording_opens(recordings: Path) -> None:
+    found = roi.open(recordings / "npy" / "bulk-water_frame0.npy")
+    np.testing.assert_array_equal(found[10:20], np.load(recordings / "npy" / "bulk-water_frame0.npy")[10:20])
