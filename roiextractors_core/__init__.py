@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         UnsupportedRecordingError,
     )
     from .factory import open, streams
-    from .files import PositionedFile
+    from .files import PositionedFile, StoredFrames
     from .formats import FormatSpec, Hdf5Path, JsonKey, Magic, Match, Member, Name, Probe, Sibling, TiffTag, XmlRoot
     from .hookspecs import hookimpl
     from .imaging import ImagingExtractor, ImagingView
@@ -116,7 +116,7 @@ _HOME = {
         "formats",
     ),
     "Clock": "clock",
-    "PositionedFile": "files",
+    **dict.fromkeys(("PositionedFile", "StoredFrames"), "files"),
     "Source": "source",
     "hookimpl": "hookspecs",
 }
@@ -164,6 +164,7 @@ __all__ = [
     "SourceNotFoundError",
     "SourcePermissionError",
     "SourceReadError",
+    "StoredFrames",
     "StreamChoiceError",
     "TiffTag",
     "TimesError",

@@ -16,7 +16,7 @@ from .errors import (
     UnsupportedRecordingError,
     printable,
 )
-from .files import PositionedFile
+from .files import PositionedFile, StoredFrames
 from .formats import FormatSpec, Magic
 from .imaging import ImagingExtractor, Samples
 from .metadata import RecordingMetadata
@@ -143,6 +143,7 @@ class NpyImagingExtractor(ImagingExtractor):
         self.is_volumetric = "Z" in self._axes
         self._frame_shape = (self._lengths["Y"], self._lengths["X"])
         self._is_plain = not self._fortran and self._axes in ("YX", "TYX", "TYXZ")
+        self._frames = StoredFrames((self._file,), shape=self.get_sample_shape(), dtype=self._dtype)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._frame_shape
@@ -157,49 +158,28 @@ class NpyImagingExtractor(ImagingExtractor):
         return self._dtype.newbyteorder("=")
 
     def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        if not self._is_plain:
-            return self._mapped_part((slice(start, end), slice(None), slice(None), slice(None)))
-        result = np.empty((end - start, *self.get_sample_shape()), self._dtype)
-        self._file.read_array_into(result, self._offset + start * self._sample_bytes)
-        return _native(result)
+        return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
 
     def get_samples(self, sample_indices: Any) -> np.ndarray:
-        indices = self.resolve_indices(sample_indices)
-        if not self._is_plain or self._sample_bytes == 0:
-            return self._mapped_part((indices, slice(None), slice(None), slice(None)))
-        result = np.empty((len(indices), *self.get_sample_shape()), self._dtype)
-        edges = np.flatnonzero(np.diff(indices) != 1) + 1
-        for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(indices)], strict=True):
-            if first < last:
-                self._file.read_array_into(result[first:last], self._offset + int(indices[first]) * self._sample_bytes)
-        return _native(result)
+        return self._part(self.resolve_indices(sample_indices), slice(None), slice(None), None)
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
-        part = (samples, rows, columns, slice(None) if planes is None else planes)
-        full = rows == slice(0, self._frame_shape[0]) and columns == slice(0, self._frame_shape[1])
-        if full and (planes is None or planes == slice(0, self.get_num_planes())):
-            return super().get_block(samples, rows, columns, planes)
-        if self._is_plain and not self.is_volumetric:
-            return self._rows_only(samples, rows)[:, :, columns].copy()
-        return self._mapped_part(part)
+        return self._part(samples, rows, columns, planes)
 
     def close(self) -> None:
         self._file.close()
         super().close()
 
-    @property
-    def _sample_bytes(self) -> int:
-        return int(np.prod(self.get_sample_shape(), dtype=np.int64)) * self._dtype.itemsize
-
-    def _rows_only(self, samples: Samples, rows: slice) -> np.ndarray:
+    def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
+        planes = slice(None) if planes is None else planes
+        if not self._is_plain:
+            return self._mapped_part((samples, rows, columns, planes))
         indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
-        result = np.empty((len(indices), rows.stop - rows.start, self._frame_shape[1]), self._dtype)
-        above = rows.start * self._frame_shape[1] * self._dtype.itemsize
-        for place, index in enumerate(indices.tolist()):
-            self._file.read_array_into(result[place], self._offset + index * self._sample_bytes + above)
-        return _native(result)
+        found = self._frames.read(self._offset + indices * self._frames.frame_bytes, rows, columns)
+        if planes.indices(self.get_num_planes()) == (0, self.get_num_planes(), 1):
+            return found
+        return np.ascontiguousarray(found[..., planes])
 
     def _mapped_part(self, part: tuple[Any, ...]) -> np.ndarray:
         """Copy out of a map that is made for this read and closed after it."""
@@ -223,12 +203,6 @@ class NpyImagingExtractor(ImagingExtractor):
             whole = whole[np.newaxis]
         chosen = whole[part if "Z" not in missing else part[:3]]
         return np.array(chosen, dtype=self.get_dtype(), order="C")
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    if array.dtype.isnative:
-        return array
-    return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
 
 
 def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
