@@ -250,7 +250,7 @@ class StoredFrames:
         self.files = tuple(files)
         self.shape = tuple(int(n) for n in shape)
         self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._row_bytes: int = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def frame_bytes(self) -> int:

@@ -9,7 +9,7 @@ import os
 import tempfile
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import SourceKindError, printable
-from .projections import Projections
+from ..imaging import ImagingExtractor
+from .projections import Projections, project
 
-__all__ = ["Panel", "can_draw", "check_target", "draw", "place_for"]
+__all__ = ["Panel", "can_draw", "check_target", "draw", "panel_of", "place_for"]
 
 _MARK = "roiextractors-core"
 _BLUE, _GREY = "#1f6fb2", "#c9ced6"
@@ -49,15 +50,43 @@ class Panel:
     is_volumetric: bool
 
 
+def panel_of(
+    recording: ImagingExtractor, chosen: Mapping[str, str], *, progress: Callable[[int, int], None] | None = None
+) -> Panel:
+    """Read a recording for its row of the picture.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+        With at least one sample.
+    chosen : mapping
+        The streams that were chosen to open it.
+    progress : callable, optional
+        ``progress(done, total)``.
+    """
+    found = project(recording, progress=progress)
+    names = (value if value.lower().startswith(key) else f"{key} {value}" for key, value in chosen.items())
+    words = [*names, " x ".join(f"{n:,}" for n in recording.shape)]
+    if found.is_partial:
+        words.append(f"drawn from {len(found.samples):,} evenly spread samples")
+    return Panel(
+        title=printable(", ".join(words)),
+        found=found,
+        pixel_size=recording.metadata.pixel_size,
+        times_source=recording.times_source,
+        is_volumetric=recording.is_volumetric,
+    )
+
+
 def can_draw() -> bool:
     """Return whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def place_for(source: str, *, name: str = "") -> Path:
-    """Return where the picture of a recording goes: the current folder, and never beside the recording.
+    """Return where the picture of a recording goes: the current folder, and never into a recording.
 
-    Where the current folder is the recording's own, or cannot be written, it is a new folder for temporary files.
+    Where the current folder lies in the recording, or cannot be written, it is a new folder for temporary files.
     A file of that name is taken only when this command drew it.
 
     Parameters
@@ -70,7 +99,7 @@ def place_for(source: str, *, name: str = "") -> Path:
     given, here = Path(source).resolve(), Path.cwd().resolve()
     stem = name or "".join(c if c.isalnum() or c in "._-" else "_" for c in given.name)[:100] or "recording"
     folder = here
-    if here in (given, given.parent) or given in here.parents or not os.access(here, os.W_OK):
+    if given == here or given in here.parents or not os.access(here, os.W_OK):
         folder = Path(tempfile.mkdtemp(prefix="roiextractors-"))
     for number in range(1, 10_000):
         target = folder / f"{stem}-preview{f'-{number}' if number > 1 else ''}.png"
@@ -110,12 +139,13 @@ def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
     from matplotlib.figure import Figure
 
     one = len(panels) == 1
-    style = {"font.size": 9, "axes.titlesize": 9.5, "agg.path.chunksize": 20_000, "axes.linewidth": 0.6}
+    style: Any = {"font.size": 9, "axes.titlesize": 9.5, "agg.path.chunksize": 20_000, "axes.linewidth": 0.6}
     with rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
+        layout: Any = figure.get_layout_engine()
+        layout.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
         _text(figure.suptitle, _shortened(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
         parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
         for part, panel in zip(parts, panels, strict=True):
