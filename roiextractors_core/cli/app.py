@@ -15,9 +15,10 @@ import typer
 
 import roiextractors_core as roi
 
+from .. import pictures
 from ..detection import Explanation
 from ..errors import RoiExtractorsError, SourceKindError, printable
-from . import pictures, scaffold, terminal
+from . import scaffold, terminal
 from .facts import every_channel, facts_of, in_words, plugin_border
 
 __all__ = ["app", "run"]

@@ -11,10 +11,10 @@ import numpy as np
 
 import roiextractors_core as roi
 
+from .. import pictures
 from ..errors import SourceKindError, printable
 from ..imaging import ImagingExtractor
 from ..testing.generators import CalciumImagingExtractor, TargetExistsError, write_npy, write_scanimage
-from . import pictures
 from .facts import facts_of, in_words
 from .terminal import amount, card, heading, progress_bar
 

@@ -1,9 +1,12 @@
-"""The picture of a recording: mean image, maximum projection and mean trace, a row a channel."""
+"""The picture of a recording: mean image, maximum projection and mean trace, a row a channel; and its card in a notebook."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import html
 import importlib.util
+import io
 import math
 import os
 import tempfile
@@ -16,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SourceKindError, printable
-from ..imaging import ImagingExtractor
-from .projections import Projections, project
+from .errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from .glance import Glance, look
 
-__all__ = ["Panel", "can_draw", "check_target", "draw", "panel_of", "place_for"]
+__all__ = ["Panel", "Preview", "as_html", "can_draw", "check_target", "draw", "panel_of", "place_for", "preview"]
 
 _MARK = "roiextractors-core"
 _BLUE, _GREY = "#1f6fb2", "#c9ced6"
@@ -35,7 +37,7 @@ class Panel:
     ----------
     title : str
         What stands above the row: the channel, the shape.
-    found : Projections
+    found : Glance
     pixel_size : tuple of float or None
         ``(row, column)`` in micrometres.
     times_source : str or None
@@ -44,14 +46,141 @@ class Panel:
     """
 
     title: str
-    found: Projections
+    found: Glance
     pixel_size: tuple[float, float] | None
     times_source: str | None
     is_volumetric: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture of a recording, which notebooks show.
+
+    Attributes
+    ----------
+    png : bytes
+        The picture.
+    path : str or None
+        Where it was written.
+    """
+
+    png: bytes
+    path: str | None = None
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        return f"<Preview: {len(self.png):,} bytes of PNG{f', written to {self.path}' if self.path else ''}>"
+
+
+def preview(recording: Any, target: Any = None, **options: Any) -> Preview:
+    """Draw a recording; see :meth:`ImagingExtractor.preview`.
+
+    Raises
+    ------
+    MissingDependencyError
+        matplotlib is not installed.
+    SourceKindError
+        The target is no place for a picture, or the recording holds no sample.
+    """
+    if not can_draw():
+        raise MissingDependencyError('a picture needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+    if not recording.size:
+        raise SourceKindError(f"there is nothing to draw: the recording's shape is {recording.shape}")
+    if target is not None:
+        check_target(Path(target))
+    chosen = {key: str(value) for key, value in recording.provenance.options.items() if isinstance(value, str)}
+    panel = panel_of(recording, chosen, **options)
+    paths = recording.provenance.paths
+    name = printable(Path(paths[0]).name) if paths else type(recording).__name__
+    if target is None:
+        return Preview(_png(name, [panel]))
+    draw(name, [panel], Path(target))
+    return Preview(Path(target).read_bytes(), str(target))
+
+
+def as_html(recording: Any) -> str:
+    """Return a recording's card for a notebook: a thumbnail, its facts, and what could be chosen instead.
+
+    What cannot be read or drawn is left out, and the card says so: showing a name must never fail.
+    """
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(label)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
+        for label, value in _card(recording)
+        if value
+    )
+    picture = ""
+    try:
+        picture = f"<img alt='mean image' style='max-width:192px' src='data:image/png;base64,{_thumbnail(recording)}'/>"
+    except MissingDependencyError:
+        pass
+    except (RoiExtractorsError, OSError, ValueError) as error:
+        picture = f"<em>no thumbnail: {html.escape(printable(error)[:200])}</em>"
+    return f"<div style='display:flex;gap:16px;align-items:flex-start'><div>{picture}</div><table>{rows}</table></div>"
+
+
+def _card(recording: Any) -> list[tuple[str, str]]:
+    provenance, found = recording.provenance, recording.metadata
+    rate, source = recording.get_sampling_frequency(), recording.times_source
+    axes = ("samples", "rows", "columns", "planes")
+    size = found.pixel_size
+    return [
+        (
+            "recording",
+            printable(", ".join(Path(path).name for path in provenance.paths[:3])) or type(recording).__name__,
+        ),
+        (
+            "format",
+            printable(f"{provenance.format} ({provenance.plugin} {provenance.version})") if provenance.format else "",
+        ),
+        ("shape", " x ".join(f"{n:,} {axis}" for n, axis in zip(recording.shape, axes, strict=False))),
+        ("pixels", str(recording.dtype)),
+        ("rate", "unknown" if rate is None else f"{rate:.6g} Hz"),
+        ("times", "unknown" if source is None else _TIMES[source]),
+        ("pixel size", "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"),
+        ("start", "" if found.start_time is None else found.start_time.isoformat(" ")),
+        ("device", printable(found.device or "")),
+        *(
+            (printable(option), printable(_shortened(", ".join(choices), 200)))
+            for option, choices in _streams(recording).items()
+        ),
+        *(("note", printable(note)) for note in provenance.notes[:8]),
+    ]
+
+
+def _streams(recording: Any) -> dict[str, tuple[str, ...]]:
+    """Return what can be chosen inside the recording's file; nothing for one in memory, or one that is gone."""
+    paths = recording.provenance.paths
+    if not paths:
+        return {}
+    try:
+        found: dict[str, tuple[str, ...]] = recording.get_streams(paths[0] if len(paths) == 1 else list(paths))
+    except (RoiExtractorsError, OSError, TypeError):
+        return {}
+    return {f"{option}s" if not option.endswith("s") else option: tuple(map(str, found[option])) for option in found}
+
+
+def _thumbnail(recording: Any) -> str:
+    if not can_draw():
+        raise MissingDependencyError("matplotlib is not installed")
+    from matplotlib.image import imsave
+
+    found = look(recording, most_bytes=8 << 20, most_seconds=0.5) if recording.size else None
+    image = np.zeros((1, 1)) if found is None else found.mean
+    step = max(1, max(image.shape) // 192)
+    low, high = _contrast(image)
+    stream = io.BytesIO()
+    imsave(stream, image[::step, ::step], vmin=low, vmax=high, cmap="gray", format="png")
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
 def panel_of(
-    recording: ImagingExtractor, chosen: Mapping[str, str], *, progress: Callable[[int, int], None] | None = None
+    recording: Any,
+    chosen: Mapping[str, str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
 ) -> Panel:
     """Read a recording for its row of the picture.
 
@@ -63,8 +192,10 @@ def panel_of(
         The streams that were chosen to open it.
     progress : callable, optional
         ``progress(done, total)``.
+    **options
+        ``most_bytes`` and ``most_seconds``, as :func:`~roiextractors_core.glance.look` takes them.
     """
-    found = project(recording, progress=progress)
+    found = look(recording, progress=progress, **options)
     names = (value if value.lower().startswith(key) else f"{key} {value}" for key, value in chosen.items())
     words = [*names, " x ".join(f"{n:,}" for n in recording.shape)]
     if found.is_partial:
@@ -134,6 +265,17 @@ def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
     target : pathlib.Path
         A ``.png``.
     """
+    content = _png(name, panels)
+    partial = target.with_name(f".{uuid.uuid4().hex[:12]}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def _png(name: str, panels: Sequence[Panel]) -> bytes:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -151,13 +293,9 @@ def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
         for part, panel in zip(parts, panels, strict=True):
             _text(part.suptitle, _shortened(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
             _draw_panel(part, panel, one)
-        partial = target.with_name(f".{uuid.uuid4().hex[:12]}.partial")
-        try:
-            figure.savefig(partial, format="png", dpi=120, metadata={"Software": _MARK})
-            partial.replace(target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=120, metadata={"Software": _MARK})
+    return stream.getvalue()
 
 
 def _draw_panel(part: Any, panel: Panel, one: bool) -> None:
@@ -172,19 +310,23 @@ def _draw_panel(part: Any, panel: Panel, one: bool) -> None:
 
 
 def _image(axes: Any, image: np.ndarray, title: str, panel: Panel) -> None:
-    finite = image[np.isfinite(image)]
-    low, high = np.percentile(finite, (1, 99.7)) if finite.size else (0.0, 1.0)
+    low, high = _contrast(image)
     axes.set_facecolor("#3b2020")  # shows through where no number was seen
     size = panel.pixel_size or (1.0, 1.0)
     stretched = max(image.shape[0] * size[0], 1e-9) / max(image.shape[1] * size[1], 1e-9)
     aspect = size[0] / size[1] if 0.25 <= stretched <= 4 else "auto"
-    high = high if high > low else low + 1
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest", aspect=aspect)
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])
     if panel.pixel_size:
         _scale_bar(axes, image.shape, panel.pixel_size[1] * panel.found.step)
+
+
+def _contrast(image: np.ndarray) -> tuple[float, float]:
+    finite = image[np.isfinite(image)]
+    low, high = map(float, np.percentile(finite, (1, 99.7))) if finite.size else (0.0, 1.0)
+    return low, high if high > low else low + 1
 
 
 def _scale_bar(axes: Any, shape: tuple[int, ...], pixel: float) -> None:
