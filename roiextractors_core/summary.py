@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class Projections:
     correlation: np.ndarray
     trace: np.ndarray
     times: np.ndarray | None
+
+    def to_dict(self) -> dict[str, np.ndarray | None]:
+        """Return the arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 def projections(

@@ -6,18 +6,20 @@ import json
 import os
 import re
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import roiextractors_core as roi
 
 from .. import pictures
 from ..detection import Explanation
-from ..errors import RoiExtractorsError, SourceKindError, printable
+from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
 from . import scaffold, terminal
 from .facts import every_channel, facts_of, in_words, plugin_border
 
@@ -36,7 +38,7 @@ scaffold.register(app)
 Paths = Annotated[list[str], typer.Argument(help="Files or folders.")]
 OnePath = Annotated[str, typer.Argument(help="A file or a folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Options = Annotated[list[str] | None, typer.Option("--option", "-o", help="name=value, passed to open; repeatable.")]
+Options = Annotated[list[str] | None, typer.Option("--option", help="name=value, passed to open; repeatable.")]
 Format = Annotated[str | None, typer.Option(help="The format, when it shall not be found.")]
 
 
@@ -85,7 +87,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a recording is and why, its rate, shape and times, and draw it; of several channels, each."""
-    options = dict(_option(text) for text in option or [])
+    options = _given(option)
     if picture is not None:
         if len(paths) > 1:
             raise typer.BadParameter("one picture is named, and several recordings; leave --picture out")
@@ -138,9 +140,59 @@ def _draw(path: str, panels: list[pictures.Panel], picture: Path | None) -> None
 
 
 @app.command()
+def preview(
+    path: OnePath,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png; <name>-preview.png when left out.")
+    ] = None,
+    option: Options = None,
+    format: Format = None,
+) -> None:
+    """Draw a recording: mean image, maximum projection and mean trace; of several channels, each."""
+    if not pictures.can_draw():
+        raise MissingDependencyError('a picture needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+    if output is not None:
+        pictures.check_target(output)
+    panels = []
+    with plugin_border(f"{printable(path)} could not be drawn"):
+        for chosen, recording in every_channel(path, format, _given(option)):
+            if not recording.size:
+                raise SourceKindError(f"there is nothing to draw: the shape of {printable(path)} is {recording.shape}")
+            with terminal.progress_bar("reading for the picture") as progress:
+                panels.append(pictures.panel_of(recording, chosen, progress=progress))
+    _draw(path, panels, output)
+
+
+@app.command()
+def projections(
+    path: OnePath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .npz.")],
+    option: Options = None,
+    format: Format = None,
+    scheduler: Annotated[str | None, typer.Option(help="The address of a running dask scheduler.")] = None,
+) -> None:
+    """Compute mean, standard deviation, maximum, local correlation and mean trace of all samples, into a .npz."""
+    if output.suffix.lower() != ".npz":
+        raise SourceKindError(f"{printable(output)}: the projections are written as .npz")
+    with (
+        roi.open(path, format=format, **_given(option)) as recording,
+        terminal.progress_bar("computing projections") as progress,
+    ):
+        found = roi.projections(recording, scheduler=scheduler, progress=progress)
+    arrays = {name: array for name, array in found.to_dict().items() if array is not None}
+    partial = output.with_name(f".{uuid.uuid4().hex[:12]}.partial.npz")
+    try:
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"{printable(output)}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
+
+
+@app.command()
 def streams(path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False) -> None:
     """List what can be chosen inside a recording."""
-    found = roi.streams(path, format=format, **dict(_option(text) for text in option or []))
+    found = roi.streams(path, format=format, **_given(option))
     if as_json:
         print(json.dumps({key: list(value) for key, value in found.items()}, indent=1))
     elif found:
@@ -237,6 +289,10 @@ def demo(
 
     if not demonstrate(output, seed=seed, num_samples=samples):
         raise typer.Exit(1)
+
+
+def _given(option: list[str] | None) -> dict[str, Any]:
+    return dict(_option(text) for text in option or [])
 
 
 def _option(text: str) -> tuple[str, Any]:
