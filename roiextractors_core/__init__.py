@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .arrays import NpyImagingExtractor, NumpyImagingExtractor
     from .clock import Clock
     from .composition import concatenate, stack_planes
+    from .conversion import convert
     from .detection import Explanation, explain
     from .errors import (
         AmbiguousFormatError,
@@ -117,6 +118,7 @@ _HOME = {
         ),
         "formats",
     ),
+    "convert": "conversion",
     **dict.fromkeys(("Projections", "projections"), "summary"),
     "Clock": "clock",
     **dict.fromkeys(("PositionedFile", "StoredFrames"), "files"),
@@ -181,6 +183,7 @@ __all__ = [
     "XmlRoot",
     "__version__",
     "concatenate",
+    "convert",
     "default_registry",
     "explain",
     "formats",

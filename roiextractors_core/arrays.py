@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .companion import Companion
 from .errors import (
     CorruptRecordingError,
     DeclarationError,
@@ -29,10 +30,22 @@ NPY_FORMAT = FormatSpec(
     extractor="roiextractors_core.arrays:NpyImagingExtractor",
     extensions=(".npy",),
     evidence=Magic(b"\x93NUMPY"),
-    description="An array of (samples, rows, columns[, planes]) saved by numpy.save.",
+    clock="native",
+    metadata=(
+        "start_time",
+        "pixel_size",
+        "plane_spacing",
+        "plane_positions",
+        "channels",
+        "device",
+        "software",
+        "vendor",
+    ),
+    description="An array of (samples, rows, columns[, planes]) saved by numpy.save; times and metadata where convert wrote them.",
 )
 
 _MOST_HEADER = 1 << 16
+_MOST_COMPANION = 256 << 20
 
 
 class NumpyImagingExtractor(ImagingExtractor):
@@ -104,6 +117,8 @@ class NumpyImagingExtractor(ImagingExtractor):
 class NpyImagingExtractor(ImagingExtractor):
     """A ``.npy`` file as a recording, read from the disk as asked for; nothing in it is ever unpickled.
 
+    Beside ``movie.npy``, ``movie.npy.json`` may hold its rate, times and metadata, as ``convert`` writes them.
+
     Arrays in C order are read by positioned reads; those in Fortran order through a memory map,
     since one sample of theirs is spread over the whole file.
 
@@ -111,7 +126,7 @@ class NpyImagingExtractor(ImagingExtractor):
     ----------
     file_path : str or os.PathLike
     sampling_frequency : float, optional
-        Samples a second (Hz); the format holds none.
+        Samples a second (Hz).
     dimension_order : str, optional
         The array's axes, one letter each of T (time), Z (planes), Y (rows), X (columns); the default is
         ``"YX"``, ``"TYX"`` or ``"TYXZ"`` by the number of dimensions.
@@ -142,6 +157,7 @@ class NpyImagingExtractor(ImagingExtractor):
         self._lengths = dict(zip(self._axes, self._shape, strict=True))
         self.is_volumetric = "Z" in self._axes
         self._frame_shape = (self._lengths["Y"], self._lengths["X"])
+        self._companion = self._read_companion()
         self._is_plain = not self._fortran and self._axes in ("YX", "TYX", "TYXZ")
         self._frames = StoredFrames((self._file,), shape=self.get_sample_shape(), dtype=self._dtype)
 
@@ -157,6 +173,25 @@ class NpyImagingExtractor(ImagingExtractor):
     def get_dtype(self) -> np.dtype[Any]:
         return self._dtype.newbyteorder("=")
 
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate that stands beside the file, or None."""
+        return None if self._companion is None else self._companion.rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the times that stand beside the file, or None."""
+        start, end = self.resolve_range(start_sample, end_sample)
+        if self._companion is None or self._companion.times is None:
+            return None
+        return self._companion.times[start:end].copy()
+
+    def get_metadata(self) -> RecordingMetadata:
+        return RecordingMetadata() if self._companion is None else self._companion.metadata
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._notes
+
     def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
         return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
 
@@ -170,6 +205,27 @@ class NpyImagingExtractor(ImagingExtractor):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+    def _read_companion(self) -> Companion | None:
+        self._notes: tuple[str, ...] = ()
+        beside = PositionedFile(f"{self._file.path}.json")
+        try:
+            size = os.stat(beside.path).st_size
+        except OSError:
+            return None
+        if size > _MOST_COMPANION:
+            self._notes = (
+                f"{beside.name} was not looked at: it holds {size:,} bytes, and at most {_MOST_COMPANION:,} are read",
+            )
+            return None
+        found = Companion.from_json(beside.read(0, size), where=beside.name)
+        beside.close()
+        if found is not None and found.shape != self.shape:
+            self._notes = (
+                f"{beside.name} was not used: it is of a recording of shape {found.shape}, and this one is {self.shape}",
+            )
+            return None
+        return found
 
     def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
         planes = slice(None) if planes is None else planes

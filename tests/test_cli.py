@@ -116,3 +116,16 @@ def test_what_names_a_stream_stays_text_and_numbers_are_numbers(text: str, value
     from roiextractors_core.cli.app import _option
 
     assert _option(text) == (text.partition("=")[0], value)
+
+
+def test_a_range_is_converted_with_its_times(movie: Path) -> None:
+    words = ("convert", "movie.npy", "part.npy", "--samples", "5:15", "--option", "sampling_frequency=10")
+    done = command(*words, folder=movie.parent)
+    assert (done.returncode, done.stdout) == (0, "wrote part.npy: 10 x 8 x 9, uint16, 1.5 KiB\n"), done.stderr
+    (facts,) = json.loads(command("info", "part.npy", "--json", folder=movie.parent).stdout)
+    assert facts["first_and_last_time"] == [0.5, 1.4]
+    assert facts["times_source"] == "native"
+    done = command(*words, folder=movie.parent)
+    assert (done.returncode, done.stderr) == (2, "part.npy is there already; pass overwrite to replace it\n")
+    done = command("convert", "movie.npy", "a.npy", "--samples", "many", folder=movie.parent)
+    assert (done.returncode, done.stderr) == (2, "--samples 'many' is no range; write START:END, for example 0:100\n")

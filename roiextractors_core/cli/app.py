@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -190,6 +191,32 @@ def projections(
 
 
 @app.command()
+def convert(
+    path: OnePath,
+    target: Annotated[Path, typer.Argument(help=".npy, .tif (OME-BigTIFF), .zarr (OME-Zarr 0.5) or .nwb.")],
+    samples: Annotated[str | None, typer.Option(help="A range of samples, START:END; END is exclusive.")] = None,
+    option: Options = None,
+    format: Format = None,
+    start_time: Annotated[
+        datetime | None, typer.Option(help="For .nwb, where the recording tells none: 2026-01-31T12:00:00.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target when it is there.")] = False,
+) -> None:
+    """Write a recording in another format; under its name only when it is whole."""
+    with roi.open(path, format=format, **_given(option)) as recording:
+        part = recording if samples is None else recording.slice_samples(*_range(samples))
+        with terminal.progress_bar(f"writing {printable(target.name)}", of_bytes=True) as progress:
+            written = roi.convert(part, target, overwrite=overwrite, start_time=start_time, progress=progress)
+        size = (
+            sum(p.stat().st_size for p in written.rglob("*") if p.is_file())
+            if written.is_dir()
+            else written.stat().st_size
+        )
+    words = " x ".join(f"{n:,}" for n in part.shape)
+    print(f"wrote {printable(written)}: {words}, {part.dtype}, {terminal.amount(size)}")
+
+
+@app.command()
 def streams(path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False) -> None:
     """List what can be chosen inside a recording."""
     found = roi.streams(path, format=format, **_given(option))
@@ -289,6 +316,14 @@ def demo(
 
     if not demonstrate(output, seed=seed, num_samples=samples):
         raise typer.Exit(1)
+
+
+def _range(text: str) -> tuple[int | None, int | None]:
+    found = re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", text)
+    if found is None:
+        raise SourceKindError(f"--samples {printable(text)!r} is no range; write START:END, for example 0:100")
+    start, end = (int(part) if part else None for part in found.groups())
+    return start, end
 
 
 def _given(option: list[str] | None) -> dict[str, Any]:
