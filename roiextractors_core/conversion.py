@@ -261,7 +261,8 @@ def _nwb_file(job: _Job, start: Any) -> Any:
     recording, companion = job.recording, job.companion
     found = companion.metadata
     names = ", ".join(printable(Path(path).name) for path in recording.provenance.paths) or "a recording in memory"
-    file = NWBFile(session_description=f"converted from {names}", identifier=uuid.uuid4().hex, session_start_time=start)
+    begun = start if start.tzinfo else start.astimezone()  # NWB must have a zone; one that is not told is the local one
+    file = NWBFile(session_description=f"converted from {names}", identifier=uuid.uuid4().hex, session_start_time=begun)
     device = file.create_device(name=found.device or "microscope")
     channel = found.channels[0] if found.channels else None
     light = OpticalChannel(
