@@ -191,6 +191,18 @@ def projections(
 
 
 @app.command()
+def view(path: OnePath, option: Options = None, format: Format = None) -> None:
+    """Show a recording in napari, lazily; of several channels, each as a layer."""
+    try:
+        from roiextractors_napari.window import show
+    except ImportError as error:
+        raise MissingDependencyError(
+            'the view needs napari: python -m pip install "napari[all]" roiextractors-napari'
+        ) from error
+    show(path, format=format, **_given(option))
+
+
+@app.command()
 def convert(
     path: OnePath,
     target: Annotated[Path, typer.Argument(help=".npy, .tif (OME-BigTIFF), .zarr (OME-Zarr 0.5) or .nwb.")],
