@@ -166,7 +166,7 @@ def _parts(value: Any, order: str) -> tuple[int, tuple[int, ...], bytes]:
     form = array.dtype.str[1:]
     stored = array
     if (
-        array.size and array.dtype.kind == "f" and ((array % 1 == 0) & (array >= 0) & (array < 65536)).all()
+        array.size and array.dtype.kind == "f" and ((array == np.floor(array)) & (array >= 0) & (array < 65536)).all()
     ):  # as MATLAB saves space
         stored = array.astype("u2")
     content = np.ravel(stored, "F").astype(stored.dtype.newbyteorder(order)).tobytes()
