@@ -1,4 +1,4 @@
-"""What the footer says about the acquisition: start, pixel size, microscope, channel, and the vendor's acquisition info."""
+"""What the footer says about the acquisition: start, pixel size, microscope, channel, the vendor's acquisition info."""
 
 from __future__ import annotations
 

@@ -63,13 +63,14 @@ class InscopixImagingExtractor(ImagingExtractor):
 
     Notes
     -----
-    The period is the footer's, or, where the frame headers hold the time stamp counter, the mean distance of its values
-    from the first to the last stored frame.  The time of sample ``i`` is ``i`` periods; where samples are missing, these
-    are native timestamps.  The counter itself is :meth:`get_frame_timestamps`.
+    The period is the footer's, or, where the frame headers hold the time stamp counter, the mean distance of its
+    values from the first to the last stored frame.  The time of sample ``i`` is ``i`` periods; where samples are
+    missing, these are native timestamps.  The counter itself is :meth:`get_frame_timestamps`.
 
     References
     ----------
-    The vendor's open-source core, https://github.com/inscopix/isxcore: ``isxMosaicMovieFile.cpp``, ``isxTimingInfo.cpp``.
+    The vendor's open-source core, https://github.com/inscopix/isxcore: ``isxMosaicMovieFile.cpp`` and
+    ``isxTimingInfo.cpp``.
     """
 
     def __init__(
@@ -227,7 +228,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         return counters
 
     def _measured_period(self) -> Fraction | None:
-        """Return the mean distance of the time stamps, from the headers of the first and the last stored frame alone."""
+        """Return the mean distance of the time stamps, by the headers of the first and the last stored frame."""
         if not self._movie.has_timestamps or not self._movie.num_stored:
             return None
         ends = self._storage.ends()
@@ -302,7 +303,7 @@ class _Storage:
         self._count = movie.num_samples
 
     def offsets(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the byte at which each frame's pixels begin (meaningless where not stored), and whether it is stored."""
+        """Return where each frame's pixels begin (meaningless where they are not stored), and whether they are stored."""
         run = np.searchsorted(self._firsts, frames, side="right")
         stored = np.ones(len(frames), bool)
         inside = np.flatnonzero(run)

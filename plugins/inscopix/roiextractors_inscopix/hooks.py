@@ -22,5 +22,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=("start_time", "pixel_size", "channels", "device", "software", "vendor"),
         platforms=("any",),
-        description="One-photon movies and images of nVista, nVoke and nVue miniscopes (.isxd): dropped samples, frame headers, focal planes.",
+        description="One-photon movies of nVista, nVoke and nVue (.isxd): dropped samples, frame headers, planes.",
     )

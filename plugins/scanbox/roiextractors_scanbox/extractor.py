@@ -34,19 +34,19 @@ _COLOURS = {"green": 0, "red": 1}
 class ScanboxImagingExtractor(ImagingExtractor):
     """One channel of a Scanbox recording: a movie ``(samples, rows, columns)``, or volumes with the planes last.
 
-    Scanbox stores what its digitizer gives, which falls where the light rises; the pixels are 65535 less the stored value,
-    as in the vendor's own ``sbxread``.
+    Scanbox stores what its digitizer gives, which falls where the light rises; the pixels are 65535 less the stored
+    value, as in the vendor's own ``sbxread``.
 
     Parameters
     ----------
     file_path : str, os.PathLike, or a list of both files
         The ``.sbx`` file or its ``.mat``; the other one is found beside it, under the same name.
     channel : str or int, optional
-        The channel's name (``"PMT0"``; in version 3 the name that was given to it), or the number of its PMT (0 is the green
-        one, 1 the red one).  Needed when several were saved.
+        The channel's name (``"PMT0"``; in version 3 the name that was given to it), or the number of its PMT (0 is the
+        green one, 1 the red one).  Needed when several were saved.
     deinterleave : bool
-        With the optotune, True gives volumes, the planes in the order in which the frames go through them; False gives the
-        frames one after the other.
+        With the optotune, True gives volumes, the planes in the order in which the frames go through them; False gives
+        the frames one after the other.
     sampling_frequency : float, optional
         Samples a second (Hz); wins over the one that the info tells.
 
@@ -70,7 +70,7 @@ class ScanboxImagingExtractor(ImagingExtractor):
 
     References
     ----------
-    https://scanbox.org/2014/08/04/reading-raw-data-with-sbxread/; the layout is told in :mod:`roiextractors_scanbox.info`.
+    https://scanbox.org/2014/08/04/reading-raw-data-with-sbxread/; :mod:`roiextractors_scanbox.info` tells the layout.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ScanboxImagingExtractor(ImagingExtractor):
         return np.dtype(np.uint16)
 
     def get_sampling_frequency(self) -> float | None:
-        """Return frames a second, or volumes a second (Hz), by the resonant mirror's frequency and the lines of a frame."""
+        """Return frames or volumes a second (Hz), by the resonant mirror's frequency and the lines of a frame."""
         return None if self._layout.frame_rate is None else self._layout.frame_rate / self._planes
 
     def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
@@ -136,7 +136,7 @@ class ScanboxImagingExtractor(ImagingExtractor):
         return self._part(samples, rows, columns, planes)
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return what the info says; ``vendor`` is the whole of it, the TTL events (``frame``, ``line``, ``event_id``) included."""
+        """Return what the info says; ``vendor`` is all of it, the TTL events included (``frame``, ``line``, ``event_id``)."""
         return self._metadata
 
     def get_notes(self) -> tuple[str, ...]:

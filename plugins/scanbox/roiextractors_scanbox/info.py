@@ -164,8 +164,8 @@ def _version(info: Mapping[str, Any], name: str) -> int:
 def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str) -> tuple[int, tuple[str, ...]]:
     """Return the lines of a frame.
 
-    Three fields tell them, and old versions leave one or the other at its usual value: two that agree decide, else the one that
-    the vendor's ``sbxread.m`` takes: the buffer's (version 2) or the image's (version 3).
+    Three fields tell them, and old versions leave one or the other at its usual value: two that agree decide, else the
+    one that the vendor's ``sbxread.m`` takes: the buffer's (version 2) or the image's (version 3).
     """
     size = _numbers(info.get("sz"))
     buffer = _whole(info, "recordsPerBuffer", name, _MOST_SIDE)

@@ -1,7 +1,7 @@
 """Reads one variable of a MATLAB file as plain data, within bounds: no object is made, nothing is run.
 
-Files that nest their values thousands of levels deep bring other readers of this format down, and a compressed one of a few kilobytes
-can fill the memory; here both end in an error.
+A file that nests its values thousands of levels deep crashes what reads it without a bound, and a compressed one of a few
+kilobytes can fill the memory; here both end in an error.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
     Returns
     -------
     object
-        A structure as a dict (several as a list of them), a cell as a list of rows, text as str (several rows as a list), numbers as a
-        numpy.ndarray of two or more dimensions, and None for what is none of these: objects, functions, sparse arrays.
+        A structure as a dict (several as a list of them), a cell as a list of rows, text as str (several rows as a
+        list), numbers as a numpy.ndarray of two or more dimensions, and None for what is none of these: objects, functions, sparse arrays.
 
     Raises
     ------

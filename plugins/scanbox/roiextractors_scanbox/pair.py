@@ -81,7 +81,7 @@ def is_scanbox(source: Source) -> bool:
     Parameters
     ----------
     source : Source
-        Under another suffix than ``.sbx``, only bytes of exactly the frames that are described are taken for the pixels.
+        Under another suffix than ``.sbx``, only whole frames as they are described are taken for the pixels.
     """
     if source.is_folder:
         return False

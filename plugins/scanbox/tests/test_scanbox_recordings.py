@@ -126,8 +126,8 @@ def test_a_real_info_file_holds_what_scipy_finds_in_it(recordings: Path, name: s
 def test_sbxreader_reads_the_same(real: tuple[str, Path]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reader = pytest.importorskip("sbxreader", reason="sbxreader is not installed")
-        theirs = reader.sbx_memmap(str(real[1]))
+        other = pytest.importorskip("sbxreader", reason="sbxreader is not installed")
+        theirs = other.sbx_memmap(str(real[1]))
     with roi.open(real[1]) as recording:
         assert recording.get_sampling_frequency() == theirs.metadata["frame_rate"]
         wanted = np.moveaxis(np.array(theirs[0:])[:, :, 0], 1, 3)  # indexing inverts, np.array alone would not
