@@ -225,11 +225,13 @@ class BrukerImagingExtractor(ImagingExtractor):
                 pages, error = half, found
             else:
                 pages = pages[len(half) :]
-        frame = int(self._frames[self._pages == pages[0]][0])
-        rest = "; to read the rest: open(..., allow_missing=True)"
-        return type(error)(
-            f"{self._scan.name}, {self._scan.frame_words(frame)}: {error}{rest if isinstance(error, _CURABLE) else ''}"
-        )
+        return _in_words(self._scan, int(self._frames[self._pages == pages[0]][0]), error)
+
+
+def _in_words(scan: Scan, frame: int, error: Exception) -> Exception:
+    """Return the error again with the frame at which it came, and what can be done."""
+    rest = "; to read the rest: open(..., allow_missing=True)" if isinstance(error, _CURABLE) else ""
+    return type(error)(f"{scan.name}, {scan.frame_words(frame)}: {error}{rest}")
 
 
 def _first(source: Paths) -> str:
@@ -274,7 +276,10 @@ def _opened(scan: Scan, path: str, channel: Any, series: Any, allow_missing: boo
     if not whole.all():
         told.append(_left_out(scan, chosen, samples, held, whole, allow_missing))
     images = samples.images[whole]
-    index, pages = files.index(chosen, images)
+    try:
+        index, pages = files.index(chosen, images)
+    except (RecordingError, SourceError) as error:
+        raise _in_words(scan, int(chosen.frames[images.reshape(-1)[0]]), error) from error
     frames = chosen.frames[images]
     by_frame, clock_notes = frame_times(scan)
     notes = (*told, *samples.notes, *clock_notes, *_size_notes(scan, index))

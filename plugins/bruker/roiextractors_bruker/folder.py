@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from roiextractors_core.errors import (
-    CorruptRecordingError,
     RoiExtractorsError,
     SourceKindError,
     SourceNotFoundError,
@@ -23,6 +22,10 @@ __all__ = ["describes_images", "lies_beside_its_scan", "scan_of"]
 
 _BESIDE = re.compile(
     r"_(Cycle\d+|MarkPoints|VoltageRecording|VoltageOutput|BOT)\w*(-\w+)?(_\d+)?\.xml$|^\._", re.IGNORECASE
+)
+_ROOT = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>\s*)*<([A-Za-z_][\w.:-]*)",
+    re.DOTALL,
 )
 _MOST_CANDIDATES = 100
 _HEAD = 1 << 20
@@ -40,7 +43,7 @@ def describes_images(source: Source) -> bool:
     """
     if source.is_folder:
         return bool(_in_folder(source.path, source.members))
-    return source.size > _HEAD or b"<Frame" in source.head(_HEAD)
+    return _root_of(source) == "PVScan" and (source.size > _HEAD or b"<Frame" in source.head(_HEAD))
 
 
 def lies_beside_its_scan(source: Source) -> bool:
@@ -140,15 +143,18 @@ def _beside(path: Path) -> Path | None:
 def _has_images(path: Path) -> bool:
     try:
         with Source(path) as source:
-            return source.xml_root == "PVScan" and describes_images(source)
+            return describes_images(source)
     except (RoiExtractorsError, OSError):
         return False
 
 
 def _root(path: Path) -> str | None:
     """Return the root element of an XML file; None for any other file."""
-    try:
-        with Source(path) as source:
-            return source.xml_root
-    except CorruptRecordingError:
-        return None
+    with Source(path) as source:
+        return _root_of(source)
+
+
+def _root_of(source: Source) -> str | None:
+    """Return the name of the first element, though a DOCTYPE stands before it: the extractor is to refuse that in words."""
+    found = _ROOT.match(source.head(1 << 16))
+    return None if found is None else found.group(1).decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, Member, Name, Probe, TiffTag, XmlRoot, hookimpl
+from roiextractors_core import FormatSpec, Magic, Member, Name, Probe, TiffTag, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
@@ -12,6 +12,7 @@ __all__ = ["roiextractors_formats"]
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
     """Yield the one format of this plugin."""
+    is_xml = Magic(b"\xef\xbb\xbf<") | Magic(b"<?xml") | Magic(b"<PVScan")
     has_images = Probe("roiextractors_bruker.folder:describes_images")
     is_listed = Probe("roiextractors_bruker.folder:lies_beside_its_scan")
     yield FormatSpec(
@@ -19,11 +20,11 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         title="Bruker Prairie View",
         extractor="roiextractors_bruker.extractor:BrukerImagingExtractor",
         extensions=(".ome.tif", ".tif", ".tiff", ".xml", ".env", ".companion.ome"),
-        evidence=(XmlRoot("PVScan") & has_images)
+        evidence=(is_xml & has_images)
         | TiffTag("Software", contains="Prairie")
         | (Name("*_Cycle*_*Ch*_*.tif*") & is_listed)
-        | (Name("*.env") & XmlRoot("Environment") & is_listed)
-        | (Name("*.companion.ome") & XmlRoot("OME") & is_listed)
+        | (Name("*.env") & is_listed)
+        | (Name("*.companion.ome") & is_listed)
         | (Member("*.xml") & has_images),
         specializes=("ometiff", "tiff"),
         api=1,
