@@ -282,7 +282,7 @@ def _opened(scan: Scan, path: str, channel: Any, series: Any, allow_missing: boo
         raise _in_words(scan, int(chosen.frames[images.reshape(-1)[0]]), error) from error
     frames = chosen.frames[images]
     by_frame, clock_notes = frame_times(scan)
-    notes = (*told, *samples.notes, *clock_notes, *_size_notes(scan, index))
+    notes = (*told, *samples.notes, *clock_notes, *_size_notes(scan, index), *_grid_notes(scan))
     times = None if by_frame is None else by_frame[frames].min(axis=1)
     return _Opened(chosen, index, pages, frames, times, notes, tuple(told))
 
@@ -354,6 +354,14 @@ def _chosen_plane(name: str, depth: int, given: int | str | None) -> int | None:
     if str(given) not in choices:
         raise StreamChoiceError.for_option(name, "plane", choices, seen=given)
     return int(given)
+
+
+def _grid_notes(scan: Scan) -> tuple[str, ...]:
+    if scan.first_sequence.get("xYStageGridDefined") != "True":
+        return ()
+    return (
+        f"{scan.name}: the stage moved over a grid of positions; its cycles are read one after the other, as they came",
+    )
 
 
 def _size_notes(scan: Scan, index: PageIndex) -> tuple[str, ...]:

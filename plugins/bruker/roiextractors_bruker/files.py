@@ -100,7 +100,8 @@ class NamedFiles:
         """
         files, compact = np.unique(channel.files[images], return_inverse=True)
         counts = self.counts[files]
-        index = PageIndex([self.path(k) for k in files.tolist()], pages_per_file=counts)
+        before, names = os.path.join(self.folder, ""), self.names
+        index = PageIndex([before + names[k] for k in files.tolist()], pages_per_file=counts)
         edges = np.concatenate([[0], np.cumsum(counts)])
         return index, edges[compact.reshape(images.shape)] + channel.pages[images]
 

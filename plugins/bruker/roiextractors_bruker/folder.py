@@ -28,7 +28,7 @@ _ROOT = re.compile(
     re.DOTALL,
 )
 _MOST_CANDIDATES = 100
-_HEAD = 1 << 20
+_HEAD, _PIECE = 1 << 20, 1 << 16
 
 
 def describes_images(source: Source) -> bool:
@@ -43,7 +43,10 @@ def describes_images(source: Source) -> bool:
     """
     if source.is_folder:
         return bool(_in_folder(source.path, source.members))
-    return _root_of(source) == "PVScan" and (source.size > _HEAD or b"<Frame" in source.head(_HEAD))
+    if _root_of(source) != "PVScan":
+        return False
+    pieces = (source.read_at(at, _PIECE + len(b"<Frame")) for at in range(0, min(source.size, _HEAD), _PIECE))
+    return source.size > _HEAD or any(b"<Frame" in piece for piece in pieces)
 
 
 def lies_beside_its_scan(source: Source) -> bool:
@@ -75,7 +78,8 @@ def scan_of(path: str) -> str:
     """
     place = Path(path)
     if place.is_dir():
-        return _only(place, _in_folder(place, _names(place)))
+        own = place / f"{place.name}.xml"  # the usual case, found without a listing of half a million names
+        return str(own) if _has_images(own) else _only(place, _in_folder(place, _names(place)))
     if not place.exists():
         raise SourceNotFoundError(f"{printable(path)} is not there")
     root = _root(place)

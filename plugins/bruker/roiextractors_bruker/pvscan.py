@@ -14,6 +14,7 @@ import numpy as np
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    RecordingError,
     SourceNotFoundError,
     SourceReadError,
     TruncatedRecordingError,
@@ -23,7 +24,7 @@ from roiextractors_core.errors import (
 
 __all__ = ["Channel", "Scan", "read_scan"]
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 _NOT_XML = bytes(code for code in range(32) if code not in b"\t\n\r")  # Prairie View writes some; no parser takes them
 _ENDED_EARLY = {
     expat.errors.codes[words]
@@ -142,7 +143,7 @@ def read_scan(path: str) -> Scan:
     """
     found = _Content(printable(Path(path).name))
     parser = expat.ParserCreate()
-    parser.StartElementHandler = found.element
+    parser.StartElementHandler = found.root(parser)
     parser.StartDoctypeDeclHandler = found.doctype
     try:
         with open(path, "rb") as stream:
@@ -154,6 +155,10 @@ def read_scan(path: str) -> Scan:
             f"{found.name} is not sound XML at line {error.lineno}, column {error.offset} ({expat.ErrorString(error.code)}), "
             f"{found.where()}; the file is damaged"
         ) from error
+    except RecordingError:
+        raise
+    except (LookupError, ValueError) as error:  # an encoding that Python does not know
+        raise CorruptRecordingError(f"{found.name} cannot be read as XML: {printable(error)}") from error
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"{printable(path)} is not there") from error
     except OSError as error:
@@ -197,7 +202,6 @@ class _Content:
         self._images: dict[str, _Images] = {}
         self._files: dict[str, int] = {}
         self._counts = array("q")
-        self._root = ""
         self._cut = ""
         # where the stream is: settings go to `_target` (None: not kept), and periods and depths are inherited
         self._target: dict[str, Any] | None = self._state
@@ -218,13 +222,20 @@ class _Content:
             "SystemID": self._system,
         }
 
-    def element(self, tag: str, attributes: Attributes) -> None:
-        """Take one element's beginning."""
-        handle = self._handle.get(tag)
-        if not self._root:
+    def root(self, parser: Any) -> Callable[[str, Attributes], None]:
+        """Return what takes the first element, and then lets the rest be taken."""
+        find = self._handle.get
+
+        def element(tag: str, attributes: Attributes) -> None:
+            handle = find(tag)
+            if handle is not None:
+                handle(attributes)
+
+        def begin(tag: str, attributes: Attributes) -> None:
             self._begin(tag, attributes)
-        elif handle is not None:
-            handle(attributes)
+            parser.StartElementHandler = element
+
+        return begin
 
     def doctype(self, *_: object) -> None:
         """Refuse what could declare entities."""
@@ -254,7 +265,6 @@ class _Content:
             real.pop()
 
     def _begin(self, tag: str, attributes: Attributes) -> None:
-        self._root = tag
         if tag == "PVScan":
             self.attributes = {"version": "", **attributes}
             return
@@ -285,13 +295,13 @@ class _Content:
     def _frame(self, attributes: Attributes) -> None:
         if not self._sequences:
             raise CorruptRecordingError(f"{self.name} holds a frame outside of all sequences")
-        sequence = len(self._sequences) - 1
         number = self._index[-1] + 1 if self._in_frame else 1
+        get = attributes.get
         self._in_frame = True
-        self._sequence.append(sequence)
-        self._index.append(_whole(attributes.get("index"), number))
-        self._relative.append(_number(attributes.get("relativeTime")))
-        self._absolute.append(_number(attributes.get("absoluteTime")))
+        self._sequence.append(len(self._sequences) - 1)
+        self._index.append(_whole(get("index"), number))
+        self._relative.append(_number(get("relativeTime")))
+        self._absolute.append(_number(get("absoluteTime")))
         self._period.append(self._outer_period)
         self._depth.append(self._outer_depth)
         self._target = self._first_state if len(self._index) == 1 else None

@@ -379,6 +379,13 @@ def test_metadata_is_what_the_xml_says(prairie: Make, frames: Make) -> None:
     assert found.to_dict()["start_time"] == "2024-01-02T21:30:09"
 
 
+def test_a_grid_of_stage_positions_is_a_note(prairie: Make, frames: Make) -> None:
+    made = prairie()
+    made.movie({(2, "Green"): frames(3)})
+    changed(made, 'cycle="1"', 'cycle="1" xYStageGridDefined="True"')
+    assert "the stage moved over a grid of positions" in roi.open(made.folder).get_notes()[0]
+
+
 @pytest.mark.parametrize("date", ["", "2/30/2024 9:30:09 PM", "yesterday", "31/12/2024 21:30:09"])
 def test_a_date_that_is_none_is_left_out(prairie: Make, frames: Make, date: str) -> None:
     made = prairie()
@@ -567,6 +574,7 @@ def test_an_xml_cut_anywhere_is_an_error_or_fewer_frames(prairie: Make, frames: 
         ("<PVScan", "<!DOCTYPE a [<!ENTITY b 'c'>]><PVScan", "UnsupportedRecordingError", "DOCTYPE"),
         ("</Frame>", "</Fram>", "CorruptRecordingError", r"is not sound XML at line \d+.*frame 1 of cycle 1"),
         ("Frame", "Fraim", "UnsupportedRecordingError", "describes no image .*TSeries Timed Element"),
+        ('encoding="utf-8"', 'encoding="utf-99"', "CorruptRecordingError", "unknown encoding|cannot be read as XML"),
         ("PVScan", "Settings", "UnsupportedRecordingError", "root 'Settings', and not a PVScan"),
     ],
 )

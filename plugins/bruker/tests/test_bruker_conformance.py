@@ -19,7 +19,7 @@ class TestOneFrameAFile(ImagingExtractorTests):
 
     @pytest.fixture
     def expected(self, frames: Make) -> np.ndarray:
-        return np.asarray(frames(30))
+        return np.asarray(frames(64, 96, 128))
 
     @pytest.fixture
     def recording(self, prairie: Make, expected: np.ndarray) -> Path:
@@ -33,7 +33,7 @@ class TestOneFrameAFile(ImagingExtractorTests):
 
     @pytest.fixture
     def expected_times(self) -> np.ndarray:
-        return np.round(np.arange(30) * 0.033, 9)
+        return np.round(np.arange(64) * 0.033, 9)
 
 
 class TestTheXml(TestOneFrameAFile):
