@@ -92,7 +92,7 @@ class BrukerImagingExtractor(ImagingExtractor):
         path = scan_of(_first(file_path))
         scan = read_scan(path)
         opened = _opened(scan, path, channel, series, bool(allow_missing))
-        self._scan = replace(scan, names=(), channels=())  # half a million names are a hundred megabytes
+        self._scan = replace(scan, names=(), places={}, channels=())  # half a million names are a hundred megabytes
         self._channel = opened.channel.name
         self._index, self._pages, self._frames = opened.index, opened.pages, opened.frames
         if self._index.samples_per_pixel > 1:

@@ -47,12 +47,11 @@ class NamedFiles:
     @classmethod
     def of(cls, scan: Scan, folder: str, *, with_sizes: bool = False) -> NamedFiles:
         """List the folder once, and note which of the files are there."""
-        places = {name: k for k, name in enumerate(scan.names)}
-        sizes = np.full(len(places), -1, np.int64)
+        sizes = np.full(len(scan.names), -1, np.int64)
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    place = places.get(entry.name)
+                    place = scan.places.get(entry.name)
                     if place is not None:
                         sizes[place] = entry.stat().st_size if with_sizes else 0
         except OSError as error:
@@ -100,8 +99,8 @@ class NamedFiles:
         """
         files, compact = np.unique(channel.files[images], return_inverse=True)
         counts = self.counts[files]
-        before, names = os.path.join(self.folder, ""), self.names
-        index = PageIndex([before + names[k] for k in files.tolist()], pages_per_file=counts)
+        names = [self.names[k] for k in files.tolist()]
+        index = PageIndex.of(names, folder=self.folder, pages_per_file=counts)
         edges = np.concatenate([[0], np.cumsum(counts)])
         return index, edges[compact.reshape(images.shape)] + channel.pages[images]
 

@@ -85,6 +85,8 @@ class Scan:
         By number.
     names : tuple of str
         The files.
+    places : mapping
+        Each file's place among them.
     counts : numpy.ndarray
         How many pages each file is said to hold.
     other_kinds : tuple of str
@@ -110,6 +112,7 @@ class Scan:
     depths: np.ndarray
     channels: tuple[Channel, ...]
     names: tuple[str, ...]
+    places: Mapping[str, int]
     counts: np.ndarray
     other_kinds: tuple[str, ...]
     cut: str
@@ -447,6 +450,7 @@ class _Content:
             depths=np.array(self._depth),
             channels=self._channels(),
             names=tuple(self._files),
+            places=self._files,
             counts=np.array(self._counts, np.int64),
             other_kinds=tuple(others),
             cut=self._cut,
