@@ -276,15 +276,19 @@ def _opened(scan: Scan, path: str, channel: Any, series: Any, allow_missing: boo
     if not whole.all():
         told.append(_left_out(scan, chosen, samples, held, whole, allow_missing))
     images = samples.images[whole]
-    try:
-        index, pages = files.index(chosen, images)
-    except (RecordingError, SourceError) as error:
-        raise _in_words(scan, int(chosen.frames[images.reshape(-1)[0]]), error) from error
+    index, pages = _indexed(scan, files, chosen, images)
     frames = chosen.frames[images]
     by_frame, clock_notes = frame_times(scan)
     notes = (*told, *samples.notes, *clock_notes, *_size_notes(scan, index), *_grid_notes(scan))
     times = None if by_frame is None else by_frame[frames].min(axis=1)
     return _Opened(chosen, index, pages, frames, times, notes, tuple(told))
+
+
+def _indexed(scan: Scan, files: NamedFiles, channel: Channel, images: np.ndarray) -> tuple[PageIndex, np.ndarray]:
+    try:
+        return files.index(channel, images)
+    except (RecordingError, SourceError) as error:  # of the first file, the only one that is opened now
+        raise _in_words(scan, int(channel.frames[images.reshape(-1)[0]]), error) from error
 
 
 def _left_out(

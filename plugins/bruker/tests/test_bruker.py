@@ -492,6 +492,25 @@ def test_fewer_pages_than_the_xml_says_name_the_page_and_the_rest_is_read_on_dem
     np.testing.assert_array_equal(rest.get_series(), movie[:10])
 
 
+@MISSING
+@pytest.mark.parametrize("place", range(11))
+def test_a_file_of_many_pages_cut_anywhere_gives_whole_frames_or_an_error(
+    prairie: Make, frames: Make, place: int
+) -> None:
+    made = prairie()
+    movie = frames(12)
+    made.movie({(2, "Ch2"): movie}, bursts=[6, 6], starts=[0.0, 9.0], paged=True)
+    folder = made.write()
+    path = folder / made.file(2, 2, 1)
+    content = path.read_bytes()
+    path.write_bytes(content[: 1 + place * (len(content) - 2) // 11])
+    with pytest.raises(roi.RoiExtractorsError, match=rf"frame 1 of cycle 2: {path.name}"):
+        roi.open(folder).get_series()
+    found = roi.open(folder, allow_missing=True)
+    assert 6 <= len(found) < 12
+    np.testing.assert_array_equal(found.get_series(), movie[: len(found)])
+
+
 def test_more_pages_than_the_xml_says_are_a_contradiction(prairie: Make, frames: Make, tiff: Make) -> None:
     made = prairie()
     made.movie({(2, "Ch2"): frames(6)}, bursts=[3, 3], starts=[0.0, 9.0], paged=True)
