@@ -91,7 +91,8 @@ class BrukerImagingExtractor(ImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         path = scan_of(_first(file_path))
         scan = read_scan(path)
-        opened = _opened(scan, path, channel, series, bool(allow_missing))
+        self._allow_missing = bool(allow_missing)
+        opened = _opened(scan, path, channel, series, self._allow_missing)
         self._scan = replace(scan, names=(), places={}, channels=())  # half a million names are a hundred megabytes
         self._channel = opened.channel.name
         self._index, self._pages, self._frames = opened.index, opened.pages, opened.frames
@@ -225,12 +226,13 @@ class BrukerImagingExtractor(ImagingExtractor):
                 pages, error = half, found
             else:
                 pages = pages[len(half) :]
-        return _in_words(self._scan, int(self._frames[self._pages == pages[0]][0]), error)
+        return _in_words(self._scan, int(self._frames[self._pages == pages[0]][0]), error, self._allow_missing)
 
 
-def _in_words(scan: Scan, frame: int, error: Exception) -> Exception:
+def _in_words(scan: Scan, frame: int, error: Exception, allow_missing: bool) -> Exception:
     """Return the error again with the frame at which it came, and what can be done."""
-    rest = "; to read the rest: open(..., allow_missing=True)" if isinstance(error, _CURABLE) else ""
+    curable = isinstance(error, _CURABLE) and not allow_missing
+    rest = "; to read the rest: open(..., allow_missing=True)" if curable else ""
     return type(error)(f"{scan.name}, {scan.frame_words(frame)}: {error}{rest}")
 
 
@@ -276,7 +278,7 @@ def _opened(scan: Scan, path: str, channel: Any, series: Any, allow_missing: boo
     if not whole.all():
         told.append(_left_out(scan, chosen, samples, held, whole, allow_missing))
     images = samples.images[whole]
-    index, pages = _indexed(scan, files, chosen, images)
+    index, pages = _indexed(scan, files, chosen, images, allow_missing)
     frames = chosen.frames[images]
     by_frame, clock_notes = frame_times(scan)
     notes = (*told, *samples.notes, *clock_notes, *_size_notes(scan, index), *_grid_notes(scan))
@@ -284,11 +286,13 @@ def _opened(scan: Scan, path: str, channel: Any, series: Any, allow_missing: boo
     return _Opened(chosen, index, pages, frames, times, notes, tuple(told))
 
 
-def _indexed(scan: Scan, files: NamedFiles, channel: Channel, images: np.ndarray) -> tuple[PageIndex, np.ndarray]:
+def _indexed(
+    scan: Scan, files: NamedFiles, channel: Channel, images: np.ndarray, allow_missing: bool
+) -> tuple[PageIndex, np.ndarray]:
     try:
         return files.index(channel, images)
     except (RecordingError, SourceError) as error:  # of the first file, the only one that is opened now
-        raise _in_words(scan, int(channel.frames[images.reshape(-1)[0]]), error) from error
+        raise _in_words(scan, int(channel.frames[images.reshape(-1)[0]]), error, allow_missing) from error
 
 
 def _left_out(

@@ -22,7 +22,7 @@ from .pvscan import Channel, Scan
 
 __all__ = ["NamedFiles"]
 
-_LARGEST_TEXT = 4096  # a file that is smaller than most by more than this is looked into
+_TEXTS_DIFFER = 200  # bytes; a file of one page that is smaller than most by more than this is looked into
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class NamedFiles:
         counts, sizes = self.counts.copy(), self.sizes.copy()
         mine = np.unique(channel.files)
         mine = mine[sizes[mine] >= 0]
-        small = sizes < np.median(sizes[mine]) - _LARGEST_TEXT if len(mine) else sizes < 0
+        small = sizes < np.median(sizes[mine]) - _TEXTS_DIFFER if len(mine) else sizes < 0
         for number in mine[(counts[mine] > 1) | small[mine]].tolist():
             held = _num_pages(self.path(number))
             counts[number] = min(counts[number], held) or 1
