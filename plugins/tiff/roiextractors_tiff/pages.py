@@ -702,6 +702,23 @@ def _fixed_places(opened: _Opened) -> list[tuple[int, int]]:
     return merged
 
 
+class _InFolder(Sequence[str]):
+    """Names in a folder as paths, made when they are asked for: a folder's name is not kept half a million times."""
+
+    __slots__ = ("_before", "_names")
+
+    def __init__(self, folder: str | os.PathLike[str], names: Sequence[str]) -> None:
+        self._before, self._names = os.path.join(os.fspath(folder), ""), names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self._before + name for name in self._names[number]]
+        return self._before + self._names[number]
+
+
 class _FilesAtNeed:
     """The files of a sequence, each opened and checked at its first read; few of them are remembered.
 
@@ -813,6 +830,8 @@ class PageIndex:
     names : collection of str, optional
         With ``pages_per_file``: the names that one listing of the folder found; a path whose name is not
         among them is in :attr:`absent`.  Without it nothing is looked for before it is read.
+    folder : str or os.PathLike, optional
+        Where ``paths`` are names in: half a million of them take half the memory of whole paths.
 
     Raises
     ------
@@ -835,8 +854,10 @@ class PageIndex:
         span: tuple[int, int] | None = None,
         pages_per_file: Sequence[int] | np.ndarray | None = None,
         names: Collection[str] | None = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.paths = tuple(os.fspath(path) for path in paths)
+        given = tuple(os.fspath(path) for path in paths)
+        self.paths: Sequence[str] = given if folder is None else _InFolder(folder, given)
         self._span = span
         self.notes: tuple[str, ...] = ()
         self.absent: tuple[int, ...] = ()
@@ -888,17 +909,18 @@ class PageIndex:
         span: tuple[int, int] | None = None,
         pages_per_file: Sequence[int] | np.ndarray | None = None,
         names: Collection[str] | None = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> PageIndex:
         """Make the index of one path or of a sequence of them, or of some pages of each file.
 
         Parameters
         ----------
         paths : str, os.PathLike or a sequence of them
-        span, pages_per_file, names : optional
+        span, pages_per_file, names, folder : optional
             As in the constructor.
         """
         several = [paths] if isinstance(paths, str | os.PathLike) else paths
-        return cls(several, span=span, pages_per_file=pages_per_file, names=names)
+        return cls(several, span=span, pages_per_file=pages_per_file, names=names, folder=folder)
 
     @property
     def num_pages(self) -> int:
@@ -1003,7 +1025,7 @@ class PageIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._counts is None:
-            return (_quietly, (self.paths, self._span))
+            return (_quietly, (tuple(self.paths), self._span))
         return (_unpacked, (_packed(self.paths), zlib.compress(self._counts.tobytes(), 1), self.absent))
 
     def _read_sequence(self, result: np.ndarray, wanted: np.ndarray, top: int, bottom: int) -> None:
