@@ -132,8 +132,8 @@ def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) ->
 
 def holds_scanimage(source: Source) -> bool:
     """Return whether a folder's first TIFF file is ScanImage's; the probe that detection asks."""
-    names = _tiff_names(source.members)
-    return bool(names) and _Look.at(os.path.join(source.path, names[0])).is_scanimage
+    first = next((n for n in source.members if n.lower().endswith(_SUFFIXES) and not n.startswith("._")), None)
+    return first is not None and _Look.at(os.path.join(source.path, first)).is_scanimage
 
 
 _NUMBERED = re.compile(r"(.*_)(\d{1,18})(\.[^.]+)\Z", re.DOTALL)
