@@ -36,6 +36,7 @@ _MOST_TAGS = 4096
 _MOST_VALUE = 64 << 20
 _MOST_GAP = 1 << 16
 _CHUNK = 4 << 20
+_WIDTHS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64), "c": (64, 128)}
 _SHAPE_TAGS = (256, 257, 258, 259, 277, 278, 284, 317, 322, 323, 339)
 
 
@@ -113,6 +114,18 @@ class Directory:
             code, kind, count = struct.unpack_from(form, table, at)
             self.entries[code] = (kind, count, at + tiff.entry_size - tiff.field_size)
 
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Directory:
+        """Return the first directory of a file.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            The file is no TIFF, or its first directory is not there.
+        """
+        tiff = _TiffFile(path)
+        return tiff.directory(tiff.first, 0)
+
     @property
     def end(self) -> int:
         """The byte behind the directory."""
@@ -130,6 +143,13 @@ class Directory:
         """Whether a tag's value stands in the table itself."""
         kind, count, _ = self.entries[code]
         return int(_SIZES.get(kind, 1) * count) <= self._tiff.field_size
+
+    def begins_with(self, code: int, prefix: bytes) -> bool:
+        """Whether a tag's bytes begin so; reads no more of them than it compares."""
+        if code not in self.entries:
+            return False
+        offset, size = self.place(code)
+        return size >= len(prefix) and self._tiff.file.read(offset, len(prefix)) == prefix
 
     def value(self, code: int) -> Any:
         """Return a tag's value: text as bytes, one number, or a tuple of numbers; None when it is not there."""
@@ -204,9 +224,9 @@ def _page_of(tiff: _TiffFile, directory: Directory) -> Page:
     rows, columns = directory.number(257, 0), directory.number(256, 0)
     samples, compression = directory.number(277, 1), directory.number(259, 1)
     bits, sample_format = directory.number(258, 1), directory.number(339, 1)
-    kind = {1: "u", 2: "i", 3: "f", 4: "u"}.get(sample_format)
+    kind = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}.get(sample_format, "")
     stored = {1: 8, 2: 8, 4: 8, 10: 16, 12: 16, 14: 16}.get(bits, bits)
-    if kind is None or stored not in (8, 16, 32, 64) or (kind == "f" and stored == 8) or not 0 < samples <= 4096:
+    if stored not in _WIDTHS.get(kind, ()) or not 0 < samples <= 4096:
         raise UnsupportedRecordingError(
             f"{where} has {samples:,} samples of {bits:,} bits in format {sample_format}, which is not read"
         )
@@ -1028,8 +1048,8 @@ def described_shape(description: Any) -> tuple[int, ...]:
 
 
 def _layout(tiff: _TiffFile, first: Directory, page: Page) -> tuple[Any, str]:
-    description = first.value(270)
-    if not first.next and page.is_plain and isinstance(description, bytes) and description.startswith(b"ImageJ="):
+    if not first.next and page.is_plain and first.begins_with(270, b"ImageJ="):
+        description = first.value(270)
         claimed = next(
             (
                 int(line[7:])

@@ -280,3 +280,21 @@ def test_a_row_of_a_thousand_million_pixels_is_refused(tmp_path: Path) -> None:
 def test_imagej_claims_more_images_than_the_file_holds(recordings: Path) -> None:
     with pytest.warns(roi.IncompleteRecordingWarning, match="claims 3,500 images and holds 1"):
         assert len(roi.open(recordings / "tiff" / "imagej_claims_3500_holds_1" / "0.tif")) == 1
+
+
+@pytest.mark.parametrize("dtype", ["<c8", ">c8", "<c16", ">c16"])
+def test_complex_pixels_are_read(tmp_path: Path, dtype: str) -> None:
+    movie = (MOVIE[:3] + 1j * MOVIE[3:6]).astype(dtype)
+    tifffile.imwrite(tmp_path / "c.tif", movie, byteorder=dtype[0], photometric="minisblack")
+    found = np.asarray(roi.open(tmp_path / "c.tif"))
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
+    assert np.array_equal(found, movie)
+
+
+def test_opening_does_not_read_a_long_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roiextractors_tiff.pages._MOST_VALUE", 1000)
+    tifffile.imwrite(tmp_path / "long.tif", MOVIE[0], description="x" * 2000, metadata=None)
+    index = PageIndex.of(tmp_path / "long.tif")
+    assert index.num_pages == 1
+    assert np.array_equal(index.read([0])[0], MOVIE[0])
+    index.close()
