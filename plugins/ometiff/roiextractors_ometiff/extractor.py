@@ -74,7 +74,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         recording = recording_at(file_path)
-        self._name = printable(os.path.basename(os.path.abspath(recording.opened)))
+        self._name = printable(os.path.basename(recording.given[0]))
         self._document = recording.document
         self._series = _series_names(self._document)
         number = _chosen(self._name, "series", self._series, series, ids=_ids(self._document.images), first=0)

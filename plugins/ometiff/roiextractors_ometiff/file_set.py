@@ -59,14 +59,14 @@ class Recording:
     ----------
     document : Document
         Of the file that holds the whole metadata.
-    opened : str
-        The path that the user gave.
+    given : sequence of str
+        The paths by which it was opened, the one that was read first.
     notes : tuple of str
     """
 
-    def __init__(self, document: Document, opened: str, notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, document: Document, given: Sequence[str], notes: tuple[str, ...] = ()) -> None:
         self.document = document
-        self.opened = opened
+        self.given = tuple(os.path.abspath(path) for path in given)
         self.notes = (*document.notes, *notes)
         self._folder = os.path.dirname(os.path.abspath(document.path))
         self._listing: frozenset[str] | None = None
@@ -94,7 +94,7 @@ class Recording:
 
     def all_paths(self) -> set[str]:
         """Return the absolute paths of all files that the XML names, and of those that hold it."""
-        found = {os.path.abspath(self.opened), os.path.abspath(self.document.path)}
+        found = {self.given[0], os.path.abspath(self.document.path)}
         for image in self.document.images:
             found.update(path for path in self.files_of(image).paths if path is not None)
         return found
@@ -141,7 +141,7 @@ class Recording:
         if self._by_uuid is None:
             named = {reference.file_name for image in self.document.images for reference in image.references}
             names = sorted(n for n in self._names() - named if n.lower().endswith(_SUFFIXES))[:_MOST_SCANNED]
-            paths = [os.path.join(self._folder, name) for name in names]
+            paths = [*self.given, *(os.path.join(self._folder, name) for name in names)]
             self._by_uuid = {root_attributes(path).get("UUID", "").strip(): path for path in reversed(paths)}
         return self._by_uuid.get(uuid)
 
@@ -176,7 +176,7 @@ def recording_at(file_path: Paths) -> Recording:
     if not isinstance(file_path, str | os.PathLike):
         return _of_list([os.fspath(path) for path in file_path])
     path = os.fspath(file_path)
-    return _of_folder(path) if os.path.isdir(path) else _of_file(path)
+    return _of_folder(path) if os.path.isdir(path) else _of_files([path])
 
 
 def holds_ome(source: Source) -> bool:
@@ -185,16 +185,16 @@ def holds_ome(source: Source) -> bool:
     return bool(names) and _is_ome(os.path.join(source.path, names[0]))
 
 
-def _of_file(path: str) -> Recording:
-    document = read_document(path)
+def _of_files(paths: Sequence[str]) -> Recording:
+    document = read_document(paths[0])
     if document.binary_only is None:
-        return Recording(document, path)
+        return Recording(document, paths)
     master = _master(document)
     if master.binary_only is not None:
         raise CorruptRecordingError(
             f"{document.name} says that its metadata is in {master.name}, and that says it is in another file still"
         )
-    return Recording(master, path, (f"{document.name} is a part of the recording that {master.name} describes",))
+    return Recording(master, paths, (f"{document.name} is a part of the recording that {master.name} describes",))
 
 
 def _master(document: Document) -> Document:
@@ -218,7 +218,7 @@ def _master(document: Document) -> Document:
 def _of_list(paths: list[str]) -> Recording:
     if not paths:
         raise EmptySourceError("an empty list of files was given; pass the files of one recording")
-    recording = _of_file(paths[0])
+    recording = _of_files(paths)
     known = recording.all_paths()
     others = [path for path in paths[1:] if os.path.abspath(path) not in known]
     if others:
@@ -235,7 +235,7 @@ def _of_folder(folder: str) -> Recording:
     candidates = companions or [n for n in _tiff_names(names)[:_MOST_TRIED] if _is_ome(os.path.join(folder, n))]
     if not candidates:
         raise SourceKindError(f"the folder {printable(folder)} holds no OME-TIFF; pass the file itself")
-    recording = _of_file(os.path.join(folder, candidates[0]))
+    recording = _of_files([os.path.join(folder, candidates[0])])
     known = {os.path.basename(path) for path in recording.all_paths()}
     others = [name for name in candidates if name not in known]
     if others:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, Member, Probe, TiffTag, XmlRoot, hookimpl
+from roiextractors_core import FormatSpec, Magic, Member, Probe, TiffTag, XmlRoot, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
@@ -30,7 +30,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             ".tiff",
         ),
         evidence=TiffTag("ImageDescription", contains="openmicroscopy.org/", matches=_ROOT)
-        | XmlRoot("OME")
+        | ((Magic(b"<?xml") | Magic(b"<OME") | Magic(b"\xef\xbb\xbf<")) & XmlRoot("OME"))
         | (Member("*.tif*") & Probe("roiextractors_ometiff.file_set:holds_ome")),
         specializes=("tiff",),
         api=1,
