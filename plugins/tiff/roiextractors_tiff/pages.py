@@ -27,6 +27,7 @@ from roiextractors_core.errors import (
     DeclarationError,
     IncompleteRecordingWarning,
     RangeError,
+    RecordingError,
     SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -461,10 +462,20 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     if following:
         if table_step != data_step or following != second.offset + last * table_step:
             return None, ""
+        if _is_of_another_kind(tiff, page, following, last + 1):
+            return None, ""
         note = f"{tiff.name} ends inside page {last + 1:,} (directory at byte {following:,} of {tiff.size:,}); the {last + 1:,} whole pages are read"
     sampled = np.unique(np.linspace(1, last, min(last, 32)).astype(np.int64))
     seen = _bytes_at(tiff, layout, sampled)
     return (layout, note) if seen is not None and not len(layout.faults(sampled, seen)) else (None, "")
+
+
+def _is_of_another_kind(tiff: _TiffFile, page: Page, offset: int, number: int) -> bool:
+    """Whether a page that does not fit behind the others is no cut one, but one of another size or type."""
+    try:
+        return _page_of(tiff, tiff.directory(offset, number)) != page
+    except RecordingError:
+        return False
 
 
 def _bytes_at(tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> np.ndarray | None:

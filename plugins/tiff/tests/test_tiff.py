@@ -298,3 +298,11 @@ def test_opening_does_not_read_a_long_description(tmp_path: Path, monkeypatch: p
     assert index.num_pages == 1
     assert np.array_equal(index.read([0])[0], MOVIE[0])
     index.close()
+
+
+def test_a_small_page_behind_equal_ones_is_no_cut_file(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "other.tif") as writer:
+        for frame in (*MOVIE[:6], MOVIE[6][:5, :5]):
+            writer.write(frame, contiguous=False, metadata=None)
+    with pytest.raises(roi.CorruptRecordingError, match=r"page 6 .* has 5 rows of 5 columns"):
+        PageIndex.of(tmp_path / "other.tif")
