@@ -23,9 +23,12 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.files import PositionedFile
 
-__all__ = ["Document", "Image", "Reference", "is_tiff", "read_document", "root_attributes", "scaled"]
+__all__ = ["UNSAID", "Document", "Image", "Reference", "is_tiff", "read_document", "root_attributes", "scaled"]
 
 Attributes = Mapping[str, str]
+
+UNSAID = -(1 << 62)
+"""Stands in arrays of numbers for an attribute that is not there."""
 
 _MOST_XML = 1 << 30
 _MOST_TEXT = 1 << 16
@@ -97,7 +100,7 @@ class Image:
         ``AcquisitionDate``, ``Description``, and the attributes of ``StageLabel``.
     blocks : numpy.ndarray
         ``(TiffData elements, 6)`` int64: IFD, PlaneCount, FirstT, FirstC, FirstZ, and the position in
-        ``references``; -1 for what is not said.
+        ``references``; UNSAID for what is not said.
     references : tuple of Reference
     planes : numpy.ndarray
         ``(Plane elements, 5)`` float64: TheT, TheC, TheZ, DeltaT in seconds, PositionZ in micrometres; NaN for
@@ -467,12 +470,12 @@ class _Listener:
         try:
             self.drafts[-1].blocks.extend(
                 (
-                    int(get("IFD", -1)),
-                    int(get("PlaneCount", -1) if "PlaneCount" in attributes else get("NumPlanes", -1)),
+                    int(get("IFD", UNSAID)),
+                    int(get("PlaneCount", get("NumPlanes", UNSAID))),
                     int(get("FirstT", 0)),
                     int(get("FirstC", 0)),
                     int(get("FirstZ", 0)),
-                    -1,
+                    UNSAID,
                 )
             )
         except (ValueError, OverflowError):

@@ -174,6 +174,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
 
     def _placed(self, files: FileSet, channel: str | int | None, samples: int) -> tuple[list[str], int, int, Placement]:
         """Choose the channel and find its planes; where the pages hold another number of samples a pixel, they are right."""
+        _require_channels(self._image, samples, self._document.name)
         names = _channel_names(self._image, samples, files)
         ids = _ids(self._image.channels) if samples == 1 else []
         number = _chosen(self._name, "channel", names, channel, ids=ids, first=1)
@@ -334,6 +335,13 @@ def _samples_per_pixel(document: Document, image: Image, files: FileSet) -> int:
 def _first_number(files: FileSet, code: int) -> int:
     path = next((path for path in files.paths if path is not None), None)
     return 1 if path is None else max(1, Directory.of(path).number(code, 1))
+
+
+def _require_channels(image: Image, samples: int, name: str) -> None:
+    if image.size("C") % samples:
+        raise CorruptRecordingError(
+            f"{name}: its OME-XML says SizeC={image.size('C')}, and a page holds {samples} samples a pixel"
+        )
 
 
 def _require_page_shape(image: Image, index: PageIndex, name: str) -> None:

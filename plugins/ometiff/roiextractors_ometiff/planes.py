@@ -18,12 +18,13 @@ from roiextractors_core.errors import (
     printable,
 )
 
-from .document import Image
+from .document import UNSAID, Image
 from .file_set import FileSet
 
 __all__ = ["PlaneSet", "Placement", "from_zero", "place"]
 
 _IFD, _COUNT, _T, _C, _Z, _REFERENCE = range(6)
+_MOST_PAGES = 1 << 40
 
 
 class PlaneSet:
@@ -153,10 +154,6 @@ class _Grid:
     @classmethod
     def of(cls, image: Image, samples_per_pixel: int, name: str) -> _Grid:
         lengths = {axis: image.size(axis) for axis in "TCZ"}
-        if lengths["C"] % samples_per_pixel:
-            raise CorruptRecordingError(
-                f"{name}: its OME-XML says SizeC={lengths['C']}, and a page holds {samples_per_pixel} samples a pixel"
-            )
         lengths["C"] //= samples_per_pixel
         strides, step = {}, 1
         for axis in image.order:
@@ -175,7 +172,7 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """The TiffData elements: where each begins, in which file, and how many pages it takes (-1: not said)."""
+    """The TiffData elements: where each begins, in which file, and how many pages it takes at most."""
 
     starts: np.ndarray
     ifds: np.ndarray
@@ -184,32 +181,37 @@ class _Blocks:
 
     @classmethod
     def of(cls, image: Image, files: FileSet, grid: _Grid, name: str) -> _Blocks:
-        rows = image.blocks if len(image.blocks) else np.array([[-1, -1, 0, 0, 0, -1]], np.int64)
+        rows = image.blocks if len(image.blocks) else np.array([[UNSAID, UNSAID, 0, 0, 0, UNSAID]], np.int64)
         starts = _starts(rows, grid, name)
-        references = np.where(rows[:, _REFERENCE] < 0, len(files.paths) - 1, rows[:, _REFERENCE])
-        if files.paths[-1] is None and (rows[:, _REFERENCE] < 0).any():
+        references = np.where(rows[:, _REFERENCE] == UNSAID, len(files.paths) - 1, rows[:, _REFERENCE])
+        if files.paths[-1] is None and (rows[:, _REFERENCE] == UNSAID).any():
             raise UnsupportedRecordingError(
                 f"{name}: its OME-XML does not say in which TIFF file its planes are, and is not in one itself"
             )
         numbers = {path: k for k, path in reversed(list(enumerate(files.paths)))}
         same = np.array([k if path is None else numbers[path] for k, path in enumerate(files.paths)], np.int64)
         counts = rows[:, _COUNT].copy()
-        counts[(counts < 0) & (rows[:, _IFD] >= 0)] = 1
-        unsaid = counts < 0
+        counts[(counts == UNSAID) & (rows[:, _IFD] != UNSAID)] = 1
+        unsaid = counts == UNSAID
         if unsaid.any():
-            # Where the next block begins, this one has ended; how many pages its file holds is then not asked.
+            # All pages of the file: at most as many as there is room for before the next block.
             edges = np.append(np.unique(starts), grid.total)
-            gaps = edges[np.searchsorted(edges, starts, side="right")] - starts
-            counts[unsaid & (gaps == 1)] = 1
-        return cls(starts, np.maximum(rows[:, _IFD], 0), counts, same[references])
+            counts[unsaid] = (edges[np.searchsorted(edges, starts, side="right")] - starts)[unsaid]
+        return cls(starts, np.maximum(rows[:, _IFD], 0), np.minimum(counts, grid.total - starts), same[references])
 
     @property
     def deep(self) -> np.ndarray:
         """Which blocks need more of their file than that it is there."""
-        return np.asarray((self.ifds > 0) | (self.counts > 1) | (self.counts < 0))
+        return np.asarray((self.ifds > 0) | (self.counts > 1))
 
 
 def _starts(rows: np.ndarray, grid: _Grid, name: str) -> np.ndarray:
+    for column, word in ((_IFD, "IFD"), (_COUNT, "PlaneCount")):
+        wrong = np.flatnonzero((rows[:, column] != UNSAID) & ((rows[:, column] < 0) | (rows[:, column] > _MOST_PAGES)))
+        if len(wrong):
+            raise CorruptRecordingError(
+                f"{name}: TiffData element {int(wrong[0]) + 1:,} of its OME-XML has {word}={int(rows[wrong[0], column])}, which no file has"
+            )
     starts = np.zeros(len(rows), np.int64)
     for column, size, step, axis in zip((_T, _C, _Z), grid.sizes, grid.strides, "TCZ", strict=True):
         values = from_zero(rows[:, column], size)
@@ -235,19 +237,20 @@ class _Shelf:
         self._named = np.unique(blocks.files)
         self._short = ""
         deep = self._named if len(self._named) == 1 else np.unique(blocks.files[blocks.deep])
+        begins, ends = np.full(len(files.paths), _MOST_PAGES), np.zeros(len(files.paths), np.int64)
+        np.minimum.at(begins, blocks.files, blocks.ifds)
+        np.maximum.at(ends, blocks.files, blocks.ifds + blocks.counts)
         for number in deep[self.is_there[deep]].tolist():
-            own = blocks.files == number
-            ends = blocks.ifds[own] + blocks.counts[own]
-            self._open(number, int(blocks.ifds[own].min()), None if (blocks.counts[own] < 0).any() else int(ends.max()))
+            self._open(number, int(begins[number]), int(ends[number]))
 
-    def note_short(self, blocks: _Blocks, asked: np.ndarray, held: np.ndarray) -> None:
+    def note_short(self, blocks: _Blocks, held: np.ndarray) -> None:
         """Keep in words which block first asks for more pages than its file holds."""
-        lacking = np.flatnonzero(self.is_there[blocks.files] & (asked > held))
+        lacking = np.flatnonzero(self.is_there[blocks.files] & (blocks.counts > held))
         if len(lacking):
             k = lacking[0]
             number, page = int(blocks.files[k]), int(blocks.ifds[k] + held[k])
             self._short = (
-                f"{self.names[number]} holds {int(self.num_pages[number]):,} pages, and page {page:,} is named"
+                f"{self.names[number]} holds {_pages(int(self.num_pages[number]))}, and page {page:,} is named"
             )
 
     def lack(self, absent: int | None, where: str) -> str:
@@ -289,13 +292,13 @@ class _Shelf:
     def _path(self, number: int) -> str:
         return str(self._paths[number])
 
-    def _open(self, number: int, first: int, last: int | None) -> None:
+    def _open(self, number: int, first: int, last: int) -> None:
         try:
             index, offset = PageIndex.of(self._path(number)), 0
         except TruncatedRecordingError:
             raise
         except CorruptRecordingError:
-            if last is None or last <= first:
+            if last <= first:
                 raise
             # Pages that are not of this image may be of another kind: those of another image, thumbnails, labels.
             index, offset = PageIndex.of(self._path(number), span=(first, last)), first
@@ -313,6 +316,10 @@ def _require_alike(indexes: Sequence[PageIndex]) -> None:
         ):
             names = [printable(os.path.basename(one.paths[0])) for one in (index, first)]
             raise CorruptRecordingError(f"{names[0]} has pages of {_words(index)}, and {names[1]} of {_words(first)}")
+
+
+def _pages(count: int) -> str:
+    return f"{count:,} page{'' if count == 1 else 's'}"
 
 
 def _words(index: PageIndex) -> str:
@@ -335,14 +342,13 @@ class _Claims:
 def _claims(blocks: _Blocks, shelf: _Shelf, grid: _Grid, name: str) -> _Claims:
     """Expand the blocks into planes, none of them beyond the end of its file; of a file that is not there, the first."""
     held = np.maximum(shelf.num_pages[blocks.files] - blocks.ifds, 0)
-    asked = np.minimum(np.where(blocks.counts < 0, held, blocks.counts), grid.total - blocks.starts)
-    counts = np.minimum(asked, np.where(shelf.is_there[blocks.files], held, 1))
+    counts = np.minimum(blocks.counts, np.where(shelf.is_there[blocks.files], held, 1))
     num_pages = int(counts.sum())
     if num_pages > len(counts) + int(shelf.num_pages.sum()):
         raise CorruptRecordingError(
             f"{name}: its OME-XML places {num_pages:,} pages, and its files hold {int(shelf.num_pages.sum()):,}"
         )
-    shelf.note_short(blocks, asked, held)
+    shelf.note_short(blocks, held)
     if (counts == 1).all():
         return _Claims(blocks.starts, blocks.files, blocks.ifds)
     steps = np.arange(num_pages, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
