@@ -16,6 +16,7 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
     RecordingError,
+    SourceError,
     StreamChoiceError,
     UnsupportedRecordingError,
     printable,
@@ -156,9 +157,10 @@ class OmeTiffImagingExtractor(ImagingExtractor):
             if error.option in options:
                 raise
             found = {error.option: tuple(str(choice) for choice in error.choices)}
+        first = {option: names[0] for option, names in found.items()}
         try:
-            return cls.get_streams(file_path, **{**options, **{option: names[0] for option, names in found.items()}})
-        except RecordingError:  # the first image cannot be read; the others may be
+            return {**found, **cls.get_streams(file_path, **{**options, **first})}
+        except (RecordingError, SourceError):  # the first image cannot be read; the others may be
             return found
 
     def close(self) -> None:

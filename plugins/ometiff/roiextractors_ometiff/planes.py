@@ -250,7 +250,7 @@ class _Shelf:
             k = lacking[0]
             number, page = int(blocks.files[k]), int(blocks.ifds[k] + held[k])
             self._short = (
-                f"{self.names[number]} holds {_pages(int(self.num_pages[number]))}, and page {page:,} is named"
+                f"{self.names[number]} holds {_pages(int(self.num_pages[number]))}, and page {page:,} is needed"
             )
 
     def lack(self, absent: int | None, where: str) -> str:
