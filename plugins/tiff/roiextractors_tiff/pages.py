@@ -448,8 +448,8 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     table_step, data_step = third.offset - second.offset, _strip(tiff, third)[0] - _strip(tiff, second)[0]
     if table_step <= 0 or data_step <= 0:
         return None, ""
-    here = _strip(tiff, second)[0]
-    fits = [(tiff.size - second.end) // table_step, (tiff.size - here - page.nbytes) // data_step]
+    here, end = _strip(tiff, second)[0], _end_of_pages(tiff, first, second)
+    fits = [(end - second.end) // table_step, (end - here - page.nbytes) // data_step]
     last = 1 + min(fits)
     if last < 2:
         return None, ""
@@ -468,6 +468,15 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     sampled = np.unique(np.linspace(1, last, min(last, 32)).astype(np.int64))
     seen = _bytes_at(tiff, layout, sampled)
     return (layout, note) if seen is not None and not len(layout.faults(sampled, seen)) else (None, "")
+
+
+def _end_of_pages(tiff: _TiffFile, first: Directory, second: Directory) -> int:
+    """Return where the last page can end at most: some programs write the first page's description behind all pages."""
+    if 270 not in first.entries or first.is_inline(270):
+        return tiff.size
+    offset, length = first.place(270)
+    is_last = second.offset < offset and tiff.size - 16 <= offset + length <= tiff.size
+    return offset if is_last else tiff.size
 
 
 def _is_of_another_kind(tiff: _TiffFile, page: Page, offset: int, number: int) -> bool:

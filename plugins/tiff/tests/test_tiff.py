@@ -306,3 +306,28 @@ def test_a_small_page_behind_equal_ones_is_no_cut_file(tmp_path: Path) -> None:
             writer.write(frame, contiguous=False, metadata=None)
     with pytest.raises(roi.CorruptRecordingError, match=r"page 6 .* has 5 rows of 5 columns"):
         PageIndex.of(tmp_path / "other.tif")
+
+
+@pytest.mark.parametrize("extra", [0, 6])
+def test_a_description_behind_all_pages_hides_no_regular_layout(tmp_path: Path, extra: int) -> None:
+    text = b"<written when the number of pages was known>" * 100
+    rows, columns = MOVIE.shape[1:]
+    step = 2 + 9 * 12 + 4 + rows * columns * 2
+    data = bytearray(struct.pack("<2sHI", b"II", 42, 8))
+    end = 8 + step * len(MOVIE)
+    for number, frame in enumerate(MOVIE):
+        at = 8 + number * step
+        entries = [(256, 4, 1, columns), (257, 4, 1, rows), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1)]
+        entries += [
+            (270, 2, len(text), end),
+            (273, 4, 1, at + 2 + 9 * 12 + 4),
+            (278, 4, 1, rows),
+            (279, 4, 1, frame.nbytes),
+        ]
+        data += struct.pack("<H", 9) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        data += struct.pack("<I", at + step if number < len(MOVIE) - 1 else 0) + frame.tobytes()
+    (tmp_path / "m.tif").write_bytes(data + text + bytes(extra))
+    index = PageIndex.of(tmp_path / "m.tif")
+    assert (index.is_regular, index.num_pages, index.notes) == (True, len(MOVIE), ())
+    assert np.array_equal(index.read(slice(None)), MOVIE)
+    index.close()
