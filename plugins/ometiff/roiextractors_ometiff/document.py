@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from roiextractors_core.files import PositionedFile
 __all__ = ["UNSAID", "Document", "Image", "Reference", "is_tiff", "read_document", "root_attributes", "scaled"]
 
 Attributes = Mapping[str, str]
+_Node = dict[str, tuple[Callable[[dict[str, str]], object] | None, "_Node"]]
 
 UNSAID = -(1 << 62)
 """Stands in arrays of numbers for an attribute that is not there."""
@@ -72,6 +74,7 @@ def scaled(text: str | None, unit: str | None, target: str) -> float | None:
         return None
 
 
+@functools.lru_cache(256)
 def _ratio(unit: str | None, target: str) -> tuple[int, int] | None:
     name = (target if unit is None else unit).strip().replace("\u03bc", "µ").replace("\u212b", "Å")
     found = _UNITS.get("µ" + name[1:] if name in ("um", "us") else name)
@@ -355,7 +358,7 @@ def _checked_pixels(pixels: Attributes, name: str) -> Attributes:
 
 
 class _Listener:
-    """Hears the elements of the document, each by its depth, parent and name; what it does not know it leaves out."""
+    """Hears the elements of the document, each in its place of a tree of names; what it does not know it passes over."""
 
     def __init__(self, name: str) -> None:
         self.root: dict[str, str] = {}
@@ -365,79 +368,88 @@ class _Listener:
         self.modulo: set[str] = set()
         self.is_whole = False
         self._name = name
-        self._stack: list[str] = []
-        self._names: dict[str, str] = {}
+        self._here: _Node = {}
+        self._root_node = self._tree()
+        self._above: list[_Node] = []
         self._taken: list[str] | None = None
-        self._taken_for = ""
-        self._block = 0
+        self._take_text: Callable[[str], object] = str
         self._instrument: dict[str, Any] = {}
-        self._actions: dict[tuple[int, str, str], Callable[[dict[str, str]], None]] = {
-            (1, "OME", "BinaryOnly"): self._hear_binary_only,
-            (1, "OME", "Instrument"): self._hear_instrument,
-            (1, "OME", "Image"): lambda attributes: self.drafts.append(_Draft(attributes)),
-            (2, "Image", "AcquisitionDate"): lambda _: self._take("AcquisitionDate"),
-            (2, "Image", "CreationDate"): lambda _: self._take("AcquisitionDate"),
-            (2, "Image", "Description"): lambda _: self._take("Description"),
-            (2, "Image", "InstrumentRef"): lambda a: self.drafts[-1].texts.setdefault("Instrument", a.get("ID", "")),
-            (2, "Image", "StageLabel"): lambda a: self.drafts[-1].texts.setdefault("StageLabel", a),
-            (2, "Image", "LogicalChannel"): self._hear_channel,
-            (2, "Image", "Pixels"): self._hear_pixels,
-            (3, "Pixels", "Channel"): self._hear_channel,
-            (3, "Pixels", "TiffData"): self._hear_tiff_data,
-            (3, "Pixels", "Plane"): self._hear_plane,
-            (3, "Pixels", "BinData"): self._hear_binary,
-            **{(2, "Instrument", part): self._hear_part for part in _PARTS},
-            (4, "TiffData", "UUID"): self._hear_uuid,
-            (4, "Plane", "PlaneTiming"): self._hear_timing,
-        }
+        self._file_name: str | None = None
 
     def parser(self, encoding: str | None) -> expat.XMLParserType:
         made = expat.ParserCreate(encoding)
         made.buffer_text = True
-        made.StartElementHandler = self._start
+        made.StartElementHandler = self._start_root
         made.EndElementHandler = self._end
-        made.CharacterDataHandler = None
         made.StartDoctypeDeclHandler = self._refuse
         self._parser = made
         return made
 
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        name = self._names.get(tag) or self._known(tag)
-        stack = self._stack
-        if stack:
-            action = self._actions.get((len(stack), stack[-1], name))
-            stack.append(name)
-            if action is not None:
-                action(attributes)
-        else:
-            stack.append(name)
-            self._hear_root(name, attributes)
+    def _tree(self) -> _Node:
+        parts: _Node = {part: (self._part(part), {}) for part in _PARTS}
+        pixels: _Node = {
+            "Channel": (self._hear_channel, {}),
+            "TiffData": (self._hear_tiff_data, {"UUID": (self._hear_uuid, {})}),
+            "Plane": (self._hear_plane, {"PlaneTiming": (self._hear_timing, {})}),
+            "BinData": (self._hear_binary, {}),
+        }
+        image: _Node = {
+            "AcquisitionDate": (self._text("AcquisitionDate"), {}),
+            "CreationDate": (self._text("AcquisitionDate"), {}),
+            "Description": (self._text("Description"), {}),
+            "InstrumentRef": (lambda a: self.drafts[-1].texts.setdefault("Instrument", a.get("ID", "")), {}),
+            "StageLabel": (lambda a: self.drafts[-1].texts.setdefault("StageLabel", a), {}),
+            "LogicalChannel": (self._hear_channel, {}),
+            "Pixels": (self._hear_pixels, pixels),
+        }
+        return {
+            "BinaryOnly": (self._hear_binary_only, {}),
+            "Instrument": (self._hear_instrument, parts),
+            "Image": (lambda attributes: self.drafts.append(_Draft(attributes)), image),
+        }
 
-    def _end(self, _: str) -> None:
-        stack = self._stack
-        name = stack.pop()
-        if self._taken is not None and name == self._taken_for:
-            self._hear_text("".join(self._taken).strip())
-            self._taken = self._parser.CharacterDataHandler = None
-        self.is_whole = not stack
-
-    def _known(self, tag: str) -> str:
-        name = self._names[tag] = tag.rpartition(":")[2]
-        if name.startswith("ModuloAlong"):
-            self.modulo.add(name[-1])
-        return name
-
-    def _refuse(self, *_: object) -> None:
-        raise UnsupportedRecordingError(
-            f"{self._name}: its OME-XML holds a DOCTYPE, which is refused: it could declare entities"
-        )
-
-    def _hear_root(self, name: str, attributes: dict[str, str]) -> None:
+    def _start_root(self, tag: str, attributes: dict[str, str]) -> None:
+        name = tag.rpartition(":")[2]
         if name != "OME":
             raise UnsupportedRecordingError(
                 f"{self._name} holds XML whose root is {printable(name)[:80]!r}, and not OME"
             )
         self.root = attributes
+        self._above.append(self._here)
+        self._here = self._root_node
+        self._parser.StartElementHandler = self._start
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        here = self._here
+        self._above.append(here)
+        found = here.get(tag)
+        if found is None:
+            found = self._added(here, tag)
+        self._here = found[1]
+        if found[0] is not None:
+            found[0](attributes)
+
+    def _end(self, _: str) -> None:
+        self._here = self._above.pop()
+        if self._taken is not None:
+            self._parser.CharacterDataHandler, text = None, "".join(self._taken).strip()
+            self._taken = None
+            self._take_text(text)
+        elif not self._above:
+            self.is_whole = True
+
+    def _added(self, here: _Node, tag: str) -> tuple[Callable[[dict[str, str]], object] | None, _Node]:
+        """Enter a name into the tree that bears a prefix, or is passed over with all that is below."""
+        name = tag.rpartition(":")[2]
+        if name.startswith("ModuloAlong"):
+            self.modulo.add(name[-1])
+        found = here[tag] = here.get(name) or (None, {})
+        return found
+
+    def _refuse(self, *_: object) -> None:
+        raise UnsupportedRecordingError(
+            f"{self._name}: its OME-XML holds a DOCTYPE, which is refused: it could declare entities"
+        )
 
     def _hear_binary_only(self, attributes: dict[str, str]) -> None:
         self.binary_only = MappingProxyType(attributes)
@@ -445,8 +457,8 @@ class _Listener:
     def _hear_instrument(self, attributes: dict[str, str]) -> None:
         self._instrument = self.instruments.setdefault(attributes.get("ID", ""), {})
 
-    def _hear_part(self, attributes: dict[str, str]) -> None:
-        self._instrument.setdefault(self._stack[-1], []).append(attributes)
+    def _part(self, name: str) -> Callable[[dict[str, str]], object]:
+        return lambda attributes: self._instrument.setdefault(name, []).append(attributes)
 
     def _hear_pixels(self, attributes: dict[str, str]) -> None:
         draft = self.drafts[-1]
@@ -483,7 +495,7 @@ class _Listener:
 
     def _hear_uuid(self, attributes: dict[str, str]) -> None:
         self._file_name = attributes.get("FileName")
-        self._take("UUID")
+        self._take(self._hear_uuid_text)
 
     def _hear_plane(self, attributes: dict[str, str]) -> None:
         get = attributes.get
@@ -514,21 +526,18 @@ class _Listener:
             f"{self._name}: in its OME-XML, {element} at line {line:,} has {shown}, and whole numbers are needed"
         )
 
-    def _take(self, name: str) -> None:
-        """Take the text of the element that has just begun."""
-        self._taken, self._taken_for = [], self._stack[-1]
-        self._text_name = name
+    def _hear_uuid_text(self, text: str) -> None:
+        draft = self.drafts[-1]
+        draft.blocks[-1] = draft.references.setdefault(Reference(self._file_name, text), len(draft.references))
+
+    def _text(self, name: str) -> Callable[[dict[str, str]], None]:
+        return lambda _: self._take(lambda text: self.drafts[-1].texts.update({name: text} if text else {}))
+
+    def _take(self, hear: Callable[[str], object]) -> None:
+        """Hear the text of the element that has just begun, up to where it ends or another begins in it."""
+        self._taken, self._take_text = [], hear
         self._parser.CharacterDataHandler = self._hear_characters
 
     def _hear_characters(self, text: str) -> None:
         if self._taken is not None and sum(map(len, self._taken)) < _MOST_TEXT:
             self._taken.append(text[:_MOST_TEXT])
-
-    def _hear_text(self, text: str) -> None:
-        draft = self.drafts[-1]
-        if self._text_name != "UUID":
-            if text:
-                draft.texts[self._text_name] = text
-            return
-        reference = Reference(self._file_name, text)
-        draft.blocks[-1] = draft.references.setdefault(reference, len(draft.references))

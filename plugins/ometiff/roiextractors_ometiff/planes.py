@@ -271,7 +271,7 @@ class _Shelf:
 
     def plane_set(self, files: np.ndarray, pages: np.ndarray) -> PlaneSet:
         """Return planes, given their files and pages; files of one page each are opened when they are read."""
-        numbers = list(dict.fromkeys(files.tolist()))
+        numbers = _in_order_of_use(files)
         single = [number for number in numbers if number not in self._indexes]
         owners, firsts = np.zeros(len(self._paths), np.int64), np.zeros(len(self._paths), np.int64)
         indexes = []
@@ -304,6 +304,13 @@ class _Shelf:
             index, offset = PageIndex.of(self._path(number), span=(first, last)), first
         self._indexes[number] = index, offset
         self.num_pages[number] = offset + index.num_pages
+
+
+def _in_order_of_use(files: np.ndarray) -> list[int]:
+    if (files == files[0]).all():
+        return [int(files[0])]
+    numbers, begins = np.unique(files, return_index=True)
+    return [int(number) for number in numbers[np.argsort(begins)]]
 
 
 def _require_alike(indexes: Sequence[PageIndex]) -> None:
