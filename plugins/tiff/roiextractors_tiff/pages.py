@@ -448,8 +448,8 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     table_step, data_step = third.offset - second.offset, _strip(tiff, third)[0] - _strip(tiff, second)[0]
     if table_step <= 0 or data_step <= 0:
         return None, ""
-    here, end = _strip(tiff, second)[0], _end_of_pages(tiff, first, second)
-    fits = [(end - second.end) // table_step, (end - here - page.nbytes) // data_step]
+    here, limit = _strip(tiff, second)[0], _end_of_pages(tiff, first, second)
+    fits = [(limit - second.end) // table_step, (limit - here - page.nbytes) // data_step]
     last = 1 + min(fits)
     if last < 2:
         return None, ""
