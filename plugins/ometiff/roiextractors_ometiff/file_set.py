@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,8 @@ class Recording:
             A name is absolute or leads out of the folder.
         """
         notes: list[str] = []
-        found = [self._found(reference, image.references, notes) for reference in image.references]
+        shared = Counter(reference.uuid for reference in image.references)
+        found = [self._found(reference, shared, notes) for reference in image.references]
         names = [printable(reference.file_name or reference.uuid) for reference in image.references]
         own = printable(os.path.basename(self.own)) if self.own else ""
         return FileSet((*found, self.own), (*names, own), tuple(dict.fromkeys(notes)))
@@ -99,12 +101,12 @@ class Recording:
             found.update(path for path in self.files_of(image).paths if path is not None)
         return found
 
-    def _found(self, reference: Reference, all_of_them: Sequence[Reference], notes: list[str]) -> str | None:
+    def _found(self, reference: Reference, shared: Counter[str], notes: list[str]) -> str | None:
         """Look for the file by its name, then by its UUID; the one at hand may bear another name by now."""
         name, uuid = reference.file_name, reference.uuid
         where = None if name is None else self._named(contained(name, self.document.name))
         is_own = bool(uuid) and uuid == self.document.uuid and self.own is not None
-        if is_own and (where is None or [r.uuid for r in all_of_them].count(uuid) == 1):
+        if is_own and (where is None or shared[uuid] == 1):
             return self.own
         if where is not None:
             return where
@@ -114,7 +116,7 @@ class Recording:
                     f"{printable(name)} is not there, and {printable(os.path.basename(path))} bears its UUID and is read"
                 )
             return path
-        if self.own is not None and len(all_of_them) == 1 and not self.document.uuid:
+        if self.own is not None and shared.total() == 1 and not self.document.uuid:
             notes.append(f"{self.document.name} calls itself {printable(name or uuid)}: it was renamed")
             return self.own
         return None

@@ -164,6 +164,14 @@ class _Grid:
         t, c, z = "TCZ"
         return cls((lengths[t], lengths[c], lengths[z]), (strides[t], strides[c], strides[z]), step)
 
+    def along(self, axis: int, positions: np.ndarray) -> np.ndarray:
+        """Return T, C or Z (0, 1, 2) of positions in the order of planes."""
+        size, step = self.sizes[axis], self.strides[axis]
+        if size == 1:
+            return np.zeros(len(positions), np.int64)
+        steps = positions if step == 1 else positions // step
+        return steps if step * size == self.total else steps % size
+
     def words(self, position: int) -> str:
         """Return a position for a message."""
         where = (position // step % size for step, size in zip(self.strides, self.sizes, strict=True))
@@ -371,14 +379,14 @@ def _times_in_passes(claims: _Claims, grid: _Grid, shelf: _Shelf, name: str) -> 
     CorruptRecordingError
         Two pages are put at one position.
     """
-    times = claims.positions // grid.strides[0] % grid.sizes[0]
+    times = grid.along(0, claims.positions)
     if (claims.positions[1:] > claims.positions[:-1]).all():
         return claims, times, 1
     claims = _without_repeats(claims)
     order = np.argsort(claims.positions, kind="stable")
     unique, begins, counts = np.unique(claims.positions[order], return_index=True, return_counts=True)
     if (counts == 1).all():
-        return claims, claims.positions // grid.strides[0] % grid.sizes[0], 1
+        return claims, grid.along(0, claims.positions), 1
     if grid.sizes[0] > 1 or len(unique) < grid.total or (counts != counts[0]).any():
         k = int(np.flatnonzero(counts > 1)[0])
         one, other = order[begins[k] : begins[k] + 2].tolist()
@@ -406,9 +414,9 @@ def _placement(
     claims: _Claims, times: np.ndarray, passes: int, channel: int, grid: _Grid, shelf: _Shelf, name: str
 ) -> Placement:
     depth, described = grid.sizes[2], grid.sizes[0] * passes
-    chosen = np.flatnonzero(claims.positions // grid.strides[1] % grid.sizes[1] == channel)
+    chosen = np.flatnonzero(grid.along(1, claims.positions) == channel)
     own, times = claims.taken(chosen), times[chosen]
-    places = times * depth + own.positions // grid.strides[2] % depth
+    places = times * depth + grid.along(2, own.positions)
     ready = np.flatnonzero(shelf.is_there[own.files])
     if (places[ready][1:] < places[ready][:-1]).any():
         ready = ready[np.argsort(places[ready], kind="stable")]
