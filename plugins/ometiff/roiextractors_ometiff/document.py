@@ -299,6 +299,10 @@ def _parse(text: _Text, listener: _Listener, encoding: str | None) -> None:
         for piece in text.pieces():
             parser.Parse(piece, False)
         parser.Parse(b"", True)
+    except RoiExtractorsError:
+        raise
+    except (LookupError, ValueError) as error:  # an encoding that the parser does not know, or cannot
+        raise _WrongEncoding from error
     except expat.ExpatError as error:
         if error.code == _JUNK and listener.is_whole:
             return

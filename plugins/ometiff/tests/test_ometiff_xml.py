@@ -59,6 +59,13 @@ def test_text_in_another_encoding_than_it_claims_is_read_and_told(ome: Any, tmp_
         assert recording.metadata.vendor["Image"]["Name"] == "µ-slide"
 
 
+@pytest.mark.parametrize("claim", ["UTF-88", "shift_jis", "utf-7"])
+def test_an_encoding_that_is_not_known_is_read_and_told(ome: Any, tmp_path: Path, xml: str, claim: str) -> None:
+    with roi.open(written(ome, tmp_path, xml.replace("UTF-8", claim).encode("iso-8859-1"))) as recording:
+        assert np.array_equal(recording.get_series(), MOVIE)
+        assert "was read as ISO 8859-1" in recording.get_notes()[0]
+
+
 def test_a_companion_in_utf16_is_read(ome: Any, tmp_path: Path) -> None:
     ome.tiff(tmp_path / "p.tif", MOVIE)
     text = ome.xml(ome.pixels("XYZCT", t=4, frame=MOVIE[0], data=ome.data("p.tif", IFD=0, PlaneCount=4)))
