@@ -31,7 +31,8 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         ),
         evidence=TiffTag("ImageDescription", contains="openmicroscopy.org/", matches=_ROOT)
         | ((Magic(b"<?xml") | Magic(b"<OME") | Magic(b"\xef\xbb\xbf<")) & XmlRoot("OME"))
-        | (Member("*.tif*") & Probe("roiextractors_ometiff.file_set:holds_ome")),
+        | (Member("*.companion.ome") & XmlRoot("OME", file="*.companion.ome"))
+        | ((Member("*.tif*") | Member("*.ome.*")) & Probe("roiextractors_ometiff.file_set:holds_ome")),
         specializes=("tiff",),
         api=1,
         streams=("series", "channel", "plane"),

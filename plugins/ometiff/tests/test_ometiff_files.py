@@ -393,3 +393,20 @@ def test_series_are_listed_though_the_files_of_the_first_lack(ome: Any, tmp_path
         assert np.array_equal(recording[0], MOVIE[0])
     with pytest.raises(SourceNotFoundError, match=r"0.ome.tif is not there"):
         roi.open(tmp_path / "1.ome.tif", series="Pos0")
+
+
+def test_a_folder_is_known_by_its_companion_alone(ome: Any, tmp_path: Path) -> None:
+    data = [ome.data(f"{k}.page", IFD=0, FirstT=k) for k in range(6)]
+    for k, frame in enumerate(MOVIE):
+        ome.tiff(tmp_path / f"{k}.page", [frame])
+    xml = ome.xml(ome.pixels("XYZCT", t=6, frame=MOVIE[0], data=data))
+    (tmp_path / "m.companion.ome").write_text(xml, encoding="utf-8")
+    with roi.open(tmp_path) as recording:
+        assert np.array_equal(recording.get_series(), MOVIE)
+    assert roi.explain(tmp_path / "0.page").best.spec.name == "tiff"
+
+
+def test_a_folder_of_big_tiffs_is_known(ome: Any, tmp_path: Path) -> None:
+    ome.simple(tmp_path / "m.ome.btf", MOVIE[:, None, None], big=True)
+    with roi.open(tmp_path) as recording:
+        assert np.array_equal(recording.get_series(), MOVIE)
