@@ -88,7 +88,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._num_planes = self._image.size("Z")
         self._plane = _chosen_plane(self._name, self._num_planes, plane)
         self.is_volumetric = self._num_planes > 1 and self._plane is None
-        self._times, why = _times(self._image, self._placement, self._channel // self._samples)
+        self._times, why = _times(self._image, self._placement, self._channel // self._samples, self._plane)
         self._notes += tuple(f"{self._name}: {words}" for words in (why, *self._rate_notes()) if words)
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -110,7 +110,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return ``DeltaT``: of a volume, that of the plane which came first; None where a sample has none."""
+        """Return ``DeltaT``, of a volume that of the plane which came first; None where a sample has none."""
         start, end = self.resolve_range(start_sample, end_sample)
         return None if self._times is None else self._times[start:end].copy()
 
@@ -356,11 +356,13 @@ def _require_page_shape(image: Image, index: PageIndex, name: str) -> None:
         )
 
 
-def _times(image: Image, placement: Placement, channel: int) -> tuple[np.ndarray | None, str]:
+def _times(image: Image, placement: Placement, channel: int, plane: int | None) -> tuple[np.ndarray | None, str]:
     """Return the seconds of each sample, or None and why."""
     planes, count = image.planes, placement.num_samples
     t, c, z, delta = (planes[:, k] for k in range(4))
     own = (from_zero(c, image.size("C")) == channel) & np.isfinite(delta)
+    if plane is not None:
+        own &= from_zero(z, image.size("Z")) == plane
     if not own.any():
         return None, ""
     t, z, delta = from_zero(t, image.size("T"))[own], z[own], delta[own]

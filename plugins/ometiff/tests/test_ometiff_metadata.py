@@ -85,6 +85,8 @@ def test_each_channel_has_its_own_times_and_a_volume_that_of_its_first_plane(ome
     )
     with opened(ome, tmp_path, movie, channel="2", planes=shown) as recording:
         assert recording.get_native_timestamps().tolist() == [0.25, 1.25, 2.25]
+    with roi.open(tmp_path / "m.ome.tif", channel="2", plane=0) as recording:
+        assert recording.get_native_timestamps().tolist() == [0.3125, 1.3125, 2.3125]
 
 
 def test_times_that_are_not_there_for_all_samples_are_left_out(ome: Any, tmp_path: Path) -> None:
