@@ -344,3 +344,20 @@ def test_planes_without_times_are_one_volume(ome: Any, tmp_path: Path) -> None:
     with roi.open(path) as recording:
         assert recording.shape == (1, 8, 9, 3)
         assert np.array_equal(np.moveaxis(recording[0], 2, 0), MOVIE[0, 0])
+
+
+@pytest.mark.parametrize("data", ["<TiffData/>", "an element a plane"])
+def test_opening_walks_no_pages_where_they_lie_regularly(
+    ome: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    movie = ome.frames(300, 1, 1, 5, 6)
+    if data != "<TiffData/>":
+        data = "".join(ome.data("m.ome.tif", IFD=t, FirstT=t, PlaneCount=1) for t in range(300))
+    path = ome.simple(tmp_path / "m.ome.tif", movie, data=data)
+
+    def walked(*_: Any) -> None:
+        pytest.fail("the pages were walked")
+
+    monkeypatch.setattr("roiextractors_tiff.pages._chain", walked)
+    with roi.open(path) as recording:
+        assert np.array_equal(recording.get_series(), movie[:, 0, 0])
