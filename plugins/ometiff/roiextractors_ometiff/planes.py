@@ -251,6 +251,11 @@ class _Shelf:
         for number in deep[self.is_there[deep]].tolist():
             self._open(number, int(begins[number]), int(ends[number]))
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every file that is named is there."""
+        return bool(self.is_there[self._named].all())
+
     def note_short(self, blocks: _Blocks, held: np.ndarray) -> None:
         """Keep in words which block first asks for more pages than its file holds."""
         lacking = np.flatnonzero(self.is_there[blocks.files] & (blocks.counts > held))
@@ -273,7 +278,7 @@ class _Shelf:
 
     def error(self, words: str) -> CorruptRecordingError | SourceNotFoundError:
         """Return the error for a recording without a whole sample."""
-        if not self.is_there[self._named].all():
+        if not self.is_complete:
             return SourceNotFoundError(words)
         return TruncatedRecordingError(words) if self._short else CorruptRecordingError(words)
 
@@ -350,7 +355,7 @@ class _Claims:
     files: np.ndarray
     pages: np.ndarray
 
-    def taken(self, chosen: np.ndarray) -> _Claims:
+    def taken(self, chosen: np.ndarray | slice) -> _Claims:
         return _Claims(self.positions[chosen], self.files[chosen], self.pages[chosen])
 
 
@@ -364,6 +369,9 @@ def _claims(blocks: _Blocks, shelf: _Shelf, grid: _Grid, name: str) -> _Claims:
             f"{name}: its OME-XML places {num_pages:,} pages, and its files hold {int(shelf.num_pages.sum()):,}"
         )
     shelf.note_short(blocks, held)
+    if len(counts) == 1:
+        steps = np.arange(num_pages, dtype=np.int64)
+        return _Claims(blocks.starts + steps, np.broadcast_to(blocks.files, (num_pages,)), blocks.ifds + steps)
     if (counts == 1).all():
         return _Claims(blocks.starts, blocks.files, blocks.ifds)
     steps = np.arange(num_pages, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -414,24 +422,38 @@ def _placement(
     claims: _Claims, times: np.ndarray, passes: int, channel: int, grid: _Grid, shelf: _Shelf, name: str
 ) -> Placement:
     depth, described = grid.sizes[2], grid.sizes[0] * passes
-    chosen = np.flatnonzero(grid.along(1, claims.positions) == channel)
-    own, times = claims.taken(chosen), times[chosen]
-    places = times * depth + grid.along(2, own.positions)
-    ready = np.flatnonzero(shelf.is_there[own.files])
-    if (places[ready][1:] < places[ready][:-1]).any():
-        ready = ready[np.argsort(places[ready], kind="stable")]
-    wrong = np.flatnonzero(places[ready] != np.arange(len(ready)))
-    num_planes = int(wrong[0]) if len(wrong) else len(ready)
+    own = claims
+    if grid.sizes[1] > 1:
+        chosen = np.flatnonzero(grid.along(1, claims.positions) == channel)
+        own, times = claims.taken(chosen), times[chosen]
+    places = times if depth == 1 else times * depth + grid.along(2, own.positions)
+    ready = _ready(own, places, shelf)
+    ranked = places[ready]
+    wrong = np.flatnonzero(ranked != np.arange(len(ranked)))
+    num_planes = int(wrong[0]) if len(wrong) else len(ranked)
     num_samples = num_planes // depth
-    lack = ""
-    if num_samples < described:
-        absent = own.files[places == num_planes]
-        where = f"T={num_planes // depth}, C={channel}, Z={num_planes % depth}"
-        lack = shelf.lack(int(absent[0]) if len(absent) else None, where)
-        if not num_samples:
-            raise shelf.error(
-                f"{name}: its OME-XML describes {described:,} {'samples' if described > 1 else 'sample'}, and not one is whole: {lack}. "
-                "To read the pages as they are: open(..., format='tiff')"
-            )
-    kept = own.taken(ready[: num_samples * depth])
+    lack = "" if num_samples == described else _lack(own, places, num_planes, channel, depth, shelf)
+    if not num_samples:
+        raise shelf.error(
+            f"{name}: its OME-XML describes {described:,} {'samples' if described > 1 else 'sample'}, and not one is whole: {lack}. "
+            "To read the pages as they are: open(..., format='tiff')"
+        )
+    end = num_samples * depth
+    kept = own.taken(slice(0, end) if isinstance(ready, slice) else ready[:end])
     return Placement(shelf.plane_set(kept.files, kept.pages), num_samples, described, passes, lack)
+
+
+def _ready(claims: _Claims, places: np.ndarray, shelf: _Shelf) -> np.ndarray | slice:
+    """Return which planes are in files that are there, in the order of their places."""
+    in_order = bool((places[1:] > places[:-1]).all())
+    if in_order and shelf.is_complete:
+        return slice(None)
+    ready = np.flatnonzero(shelf.is_there[claims.files])
+    return ready if in_order else ready[np.argsort(places[ready], kind="stable")]
+
+
+def _lack(claims: _Claims, places: np.ndarray, place: int, channel: int, depth: int, shelf: _Shelf) -> str:
+    """Return in words why the plane at a place is not there."""
+    absent = claims.files[places == place]
+    where = f"T={place // depth}, C={channel}, Z={place % depth}"
+    return shelf.lack(int(absent[0]) if len(absent) else None, where)
