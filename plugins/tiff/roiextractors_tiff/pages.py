@@ -27,6 +27,7 @@ from roiextractors_core.errors import (
     DeclarationError,
     IncompleteRecordingWarning,
     RangeError,
+    RecordingError,
     SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -42,6 +43,7 @@ _MOST_TAGS = 4096
 _MOST_VALUE = 64 << 20
 _MOST_GAP = 1 << 16
 _CHUNK = 4 << 20
+_WIDTHS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64), "c": (64, 128)}
 _MOST_OPENED = 64  # files of a sequence whose layout is kept
 _MOST_PATTERNS = 2
 _FILES_A_TASK = 64
@@ -123,6 +125,18 @@ class Directory:
             code, kind, count = struct.unpack_from(form, table, at)
             self.entries[code] = (kind, count, at + tiff.entry_size - tiff.field_size)
 
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Directory:
+        """Return the first directory of a file.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            The file is no TIFF, or its first directory is not there.
+        """
+        tiff = _TiffFile(path)
+        return tiff.directory(tiff.first, 0)
+
     @property
     def end(self) -> int:
         """The byte behind the directory."""
@@ -140,6 +154,13 @@ class Directory:
         """Whether a tag's value stands in the table itself."""
         kind, count, _ = self.entries[code]
         return int(_SIZES.get(kind, 1) * count) <= self._tiff.field_size
+
+    def begins_with(self, code: int, prefix: bytes) -> bool:
+        """Whether a tag's bytes begin so; reads no more of them than it compares."""
+        if code not in self.entries:
+            return False
+        offset, size = self.place(code)
+        return size >= len(prefix) and self._tiff.file.read(offset, len(prefix)) == prefix
 
     def value(self, code: int) -> Any:
         """Return a tag's value: text as bytes, one number, or a tuple of numbers; None when it is not there."""
@@ -214,9 +235,9 @@ def _page_of(tiff: _TiffFile, directory: Directory) -> Page:
     rows, columns = directory.number(257, 0), directory.number(256, 0)
     samples, compression = directory.number(277, 1), directory.number(259, 1)
     bits, sample_format = directory.number(258, 1), directory.number(339, 1)
-    kind = {1: "u", 2: "i", 3: "f", 4: "u"}.get(sample_format)
+    kind = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}.get(sample_format, "")
     stored = {1: 8, 2: 8, 4: 8, 10: 16, 12: 16, 14: 16}.get(bits, bits)
-    if kind is None or stored not in (8, 16, 32, 64) or (kind == "f" and stored == 8) or not 0 < samples <= 4096:
+    if stored not in _WIDTHS.get(kind, ()) or not 0 < samples <= 4096:
         raise UnsupportedRecordingError(
             f"{where} has {samples:,} samples of {bits:,} bits in format {sample_format}, which is not read"
         )
@@ -427,8 +448,8 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     table_step, data_step = third.offset - second.offset, _strip(tiff, third)[0] - _strip(tiff, second)[0]
     if table_step <= 0 or data_step <= 0:
         return None, ""
-    here = _strip(tiff, second)[0]
-    fits = [(tiff.size - second.end) // table_step, (tiff.size - here - page.nbytes) // data_step]
+    here, limit = _strip(tiff, second)[0], _end_of_pages(tiff, first, second)
+    fits = [(limit - second.end) // table_step, (limit - here - page.nbytes) // data_step]
     last = 1 + min(fits)
     if last < 2:
         return None, ""
@@ -441,10 +462,29 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     if following:
         if table_step != data_step or following != second.offset + last * table_step:
             return None, ""
+        if _is_of_another_kind(tiff, page, following, last + 1):
+            return None, ""
         note = f"{tiff.name} ends inside page {last + 1:,} (directory at byte {following:,} of {tiff.size:,}); the {last + 1:,} whole pages are read"
     sampled = np.unique(np.linspace(1, last, min(last, 32)).astype(np.int64))
     seen = _bytes_at(tiff, layout, sampled)
     return (layout, note) if seen is not None and not len(layout.faults(sampled, seen)) else (None, "")
+
+
+def _end_of_pages(tiff: _TiffFile, first: Directory, second: Directory) -> int:
+    """Return where the last page can end at most: some programs write the first page's description behind all pages."""
+    if 270 not in first.entries or first.is_inline(270):
+        return tiff.size
+    offset, length = first.place(270)
+    is_last = second.offset < offset and tiff.size - 16 <= offset + length <= tiff.size
+    return offset if is_last else tiff.size
+
+
+def _is_of_another_kind(tiff: _TiffFile, page: Page, offset: int, number: int) -> bool:
+    """Whether a page that does not fit behind the others is no cut one, but one of another size or type."""
+    try:
+        return _page_of(tiff, tiff.directory(offset, number)) != page
+    except RecordingError:
+        return False
 
 
 def _bytes_at(tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> np.ndarray | None:
@@ -1385,8 +1425,8 @@ def described_shape(description: Any) -> tuple[int, ...]:
 
 
 def _layout(tiff: _TiffFile, first: Directory, page: Page) -> tuple[Any, str]:
-    description = first.value(270)
-    if not first.next and page.is_plain and isinstance(description, bytes) and description.startswith(b"ImageJ="):
+    if not first.next and page.is_plain and first.begins_with(270, b"ImageJ="):
+        description = first.value(270)
         claimed = next(
             (
                 int(line[7:])
