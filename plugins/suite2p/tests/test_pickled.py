@@ -246,7 +246,7 @@ def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
         (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R", "_codecs.encode of parts that cannot"),
         (b"h\x07", "a reference to value 7, which was not kept"),
         (b"(((K\x01t", "an opcode for a value that is not there"),
-        (b"K\x01K\x02e.", "items for what is no list"),
+        (b"K\x01K\x02].", "values left"),
         (b"}]K\x01s", "a key that is list"),
         (b"}(K\x01u", "keys and values for what is no dictionary"),
         (b"K\x01K\x02a", "items for what is no list"),
