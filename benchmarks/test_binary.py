@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import time
@@ -117,7 +118,9 @@ def test_caiman_in_order_c(tmp_path: Path) -> None:
             return np.array(np.memmap(path, "<f4", "r", shape=(ROWS * COLUMNS, COUNT))[:, start:stop])
 
         for count in (1, 10, 100, 400, 600):
-            found = ratio(lambda: mapped(300, 300 + count), lambda: recording.get_series(300, 300 + count))
+            found = ratio(
+                functools.partial(mapped, 300, 300 + count), functools.partial(recording.get_series, 300, 300 + count)
+            )
             print(f"CaImAn, order C: numpy.memmap's strided copy / ours, {count} frames: {found:.2f} (wanted >= 0.85)")
     os.close(limit.descriptor)
     print(opening(path))
