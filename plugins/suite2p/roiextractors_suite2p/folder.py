@@ -183,7 +183,11 @@ def holds_description(source: Source) -> bool:
         return _is_described(source)
     names = [name.lower() for name in source.members if not name.startswith(".")]
     found = source.related("ops.npy") or source.related("db.npy")
-    return found is not None and all(name.endswith(_OTHERS) for name in names) and _is_described(found)
+    return (
+        found is not None
+        and all(name.endswith(_OTHERS) or name.startswith("reg_tif") for name in names)
+        and _is_described(found)
+    )
 
 
 def _is_described(source: Source) -> bool:
