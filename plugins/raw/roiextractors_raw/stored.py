@@ -134,20 +134,23 @@ class StoredMovie:
         return 2 * _length(part[-1]) >= self.stored_shape[-1]
 
     def _read_lines(self, part: tuple[Any, ...], result: np.ndarray) -> None:
-        step = math.prod(self.stored_shape[1:]) * self.dtype.itemsize
-        first, end = part[0].start, part[0].stop
-        whole = _length(part[-1]) == self.stored_shape[-1] and isinstance(part[-1], slice)
-        if whole and self.dtype.isnative:
-            self.file.read_array_into(result, self.offset + first * step)
+        """Read the time courses of the part whole, and keep what is wanted of each."""
+        length, chosen = self.stored_shape[-1], part[-1]
+        step = length * self.dtype.itemsize
+        courses = math.prod(self.stored_shape[1:-1])  # behind each index of the first axis; all are wanted
+        start = self.offset + part[0].start * courses * step
+        if isinstance(chosen, slice) and _length(chosen) == length and self.dtype.isnative:
+            self.file.read_array_into(result, start)
             return
+        lines = result.reshape(-1, result.shape[-1])
 
-        def read(start: int, stop: int) -> None:
-            block = np.empty((stop - start, *self.stored_shape[1:]), self.dtype)
-            self.file.read_into([block], self.offset + start * step)
-            result[start - first : stop - first] = block[..., part[-1]]
+        def read(first: int, end: int) -> None:
+            block = np.empty((end - first, length), self.dtype)
+            self.file.read_into([block], start + first * step)
+            lines[first:end] = block[:, chosen]
 
         piece = min(max(_LEAST_PIECE, result.nbytes), _MOST_PIECE)
-        _on_cores(read, range(first, end), result.nbytes, most=max(1, piece // step))
+        _on_cores(read, len(lines), result.nbytes, most=max(1, piece // step))
 
     def _copy_mapped(self, part: tuple[Any, ...], result: np.ndarray) -> None:
         """Copy out of a map that is made for this read and closed after it."""
@@ -162,9 +165,8 @@ class StoredMovie:
             raise SourceReadError(f"{self.file.name} could not be mapped: {error.strerror or error}") from error
         source = stored[tuple(p if isinstance(p, slice) else slice(None) for p in part)]
         chosen = next((k for k, p in enumerate(part) if not isinstance(p, slice)), None)
-        result[...] = (
-            source if chosen is None else source.take(part[chosen], chosen)
-        )  # one thread: faults of pages queue
+        # One thread: two would queue for the faults of the pages.
+        result[...] = source if chosen is None else source.take(part[chosen], chosen)
 
 
 class StoredMovieExtractor(ImagingExtractor):
@@ -230,10 +232,10 @@ def _length(wanted: slice | np.ndarray) -> int:
     return int(wanted.stop - wanted.start) if isinstance(wanted, slice) else len(wanted)
 
 
-def _on_cores(work: Callable[[int, int], None], span: range, nbytes: int, *, most: int) -> None:
-    """Give every core its share of the span, in runs of at most ``most``; one core where there is little to do."""
+def _on_cores(work: Callable[[int, int], None], count: int, nbytes: int, *, most: int) -> None:
+    """Give every core its share, in runs of at most ``most``; one core where there is little to do."""
     cores = num_cores() if nbytes >= _PARALLEL_BYTES else 1
-    marks = [span.start + len(span) * k // cores for k in range(cores + 1)]
+    marks = [count * k // cores for k in range(cores + 1)]
 
     def share(start: int, stop: int) -> Callable[[], None]:
         def run() -> None:
