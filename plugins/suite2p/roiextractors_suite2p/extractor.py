@@ -79,6 +79,11 @@ class Suite2pImagingExtractor(ImagingExtractor):
         self._given = Path(path) if channel is None and stage is None and is_movie(path) else None
         if self._given:
             self._channel, self._stage = channel_named or CHANNELS[0], stage_named or STAGES[0]
+            others = [c for c in CHANNELS if c != self._channel and self._planes[0].movie(self._stage, c)]
+            self._notes += [
+                f"{self._name} is {self._channel}, as its name says; the other channel is there, too: channel={c!r}"
+                for c in others
+            ]
         else:
             self._channel = self._chosen_channel(channel or channel_named, stage or stage_named)
             self._stage = self._chosen_stage(stage or stage_named)

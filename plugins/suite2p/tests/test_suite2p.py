@@ -201,6 +201,7 @@ def test_of_two_channels_one_must_be_chosen_and_a_files_name_chooses(tmp_path: P
     for name, frames in movies.items():
         with roi.open(plane / name) as recording:
             np.testing.assert_array_equal(recording.get_series(), frames)
+            assert "as its name says; the other channel is there, too: channel='chan" in recording.get_notes()[0]
     with roi.open(plane / "data.bin", channel="chan2") as recording:
         np.testing.assert_array_equal(recording.get_series(), movies["data_chan2.bin"])
         assert [c.name for c in recording.metadata.channels] == ["chan2"]
