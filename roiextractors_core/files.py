@@ -382,10 +382,11 @@ class StoredFrames:
                 self.files[number].read_into(buffers, int(places[0]))
             else:
                 self.files[number].read_into([part], int(places[0]))
+            native = part.view(self.dtype.newbyteorder("="))
             if not self.dtype.isnative:
-                part.byteswap(inplace=True)
+                native[...] = part.copy()  # a copy that swaps is some four times as fast as byteswap(inplace=True)
             if apply is not None:
-                apply(part.view(self.dtype.newbyteorder("=")))
+                apply(native)
 
         return read
 
