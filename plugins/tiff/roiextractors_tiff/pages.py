@@ -489,7 +489,13 @@ def _is_of_another_kind(tiff: _TiffFile, page: Page, offset: int, number: int) -
 
 def _bytes_at(tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> np.ndarray | None:
     """Return the directories of these pages as rows of bytes, or None where the file ends before."""
-    rows = [tiff.file.read(offset, layout.width) for offset in layout.table_offsets(pages).tolist()]
+    offsets = layout.table_offsets(pages)
+    low = int(offsets.min())
+    span = int(offsets.max()) + layout.width - low
+    if span <= max(_MOST_GAP, 32 * layout.width * len(pages)):  # they lie together: one read for all
+        raw = np.frombuffer(tiff.file.read(low, span), np.uint8)
+        return raw[(offsets - low)[:, None] + np.arange(layout.width)] if len(raw) == span else None
+    rows = [tiff.file.read(offset, layout.width) for offset in offsets.tolist()]
     if any(len(row) < layout.width for row in rows):
         return None
     return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), layout.width)
