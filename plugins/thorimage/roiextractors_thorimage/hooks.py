@@ -18,7 +18,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         name="thorimage",
         title="ThorImage",
         extractor="roiextractors_thorimage.extractor:ThorImageImagingExtractor",
-        extensions=(".xml", ".tif", ".tiff", ".raw"),
+        extensions=(".tif", ".tiff", ".raw"),
         evidence=XmlRoot("ThorImageExperiment")
         | (
             XmlRoot("ThorImageExperiment", file="Experiment.xml")
