@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     from .hookspecs import hookimpl
     from .imaging import ImagingExtractor, ImagingView
     from .metadata import ChannelMetadata, Provenance, RecordingMetadata
+    from .pictures import Preview
     from .registry import PluginRecord, Registry, default_registry
     from .source import Source
+    from .summary import Projections, projections
 
     def formats() -> tuple[FormatSpec, ...]:
         """Return all formats that can be opened, sorted by name."""
@@ -115,8 +117,10 @@ _HOME = {
         ),
         "formats",
     ),
+    **dict.fromkeys(("Projections", "projections"), "summary"),
     "Clock": "clock",
     **dict.fromkeys(("PositionedFile", "StoredFrames"), "files"),
+    "Preview": "pictures",
     "Source": "source",
     "hookimpl": "hookspecs",
 }
@@ -148,7 +152,9 @@ __all__ = [
     "PluginError",
     "PluginRecord",
     "PositionedFile",
+    "Preview",
     "Probe",
+    "Projections",
     "Provenance",
     "RangeError",
     "RangeTypeError",
@@ -181,6 +187,7 @@ __all__ = [
     "hookimpl",
     "open",
     "plugins",
+    "projections",
     "refresh",
     "stack_planes",
     "streams",

@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import SourceNotFoundError, SourcePermissionError, SourceReadError, TruncatedRecordingError, printable
 
-__all__ = ["PositionedFile", "StoredFrames", "num_cores", "run_on_cores"]
+__all__ = ["PositionedFile", "StoredFrames", "num_cores", "read_once", "run_on_cores"]
 
 _MOST_BYTES_A_CALL = 1 << 30  # Linux moves at most 2 GiB less a page in one call
 _MOST_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
@@ -52,6 +52,44 @@ def run_on_cores(tasks: Sequence[Any]) -> None:
     with ThreadPoolExecutor(min(num_cores(), len(tasks))) as pool:
         for future in [pool.submit(task) for task in tasks]:
             future.result()
+
+
+def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
+    """Fill buffers from a file that is opened for this alone, as of a sequence of one file a frame.
+
+    Parameters
+    ----------
+    path : str
+    pieces : sequence of (int, sequence of writable C-contiguous buffers)
+        Where in the file each piece begins, and what its bytes fill, one buffer after the other.
+
+    Returns
+    -------
+    bool
+        Whether the file holds all of these bytes; where it ends before, the rest of the buffers is undefined.
+
+    Raises
+    ------
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+    """
+    descriptor = _open(path)
+    try:
+        for offset, buffers in pieces:
+            wanted = sum([memoryview(b).nbytes for b in buffers])
+            plain = wanted <= _MOST_BYTES_A_CALL and len(buffers) <= _MOST_BUFFERS_A_CALL
+            got = _pread_into(descriptor, buffers, offset) if plain else -1
+            if got != wanted and not (got and _is_filled(descriptor, buffers, offset, wanted)):
+                return False
+        return True
+    except OSError as error:
+        raise SourceReadError(f"{printable(path)} could not be read: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, wanted: int) -> bool:
+    views = [_bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
+    return PositionedFile._fill(descriptor, views, offset) == wanted
 
 
 class PositionedFile:
@@ -250,7 +288,7 @@ class StoredFrames:
         self.files = tuple(files)
         self.shape = tuple(int(n) for n in shape)
         self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._row_bytes: int = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def frame_bytes(self) -> int:
@@ -370,13 +408,13 @@ def _bytes_of(array: np.ndarray) -> memoryview:
 
 if _HAS_PREADV:
 
-    def _pread_into(descriptor: int, views: list[memoryview], offset: int) -> int:
+    def _pread_into(descriptor: int, views: Sequence[Any], offset: int) -> int:
         return os.preadv(descriptor, views, offset)
 
 else:  # Windows: no positioned read, so one seek and read at a time
     _SEEK_LOCK = threading.Lock()
 
-    def _pread_into(descriptor: int, views: list[memoryview], offset: int) -> int:
+    def _pread_into(descriptor: int, views: Sequence[Any], offset: int) -> int:
         total = 0
         with _SEEK_LOCK, open(descriptor, "rb", buffering=0, closefd=False) as stream:
             stream.seek(offset)

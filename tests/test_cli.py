@@ -78,4 +78,4 @@ def test_the_demo_writes_opens_and_draws(tmp_path: Path) -> None:
         pages = file.asarray()
     assert pages.shape == (40, 2, 256, 256) or pages.shape == (80, 256, 256)
     np.testing.assert_array_equal(pages.reshape(40, 2, 256, 256)[:, 0], np.load(tmp_path / "out" / "two_photon.npy"))
-    assert (tmp_path / "out" / "two_photon.tif-preview.png").is_file()
+    assert (tmp_path / "out" / "two_photon.png").is_file()

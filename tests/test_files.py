@@ -18,7 +18,7 @@ from roiextractors_core.errors import (
     SourceReadError,
     TruncatedRecordingError,
 )
-from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, run_on_cores
+from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, read_once, run_on_cores
 
 CONTENT = bytes(range(256)) * 40
 
@@ -402,6 +402,30 @@ def test_a_finalizer_that_runs_in_the_middle_of_an_opening_waits_its_turn(path: 
     assert num_open(path) == 1
     assert PositionedFile(other).read(0, 5) == b"other"
     assert num_open(path) == 0
+
+
+def test_a_file_is_opened_for_one_read_of_several_pieces_and_closed_again(path: Path) -> None:
+    first, second, third = bytearray(3), np.zeros((2, 2), np.uint16), bytearray(5)
+    assert read_once(str(path), [(4, [first, second]), (700, [third])])
+    assert bytes(first) + second.tobytes() + bytes(third) == CONTENT[4:15] + CONTENT[700:705]
+    assert not read_once(str(path), [(len(CONTENT) - 2, [bytearray(3)])])
+    assert not read_once(str(path), [(len(CONTENT) + 9, [bytearray(3)])])
+    assert num_open(path) == 0
+
+
+def test_one_read_goes_on_where_the_system_gives_less(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = files._pread_into
+    monkeypatch.setattr(files, "_pread_into", lambda fd, views, at: real(fd, [memoryview(views[0]).cast("B")[:7]], at))
+    found = np.zeros((3, 100), np.uint8)
+    assert read_once(str(path), [(5, [found, bytearray(2)])])
+    assert found.tobytes() == CONTENT[5:305]
+
+
+def test_one_read_of_what_is_not_there_or_a_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="gone"):
+        read_once(str(tmp_path / "gone"), [(0, [bytearray(1)])])
+    with pytest.raises((SourceReadError, SourcePermissionError), match=r"could not be read|may not be read"):
+        read_once(str(tmp_path), [(0, [bytearray(1)])])
 
 
 # Frames at known places

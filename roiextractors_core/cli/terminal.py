@@ -20,7 +20,7 @@ from ..errors import RoiExtractorsError, RoiExtractorsWarning, printable
 
 __all__ = ["amount", "card", "encodable", "grid", "heading", "one_line_warnings", "progress_bar", "sentence", "tell"]
 
-_PIPE_WIDTH = 100
+_PIPE_WIDTH = 120
 
 
 def tell(text: str) -> None:
