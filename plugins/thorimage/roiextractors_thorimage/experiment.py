@@ -233,7 +233,9 @@ class Experiment:
         """Return a sentence about a rate that is nominal or not known, or nothing."""
         if self.rate(averaged=averaged, planes=planes) is None:
             why = "a stack taken step by step" if planes > 1 and not self.is_streaming else "no frame rate"
-            return f"{self.name} describes {why}, so that the rate of samples is not known; pass sampling_frequency=<Hz>"
+            return (
+                f"{self.name} describes {why}, so that the rate of samples is not known; pass sampling_frequency=<Hz>"
+            )
         if not self.is_streaming:
             return f"{self.name} describes a time series, not a stream: the rate is nominal"
         if averaged > 1 and self.is_fast_z:
@@ -354,4 +356,3 @@ def _parsed(path: str) -> Node:
     except (ValueError, LookupError) as error:
         raise CorruptRecordingError(f"{file.name} is in an encoding that cannot be read: {printable(error)}") from error
     return tree.root
-

@@ -88,10 +88,9 @@ class ThorImageImagingExtractor(ImagingExtractor):
         if channel is not None and channel_name not in (None, channel):
             raise ChoiceError(f"channel={channel!r} and channel_name={channel_name!r} contradict each other; pass one")
         found = _Found.of(file_path)
-        place = found.place(site, tile)
         self._experiment, self._found = found.experiment, found
         self._channel = found.channel(channel_name if channel is None else channel)
-        self._frames = found.frames(self._channel, place, allow_missing)
+        self._frames = found.frames(self._channel, site, tile, allow_missing=allow_missing)
         self.is_volumetric = self._frames.planes > 1
         for sentence in (*found.warnings, *self._frames.warnings):
             warnings.warn(f"{found.name}: {sentence}", IncompleteRecordingWarning, stacklevel=2)
@@ -106,7 +105,8 @@ class ThorImageImagingExtractor(ImagingExtractor):
             ``{"channel": ("ChanA", "ChanB")}``
         """
         found = _Found.of(file_path)
-        sites, tiles = (tuple(dict.fromkeys(str(place[k]) for place in found.places)) for k in (0, 1))
+        places = found.places(found.channels)
+        sites, tiles = (tuple(dict.fromkeys(str(place[k]) for place in places)) for k in (0, 1))
         streams = {"channel": found.channels, "site": sites, "tile": tiles}
         return {option: choices for option, choices in streams.items() if len(choices) > 1}
 
@@ -167,11 +167,11 @@ class ThorImageImagingExtractor(ImagingExtractor):
         start, end = self.resolve_range(start_sample, end_sample)
         points = self._frames.points[start:end]
         if self._timing is not None and self._timing.seconds is not None:
-            return self._timing.seconds[points]
+            return np.asarray(self._timing.seconds[points], np.float64)
         rate = self.get_sampling_frequency()
         if rate is None or self._frames.points[-1] == len(self._frames.points) - 1:
             return None
-        return points / rate
+        return np.asarray(points / rate, np.float64)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return what the experiment says; ``vendor`` is the whole document."""
@@ -232,8 +232,9 @@ class _Found:
 
     folder: Folder
     experiment: Experiment
-    tiff: FrameFiles | None
+    is_raw: bool
     is_list: bool
+    channels: tuple[str, ...]
 
     @classmethod
     def of(cls, file_path: Paths) -> _Found:
@@ -242,7 +243,9 @@ class _Found:
         paths = [os.path.abspath(os.fspath(path)) for path in file_path]
         folders = {os.path.dirname(path) for path in paths}
         if len(folders) != 1:
-            raise SourceKindError(f"the files of a ThorImage recording lie in one folder, and these lie in {len(folders)}")
+            raise SourceKindError(
+                f"the files of a ThorImage recording lie in one folder, and these lie in {len(folders)}"
+            )
         folder = Folder(folders.pop(), [os.path.basename(path) for path in paths])
         return cls._chosen(folder, _experiment(folder, paths[0]), os.path.basename(paths[0]), is_list=True)
 
@@ -260,34 +263,25 @@ class _Found:
     def _chosen(cls, folder: Folder, experiment: Experiment, name: str, *, is_list: bool) -> _Found:
         suffix = os.path.splitext(name)[1].lower()
         wants_raw = suffix == ".raw" or (suffix not in (".tif", ".tiff") and experiment.saves_raw)
-        if folder.raw and (wants_raw or not folder.has_frames):
-            return cls(folder, experiment, None, is_list)
-        if not folder.has_frames:
+        if folder.raw and wants_raw:
+            return cls(folder, experiment, True, is_list, experiment.channels)
+        channels = folder.channels(experiment.channels)
+        if not channels and not folder.raw:
             raise _nothing(folder, experiment)
-        return cls(folder, experiment, folder.frames(experiment.channels), is_list)
+        return cls(folder, experiment, not channels, is_list, channels or experiment.channels)
 
     @property
     def name(self) -> str:
         return self.folder.name
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self.experiment.channels if self.tiff is None else self.tiff.channels
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        return tuple(sorted(self.folder.raw)) if self.tiff is None else self.tiff.places
-
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Say which channels of the experiment have no file."""
-        if self.tiff is None or self.is_list:
+        absent = [name for name in self.experiment.channels if name not in self.channels]
+        if not absent or self.is_list:
             return ()
-        absent = [name for name in self.experiment.channels if name not in self.tiff.channels]
-        if not absent:
-            return ()
-        missing = self.tiff.grid(self.tiff.channels[0], self.places[0]).file_name(0, 0)
-        missing = printable(absent[0]) + missing.removeprefix(printable(self.tiff.channels[0]))
+        files = self.folder.frames(self.channels[0])
+        missing = FrameFiles(absent[0], files.names, files.numbers, files.digits).grid(files.places[0]).file_name(0, 0)
         return (f"{self.experiment.name} names the channel {printable(absent[0])!r}, and {missing} is not there",)
 
     def channel(self, wanted: str | None) -> str:
@@ -301,24 +295,31 @@ class _Found:
             raise StreamChoiceError.for_option(self.name, "channel", self.channels, seen=wanted)
         return str(wanted)
 
-    def place(self, site: str | int | None, tile: str | int | None) -> Place:
+    def places(self, channels: Sequence[str]) -> tuple[Place, ...]:
+        """Return the sites and tiles of these channels."""
+        if self.is_raw:
+            return tuple(sorted(self.folder.raw))
+        return tuple(sorted({place for name in channels for place in self.folder.frames(name).places}))
+
+    def frames(self, channel: str, site: Any, tile: Any, *, allow_missing: bool) -> Frames:
+        if self.is_raw:
+            place = self._place(self.places(()), site, tile)
+            return RawFrames(os.path.join(self.folder.path, self.folder.raw[place]), channel, self.experiment)
+        files = self.folder.frames(channel)
+        grid = files.grid(self._place(files.places, site, tile))
+        return TiffFrames(
+            self.folder.path, files.names, grid, self.experiment, allow_missing=allow_missing or self.is_list
+        )
+
+    def _place(self, places: Sequence[Place], site: Any, tile: Any) -> Place:
         """Return the one site and tile that were asked for."""
-        left = list(self.places)
+        left = list(places)
         for axis, (option, wanted) in enumerate((("site", site), ("tile", tile))):
             choices = tuple(dict.fromkeys(str(place[axis]) for place in left))
             if (wanted is None and len(choices) > 1) or (wanted is not None and str(wanted) not in choices):
                 raise StreamChoiceError.for_option(self.name, option, choices, seen=wanted)
             left = [place for place in left if wanted is None or str(place[axis]) == str(wanted)]
         return left[0]
-
-    def frames(self, channel: str, place: Place, allow_missing: bool) -> Frames:
-        if self.tiff is None:
-            path = os.path.join(self.folder.path, self.folder.raw[place])
-            return RawFrames(path, channel, self.experiment)
-        grid = self.tiff.grid(channel, place)
-        return TiffFrames(
-            self.folder.path, self.tiff.names, grid, self.experiment, allow_missing=allow_missing or self.is_list
-        )
 
 
 def _experiment(folder: Folder, path: str) -> Experiment:

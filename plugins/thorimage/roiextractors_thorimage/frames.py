@@ -69,7 +69,7 @@ class TiffFrames(Frames):
     Parameters
     ----------
     folder : str
-    names : sequence of str
+    names : list of str
         What the grid counts.
     grid : FrameGrid
     experiment : Experiment
@@ -83,7 +83,7 @@ class TiffFrames(Frames):
     """
 
     def __init__(
-        self, folder: str, names: tuple[str, ...], grid: FrameGrid, experiment: Experiment, *, allow_missing: bool
+        self, folder: str, names: list[str], grid: FrameGrid, experiment: Experiment, *, allow_missing: bool
     ) -> None:
         self.averaged = experiment.averaged
         self.notes, self.warnings = (), ()
@@ -113,7 +113,9 @@ class TiffFrames(Frames):
         points, held, told = len(grid.files), grid.files.shape[1], experiment.planes
         if held >= told:
             if held > told:
-                self.notes += (f"{experiment.name} describes {told:,} planes, and the files hold {held:,}; they decide",)
+                self.notes += (
+                    f"{experiment.name} describes {told:,} planes, and the files hold {held:,}; they decide",
+                )
             return grid
         if (grid.files >= 0).all() and points == (experiment.time_points or points) and points > 1:
             self.warnings += (
@@ -211,7 +213,9 @@ class RawFrames(Frames):
         enabled, place = len(names), names.index(channel)
         everything = [n for n in (4, 3) if n > enabled and max(experiment.enabled, default=0) < n]
         told = experiment.only_enabled_are_raw
-        counts = [enabled] if told or enabled == 1 else [*everything, enabled] if told is False else [enabled, *everything]
+        counts = (
+            [enabled] if told or enabled == 1 else [*everything, enabled] if told is False else [enabled, *everything]
+        )
         size = self._file.size
         exact = [n for n in counts for frames in experiment.frames if size == frames * n * self._stored.frame_bytes]
         count = exact[0] if exact else counts[0]
@@ -258,14 +262,16 @@ class RawFrames(Frames):
 
 
 def _one_page_each(paths: list[str]) -> PageIndex:
-    index = PageIndex.of(paths)
-    if index.num_pages != len(paths) or index.samples_per_pixel != 1:
-        index.close()
+    """Return the index of files of one page each: the first is opened now, and every other at its first read."""
+    with_first = PageIndex.of(paths[0])
+    pages, values = with_first.num_pages, with_first.samples_per_pixel
+    with_first.close()
+    if (pages, values) != (1, 1):
         raise UnsupportedRecordingError(
-            f"{printable(os.path.basename(paths[0]))} holds {index.pages_per_file[0]:,} pages of {index.samples_per_pixel} values a pixel, and a frame of "
+            f"{printable(os.path.basename(paths[0]))} holds {pages:,} pages of {values} values a pixel, and a frame of "
             "ThorImage is one page of one; open(..., format='tiff') reads it as plain TIFF"
         )
-    return index
+    return PageIndex.of(paths, pages_per_file=np.ones(len(paths), np.int64))
 
 
 def _frames(count: int) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, Member, Name, XmlRoot, hookimpl
+from roiextractors_core import FormatSpec, Magic, Member, Name, XmlRoot, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
+_BEGINS = Magic(b"<?xml") | Magic(b"\xef\xbb\xbf<?xml") | Magic(b"<ThorImage")
 _FRAME = "*_[0-9]*_[0-9]*_[0-9]*_[0-9]*.tif"
 
 
@@ -19,7 +20,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         title="ThorImage",
         extractor="roiextractors_thorimage.extractor:ThorImageImagingExtractor",
         extensions=(".tif", ".tiff", ".raw"),
-        evidence=XmlRoot("ThorImageExperiment")
+        evidence=(_BEGINS & XmlRoot("ThorImageExperiment"))
         | (
             XmlRoot("ThorImageExperiment", file="Experiment.xml")
             & (Member("Experiment.xml") | Name(_FRAME) | Name(f"{_FRAME}f") | Name("Image_[0-9]*_[0-9]*.raw"))

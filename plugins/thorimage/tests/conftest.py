@@ -66,7 +66,9 @@ def _experiment(shape: tuple[int, ...], **changes: Any) -> str:
     return _XML.format(**{**values, **changes})
 
 
-def _write_tiff(folder: Path, data: np.ndarray, *, digits: int = 4, compression: str | None = None, **changes: Any) -> Path:
+def _write_tiff(
+    folder: Path, data: np.ndarray, *, digits: int = 4, compression: str | None = None, **changes: Any
+) -> Path:
     """A TIFF a frame of ``(time points, planes, channels, rows, columns)``."""
     folder.mkdir(exist_ok=True)
     names = changes.get("names") or [f"Chan{letter}" for letter in "ABCD"[: data.shape[2]]]
@@ -105,7 +107,9 @@ def write_raw() -> Callable[..., Path]:
 def frames_of() -> Callable[..., np.ndarray]:
     """Random frames ``(time points, planes, channels, rows, columns)``."""
 
-    def made(points: int, planes: int = 1, channels: int = 1, rows: int = 24, columns: int = 40, seed: int = 1) -> np.ndarray:
+    def made(
+        points: int, planes: int = 1, channels: int = 1, rows: int = 24, columns: int = 40, seed: int = 1
+    ) -> np.ndarray:
         shape = (points, planes, channels, rows, columns)
         return np.random.default_rng(seed).integers(0, 8000, shape, dtype=np.uint16)
 

@@ -35,7 +35,9 @@ def same(seen: np.ndarray, wanted: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("digits", [3, 4])
-def test_any_file_of_the_recording_opens_the_whole_of_it(tmp_path: Path, frames_of: Make, write_tiff: Make, digits: int) -> None:
+def test_any_file_of_the_recording_opens_the_whole_of_it(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, digits: int
+) -> None:
     frames = frames_of(4, 2, 2)
     folder = write_tiff(tmp_path / "movie", frames, digits=digits)
     for path in (folder, folder / "Experiment.xml", *sorted(folder.glob("*.tif"))[::5]):
@@ -44,7 +46,9 @@ def test_any_file_of_the_recording_opens_the_whole_of_it(tmp_path: Path, frames_
             same(recording.get_series(), np.moveaxis(frames[:, :, 1], 1, 3))
 
 
-def test_an_experiment_without_its_suffix_is_known_by_its_content(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_an_experiment_without_its_suffix_is_known_by_its_content(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     frames = frames_of(3)
     folder = write_tiff(tmp_path / "movie", frames)
     (folder / "Experiment.xml").rename(folder / "settings")
@@ -75,6 +79,18 @@ def test_the_names_of_the_channels_are_those_of_the_files(tmp_path: Path, frames
     with roi.open(folder, channel_name="td Tomato") as recording:
         same(recording.get_series(), frames[:, 0, 1])
         assert [channel.name for channel in recording.metadata.channels] == ["td Tomato"]
+
+
+@pytest.mark.parametrize(
+    "other", ["ChanA_1.tif", "ChanA_1_2_3_4_5.tif", "ChanA_1_2__4.tif", "ChanA_1_2_3_4 copy.tif", "ChanA_2.txt"]
+)
+def test_names_of_another_kind_are_passed_over(tmp_path: Path, frames_of: Make, write_tiff: Make, other: str) -> None:
+    frames = frames_of(3)
+    folder = write_tiff(tmp_path / "movie", frames)
+    (folder / other).write_bytes(b"no frame")
+    (folder / "ChanA_0001_0001_0001_0002.tif").rename(folder / "ChanA_0001_0001_0001_0002.TIF")
+    with roi.open(folder) as recording:
+        same(recording.get_series(), frames[:, 0, 0])
 
 
 def test_numbers_beyond_their_digits_go_on(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
@@ -115,14 +131,16 @@ def test_without_its_experiment_a_frame_is_plain_tiff(tmp_path: Path, frames_of:
     (folder / "Experiment.xml").unlink()
     path = folder / "ChanA_0001_0001_0001_0001.tif"
     assert roi.explain(path).best.spec.name == "tiff"
-    with pytest.raises(SourceNotFoundError, match=r"Experiment.xml is not in movie, and ChanA_0001_0001_0001_0001.tif cannot"):
+    with pytest.raises(
+        SourceNotFoundError, match=r"Experiment.xml is not in movie, and ChanA_0001_0001_0001_0001.tif cannot"
+    ):
         roi.open(path, format="thorimage")
 
 
 def test_the_same_frame_under_two_names_is_refused(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(2))
     write_tiff(folder, frames_of(2), digits=3)
-    with pytest.raises(CorruptRecordingError, match=r"ChanA_.*0001?.tif is there twice"):
+    with pytest.raises(CorruptRecordingError, match=r"ChanA_.*.tif is there twice"):
         roi.open(folder)
 
 
@@ -208,7 +226,9 @@ def test_averaging_with_fast_planes_is_told(tmp_path: Path, frames_of: Make, wri
 
 
 @pytest.mark.parametrize("digits", [3, 4])
-def test_raw_channels_lie_behind_each_other_in_every_plane(tmp_path: Path, frames_of: Make, write_raw: Make, digits: int) -> None:
+def test_raw_channels_lie_behind_each_other_in_every_plane(
+    tmp_path: Path, frames_of: Make, write_raw: Make, digits: int
+) -> None:
     frames = frames_of(5, 3, 2)
     folder = write_raw(tmp_path / "raw", frames, flyback=2, digits=digits)
     for c, channel in enumerate(("ChanA", "ChanB")):
@@ -226,7 +246,9 @@ def test_a_raw_file_holds_the_enabled_channels_alone(tmp_path: Path, frames_of: 
 
 
 @pytest.mark.parametrize("told", ["", '<RawData onlyEnabledChannels="0" />', '<RawData onlyEnabledChannels="1" />'])
-def test_disabled_channels_in_a_raw_file_are_passed_over(tmp_path: Path, frames_of: Make, write_raw: Make, told: str) -> None:
+def test_disabled_channels_in_a_raw_file_are_passed_over(
+    tmp_path: Path, frames_of: Make, write_raw: Make, told: str
+) -> None:
     stored = frames_of(5, 1, 4)
     options = {"names": ["ChanB", "ChanD"], "enabled": 0b1010, "raw_data": told}
     folder = write_raw(tmp_path / "raw", stored[:, :, :2], stored=stored, **options)
@@ -240,7 +262,9 @@ def test_disabled_channels_in_a_raw_file_are_passed_over(tmp_path: Path, frames_
         assert recording.get_notes() == ("Image_0001_0001.raw holds 4 channels, of which 2 were enabled",)
 
 
-def test_a_raw_file_of_frames_that_were_not_averaged_is_known_by_its_size(tmp_path: Path, frames_of: Make, write_raw: Make) -> None:
+def test_a_raw_file_of_frames_that_were_not_averaged_is_known_by_its_size(
+    tmp_path: Path, frames_of: Make, write_raw: Make
+) -> None:
     frames = frames_of(4)
     stored = frames_of(12)
     folder = write_raw(tmp_path / "raw", frames, stored=stored, average_mode=1, average=3)
@@ -268,18 +292,22 @@ def test_a_cut_raw_file_gives_its_whole_samples(tmp_path: Path, frames_of: Make,
     frames = frames_of(5, 3)
     folder = write_raw(tmp_path / "raw", frames, flyback=1)
     path, frame = folder / "Image_0001_0001.raw", 24 * 40 * 2
+    os.truncate(path, 15 * frame)  # the fourth volume lacks its flyback alone
+    with pytest.warns(IncompleteRecordingWarning, match="4 samples are whole"), roi.open(folder) as recording:
+        same(recording.get_series(), np.moveaxis(frames[:4, :, 0], 1, 3))
     os.truncate(path, 13 * frame + 100)
     with pytest.warns(IncompleteRecordingWarning) as told:
         recording = roi.open(folder)
     with recording:
         same(recording.get_series(), np.moveaxis(frames[:3, :, 0], 1, 3))
     assert "ends inside frame 13: 100 of its 1,920 bytes are there" in str(told[0].message)
-    assert "describes 20 frames a channel, and Image_0001_0001.raw holds 13; 3 samples are whole" in str(told[1].message)
-    os.truncate(path, 15 * frame)  # the fourth volume lacks its flyback alone
-    with pytest.warns(IncompleteRecordingWarning, match="4 samples are whole"), roi.open(folder) as recording:
-        same(recording.get_series(), np.moveaxis(frames[:4, :, 0], 1, 3))
+    assert "describes 20 frames a channel, and Image_0001_0001.raw holds 13; 3 samples are whole" in str(
+        told[1].message
+    )
     os.truncate(path, 2 * frame)
-    with pytest.raises(TruncatedRecordingError, match=r"Image_0001_0001.raw holds 3,840 bytes, and one sample needs 5,760"):
+    with pytest.raises(
+        TruncatedRecordingError, match=r"Image_0001_0001.raw holds 3,840 bytes, and one sample needs 5,760"
+    ):
         roi.open(folder)
 
 
@@ -287,19 +315,23 @@ def test_a_raw_file_cut_after_opening_is_told_when_it_is_read(tmp_path: Path, fr
     folder = write_raw(tmp_path / "raw", frames_of(5))
     with roi.open(folder) as recording:
         os.truncate(folder / "Image_0001_0001.raw", 5000)
-        with pytest.raises(TruncatedRecordingError, match="Image_0001_0001.raw ends at byte 5,000"):
+        with pytest.raises(TruncatedRecordingError, match=r"Image_0001_0001.raw ends at byte 5,000"):
             recording.get_series()
 
 
 @pytest.mark.parametrize("lsm", ['ThreePhotonEnable="1" NumberOfPlanes="4" '])
-def test_multiplexed_planes_in_a_raw_frame_are_refused(tmp_path: Path, frames_of: Make, write_raw: Make, lsm: str) -> None:
+def test_multiplexed_planes_in_a_raw_frame_are_refused(
+    tmp_path: Path, frames_of: Make, write_raw: Make, lsm: str
+) -> None:
     folder = write_raw(tmp_path / "raw", frames_of(2), lsm=lsm)
     with pytest.raises(UnsupportedRecordingError, match="4 planes of three-photon multiplexing"):
         roi.open(folder)
 
 
 @pytest.mark.parametrize("columns", ["0", "-3", "many", "99999999", "1e300"])
-def test_a_size_of_frames_that_cannot_be_is_refused(tmp_path: Path, frames_of: Make, write_raw: Make, columns: str) -> None:
+def test_a_size_of_frames_that_cannot_be_is_refused(
+    tmp_path: Path, frames_of: Make, write_raw: Make, columns: str
+) -> None:
     folder = write_raw(tmp_path / "raw", frames_of(2), columns=columns)
     with pytest.raises(CorruptRecordingError, match="does not say how large a frame is: pixelY='24', pixelX="):
         roi.open(folder)
@@ -308,29 +340,36 @@ def test_a_size_of_frames_that_cannot_be_is_refused(tmp_path: Path, frames_of: M
 # Missing files
 
 
-def test_a_frame_missing_in_the_middle_is_named_and_the_rest_is_a_choice(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_a_frame_missing_in_the_middle_is_named_and_the_rest_is_a_choice(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     frames = frames_of(5)
     folder = write_tiff(tmp_path / "movie", frames, digits=3)
     (folder / "ChanA_001_001_001_002.tif").unlink()
-    with pytest.raises(TruncatedRecordingError, match=r"ChanA_001_001_001_002.tif is not there \(1 frame is .*allow_missing=True"):
+    with pytest.raises(
+        TruncatedRecordingError, match=r"ChanA_001_001_001_002.tif is not there \(1 frame is .*allow_missing=True"
+    ):
         roi.open(folder)
-    with pytest.warns(IncompleteRecordingWarning, match=r"ChanA_001_001_001_002.tif is not there \(1 frame is missing\)"):
+    with pytest.warns(
+        IncompleteRecordingWarning, match=r"ChanA_001_001_001_002.tif is not there \(1 frame is missing\)"
+    ):
         recording = roi.open(folder, allow_missing=True)
     with recording:
         same(recording.get_series(), frames[[0, 2, 3, 4], 0, 0])
         np.testing.assert_allclose(recording.get_timestamps(), np.array([0, 2, 3, 4]) / 30.0)
-        np.testing.assert_allclose(recording[1:3].get_timestamps(), np.array([2, 3]) / 30.0) if hasattr(recording[1:3], "get_timestamps") else None
         np.testing.assert_allclose(recording.slice_samples(1, 3).get_timestamps(), np.array([2, 3]) / 30.0)
         assert any("1 of 5 samples are left out" in note for note in recording.get_notes())
 
 
-def test_a_plane_missing_in_the_middle_takes_its_volume_with_it(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_a_plane_missing_in_the_middle_takes_its_volume_with_it(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     frames = frames_of(4, 3, 2)
     folder = write_tiff(tmp_path / "movie", frames)
     (folder / "ChanB_0001_0001_0002_0003.tif").unlink()
     with roi.open(folder, channel="ChanA") as recording:
         same(recording.get_series(), np.moveaxis(frames[:, :, 0], 1, 3))
-    with pytest.raises(TruncatedRecordingError, match="ChanB_0001_0001_0002_0003.tif is not there"):
+    with pytest.raises(TruncatedRecordingError, match=r"ChanB_0001_0001_0002_0003.tif is not there"):
         roi.open(folder, channel="ChanB")
     with pytest.warns(IncompleteRecordingWarning):
         recording = roi.open(folder, channel="ChanB", allow_missing=True)
@@ -347,7 +386,9 @@ def test_frames_missing_at_the_end_are_told(tmp_path: Path, frames_of: Make, wri
         recording = roi.open(folder)
     with recording:
         same(recording.get_series(), np.moveaxis(frames[:3, :, 0], 1, 3))
-    wanted = "describes 5 samples, and 3 are whole: ChanA_0001_0001_0002_0004.tif is not there; the recording was stopped"
+    wanted = (
+        "describes 5 samples, and 3 are whole: ChanA_0001_0001_0002_0004.tif is not there; the recording was stopped"
+    )
     assert [wanted in str(one.message) for one in told] == [True]
 
 
@@ -356,16 +397,23 @@ def test_planes_missing_everywhere_are_told(tmp_path: Path, frames_of: Make, wri
     folder = write_tiff(tmp_path / "movie", frames)
     for path in folder.glob("*_0002_000?.tif"):
         path.unlink()
-    with pytest.warns(IncompleteRecordingWarning, match="describes 2 planes, and the files hold 1: ChanA_0001_0001_0002_0001.tif is not"):
+    with pytest.warns(
+        IncompleteRecordingWarning,
+        match=r"describes 2 planes, and the files hold 1: ChanA_0001_0001_0002_0001.tif is not",
+    ):
         recording = roi.open(folder)
     with recording:
         same(recording.get_series(), frames[:, 0, 0])
 
 
-def test_a_single_stack_that_lacks_a_plane_is_refused_by_name(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_a_single_stack_that_lacks_a_plane_is_refused_by_name(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     folder = write_tiff(tmp_path / "stack", frames_of(1, 3), mode=0)
     (folder / "ChanA_0001_0001_0003_0001.tif").unlink()
-    with pytest.raises(TruncatedRecordingError, match="ChanA_0001_0001_0003_0001.tif is not there, so that no sample of ChanA"):
+    with pytest.raises(
+        TruncatedRecordingError, match=r"ChanA_0001_0001_0003_0001.tif is not there, so that no sample of ChanA"
+    ):
         roi.open(folder)
 
 
@@ -374,17 +422,23 @@ def test_a_channel_without_files_is_told(tmp_path: Path, frames_of: Make, write_
     folder = write_tiff(tmp_path / "movie", frames)
     for path in folder.glob("ChanB*"):
         path.unlink()
-    with pytest.warns(IncompleteRecordingWarning, match="names the channel 'ChanB', and ChanB_0001_0001_0001_0001.tif is not there"):
+    with pytest.warns(
+        IncompleteRecordingWarning, match=r"names the channel 'ChanB', and ChanB_0001_0001_0001_0001.tif is not there"
+    ):
         recording = roi.open(folder)
     with recording:
         same(recording.get_series(), frames[:, 0, 0])
 
 
-def test_an_experiment_without_frames_says_what_was_to_be_there(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_an_experiment_without_frames_says_what_was_to_be_there(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(2))
     for path in folder.glob("*.tif"):
         path.unlink()
-    with pytest.raises(TruncatedRecordingError, match="movie holds Experiment.xml and no frames: .* ChanA_0001_0001_0001_0001.tif"):
+    with pytest.raises(
+        TruncatedRecordingError, match=r"movie holds Experiment.xml and no frames: .* ChanA_0001_0001_0001_0001.tif"
+    ):
         roi.open(folder)
     tifffile.imwrite(folder / "Image_scan_1_region_0_0.tif", np.zeros((2, 4, 5), np.uint16))
     with pytest.raises(UnsupportedRecordingError, match="format='ometiff'"):
@@ -395,13 +449,15 @@ def test_a_cut_frame_is_named_and_the_others_are_read(tmp_path: Path, frames_of:
     frames = frames_of(4)
     folder = write_tiff(tmp_path / "movie", frames)
     os.truncate(folder / "ChanA_0001_0001_0001_0003.tif", 700)
-    with pytest.raises(TruncatedRecordingError, match="ChanA_0001_0001_0001_0003.tif"):
+    with pytest.raises(TruncatedRecordingError, match=r"ChanA_0001_0001_0001_0003.tif"):
         with roi.open(folder) as recording:
             same(recording.get_series(0, 2), frames[:2, 0, 0])
             recording.get_series()
 
 
-def test_numbers_far_from_the_files_that_are_there_do_not_fill_the_memory(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_numbers_far_from_the_files_that_are_there_do_not_fill_the_memory(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(2))
     (folder / "ChanA_0001_0001_0001_0002.tif").rename(folder / "ChanA_0001_0001_0001_999999999.tif")
     with pytest.raises(TruncatedRecordingError, match="time point 999,999,999, and 2 of them are there"):
@@ -412,17 +468,23 @@ def test_numbers_far_from_the_files_that_are_there_do_not_fill_the_memory(tmp_pa
 
 
 @pytest.mark.parametrize(("planes", "step"), [(1, 1), (3, 1), (3, 3), (3, 5)])
-def test_times_are_those_of_the_first_plane(tmp_path: Path, frames_of: Make, write_tiff: Make, planes: int, step: int) -> None:
+def test_times_are_those_of_the_first_plane(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, planes: int, step: int
+) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(6, planes), flyback=2)
     lines = np.cumsum(np.linspace(0.03, 0.04, 6 * step)) - 0.03
     (folder / "timing.txt").write_text("".join(f"{t:.6g}\n" for t in lines))
     with roi.open(folder) as recording:
         assert recording.times_source == "native"
         np.testing.assert_allclose(recording.get_timestamps(), [float(f"{t:.6g}") for t in lines[::step]])
-        np.testing.assert_allclose(recording.get_native_timestamps(2, 4), [float(f"{t:.6g}") for t in lines[::step][2:4]])
+        np.testing.assert_allclose(
+            recording.get_native_timestamps(2, 4), [float(f"{t:.6g}") for t in lines[::step][2:4]]
+        )
 
 
-def test_the_zero_before_the_first_frame_is_no_time_of_a_frame(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_the_zero_before_the_first_frame_is_no_time_of_a_frame(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(4))
     (folder / "timing.txt").write_text("0\n1e-05\n0.0334\n0.0667\n0.1\n")
     with roi.open(folder) as recording:
@@ -448,7 +510,9 @@ def test_a_last_line_without_its_end_counts_where_it_follows(tmp_path: Path, fra
         ("", "holds 0 times"),
     ],
 )
-def test_times_that_do_not_fit_are_left_aside(tmp_path: Path, frames_of: Make, write_tiff: Make, text: str, why: str) -> None:
+def test_times_that_do_not_fit_are_left_aside(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, text: str, why: str
+) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(4))
     (folder / "timing.txt").write_text(text)
     with roi.open(folder) as recording:
@@ -457,7 +521,9 @@ def test_times_that_do_not_fit_are_left_aside(tmp_path: Path, frames_of: Make, w
         assert any(why in note for note in recording.get_notes())
 
 
-def test_times_of_a_recording_with_gaps_stay_with_their_samples(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+def test_times_of_a_recording_with_gaps_stay_with_their_samples(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(5))
     (folder / "timing.txt").write_text("0\n0.1\n0.2\n0.4\n0.8\n")
     (folder / "ChanA_0001_0001_0001_0003.tif").unlink()
@@ -501,10 +567,26 @@ def test_a_camera_has_its_own_pixels_and_rate(tmp_path: Path, frames_of: Make, w
     ("edit", "error", "words"),
     [
         (lambda text: text[:900], CorruptRecordingError, "is not whole XML"),
-        (lambda text: text.replace("?>", '?><!DOCTYPE a [<!ENTITY b "c">]>', 1), UnsupportedRecordingError, "holds a DOCTYPE"),
-        (lambda text: text.replace("ThorImageExperiment", "Experiment"), CorruptRecordingError, "is no ThorImage experiment"),
-        (lambda text: text.replace("?>", ' encoding="klingon"?>', 1), CorruptRecordingError, "is not whole XML|encoding"),
-        (lambda text: text.replace("<Name", "<a>" * 200 + "</a>" * 200 + "<Name"), CorruptRecordingError, "more elements"),
+        (
+            lambda text: text.replace("?>", '?><!DOCTYPE a [<!ENTITY b "c">]>', 1),
+            UnsupportedRecordingError,
+            "holds a DOCTYPE",
+        ),
+        (
+            lambda text: text.replace("ThorImageExperiment", "Experiment"),
+            CorruptRecordingError,
+            "is no ThorImage experiment",
+        ),
+        (
+            lambda text: text.replace("?>", ' encoding="klingon"?>', 1),
+            CorruptRecordingError,
+            "is not whole XML|encoding",
+        ),
+        (
+            lambda text: text.replace("<Name", "<a>" * 200 + "</a>" * 200 + "<Name"),
+            CorruptRecordingError,
+            "more elements",
+        ),
     ],
 )
 def test_a_damaged_experiment_is_told(
@@ -519,6 +601,8 @@ def test_a_damaged_experiment_is_told(
 
 def test_a_frame_of_several_pages_is_refused(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(1))
-    tifffile.imwrite(folder / "ChanA_0001_0001_0001_0001.tif", np.zeros((3, 24, 40), np.uint16), photometric="minisblack")
-    with pytest.raises(UnsupportedRecordingError, match="ChanA_0001_0001_0001_0001.tif holds 3 pages"):
+    tifffile.imwrite(
+        folder / "ChanA_0001_0001_0001_0001.tif", np.zeros((3, 24, 40), np.uint16), photometric="minisblack"
+    )
+    with pytest.raises(UnsupportedRecordingError, match=r"ChanA_0001_0001_0001_0001.tif holds 3 pages"):
         roi.open(folder)
