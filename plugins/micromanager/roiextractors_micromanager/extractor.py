@@ -48,12 +48,12 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         One of several places of the stage.
     row, column : int, optional
         One tile of a stitched dataset.
+    axes : mapping or str, optional
+        A place on other axes of the dataset: ``{"laser": 488}`` or ``"laser=488"``.
     allow_missing : bool
         Leave out the samples that lack a frame, instead of refusing a dataset with gaps. The times of the others stay.
     sampling_frequency : float, optional
         Samples a second (Hz); wins over the dataset's.
-    **axes : str or int
-        A place on any other axis of the dataset, by the axis's own name.
 
     Raises
     ------
@@ -86,9 +86,9 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         position: str | int | None = None,
         row: str | int | None = None,
         column: str | int | None = None,
+        axes: Mapping[str, str | int] | str | None = None,
         allow_missing: bool = False,
         sampling_frequency: float | None = None,
-        **axes: str | int,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         if channel is not None and channel_name not in (None, channel):
@@ -100,8 +100,8 @@ class MicroManagerImagingExtractor(ImagingExtractor):
             "column": column,
         }
         self._dataset = dataset_of(file_path)
-        wanted = {name: value for name, value in {**named, **axes}.items() if value is not None}
-        self._selection = select(self._dataset, wanted, allow_missing=allow_missing)
+        wanted = {name: value for name, value in named.items() if value is not None}
+        self._selection = select(self._dataset, wanted, axes=axes, allow_missing=allow_missing)
         table, rows = self._dataset.table, self._selection.rows
         files = [PositionedFile(os.path.join(self._dataset.folder, name)) for name in table.files]
         first = rows[0, 0]

@@ -35,7 +35,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         evidence=_NDTIFF | _STACK | _INDEX | _FOLDER | _SETTINGS,
         specializes=("ometiff", "tiff"),
         api=1,
-        streams=("channel", "position", "row", "column"),
+        streams=("channel", "position", "row", "column", "axes"),
         clock="native",
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
         platforms=("any",),

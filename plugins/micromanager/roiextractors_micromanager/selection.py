@@ -27,7 +27,7 @@ from .table import Axis
 __all__ = ["Selection", "select", "streams_of"]
 
 _SAMPLE_AXES = ("time", "z")
-_FIRST = ("channel", "position", "row", "column")
+_OWN = ("channel", "position", "row", "column")
 _MOST_EMPTY = 64
 _NO_AXIS = Axis((), np.empty(0, np.int64))
 
@@ -58,20 +58,23 @@ class Selection:
 
 
 def streams_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """Return the axes but time and z that have several values, and these."""
-    axes = dataset.table.axes
-    found = {name: _labels(dataset, name) for name in _ordered(axes) if name not in _SAMPLE_AXES}
-    return {name: tuple(labels) for name, labels in found.items() if len(labels) > 1}
+    """Return what can be chosen: channels, positions, tiles; and, as ``axes``, the places on all other axes together."""
+    everything = np.ones(len(dataset.table), bool)
+    found = {name: tuple(_choices(dataset, name, everything)[1]) for name in _OWN if name in dataset.table.axes}
+    found["axes"] = tuple(_together(dataset, everything)[0])
+    return {name: choices for name, choices in found.items() if len(choices) > 1}
 
 
-def select(dataset: Dataset, wanted: Mapping[str, Any], *, allow_missing: bool) -> Selection:
+def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, allow_missing: bool = False) -> Selection:
     """Choose frames.
 
     Parameters
     ----------
     dataset : Dataset
     wanted : mapping
-        A value, or its label, for some axes.
+        A value, or its label, for some of channel, position, row and column.
+    axes : mapping or str, optional
+        The same for other axes: ``{"laser": 488}`` or ``"laser=488"``.
     allow_missing : bool
         Leave out samples that lack a frame, wherever they are.
 
@@ -83,7 +86,7 @@ def select(dataset: Dataset, wanted: Mapping[str, Any], *, allow_missing: bool) 
         Frames are missing, and may not be.
     UnsupportedRecordingError, CorruptRecordingError
     """
-    mask, labels = _masked(dataset, wanted)
+    mask, labels = _masked(dataset, wanted, axes)
     chosen = np.flatnonzero(mask)
     _require_alike(dataset, chosen, labels)
     grid = _Grid(dataset, chosen, labels)
@@ -92,42 +95,76 @@ def select(dataset: Dataset, wanted: Mapping[str, Any], *, allow_missing: bool) 
     return Selection(grid.rows[points], points, grid.step, labels, notes, (*dataset.table.warnings, *grid.warnings))
 
 
-def _ordered(axes: Mapping[str, Axis]) -> list[str]:
-    return [name for name in _FIRST if name in axes] + [name for name in axes if name not in _FIRST]
-
-
-def _masked(dataset: Dataset, wanted: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, str]]:
-    axes = dataset.table.axes
-    mask, labels = np.ones(len(dataset.table), bool), {}
-    for name in wanted:
-        if name not in axes:
-            known = listed(printable(axis) for axis in axes) or "none"
+def _masked(dataset: Dataset, wanted: Mapping[str, Any], axes: Any) -> tuple[np.ndarray, dict[str, str]]:
+    """Return which frames lie where it was asked, and the label on each axis that was settled."""
+    table = dataset.table
+    mask, labels = np.ones(len(table), bool), {}
+    named = {**wanted, **_parsed(dataset, axes)}
+    for name in named:
+        if name not in table.axes:
+            known = listed(map(printable, table.axes)) or "none"
             raise ChoiceError(f"{dataset.name} has no axis {printable(name)!r}; its axes are {known}")
-    for name in sorted(_ordered(axes), key=lambda name: name not in wanted):
-        codes, names = axes[name].codes, _labels(dataset, name)
-        present = np.unique(codes[mask]).tolist()
-        choices = [names[code] if code >= 0 else "none" for code in present]
-        if name not in wanted:
-            if name in _SAMPLE_AXES:
-                continue
-            if len(present) > 1:
-                raise StreamChoiceError.for_option(dataset.name, name, choices)
-            code = present[0]
-        else:
-            code = _code(dataset, name, wanted[name], present, choices)
-        labels[name] = names[code] if code >= 0 else ""
-        mask &= codes == code
+    for name, value in named.items():
+        code, labels[name] = _found(dataset, name, value, mask)
+        mask &= table.axes[name].codes == code
+    for name in (name for name in _OWN if name in table.axes and name not in named):
+        codes, choices = _choices(dataset, name, mask)
+        if len(codes) > 1:
+            raise StreamChoiceError.for_option(dataset.name, name, choices)
+        labels[name] = choices[0] if codes[0] >= 0 else ""
+        mask &= table.axes[name].codes == codes[0]
+    together, _ = _together(dataset, mask)
+    if len(together) > 1:
+        raise StreamChoiceError.for_option(dataset.name, "axes", together)
     return mask, labels
 
 
-def _code(dataset: Dataset, name: str, value: Any, present: list[int], choices: list[str]) -> int:
-    text = str(value)
-    if text in choices:
-        return present[choices.index(text)]
-    raw = [str(dataset.table.axes[name].values[code]) if code >= 0 else "none" for code in present]
-    if text in raw:
-        return present[raw.index(text)]
+def _choices(dataset: Dataset, name: str, mask: np.ndarray) -> tuple[list[int], list[str]]:
+    """Return the places on an axis that these frames have, and their labels; -1 and ``none`` for those that have none."""
+    names = _labels(dataset, name)
+    codes = np.unique(dataset.table.axes[name].codes[mask]).tolist()
+    return codes, [names[code] if code >= 0 else "none" for code in codes]
+
+
+def _found(dataset: Dataset, name: str, value: Any, mask: np.ndarray) -> tuple[int, str]:
+    codes, choices = _choices(dataset, name, mask)
+    values = dataset.table.axes[name].values
+    for texts in (choices, [str(values[code]) if code >= 0 else "none" for code in codes]):
+        if str(value) in texts:
+            place = texts.index(str(value))
+            return codes[place], choices[place]
     raise StreamChoiceError.for_option(dataset.name, name, choices, seen=value)
+
+
+def _together(dataset: Dataset, mask: np.ndarray) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the places on the axes that have no option of their own, as text and by axis, where these frames differ in them."""
+    axes = dataset.table.axes
+    names = [name for name in axes if name not in (*_OWN, *_SAMPLE_AXES) and len(np.unique(axes[name].codes[mask])) > 1]
+    if not names:
+        return [], []
+    labels = [_labels(dataset, name) for name in names]
+    places = np.unique(np.stack([axes[name].codes[mask] for name in names], axis=1), axis=0).tolist()
+    found = [
+        {name: own[code] if code >= 0 else "none" for name, own, code in zip(names, labels, place, strict=True)}
+        for place in places
+    ]
+    return [", ".join(f"{name}={label}" for name, label in one.items()) for one in found], found
+
+
+def _parsed(dataset: Dataset, axes: Any) -> dict[str, Any]:
+    """Return the places that ``axes`` names: a mapping, one of the texts of the streams, or ``name=value, name=value``."""
+    if axes is None:
+        return {}
+    if isinstance(axes, Mapping):
+        return {str(name): value for name, value in axes.items()}
+    texts, places = _together(dataset, np.ones(len(dataset.table), bool))
+    text = str(axes)
+    if text in texts:
+        return dict(places[texts.index(text)])
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(sign for _, sign, _ in pairs):
+        raise StreamChoiceError.for_option(dataset.name, "axes", texts, seen=axes)
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _labels(dataset: Dataset, name: str) -> list[str]:

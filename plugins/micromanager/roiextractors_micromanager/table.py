@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,7 @@ def axes_of(found: Sequence[Mapping[str, Value]], where: str) -> dict[str, Axis]
     CorruptRecordingError
         An axis has a value that is neither a whole number nor text.
     """
-    names = dict.fromkeys(name for one in found for name in one)
+    names = dict.fromkeys(itertools.chain.from_iterable(found))
     axes = {}
     for name in names:
         column = [one.get(name) for one in found]
