@@ -145,7 +145,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         interval = _number(summary.get("Interval_ms"))
         if interval is None:
             interval = _number(summary.get("WaitInterval"))
-        if interval is None or interval <= 0 or summary.get("CustomIntervals_ms"):
+        if interval is None or interval <= 0 or summary.get("CustomIntervals_ms") or not self._selection.step:
             return None
         return 1000.0 / interval / self._selection.step
 
@@ -243,12 +243,16 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         summary, frame = self._dataset.summary, self._text(0)
         version = _plain(summary.get("MicroManagerVersion"))
         camera = _plain(frame.get("Camera")) or _plain(frame.get("Core-Camera")) or _plain(summary.get("Core-Camera"))
-        channel = self._selection.labels.get("channel") or _plain(frame.get("Channel"))
+        channel = self._selection.labels.get("channel", "")
+        if not channel or channel.isdigit():
+            channel = str(
+                _plain(frame.get("Channel")) or channel
+            )  # a number says less than the name that the frame bears
         return RecordingMetadata(
             start_time=self._start_time(summary, frame),
             pixel_size=_pixel_size(frame) or _pixel_size(summary),
             plane_spacing=self._spacing(summary, frame) if self.is_volumetric else None,
-            channels=(ChannelMetadata(str(channel)),) if channel else (),
+            channels=(ChannelMetadata(channel),) if channel else (),
             device=printable(camera) if isinstance(camera, str) and camera else None,
             software=f"Micro-Manager {printable(version)}" if isinstance(version, str) and version else "Micro-Manager",
             vendor={"Summary": dict(summary), "FirstFrame": dict(frame)},

@@ -43,7 +43,7 @@ class Selection:
     points : numpy.ndarray
         The place in time of each sample, in steps of ``step``.
     step : int
-        How far one sample is from the next on the time axis.
+        How far one sample is from the next on the time axis; 0 where that is not the same for all.
     labels : mapping
         What was chosen on each axis.
     notes, warnings : tuple of str
@@ -115,8 +115,16 @@ def _masked(dataset: Dataset, wanted: Mapping[str, Any], axes: Any) -> tuple[np.
         mask &= table.axes[name].codes == codes[0]
     together, _ = _together(dataset, mask)
     if len(together) > 1:
-        raise StreamChoiceError.for_option(dataset.name, "axes", together)
+        raise _unsettled(dataset, together)
     return mask, labels
+
+
+def _unsettled(dataset: Dataset, texts: list[str], *, seen: Any = None) -> StreamChoiceError:
+    asked = "" if seen is None else f", and none at {seen!r:.80}"
+    advice = f"; choose one: open(..., axes={texts[0]!r})" if texts else ""
+    return StreamChoiceError(
+        f"{dataset.name} holds frames at {listed(texts) or 'one place'}{asked}{advice}", option="axes", choices=texts
+    )
 
 
 def _choices(dataset: Dataset, name: str, mask: np.ndarray) -> tuple[list[int], list[str]]:
@@ -163,7 +171,7 @@ def _parsed(dataset: Dataset, axes: Any) -> dict[str, Any]:
         return dict(places[texts.index(text)])
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(sign for _, sign, _ in pairs):
-        raise StreamChoiceError.for_option(dataset.name, "axes", texts, seen=axes)
+        raise _unsettled(dataset, texts, seen=axes)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -227,9 +235,9 @@ class _Grid:
         times, self.step = self._spread(times)
         rows = np.full((len(self._times), len(self._planes)), -1, np.int64)
         rows[times, planes] = chosen  # a frame that was written again stands later in the index, and counts
-        twice = len(chosen) - np.count_nonzero(rows >= 0)
+        twice = len(chosen) - int(np.count_nonzero(rows >= 0))
         if twice:
-            self.notes += (f"{twice:,} frames were written again; the last of each counts",)
+            self.notes += (f"{_frames(twice)} written again later in the index; the last of each counts",)
         self.rows = self._present(rows)
 
     def whole_points(self, allow_missing: bool) -> np.ndarray:
@@ -270,19 +278,16 @@ class _Grid:
         self.warnings += (f"{told:,} samples are described, and {end:,} are whole: {which} is not there",)
 
     def _told(self) -> int:
-        """Return how many samples there should be, by the other places of the dataset and by its summary."""
-        summary, axis = self._dataset.summary, self._dataset.table.axes.get("time")
-        intended = summary.get("IntendedDimensions")
-        told = [summary.get("Frames"), intended.get("time") if isinstance(intended, dict) else None]
-        counts = [value for value in told if type(value) is int and "time" not in self._labels and axis is not None]
-        if (
-            axis is not None
-            and "time" not in self._labels
-            and self._are_numbers(axis.values)
-            and self._are_numbers(self._times)
-        ):
+        """Return how many samples there should be, by the summary and by the other places of the dataset."""
+        axis = self._dataset.table.axes.get("time")
+        if axis is None or "time" in self._labels or not self.step:
+            return 0
+        intended = self._dataset.summary.get("IntendedDimensions")
+        told = [self._dataset.summary.get("Frames"), intended.get("time") if isinstance(intended, dict) else None]
+        counts = [value for value in told if type(value) is int] if self.step == 1 else []
+        if self._are_numbers(axis.values) and self._are_numbers(self._times):
             counts.append((int(axis.values[-1]) - int(self._times[0])) // self.step + 1)
-        return max(counts, default=0) if self.step == 1 else max(counts[-1:], default=0)
+        return max(counts, default=0)
 
     def _axis(self, name: str, chosen: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         """Return the place of each chosen frame among the axis's values that occur, and these."""
@@ -308,9 +313,9 @@ class _Grid:
             self.notes += (
                 f"the times of the frames run from {values[0]:,} to {values[-1]:,}, and {len(values):,} of them are there",
             )
-            return times, step
+            return times, 0
         if step > 1:
-            self.notes += (f"every {step:,}th time was recorded{_of(self._labels)}",)
+            self.notes += (f"one in {step:,} times was recorded{_of(self._labels)}",)
         self._times = [int(values[0]) + step * k for k in range(count)]
         return ((numbers - int(values[0])) // step).astype(np.int64)[times], step
 
@@ -339,11 +344,15 @@ class _Grid:
         return f"the frame at {printable(', '.join(words)) or 'its only place'}"
 
     def _time(self, point: int) -> Any:
-        return self._times[point] if point < len(self._times) else int(self._times[0]) + self.step * point
+        return self._times[point] if point < len(self._times) else int(self._times[0]) + max(1, self.step) * point
 
     @staticmethod
     def _are_numbers(values: Any) -> bool:
         return all(type(value) is int for value in values)
+
+
+def _frames(count: int) -> str:
+    return f"{count:,} frame was" if count == 1 else f"{count:,} frames were"
 
 
 def _size(path: str) -> int:
