@@ -48,7 +48,8 @@ class ThorImageImagingExtractor(ImagingExtractor):
     site, tile : str or int, optional
         One of several places of the sample, by its number in the file names.
     allow_missing : bool
-        Leave out the samples that lack a file, instead of refusing a recording with gaps. The times of the others stay.
+        Leave out the samples that lack a file or have a damaged one, instead of refusing a recording with gaps. The times of
+        the others stay. Every file is then looked at while opening.
     sampling_frequency : float, optional
         Samples a second (Hz); wins over the experiment's.
 
@@ -308,7 +309,12 @@ class _Found:
         files = self.folder.frames(channel)
         grid = files.grid(self._place(files.places, site, tile))
         return TiffFrames(
-            self.folder.path, files.names, grid, self.experiment, allow_missing=allow_missing or self.is_list
+            self.folder.path,
+            files.names,
+            grid,
+            self.experiment,
+            allow_missing=allow_missing or self.is_list,
+            allow_damaged=allow_missing,
         )
 
     def _place(self, places: Sequence[Place], site: Any, tile: Any) -> Place:

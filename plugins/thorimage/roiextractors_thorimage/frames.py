@@ -75,6 +75,8 @@ class TiffFrames(Frames):
     experiment : Experiment
     allow_missing : bool
         Leave out samples that lack a file, wherever they are.
+    allow_damaged : bool
+        Leave out samples that have a damaged file as well; every file is then opened at once.
 
     Raises
     ------
@@ -83,15 +85,24 @@ class TiffFrames(Frames):
     """
 
     def __init__(
-        self, folder: str, names: list[str], grid: FrameGrid, experiment: Experiment, *, allow_missing: bool
+        self,
+        folder: str,
+        names: list[str],
+        grid: FrameGrid,
+        experiment: Experiment,
+        *,
+        allow_missing: bool,
+        allow_damaged: bool,
     ) -> None:
         self.averaged = experiment.averaged
         self.notes, self.warnings = (), ()
+        prefix = os.path.join(folder, "")
+        if allow_damaged:
+            grid = self._without_damaged(prefix, names, grid)
         grid = self._fitted(grid, experiment)
         self.planes = grid.files.shape[1]
         self.points = self._whole_points(grid, experiment, allow_missing)
         files = grid.files[self.points].ravel().tolist()
-        prefix = os.path.join(folder, "")
         self._index = _one_page_each([prefix + names[k] for k in files])
 
     @property
@@ -103,10 +114,24 @@ class TiffFrames(Frames):
         return self._index.dtype
 
     def read(self, samples: np.ndarray, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        return self._index.read((samples[:, None] * self.planes + planes).ravel(), rows, columns)
+        try:
+            return self._index.read((samples[:, None] * self.planes + planes).ravel(), rows, columns)
+        except CorruptRecordingError as error:
+            raise _with_advice(error) from error
 
     def close(self) -> None:
         self._index.close()
+
+    def _without_damaged(self, prefix: str, names: list[str], grid: FrameGrid) -> FrameGrid:
+        """Take out the files that are cut or hold no frame: each is opened, and its pixels are not read."""
+        whole = [k < 0 or not _damage(prefix + names[k]) for k in grid.files.ravel().tolist()]
+        if all(whole):
+            return grid
+        files = np.where(np.array(whole).reshape(grid.files.shape), grid.files, -1)
+        first = names[int(grid.files.ravel()[whole.index(False)])]
+        told = _damage(prefix + first).removeprefix(printable(first)).lstrip(": ")
+        self.warnings += (f"{printable(first)} is damaged ({told}); {_frames(whole.count(False))} left out for that",)
+        return FrameGrid(files, grid.channel, grid.place, grid.digits)
 
     def _fitted(self, grid: FrameGrid, experiment: Experiment) -> FrameGrid:
         """Give the grid the planes of the experiment, unless the files are a whole recording of fewer."""
@@ -263,7 +288,10 @@ class RawFrames(Frames):
 
 def _one_page_each(paths: list[str]) -> PageIndex:
     """Return the index of files of one page each: the first is opened now, and every other at its first read."""
-    with_first = PageIndex.of(paths[0])
+    try:
+        with_first = PageIndex.of(paths[0])
+    except CorruptRecordingError as error:
+        raise _with_advice(error) from error
     pages, values = with_first.num_pages, with_first.samples_per_pixel
     with_first.close()
     if (pages, values) != (1, 1):
@@ -272,6 +300,19 @@ def _one_page_each(paths: list[str]) -> PageIndex:
             "ThorImage is one page of one; open(..., format='tiff') reads it as plain TIFF"
         )
     return PageIndex.of(paths, pages_per_file=np.ones(len(paths), np.int64))
+
+
+def _damage(path: str) -> str:
+    """Return why a file holds no whole frame, or nothing."""
+    try:
+        PageIndex.of(path).close()
+    except CorruptRecordingError as error:
+        return str(error)
+    return ""
+
+
+def _with_advice(error: CorruptRecordingError) -> CorruptRecordingError:
+    return type(error)(f"{error}; the samples that are whole are read by open(..., allow_missing=True)")
 
 
 def _frames(count: int) -> str:

@@ -449,10 +449,30 @@ def test_a_cut_frame_is_named_and_the_others_are_read(tmp_path: Path, frames_of:
     frames = frames_of(4)
     folder = write_tiff(tmp_path / "movie", frames)
     os.truncate(folder / "ChanA_0001_0001_0001_0003.tif", 700)
-    with pytest.raises(TruncatedRecordingError, match=r"ChanA_0001_0001_0001_0003.tif"):
+    with pytest.raises(TruncatedRecordingError, match=r"ChanA_0001_0001_0001_0003.tif.*allow_missing=True"):
         with roi.open(folder) as recording:
             same(recording.get_series(0, 2), frames[:2, 0, 0])
             recording.get_series()
+
+
+@pytest.mark.parametrize("left", [0, 6, 100, 700])
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_a_damaged_frame_is_left_out_by_choice(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, left: int, compression: str | None
+) -> None:
+    frames = frames_of(5)
+    folder = write_tiff(tmp_path / "movie", frames, compression=compression)
+    for point in (1, 4):
+        os.truncate(folder / f"ChanA_0001_0001_0001_{point:04d}.tif", left)
+    with pytest.raises(CorruptRecordingError, match=r"ChanA_0001_0001_0001_0001.tif.*allow_missing=True"):
+        roi.open(folder)
+    with pytest.warns(IncompleteRecordingWarning) as told:
+        recording = roi.open(folder, allow_missing=True)
+    with recording:
+        same(recording.get_series(), frames[[1, 2, 4], 0, 0])
+        np.testing.assert_allclose(recording.get_timestamps(), np.array([1, 2, 4]) / 30.0)
+    assert "ChanA_0001_0001_0001_0001.tif is damaged (" in str(told[0].message)
+    assert "2 frames are left out for that" in str(told[0].message)
 
 
 def test_numbers_far_from_the_files_that_are_there_do_not_fill_the_memory(
