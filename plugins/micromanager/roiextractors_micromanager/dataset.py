@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from roiextractors_core.errors import (
@@ -149,8 +149,7 @@ def _without_index(folder: str, names: Sequence[str], name: str = "") -> Dataset
     headers = [_header(folder, one) for one in files]
     table = read_chains(folder, files, headers)
     note = f"{_INDEX} is not in {_shown(folder)}; the {len(table):,} frames were found by their directories"
-    table = FrameTable(**{**table.__dict__, "warnings": (*table.warnings, note)})
-    return Dataset(folder, _shown(folder), table, headers[0].summary, True)
+    return Dataset(folder, _shown(folder), replace(table, warnings=(*table.warnings, note)), headers[0].summary, True)
 
 
 def _stacks(folder: str, names: Sequence[str]) -> Dataset:

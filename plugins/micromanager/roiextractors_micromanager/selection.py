@@ -237,8 +237,20 @@ class _Grid:
         rows[times, planes] = chosen  # a frame that was written again stands later in the index, and counts
         twice = len(chosen) - int(np.count_nonzero(rows >= 0))
         if twice:
+            self._require_one_file(chosen, rows)
             self.notes += (f"{_frames(twice)} written again later in the index; the last of each counts",)
         self.rows = self._present(rows)
+
+    def _require_one_file(self, chosen: np.ndarray, rows: np.ndarray) -> None:
+        """Refuse the same place in two files of a stack: they are positions that do not say which."""
+        table = self._dataset.table
+        again = int(np.setdiff1d(chosen, rows)[0])
+        if not self._dataset.is_ndtiff:
+            names = ", ".join(printable(name) for name in table.files[:4])
+            raise CorruptRecordingError(
+                f"{self._dataset.name}: {printable(table.files[table.numbers[again]])} holds a frame whose place another file claims as well "
+                f"({names}); open the files of one position as a list"
+            )
 
     def whole_points(self, allow_missing: bool) -> np.ndarray:
         """Return the samples that lack no frame.

@@ -192,3 +192,17 @@ def test_the_metadata_is_the_files(tmp_path: Path, pixels: Make, by_index: Make,
     assert str(found.start_time) == "2019-03-01 10:20:30+01:00"
     assert (found.device, found.software) == ("Dhyana", "Micro-Manager 2.0.0")
     assert found.channels[0].name == "GFP"
+
+
+def test_files_that_claim_the_same_frames_are_refused_together(
+    tmp_path: Path, pixels: Make, by_index: Make, write_stack: Make
+) -> None:
+    blocks = [pixels(3, seed=k) for k in range(2)]
+    paths = [write_stack(tmp_path / f"a_MMStack_Pos{k}.ome.tif", by_index(block)) for k, block in enumerate(blocks)]
+    with pytest.raises(
+        CorruptRecordingError, match=r"a_MMStack_Pos0.ome.tif holds a frame whose place another file claims"
+    ):
+        roi.open(tmp_path)
+    for path, block in zip(paths, blocks, strict=True):
+        with roi.open([path]) as recording:
+            same(recording.get_series(), block[:, 0, 0])
