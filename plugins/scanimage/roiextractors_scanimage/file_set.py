@@ -236,8 +236,11 @@ def _gaps(numbers: list[int], stem: str, suffix: str, width: int, from_one: bool
 
 
 def _tiff_names(names: Iterable[str]) -> list[str]:
-    found = [name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith("._")]
-    return sorted(found, key=_natural)
+    return sorted(filter(_is_tiff, names), key=_natural)
+
+
+def _is_tiff(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith("._")
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
