@@ -34,7 +34,8 @@ __all__ = ["Hdf5Dataset", "Layout", "layout_of"]
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD = 1, 2, 3, 32000, 32001, 32004, 32015
 _DECODED_HERE = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD))
 _CHECKSUM_BYTES = 4
-_PARALLEL_BYTES = 256 << 10  # of pixels; below this, starting threads costs more than it gains
+_PARALLEL_BYTES = 1 << 20  # decoded; below this, starting threads costs more than it gains
+_PARALLEL_SPAN = 256 << 10  # a read; threads that make shorter ones wait for each other
 _MOST_SCRATCH = 8 << 20
 _MOST_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is read
 _MOST_INDEX = 1 << 23  # chunks whose places are kept in one table
@@ -405,7 +406,7 @@ def _read_plain(file: PositionedFile, layout: Layout, pieces: Sequence[Piece]) -
         for target, box in part:
             _read_spans(file, layout, target, box)
 
-    _shared_out(pieces, read, sum(target.nbytes for target, _ in pieces))
+    _shared_out(pieces, read, min(target.nbytes for target, _ in pieces) >= _PARALLEL_SPAN)
 
 
 def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: Box) -> None:
@@ -432,7 +433,7 @@ def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: B
                 file.read_into([scratch], offset)
                 part[...] = np.ndarray(part.shape, layout.dtype, scratch.data, 0, steps[depth:])
 
-    _shared_out(list(np.ndindex(*shape[:depth])), read, target.nbytes)
+    _shared_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
 
 
 def _byte_steps(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -458,9 +459,9 @@ def _best_depth(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -
     return best
 
 
-def _shared_out(items: Sequence[Any], work: Callable[[Sequence[Any]], None], num_bytes: int) -> None:
-    """Do the work on all items, in equal parts on all cores when it is large."""
-    parts = min(num_cores(), len(items)) if num_bytes >= _PARALLEL_BYTES else 1
+def _shared_out(items: Sequence[Any], work: Callable[[Sequence[Any]], None], pays: bool) -> None:
+    """Do the work on all items, in equal parts on all cores where that pays."""
+    parts = min(num_cores(), len(items)) if pays else 1
     if parts < 2:
         work(items)
         return
@@ -579,7 +580,7 @@ class _ChunkedRead:
                 wanted.setdefault(cell, []).append(piece)
         places = self._places.of(list(wanted))
         work = [(cell, place, wanted[cell]) for cell, place in zip(wanted, places, strict=True)]
-        _shared_out(work, self._read_chunks, self._nbytes * len(work))
+        _shared_out(work, self._read_chunks, self._nbytes * len(work) >= _PARALLEL_BYTES)
 
     def _read_chunks(self, work: Sequence[tuple[Cell, _Place, list[Piece]]]) -> None:
         for cell, place, pieces in work:
