@@ -223,7 +223,7 @@ def attributes_of(node: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return a value of h5py's as Python has it, or None for what is no data (references, opaque, empty)."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").rstrip("\0")
+        return _text(value.rstrip(b"\0"))
     if isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, h5py.Empty | h5py.Reference | h5py.RegionReference | np.void):
@@ -236,6 +236,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return None
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def text_of(attributes: Mapping[str, Any], key: str) -> str:
