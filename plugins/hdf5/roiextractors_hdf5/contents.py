@@ -26,7 +26,6 @@ __all__ = [
     "HDF5_FAULTS",
     "attributes_of",
     "datasets_below",
-    "files_lock",
     "hard_links",
     "named",
     "open_hdf5",
@@ -34,11 +33,16 @@ __all__ = [
     "text_of",
 ]
 
-HDF5_FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+HDF5_FAULTS = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
 """What h5py raises when the bytes of a file contradict the format."""
 
-files_lock = threading.RLock()
-"""Held while an HDF5 file is open: the library is not made for threads, and a file closed early is closed for all."""
+_FILES_LOCK = (
+    threading.RLock()
+)  # held while a file is open here: one that another thread closes would be closed for all
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_FILES_LOCK.acquire, after_in_parent=_FILES_LOCK.release, after_in_child=_FILES_LOCK.release
+    )
 
 _MOST_OBJECTS = 20_000
 _MOST_DEPTH = 16
@@ -69,7 +73,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
         It is no HDF5, or what is read inside the block contradicts the format.
     """
     name = printable(os.path.basename(os.fspath(path)))
-    with files_lock:
+    with _FILES_LOCK:
         file = _opened(os.fspath(path), name)
         try:
             yield file

@@ -237,6 +237,7 @@ class Hdf5Dataset:
         }
         self._places = _Places(self._file, name, self._layout)
         self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
+        self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_made_again, self._arguments)
@@ -297,6 +298,8 @@ class Hdf5Dataset:
         TruncatedRecordingError, CorruptRecordingError
             The bytes are not there, or do not decode.
         """
+        if self._is_in_order and isinstance(samples, slice) and rows is None and columns is None and planes is None:
+            return self._read_frames(samples.start, samples.stop)
         box = self._box(rows, columns, planes)
         spans = [(samples.start, samples.stop)] if isinstance(samples, slice) else _runs(samples)
         count = sum(stop - start for start, stop in spans)
@@ -306,13 +309,20 @@ class Hdf5Dataset:
         stored = np.empty(shape, self._layout.dtype)
         if stored.size:
             self._fill(stored, spans, box)
-        if not stored.dtype.isnative:
-            stored = stored.byteswap(inplace=True).view(self.dtype)
-        return self._arranged(stored, count)
+        return self._arranged(self._native(stored), count)
 
     def close(self) -> None:
         """Release the descriptor; a later read would open the file again."""
         self._file.close()
+
+    def _read_frames(self, start: int, stop: int) -> np.ndarray:
+        """Read whole samples that lie one after the other, in their order."""
+        shape = (stop - start, *self._layout.shape[1:])
+        offset = self._layout.offset + start * math.prod(shape[1:]) * self._layout.dtype.itemsize
+        return self._native(self._file.read_array(offset, shape, self._layout.dtype))
+
+    def _native(self, stored: np.ndarray) -> np.ndarray:
+        return stored if stored.dtype.isnative else stored.byteswap(inplace=True).view(self.dtype)
 
     def _length(self, letter: str) -> int:
         return self._layout.shape[self._axes.index(letter)] if letter in self._axes else 1
@@ -601,10 +611,12 @@ class _ChunkedRead:
         return target[tuple(outside)], tuple(inside)
 
     def _read_as_it_is(self, parts: Sequence[Part], place: _Place) -> bool:
-        """Read right into the target what is stored without filters and wanted whole; say whether that was so."""
-        if self._active(place) or place.size != self._nbytes or not self._is_whole(parts):
+        """Read what is wanted of a chunk that is stored without filters; say whether it is."""
+        if self._active(place) or place.size != self._nbytes:
             return False
-        self._file.read_into([parts[0][0]], place.offset)
+        layout = Layout(self._layout.chunk, self._layout.dtype, "plain", offset=place.offset)
+        for part, inside in parts:
+            _read_spans(self._file, layout, part, tuple((s.start, s.stop) for s in inside))
         return True
 
     def _is_whole(self, parts: Sequence[Part]) -> bool:

@@ -130,14 +130,14 @@ def _groups_below(tree: Tree, top: str) -> Iterator[str]:
 
 def _is_segmentation(tree: Tree, path: str) -> bool:
     """Whether the pictures in a group are those that a segmentation refers to."""
-    return tree.attributes(path).get("neurodata_type") == "PlaneSegmentation"
+    return tree.kind(path) == "PlaneSegmentation"
 
 
 def _is_imaging(tree: Tree, path: str, *, anywhere: bool = False) -> bool:
     """Whether a group is a series of pictures; pictures of behaviour and stimuli only when they are named by path."""
     if anywhere and "/" not in path:
         return False
-    kind = str(tree.attributes(path).get("neurodata_type", ""))
+    kind = tree.kind(path)
     if kind in _NOT_NEURAL or not kind.endswith("Series"):
         return False
     shape = tree.shape(f"{path}/data")
@@ -162,7 +162,7 @@ def _nothing(tree: Tree) -> UnsupportedRecordingError:
     kinds: dict[str, str] = {}
     for top in (*_SEARCHED, "stimulus"):
         for path in _groups_below(tree, top):
-            kind = str(tree.attributes(path).get("neurodata_type", ""))
+            kind = tree.kind(path)
             if kind and kind not in kinds and kind != "ProcessingModule":
                 kinds[kind] = path
     if "PlaneSegmentation" in kinds:
@@ -263,7 +263,7 @@ def _channels(tree: Tree, plane: str) -> tuple[ChannelMetadata, ...]:
     excitation = _wavelength(tree.value(f"{plane}/excitation_lambda"))
     found = []
     for name in tree.groups(plane):
-        if tree.attributes(f"{plane}/{name}").get("neurodata_type") == "OpticalChannel":
+        if tree.kind(f"{plane}/{name}") == "OpticalChannel":
             emission = _wavelength(tree.value(f"{plane}/{name}/emission_lambda"))
             found.append(ChannelMetadata(printable(name), emission, excitation))
     return tuple(found)

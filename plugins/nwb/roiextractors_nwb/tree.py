@@ -43,6 +43,9 @@ class Tree(Protocol):
     def attributes(self, path: str) -> dict[str, Any]:
         """Return the attributes of a group or dataset as plain values."""
 
+    def kind(self, path: str) -> str:
+        """Return a group's neurodata_type; an empty string where it has none."""
+
     def groups(self, path: str) -> list[str]:
         """Return the names of the groups that a group itself holds; what links name is not among them."""
 
@@ -95,6 +98,11 @@ class _Hdf5Tree:
         node = named(self._file, path)
         return {} if node is None else attributes_of(node)
 
+    def kind(self, path: str) -> str:
+        node = named(self._file, path)
+        found = None if node is None else plain(node.attrs.get("neurodata_type"))
+        return found if isinstance(found, str) else ""
+
     def groups(self, path: str) -> list[str]:
         node = named(self._file, path)
         if not isinstance(node, h5py.Group):
@@ -131,6 +139,10 @@ class _ZarrTree:
         where = self.target(path)
         found = {} if where is None else self._own_attributes(where)
         return {key: value for key, value in found.items() if key != "zarr_link" and not _is_reference(value)}
+
+    def kind(self, path: str) -> str:
+        found = self.attributes(path).get("neurodata_type")
+        return found if isinstance(found, str) else ""
 
     def groups(self, path: str) -> list[str]:
         where = self.target(path)
