@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from roiextractors_hdf5.contents import named, open_hdf5
 
-from roiextractors_core.errors import CorruptRecordingError, printable
+from roiextractors_core.errors import CorruptRecordingError, IncompleteRecordingWarning, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
 from .series import chosen_series, series_names
-from .tree import is_zarr, open_tree, read_zarr
+from .tree import is_zarr, missing_chunks, open_tree, read_zarr
 
 __all__ = ["NwbImagingExtractor"]
 
@@ -41,6 +42,11 @@ class NwbImagingExtractor(ImagingExtractor):
     CorruptRecordingError, TruncatedRecordingError
         The file is damaged or cut.
 
+    Warns
+    -----
+    IncompleteRecordingWarning
+        Chunks of a Zarr array are not there; they read as the fill value.
+
     Notes
     -----
     NWB stores ``(time, width, height[, depth])``: its third axis is the rows, and its second the columns.  Pages of external
@@ -62,6 +68,10 @@ class NwbImagingExtractor(ImagingExtractor):
             self._series = chosen_series(tree, series)
             self._name = tree.name
         self._pixels = pixels_of(file_path, self._series)
+        missing = missing_chunks(self._path, self._series.data) if self._series.data and is_zarr(self._path) else 0
+        self._pixels_notes = (_lost(self._name, missing),) if missing else ()
+        for note in self._pixels_notes:
+            warnings.warn(note, IncompleteRecordingWarning, stacklevel=2)
         self.is_volumetric = self._pixels.is_volumetric
 
     @classmethod
@@ -128,12 +138,16 @@ class NwbImagingExtractor(ImagingExtractor):
         return self._series.metadata
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return the conversion that is not applied, and times that do not fit the pixels."""
-        count, stamps = len(self), self._series.num_timestamps
-        if self._series.timestamps is None or stamps == count:
-            return self._series.notes
-        used = f"the first {count:,} of them are taken" if stamps > count else "they are not taken"
-        return (*self._series.notes, f"{self._name}: the samples are {count:,}, and the timestamps {stamps:,}; {used}")
+        """Return the conversion that is not applied, chunks that are not there, and counts that do not agree."""
+        notes, count, stamps = [*self._series.notes, *self._pixels_notes], len(self), self._series.num_timestamps
+        if self._series.num_frames not in (None, count):
+            notes.append(
+                f"{self._name}: num_samples says {self._series.num_frames:,}, and the external files hold {count:,}"
+            )
+        if self._series.timestamps is not None and stamps != count:
+            used = f"the first {count:,} of them are taken" if stamps > count else "they are not taken"
+            notes.append(f"{self._name}: the samples are {count:,}, and the timestamps {stamps:,}; {used}")
+        return tuple(notes)
 
     def close(self) -> None:
         """Release the files."""
@@ -158,3 +172,10 @@ class NwbImagingExtractor(ImagingExtractor):
             raise CorruptRecordingError(
                 f"{self._name}: {printable(where)} holds no seconds: {printable(error)}"
             ) from error
+
+
+def _lost(name: str, missing: int) -> str:
+    return (
+        f"{name}: {missing:,} chunk{'s' if missing > 1 else ''} of the pixels {'are' if missing > 1 else 'is'} not there, never written or lost; "
+        "what they would hold reads as the fill value"
+    )

@@ -44,6 +44,8 @@ class Series:
         Of the pixels as stored: (time, width, height[, depth]); empty for external files.
     external_files, starting_frames : tuple
         The paths as the file writes them, and the number of the first frame of each.
+    num_frames : int or None
+        How many frames the external files hold, as the file states it.
     timestamps : str or None
         Where its times stand, links followed.
     num_timestamps : int
@@ -58,6 +60,7 @@ class Series:
     shape: tuple[int, ...]
     external_files: tuple[str, ...]
     starting_frames: tuple[int, ...]
+    num_frames: int | None
     timestamps: str | None
     num_timestamps: int
     starting_time: float | None
@@ -195,12 +198,13 @@ def _series(tree: Tree, path: str) -> Series:
         () if external else shape,
         tuple(files) if external else (),
         tuple(int(k) for k in starts) if isinstance(starts, list) else (),
+        _whole(tree.value(f"{path}/num_samples")) if external else None,
         timestamps,
         (tree.shape(timestamps) or (0,))[0] if timestamps else 0,
         _finite(start) if timestamps is None else None,
         _positive(timing.get("rate")),
         _metadata(tree, path),
-        (*stamp_notes, *_notes(tree, path, external)),
+        (*stamp_notes, *_notes(tree, path)),
     )
 
 
@@ -213,16 +217,12 @@ def _timestamps(tree: Tree, path: str) -> tuple[str | None, tuple[str, ...]]:
     return (where, ()) if shape is not None and len(shape) == 1 else (None, ())
 
 
-def _notes(tree: Tree, path: str, external: bool) -> Iterator[str]:
+def _notes(tree: Tree, path: str) -> Iterator[str]:
     facts = tree.attributes(f"{path}/data")
     factor, shift = _finite(facts.get("conversion")), _finite(facts.get("offset"))
     if (factor is not None and factor != 1.0) or shift:
         unit = printable(facts.get("unit", ""))
         yield f"the pixels are as stored; the file's conversion to {unit!r} is {factor if factor is not None else 1.0:g} * pixel + {shift or 0.0:g}"
-    if external:
-        claimed = tree.value(f"{path}/num_samples")
-        if isinstance(claimed, int):
-            yield f"num_samples says {claimed:,}"
 
 
 # Metadata
@@ -319,6 +319,11 @@ def _finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _whole(value: Any) -> int | None:
+    found = _finite(value)
+    return int(found) if found is not None and found >= 0 and found == int(found) else None
 
 
 def _texts(value: Any) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,12 +24,13 @@ from roiextractors_core.errors import (
     printable,
 )
 
-__all__ = ["Tree", "is_zarr", "open_tree", "read_zarr", "zarr_array"]
+__all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "zarr_array"]
 
 _MOST_VALUES = 10_000
 _MOST_NAMES = 20_000
 _MOST_JSON = 4 << 20
 _MOST_LINKS = 16
+_MOST_CHUNKS = 200_000
 _CODECS = frozenset(
     ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta", "fixedscaleoffset", "vlen-utf8", "vlen-bytes", "bytes",
      "crc32", "crc32c", "transpose")
@@ -338,6 +340,29 @@ def _refuse_codecs(place: str, where: str) -> None:
             raise UnsupportedRecordingError(
                 f"{where} is coded by {printable(number)!r}, which is not read here{'; pickles could run code' if number == 'pickle' else ''}"
             )
+
+
+def missing_chunks(folder: str, where: str) -> int:
+    """Return how many chunks of a Zarr 2 array have no file; 0 where there are too many to look, or for Zarr 3 (which shards).
+
+    A chunk that is all fill value may have been left out by the writer; one that was lost looks the same.
+    """
+    place = os.path.join(folder, *where.split("/"))
+    facts = _json_at(os.path.join(place, ".zarray"), where)
+    shape, chunks = facts.get("shape"), facts.get("chunks")
+    if (
+        not isinstance(shape, list)
+        or not isinstance(chunks, list)
+        or not all(isinstance(c, int) and c > 0 for c in chunks)
+    ):
+        return 0
+    wanted: int = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=False))
+    if wanted > _MOST_CHUNKS:
+        return 0
+    if facts.get("dimension_separator", ".") == "/":
+        return wanted - sum(name.isdigit() for _, _, names in os.walk(place) for name in names)
+    with os.scandir(place) as entries:
+        return wanted - sum(entry.name.replace(".", "").isdigit() for entry in entries)
 
 
 def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:

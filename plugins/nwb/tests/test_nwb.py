@@ -18,6 +18,7 @@ from roiextractors_nwb.extractor import NwbImagingExtractor
 import roiextractors_core as roi
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    IncompleteRecordingWarning,
     SourceKindError,
     SourceNotFoundError,
     StreamChoiceError,
@@ -400,6 +401,8 @@ def test_external_files_that_are_gone_or_disagree_are_told(
     path = write_nwb(tmp_path / "parts.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more)))
     with pytest.raises(SourceNotFoundError, match=r"names the external file 'a.tif', which is not beside it"):
         roi.open(path)
+    with h5py.File(path, "a") as file:
+        file["acquisition/Movie/num_samples"] = np.uint32(9)
     for name in ("a.tif", "b.tif"):
         tifffile.imwrite(tmp_path / name, stored(4, 5, 6), photometric="minisblack")
     with pytest.raises(
@@ -457,6 +460,19 @@ def test_zarr_that_leads_elsewhere_or_needs_pickle_is_refused(
         UnsupportedRecordingError, match=r"is coded by 'pickle', which is not read here; pickles could run code"
     ):
         roi.open(path)
+
+
+def test_a_chunk_that_is_gone_is_told(tmp_path: Path, write_zarr: Write, session: Parts, series: Parts) -> None:
+    pytest.importorskip("zarr", reason="zarr is not installed")
+    pixels = stored(12, 5, 6)
+    path = write_zarr(tmp_path / "lost.nwb.zarr", session(**series("acquisition/Movie", pixels)))
+    (path / "acquisition" / "Movie" / "data" / "1.0.0").unlink()
+    with pytest.warns(IncompleteRecordingWarning, match=r"lost.nwb.zarr: 1 chunk of the pixels is not there"):
+        recording = roi.open(path)
+    with recording:
+        np.testing.assert_array_equal(recording[0:4], pixels[0:4].swapaxes(1, 2))
+        assert not recording[4:8].any()
+        assert "reads as the fill value" in recording.get_notes()[-1]
 
 
 def test_a_folder_that_is_no_zarr_is_said(tmp_path: Path) -> None:
