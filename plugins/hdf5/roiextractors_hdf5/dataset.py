@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from roiextractors_core.errors import (
 from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
 
 from .contents import named, open_hdf5
+from .recent import RECENT
 
 __all__ = ["Hdf5Dataset", "Layout", "layout_of"]
 
@@ -201,7 +203,8 @@ def _require_filters(filters: Sequence[int], where: str) -> None:
 class Hdf5Dataset:
     """One dataset of numbers, read as blocks ``(samples, rows, columns[, planes])`` whatever the order of its axes.
 
-    Nothing stays open between reads but the core's pooled descriptor.  Reads may come from any number of threads.
+    Nothing stays open between reads but the core's pooled descriptor; of packed chunks that hold several samples, the last
+    few are kept decoded, 64 MiB in the whole process.  Reads may come from any number of threads.
 
     Parameters
     ----------
@@ -237,6 +240,8 @@ class Hdf5Dataset:
         }
         self._places = _Places(self._file, name, self._layout)
         self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
+        self._owner = RECENT.new_owner()
+        weakref.finalize(self, RECENT.forget, self._owner)
         self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -312,7 +317,8 @@ class Hdf5Dataset:
         return self._arranged(self._native(stored), count)
 
     def close(self) -> None:
-        """Release the descriptor; a later read would open the file again."""
+        """Release the descriptor and the chunks that are kept; a later read would open the file again."""
+        RECENT.forget(self._owner)
         self._file.close()
 
     def _read_frames(self, start: int, stop: int) -> np.ndarray:
@@ -355,7 +361,8 @@ class Hdf5Dataset:
         elif self._layout.kind == "plain":
             _read_plain(self._file, self._layout, pieces)
         elif self._layout.kind == "chunks":
-            _ChunkedRead(self._file, self._name, self._layout, self._places).run(pieces)
+            axis = self._axes.find("T")
+            _ChunkedRead(self._file, self._name, self._layout, self._places, axis=axis, owner=self._owner).run(pieces)
         else:
             _read_through_h5py(self._file, self._name, pieces)
 
@@ -577,8 +584,11 @@ class _Places:
 class _ChunkedRead:
     """Reads pieces out of a chunked dataset, each chunk once, on all cores."""
 
-    def __init__(self, file: PositionedFile, name: str, layout: Layout, places: _Places) -> None:
+    def __init__(
+        self, file: PositionedFile, name: str, layout: Layout, places: _Places, *, axis: int, owner: int
+    ) -> None:
         self._file, self._name, self._layout, self._places = file, name, layout, places
+        self._axis, self._owner, self._keeps = axis, owner, False
         self._nbytes = math.prod(layout.chunk) * layout.dtype.itemsize
 
     def run(self, pieces: Sequence[Piece]) -> None:
@@ -588,9 +598,22 @@ class _ChunkedRead:
             ranges = [range(a // c, -(-b // c)) for (a, b), c in zip(piece[1], self._layout.chunk, strict=True)]
             for cell in itertools.product(*ranges):
                 wanted.setdefault(cell, []).append(piece)
-        places = self._places.of(list(wanted))
-        work = [(cell, place, wanted[cell]) for cell, place in zip(wanted, places, strict=True)]
+        cells = [cell for cell, mine in wanted.items() if not self._is_kept(cell, mine)]
+        if not cells:
+            return
+        work = [(cell, place, wanted[cell]) for cell, place in zip(cells, self._places.of(cells), strict=True)]
+        self._keeps = self._nbytes * len(work) <= RECENT.most
         _shared_out(work, self._read_chunks, self._nbytes * len(work) >= _PARALLEL_BYTES)
+
+    def _is_kept(self, cell: Cell, pieces: Sequence[Piece]) -> bool:
+        """Fill the pieces from a chunk that is still kept; say whether it is."""
+        pixels = RECENT.get(self._owner, cell)
+        if pixels is None:
+            return False
+        for target, box in pieces:
+            part, inside = self._overlap(cell, target, box)
+            part[...] = pixels[inside]
+        return True
 
     def _read_chunks(self, work: Sequence[tuple[Cell, _Place, list[Piece]]]) -> None:
         for cell, place, pieces in work:
@@ -636,6 +659,15 @@ class _ChunkedRead:
         pixels = decoded.view(self._layout.dtype).reshape(self._layout.chunk)
         for part, inside in parts:
             part[...] = pixels[inside]
+        if self._keeps and self._has_samples_left(parts):
+            RECENT.keep(self._owner, cell, pixels)
+
+    def _has_samples_left(self, parts: Sequence[Part]) -> bool:
+        """Whether a chunk holds samples that were not asked for, as when a movie is read frame by frame."""
+        if self._axis < 0:
+            return False
+        taken = max(inside[self._axis].stop - inside[self._axis].start for _, inside in parts)
+        return bool(taken < self._layout.chunk[self._axis])
 
     def _ask_h5py(self, parts: Sequence[Part], cell: Cell) -> None:
         """Let h5py say what a chunk holds that does not decode here: a partial one can be stored without its filters."""

@@ -16,7 +16,7 @@ from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
 from .series import chosen_series, series_names
-from .tree import is_zarr, missing_chunks, open_tree, read_zarr
+from .tree import is_zarr, missing_chunks, open_tree, read_zarr, root_of
 
 __all__ = ["NwbImagingExtractor"]
 
@@ -63,11 +63,11 @@ class NwbImagingExtractor(ImagingExtractor):
         self, file_path: str | os.PathLike[str], *, series: str | None = None, sampling_frequency: float | None = None
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = os.fspath(file_path)
-        with open_tree(file_path) as tree:
+        self._path = root_of(file_path)
+        with open_tree(self._path) as tree:
             self._series = chosen_series(tree, series)
             self._name = tree.name
-        self._pixels = pixels_of(file_path, self._series)
+        self._pixels = pixels_of(self._path, self._series)
         missing = missing_chunks(self._path, self._series.data) if self._series.data and is_zarr(self._path) else 0
         self._pixels_notes = (_lost(self._name, missing),) if missing else ()
         for note in self._pixels_notes:
@@ -83,7 +83,7 @@ class NwbImagingExtractor(ImagingExtractor):
         dict
             ``{"series": ("OnePhotonSeries", "TwoPhotonSeries")}``
         """
-        with open_tree(file_path) as tree:
+        with open_tree(root_of(file_path)) as tree:
             names = tuple(series_names(tree))
         return {"series": names} if len(names) > 1 else {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, Hdf5Path, JsonKey, hookimpl
+from roiextractors_core import FormatSpec, Hdf5Path, JsonKey, Member, Name, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
@@ -20,8 +20,10 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         evidence=Hdf5Path("/", attribute="neurodata_type", equals="NWBFile")
         | Hdf5Path("/", attribute="nwb_version")
         | Hdf5Path("/nwb_version")  # NWB 1
-        | JsonKey("nwb_version", file=".zattrs")
-        | JsonKey("attributes.nwb_version", file="zarr.json"),
+        | (Member(".zattrs") & JsonKey("nwb_version", file=".zattrs"))
+        | (Member("zarr.json") & JsonKey("attributes.nwb_version", file="zarr.json"))
+        | (Name(".zattrs") & JsonKey("nwb_version"))
+        | (Name("zarr.json") & JsonKey("attributes.nwb_version")),
         specializes=("hdf5",),
         api=1,
         streams=("series",),

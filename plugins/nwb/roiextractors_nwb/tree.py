@@ -24,8 +24,9 @@ from roiextractors_core.errors import (
     printable,
 )
 
-__all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "zarr_array"]
+__all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
+_MARKS = (".zgroup", ".zattrs", "zarr.json")
 _MOST_VALUES = 10_000
 _MOST_NAMES = 20_000
 _MOST_JSON = 4 << 20
@@ -63,7 +64,13 @@ class Tree(Protocol):
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a folder with Zarr's marks."""
-    return any(os.path.isfile(os.path.join(path, name)) for name in (".zgroup", ".zattrs", "zarr.json"))
+    return any(os.path.isfile(os.path.join(path, name)) for name in _MARKS)
+
+
+def root_of(path: str | os.PathLike[str]) -> str:
+    """Return the folder of a Zarr that is named by its own mark (``.zattrs``, ``.zgroup``, ``zarr.json``); else the path."""
+    text = os.fspath(path)
+    return os.path.dirname(text) or "." if os.path.basename(text) in _MARKS and os.path.isfile(text) else text
 
 
 @contextmanager

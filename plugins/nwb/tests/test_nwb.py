@@ -475,6 +475,16 @@ def test_a_chunk_that_is_gone_is_told(tmp_path: Path, write_zarr: Write, session
         assert "reads as the fill value" in recording.get_notes()[-1]
 
 
+def test_a_zarr_is_opened_through_its_own_mark(
+    tmp_path: Path, write_zarr: Write, session: Parts, series: Parts
+) -> None:
+    pytest.importorskip("zarr", reason="zarr is not installed")
+    pixels = stored(12, 5, 6)
+    path = write_zarr(tmp_path / "whole.nwb.zarr", session(**series("acquisition/Movie", pixels)))
+    with roi.open(path / ".zattrs") as recording:
+        np.testing.assert_array_equal(recording.get_series(), pixels.swapaxes(1, 2))
+
+
 def test_a_folder_that_is_no_zarr_is_said(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(SourceKindError, match=r"is no NWB Zarr: it holds no .zgroup and no zarr.json"):
