@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections import OrderedDict
 
@@ -24,7 +25,7 @@ class RecentChunks:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer can forget in the middle of any of these calls, on the same thread
         self._kept: OrderedDict[Key, np.ndarray] = OrderedDict()
         self._size = 0
         self._owners = itertools.count(1)
@@ -53,8 +54,13 @@ class RecentChunks:
     def forget(self, owner: int) -> None:
         """Forget all chunks of a dataset."""
         with self._lock:
-            for key in [key for key in self._kept if key[0] == owner]:
-                self._drop(key)
+            for key in list(self._kept):
+                if key[0] == owner:
+                    self._drop(key)
+
+    def after_fork_in_child(self) -> None:
+        """Go on in a child, where the threads that held the lock are no more."""
+        self._lock = threading.RLock()
 
     def _drop(self, key: Key) -> None:
         found = self._kept.pop(key, None)
@@ -62,3 +68,5 @@ class RecentChunks:
 
 
 RECENT = RecentChunks(most=64 << 20)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=RECENT.after_fork_in_child)
