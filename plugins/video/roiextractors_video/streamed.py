@@ -21,6 +21,7 @@ __all__ = ["demuxed_frames"]
 
 _COUNTED_BY_DECODING = ("vp8", "theora")
 _NO_STAMP = -(1 << 63)
+_MOST_EBML = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
         rates = (stream.average_rate, stream.guessed_rate)
         nominal = next((float(rate) for rate in rates if rate), None)
     table = _without_a_head(file, table)
-    missing = "" if index is not None else _shortfall(claimed, len(table.stamps))
+    missing = "" if index is not None else _missing(file, claimed, len(table.stamps))
     facts = _demuxed_facts(file, index, codec, pixels, (context.height, context.width), table, base, nominal, missing)
     if codec in ("ffv1", "mjpeg") and _are_stored(file, table):
         packets = Packets(file, table.offsets, table.sizes)
@@ -71,8 +72,34 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
     return _streamed(file, facts, table)
 
 
-def _shortfall(claimed: int, found: int) -> str:
-    return f"counts {claimed:,} frames in its header and holds {found:,}" if claimed > found else ""
+def _missing(file: PositionedFile, claimed: int, found: int) -> str:
+    """Return in words what the container promises and the file does not hold."""
+    if claimed > found:
+        return f"counts {claimed:,} frames in its header and holds {found:,}"
+    end = _end_of_matroska(file.read(0, _MOST_EBML))
+    if end > file.size:
+        return f"is cut: it ends at byte {file.size:,}, and its header tells of {end:,}"
+    return ""
+
+
+def _end_of_matroska(head: bytes) -> int:
+    """Return where the one segment of a Matroska file ends; 0 where it does not say, or is no Matroska.
+
+    References
+    ----------
+    RFC 8794 (EBML), section 4: a length's first byte tells by its zeros how many bytes it takes; all ones is unknown.
+    """
+    at = 0
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        if head[at : at + 4] != name or at + 12 > len(head) or not head[at + 4]:
+            return 0
+        width = 9 - head[at + 4].bit_length()
+        most = (1 << 7 * width) - 1
+        length = int.from_bytes(head[at + 4 : at + 4 + width], "big") & most
+        if length == most:
+            return 0
+        at += 4 + width + length
+    return at
 
 
 def _container(file: PositionedFile) -> Any:

@@ -81,7 +81,9 @@ def _write_avi(
     def header(indices: Sequence[tuple[int, int, int]]) -> bytes:
         total = len(payloads) if claimed is None else claimed
         avih = struct.pack("<14I", 50_000, 0, 0, 0x10, total, 0, 1 + number, 0, columns, rows, 0, 0, 0, 0)
-        strh = struct.pack("<4s4sIHHIIIIIIII4H", b"vids", codec, 0, 0, 0, 0, rate[1], rate[0], 0, total, 0, 0, 0, 0, 0, columns, rows)
+        strh = struct.pack(
+            "<4s4sIHHIIIIIIII4H", b"vids", codec, 0, 0, 0, 0, rate[1], rate[0], 0, total, 0, 0, 0, 0, 0, columns, rows
+        )
         strf = struct.pack("<IiiHH4sIiiII", 40, columns, rows * height_sign, 1, bits, codec, 0, 0, 0, 0, 0)
         parts = [_chunk(b"strh", strh), _chunk(b"strf", strf + extra)]
         if index == "opendml":
