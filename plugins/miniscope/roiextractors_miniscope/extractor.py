@@ -21,7 +21,6 @@ from roiextractors_core.errors import (
     EmptySourceError,
     IncompleteRecordingWarning,
     RecordingError,
-    SourceNotFoundError,
     UnsupportedRecordingError,
     listed,
     printable,
@@ -79,17 +78,17 @@ class MiniscopeImagingExtractor(ImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._device = _device_of(file_path, session, device)
-        self._videos, gaps = _opened(self._device)
+        self._videos, gaps = _opened(self._device, is_list=not isinstance(file_path, str | os.PathLike))
         try:
             self._starts = _starts(self._videos)
-            self._places, told = _places(self._device, self._videos)
-            self._noted, self._times, said = _times_of(self._device, self._videos, self._places)
+            places = _places(self._device, self._videos)
+            self._noted, self._times, said = _times_of(self._device, places)
         except BaseException:
             self.close()
             raise
         first = self._videos[0].frames
         problems = [problem for video in self._videos for problem in video.frames.problems]
-        self._problems = (*gaps, *problems, *told, *said.problems)
+        self._problems = (*gaps, *problems, *said.problems)
         self._notes = (*_left_out(self._device), *said.notes)
         self._shape, self._dtype = (first.rows, first.columns), first.dtype
         for problem in self._problems:
@@ -205,26 +204,50 @@ def _device_of(file_path: Paths, session: str | None, device: str | None) -> Dev
     return Device(found.folder, tuple(paths), numbers, found.generation, found.facts)
 
 
-def _opened(device: Device) -> tuple[list[_Video], tuple[str, ...]]:
-    """Index the videos; one that cannot be read is left out with a sentence, unless none can."""
+def _opened(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[str, ...]]:
+    """Index the videos up to the first gap; those behind it are left out, and a sentence names them.
+
+    Behind a gap a frame would stand at another place than it was taken at.  A list is taken as it is.
+    """
     videos: list[_Video] = []
-    problems: list[str] = []
-    failure: Exception | None = None
-    for number, path in zip(device.numbers, device.videos, strict=True):
-        try:
-            videos.append(_Video(number, path, open_frames(path)))
-        except (RecordingError, SourceNotFoundError) as error:
-            failure = error
-            problems.append(f"{printable(os.path.basename(path))} is left out: {error}")
+    why = ""
     try:
-        if failure is not None and not videos:
-            raise failure
+        for number, path in zip(device.numbers, device.videos, strict=True):
+            why = "" if is_list or not videos else _gap(videos[-1], number, _frames_a_file(device, videos))
+            if why:
+                break
+            try:
+                videos.append(_Video(number, path, open_frames(path)))
+            except RecordingError as error:
+                if is_list or not videos:
+                    raise
+                why = str(error)
+                break
         _require_alike(videos)
     except BaseException:
         for video in videos:
             video.frames.close()
         raise
-    return videos, (*problems, *_missing_numbers(device))
+    rest = [printable(os.path.basename(path)) for path in device.videos[len(videos) :]]
+    if not rest:
+        return videos, ()
+    count = sum(video.frames.num_frames for video in videos)
+    return videos, (
+        f"{listed(rest, limit=6)} of {printable(device.name)} {'are' if len(rest) > 1 else 'is'} left out: {why}; the {count:,} frames "
+        "before are read, and a list of videos, open([...]), reads others",
+    )
+
+
+def _gap(last: _Video, number: int, full: int | None) -> str:
+    """Return why a video of this number does not follow the last one, or an empty string."""
+    frames = last.frames
+    if number != last.number + 1:
+        return f"the video between {frames.name} and number {number} is missing"
+    if frames.problems:
+        return frames.problems[0]
+    if full is not None and frames.num_frames < full:
+        return f"{frames.name} holds {frames.num_frames:,} frames, and a video that others follow holds {full:,}"
+    return ""
 
 
 def _require_alike(videos: Sequence[_Video]) -> None:
@@ -236,21 +259,6 @@ def _require_alike(videos: Sequence[_Video]) -> None:
                 f"{frames.name} has {frames.rows} rows of {frames.columns} columns of {frames.dtype}, and {first.name} "
                 f"{first.rows} rows of {first.columns} columns of {first.dtype}; they are not one recording: pass the list of those that are"
             )
-
-
-def _missing_numbers(device: Device) -> tuple[str, ...]:
-    numbers = set(device.numbers)
-    first = 1 if device.generation == 3 else 0
-    if len(numbers) < 2 and min(numbers, default=first) == first:
-        return ()
-    absent = [k for k in range(first, min(max(numbers), first + 100_000)) if k not in numbers]
-    if not absent:
-        return ()
-    stem = "msCam{}.avi" if device.generation == 3 else "{}.avi"
-    names = listed((stem.format(k) for k in absent), limit=6)
-    return (
-        f"{names} of {printable(device.name)} {'are' if len(absent) > 1 else 'is'} missing; the videos around are joined",
-    )
 
 
 def _left_out(device: Device) -> tuple[str, ...]:
@@ -265,34 +273,27 @@ def _starts(videos: Sequence[_Video]) -> list[int]:
     return [0, *itertools.accumulate(video.frames.num_frames for video in videos)]
 
 
-def _places(device: Device, videos: Sequence[_Video]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return which frame of the whole recording each frame is.
-
-    A file holds ``framesPerFile`` frames (1000 in V3) but for the last, so that a file that is cut or missing does not
-    shift the times of the files behind it.
-    """
+def _places(device: Device, videos: Sequence[_Video]) -> np.ndarray:
+    """Return which frame of the whole recording each frame is; the number of a video tells how many came before it."""
     counts = [video.frames.num_frames for video in videos]
-    full = _frames_a_file(device, counts)
     base = 1 if device.generation == 3 else 0
-    is_whole = all(count == full for count in counts[:-1])
-    is_whole = is_whole and [video.number for video in videos] == list(range(base, base + len(videos)))
-    if is_whole or full is None or any(count > full for count in counts) or min(v.number for v in videos) < base:
-        return np.arange(sum(counts)), ()
-    parts = [(video.number - base) * full + np.arange(count) for video, count in zip(videos, counts, strict=True)]
-    places = np.concatenate(parts)
-    if np.array_equal(places, np.arange(len(places))):
-        return places, ()
-    missing = int(places[-1]) + 1 - len(places)
-    return places, (
-        f"{missing:,} frames are missing between the videos, which hold {full:,} each; the frames behind keep their own times",
+    if [video.number for video in videos] == list(range(base, base + len(videos))):
+        return np.arange(sum(counts))
+    full = _frames_a_file(device, videos)
+    if full is None or min(video.number for video in videos) < base:
+        return np.arange(sum(counts))
+    return np.concatenate(
+        [(video.number - base) * full + np.arange(count) for video, count in zip(videos, counts, strict=True)]
     )
 
 
-def _frames_a_file(device: Device, counts: Sequence[int]) -> int | None:
-    stated = device.facts.get("framesPerFile") if device.generation == 4 else 1000
-    if isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated <= _MOST_FRAMES_A_FILE:
+def _frames_a_file(device: Device, videos: Sequence[_Video]) -> int | None:
+    """Return how many frames a video holds before the next is begun: what is stated, else the most that one holds."""
+    counts = [video.frames.num_frames for video in videos]
+    stated = device.facts.get("framesPerFile")
+    if isinstance(stated, int) and not isinstance(stated, bool) and max(counts) <= stated <= _MOST_FRAMES_A_FILE:
         return stated
-    return max(counts) if len(counts) > 2 else None
+    return max(counts) if len(counts) > 1 else None
 
 
 def _by_video(indices: np.ndarray, starts: list[int]) -> list[tuple[int, Any]]:
@@ -309,9 +310,7 @@ def _by_video(indices: np.ndarray, starts: list[int]) -> list[tuple[int, Any]]:
 # Times
 
 
-def _times_of(
-    device: Device, videos: Sequence[_Video], places: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None, _Said]:
+def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, _Said]:
     """Return the noted times of this camera, those of the frames, and what is to be said about them."""
     name = "timestamp.dat" if device.generation == 3 else "timeStamps.csv"
     path = _beside(device, name)
@@ -424,8 +423,9 @@ def _start_time(stated: Any) -> datetime | None:
     parts = [stated.get(key, 0) for key in ("year", "month", "day", "hour", "minute", "second", "msec")]
     if not all(isinstance(part, int) for part in parts):
         return None
+    year, month, day, hour, minute, second, milliseconds = parts
     try:
-        return datetime(*parts[:6], microsecond=parts[6] * 1000)
+        return datetime(year, month, day, hour, minute, second, milliseconds * 1000)
     except (ValueError, OverflowError, TypeError):
         return None
 

@@ -113,14 +113,15 @@ def find_device(path: str, *, session: str | None = None, device: str | None = N
     SourceKindError
         No miniscope is there.
     """
-    found = sessions_of(path)
-    if not found:
+    sessions = sessions_of(path)
+    if not sessions:
         raise SourceKindError(f"{printable(path)} holds no video of a Miniscope")
-    chosen = _chosen(path, "session", found, session, lambda one: one.name)
+    chosen: Session = _chosen(path, "session", sessions, session, lambda one: one.name)
     scopes = chosen.scopes
     if not scopes:
         raise _only_cameras(chosen.devices)
-    return _chosen(chosen.folder, "device", scopes, device, lambda one: one.name)
+    found: Device = _chosen(chosen.folder, "device", scopes, device, lambda one: one.name)
+    return found
 
 
 def sessions_of(path: str) -> tuple[Session, ...]:
