@@ -6,6 +6,7 @@ import itertools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from roiextractors_core.errors import CorruptRecordingError, printable
 from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
 
 from .base import Facts, VideoFrames, task
-from .headers import is_ffv1_key
+from .headers import ffv1_sums_agree, is_ffv1_key
 from .pixels import PixelFormat, channel_of, has_colour
 
 __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture", "undecodable"]
@@ -23,13 +24,21 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 class Packets:
     """The coded frames in the file."""
 
-    def __init__(self, file: PositionedFile, offsets: np.ndarray, sizes: np.ndarray) -> None:
+    def __init__(
+        self, file: PositionedFile, offsets: np.ndarray, sizes: np.ndarray, *, may_have_sums: bool = False
+    ) -> None:
         self.file = file
+        self._may_have_sums = may_have_sums
         self._offsets = offsets
         self._sizes = sizes
 
     def __getitem__(self, index: int) -> bytes:
         return self.file.read(int(self._offsets[index]), int(self._sizes[index]))
+
+    @cached_property
+    def has_sums(self) -> bool:
+        """Whether the frames bear FFV1's checksums, as the first one shows."""
+        return self._may_have_sums and ffv1_sums_agree(self[0])
 
     def offset(self, index: int) -> int:
         return int(self._offsets[index])
@@ -74,8 +83,11 @@ class PacketDecoder(Decoder):
         import av
 
         self.following = -1
+        data = self._packets[index]
+        if self._packets.has_sums and not ffv1_sums_agree(data):
+            raise undecodable(self._facts, index, "its checksum is wrong", self._packets.offset(index))
         try:
-            found = self._context.decode(av.Packet(self._packets[index]))
+            found = self._context.decode(av.Packet(data))
         except (av.FFmpegError, EOFError) as error:
             raise undecodable(self._facts, index, str(error), self._packets.offset(index)) from error
         if len(found) != 1 or found[0].is_corrupt:
@@ -94,7 +106,7 @@ def _codec_context(facts: Facts, extra: bytes) -> Any:
     context.thread_count = 1  # frames are shared out over the cores by us
     context.options = {
         "max_pixels": str((facts.columns + 64) * (facts.rows + 64)),
-        "err_detect": "crccheck+explode" if facts.codec == "ffv1" else "explode",
+        "err_detect": "explode",
     }
     if extra:
         context.extradata = extra

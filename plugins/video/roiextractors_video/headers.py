@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 from .pixels import PixelFormat
 
-__all__ = ["JpegHeader", "ffv1_pixels", "is_ffv1_key", "jpeg_header"]
+__all__ = ["JpegHeader", "ffv1_pixels", "ffv1_sums_agree", "is_ffv1_key", "jpeg_header"]
 
 _MOST_EXPONENT = 31
 
@@ -55,6 +56,33 @@ def ffv1_pixels(frame: bytes, extra: bytes) -> PixelFormat | None:
     if coder.is_over or not 8 <= bits <= 16:
         return None
     return PixelFormat("rgb" if is_rgb else "yuv" if has_chroma else "grey", bits)
+
+
+def ffv1_sums_agree(frame: bytes) -> bool:
+    """Return whether each slice of a frame of version 3 ends in its right checksum; False where there are none.
+
+    References
+    ----------
+    RFC 9043, section 4.9 (``Slice Footer``): size in 3 bytes, status in 1, CRC-32 in 4, so that the sum over all is 0.
+    """
+    end = len(frame)
+    while end > 0:
+        if end < _FOOTER:
+            return False
+        start = end - _FOOTER - int.from_bytes(frame[end - _FOOTER : end - _FOOTER + 3], "big")
+        if start < 0 or _sum_of(frame[start:end]):
+            return False
+        end = start
+    return True
+
+
+def _sum_of(data: bytes) -> int:
+    """Return the CRC-32 with the highest bit first, from 0, bits reversed: zlib's is the other way round, from ones."""
+    return zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+_FOOTER = 8
+_REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 class _RangeDecoder:

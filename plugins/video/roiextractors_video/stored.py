@@ -41,7 +41,7 @@ def stored_frames(file: PositionedFile, index: AviIndex) -> VideoFrames | None:
 
 def _coded(file: PositionedFile, index: AviIndex, codec: str, pixels: PixelFormat) -> VideoFrames:
     facts = _avi_facts(file, index, codec, pixels, np.ones(len(index.offsets), bool))
-    packets = Packets(file, index.offsets, index.sizes)
+    packets = Packets(file, index.offsets, index.sizes, may_have_sums=codec == "ffv1" and bool(index.stream.extra))
     is_key = np.ones(len(index.offsets), bool)
     if codec == "ffv1":
         is_key = index.is_key.copy()

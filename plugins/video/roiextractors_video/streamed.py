@@ -22,6 +22,8 @@ __all__ = ["demuxed_frames"]
 _COUNTED_BY_DECODING = ("vp8", "theora")
 _NO_STAMP = -(1 << 63)
 _MOST_EBML = 4096
+_MOST_BLOCK_HEAD, _COMPARED = 64, 64
+_FOUND_IN_FILE = ("ffv1", "mjpeg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
     table = _without_a_head(file, table)
     missing = "" if index is not None else _missing(file, claimed, len(table.stamps))
     facts = _demuxed_facts(file, index, codec, pixels, (context.height, context.width), table, base, nominal, missing)
-    if codec in ("ffv1", "mjpeg") and _are_stored(file, table):
-        packets = Packets(file, table.offsets, table.sizes)
+    if codec in _FOUND_IN_FILE and _are_stored(table):
+        packets = Packets(file, table.offsets, table.sizes, may_have_sums=codec == "ffv1" and bool(extra))
         keys = np.flatnonzero(packets.ffv1_keys()) if codec == "ffv1" else np.arange(len(table.stamps))
         if len(keys) and keys[0] == 0:
             return CodedFrames(facts, keys, lambda: PacketDecoder(facts, packets, extra), file.close)
@@ -138,7 +140,7 @@ def _pixels_of(file: PositionedFile, context: Any) -> PixelFormat:
 
 
 def _table(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
-    found, problem = _packets(container, stream)
+    found, problem = _packets(file, container, stream)
     if not found:
         raise CorruptRecordingError(f"{file.name} holds no frame{': ' + problem if problem else ''}")
     stamps, seeks, offsets, sizes, is_key = (np.array(column, np.int64) for column in zip(*found, strict=True))
@@ -149,10 +151,11 @@ def _table(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
     return _counted(file, container, stream)
 
 
-def _packets(container: Any, stream: Any) -> tuple[list[tuple[int, ...]], str]:
+def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tuple[int, ...]], str]:
     import av
 
     found: list[tuple[int, ...]] = []
+    is_sought = stream.codec_context.name in _FOUND_IN_FILE
     try:
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:
@@ -161,8 +164,8 @@ def _packets(container: Any, stream: Any) -> tuple[list[tuple[int, ...]], str]:
                 return found, f"is cut or damaged: the packet behind frame {len(found):,} is not whole"
             stamp = _NO_STAMP if packet.pts is None else packet.pts
             seek = stamp if packet.dts is None else packet.dts
-            position = -1 if packet.pos is None else packet.pos
-            found.append((stamp, seek, position, packet.size, int(packet.is_keyframe)))
+            offset = _offset_of(file, packet) if is_sought else -1
+            found.append((stamp, seek, offset, packet.size, int(packet.is_keyframe)))
     except (av.FFmpegError, EOFError) as error:
         return found, f"cannot be followed behind frame {len(found):,} ({printable(error)})"
     return found, ""
@@ -226,6 +229,7 @@ def _demuxed_facts(
     rate, times = nominal, None
     if index is not None:
         problems, notes = avi_words(file.name, index, len(stamps))
+        notes += _other_size(file.name, (index.stream.rows, index.stream.columns), shape)
         if len(stamps) and stamps[0] >= 0:
             rate, times = tick_clock(stamps, base[1], base[0])
     elif len(stamps) and stamps[0] != _NO_STAMP:
@@ -239,6 +243,14 @@ def _demuxed_facts(
     return Facts(file.name, codec, pixels, len(stamps), shape[0], shape[1], rate, times, notes, problems)
 
 
+def _other_size(name: str, stated: tuple[int, int], seen: tuple[int, int]) -> tuple[str, ...]:
+    if stated == seen:
+        return ()
+    return (
+        f"{name} states {stated[0]:,} rows of {stated[1]:,} columns, and its frames have {seen[0]:,} of {seen[1]:,}: the frames decide",
+    )
+
+
 def _rate(times: np.ndarray, nominal: float | None) -> float | None:
     """Return the container's rate where the times bear it out (Matroska rounds them to milliseconds), else theirs."""
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
@@ -247,27 +259,23 @@ def _rate(times: np.ndarray, nominal: float | None) -> float | None:
     return 1.0 / step
 
 
-def _are_stored(file: PositionedFile, table: _PacketTable) -> bool:
-    """Return whether the packets stand in the file at their positions, as they do in MP4 and MOV."""
-    if table.is_counted or (table.offsets < 0).any() or (np.diff(table.stamps) <= 0).any():
-        return False
-    return int((table.offsets + table.sizes).max()) <= file.size and _begins_alike(file, table)
+def _are_stored(table: _PacketTable) -> bool:
+    """Return whether every packet was found in the file as it is, in the order of the times."""
+    return not table.is_counted and bool((table.offsets >= 0).all()) and bool((np.diff(table.stamps) > 0).all())
 
 
-def _begins_alike(file: PositionedFile, table: _PacketTable) -> bool:
-    """Compare with what FFmpeg gives: a container may wrap its packets."""
-    import av
+def _offset_of(file: PositionedFile, packet: Any) -> int:
+    """Return where a packet's bytes stand in the file; -1 where its container wrapped or changed them.
 
-    chosen = set(range(0, len(table.offsets), max(1, len(table.offsets) // 64)))
-    with _container(file) as container:
-        packets = (p for p in container.demux(_video_stream(file, container)) if p.size and not p.is_discard)
-        try:
-            for k, packet in zip(range(len(table.offsets)), packets, strict=False):
-                if k in chosen and bytes(packet) != file.read(int(table.offsets[k]), int(table.sizes[k])):
-                    return False
-        except av.FFmpegError:
-            return False
-    return True
+    FFmpeg tells where the packet's block begins, which has a head of its own in Matroska.
+    """
+    data = memoryview(packet)
+    if packet.pos is None or packet.pos < 0:
+        return -1
+    begun = file.read(packet.pos, _MOST_BLOCK_HEAD + _COMPARED).find(bytes(data[:_COMPARED]))
+    at = packet.pos + begun
+    tail = min(_COMPARED, len(data))
+    return at if begun >= 0 and file.read(at + len(data) - tail, tail) == bytes(data[-tail:]) else -1
 
 
 def _streamed(file: PositionedFile, facts: Facts, table: _PacketTable) -> VideoFrames:
@@ -277,7 +285,7 @@ def _streamed(file: PositionedFile, facts: Facts, table: _PacketTable) -> VideoF
         is_key = np.zeros(len(stamps), bool)
     is_key = is_key.copy()
     is_key[0] = True
-    whole = _Stream(file, facts, stamps, table.seeks[order], np.flatnonzero(is_key))
+    whole = _Stream(file, facts, stamps, table.seeks[order], table.sizes[order], np.flatnonzero(is_key))
     if facts.problems and not table.is_counted:
         whole = whole.without_an_undecodable_tail()
     return CodedFrames(whole.facts, whole.keys, lambda: _StreamDecoder(whole), file.close)
@@ -291,11 +299,27 @@ class _Stream:
     facts: Facts
     stamps: np.ndarray
     seeks: np.ndarray
+    sizes: np.ndarray
     keys: np.ndarray
 
     @property
     def is_stamped(self) -> bool:
         return int(self.stamps[0]) != _NO_STAMP
+
+    def place_of(self, stamp: int | None) -> int:
+        """Return which frame bears this time, or -1."""
+        if stamp is None:
+            return -1
+        place = int(np.searchsorted(self.stamps, stamp))
+        return place if place < len(self.stamps) and self.stamps[place] == stamp else -1
+
+    def is_at_key(self, packet: Any, key: int) -> bool:
+        """Return whether a packet is the given key frame or one before it.
+
+        Containers without an index of their own land anywhere, and give the packets there other times.
+        """
+        place = self.place_of(packet.pts)
+        return 0 <= place <= key and packet.size == self.sizes[place] and bool((self.keys == place).any())
 
     def without_an_undecodable_tail(self) -> _Stream:
         """Decode what follows the last key frame, and leave out what does not come: the file is cut there."""
@@ -324,6 +348,7 @@ class _Stream:
             facts=facts,
             stamps=self.stamps[:count],
             seeks=self.seeks[:count],
+            sizes=self.sizes[:count],
             keys=self.keys[self.keys < count],
         )
 
@@ -366,13 +391,9 @@ class _StreamDecoder(Decoder):
 
     def _place(self, picture: Any) -> int:
         """Return which frame a picture is; -1 for one that is none of the recording's."""
-        stamps = self._stream.stamps
         if not self._stream.is_stamped:
             return max(self.following, 0)
-        if picture.pts is None:
-            return -1
-        place = int(np.searchsorted(stamps, picture.pts))
-        return place if place < len(stamps) and stamps[place] == picture.pts and not picture.is_corrupt else -1
+        return -1 if picture.is_corrupt else self._stream.place_of(picture.pts)
 
     def _seek(self, key: int) -> None:
         """Stand before a key frame, or before an earlier one where the container lands behind it."""
@@ -381,8 +402,7 @@ class _StreamDecoder(Decoder):
             first = next(packets, None)
             if first is None:
                 continue
-            arrived = _NO_STAMP if first.dts is None else first.dts
-            if candidate == 0 or arrived <= int(self._stream.seeks[key]):
+            if candidate == 0 or self._stream.is_at_key(first, key):
                 self._pictures = self._decoded(first, packets)
                 self.following = candidate if candidate == 0 else -1
                 return
