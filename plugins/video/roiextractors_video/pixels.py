@@ -15,7 +15,8 @@ _WEIGHTS = np.array(
 )  # red, green, blue of 32768: ITU-R BT.601 in 15 bits, as OpenCV has it
 _HALF, _SHIFT = np.uint32(1 << 14), np.uint32(15)
 _LUMA_ALONE = ("yuv4", "yuvj4", "yuva4", "nv12", "nv16", "nv21", "nv24", "nv42")
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = 32
+_ITSELF = np.arange(256, dtype=np.uint8)
 _ROUNDING = 2  # what encoders make of grey: 127 for 128
 
 
@@ -81,8 +82,30 @@ def channel_of(picture: Any, pixels: PixelFormat, channel: str) -> np.ndarray:
     if pixels.kind == "yuv" and pixels.bits <= 8:
         tint = _tint(picture)
         if tint is not None:
-            return np.asarray(_TABLES.of(picture, tint)[_luma(picture, pixels)])
+            return _looked_up(_TABLES.of(picture, tint), _luma(picture, pixels))
+    if picture.format.name in ("bgra", "bgr0"):
+        alike = _green_if_alike(_plane(picture, 0, np.dtype("<u4")))
+        if alike is not None:
+            return alike
     return weighed(_rgb(picture, pixels))
+
+
+def _looked_up(table: np.ndarray, luma: np.ndarray) -> np.ndarray:
+    return luma if np.array_equal(table, _ITSELF) else np.asarray(np.take(table, luma))
+
+
+def _green_if_alike(packed: np.ndarray) -> np.ndarray | None:
+    """Return the green of pixels of four bytes where blue, green and red are equal all over, else None."""
+    result = np.empty(packed.shape, np.uint8)
+    for top in range(0, len(packed), _ROWS_AT_ONCE):
+        part = packed[top : top + _ROWS_AT_ONCE]
+        shifted = part >> 8
+        result[top : top + _ROWS_AT_ONCE] = shifted
+        shifted ^= part
+        shifted &= 0xFFFF
+        if shifted.any():
+            return None
+    return result
 
 
 def has_colour(picture: Any, pixels: PixelFormat) -> bool:
