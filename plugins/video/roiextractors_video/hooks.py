@@ -18,7 +18,7 @@ _QUICKTIME = (
 )
 _ASF = Magic(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))
 _MPEG = Magic(bytes.fromhex("000001ba")) | Magic(bytes.fromhex("000001b3"))
-_TRANSPORT_STREAM = Magic(b"G", offset=0) & Magic(b"G", offset=188) & Magic(b"G", offset=376)
+_TRANSPORT_STREAM = Magic(b"G") & Magic(b"G", 188) & Magic(b"G", 376) & Magic(b"G", 564) & Magic(b"G", 752)
 
 
 @hookimpl
