@@ -140,10 +140,12 @@ class CodedFrames(VideoFrames):
         self._make = make
         self._close = close
         self._idle: list[Decoder] = []
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def close(self) -> None:
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, []
         for decoder in idle:
             decoder.close()
@@ -192,7 +194,7 @@ class CodedFrames(VideoFrames):
 
     def _given_back(self, decoder: Decoder) -> None:
         with self._lock:
-            if len(self._idle) < num_cores():
+            if len(self._idle) < num_cores() and not self._is_closed:
                 self._idle.append(decoder)
                 return
         decoder.close()

@@ -54,24 +54,47 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
     """Index the stream by its packets, which FFmpeg finds without decoding them."""
     with _container(file) as container:
         stream = _video_stream(file, container)
-        context = stream.codec_context
-        check_size(file.name, context.height, context.width)
-        codec, extra = context.name, bytes(context.extradata or b"")
-        pixels = _pixels_of(file, context)
-        table = _table(file, container, stream)
-        claimed = stream.frames or 0
-        base = (stream.time_base.numerator, stream.time_base.denominator)
-        rates = (stream.average_rate, stream.guessed_rate)
-        nominal = next((float(rate) for rate in rates if rate), None)
-    table = _without_a_head(file, table)
-    missing = "" if index is not None else _missing(file, claimed, len(table.stamps))
-    facts = _demuxed_facts(file, index, codec, pixels, (context.height, context.width), table, base, nominal, missing)
-    if codec in _FOUND_IN_FILE and _are_stored(table):
-        packets = Packets(file, table.offsets, table.sizes, may_have_sums=codec == "ffv1" and bool(extra))
-        keys = np.flatnonzero(packets.ffv1_keys()) if codec == "ffv1" else np.arange(len(table.stamps))
+        head = _head(file, stream)
+        table = _without_a_head(_table(file, container, stream))
+    facts = _facts(file, index, head, table)
+    if head.codec in _FOUND_IN_FILE and _are_stored(table):
+        sums = head.codec == "ffv1" and bool(head.extra)
+        packets = Packets(file, table.offsets, table.sizes, may_have_sums=sums)
+        keys = np.flatnonzero(packets.ffv1_keys()) if head.codec == "ffv1" else np.arange(len(table.stamps))
         if len(keys) and keys[0] == 0:
-            return CodedFrames(facts, keys, lambda: PacketDecoder(facts, packets, extra), file.close)
+            return CodedFrames(facts, keys, lambda: PacketDecoder(facts, packets, head.extra), file.close)
     return _streamed(file, facts, table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the container says of the stream, copied: nothing of a closed container may be looked at."""
+
+    codec: str
+    extra: bytes
+    pixels: PixelFormat
+    rows: int
+    columns: int
+    claimed: int
+    base: tuple[int, int]
+    nominal: float | None
+
+
+def _head(file: PositionedFile, stream: Any) -> _Head:
+    context = stream.codec_context
+    check_size(file.name, context.height, context.width)
+    if context.format is None:
+        raise CorruptRecordingError(f"{file.name}: its {context.name} frames do not say what their pixels are")
+    return _Head(
+        codec=context.name,
+        extra=bytes(context.extradata or b""),
+        pixels=PixelFormat.of(context.format),
+        rows=context.height,
+        columns=context.width,
+        claimed=stream.frames or 0,
+        base=(stream.time_base.numerator, stream.time_base.denominator),
+        nominal=next((float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate), None),
+    )
 
 
 def _missing(file: PositionedFile, claimed: int, found: int) -> str:
@@ -133,12 +156,6 @@ def _video_stream(file: PositionedFile, container: Any) -> Any:
     return streams[0]
 
 
-def _pixels_of(file: PositionedFile, context: Any) -> PixelFormat:
-    if context.format is None:
-        raise CorruptRecordingError(f"{file.name}: its {context.name} frames do not say what their pixels are")
-    return PixelFormat.of(context.format)
-
-
 def _table(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
     found, problem = _packets(file, container, stream)
     if not found:
@@ -148,7 +165,7 @@ def _table(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
     is_plain = (table.stamps != _NO_STAMP).all() and len(np.unique(table.stamps)) == len(table.stamps)
     if is_plain and stream.codec_context.name not in _COUNTED_BY_DECODING:
         return table
-    return _counted(file, container, stream)
+    return _counted(file)
 
 
 def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tuple[int, ...]], str]:
@@ -171,15 +188,14 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
     return found, ""
 
 
-def _counted(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
+def _counted(file: PositionedFile) -> _PacketTable:
     """Count by decoding the whole stream once, where the packets do not tell which picture each gives."""
-    container.close()
     stamps: list[int] = []
     keys: list[bool] = []
     problem = ""
-    with _container(file) as again:
+    with _container(file) as container:
         try:
-            for picture in _pictures(again, _video_stream(file, again)):
+            for picture in _pictures(container, _video_stream(file, container)):
                 stamps.append(_NO_STAMP if picture.pts is None else picture.pts)
                 keys.append(bool(picture.key_frame))
         except CorruptRecordingError as error:
@@ -203,7 +219,7 @@ def _pictures(container: Any, stream: Any) -> Iterator[Any]:
         raise CorruptRecordingError(printable(error)) from error
 
 
-def _without_a_head(file: PositionedFile, table: _PacketTable) -> _PacketTable:
+def _without_a_head(table: _PacketTable) -> _PacketTable:
     """Leave out what comes before the first key frame, which cannot be decoded."""
     if table.is_counted or table.is_key[0] or not table.is_key.any():
         return table
@@ -212,35 +228,26 @@ def _without_a_head(file: PositionedFile, table: _PacketTable) -> _PacketTable:
     return table.kept(np.arange(len(table.stamps)) >= first, words)
 
 
-def _demuxed_facts(
-    file: PositionedFile,
-    index: AviIndex | None,
-    codec: str,
-    pixels: PixelFormat,
-    shape: tuple[int, int],
-    table: _PacketTable,
-    base: tuple[int, int],
-    nominal: float | None,
-    missing: str,
-) -> Facts:
+def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _PacketTable) -> Facts:
     stamps = np.sort(table.stamps)
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    rate, times = nominal, None
+    rate, times = head.nominal, None
     if index is not None:
         problems, notes = avi_words(file.name, index, len(stamps))
-        notes += _other_size(file.name, (index.stream.rows, index.stream.columns), shape)
-        if len(stamps) and stamps[0] >= 0:
-            rate, times = tick_clock(stamps, base[1], base[0])
-    elif len(stamps) and stamps[0] != _NO_STAMP:
-        times = stamps * base[0] / base[1]
-        rate = _rate(times, nominal)
+        notes += _other_size(file.name, (index.stream.rows, index.stream.columns), (head.rows, head.columns))
+        if stamps[0] >= 0:
+            rate, times = tick_clock(stamps, head.base[1], head.base[0])
+    elif stamps[0] != _NO_STAMP:
+        times = stamps * head.base[0] / head.base[1]
+        rate = _rate(times, head.nominal)
+    missing = "" if index is not None else _missing(file, head.claimed, len(stamps))
     told = [words for words in (table.problem, missing) if words]
     if told:
         problems += (f"{file.name} {'; it '.join(told)}; {len(stamps):,} frames are read",)
     if table.is_counted:
         notes += (f"{file.name} was decoded once to count its frames: its packets do not tell their pictures",)
-    return Facts(file.name, codec, pixels, len(stamps), shape[0], shape[1], rate, times, notes, problems)
+    return Facts(file.name, head.codec, head.pixels, len(stamps), head.rows, head.columns, rate, times, notes, problems)
 
 
 def _other_size(name: str, stated: tuple[int, int], seen: tuple[int, int]) -> tuple[str, ...]:

@@ -334,6 +334,48 @@ def test_a_video_without_content_is_a_clear_error(tmp_path: Path, content: bytes
         roi.open(tmp_path / "m.mp4")
 
 
+DAMAGE = """
+import random, sys, warnings
+import roiextractors_core as roi
+warnings.simplefilter("ignore")
+random.seed(7)
+for name in sys.argv[1:]:
+    whole = open(name, "rb").read()
+    for _ in range(25):
+        data = bytearray(whole)
+        for _ in range(random.choice([1, 3, 20])):
+            data[random.randrange(len(data))] = random.randrange(256)
+        del data[random.choice([len(data), random.randrange(1, len(data))]):]
+        open(name, "wb").write(data)
+        try:
+            with roi.open(name, channel="grey") as recording:
+                recording.get_samples([len(recording) - 1, 0])
+        except roi.PluginError:
+            raise
+        except roi.RoiExtractorsError:
+            pass
+print("done")
+"""
+
+
+def test_damage_ends_in_an_error_of_ours_and_never_in_a_crash(tmp_path: Path, encode: Make, noisy: Make) -> None:
+    grey = {"pixels": "yuv420p", "source": "gray"}
+    paths = [
+        encode(tmp_path / name, noisy(12, 32, 48), codec=codec, **grey)
+        for name, codec in (
+            ("a.mp4", "libx264"),
+            ("b.mkv", "ffv1"),
+            ("c.avi", "mpeg4"),
+            ("d.webm", "libvpx"),
+            ("e.avi", "ffv1"),
+        )
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-c", DAMAGE, *map(str, paths)], capture_output=True, text=True, timeout=120
+    )
+    assert (answer.returncode, answer.stdout.strip()) == (0, "done"), answer.stderr[-2000:]
+
+
 def test_a_file_of_sound_alone_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.mkv"
     with av.open(str(path), "w") as container:
