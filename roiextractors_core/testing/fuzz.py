@@ -317,8 +317,8 @@ def seeds_of_tests(tests: Iterable[Path], folder: Path, *, format: str = "") -> 
     """
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "pytest", *map(str, tests), "-q", "-k", "test_the_recording_opens"]
-    command += ["-p", __name__, "-p", "no:cacheprovider", "--import-mode=importlib", "--basetemp", str(folder / "pytest")]
-    command += ["-o", "addopts="]
+    command += ["-p", "roiextractors_core.testing.fuzz", "-p", "no:cacheprovider", "--import-mode=importlib", "--basetemp", str(folder / "pytest")]
+    command += ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     environment = {**os.environ, "ROIEXTRACTORS_FUZZ_SEEDS": str(folder)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     found = [Seed.saved(path.parent) for path in sorted(folder.glob("*/seed.txt"))]

@@ -1283,7 +1283,8 @@ class _Decoder:
             with _quiet(), tifffile.TiffFile(tiff.file.path) as opened:
                 opened.filehandle.seek(first.offset)
                 key = tifffile.TiffPage(opened, first.page)
-            self._shaped, self._decode, self._tables = key.shaped, key.decode, key.jpegtables
+                # The decoder of JPEG looks into the file when it is made
+                self._shaped, self._decode, self._tables = key.shaped, key.decode, key.jpegtables
         except Exception as error:
             raise CorruptRecordingError(
                 f"{tiff.name}: page {first.page:,} at byte {first.offset:,} cannot be understood: {printable(error)}"
