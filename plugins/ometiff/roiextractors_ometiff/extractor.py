@@ -12,6 +12,7 @@ import numpy as np
 from roiextractors_tiff.pages import Directory, PageIndex
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.companion import KEY, Companion
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
@@ -89,6 +90,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._plane = _chosen_plane(self._name, self._num_planes, plane)
         self.is_volumetric = self._num_planes > 1 and self._plane is None
         self._times, why = _times(self._image, self._placement, self._channel // self._samples, self._plane)
+        self._companion = self._own_companion()
         self._notes += tuple(f"{self._name}: {words}" for words in (why, *self._rate_notes()) if words)
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -105,7 +107,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
 
     def get_sampling_frequency(self) -> float | None:
         """Return the rate by ``TimeIncrement``, else None."""
-        return _rate(self._image)
+        return _rate(self._image) if self._companion is None else self._companion.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -129,6 +131,8 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         return self._read(wanted, rows, columns, planes)
 
     def get_metadata(self) -> RecordingMetadata:
+        if self._companion is not None:
+            return self._companion.metadata
         image, pixels = self._image, self._image.pixels
         size = tuple(_length(pixels, f"PhysicalSize{axis}") for axis in "YX")
         positions = _plane_positions(image, self._channel // self._samples)
@@ -166,6 +170,12 @@ class OmeTiffImagingExtractor(ImagingExtractor):
     def close(self) -> None:
         self._planes.close()
         super().close()
+
+    def _own_companion(self) -> Companion | None:
+        """Return what ``convert`` kept of the recording that it wrote, where this is the whole of it."""
+        text = self._document.companion
+        found = Companion.from_json(f'{{"{KEY}": {text}}}', where=f"the annotations of {self._name}") if text else None
+        return found if found is not None and found.shape == self.shape else None
 
     def _streams(self) -> dict[str, tuple[str, ...]]:
         found = {"series": tuple(self._series), "channel": tuple(self._channels)}
