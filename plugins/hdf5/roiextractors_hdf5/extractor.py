@@ -17,7 +17,7 @@ from roiextractors_core.imaging import ImagingExtractor, Samples
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .axes import AxisOrder, axis_order
-from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, open_hdf5, plain, text_of
+from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, one_path, open_hdf5, plain, text_of
 from .dataset import Hdf5Dataset
 
 __all__ = ["Hdf5ImagingExtractor"]
@@ -82,10 +82,11 @@ class Hdf5ImagingExtractor(ImagingExtractor):
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._facts = _looked_at(file_path, dataset, dimension_order)
+        path = one_path(file_path)
+        self._facts = _looked_at(path, dataset, dimension_order)
         self._channel = _chosen(self._facts, channel)
         fixed = {} if self._channel is None else {"C": self._channel}
-        self._movie = Hdf5Dataset(file_path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
+        self._movie = Hdf5Dataset(path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
         self.is_volumetric = self._movie.is_volumetric
 
     @classmethod
@@ -98,12 +99,13 @@ class Hdf5ImagingExtractor(ImagingExtractor):
             ``{"dataset": ("data/ch0", "data/ch1"), "channel": ("1", "2")}``
         """
         found: dict[str, tuple[str, ...]] = {}
-        with open_hdf5(file_path) as file:
+        path = one_path(file_path)
+        with open_hdf5(path) as file:
             names = _candidates(file)
         if len(names) > 1:
             found["dataset"] = names
         try:
-            facts = _looked_at(file_path, options.get("dataset"), options.get("dimension_order"))
+            facts = _looked_at(path, options.get("dataset"), options.get("dimension_order"))
         except StreamChoiceError as error:
             return found if error.option == "dataset" else {**found, error.option: tuple(map(str, error.choices))}
         return {**found, "channel": facts.channels} if len(facts.channels) > 1 else found

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from roiextractors_hdf5.contents import named, open_hdf5
+from roiextractors_hdf5.contents import named, one_path, open_hdf5
 
 from roiextractors_core.errors import CorruptRecordingError, IncompleteRecordingWarning, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
@@ -63,7 +63,7 @@ class NwbImagingExtractor(ImagingExtractor):
         self, file_path: str | os.PathLike[str], *, series: str | None = None, sampling_frequency: float | None = None
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = root_of(file_path)
+        self._path = root_of(one_path(file_path))
         with open_tree(self._path) as tree:
             self._series = chosen_series(tree, series)
             self._name = tree.name
@@ -83,7 +83,7 @@ class NwbImagingExtractor(ImagingExtractor):
         dict
             ``{"series": ("OnePhotonSeries", "TwoPhotonSeries")}``
         """
-        with open_tree(root_of(file_path)) as tree:
+        with open_tree(root_of(one_path(file_path))) as tree:
             names = tuple(series_names(tree))
         return {"series": names} if len(names) > 1 else {}
 
