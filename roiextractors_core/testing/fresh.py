@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import DeclarationError, PluginError, RangeTypeError, RoiExtractorsError, printable
 
@@ -145,7 +145,7 @@ def import_declarations(module: str) -> Iterator[dict[str, Any]]:
     package = module.partition(".")[0]
     imports: list[tuple[str, str]] = []
     started = time.perf_counter()
-    reason, specs = "", ()
+    reason, specs = "", cast("tuple[FormatSpec, ...]", ())
     with _imports_by(package, imports):
         try:
             specs = declared_formats(importlib.import_module(module))
@@ -354,7 +354,10 @@ def _compared(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, 
     count = len(opened)
     series = opened.get_series()
     if count > len(expected):
-        return {"count": count, "wrong": f"it claims {count:,} samples, and the whole recording holds {len(expected):,}"}
+        return {
+            "count": count,
+            "wrong": f"it claims {count:,} samples, and the whole recording holds {len(expected):,}",
+        }
     if series.shape != (count, *expected.shape[1:]):
         return {"count": count, "wrong": f"get_series() gave shape {series.shape} for {count:,} samples"}
     if not same_values(series, expected[:count]):
@@ -396,6 +399,7 @@ def watch_opening(
     _look_at_all(warm, spec["name"], options)
     events: list[tuple[str, str]] = []
     package = str(spec["extractor"]).partition(".")[0].partition(":")[0]
+    watched = [*watched, os.path.realpath(os.getcwd())]
     on = [True]
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -413,6 +417,7 @@ _WATCHED = frozenset(
         "open",
         "pickle.find_class",
         "exec",
+        "os.chdir",
         "os.remove",
         "os.rename",
         "os.mkdir",
@@ -440,6 +445,8 @@ def _told(event: str, arguments: tuple[Any, ...], watched: list[str], package: s
         code = arguments[0]
         if getattr(code, "co_filename", "") == "<string>" and _called_by(package):
             yield "it ran text as code (eval or exec)"
+    elif event == "os.chdir":
+        yield f"it changed the working folder to {printable(arguments[0])}"
     elif event.startswith("os.") and event != "os.system":
         paths = [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes)]
         yield from (f"it called {event} on {printable(path)}" for path in paths if _lies_in(path, watched))
