@@ -417,8 +417,7 @@ class ImagingExtractorTests:
             path = foreign.write(workplace, "" if isinstance(foreign.content, Mapping) else _suffix_of(case))
             words = f"open(a {foreign.family} file of the kit, {foreign.name!r}, format={case.spec.name!r})"
             try:
-                with case.open(path) as opened:
-                    opened.get_series(0, min(1, len(opened)))
+                _within(self.patience, functools.partial(_opened_and_read, case, path), words)
             except PluginError as error:
                 _fail(f"{words} raised {error.__cause__!r}, which is no clear error", advice)
             except RoiExtractorsError:
@@ -432,10 +431,15 @@ class ImagingExtractorTests:
         copy = copied(
             case.recording, workplace / "mouse [1] * Größe" if os.sep == "/" else workplace / "mouse [1] Größe"
         )
+        advice = "take str and os.PathLike; escape names for glob (glob.escape), or list the folder"
         for given in (copy, _as_text(copy)):
-            with _quiet(), roi.open(given, **case.options) as opened:
-                advice = "take str and os.PathLike; escape names for glob (glob.escape), or list the folder"
-                _same(opened.get_series(), case.expected, f"open({given!r:.200})", advice)
+            words = f"open({given!r:.200})"
+            try:
+                with _quiet(), roi.open(given, **case.options) as opened:
+                    series = opened.get_series()
+            except Exception as error:  # noqa: BLE001 - the border to the plugin
+                _fail(f"{words} raised {type(error).__name__}: {error}", advice)
+            _same(series, case.expected, words, advice)
 
     def test_looking_runs_no_extractor(self, case: _Case, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
@@ -756,31 +760,16 @@ class ImagingExtractorTests:
     def test_the_same_question_gets_an_array_of_its_own_each_time(
         self, case: _Case, extractor: ImagingExtractor
     ) -> None:
-        for words, ask, wanted in _questions(case, extractor):
+        for words, ask in _questions(case, extractor):
             first, second = ask(), ask()
-            if first is None:
-                continue
             if np.may_share_memory(first, second):
                 _fail(f"{words}, asked twice, gave the same memory twice", _OWNED_ADVICE)
             if not first.flags.writeable:
                 _fail(f"{words} gave a read-only array", _OWNED_ADVICE)
+            kept = first.copy()
             first[...] = 1
-            _same(second, wanted, f"{words}, after an earlier result of it was written into,", _OWNED_ADVICE)
-            _same(ask(), wanted, f"{words}, after an earlier result of it was written into,", _OWNED_ADVICE)
-
-    def test_writing_into_a_result_changes_no_later_read(self, case: _Case, extractor: ImagingExtractor) -> None:
-        for _, result in _routes(extractor):
-            if result.flags.writeable:
-                result[...] = 0 if result.size and result.reshape(-1)[0] != 0 else 1
-        _same(extractor.get_series(), case.expected, "get_series() after results were written into", _OWNED_ADVICE)
-        _same(extractor[0:2], case.expected[0:2], "recording[0:2] after results were written into", _OWNED_ADVICE)
-        every = list(range(case.count))[::-1]
-        _same(
-            extractor.get_samples(every),
-            case.expected[::-1],
-            "get_samples after results were written into",
-            _OWNED_ADVICE,
-        )
+            _same(second, kept, f"{words}, after an earlier result of it was written into,", _OWNED_ADVICE)
+            _same(ask(), kept, f"{words}, after an earlier result of it was written into,", _OWNED_ADVICE)
 
     # Indexing and views
 
@@ -1069,12 +1058,20 @@ class ImagingExtractorTests:
         largest = max(files_of(copy), key=lambda path: path.stat().st_size)
         original = largest.read_bytes()
         advice = "keep what was read on the object, and in no cache of the class or the module"
+        place, frame = _found_as_it_is(case, original)
         for start, end in ((0.3, 0.7), (0.1, 0.9)):
             a, b = int(len(original) * start), int(len(original) * end)
             largest.write_bytes(original[:a] + bytes(255 - byte for byte in original[a:b]) + original[b:])
+            seen: list[np.ndarray] = []
             with suppress(Exception):
-                with case.open(copy) as other:
-                    _read_everything(other)
+                words = "opening and reading a recording with damaged bytes"
+                _within(self.patience, functools.partial(_opened_and_read, case, copy, seen), words)
+            if (
+                seen
+                and a <= place < b - frame.nbytes
+                and same_values(seen[0][case.count // 2], case.expected[case.count // 2])
+            ):
+                _fail("a copy in which the pixels are other ones gave the pixels of the recording", advice)
             _same(extractor.get_series(), case.expected, "get_series() after another recording was read", advice)
             largest.write_bytes(original)
             with case.open(copy) as again:
@@ -1242,14 +1239,6 @@ class ImagingExtractorTests:
         _require_none_open(
             files, "after the recording was forgotten", "let the object own its files, and no cache of the module"
         )
-        _cut_in_half(max(files, key=lambda path: path.stat().st_size))
-        try:
-            case.open(copy).close()
-        except Exception as error:  # noqa: BLE001 - the border to the plugin
-            error.__traceback__ = None
-            del error
-        gc.collect()
-        _require_none_open(files, "after opening a cut recording", "close what the constructor opened when it raises")
 
     def test_memory_is_bounded_by_the_request(self, case: _Case, large_recording: Any, workplace: Path) -> None:
         source = case.recording if large_recording is None else large_recording
@@ -1349,22 +1338,23 @@ def _advised(test: Callable[..., Any]) -> Callable[..., Any]:
     def advised(*args: Any, **kwargs: Any) -> Any:
         try:
             return test(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border to the plugin
             sentence = test.__name__.removeprefix("test_").replace("_", " ")
             cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
-            message = f"{type(cause).__name__} was raised in {_place_of(cause)}: {cause}\n  to do: mend that line; the rule is: {sentence}"
-            raise pytest.fail.Exception(message) from error
+            _fail(
+                f"{type(cause).__name__} was raised: {cause}\n{_steps_of(cause)}",
+                f"mend the last of these lines; the rule is: {sentence}",
+            )
 
     return advised
 
 
-def _place_of(error: BaseException) -> str:
-    """Return where an exception was raised: the innermost place outside this library, else the innermost of all."""
+def _steps_of(error: BaseException) -> str:
+    """Return where an exception came from as a traceback, without what happened inside this library."""
     frames = traceback.extract_tb(error.__traceback__)
     own = os.path.dirname(os.path.dirname(__file__)) + os.sep
-    outside = [frame for frame in frames if not frame.filename.startswith(own)]
-    found = (outside or list(frames))[-1:]
-    return f"{found[0].filename}, line {found[0].lineno}, in {found[0].name}" if found else "a place unknown"
+    outside = [frame for frame in frames if not frame.filename.startswith((own, os.path.dirname(pytest.__file__)))]
+    return "".join(traceback.format_list((outside or list(frames))[-4:])).rstrip()
 
 
 for _name, _test in list(vars(ImagingExtractorTests).items()):
@@ -1378,6 +1368,51 @@ def _fail(seen: str, advice: str) -> NoReturn:
 
 def _missing(**fixtures: Any) -> list[str]:
     return [name for name, value in fixtures.items() if value is _NOT_GIVEN]
+
+
+def _within(seconds: float, call: Callable[[], None], words: str) -> None:
+    """Make the call on a thread of its own, raise what it raises, and fail when it has no end in time."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            raised.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        frame = sys._current_frames().get(thread.ident or 0)
+        place = f" at {frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
+        _fail(f"{words} has no end within {seconds:g} s{place}", "bound every loop by the file's size")
+    if raised:
+        raise raised[0]
+
+
+def _found_as_it_is(case: _Case, content: bytes) -> tuple[int, np.ndarray]:
+    """Return where the frame in the middle of the recording stands in a file, and the frame; -1 where it is not found so."""
+    sample = case.expected[case.count // 2]
+    for frame in (sample, sample[..., 0]) if case.is_volumetric else (sample,):
+        for order in "<>":
+            place = content.find(frame.astype(frame.dtype.newbyteorder(order)).tobytes())
+            if place >= 0:
+                return place, frame
+    return -1, sample
+
+
+def _opened_and_read(case: _Case, recording: Any, seen: list[np.ndarray] | None = None) -> None:
+    """Open what may be damaged or another format, and read it; the series is put into ``seen``."""
+    with case.open(recording) as opened:
+        few = min(len(opened), 2 * case.count)
+        series = opened.get_series(0, few)
+        if seen is not None and len(series) == case.count:
+            seen.append(series)
+        opened.get_samples(range(few - 1, -1, -1))
+        opened.get_native_timestamps(0, few)
+        opened.metadata.to_dict()
+        repr(opened)
 
 
 @contextmanager
@@ -1503,32 +1538,28 @@ def _routes(extractor: ImagingExtractor) -> Iterator[tuple[str, np.ndarray]]:
         yield "select_plane(0).get_series()", extractor.select_plane(0).get_series()
 
 
-def _questions(case: _Case, extractor: ImagingExtractor) -> Iterator[tuple[str, Callable[[], Any], np.ndarray]]:
-    """Yield reads in words and as calls, and what each gives."""
+def _questions(case: _Case, extractor: ImagingExtractor) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield reads in words and as calls."""
     n, rows, columns = case.expected.shape[:3]
     planes = slice(0, case.expected.shape[3]) if case.is_volumetric else None
     whole, middle = (slice(0, rows), slice(0, columns)), (slice(1, rows), slice(0, max(1, columns - 1)))
     indices = np.array([1, 0], np.int64)
-    yield "get_series()", extractor.get_series, case.expected
-    yield "get_series(0, 1)", lambda: extractor.get_series(0, 1), case.expected[:1]
-    yield f"get_series({n - 1}, {n})", lambda: extractor.get_series(n - 1, n), case.expected[n - 1 :]
-    yield "get_samples([1, 0])", lambda: extractor.get_samples([1, 0]), case.expected[[1, 0]]
-    yield "get_samples([0, 1])", lambda: extractor.get_samples([0, 1]), case.expected[:2]
-    yield "get_samples([0])", lambda: extractor.get_samples([0]), case.expected[:1]
-    yield "recording[0]", lambda: extractor[0], case.expected[0]
-    yield "recording[:2, 1:]", lambda: extractor[:2, 1:], case.expected[:2, 1:]
+    yield "get_series()", extractor.get_series
+    yield "get_series(0, 1)", lambda: extractor.get_series(0, 1)
+    yield f"get_series({n - 1}, {n})", lambda: extractor.get_series(n - 1, n)
+    yield "get_samples([1, 0])", lambda: extractor.get_samples([1, 0])
+    yield "get_samples([0, 1])", lambda: extractor.get_samples([0, 1])
+    yield "get_samples([0])", lambda: extractor.get_samples([0])
+    yield "recording[0]", lambda: extractor[0]
+    yield "recording[:2, 1:]", lambda: extractor[:2, 1:]
     block = "get_block of two samples"
-    yield block, lambda: extractor.get_block(slice(0, 2), *whole, planes), case.expected[:2]
-    yield f"{block} by index", lambda: extractor.get_block(indices, *whole, planes), case.expected[[1, 0]]
-    yield (
-        f"{block} in part",
-        lambda: extractor.get_block(slice(0, 2), *middle, planes),
-        case.expected[(slice(0, 2), *middle)],
-    )
-    if case.times is not None:
-        yield "get_native_timestamps()", extractor.get_native_timestamps, case.times
-        yield "get_native_timestamps(1, 3)", lambda: extractor.get_native_timestamps(1, 3), case.times[1:3]
-        yield "get_timestamps(1, 3)", lambda: extractor.get_timestamps(1, 3), case.times[1:3]
+    yield block, lambda: extractor.get_block(slice(0, 2), *whole, planes)
+    yield f"{block} by index", lambda: extractor.get_block(indices, *whole, planes)
+    yield f"{block} in part", lambda: extractor.get_block(slice(0, 2), *middle, planes)
+    if case.times is not None and extractor.get_native_timestamps() is not None:
+        yield "get_native_timestamps()", extractor.get_native_timestamps
+        yield "get_native_timestamps(1, 3)", lambda: extractor.get_native_timestamps(1, 3)
+        yield "get_timestamps(1, 3)", lambda: extractor.get_timestamps(1, 3)
 
 
 def _keys(shape: tuple[int, ...]) -> Iterator[Any]:
@@ -1795,10 +1826,6 @@ def _require_none_open(files: list[Path], words: str, advice: str) -> None:
         _fail(f"{words} still open: {', '.join(held)}", advice)
 
 
-def _cut_in_half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: max(1, path.stat().st_size // 2)])
-
-
 @contextmanager
 def _traced() -> Iterator[None]:
     running = tracemalloc.is_tracing()
@@ -1840,6 +1867,11 @@ def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: _Case, counts_sample
         words, outcome, lost = _cut_words(answer), answer["outcome"], answer["of"] - answer["size"]
         if outcome == "crash":
             _fail(f"{words}: {answer['words']}, which is no clear error", advice)
+        if answer.get("open"):
+            _fail(
+                f"{words}: it is still open after {'an error' if outcome == 'error' else 'close()'}",
+                "close what the constructor opened when it raises",
+            )
         if outcome == "read" and answer["wrong"]:
             _fail(f"{words}: {answer['wrong']}", advice)
         may_be_silent = not counts_samples and any(lost % unit == 0 for unit in _units(case))

@@ -7,6 +7,7 @@ caller's ``sys.path`` and is ended when its time is up, so that a hang is an ans
 from __future__ import annotations
 
 import builtins
+import gc
 import hashlib
 import importlib
 import inspect
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import DeclarationError, PluginError, RangeTypeError, RoiExtractorsError, printable
+from .descriptors import held_open
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +136,7 @@ def digest(array: np.ndarray) -> str:
 
 
 def import_declarations(module: str) -> Iterator[dict[str, Any]]:
-    """Import a plugin's ``hooks`` and tell its formats, its seconds and what it pulled in."""
+    """Import what an entry point names, and tell its formats, its seconds and what it pulled in."""
     import roiextractors_core as roi
     from roiextractors_core.registry import declared_formats
 
@@ -145,20 +147,35 @@ def import_declarations(module: str) -> Iterator[dict[str, Any]]:
     package = module.partition(".")[0]
     imports: list[tuple[str, str]] = []
     started = time.perf_counter()
-    reason, specs = "", cast("tuple[FormatSpec, ...]", ())
+    stage, reason, specs = "entry point", "", cast("tuple[FormatSpec, ...]", ())
     with _imports_by(package, imports):
         try:
-            specs = declared_formats(importlib.import_module(module))
+            declaring = _named(module)
+            stage = "hook"
+            specs = declared_formats(declaring)
+        except DeclarationError as error:
+            reason = printable(error)
         except BaseException as error:  # noqa: BLE001 - the border to the plugin: it may even call sys.exit
-            reason = f"{type(error).__name__}: {printable(error)}"
+            where = "importing it" if stage == "entry point" else "its hook"
+            reason = f"{where} raised {type(error).__name__}: {printable(error)}"
     seconds = time.perf_counter() - started
     yield {
+        "stage": stage,
         "reason": reason,
         "seconds": seconds,
         "modules": sorted(set(sys.modules) - before),
         "imports": sorted(set(imports)),
         "formats": [spec.to_dict() for spec in specs],
     }
+
+
+def _named(value: str) -> Any:
+    """Return what an entry point names: a module, or something in it."""
+    module, _, attributes = value.partition(":")
+    found: Any = importlib.import_module(module.strip())
+    for name in filter(None, attributes.strip().split(".")):
+        found = getattr(found, name)
+    return found
 
 
 @contextmanager
@@ -320,7 +337,8 @@ def open_cut(
             yield {**place, "outcome": "begun"}
             before = _most_memory()
             answer = _opened_cut(spec["name"], recording, expected, times, options)
-            yield {**place, "grown": _most_memory() - before, **answer}
+            gc.collect()
+            yield {**place, "grown": _most_memory() - before, "open": held_open([path]), **answer}
         path.write_bytes(original)
 
 

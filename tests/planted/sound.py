@@ -155,7 +155,7 @@ class Planted(roi.ImagingExtractor):
         result = np.empty((end - start, *self.get_sample_shape()), PIXEL)
         for place, sample in enumerate(range(start, end)):
             self._file.read_array_into(result[place], self._offset(sample))
-        return result.astype(self.get_dtype(), copy=False)
+        return result.astype(PIXEL.newbyteorder("="), copy=False)
 
     def _offset(self, sample: int) -> int:
         return self._frames_at + (sample * self._num_channels + self._channel) * self._frame_bytes
