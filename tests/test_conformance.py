@@ -228,4 +228,114 @@ def test_a_planted_fault_is_caught_and_only_it(
     else:
         assert sorted(outcome.failed) == sorted(fault.fails), outcome.failed
     assert any(fault.says in message for message in outcome.failed.values()), outcome.failed
-    assert all("to do: " in message for message in outcome.failed.values()), outcome.failed
+    assert all("to do: " in message or "see test_" in message for message in outcome.failed.values()), outcome.failed
+
+
+HOOKS = """
+import roiextractors_core as roi
+
+@roi.hookimpl
+def roiextractors_formats():
+    yield roi.FormatSpec(
+        name="planted", title="Planted", extractor="planted.sound:Planted", extensions=(".planted",),
+        evidence=roi.Magic(bytes.fromhex("89") + b"PLANTED"), streams=("channel",), clock="native",
+        metadata=("pixel_size", "software", "vendor"), description="A made-up format.",
+    )
+"""
+
+
+@pytest.fixture
+def installed(
+    tmp_path: Path, distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], None]]:
+    """Install a distribution of the planted format for one test: its hooks, and its package's ``__init__``."""
+    site = tmp_path / "site"
+
+    def install(hooks: str, init: str) -> None:
+        package = distribution(site, "roiextractors-planted", hooks)
+        (package / "__init__.py").write_text(init)
+        monkeypatch.syspath_prepend(str(site))
+        default_registry().refresh()
+
+    yield install
+    monkeypatch.undo()
+    default_registry().refresh()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "roiextractors_planted"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "init", "says"),
+    [
+        (HOOKS, "", ""),
+        ("import h5py\n" + HOOKS, "", "roiextractors_planted.hooks imports h5py"),
+        ("import numpy\n" + HOOKS, "", "roiextractors_planted.hooks imports numpy"),
+        ("from importlib import import_module\nimport_module('h5py')\n" + HOOKS, "", "brings in h5py"),
+        (HOOKS.replace("    yield", "    import h5py\n    yield"), "", "roiextractors_planted.hooks imports h5py"),
+        (HOOKS, "import h5py\n", "roiextractors_planted imports h5py"),
+        (HOOKS, "from . import extractor\n", "importing roiextractors_planted.hooks failed"),
+    ],
+    ids=["sound", "hooks", "numpy", "by name", "in the hook", "init", "extractor"],
+)
+def test_what_declaring_a_format_imports_is_weighed(
+    hooks: str, init: str, says: str, kit: Callable[..., Outcome], installed: Callable[[str, str], None]
+) -> None:
+    installed(hooks, init)
+    if init.startswith("from"):
+        (test,) = kit(Planar, **dict.fromkeys(FRESH)).failed.items()
+        assert test[0] == "test_the_format_is_registered"
+        assert "No module named" in test[1] or "cannot import name 'extractor'" in test[1]
+        return
+    others = [name for name in vars(ImagingExtractorTests) if name.startswith("test_")]
+    asked = "test_declaring_imports_the_core_and_nothing_else"
+    outcome = kit(Planar, **dict.fromkeys(name for name in others if name != asked))
+    assert list(outcome.failed) == ([asked] if says else [])
+    assert outcome.passed == (set() if says else {asked})
+    assert says in outcome.failed.get(asked, "")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "says"),
+    [
+        (("expected_times",), "does not say: expected_times"),
+        (("recording", "expected"), "does not say: recording, expected"),
+    ],
+)
+def test_a_fixture_that_was_forgotten_is_asked_for(
+    left_out: tuple[str, ...], says: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    forgotten = {name: getattr(ImagingExtractorTests, name) for name in left_out}
+    outcome = kit(Planar, **forgotten, **dict.fromkeys(FRESH))
+    assert set(outcome.failed) == {"test_the_author_gives_every_fixture"}
+    assert says in outcome.failed["test_the_author_gives_every_fixture"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "says"),
+    [
+        (np.zeros((40, 48, 64), np.uint16), "all samples of `expected` are equal"),
+        (sound.movie((2, 48, 64)), "holds 2 samples"),
+        (np.stack([m + m.T for m in sound.movie((4, 8, 8))]), "symmetric"),
+        ([1, 2, 3], "give a numpy array"),
+    ],
+    ids=["equal", "two", "symmetric", "list"],
+)
+def test_what_is_expected_must_tell_mistakes_apart(
+    expected: Any, says: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    others = [name for name in vars(ImagingExtractorTests) if name.startswith("test_")]
+    asked = "test_expected_can_tell_mistakes_apart"
+    given = pytest.fixture(lambda self: expected)
+    outcome = kit(Planar, expected=given, **dict.fromkeys(name for name in others if name != asked))
+    assert list(outcome.failed) == [asked]
+    assert says in outcome.failed[asked]
+
+
+def test_a_format_that_is_not_registered_is_named_with_those_that_were_set_aside(kit: Callable[..., Outcome]) -> None:
+    outcome = kit(Planar)
+    assert list(outcome.failed) == ["test_the_format_is_registered"]
+    message = outcome.failed["test_the_format_is_registered"]
+    assert "no format 'planted' is registered; the formats are npy" in message
+    assert "python -m pip install -e ." in message

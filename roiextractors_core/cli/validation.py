@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from ..formats import FormatSpec
 from ..hookspecs import API_NUMBERS, GROUP
 from ..registry import SESSION, SLOW_SECONDS, Registry, default_registry
 from ..testing.declarations import heavy_imports, spec_faults
-from ..testing.foreign import CONTAINERS, foreign_sources
+from ..testing.foreign import CONTAINERS, USUAL_SUFFIXES, foreign_sources
 from ..testing.fresh import in_fresh_process
 from .terminal import grid, heading
 
@@ -194,12 +194,20 @@ def _checks(found: _Distribution) -> Iterator[Check]:
         return
     seen: dict[str, str] = {}
     for name, value in sorted(found.points):
-        specs = yield from _declaration_checks(found, name, value)
-        for spec in specs:
-            yield from _clash_checks(spec, found, seen)
-            seen[spec.name] = value
-        yield from _extractor_checks(specs, found)
-        yield from _claim_checks(specs, found)
+        outcome = in_fresh_process("look_over", {"module": value}, seconds=_SECONDS, folders=found.folders)
+        ended = "it has no end" if outcome.timed_out else outcome.failure
+        if not outcome.answers:
+            yield Check("entry point", "fault", f"{name} = {value}: importing it ended the process: {ended}")
+            continue
+        declared, *answers = outcome.answers
+        specs = {data["name"]: FormatSpec.from_dict(data) for data in declared["formats"]}
+        yield from _declaration_checks(found, f"{name} = {value}", declared)
+        for data in declared["formats"]:
+            yield from _clash_checks(specs[data["name"]], found, seen)
+            seen[data["name"]] = value
+        yield from _answer_checks(answers, specs)
+        if ended:
+            yield Check("extractor", "fault", f"importing it, or asking its evidence, ended the process: {ended}")
     yield from _registry_checks(found)
 
 
@@ -221,31 +229,20 @@ def _requirement_checks(found: _Distribution) -> Iterator[Check]:
         )
 
 
-def _declaration_checks(found: _Distribution, name: str, value: str) -> Generator[Check, None, tuple[FormatSpec, ...]]:
-    """Yield what is seen of one entry point; return its declarations."""
-    module = value.partition(":")[0].strip()
-    outcome = in_fresh_process("import_declarations", {"module": value}, seconds=_SECONDS, folders=found.folders)
-    told = outcome.last
-    if outcome.timed_out:
-        yield Check("entry point", "fault", f"{name} = {value}: importing it has no end within {_SECONDS:g} s")
-        return ()
-    if not told:
-        yield Check("entry point", "fault", f"{name} = {value}: importing it ended the process: {outcome.failure}")
-        return ()
+def _declaration_checks(found: _Distribution, point: str, told: Mapping[str, Any]) -> Iterator[Check]:
     if told["reason"]:
-        yield Check(told["stage"], "fault", f"{name} = {value}: {told['reason']}")
-        return ()
-    yield Check("entry point", "ok", f"{name} = {value}")
-    specs = tuple(FormatSpec.from_dict(data) for data in told["formats"])
+        yield Check(told["stage"], "fault", f"{point}: {told['reason']}")
+        return
+    specs = [FormatSpec.from_dict(data) for data in told["formats"]]
+    yield Check("entry point", "ok", point)
     yield Check("hook", "ok", f"it declares {listed(spec.name for spec in specs)}")
-    yield _weight_check(module, told)
-    registry = _others(found)
+    yield _weight_check(point.partition(" = ")[2].partition(":")[0].strip(), told)
+    registry = _with(_others(found), specs)
     for spec in specs:
-        faults = list(spec_faults(spec, _with(registry, specs)))
+        faults = list(spec_faults(spec, registry))
         yield from (Check("declaration", "fault", words, spec.name) for words in faults)
         if not faults:
             yield Check("declaration", "ok", f"complete, for API number {spec.api}", spec.name)
-    return tuple(spec for spec in specs if spec.api in API_NUMBERS)
 
 
 def _weight_check(module: str, told: Mapping[str, Any]) -> Check:
@@ -301,45 +298,28 @@ def _suffix_words(spec: FormatSpec, by_content: bool) -> str:
     )
 
 
-def _extractor_checks(specs: Iterable[FormatSpec], found: _Distribution) -> Iterator[Check]:
-    named = [spec.to_dict() for spec in specs]
-    outcome = in_fresh_process("import_extractors", {"specs": named}, seconds=_SECONDS, folders=found.folders)
-    for answer in outcome.answers:
+def _answer_checks(answers: Iterable[Mapping[str, Any]], specs: Mapping[str, FormatSpec]) -> Iterator[Check]:
+    for answer in answers:
+        if answer["stage"] == "foreign files":
+            yield _claim_check(specs[answer["format"]], answer["claims"])
+            continue
         yield from (Check("extractor", "fault", words, answer["format"]) for words in answer["faults"])
         if not answer["faults"]:
             yield Check("extractor", "ok", "it is imported, and whole", answer["format"])
-    if outcome.timed_out or outcome.failure:
-        yield Check("extractor", "fault", f"importing it ended the process: {outcome.failure or 'it has no end'}")
 
 
-def _claim_checks(specs: Iterable[FormatSpec], found: _Distribution) -> Iterator[Check]:
-    named = [spec.to_dict() for spec in specs]
-    outcome = in_fresh_process("claim_foreign", {"specs": named}, seconds=_SECONDS, folders=found.folders)
-    for answer in outcome.answers:
-        yield _claim_check(answer["format"], answer["claims"])
-    if outcome.timed_out or outcome.failure:
-        yield Check(
-            "foreign files", "fault", f"asking the evidence ended the process: {outcome.failure or 'it has no end'}"
-        )
-
-
-def _claim_check(name: str, claims: list[dict[str, str]]) -> Check:
-    families = {claim["family"] for claim in claims}
+def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:
     if not claims:
-        return Check("foreign files", "ok", f"none of {len(foreign_sources())} is claimed", name)
+        return Check("foreign files", "ok", f"none of {len(foreign_sources())} is claimed", spec.name)
     words = ", ".join(f"{claim['name']}{claim['suffix']}" for claim in claims[:4])
     words += f" and {len(claims) - 4} more" if len(claims) > 4 else ""
-    if len(families) == 1 and families <= CONTAINERS:
-        family = next(iter(families))
-        return Check(
-            "foreign files", "note", f"it claims {words}: right for a general {family} format, and for no other", name
-        )
-    return Check(
-        "foreign files",
-        "fault",
-        f"it claims {words}, which belong to others ({claims[0]['basis']}): narrow the evidence",
-        name,
-    )
+    families = {claim["family"] for claim in claims}
+    family = next(iter(families))
+    if len(families) == 1 and family in CONTAINERS and set(spec.extensions) & set(USUAL_SUFFIXES.get(family, ())):
+        seen = f"it claims {words}: right for a general {family} format, and for no other"
+        return Check("foreign files", "note", seen, spec.name)
+    seen = f"it claims {words}, which belong to others ({claims[0]['basis']}): narrow the evidence"
+    return Check("foreign files", "fault", seen, spec.name)
 
 
 def _registry_checks(found: _Distribution) -> Iterator[Check]:

@@ -702,6 +702,10 @@ class ImagingExtractorTests:
             [1, 1, 0, 1],
             [0, n - 1, 0, n - 1],
             [0, 2],
+            [0, 1],
+            [1, 2],
+            list(range(n)),
+            list(range(n - 2, n)),
             [rng.randrange(n) for _ in range(2 * n)],
             range(0, n, 2),
             (1, 0),
@@ -1363,7 +1367,7 @@ for _name, _test in list(vars(ImagingExtractorTests).items()):
 
 
 def _fail(seen: str, advice: str) -> NoReturn:
-    pytest.fail(f"{seen}\n  to do: {advice}", pytrace=False)
+    raise pytest.fail.Exception(f"{seen}\n  to do: {advice}", pytrace=False) from None
 
 
 def _missing(**fixtures: Any) -> list[str]:

@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,15 @@ import numpy as np
 
 from ..detection import explain
 from ..formats import FormatSpec
+from ..hookspecs import API_NUMBERS
 from ..registry import Registry
 
-__all__ = ["CONTAINERS", "Claim", "Foreign", "foreign_claims", "foreign_sources"]
+__all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources"]
 
 CONTAINERS = frozenset({"tiff", "hdf5", "npy", "zip", "gzip", "png", "jpeg", "riff", "mp4", "xml", "json", "matlab"})
 """Families that are containers: a general format for one of them may well take all of its files."""
 
-_USUAL_SUFFIXES: Mapping[str, tuple[str, ...]] = {
+USUAL_SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "tiff": (".tif", ".tiff"),
     "hdf5": (".h5", ".hdf5"),
     "npy": (".npy",),
@@ -145,18 +146,18 @@ def foreign_claims(
         All of :func:`foreign_sources` when left out.
     """
     registry = Registry(entry_points=lambda: (), environment={})
-    if registry.get(spec.name) is None:
-        registry.register(spec)
+    looked_at = replace(spec, name="the-format-that-is-looked-at", specializes=(), api=max(API_NUMBERS))
+    registry.register(looked_at)
     by_content = spec.evidence is not None and spec.evidence.has_content()
     own_suffixes = spec.extensions if by_content else ()
     found = []
     for foreign in foreign_sources() if sources is None else sources:
         if foreign.name in own or foreign.family in own:
             continue
-        suffixes = dict.fromkeys(("", *own_suffixes, *_USUAL_SUFFIXES.get(foreign.family, ())))
+        suffixes = dict.fromkeys(("", *own_suffixes, *USUAL_SUFFIXES.get(foreign.family, ())))
         for suffix in suffixes if isinstance(foreign.content, bytes) else ("",):
             explanation = explain(foreign.write(folder, suffix), registry=registry)
-            claims = [match.finding.basis for match in explanation.matches if match.spec.name == spec.name]
+            claims = [match.finding.basis for match in explanation.matches if match.spec.name == looked_at.name]
             if claims:
                 found.append(Claim(foreign, suffix, claims[0]))
                 break

@@ -275,6 +275,17 @@ def claim_foreign(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"format": spec.name, "claims": claims}
 
 
+def look_over(module: str) -> Iterator[dict[str, Any]]:
+    """Import what an entry point names, then the extractors that it declares, then ask it about foreign files."""
+    (declared,) = import_declarations(module)
+    yield declared
+    for data in declared["formats"]:
+        for answer in import_extractors([data]):
+            yield {"stage": "extractor", **answer}
+        for answer in claim_foreign([data]):
+            yield {"stage": "foreign files", **answer}
+
+
 # What opens
 
 
@@ -519,6 +530,5 @@ def _most_memory() -> int:
 
 
 _JOBS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
-    function.__name__: function
-    for function in (import_declarations, import_extractors, claim_foreign, unpickle, open_cut, watch_opening)
+    function.__name__: function for function in (import_declarations, look_over, unpickle, open_cut, watch_opening)
 }

@@ -81,7 +81,12 @@ class TheEndIsInclusive(Planted):
         return super().get_series(start, min(end + 1, self._num_samples))
 
 
-@planted("test_it_is_indexed_as_an_array", says="get_samples")
+@planted(
+    "test_it_is_indexed_as_an_array",
+    "test_samples_come_in_any_order_and_as_often_as_asked",
+    "test_the_same_question_gets_an_array_of_its_own_each_time",
+    says="get_samples",
+)
 class TheEndIsInclusiveInGetSamplesAlone(Planted):
     def get_samples(self, sample_indices: Any) -> np.ndarray:
         indices = self.resolve_indices(sample_indices)
@@ -191,7 +196,7 @@ class TheErrorIsAnIndexErrorOfAnotherKind(Planted):
             raise IndexError(str(error)) from None
 
 
-@planted("test_numpy_integers_are_integers", says="OverflowError was raised in")
+@planted("test_numpy_integers_are_integers", says="OverflowError was raised")
 class OffsetsAreComputedInTheTypeOfTheBound(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         self.resolve_range(start_sample, end_sample)
@@ -433,7 +438,7 @@ class TheLastFrameIsDroppedInSilence(Planted):
         self._num_samples -= 1
 
 
-@planted("test_a_block_is_the_part_that_was_asked_for", says="override get_dtype", wide=True)
+@planted("test_dtype_shape_and_repr_read_no_pixels", says="override get_dtype")
 class TheDtypeReadsAFrame(Planted):
     def get_dtype(self) -> np.dtype[Any]:
         return self.get_series(0, 1).dtype
@@ -451,7 +456,11 @@ class TheDtypeReadsTheFileBehindTheBack(Planted):
         return super().get_dtype()
 
 
-@planted("test_the_dtype_is_that_of_the_samples_in_native_byte_order", says="get_dtype() is int16")
+@planted(
+    "test_the_dtype_is_that_of_the_samples_in_native_byte_order",
+    "test_an_empty_range_keeps_shape_and_dtype",
+    says="get_dtype() is int16",
+)
 class TheDtypeIsAnother(Planted):
     def get_dtype(self) -> np.dtype[Any]:
         return np.dtype(np.int16)
@@ -667,7 +676,7 @@ class TheListOfStreamsIsShort(Planted):
     "test_opening_writes_nothing_and_runs_nothing_from_the_file",
     "test_the_source_is_untouched",
     "test_the_streams_are_those_of_the_recording",
-    says="was raised in",
+    says="KeyError was raised",
     layout="channels",
 )
 class ListingStreamsFails(Planted):
