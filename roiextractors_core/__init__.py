@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .arrays import NpyImagingExtractor, NumpyImagingExtractor
     from .clock import Clock
     from .composition import concatenate, stack_planes
+    from .conversion import convert
     from .detection import Explanation, explain
     from .errors import (
         AmbiguousFormatError,
@@ -48,13 +49,15 @@ if TYPE_CHECKING:
         UnsupportedRecordingError,
     )
     from .factory import open, streams
-    from .files import PositionedFile
+    from .files import PositionedFile, StoredFrames
     from .formats import FormatSpec, Hdf5Path, JsonKey, Magic, Match, Member, Name, Probe, Sibling, TiffTag, XmlRoot
     from .hookspecs import hookimpl
     from .imaging import ImagingExtractor, ImagingView
     from .metadata import ChannelMetadata, Provenance, RecordingMetadata
+    from .pictures import Preview
     from .registry import PluginRecord, Registry, default_registry
     from .source import Source
+    from .summary import Projections, projections
 
     def formats() -> tuple[FormatSpec, ...]:
         """Return all formats that can be opened, sorted by name."""
@@ -115,8 +118,11 @@ _HOME = {
         ),
         "formats",
     ),
+    "convert": "conversion",
+    **dict.fromkeys(("Projections", "projections"), "summary"),
     "Clock": "clock",
-    "PositionedFile": "files",
+    **dict.fromkeys(("PositionedFile", "StoredFrames"), "files"),
+    "Preview": "pictures",
     "Source": "source",
     "hookimpl": "hookspecs",
 }
@@ -148,7 +154,9 @@ __all__ = [
     "PluginError",
     "PluginRecord",
     "PositionedFile",
+    "Preview",
     "Probe",
+    "Projections",
     "Provenance",
     "RangeError",
     "RangeTypeError",
@@ -164,6 +172,7 @@ __all__ = [
     "SourceNotFoundError",
     "SourcePermissionError",
     "SourceReadError",
+    "StoredFrames",
     "StreamChoiceError",
     "TiffTag",
     "TimesError",
@@ -174,12 +183,14 @@ __all__ = [
     "XmlRoot",
     "__version__",
     "concatenate",
+    "convert",
     "default_registry",
     "explain",
     "formats",
     "hookimpl",
     "open",
     "plugins",
+    "projections",
     "refresh",
     "stack_planes",
     "streams",

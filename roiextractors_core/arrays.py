@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .companion import Companion
 from .errors import (
     CorruptRecordingError,
     DeclarationError,
@@ -16,7 +17,7 @@ from .errors import (
     UnsupportedRecordingError,
     printable,
 )
-from .files import PositionedFile
+from .files import PositionedFile, StoredFrames
 from .formats import FormatSpec, Magic
 from .imaging import ImagingExtractor, Samples
 from .metadata import RecordingMetadata
@@ -29,10 +30,22 @@ NPY_FORMAT = FormatSpec(
     extractor="roiextractors_core.arrays:NpyImagingExtractor",
     extensions=(".npy",),
     evidence=Magic(b"\x93NUMPY"),
-    description="An array of (samples, rows, columns[, planes]) saved by numpy.save.",
+    clock="native",
+    metadata=(
+        "start_time",
+        "pixel_size",
+        "plane_spacing",
+        "plane_positions",
+        "channels",
+        "device",
+        "software",
+        "vendor",
+    ),
+    description="An array of (samples, rows, columns[, planes]) saved by numpy.save; times and metadata where convert wrote them.",
 )
 
 _MOST_HEADER = 1 << 16
+_MOST_COMPANION = 256 << 20
 
 
 class NumpyImagingExtractor(ImagingExtractor):
@@ -104,6 +117,8 @@ class NumpyImagingExtractor(ImagingExtractor):
 class NpyImagingExtractor(ImagingExtractor):
     """A ``.npy`` file as a recording, read from the disk as asked for; nothing in it is ever unpickled.
 
+    Beside ``movie.npy``, ``movie.npy.json`` may hold its rate, times and metadata, as ``convert`` writes them.
+
     Arrays in C order are read by positioned reads; those in Fortran order through a memory map,
     since one sample of theirs is spread over the whole file.
 
@@ -111,7 +126,7 @@ class NpyImagingExtractor(ImagingExtractor):
     ----------
     file_path : str or os.PathLike
     sampling_frequency : float, optional
-        Samples a second (Hz); the format holds none.
+        Samples a second (Hz).
     dimension_order : str, optional
         The array's axes, one letter each of T (time), Z (planes), Y (rows), X (columns); the default is
         ``"YX"``, ``"TYX"`` or ``"TYXZ"`` by the number of dimensions.
@@ -142,7 +157,9 @@ class NpyImagingExtractor(ImagingExtractor):
         self._lengths = dict(zip(self._axes, self._shape, strict=True))
         self.is_volumetric = "Z" in self._axes
         self._frame_shape = (self._lengths["Y"], self._lengths["X"])
+        self._companion = self._read_companion()
         self._is_plain = not self._fortran and self._axes in ("YX", "TYX", "TYXZ")
+        self._frames = StoredFrames((self._file,), shape=self.get_sample_shape(), dtype=self._dtype)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._frame_shape
@@ -156,50 +173,69 @@ class NpyImagingExtractor(ImagingExtractor):
     def get_dtype(self) -> np.dtype[Any]:
         return self._dtype.newbyteorder("=")
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate that stands beside the file, or None."""
+        return None if self._companion is None else self._companion.rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the times that stand beside the file, or None."""
         start, end = self.resolve_range(start_sample, end_sample)
-        if not self._is_plain:
-            return self._mapped_part((slice(start, end), slice(None), slice(None), slice(None)))
-        result = np.empty((end - start, *self.get_sample_shape()), self._dtype)
-        self._file.read_array_into(result, self._offset + start * self._sample_bytes)
-        return _native(result)
+        if self._companion is None or self._companion.times is None:
+            return None
+        return self._companion.times[start:end].copy()
+
+    def get_metadata(self) -> RecordingMetadata:
+        return RecordingMetadata() if self._companion is None else self._companion.metadata
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._notes
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
 
     def get_samples(self, sample_indices: Any) -> np.ndarray:
-        indices = self.resolve_indices(sample_indices)
-        if not self._is_plain or self._sample_bytes == 0:
-            return self._mapped_part((indices, slice(None), slice(None), slice(None)))
-        result = np.empty((len(indices), *self.get_sample_shape()), self._dtype)
-        edges = np.flatnonzero(np.diff(indices) != 1) + 1
-        for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(indices)], strict=True):
-            if first < last:
-                self._file.read_array_into(result[first:last], self._offset + int(indices[first]) * self._sample_bytes)
-        return _native(result)
+        return self._part(self.resolve_indices(sample_indices), slice(None), slice(None), None)
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
-        part = (samples, rows, columns, slice(None) if planes is None else planes)
-        full = rows == slice(0, self._frame_shape[0]) and columns == slice(0, self._frame_shape[1])
-        if full and (planes is None or planes == slice(0, self.get_num_planes())):
-            return super().get_block(samples, rows, columns, planes)
-        if self._is_plain and not self.is_volumetric:
-            return self._rows_only(samples, rows)[:, :, columns].copy()
-        return self._mapped_part(part)
+        return self._part(samples, rows, columns, planes)
 
     def close(self) -> None:
         self._file.close()
         super().close()
 
-    @property
-    def _sample_bytes(self) -> int:
-        return int(np.prod(self.get_sample_shape(), dtype=np.int64)) * self._dtype.itemsize
+    def _read_companion(self) -> Companion | None:
+        self._notes: tuple[str, ...] = ()
+        beside = PositionedFile(f"{self._file.path}.json")
+        try:
+            size = os.stat(beside.path).st_size
+        except OSError:
+            return None
+        if size > _MOST_COMPANION:
+            self._notes = (
+                f"{beside.name} was not looked at: it holds {size:,} bytes, and at most {_MOST_COMPANION:,} are read",
+            )
+            return None
+        found = Companion.from_json(beside.read(0, size), where=beside.name)
+        beside.close()
+        if found is not None and found.shape != self.shape:
+            self._notes = (
+                f"{beside.name} was not used: it is of a recording of shape {found.shape}, and this one is {self.shape}",
+            )
+            return None
+        return found
 
-    def _rows_only(self, samples: Samples, rows: slice) -> np.ndarray:
+    def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
+        planes = slice(None) if planes is None else planes
+        if not self._is_plain:
+            return self._mapped_part((samples, rows, columns, planes))
         indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
-        result = np.empty((len(indices), rows.stop - rows.start, self._frame_shape[1]), self._dtype)
-        above = rows.start * self._frame_shape[1] * self._dtype.itemsize
-        for place, index in enumerate(indices.tolist()):
-            self._file.read_array_into(result[place], self._offset + index * self._sample_bytes + above)
-        return _native(result)
+        found = self._frames.read(self._offset + indices * self._frames.frame_bytes, rows, columns)
+        if planes.indices(self.get_num_planes()) == (0, self.get_num_planes(), 1):
+            return found
+        return np.ascontiguousarray(found[..., planes])
 
     def _mapped_part(self, part: tuple[Any, ...]) -> np.ndarray:
         """Copy out of a map that is made for this read and closed after it."""
@@ -223,12 +259,6 @@ class NpyImagingExtractor(ImagingExtractor):
             whole = whole[np.newaxis]
         chosen = whole[part if "Z" not in missing else part[:3]]
         return np.array(chosen, dtype=self.get_dtype(), order="C")
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    if array.dtype.isnative:
-        return array
-    return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
 
 
 def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

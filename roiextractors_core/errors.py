@@ -156,9 +156,10 @@ class StreamChoiceError(ChoiceError):
         """
         values = tuple(choices)
         asked = "" if seen is None else f", and not {seen!r}"
+        plural = option if option.endswith("s") else f"{option}s"
         example = repr(values[0]) if values else "..."
         text = (
-            f"{printable(name)} holds the {option}s {listed(values)}{asked}; choose one: open(..., {option}={example})"
+            f"{printable(name)} holds the {plural} {listed(values)}{asked}; choose one: open(..., {option}={example})"
         )
         return cls(text, option=option, choices=values)
 

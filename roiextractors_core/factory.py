@@ -13,8 +13,10 @@ from .errors import (
     FormatNotInstalledError,
     MissingDependencyError,
     PluginError,
+    RecordingError,
     RoiExtractorsError,
     RoiExtractorsWarning,
+    SourceError,
     UnknownFormatError,
     UnknownOptionError,
     listed,
@@ -144,8 +146,30 @@ def _chosen(source: Source, name: str | None, registry: Registry) -> tuple[Forma
     if name is not None:
         return _named(name, registry), "named by format=", ""
     explanation = examine(source, registry)
-    best = explanation.require_best()
+    try:
+        best = explanation.require_best()
+    except FormatNotInstalledError:
+        raise
+    except UnknownFormatError as error:
+        raise UnknownFormatError(f"{error}{_words_by_suffix(source, registry)}") from None
     return best.spec, best.finding.basis, explanation.advice()
+
+
+def _words_by_suffix(source: Source, registry: Registry) -> str:
+    """Ask the one format that bears the source's suffix what is missing: a cut file can be known by its suffix alone."""
+    bearing = [spec for spec in registry.formats() if any(suffix in spec.extensions for suffix in source.suffixes)]
+    if source.is_folder or len(bearing) != 1:
+        return ""
+    spec = bearing[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _made(_loaded(spec, registry), spec, source.value, {}).close()
+    except (RecordingError, SourceError) as error:
+        return f" Its suffix is that of {spec.title}, whose plugin says: {error}"
+    except (RoiExtractorsError, OSError, MemoryError, Warning):
+        pass
+    return ""
 
 
 def _named(name: str, registry: Registry) -> FormatSpec:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import math
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import numpy as np
 
 from .errors import SourceNotFoundError, SourcePermissionError, SourceReadError, TruncatedRecordingError, printable
 
-__all__ = ["PositionedFile", "num_cores", "run_on_cores"]
+__all__ = ["PositionedFile", "StoredFrames", "num_cores", "read_once", "run_on_cores"]
 
 _MOST_BYTES_A_CALL = 1 << 30  # Linux moves at most 2 GiB less a page in one call
 _MOST_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
 _MOST_UNCHECKED = 1 << 20  # a larger read looks at the size first: a file may claim any number
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
+_PIECE_BYTES = 4 << 20  # what one call reads: little enough to be still in the cache for what is done next
+_MOST_GAP = 1 << 16  # bytes between frames that are read over rather than sought over
 _HAS_PREADV = hasattr(os, "preadv")
 
 
@@ -49,6 +52,44 @@ def run_on_cores(tasks: Sequence[Any]) -> None:
     with ThreadPoolExecutor(min(num_cores(), len(tasks))) as pool:
         for future in [pool.submit(task) for task in tasks]:
             future.result()
+
+
+def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
+    """Fill buffers from a file that is opened for this alone, as of a sequence of one file a frame.
+
+    Parameters
+    ----------
+    path : str
+    pieces : sequence of (int, sequence of writable C-contiguous buffers)
+        Where in the file each piece begins, and what its bytes fill, one buffer after the other.
+
+    Returns
+    -------
+    bool
+        Whether the file holds all of these bytes; where it ends before, the rest of the buffers is undefined.
+
+    Raises
+    ------
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+    """
+    descriptor = _open(path)
+    try:
+        for offset, buffers in pieces:
+            wanted = sum([memoryview(b).nbytes for b in buffers])
+            plain = wanted <= _MOST_BYTES_A_CALL and len(buffers) <= _MOST_BUFFERS_A_CALL
+            got = _pread_into(descriptor, buffers, offset) if plain else -1
+            if got != wanted and not (got and _is_filled(descriptor, buffers, offset, wanted)):
+                return False
+        return True
+    except OSError as error:
+        raise SourceReadError(f"{printable(path)} could not be read: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, wanted: int) -> bool:
+    views = [_bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
+    return PositionedFile._fill(descriptor, views, offset) == wanted
 
 
 class PositionedFile:
@@ -228,6 +269,135 @@ class PositionedFile:
         return total
 
 
+class StoredFrames:
+    """Frames that lie uncompressed in one or several files, at places that are known.
+
+    Frames that lie behind each other are read by one call, small gaps between them included; much
+    is read on all cores.  Safe to use from several threads.
+
+    Parameters
+    ----------
+    files : sequence of PositionedFile
+    shape : tuple of int
+        Of one frame, C order: ``(rows, columns)``, or ``(rows, columns, values)`` where each pixel holds several.
+    dtype : numpy.dtype
+        As in the files, with their byte order.
+    """
+
+    def __init__(self, files: Sequence[PositionedFile], *, shape: tuple[int, ...], dtype: Any) -> None:
+        self.files = tuple(files)
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self._row_bytes: int = math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.shape[0] * self._row_bytes
+
+    def read(
+        self,
+        offsets: Any,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        *,
+        numbers: Any = 0,
+        apply: Callable[[np.ndarray], object] | None = None,
+    ) -> np.ndarray:
+        """Return frames as a new array.
+
+        Parameters
+        ----------
+        offsets : array of int
+            The byte at which each frame begins in its file; in any order, with repeats.
+        rows, columns : slice
+            With step 1; rows that are not asked for are not read.
+        numbers : int or array of int
+            The file of each frame, by its place in ``files``.
+        apply : callable, optional
+            Changes an array ``(frames, rows, columns[, values])`` in native byte order in place, on the core that has just read it.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(frames, rows, columns[, values])``, native byte order.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            A file ends before a frame does.
+        """
+        places = np.atleast_1d(np.asarray(offsets, np.int64))
+        top, bottom, _ = rows.indices(self.shape[0])
+        left, right, _ = columns.indices(self.shape[1])
+        bottom, right = max(top, bottom), max(left, right)
+        result = np.empty((len(places), bottom - top, *self.shape[1:]), self.dtype)
+        if result.size:
+            owners = np.broadcast_to(np.asarray(numbers, np.int64), places.shape)
+            self._fill(result, owners, places + top * self._row_bytes, apply)
+        if not self.dtype.isnative:
+            result = result.view(self.dtype.newbyteorder("="))
+        whole = (left, right) == (0, self.shape[1])
+        return result if whole else np.ascontiguousarray(result[:, :, left:right])
+
+    def close(self) -> None:
+        """Release the files."""
+        for file in self.files:
+            file.close()
+
+    def _fill(
+        self, result: np.ndarray, owners: np.ndarray, places: np.ndarray, apply: Callable[[np.ndarray], object] | None
+    ) -> None:
+        tasks = [
+            self._piece(int(owners[a]), places[a:b], result[a:b], apply)
+            for a, b in self._pieces(owners, places, result[0].nbytes)
+        ]
+        cores = num_cores()
+        if result.nbytes < _PARALLEL_BYTES or len(tasks) < 2 or cores < 2:
+            for task in tasks:
+                task()
+            return
+        marks = [len(tasks) * k // cores for k in range(cores + 1)]
+        run_on_cores([_one_by_one(tasks[a:b]) for a, b in itertools.pairwise(marks) if a < b])
+
+    @staticmethod
+    def _pieces(owners: np.ndarray, places: np.ndarray, step: int) -> list[tuple[int, int]]:
+        """Cut the frames into runs that one call can read: of one file, in order, with small gaps."""
+        if len(places) == 1:
+            return [(0, 1)]
+        gaps = np.diff(places) - step
+        apart = (np.diff(owners) != 0) | (gaps < 0) | (gaps > min(_MOST_GAP, max(4096, step)))
+        cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places)]
+        most = max(1, _PIECE_BYTES // step)
+        return [(a, min(a + most, end)) for start, end in itertools.pairwise(cuts) for a in range(start, end, most)]
+
+    def _piece(
+        self, number: int, places: np.ndarray, part: np.ndarray, apply: Callable[[np.ndarray], object] | None
+    ) -> Callable[[], None]:
+        def read() -> None:
+            gaps = (np.diff(places) - part[0].nbytes).tolist()
+            if any(gaps):
+                scraps = [bytearray(gap) for gap in gaps]
+                buffers = [b for pair in itertools.zip_longest(part, scraps) for b in pair if b is not None]
+                self.files[number].read_into(buffers, int(places[0]))
+            else:
+                self.files[number].read_into([part], int(places[0]))
+            if not self.dtype.isnative:
+                part.byteswap(inplace=True)
+            if apply is not None:
+                apply(part.view(self.dtype.newbyteorder("=")))
+
+        return read
+
+
+def _one_by_one(tasks: Sequence[Callable[[], object]]) -> Callable[[], None]:
+    def run() -> None:
+        for task in tasks:
+            task()
+
+    return run
+
+
 def _bytes_of(array: np.ndarray) -> memoryview:
     if not array.flags.c_contiguous:
         raise ValueError("the array to fill must be C-contiguous")
@@ -238,13 +408,13 @@ def _bytes_of(array: np.ndarray) -> memoryview:
 
 if _HAS_PREADV:
 
-    def _pread_into(descriptor: int, views: list[memoryview], offset: int) -> int:
+    def _pread_into(descriptor: int, views: Sequence[Any], offset: int) -> int:
         return os.preadv(descriptor, views, offset)
 
 else:  # Windows: no positioned read, so one seek and read at a time
     _SEEK_LOCK = threading.Lock()
 
-    def _pread_into(descriptor: int, views: list[memoryview], offset: int) -> int:
+    def _pread_into(descriptor: int, views: Sequence[Any], offset: int) -> int:
         total = 0
         with _SEEK_LOCK, open(descriptor, "rb", buffering=0, closefd=False) as stream:
             stream.seek(offset)

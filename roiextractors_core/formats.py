@@ -588,7 +588,7 @@ class XmlRoot(Evidence):
 
 @dataclass(frozen=True, slots=True)
 class JsonKey(Evidence):
-    """A key of a JSON document; ``"a.b"`` looks inside.
+    """A key of a JSON document; ``"a.b"`` is that key, or the key b inside a.
 
     Parameters
     ----------
@@ -611,7 +611,8 @@ class JsonKey(Evidence):
         if document is None:
             return False, where
         value = document.json
-        for part in self.key.split("."):
+        whole = isinstance(value, dict) and self.key in value  # a key may hold a dot itself
+        for part in [self.key] if whole else self.key.split("."):
             if not isinstance(value, dict) or part not in value:
                 return False, f"{where} holds no JSON key {self.key!r}"
             value = value[part]

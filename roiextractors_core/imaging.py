@@ -183,6 +183,18 @@ class ImagingExtractor(ABC):
         """
         return {}
 
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        """Return the shape of the smallest part that costs no more to read than a piece of it.
+
+        Authors override it where the file is stored in chunks of several samples, or in parts of a frame.
+
+        Returns
+        -------
+        tuple of int
+            ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``; one whole sample by default.
+        """
+        return (1, *self.get_sample_shape())
+
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         """Return a part of the recording; the one call behind views and indexing.
 
@@ -552,6 +564,73 @@ class ImagingExtractor(ABC):
             )
         return ImagingView(self, plane=index)
 
+    # Other people's arrays, and pictures
+
+    def to_dask(self, chunks: Any = "auto") -> Any:
+        """Return a lazy ``dask.array.Array`` of the same shape and dtype, whose graph holds no pixels and no open files.
+
+        Parameters
+        ----------
+        chunks : "auto", int, tuple or dict
+            ``"auto"`` joins the file's own chunks up to dask's ``array.chunk-size``; an int is a number of samples.
+
+        Raises
+        ------
+        MissingDependencyError
+            dask is not installed.
+        """
+        from .chunks import as_dask
+
+        return as_dask(self, chunks)
+
+    def to_xarray(self, *, chunks: Any = "auto", name: str | None = None) -> Any:
+        """Return a lazy ``xarray.DataArray``: dims ``time, y, x[, z]``, coordinates in seconds and micrometres, metadata as attributes.
+
+        Parameters
+        ----------
+        chunks : optional
+            As for :meth:`to_dask`; None for an array that is lazy without dask.
+        name : str, optional
+            The channel's name, or ``"imaging"``, when left out.
+
+        Raises
+        ------
+        MissingDependencyError
+            xarray is not installed.
+        """
+        from .labelled import as_xarray
+
+        return as_xarray(self, chunks=chunks, name=name)
+
+    def preview(self, target: Any = None, **options: Any) -> Any:
+        """Draw the mean image, the maximum projection and the mean trace, from as much as some seconds allow.
+
+        Parameters
+        ----------
+        target : str or os.PathLike, optional
+            A ``.png`` to write; a notebook shows the result as it is.
+        **options
+            ``most_seconds`` and ``most_bytes`` to read.
+
+        Returns
+        -------
+        Preview
+            Its ``png`` holds the picture's bytes.
+
+        Raises
+        ------
+        MissingDependencyError
+            matplotlib is not installed.
+        """
+        from .pictures import preview
+
+        return preview(self, target, **options)
+
+    def _repr_html_(self) -> str:
+        from .pictures import as_html
+
+        return as_html(self)
+
     # Protocols
 
     def __enter__(self) -> Any:
@@ -658,6 +737,11 @@ class ImagingView(ImagingExtractor):
 
     def get_dtype(self) -> np.dtype[Any]:
         return self._parent.get_dtype()
+
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        found = self._parent.get_chunk_shape()
+        inner = found if self._plane is None else found[:3]
+        return tuple(min(a, b) if b else a for a, b in zip(inner, self.shape, strict=True))
 
     def get_sampling_frequency(self) -> float | None:
         return self._parent.get_sampling_frequency()

@@ -80,6 +80,36 @@ class RecordingMetadata:
         ]
         return plain
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RecordingMetadata:
+        """Make the metadata again from :meth:`to_dict`, as JSON keeps it.
+
+        Parameters
+        ----------
+        data : mapping
+            Fields that are not known are left out.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            When a field cannot be what it says.
+        """
+        start, size, spacing = data.get("start_time"), data.get("pixel_size"), data.get("plane_spacing")
+        waves = ("emission_wavelength", "excitation_wavelength")
+        return cls(
+            start_time=None if start is None else datetime.fromisoformat(start),
+            pixel_size=None if size is None else (float(size[0]), float(size[1])),
+            plane_spacing=None if spacing is None else float(spacing),
+            plane_positions=tuple(float(position) for position in data.get("plane_positions") or ()),
+            channels=tuple(
+                ChannelMetadata(str(c["name"]), *(None if c.get(w) is None else float(c[w]) for w in waves))
+                for c in data.get("channels") or ()
+            ),
+            device=None if data.get("device") is None else str(data["device"]),
+            software=None if data.get("software") is None else str(data["software"]),
+            vendor=dict(data.get("vendor") or {}),
+        )
+
     def replaced(self, **changes: Any) -> RecordingMetadata:
         """Return a copy with some fields changed."""
         return replace(self, **changes)

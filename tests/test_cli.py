@@ -78,4 +78,54 @@ def test_the_demo_writes_opens_and_draws(tmp_path: Path) -> None:
         pages = file.asarray()
     assert pages.shape == (40, 2, 256, 256) or pages.shape == (80, 256, 256)
     np.testing.assert_array_equal(pages.reshape(40, 2, 256, 256)[:, 0], np.load(tmp_path / "out" / "two_photon.npy"))
-    assert (tmp_path / "out" / "two_photon.tif-preview.png").is_file()
+    assert (tmp_path / "out" / "two_photon.png").is_file()
+
+
+def test_a_preview_is_drawn_where_it_is_asked_for_and_nowhere_else(movie: Path) -> None:
+    done = command("preview", "movie.npy", "-o", "drawn.png", folder=movie.parent)
+    assert (done.returncode, done.stdout) == (0, "picture: drawn.png\n"), done.stderr
+    assert (movie.parent / "drawn.png").read_bytes().startswith(b"\x89PNG")
+    done = command("preview", "movie.npy", "-o", "movie.npy", folder=movie.parent)
+    assert (done.returncode, done.stderr) == (2, "movie.npy: a picture's name ends in .png\n")
+
+
+def test_projections_are_written_whole_or_not_at_all(movie: Path) -> None:
+    done = command("projections", "movie.npy", "-o", "found.npz", folder=movie.parent)
+    assert done.returncode == 0, done.stderr
+    assert "correlation (8, 9)" in done.stdout
+    with np.load(movie.parent / "found.npz") as found:
+        np.testing.assert_allclose(found["mean"], np.load(movie).mean(axis=0))
+        assert "times" not in found
+    assert sorted(path.name for path in movie.parent.iterdir()) == ["found.npz", "movie.npy"]
+    done = command("projections", "movie.npy", "-o", "found.tif", folder=movie.parent)
+    assert (done.returncode, done.stderr) == (2, "found.tif: the projections are written as .npz\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("plane=3", "3"),
+        ("channel=1", "1"),
+        ("num_planes=2", 2),
+        ("rate=15.5", 15.5),
+        ("shape=[4, 5]", [4, 5]),
+        ("name=007a", "007a"),
+    ],
+)
+def test_what_names_a_stream_stays_text_and_numbers_are_numbers(text: str, value: object) -> None:
+    from roiextractors_core.cli.app import _option
+
+    assert _option(text) == (text.partition("=")[0], value)
+
+
+def test_a_range_is_converted_with_its_times(movie: Path) -> None:
+    words = ("convert", "movie.npy", "part.npy", "--samples", "5:15", "--option", "sampling_frequency=10")
+    done = command(*words, folder=movie.parent)
+    assert (done.returncode, done.stdout) == (0, "wrote part.npy: 10 x 8 x 9, uint16, 1.5 KiB\n"), done.stderr
+    (facts,) = json.loads(command("info", "part.npy", "--json", folder=movie.parent).stdout)
+    assert facts["first_and_last_time"] == [0.5, 1.4]
+    assert facts["times_source"] == "native"
+    done = command(*words, folder=movie.parent)
+    assert (done.returncode, done.stderr) == (2, "part.npy is there already; pass overwrite to replace it\n")
+    done = command("convert", "movie.npy", "a.npy", "--samples", "many", folder=movie.parent)
+    assert (done.returncode, done.stderr) == (2, "--samples 'many' is no range; write START:END, for example 0:100\n")

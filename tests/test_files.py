@@ -18,7 +18,7 @@ from roiextractors_core.errors import (
     SourceReadError,
     TruncatedRecordingError,
 )
-from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, read_once, run_on_cores
 
 CONTENT = bytes(range(256)) * 40
 
@@ -402,3 +402,92 @@ def test_a_finalizer_that_runs_in_the_middle_of_an_opening_waits_its_turn(path: 
     assert num_open(path) == 1
     assert PositionedFile(other).read(0, 5) == b"other"
     assert num_open(path) == 0
+
+
+def test_a_file_is_opened_for_one_read_of_several_pieces_and_closed_again(path: Path) -> None:
+    first, second, third = bytearray(3), np.zeros((2, 2), np.uint16), bytearray(5)
+    assert read_once(str(path), [(4, [first, second]), (700, [third])])
+    assert bytes(first) + second.tobytes() + bytes(third) == CONTENT[4:15] + CONTENT[700:705]
+    assert not read_once(str(path), [(len(CONTENT) - 2, [bytearray(3)])])
+    assert not read_once(str(path), [(len(CONTENT) + 9, [bytearray(3)])])
+    assert num_open(path) == 0
+
+
+def test_one_read_goes_on_where_the_system_gives_less(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = files._pread_into
+    monkeypatch.setattr(files, "_pread_into", lambda fd, views, at: real(fd, [memoryview(views[0]).cast("B")[:7]], at))
+    found = np.zeros((3, 100), np.uint8)
+    assert read_once(str(path), [(5, [found, bytearray(2)])])
+    assert found.tobytes() == CONTENT[5:305]
+
+
+def test_one_read_of_what_is_not_there_or_a_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="gone"):
+        read_once(str(tmp_path / "gone"), [(0, [bytearray(1)])])
+    with pytest.raises((SourceReadError, SourcePermissionError), match=r"could not be read|may not be read"):
+        read_once(str(tmp_path), [(0, [bytearray(1)])])
+
+
+# Frames at known places
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """Twelve frames of 5 x 7 with 3 bytes before the first and 11 bytes between them, and what they hold."""
+    frames = np.random.default_rng(3).integers(0, 2**16, (12, 5, 7), dtype=np.uint16)
+    content = b"abc" + b"".join(frame.astype(">u2").tobytes() + b"-" * 11 for frame in frames)
+    (tmp_path / "movie.bin").write_bytes(content)
+    return tmp_path / "movie.bin", frames
+
+
+def places(indices: object) -> np.ndarray:
+    return 3 + np.asarray(indices) * (70 + 11)
+
+
+@pytest.mark.parametrize("chosen", [[0], [11], [3, 4, 5], [5, 4, 3], [0, 0, 11, 2, 3], [], list(range(12))])
+def test_frames_come_from_their_places_in_any_order(movie: tuple[Path, np.ndarray], chosen: list[int]) -> None:
+    path, frames = movie
+    stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
+    found = stored.read(places(np.array(chosen, np.int64)))
+    assert found.dtype == np.uint16
+    assert found.dtype.isnative
+    assert found.flags.writeable
+    np.testing.assert_array_equal(found, frames[np.array(chosen, np.int64)])
+
+
+def test_rows_and_columns_that_are_not_asked_for_are_left_out(movie: tuple[Path, np.ndarray]) -> None:
+    path, frames = movie
+    stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
+    np.testing.assert_array_equal(stored.read(places([2, 3, 9]), slice(1, 3), slice(2, 7)), frames[[2, 3, 9], 1:3, 2:7])
+    assert stored.read(places([2]), slice(2, 2)).shape == (1, 0, 7)
+    three = StoredFrames([PositionedFile(path)], shape=(5, 1, 7), dtype=">u2")
+    np.testing.assert_array_equal(three.read(places([4]))[0, :, 0], frames[4])
+
+
+def test_what_is_applied_sees_each_frame_once_and_in_native_order(
+    movie: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, frames = movie
+    monkeypatch.setattr(files, "_PIECE_BYTES", 200)
+    monkeypatch.setattr(files, "_PARALLEL_BYTES", 100)
+    monkeypatch.setattr(files, "num_cores", lambda: 3)
+    stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
+    found = stored.read(places(range(12)), apply=lambda part: np.invert(part, out=part))
+    np.testing.assert_array_equal(found, 65535 - frames)
+
+
+def test_frames_come_from_the_files_that_hold_them(movie: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    path, frames = movie
+    other = tmp_path / "other.bin"
+    other.write_bytes(b"abc" + frames[::-1].astype(">u2").tobytes())
+    stored = StoredFrames([PositionedFile(path), PositionedFile(other)], shape=(5, 7), dtype=">u2")
+    found = stored.read([3, 3 + 70, 3 + 81], numbers=[0, 1, 0])
+    np.testing.assert_array_equal(found, frames[[0, 10, 1]])
+    stored.close()
+
+
+def test_a_frame_beyond_the_end_is_an_error_that_names_the_file(movie: tuple[Path, np.ndarray]) -> None:
+    path, _ = movie
+    stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
+    with pytest.raises(TruncatedRecordingError, match=r"movie\.bin ends at byte 975"):
+        stored.read(places([11, 12]))

@@ -222,6 +222,13 @@ def test_an_empty_file_and_a_text_file_called_tif_are_one_clear_sentence(tmp_pat
         roi.open(tmp_path / "text.tif")
 
 
+def test_a_cut_file_is_explained_by_the_one_format_that_bears_its_suffix(tmp_path: Path) -> None:
+    (tmp_path / "cut.npy").write_bytes(b"\x93NUM")
+    words = r"in no format that is known here: .* Its suffix is that of NumPy array, whose plugin says: cut\.npy does not begin"
+    with pytest.raises(roi.UnknownFormatError, match=words):
+        roi.open(tmp_path / "cut.npy")
+
+
 def test_a_file_without_its_suffix_is_opened_by_its_content(movie: Path) -> None:
     movie.rename(movie.with_suffix(".dat"))
     assert roi.open(movie.with_suffix(".dat")).shape == (50, 7, 9)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import os
+import re
 import sys
-import warnings
-from collections.abc import Callable
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import roiextractors_core as roi
 
-from ..errors import RoiExtractorsError, RoiExtractorsWarning, StreamChoiceError, printable
-from ..imaging import ImagingExtractor
-from . import scaffold
-from .projections import draw, project
+from .. import pictures
+from ..detection import Explanation
+from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from . import scaffold, terminal
+from .facts import every_channel, facts_of, in_words, plugin_border
 
 __all__ = ["app", "run"]
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Opens optical-physiology recordings and says what they are."
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Opens optical-physiology recordings and says what they are.",
 )
 
 scaffold.register(app)
@@ -34,22 +39,32 @@ scaffold.register(app)
 Paths = Annotated[list[str], typer.Argument(help="Files or folders.")]
 OnePath = Annotated[str, typer.Argument(help="A file or a folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Options = Annotated[list[str] | None, typer.Option("--option", help="name=value, passed to open; repeatable.")]
+Format = Annotated[str | None, typer.Option(help="The format, when it shall not be found.")]
 
 
 def run() -> None:
     """Run the command; an error of this library or of the system is one line, and the exit status 2."""
-    warnings.showwarning = _one_line
-    warnings.simplefilter("always", RoiExtractorsWarning)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    try:
+    with terminal.one_line_warnings(), _one_line_errors():
         app()
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read the output has closed it: `roiextractors formats | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except (RoiExtractorsError, OSError, MemoryError) as error:
-        print(" ".join(printable(str(error)).split("\\n")), file=sys.stderr)
+        terminal.tell(terminal.sentence(error))
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        terminal.tell("interrupted")
         raise SystemExit(130) from None
 
 
@@ -64,10 +79,8 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
 @app.command()
 def info(
     paths: Paths,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", help="name=value, passed to open; repeatable.")
-    ] = None,
-    format: Annotated[str | None, typer.Option(help="The format, when it shall not be found.")] = None,
+    option: Options = None,
+    format: Format = None,
     picture: Annotated[
         Path | None, typer.Option(help="Where to draw; the default is <name>-preview.png in this folder.")
     ] = None,
@@ -75,37 +88,156 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a recording is and why, its rate, shape and times, and draw it; of several channels, each."""
-    options = dict(_option(text) for text in option or [])
-    found = []
+    options = _given(option)
+    if picture is not None:
+        if len(paths) > 1:
+            raise typer.BadParameter("one picture is named, and several recordings; leave --picture out")
+        pictures.check_target(picture)
+    drawn = not (no_picture or as_json)
+    told: list[dict[str, Any]] = []
+    failed = 0
     for path in paths:
-        for chosen, recording in _every_channel(path, format, options):
-            with recording:
-                facts = _facts(recording, chosen)
-                if not as_json:
-                    _print_facts(path, facts)
-                if not no_picture and not as_json:
-                    target = (
-                        picture
-                        if picture is not None and len(paths) == 1 and not chosen
-                        else _picture_path(path, chosen, picture)
-                    )
-                    _draw(recording, target)
-                found.append(facts)
-    if as_json:
-        print(json.dumps(found, indent=1))
+        try:
+            with plugin_border(f"{printable(path)} could not be shown"):
+                told += _shown(path, format, options, picture if picture or not drawn else None, drawn, as_json)
+        except (RoiExtractorsError, OSError, MemoryError) as error:
+            failed += 1
+            terminal.tell(terminal.sentence(error))
+    if as_json and (told or not failed):
+        print(json.dumps(told, indent=1))
+    if failed:
+        raise typer.Exit(2)
+
+
+def _shown(
+    path: str, format: str | None, options: Mapping[str, Any], picture: Path | None, drawn: bool, as_json: bool
+) -> list[dict[str, Any]]:
+    told, panels = [], []
+    for chosen, recording in every_channel(path, format, options):
+        facts = facts_of(recording, chosen)
+        told.append(facts)
+        if as_json:
+            continue
+        if len(told) > 1:
+            print()
+        terminal.heading(printable(path))
+        terminal.card(in_words(facts))
+        if drawn and pictures.can_draw() and len(recording):
+            with terminal.progress_bar("reading for the picture") as progress:
+                panels.append(pictures.panel_of(recording, chosen, progress=progress))
+    if drawn:
+        _draw(path, panels, picture)
+    return told
+
+
+def _draw(path: str, panels: list[pictures.Panel], picture: Path | None) -> None:
+    if not pictures.can_draw():
+        print('no picture: python -m pip install "roiextractors-core[plot]"')
+        return
+    if panels:
+        target = picture or pictures.place_for(path)
+        pictures.draw(printable(Path(path).resolve().name), panels, target)
+        print(f"picture: {printable(target)}")
 
 
 @app.command()
-def streams(path: OnePath, as_json: AsJson = False) -> None:
+def preview(
+    path: OnePath,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png; <name>-preview.png when left out.")
+    ] = None,
+    option: Options = None,
+    format: Format = None,
+) -> None:
+    """Draw a recording: mean image, maximum projection and mean trace; of several channels, each."""
+    if not pictures.can_draw():
+        raise MissingDependencyError('a picture needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+    if output is not None:
+        pictures.check_target(output)
+    panels = []
+    with plugin_border(f"{printable(path)} could not be drawn"):
+        for chosen, recording in every_channel(path, format, _given(option)):
+            if not recording.size:
+                raise SourceKindError(f"there is nothing to draw: the shape of {printable(path)} is {recording.shape}")
+            with terminal.progress_bar("reading for the picture") as progress:
+                panels.append(pictures.panel_of(recording, chosen, progress=progress))
+    _draw(path, panels, output)
+
+
+@app.command()
+def projections(
+    path: OnePath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .npz.")],
+    option: Options = None,
+    format: Format = None,
+    scheduler: Annotated[str | None, typer.Option(help="The address of a running dask scheduler.")] = None,
+) -> None:
+    """Compute mean, standard deviation, maximum, local correlation and mean trace of all samples, into a .npz."""
+    if output.suffix.lower() != ".npz":
+        raise SourceKindError(f"{printable(output)}: the projections are written as .npz")
+    with (
+        roi.open(path, format=format, **_given(option)) as recording,
+        terminal.progress_bar("computing projections") as progress,
+    ):
+        found = roi.projections(recording, scheduler=scheduler, progress=progress)
+    arrays = {name: array for name, array in found.to_dict().items() if array is not None}
+    partial = output.with_name(f".{uuid.uuid4().hex[:12]}.partial.npz")
+    try:
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"{printable(output)}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
+
+
+@app.command()
+def view(path: OnePath, option: Options = None, format: Format = None) -> None:
+    """Show a recording in napari, lazily; of several channels, each as a layer."""
+    try:
+        from roiextractors_napari.window import show
+    except ImportError as error:
+        raise MissingDependencyError(
+            'the view needs napari: python -m pip install "napari[all]" roiextractors-napari'
+        ) from error
+    show(path, format=format, **_given(option))
+
+
+@app.command()
+def convert(
+    path: OnePath,
+    target: Annotated[Path, typer.Argument(help=".npy, .tif (OME-BigTIFF), .zarr (OME-Zarr 0.5) or .nwb.")],
+    samples: Annotated[str | None, typer.Option(help="A range of samples, START:END; END is exclusive.")] = None,
+    option: Options = None,
+    format: Format = None,
+    start_time: Annotated[
+        datetime | None, typer.Option(help="For .nwb, where the recording tells none: 2026-01-31T12:00:00.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target when it is there.")] = False,
+) -> None:
+    """Write a recording in another format; under its name only when it is whole."""
+    with roi.open(path, format=format, **_given(option)) as recording:
+        part = recording if samples is None else recording.slice_samples(*_range(samples))
+        with terminal.progress_bar(f"writing {printable(target.name)}", of_bytes=True) as progress:
+            written = roi.convert(part, target, overwrite=overwrite, start_time=start_time, progress=progress)
+        size = (
+            sum(p.stat().st_size for p in written.rglob("*") if p.is_file())
+            if written.is_dir()
+            else written.stat().st_size
+        )
+    words = " x ".join(f"{n:,}" for n in part.shape)
+    print(f"wrote {printable(written)}: {words}, {part.dtype}, {terminal.amount(size)}")
+
+
+@app.command()
+def streams(path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False) -> None:
     """List what can be chosen inside a recording."""
-    found = roi.streams(path)
+    found = roi.streams(path, format=format, **_given(option))
     if as_json:
         print(json.dumps({key: list(value) for key, value in found.items()}, indent=1))
-        return
-    table = _table("option", "values")
-    for key, values in found.items():
-        table.add_row(key, escape(", ".join(map(printable, values))))
-    _print(table if found else f"{printable(path)}: there is nothing to choose")
+    elif found:
+        terminal.grid(("option", "values"), ((key, ", ".join(map(printable, found[key]))) for key in found))
+    else:
+        print(f"{printable(path)}: there is nothing to choose")
 
 
 @app.command()
@@ -115,60 +247,51 @@ def explain(path: OnePath, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
         return
-    _print(f"{printable(found.path)}: {found.looks_like}")
-    table = _table("", "format", "from", "answer")
-    for match in found.matches:
-        table.add_row(
-            "->" if match is found.best else "yes",
-            match.spec.name,
-            match.plugin,
-            escape(printable(match.finding.basis)),
-        )
-    for name, finding in found.findings:
-        table.add_row(finding.word, name, "", escape(printable(finding.basis)))
-    for entry in found.not_installed:
-        table.add_row("known", entry.spec.name, "not installed", f"python -m pip install {entry.plugin}")
-    _print(table)
+    print(f"{printable(found.path)}: {printable(found.looks_like)}")
+    terminal.grid(("", "format", "from", "answer"), _answers(found))
     for record in found.set_aside:
-        _print(f"set aside: {record.name}: {printable(record.reason)}")
+        print(f"set aside: {printable(record.name)}: {printable(record.reason)}")
     for note in found.notes:
-        _print(f"note: {printable(note)}")
+        print(f"note: {printable(note)}")
     found.require_best()
+
+
+def _answers(found: Explanation) -> Iterator[tuple[str, ...]]:
+    for match in found.matches:
+        mark = "->" if match is found.best else "yes"
+        yield mark, match.spec.name, match.plugin, printable(match.finding.basis)
+    for name, finding in found.findings:
+        yield finding.word, name, "", printable(finding.basis)
+    for entry in found.not_installed:
+        yield "known", entry.spec.name, "not installed", f"python -m pip install {entry.plugin}"
 
 
 @app.command()
 def formats(as_json: AsJson = False) -> None:
     """List the formats that can be opened, and those that a plugin would add."""
     registry = roi.default_registry()
-    installed = registry.formats()
-    names = {spec.name for spec in installed}
-    others = [entry for entry in registry.catalogue() if entry.spec.name not in names]
+    installed = [(spec, registry.owner(spec.name), True) for spec in registry.formats()]
+    names = {spec.name for spec, _, _ in installed}
+    others = [(entry.spec, entry.plugin, False) for entry in registry.catalogue() if entry.spec.name not in names]
+    rows = [*installed, *others]
     if as_json:
-        rows = [{**spec.to_dict(), "plugin": registry.owner(spec.name), "installed": True} for spec in installed]
-        rows += [{**entry.spec.to_dict(), "plugin": entry.plugin, "installed": False} for entry in others]
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([{**s.to_dict(), "plugin": plugin, "installed": here} for s, plugin, here in rows], indent=1))
         return
-    table = _table("format", "title", "suffixes", "streams", "clock", "plugin")
-    for spec in installed:
-        table.add_row(
-            spec.name,
-            escape(spec.title),
-            " ".join(spec.extensions),
-            " ".join(spec.streams),
-            spec.clock,
-            registry.owner(spec.name),
-        )
-    for entry in others:
-        spec = entry.spec
-        table.add_row(
-            spec.name,
-            escape(spec.title),
-            " ".join(spec.extensions),
-            " ".join(spec.streams),
-            spec.clock,
-            f"pip install {entry.plugin}",
-        )
-    _print(table)
+    terminal.grid(
+        ("format", "title", "suffixes", "streams", "clock", "systems", "plugin"),
+        (
+            (
+                spec.name,
+                printable(spec.title),
+                " ".join(spec.extensions),
+                " ".join(spec.streams),
+                "" if spec.clock == "none" else spec.clock,
+                "" if spec.platforms == ("any",) else " ".join(spec.platforms),
+                plugin if here else f"pip install {plugin}",
+            )
+            for spec, plugin, here in rows
+        ),
+    )
 
 
 @app.command()
@@ -178,18 +301,20 @@ def plugins(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([record.to_dict() for record in found], indent=1))
         return
-    table = _table("plugin", "version", "status", "formats", "loaded in", "reason")
-    for record in found:
-        took = f"{record.load_seconds * 1e3:.1f} ms{' (slow)' if record.is_slow else ''}"
-        table.add_row(
-            escape(record.name),
-            record.version,
-            record.status,
-            " ".join(record.formats),
-            took,
-            escape(printable(record.reason)),
-        )
-    _print(table)
+    terminal.grid(
+        ("plugin", "version", "status", "formats", "loaded in", "reason"),
+        (
+            (
+                printable(record.name),
+                printable(record.version),
+                record.status,
+                " ".join(record.formats),
+                f"{record.load_seconds * 1e3:.1f} ms{' (slow)' if record.is_slow else ''}",
+                printable(record.reason),
+            )
+            for record in found
+        ),
+    )
 
 
 @app.command()
@@ -199,199 +324,35 @@ def demo(
     samples: Annotated[int, typer.Option(min=30, max=100_000, help="Frames of each channel.")] = 600,
 ) -> None:
     """Simulate a two-photon recording, write it as ScanImage BigTIFF and .npy, open both, and draw it."""
-    import numpy as np
+    from .demo import demonstrate
 
-    from ..testing import CalciumImagingExtractor, write_npy, write_scanimage
-
-    output.mkdir(parents=True, exist_ok=True)
-    shape = (samples, 256, 256)
-    green = CalciumImagingExtractor(shape, "int16", seed, sampling_frequency=30.0)
-    red = CalciumImagingExtractor(shape, "int16", seed, sampling_frequency=30.0, functional=False)
-    writers = (
-        ("ScanImage BigTIFF", functools.partial(write_scanimage, [green, red], output / "two_photon.tif")),
-        (".npy", functools.partial(write_npy, green, output / "two_photon.npy")),
-    )
-    for words, write in writers:
-        with _progress() as progress:
-            write(overwrite=True, progress=_bar(progress, f"simulating and writing {words}"))
-    pixels = []
-    for name, options in (
-        ("two_photon.tif", {"channel": "Channel 1"}),
-        ("two_photon.npy", {"sampling_frequency": 30.0}),
-    ):
-        path = output / name
-        found = roi.explain(path)
-        if found.best is None and found.not_installed:
-            _print(
-                f"{printable(path)} is {found.not_installed[0].spec.title}; to open it: python -m pip install {found.not_installed[0].plugin}"
-            )
-            continue
-        if roi.streams(path):
-            _print(
-                f"{printable(name)} holds "
-                + "; ".join(f"{key}: {', '.join(values)}" for key, values in roi.streams(path).items())
-            )
-        with roi.open(path, **options) as recording:
-            _print_facts(str(path), _facts(recording, {k: v for k, v in options.items() if k == "channel"}))
-            pixels.append(recording.get_series(0, 30))
-            _draw(recording, output / f"{name}-preview.png")
-    if len(pixels) == 2:
-        same = bool(np.array_equal(*pixels))
-        _print(f"the pixels of both files {'agree' if same else 'DIFFER'}")
-        if not same:
-            raise typer.Exit(1)
+    if not demonstrate(output, seed=seed, num_samples=samples):
+        raise typer.Exit(1)
 
 
-def _every_channel(path: str, format: str | None, options: dict[str, Any]) -> Any:
-    """Open a recording; where a stream must be chosen, each of its values in turn."""
-    try:
-        yield {}, roi.open(path, format=format, **options)
-    except StreamChoiceError as error:
-        if not error.option or error.option in options:
-            raise
-        for choice in error.choices:
-            for further, recording in _every_channel(path, format, {**options, error.option: choice}):
-                yield {error.option: choice, **further}, recording
+def _range(text: str) -> tuple[int | None, int | None]:
+    found = re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", text)
+    if found is None:
+        raise SourceKindError(f"--samples {printable(text)!r} is no range; write START:END, for example 0:100")
+    start, end = (int(part) if part else None for part in found.groups())
+    return start, end
 
 
-def _facts(recording: ImagingExtractor, chosen: dict[str, Any]) -> dict[str, Any]:
-    provenance, metadata = recording.provenance, recording.metadata
-    rate, clock = recording.get_sampling_frequency(), recording.clock
-    count = len(recording)
-    times: list[float] = []
-    if clock.source is not None and count:
-        times = [float(clock.times(0, 1)[0]), float(clock.times(count - 1, count)[0])]
-    return {
-        "format": provenance.format,
-        "plugin": f"{provenance.plugin} {provenance.version}".strip(),
-        "evidence": provenance.evidence,
-        "paths": list(provenance.paths),
-        "stream": chosen,
-        "shape": list(recording.shape),
-        "axes": ["samples", "rows", "columns", "planes"][: recording.ndim],
-        "dtype": str(recording.dtype),
-        "bytes": recording.nbytes,
-        "sampling_frequency": rate,
-        "times_source": clock.source,
-        "first_and_last_time": times,
-        "metadata": {key: value for key, value in metadata.to_dict().items() if key != "vendor" and value},
-        "notes": list(provenance.notes),
-    }
-
-
-def _print_facts(path: str, facts: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    rate = facts["sampling_frequency"]
-    rows = {
-        "format": f"{facts['format']} ({facts['plugin']})",
-        "because": facts["evidence"],
-        "stream": ", ".join(f"{key}={value!r}" for key, value in facts["stream"].items()),
-        "shape": " x ".join(f"{n:,} {axis}" for n, axis in zip(facts["shape"], facts["axes"], strict=True)),
-        "pixels": f"{facts['dtype']}, {facts['bytes'] / 2**20:,.1f} MiB",
-        "rate": "unknown; pass --option sampling_frequency=<Hz>" if rate is None else f"{rate:.6g} Hz",
-        "times": _times_words(facts),
-    }
-    rows.update({key.replace("_", " "): _words(key, value) for key, value in facts["metadata"].items()})
-    for key, value in rows.items():
-        if value:
-            table.add_row(key, escape(printable(value)))
-    for note in facts["notes"]:
-        table.add_row("note", escape(printable(note)))
-    _console().rule(escape(printable(path)), align="left")
-    _print(table)
-
-
-def _words(key: str, value: Any) -> str:
-    """Say a piece of metadata with its unit."""
-    if key == "channels":
-        return ", ".join(_channel_words(channel) for channel in value)
-    if key == "pixel_size":
-        return f"{value[0]:g} um a row, {value[1]:g} um a column"
-    if key == "plane_positions":
-        return ", ".join(f"{position:g}" for position in value) + " um"
-    return f"{value:g} um" if key == "plane_spacing" else str(value)
-
-
-def _channel_words(channel: dict[str, Any]) -> str:
-    bands = {"excitation_wavelength": "excited at", "emission_wavelength": "emits at"}
-    known = [f"{words} {channel[key]:g} nm" for key, words in bands.items() if channel[key]]
-    return " ".join([str(channel["name"]), *([f"({', '.join(known)})"] if known else [])])
-
-
-def _times_words(facts: dict[str, Any]) -> str:
-    if not facts["first_and_last_time"]:
-        return "unknown"
-    first, last = facts["first_and_last_time"]
-    origin = {"native": "by the hardware", "computed": "computed from the rate", "user": "set by the user"}[
-        facts["times_source"]
-    ]
-    return f"{first:.6f} s to {last:.6f} s, {origin}"
-
-
-def _draw(recording: ImagingExtractor, target: Path) -> None:
-    with _progress() as progress:
-        found = project(recording, progress=_bar(progress, "reading for the picture"))
-    try:
-        draw(recording, found, target)
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        _print('no picture: python -m pip install "roiextractors-core[plot]"')
-        return
-    used = (
-        ""
-        if found.num_used == len(recording)
-        else f" (of {found.num_used:,} evenly spread samples out of {len(recording):,})"
-    )
-    print(f"picture: {printable(target)}{used}")
-
-
-def _picture_path(path: str, chosen: dict[str, Any], given: Path | None) -> Path:
-    words = "-".join([Path(path).resolve().name, *(str(value).replace(" ", "_") for value in chosen.values())])
-    safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in words)
-    return (given.parent if given is not None else Path()) / f"{safe}-preview.png"
+def _given(option: list[str] | None) -> dict[str, Any]:
+    return dict(_option(text) for text in option or [])
 
 
 def _option(text: str) -> tuple[str, Any]:
+    """Return an option and its value: a number, a list, true, false; what names a stream stays text."""
     key, separator, value = text.partition("=")
     if not separator or not key.isidentifier():
-        raise typer.BadParameter(f"{text!r} is not name=value")
+        raise SourceKindError(f"--option {printable(text)!r} is not name=value")
+    if any(key in spec.streams for spec in roi.formats()) or not _LITERAL.fullmatch(value):
+        return key, value
     try:
-        return key, json.loads(value) if key != "channel" else value
+        return key, json.loads(value)
     except ValueError:
         return key, value
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
-
-
-def _print(what: Any) -> None:
-    _console().print(what if not isinstance(what, str) else escape(what))
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    return table
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _bar(progress: Progress, words: str) -> Callable[[int, int], None]:
-    task = progress.add_task(words, total=None)
-
-    def update(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-
-    return update
-
-
-def _one_line(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {printable(message)}", file=sys.stderr)
+_LITERAL = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?|\[.*\]|\{.*\}|true|false|null", re.DOTALL)

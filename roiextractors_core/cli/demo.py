@@ -11,12 +11,11 @@ import numpy as np
 
 import roiextractors_core as roi
 
+from .. import pictures
 from ..errors import SourceKindError, printable
 from ..imaging import ImagingExtractor
 from ..testing.generators import CalciumImagingExtractor, TargetExistsError, write_npy, write_scanimage
-from . import pictures
 from .facts import facts_of, in_words
-from .projections import project
 from .terminal import amount, card, heading, progress_bar
 
 __all__ = ["demonstrate"]
@@ -57,7 +56,11 @@ def demonstrate(folder: Path, *, seed: int, num_samples: int) -> bool:
     second = _opened(folder / NPY, sampling_frequency=RATE)
     try:
         agree = _compared(first or green, second)
-        _draw(folder / PICTURE, [first, _quietly(folder / TIFF, "Channel 2")] if first is not None else [second])
+        if first is None:
+            _draw(folder / PICTURE, [("Channel 1", second)])
+        else:
+            with roi.open(folder / TIFF, channel="Channel 2") as other:
+                _draw(folder / PICTURE, [("Channel 1", first), ("Channel 2", other)])
     finally:
         for recording in filter(None, (first, second)):
             recording.close()
@@ -107,10 +110,6 @@ def _opened(path: Path, **options: Any) -> Any:
     return recording
 
 
-def _quietly(path: Path, channel: str) -> Any:
-    return roi.open(path, channel=channel)
-
-
 def _compared(first: ImagingExtractor, second: ImagingExtractor) -> bool:
     """Compare all samples, some at a time, and say what came out."""
     same = len(first) == len(second)
@@ -123,7 +122,13 @@ def _compared(first: ImagingExtractor, second: ImagingExtractor) -> bool:
     return same
 
 
-def _draw(target: Path, recordings: list[ImagingExtractor]) -> None:
+def _draw(target: Path, recordings: list[tuple[str, ImagingExtractor]]) -> None:
     if not pictures.can_draw():
         print('no picture: python -m pip install "roiextractors-core[plot]"')
         return
+    panels = []
+    for channel, recording in recordings:
+        with progress_bar(f"reading {channel} for the picture") as progress:
+            panels.append(pictures.panel_of(recording, {"channel": channel}, progress=progress))
+    pictures.draw(f"{TIFF}, a made-up two-photon recording", panels, target)
+    print(f"picture: {printable(target)}")

@@ -12,7 +12,15 @@ from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +28,7 @@ from ..errors import RoiExtractorsError, RoiExtractorsWarning, printable
 
 __all__ = ["amount", "card", "encodable", "grid", "heading", "one_line_warnings", "progress_bar", "sentence", "tell"]
 
-_PIPE_WIDTH = 100
+_PIPE_WIDTH = 120
 
 
 def tell(text: str) -> None:
@@ -57,15 +65,23 @@ def grid(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 @contextmanager
-def progress_bar(words: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on the standard error while the block runs, where that is a terminal.
+def progress_bar(words: str, *, of_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on the standard error while the block runs, where that is a terminal: how much, how fast, how long still.
+
+    Parameters
+    ----------
+    words : str
+    of_bytes : bool
+        Whether bytes are counted, so that their rate is shown.
 
     Yields
     ------
     callable
         ``update(done, total)``.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    columns += [TransferSpeedColumn()] if of_bytes else []
+    columns.append(TimeRemainingColumn())
     console = _console(sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(words, total=None)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import functools
 import itertools
 import json
 import logging
 import math
 import os
 import struct
+import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -20,13 +24,15 @@ import numpy as np
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    DeclarationError,
     IncompleteRecordingWarning,
     RangeError,
+    SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+from roiextractors_core.files import PositionedFile, num_cores, read_once, run_on_cores
 
 __all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]
 
@@ -36,6 +42,10 @@ _MOST_TAGS = 4096
 _MOST_VALUE = 64 << 20
 _MOST_GAP = 1 << 16
 _CHUNK = 4 << 20
+_MOST_OPENED = 64  # files of a sequence whose layout is kept
+_MOST_PATTERNS = 2
+_FILES_A_TASK = 64
+_LARGE_PAGE = 1 << 17  # below this, threads that open files wait for each other longer than they read
 _SHAPE_TAGS = (256, 257, 258, 259, 277, 278, 284, 317, 322, 323, 339)
 
 
@@ -598,16 +608,211 @@ def _whole_pages(
     return k, f"{tiff.name} ends at byte {tiff.size:,}, and {here}; the {k:,} whole pages are read"
 
 
+class _Opened:
+    """One file of the recording: its first directory, and where its pages lie."""
+
+    __slots__ = ("_decoder", "first", "layout", "tiff")
+
+    def __init__(self, tiff: _TiffFile, first: Directory, layout: _Regular | _Table | _Contiguous) -> None:
+        self.tiff, self.first, self.layout = tiff, first, layout
+        self._decoder: _Decoder | None = None
+
+    def decoder(self, page: Page) -> _Decoder:
+        """Return what decodes this file's segments."""
+        if self._decoder is None:
+            self._decoder = _Decoder(self.tiff, self.first, page)
+        return self._decoder
+
+    def directory(self, page: int) -> Directory:
+        """Read the directory of a page of this file."""
+        return self.tiff.directory(int(self.layout.table_offsets(np.array([page]))[0]), page)
+
+
+class _Pattern:
+    """A file of one page, by which a sibling is read in one go: what must stand there is compared, and not parsed.
+
+    The header, the directory's codes and kinds, all that makes the page's shape and all that says where its
+    pixels are must be the same; texts and dates may differ.
+    """
+
+    __slots__ = ("_after", "_before", "_end", "_fixed_after", "_fixed_before", "_row_bytes")
+
+    def __init__(self, opened: _Opened, page: Page, data: int, places: Sequence[tuple[int, int]]) -> None:
+        file = opened.tiff.file
+        self._before, self._end = data, data + page.nbytes
+        self._after = max(0, max(b for _, b in places) - self._end)
+        self._row_bytes = page.nbytes // page.rows
+        head, tail = file.read(0, self._before), file.read(self._end, self._after)
+        self._fixed_before = [(a, b, head[a:b]) for a, b in places if b <= data]
+        behind = [(a - self._end, b - self._end) for a, b in places if b > data]
+        self._fixed_after = [(a, b, tail[a:b]) for a, b in behind]
+
+    @classmethod
+    def of(cls, opened: _Opened, page: Page) -> _Pattern | None:
+        """Return the pattern, or None where the file holds more pages or its parts lie far from each other."""
+        layout = opened.layout
+        if not isinstance(layout, _Table) or layout.count != 1 or layout.data is None or opened.first.next:
+            return None
+        data = int(layout.data[0])
+        end, places = data + page.nbytes, _fixed_places(opened)
+        apart = all(b <= data or a >= end for a, b in places)
+        near = data + max(0, max(b for _, b in places) - end) <= _MOST_GAP
+        return cls(opened, page, data, places) if apart and near else None
+
+    def read(self, path: str, result: np.ndarray, top: int) -> bool:
+        """Fill the rows from ``top`` on, and return whether the file is as this one."""
+        head, tail = bytearray(self._before), bytearray(self._after)
+        if result.nbytes == self._end - self._before:
+            complete = read_once(path, [(0, [head, result, tail])])
+        else:
+            at = self._before + top * self._row_bytes
+            complete = read_once(path, [(0, [head]), (at, [result]), (self._end, [tail])])
+        if not complete:
+            return False
+        for a, b, seen in self._fixed_before:
+            if head[a:b] != seen:
+                return False
+        for a, b, seen in self._fixed_after:  # noqa: SIM110 - half the time of all(...), a frame
+            if tail[a:b] != seen:
+                return False
+        return True
+
+
+def _fixed_places(opened: _Opened) -> list[tuple[int, int]]:
+    """Return the bytes of a file of one page that must be the same in a sibling, as begin and end, merged."""
+    tiff, first = opened.tiff, opened.first
+    places = [
+        (0, 16 if tiff.big else 8),
+        (first.offset, first.offset + tiff.count_size),
+        (first.end - tiff.field_size, first.end),
+    ]
+    for code, (_, _, at) in first.entries.items():
+        entry = first.offset + at + tiff.field_size - tiff.entry_size
+        needed = code in (*_SHAPE_TAGS, 273, 279)
+        places.append((entry, entry + tiff.entry_size if needed else entry + 4))
+        if needed and not first.is_inline(code):
+            begin, size = first.place(code)
+            places.append((begin, begin + size))
+    merged: list[tuple[int, int]] = []
+    for a, b in sorted(places):
+        if merged and a <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(b, merged[-1][1]))
+        else:
+            merged.append((a, b))
+    return merged
+
+
+class _FilesAtNeed:
+    """The files of a sequence, each opened and checked at its first read; few of them are remembered.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    counts : numpy.ndarray
+        The pages that each file is said to hold.
+    model : int
+        The file that is opened at once and that all others must be like.
+    """
+
+    def __init__(self, paths: Sequence[str], counts: np.ndarray, model: int) -> None:
+        self._paths, self._counts = paths, counts
+        self._lock = threading.Lock()
+        self._known: OrderedDict[int, _Opened] = OrderedDict()
+        self._patterns: tuple[_Pattern, ...] = ()
+        tiff = self._found(model)
+        self.page = _page_of(tiff, tiff.directory(tiff.first, 0))
+        self._keep(model, self._checked(model, tiff))
+
+    def __getitem__(self, number: int) -> _Opened:
+        with self._lock:
+            found = self._known.get(number)
+            if found is not None:
+                self._known.move_to_end(number)
+                return found
+        return self._keep(number, self._checked(number, self._found(number)))
+
+    def read_whole(self, number: int, result: np.ndarray, top: int) -> bool:
+        """Fill the rows of a file of one page from ``top`` on; False where it does not lie as one that is known."""
+        for pattern in self._patterns:
+            if self._is_read(pattern, number, result, top):
+                if pattern is not self._patterns[0]:
+                    self._patterns = (pattern, *(p for p in self._patterns if p is not pattern))
+                return True
+        return False
+
+    def clear(self) -> None:
+        """Release the files."""
+        with self._lock:
+            for opened in self._known.values():
+                opened.tiff.file.close()
+            self._known.clear()
+
+    def _keep(self, number: int, opened: _Opened) -> _Opened:
+        pattern = _Pattern.of(opened, self.page)
+        with self._lock:
+            self._known[number] = opened
+            if len(self._known) > _MOST_OPENED:
+                self._known.popitem(last=False)
+            if pattern is not None:
+                self._patterns = (pattern, *self._patterns)[:_MOST_PATTERNS]
+        return opened
+
+    def _is_read(self, pattern: _Pattern, number: int, result: np.ndarray, top: int) -> bool:
+        try:
+            return pattern.read(self._paths[number], result, top)
+        except SourceNotFoundError as error:
+            raise self._missing(number) from error
+
+    def _found(self, number: int) -> _TiffFile:
+        try:
+            return _TiffFile(self._paths[number])
+        except SourceNotFoundError as error:
+            raise self._missing(number) from error
+
+    def _missing(self, number: int) -> SourceNotFoundError:
+        return SourceNotFoundError(
+            f"{printable(self._paths[number])} is not there: file {number + 1:,} of the {len(self._paths):,} of this recording"
+        )
+
+    def _checked(self, number: int, tiff: _TiffFile) -> _Opened:
+        promised = int(self._counts[number])
+        first = tiff.directory(tiff.first, 0)
+        if _page_of(tiff, first) != self.page:
+            raise _other_page(tiff, self.page, first)
+        layout, _ = _layout(tiff, first, self.page)
+        if layout.count < promised:
+            raise TruncatedRecordingError(
+                f"{tiff.name}: page {layout.count:,} is not there: {promised:,} pages were promised, and the file of {tiff.size:,} bytes "
+                f"holds {layout.count:,}"
+            )
+        if layout.count > promised:
+            raise CorruptRecordingError(
+                f"{tiff.name}: page {promised:,} is one too many: {promised:,} pages were promised, and the file holds {layout.count:,}"
+            )
+        return _Opened(tiff, first, layout)
+
+
 class PageIndex:
     """The pages of a recording of one or several TIFF files, numbered through, and their reads.
 
     A file whose pages lie at equal distances is proved so by its first, last and some sampled pages
     and not walked; each page is checked when it is read.  Otherwise the chain is followed once.
 
+    Where it is known how many pages each file holds (a sequence that a vendor's file describes), one file
+    is opened at once, and every other at its first read; it must then hold pages like the first one's, and
+    as many as were promised.
+
     Parameters
     ----------
     paths : sequence of str or os.PathLike
         In the order of the recording.
+    span : tuple of int, optional
+        First page and last page (exclusive) within each file; the chain is then walked.
+    pages_per_file : sequence of int, optional
+        How many pages each file is said to hold.
+    names : collection of str, optional
+        With ``pages_per_file``: the names that one listing of the folder found; a path whose name is not
+        among them is in :attr:`absent`.  Without it nothing is looked for before it is read.
 
     Raises
     ------
@@ -615,46 +820,85 @@ class PageIndex:
         The message names file, page and offset.
     UnsupportedRecordingError
         Pixels of a kind that is not read.
+    SourceNotFoundError
+        A file is not there; of a sequence, when it is read.
 
     References
     ----------
     TIFF Revision 6.0, Adobe 1992; BigTIFF design, 2007; ImageJ's TiffDecoder for stacks of one directory.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], *, span: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        span: tuple[int, int] | None = None,
+        pages_per_file: Sequence[int] | np.ndarray | None = None,
+        names: Collection[str] | None = None,
+    ) -> None:
         self.paths = tuple(os.fspath(path) for path in paths)
         self._span = span
-        self._files = [_TiffFile(path) for path in self.paths]
-        notes: list[str] = []
-        self._layouts: list[_Regular | _Table | _Contiguous] = []
-        self._firsts = [_first_directory(tiff, span) for tiff in self._files]
-        self._page = _page_of(self._files[0], self._firsts[0])
-        for tiff, first in zip(self._files, self._firsts, strict=True):
+        self.notes: tuple[str, ...] = ()
+        self.absent: tuple[int, ...] = ()
+        self._counts: np.ndarray | None = None
+        self._starts: list[int] = []
+        if pages_per_file is None:
+            counts: Sequence[int] | np.ndarray = self._open_all(span)
+        else:
+            counts = self._counts = _checked_counts(self.paths, span, pages_per_file)
+            self._open_at_need(self._counts, names)
+        tail = (self._page.samples,) if self._page.samples > 1 else ()
+        self._one = (1, self._page.rows, self._page.columns, *tail)
+        self._edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        if self._counts is None:
+            self._starts = self._edges[:-1].tolist()
+
+    def _open_all(self, span: tuple[int, int] | None) -> list[int]:
+        files = [_TiffFile(path) for path in self.paths]
+        firsts = [_first_directory(tiff, span) for tiff in files]
+        self._page = _page_of(files[0], firsts[0])
+        opened, notes = [], []
+        for tiff, first in zip(files, firsts, strict=True):
             if _page_of(tiff, first) != self._page:
                 raise _other_page(tiff, self._page, first)
             layout, note = _layout(tiff, first, self._page) if span is None else _walk(tiff, self._page, span)
-            self._layouts.append(layout)
+            opened.append(_Opened(tiff, first, layout))
             if note:
                 notes.append(note)
-                warnings.warn(note, IncompleteRecordingWarning, stacklevel=3)
+                warnings.warn(note, IncompleteRecordingWarning, stacklevel=4)
         self.notes = tuple(notes)
-        self._decoders: dict[int, _Decoder] = {}
-        tail = (self._page.samples,) if self._page.samples > 1 else ()
-        self._one = (1, self._page.rows, self._page.columns, *tail)
-        self._edges = np.concatenate([[0], np.cumsum([layout.count for layout in self._layouts], dtype=np.int64)])
-        self._starts: list[int] = self._edges[:-1].tolist()
+        self._files: list[_Opened] | _FilesAtNeed = opened
+        return [one.layout.count for one in opened]
+
+    def _open_at_need(self, counts: np.ndarray, names: Collection[str] | None) -> None:
+        if names is not None:
+            found = names if isinstance(names, Set | Mapping) else frozenset(names)
+            self.absent = tuple(k for k, path in enumerate(self.paths) if os.path.basename(path) not in found)
+        model = next((k for k, absent in enumerate(itertools.chain(self.absent, [-1])) if k != absent), 0)
+        if model >= len(self.paths):
+            model = 0  # none is there: the first one's name is said
+        self._files = files = _FilesAtNeed(self.paths, counts, model)
+        self._page = files.page
 
     @classmethod
-    def of(cls, paths: Any, *, span: tuple[int, int] | None = None) -> PageIndex:
+    def of(
+        cls,
+        paths: Any,
+        *,
+        span: tuple[int, int] | None = None,
+        pages_per_file: Sequence[int] | np.ndarray | None = None,
+        names: Collection[str] | None = None,
+    ) -> PageIndex:
         """Make the index of one path or of a sequence of them, or of some pages of each file.
 
         Parameters
         ----------
         paths : str, os.PathLike or a sequence of them
-        span : tuple of int, optional
-            First page and last page (exclusive) within each file; the chain is then walked.
+        span, pages_per_file, names : optional
+            As in the constructor.
         """
-        return cls([paths] if isinstance(paths, str | os.PathLike) else list(paths), span=span)
+        several = [paths] if isinstance(paths, str | os.PathLike) else paths
+        return cls(several, span=span, pages_per_file=pages_per_file, names=names)
 
     @property
     def num_pages(self) -> int:
@@ -664,7 +908,7 @@ class PageIndex:
     @property
     def pages_per_file(self) -> tuple[int, ...]:
         """Pages in each file."""
-        return tuple(layout.count for layout in self._layouts)
+        return tuple(np.diff(self._edges).tolist())
 
     @property
     def page_shape(self) -> tuple[int, int]:
@@ -683,8 +927,10 @@ class PageIndex:
 
     @property
     def is_regular(self) -> bool:
-        """Whether no file had to be walked."""
-        return not any(isinstance(layout, _Table) for layout in self._layouts)
+        """Whether no file had to be walked; of a sequence that is opened at need, False."""
+        return self._counts is None and not any(
+            isinstance(self._files[k].layout, _Table) for k in range(len(self.paths))
+        )
 
     @property
     def first_tags(self) -> Mapping[int, Any]:
@@ -694,8 +940,7 @@ class PageIndex:
     def tags(self, page: int) -> Mapping[int, Any]:
         """Return the decoded tags of a page: text as bytes, one number, or a tuple."""
         number, local = self._located(np.array([page]))[0]
-        tiff, layout = self._files[number], self._layouts[number]
-        directory = tiff.directory(int(layout.table_offsets(local)[0]), int(local[0]))
+        directory = self._files[number].directory(int(local[0]))
         return MappingProxyType({code: directory.value(code) for code in directory.entries})
 
     def descriptions(self, pages: Any) -> list[bytes]:
@@ -704,12 +949,12 @@ class PageIndex:
         found = [b""] * len(wanted)
         edges = np.searchsorted(self._edges, wanted, side="right") - 1
         for place, (page, number) in enumerate(zip(wanted.tolist(), edges.tolist(), strict=True)):
-            tiff, layout = self._files[number], self._layouts[number]
+            opened = self._files[number]
+            tiff, layout = opened.tiff, opened.layout
             local = page - int(self._edges[number])
             text = layout.description(tiff, local) if isinstance(layout, _Regular) and local else None
             if text is None:
-                directory = tiff.directory(int(layout.table_offsets(np.array([local]))[0]), local)
-                value = directory.value(270)
+                value = opened.directory(local).value(270)
                 text = value if isinstance(value, bytes) else b""
             found[place] = text
         return found
@@ -730,39 +975,76 @@ class PageIndex:
             ``(pages, rows, columns)`` or ``(pages, rows, columns, samples)``, native byte order.
         """
         wanted = self._resolved(pages)
-        if len(wanted) == 1 and rows == slice(None) and columns == slice(None):
+        top, bottom, _ = rows.indices(self._page.rows)
+        left, right, _ = columns.indices(self._page.columns)
+        if len(wanted) == 1 and (top, bottom, left, right) == (0, self._page.rows, 0, self._page.columns):
             single = self._read_one(int(wanted[0]))
             if single is not None:
                 return single
-        top, bottom, _ = rows.indices(self._page.rows)
-        left, right, _ = columns.indices(self._page.columns)
         bottom, right = max(top, bottom), max(left, right)
         tail = (self._page.samples,) if self._page.samples > 1 else ()
         stored = np.dtype(self._page.dtype)
         result = np.empty((len(wanted), bottom - top, self._page.columns, *tail), stored)
-        if result.size:
-            for place, number, local in self._by_file(wanted):
-                layout = self._layouts[number]
-                if isinstance(layout, _Table) and layout.data is None:
-                    self._decode(result[place], number, local, top, bottom)
-                else:
-                    self._fill(result[place], number, local, top, bottom)
+        if result.size and self._counts is not None:
+            self._read_sequence(result, wanted, top, bottom)
+        elif result.size:
+            self._read_pages(result, wanted, top, bottom)
         if not stored.isnative:
             result = result.byteswap(inplace=True).view(stored.newbyteorder("="))
         return result if (left, right) == (0, self._page.columns) else np.ascontiguousarray(result[:, :, left:right])
 
     def close(self) -> None:
         """Release the files."""
-        for tiff in self._files:
-            tiff.file.close()
+        if isinstance(self._files, _FilesAtNeed):
+            self._files.clear()
+            return
+        for opened in self._files:
+            opened.tiff.file.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_quietly, (self.paths, self._span))
+        if self._counts is None:
+            return (_quietly, (self.paths, self._span))
+        return (_unpacked, (_packed(self.paths), zlib.compress(self._counts.tobytes(), 1), self.absent))
+
+    def _read_sequence(self, result: np.ndarray, wanted: np.ndarray, top: int, bottom: int) -> None:
+        """Read pages of files that are opened at need: files of one page whole, the others page by page."""
+        owners = np.searchsorted(self._edges, wanted, side="right") - 1
+        alone = np.diff(self._edges)[owners] == 1
+        cuts = [0, *(np.flatnonzero(np.diff(alone)) + 1).tolist(), len(wanted)]
+        for a, b in itertools.pairwise(cuts):
+            if not alone[a]:
+                self._read_pages(result[a:b], wanted[a:b], top, bottom)
+                continue
+            tasks = [
+                functools.partial(
+                    self._read_files, result[k : k + _FILES_A_TASK], owners[k : k + _FILES_A_TASK], top, bottom
+                )
+                for k in range(a, b, _FILES_A_TASK)
+            ]
+            large = self._page.nbytes >= _LARGE_PAGE and len(tasks) > 1
+            run_on_cores(tasks) if large else [task() for task in tasks]
+
+    def _read_files(self, result: np.ndarray, numbers: np.ndarray, top: int, bottom: int) -> None:
+        files = self._files
+        for frame, number in zip(result, numbers.tolist(), strict=True):
+            if isinstance(files, _FilesAtNeed) and not files.read_whole(number, frame, top):
+                self._read_pages(frame[np.newaxis], self._edges[number : number + 1], top, bottom)
+
+    def _read_pages(self, result: np.ndarray, wanted: np.ndarray, top: int, bottom: int) -> None:
+        for place, number, local in self._by_file(wanted):
+            opened = self._files[number]
+            if isinstance(opened.layout, _Table) and opened.layout.data is None:
+                self._decode(result[place], opened, local, top, bottom)
+            else:
+                self._fill(result[place], opened, local, top, bottom)
 
     def _read_one(self, page: int) -> np.ndarray | None:
         """Read one page of a regular file together with its directory; None where the page is of another kind."""
+        if self._counts is not None:
+            return None
         number = bisect.bisect_right(self._starts, page) - 1
-        tiff, layout = self._files[number], self._layouts[number]
+        opened = self._files[number]
+        tiff, layout = opened.tiff, opened.layout
         if not isinstance(layout, _Regular):
             return None
         page -= self._starts[number]
@@ -807,8 +1089,8 @@ class PageIndex:
             number = int(owners[a])
             yield slice(a, b), number, wanted[a:b] - self._edges[number]
 
-    def _fill(self, result: np.ndarray, number: int, pages: np.ndarray, top: int, bottom: int) -> None:
-        tiff, layout = self._files[number], self._layouts[number]
+    def _fill(self, result: np.ndarray, opened: _Opened, pages: np.ndarray, top: int, bottom: int) -> None:
+        tiff, layout = opened.tiff, opened.layout
         offsets = layout.data_offsets(pages)
         whole = (top, bottom) == (0, self._page.rows)
         offsets = offsets + top * (self._page.nbytes // self._page.rows)
@@ -821,26 +1103,53 @@ class PageIndex:
         ]
         tasks: list[Any] = []
         for a, b in itertools.pairwise(cuts):
-            parts = min(num_cores(), max(1, (b - a) * step >> 23))
-            marks = [a + (b - a) * k // parts for k in range(parts + 1)]
+            parts = min(num_cores(), max(1, (b - a) * step >> 23)) if b - a > 1 else 0
+            marks = [a + (b - a) * k // parts for k in range(parts + 1)] if parts else []
             tasks += [
                 self._run_task(tiff, layout, pages[i:j], offsets[i:j], result[i:j])
                 for i, j in itertools.pairwise(marks)
                 if i < j
             ]
+        alone = np.asarray(cuts[:-1], np.int64)[np.diff(cuts) == 1]
+        for some in np.array_split(alone, num_cores()) if len(alone) else ():
+            frames = [result[k] for k in some.tolist()]
+            tasks.append(functools.partial(self._read_apart, tiff, layout, pages[some], offsets[some], frames, whole))
         if len(tasks) > 64:
             groups = [tasks[k :: num_cores()] for k in range(num_cores())]
             tasks = [_in_turn(group) for group in groups]
         run_on_cores(tasks) if result.nbytes >= 1 << 23 else [task() for task in tasks]
 
-    def _decode(self, result: np.ndarray, number: int, pages: np.ndarray, top: int, bottom: int) -> None:
+    def _read_apart(
+        self,
+        tiff: _TiffFile,
+        layout: Any,
+        pages: np.ndarray,
+        offsets: np.ndarray,
+        frames: list[np.ndarray],
+        whole: bool,
+    ) -> None:
+        """Read pages that lie apart, each with its directory by one call where it stands close before the pixels."""
+        regular = isinstance(layout, _Regular)
+        gap = layout.data[1] - layout.table[1] - layout.width if regular and whole else -1
+        near = 0 <= gap <= _MOST_GAP and layout.data[2] == layout.table[2]
+        if not near:
+            for frame, offset in zip(frames, offsets.tolist(), strict=True):
+                tiff.file.read_into([frame], offset)
+            if regular:
+                self._check(tiff, layout, pages)
+            return
+        tables, between = np.empty((len(pages), layout.width), np.uint8), bytearray(gap)
+        for page, frame, table, offset in zip(pages.tolist(), frames, tables, offsets.tolist(), strict=True):
+            ahead = [table, between] if gap else [table]
+            tiff.file.read_into([*ahead, frame] if page else [frame], offset - (layout.width + gap if page else 0))
+        later = pages > 0
+        self._require_as_predicted(tiff, layout, pages[later], tables[later])
+
+    def _decode(self, result: np.ndarray, opened: _Opened, pages: np.ndarray, top: int, bottom: int) -> None:
         """Decode the segments of pages that are compressed, tiled, planar or in scattered strips, on all cores."""
-        layout = self._layouts[number]
-        decoder = self._decoders.get(number)
-        if decoder is None:
-            decoder = self._decoders[number] = _Decoder(self._files[number], self._firsts[number], self._page)
+        decoder = opened.decoder(self._page)
         tasks = [
-            _in_turn([decoder.task(layout, int(page), frame, top, bottom)])
+            _in_turn([decoder.task(opened.layout, int(page), frame, top, bottom)])
             for page, frame in zip(pages, result, strict=True)
         ]
         groups = [tasks[k :: num_cores()] for k in range(num_cores())]
@@ -870,8 +1179,12 @@ class PageIndex:
         pages = pages[pages > 0]
         if not len(pages):
             return
-        seen = _bytes_at(tiff, layout, pages)
-        wrong = pages[:1] if seen is None else layout.faults(pages, seen)
+        self._require_as_predicted(tiff, layout, pages, _bytes_at(tiff, layout, pages))
+
+    def _require_as_predicted(
+        self, tiff: _TiffFile, layout: _Regular, pages: np.ndarray, tables: np.ndarray | None
+    ) -> None:
+        wrong = pages[:1] if tables is None else layout.faults(pages, tables)
         if len(wrong):
             page = int(wrong[0])
             at = int(layout.table_offsets(wrong[:1])[0])
@@ -954,6 +1267,28 @@ def _quietly(paths: Sequence[str], span: tuple[int, int] | None) -> PageIndex:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteRecordingWarning)  # it was said when the index was first made
         return PageIndex(paths, span=span)
+
+
+def _packed(paths: Sequence[str]) -> bytes:
+    return zlib.compress("\0".join(paths).encode("utf-8", "surrogateescape"), 1)
+
+
+def _unpacked(paths: bytes, counts: bytes, absent: tuple[int, ...]) -> PageIndex:
+    whole = zlib.decompress(paths).decode("utf-8", "surrogateescape").split("\0")
+    missing = frozenset(absent)
+    names = [os.path.basename(path) for k, path in enumerate(whole) if k not in missing] if absent else None
+    return PageIndex(whole, pages_per_file=np.frombuffer(zlib.decompress(counts), np.int64), names=names)
+
+
+def _checked_counts(paths: Sequence[str], span: Any, pages_per_file: Sequence[int] | np.ndarray) -> np.ndarray:
+    counts = np.asarray(pages_per_file)
+    if span is not None:
+        raise DeclarationError("span and pages_per_file were both given, and only one of them can be meant")
+    if counts.shape != (len(paths),) or counts.dtype.kind not in "iu" or not len(paths) or counts.min() < 1:
+        raise DeclarationError(
+            f"pages_per_file must be {len(paths):,} whole numbers of 1 or more, one a file, and is {pages_per_file!r:.80}"
+        )
+    return counts.astype(np.int64)
 
 
 def _first_directory(tiff: _TiffFile, span: tuple[int, int] | None) -> Directory:

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging import ImagingExtractor
-
-__all__ = ["Projections", "project"]
+__all__ = ["Glance", "look"]
 
 _CHUNK_BYTES = 16 << 20
 _MOST_BYTES = 512 << 20
@@ -21,7 +19,7 @@ _PASSES = (0, 4, 2, 6, 1, 5, 3, 7)  # every eighth chunk, then those between: wh
 
 
 @dataclass(frozen=True, slots=True)
-class Projections:
+class Glance:
     """What was computed, and from which samples.
 
     Attributes
@@ -54,13 +52,13 @@ class Projections:
         return len(self.samples) < self.num_samples
 
 
-def project(
-    recording: ImagingExtractor,
+def look(
+    recording: Any,
     *,
     most_bytes: int = _MOST_BYTES,
     most_seconds: float = _MOST_SECONDS,
     progress: Callable[[int, int], None] | None = None,
-) -> Projections:
+) -> Glance:
     """Read a recording once, chunk by chunk; of a large one, evenly spread chunks.
 
     Parameters
@@ -99,7 +97,7 @@ def _spread(starts: np.ndarray, most: int) -> list[int]:
 class _Sums:
     """What has been read so far."""
 
-    def __init__(self, recording: ImagingExtractor) -> None:
+    def __init__(self, recording: Any) -> None:
         self._recording = recording
         self._clock = recording.clock
         rows, columns = recording.get_frame_shape()
@@ -125,13 +123,13 @@ class _Sums:
             self._times[start] = self._clock.times(start, end)
         self._runs.append((start, end))
 
-    def result(self) -> Projections:
+    def result(self) -> Glance:
         """Return the projections, in the order of the samples."""
         runs = sorted(self._runs)
         starts = [start for start, _ in runs]
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = self._total / self._seen
-        return Projections(
+        return Glance(
             mean=mean,
             maximum=np.where(self._seen > 0, self._maximum, np.nan),
             trace=np.concatenate([self._traces[start] for start in starts]),

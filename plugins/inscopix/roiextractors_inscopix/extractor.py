@@ -1,0 +1,329 @@
+"""Reads Inscopix movies: stored frames at computed offsets, and zeros for the samples that were never stored."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    ChoiceError,
+    IncompleteRecordingWarning,
+    SourceKindError,
+)
+from roiextractors_core.files import PositionedFile, StoredFrames
+from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.metadata import RecordingMetadata
+
+from .acquisition import metadata_of
+from .footer import FRAME_HEADER_BYTES, Movie, find, movie_of, read_footer
+
+__all__ = ["InscopixImagingExtractor"]
+
+_DTYPES = {0: "<u2", 1: "<f4", 2: "u1"}
+_FOCUS_OFFSET, _TIMESTAMP_OFFSET = 1270 * 2, 1272 * 2  # in a frame's header: 2 and 8 pixels, a byte each
+_MOST_PLANES = 64
+
+
+class InscopixImagingExtractor(ImagingExtractor):
+    """An Inscopix movie or image: ``(samples, rows, columns)``, or volumes where its focal planes are deinterleaved.
+
+    Samples that the footer calls dropped, cropped or blank are not in the file.  As in the vendor's library they keep
+    their index and their time, and their pixels are 0; :meth:`get_missing_samples` names them.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+        An ``.isxd`` file.
+    deinterleave : bool
+        The frames of a multiplane recording cycle through its focal planes.  False gives them one after the other, as
+        the vendor's library does; True gives volumes, the planes in the order of the cycle.
+    sampling_frequency : float, optional
+        Samples a second (Hz); wins over the file's.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        A cell set, an event set, or another kind of ``.isxd`` file; colour pixels.
+    TruncatedRecordingError
+        The file ends without its footer.
+    CorruptRecordingError
+        The footer contradicts itself or the size of the file.
+    ChoiceError
+        ``deinterleave=True`` for a recording whose frames do not cycle through focal planes.
+
+    Warns
+    -----
+    IncompleteRecordingWarning
+        The last volume is not complete and was left out.
+
+    Notes
+    -----
+    The period is the footer's, or, where the frame headers hold the time stamp counter, the mean distance of its
+    values from the first to the last stored frame.  The time of sample ``i`` is ``i`` periods; where samples are
+    missing, these are native timestamps.  The counter itself is :meth:`get_frame_timestamps`.
+
+    References
+    ----------
+    The vendor's open-source core, https://github.com/inscopix/isxcore: ``isxMosaicMovieFile.cpp`` and
+    ``isxTimingInfo.cpp``.
+    """
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        deinterleave: bool = False,
+        sampling_frequency: float | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._file = _file_of(file_path)
+        self._footer = read_footer(self._file.read, self._file.size, self._file.name)
+        self._movie = movie_of(self._footer, self._file.name)
+        self._frames = StoredFrames(
+            (self._file,), shape=(self._movie.rows, self._movie.columns), dtype=_DTYPES[self._movie.data_type]
+        )
+        self._storage = _Storage(self._movie)
+        self._period = self._measured_period() or self._movie.period
+        self._cycle = self._focus_cycle()
+        self._planes = self._chosen_planes(deinterleave)
+        self.is_volumetric = deinterleave
+        if self._left_over:
+            warnings.warn(f"{self._file.name}: {self._left_over}", IncompleteRecordingWarning, stacklevel=2)
+
+    def get_image_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)``."""
+        return self._movie.rows, self._movie.columns
+
+    def get_num_samples(self) -> int:
+        """Return the number of frames, those that were never stored included; or of complete volumes."""
+        return self._movie.num_samples // self._planes
+
+    def get_num_planes(self) -> int:
+        """Return the number of focal planes of a sample; 1 for a movie."""
+        return self._planes
+
+    def get_dtype(self) -> np.dtype[Any]:
+        """Return uint16, float32 or uint8."""
+        return self._frames.dtype.newbyteorder("=")
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return samples a second (Hz), or None where the footer knows no period."""
+        period = self._period * self._planes
+        return 1 / (period.numerator / period.denominator) if period else None
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return consecutive samples; see :meth:`ImagingExtractor.get_series`."""
+        return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        """Return samples by index; see :meth:`ImagingExtractor.get_samples`."""
+        return self._part(self.resolve_indices(sample_indices), slice(None), slice(None), None)
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        """Return a part of the recording, reading what is asked; see :meth:`ImagingExtractor.get_block`."""
+        self.check_open()
+        return self._part(samples, rows, columns, planes)
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the times of the samples where some of them are missing, else None: the rate says them all.
+
+        Parameters
+        ----------
+        start_sample, end_sample : int, optional
+            As in :meth:`get_series`.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Seconds since sample 0, float64: whole periods, equal to the vendor's.
+        """
+        start, end = self.resolve_range(start_sample, end_sample)
+        if not self._movie.missing or not self._period:
+            return None
+        step = self._period * self._planes
+        return np.arange(start, end) * float(step.numerator) / float(step.denominator)
+
+    def get_frame_timestamps(self) -> np.ndarray | None:
+        """Return the time stamp counter of the acquisition box for every frame, as the frame headers hold it.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Microseconds, uint64, one a frame (not a volume), 0 for a frame that is not stored; None where the headers
+            hold none.
+        """
+        self.check_open()
+        if not self._movie.has_timestamps:
+            return None
+        return self._counters(np.arange(self._movie.num_samples, dtype=np.int64))
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the frames that are not stored, and whose pixels are therefore 0: dropped, cropped and blank ones.
+
+        Returns
+        -------
+        numpy.ndarray
+            Indices of frames, int64, ascending.
+        """
+        runs = [np.arange(first, last + 1, dtype=np.int64) for first, last in self._movie.missing]
+        return np.concatenate(runs) if runs else np.empty(0, np.int64)
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return what the footer says; ``vendor`` is the footer, with the vendor's ``acquisition`` info beside it."""
+        return self._metadata
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return what was decided or left out while opening."""
+        return tuple(
+            note for note in (self._missing_note, self._cycle_note, self._excess_note, self._left_over) if note
+        )
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+        super().close()
+
+    @cached_property
+    def _metadata(self) -> RecordingMetadata:
+        return metadata_of(self._footer.document, self._movie)
+
+    def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
+        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        if not self.is_volumetric:
+            return self._read(indices, rows, columns)
+        chosen = np.arange(self._planes)[slice(None) if planes is None else planes]
+        wanted = indices[:, None] * self._planes + chosen
+        found = self._read(wanted.ravel(), rows, columns)
+        return np.moveaxis(found.reshape(*wanted.shape, *found.shape[1:]), 1, 3)
+
+    def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """Return frames ``(frames, rows, columns)``, zeros where they are not stored."""
+        offsets, stored = self._storage.offsets(frames)
+        if stored.all():
+            return self._frames.read(offsets, rows, columns)
+        found = self._frames.read(offsets[stored], rows, columns)
+        result = np.zeros((len(frames), *found.shape[1:]), found.dtype)
+        result[stored] = found
+        return result
+
+    def _header_pixels(self, frames: np.ndarray, offset: int, count: int) -> np.ndarray:
+        """Return pixels of the frames' headers, ``(frames, count)``: each holds a byte, shifted up by 4 bits."""
+        offsets, stored = self._storage.offsets(frames)
+        header = StoredFrames((self._file,), shape=(1, count), dtype="<u2")
+        result = np.zeros((len(frames), count), np.uint64)
+        result[stored] = header.read(offsets[stored] - FRAME_HEADER_BYTES + offset)[:, 0] >> 4
+        return result
+
+    def _counters(self, frames: np.ndarray) -> np.ndarray:
+        pixels = self._header_pixels(frames, _TIMESTAMP_OFFSET, 8)
+        places = np.arange(8, dtype=np.uint64) * np.uint64(8)
+        counters: np.ndarray = np.bitwise_or.reduce(pixels << places, axis=1)
+        return counters
+
+    def _measured_period(self) -> Fraction | None:
+        """Return the mean distance of the time stamps, by the headers of the first and the last stored frame."""
+        if not self._movie.has_timestamps or not self._movie.num_stored:
+            return None
+        ends = self._storage.ends()
+        first, last = (int(counter) for counter in self._counters(np.array(ends)))
+        between = ends[1] - ends[0]
+        return Fraction(last - first, between * 1_000_000) if between > 1 and first < last else None
+
+    def _focus_cycle(self) -> tuple[int, ...]:
+        """Return the electronic focus of each plane, where the frames go through several of them; else nothing."""
+        microscope = find(self._footer.document, "extraProperties.microscope.multiplane")
+        planes = find(microscope, "activePlanes")
+        if not self._movie.has_timestamps or find(microscope, "enabled") is not True:
+            return ()
+        if type(planes) is not int or not 1 < planes <= min(_MOST_PLANES, self._movie.num_samples):
+            return ()
+        pixels = self._header_pixels(np.arange(min(2 * planes, self._movie.num_samples)), _FOCUS_OFFSET, 2)
+        focus = (pixels[:, 0] | pixels[:, 1] << np.uint64(8)).tolist()
+        stored = self._storage.offsets(np.arange(len(focus)))[1]
+        cycle, again = focus[:planes], focus[planes:]
+        repeats = all(a == b for a, b, known in zip(cycle, again, stored[planes:], strict=False) if known)
+        return tuple(cycle) if len(set(cycle)) == planes and stored[:planes].all() and repeats else ()
+
+    def _chosen_planes(self, deinterleave: bool) -> int:
+        if not deinterleave:
+            return 1
+        if not self._cycle:
+            raise ChoiceError(
+                f"the frames of {self._file.name} do not cycle through focal planes, so there is nothing to deinterleave; "
+                "leave deinterleave out"
+            )
+        return len(self._cycle)
+
+    @property
+    def _left_over(self) -> str:
+        rest = self._movie.num_samples % self._planes
+        return f"the last volume holds {rest} of {self._planes} planes and was left out" if rest else ""
+
+    @property
+    def _missing_note(self) -> str:
+        words = ", ".join(f"{count:,} {word}" for word, count in self._movie.counts.items() if count)
+        return f"{words} of {self._movie.num_samples:,} frames are not stored; their pixels are 0" if words else ""
+
+    @property
+    def _cycle_note(self) -> str:
+        if not self._cycle or self.is_volumetric:
+            return ""
+        return (
+            f"the frames cycle through {len(self._cycle)} focal planes (electronic focus {', '.join(map(str, self._cycle))}) "
+            "and are given one after the other; deinterleave=True gives volumes"
+        )
+
+    @property
+    def _excess_note(self) -> str:
+        excess = self._footer.start - self._movie.stored_bytes
+        return f"{excess:,} bytes behind the last frame are not accounted for by the footer" if excess else ""
+
+
+class _Storage:
+    """Where the pixels of each frame lie, and which frames have none.
+
+    Parameters
+    ----------
+    movie : Movie
+    """
+
+    def __init__(self, movie: Movie) -> None:
+        runs = np.array(movie.missing, np.int64).reshape(-1, 2)
+        self._firsts, self._lasts = runs[:, 0], runs[:, 1]
+        self._missing_before = np.concatenate([[0], np.cumsum(self._lasts - self._firsts + 1)])
+        self._step = movie.step
+        self._skip = FRAME_HEADER_BYTES if movie.has_frame_headers else 0
+        self._count = movie.num_samples
+
+    def offsets(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where each frame's pixels begin (meaningless where they are not stored), and whether they are stored."""
+        run = np.searchsorted(self._firsts, frames, side="right")
+        stored = np.ones(len(frames), bool)
+        inside = np.flatnonzero(run)
+        stored[inside] = frames[inside] > self._lasts[run[inside] - 1]
+        return (frames - self._missing_before[run]) * self._step + self._skip, stored
+
+    def ends(self) -> tuple[int, int]:
+        """Return the first and the last stored frame."""
+        first, last = 0, self._count - 1
+        if len(self._firsts) and self._firsts[0] == 0:
+            first = int(self._lasts[0]) + 1
+        if len(self._lasts) and self._lasts[-1] == last:
+            last = int(self._firsts[-1]) - 1
+        return first, last
+
+
+def _file_of(file_path: Any) -> PositionedFile:
+    paths = [file_path] if isinstance(file_path, str | os.PathLike) else list(file_path)
+    if len(paths) != 1:
+        raise SourceKindError(
+            f"{len(paths)} files were given, and an Inscopix movie is one .isxd file; open each, and join them with concatenate"
+        )
+    return PositionedFile(paths[0])

@@ -1,0 +1,26 @@
+"""Declares the Inscopix format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roiextractors_core import FormatSpec, Probe, hookimpl
+
+__all__ = ["roiextractors_formats"]
+
+
+@hookimpl
+def roiextractors_formats() -> Iterator[FormatSpec]:
+    """Yield the one format of this plugin."""
+    yield FormatSpec(
+        name="inscopix",
+        title="Inscopix movie",
+        extractor="roiextractors_inscopix.extractor:InscopixImagingExtractor",
+        extensions=(".isxd",),
+        evidence=Probe("roiextractors_inscopix.footer:is_inscopix"),
+        api=1,
+        clock="native",
+        metadata=("start_time", "pixel_size", "channels", "device", "software", "vendor"),
+        platforms=("any",),
+        description="One-photon movies of nVista, nVoke and nVue (.isxd): dropped samples, frame headers, planes.",
+    )

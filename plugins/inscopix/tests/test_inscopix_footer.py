@@ -1,0 +1,169 @@
+"""Footers that are cut, damaged, or of something else than a movie."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from roiextractors_inscopix.hooks import roiextractors_formats
+
+import roiextractors_core as roi
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    TruncatedRecordingError,
+    UnknownFormatError,
+    UnsupportedRecordingError,
+)
+from roiextractors_core.source import Source
+
+Write = Callable[..., Path]
+FRAMES = np.arange(5 * 6 * 8, dtype=np.uint16).reshape(5, 6, 8)
+
+
+def finding(path: Path) -> bool | None:
+    (spec,) = roiextractors_formats()
+    assert spec.evidence is not None
+    with Source(path) as source:
+        return spec.evidence.check(source).answer
+
+
+def write_document(path: Path, document: Any) -> Path:
+    text = json.dumps(document).encode()
+    path.write_bytes(text + b"\0" + struct.pack("<q", len(text)))
+    return path
+
+
+@pytest.mark.parametrize("name", ["m.isxd", "m", "m.dat", "M.ISXD"])
+def test_a_movie_is_recognised_by_its_footer_whatever_its_name(tmp_path: Path, write_isxd: Write, name: str) -> None:
+    path = write_isxd(tmp_path / name, FRAMES)
+    assert finding(path) is True
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), FRAMES)
+
+
+def test_other_json_at_an_end_is_not_claimed(tmp_path: Path) -> None:
+    for document in ({"type": 0}, {"type": 77, "producer": {}}, {"type": True, "producer": {}}, {"a": 1}, []):
+        assert finding(write_document(tmp_path / "x.bin", document)) is False
+
+
+def test_a_file_cut_anywhere_says_that_its_footer_is_missing(tmp_path: Path, write_isxd: Write) -> None:
+    whole = write_isxd(tmp_path / "whole.isxd", FRAMES).read_bytes()
+    path = tmp_path / "cut.isxd"
+    for size in (1, 7, 8, 9, 100, len(whole) - 40, len(whole) - 9, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert finding(path) is False
+        words = r"cut.isxd (holds .* bytes and ends without its footer|should hold a JSON footer)"
+        with pytest.raises(TruncatedRecordingError, match=words):
+            roi.open(path, format="inscopix")
+        with pytest.raises(
+            UnknownFormatError, match=f"Its suffix is that of Inscopix movie, whose plugin says: {words}"
+        ):
+            roi.open(path)
+
+
+def test_a_footer_that_is_no_json_says_where_it_should_be(tmp_path: Path) -> None:
+    path = tmp_path / "m.isxd"
+    path.write_bytes(bytes(100) + b"{" + b"[" * 99_999 + b"\0" + struct.pack("<q", 100_000))
+    with pytest.raises(TruncatedRecordingError, match=r"a JSON footer of 100,000 bytes from byte 100 on, and b'\{\[\["):
+        roi.open(path, format="inscopix")
+
+
+def test_pixels_that_do_not_fit_before_the_footer_are_counted(tmp_path: Path, write_isxd: Write) -> None:
+    path = write_isxd(tmp_path / "m.isxd", FRAMES, num_times=7)
+    words = r"holds 480 bytes of pixels before its footer, and 7 stored frames of 6 x 8 need 672: frame 5 is the first"
+    with pytest.raises(CorruptRecordingError, match=words):
+        roi.open(path, format="inscopix")
+
+
+def test_bytes_behind_the_last_frame_are_noted(tmp_path: Path, write_isxd: Write) -> None:
+    path = write_isxd(tmp_path / "m.isxd", FRAMES, num_times=3)
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), FRAMES[:3])
+        assert recording.get_notes() == ("192 bytes behind the last frame are not accounted for by the footer",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"type": "movie"}, r"holds type 'movie', and an \.isxd file has one of 0 to 9"),
+        ({"dataType": 7}, r"holds dataType = 7, and a whole number from 0 to 2 is needed"),
+        ({"spacingInfo": {}}, r"holds spacingInfo\.numPixels\.y = None"),
+        ({"spacingInfo": {"numPixels": {"x": 8, "y": -6}}}, r"numPixels\.y = -6"),
+        ({"spacingInfo": {"numPixels": {"x": 10**40, "y": 6}}}, r"numPixels\.x = 10{9,}"),
+        ({"timingInfo": {"numTimes": 5.5}}, r"timingInfo\.numTimes = 5\.5"),
+        ({"timingInfo": {"numTimes": True}}, r"timingInfo\.numTimes = True"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(tmp_path: Path, write_isxd: Write, changes: Any, words: str) -> None:
+    with pytest.raises(CorruptRecordingError, match=words):
+        roi.open(write_isxd(tmp_path / "m.isxd", FRAMES, **changes), format="inscopix")
+
+
+@pytest.mark.parametrize(
+    ("timing", "words"),
+    [
+        ({"period": (5, 0)}, r"timingInfo\.period = 5 / 0, which is no time"),
+        ({"period": (-5, 1)}, r"timingInfo\.period = -5 / 1, which is no time"),
+        ({"start": (1, 0)}, r"timingInfo\.start\.secsSinceEpoch = 1 / 0"),
+        ({"dropped": [9]}, r"lists dropped samples that are none of its 5: \[9\]"),
+        ({"dropped": ["1"]}, r"lists dropped samples that are none"),
+        ({"blank": [-1]}, r"lists blank samples that are none of its 5"),
+        ({"cropped": ["3 - 7"]}, r"lists a cropped run that is none of its 5 samples: '3 - 7'"),
+        ({"cropped": ["4 - 2"]}, r"lists a cropped run"),
+        ({"cropped": [3]}, r"lists a cropped run that is none of its 5 samples: 3"),
+    ],
+)
+def test_times_that_cannot_be_are_named(tmp_path: Path, write_isxd: Write, timing: Any, words: str) -> None:
+    with pytest.raises(CorruptRecordingError, match=words):
+        roi.open(write_isxd(tmp_path / "m.isxd", FRAMES, **timing), format="inscopix")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (
+            1,
+            r"holds a cell set \(2 cells\), which is not yet readable here: of \.isxd files, movies and images are read",
+        ),
+        (2, "holds a behavioural movie"),
+        (3, "holds GPIO signals"),
+        (5, "holds an event set"),
+        (8, "holds a vessel set"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.isxd", "x"])
+def test_what_is_no_movie_is_recognised_and_named(tmp_path: Path, kind: int, words: str, name: str) -> None:
+    document = {"type": kind, "producer": {"name": "isxcore"}} | ({"CellNames": ["C0", "C1"]} if kind == 1 else {})
+    path = write_document(tmp_path / name, document)
+    assert finding(path) is True
+    with pytest.raises(UnsupportedRecordingError, match=words):
+        roi.open(path)
+
+
+def test_colour_pixels_are_recognised_and_refused(tmp_path: Path, write_isxd: Write) -> None:
+    path = write_isxd(tmp_path / "m", FRAMES, dataType=3)
+    assert finding(path) is True
+    with pytest.raises(UnsupportedRecordingError, match=r"holds colour pixels \(RGB, dataType 3\)"):
+        roi.open(path)
+
+
+def test_control_characters_of_a_footer_do_not_reach_the_terminal(tmp_path: Path, write_isxd: Write) -> None:
+    with pytest.raises(CorruptRecordingError) as caught:
+        roi.open(write_isxd(tmp_path / "m.isxd", FRAMES, type="\x1b[31mred"), format="inscopix")
+    assert "\x1b" not in str(caught.value)
+
+
+def test_declaring_and_looking_import_no_extractor() -> None:
+    code = (
+        "import sys, roiextractors_inscopix.hooks as h; list(h.roiextractors_formats()); import roiextractors_inscopix.footer;"
+        "print([m for m in sys.modules if m.startswith('roiextractors_inscopix.')])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "['roiextractors_inscopix.hooks', 'roiextractors_inscopix.footer']"

@@ -1,0 +1,1 @@
+"""Recordings in napari: a reader that opens whatever the registry of roiextractors-core can open."""

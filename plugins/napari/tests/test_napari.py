@@ -1,0 +1,108 @@
+"""Recordings as layers: by the plugin's own function, by npe2's reader API, and in a real window that is not shown."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from roiextractors_napari.layers import image_layer, layers_of, open_as_layers
+
+import roiextractors_core as roi
+from roiextractors_core.testing import write_scanimage
+
+pytest.importorskip("dask.array", reason="dask is not installed: roiextractors-core[dask]")
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    np.save(tmp_path / "movie.npy", np.random.default_rng(0).integers(0, 99, (12, 8, 9), dtype=np.uint16))
+    return tmp_path / "movie.npy"
+
+
+def channel(seed: int) -> roi.NumpyImagingExtractor:
+    data = np.random.default_rng(seed).integers(0, 500, (6, 16, 16, 3), dtype=np.int16)
+    return roi.NumpyImagingExtractor(data, sampling_frequency=5.0)
+
+
+@pytest.fixture
+def two_channels(tmp_path: Path) -> Path:
+    pytest.importorskip("roiextractors_scanimage", reason="roiextractors-scanimage is not installed")
+    write_scanimage([channel(1), channel(2)], tmp_path / "two.tif", pixel_size=0.5, plane_spacing=10.0)
+    return tmp_path / "two.tif"
+
+
+def test_a_recording_is_one_lazy_layer(movie: Path) -> None:
+    data, options, kind = layers_of(str(movie), sampling_frequency=4.0)[0]
+    assert kind == "image"
+    assert type(data).__module__.startswith("dask")
+    np.testing.assert_array_equal(data.compute(), np.load(movie))
+    assert options["name"] == "movie.npy"
+    assert options["scale"] == (0.25, 1.0, 1.0)
+    assert options["units"] == ("second", "pixel", "pixel")
+    json.dumps(options["metadata"])
+
+
+def test_each_channel_of_volumes_is_a_layer_with_planes_before_rows(two_channels: Path) -> None:
+    layers = layers_of(str(two_channels))
+    assert [options["name"] for _, options, _ in layers] == ["two.tif Channel 1", "two.tif Channel 2"]
+    for seed, (data, options, _) in enumerate(layers, 1):
+        np.testing.assert_array_equal(data.compute(), np.moveaxis(channel(seed).get_series(), 3, 1))
+        assert options["axis_labels"] == ("t", "z", "y", "x")
+        assert options["scale"][1:] == pytest.approx((10.0, 0.5, 0.5))
+    assert {options["blending"] for _, options, _ in layers} == {"additive"}
+
+
+def test_contrast_is_by_percentiles_of_one_sample(movie: Path) -> None:
+    low, high = image_layer(roi.open(movie))[1]["contrast_limits"]
+    middle = np.load(movie)[6]
+    assert (low, high) == pytest.approx(tuple(np.percentile(middle, (1, 99.7))))
+    flat = roi.NumpyImagingExtractor(np.full((3, 4, 5), 7, np.uint8))
+    assert image_layer(flat)[1]["contrast_limits"] == (7.0, 8.0)
+
+
+def test_what_no_format_recognises_is_left_to_others(tmp_path: Path, movie: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear reader\n")
+    assert open_as_layers(str(tmp_path / "letter.txt")) is None
+    assert open_as_layers(str(tmp_path / "nowhere.tif")) is None
+    assert open_as_layers(str(movie)) is layers_of
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_manifest_is_valid_and_npe2_reads_through_it(movie: Path) -> None:
+    npe2 = pytest.importorskip("npe2", reason="npe2 is not installed: the extra [test]")
+    manifest = npe2.PluginManifest.from_distribution("roiextractors-napari")
+    manifest.validate_imports()
+    npe2.PluginManager.instance().discover()
+    layers, used = npe2.read_get_reader([str(movie)], plugin_name="roiextractors-napari", stack=False)
+    assert used.command == "roiextractors-napari.open"
+    np.testing.assert_array_equal(np.asarray(layers[0][0]), np.load(movie))
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_window_of_napari_shows_the_channels(two_channels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("napari", reason="napari is not installed: the extra [test]")
+    has_screen = bool(os.environ.get("DISPLAY"))  # under Xvfb, for example: without a screen there is no OpenGL
+    if not has_screen:
+        monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    import napari
+
+    viewer = napari.Viewer(show=False)
+    try:
+        viewer.open(str(two_channels), plugin="roiextractors-napari")
+        assert [layer.name for layer in viewer.layers] == ["two.tif Channel 1", "two.tif Channel 2"]
+        assert viewer.dims.ndim == 4
+        viewer.dims.set_current_step(0, 5)
+        shown = np.asarray(viewer.layers[0].data[5, 0])
+        np.testing.assert_array_equal(shown, channel(1).get_series()[5, :, :, 0])
+        from roiextractors_napari.window import show
+
+        other = show(str(two_channels), block=False)
+        assert [layer.colormap.name for layer in other.layers] == ["green", "magenta"]
+        other.close()
+        if has_screen:
+            assert viewer.screenshot(canvas_only=False, flash=False)[..., :3].std() > 1
+    finally:
+        viewer.close()

@@ -1,0 +1,381 @@
+"""Reads OME-Zarr images as recordings."""
+
+from __future__ import annotations
+
+import itertools
+import lzma
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+import zarr.errors
+
+from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.companion import KEY, Companion
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    SourceKindError,
+    SourceReadError,
+    StreamChoiceError,
+    UnsupportedRecordingError,
+    printable,
+)
+
+__all__ = ["OmeZarrImagingExtractor"]
+
+_SECONDS = {
+    "second": 1.0,
+    "millisecond": 1e-3,
+    "microsecond": 1e-6,
+    "minute": 60.0,
+    "hour": 3600.0,
+    "s": 1.0,
+    "ms": 1e-3,
+}
+_MICROMETRES = {
+    "micrometer": 1.0,
+    "micron": 1.0,
+    "um": 1.0,
+    "µm": 1.0,
+    "nanometer": 1e-3,
+    "nm": 1e-3,
+    "millimeter": 1e3,
+    "mm": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+}
+_MOST_IMAGES = 10_000
+_UNDECODABLE = (ValueError, RuntimeError, TypeError, KeyError, EOFError, zlib.error, lzma.LZMAError)
+
+
+class OmeZarrImagingExtractor(ImagingExtractor):
+    """One channel of an OME-Zarr image, at full resolution.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+        The folder of an image, or of a bioformats2raw collection of images.
+    sampling_frequency : float, optional
+        Samples a second (Hz); it wins over the scale of the time axis.
+    series : str or int, optional
+        One of several images, by the name of its group: ``"0"``.
+    channel : str or int, optional
+        One of several channels, by its label or by its number from 1.
+    plane : str or int, optional
+        One plane of a volume, from 0; the recording is then planar.
+
+    Raises
+    ------
+    StreamChoiceError
+        Several images or channels and none, or one that is not there, was named.
+    UnsupportedRecordingError
+        A plate of wells, labels, or axes beyond time, channel and space.
+    CorruptRecordingError
+        Attributes that contradict the arrays.
+
+    References
+    ----------
+    OME-NGFF specification, versions 0.1 to 0.5, "multiscales" and "omero" metadata; bioformats2raw layout 3.
+    """
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        sampling_frequency: float | None = None,
+        series: str | int | None = None,
+        channel: str | int | None = None,
+        plane: str | int | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._path = os.fspath(file_path)
+        self._name = printable(os.path.basename(self._path.rstrip("/\\")) or self._path)
+        root = _opened(self._path, self._name)
+        self._series = _images(root, self._name)
+        self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
+        self._channels = self._image.channels
+        self._channel = _chosen(self._name, "channel", self._channels, channel, first=1)
+        planes = self._image.length("z")
+        self._plane = None if plane is None else _chosen(self._name, "plane", _numbers(planes), plane, first=0)
+        self.is_volumetric = planes > 1 and self._plane is None
+        self._companion = self._image.companion(self.shape, self._name)
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._image.length("y"), self._image.length("x")
+
+    def get_num_samples(self) -> int:
+        return self._image.length("t")
+
+    def get_num_planes(self) -> int:
+        return self._image.length("z") if self.is_volumetric else 1
+
+    def get_dtype(self) -> np.dtype[Any]:
+        found: np.dtype[Any] = np.dtype(self._image.array.dtype)
+        return found.newbyteorder("=")
+
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        own = {axis: int(n) for axis, n in zip(self._image.axes, self._image.array.chunks, strict=True)}
+        return tuple(own.get(axis, 1) for axis in ("tyxz" if self.is_volumetric else "tyx"))
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate by the scale of the time axis, where it bears a unit of time and there are times to be apart."""
+        if self._companion is not None:
+            return self._companion.rate
+        seconds = self._image.step("t", _SECONDS)
+        return 1.0 / seconds if seconds and self._image.length("t") > 1 else None
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the times that ``convert`` kept in the image's attributes, else None: the format has none."""
+        start, end = self.resolve_range(start_sample, end_sample)
+        if self._companion is None or self._companion.times is None:
+            return None
+        return self._companion.times[start:end].copy()
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._read(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), slice(None))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._read(self.resolve_indices(sample_indices), slice(None), slice(None), slice(None))
+
+    def get_block(
+        self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
+    ) -> np.ndarray:
+        self.check_open()
+        return self._read(samples, rows, columns, slice(None) if planes is None else planes)
+
+    def get_metadata(self) -> RecordingMetadata:
+        if self._companion is not None:
+            return self._companion.metadata
+        rows, columns = self._image.step("y", _MICROMETRES), self._image.step("x", _MICROMETRES)
+        name = self._channels[self._channel] if self._channels else None
+        return RecordingMetadata(
+            pixel_size=(rows, columns) if rows and columns else None,
+            plane_spacing=self._image.step("z", _MICROMETRES) if self.is_volumetric else None,
+            channels=(ChannelMetadata(name),) if name else (),
+            vendor=self._image.attributes,
+        )
+
+    @classmethod
+    def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the images, channels and planes that can be chosen."""
+        path = os.fspath(file_path)
+        name = printable(os.path.basename(path.rstrip("/\\")))
+        root = _opened(path, name)
+        series = _images(root, name)
+        found = {"series": tuple(series)} if len(series) > 1 else {}
+        chosen = options.get("series", series[0] if series else None)
+        image = _Image.of(_chosen_image(root, series, chosen, name), name)
+        if len(image.channels) > 1:
+            found["channel"] = image.channels
+        if image.length("z") > 1:
+            found["plane"] = _numbers(image.length("z"))
+        return found
+
+    def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> np.ndarray:
+        wanted = {
+            "t": samples,
+            "y": rows,
+            "x": columns,
+            "c": self._channel,
+            "z": planes if self.is_volumetric else self._plane or 0,
+        }
+        key = tuple(wanted[axis] for axis in self._image.axes)
+        kept = [axis for axis in self._image.axes if not isinstance(wanted[axis], int)]
+        found = self._image.read(key)
+        if "t" not in kept:
+            found = (
+                found[np.newaxis] if isinstance(samples, slice) else np.repeat(found[np.newaxis], len(samples), axis=0)
+            )
+            found = found[samples] if isinstance(samples, slice) else found
+            kept.insert(0, "t")
+        order = [kept.index(axis) for axis in ("tyxz" if self.is_volumetric else "tyx")]
+        return np.array(found.transpose(order), dtype=self.get_dtype(), order="C" if not self.is_volumetric else "K")
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """One image: its array at full resolution, the letter of each axis, and their scale."""
+
+    array: Any
+    axes: str
+    units: Mapping[str, str]
+    scale: Mapping[str, float]
+    channels: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    name: str
+
+    @classmethod
+    def of(cls, group: Any, name: str) -> _Image:
+        attributes = _attributes(group)
+        described = attributes.get("ome", attributes)
+        multiscale = _first(described.get("multiscales"), "multiscales", name)
+        axes, units = _axes(multiscale, name)
+        dataset = _first(multiscale.get("datasets"), "datasets", name)
+        array = _array(group, dataset.get("path"), name)
+        if array.ndim != len(axes):
+            raise CorruptRecordingError(
+                f"{name} names the axes {', '.join(axes)}, and its array has {array.ndim} dimensions {array.shape}"
+            )
+        if np.dtype(array.dtype).kind not in "biufc":
+            raise UnsupportedRecordingError(f"{name} holds {array.dtype}, and only arrays of numbers are recordings")
+        scale = _scale(dataset, multiscale, axes)
+        count = array.shape[axes.index("c")] if "c" in axes else 1
+        return cls(array, axes, units, scale, _channel_names(described, count), attributes, name)
+
+    def length(self, axis: str) -> int:
+        return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1
+
+    def step(self, axis: str, units: Mapping[str, float]) -> float | None:
+        """Return the distance between two places on an axis, where its unit is known; None elsewhere."""
+        factor = units.get(self.units.get(axis, "").lower())
+        size = self.scale.get(axis)
+        return size * factor if factor and size and 0 < size < float("inf") else None
+
+    def companion(self, shape: tuple[int, ...], name: str) -> Companion | None:
+        told = self.attributes.get(KEY)
+        found = None if told is None else Companion.from_dict(told, where=f"the attributes of {name}")
+        return found if found is not None and found.shape == shape else None
+
+    def read(self, key: tuple[Any, ...]) -> np.ndarray:
+        try:
+            return np.asarray(self.array.oindex[key])
+        except OSError as error:
+            raise SourceReadError(f"{self.name} could not be read: {error.strerror or printable(error)}") from error
+        except _UNDECODABLE as error:
+            raise CorruptRecordingError(
+                f"{self.name}: a chunk of {printable(self.array.path) or 'the array'} cannot be decoded: {printable(error)[:200]}"
+            ) from error
+
+
+def _opened(path: str, name: str) -> Any:
+    if not os.path.isdir(path):
+        raise SourceKindError(
+            f"{name} is a file, and an OME-Zarr image is a folder; open the folder that holds .zattrs or zarr.json"
+        )
+    try:
+        return zarr.open_group(path, mode="r")
+    except (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError) as error:
+        raise CorruptRecordingError(f"{name} cannot be opened as a Zarr group: {printable(error)[:200]}") from error
+
+
+def _attributes(group: Any) -> dict[str, Any]:
+    return dict(group.attrs.asdict())
+
+
+def _images(root: Any, name: str) -> tuple[str, ...]:
+    """Return the names of the images in a collection; none for a single image."""
+    attributes = _attributes(root)
+    described = attributes.get("ome", attributes)
+    if "multiscales" in described:
+        return ()
+    if "plate" in described or "well" in described:
+        raise UnsupportedRecordingError(f"{name} is a plate of wells; open one of the images in it")
+    if "bioformats2raw.layout" not in described:
+        raise UnsupportedRecordingError(
+            f"{name} describes no image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
+        )
+    names = itertools.takewhile(lambda k: k in root, map(str, range(_MOST_IMAGES)))
+    found = tuple(names)
+    if not found:
+        raise CorruptRecordingError(f"{name} says that it is a collection of images, and holds none")
+    return found
+
+
+def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, name: str) -> Any:
+    if not series:
+        if given not in (None, 0, "0"):
+            raise StreamChoiceError.for_option(name, "series", ("0",), seen=given)
+        return root
+    return root[series[_chosen(name, "series", series, given, first=0)]]
+
+
+def _first(value: Any, key: str, name: str) -> Mapping[str, Any]:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return value[0]
+    raise CorruptRecordingError(f"{name}: {key} must be a list of objects, and is {printable(value)[:80]}")
+
+
+def _axes(multiscale: Mapping[str, Any], name: str) -> tuple[str, dict[str, str]]:
+    """Return a letter an axis, and the units that are told; before version 0.3 the axes were always the same five."""
+    told = multiscale.get("axes")
+    if told is None:
+        return "tczyx", {}
+    if not isinstance(told, list):
+        raise CorruptRecordingError(f"{name}: axes must be a list, and is {printable(told)[:80]}")
+    letters, units = "", {}
+    for axis in told:
+        letter = str(axis.get("name") if isinstance(axis, dict) else axis).lower()
+        if letter not in tuple("tczyx") or letter in letters:
+            raise UnsupportedRecordingError(
+                f"{name} has the axis {printable(axis)[:60]!r}; what is read are t, c, z, y and x, each once"
+            )
+        letters += letter
+        if isinstance(axis, dict) and isinstance(axis.get("unit"), str):
+            units[letter] = axis["unit"]
+    if not {"y", "x"} <= set(letters):
+        raise UnsupportedRecordingError(f"{name} has the axes {letters!r}, and an image has y and x")
+    return letters, units
+
+
+def _array(group: Any, path: Any, name: str) -> Any:
+    inside = isinstance(path, str) and path and not path.startswith("/") and ".." not in path.split("/")
+    if not inside:
+        raise CorruptRecordingError(
+            f"{name}: the path of its array is {printable(path)!r:.80}, which is not inside the image"
+        )
+    try:
+        found = group[path]
+    except (KeyError, OSError, ValueError) as error:
+        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
+    if not isinstance(found, zarr.Array):
+        raise CorruptRecordingError(f"{name} names {printable(path)!r} as its array, and it is a group")
+    return found
+
+
+def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: str) -> dict[str, float]:
+    """Return the product of the scales of the array and of the image, one an axis."""
+    found = dict.fromkeys(axes, 1.0)
+    for holder in (dataset, multiscale):
+        for step in holder.get("coordinateTransformations") or ():
+            factors = step.get("scale") if isinstance(step, dict) else None
+            if (
+                isinstance(factors, list)
+                and len(factors) == len(axes)
+                and all(isinstance(f, int | float) for f in factors)
+            ):
+                found = {axis: found[axis] * float(f) for axis, f in zip(axes, factors, strict=True)}
+    return found
+
+
+def _channel_names(described: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    """Return the labels of the channels where they are told and differ, else their numbers; none for an image without any."""
+    omero = described.get("omero")
+    told = omero.get("channels") if isinstance(omero, dict) else None
+    labels = [str(c.get("label", "")) for c in told if isinstance(c, dict)] if isinstance(told, list) else []
+    if len(labels) == count == len(set(labels)) and all(labels):
+        return tuple(labels)
+    return _numbers(count, first=1) if count > 1 else ()
+
+
+def _numbers(count: int, *, first: int = 0) -> tuple[str, ...]:
+    return tuple(str(k + first) for k in range(count))
+
+
+def _chosen(name: str, option: str, names: Sequence[str], given: str | int | None, *, first: int) -> int:
+    if given is None:
+        if len(names) > 1:
+            raise StreamChoiceError.for_option(name, option, names)
+        return 0
+    text = str(given)
+    if text in names:
+        return list(names).index(text)
+    number = int(text) - first if text.isdecimal() else -1
+    if not 0 <= number < max(1, len(names)):
+        raise StreamChoiceError.for_option(name, option, names or (str(first),), seen=given)
+    return number

@@ -1,0 +1,318 @@
+"""OME-Zarr written by hand, as JSON and plain bytes, and real images of other programs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.testing import ImagingExtractorTests
+
+SPACE = {"type": "space", "unit": "micrometer"}
+KINDS = {"t": {"type": "time", "unit": "second"}, "c": {"type": "channel"}, "z": SPACE, "y": SPACE, "x": SPACE}
+
+
+def put(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+def chunks_of(array: np.ndarray, chunk: tuple[int, ...]) -> Any:
+    """Each chunk's place in the grid and its bytes, filled up at the border."""
+    for place in itertools.product(*(range(-(-n // c)) for n, c in zip(array.shape, chunk, strict=True))):
+        part = array[tuple(slice(k * c, (k + 1) * c) for k, c in zip(place, chunk, strict=True))]
+        whole = np.zeros(chunk, array.dtype)
+        whole[tuple(slice(0, n) for n in part.shape)] = part
+        yield place, whole.tobytes()
+
+
+def write_image(
+    folder: Path,
+    array: np.ndarray,
+    axes: str,
+    *,
+    version: str = "0.4",
+    chunk: tuple[int, ...] | None = None,
+    scale: dict[str, float] | None = None,
+    labels: tuple[str, ...] = (),
+    more: dict[str, Any] | None = None,
+) -> Path:
+    """Write an image of version 0.4 (Zarr 2, zlib) or 0.5 (Zarr 3, plain) after the specification's text."""
+    chunk = chunk or tuple(1 if axis in "tcz" else n for axis, n in zip(axes, array.shape, strict=True))
+    factors = [(scale or {}).get(axis, 1.0) for axis in axes]
+    dataset = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": factors}]}
+    described: dict[str, Any] = {
+        "multiscales": [
+            {"version": version, "axes": [{"name": axis, **KINDS[axis]} for axis in axes], "datasets": [dataset]}
+        ]
+    }
+    if labels:
+        described["omero"] = {"channels": [{"label": label} for label in labels]}
+    if version == "0.4":
+        put(folder / ".zgroup", {"zarr_format": 2})
+        put(folder / ".zattrs", {**described, **(more or {})})
+        told = {"zarr_format": 2, "shape": array.shape, "chunks": chunk, "dtype": array.dtype.str, "fill_value": 0}
+        told |= {"compressor": {"id": "zlib", "level": 1}, "order": "C", "filters": None, "dimension_separator": "/"}
+        put(folder / "0" / ".zarray", told)
+        for place, content in chunks_of(array, chunk):
+            put(folder.joinpath("0", *map(str, place)), zlib.compress(content))
+        return folder
+    put(
+        folder / "zarr.json",
+        {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {"ome": {**described, "version": "0.5"}, **(more or {})},
+        },
+    )
+    endian = "big" if array.dtype.byteorder == ">" else "little"
+    told = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": array.shape,
+        "data_type": array.dtype.newbyteorder("=").name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": [{"name": "bytes", "configuration": {"endian": endian}}],
+        "attributes": {},
+    }
+    put(folder / "0" / "zarr.json", told)
+    for place, content in chunks_of(array, chunk):
+        put(folder.joinpath("0", "c", *map(str, place)), content)
+    return folder
+
+
+def noise(shape: tuple[int, ...], dtype: str = "<u2") -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(0, 4000, shape).astype(dtype)
+
+
+class TestPlanar(ImagingExtractorTests):
+    format = "omezarr"
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return noise((40, 48, 64))
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        return write_image(tmp_path / "movie.zarr", expected, "tyx", version="0.5", scale={"t": 0.125, "y": 0.5})
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 8.0
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+
+class TestVolumesOfOneChannelOfTwo(ImagingExtractorTests):
+    format = "omezarr"
+    open_options = {"channel": "red"}
+
+    @pytest.fixture
+    def everything(self) -> np.ndarray:
+        return noise((12, 2, 3, 20, 31), ">i2")
+
+    @pytest.fixture
+    def expected(self, everything: np.ndarray) -> np.ndarray:
+        return np.moveaxis(everything[:, 1], 1, 3).astype(np.int16)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, everything: np.ndarray) -> Path:
+        return write_image(
+            tmp_path / "m.ome.zarr", everything, "tczyx", labels=("green", "red"), chunk=(5, 1, 2, 16, 16)
+        )
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 1.0
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("green", "red"), "plane": ("0", "1", "2")}
+
+
+class TestWhatConvertWrote(ImagingExtractorTests):
+    format = "omezarr"
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return noise((30, 24, 32))
+
+    @pytest.fixture
+    def expected_times(self) -> np.ndarray:
+        return np.cumsum(np.random.default_rng(4).random(30)) - 1.0
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_times: np.ndarray) -> Path:
+        given = roi.NumpyImagingExtractor(expected, sampling_frequency=7.5, times=expected_times)
+        return roi.convert(given, tmp_path / "written.zarr")
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 7.5
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("axes", ["yx", "zyx", "tyx", "cyx", "tzyx", "tcyx", "tczyx", "zctyx"])
+def test_every_order_of_axes_comes_out_as_samples_rows_columns_planes(tmp_path: Path, version: str, axes: str) -> None:
+    sizes = {"t": 4, "c": 2, "z": 3, "y": 6, "x": 5}
+    array = noise(tuple(sizes[axis] for axis in axes))
+    path = write_image(tmp_path / "a.zarr", array, axes, version=version)
+    options = {"channel": 2} if "c" in axes else {}
+    expected = array.take(1, axes.index("c")) if "c" in axes else array
+    left = axes.replace("c", "")
+    if "t" not in left:
+        expected, left = expected[np.newaxis], "t" + left
+    expected = np.moveaxis(expected, [left.index(axis) for axis in left], ["tyxz".index(axis) for axis in left])
+    with roi.open(path, **options) as recording:
+        np.testing.assert_array_equal(recording.get_series(), expected)
+        np.testing.assert_array_equal(recording.get_samples([0, 0]), expected[[0, 0]])
+        assert recording.is_volumetric == ("z" in axes)
+        if "z" in axes:
+            with roi.open(path, plane="2", **options) as plane:
+                np.testing.assert_array_equal(plane.get_series(), expected[..., 2])
+
+
+def test_sizes_and_rate_come_from_scales_that_bear_a_unit(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr", noise((3, 2, 4, 5)), "tzyx", scale={"t": 0.25, "z": 3.0, "y": 0.5, "x": 0.4})
+    with roi.open(tmp_path / "a.zarr") as recording:
+        assert recording.get_sampling_frequency() == 4.0
+        assert recording.metadata.pixel_size == (0.5, 0.4)
+        assert recording.metadata.plane_spacing == 3.0
+        assert recording.times_source == "computed"
+    told = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
+    for axis in told["multiscales"][0]["axes"]:
+        axis.pop("unit", None)
+    put(tmp_path / "a.zarr" / ".zattrs", told)
+    with roi.open(tmp_path / "a.zarr") as recording:
+        assert recording.get_sampling_frequency() is None
+        assert recording.metadata.pixel_size is None
+
+
+def test_the_scale_of_the_array_and_of_the_image_are_multiplied(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr", noise((3, 4, 5)), "tyx", scale={"t": 1.0, "y": 0.5, "x": 0.5})
+    told = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
+    told["multiscales"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [0.1, 2.0, 2.0]}]
+    put(tmp_path / "a.zarr" / ".zattrs", told)
+    with roi.open(tmp_path / "a.zarr") as recording:
+        assert recording.get_sampling_frequency() == pytest.approx(10.0)
+        assert recording.metadata.pixel_size == (1.0, 1.0)
+
+
+def test_one_sample_has_no_rate(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr", noise((1, 4, 5)), "tyx")
+    assert roi.open(tmp_path / "a.zarr").get_sampling_frequency() is None
+
+
+def test_a_collection_of_images_lists_them(tmp_path: Path) -> None:
+    arrays = [noise((3, 4, 5)), noise((2, 6, 7))]
+    for number, array in enumerate(arrays):
+        write_image(tmp_path / "a.zarr" / str(number), array, "tyx")
+    put(tmp_path / "a.zarr" / ".zgroup", {"zarr_format": 2})
+    put(tmp_path / "a.zarr" / ".zattrs", {"bioformats2raw.layout": 3})
+    assert roi.streams(tmp_path / "a.zarr") == {"series": ("0", "1")}
+    with pytest.raises(roi.StreamChoiceError, match=r"a\.zarr holds the series '0' and '1'; choose one"):
+        roi.open(tmp_path / "a.zarr")
+    with roi.open(tmp_path / "a.zarr", series="1") as recording:
+        np.testing.assert_array_equal(recording.get_series(), arrays[1])
+
+
+def test_an_absent_chunk_is_the_fill_value_as_zarr_says(tmp_path: Path) -> None:
+    array = noise((3, 4, 5))
+    write_image(tmp_path / "a.zarr", array, "tyx")
+    (tmp_path / "a.zarr" / "0" / "1" / "0" / "0").unlink()
+    array[1] = 0
+    np.testing.assert_array_equal(roi.open(tmp_path / "a.zarr").get_series(), array)
+
+
+def test_a_cut_chunk_is_an_error_that_names_the_recording(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr", noise((3, 40, 50)), "tyx")
+    chunk = tmp_path / "a.zarr" / "0" / "1" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:300])
+    with roi.open(tmp_path / "a.zarr") as recording:
+        recording.get_series(0, 1)
+        with pytest.raises(roi.CorruptRecordingError, match=r"a\.zarr: a chunk of 0 cannot be decoded"):
+            recording.get_series(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        ({"multiscales": 3}, roi.CorruptRecordingError, "multiscales must be a list of objects, and is 3"),
+        ({"multiscales": [{"axes": ["t", "y", "x"], "datasets": []}]}, roi.CorruptRecordingError, "datasets must be"),
+        (
+            {"multiscales": [{"axes": ["t", "y", "x"], "datasets": [{"path": "../b"}]}]},
+            roi.CorruptRecordingError,
+            "is not inside the image",
+        ),
+        (
+            {"multiscales": [{"axes": ["t", "y", "x"], "datasets": [{"path": "9"}]}]},
+            roi.CorruptRecordingError,
+            "names the array '9', and it is not there",
+        ),
+        (
+            {"multiscales": [{"axes": ["t", "q", "x"], "datasets": [{"path": "0"}]}]},
+            roi.UnsupportedRecordingError,
+            "has the axis 'q'",
+        ),
+        (
+            {"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]},
+            roi.CorruptRecordingError,
+            "names the axes y, x, and its array has 3 dimensions",
+        ),
+    ],
+)
+def test_attributes_that_cannot_be_are_said_in_words(
+    tmp_path: Path, change: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    write_image(tmp_path / "a.zarr", noise((3, 4, 5)), "tyx", more=change)
+    with pytest.raises(kind, match=words):
+        roi.open(tmp_path / "a.zarr")
+
+
+def test_a_plate_of_wells_and_a_file_are_refused_in_words(tmp_path: Path) -> None:
+    put(tmp_path / "a.zarr" / ".zgroup", {"zarr_format": 2})
+    put(tmp_path / "a.zarr" / ".zattrs", {"plate": {"wells": []}})
+    with pytest.raises(roi.UnsupportedRecordingError, match="is a plate of wells"):
+        roi.open(tmp_path / "a.zarr", format="omezarr")
+    with pytest.raises(roi.SourceKindError, match="an OME-Zarr image is a folder"):
+        roi.open(tmp_path / "a.zarr" / ".zattrs", format="omezarr")
+
+
+# What Bio-Formats and others wrote; the sums are zarr's own reading of the array of full resolution.
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "shape", "dtype"),
+    [
+        ("bioformats2raw/camera.ome.zarr", {}, (1, 480, 640), "uint8"),
+        ("bioformats2raw/xyz_8bit__mitotic_plate_calibrated.ome.zarr", {}, (1, 263, 263, 6), "uint8"),
+        ("v05/cyx_uint8.zarr", {"channel": "2"}, None, "uint8"),
+        ("v05/input9.zarr", {}, (1, 100, 100, 2), "bool"),
+        ("v05/input13.zarr", {}, (1, 265, 329), "uint8"),
+    ],
+)
+def test_a_real_image_opens(recordings: Path, path: str, options: dict[str, Any], shape: Any, dtype: str) -> None:
+    import zarr
+
+    with roi.open(recordings / "ome_zarr" / path, **options) as recording:
+        assert recording.provenance.format == "omezarr"
+        assert shape is None or recording.shape == shape
+        assert str(recording.dtype) == dtype
+        group = zarr.open_group(recordings / "ome_zarr" / path, mode="r")
+        array = np.asarray((group["0/0"] if "bioformats2raw" in path else group["0"])[...])
+        wanted = array[int(options["channel"]) - 1] if options else array
+        assert int(recording.get_series().sum(dtype=np.int64)) == int(wanted.sum(dtype=np.int64))

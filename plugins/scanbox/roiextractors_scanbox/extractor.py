@@ -1,0 +1,284 @@
+"""Reads Scanbox recordings: one channel with all of its planes, the stored values inverted."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    IncompleteRecordingWarning,
+    StreamChoiceError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+)
+from roiextractors_core.files import StoredFrames, run_on_cores
+from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+
+from .info import Layout, find, layout_of, number, plain
+from .pair import pair_of
+
+__all__ = ["ScanboxImagingExtractor"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_BATCH_BYTES = 4 << 20  # little enough to be still in the cache when its channel is picked out
+_COLOURS = {"green": 0, "red": 1}
+
+
+class ScanboxImagingExtractor(ImagingExtractor):
+    """One channel of a Scanbox recording: a movie ``(samples, rows, columns)``, or volumes with the planes last.
+
+    Scanbox stores what its digitizer gives, which falls where the light rises; the pixels are 65535 less the stored
+    value, as in the vendor's own ``sbxread``.
+
+    Parameters
+    ----------
+    file_path : str, os.PathLike, or a list of both files
+        The ``.sbx`` file or its ``.mat``; the other one is found beside it, under the same name.
+    channel : str or int, optional
+        The channel's name (``"PMT0"``; in version 3 the name that was given to it), or the number of its PMT (0 is the
+        green one, 1 the red one).  Needed when several were saved.
+    deinterleave : bool
+        With the optotune, True gives volumes, the planes in the order in which the frames go through them; False gives
+        the frames one after the other.
+    sampling_frequency : float, optional
+        Samples a second (Hz); wins over the one that the info tells.
+
+    Raises
+    ------
+    SourceNotFoundError
+        One of the two files is not there.
+    StreamChoiceError
+        Several channels and none named, or one that is not there.
+    UnsupportedRecordingError
+        A version of Scanbox whose layout is not known; an info file without info.
+    CorruptRecordingError
+        An info that is damaged or holds numbers that cannot be.
+    TruncatedRecordingError
+        Not one complete frame, or volume.
+
+    Warns
+    -----
+    IncompleteRecordingWarning
+        The last frame or volume is not complete and was left out, or the file holds fewer frames than the info says.
+
+    References
+    ----------
+    https://scanbox.org/2014/08/04/reading-raw-data-with-sbxread/; :mod:`roiextractors_scanbox.info` tells the layout.
+    """
+
+    def __init__(
+        self,
+        file_path: Paths,
+        *,
+        channel: str | int | None = None,
+        deinterleave: bool = True,
+        sampling_frequency: float | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        pair = pair_of(file_path)
+        self._file, self._info = pair.pixels, pair.info
+        self._layout = layout = layout_of(pair.info, pair.info_name)
+        self._planes = layout.planes if deinterleave else 1
+        self.is_volumetric = self._planes > 1
+        self._size = self._file.size
+        _require_frames(self._size, layout, self._planes, self._file.name, info=self._info)
+        self._channel = _channel(layout, channel, self._file.name)
+        shape = (layout.rows, layout.columns, len(layout.channels))
+        self._frames = StoredFrames((self._file,), shape=shape[: 2 if shape[2] == 1 else 3], dtype="<u2")
+        for sentence in self._left_out:
+            warnings.warn(f"{self._file.name}: {sentence}", IncompleteRecordingWarning, stacklevel=2)
+
+    @classmethod
+    def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the channels where there are several: ``{"channel": ("PMT0", "PMT1")}``."""
+        pair = pair_of(file_path)
+        channels = layout_of(pair.info, pair.info_name).channels
+        return {"channel": channels} if len(channels) > 1 else {}
+
+    def get_image_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)``."""
+        return self._layout.rows, self._layout.columns
+
+    def get_num_samples(self) -> int:
+        """Return the number of complete frames, or of complete volumes."""
+        return self._num_frames // self._planes
+
+    def get_num_planes(self) -> int:
+        """Return the number of planes of a sample; 1 for a movie."""
+        return self._planes
+
+    def get_dtype(self) -> np.dtype[Any]:
+        """Return uint16."""
+        return np.dtype(np.uint16)
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return frames or volumes a second (Hz), by the resonant mirror's frequency and the lines of a frame."""
+        return None if self._layout.frame_rate is None else self._layout.frame_rate / self._planes
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return consecutive samples; see :meth:`ImagingExtractor.get_series`."""
+        return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        """Return samples by index; see :meth:`ImagingExtractor.get_samples`."""
+        return self._part(self.resolve_indices(sample_indices), slice(None), slice(None), None)
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        """Return a part of the recording, reading what is asked; see :meth:`ImagingExtractor.get_block`."""
+        self.check_open()
+        return self._part(samples, rows, columns, planes)
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return what the info says; ``vendor`` is all of it, the TTL events included (``frame``, ``line``, ``event_id``)."""
+        return self._metadata
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return what was decided or left out while opening."""
+        return (*self._layout.notes, *self._left_out, *self._extra_frames)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+        super().close()
+
+    @cached_property
+    def _metadata(self) -> RecordingMetadata:
+        version = number(self._info, "scanbox_version")
+        made_by = "Scanbox" if version is None else f"Scanbox {version:g}"
+        wavelength = number(self._info, "config.wavelength")
+        known = wavelength is not None and 100 < wavelength < 10_000
+        return RecordingMetadata(
+            pixel_size=_pixel_size(self._info),
+            plane_positions=_positions(self._info, self._planes),
+            channels=(
+                ChannelMetadata(
+                    self._layout.channels[self._channel], excitation_wavelength=wavelength if known else None
+                ),
+            ),
+            device=made_by,
+            software=made_by,
+            vendor=plain(self._info),
+        )
+
+    @property
+    def _num_frames(self) -> int:
+        return self._size // self._layout.frame_bytes
+
+    @property
+    def _left_out(self) -> tuple[str, ...]:
+        frames, rest = divmod(self._size, self._layout.frame_bytes)
+        expected, planes = self._layout.expected_frames, frames % self._planes
+        found = []
+        if rest:
+            found.append(
+                f"the file ends inside frame {frames:,}, of which {rest:,} of {self._layout.frame_bytes:,} bytes are there; it was left out"
+            )
+        if planes:
+            found.append(f"the last volume holds {planes} of {self._planes} planes and was left out")
+        if expected is not None and frames < expected:
+            found.append(f"the info says {expected:,} frames (max_idx), and the file holds {frames:,} complete ones")
+        return tuple(found)
+
+    @property
+    def _extra_frames(self) -> tuple[str, ...]:
+        expected = self._layout.expected_frames
+        if expected is None or self._num_frames <= expected:
+            return ()
+        return (
+            f"the info says {expected:,} frames (max_idx), and the file holds {self._num_frames:,}, which are read",
+        )
+
+    def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
+        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        if not self.is_volumetric:
+            return self._read(indices, rows, columns)
+        chosen = np.arange(self._planes)[slice(None) if planes is None else planes]
+        wanted = indices[:, None] * self._planes + chosen
+        found = self._read(wanted.ravel(), rows, columns)
+        return np.moveaxis(found.reshape(*wanted.shape, *found.shape[1:]), 1, 3)
+
+    def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """Return frames ``(frames, rows, columns)`` of the channel, inverted."""
+        offsets = frames * self._layout.frame_bytes
+        if len(self._frames.shape) == 2:
+            return self._frames.read(offsets, rows, columns, apply=_inverted_in_place)
+        shape = (len(range(*rows.indices(self._layout.rows))), len(range(*columns.indices(self._layout.columns))))
+        result = np.empty((len(frames), *shape), np.uint16)
+        step = max(1, _BATCH_BYTES // self._layout.frame_bytes)
+        run_on_cores(
+            [
+                partial(self._pick, result[a : a + step], offsets[a : a + step], rows, columns)
+                for a in range(0, len(frames), step)
+            ]
+        )
+        return result
+
+    def _pick(self, part: np.ndarray, offsets: np.ndarray, rows: slice, columns: slice) -> None:
+        """Fill ``part`` with the channel; a pixel holds those of all channels side by side."""
+        np.invert(self._frames.read(offsets, rows, columns)[..., self._channel], out=part)
+
+
+def _inverted_in_place(part: np.ndarray) -> None:
+    np.invert(part, out=part)
+
+
+def _require_frames(size: int, layout: Layout, planes: int, name: str, *, info: Mapping[str, Any]) -> None:
+    """Refuse a file without one complete sample, and the raw digitizer samples of version 1."""
+    if number(info, "scanbox_version") is None:
+        raw = (number(info, "postTriggerSamples") or 0) * layout.rows * len(layout.channels) * 2
+        if raw > layout.frame_bytes and size and size % raw == 0:
+            raise UnsupportedRecordingError(
+                f"{name} was written by Scanbox 1, which stored every sample of the digitizer ({raw:,.0f} bytes a frame) and no pixels; "
+                "convert it with Scanbox's own tools"
+            )
+    needed = layout.frame_bytes * planes
+    if size < needed:
+        what = f"volume of {planes} planes (deinterleave=False reads frames)" if planes > 1 else "frame"
+        raise TruncatedRecordingError(
+            f"{name} holds {size:,} bytes, and one {what} of {layout.rows} x {layout.columns} pixels needs {needed:,}: the file is cut"
+        )
+
+
+def _channel(layout: Layout, wanted: str | int | None, name: str) -> int:
+    """Return the place of the channel inside a pixel."""
+    if wanted is None and len(layout.channels) == 1:
+        return 0
+    if isinstance(wanted, str):
+        texts = [text.casefold() for text in layout.channels]
+        if wanted.casefold() in texts:
+            return texts.index(wanted.casefold())
+        wanted_pmt = _COLOURS.get(wanted.casefold())
+    else:
+        wanted_pmt = None if isinstance(wanted, bool) else wanted
+    if wanted_pmt in layout.numbers:
+        return layout.numbers.index(wanted_pmt)
+    raise StreamChoiceError.for_option(name, "channel", layout.channels, wanted)
+
+
+def _pixel_size(info: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return ``(row, column)`` in micrometres: the calibration of the magnification that was in force."""
+    found = number(info, "dycal"), number(info, "dxcal")
+    if found == (None, None):
+        table, place = find(info, "calibration"), number(info, "config.magnification")
+        if isinstance(table, list) and place is not None and 1 <= place <= len(table):
+            entry = table[int(place) - 1]
+            found = number(entry, "y"), number(entry, "x")
+    rows, columns = found
+    if rows is None or columns is None or not (0 < rows < 1e4 and 0 < columns < 1e4):
+        return None
+    return float(rows), float(columns)
+
+
+def _positions(info: Mapping[str, Any], planes: int) -> tuple[float, ...]:
+    """Return the optotune's positions in micrometres, where the info holds one a plane."""
+    values = info.get("otwave_um")
+    if planes < 2 or not isinstance(values, np.ndarray) or values.size != planes or not np.isfinite(values).all():
+        return ()
+    return tuple(float(value) for value in values.ravel())

@@ -1,0 +1,269 @@
+"""What the ``info`` structure of a Scanbox recording says about the pixels: shape, channels, planes, rate."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
+
+__all__ = ["Layout", "find", "is_info", "layout_of", "number", "plain"]
+
+_USUAL_SIZE = (512, 796)
+_MOST_SIDE = 1 << 16
+_MOST_PLANES = 4096
+_MOST_CHANNELS = 4
+_VERSIONS = (2, 3)
+_PMTS: Mapping[float, tuple[int, ...]] = {1: (0, 1), 2: (0,), 3: (1,)}
+_MARKS = ("resfreq", "recordsPerBuffer", "config")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the pixels lie in the ``.sbx`` file.
+
+    Attributes
+    ----------
+    rows, columns : int
+    channels : tuple of str
+        The names of the channels, in the order in which a pixel holds them.
+    numbers : tuple of int
+        The PMT of each channel, from 0.
+    planes : int
+        Frames after which the optotune begins again; 1 for a recording of one plane.
+    frame_rate : float or None
+        Frames a second (Hz), all planes counted.
+    expected_frames : int or None
+        How many frames the info says there are.
+    notes : tuple of str
+        Where the info contradicts itself, and what was decided.
+    """
+
+    rows: int
+    columns: int
+    channels: tuple[str, ...]
+    numbers: tuple[int, ...]
+    planes: int
+    frame_rate: float | None
+    expected_frames: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame, all channels counted."""
+        return self.rows * self.columns * len(self.channels) * 2
+
+
+def is_info(value: Any) -> bool:
+    """Say whether a variable called ``info`` is Scanbox's."""
+    return isinstance(value, Mapping) and all(mark in value for mark in _MARKS)
+
+
+def layout_of(info: Mapping[str, Any], name: str) -> Layout:
+    """Return how the pixels lie, every number checked.
+
+    Parameters
+    ----------
+    info : mapping
+        The structure as :func:`mat_file.read_variable` gives it.
+    name : str
+        The info file's, for the messages.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        A version whose layout is not known.
+    CorruptRecordingError
+        A number that is missing or cannot be right.
+
+    References
+    ----------
+    Scanbox's ``sbxread.m`` (https://scanbox.org/2014/08/04/reading-raw-data-with-sbxread/), and the public readers that
+    follow it: sbxreader, CaImAn's ``sbx_utils``, SIMA.
+    """
+    version = _version(info, name)
+    bidirectional = number(info, "scanmode") == 0
+    rows, row_notes = _rows(info, version, bidirectional, name)
+    columns = _columns(info, name)
+    lines, folds = rows, _folds(info, rows, name)
+    channels, numbers = _channels(info, name)
+    planes, plane_notes = _planes(info)
+    frequency = number(info, "resfreq")
+    known = frequency is not None and math.isfinite(frequency) and frequency > 0
+    last = number(info, "max_idx")
+    return Layout(
+        rows=rows // folds,
+        columns=columns,
+        channels=channels,
+        numbers=numbers,
+        planes=planes,
+        frame_rate=frequency * (2 if bidirectional else 1) / lines * folds if frequency is not None and known else None,
+        expected_frames=None if last is None or not 0 <= last < 1 << 53 else math.floor(last + 1) * folds,
+        notes=(*row_notes, *plane_notes),
+    )
+
+
+def find(info: Any, path: str) -> Any:
+    """Return a value inside nested structures, or None; ``path`` joins the names with dots."""
+    for key in path.split("."):
+        if not isinstance(info, Mapping):
+            return None
+        info = info.get(key)
+    return info
+
+
+def number(info: Any, path: str) -> float | None:
+    """Return a single number, or None where there is none."""
+    values = _numbers(find(info, path))
+    return values[0] if len(values) == 1 else None
+
+
+def plain(value: Any) -> Any:
+    """Return a value as people write it: one number instead of an array of one, rows of one as lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.item() if value.size == 1 else np.squeeze(value)
+    if isinstance(value, list):
+        rows = [plain(item) for item in value]
+        if rows and all(isinstance(row, list) and len(row) == 1 for row in rows):
+            return [row[0] for row in rows]
+        return rows[0] if len(rows) == 1 and isinstance(rows[0], list) else rows
+    return value
+
+
+def _numbers(value: Any) -> list[float]:
+    return value.ravel(order="F").tolist() if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else []
+
+
+def _whole(info: Mapping[str, Any], path: str, name: str, most: int) -> int | None:
+    value = number(info, path)
+    if value is None:
+        return None
+    if not 0 < value <= most or value != math.floor(value):
+        raise CorruptRecordingError(f"{name} says {path} = {value:g}, and a whole number from 1 to {most:,} is needed")
+    return int(value)
+
+
+def _version(info: Mapping[str, Any], name: str) -> int:
+    version = number(info, "scanbox_version")
+    if version is None:
+        return 1
+    if version not in _VERSIONS:
+        raise UnsupportedRecordingError(
+            f"{name} is of Scanbox version {version:g}, and the layouts of versions 2 and 3 are known"
+        )
+    return int(version)
+
+
+def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str) -> tuple[int, tuple[str, ...]]:
+    """Return the lines of a frame.
+
+    Three fields tell them, and old versions leave one or the other at its usual value: two that agree decide, else the
+    one that the vendor's ``sbxread.m`` takes: the buffer's (version 2) or the image's (version 3).
+    """
+    size = _numbers(info.get("sz"))
+    buffer = _whole(info, "recordsPerBuffer", name, _MOST_SIDE)
+    told = {
+        "recordsPerBuffer": None if buffer is None else buffer * (2 if bidirectional else 1),
+        "sz": int(size[0]) if len(size) == 2 and 0 < size[0] <= _MOST_SIDE else None,
+        "config.lines": _whole(info, "config.lines", name, _MOST_SIDE) if number(info, "config.lines") else None,
+    }
+    known = {key: value for key, value in told.items() if value is not None}
+    if not known:
+        raise CorruptRecordingError(
+            f"{name} tells neither recordsPerBuffer nor sz, so the shape of its frames is not known"
+        )
+    value, votes = Counter(known.values()).most_common(1)[0]
+    if votes == 1:
+        first = (
+            ("sz", "recordsPerBuffer", "config.lines") if version == 3 else ("recordsPerBuffer", "sz", "config.lines")
+        )
+        value = next(known[key] for key in first if key in known)
+    if len(set(known.values())) == 1:
+        return value, ()
+    words = ", ".join(f"{key} {count}" for key, count in known.items())
+    return value, (f"the info contradicts itself about the lines of a frame ({words}); {value} are read",)
+
+
+def _columns(info: Mapping[str, Any], name: str) -> int:
+    size = _numbers(info.get("sz")) or list(map(float, _USUAL_SIZE))
+    columns = size[1] if len(size) == 2 else math.nan
+    if not 0 < columns <= _MOST_SIDE or columns != math.floor(columns):
+        raise CorruptRecordingError(f"{name} says sz = {size[:4]}, and rows and columns are needed")
+    return int(columns)
+
+
+def _folds(info: Mapping[str, Any], rows: int, name: str) -> int:
+    """Return how many images of ``fold_lines`` lines a frame was cut into; 1 where it was not."""
+    if not number(info, "fold_lines"):
+        return 1
+    lines = _whole(info, "fold_lines", name, _MOST_SIDE) or rows
+    if rows % lines:
+        raise CorruptRecordingError(
+            f"{name} says fold_lines = {lines}, and a frame of {rows} lines cannot be cut into such"
+        )
+    return rows // lines
+
+
+def _channels(info: Mapping[str, Any], name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the names and PMT numbers of the channels that a pixel holds."""
+    count = _whole(info, "chan.nchan", name, _MOST_CHANNELS)
+    if count is not None:
+        return _named_channels(info, count)
+    code = number(info, "channels")
+    numbers = _PMTS.get(0 if code is None else code)
+    if numbers is None:
+        said = "nothing" if code is None else f"{code:g}"
+        raise CorruptRecordingError(
+            f"{name} says channels = {said}, and 1 (both PMTs), 2 (PMT 0) and 3 (PMT 1) are known"
+        )
+    return tuple(f"PMT{k}" for k in numbers), numbers
+
+
+def _named_channels(info: Mapping[str, Any], count: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    for key in ("chan.save", "chan.sample"):
+        numbers = tuple(k for k, saved in enumerate(_numbers(find(info, key))) if saved)
+        if len(numbers) == count:
+            break
+    else:
+        numbers = tuple(range(count))
+    known = [text for row in find(info, "chan.names") or [] for text in row]
+    names = tuple(
+        printable(known[k]) if k < len(known) and isinstance(known[k], str) and known[k] else f"PMT{k}" for k in numbers
+    )
+    return (names if len(set(names)) == count else tuple(f"PMT{k}" for k in numbers)), numbers
+
+
+def _planes(info: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    """Return the period of the optotune in frames."""
+    told = dict(_plane_counts(info))
+    moving = number(info, "volscan")
+    if moving is None:
+        moving = any(count > 1 for key, count in told.items() if key in ("etl_table", "otwave"))
+    if not moving or not told:
+        return 1, (
+            "the info says that the optotune moved, and not through how many planes; one is read",
+        ) if moving else ()
+    planes = next(iter(told.values()))
+    if len(set(told.values())) == 1:
+        return planes, ()
+    words = ", ".join(f"{key} {count}" for key, count in told.items())
+    return planes, (f"the info contradicts itself about the planes of a volume ({words}); {planes} are read",)
+
+
+def _plane_counts(info: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    table, wave = info.get("etl_table"), _numbers(info.get("otwave"))
+    if isinstance(table, list | np.ndarray) and 0 < len(table) <= _MOST_PLANES:
+        yield "etl_table", len(table)
+    if 0 < len(wave) <= _MOST_PLANES:
+        yield "otwave", len(wave)
+    period = _numbers(info.get("otparam"))[2:3]
+    for key, value in (("otlevels", number(info, "otlevels")), ("otparam", period[0] if period else None)):
+        if value is not None and 0 < value <= _MOST_PLANES and value == math.floor(value):
+            yield key, int(value)

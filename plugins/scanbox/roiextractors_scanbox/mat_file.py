@@ -1,0 +1,286 @@
+"""Reads one variable of a MATLAB file as plain data, within bounds: no object is made, nothing is run.
+
+A file that nests its values thousands of levels deep crashes what reads it without a bound, and a compressed one of a few
+kilobytes can fill the memory; here both end in an error.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    MissingDependencyError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.files import PositionedFile
+
+__all__ = ["read_variable"]
+
+_HEADER_BYTES = 128
+_MOST_BYTES = 64 << 20
+_MOST_LEVELS = 24
+_MOST_FIELDS = 4096
+_PEEKED = 1024
+
+_MATRIX, _COMPRESSED = 14, 15
+_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
+_NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+_TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
+
+
+def read_variable(file: PositionedFile, variable: str) -> Any:
+    """Return the value of a variable, or None where the file does not hold it.
+
+    Parameters
+    ----------
+    file : PositionedFile
+        A MATLAB 5 to 7 file, or a 7.3 file (HDF5; needs h5py).
+    variable : str
+
+    Returns
+    -------
+    object
+        A structure as a dict (several as a list of them), a cell as a list of rows, text as str (several rows as a
+        list), numbers as a numpy.ndarray of two or more dimensions, and None for what is none of these: objects, functions, sparse arrays.
+
+    Raises
+    ------
+    TruncatedRecordingError, CorruptRecordingError
+        The file is cut or damaged.
+    UnsupportedRecordingError
+        The file is no MATLAB file, or larger than any info file.
+
+    References
+    ----------
+    MAT-File Format, The MathWorks, https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
+    """
+    size = file.size
+    head = file.read(0, _HEADER_BYTES)
+    if head.startswith(b"MATLAB 7.3"):
+        return _hdf5_variable(file, variable)
+    order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
+    if not head.startswith(b"MATLAB 5.0") or order is None:
+        raise UnsupportedRecordingError(
+            f"{file.name} is no MATLAB 5 to 7.3 file: it begins {printable(repr(head[:16]))}"
+        )
+    if size > _MOST_BYTES:
+        raise UnsupportedRecordingError(
+            f"{file.name} holds {size:,} bytes, and an info file of Scanbox has less than {_MOST_BYTES:,}"
+        )
+    for content in _variables(memoryview(file.read(_HEADER_BYTES, size)), order, variable, file.name):
+        name, value = _Matrix(content, order, file.name, 0).read()
+        if name == variable:
+            return value
+    return None
+
+
+def _variables(data: memoryview, order: str, variable: str, name: str) -> Iterator[memoryview]:
+    """Yield the matrices of a file; of the compressed ones those alone whose beginning holds the variable's name."""
+    elements = _Elements(data, order, name, offset=_HEADER_BYTES)
+    while elements.more():
+        kind, content = elements.read(padded=False)
+        if kind == _MATRIX:
+            yield content
+        elif kind == _COMPRESSED and variable.encode() in _inflated(content, _PEEKED, name, whole=False):
+            inflated = memoryview(_inflated(content, _MOST_BYTES, name, whole=True))
+            kind, content = _Elements(inflated, order, name).read()
+            if kind == _MATRIX:
+                yield content
+
+
+def _inflated(content: memoryview, most: int, name: str, *, whole: bool) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        found = stream.decompress(content, most)
+    except zlib.error as error:
+        raise CorruptRecordingError(f"{name} holds a compressed variable that cannot be unpacked: {error}") from error
+    if whole and stream.unconsumed_tail:
+        raise UnsupportedRecordingError(f"{name} holds a variable that unpacks to more than {most:,} bytes")
+    if whole and not stream.eof:
+        raise TruncatedRecordingError(f"{name} holds a compressed variable that ends too early: the file is cut")
+    return found
+
+
+class _Elements:
+    """The elements of a stretch of bytes, one after the other: each a type, a length and its content."""
+
+    def __init__(self, data: memoryview, order: str, name: str, *, offset: int = 0) -> None:
+        self._data, self._order, self._name = data, order, name
+        self._at, self._offset = 0, offset
+
+    def more(self) -> bool:
+        """Whether another element can begin here."""
+        return len(self._data) - self._at >= 8
+
+    def read(self, *, padded: bool = True) -> tuple[int, memoryview]:
+        """Return the next element's type and content; ``padded`` when contents are filled up to 8 bytes."""
+        if not self.more():
+            raise self._cut(8, len(self._data) - self._at)
+        kind, size = struct.unpack_from(f"{self._order}II", self._data, self._at)
+        if kind >> 16:  # a small element: the length stands beside the type, the content in the place of the length
+            kind, size = kind & 0xFFFF, kind >> 16
+            start, end = self._at + 4, self._at + 8
+            if size > 4:
+                raise CorruptRecordingError(f"{self._name} holds a small element of {size} bytes, and 4 is the most")
+        else:
+            start = self._at + 8
+            end = start + size + (-size % 8 if padded else 0)
+        if start + size > len(self._data):
+            raise self._cut(size, len(self._data) - start)
+        self._at = min(end, len(self._data))
+        return kind, self._data[start : start + size]
+
+    def numbers(self, most: int) -> list[int]:
+        """Return the next element as whole numbers, at most so many."""
+        kind, content = self.read()
+        form = _STORED.get(kind)
+        if form is None or form[0] == "f" or len(content) > 8 * most:
+            raise CorruptRecordingError(f"{self._name} holds an element of type {kind} where whole numbers should be")
+        found: list[int] = np.frombuffer(content, self._order + form).tolist()
+        return found
+
+    def _cut(self, wanted: int, seen: int) -> TruncatedRecordingError:
+        where = f"at byte {self._offset + self._at:,}" if self._offset else "inside a variable"
+        return TruncatedRecordingError(
+            f"{self._name} holds an element {where} that needs {wanted:,} bytes, and {max(0, seen):,} are left: the file is cut or damaged"
+        )
+
+
+class _Matrix:
+    """One matrix: its flags, dimensions, name and values."""
+
+    def __init__(self, content: memoryview, order: str, name: str, level: int) -> None:
+        self._elements = _Elements(content, order, name)
+        self._empty = len(content) == 0
+        self._order, self._name, self._level = order, name, level
+        if level > _MOST_LEVELS:
+            raise CorruptRecordingError(
+                f"{name} nests its values more than {_MOST_LEVELS} levels deep, as no info of Scanbox does"
+            )
+
+    def read(self) -> tuple[str, Any]:
+        """Return the name and the value."""
+        if self._empty:
+            return "", np.empty((0, 0))
+        flags = self._elements.numbers(2)
+        kind = flags[0] & 0xFF if flags else 0
+        if kind == _OPAQUE:
+            return "", None
+        shape = tuple(self._elements.numbers(32))
+        if len(shape) < 2 or min(shape) < 0:
+            raise CorruptRecordingError(f"{self._name} holds a matrix of the dimensions {shape}")
+        name = bytes(self._elements.read()[1]).decode("latin-1")
+        return name, self._value(kind, shape)
+
+    def _value(self, kind: int, shape: tuple[int, ...]) -> Any:
+        if kind == _CELL:
+            return self._cell(shape)
+        if kind == _STRUCT:
+            return self._structure(math.prod(shape))
+        if kind == _CHAR:
+            return self._text(shape[0])
+        if kind in _NUMBERS:
+            return self._array(np.dtype(_NUMBERS[kind]), shape)
+        return None
+
+    def _array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+        """Return numbers; they are stored in the smallest type that holds them. An imaginary part is left out."""
+        kind, content = self._elements.read()
+        form = _STORED.get(kind)
+        width = np.dtype(form).itemsize if form else 1
+        if form is None or len(content) != math.prod(shape) * width:
+            raise CorruptRecordingError(
+                f"{self._name} holds an array of the dimensions {shape} in {len(content):,} bytes of type {kind}"
+            )
+        stored = np.frombuffer(content, self._order + form)
+        return stored.astype(dtype).reshape(shape, order="F")
+
+    def _text(self, rows: int) -> str | list[str]:
+        """Return the text, or the rows of a matrix of characters."""
+        kind, content = self._elements.read()
+        order = "le" if self._order == "<" else "be"
+        if kind in _TEXTS:
+            coding = _TEXTS[kind] + ("" if kind == 16 else f"-{order}")
+        else:
+            coding = f"utf-16-{order}" if kind in (3, 4) else "latin-1"
+        text = bytes(content).decode(coding, "replace")
+        return text if rows < 2 else [text[row::rows] for row in range(min(rows, len(text)))]
+
+    def _cell(self, shape: tuple[int, ...]) -> list[list[Any]]:
+        """Return the rows; a cell of three or more dimensions has its later ones in its columns."""
+        values = self._nested(math.prod(shape))
+        rows = shape[0]
+        return [values[row::rows] for row in range(rows)] if values else []
+
+    def _structure(self, count: int) -> Any:
+        width = (self._elements.numbers(1) or [0])[0]
+        names = bytes(self._elements.read()[1])
+        if not 0 < width <= 256 or len(names) % width or len(names) // width > _MOST_FIELDS:
+            raise CorruptRecordingError(f"{self._name} holds a structure with {len(names):,} bytes of names of {width}")
+        fields = [names[at : at + width].split(b"\0", 1)[0].decode("latin-1") for at in range(0, len(names), width)]
+        found = []
+        for _ in range(count if fields else 0):
+            found.append(dict(zip(fields, self._nested(len(fields)), strict=True)))
+        return found[0] if count == 1 and found else found
+
+    def _nested(self, count: int) -> list[Any]:
+        found = []
+        for _ in range(count):
+            kind, content = self._elements.read()
+            if kind != _MATRIX:
+                raise CorruptRecordingError(f"{self._name} holds an element of type {kind} where a matrix should be")
+            found.append(_Matrix(content, self._order, self._name, self._level + 1).read()[1])
+        return found
+
+
+def _hdf5_variable(file: PositionedFile, variable: str) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{file.name} is a MATLAB 7.3 file, which is HDF5: python -m pip install h5py"
+        ) from error
+    try:
+        with h5py.File(file.path, "r", locking=False) as root:
+            return _hdf5_value(root, variable, file.name, 0)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise CorruptRecordingError(f"{file.name} cannot be read as MATLAB 7.3: {printable(error)}") from error
+
+
+def _hdf5_value(group: Any, key: str, name: str, level: int) -> Any:
+    link = group.get(key, getlink=True)
+    if link is None or type(link).__name__ == "ExternalLink":
+        return None
+    return _hdf5_node(group[key], name, level)
+
+
+def _hdf5_node(node: Any, name: str, level: int) -> Any:
+    """Return the value of a group (a structure) or a dataset; dimensions stand reversed in the file."""
+    if level > _MOST_LEVELS:
+        raise CorruptRecordingError(f"{name} nests its values more than {_MOST_LEVELS} levels deep")
+    if hasattr(node, "keys"):
+        if len(node) > _MOST_FIELDS:
+            raise CorruptRecordingError(f"{name} holds a structure of {len(node):,} fields")
+        return {str(key): _hdf5_value(node, key, name, level + 1) for key in node}
+    if node.external or node.is_virtual or node.nbytes > _MOST_BYTES:
+        return None
+    kind = node.attrs.get("MATLAB_class", b"")
+    if "MATLAB_empty" in node.attrs:
+        return "" if kind == b"char" else [] if kind == b"cell" else np.empty((0, 0))
+    values = np.asarray(node[()]).T
+    if kind == b"char":
+        return "".join(map(chr, values.ravel(order="F").tolist()))
+    if kind in (b"cell", b"struct"):
+        rows = [[_hdf5_node(node.file[ref], name, level + 1) for ref in row] for row in np.atleast_2d(values)]
+        return rows if kind == b"cell" else [value for row in rows for value in row]
+    return values if values.dtype.kind in "biuf" and kind not in (b"function_handle", b"") else None

@@ -1,0 +1,146 @@
+"""The two files of a recording: ``.sbx`` with the pixels, and the ``.mat`` of the same name with the info."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roiextractors_core.errors import (
+    MissingDependencyError,
+    RecordingError,
+    SourceError,
+    SourceKindError,
+    SourceNotFoundError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.files import PositionedFile
+from roiextractors_core.source import Source
+
+from .info import is_info, layout_of
+from .mat_file import read_variable
+
+__all__ = ["Pair", "is_scanbox", "pair_of"]
+
+_SIGNATURES = (b"MATLAB 5.0", b"MATLAB 7.3")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The files of a recording, and the info that was read.
+
+    Attributes
+    ----------
+    pixels : PositionedFile
+    info_name : str
+    info : mapping
+    """
+
+    pixels: PositionedFile
+    info_name: str
+    info: Mapping[str, Any]
+
+
+def pair_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Pair:
+    """Find both files by either of them.
+
+    Parameters
+    ----------
+    source : str, os.PathLike, or a list of both files
+
+    Raises
+    ------
+    SourceNotFoundError
+        The other file is not beside it.
+    UnsupportedRecordingError
+        The info file holds no info of Scanbox.
+    SourceKindError
+        A list of something else than one recording's two files.
+    """
+    paths = [source] if isinstance(source, str | os.PathLike) else list(source)
+    files = [PositionedFile(path) for path in paths]
+    infos = [file for file in files if _is_matlab(file)]
+    pixels = [file for file in files if file not in infos]
+    if len(infos) > 1 or len(pixels) > 1 or not files:
+        raise SourceKindError(
+            f"{len(files)} files were given, and a Scanbox recording is one .sbx file and its .mat; open each recording, "
+            "and join them with concatenate"
+        )
+    known = infos[0] if infos else _info_beside(pixels[0])
+    info = _info(known)
+    return Pair(pixels[0] if pixels else _pixels_beside(known), known.name, info)
+
+
+def is_scanbox(source: Source) -> bool:
+    """Say whether a source is an info file of Scanbox, or has one beside it that describes it.
+
+    Parameters
+    ----------
+    source : Source
+        Under another suffix than ``.sbx``, only whole frames as they are described are taken for the pixels.
+    """
+    if source.is_folder:
+        return False
+    try:
+        file = PositionedFile(source.path)
+        if source.head(10) in _SIGNATURES:
+            return is_info(read_variable(file, "info"))
+        info = read_variable(_info_beside(PositionedFile(source.path)), "info")
+        if not is_info(info):
+            return False
+        if ".sbx" in source.suffixes[-1:]:
+            return True
+        return _beside(source.path, ".sbx") is None and source.size % layout_of(info, "").frame_bytes == 0
+    except (RecordingError, SourceError, MissingDependencyError):
+        return False
+
+
+def _info(file: PositionedFile) -> Mapping[str, Any]:
+    info = read_variable(file, "info")
+    if not is_info(info):
+        raise UnsupportedRecordingError(
+            f"{file.name} is a MATLAB file without the info of a Scanbox recording: no variable 'info' with resfreq, "
+            "recordsPerBuffer and config is in it"
+        )
+    return dict(info)
+
+
+def _pixels_beside(known: PositionedFile) -> PositionedFile:
+    found = _beside(known.path, ".sbx")
+    if found is None:
+        raise SourceNotFoundError(
+            f"{known.name} describes a Scanbox recording, and {printable(known.path.stem)}.sbx, which holds its pixels, is not beside it; "
+            "put both into one folder, under one name"
+        )
+    return PositionedFile(found)
+
+
+def _info_beside(pixels: PositionedFile) -> PositionedFile:
+    found = _beside(pixels.path, ".mat")
+    if found is None:
+        raise SourceNotFoundError(
+            f"{pixels.name} holds pixels alone, and {printable(pixels.path.stem)}.mat, which tells their shape and rate, is not beside it; "
+            "put both into one folder, under one name"
+        )
+    return PositionedFile(found)
+
+
+def _beside(path: Path, suffix: str) -> Path | None:
+    """Return the file of the same stem with the suffix in whatever case, or None; never the path itself."""
+    exact = path.with_suffix(suffix)
+    if exact != path and exact.is_file():
+        return exact
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            stem, end = os.path.splitext(name)
+            if stem == path.stem and end.lower() == suffix and name != path.name:
+                return path.with_name(name)
+    return None
+
+
+def _is_matlab(file: PositionedFile) -> bool:
+    return file.read(0, 10) in _SIGNATURES

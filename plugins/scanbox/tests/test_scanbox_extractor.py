@@ -1,0 +1,432 @@
+"""Every rule of the core on the layouts that there are, and what is particular to Scanbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    SourceKindError,
+    SourceNotFoundError,
+    StreamChoiceError,
+    TruncatedRecordingError,
+    UnknownFormatError,
+    UnsupportedRecordingError,
+)
+from roiextractors_core.testing import ImagingExtractorTests
+
+Write = Callable[..., Path]
+Info = Callable[..., dict[str, Any]]
+ROWS, COLUMNS = 24, 40
+
+
+def noise(count: int, rows: int = ROWS, columns: int = COLUMNS, channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 65536, (count, rows, columns, channels)).astype(np.uint16)
+
+
+@pytest.fixture
+def write(tmp_path: Path, write_mat: Write, write_sbx: Write) -> Write:
+    """Write both files and return the .sbx."""
+
+    def written(info: dict[str, Any], frames: np.ndarray, name: str = "xx0_000_001", cut: int = 0) -> Path:
+        write_mat(tmp_path / f"{name}.mat", info=info)
+        return write_sbx(tmp_path / f"{name}.sbx", frames, cut=cut)
+
+    return written
+
+
+class TestOnePmt(ImagingExtractorTests):
+    format = "scanbox"
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return noise(9)[..., 0]
+
+    @pytest.fixture
+    def recording(self, write: Write, version_2: Info, expected: np.ndarray) -> Path:
+        return write(version_2(ROWS, COLUMNS), expected[..., None])
+
+    @pytest.fixture
+    def large_recording(self, write: Write, version_2: Info) -> Path:
+        return write(version_2(96, 128), noise(100, 96, 128), "large")
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 7916 / ROWS
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+
+class TestTheSecondOfTwoPmts(ImagingExtractorTests):
+    format = "scanbox"
+    open_options = {"channel": "PMT1"}
+
+    @pytest.fixture
+    def both(self) -> np.ndarray:
+        return noise(8, channels=2)
+
+    @pytest.fixture
+    def expected(self, both: np.ndarray) -> np.ndarray:
+        return both[..., 1]
+
+    @pytest.fixture
+    def recording(self, write: Write, version_2: Info, both: np.ndarray) -> Path:
+        return write(version_2(ROWS, COLUMNS, channels=1.0), both)
+
+    @pytest.fixture
+    def large_recording(self, write: Write, version_2: Info) -> Path:
+        return write(version_2(96, 128, channels=1.0), noise(100, 96, 128, 2), "large")
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 7916 / ROWS
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("PMT0", "PMT1")}
+
+
+class TestVolumesOfVersion3OpenedByTheInfo(ImagingExtractorTests):
+    format = "scanbox"
+
+    @pytest.fixture
+    def frames(self) -> np.ndarray:
+        return noise(20)
+
+    @pytest.fixture
+    def expected(self, frames: np.ndarray) -> np.ndarray:
+        return np.stack([frames[plane::4, ..., 0] for plane in range(4)], axis=3)
+
+    @pytest.fixture
+    def recording(self, write: Write, version_3: Info, frames: np.ndarray) -> Path:
+        table = [[float(91 - k), 853.0, 40.0, 0.0, 1.0] for k in range(4)]
+        info = version_3(ROWS, COLUMNS, volscan=1.0, etl_table=table, otparam=np.array([[0.0, 0.0, 4.0]]))
+        return write(info, frames).with_suffix(".mat")
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 8000 / ROWS / 4
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+
+class TestVolumesOfTwoChannels(ImagingExtractorTests):
+    format = "scanbox"
+    open_options = {"channel": "GCaMP6s"}
+
+    @pytest.fixture
+    def frames(self) -> np.ndarray:
+        return noise(15, channels=2)
+
+    @pytest.fixture
+    def expected(self, frames: np.ndarray) -> np.ndarray:
+        return np.moveaxis(frames[..., 0].reshape(5, 3, ROWS, COLUMNS), 1, 3)
+
+    @pytest.fixture
+    def recording(self, write: Write, version_3: Info, frames: np.ndarray) -> Path:
+        chan = {
+            "nchan": 2.0,
+            "save": np.array([[1, 0, 1, 0]], "u1"),
+            "names": [["GCaMP6s", "tdTomato", "Texas Red", ""]],
+        }
+        bidirectional = {"scanmode": 0.0, "recordsPerBuffer": ROWS / 2}
+        return write(
+            version_3(ROWS, COLUMNS, volscan=1.0, etl_table=[[1.0], [2.0], [3.0]], chan=chan, **bidirectional), frames
+        )
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 2 * 8000 / ROWS / 3
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("GCaMP6s", "Texas Red")}
+
+
+@pytest.mark.parametrize(
+    ("code", "channel", "place"),
+    [
+        (1.0, "PMT0", 0),
+        (1.0, "pmt1", 1),
+        (1.0, 0, 0),
+        (1.0, 1, 1),
+        (1.0, "green", 0),
+        (1.0, "red", 1),
+        (2.0, None, 0),
+        (2.0, 0, 0),
+        (3.0, None, 0),
+        (3.0, 1, 0),
+        (3.0, "PMT1", 0),
+    ],
+)
+def test_a_channel_is_chosen_by_name_number_or_colour(
+    write: Write, version_2: Info, code: float, channel: Any, place: int
+) -> None:
+    frames = noise(3, channels=2 if code == 1 else 1)
+    with roi.open(write(version_2(ROWS, COLUMNS, channels=code), frames), channel=channel) as recording:
+        np.testing.assert_array_equal(recording.get_series(), frames[..., place])
+        name = {2.0: "PMT0", 3.0: "PMT1"}.get(code, f"PMT{place}")
+        assert [found.name for found in recording.metadata.channels] == [name]
+
+
+@pytest.mark.parametrize(("code", "channel"), [(1.0, 2), (1.0, "blue"), (2.0, 1), (3.0, "green"), (1.0, True)])
+def test_a_channel_that_is_not_there_is_refused_with_those_that_are(
+    write: Write, version_2: Info, code: float, channel: Any
+) -> None:
+    path = write(version_2(ROWS, COLUMNS, channels=code), noise(3, channels=2 if code == 1 else 1))
+    with pytest.raises(StreamChoiceError, match=rf"holds the channels 'PMT\d'.*, and not {channel!r}; choose one"):
+        roi.open(path, channel=channel)
+
+
+def test_either_file_and_both_of_them_open_the_recording(write: Write, version_2: Info) -> None:
+    frames = noise(3)
+    path = write(version_2(ROWS, COLUMNS), frames)
+    for given in (path, path.with_suffix(".mat"), [path, path.with_suffix(".mat")], [path.with_suffix(".mat"), path]):
+        with roi.open(given) as recording:
+            np.testing.assert_array_equal(recording.get_series(), frames[..., 0])
+
+
+def test_the_other_file_is_found_whatever_the_case_of_its_suffix(write: Write, version_2: Info) -> None:
+    path = write(version_2(ROWS, COLUMNS), noise(3))
+    path.rename(path.with_suffix(".SBX"))
+    path.with_suffix(".mat").rename(path.with_suffix(".MAT"))
+    for suffix in (".SBX", ".MAT"):
+        with roi.open(path.with_suffix(suffix)) as recording:
+            assert len(recording) == 3
+
+
+def test_pixels_without_info_and_info_without_pixels_name_the_file_that_is_missing(
+    write: Write, version_2: Info
+) -> None:
+    path = write(version_2(ROWS, COLUMNS), noise(3))
+    known = path.with_suffix(".mat").read_bytes()
+    path.with_suffix(".mat").unlink()
+    words = (
+        r"xx0_000_001\.sbx holds pixels alone, and xx0_000_001\.mat, which tells their shape and rate, is not beside it"
+    )
+    with pytest.raises(SourceNotFoundError, match=words):
+        roi.open(path, format="scanbox")
+    with pytest.raises(UnknownFormatError, match=f"Its suffix is that of Scanbox, whose plugin says: {words}"):
+        roi.open(path)
+    path.unlink()
+    path.with_suffix(".mat").write_bytes(known)
+    with pytest.raises(
+        SourceNotFoundError, match=r"\.mat describes a Scanbox recording, and xx0_000_001\.sbx, which holds its"
+    ):
+        roi.open(path.with_suffix(".mat"))
+
+
+def test_files_of_two_recordings_are_not_one(write: Write, version_2: Info) -> None:
+    paths = [write(version_2(ROWS, COLUMNS), noise(3), name) for name in ("a", "b")]
+    with pytest.raises(
+        SourceKindError, match=r"2 files were given, and a Scanbox recording is one \.sbx file and its \.mat"
+    ):
+        roi.open(paths, format="scanbox")
+
+
+def test_what_is_left_of_a_cut_recording_is_read(write: Write, version_2: Info) -> None:
+    frames = noise(5)
+    path = write(version_2(ROWS, COLUMNS, max_idx=4.0), frames, cut=100)
+    with pytest.warns(IncompleteRecordingWarning) as caught:
+        recording = roi.open(path)
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), frames[:4, ..., 0])
+        assert recording.get_notes() == (
+            "the file ends inside frame 4, of which 1,820 of 1,920 bytes are there; it was left out",
+            "the info says 5 frames (max_idx), and the file holds 4 complete ones",
+        )
+    assert [str(w.message) for w in caught] == [f"xx0_000_001.sbx: {note}" for note in recording.get_notes()]
+
+
+def test_more_frames_than_the_info_says_are_read_and_noted(write: Write, version_2: Info) -> None:
+    with roi.open(write(version_2(ROWS, COLUMNS, max_idx=2.0), noise(5))) as recording:
+        assert len(recording) == 5
+        assert recording.get_notes() == ("the info says 3 frames (max_idx), and the file holds 5, which are read",)
+
+
+def test_an_incomplete_volume_is_left_out_and_its_frames_are_there_without_volumes(
+    write: Write, version_2: Info
+) -> None:
+    frames = noise(8)
+    path = write(version_2(ROWS, COLUMNS, volscan=1.0, otwave=np.array([[5.0, 6.0, 7.0]])), frames)
+    with pytest.warns(IncompleteRecordingWarning, match="the last volume holds 2 of 3 planes and was left out"):
+        volumes = roi.open(path)
+    with volumes, roi.open(path, deinterleave=False) as flat:
+        assert volumes.shape == (2, ROWS, COLUMNS, 3)
+        assert flat.shape == (8, ROWS, COLUMNS)
+        assert flat.get_sampling_frequency() == 7916 / ROWS
+        assert volumes.get_sampling_frequency() == 7916 / ROWS / 3
+        np.testing.assert_array_equal(flat.get_series(), frames[..., 0])
+
+
+def test_a_file_without_one_whole_frame_or_volume_says_what_it_needs(write: Write, version_2: Info) -> None:
+    words = r"holds 1,919 bytes, and one frame of 24 x 40 pixels needs 1,920: the file is cut"
+    with pytest.raises(TruncatedRecordingError, match=words):
+        roi.open(write(version_2(ROWS, COLUMNS), noise(1), cut=1))
+    words = r"one volume of 3 planes \(deinterleave=False reads frames\) of 24 x 40 pixels needs 5,760"
+    with pytest.raises(TruncatedRecordingError, match=words):
+        roi.open(write(version_2(ROWS, COLUMNS, volscan=1.0, otlevels=3.0), noise(2)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "planes", "note"),
+    [
+        ({"volscan": 1.0, "otwave": np.array([[1.0, 2.0, 3.0]])}, 3, ""),
+        ({"volscan": 1.0, "otwave": np.array([[1.0], [2.0]]), "otparam": np.array([[0.0, 900.0, 2.0]])}, 2, ""),
+        ({"volscan": 1.0, "otparam": np.array([[0.0, 900.0, 3.0]])}, 3, ""),
+        ({"volscan": 1.0, "otlevels": 2.0}, 2, ""),
+        ({"volscan": 1.0, "etl_table": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]}, 3, ""),
+        ({"volscan": 1.0, "etl_table": [[1.0, 2.0, 3.0]]}, 1, ""),
+        ({"volscan": 0.0, "otwave": np.array([[1.0, 2.0, 3.0]])}, 1, ""),
+        ({"volscan": np.empty((0, 0)), "otwave": np.array([[1.0, 2.0, 3.0]])}, 3, ""),
+        ({"volscan": 1.0}, 1, "the info says that the optotune moved, and not through how many planes; one is read"),
+        (
+            {"volscan": 1.0, "otwave": np.array([[1.0, 2.0, 3.0]]), "otparam": np.array([[0.0, 900.0, 2.0]])},
+            3,
+            "the info contradicts itself about the planes of a volume (otwave 3, otparam 2); 3 are read",
+        ),
+    ],
+)
+def test_the_planes_are_the_period_of_the_optotune(
+    write: Write, version_2: Info, changes: Any, planes: int, note: str
+) -> None:
+    with roi.open(write(version_2(ROWS, COLUMNS, **changes), noise(6))) as recording:
+        assert recording.get_num_planes() == planes
+        assert recording.is_volumetric == (planes > 1)
+        assert len(recording) == 6 // planes
+        assert recording.get_notes() == ((note,) if note else ())
+
+
+@pytest.mark.parametrize(
+    ("version", "buffer", "image", "lines", "mode", "rows", "rate"),
+    [
+        (2, 24, 24, 24, 1, 24, 7916 / 24),
+        (2, 12, 24, 24, 0, 24, 2 * 7916 / 24),
+        (2, 24, 512, 24, 1, 24, 7916 / 24),  # sz at its usual value
+        (2, 24, 24, 24, 0, 24, 2 * 7916 / 24),  # a buffer that was counted twice already
+        (2, 24, 512, 0, 1, 24, 7916 / 24),
+        (3, 512, 24, 0, 1, 24, 7916 / 24),
+        (3, 12, 24, 24, 0, 24, 2 * 7916 / 24),
+    ],
+)
+def test_the_lines_of_a_frame_are_those_that_two_fields_tell(
+    write: Write, version_2: Info, version: int, buffer: int, image: int, lines: int, mode: int, rows: int, rate: float
+) -> None:
+    info = version_2(
+        ROWS, COLUMNS, scanbox_version=float(version), scanmode=float(mode), recordsPerBuffer=float(buffer)
+    )
+    info |= {"sz": np.array([[image, COLUMNS]], "u2"), "config": info["config"] | {"lines": float(lines)}}
+    frames = noise(4, rows)
+    with roi.open(write(info, frames)) as recording:
+        np.testing.assert_array_equal(recording.get_series(), frames[..., 0])
+        assert recording.get_sampling_frequency() == rate
+        agree = len({buffer * (2 if mode == 0 else 1), image, lines or image}) == 1
+        assert (recording.get_notes() == ()) == agree
+
+
+def test_folded_frames_are_frames_of_their_own(write: Write, version_3: Info) -> None:
+    frames = noise(4)
+    with roi.open(write(version_3(ROWS, COLUMNS, fold_lines=6.0), frames)) as recording:
+        np.testing.assert_array_equal(recording.get_series(), frames[..., 0].reshape(16, 6, COLUMNS))
+        assert recording.get_sampling_frequency() == 8000 / 6
+
+
+@pytest.mark.parametrize("frequency", [0.0, -1.0, np.nan, np.inf, np.empty((0, 0)), "fast"])
+def test_a_mirror_of_unknown_frequency_is_an_unknown_rate(write: Write, version_2: Info, frequency: Any) -> None:
+    with roi.open(write(version_2(ROWS, COLUMNS, resfreq=frequency), noise(3))) as recording:
+        assert recording.get_sampling_frequency() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        (
+            {"scanbox_version": 4.0},
+            UnsupportedRecordingError,
+            "is of Scanbox version 4, and the layouts of versions 2 and 3",
+        ),
+        ({"channels": 7.0}, CorruptRecordingError, r"says channels = 7, and 1 \(both PMTs\), 2 \(PMT 0\) and 3"),
+        ({"channels": np.empty((0, 0))}, CorruptRecordingError, "says channels = nothing, and 1"),
+        (
+            {"recordsPerBuffer": 24.5},
+            CorruptRecordingError,
+            r"says recordsPerBuffer = 24\.5, and a whole number from 1",
+        ),
+        ({"recordsPerBuffer": 1e30}, CorruptRecordingError, r"says recordsPerBuffer = 1e\+30"),
+        ({"sz": np.array([[24.0, 0.0]])}, CorruptRecordingError, r"says sz = \[24\.0, 0\.0\], and rows and columns"),
+        ({"sz": np.array([[24.0, np.nan]])}, CorruptRecordingError, r"says sz = \[24\.0, nan\]"),
+        ({"fold_lines": 7.0}, CorruptRecordingError, "says fold_lines = 7, and a frame of 24 lines cannot be cut"),
+        ({"chan": {"nchan": 9.0}}, CorruptRecordingError, r"says chan\.nchan = 9, and a whole number from 1 to 4"),
+    ],
+)
+def test_an_info_that_cannot_be_is_named(
+    write: Write, version_2: Info, changes: Any, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        roi.open(write(version_2(ROWS, COLUMNS, **changes), noise(3)))
+
+
+def test_version_1_is_refused_where_the_bytes_are_the_digitizers(write: Write, version_2: Info) -> None:
+    info = version_2(ROWS, COLUMNS, postTriggerSamples=160.0)
+    del info["scanbox_version"]
+    with pytest.raises(
+        UnsupportedRecordingError, match=r"written by Scanbox 1, which stored every sample of the digitizer"
+    ):
+        roi.open(write(info, noise(3, columns=160)))
+    with roi.open(write(info, noise(3))) as recording:
+        assert recording.shape == (3, ROWS, COLUMNS)
+
+
+def test_metadata_is_the_info_and_what_follows_from_it(write: Write, version_2: Info, version_3: Info) -> None:
+    changes = {"volscan": 1.0, "otwave": np.array([[1.0, 2.0]]), "otwave_um": np.array([[0.0, 35.5]])}
+    with roi.open(write(version_2(ROWS, COLUMNS, **changes), noise(4))) as recording:
+        found = recording.metadata
+    assert found.pixel_size == (1.3, 1.2)
+    assert found.plane_positions == (0.0, 35.5)
+    assert found.device == found.software == "Scanbox 2"
+    assert [(c.name, c.excitation_wavelength) for c in found.channels] == [("PMT0", 920.0)]
+    assert found.vendor["frame"].tolist() == [3, 5, 70000]
+    assert found.vendor["line"].tolist() == [480, 185, 7]
+    assert found.vendor["event_id"].tolist() == [1, 2, 1]
+    assert found.vendor["objective"] == "Nikon 16x/0.8w/WD3.0"
+    assert found.vendor["config"]["magnification_list"] == ["1.0", "1.2"]
+    assert json.loads(json.dumps(found.to_dict()))["vendor"]["frame"] == [3, 5, 70000]
+    with roi.open(write(version_3(ROWS, COLUMNS), noise(4))) as recording:
+        assert recording.metadata.pixel_size == (1.14, 1.08)
+        assert recording.metadata.plane_positions == ()
+        assert recording.metadata.vendor["calibration"] == {"fx": None, "fy": None}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"calibration": []}, {"calibration": [{"x": 0.0, "y": 1.0}] * 2}, {"dxcal": np.nan, "dycal": 1.0}]
+)
+def test_a_pixel_size_that_is_not_told_is_none(write: Write, version_2: Info, changes: Any) -> None:
+    with roi.open(write(version_2(ROWS, COLUMNS, **changes), noise(3))) as recording:
+        assert recording.metadata.pixel_size is None
+
+
+def test_channel_names_that_tell_nothing_apart_become_pmts(write: Write, version_3: Info) -> None:
+    for names in ([["a", "a"]], [], [["", "b"]]):
+        chan = {"nchan": 2.0, "save": np.array([[1, 1, 0, 0]], "u1"), "names": names}
+        path = write(version_3(ROWS, COLUMNS, chan=chan), noise(3, channels=2))
+        assert roi.streams(path) == {"channel": ("PMT0", "b" if names == [["", "b"]] else "PMT1")}

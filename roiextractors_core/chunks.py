@@ -1,0 +1,141 @@
+"""A recording as a dask array: chunks that follow the file, a graph without pixels and open files."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import pickle
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import MissingDependencyError, RangeTypeError
+
+__all__ = ["as_dask", "held", "sample_chunks"]
+
+
+def as_dask(recording: Any, chunks: Any = "auto") -> Any:
+    """Return a recording as a lazy ``dask.array.Array`` of the same shape and dtype.
+
+    The graph holds the recording as it pickles: the path, the options, times that the user set. A worker in another process
+    opens it once and keeps it for its further chunks.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+        A view as well; it must stay open as long as the array is computed in this process.
+    chunks : "auto", int, tuple or dict
+        ``"auto"`` joins the file's own chunks up to dask's ``array.chunk-size``; an int is a number of samples, with whole frames; all
+        that dask takes is taken.
+
+    Returns
+    -------
+    dask.array.Array
+        ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``.
+
+    Raises
+    ------
+    MissingDependencyError
+        dask is not installed.
+    RangeTypeError
+        Chunks that dask cannot make sense of.
+    """
+    try:
+        import dask.array
+        from dask.base import tokenize
+    except ImportError as error:
+        raise MissingDependencyError(
+            'a dask array needs dask: python -m pip install "roiextractors-core[dask]"'
+        ) from error
+    name = f"recording-{tokenize(*_identity(recording))}"
+    from_array: Any = dask.array.from_array
+    return from_array(
+        held(recording),
+        chunks=_normalized(recording, chunks),
+        name=name,
+        asarray=False,
+        meta=np.empty((0,) * recording.ndim, recording.dtype),
+        inline_array=True,
+    )
+
+
+def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
+    """Return the shape of a chunk: the file's own chunks joined along the samples, at most ``limit`` bytes where one is smaller.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+    limit : int
+        Bytes.
+    """
+    shape, itemsize = recording.shape, recording.dtype.itemsize
+    own = tuple(max(1, min(a, b)) for a, b in zip(recording.get_chunk_shape(), shape, strict=True))
+    found = [own[0], *shape[1:]]
+    for axis in range(1, len(shape)):  # whole frames, unless one row of the file's chunks is too much already
+        if math.prod(found) * itemsize <= limit:
+            break
+        rest = math.prod(found) // found[axis] * itemsize
+        found[axis] = max(own[axis], limit // max(1, rest) // own[axis] * own[axis])
+    joined = limit // max(1, math.prod(found) * itemsize)
+    found[0] = min(max(1, shape[0]), own[0] * max(1, joined))
+    return tuple(min(max(1, n), max(1, whole)) for n, whole in zip(found, shape, strict=True))
+
+
+def held(recording: Any) -> _Held:
+    """Return what a graph holds of a recording: its ``recording`` is this one here, and one that is opened once in any other process."""
+    return _Held(recording)
+
+
+class _Held:
+    """A recording in a graph: in this process itself, in another one opened once."""
+
+    __slots__ = ("dtype", "ndim", "recording", "shape")
+
+    def __init__(self, recording: Any) -> None:
+        self.recording = recording
+        self.shape: tuple[int, ...] = recording.shape
+        self.dtype: np.dtype[Any] = recording.dtype
+        self.ndim: int = recording.ndim
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.recording[key]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_opened_once, (pickle.dumps(self.recording),))
+
+
+@functools.lru_cache(maxsize=16)
+def _opened_once(pickled: bytes) -> _Held:
+    return _Held(pickle.loads(pickled))  # noqa: S301 - what as_dask pickled, sent by dask
+
+
+def _identity(recording: Any) -> tuple[Any, ...]:
+    """Return what names the pixels: the recording as it pickles, and its files' sizes and times of change."""
+    paths = recording.provenance.paths
+    if not paths:
+        return (uuid.uuid4().hex,)
+    states = [(s.st_size, s.st_mtime_ns) for s in map(os.stat, paths)]
+    return (pickle.dumps(recording), states)
+
+
+def _normalized(recording: Any, chunks: Any) -> Any:
+    import dask.array.core
+    from dask.utils import parse_bytes
+
+    normalize_chunks: Any = dask.array.core.normalize_chunks
+
+    if isinstance(chunks, str) and chunks == "auto":
+        wanted: Any = sample_chunks(recording, parse_bytes(dask.config.get("array.chunk-size")))
+    elif isinstance(chunks, int):
+        wanted = (chunks, *recording.shape[1:])
+    elif isinstance(chunks, Mapping):
+        wanted = tuple(chunks.get(axis, -1) for axis in range(recording.ndim))
+    else:
+        wanted = chunks
+    try:
+        return normalize_chunks(wanted, recording.shape, dtype=recording.dtype)
+    except (ValueError, TypeError) as error:
+        raise RangeTypeError(f"chunks={chunks!r} does not fit the shape {recording.shape}: {error}") from error

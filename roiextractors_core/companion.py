@@ -1,0 +1,110 @@
+"""What a converted file cannot hold itself (times, rate, metadata), as plain data beside or inside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import CorruptRecordingError, printable
+from .metadata import RecordingMetadata
+
+__all__ = ["KEY", "Companion"]
+
+KEY = "roiextractors"
+"""The key under which other formats keep a companion: an OME annotation, a Zarr attribute."""
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A recording's clock and metadata, apart from its pixels.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the recording, ``(samples, rows, columns[, planes])``.
+    rate : float or None
+        Samples a second (Hz).
+    times : numpy.ndarray or None
+        Seconds, float64, one a sample; None when the rate says them, from 0 on.
+    metadata : RecordingMetadata
+    """
+
+    shape: tuple[int, ...]
+    rate: float | None
+    times: np.ndarray | None
+    metadata: RecordingMetadata
+
+    @classmethod
+    def of(cls, recording: Any) -> Companion:
+        """Return a recording's companion; times that are a grid from 0 s on are left to the rate."""
+        clock = recording.clock
+        on_grid = clock.source is None or (clock.source == "computed" and clock.first == 0)
+        times = None if on_grid else recording.get_timestamps()
+        return cls(recording.shape, recording.get_sampling_frequency(), times, recording.metadata)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that ``json.dumps`` takes; floats keep every digit."""
+        return {
+            "version": _VERSION,
+            "shape": list(self.shape),
+            "sampling_frequency": self.rate,
+            "times": None if self.times is None else self.times.tolist(),
+            "metadata": self.metadata.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any, *, where: str) -> Companion:
+        """Make a companion again.
+
+        Parameters
+        ----------
+        data : mapping
+            From :meth:`to_dict`, through JSON.
+        where : str
+            What it was read from, for the error.
+
+        Raises
+        ------
+        CorruptRecordingError
+            When it contradicts itself or is of another version.
+        """
+        try:
+            if data["version"] != _VERSION:
+                raise ValueError(f"it is version {data['version']!r}, and {_VERSION} is read")
+            shape = tuple(int(n) for n in data["shape"])
+            rate = None if data["sampling_frequency"] is None else float(data["sampling_frequency"])
+            times = None if data["times"] is None else np.asarray(data["times"], np.float64)
+            if times is not None and times.shape != shape[:1]:
+                raise ValueError(f"it holds {times.size:,} times for {shape[0]:,} samples")
+            return cls(shape, rate, times, RecordingMetadata.from_dict(data["metadata"]))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            raise CorruptRecordingError(
+                f"the times and metadata in {printable(where)} cannot be used: {printable(error)}; mend or remove them"
+            ) from error
+
+    def to_json(self) -> str:
+        """Return the companion as JSON text under its key."""
+        return json.dumps({KEY: self.to_dict()}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str) -> Companion | None:
+        """Make a companion from JSON text, or None where the text is somebody else's.
+
+        Raises
+        ------
+        CorruptRecordingError
+            As :meth:`from_dict`.
+        """
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(found, Mapping) or KEY not in found:
+            return None
+        return cls.from_dict(found[KEY], where=where)

@@ -1,0 +1,391 @@
+"""The picture of a recording: mean image, maximum projection and mean trace, a row a channel; and its card in a notebook."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import html
+import importlib.util
+import io
+import math
+import os
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from .glance import Glance, look
+
+__all__ = ["Panel", "Preview", "as_html", "can_draw", "check_target", "draw", "panel_of", "place_for", "preview"]
+
+_MARK = "roiextractors-core"
+_BLUE, _GREY = "#1f6fb2", "#c9ced6"
+_TIMES = {"native": "by the hardware", "computed": "computed from the rate", "user": "set by the user"}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One channel's row of the picture.
+
+    Attributes
+    ----------
+    title : str
+        What stands above the row: the channel, the shape.
+    found : Glance
+    pixel_size : tuple of float or None
+        ``(row, column)`` in micrometres.
+    times_source : str or None
+        ``"native"``, ``"computed"`` or ``"user"``.
+    is_volumetric : bool
+    """
+
+    title: str
+    found: Glance
+    pixel_size: tuple[float, float] | None
+    times_source: str | None
+    is_volumetric: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture of a recording, which notebooks show.
+
+    Attributes
+    ----------
+    png : bytes
+        The picture.
+    path : str or None
+        Where it was written.
+    """
+
+    png: bytes
+    path: str | None = None
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        return f"<Preview: {len(self.png):,} bytes of PNG{f', written to {self.path}' if self.path else ''}>"
+
+
+def preview(recording: Any, target: Any = None, **options: Any) -> Preview:
+    """Draw a recording; see :meth:`ImagingExtractor.preview`.
+
+    Raises
+    ------
+    MissingDependencyError
+        matplotlib is not installed.
+    SourceKindError
+        The target is no place for a picture, or the recording holds no sample.
+    """
+    if not can_draw():
+        raise MissingDependencyError('a picture needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+    if not recording.size:
+        raise SourceKindError(f"there is nothing to draw: the recording's shape is {recording.shape}")
+    if target is not None:
+        check_target(Path(target))
+    chosen = {key: str(value) for key, value in recording.provenance.options.items() if isinstance(value, str)}
+    panel = panel_of(recording, chosen, **options)
+    paths = recording.provenance.paths
+    name = printable(Path(paths[0]).name) if paths else type(recording).__name__
+    if target is None:
+        return Preview(_png(name, [panel]))
+    draw(name, [panel], Path(target))
+    return Preview(Path(target).read_bytes(), str(target))
+
+
+def as_html(recording: Any) -> str:
+    """Return a recording's card for a notebook: a thumbnail, its facts, and what could be chosen instead.
+
+    What cannot be read or drawn is left out, and the card says so: showing a name must never fail.
+    """
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(label)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
+        for label, value in _card(recording)
+        if value
+    )
+    picture = ""
+    try:
+        picture = f"<img alt='mean image' style='max-width:192px' src='data:image/png;base64,{_thumbnail(recording)}'/>"
+    except MissingDependencyError:
+        pass
+    except (RoiExtractorsError, OSError, ValueError) as error:
+        picture = f"<em>no thumbnail: {html.escape(printable(error)[:200])}</em>"
+    return f"<div style='display:flex;gap:16px;align-items:flex-start'><div>{picture}</div><table>{rows}</table></div>"
+
+
+def _card(recording: Any) -> list[tuple[str, str]]:
+    provenance, found = recording.provenance, recording.metadata
+    rate, source = recording.get_sampling_frequency(), recording.times_source
+    axes = ("samples", "rows", "columns", "planes")
+    size = found.pixel_size
+    return [
+        (
+            "recording",
+            printable(", ".join(Path(path).name for path in provenance.paths[:3])) or type(recording).__name__,
+        ),
+        (
+            "format",
+            printable(f"{provenance.format} ({provenance.plugin} {provenance.version})") if provenance.format else "",
+        ),
+        ("shape", " x ".join(f"{n:,} {axis}" for n, axis in zip(recording.shape, axes, strict=False))),
+        ("pixels", str(recording.dtype)),
+        ("rate", "unknown" if rate is None else f"{rate:.6g} Hz"),
+        ("times", "unknown" if source is None else _TIMES[source]),
+        ("pixel size", "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"),
+        ("start", "" if found.start_time is None else found.start_time.isoformat(" ")),
+        ("device", printable(found.device or "")),
+        *(
+            (printable(option), printable(_shortened(", ".join(choices), 200)))
+            for option, choices in _streams(recording).items()
+        ),
+        *(("note", printable(note)) for note in provenance.notes[:8]),
+    ]
+
+
+def _streams(recording: Any) -> dict[str, tuple[str, ...]]:
+    """Return what can be chosen inside the recording's file; nothing for one in memory, or one that is gone."""
+    paths = recording.provenance.paths
+    if not paths:
+        return {}
+    try:
+        found: dict[str, tuple[str, ...]] = recording.get_streams(paths[0] if len(paths) == 1 else list(paths))
+    except (RoiExtractorsError, OSError, TypeError):
+        return {}
+    return {f"{option}s" if not option.endswith("s") else option: tuple(map(str, found[option])) for option in found}
+
+
+def _thumbnail(recording: Any) -> str:
+    if not can_draw():
+        raise MissingDependencyError("matplotlib is not installed")
+    from matplotlib.image import imsave
+
+    found = look(recording, most_bytes=8 << 20, most_seconds=0.5) if recording.size else None
+    image = np.zeros((1, 1)) if found is None else found.mean
+    step = max(1, max(image.shape) // 192)
+    low, high = _contrast(image)
+    stream = io.BytesIO()
+    imsave(stream, image[::step, ::step], vmin=low, vmax=high, cmap="gray", format="png")
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def panel_of(
+    recording: Any,
+    chosen: Mapping[str, str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Panel:
+    """Read a recording for its row of the picture.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+        With at least one sample.
+    chosen : mapping
+        The streams that were chosen to open it.
+    progress : callable, optional
+        ``progress(done, total)``.
+    **options
+        ``most_bytes`` and ``most_seconds``, as :func:`~roiextractors_core.glance.look` takes them.
+    """
+    found = look(recording, progress=progress, **options)
+    names = (value if value.lower().startswith(key) else f"{key} {value}" for key, value in chosen.items())
+    words = [*names, " x ".join(f"{n:,}" for n in recording.shape)]
+    if found.is_partial:
+        words.append(f"drawn from {len(found.samples):,} evenly spread samples")
+    return Panel(
+        title=printable(", ".join(words)),
+        found=found,
+        pixel_size=recording.metadata.pixel_size,
+        times_source=recording.times_source,
+        is_volumetric=recording.is_volumetric,
+    )
+
+
+def can_draw() -> bool:
+    """Return whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def place_for(source: str, *, name: str = "") -> Path:
+    """Return where the picture of a recording goes: the current folder, and never into a recording.
+
+    Where the current folder lies in the recording, or cannot be written, it is a new folder for temporary files.
+    A file of that name is taken only when this command drew it.
+
+    Parameters
+    ----------
+    source : str
+        The recording's path.
+    name : str
+        The picture's, without its suffix; made from the recording's when left out.
+    """
+    given, here = Path(source).resolve(), Path.cwd().resolve()
+    stem = name or "".join(c if c.isalnum() or c in "._-" else "_" for c in given.name)[:100] or "recording"
+    folder = here
+    if given == here or given in here.parents or not os.access(here, os.W_OK):
+        folder = Path(tempfile.mkdtemp(prefix="roiextractors-"))
+    for number in range(1, 10_000):
+        target = folder / f"{stem}-preview{f'-{number}' if number > 1 else ''}.png"
+        if not os.path.lexists(target) or _is_ours(target):
+            break
+    return target.relative_to(here) if folder == here else target
+
+
+def check_target(target: Path) -> None:
+    """Refuse a place for a picture that is no ``.png``, or where another kind of file stands.
+
+    Raises
+    ------
+    SourceKindError
+    """
+    if target.suffix.lower() != ".png":
+        raise SourceKindError(f"{printable(target)}: a picture's name ends in .png")
+    if os.path.lexists(target) and not _head(target).startswith(b"\x89PNG"):
+        raise SourceKindError(f"{printable(target)} is there already and is no picture; choose another name")
+    if not target.parent.is_dir():
+        raise SourceKindError(f"{printable(target)}: there is no folder {printable(target.parent)}")
+
+
+def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
+    """Draw the channels of a recording, and give the file its name when it is complete.
+
+    Parameters
+    ----------
+    name : str
+        The recording's.
+    panels : sequence of Panel
+    target : pathlib.Path
+        A ``.png``.
+    """
+    content = _png(name, panels)
+    partial = target.with_name(f".{uuid.uuid4().hex[:12]}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def _png(name: str, panels: Sequence[Panel]) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    one = len(panels) == 1
+    style: Any = {"font.size": 9, "axes.titlesize": 9.5, "agg.path.chunksize": 20_000, "axes.linewidth": 0.6}
+    with rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        layout: Any = figure.get_layout_engine()
+        layout.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
+        _text(figure.suptitle, _shortened(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
+        parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+        for part, panel in zip(parts, panels, strict=True):
+            _text(part.suptitle, _shortened(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
+            _draw_panel(part, panel, one)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=120, metadata={"Software": _MARK})
+    return stream.getvalue()
+
+
+def _draw_panel(part: Any, panel: Panel, one: bool) -> None:
+    if one:
+        axes = part.subplot_mosaic([["mean", "maximum"], ["trace", "trace"]], height_ratios=[2.7, 1])
+    else:
+        axes = part.subplot_mosaic([["mean", "maximum", "trace"]], width_ratios=[1, 1, 1.5])
+    over = ", over all planes" if panel.is_volumetric else ""
+    _image(axes["mean"], panel.found.mean, f"Mean image{over}", panel)
+    _image(axes["maximum"], panel.found.maximum, f"Maximum projection{over}", panel)
+    _trace(axes["trace"], panel)
+
+
+def _image(axes: Any, image: np.ndarray, title: str, panel: Panel) -> None:
+    low, high = _contrast(image)
+    axes.set_facecolor("#3b2020")  # shows through where no number was seen
+    size = panel.pixel_size or (1.0, 1.0)
+    stretched = max(image.shape[0] * size[0], 1e-9) / max(image.shape[1] * size[1], 1e-9)
+    aspect = size[0] / size[1] if 0.25 <= stretched <= 4 else "auto"
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest", aspect=aspect)
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if panel.pixel_size:
+        _scale_bar(axes, image.shape, panel.pixel_size[1] * panel.found.step)
+
+
+def _contrast(image: np.ndarray) -> tuple[float, float]:
+    finite = image[np.isfinite(image)]
+    low, high = map(float, np.percentile(finite, (1, 99.7))) if finite.size else (0.0, 1.0)
+    return low, high if high > low else low + 1
+
+
+def _scale_bar(axes: Any, shape: tuple[int, ...], pixel: float) -> None:
+    from matplotlib.patheffects import withStroke
+
+    wanted = shape[1] * pixel / 4
+    power = 10.0 ** math.floor(math.log10(wanted))
+    length = max(factor * power for factor in (1, 2, 5) if factor * power <= wanted)
+    fraction = length / (shape[1] * pixel)
+    edge = [withStroke(linewidth=2.2, foreground="black")]
+    place = {"transform": axes.transAxes, "color": "white", "path_effects": edge}
+    around = {**place, "path_effects": [withStroke(linewidth=4.6, foreground="black")]}
+    axes.plot([0.96 - fraction, 0.96], [0.05, 0.05], linewidth=3, solid_capstyle="butt", **around)
+    words = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    axes.text(0.96 - fraction / 2, 0.07, words, ha="center", va="bottom", fontsize=8.5, **place)
+
+
+def _trace(axes: Any, panel: Panel) -> None:
+    found = panel.found
+    if found.times is None:
+        along, words = found.samples.astype(np.float64), "sample (no rate is known)"
+    else:
+        along, words = found.times, f"time (s), {_TIMES.get(panel.times_source or '', 'known')}"
+    gaps = np.flatnonzero(np.diff(found.samples) > 1) + 1
+    runs = np.split(np.arange(len(along)), gaps)
+    if len(gaps):
+        axes.plot(along, found.trace, color=_GREY, linewidth=0.7, zorder=1)
+    broken = (np.insert(values.astype(np.float64), gaps, np.nan) for values in (along, found.trace))
+    axes.plot(*broken, color=_BLUE, linewidth=0.9, zorder=2)
+    alone = np.array([run[0] for run in runs if len(run) == 1], np.int64)
+    axes.plot(along[alone], found.trace[alone], ".", color=_BLUE, markersize=3, zorder=3)
+    used = f" ({len(found.samples):,} of {found.num_samples:,} samples)" if found.is_partial else ""
+    axes.set_title(f"Mean trace{used}")
+    axes.set_xlabel(words)
+    axes.set_ylabel("mean pixel value")
+    axes.margins(x=0.01)
+    axes.ticklabel_format(axis="both", style="plain", useOffset=False)
+    axes.grid(axis="y", color="#eceff3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _text(write: Any, text: str, **style: Any) -> None:
+    """Write text that came out of a file: a dollar sign is a dollar sign."""
+    write(printable(text), **style).set_parse_math(False)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2 - 1) :]}"
+
+
+def _is_ours(path: Path) -> bool:
+    head = _head(path)
+    return head.startswith(b"\x89PNG") and _MARK.encode() in head
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4096)
+    except OSError:
+        return b""

@@ -1,0 +1,234 @@
+"""Mean, standard deviation, maximum, local correlation and mean trace of a recording, in one pass over it."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from .chunks import held, sample_chunks
+from .errors import MissingDependencyError, RangeError
+
+__all__ = ["Projections", "projections"]
+
+_BLOCK_BYTES = 16 << 20
+_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # the other four are the same pairs seen from the other side
+_A_GROUP = 4  # parts that one task reads, one after the other
+
+
+@dataclass(frozen=True, slots=True)
+class Projections:
+    """What was computed of a recording.
+
+    Attributes
+    ----------
+    mean, standard_deviation, maximum : numpy.ndarray
+        ``(rows, columns)`` or ``(rows, columns, planes)``, float64, over the samples. The standard deviation divides by their number.
+    correlation : numpy.ndarray
+        The same shape: the mean of each pixel's correlation over time with its eight neighbours in the plane, which shows cells;
+        NaN where a pixel, or each of its neighbours, never changes.
+    trace : numpy.ndarray
+        ``(samples,)``, float64: the mean over all pixels of each sample.
+    times : numpy.ndarray or None
+        ``(samples,)``, seconds; None when no clock is known.
+    """
+
+    mean: np.ndarray
+    standard_deviation: np.ndarray
+    maximum: np.ndarray
+    correlation: np.ndarray
+    trace: np.ndarray
+    times: np.ndarray | None
+
+    def to_dict(self) -> dict[str, np.ndarray | None]:
+        """Return the arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def projections(
+    recording: Any,
+    *,
+    scheduler: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Projections:
+    """Compute projections in one pass, on all cores of this machine or on a running dask cluster.
+
+    The order in which parts are joined is fixed, so that the result is the same to the last bit wherever, and however often, a part
+    was computed.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+        With at least one sample; pixels that are not finite give NaN.
+    scheduler : str or distributed.Client, optional
+        The address of a running scheduler (``"tcp://..."``) or a client of one; this process when left out.
+    progress : callable, optional
+        ``progress(done, total)`` in groups of parts.
+
+    Returns
+    -------
+    Projections
+
+    Raises
+    ------
+    RangeError
+        The recording holds no samples.
+    MissingDependencyError
+        A scheduler is given and ``distributed`` is not installed.
+    """
+    if len(recording) == 0 or 0 in recording.shape:
+        raise RangeError(f"there is nothing to project: the recording's shape is {recording.shape}")
+    length = sample_chunks(recording, _BLOCK_BYTES)[0]
+    spans = [(a, min(a + length, len(recording))) for a in range(0, len(recording), length)]
+    groups = [spans[k : k + _A_GROUP] for k in range(0, len(spans), _A_GROUP)]
+    reference = recording[0].astype(np.float64)
+    tell = progress or (lambda done, total: None)
+    if scheduler is None:
+        sums = _joined(_here(recording, reference, groups, tell))
+    else:
+        sums = _joined(_on_cluster(recording, groups, scheduler, tell))
+    times = recording.get_timestamps() if recording.times_source is not None else None
+    return sums.result(reference, times)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What is kept of some consecutive samples; deviations are from one reference sample, so that large offsets cancel no digits."""
+
+    count: int
+    total: np.ndarray
+    squares: np.ndarray
+    products: tuple[np.ndarray, ...]
+    maximum: np.ndarray
+    trace: tuple[np.ndarray, ...]
+
+    def joined(self, later: _Sums) -> _Sums:
+        return _Sums(
+            self.count + later.count,
+            self.total + later.total,
+            self.squares + later.squares,
+            tuple(a + b for a, b in zip(self.products, later.products, strict=True)),
+            np.maximum(self.maximum, later.maximum),
+            (*self.trace, *later.trace),
+        )
+
+    def result(self, reference: np.ndarray, times: np.ndarray | None) -> Projections:
+        mean = self.total / self.count
+        variance = np.maximum(self.squares / self.count - mean**2, 0.0)
+        return Projections(
+            mean=reference + mean,
+            standard_deviation=np.sqrt(variance),
+            maximum=self.maximum,
+            correlation=self._correlation(mean, variance),
+            trace=np.concatenate(self.trace),
+            times=times,
+        )
+
+    def _correlation(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        total, known = np.zeros(mean.shape), np.zeros(mean.shape, np.int64)
+        spread = np.sqrt(variance)
+        for step, product in zip(_NEIGHBOURS, self.products, strict=True):
+            first, second = _pairs(step, mean.shape)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                one = (product / self.count - mean[first] * mean[second]) / (spread[first] * spread[second])
+            right = np.isfinite(one)
+            for side in (first, second):
+                total[side] += np.where(right, np.clip(one, -1.0, 1.0), 0.0)
+                known[side] += right
+        return np.where(known > 0, total / np.maximum(known, 1), np.nan)
+
+
+def _pairs(step: tuple[int, int], shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return the pixels that have a neighbour at this step, and those neighbours."""
+    down, right = step
+    rows, columns = shape[:2]
+    if right < 0:
+        return (slice(0, rows - down), slice(-right, columns)), (slice(down, rows), slice(0, columns + right))
+    return (slice(0, rows - down), slice(0, columns - right)), (slice(down, rows), slice(right, columns))
+
+
+def _summed(recording: Any, reference: np.ndarray, span: tuple[int, int]) -> _Sums:
+    """Read consecutive samples and reduce them; of large ones, a few at a time."""
+    start, end = span
+    block = recording.get_series(start, end)
+    if block.dtype.kind == "c":
+        block = np.abs(block)
+    whole = tuple(range(1, block.ndim))
+    total, squares = np.zeros(reference.shape), np.zeros(reference.shape)
+    products = [np.zeros(total[_pairs(step, total.shape)[0]].shape) for step in _NEIGHBOURS]
+    with np.errstate(invalid="ignore"):
+        for sample in block:
+            deviation = sample - reference
+            total += deviation
+            squares += deviation * deviation
+            for step, product in zip(_NEIGHBOURS, products, strict=True):
+                first, second = _pairs(step, total.shape)
+                product += deviation[first] * deviation[second]
+        trace = block.mean(axis=whole, dtype=np.float64)
+        return _Sums(end - start, total, squares, tuple(products), block.max(axis=0).astype(np.float64), (trace,))
+
+
+def _joined(parts: Iterable[_Sums]) -> _Sums:
+    return functools.reduce(_Sums.joined, parts)
+
+
+def _group(recording: Any, reference: np.ndarray, spans: Sequence[tuple[int, int]]) -> _Sums:
+    return _joined(_summed(recording, reference, span) for span in spans)
+
+
+def _group_far(source: Any, spans: Sequence[tuple[int, int]]) -> _Sums:
+    """Do the same in another process; the reference is read there, since what is sent ahead can be lost with a worker."""
+    return _group(source.recording, source.recording[0].astype(np.float64), spans)
+
+
+def _here(
+    recording: Any, reference: np.ndarray, groups: Sequence[Any], tell: Callable[[int, int], None]
+) -> Iterator[_Sums]:
+    """Compute in threads, and hand on the groups in order; few are held at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from .files import num_cores
+
+    with ThreadPoolExecutor(num_cores()) as pool:
+        yield from _in_order(
+            groups, 2 * num_cores(), lambda spans: pool.submit(_group, recording, reference, spans), tell
+        )
+
+
+def _on_cluster(
+    recording: Any, groups: Sequence[Any], scheduler: Any, tell: Callable[[int, int], None]
+) -> Iterator[_Sums]:
+    """Compute on the workers of a cluster, which do a group again when the worker that had it is lost."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise MissingDependencyError(
+            'a cluster needs distributed: python -m pip install "roiextractors-core[dask]"'
+        ) from error
+    connect: Any = distributed.Client
+    client = connect(scheduler) if isinstance(scheduler, str) else scheduler
+    try:
+        source = held(recording)
+        ahead = 4 * max(1, sum(client.nthreads().values()))
+        yield from _in_order(
+            groups, ahead, lambda spans: client.submit(_group_far, source, spans, pure=False, retries=3), tell
+        )
+    finally:
+        if isinstance(scheduler, str):
+            client.close()
+
+
+def _in_order(
+    groups: Sequence[Any], ahead: int, begin: Callable[[Any], Any], tell: Callable[[int, int], None]
+) -> Iterator[_Sums]:
+    waiting = deque(begin(spans) for spans in groups[:ahead])
+    for done in range(1, len(groups) + 1):
+        found: _Sums = waiting.popleft().result()
+        if done + ahead <= len(groups):
+            waiting.append(begin(groups[done + ahead - 1]))
+        tell(done, len(groups))
+        yield found

@@ -1,0 +1,62 @@
+"""``xarray.open_dataset(path, engine="roiextractors")``: what xarray's entry point names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import xarray
+from xarray.backends import BackendEntrypoint
+
+from .detection import explain
+from .errors import RoiExtractorsError
+from .factory import open as open_recording
+from .formats import Strength
+
+__all__ = ["RoiExtractorsEntrypoint"]
+
+
+class RoiExtractorsEntrypoint(BackendEntrypoint):
+    """Opens a recording as a dataset with one variable, lazily; ``chunks=`` of xarray makes it dask's."""
+
+    description = "Opens optical-physiology recordings with roiextractors-core"
+    open_dataset_parameters = ("filename_or_obj", "drop_variables", "format")  # the others are the extractor's own
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        format: str | None = None,
+        **options: Any,
+    ) -> xarray.Dataset:
+        """Open a recording.
+
+        Parameters
+        ----------
+        filename_or_obj : str, os.PathLike or list of them
+        drop_variables : str or iterable of str, optional
+            Coordinates, or the imaging itself, to leave out.
+        format : str, optional
+        **options
+            As for ``roiextractors_core.open``: ``channel=``, ``sampling_frequency=``, ...
+
+        Returns
+        -------
+        xarray.Dataset
+            With the variable ``imaging`` over ``time, y, x[, z]``; closing it closes the recording.
+        """
+        recording = open_recording(filename_or_obj, format=format, **options)
+        found = recording.to_xarray(chunks=None, name="imaging").to_dataset(promote_attrs=True)
+        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
+        dataset: xarray.Dataset = found.drop_vars(dropped, errors="ignore")
+        dataset.set_close(recording.close)
+        return dataset
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Say yes to what a format recognises by its content, and leave plain containers to others."""
+        try:
+            best = explain(filename_or_obj).best
+        except (RoiExtractorsError, OSError, TypeError):
+            return False
+        return best is not None and best.strength is Strength.CONTENT and best.spec.name != "hdf5"
