@@ -315,7 +315,9 @@ def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:
     words += f" and {len(claims) - 4} more" if len(claims) > 4 else ""
     families = {claim["family"] for claim in claims}
     family = next(iter(families))
-    if len(families) == 1 and family in CONTAINERS and set(spec.extensions) & set(USUAL_SUFFIXES.get(family, ())):
+    by_content = spec.evidence is not None and spec.evidence.has_content()
+    shares_suffix = bool(set(spec.extensions) & set(USUAL_SUFFIXES.get(family, ())))
+    if by_content and shares_suffix and len(families) == 1 and family in CONTAINERS:
         seen = f"it claims {words}: right for a general {family} format, and for no other"
         return Check("foreign files", "note", seen, spec.name)
     seen = f"it claims {words}, which belong to others ({claims[0]['basis']}): narrow the evidence"
