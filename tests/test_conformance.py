@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -99,6 +100,15 @@ class InAFolder(Planar):
         return sound.write_folder(tmp_path / "movie", expected, rate=expected_rate)
 
 
+class TimesBesideIt(Timed):
+    format = "planted-beside"
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_rate: float) -> Path:
+        (tmp_path / "movie.times").write_bytes(TIMES.astype("<f8").tobytes())
+        return sound.write_file(tmp_path / "movie.planted", expected, rate=expected_rate)
+
+
 class RawFrames(UnknownRate):
     format = "planted-raw"
     counts_samples = False
@@ -116,6 +126,7 @@ LAYOUTS: Mapping[str, tuple[type[Planar], str, Mapping[str, Any]]] = {
     "unknown rate": (UnknownRate, "Planted", sound.FILE),
     "tif": (Tif, "Planted", sound.FILE),
     "folder": (InAFolder, "Folder", sound.FOLDER),
+    "beside": (TimesBesideIt, "Beside", sound.BESIDE),
     "raw": (RawFrames, "Raw", sound.RAW),
 }
 
@@ -269,13 +280,14 @@ def installed(
     [
         (HOOKS, "", ""),
         ("import h5py\n" + HOOKS, "", "roiextractors_planted.hooks imports h5py"),
+        ("import time\ntime.sleep(1.1)\n" + HOOKS, "", "and would in every session of everybody"),
         ("import numpy\n" + HOOKS, "", "roiextractors_planted.hooks imports numpy"),
         ("from importlib import import_module\nimport_module('h5py')\n" + HOOKS, "", "brings in h5py"),
         (HOOKS.replace("    yield", "    import h5py\n    yield"), "", "roiextractors_planted.hooks imports h5py"),
         (HOOKS, "import h5py\n", "roiextractors_planted imports h5py"),
         (HOOKS, "from . import extractor\n", "importing roiextractors_planted.hooks failed"),
     ],
-    ids=["sound", "hooks", "numpy", "by name", "in the hook", "init", "extractor"],
+    ids=["sound", "hooks", "slow", "numpy", "by name", "in the hook", "init", "extractor"],
 )
 def test_what_declaring_a_format_imports_is_weighed(
     hooks: str, init: str, says: str, kit: Callable[..., Outcome], installed: Callable[[str, str], None]
@@ -337,5 +349,5 @@ def test_a_format_that_is_not_registered_is_named_with_those_that_were_set_aside
     outcome = kit(Planar)
     assert list(outcome.failed) == ["test_the_format_is_registered"]
     message = outcome.failed["test_the_format_is_registered"]
-    assert "no format 'planted' is registered; the formats are npy" in message
+    assert re.search("no format 'planted' is registered; the formats are .*npy", message)
     assert "python -m pip install -e ." in message

@@ -32,8 +32,10 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
+import io
 import itertools
 import json
+import logging
 import os
 import pickle
 import random
@@ -44,7 +46,7 @@ import traceback
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -70,7 +72,7 @@ from ..errors import (
 from ..formats import FormatSpec, Strength
 from ..imaging import ImagingExtractor
 from ..metadata import ChannelMetadata, RecordingMetadata
-from ..registry import PluginRecord, default_registry
+from ..registry import SLOW_SECONDS, PluginRecord, default_registry
 from .cuts import copied, files_of, kin_of, paths_of, sizes_to_cut
 from .declarations import heavy_imports, spec_faults
 from .descriptors import can_tell_open_files, held_open
@@ -323,6 +325,11 @@ class ImagingExtractorTests:
             _fail(
                 f"importing {module} in a fresh process failed: {outcome.last.get('reason') or outcome.failure or 'it hangs'}",
                 "mend hooks.py",
+            )
+        if outcome.last["seconds"] > SLOW_SECONDS:
+            _fail(
+                f"importing {module} took {outcome.last['seconds']:.1f} s, and would in every session of everybody",
+                "let hooks.py declare, and do nothing else",
             )
         heavy = heavy_imports(module, outcome.last["imports"], outcome.last["modules"])
         if heavy:
@@ -1102,6 +1109,22 @@ class ImagingExtractorTests:
                     f"{name} {what} while the recording was opened and read", "open files with mode 'rb', write nothing"
                 )
 
+    def test_the_process_is_left_as_it_was(self, case: _Case) -> None:
+        case.open().close()  # what is imported on the way may set itself up
+        random.random(), np.random.random()  # noqa: NPY002 - a seed that was set before shows when it is set again
+        before, printed = _process_state(), io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(printed), case.open() as opened:
+            _read_everything(opened)
+        after = _process_state()
+        changed = [what for what in before if before[what] != after[what]]
+        if changed:
+            _fail(f"opening and reading changed {', '.join(changed)}", "leave alone what belongs to the whole process")
+        if printed.getvalue():
+            _fail(
+                f"opening and reading printed {printed.getvalue()[:80]!r}",
+                "warn, or say it in get_notes; print nothing",
+            )
+
     def test_opening_writes_nothing_and_runs_nothing_from_the_file(self, case: _Case, workplace: Path) -> None:
         copy, warm = copied(case.recording, workplace / "copy"), copied(case.recording, workplace / "warm")
         arguments = {
@@ -1313,6 +1336,7 @@ class ImagingExtractorTests:
             "spec": case.spec.to_dict(),
             "recording": _as_text(copy),
             "files": sizes_to_cut((*files_of(copy), *kin_of(copy)), units=_units(case)),
+            "removed": [str(path) for path in kin_of(copy)],
             "expected": case.expected,
             "times": case.times,
             "options": dict(case.options),
@@ -1640,6 +1664,20 @@ def _observed(extractor: ImagingExtractor) -> dict[str, Any]:
     }
 
 
+def _process_state() -> dict[str, Any]:
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the one that belongs to the process
+    return {
+        "the environment": dict(os.environ),
+        "the working folder": os.getcwd(),
+        "the random numbers of the process": (random.getstate(), name, np.asarray(keys).tobytes(), rest),
+        "how numpy treats errors": np.geterr(),
+        "how numpy prints": np.get_printoptions(),
+        "the filters of warnings": list(warnings.filters),
+        "sys.path": list(sys.path),
+        "the level of the root logger": logging.getLogger().level,
+    }
+
+
 def _read_everything(extractor: ImagingExtractor) -> None:
     for _, result in _routes(extractor):
         result.sum()
@@ -1852,6 +1890,8 @@ def _peak() -> int:
 
 
 def _cut_words(answer: Mapping[str, Any]) -> str:
+    if answer.get("size") == -1:
+        return f"{answer['file']}, which lies beside the recording, removed"
     return (
         f"{answer['file']} cut to {answer['size']:,} of {answer['of']:,} bytes"
         if answer.get("file")

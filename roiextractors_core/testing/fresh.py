@@ -318,6 +318,7 @@ def open_cut(
     spec: dict[str, Any],
     recording: Any,
     files: Mapping[str, list[int]],
+    removed: list[str],
     expected: Any,
     times: Any,
     options: Mapping[str, Any],
@@ -332,6 +333,8 @@ def open_cut(
         A copy, which is cut.
     files : mapping
         Path of a file to the sizes (bytes) to which it is cut, one after the other.
+    removed : list of str
+        Paths of files that are also emptied, and taken away.
     expected, times : numpy.ndarray or None
         What the whole recording holds.
     options : mapping
@@ -339,11 +342,13 @@ def open_cut(
     """
     _ensure_registered(spec)
     yield {"file": "", "size": 0, "of": 0, **_opened_cut(spec["name"], recording, expected, times, options)}
-    for name, sizes in files.items():
+    for name in dict.fromkeys((*files, *removed)):
         path = Path(name)
         original = path.read_bytes()
-        for size in sizes:
-            path.write_bytes(original[:size])
+        for size in [*files.get(name, ()), *((0, -1) if name in removed else ())]:
+            path.unlink()
+            if size >= 0:
+                path.write_bytes(original[:size])
             place = {"file": path.name, "size": size, "of": len(original)}
             yield {**place, "outcome": "begun"}
             before = _most_memory()

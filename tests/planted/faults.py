@@ -22,7 +22,7 @@ import numpy as np
 
 import roiextractors_core as roi
 
-from .sound import FIELDS, HEADER_BYTES, PIXEL, Folder, Planted, Raw
+from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Folder, Planted, Raw
 
 __all__ = ["FAULTS", "Fault", "planted"]
 
@@ -84,7 +84,6 @@ class TheEndIsInclusive(Planted):
 @planted(
     "test_it_is_indexed_as_an_array",
     "test_samples_come_in_any_order_and_as_often_as_asked",
-    "test_the_same_question_gets_an_array_of_its_own_each_time",
     says="get_samples",
 )
 class TheEndIsInclusiveInGetSamplesAlone(Planted):
@@ -806,7 +805,7 @@ class ThreadsShareOneBuffer(Planted):
         return self._shared.copy()
 
 
-@planted("test_it_can_be_read_from_several_threads", "test_no_file_stays_open", says="close()")
+@planted("test_no_file_stays_open", says="close()")
 class TheFileStaysOpenAfterClosing(_Seeking):
     def close(self) -> None:
         Planted.close(self)
@@ -997,6 +996,27 @@ class AHeaderIsEvaluated(Planted):
     def _read_header(self, file: roi.PositionedFile) -> None:
         super()._read_header(file)
         eval("1 + 1")  # noqa: S307 - a fault
+
+
+@planted("test_the_process_is_left_as_it_was", says="changed the random numbers of the process")
+class TheRandomNumbersAreSeeded(Planted):
+    def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        np.random.seed(0)  # noqa: NPY002 - a fault
+        return super().get_series(start_sample, end_sample)
+
+
+@planted("test_the_process_is_left_as_it_was", says="changed the environment")
+class TheEnvironmentIsChanged(Planted):
+    def close(self) -> None:
+        os.environ["PLANTED"] = str(time.monotonic_ns())
+        super().close()
+
+
+@planted("test_the_process_is_left_as_it_was", says="print nothing")
+class ReadingPrints(Planted):
+    def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        print("reading")
+        return super().get_series(start_sample, end_sample)
 
 
 # Damage
@@ -1277,3 +1297,20 @@ class ACutHeaderOfAFolderIsAStructError(Folder):
     def _read_header(self, file: roi.PositionedFile) -> None:
         FIELDS.unpack(file.read(0, FIELDS.size))
         super()._read_header(file)
+
+
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="beside the recording, removed", layout="beside")
+class MissingTimesAreMadeUp(Beside):
+    def _read_times(self, path: Path) -> np.ndarray:
+        if not path.is_file():
+            return np.arange(self._num_samples) * 0.1
+        return super()._read_times(path)
+
+
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="movie.times cut to", layout="beside")
+class MissingTimesAreZero(Beside):
+    def _read_times(self, path: Path) -> np.ndarray:
+        if not path.is_file():
+            return super()._read_times(path)
+        seen = path.read_bytes().ljust(8 * self._num_samples, b"\0")
+        return np.frombuffer(seen, "<f8").astype(float)

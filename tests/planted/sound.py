@@ -18,9 +18,11 @@ import numpy as np
 import roiextractors_core as roi
 
 __all__ = [
+    "BESIDE",
     "FILE",
     "FOLDER",
     "RAW",
+    "Beside",
     "Folder",
     "Planted",
     "Raw",
@@ -45,6 +47,12 @@ FILE = {
     "clock": "native",
     "metadata": ("pixel_size", "software", "vendor"),
     "description": "A made-up format for the tests of the tests.",
+}
+BESIDE = {
+    **FILE,
+    "name": "planted-beside",
+    "streams": (),
+    "evidence": roi.Magic(SIGNATURE) & roi.Sibling("{stem}.times"),
 }
 FOLDER = {
     "name": "planted-folder",
@@ -195,6 +203,26 @@ class Folder(Planted):
 
     def get_metadata(self) -> roi.RecordingMetadata:
         return roi.RecordingMetadata()
+
+
+class Beside(Planted):
+    """A planted file whose times lie beside it, in a file of the same stem."""
+
+    def __init__(self, file_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
+        super().__init__(file_path, sampling_frequency=sampling_frequency)
+        self._times = self._read_times(Path(file_path).parent / f"{Path(file_path).name.partition('.')[0]}.times")
+
+    def _read_times(self, path: Path) -> np.ndarray:
+        if not path.is_file():
+            raise roi.SourceNotFoundError(f"{path.name} is not there; the times of {self._file.name} lie in it")
+        with contextlib.closing(roi.PositionedFile(path)) as file:
+            if file.size != 8 * self._num_samples:
+                raise roi.TruncatedRecordingError(f"{path.name} holds {file.size} bytes for {self._num_samples} times")
+            return file.read_array(0, (self._num_samples,), np.dtype("<f8")).astype(float)
+
+    def get_native_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> Any:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self._times[start:end].copy()
 
 
 class Raw(Planted):
