@@ -158,9 +158,9 @@ def test_an_installed_plugin_is_checked_by_its_name(name: str) -> None:
         (hooks(name="npy"), "name", "'npy' is a format of roiextractors-core: choose another name"),
         (hooks(name="tiff"), "name", "'tiff' is a format of roiextractors-tiff"),
         (
-            hooks(suffix=".npy", evidence="None"),
+            hooks(suffix=".sbx", evidence="None"),
             "suffix",
-            "shared with others: .npy (npy): declare evidence of the content",
+            "shared with others: .sbx (scanbox): declare evidence of the content",
         ),
         (hooks(evidence='roi.Magic(b"P")'), "foreign files", "it claims zip, npz, which belong to others"),
         (
