@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import attributes_of, named, open_hdf5
+from roiextractors_hdf5.contents import attributes_of, named, one_path, open_hdf5
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
@@ -76,10 +76,11 @@ class FemtonicsImagingExtractor(ImagingExtractor):
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._unit, self._channel = _looked_up(file_path, session, unit, channel)
+        path = one_path(file_path)
+        self._unit, self._channel = _looked_up(path, session, unit, channel)
         self._scale, self._offset = self._unit.conversion(self._channel) if apply_conversion else (1.0, 0.0)
         axes = "ZYX" if self._unit.is_stack else "TYX"
-        self._movie = Hdf5Dataset(file_path, self._unit.dataset(self._channel), axes=axes)
+        self._movie = Hdf5Dataset(path, self._unit.dataset(self._channel), axes=axes)
         self.is_volumetric = self._unit.is_stack
         self._notes = tuple(_notes(self._unit, self._channel, self._movie, apply_conversion))
 
@@ -92,7 +93,7 @@ class FemtonicsImagingExtractor(ImagingExtractor):
         dict
             ``{"session": ("MSession_0", ...), "unit": ("MUnit_0", ...), "channel": ("UG", "UR")}``
         """
-        units = _units_in(file_path)
+        units = _units_in(one_path(file_path))
         sessions = tuple(dict.fromkeys(one.session for one in units))
         units = [one for one in units if _fits(options.get("session"), one.session)]
         names = tuple(dict.fromkeys(one.name for one in units))

@@ -28,6 +28,7 @@ __all__ = [
     "datasets_below",
     "hard_links",
     "named",
+    "one_path",
     "open_hdf5",
     "plain",
     "text_of",
@@ -49,6 +50,25 @@ _MOST_DEPTH = 16
 _MOST_SOFT_LINKS = 16
 _MOST_ATTRIBUTES = 500
 _MOST_ATTRIBUTE_BYTES = 1 << 16
+
+
+def one_path(path: Any) -> str:
+    """Return the path of a recording that is one file, given alone or as a list of one.
+
+    Raises
+    ------
+    SourceKindError
+        Several files.
+    """
+    if isinstance(path, str | os.PathLike):
+        return os.fspath(path)
+    files = list(path)
+    if len(files) != 1:
+        raise SourceKindError(
+            f"a recording of this format is one file, and {len(files):,} were given; open each of them, and join them in time with "
+            "roiextractors_core.concatenate"
+        )
+    return str(os.fspath(files[0]))
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from roiextractors_core.choice import choose
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, listed, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .axes import AxisOrder, axis_order
-from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, open_hdf5, plain, text_of
+from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, one_path, open_hdf5, plain, text_of
 from .dataset import Hdf5Dataset
 
 __all__ = ["Hdf5ImagingExtractor"]
@@ -82,10 +83,11 @@ class Hdf5ImagingExtractor(ImagingExtractor):
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._facts = _looked_at(file_path, dataset, dimension_order)
+        path = one_path(file_path)
+        self._facts = _looked_at(path, dataset, dimension_order)
         self._channel = _chosen(self._facts, channel)
         fixed = {} if self._channel is None else {"C": self._channel}
-        self._movie = Hdf5Dataset(file_path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
+        self._movie = Hdf5Dataset(path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
         self.is_volumetric = self._movie.is_volumetric
 
     @classmethod
@@ -98,12 +100,13 @@ class Hdf5ImagingExtractor(ImagingExtractor):
             ``{"dataset": ("data/ch0", "data/ch1"), "channel": ("1", "2")}``
         """
         found: dict[str, tuple[str, ...]] = {}
-        with open_hdf5(file_path) as file:
+        path = one_path(file_path)
+        with open_hdf5(path) as file:
             names = _candidates(file)
         if len(names) > 1:
             found["dataset"] = names
         try:
-            facts = _looked_at(file_path, options.get("dataset"), options.get("dimension_order"))
+            facts = _looked_at(path, options.get("dataset"), options.get("dimension_order"))
         except StreamChoiceError as error:
             return found if error.option == "dataset" else {**found, error.option: tuple(map(str, error.choices))}
         return {**found, "channel": facts.channels} if len(facts.channels) > 1 else found
@@ -299,17 +302,8 @@ def _channel_names(dataset: Any, attributes: Mapping[str, Any], letters: str) ->
 
 
 def _chosen(facts: _Facts, channel: str | int | None) -> int | None:
-    if channel is None and len(facts.channels) < 2:
-        return 0 if facts.channels else None
-    if channel is None:
-        raise StreamChoiceError.for_option(facts.file_name, "channel", facts.channels)
-    names = facts.channels or ("1",)
-    if str(channel) in names:
-        return names.index(str(channel)) if facts.channels else None
-    number = int(str(channel)) - 1 if str(channel).isdecimal() else -1
-    if not 0 <= number < len(names):
-        raise StreamChoiceError.for_option(facts.file_name, "channel", names, seen=channel)
-    return number if facts.channels else None
+    place = choose(facts.file_name, "channel", facts.channels, channel, first=1)
+    return place if facts.channels else None
 
 
 def _rate(file: Any, dataset: Any, attributes: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:

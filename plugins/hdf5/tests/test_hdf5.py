@@ -18,6 +18,7 @@ import roiextractors_core as roi
 from roiextractors_core.errors import (
     ChoiceError,
     CorruptRecordingError,
+    SourceKindError,
     StreamChoiceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -441,6 +442,16 @@ def test_what_only_begins_as_hdf5_is_damaged(tmp_path: Path) -> None:
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(range(200)))
     with pytest.raises(CorruptRecordingError, match=r"begins.h5 cannot be opened as HDF5"):
         roi.open(path)
+
+
+def test_a_list_of_one_file_is_that_file_and_of_several_is_refused(tmp_path: Path) -> None:
+    paths = [written(tmp_path / name, {"data": movie(4, 5, 6)}) for name in ("a.h5", "b.h5")]
+    with roi.open(paths[:1]) as recording:
+        assert recording.shape == (4, 5, 6)
+    with pytest.raises(SourceKindError, match=r"one file, and 2 were given; open each of them, and join them"):
+        roi.open(paths)
+    with pytest.raises(SourceKindError, match=r"is a folder, and HDF5 is a file"):
+        roi.open(tmp_path, format="hdf5")
 
 
 def test_a_search_ends_in_a_file_of_very_many_objects(tmp_path: Path) -> None:

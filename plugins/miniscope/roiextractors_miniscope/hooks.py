@@ -41,7 +41,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         name="miniscope",
         title="UCLA Miniscope",
         extractor="roiextractors_miniscope.extractor:MiniscopeImagingExtractor",
-        extensions=(".avi",),
+        extensions=(".avi", ".dat"),
         evidence=_ANY_OF_V4 | _ANY_OF_V3 | _SESSIONS,
         specializes=("video",),
         api=1,

@@ -15,6 +15,7 @@ from xml.parsers import expat
 import numpy as np
 from roiextractors_tiff.pages import Directory
 
+from roiextractors_core.companion import KEY
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RoiExtractorsError,
@@ -34,6 +35,7 @@ UNSAID = -(1 << 62)
 
 _MOST_XML = 1 << 30
 _MOST_TEXT = 1 << 16
+_MOST_COMPANION = 1 << 24
 _MOST_CHANNELS = 1 << 16
 _CHUNK = 1 << 20
 _DESCRIPTION = 270
@@ -156,6 +158,8 @@ class Document:
     modulo : tuple of str
         Axes that hold a further one: ``("T",)``.
     notes : tuple of str
+    companion : str
+        The annotation in which ``roiextractors_core.convert`` keeps what OME has no names for; empty where there is none.
     """
 
     path: str
@@ -166,6 +170,7 @@ class Document:
     instruments: Mapping[str, Mapping[str, Any]]
     modulo: tuple[str, ...]
     notes: tuple[str, ...]
+    companion: str = ""
 
     @property
     def name(self) -> str:
@@ -217,6 +222,7 @@ def read_document(path: str) -> Document:
         instruments=MappingProxyType(listener.instruments),
         modulo=tuple(sorted(listener.modulo)),
         notes=notes,
+        companion=listener.companion,
     )
 
 
@@ -370,12 +376,14 @@ class _Listener:
         self.drafts: list[_Draft] = []
         self.instruments: dict[str, dict[str, Any]] = {}
         self.modulo: set[str] = set()
+        self.companion = ""
         self.is_whole = False
         self._name = name
         self._here: _Node = {}
         self._root_node = self._tree()
         self._above: list[_Node] = []
         self._taken: list[str] | None = None
+        self._most_text = _MOST_TEXT
         self._take_text: Callable[[str], object] = str
         self._instrument: dict[str, Any] = {}
         self._file_name: str | None = None
@@ -406,8 +414,10 @@ class _Listener:
             "LogicalChannel": (self._hear_channel, {}),
             "Pixels": (self._hear_pixels, pixels),
         }
+        value: _Node = {"Value": (None, {"M": (self._hear_pair, {})})}
         return {
             "BinaryOnly": (self._hear_binary_only, {}),
+            "StructuredAnnotations": (None, {"MapAnnotation": (None, value)}),
             "Instrument": (self._hear_instrument, parts),
             "Image": (lambda attributes: self.drafts.append(_Draft(attributes)), image),
         }
@@ -537,11 +547,15 @@ class _Listener:
     def _text(self, name: str) -> Callable[[dict[str, str]], None]:
         return lambda _: self._take(lambda text: self.drafts[-1].texts.update({name: text} if text else {}))
 
-    def _take(self, hear: Callable[[str], object]) -> None:
+    def _hear_pair(self, attributes: dict[str, str]) -> None:
+        if attributes.get("K") == KEY:
+            self._take(lambda text: setattr(self, "companion", text), most=_MOST_COMPANION)
+
+    def _take(self, hear: Callable[[str], object], *, most: int = _MOST_TEXT) -> None:
         """Hear the text of the element that has just begun, up to where it ends or another begins in it."""
-        self._taken, self._take_text = [], hear
+        self._taken, self._take_text, self._most_text = [], hear, most
         self._parser.CharacterDataHandler = self._hear_characters
 
     def _hear_characters(self, text: str) -> None:
-        if self._taken is not None and sum(map(len, self._taken)) < _MOST_TEXT:
-            self._taken.append(text[:_MOST_TEXT])
+        if self._taken is not None and sum(map(len, self._taken)) < self._most_text:
+            self._taken.append(text[: self._most_text])

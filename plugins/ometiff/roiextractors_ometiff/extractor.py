@@ -12,6 +12,8 @@ import numpy as np
 from roiextractors_tiff.pages import Directory, PageIndex
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
+from roiextractors_core.companion import KEY, Companion
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
@@ -78,7 +80,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._name = printable(os.path.basename(recording.given[0]))
         self._document = recording.document
         self._series = _series_names(self._document)
-        number = _chosen(self._name, "series", self._series, series, ids=_ids(self._document.images), first=0)
+        number = choose(self._name, "series", self._series, series, identifiers=_ids(self._document.images))
         self._image = _usable(self._document, number)
         files = recording.files_of(self._image)
         samples = _samples_per_pixel(self._document, self._image, files)
@@ -89,6 +91,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._plane = _chosen_plane(self._name, self._num_planes, plane)
         self.is_volumetric = self._num_planes > 1 and self._plane is None
         self._times, why = _times(self._image, self._placement, self._channel // self._samples, self._plane)
+        self._companion = self._own_companion()
         self._notes += tuple(f"{self._name}: {words}" for words in (why, *self._rate_notes()) if words)
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -105,7 +108,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
 
     def get_sampling_frequency(self) -> float | None:
         """Return the rate by ``TimeIncrement``, else None."""
-        return _rate(self._image)
+        return _rate(self._image) if self._companion is None else self._companion.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -129,6 +132,8 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         return self._read(wanted, rows, columns, planes)
 
     def get_metadata(self) -> RecordingMetadata:
+        if self._companion is not None:
+            return self._companion.metadata
         image, pixels = self._image, self._image.pixels
         size = tuple(_length(pixels, f"PhysicalSize{axis}") for axis in "YX")
         positions = _plane_positions(image, self._channel // self._samples)
@@ -152,7 +157,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         """Return the images, channels and planes that can be chosen; the last two of the first image where none is named."""
         try:
             with cls(file_path, **options) as recording:
-                return dict(recording._streams())
+                return recording._streams()
         except StreamChoiceError as error:
             if error.option in options:
                 raise
@@ -167,6 +172,12 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._planes.close()
         super().close()
 
+    def _own_companion(self) -> Companion | None:
+        """Return what ``convert`` kept of the recording that it wrote, where this is the whole of it."""
+        text = self._document.companion
+        found = Companion.from_json(f'{{"{KEY}": {text}}}', where=f"the annotations of {self._name}") if text else None
+        return found if found is not None and found.shape == self.shape else None
+
     def _streams(self) -> dict[str, tuple[str, ...]]:
         found = {"series": tuple(self._series), "channel": tuple(self._channels)}
         found = {option: names for option, names in found.items() if len(names) > 1}
@@ -179,7 +190,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         _require_channels(self._image, samples, self._document.name)
         names = _channel_names(self._image, samples, files)
         ids = _ids(self._image.channels) if samples == 1 else []
-        number = _chosen(self._name, "channel", names, channel, ids=ids, first=1)
+        number = choose(self._name, "channel", names, channel, identifiers=ids, first=1)
         placement = place(
             self._image, files, channel=number // samples, samples_per_pixel=samples, name=self._document.name
         )
@@ -257,28 +268,10 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
 
 
-def _chosen(
-    name: str, option: str, names: Sequence[str], given: str | int | None, *, ids: Sequence[str], first: int
-) -> int:
-    """Return the position of what was asked for: by name, by ID, or by number."""
-    if given is None:
-        if len(names) > 1:
-            raise StreamChoiceError.for_option(name, option, names)
-        return 0
-    text = str(given)
-    for known in (names, ids):
-        if text in known:
-            return list(known).index(text)
-    number = int(text) - first if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    if not 0 <= number < len(names):
-        raise StreamChoiceError.for_option(name, option, names, seen=given)
-    return number
-
-
 def _chosen_plane(name: str, num_planes: int, given: str | int | None) -> int | None:
     if given is None:
         return None
-    return _chosen(name, "plane", [str(k) for k in range(num_planes)], given, ids=(), first=0)
+    return choose(name, "plane", [str(k) for k in range(num_planes)], given)
 
 
 def _ids(elements: Sequence[Any]) -> list[str]:

@@ -131,8 +131,8 @@ def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) ->
 
 
 def holds_scanimage(source: Source) -> bool:
-    """Return whether a folder's first TIFF file is ScanImage's; the probe that detection asks."""
-    first = next((n for n in source.members if n.lower().endswith(_SUFFIXES) and not n.startswith("._")), None)
+    """Return whether the first TIFF file that a folder lists is ScanImage's; the probe that detection asks of every folder."""
+    first = next((name for name in source.members if _is_tiff(name)), None)
     return first is not None and _Look.at(os.path.join(source.path, first)).is_scanimage
 
 

@@ -242,7 +242,7 @@ def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _Pa
         times = stamps * head.base[0] / head.base[1]
         rate = _rate(times, head.nominal)
     missing = "" if index is not None else _missing(file, head.claimed, len(stamps))
-    told = [words for words in (table.problem, missing) if words]
+    told = [words for words in (table.problem, missing) if words and not problems]
     if told:
         problems += (f"{file.name} {'; it '.join(told)}; {len(stamps):,} frames are read",)
     if table.is_counted:
