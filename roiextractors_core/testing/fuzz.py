@@ -426,6 +426,8 @@ class _Work:
                 self._count(report, answer)
                 begun = -1
                 first = answer["case"] + 1
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS)
         finally:
             process.kill()
             process.wait()
@@ -453,10 +455,9 @@ class _Work:
     @staticmethod
     def _answers(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
         """Yield what the process says, until it ends or says nothing for long."""
-        assert_stream = process.stdout
-        if assert_stream is None:
+        if process.stdout is None:
             return
-        descriptor, rest = assert_stream.fileno(), b""
+        descriptor, rest = process.stdout.fileno(), b""
         while True:
             ready, _, _ = select.select([descriptor], [], [], 12 * _SECONDS)
             data = os.read(descriptor, 1 << 16) if ready else b""
@@ -666,21 +667,47 @@ def _read_the_rest(opened: Any) -> None:
 def _pixels_outcome(seed: Seed, change: Change, folder: Path, found: _Found) -> tuple[str, str]:
     expected, series = seed.expected, found.series
     whole = found.count == len(expected) and found.shape[1:] == expected.shape[1:]
-    predicted = _predicted(seed, change)
-    if whole and predicted is not None:
-        if _same(series, predicted):
-            return ("same pixels", "") if _same(series, expected) else ("changed pixels, as in the file", "")
-        return "wrong pixels", "only pixels were changed, and others are returned"
     if whole and _same(series, expected):
-        return "same pixels", ""
+        return ("wrong pixels", "pixels of the file were changed, and these are the old ones") if _only_pixels(seed, change) else ("same pixels", "")
+    lying = _lying(seed, change)
+    if lying is not None and _same(series, lying[: found.count]):
+        if whole:
+            return "changed pixels, as in the file", ""
+        if found.told:
+            return "fewer samples, and said", ""
+    elif whole and _only_pixels(seed, change):
+        return "wrong pixels", "only pixels were changed, and others are returned"
     if found.told and _is_subset(series, expected):
         return "fewer samples, and said", ""
-    verdict = judged(files_of(folder), series)
-    if verdict.answer:
+    verdict = judged(files_of(folder), series, lying)
+    if verdict.answer and (whole or found.told or verdict.by_reader):
         return "other pixels, right by another reader" + (", in another order" if verdict.words else ""), ""
     if verdict.answer is False and found.format == seed.format:
         return "wrong pixels", verdict.words
     return _unjudged(seed, change, found, verdict.words)
+
+
+def _lying(seed: Seed, change: Change) -> np.ndarray | None:
+    """Return what lies where the pixels were, as far as it goes."""
+    if seed.pixels is None:
+        return None
+    return seed.pixels.read({**seed.files, **{name: data or b"" for name, data in change.content.items()}}, seed.expected)
+
+
+def _only_pixels(seed: Seed, change: Change) -> bool:
+    """Return whether pixels were changed, and nothing else."""
+    if seed.pixels is None:
+        return False
+    count = 0
+    for name, data in change.content.items():
+        before = seed.files[name]
+        if data is None or len(data) != len(before):
+            return False
+        touched = np.flatnonzero(np.frombuffer(before, np.uint8) != np.frombuffer(data, np.uint8))
+        if touched.size and not seed.pixels.holds(name, touched):
+            return False
+        count += touched.size
+    return count > 0
 
 
 def _unjudged(seed: Seed, change: Change, found: _Found, words: str) -> tuple[str, str]:
@@ -691,22 +718,6 @@ def _unjudged(seed: Seed, change: Change, found: _Found, words: str) -> tuple[st
     if found.shape == seed.expected.shape:
         return "unjudged: other pixels, same shape", words
     return "unjudged: another shape", f"{found.shape} for {seed.expected.shape}; {words}"
-
-
-def _predicted(seed: Seed, change: Change) -> np.ndarray | None:
-    """Return what must come out when nothing but pixels was changed; None when more was, or it is not known."""
-    pixels = seed.pixels
-    if pixels is None:
-        return None
-    for name, data in change.content.items():
-        before = seed.files[name]
-        if data is None or len(data) != len(before):
-            return None
-        touched = np.flatnonzero(np.frombuffer(before, np.uint8) != np.frombuffer(data, np.uint8))
-        if touched.size and not pixels.holds(name, touched):
-            return None
-    now = {**seed.files, **{name: data for name, data in change.content.items() if data is not None}}
-    return pixels.read(now, seed.expected)
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

@@ -418,7 +418,7 @@ def _in_hdf5(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     try:
         with h5py.File(stream, "r+") as file:
             words = _changed_object(file, h5py, draw)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, LookupError) as error:
         return f"nothing, since h5py says {error!s:.60}"
     data[:] = stream.getvalue()
     return words

@@ -29,78 +29,123 @@ _FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge found: right (True), wrong (False) or not to be judged (None), and why."""
+    """What the judges found: right (True), wrong (False) or not to be judged (None), why, and whether another reader was among them."""
 
     answer: bool | None
     words: str
+    by_reader: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class PixelMap:
-    """Where every frame of a recording lies, uncompressed, in its files.
+    """Where the pixels of a recording lie, uncompressed, in its files.
 
     Attributes
     ----------
-    places : sequence of (str, int)
-        File and byte at which each part begins.
+    places : tuple of (str, int)
+        File and byte at which each part begins; where values are interleaved, the byte in its lane.
     form : str
         How the bytes become pixels: as they are, swapped, inverted, or both.
+    order : tuple of int
+        The axes of the recording in the order of the file; empty where a part is a frame, or a sample.
     by_plane : bool
         Whether the parts are frames (sample after sample, plane after plane), or whole samples.
     part_bytes : int
+    lane : _Lane
+        Which of the values in a file, where those of several channels are interleaved.
     """
 
     places: tuple[tuple[str, int], ...]
     form: str
+    order: tuple[int, ...]
     by_plane: bool
     part_bytes: int
+    lane: _Lane
 
     @classmethod
     def of(cls, files: Mapping[str, bytes], expected: np.ndarray) -> PixelMap | None:
         """Look for the pixels in the files; None where they do not lie there as they are."""
-        for by_plane in (True, False) if expected.ndim == 4 else (True,):
-            for form in _FORMS:
-                places = _places(files, list(_parts(expected, by_plane)), form)
+        for lane in _Lane.every(expected.dtype.itemsize):
+            found = cls._in_lane({name: lane.of(data) for name, data in files.items()}, expected, lane)
+            if found is not None:
+                return found
+        return None
+
+    @classmethod
+    def _in_lane(cls, files: Mapping[str, bytes], expected: np.ndarray, lane: _Lane) -> PixelMap | None:
+        for form in _FORMS:
+            if "inverted" in form and expected.dtype.kind not in "iu":
+                continue
+            for by_plane in (True, False) if expected.ndim == 4 else (True,):
+                parts = list(_parts(expected, by_plane))
+                places = _places(files, parts, form)
                 if places is not None:
-                    return cls(places, form, by_plane, expected[0, ..., 0].nbytes if _flat(expected, by_plane) else expected[0].nbytes)
+                    return cls(places, form, (), by_plane, parts[0].nbytes, lane)
+            for order in itertools.permutations(range(expected.ndim)) if lane.step == 1 else ():
+                places = _places(files, [expected.transpose(order)], form)
+                if places is not None:
+                    return cls(places, form, order, False, expected.nbytes, lane)
         return None
 
     def spans(self, name: str) -> list[tuple[int, int]]:
-        """Return begin and end of the pixels in a file, ascending."""
-        return sorted((at, at + self.part_bytes) for file, at in self.places if file == name)
+        """Return begin and end of the pixels in a file, ascending; interleaved ones with what lies between."""
+        step = self.lane.step
+        return sorted((at * step, (at + self.part_bytes) * step) for file, at in self.places if file == name)
 
     def holds(self, name: str, touched: np.ndarray) -> bool:
         """Return whether all of these bytes of a file are pixels."""
-        spans = self.spans(name)
-        if not spans:
+        begins = np.array(sorted(at for file, at in self.places if file == name), np.int64)
+        at = self.lane.places(touched)
+        if not len(begins) or (at < 0).any():
             return False
-        begins = np.array([begin for begin, _ in spans])
-        found = np.searchsorted(begins, touched, "right") - 1
-        return bool((found >= 0).all() and (touched < begins[np.maximum(found, 0)] + self.part_bytes).all())
+        found = np.searchsorted(begins, at, "right") - 1
+        return bool((found >= 0).all() and (at < begins[np.maximum(found, 0)] + self.part_bytes).all())
 
     def read(self, files: Mapping[str, bytes], expected: np.ndarray) -> np.ndarray:
-        """Return the pixels that lie at these places now, as an array like ``expected``."""
+        """Return the pixels that lie at these places now, as an array like ``expected``, up to the first that is not whole."""
         result = np.empty_like(expected)
-        targets = _views(result, self.by_plane)
-        for target, (name, at) in zip(targets, self.places, strict=True):
-            target[...] = _decoded(files[name][at : at + self.part_bytes], self.form, expected.dtype).reshape(target.shape)
+        targets = [result.transpose(self.order)] if self.order else list(_parts(result, self.by_plane))
+        lanes = {name: self.lane.of(files.get(name, b"")) for name, _ in self.places}
+        for number, (target, (name, at)) in enumerate(zip(targets, self.places, strict=True)):
+            data = lanes[name][at : at + self.part_bytes]
+            if len(data) < self.part_bytes:
+                return result[: number * len(expected) // len(targets)]
+            target[...] = _decoded(data, self.form, expected.dtype).reshape(target.shape)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """Every ``step``-th value of a file, from the value ``first`` on."""
+
+    step: int
+    first: int
+    itemsize: int
+
+    @classmethod
+    def every(cls, itemsize: int) -> Iterator[_Lane]:
+        for step in (1, 2, 3):
+            yield from (cls(step, first, itemsize) for first in range(step))
+
+    def of(self, data: bytes) -> bytes:
+        if self.step == 1:
+            return data
+        values = np.frombuffer(data, f"V{self.itemsize}", len(data) // self.itemsize)
+        return values[self.first :: self.step].tobytes()
+
+    def places(self, touched: np.ndarray) -> np.ndarray:
+        """Return the places in the lane of bytes of the file; -1 for those of other lanes."""
+        value, rest = touched // self.itemsize, touched % self.itemsize
+        return np.where(value % self.step == self.first, value // self.step * self.itemsize + rest, -1)
 
 
 _FORMS = ("plain", "swapped", "inverted", "swapped and inverted")
 
 
-def _flat(expected: np.ndarray, by_plane: bool) -> bool:
-    return by_plane and expected.ndim == 4
-
-
 def _parts(array: np.ndarray, by_plane: bool) -> Iterator[np.ndarray]:
-    yield from _views(array, by_plane)
-
-
-def _views(array: np.ndarray, by_plane: bool) -> Iterator[np.ndarray]:
+    """Yield views of the frames, or of the samples of volumes."""
     for sample in array:
-        if _flat(array, by_plane):
+        if by_plane and array.ndim == 4:
             yield from (sample[..., plane] for plane in range(sample.shape[-1]))
         else:
             yield sample
@@ -109,7 +154,7 @@ def _views(array: np.ndarray, by_plane: bool) -> Iterator[np.ndarray]:
 def _encoded(part: np.ndarray, form: str) -> bytes:
     whole = np.ascontiguousarray(part)
     if "inverted" in form:
-        whole = ~whole if whole.dtype.kind in "biu" else whole
+        whole = ~whole
     return (whole.byteswap() if "swapped" in form else whole).tobytes()
 
 
@@ -119,9 +164,7 @@ def _decoded(data: bytes, form: str, dtype: Any) -> np.ndarray:
     return ~found if "inverted" in form else found
 
 
-def _places(files: Mapping[str, bytes], parts: list[np.ndarray], form: str) -> tuple[tuple[str, int], ...] | None:
-    if not parts or ("inverted" in form and parts[0].dtype.kind not in "iu"):
-        return None
+def _places(files: Mapping[str, bytes], parts: Sequence[np.ndarray], form: str) -> tuple[tuple[str, int], ...] | None:
     names = sorted(files)
     found: list[tuple[str, int]] = []
     file, at = 0, 0
@@ -135,14 +178,20 @@ def _places(files: Mapping[str, bytes], parts: list[np.ndarray], form: str) -> t
             if place >= 0:
                 file = number
                 break
-        if place < 0:
+        if place < 0 or _is_elsewhere(files, wanted, names[file], place):
             return None
         found.append((names[file], place))
         at = place + len(wanted)
-    return tuple(found)
+    return tuple(found) if found else None
 
 
-def judged(paths: Sequence[Path], series: np.ndarray) -> Verdict:
+def _is_elsewhere(files: Mapping[str, bytes], wanted: bytes, name: str, place: int) -> bool:
+    """Return whether the same bytes stand at another place too, so that nobody knows which are meant."""
+    others = any(wanted in data for other, data in files.items() if other != name)
+    return others or files[name].find(wanted) != place or files[name].find(wanted, place + 1) >= 0
+
+
+def judged(paths: Sequence[Path], series: np.ndarray, lying: np.ndarray | None = None) -> Verdict:
     """Look whether every frame is one that others read from the files.
 
     Parameters
@@ -151,8 +200,10 @@ def judged(paths: Sequence[Path], series: np.ndarray) -> Verdict:
         Every file of the recording, as it is now.
     series : numpy.ndarray
         What the extractor returned, ``(samples, rows, columns[, planes])``.
+    lying : numpy.ndarray, optional
+        What lies where the pixels of the unchanged recording were.
     """
-    wanted = [_digest(part) for part in _views(series, True)]
+    wanted = [_digest(part) for part in _parts(series, True)]
     if not wanted:
         return Verdict(True, "no frame to judge")
     held: dict[str, int] = {}
@@ -164,11 +215,15 @@ def judged(paths: Sequence[Path], series: np.ndarray) -> Verdict:
             if len(held) >= _MOST_FRAMES:
                 failures.append("there are too many frames")
                 break
+    by_reader = all(digest in held for digest in wanted)
+    was_read = bool(held)
+    for frame in () if lying is None else _parts(lying, True):
+        held.setdefault(_digest(frame), len(held))
     missing = [k for k, digest in enumerate(wanted) if digest not in held]
     if not missing:
         order = [held[digest] for digest in wanted]
-        return Verdict(True, "" if order == sorted(order) else "in another order")
-    if failures or not held:
+        return Verdict(True, "" if order == sorted(order) else "in another order", by_reader)
+    if failures or not was_read:
         return Verdict(None, failures[0] if failures else "no judge reads these files")
     return Verdict(False, f"{len(missing)} of {len(wanted)} frames, the first of them {missing[0]}, are in none of the files")
 

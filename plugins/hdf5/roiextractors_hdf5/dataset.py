@@ -555,14 +555,23 @@ class _Places:
 
     def _read_index(self, dataset: Any) -> None:
         table = np.zeros((*self._layout.grid, 3), np.int64)
-        chunk = self._layout.chunk
+        chunk, grid = self._layout.chunk, self._layout.grid
+        faults: list[str] = []
 
         def note(info: Any) -> None:
             place = self._place(dataset, info)
             cell = tuple(start // c for start, c in zip(info.chunk_offset, chunk, strict=True))
+            if not all(k < n for k, n in zip(cell, grid, strict=True)):
+                return  # left over from before the dataset was made smaller
+            if table[cell].any():
+                faults.append(f"the chunk at {tuple(info.chunk_offset)} is listed twice")
             table[cell] = (place.offset, place.size, place.mask)
 
         dataset.id.chunk_iter(note)
+        if faults:
+            raise CorruptRecordingError(
+                f"{self._file.name}: the index of {printable(self._name)} contradicts itself: {faults[0]}"
+            )
         self._table, self._kept = table, {}
 
     def _place(self, dataset: Any, info: Any) -> _Place:

@@ -281,8 +281,10 @@ def _images(root: Any, name: str) -> tuple[str, ...]:
         raise UnsupportedRecordingError(
             f"{name} describes no image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
         )
-    names = itertools.takewhile(lambda k: k in root, map(str, range(_MOST_IMAGES)))
-    found = tuple(names)
+    try:
+        found = tuple(itertools.takewhile(lambda k: k in root, map(str, range(_MOST_IMAGES))))
+    except (OSError, AttributeError, IndexError, ArithmeticError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
+        raise CorruptRecordingError(f"{name}: its images cannot be listed: {printable(error)[:200]}") from error
     if not found:
         raise CorruptRecordingError(f"{name} says that it is a collection of images, and holds none")
     return found
@@ -293,7 +295,19 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
         if given not in (None, 0, "0"):
             raise StreamChoiceError.for_option(name, "series", ("0",), seen=given)
         return root
-    return root[series[choose(name, "series", series, given)]]
+    return _member(root, series[choose(name, "series", series, given)], name)
+
+
+def _member(group: Any, path: str, name: str) -> Any:
+    """Return a group or an array; zarr parses the description of it now, and raises whatever that runs into."""
+    try:
+        return group[path]
+    except KeyError as error:
+        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
+    except (OSError, AttributeError, IndexError, ArithmeticError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
+        raise CorruptRecordingError(
+            f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
+        ) from error
 
 
 def _first(value: Any, key: str, name: str) -> Mapping[str, Any]:
@@ -330,10 +344,7 @@ def _array(group: Any, path: Any, name: str) -> Any:
         raise CorruptRecordingError(
             f"{name}: the path of its array is {printable(path)!r:.80}, which is not inside the image"
         )
-    try:
-        found = group[path]
-    except (KeyError, OSError, ValueError) as error:
-        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
+    found = _member(group, path, name)
     if not isinstance(found, zarr.Array):
         raise CorruptRecordingError(f"{name} names {printable(path)!r} as its array, and it is a group")
     return found

@@ -205,7 +205,7 @@ def _stream(file: PositionedFile, layout: _Layout) -> AviStream:
         raise CorruptRecordingError(
             f"{file.name} begins as AVI and ends, or is damaged, before its header does: {layout.size:,} bytes"
         )
-    length = min(layout.header.end - layout.header.start, _MOST_HEADER)
+    length = max(0, min(layout.header.end - layout.header.start, _MOST_HEADER))
     header = file.read(layout.header.start, length)
     pieces = [piece for name, piece in _pieces(header) if name == b"strl"]
     for number, piece in enumerate(pieces[:_MOST_STREAMS]):
