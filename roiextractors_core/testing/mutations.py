@@ -33,6 +33,7 @@ _WORDS = (b"", b"x", b"nan", b"inf", b"-inf", b"1e308", b"1e-320", b"-1", b"0", 
 _WORDS += (b"4294967296", b"1000000000000", b"99999999999999999999", b"9" * 5000, b"null", b"true", b"[]", b"{}")
 _STRINGS = (b"", b"../../../../etc/passwd", b"/etc/passwd", b"\x1b[31m", b"a\nb", b"\xff\xfe", b"%s%n", b"x" * 5000)
 _STRINGS += (b"&lol;", b"..", b".", b"CON", b"uint8", b"float64", b"O", b"XYCZT", b"XYTZC")
+_H5PY_FAULTS = (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError)
 _MOST_FIELDS = 200_000
 _MOST_PAGES = 5000
 
@@ -418,7 +419,7 @@ def _in_hdf5(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     try:
         with h5py.File(stream, "r+") as file:
             words = _changed_object(file, h5py, draw)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, LookupError) as error:
+    except _H5PY_FAULTS as error:
         return f"nothing, since h5py says {error!s:.60}"
     data[:] = stream.getvalue()
     return words

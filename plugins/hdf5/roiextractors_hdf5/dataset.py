@@ -656,6 +656,11 @@ class _ChunkedRead:
 
     def _decode(self, data: bytes, parts: Sequence[Part], cell: Cell, place: _Place) -> None:
         filters = self._active(place)
+        if not filters and len(data) < self._nbytes:
+            raise CorruptRecordingError(
+                f"{self._file.name}: the chunk at {tuple(k * c for k, c in zip(cell, self._layout.chunk, strict=True))} of "
+                f"{printable(self._name)} is stored without filters and has {len(data):,} bytes; {self._nbytes:,} are needed"
+            )
         try:
             if filters == [_DEFLATE] and self._is_whole(parts) and _inflated_into(parts[0][0], data):
                 return

@@ -21,7 +21,7 @@ from .pixels import PixelFormat, channel_of, has_colour
 __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture", "undecodable"]
 
 
-_LOOKED_AT = 5
+_LOOKED_AT = 16
 
 
 class Packets:

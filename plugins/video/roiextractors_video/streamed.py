@@ -445,9 +445,18 @@ class _StreamDecoder(Decoder):
             self._container = _container(self._stream.file)
             _video_stream(self._stream.file, self._container).codec_context.thread_count = 1
         stream = _video_stream(self._stream.file, self._container)
+        if key and stream.codec_context.name == "rawvideo":
+            self._take_palette(stream)
         if key:
             self._container.seek(int(self._stream.seeks[key]), stream=stream)
         return iter(self._container.demux(stream))
+
+    def _take_palette(self, stream: Any) -> None:
+        """Decode the first frame: the colour table of uncompressed video comes with it, and stays."""
+        first = next(self._container.demux(stream), None)
+        if first is not None:
+            for _ in self._decoded(first, iter(())):
+                pass
 
     def _decoded(self, first: Any, packets: Iterator[Any]) -> Iterator[Any]:
         import av
