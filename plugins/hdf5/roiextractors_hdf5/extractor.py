@@ -127,6 +127,10 @@ class Hdf5ImagingExtractor(ImagingExtractor):
         """Return the dtype of the pixels, in native byte order."""
         return self._movie.dtype
 
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        """Return the shape of the file's chunks; one whole sample where there are none."""
+        return self._movie.chunk_shape
+
     def get_sampling_frequency(self) -> float | None:
         """Return the rate (Hz) that the one attribute of a known name states, or None."""
         return self._facts.rate

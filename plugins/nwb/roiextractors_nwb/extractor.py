@@ -106,6 +106,10 @@ class NwbImagingExtractor(ImagingExtractor):
         """Return the dtype of the pixels as stored, in native byte order."""
         return self._pixels.dtype
 
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        """Return the shape of the file's chunks; one whole sample where there are none."""
+        return self._pixels.chunk_shape
+
     def get_sampling_frequency(self) -> float | None:
         """Return the rate (Hz) that the series states; None when it has timestamps instead."""
         return self._series.rate if self._companion is None else self._companion.rate
