@@ -43,6 +43,8 @@ _MOST_LOOKUPS = 128  # chunks looked up one by one; after that the whole index i
 _MOST_INDEX = 1 << 23  # chunks whose places are kept in one table
 _MOST_KEPT = 1 << 16  # chunks whose places are kept when the table would be too large
 _SECONDS_A_READ, _SECONDS_A_BYTE = 3e-6, 3e-10
+_MOST_UNCHECKED = 256 << 20  # bytes; a larger sample, or chunk, must be borne out by what is stored
+_MOST_PACKED = 4096  # bytes that one stored byte can stand for
 _MOST_CHUNK_BYTES = 1 << 32
 
 Box = tuple[tuple[int, int], ...]
@@ -233,8 +235,12 @@ class Hdf5Dataset:
         self._file = PositionedFile(path)
         self._name = name
         with open_hdf5(path) as file:
-            self._layout = layout_of(_dataset(file, name))
-        self._axes = _checked_axes(axes, self._layout.shape, f"{self._file.name}: {printable(name)}")
+            found = _dataset(file, name)
+            self._layout = layout_of(found)
+            held = int(found.id.get_storage_size())
+        where = f"{self._file.name}: {printable(name)}"
+        self._axes = _checked_axes(axes, self._layout.shape, where)
+        self._check_size(held, where)
         self._fixed = {
             letter: self._position(letter, (fixed or {}).get(letter, 0)) for letter in axes if letter not in "TYXZ"
         }
@@ -324,6 +330,16 @@ class Hdf5Dataset:
         if stored.size:
             self._fill(stored, spans, box)
         return self._arranged(self._native(stored), count)
+
+    def _check_size(self, held: int, where: str) -> None:
+        """Refuse a sample or a chunk that is far larger than the bytes in the file can stand for."""
+        lengths = [n for n, letter in zip(self._layout.shape, self._axes, strict=True) if letter in "YXZ"]
+        claimed = self._layout.dtype.itemsize * max(math.prod(lengths), math.prod(self._layout.chunk or (0,)))
+        if claimed > max(_MOST_UNCHECKED, held * _MOST_PACKED):
+            raise CorruptRecordingError(
+                f"{where} claims {claimed:,} bytes for one sample or chunk ({self._layout.shape} {self._layout.dtype}), and holds {held:,}, "
+                "which cannot be that much"
+            )
 
     def close(self) -> None:
         """Release the descriptor and the chunks that are kept; a later read would open the file again."""
