@@ -491,3 +491,14 @@ def test_a_frame_beyond_the_end_is_an_error_that_names_the_file(movie: tuple[Pat
     stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
     with pytest.raises(TruncatedRecordingError, match=r"movie\.bin ends at byte 975"):
         stored.read(places([11, 12]))
+
+
+def test_a_place_that_no_file_reaches_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    file = PositionedFile(tmp_path / "file")
+    assert file.read(1 << 63, 8) == b""
+    assert file.read(1 << 70, 1 << 30) == b""
+    assert file.read(0, -5) == b""
+    with pytest.raises(TruncatedRecordingError, match="were needed"):
+        file.read_into([bytearray(8)], (1 << 63) + 1)
+    file.close()

@@ -214,3 +214,11 @@ class TestTheMixinOnNpy(FuzzTests, ImagingExtractorTests):
     @pytest.fixture
     def expected_times(self) -> None:
         return None
+
+
+@pytest.mark.parametrize("told", ["'<f4,'", "',,'", "'<u99999999999999999999'", "'(2,'"])
+def test_a_dtype_that_numpy_stumbles_over_is_refused(tmp_path: Path, told: str) -> None:
+    header = f"{{'descr': {told}, 'fortran_order': False, 'shape': (2, 3, 4), }}".ljust(117) + "\n"
+    (tmp_path / "movie.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + header.encode() + bytes(96))
+    with pytest.raises(roi.RecordingError, match=r"dtype|holds"):
+        roi.open(tmp_path / "movie.npy")
