@@ -28,6 +28,8 @@ from roiextractors_core.testing.oracles import PixelMap, judged
 ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name not in ("napari",))
 CASES = 300
+# Frames in FFV1 without checksums are decoded to something that depends on the frames before: damage in them cannot be seen
+LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree",)}
 
 
 def makers_of(plugin: str) -> list[Path]:
@@ -50,7 +52,7 @@ def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path
     for format in sorted({seed.format for seed in seeds}):
         report = fuzz([seed for seed in seeds if seed.format == format], cases=CASES)
         assert report.cases == CASES
-        require_no_defects(report)
+        require_no_defects(report, known=LIMITS.get(format, ()))
 
 
 # What the fuzzer sees

@@ -496,7 +496,8 @@ class _Work:
         self.keep.mkdir(parents=True, exist_ok=True)
         (self.keep / f"case{answer['case']}.txt").write_text(f"{json.dumps(answer, indent=1)}\n", encoding="utf-8")
         with suppress(OSError, shutil.Error):
-            shutil.copytree(self.folder / "now", self.keep / f"case{answer['case']}", dirs_exist_ok=True)
+            there = self.folder / f"now{answer['case'] % len(self.seeds)}"
+            shutil.copytree(there, self.keep / f"case{answer['case']}", dirs_exist_ok=True)
 
     @staticmethod
     def _count(report: Report, answer: Mapping[str, Any]) -> None:
@@ -525,14 +526,14 @@ def serve(folder: str, first: str, end: str) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print what they like
     seeds = [Seed.saved(Path(folder) / f"seed{place}") for place in range(plan["count"])]
-    table = _Table(Path(folder) / "now", plan["keep"])
+    tables = [_Table(seed, Path(folder) / f"now{place}", plan["keep"]) for place, seed in enumerate(seeds)]
     print(json.dumps({"case": int(first)}), file=answers, flush=True)
     _warm_up(seeds[int(first) % len(seeds)])
     for case in range(int(first), int(end)):
-        seed = seeds[case % len(seeds)]
+        table = tables[case % len(tables)]
         print(json.dumps({"case": case}), file=answers, flush=True)
-        answer = table.outcome(seed, case, plan["number"])
-        print(json.dumps({"case": case, "seed": seed.name, **answer}), file=answers, flush=True)
+        answer = table.outcome(case, plan["number"])
+        print(json.dumps({"case": case, "seed": table.seed.name, **answer}), file=answers, flush=True)
 
 
 def _warm_up(seed: Seed) -> None:
@@ -549,28 +550,27 @@ def _warm_up(seed: Seed) -> None:
 class _Table:
     """Where one copy lies, is changed, opened and put right again."""
 
-    def __init__(self, folder: Path, keep: str) -> None:
+    def __init__(self, seed: Seed, folder: Path, keep: str) -> None:
+        self.seed = seed
         self.folder = folder
         self.keep = keep
-        self._lying: Seed | None = None
 
-    def outcome(self, seed: Seed, case: int, number: int) -> dict[str, str]:
+    def outcome(self, case: int, number: int) -> dict[str, str]:
         """Return what comes of one case."""
-        change = self.laid(seed, case, number)
+        change = self.laid(case, number)
         try:
-            answer = _judged_outcome(seed, change, self.folder, named=case % 4 != 3)
+            answer = _judged_outcome(self.seed, change, self.folder, named=case % 4 != 3)
             if self.keep and not _is_settled(answer["outcome"]):
                 self._keep(case, answer)
         finally:
-            self._put_right(seed, change)
+            self._put_right(change)
         return answer
 
-    def laid(self, seed: Seed, case: int, number: int) -> Change:
+    def laid(self, case: int, number: int) -> Change:
         """Lay out the changed copy of a case."""
-        if self._lying is not seed:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        seed = self.seed
+        if not self.folder.exists():
             shutil.copytree(seed.folder, self.folder, copy_function=shutil.copyfile)
-            self._lying = seed
         change = changed(seed.files, seed.anatomies, random.Random(f"{number}/{seed.name}/{case}"))
         for name, data in change.content.items():
             if data is None:
@@ -582,9 +582,9 @@ class _Table:
         )
         return change
 
-    def _put_right(self, seed: Seed, change: Change) -> None:
+    def _put_right(self, change: Change) -> None:
         for name in change.content:
-            (self.folder / name).write_bytes(seed.files[name])
+            (self.folder / name).write_bytes(self.seed.files[name])
 
     def _keep(self, case: int, answer: Mapping[str, str]) -> None:
         target = Path(self.keep) / f"case{case}"
@@ -801,25 +801,36 @@ class FuzzTests:
         How many changed copies.
     fuzz_number : int
         Which ones.
+    fuzz_limits : tuple of str
+        Outcomes that are a known limit of the format: ``("reads that disagree",)`` for damage that nobody can see.
     """
 
     fuzz_cases: int = 100
     fuzz_number: int = 1
+    fuzz_limits: tuple[str, ...] = ()
 
     def test_changed_copies_open_rightly_or_say_what_is_wrong(self, case: Any, workplace: Path) -> None:
         seed = _kept(case, type(self).__name__, workplace / "seed")
         report = fuzz([seed], cases=self.fuzz_cases, number=self.fuzz_number)
-        require_no_defects(report)
+        require_no_defects(report, known=self.fuzz_limits)
 
 
-def require_no_defects(report: Report) -> None:
-    """Fail a test that found defects, and say which and how to see them again."""
-    if report.defects:
+def require_no_defects(report: Report, *, known: Sequence[str] = ()) -> None:
+    """Fail a test that found defects, and say which and how to see them again.
+
+    Parameters
+    ----------
+    report : Report
+    known : sequence of str
+        Outcomes that are a known limit of the format, and no defect of its extractor.
+    """
+    defects = [defect for defect in report.defects if defect.outcome not in known]
+    if defects:
         import pytest
 
-        first = "\n".join(f"- {defect}" for defect in report.defects[:5])
+        first = "\n".join(f"- {defect}" for defect in defects[:5])
         pytest.fail(
-            f"{len(report.defects)} of {report.cases} changed copies came out wrong:\n{first}\n"
+            f"{len(defects)} of {report.cases} changed copies came out wrong:\n{first}\n"
             "A changed file is read as it is now, or refused by an error of roiextractors_core.errors, within 5 s and 256 MiB: "
             "check every number of the file before it is used",
             pytrace=False,
