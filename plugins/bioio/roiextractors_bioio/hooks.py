@@ -19,7 +19,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
     yield FormatSpec(
         name="czi",
         title="Zeiss CZI",
-        extractor="roiextractors_bioio.extractor:CziImagingExtractor",
+        extractor="roiextractors_bioio.zeiss:CziImagingExtractor",
         extensions=(".czi",),
         evidence=Magic(b"ZISRAWFILE"),
         api=1,
@@ -31,7 +31,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
     yield FormatSpec(
         name="nd2",
         title="Nikon ND2",
-        extractor="roiextractors_bioio.extractor:Nd2ImagingExtractor",
+        extractor="roiextractors_bioio.nikon:Nd2ImagingExtractor",
         extensions=(".nd2",),
         evidence=Magic(bytes.fromhex("dacebe0a")) | (Magic(_JPEG_2000) & Name("*.nd2")),
         api=1,
@@ -43,14 +43,14 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
     yield FormatSpec(
         name="lif",
         title="Leica LIF",
-        extractor="roiextractors_bioio.extractor:LifImagingExtractor",
+        extractor="roiextractors_bioio.leica:LifImagingExtractor",
         extensions=(".lif",),
         evidence=Magic(b"\x70\0\0\0") & Magic(b"\x2a", offset=8) & Magic("<".encode("utf-16-le"), offset=13),
         api=1,
         streams=("scene", "channel"),
         clock="native",
         metadata=_METADATA,
-        description="Files of Leica LAS AF and LAS X, read by bioio-lif; a time for each frame.",
+        description="Files of Leica LAS AF and LAS X, read by liffile as bioio-lif does; a time for each frame.",
     )
     yield FormatSpec(
         name="oib",

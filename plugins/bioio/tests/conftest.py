@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-FILETIME = 132_563_079_495_030_000  # 29 January 2021, 15:45:49.503 UTC, in units of 100 ns since 1601
+FILETIME = 132_564_087_495_030_000  # 29 January 2021, 15:45:49.503 UTC, in units of 100 ns since 1601
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +99,7 @@ def write_czi() -> Callable[..., Path]:
                     document.write(
                         data=data[t, z, c][..., np.newaxis] + scene,
                         plane={"T": t, "Z": z, "C": c},
-                        scene=scene if scenes > 1 else None,
+                        scene=scene,
                         location=(scene * 1000, 0),
                     )
             document.write_metadata(

@@ -33,7 +33,7 @@ class TestLif(ImagingExtractorTests):
 
     @pytest.fixture(autouse=True)
     def _library(self) -> None:
-        pytest.importorskip("bioio_lif", reason="bioio-lif is not installed: roiextractors-bioio[lif]")
+        pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
 
     @pytest.fixture
     def expected(self) -> np.ndarray:
@@ -145,7 +145,7 @@ class TestNd2(ImagingExtractorTests):
 
 
 def test_a_lif_tells_sizes_start_and_rate(tmp_path: Path, write_lif: Callable[..., Path]) -> None:
-    pytest.importorskip("bioio_lif")
+    pytest.importorskip("liffile")
     stamps = np.arange(12) / 6.0
     path = write_lif(tmp_path / "a.lif", {"one": made(4, 3, 1)}, stamps=stamps)
     with roi.open(path) as recording:
@@ -163,7 +163,7 @@ def test_a_lif_tells_sizes_start_and_rate(tmp_path: Path, write_lif: Callable[..
     "stamps", [None, (), (0.0, 1.0, 2.0), (0.0, 3.0, 1.0, 2.0)], ids=["none", "empty", "few", "back"]
 )
 def test_stamps_that_fit_no_sample_are_no_times(tmp_path: Path, write_lif: Callable[..., Path], stamps: Any) -> None:
-    pytest.importorskip("bioio_lif")
+    pytest.importorskip("liffile")
     path = write_lif(tmp_path / "a.lif", {"one": made(4, 1, 1)}, stamps=stamps, seconds=None)
     with roi.open(path) as recording:
         assert recording.get_native_timestamps() is None
@@ -171,7 +171,7 @@ def test_stamps_that_fit_no_sample_are_no_times(tmp_path: Path, write_lif: Calla
 
 
 def test_channels_of_one_name_are_chosen_by_number(tmp_path: Path, write_lif: Callable[..., Path]) -> None:
-    pytest.importorskip("bioio_lif")
+    pytest.importorskip("liffile")
     data = made(3, 1, 2)
     path = write_lif(tmp_path / "a.lif", {"one": data}, colours=("Gray", "Gray"))
     assert roi.streams(path) == {"channel": ("1", "2")}
@@ -180,7 +180,7 @@ def test_channels_of_one_name_are_chosen_by_number(tmp_path: Path, write_lif: Ca
 
 
 def test_a_scene_is_chosen_by_its_number_from_0(tmp_path: Path, write_lif: Callable[..., Path]) -> None:
-    pytest.importorskip("bioio_lif")
+    pytest.importorskip("liffile")
     data = {"first": made(3, 1, 1), "second": made(4, 1, 1)[:, ::-1]}
     path = write_lif(tmp_path / "a.lif", data)
     with pytest.raises(roi.StreamChoiceError, match="holds the scenes 'first' and 'second'; choose one"):
@@ -212,10 +212,10 @@ def test_a_missing_plugin_of_bioio_is_named_with_what_to_type(tmp_path: Path, mo
 
 
 def test_what_bioio_cannot_read_is_told_in_one_sentence(tmp_path: Path) -> None:
-    pytest.importorskip("bioio_lif")
+    pytest.importorskip("liffile")
     broken = b"\x70\0\0\0\x20\0\0\0\x2a\x0c\0\0\0" + "<broken".encode("utf-16-le")
     (tmp_path / "a.lif").write_bytes(broken)
-    with pytest.raises(roi.CorruptRecordingError, match=r"a\.lif cannot be read by bioio_lif: "):
+    with pytest.raises(roi.CorruptRecordingError, match=r"a\.lif cannot be read by liffile: "):
         roi.open(tmp_path / "a.lif")
 
 
@@ -299,6 +299,7 @@ def ome_tiff(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore")  # what bioio's plugins tell their authors
 def test_any_file_is_read_through_bioio_when_the_format_is_named(ome_tiff: Path) -> None:
     data = made(5, 3, 2)
     assert roi.streams(ome_tiff, format="bioio") == {"channel": ("Green", "Red")}
@@ -310,6 +311,7 @@ def test_any_file_is_read_through_bioio_when_the_format_is_named(ome_tiff: Path)
         json.dumps(recording.metadata.to_dict())
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_file_that_no_plugin_of_bioio_reads_is_told(tmp_path: Path) -> None:
     pytest.importorskip("bioio", reason="bioio is not installed")
     (tmp_path / "a.vsi").write_bytes(b"nothing that is known")

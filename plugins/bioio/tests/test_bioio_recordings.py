@@ -89,7 +89,7 @@ def lif_blocks(path: Path) -> list[bytes]:
 
 
 def test_a_lif_is_what_stands_in_its_blocks(recordings: Path) -> None:
-    pytest.importorskip("bioio_lif", reason="bioio-lif is not installed: roiextractors-bioio[lif]")
+    pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
     path = recordings / "leica" / "LeicaLASX_xz-plane_example.lif"
     xz, xzt, xzy = (np.frombuffer(block, np.uint8) for block in lif_blocks(path))
     with roi.open(path, scene="x-z") as recording:
@@ -106,7 +106,7 @@ def test_a_lif_is_what_stands_in_its_blocks(recordings: Path) -> None:
 
 
 def test_a_lif_is_what_another_library_reads(recordings: Path) -> None:
-    pytest.importorskip("bioio_lif", reason="bioio-lif is not installed: roiextractors-bioio[lif]")
+    pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
     readlif = pytest.importorskip("readlif.reader", reason="readlif is not installed")
     path = recordings / "leica" / "LeicaLASX_xz-plane_example.lif"
     image = readlif.LifFile(path).get_image(1)
