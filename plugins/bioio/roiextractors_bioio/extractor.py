@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -16,6 +17,7 @@ import numpy as np
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    IncompleteRecordingWarning,
     MissingDependencyError,
     RoiExtractorsError,
     StreamChoiceError,
@@ -85,12 +87,15 @@ class BioioImagingExtractor(ImagingExtractor):
         with at_the_border(self._name, self.package):
             self._image = self._opened(self._path)
             self._scene, sizes, self._channels = self._looked(self._image, self._name, scene)[1:]
-            self._dtype = np.dtype(self._image.dtype)
+            self._dtype: np.dtype[Any] = np.dtype(self._image.dtype)
         self._channel = _chosen(self._name, "channel", self._channels, channel, first=1)
         self._sizes = self._checked(sizes)
         self.is_volumetric = self._sizes["Z"] > 1
         with at_the_border(self._name, self.package):
             self._rate = self._file_rate()
+            self._notes = self._left_out()
+        for note in self._notes:
+            warnings.warn(note, IncompleteRecordingWarning, stacklevel=3)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._sizes["Y"], self._sizes["X"]
@@ -127,8 +132,8 @@ class BioioImagingExtractor(ImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         if self._sizes["Y"] == 1 and self.is_volumetric:
-            return (f"{self._name} was scanned along columns and planes: a frame has one row",)
-        return ()
+            return (f"{self._name} was scanned along columns and planes: a frame has one row", *self._notes)
+        return self._notes
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
@@ -201,6 +206,10 @@ class BioioImagingExtractor(ImagingExtractor):
         interval = self._image.time_interval
         seconds = interval.total_seconds() if isinstance(interval, timedelta) else 0.0
         return 1.0 / seconds if seconds > 0 and self._sizes["T"] > 1 else None
+
+    def _left_out(self) -> tuple[str, ...]:
+        """Return sentences about what the file lacks, or what cannot be reached in it."""
+        return ()
 
     def _file_metadata(self) -> RecordingMetadata:
         rows, columns, spacing = (_positive(self._micrometres(axis)) for axis in "YXZ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
@@ -13,9 +12,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from roiextractors_core.errors import IncompleteRecordingWarning, TruncatedRecordingError, printable
+from roiextractors_core.errors import TruncatedRecordingError, printable
 
-from .extractor import BioioImagingExtractor, at_the_border, moment
+from .extractor import BioioImagingExtractor, moment
 
 __all__ = ["LifImagingExtractor"]
 
@@ -37,19 +36,6 @@ class LifImagingExtractor(BioioImagingExtractor):
     package = "liffile"
     advice = '"roiextractors-bioio[lif]"'
 
-    def __init__(
-        self,
-        file_path: str | os.PathLike[str],
-        *,
-        sampling_frequency: float | None = None,
-        scene: str | int | None = None,
-        channel: str | int | None = None,
-    ) -> None:
-        super().__init__(file_path, sampling_frequency=sampling_frequency, scene=scene, channel=channel)
-        self._cut = ""
-        with at_the_border(self._name, self.package):
-            self._keep_whole_samples()
-
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
@@ -58,30 +44,25 @@ class LifImagingExtractor(BioioImagingExtractor):
         times = self._told("times", self._times)
         return None if times is None else times[start:end].copy()
 
-    def get_notes(self) -> tuple[str, ...]:
-        return (*super().get_notes(), *((self._cut,) if self._cut else ()))
-
     @classmethod
     def _opened(cls, path: str) -> Any:
         cls._imported(path)
         return _Images(path)
 
-    def _keep_whole_samples(self) -> None:
-        """Leave out what lies beyond the file's end; where time is not the outermost axis, nothing is whole."""
+    def _left_out(self) -> tuple[str, ...]:
+        """Leave out what lies beyond the file's end; where time is not the outermost axis, no sample is whole without it."""
         with self._image.open() as image:
             block, outermost = image.memory_block, next(iter(image.sizes), "") == "T"
-            there = os.stat(self._path).st_size - block.offset
             told = int(_axis(image, "T").get("NumberOfElements", 1)) if outermost else 1
-        each = block.size // max(1, told)
-        whole = max(0, there) // max(1, each)
+        there = max(0, os.stat(self._path).st_size - block.offset)
+        whole = there // max(1, block.size // max(1, told))
         if there >= block.size or whole >= told:
-            return
+            return ()
         words = f"{self._name} ends inside its image {printable(self._image.scenes[self._scene])!r}"
         if whole == 0:
-            raise TruncatedRecordingError(f"{words}: {max(0, there):,} of {block.size:,} bytes of pixels are there")
-        self._cut = f"{words}: {whole:,} of {told:,} samples are there, and are read"
+            raise TruncatedRecordingError(f"{words}: {there:,} of {block.size:,} bytes of pixels are there")
         self._sizes["T"] = whole
-        warnings.warn(self._cut, IncompleteRecordingWarning, stacklevel=5)
+        return (f"{words}: {whole:,} of {told:,} samples are there, and are read",)
 
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
         wanted = {

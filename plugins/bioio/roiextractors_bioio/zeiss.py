@@ -86,6 +86,18 @@ class CziImagingExtractor(BioioImagingExtractor):
             ),
         }
 
+    def _left_out(self) -> tuple[str, ...]:
+        """Say so where the frames are of more scenes than the metadata names: bioio-czi reaches the named ones alone."""
+        with open(self._path, "rb") as stream:
+            blocks = import_module("aicspylibczi").CziFile(stream).get_dims_shape()
+        there = sum(end - start for start, end in (block.get("S", (0, 1)) for block in blocks))
+        named = len(self._image.scenes)
+        if there <= named:
+            return ()
+        return (
+            f"{self._name} holds frames of {there:,} scenes, and its metadata names {named:,}; the others cannot be reached",
+        )
+
     def _vendor(self) -> dict[str, Any]:
         return {"xml": ElementTree.tostring(self._header(), encoding="unicode")}
 

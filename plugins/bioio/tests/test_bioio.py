@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,14 +190,26 @@ def test_a_scene_is_chosen_by_its_number_from_0(tmp_path: Path, write_lif: Calla
         np.testing.assert_array_equal(recording.get_series(), data["second"][:, 0, 0])
 
 
-def test_scenes_of_a_czi_are_read_one_by_one(tmp_path: Path, write_czi: Callable[..., Path]) -> None:
+def test_scenes_that_a_czi_does_not_name_are_told(tmp_path: Path, write_czi: Callable[..., Path]) -> None:
     pytest.importorskip("bioio_czi")
     data = made(3, 1, 1)
     path = write_czi(tmp_path / "a.czi", data, scenes=2)
-    names = roi.streams(path)["scene"]
-    for k, name in enumerate(names):
-        with roi.open(path, scene=name) as recording:
-            np.testing.assert_array_equal(recording.get_series(), data[:, 0, 0] + k)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="frames of 2 scenes, and its metadata names 1"):
+        recording = roi.open(path)
+    np.testing.assert_array_equal(recording.get_series(), data[:, 0, 0])
+    assert "2 scenes" in recording.get_notes()[0]
+
+
+def test_a_lif_that_was_cut_gives_its_whole_samples(tmp_path: Path, write_lif: Callable[..., Path]) -> None:
+    pytest.importorskip("liffile")
+    data = made(5, 2, 1)
+    path = write_lif(tmp_path / "a.lif", {"one": data}, stamps=np.arange(5.0))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends inside its image 'one': 4 of 5 samples are there"):
+        recording = roi.open(path)
+    np.testing.assert_array_equal(recording.get_series(), np.moveaxis(data[:4, :, 0], 1, 3))
+    assert recording.get_native_timestamps() == pytest.approx([0.0, 1.0, 2.0, 3.0])
+    assert "4 of 5 samples" in recording.get_notes()[0]
 
 
 # Refusals
@@ -268,6 +281,21 @@ def test_what_other_plugins_recognise_never_goes_to_bioio(tmp_path: Path) -> Non
 def test_relatives_are_left_to_others(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert roi.explain(tmp_path / name).best is None
+
+
+@pytest.mark.parametrize(("third", "best"), [("OibInfo.txt", "oib"), ("WordDocument", None)])
+def test_an_oib_is_told_from_other_ole_files_by_its_directory(tmp_path: Path, third: str, best: str | None) -> None:
+    names = ["Root Entry", "Storage00001", "Stream00001", "Stream00002", third]
+    entries = [name.encode("utf-16-le").ljust(64, b"\0") + struct.pack("<H", 2 * len(name) + 2) for name in names]
+    directory = b"".join(entry.ljust(128, b"\0") for entry in entries).ljust(1024, b"\0")
+    header = bytearray(512)
+    header[:8] = bytes.fromhex("d0cf11e0a1b11ae1")
+    struct.pack_into("<H", header, 30, 9)  # sectors of 512 bytes
+    struct.pack_into("<I", header, 48, 1)  # the directory begins in sector 1 and goes on in sector 2
+    table = struct.pack("<3I", 0xFFFFFFFD, 2, 0xFFFFFFFE).ljust(512, b"\xff")
+    (tmp_path / "a.bin").write_bytes(bytes(header) + table + directory)
+    found = roi.explain(tmp_path / "a.bin").best
+    assert (None if found is None else found.spec.name) == best
 
 
 def test_declaring_imports_nothing_of_bioio() -> None:

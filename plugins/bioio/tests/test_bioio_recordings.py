@@ -69,10 +69,11 @@ def test_an_nd2_is_what_its_library_reads(recordings: Path) -> None:
         with roi.open(path, channel=channel) as recording:
             np.testing.assert_array_equal(recording.get_series(), np.moveaxis(whole[:, :, c], 1, 3))
             found = recording.metadata
-            assert found.start_time == datetime(2014, 6, 18, 13, 55, 23, 392019, UTC)
+            assert found.start_time is not None  # a Julian day in float64 tells some 40 microseconds
+            assert abs(found.start_time - datetime(2014, 6, 18, 13, 55, 23, 392019, UTC)).total_seconds() < 1e-4
             assert found.pixel_size == pytest.approx((0.167809, 0.167809), rel=1e-5)
             assert found.plane_spacing == 0.5
-            assert found.device == "Nikon A1"
+            assert found.device == "Nikon A1plus"
 
 
 def lif_blocks(path: Path) -> list[bytes]:
@@ -105,6 +106,7 @@ def test_a_lif_is_what_stands_in_its_blocks(recordings: Path) -> None:
         assert recording.get_notes() == ()
 
 
+@pytest.mark.filterwarnings("ignore")  # readlif leaves the file to the garbage collector
 def test_a_lif_is_what_another_library_reads(recordings: Path) -> None:
     pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
     readlif = pytest.importorskip("readlif.reader", reason="readlif is not installed")
