@@ -310,9 +310,10 @@ def _ancestors(spec: FormatSpec, by_name: Mapping[str, Match]) -> set[str]:
 
 def _known_elsewhere(source: Source, registry: Registry, ranked: list[Match]) -> tuple[CatalogueEntry, ...]:
     installed = {spec.name for spec in registry.formats()}
+    present = {record.name for record in registry.plugins()}  # one that is blocked or set aside needs no installing
     found = []
     for entry in registry.catalogue():
-        if entry.spec.name in installed:
+        if entry.spec.name in installed or entry.plugin in present:
             continue
         match, _ = _asked(entry.spec, entry.plugin, source)
         if match is not None and match.finding.answer is True and (match.strength > Strength.NAME or not ranked):

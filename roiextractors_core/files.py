@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import math
 import os
@@ -348,17 +349,19 @@ class StoredFrames:
     def _fill(
         self, result: np.ndarray, owners: np.ndarray, places: np.ndarray, apply: Callable[[np.ndarray], object] | None
     ) -> None:
-        tasks = [
-            self._piece(int(owners[a]), places[a:b], result[a:b], apply)
-            for a, b in self._pieces(owners, places, result[0].nbytes)
-        ]
+        pieces = self._pieces(owners, places, result[0].nbytes)
         cores = num_cores()
-        if result.nbytes < _PARALLEL_BYTES or len(tasks) < 2 or cores < 2:
-            for task in tasks:
-                task()
+        if result.nbytes < _PARALLEL_BYTES or len(pieces) < 2 or cores < 2:
+            self._read_pieces(result, owners, places, pieces, apply)
             return
-        marks = [len(tasks) * k // cores for k in range(cores + 1)]
-        run_on_cores([_one_by_one(tasks[a:b]) for a, b in itertools.pairwise(marks) if a < b])
+        marks = [len(pieces) * k // cores for k in range(cores + 1)]
+        run_on_cores(
+            [
+                functools.partial(self._read_pieces, result, owners, places, pieces[a:b], apply)
+                for a, b in itertools.pairwise(marks)
+                if a < b
+            ]
+        )
 
     @staticmethod
     def _pieces(owners: np.ndarray, places: np.ndarray, step: int) -> list[tuple[int, int]]:
@@ -371,31 +374,32 @@ class StoredFrames:
         most = max(1, _PIECE_BYTES // step)
         return [(a, min(a + most, end)) for start, end in itertools.pairwise(cuts) for a in range(start, end, most)]
 
-    def _piece(
-        self, number: int, places: np.ndarray, part: np.ndarray, apply: Callable[[np.ndarray], object] | None
-    ) -> Callable[[], None]:
-        def read() -> None:
-            gaps = (np.diff(places) - part[0].nbytes).tolist()
+    def _read_pieces(
+        self,
+        result: np.ndarray,
+        owners: np.ndarray,
+        places: np.ndarray,
+        pieces: Sequence[tuple[int, int]],
+        apply: Callable[[np.ndarray], object] | None,
+    ) -> None:
+        """Read some pieces one after the other; what is done to each is done while it is in the core's cache."""
+        flat, step = _bytes_of(result), result[0].nbytes
+        native = self.dtype.newbyteorder("=")
+        for a, b in pieces:
+            file, place = self.files[int(owners[a])], int(places[a])
+            gaps = (np.diff(places[a:b]) - step).tolist() if b - a > 1 else []
             if any(gaps):
-                scraps = [bytearray(gap) for gap in gaps]
-                buffers = [b for pair in itertools.zip_longest(part, scraps) for b in pair if b is not None]
-                self.files[number].read_into(buffers, int(places[0]))
+                frames = (flat[k * step : (k + 1) * step] for k in range(a, b))
+                scraps = (bytearray(gap) for gap in gaps)
+                pairs = itertools.zip_longest(frames, scraps)
+                file.read_into([buffer for pair in pairs for buffer in pair if buffer is not None], place)
             else:
-                self.files[number].read_into([part], int(places[0]))
+                file.read_into([flat[a * step : b * step]], place)
+            part = result[a:b].view(native)
             if not self.dtype.isnative:
-                part.byteswap(inplace=True)
+                part[...] = result[a:b].copy()  # swaps while it copies: faster than swapping in place
             if apply is not None:
-                apply(part.view(self.dtype.newbyteorder("=")))
-
-        return read
-
-
-def _one_by_one(tasks: Sequence[Callable[[], object]]) -> Callable[[], None]:
-    def run() -> None:
-        for task in tasks:
-            task()
-
-    return run
+                apply(part)
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

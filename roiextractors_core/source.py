@@ -109,6 +109,14 @@ class Source:
         """Sorted names beside the source, its own among them."""
         return self._listing(self.path.parent)
 
+    @cached_property
+    def _members_text(self) -> str:
+        return "\n".join(self.members).lower()
+
+    @cached_property
+    def _neighbours_text(self) -> str:
+        return "\n".join(self.neighbours).lower()
+
     def head(self, count: int = 4096) -> bytes:
         """Return the first bytes, at most 1 MiB; none for a folder."""
         wanted = min(count, _HEAD_LIMIT, self.size)
@@ -206,6 +214,8 @@ class Source:
             return pattern if (folder / pattern).exists() else self._caseless(pattern, beside)
         first, _, rest = pattern.partition("/")
         names = self.neighbours if beside else self.members
+        if _literal_part(first) not in (self._neighbours_text if beside else self._members_text):
+            return None  # one search for all names: a folder of 100,000 is asked by many formats
         for name in names:
             if fnmatch.fnmatchcase(name.lower(), first.lower()):
                 if not rest:
@@ -417,6 +427,12 @@ def _first_element(head: bytes, name: str, encoding: str | None) -> str | None:
     except expat.ExpatError:
         return None
     return None
+
+
+def _literal_part(pattern: str) -> str:
+    """Return the longest ASCII text that every name which matches the glob contains, in lower case."""
+    parts = re.split(r"[*?]|\[!?\]?[^]]*\]", pattern)
+    return max((part for part in parts if part.isascii()), key=len, default="").lower()
 
 
 def _each(path: SourceLike) -> Iterable[object]:

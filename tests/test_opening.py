@@ -415,3 +415,15 @@ def test_with_the_core_alone_a_scanimage_file_is_named_with_its_plugin(tmp_path:
 def test_the_real_npy_recording_opens(recordings: Path) -> None:
     found = roi.open(recordings / "npy" / "bulk-water_frame0.npy")
     np.testing.assert_array_equal(found[10:20], np.load(recordings / "npy" / "bulk-water_frame0.npy")[10:20])
+
+
+def test_a_plugin_that_is_blocked_is_not_asked_and_not_said_to_be_missing(tmp_path: Path) -> None:
+    from roiextractors_core.testing import NoiseImagingExtractor, write_scanimage
+
+    write_scanimage(NoiseImagingExtractor((3, 16, 16), "int16", 1, sampling_frequency=5.0), tmp_path / "movie.tif")
+    registry = roi.Registry(environment={"ROIEXTRACTORS_BLOCK": "roiextractors-scanimage"})
+    if "roiextractors-scanimage" not in {record.name for record in registry.plugins()}:
+        pytest.skip("roiextractors-scanimage is not installed")
+    found = roi.explain(tmp_path / "movie.tif", registry=registry)
+    assert [entry.plugin for entry in found.not_installed] == []
+    assert found.best is None or found.best.spec.name == "tiff"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import struct
@@ -454,3 +455,26 @@ def test_closing_releases_the_files_of_the_neighbours_too(tmp_path: Path) -> Non
         assert related is not None
         assert related.json == {}
     assert held() == 0
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*_mmSTACK*.tif",
+        "*[0-9].tif",
+        "[!a]*.txt",
+        "[]]x.txt",
+        "[!]a]*",
+        "[a*",
+        "?_MM[A-Z]tack_1*",
+        "*_MMStack*.raw",
+        "Σ*",
+        "*",
+    ],
+)
+def test_a_glob_finds_what_fnmatch_finds(tmp_path: Path, pattern: str) -> None:
+    for name in ("a_MMStack_1.tif", "]x.txt", "[a.csv", "aΣ.txt", "ΣΣ"):
+        (tmp_path / name).write_bytes(b"1")
+    source = Source(tmp_path)
+    wanted = next((n for n in source.members if fnmatch.fnmatchcase(n.lower(), pattern.lower())), None)
+    assert source.matching(pattern) == wanted

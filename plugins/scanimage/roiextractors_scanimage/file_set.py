@@ -131,9 +131,9 @@ def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) ->
 
 
 def holds_scanimage(source: Source) -> bool:
-    """Return whether a folder's first TIFF file is ScanImage's; the probe that detection asks."""
-    names = _tiff_names(source.members)
-    return bool(names) and _Look.at(os.path.join(source.path, names[0])).is_scanimage
+    """Return whether the first TIFF file that a folder lists is ScanImage's; the probe that detection asks of every folder."""
+    first = next((name for name in source.members if _is_tiff(name)), None)
+    return first is not None and _Look.at(os.path.join(source.path, first)).is_scanimage
 
 
 _NUMBERED = re.compile(r"(.*_)(\d{1,18})(\.[^.]+)\Z", re.DOTALL)
@@ -236,8 +236,11 @@ def _gaps(numbers: list[int], stem: str, suffix: str, width: int, from_one: bool
 
 
 def _tiff_names(names: Iterable[str]) -> list[str]:
-    found = [name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith("._")]
-    return sorted(found, key=_natural)
+    return sorted(filter(_is_tiff, names), key=_natural)
+
+
+def _is_tiff(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith("._")
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:

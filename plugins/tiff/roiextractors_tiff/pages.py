@@ -27,6 +27,7 @@ from roiextractors_core.errors import (
     DeclarationError,
     IncompleteRecordingWarning,
     RangeError,
+    RecordingError,
     SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -42,6 +43,7 @@ _MOST_TAGS = 4096
 _MOST_VALUE = 64 << 20
 _MOST_GAP = 1 << 16
 _CHUNK = 4 << 20
+_WIDTHS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64), "c": (64, 128)}
 _MOST_OPENED = 64  # files of a sequence whose layout is kept
 _MOST_PATTERNS = 2
 _FILES_A_TASK = 64
@@ -123,6 +125,18 @@ class Directory:
             code, kind, count = struct.unpack_from(form, table, at)
             self.entries[code] = (kind, count, at + tiff.entry_size - tiff.field_size)
 
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Directory:
+        """Return the first directory of a file.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            The file is no TIFF, or its first directory is not there.
+        """
+        tiff = _TiffFile(path)
+        return tiff.directory(tiff.first, 0)
+
     @property
     def end(self) -> int:
         """The byte behind the directory."""
@@ -140,6 +154,13 @@ class Directory:
         """Whether a tag's value stands in the table itself."""
         kind, count, _ = self.entries[code]
         return int(_SIZES.get(kind, 1) * count) <= self._tiff.field_size
+
+    def begins_with(self, code: int, prefix: bytes) -> bool:
+        """Whether a tag's bytes begin so; reads no more of them than it compares."""
+        if code not in self.entries:
+            return False
+        offset, size = self.place(code)
+        return size >= len(prefix) and self._tiff.file.read(offset, len(prefix)) == prefix
 
     def value(self, code: int) -> Any:
         """Return a tag's value: text as bytes, one number, or a tuple of numbers; None when it is not there."""
@@ -214,9 +235,9 @@ def _page_of(tiff: _TiffFile, directory: Directory) -> Page:
     rows, columns = directory.number(257, 0), directory.number(256, 0)
     samples, compression = directory.number(277, 1), directory.number(259, 1)
     bits, sample_format = directory.number(258, 1), directory.number(339, 1)
-    kind = {1: "u", 2: "i", 3: "f", 4: "u"}.get(sample_format)
+    kind = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}.get(sample_format, "")
     stored = {1: 8, 2: 8, 4: 8, 10: 16, 12: 16, 14: 16}.get(bits, bits)
-    if kind is None or stored not in (8, 16, 32, 64) or (kind == "f" and stored == 8) or not 0 < samples <= 4096:
+    if stored not in _WIDTHS.get(kind, ()) or not 0 < samples <= 4096:
         raise UnsupportedRecordingError(
             f"{where} has {samples:,} samples of {bits:,} bits in format {sample_format}, which is not read"
         )
@@ -427,8 +448,8 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     table_step, data_step = third.offset - second.offset, _strip(tiff, third)[0] - _strip(tiff, second)[0]
     if table_step <= 0 or data_step <= 0:
         return None, ""
-    here = _strip(tiff, second)[0]
-    fits = [(tiff.size - second.end) // table_step, (tiff.size - here - page.nbytes) // data_step]
+    here, limit = _strip(tiff, second)[0], _end_of_pages(tiff, first, second)
+    fits = [(limit - second.end) // table_step, (limit - here - page.nbytes) // data_step]
     last = 1 + min(fits)
     if last < 2:
         return None, ""
@@ -441,15 +462,40 @@ def _prove(tiff: _TiffFile, first: Directory, page: Page) -> tuple[_Regular | No
     if following:
         if table_step != data_step or following != second.offset + last * table_step:
             return None, ""
+        if _is_of_another_kind(tiff, page, following, last + 1):
+            return None, ""
         note = f"{tiff.name} ends inside page {last + 1:,} (directory at byte {following:,} of {tiff.size:,}); the {last + 1:,} whole pages are read"
     sampled = np.unique(np.linspace(1, last, min(last, 32)).astype(np.int64))
     seen = _bytes_at(tiff, layout, sampled)
     return (layout, note) if seen is not None and not len(layout.faults(sampled, seen)) else (None, "")
 
 
+def _end_of_pages(tiff: _TiffFile, first: Directory, second: Directory) -> int:
+    """Return where the last page can end at most: some programs write the first page's description behind all pages."""
+    if 270 not in first.entries or first.is_inline(270):
+        return tiff.size
+    offset, length = first.place(270)
+    is_last = second.offset < offset and tiff.size - 16 <= offset + length <= tiff.size
+    return offset if is_last else tiff.size
+
+
+def _is_of_another_kind(tiff: _TiffFile, page: Page, offset: int, number: int) -> bool:
+    """Whether a page that does not fit behind the others is no cut one, but one of another size or type."""
+    try:
+        return _page_of(tiff, tiff.directory(offset, number)) != page
+    except RecordingError:
+        return False
+
+
 def _bytes_at(tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> np.ndarray | None:
     """Return the directories of these pages as rows of bytes, or None where the file ends before."""
-    rows = [tiff.file.read(offset, layout.width) for offset in layout.table_offsets(pages).tolist()]
+    offsets = layout.table_offsets(pages)
+    low = int(offsets.min())
+    span = int(offsets.max()) + layout.width - low
+    if span <= max(_MOST_GAP, 32 * layout.width * len(pages)):  # they lie together: one read for all
+        raw = np.frombuffer(tiff.file.read(low, span), np.uint8)
+        return raw[(offsets - low)[:, None] + np.arange(layout.width)] if len(raw) == span else None
+    rows = [tiff.file.read(offset, layout.width) for offset in offsets.tolist()]
     if any(len(row) < layout.width for row in rows):
         return None
     return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), layout.width)
@@ -702,6 +748,23 @@ def _fixed_places(opened: _Opened) -> list[tuple[int, int]]:
     return merged
 
 
+class _InFolder(Sequence[str]):
+    """Names in a folder as paths, made when they are asked for: a folder's name is not kept half a million times."""
+
+    __slots__ = ("_before", "_names")
+
+    def __init__(self, folder: str | os.PathLike[str], names: Sequence[str]) -> None:
+        self._before, self._names = os.path.join(os.fspath(folder), ""), names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self._before + name for name in self._names[number]]
+        return self._before + self._names[number]
+
+
 class _FilesAtNeed:
     """The files of a sequence, each opened and checked at its first read; few of them are remembered.
 
@@ -813,6 +876,8 @@ class PageIndex:
     names : collection of str, optional
         With ``pages_per_file``: the names that one listing of the folder found; a path whose name is not
         among them is in :attr:`absent`.  Without it nothing is looked for before it is read.
+    folder : str or os.PathLike, optional
+        Where ``paths`` are names in: half a million of them take half the memory of whole paths.
 
     Raises
     ------
@@ -835,8 +900,10 @@ class PageIndex:
         span: tuple[int, int] | None = None,
         pages_per_file: Sequence[int] | np.ndarray | None = None,
         names: Collection[str] | None = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.paths = tuple(os.fspath(path) for path in paths)
+        given = tuple(os.fspath(path) for path in paths)
+        self.paths: Sequence[str] = given if folder is None else _InFolder(folder, given)
         self._span = span
         self.notes: tuple[str, ...] = ()
         self.absent: tuple[int, ...] = ()
@@ -888,17 +955,18 @@ class PageIndex:
         span: tuple[int, int] | None = None,
         pages_per_file: Sequence[int] | np.ndarray | None = None,
         names: Collection[str] | None = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> PageIndex:
         """Make the index of one path or of a sequence of them, or of some pages of each file.
 
         Parameters
         ----------
         paths : str, os.PathLike or a sequence of them
-        span, pages_per_file, names : optional
+        span, pages_per_file, names, folder : optional
             As in the constructor.
         """
         several = [paths] if isinstance(paths, str | os.PathLike) else paths
-        return cls(several, span=span, pages_per_file=pages_per_file, names=names)
+        return cls(several, span=span, pages_per_file=pages_per_file, names=names, folder=folder)
 
     @property
     def num_pages(self) -> int:
@@ -1003,7 +1071,7 @@ class PageIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._counts is None:
-            return (_quietly, (self.paths, self._span))
+            return (_quietly, (tuple(self.paths), self._span))
         return (_unpacked, (_packed(self.paths), zlib.compress(self._counts.tobytes(), 1), self.absent))
 
     def _read_sequence(self, result: np.ndarray, wanted: np.ndarray, top: int, bottom: int) -> None:
@@ -1363,8 +1431,8 @@ def described_shape(description: Any) -> tuple[int, ...]:
 
 
 def _layout(tiff: _TiffFile, first: Directory, page: Page) -> tuple[Any, str]:
-    description = first.value(270)
-    if not first.next and page.is_plain and isinstance(description, bytes) and description.startswith(b"ImageJ="):
+    if not first.next and page.is_plain and first.begins_with(270, b"ImageJ="):
+        description = first.value(270)
         claimed = next(
             (
                 int(line[7:])

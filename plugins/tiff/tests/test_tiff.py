@@ -280,3 +280,54 @@ def test_a_row_of_a_thousand_million_pixels_is_refused(tmp_path: Path) -> None:
 def test_imagej_claims_more_images_than_the_file_holds(recordings: Path) -> None:
     with pytest.warns(roi.IncompleteRecordingWarning, match="claims 3,500 images and holds 1"):
         assert len(roi.open(recordings / "tiff" / "imagej_claims_3500_holds_1" / "0.tif")) == 1
+
+
+@pytest.mark.parametrize("dtype", ["<c8", ">c8", "<c16", ">c16"])
+def test_complex_pixels_are_read(tmp_path: Path, dtype: str) -> None:
+    movie = (MOVIE[:3] + 1j * MOVIE[3:6]).astype(dtype)
+    tifffile.imwrite(tmp_path / "c.tif", movie, byteorder=dtype[0], photometric="minisblack")
+    found = np.asarray(roi.open(tmp_path / "c.tif"))
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
+    assert np.array_equal(found, movie)
+
+
+def test_opening_does_not_read_a_long_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roiextractors_tiff.pages._MOST_VALUE", 1000)
+    tifffile.imwrite(tmp_path / "long.tif", MOVIE[0], description="x" * 2000, metadata=None)
+    index = PageIndex.of(tmp_path / "long.tif")
+    assert index.num_pages == 1
+    assert np.array_equal(index.read([0])[0], MOVIE[0])
+    index.close()
+
+
+def test_a_small_page_behind_equal_ones_is_no_cut_file(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "other.tif") as writer:
+        for frame in (*MOVIE[:6], MOVIE[6][:5, :5]):
+            writer.write(frame, contiguous=False, metadata=None)
+    with pytest.raises(roi.CorruptRecordingError, match=r"page 6 .* has 5 rows of 5 columns"):
+        PageIndex.of(tmp_path / "other.tif")
+
+
+@pytest.mark.parametrize("extra", [0, 6])
+def test_a_description_behind_all_pages_hides_no_regular_layout(tmp_path: Path, extra: int) -> None:
+    text = b"<written when the number of pages was known>" * 100
+    rows, columns = MOVIE.shape[1:]
+    step = 2 + 9 * 12 + 4 + rows * columns * 2
+    data = bytearray(struct.pack("<2sHI", b"II", 42, 8))
+    end = 8 + step * len(MOVIE)
+    for number, frame in enumerate(MOVIE):
+        at = 8 + number * step
+        entries = [(256, 4, 1, columns), (257, 4, 1, rows), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1)]
+        entries += [
+            (270, 2, len(text), end),
+            (273, 4, 1, at + 2 + 9 * 12 + 4),
+            (278, 4, 1, rows),
+            (279, 4, 1, frame.nbytes),
+        ]
+        data += struct.pack("<H", 9) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        data += struct.pack("<I", at + step if number < len(MOVIE) - 1 else 0) + frame.tobytes()
+    (tmp_path / "m.tif").write_bytes(data + text + bytes(extra))
+    index = PageIndex.of(tmp_path / "m.tif")
+    assert (index.is_regular, index.num_pages, index.notes) == (True, len(MOVIE), ())
+    assert np.array_equal(index.read(slice(None)), MOVIE)
+    index.close()

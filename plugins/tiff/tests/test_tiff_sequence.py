@@ -241,9 +241,19 @@ def test_a_sequence_pickles_small_and_knows_what_is_absent(sequence: list[Path],
     assert len(content) < 2000
     again = pickle.loads(content)
     assert again.absent == (3,)
-    assert again.paths == index.paths
+    assert list(again.paths) == list(index.paths)
     np.testing.assert_array_equal(again.read(range(4, 200)), FRAMES[4:])
     assert opened == ["s_000000.ome.tif"] * 2
+
+
+def test_names_in_a_folder_are_paths(sequence: list[Path]) -> None:
+    folder, names = sequence[0].parent, [path.name for path in sequence]
+    index = PageIndex.of(names, pages_per_file=ones(sequence), folder=folder)
+    assert list(index.paths) == [str(path) for path in sequence]
+    assert index.paths[3:5] == [str(path) for path in sequence[3:5]]
+    np.testing.assert_array_equal(index.read(slice(None)), FRAMES)
+    assert list(pickle.loads(pickle.dumps(index)).paths) == [str(path) for path in sequence]
+    assert PageIndex.of(names[:2], folder=folder).num_pages == 2
 
 
 def test_few_files_are_remembered(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Bruker Prairie View recordings for roiextractors-core."""

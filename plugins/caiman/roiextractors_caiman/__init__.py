@@ -1,0 +1,1 @@
+"""Opens the memory-mapped movies of CaImAn."""

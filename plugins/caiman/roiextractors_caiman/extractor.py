@@ -1,0 +1,170 @@
+"""Reads CaImAn's memory-mapped movies, whose names say what their bytes are."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from roiextractors_raw.extractor import only_file
+from roiextractors_raw.stored import StoredMovie, StoredMovieExtractor
+
+from roiextractors_core import RecordingMetadata
+from roiextractors_core.errors import ChoiceError, CorruptRecordingError, TruncatedRecordingError, printable
+from roiextractors_core.files import PositionedFile
+
+__all__ = ["CaimanMmapImagingExtractor"]
+
+_DTYPES = ("float32", "float64", "uint16", "uint8")
+_MOST_LENGTH = 1 << 40
+
+
+class CaimanMmapImagingExtractor(StoredMovieExtractor):
+    """A ``.mmap`` file of CaImAn as a recording.
+
+    The file holds a matrix of pixels by frames; the pixels count through d1 (rows) fastest, then d2 (columns), then d3
+    (planes).  In order F the frames lie one behind the other, in order C the time courses of the pixels do.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+        Named as CaImAn names it: ``..._d1_512_d2_512_d3_1_order_C_frames_2000.mmap``.
+    dims : tuple of int, optional
+        ``(d1, d2)`` or ``(d1, d2, d3)``, where the name does not say it or says it wrongly.
+    num_frames : int, optional
+        The number of frames, likewise.
+    order : str, optional
+        ``"C"`` or ``"F"``, likewise.
+    dtype : str, optional
+        ``"float32"``, which CaImAn writes; or ``"float64"``, ``"uint16"``, ``"uint8"``.
+    sampling_frequency : float, optional
+        Samples a second (Hz); the file holds none.
+
+    Raises
+    ------
+    ChoiceError
+        The name does not say all, and it was not passed.
+    CorruptRecordingError, TruncatedRecordingError
+        The file has another size; the message says what would fit.
+
+    References
+    ----------
+    CaImAn's ``decode_mmap_filename_dict``, ``memmap_frames_filename`` and ``load_memmap``.
+    """
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        dims: Sequence[int] | None = None,
+        num_frames: int | None = None,
+        order: str | None = None,
+        dtype: str = "float32",
+        sampling_frequency: float | None = None,
+    ) -> None:
+        file = PositionedFile(only_file(file_path))
+        self._said = _said_by_name(os.path.basename(file.path))
+        lengths = _dims(dims, self._said, file.name)
+        count = _count(num_frames, self._said, file.name)
+        stored = _dtype(dtype)
+        _check_size(file, lengths, count, stored)
+        axes, shape = ("ZXY", lengths[::-1]) if lengths[2] > 1 else ("XY", lengths[1::-1])
+        if _order(order, self._said, file.name) == "F":
+            axes, shape = f"T{axes}", (count, *shape)
+        else:
+            axes, shape = f"{axes}T", (*shape, count)
+        movie = StoredMovie(file, axes=axes, shape=shape, dtype=stored)
+        super().__init__(movie, sampling_frequency=sampling_frequency)
+
+    def get_metadata(self) -> RecordingMetadata:
+        return RecordingMetadata(software="CaImAn", vendor=dict(self._said))
+
+
+def _said_by_name(name: str) -> dict[str, str]:
+    """Return what a name says of d1, d2, d3, order and frames; the last mention counts, as it does for CaImAn."""
+    found = {}
+    for key in ("d1", "d2", "d3", "frames"):
+        numbers = re.findall(rf"(?<=_){key}_(\d{{1,15}})(?!\d)", name, re.IGNORECASE)
+        if numbers:
+            found[key] = numbers[-1]
+    orders = re.findall(r"(?<=_)order_([CF])(?![A-Za-z0-9])", name, re.IGNORECASE)
+    return {**found, "order": orders[-1].upper()} if orders else found
+
+
+def _dims(given: Any, said: Mapping[str, str], name: str) -> tuple[int, int, int]:
+    if given is None:
+        values = [_number(said, key, name, "dims=(rows, columns)") for key in ("d1", "d2", "d3")]
+    else:
+        try:
+            values = [operator.index(n) for n in given]
+        except TypeError:
+            values = []
+        values = [*values, 1] if len(values) == 2 else values
+    if len(values) != 3 or not all(0 < n < _MOST_LENGTH for n in values):
+        raise ChoiceError(
+            f"d1, d2 and d3 of {name} must be two or three whole numbers of 1 or more, and are {printable(repr(given or values))[:60]}"
+        )
+    return values[0], values[1], values[2]
+
+
+def _count(given: Any, said: Mapping[str, str], name: str) -> int:
+    count = _number(said, "frames", name, "num_frames=") if given is None else given
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 < count < _MOST_LENGTH:
+        raise ChoiceError(f"the number of frames of {name} must be 1 or more, and is {printable(repr(count))[:60]}")
+    return int(count)
+
+
+def _number(said: Mapping[str, str], key: str, name: str, option: str) -> int:
+    if key not in said:
+        raise ChoiceError(_missing(key, name, option))
+    return int(said[key])
+
+
+def _order(given: Any, said: Mapping[str, str], name: str) -> str:
+    order = said.get("order") if given is None else str(given).upper()
+    if order not in ("C", "F"):
+        raise ChoiceError(
+            _missing("order", name, "order='C' or order='F'")
+            if given is None
+            else f"order must be 'C' or 'F', and is {given!r:.40}"
+        )
+    return order
+
+
+def _missing(key: str, name: str, option: str) -> str:
+    return (
+        f"the name of {name} does not say {key!r}; CaImAn's names, ..._d1_512_d2_512_d3_1_order_C_frames_2000.mmap, say what the bytes are. "
+        f"Give it its name again, or pass {option}"
+    )
+
+
+def _dtype(given: Any) -> np.dtype[Any]:
+    name = given if isinstance(given, str) else getattr(given, "__name__", str(given))
+    if name not in _DTYPES:
+        raise ChoiceError(f"dtype must be one of {', '.join(_DTYPES)}, and is {printable(name)[:40]!r}")
+    return np.dtype(name).newbyteorder("<")
+
+
+def _check_size(file: PositionedFile, dims: tuple[int, int, int], count: int, dtype: np.dtype[Any]) -> None:
+    needed = math.prod(dims) * count * dtype.itemsize
+    if file.size == needed:
+        return
+    shown = " x ".join(map(str, dims if dims[2] > 1 else dims[:2]))
+    kind = TruncatedRecordingError if file.size < needed else CorruptRecordingError
+    raise kind(
+        f"{file.name} holds {file.size:,} bytes, and {count:,} frames of {shown} {dtype.name} need {needed:,}; {_advice(file.size, dims, count, dtype)}"
+    )
+
+
+def _advice(size: int, dims: tuple[int, int, int], count: int, dtype: np.dtype[Any]) -> str:
+    pixels = math.prod(dims)
+    frames, left = divmod(size, pixels * dtype.itemsize)
+    fits = [f"num_frames={frames}"] if frames and not left else []
+    fits += [f"dtype={name!r}" for name in _DTYPES if pixels * count * np.dtype(name).itemsize == size]
+    if fits:
+        return f"{' or '.join(fits)} would fit"
+    return f"there is room for {frames:,} frames and {left:,} bytes more, so it was cut, or is not what its name says"

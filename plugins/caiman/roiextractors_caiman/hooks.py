@@ -1,0 +1,25 @@
+"""Declares the format of CaImAn's memory-mapped movies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roiextractors_core import FormatSpec, Name, hookimpl
+
+__all__ = ["roiextractors_formats"]
+
+
+@hookimpl
+def roiextractors_formats() -> Iterator[FormatSpec]:
+    """Yield the one format of this plugin."""
+    yield FormatSpec(
+        name="caiman-mmap",
+        title="CaImAn memory map",
+        extractor="roiextractors_caiman.extractor:CaimanMmapImagingExtractor",
+        extensions=(".mmap",),
+        evidence=Name("*_d1_[0-9]*_d2_[0-9]*_d3_[0-9]*_order_[cf]_frames_[0-9]*.mmap"),
+        api=1,
+        clock="none",
+        metadata=("software", "vendor"),
+        description="Movies and volumes that CaImAn keeps as float32 in a file whose name says their shape and order.",
+    )

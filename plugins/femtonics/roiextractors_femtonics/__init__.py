@@ -1,0 +1,1 @@
+"""Femtonics MESc recordings for roiextractors-core."""

@@ -1,0 +1,354 @@
+"""Reads Femtonics MESc files: one channel of one unit, as it is stored or by the file's own conversion."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import h5py
+import numpy as np
+from roiextractors_hdf5.contents import attributes_of, named, one_path, open_hdf5
+from roiextractors_hdf5.dataset import Hdf5Dataset
+
+from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
+from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+
+__all__ = ["FemtonicsImagingExtractor"]
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_MICROMETRES = {"um": 1.0, "µm": 1.0, "μm": 1.0, "mm": 1e3, "nm": 1e-3, "m": 1e6}
+_TEXTS = re.compile(
+    r".*(Name|Title|UnitNamePrefix|UnitNamePostfix|Comment|Hostname|Profilename|SetupID|Username|MEScVersion)"
+)
+_MOST_GROUPS = 10_000
+
+
+class FemtonicsImagingExtractor(ImagingExtractor):
+    """One channel of one measurement unit of a MESc file: ``(samples, rows, columns)``; a stack in depth is one volume.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+        The ``.mesc`` file.
+    session : str or int, optional
+        ``"MSession_0"`` or 0; needed when the file holds several with recordings.
+    unit : str or int, optional
+        ``"MUnit_0"`` or 0; needed when the session holds several recordings.
+    channel : str or int, optional
+        The channel's name (``"UG"``), or MESc's number of it (``"Channel_0"`` or 0); needed when there are several.
+    apply_conversion : bool
+        False, the default, gives the stored integers.  True applies the channel's linear conversion (scale and offset): for the
+        usual scale -1 and offset 65535, which turn the detector's sign, the result stays uint16; otherwise it is float64.
+    sampling_frequency : float, optional
+        Samples a second (Hz); wins over the file's.
+
+    Raises
+    ------
+    StreamChoiceError
+        Several sessions, units or channels, and none named; or one that is not there.
+    UnsupportedRecordingError
+        No recording in the file, or the unit is of another kind (a line scan, a curve).
+    CorruptRecordingError, TruncatedRecordingError
+        The file is damaged or cut.
+
+    Notes
+    -----
+    ``ZDim`` states how many frames were planned; the dataset's own length is how many there are.
+
+    References
+    ----------
+    roiextractors, ``FemtonicsImagingExtractor``, and Mesmerize, its MESc importer, for the names of the attributes.
+    """
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        session: str | int | None = None,
+        unit: str | int | None = None,
+        channel: str | int | None = None,
+        apply_conversion: bool = False,
+        sampling_frequency: float | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        path = one_path(file_path)
+        self._unit, self._channel = _looked_up(path, session, unit, channel)
+        self._scale, self._offset = self._unit.conversion(self._channel) if apply_conversion else (1.0, 0.0)
+        axes = "ZYX" if self._unit.is_stack else "TYX"
+        self._movie = Hdf5Dataset(path, self._unit.dataset(self._channel), axes=axes)
+        self.is_volumetric = self._unit.is_stack
+        self._notes = tuple(_notes(self._unit, self._channel, self._movie, apply_conversion))
+
+    @classmethod
+    def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the sessions, units and channels, where there are several; those of the session and unit that are named.
+
+        Returns
+        -------
+        dict
+            ``{"session": ("MSession_0", ...), "unit": ("MUnit_0", ...), "channel": ("UG", "UR")}``
+        """
+        units = _units_in(one_path(file_path))
+        sessions = tuple(dict.fromkeys(one.session for one in units))
+        units = [one for one in units if _fits(options.get("session"), one.session)]
+        names = tuple(dict.fromkeys(one.name for one in units))
+        units = [one for one in units if _fits(options.get("unit"), one.name)]
+        channels = tuple(dict.fromkeys(name for one in units for name in one.channels))
+        found = {"session": sessions, "unit": names, "channel": channels}
+        return {option: choices for option, choices in found.items() if len(choices) > 1}
+
+    def get_image_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)``."""
+        return self._movie.frame_shape
+
+    def get_num_samples(self) -> int:
+        """Return the number of frames that the dataset holds; 1 for a stack in depth."""
+        return self._movie.num_samples
+
+    def get_num_planes(self) -> int:
+        """Return the number of planes of a stack in depth; 1 for a movie."""
+        return self._movie.num_planes
+
+    def get_dtype(self) -> np.dtype[Any]:
+        """Return the dtype: the file's, or float64 for a conversion that does not stay within it."""
+        return self._movie.dtype if self._is_kept or self._is_inverted else np.dtype(np.float64)
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return frames a second (Hz) by the time axis's conversion; None for a stack."""
+        return self._unit.rate
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return consecutive samples."""
+        return self._converted(self._movie.read(slice(*self.resolve_range(start_sample, end_sample))))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        """Return samples by index."""
+        return self._converted(self._movie.read(self.resolve_indices(sample_indices)))
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        """Return a part; only the chunks that it touches are read."""
+        self.check_open()
+        return self._converted(self._movie.read(samples, rows, columns, planes))
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return the moment of the measurement, sizes, the channel, microscope and software, and the unit's attributes."""
+        return RecordingMetadata(
+            start_time=self._unit.start_time,
+            pixel_size=self._unit.pixel_size,
+            plane_spacing=self._unit.length("Z") if self._unit.is_stack else None,
+            channels=(ChannelMetadata(self._unit.channels[self._channel]),),
+            device=" ".join(filter(None, ("Femtonics", self._unit.text("ExperimenterSetupID")))),
+            software=self._unit.software,
+            vendor=self._unit.attributes,
+        )
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return what the file says of its frames and values that the pixels do not follow."""
+        return self._notes
+
+    def close(self) -> None:
+        """Release the file."""
+        self._movie.close()
+        super().close()
+
+    @property
+    def _is_kept(self) -> bool:
+        return (self._scale, self._offset) == (1.0, 0.0)
+
+    @property
+    def _is_inverted(self) -> bool:
+        """Whether the conversion turns an unsigned type over within itself, as 65535 - x does."""
+        dtype = self._movie.dtype
+        return dtype.kind == "u" and self._scale == -1.0 and self._offset == np.iinfo(dtype).max
+
+    def _converted(self, stored: np.ndarray) -> np.ndarray:
+        if self._is_kept:
+            return stored
+        if self._is_inverted:
+            np.invert(stored, out=stored)
+            return stored
+        scaled: np.ndarray = np.multiply(stored, self._scale, dtype=np.float64)
+        scaled += self._offset
+        return scaled
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One measurement unit: where it stands, its channels, and its attributes with their texts decoded."""
+
+    file_name: str
+    session: str
+    name: str
+    channels: tuple[str, ...]
+    numbers: tuple[int, ...]
+    attributes: Mapping[str, Any]
+
+    def dataset(self, channel: int) -> str:
+        return f"{self.session}/{self.name}/Channel_{self.numbers[channel]}"
+
+    def conversion(self, channel: int) -> tuple[float, float]:
+        """Return (scale, offset) of a channel; (1, 0) where it has no linear conversion."""
+        prefix = f"Channel_{self.numbers[channel]}_Conversion_ConversionLinear"
+        scale, offset = self.number(f"{prefix}Scale"), self.number(f"{prefix}Offset")
+        return (1.0, 0.0) if scale is None or offset is None else (scale, offset)
+
+    def number(self, key: str) -> float | None:
+        value = self.attributes.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            return None
+        return float(value)
+
+    def text(self, key: str) -> str:
+        value = self.attributes.get(key)
+        return printable(value.strip()) if isinstance(value, str) else ""
+
+    def length(self, axis: str) -> float | None:
+        """Return the distance between pixels along an axis, in micrometres."""
+        return self._step(axis, _MICROMETRES)
+
+    def _step(self, axis: str, units: Mapping[str, float]) -> float | None:
+        factor = units.get(self.text(f"{axis}AxisConversionUnitName"))
+        step = self.number(f"{axis}AxisConversionConversionLinearScale")
+        return abs(step) * factor if step and factor else None
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the third axis is depth: its unit is a length, where a movie's is a time."""
+        return self.length("Z") is not None
+
+    @property
+    def rate(self) -> float | None:
+        step = self.number("ZAxisConversionConversionLinearScale")
+        factor = _SECONDS.get(self.text("ZAxisConversionUnitName"))
+        return 1.0 / factor / step if step and step > 0 and factor else None
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        row, column = self.length("Y"), self.length("X")
+        return None if row is None or column is None else (row, column)
+
+    @property
+    def start_time(self) -> datetime | None:
+        seconds = self.number("MeasurementDatePosix")
+        if not seconds or not 0 < seconds < 1 << 36:
+            return None
+        fraction = timedelta(microseconds=(self.number("MeasurementDateNanoSecs") or 0.0) // 1000)
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds) + fraction
+
+    @property
+    def software(self) -> str | None:
+        version, revision = self.text("CreatingMEScVersion"), self.number("CreatingMEScRevision")
+        if not version:
+            return None
+        version = version if "MESc" in version else f"MESc {version}"
+        return version if revision is None else f"{version} (revision {revision:.0f})"
+
+
+def _looked_up(
+    path: str | os.PathLike[str], session: str | int | None, unit: str | int | None, channel: str | int | None
+) -> tuple[_Unit, int]:
+    """Return the unit that the options name, and the position of the channel in it."""
+    units = _units_in(path)
+    name = units[0].file_name
+    units = _only(units, "session", [one.session for one in units], session, name)
+    units = _only(units, "unit", [one.name for one in units], unit, name)
+    found = units[0]
+    if channel is None and len(found.channels) == 1:
+        return found, 0
+    if channel is not None:
+        for place, names in enumerate(zip(found.channels, found.numbers, strict=True)):
+            if str(channel) in (names[0], f"Channel_{names[1]}", str(names[1])):
+                return found, place
+    raise StreamChoiceError.for_option(name, "channel", found.channels, seen=channel)
+
+
+def _only(
+    units: Sequence[_Unit], option: str, names: Sequence[str], given: str | int | None, file_name: str
+) -> list[_Unit]:
+    choices = tuple(dict.fromkeys(names))
+    if given is None and len(choices) == 1:
+        return list(units)
+    found = [one for one, name in zip(units, names, strict=True) if given is not None and _fits(given, name)]
+    if not found:
+        raise StreamChoiceError.for_option(file_name, option, choices, seen=given)
+    return found
+
+
+def _fits(given: str | int | None, name: str) -> bool:
+    return given is None or str(given) in (name, name.rpartition("_")[2])
+
+
+def _units_in(path: str | os.PathLike[str]) -> list[_Unit]:
+    """Return the units that hold pictures, in the order of their numbers."""
+    file_name = printable(os.path.basename(os.fspath(path)))
+    found: list[_Unit] = []
+    others: list[str] = []
+    with open_hdf5(path) as file:
+        for session in _groups(file, "MSession"):
+            for name in _groups(file[session], "MUnit"):
+                group = file[session][name]
+                unit = _unit(file_name, session, name, group)
+                if unit.channels:
+                    found.append(unit)
+                else:
+                    others.append(
+                        f"{session}/{name} ({printable(unit.attributes.get('TypeDebugString', 'of an unknown type'))})"
+                    )
+    if not found:
+        what = f"its units are of other kinds: {', '.join(others[:6])}" if others else "it holds no unit"
+        raise UnsupportedRecordingError(f"{file_name} holds no movie that MESc measured; {what}")
+    return found
+
+
+def _groups(group: Any, word: str) -> list[str]:
+    names = [name for name in list(group)[:_MOST_GROUPS] if re.fullmatch(rf"{word}_\d+", name)]
+    names.sort(key=lambda name: int(name.rpartition("_")[2]))
+    return [name for name in names if isinstance(named(group, name), h5py.Group)]
+
+
+def _unit(file_name: str, session: str, name: str, group: Any) -> _Unit:
+    attributes = {key: _decoded(key, value) for key, value in attributes_of(group).items()}
+    numbers = []
+    for key in list(group)[:_MOST_GROUPS]:
+        if re.fullmatch(r"Channel_\d+", key) and _is_movie(named(group, key)):
+            numbers.append(int(key[8:]))
+    numbers.sort()
+    titles = [printable(attributes.get(f"Channel_{k}_Name") or f"Channel_{k}") for k in numbers]
+    names = [title if titles.count(title) == 1 else f"Channel_{k}" for k, title in zip(numbers, titles, strict=True)]
+    return _Unit(file_name, session, name, tuple(names), tuple(numbers), attributes)
+
+
+def _is_movie(node: Any) -> bool:
+    return isinstance(node, h5py.Dataset) and node.ndim == 3 and node.dtype.kind in "iuf" and 0 not in node.shape
+
+
+def _decoded(key: str, value: Any) -> Any:
+    """Return text that MESc stores as a list of UTF-16 units with a zero at the end; everything else as it is."""
+    if not isinstance(value, list) or not value or value[-1] != 0 or not _TEXTS.fullmatch(key):
+        return value
+    if not all(isinstance(code, int) and -(1 << 15) <= code < 1 << 16 for code in value):
+        return value
+    return (np.array(value[:-1], np.int64) & 0xFFFF).astype("<u2").tobytes().decode("utf-16-le", "replace")
+
+
+def _notes(unit: _Unit, channel: int, movie: Hdf5Dataset, applied: bool) -> list[str]:
+    rows, columns = movie.frame_shape
+    count = movie.num_planes if unit.is_stack else movie.num_samples
+    notes = []
+    for key, number, word in (("ZDim", count, "frames"), ("YDim", rows, "rows"), ("XDim", columns, "columns")):
+        claimed = unit.number(key)
+        if claimed is not None and claimed != number:
+            notes.append(
+                f"{unit.session}/{unit.name}: {key} says {claimed:,.0f} {word}, and the dataset holds {number:,}"
+            )
+    scale, offset = unit.conversion(channel)
+    if not applied and (scale, offset) != (1.0, 0.0):
+        notes.append(
+            f"the pixels are as stored; the file's conversion (scale {scale:g}, offset {offset:g}) is applied by apply_conversion=True"
+        )
+    return notes

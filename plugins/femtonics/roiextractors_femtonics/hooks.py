@@ -1,0 +1,36 @@
+"""Declares the Femtonics MESc format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roiextractors_core import FormatSpec, Hdf5Path, hookimpl
+
+__all__ = ["roiextractors_formats"]
+
+
+@hookimpl
+def roiextractors_formats() -> Iterator[FormatSpec]:
+    """Yield the one format of this plugin."""
+    yield FormatSpec(
+        name="femtonics",
+        title="Femtonics MESc",
+        extractor="roiextractors_femtonics.extractor:FemtonicsImagingExtractor",
+        extensions=(".mesc",),
+        evidence=Hdf5Path("/", attribute="VecMSessionsSize") | Hdf5Path("/MSession_0", attribute="VecMUnitsSize"),
+        specializes=("hdf5",),
+        api=1,
+        streams=("session", "unit", "channel"),
+        clock="rate",
+        metadata=(
+            "start_time",
+            "pixel_size",
+            "plane_spacing",
+            "channels",
+            "device",
+            "software",
+            "vendor",
+        ),
+        platforms=("any",),
+        description="Two-photon recordings of Femtonics microscopes: the sessions, units and channels of a MESc file.",
+    )

@@ -1,0 +1,192 @@
+"""Which axis of a dataset is time, planes, rows, columns or channels: by its labels, by its writer, or by what the user says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from roiextractors_core.errors import ChoiceError, StreamChoiceError, UnsupportedRecordingError, printable
+
+from .contents import HDF5_FAULTS, text_of
+
+__all__ = ["AxisOrder", "axis_order"]
+
+_WORDS = {
+    "T": ("t", "time", "times", "frame", "frames", "sample", "samples", "num_frames", "n_frames"),
+    "Z": ("z", "plane", "planes", "depth", "slice", "slices", "num_planes"),
+    "Y": ("y", "row", "rows", "height", "num_rows", "ypix", "lines"),
+    "X": ("x", "column", "columns", "col", "cols", "width", "num_cols", "num_columns", "xpix"),
+    "C": ("c", "channel", "channels", "colour", "color", "num_channels"),
+}
+_LETTERS = {word: letter for letter, words in _WORDS.items() for word in words}
+_ATTRIBUTES = (
+    "axes",
+    "axis_order",
+    "axes_order",
+    "dim_order",
+    "dimension_order",
+    "dimensions",
+    "axis_labels",
+    "axislabels",
+)
+_FOUR = ("TZYX", "TYXZ", "TCYX", "TYXC")
+
+
+@dataclass(frozen=True, slots=True)
+class AxisOrder:
+    """The axes of a dataset.
+
+    Attributes
+    ----------
+    letters : str
+        One a dimension: T, Z, Y, X, C; ``1``, ``2``, ... for axes of length 1 that are left out.
+    basis : str
+        What says so.
+    is_told : bool
+        Whether the file or the user says so, and nothing was taken for granted.
+    """
+
+    letters: str
+    basis: str
+    is_told: bool = True
+
+
+def axis_order(dataset: Any, attributes: Mapping[str, Any], *, where: str, given: str | None = None) -> AxisOrder:
+    """Return the order of a dataset's axes.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Open.
+    attributes : mapping
+        Its attributes, plain.
+    where : str
+        File and dataset, for messages.
+    given : str, optional
+        What the user says: a letter a dimension.
+
+    Raises
+    ------
+    ChoiceError
+        The user's order does not fit the dataset.
+    StreamChoiceError
+        Nothing in the file tells the axes apart.
+
+    References
+    ----------
+    HDF5 Dimension Scales specification (DIMENSION_LABELS, DIMENSION_LIST); vigra's axistags; SIMA 1.3, ``Sequence``.
+    """
+    shape = tuple(map(int, dataset.shape))
+    if given is not None:
+        return AxisOrder(_checked(given, shape, where), "dimension_order")
+    for words, basis in _labels(dataset, attributes):
+        letters = _letters_of(words)
+        if letters and len(letters) == len(shape) and {"Y", "X"} <= set(letters):
+            return AxisOrder(_without_ones(letters, shape), f"the {basis}")
+    return _by_writer(dataset, attributes, shape) or _by_shape(shape, where)
+
+
+def _checked(given: str, shape: tuple[int, ...], where: str) -> str:
+    letters = str(given).upper()
+    if (
+        len(letters) != len(shape)
+        or len(set(letters)) != len(letters)
+        or not {"Y", "X"} <= set(letters) <= set("TZYXC")
+    ):
+        raise ChoiceError(
+            f"dimension_order={printable(given)!r} does not fit {where} of the shape {shape}: one letter a dimension, of "
+            "T (time), Z (planes), Y (rows), X (columns), C (channels), for example "
+            f"{'TYX' if len(shape) == 3 else 'TZYX' if len(shape) == 4 else 'YX' if len(shape) == 2 else 'TZYXC'!r}"
+        )
+    return _without_ones(letters, shape)
+
+
+def _labels(dataset: Any, attributes: Mapping[str, Any]) -> Sequence[tuple[Sequence[str], str]]:
+    """Return all that labels the axes: words, and where they stand."""
+    found: list[tuple[Sequence[str], str]] = []
+    labels = attributes.get("DIMENSION_LABELS")
+    if isinstance(labels, list):
+        found.append(([str(label) for label in labels], "dimension labels"))
+    if "DIMENSION_LIST" in dataset.attrs:
+        found.append((_scales(dataset), "dimension scales"))
+    for name, value in attributes.items():
+        if name.lower() in _ATTRIBUTES:
+            found.append((_words_in(value), f"attribute {name}"))
+    if "axistags" in attributes:
+        found.append((_tags_in(text_of(attributes, "axistags")), "attribute axistags"))
+    return found
+
+
+def _scales(dataset: Any) -> list[str]:
+    try:
+        return [str(axis[0].name).rsplit("/", 1)[-1] if len(axis) else "" for axis in dataset.dims]
+    except HDF5_FAULTS:
+        return []
+
+
+def _words_in(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    text = value if isinstance(value, str) else ""
+    words = re.findall(r"[A-Za-z_]+", text)
+    return words if len(words) > 1 else list(text.strip())
+
+
+def _tags_in(text: str) -> list[str]:
+    try:
+        tags = json.loads(text)["axes"]
+        return [str(tag["key"]) for tag in tags]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _letters_of(words: Sequence[str]) -> str:
+    letters = "".join(_LETTERS.get(word.strip().lower(), "?") for word in words)
+    return letters if "?" not in letters and len(set(letters)) == len(letters) else ""
+
+
+def _by_writer(dataset: Any, attributes: Mapping[str, Any], shape: tuple[int, ...]) -> AxisOrder | None:
+    name = dataset.name.strip("/")
+    if "MATLAB_class" in attributes and len(shape) in (3, 4):
+        letters = "TXY" if len(shape) == 3 else "TZXY"
+        return AxisOrder(
+            _without_ones(letters, shape), "MATLAB wrote it, whose arrays are (rows, columns, ..., time)", False
+        )
+    if name == "imaging" and len(shape) == 3 and 2 * shape[2] < min(shape[:2]):
+        return AxisOrder("YXT", "SIMA's /imaging of three axes, the last by far the shortest", False)
+    if name == "imaging" and len(shape) == 5:
+        return AxisOrder(_without_ones("TZYXC", shape), "SIMA's /imaging of five axes", False)
+    return None
+
+
+def _by_shape(shape: tuple[int, ...], where: str) -> AxisOrder:
+    if len(shape) == 2:
+        return AxisOrder("YX", "one frame")
+    if len(shape) == 3:
+        return AxisOrder("TYX", "three axes without labels", False)
+    if len(shape) == 4:
+        for at, letters in ((1, "TZYX"), (3, "TYXZ")):
+            others = [n for k, n in enumerate(shape) if k in (1, 2, 3) and k != at]
+            if 2 * shape[at] <= min(others):
+                return AxisOrder(
+                    _without_ones(letters, shape), "four axes without labels, the planes by far the fewest", False
+                )
+    choices = _FOUR if len(shape) == 4 else ("TZYXC", "TCZYX")
+    if len(shape) not in (4, 5):
+        raise UnsupportedRecordingError(f"{where} has the shape {shape}, and a movie has 2 to 5 axes")
+    raise StreamChoiceError(
+        f"{where} has the shape {shape}, and nothing labels its axes; say which is which: open(..., dimension_order={choices[0]!r})",
+        option="dimension_order",
+        choices=choices,
+    )
+
+
+def _without_ones(letters: str, shape: tuple[int, ...]) -> str:
+    """Return the letters with planes and channels of length 1 numbered, which leaves them out."""
+    return "".join(
+        str(k) if n == 1 and letter in "ZC" else letter
+        for k, (letter, n) in enumerate(zip(letters, shape, strict=True))
+    )

@@ -1,0 +1,763 @@
+"""Reads one dataset of an HDF5 file as blocks of samples: by offset, chunk by chunk on all cores, or through h5py.
+
+Stored plainly, the bytes are read at computed offsets.  Stored in chunks, only the chunks that a block touches are
+read and decoded, on all cores.  What is stored in other ways is read by h5py itself, one read at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+
+from .contents import named, open_hdf5
+from .recent import RECENT
+
+__all__ = ["Hdf5Dataset", "Layout", "layout_of"]
+
+_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD = 1, 2, 3, 32000, 32001, 32004, 32015
+_DECODED_HERE = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD))
+_CHECKSUM_BYTES = 4
+_PARALLEL_BYTES = 1 << 20  # decoded; below this, starting threads costs more than it gains
+_PARALLEL_SPAN = 256 << 10  # a read; threads that make shorter ones wait for each other
+_MOST_SCRATCH = 8 << 20
+_MOST_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is read
+_MOST_INDEX = 1 << 23  # chunks whose places are kept in one table
+_MOST_KEPT = 1 << 16  # chunks whose places are kept when the table would be too large
+_SECONDS_A_READ, _SECONDS_A_BYTE = 3e-6, 3e-10
+_MOST_CHUNK_BYTES = 1 << 32
+
+Box = tuple[tuple[int, int], ...]
+Piece = tuple[np.ndarray, Box]
+Cell = tuple[int, ...]
+Part = tuple[np.ndarray, tuple[slice, ...]]
+Samples = slice | np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a dataset lies in its file.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        As stored.
+    dtype : numpy.dtype
+        As stored, in the file's byte order.
+    kind : str
+        ``"plain"``, ``"chunks"``, ``"fill"`` (nothing was ever written) or ``"h5py"`` (only h5py reads it).
+    offset : int
+        Of the first byte, for ``"plain"``.
+    chunk : tuple of int
+        The shape of a chunk, for ``"chunks"``.
+    filters : tuple of int
+        The numbers of the filters, in the order in which they were applied.
+    fill : object
+        The value of pixels that were never written.
+    block : int
+        Bytes of the user block before the HDF5 data.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    kind: str
+    offset: int = 0
+    chunk: tuple[int, ...] = ()
+    filters: tuple[int, ...] = ()
+    fill: Any = 0
+    block: int = 0
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The number of chunks along each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
+
+
+def layout_of(dataset: Any) -> Layout:
+    """Return how an open dataset of numbers lies in its file.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        It holds no numbers, its bytes lie in another file, or its filter is not known here.
+    TruncatedRecordingError
+        It reaches beyond the end of the file.
+    """
+    where = f"{printable(os.path.basename(dataset.file.filename))}: {printable(dataset.name)}"
+    dtype = _number_type(dataset, where)
+    plist = dataset.id.get_create_plist()
+    _refuse_other_files(dataset, plist, where)
+    filters = tuple(int(plist.get_filter(k)[0]) for k in range(plist.get_nfilters()))
+    found = Layout(tuple(map(int, dataset.shape)), dtype, "h5py", filters=filters, block=_user_block(dataset))
+    if math.prod(found.shape) and _is_bare(dataset, dtype):
+        layout = plist.get_layout()
+        if layout == h5py.h5d.CONTIGUOUS:
+            found = _contiguous(found, dataset, where)
+        elif layout == h5py.h5d.CHUNKED and set(filters) <= _DECODED_HERE:
+            found = _changed(found, kind="chunks", chunk=tuple(map(int, dataset.chunks)), fill=dataset.fillvalue)
+    if found.kind == "h5py":
+        _require_filters(filters, where)
+    elif found.chunk and math.prod(found.chunk) * dtype.itemsize > _MOST_CHUNK_BYTES:
+        raise CorruptRecordingError(f"{where} has chunks of {found.chunk}, more than HDF5 allows")
+    return found
+
+
+def _changed(layout: Layout, **changes: Any) -> Layout:
+    values = {name: getattr(layout, name) for name in Layout.__slots__}
+    return Layout(**{**values, **changes})
+
+
+def _number_type(dataset: Any, where: str) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(dataset.dtype)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedRecordingError(
+            f"{where} holds values that numpy has no type for: {printable(error)}"
+        ) from None
+    if dataset.shape is None:
+        raise UnsupportedRecordingError(f"{where} is an empty dataset without a shape")
+    if dtype.kind not in "biuf" or dtype.subdtype is not None:
+        kinds = {
+            "V": "records of several fields",
+            "O": "text, references or ragged lists",
+            "S": "text",
+            "c": "complex numbers",
+        }
+        what = kinds.get(dtype.kind, f"{dtype}") if dtype.subdtype is None else "small arrays"
+        raise UnsupportedRecordingError(f"{where} holds {what}, and pixels are numbers")
+    bare: np.dtype[Any] = np.dtype(dtype.str)  # without h5py's notes on it
+    return bare
+
+
+def _refuse_other_files(dataset: Any, plist: Any, where: str) -> None:
+    if plist.get_external_count():
+        named_file = printable(plist.get_external(0)[0].decode("utf-8", "replace"))
+        raise UnsupportedRecordingError(
+            f"{where} keeps its pixels in another file ({named_file}), which is not followed; copy them in with h5repack"
+        )
+    if dataset.is_virtual:
+        others = sorted({source.file_name for source in dataset.virtual_sources()} - {"."})
+        if others:
+            raise UnsupportedRecordingError(
+                f"{where} is put together from other files ({printable(others[0])}, ...), which are not followed; open those"
+            )
+
+
+def _user_block(dataset: Any) -> int:
+    return int(dataset.file.id.get_create_plist().get_userblock())
+
+
+def _is_bare(dataset: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether the bytes in the file are those of numpy's type: no enumeration, no odd precision."""
+    if dtype.kind not in "iuf":
+        return False
+    with contextlib.suppress(TypeError, ValueError):
+        return bool(h5py.h5t.py_create(dtype) == dataset.id.get_type())
+    return False
+
+
+def _contiguous(found: Layout, dataset: Any, where: str) -> Layout:
+    offset = dataset.id.get_offset()
+    if offset is None:
+        return _changed(found, kind="fill", fill=dataset.fillvalue)
+    end = int(offset) + math.prod(found.shape) * found.dtype.itemsize
+    size = os.path.getsize(dataset.file.filename)
+    if end > size:
+        raise TruncatedRecordingError(
+            f"{where} needs the bytes to {end:,}, and the file holds {size:,}; the file is cut"
+        )
+    return _changed(found, kind="plain", offset=int(offset))
+
+
+def _require_filters(filters: Sequence[int], where: str) -> None:
+    for number in filters:
+        if not h5py.h5z.filter_avail(number):
+            raise UnsupportedRecordingError(
+                f"{where} is packed by the HDF5 filter {number}, which is not here; `python -m pip install hdf5plugin` brings "
+                "many, and `import hdf5plugin` before opening makes them known"
+            )
+
+
+class Hdf5Dataset:
+    """One dataset of numbers, read as blocks ``(samples, rows, columns[, planes])`` whatever the order of its axes.
+
+    Nothing stays open between reads but the core's pooled descriptor; of packed chunks that hold several samples, the last
+    few are kept decoded, 64 MiB in the whole process.  Reads may come from any number of threads.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The HDF5 file.
+    name : str
+        The dataset's path inside it; soft links inside the file are followed.
+    axes : str
+        The stored axes, one letter each: T samples, Y rows, X columns, Z planes; any other letter is an axis of which
+        ``fixed`` names one position.
+    fixed : mapping, optional
+        Letter to position: ``{"C": 1}`` reads the second channel.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        No such dataset, no numbers, other axes than dimensions, or bytes that lie in other files.
+    CorruptRecordingError, TruncatedRecordingError
+        The file is damaged or cut.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], name: str, *, axes: str = "TYX", fixed: Mapping[str, int] | None = None
+    ) -> None:
+        self._arguments = (os.fspath(path), name, axes, dict(fixed or {}))
+        self._file = PositionedFile(path)
+        self._name = name
+        with open_hdf5(path) as file:
+            self._layout = layout_of(_dataset(file, name))
+        self._axes = _checked_axes(axes, self._layout.shape, f"{self._file.name}: {printable(name)}")
+        self._fixed = {
+            letter: self._position(letter, (fixed or {}).get(letter, 0)) for letter in axes if letter not in "TYXZ"
+        }
+        self._places = _Places(self._file, name, self._layout)
+        self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
+        self._owner = RECENT.new_owner()
+        weakref.finalize(self, RECENT.forget, self._owner)
+        self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_made_again, self._arguments)
+
+    def __repr__(self) -> str:
+        return f"Hdf5Dataset({self._arguments[0]!r}, {self._name!r}, axes={self._axes!r}, fixed={self._fixed!r})"
+
+    @property
+    def layout(self) -> Layout:
+        """How the dataset lies in its file."""
+        return self._layout
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of what is read, in native byte order."""
+        return self._layout.dtype.newbyteorder("=")
+
+    @property
+    def num_samples(self) -> int:
+        """The length of the axis T; 1 where there is none."""
+        return self._length("T")
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """``(rows, columns)``."""
+        return self._length("Y"), self._length("X")
+
+    @property
+    def num_planes(self) -> int:
+        """The length of the axis Z; 1 where there is none."""
+        return self._length("Z")
+
+    @property
+    def is_volumetric(self) -> bool:
+        """Whether there is an axis Z."""
+        return "Z" in self._axes
+
+    def read(
+        self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
+    ) -> np.ndarray:
+        """Return a block.
+
+        Parameters
+        ----------
+        samples : slice or numpy.ndarray
+            A slice with ``0 <= start <= stop`` and step 1, or int64 indices in any order.
+        rows, columns, planes : slice, optional
+            With ``0 <= start <= stop`` and step 1; None means all.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(samples, rows, columns)``, with planes last where there is an axis Z; owned by the caller, native byte
+            order; a transposed view of its own buffer where the axes are stored in another order.
+
+        Raises
+        ------
+        TruncatedRecordingError, CorruptRecordingError
+            The bytes are not there, or do not decode.
+        """
+        if self._is_in_order and isinstance(samples, slice) and rows is None and columns is None and planes is None:
+            return self._read_frames(samples.start, samples.stop)
+        box = self._box(rows, columns, planes)
+        spans = [(samples.start, samples.stop)] if isinstance(samples, slice) else _runs(samples)
+        count = sum(stop - start for start, stop in spans)
+        shape = [
+            count if letter == "T" else stop - start for letter, (start, stop) in zip(self._axes, box, strict=True)
+        ]
+        stored = np.empty(shape, self._layout.dtype)
+        if stored.size:
+            self._fill(stored, spans, box)
+        return self._arranged(self._native(stored), count)
+
+    def close(self) -> None:
+        """Release the descriptor and the chunks that are kept; a later read would open the file again."""
+        RECENT.forget(self._owner)
+        self._file.close()
+
+    def _read_frames(self, start: int, stop: int) -> np.ndarray:
+        """Read whole samples that lie one after the other, in their order."""
+        shape = (stop - start, *self._layout.shape[1:])
+        offset = self._layout.offset + start * math.prod(shape[1:]) * self._layout.dtype.itemsize
+        return self._native(self._file.read_array(offset, shape, self._layout.dtype))
+
+    def _native(self, stored: np.ndarray) -> np.ndarray:
+        return stored if stored.dtype.isnative else stored.byteswap(inplace=True).view(self.dtype)
+
+    def _length(self, letter: str) -> int:
+        return self._layout.shape[self._axes.index(letter)] if letter in self._axes else 1
+
+    def _position(self, letter: str, position: int) -> int:
+        length = self._length(letter)
+        if not 0 <= position < length:
+            raise UnsupportedRecordingError(
+                f"{self._file.name}: {printable(self._name)} has {length} along {letter}, and position {position} was asked for"
+            )
+        return position
+
+    def _box(self, rows: slice | None, columns: slice | None, planes: slice | None) -> list[tuple[int, int]]:
+        asked = {"Y": rows, "X": columns, "Z": planes}
+        box = []
+        for letter in self._axes:
+            part = asked.get(letter)
+            if letter in self._fixed:
+                box.append((self._fixed[letter], self._fixed[letter] + 1))
+            else:
+                box.append((0, self._length(letter)) if part is None else (part.start, part.stop))
+        return box
+
+    def _fill(self, stored: np.ndarray, spans: list[tuple[int, int]], box: list[tuple[int, int]]) -> None:
+        pieces = (
+            list(_pieces(stored, self._axes.index("T"), spans, box)) if "T" in self._axes else [(stored, tuple(box))]
+        )
+        if self._layout.kind == "fill":
+            stored[...] = self._layout.fill
+        elif self._layout.kind == "plain":
+            _read_plain(self._file, self._layout, pieces)
+        elif self._layout.kind == "chunks":
+            axis = self._axes.find("T")
+            _ChunkedRead(self._file, self._name, self._layout, self._places, axis=axis, owner=self._owner).run(pieces)
+        else:
+            _read_through_h5py(self._file, self._name, pieces)
+
+    def _arranged(self, stored: np.ndarray, count: int) -> np.ndarray:
+        lead = [k for k, letter in enumerate(self._axes) if letter in self._fixed]
+        index: Any = (..., *[0] * len(lead))
+        found: np.ndarray = stored.transpose([*self._order, *lead])[index]
+        if "T" in self._axes:
+            return found
+        return found[np.newaxis] if count == 1 else np.repeat(found[np.newaxis], count, axis=0)
+
+
+def _made_again(path: str, name: str, axes: str, fixed: dict[str, int]) -> Hdf5Dataset:
+    return Hdf5Dataset(path, name, axes=axes, fixed=fixed)
+
+
+def _dataset(file: Any, name: str) -> Any:
+    found = named(file, name)
+    if not isinstance(found, h5py.Dataset):
+        what = "a group" if isinstance(found, h5py.Group) else "nothing" if found is None else "no dataset"
+        raise UnsupportedRecordingError(
+            f"{printable(os.path.basename(file.filename))}: {what} is at {printable(name)}, where a dataset was looked for"
+        )
+    return found
+
+
+def _checked_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
+    if len(axes) != len(shape) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+        raise UnsupportedRecordingError(
+            f"{where} has the shape {shape}, and the axes {axes!r} do not fit it: one letter a dimension, Y and X among them"
+        )
+    return axes
+
+
+def _runs(indices: np.ndarray) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(indices) != 1) + 1
+    starts = indices[np.concatenate([[0], edges]).astype(np.int64)] if len(indices) else indices
+    lengths = np.diff(np.concatenate([[0], edges, [len(indices)]])) if len(indices) else indices
+    return [(int(a), int(a + n)) for a, n in zip(starts, lengths, strict=True)]
+
+
+def _pieces(
+    stored: np.ndarray, axis: int, spans: Sequence[tuple[int, int]], box: Sequence[tuple[int, int]]
+) -> Iterator[Piece]:
+    """Yield each run of consecutive samples: its part of the result, and its box in the dataset."""
+    at = 0
+    for start, stop in spans:
+        part = stored[(slice(None),) * axis + (slice(at, at + stop - start),)]
+        yield part, (*box[:axis], (start, stop), *box[axis + 1 :])
+        at += stop - start
+
+
+# Bytes that lie as they are
+
+
+def _read_plain(file: PositionedFile, layout: Layout, pieces: Sequence[Piece]) -> None:
+    def read(part: Sequence[Piece]) -> None:
+        for target, box in part:
+            _read_spans(file, layout, target, box)
+
+    _shared_out(pieces, read, min(target.nbytes for target, _ in pieces) >= _PARALLEL_SPAN)
+
+
+def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: Box) -> None:
+    """Read spans of the file into the target, each as long as pays: reading over a gap can cost less than a call."""
+    itemsize = layout.dtype.itemsize
+    if target.flags.c_contiguous and all(part == (0, n) for part, n in zip(box[1:], layout.shape[1:], strict=True)):
+        file.read_array_into(target, layout.offset + box[0][0] * math.prod(layout.shape[1:]) * itemsize)
+        return
+    steps = _byte_steps(layout.shape, itemsize)
+    shape = tuple(stop - start for start, stop in box)
+    origin = layout.offset + sum(start * step for (start, _), step in zip(box, steps, strict=True))
+    depth = _best_depth(shape, steps, itemsize)
+    span = _span_bytes(shape[depth:], steps[depth:], itemsize)
+    whole = span == math.prod(shape[depth:]) * itemsize
+
+    def read(outer: Sequence[Cell]) -> None:
+        scratch = np.empty(0 if whole and target.flags.c_contiguous else span, np.uint8)
+        for index in outer:
+            part = target[index]
+            offset = origin + sum(k * step for k, step in zip(index, steps, strict=False))
+            if not len(scratch):
+                file.read_array_into(part, offset)
+            else:
+                file.read_into([scratch], offset)
+                part[...] = np.ndarray(part.shape, layout.dtype, scratch.data, 0, steps[depth:])
+
+    _shared_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
+
+
+def _byte_steps(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    steps = [itemsize]
+    for length in reversed(shape[1:]):
+        steps.append(steps[-1] * length)
+    return tuple(reversed(steps))
+
+
+def _span_bytes(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -> int:
+    return sum((n - 1) * step for n, step in zip(shape, steps, strict=True)) + itemsize
+
+
+def _best_depth(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -> int:
+    """Return how many leading axes to walk along, one read at each position."""
+    best, least = len(shape) - 1, math.inf
+    for depth in range(len(shape)):
+        span = _span_bytes(shape[depth:], steps[depth:], itemsize)
+        whole = span == math.prod(shape[depth:]) * itemsize
+        cost = math.prod(shape[:depth]) * (_SECONDS_A_READ + span * _SECONDS_A_BYTE)
+        if (whole or span <= _MOST_SCRATCH) and cost < least:
+            best, least = depth, cost
+    return best
+
+
+def _shared_out(items: Sequence[Any], work: Callable[[Sequence[Any]], None], pays: bool) -> None:
+    """Do the work on all items, in equal parts on all cores where that pays."""
+    parts = min(num_cores(), len(items)) if pays else 1
+    if parts < 2:
+        work(items)
+        return
+    cut = [len(items) * k // parts for k in range(parts + 1)]
+    run_on_cores([_call(work, items[a:b]) for a, b in itertools.pairwise(cut)])
+
+
+def _call(work: Callable[[Sequence[Any]], None], items: Sequence[Any]) -> Callable[[], None]:
+    return lambda: work(items)
+
+
+# What only h5py reads
+
+
+def _read_through_h5py(file: PositionedFile, name: str, pieces: Sequence[Piece]) -> None:
+    with open_hdf5(file.path) as opened:
+        dataset = _dataset(opened, name)
+        for target, box in pieces:
+            target[...] = dataset[tuple(slice(start, stop) for start, stop in box)]
+
+
+# Chunks
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a chunk lies: offset and bytes in the file, and a bit for each filter that was left out; absent is size 0."""
+
+    offset: int
+    size: int
+    mask: int
+
+
+class _Places:
+    """Where the chunks lie: a few looked up one by one, the whole index read when many are asked for."""
+
+    def __init__(self, file: PositionedFile, name: str, layout: Layout) -> None:
+        self._file, self._name, self._layout = file, name, layout
+        self._lock = threading.Lock()
+        self._kept: dict[Cell, _Place] = {}
+        self._table: np.ndarray | None = None
+        self._shift: int | None = None if layout.block else 0
+
+    def of(self, cells: Sequence[Cell]) -> list[_Place]:
+        """Return the places of chunks by their positions in the grid of chunks."""
+        with self._lock:
+            if self._table is None:
+                missing = [cell for cell in cells if cell not in self._kept]
+                if missing:
+                    self._look(missing)
+            if self._table is None:
+                return [self._kept[cell] for cell in cells]
+            rows = self._table[tuple(np.array(cells).T)]
+            return [_Place(*map(int, row)) for row in rows]
+
+    def _look(self, cells: Sequence[Cell]) -> None:
+        few = len(self._kept) + len(cells) <= _MOST_LOOKUPS
+        with open_hdf5(self._file.path) as file:
+            dataset = _dataset(file, self._name)
+            if dataset.chunks != self._layout.chunk or dataset.shape != self._layout.shape:
+                raise CorruptRecordingError(f"{self._file.name} was changed since it was opened; open it again")
+            if few or math.prod(self._layout.grid) > _MOST_INDEX or not hasattr(dataset.id, "chunk_iter"):
+                self._look_up(dataset, cells)
+            else:
+                self._read_index(dataset)
+
+    def _look_up(self, dataset: Any, cells: Sequence[Cell]) -> None:
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.clear()
+        chunk = self._layout.chunk
+        for cell in cells:
+            info = dataset.id.get_chunk_info_by_coord(tuple(k * c for k, c in zip(cell, chunk, strict=True)))
+            self._kept[cell] = self._place(dataset, info)
+
+    def _read_index(self, dataset: Any) -> None:
+        table = np.zeros((*self._layout.grid, 3), np.int64)
+        chunk = self._layout.chunk
+
+        def note(info: Any) -> None:
+            place = self._place(dataset, info)
+            cell = tuple(start // c for start, c in zip(info.chunk_offset, chunk, strict=True))
+            table[cell] = (place.offset, place.size, place.mask)
+
+        dataset.id.chunk_iter(note)
+        self._table, self._kept = table, {}
+
+    def _place(self, dataset: Any, info: Any) -> _Place:
+        if info.byte_offset is None or not info.size:
+            return _Place(0, 0, 0)
+        if self._shift is None:
+            self._shift = self._found_shift(dataset, info)
+        return _Place(int(info.byte_offset) + self._shift, int(info.size), int(info.filter_mask))
+
+    def _found_shift(self, dataset: Any, info: Any) -> int:
+        """Return what to add to a chunk's offset behind a user block: releases of HDF5 differ in where they count from."""
+        cell = info.chunk_offset
+        known = dataset.id.read_direct_chunk(tuple(cell))[1]
+        if self._file.read(int(info.byte_offset) + self._layout.block, len(known)) == known:
+            return self._layout.block
+        return 0
+
+
+class _ChunkedRead:
+    """Reads pieces out of a chunked dataset, each chunk once, on all cores."""
+
+    def __init__(
+        self, file: PositionedFile, name: str, layout: Layout, places: _Places, *, axis: int, owner: int
+    ) -> None:
+        self._file, self._name, self._layout, self._places = file, name, layout, places
+        self._axis, self._owner, self._keeps = axis, owner, False
+        self._nbytes = math.prod(layout.chunk) * layout.dtype.itemsize
+
+    def run(self, pieces: Sequence[Piece]) -> None:
+        """Read and decode the chunks that the pieces touch."""
+        wanted: dict[Cell, list[Piece]] = {}
+        for piece in pieces:
+            ranges = [range(a // c, -(-b // c)) for (a, b), c in zip(piece[1], self._layout.chunk, strict=True)]
+            for cell in itertools.product(*ranges):
+                wanted.setdefault(cell, []).append(piece)
+        cells = [cell for cell, mine in wanted.items() if not self._is_kept(cell, mine)]
+        if not cells:
+            return
+        work = [(cell, place, wanted[cell]) for cell, place in zip(cells, self._places.of(cells), strict=True)]
+        self._keeps = self._nbytes * len(work) <= RECENT.most
+        _shared_out(work, self._read_chunks, self._nbytes * len(work) >= _PARALLEL_BYTES)
+
+    def _is_kept(self, cell: Cell, pieces: Sequence[Piece]) -> bool:
+        """Fill the pieces from a chunk that is still kept; say whether it is."""
+        pixels = RECENT.get(self._owner, cell)
+        if pixels is None:
+            return False
+        for target, box in pieces:
+            part, inside = self._overlap(cell, target, box)
+            part[...] = pixels[inside]
+        return True
+
+    def _read_chunks(self, work: Sequence[tuple[Cell, _Place, list[Piece]]]) -> None:
+        for cell, place, pieces in work:
+            parts = [self._overlap(cell, target, box) for target, box in pieces]
+            if place.size == 0:
+                for part, _ in parts:
+                    part[...] = self._layout.fill
+            elif not self._read_as_it_is(parts, place):
+                self._decode(self._bytes_of(place), parts, cell, place)
+
+    def _overlap(self, cell: Cell, target: np.ndarray, box: Box) -> Part:
+        """Return the part of the target that a chunk fills, and the part of the chunk that fills it."""
+        inside, outside = [], []
+        for k, c, (start, stop) in zip(cell, self._layout.chunk, box, strict=True):
+            low, high = max(start, k * c), min(stop, (k + 1) * c)
+            inside.append(slice(low - k * c, high - k * c))
+            outside.append(slice(low - start, high - start))
+        return target[tuple(outside)], tuple(inside)
+
+    def _read_as_it_is(self, parts: Sequence[Part], place: _Place) -> bool:
+        """Read what is wanted of a chunk that is stored without filters; say whether it is."""
+        if self._active(place) or place.size != self._nbytes:
+            return False
+        layout = Layout(self._layout.chunk, self._layout.dtype, "plain", offset=place.offset)
+        for part, inside in parts:
+            _read_spans(self._file, layout, part, tuple((s.start, s.stop) for s in inside))
+        return True
+
+    def _is_whole(self, parts: Sequence[Part]) -> bool:
+        return len(parts) == 1 and parts[0][0].nbytes == self._nbytes and parts[0][0].flags.c_contiguous
+
+    def _decode(self, data: bytes, parts: Sequence[Part], cell: Cell, place: _Place) -> None:
+        filters = self._active(place)
+        try:
+            if filters == [_DEFLATE] and self._is_whole(parts) and _inflated_into(parts[0][0], data):
+                return
+            decoded = _decoded(data, filters, self._layout.dtype.itemsize, self._nbytes)
+        except (ValueError, RuntimeError, MemoryError):
+            decoded = np.empty(0, np.uint8)
+        if decoded.nbytes != self._nbytes:
+            self._ask_h5py(parts, cell)
+            return
+        pixels = decoded.view(self._layout.dtype).reshape(self._layout.chunk)
+        for part, inside in parts:
+            part[...] = pixels[inside]
+        if self._keeps and self._has_samples_left(parts):
+            RECENT.keep(self._owner, cell, pixels)
+
+    def _has_samples_left(self, parts: Sequence[Part]) -> bool:
+        """Whether a chunk holds samples that were not asked for, as when a movie is read frame by frame."""
+        if self._axis < 0:
+            return False
+        taken = max(inside[self._axis].stop - inside[self._axis].start for _, inside in parts)
+        return bool(taken < self._layout.chunk[self._axis])
+
+    def _ask_h5py(self, parts: Sequence[Part], cell: Cell) -> None:
+        """Let h5py say what a chunk holds that does not decode here: a partial one can be stored without its filters."""
+        starts = [k * c for k, c in zip(cell, self._layout.chunk, strict=True)]
+        pieces = [
+            (part, tuple((k + s.start, k + s.stop) for k, s in zip(starts, inside, strict=True)))
+            for part, inside in parts
+        ]
+        try:
+            _read_through_h5py(self._file, self._name, pieces)
+        except CorruptRecordingError as error:
+            raise CorruptRecordingError(
+                f"{self._file.name}: the chunk at {tuple(starts)} of {printable(self._name)} does not decode: {error.__cause__}"
+            ) from error
+
+    def _active(self, place: _Place) -> list[int]:
+        return [number for k, number in enumerate(self._layout.filters) if not place.mask >> k & 1]
+
+    def _bytes_of(self, place: _Place) -> bytes:
+        limit = 2 * self._nbytes + (1 << 16)
+        if place.size > limit:
+            raise CorruptRecordingError(
+                f"{self._file.name} claims {place.size:,} bytes for a chunk of {self._nbytes:,} of {printable(self._name)}"
+            )
+        found = self._file.read(place.offset, place.size)
+        if len(found) < place.size:
+            raise TruncatedRecordingError(
+                f"{self._file.name} ends at byte {place.offset + len(found):,}, inside a chunk of {printable(self._name)} that "
+                f"reaches to byte {place.offset + place.size:,}; the file is cut"
+            )
+        return found
+
+
+def _inflated_into(part: np.ndarray, data: bytes) -> bool:
+    from imagecodecs import deflate_decode
+
+    view = memoryview(part.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    return len(deflate_decode(data, out=view)) == part.nbytes
+
+
+def _decoded(data: bytes, filters: Sequence[int], itemsize: int, nbytes: int) -> np.ndarray:
+    """Undo the filters of a chunk, the last one first; return its bytes.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        The bytes do not decode, or their checksum is another.
+    """
+    found: Any = data
+    for number in reversed(filters):
+        found = _undone(found, number, itemsize, nbytes)
+    return np.frombuffer(found, np.uint8)
+
+
+def _undone(data: Any, number: int, itemsize: int, nbytes: int) -> Any:
+    import imagecodecs
+
+    if number == _DEFLATE:
+        return imagecodecs.deflate_decode(data, out=nbytes + _CHECKSUM_BYTES)
+    if number == _SHUFFLE:
+        return _unshuffled(data, itemsize)
+    if number == _FLETCHER32:
+        return _checked(data)
+    if number == _LZF:
+        return imagecodecs.lzf_decode(data, out=nbytes + _CHECKSUM_BYTES)
+    if number == _ZSTD:
+        return imagecodecs.zstd_decode(data, out=nbytes + _CHECKSUM_BYTES)
+    decode = imagecodecs.lz4h5_decode if number == _LZ4 else imagecodecs.blosc_decode
+    return decode(data, out=nbytes + _CHECKSUM_BYTES)
+
+
+def _checked(data: Any) -> Any:
+    import imagecodecs
+
+    body = bytes(data[:-_CHECKSUM_BYTES])
+    stored, found = bytes(data[-_CHECKSUM_BYTES:]), int(imagecodecs.h5checksum_fletcher32(body))
+    if int.from_bytes(stored, "little") != found:
+        raise ValueError(f"the chunk's checksum is {stored.hex()}, and its bytes give {found:08x}")
+    return body
+
+
+def _unshuffled(data: Any, itemsize: int) -> Any:
+    planes = np.frombuffer(data, np.uint8)
+    count = len(planes) // itemsize
+    whole, rest = planes[: count * itemsize].reshape(itemsize, count), planes[count * itemsize :]
+    if itemsize == 2:  # a shift is faster than two copies with gaps
+        low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
+        words = np.left_shift(whole[high], 8, dtype=np.uint16)
+        words |= whole[low]
+        joined = words.view(np.uint8)
+    else:
+        joined = np.ascontiguousarray(whole.T).reshape(-1)
+    return joined if not len(rest) else np.concatenate([joined, rest])

@@ -1,0 +1,353 @@
+"""Reads movies out of plain HDF5 files: the one dataset that can be a movie, or the one that was named."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from roiextractors_core.choice import choose
+from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, listed, printable
+from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+
+from .axes import AxisOrder, axis_order
+from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, one_path, open_hdf5, plain, text_of
+from .dataset import Hdf5Dataset
+
+__all__ = ["Hdf5ImagingExtractor"]
+
+_RATES = (
+    "fr", "framerate", "frame_rate", "fps", "frames_per_second", "sampling_rate", "samplingrate", "sample_rate",
+    "sampling_frequency", "imaging_rate", "acquisition_rate", "rate", "fs", "volume_rate",
+)  # fmt: skip
+_RATE_WORDS = {name.replace("_", "") for name in _RATES}
+_MOST_CANDIDATES = 1000
+_MOST_SHOWN = 6
+_ANALYSES = (
+    ("estimates/A", "what CaImAn found in a movie (its components and traces), and not the movie"),
+    ("output/spatial_weights", "what EXTRACT found in a movie (its components and traces), and not the movie"),
+    ("Global/GCtr", "ThorSync's recording of lines and counters, without pictures; the movie is in its own file"),
+)
+
+
+class Hdf5ImagingExtractor(ImagingExtractor):
+    """A movie in an HDF5 file: ``(samples, rows, columns)``, or volumes with the planes last.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+    dataset : str, optional
+        The path of the dataset inside the file, ``"data/ch0"``; needed when several could be the movie.
+    channel : str or int, optional
+        The channel, when the dataset has an axis of them: its name, or its number from 1.
+    dimension_order : str, optional
+        One letter for each dimension as stored: T (time), Z (planes), Y (rows), X (columns), C (channels).  Wins over
+        what the file says.
+    sampling_frequency : float, optional
+        Samples a second (Hz); wins over the file's.
+
+    Raises
+    ------
+    StreamChoiceError
+        Several datasets could be the movie, or several channels, and none was named; or four axes that nothing labels.
+    UnsupportedRecordingError
+        Nothing in the file can be a movie; the message says what it holds.
+    CorruptRecordingError, TruncatedRecordingError
+        The file is damaged or cut.
+
+    Notes
+    -----
+    The axes are told by dimension labels or scales, an attribute such as ``axes``, or vigra's ``axistags``.  Without any,
+    three axes are taken as time, rows and columns, and :meth:`get_notes` says so.
+
+    References
+    ----------
+    HDF5 File Format Specification 3.0, The HDF Group.  CaImAn, ``movie.save`` (``/mov``, ``fr``); SIMA, ``export_frames``
+    (``/imaging``); ImageJ's HDF5 plugin, University of Freiburg (``/t0/channel0``, ``element_size_um``).
+    """
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        dataset: str | None = None,
+        channel: str | int | None = None,
+        dimension_order: str | None = None,
+        sampling_frequency: float | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        path = one_path(file_path)
+        self._facts = _looked_at(path, dataset, dimension_order)
+        self._channel = _chosen(self._facts, channel)
+        fixed = {} if self._channel is None else {"C": self._channel}
+        self._movie = Hdf5Dataset(path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
+        self.is_volumetric = self._movie.is_volumetric
+
+    @classmethod
+    def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the datasets that could be the movie, and the channels, where there are several.
+
+        Returns
+        -------
+        dict
+            ``{"dataset": ("data/ch0", "data/ch1"), "channel": ("1", "2")}``
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        path = one_path(file_path)
+        with open_hdf5(path) as file:
+            names = _candidates(file)
+        if len(names) > 1:
+            found["dataset"] = names
+        try:
+            facts = _looked_at(path, options.get("dataset"), options.get("dimension_order"))
+        except StreamChoiceError as error:
+            return found if error.option == "dataset" else {**found, error.option: tuple(map(str, error.choices))}
+        return {**found, "channel": facts.channels} if len(facts.channels) > 1 else found
+
+    def get_image_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)``."""
+        return self._movie.frame_shape
+
+    def get_num_samples(self) -> int:
+        """Return the number of frames, or of volumes."""
+        return self._movie.num_samples
+
+    def get_num_planes(self) -> int:
+        """Return the number of planes; 1 for a planar movie."""
+        return self._movie.num_planes
+
+    def get_dtype(self) -> np.dtype[Any]:
+        """Return the dtype of the pixels, in native byte order."""
+        return self._movie.dtype
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate (Hz) that the one attribute of a known name states, or None."""
+        return self._facts.rate
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return consecutive samples; only their bytes, or their chunks, are read."""
+        return self._movie.read(slice(*self.resolve_range(start_sample, end_sample)))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        """Return samples by index; each chunk is decoded once."""
+        return self._movie.read(self.resolve_indices(sample_indices))
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        """Return a part; only the bytes, or the chunks, that it touches are read."""
+        self.check_open()
+        return self._movie.read(samples, rows, columns, planes)
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return pixel size, plane spacing, the channel, and the attributes of the dataset and of the file."""
+        names = self._facts.channels
+        channel = names[self._channel] if self._channel is not None and names else None
+        return RecordingMetadata(
+            pixel_size=self._facts.pixel_size,
+            plane_spacing=self._facts.plane_spacing if self.is_volumetric else None,
+            channels=(ChannelMetadata(channel),) if channel else (),
+            vendor=self._facts.vendor,
+        )
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return which dataset was taken, how its axes were told apart, and whether rates disagreed."""
+        return self._facts.notes
+
+    def close(self) -> None:
+        """Release the file."""
+        self._movie.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the file says about the movie in it."""
+
+    file_name: str
+    name: str
+    order: AxisOrder
+    channels: tuple[str, ...]
+    rate: float | None
+    pixel_size: tuple[float, float] | None
+    plane_spacing: float | None
+    vendor: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def _looked_at(path: str | os.PathLike[str], dataset: str | None, dimension_order: str | None) -> _Facts:
+    with open_hdf5(path) as file:
+        file_name = printable(os.path.basename(os.fspath(path)))
+        found = _movie_in(file, file_name, dataset)
+        attributes = attributes_of(found)
+        where = f"{file_name}: {printable(found.name)}"
+        order = axis_order(found, attributes, where=where, given=dimension_order)
+        rate, rate_notes = _rate(file, found, attributes)
+        notes = (
+            []
+            if order.is_told
+            else [f"{where} {found.shape} is read as {order.letters} ({order.basis}); dimension_order= says otherwise"]
+        )
+        if dataset is None and found.name.strip("/").count("/"):
+            notes.append(f"{where} is the one dataset that can be a movie")
+        return _Facts(
+            file_name,
+            found.name.strip("/"),
+            order,
+            _channel_names(found, attributes, order.letters),
+            rate,
+            *_sizes(attributes, order.letters),
+            {**attributes_of(file["/"]), **attributes},
+            (*notes, *rate_notes),
+        )
+
+
+def _movie_in(file: Any, file_name: str, dataset: str | None) -> Any:
+    if dataset is not None:
+        found = named(file, str(dataset))
+        if isinstance(found, h5py.Dataset):
+            return found
+        names = _candidates(file)
+        raise (
+            StreamChoiceError.for_option(file_name, "dataset", names, seen=dataset)
+            if names
+            else _no_movie(file, file_name)
+        )
+    _refuse_analyses(file, file_name)
+    names = _candidates(file)
+    if len(names) > 1:
+        raise StreamChoiceError.for_option(file_name, "dataset", names)
+    if not names:
+        raise _no_movie(file, file_name)
+    return file[names[0]]
+
+
+def _refuse_analyses(file: Any, file_name: str) -> None:
+    if text_of({"of": plain(file.attrs.get("neurodata_type"))}, "of") == "NWBFile" or "nwb_version" in file.attrs:
+        raise UnsupportedRecordingError(
+            f"{file_name} is an NWB file, which the plugin roiextractors-nwb reads: python -m pip install roiextractors-nwb; "
+            "or name a dataset in it: open(..., format='hdf5', dataset=...)"
+        )
+    for place, words in _ANALYSES:
+        if named(file, place) is not None:
+            raise UnsupportedRecordingError(
+                f"{file_name} holds {words}; open the movie's own file, or name a dataset of this one: open(..., dataset=...)"
+            )
+
+
+def _candidates(file: Any) -> tuple[str, ...]:
+    found = []
+    for dataset in datasets_below(file):
+        if _can_be_a_movie(dataset):
+            found.append(dataset.name.strip("/"))
+        if len(found) >= _MOST_CANDIDATES:
+            break
+    return tuple(sorted(found))
+
+
+def _can_be_a_movie(dataset: Any) -> bool:
+    try:
+        shape, dtype = dataset.shape, dataset.dtype
+    except HDF5_FAULTS:
+        return False
+    if shape is None or not 3 <= len(shape) <= 5 or dtype.kind not in "biuf" or dtype.subdtype is not None:
+        return False
+    return math.prod(shape) > 0 and sum(n > 1 for n in shape) > 1 and not dataset.name.startswith("/#refs#")
+
+
+def _no_movie(file: Any, file_name: str) -> UnsupportedRecordingError:
+    seen: list[str] = []
+    for dataset in datasets_below(file, most=_MOST_CANDIDATES):
+        if len(seen) < _MOST_SHOWN:
+            seen.append(_words(dataset))
+    what = f"it holds {', '.join(seen)}" if seen else "it holds no dataset of its own"
+    outside = [
+        name
+        for name in itertools.islice(file, _MOST_CANDIDATES)
+        if isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+    ]
+    links = (
+        f"; {listed([printable(name) for name in outside], limit=3)} lead into other files and are not followed"
+        if outside
+        else ""
+    )
+    return UnsupportedRecordingError(
+        f"{file_name} holds no movie, a dataset of numbers with three axes or more: {what}{links}. "
+        "A dataset of another kind can be named: open(..., dataset=...)"
+    )
+
+
+def _words(dataset: Any) -> str:
+    try:
+        return f"{printable(dataset.name)} {dataset.shape} {printable(dataset.dtype)[:40]}"
+    except HDF5_FAULTS:
+        return f"{printable(dataset.name)} of a type that numpy lacks"
+
+
+def _channel_names(dataset: Any, attributes: Mapping[str, Any], letters: str) -> tuple[str, ...]:
+    if "C" not in letters:
+        return ()
+    count = int(dataset.shape[letters.index("C")])
+    names = attributes.get("channel_names")
+    if isinstance(names, str):
+        names = [part.strip(" '\"") for part in names.strip("[]").split(",")]
+    if isinstance(names, list) and len(names) == count == len({str(name) for name in names}):
+        return tuple(printable(name) for name in names)
+    return tuple(str(k + 1) for k in range(count))
+
+
+def _chosen(facts: _Facts, channel: str | int | None) -> int | None:
+    place = choose(facts.file_name, "channel", facts.channels, channel, first=1)
+    return place if facts.channels else None
+
+
+def _rate(file: Any, dataset: Any, attributes: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:
+    """Return the rate that is nearest to the dataset: its attributes, then its groups', then numbers that lie beside it."""
+    node = dataset.parent
+    for place in (attributes, attributes_of(node), _scalars_of(node), attributes_of(file["/"]), _scalars_of(file["/"])):
+        rates = {key: value for key, value in ((k, _number(v)) for k, v in place.items() if _is_rate(k)) if value}
+        if len(set(rates.values())) > 1:
+            words = " and ".join(f"{printable(key)} = {value:g}" for key, value in rates.items())
+            return None, (
+                f"{printable(dataset.name)}: {words} disagree, and no rate is taken; sampling_frequency= says it",
+            )
+        if rates:
+            return next(iter(rates.values())), ()
+    return None, ()
+
+
+def _is_rate(name: str) -> bool:
+    return name.lower().replace("_", "").replace(" ", "").removesuffix("hz") in _RATE_WORDS
+
+
+def _scalars_of(group: Any) -> dict[str, Any]:
+    """Return the single numbers that lie in a group under the names of rates."""
+    found = {}
+    for name in (link.decode("utf-8", "replace") for link in hard_links(group, _MOST_CANDIDATES)):
+        if _is_rate(name):
+            node = group[name]
+            if isinstance(node, h5py.Dataset) and node.size == 1 and node.dtype.kind in "iuf":
+                found[name] = plain(node[()])
+    return found
+
+
+def _number(value: Any) -> float | None:
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 < value < math.inf else None
+
+
+def _sizes(attributes: Mapping[str, Any], letters: str) -> tuple[tuple[float, float] | None, float | None]:
+    """Return (row, column) and plane distances by ``element_size_um``, which is (planes, rows, columns)."""
+    sizes: Sequence[Any] = attributes.get("element_size_um") or ()
+    numbers = [_number(size) for size in sizes] if isinstance(sizes, list) else []
+    if len(numbers) != 3 or numbers[1] is None or numbers[2] is None:
+        return None, None
+    return (numbers[1], numbers[2]), numbers[0]

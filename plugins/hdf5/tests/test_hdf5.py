@@ -1,0 +1,467 @@
+"""Movies in HDF5 files that h5py wrote: found, told apart, read in the right order of axes, or refused by a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from roiextractors_hdf5.extractor import Hdf5ImagingExtractor
+
+import roiextractors_core as roi
+from roiextractors_core.errors import (
+    ChoiceError,
+    CorruptRecordingError,
+    SourceKindError,
+    StreamChoiceError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+)
+from roiextractors_core.testing import ImagingExtractorTests
+
+
+def movie(*shape: int, dtype: str = "<u2", seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4000, shape).astype(dtype)
+
+
+def written(
+    path: Path, datasets: Mapping[str, Any], *, attributes: Mapping[str, Any] | None = None, **how: Any
+) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, data in datasets.items():
+            file.create_dataset(name, data=data, **how)
+        for place, value in (attributes or {}).items():
+            name, _, key = place.rpartition("@")
+            file[name or "/"].attrs[key] = value
+    return path
+
+
+class TestCaimanMovie(ImagingExtractorTests):
+    """CaImAn's own file: /mov with the attribute fr."""
+
+    format = "hdf5"
+    claims = ("hdf5",)
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return movie(70, 96, 128, dtype="<f4")
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        return written(tmp_path / "movie.hdf5", {"mov": expected}, attributes={"mov@fr": 29.97, "mov@start_time": 0})
+
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 29.97
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+
+class TestPackedMovieWithChannels(TestCaimanMovie):
+    """Five labelled axes, gzip with shuffle and checksum, big-endian."""
+
+    open_options = {"channel": "2"}
+
+    @pytest.fixture
+    def stored(self) -> np.ndarray:
+        return movie(33, 3, 20, 26, 2, dtype=">i2")
+
+    @pytest.fixture
+    def expected(self, stored: np.ndarray) -> np.ndarray:
+        return np.moveaxis(stored[..., 1], 1, 3).astype("<i2")
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, stored: np.ndarray) -> Path:
+        path = tmp_path / "imaging.h5"
+        with h5py.File(path, "w") as file:
+            dataset = file.create_dataset(
+                "imaging", data=stored, chunks=(2, 1, 20, 26, 1), compression="gzip", shuffle=True, fletcher32=True
+            )
+            for axis, label in zip(dataset.dims, "tzyxc", strict=True):
+                axis.label = label
+        return path
+
+    @pytest.fixture
+    def expected_rate(self) -> None:
+        return None
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("1", "2")}
+
+
+class TestTwoMoviesInOneFile(TestCaimanMovie):
+    open_options = {"dataset": "b/movie"}
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        return written(tmp_path / "two.h5", {"a": movie(5, 6, 7), "b/movie": expected}, attributes={"b@fps": 29.97})
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"dataset": ("a", "b/movie")}
+
+
+# Real files
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "order", "shape"),
+    [
+        ("hdf5/data_ch0.h5", "data/ch0", (0, 1, 2), (100, 100, 100)),
+        ("hdf5/t0_channel0.h5", "t0/channel0", (0, 1, 2), (29, 8, 17)),
+        ("allen/motion_corrected_video_short.h5", "data", (0, 1, 2), (4, 512, 512)),
+        ("hdf5/imaging.h5", "imaging", (2, 0, 1), (20, 128, 256)),
+        ("sima/example.h5", "imaging", (2, 0, 1), (20, 128, 256)),
+    ],
+)
+def test_a_real_file_gives_the_pixels_that_h5py_gives(
+    recordings: Path, name: str, dataset: str, order: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    entries = json.loads((recordings / "EXPECTED.json").read_text(encoding="utf-8"))
+    with h5py.File(recordings / name, "r") as file:
+        wanted = file[dataset][...].transpose(order)
+    with roi.open(recordings / name) as recording:
+        assert recording.provenance.format == "hdf5"
+        assert recording.shape == shape
+        np.testing.assert_array_equal(recording.get_series(), wanted)
+        np.testing.assert_array_equal(recording[1:3, 2:7, ::2], wanted[1:3, 2:7, ::2])
+        assert recording.get_sampling_frequency() is None
+        assert any("dimension_order= says otherwise" in note for note in recording.get_notes())
+        total = float(recording.get_series().sum(dtype=np.float64))
+    facts = next((entry for entry in entries if entry["path"] == name), None)
+    assert facts is None or facts["datasets"][dataset][2] == total
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("caiman/caiman_analysis.hdf5", "what CaImAn found in a movie"),
+        ("extract/extract_public_output.mat", "what EXTRACT found in a movie"),
+        ("thorimage/tiff_zstack_two_channels/Episode001.h5", "ThorSync's recording of lines and counters"),
+    ],
+)
+def test_what_is_no_movie_is_said_to_be_none(recordings: Path, name: str, words: str) -> None:
+    with pytest.raises(UnsupportedRecordingError, match=words):
+        Hdf5ImagingExtractor(recordings / name)
+
+
+def test_an_nwb_file_is_left_to_its_plugin_and_a_dataset_in_it_can_be_named(recordings: Path) -> None:
+    path = recordings / "nwb" / "onephoton_movie.nwb"
+    with pytest.raises(UnsupportedRecordingError, match=r"is an NWB file.*roiextractors-nwb"):
+        Hdf5ImagingExtractor(path)
+    with Hdf5ImagingExtractor(path, dataset="acquisition/OnePhotonSeries/data") as recording:
+        assert recording.shape == (200, 35, 29)
+
+
+# The order of the axes
+
+
+def label_dims(file: h5py.File) -> None:
+    for axis, label in zip(file["movie"].dims, ("x", "y", "frames"), strict=True):
+        axis.label = label
+
+
+def attach_scales(file: h5py.File) -> None:
+    for k, name in enumerate(("width", "height", "frame")):
+        file[name] = np.arange(file["movie"].shape[k])
+        file[name].make_scale(name)
+        file["movie"].dims[k].attach_scale(file[name])
+
+
+def set_attribute(key: str, value: Any) -> Any:
+    def apply(file: h5py.File) -> None:
+        file["movie"].attrs[key] = value
+
+    return apply
+
+
+TAGS = json.dumps({"axes": [{"key": key, "typeFlags": 2, "resolution": 0, "description": ""} for key in "xyt"]})
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        label_dims,
+        attach_scales,
+        set_attribute("axes", "XYT"),
+        set_attribute("axes", ["x", "y", "t"]),
+        set_attribute("axis_order", "columns, rows, time"),
+        set_attribute("axistags", TAGS),
+        set_attribute("axes", np.array([b"x", b"y", b"t"])),
+    ],
+)
+def test_what_labels_the_axes_decides_their_order(tmp_path: Path, tell: Any) -> None:
+    stored = movie(7, 8, 9)
+    path = written(tmp_path / "labelled.h5", {"movie": stored})
+    with h5py.File(path, "a") as file:
+        tell(file)
+    with Hdf5ImagingExtractor(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), stored.transpose(2, 1, 0))
+        np.testing.assert_array_equal(recording.get_samples([8, 0, 0]), stored.transpose(2, 1, 0)[[8, 0, 0]])
+        assert recording.get_notes() == ()
+    with Hdf5ImagingExtractor(path, dimension_order="TYX") as recording:
+        np.testing.assert_array_equal(recording.get_series(), stored)
+
+
+@pytest.mark.parametrize(
+    "tags", ["{", "[]", '{"axes": 3}', '{"axes": [{"key": "q"}, {"key": "y"}, {"key": "x"}]}', "[" * 5000]
+)
+def test_axistags_that_cannot_be_read_leave_the_usual_order(tmp_path: Path, tags: str) -> None:
+    stored = movie(7, 8, 9)
+    path = written(tmp_path / "tags.h5", {"movie": stored}, attributes={"movie@axistags": tags})
+    with Hdf5ImagingExtractor(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), stored)
+
+
+def test_what_matlab_wrote_is_stored_the_other_way_round(tmp_path: Path) -> None:
+    stored = movie(5, 8, 6)
+    path = written(tmp_path / "Y.mat", {"Y": stored}, attributes={"Y@MATLAB_class": np.bytes_(b"uint16")})
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), stored.transpose(0, 2, 1))
+
+
+def test_four_axes_without_labels_take_the_fewest_for_planes_or_ask(tmp_path: Path) -> None:
+    stored = movie(9, 3, 16, 18)
+    with Hdf5ImagingExtractor(written(tmp_path / "zyx.h5", {"data": stored})) as recording:
+        assert recording.shape == (9, 16, 18, 3)
+        np.testing.assert_array_equal(recording.get_series(), np.moveaxis(stored, 1, 3))
+        np.testing.assert_array_equal(recording[2:4, 1:9, :4, 1], stored[2:4, 1, 1:9, :4])
+    with Hdf5ImagingExtractor(written(tmp_path / "one.h5", {"data": stored[:, :1]})) as recording:
+        assert recording.shape == (9, 16, 18)
+    asking = written(tmp_path / "cube.h5", {"data": movie(5, 6, 7, 8)})
+    with pytest.raises(
+        StreamChoiceError, match=r"shape \(5, 6, 7, 8\), and nothing labels its axes.*dimension_order='TZYX'"
+    ):
+        Hdf5ImagingExtractor(asking)
+    assert roi.streams(asking, format="hdf5")["dimension_order"][0] == "TZYX"
+    with Hdf5ImagingExtractor(asking, dimension_order="TCYX", channel=2) as recording:
+        assert recording.shape == (5, 7, 8)
+
+
+@pytest.mark.parametrize("order", ["TYXZ", "TT", "TYY", "TYA", "TZC", ""])
+def test_an_order_that_does_not_fit_is_refused(tmp_path: Path, order: str) -> None:
+    path = written(tmp_path / "movie.h5", {"data": movie(4, 5, 6)})
+    with pytest.raises(ChoiceError, match=r"does not fit movie.h5: /data of the shape \(4, 5, 6\).*'TYX'"):
+        Hdf5ImagingExtractor(path, dimension_order=order)
+
+
+def test_a_volume_or_a_frame_alone_is_one_sample(tmp_path: Path) -> None:
+    stack = movie(4, 5, 6)
+    path = written(tmp_path / "stack.h5", {"stack": stack, "picture": stack[0]})
+    with Hdf5ImagingExtractor(path, dataset="stack", dimension_order="ZYX") as recording:
+        assert recording.shape == (1, 5, 6, 4)
+        np.testing.assert_array_equal(recording.get_samples([0, 0])[1], np.moveaxis(stack, 0, 2))
+    with Hdf5ImagingExtractor(path, dataset="picture") as recording:
+        np.testing.assert_array_equal(recording.get_series(), stack[:1])
+
+
+# Rates and metadata
+
+
+@pytest.mark.parametrize(
+    "place", ["data/movie@fr", "data/movie@frameRate", "data@fps", "@sampling_rate", "@frame_rate_hz"]
+)
+def test_a_rate_is_read_from_the_dataset_its_groups_and_the_root(tmp_path: Path, place: str) -> None:
+    path = written(tmp_path / "rate.h5", {"data/movie": movie(4, 5, 6)}, attributes={place: np.array([30.962890625])})
+    with Hdf5ImagingExtractor(path) as recording:
+        assert recording.get_sampling_frequency() == 30.962890625
+
+
+def test_a_number_beside_the_movie_can_state_the_rate(tmp_path: Path) -> None:
+    path = written(tmp_path / "rate.h5", {"mov": movie(4, 5, 6), "fr": 7.5, "speed": 3.0})
+    with Hdf5ImagingExtractor(path) as recording:
+        assert recording.get_sampling_frequency() == 7.5
+
+
+def test_rates_that_disagree_are_told_and_none_is_taken(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "r.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@fr": 30.0, "mov@sampling_rate": 15.0, "@fps": 9.0}
+    )
+    with Hdf5ImagingExtractor(path) as recording:
+        assert recording.get_sampling_frequency() is None
+        assert any("fr = 30 and sampling_rate = 15 disagree" in note for note in recording.get_notes())
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, "30", True, [1.0, 2.0]])
+def test_what_is_no_rate_is_none(tmp_path: Path, value: Any) -> None:
+    path = written(tmp_path / "r.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@fr": value})
+    with Hdf5ImagingExtractor(path) as recording:
+        assert recording.get_sampling_frequency() is None
+
+
+def test_element_sizes_are_planes_rows_columns_in_micrometres(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "sizes.h5",
+        {"t0/channel0": movie(4, 5, 6)},
+        attributes={"t0/channel0@element_size_um": [2.0, 0.5, 0.25]},
+    )
+    with Hdf5ImagingExtractor(path, dimension_order="ZYX") as recording:
+        assert recording.metadata.pixel_size == (0.5, 0.25)
+        assert recording.metadata.plane_spacing == 2.0
+        assert recording.metadata.vendor["element_size_um"] == [2.0, 0.5, 0.25]
+
+
+def test_channels_bear_the_names_that_the_file_gives(tmp_path: Path) -> None:
+    stored = movie(4, 5, 6, 2)
+    path = written(
+        tmp_path / "named.h5", {"m": stored}, attributes={"m@axes": "TYXC", "m@channel_names": ["Green", "Red"]}
+    )
+    assert roi.streams(path) == {"channel": ("Green", "Red")}
+    with pytest.raises(StreamChoiceError, match=r"holds the channels 'Green' and 'Red'; choose one"):
+        Hdf5ImagingExtractor(path)
+    for channel in ("Red", 2, "2"):
+        with Hdf5ImagingExtractor(path, channel=channel) as recording:
+            np.testing.assert_array_equal(recording.get_series(), stored[..., 1])
+            assert [c.name for c in recording.metadata.channels] == ["Red"]
+    with pytest.raises(StreamChoiceError, match=r"and not 'Blue'"):
+        Hdf5ImagingExtractor(path, channel="Blue")
+
+
+def test_pickled_attributes_stay_bytes(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (os.mkdir, (str(tmp_path / "executed"),))
+
+    path = written(
+        tmp_path / "trap.hdf5", {"mov": movie(4, 5, 6)}, attributes={"mov@meta_data": np.void(pickle.dumps([Trap()]))}
+    )
+    with Hdf5ImagingExtractor(path) as recording:
+        assert "meta_data" not in recording.metadata.vendor
+    assert not (tmp_path / "executed").exists()
+
+
+# What is refused, and what is not followed
+
+
+def test_links_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
+    written(tmp_path / "other.h5", {"data": movie(4, 5, 6)})
+    path = written(tmp_path / "links.h5", {"table": np.arange(5)})
+    with h5py.File(path, "a") as file:
+        file["out"] = h5py.ExternalLink("other.h5", "/data")
+        file["group"] = h5py.ExternalLink("other.h5", "/")
+        file["soft"] = h5py.SoftLink("/group/data")
+    with pytest.raises(
+        UnsupportedRecordingError, match=r"holds no movie.*/table \(5,\) int64.*'group' and 'out' lead into other files"
+    ):
+        Hdf5ImagingExtractor(path)
+    for name in ("out", "group/data", "soft"):
+        with pytest.raises(
+            UnsupportedRecordingError, match=r"is a link into another file \(other.h5\), which is not followed"
+        ):
+            Hdf5ImagingExtractor(path, dataset=name)
+
+
+def test_links_inside_the_file_are_followed_and_circles_end(tmp_path: Path) -> None:
+    stored = movie(4, 5, 6)
+    path = written(tmp_path / "links.h5", {"a/data": stored})
+    with h5py.File(path, "a") as file:
+        file["a/up"] = file["/"]
+        file["alias"] = h5py.SoftLink("/a/up/a/data")
+        file["loop"] = h5py.SoftLink("/pool")
+        file["pool"] = h5py.SoftLink("loop")
+        file["nowhere"] = h5py.SoftLink("/is/not")
+    assert roi.streams(path) == {}
+    for name in ("alias", "/a/data", None):
+        with Hdf5ImagingExtractor(path, dataset=name) as recording:
+            np.testing.assert_array_equal(recording.get_series(), stored)
+    with pytest.raises(UnsupportedRecordingError, match=r"lead in a circle"):
+        Hdf5ImagingExtractor(path, dataset="loop")
+    for name in ("nowhere", "a", "b"):
+        with pytest.raises(StreamChoiceError, match=r"holds the datasets 'a/data', and not"):
+            Hdf5ImagingExtractor(path, dataset=name)
+
+
+def test_pixels_in_other_files_are_refused(tmp_path: Path) -> None:
+    np.arange(120, dtype="<u2").tofile(tmp_path / "pixels.raw")
+    written(tmp_path / "part.h5", {"data": movie(4, 5, 6)})
+    path = tmp_path / "outside.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("raw", (4, 5, 6), "<u2", external=[("pixels.raw", 0, 240)])
+        layout = h5py.VirtualLayout((4, 5, 6), "<u2")
+        layout[...] = h5py.VirtualSource("part.h5", "data", (4, 5, 6))
+        file.create_virtual_dataset("virtual", layout)
+    with pytest.raises(UnsupportedRecordingError, match=r"keeps its pixels in another file \(pixels.raw\)"):
+        Hdf5ImagingExtractor(path, dataset="raw")
+    with pytest.raises(UnsupportedRecordingError, match=r"put together from other files \(part.h5"):
+        Hdf5ImagingExtractor(path, dataset="virtual")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.zeros((3, 4, 5), [("a", "<f4"), ("b", "<i2")]), "holds records of several fields"),
+        (np.full((3, 4, 5), b"text"), "holds text"),
+        (np.zeros((3, 4, 5), "<c8"), "holds complex numbers|holds records"),
+    ],
+)
+def test_what_are_no_pixels_is_said(tmp_path: Path, data: np.ndarray, words: str) -> None:
+    path = written(tmp_path / "records.h5", {"data": data})
+    with pytest.raises(
+        UnsupportedRecordingError, match=r"holds no movie, a dataset of numbers with three axes or more"
+    ):
+        Hdf5ImagingExtractor(path)
+    with pytest.raises(UnsupportedRecordingError, match=words):
+        Hdf5ImagingExtractor(path, dataset="data", dimension_order="TYX")
+
+
+def test_references_and_ragged_lists_are_no_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "references.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("refs", (3, 4, 5), h5py.ref_dtype)
+        file.create_dataset("ragged", (3, 4, 5), h5py.vlen_dtype(np.int32))
+    for name in ("refs", "ragged"):
+        with pytest.raises(
+            UnsupportedRecordingError, match=r"holds text, references or ragged lists, and pixels are numbers"
+        ):
+            Hdf5ImagingExtractor(path, dataset=name)
+
+
+def test_an_empty_file_is_said_to_hold_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedRecordingError, match=r"it holds no dataset of its own"):
+        roi.open(written(tmp_path / "empty.h5", {}))
+
+
+def test_a_cut_file_is_said_to_be_cut(tmp_path: Path) -> None:
+    path = written(tmp_path / "cut.h5", {"data": movie(40, 50, 60)})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TruncatedRecordingError, match=r"its own header needs more; the file is cut"):
+        roi.open(path)
+
+
+def test_what_only_begins_as_hdf5_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "begins.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(range(200)))
+    with pytest.raises(CorruptRecordingError, match=r"begins.h5 cannot be opened as HDF5"):
+        roi.open(path)
+
+
+def test_a_list_of_one_file_is_that_file_and_of_several_is_refused(tmp_path: Path) -> None:
+    paths = [written(tmp_path / name, {"data": movie(4, 5, 6)}) for name in ("a.h5", "b.h5")]
+    with roi.open(paths[:1]) as recording:
+        assert recording.shape == (4, 5, 6)
+    with pytest.raises(SourceKindError, match=r"one file, and 2 were given; open each of them, and join them"):
+        roi.open(paths)
+    with pytest.raises(SourceKindError, match=r"is a folder, and HDF5 is a file"):
+        roi.open(tmp_path, format="hdf5")
+
+
+def test_a_search_ends_in_a_file_of_very_many_objects(tmp_path: Path) -> None:
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        node = file
+        for _ in range(40):
+            node = node.create_group("below")
+        node["too_deep"] = movie(4, 5, 6)
+        file["movie"] = movie(4, 5, 6)
+    with roi.open(path) as recording:
+        assert recording.shape == (4, 5, 6)
+    assert Hdf5ImagingExtractor.get_streams(path) == {}

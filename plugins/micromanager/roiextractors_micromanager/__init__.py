@@ -1,0 +1,1 @@
+"""Micro-Manager recordings for roiextractors-core."""

@@ -1,0 +1,361 @@
+"""Reads Micro-Manager recordings: one channel of one position with all of its planes, and the time of every frame."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import ChoiceError, CorruptRecordingError, IncompleteRecordingWarning, printable
+from roiextractors_core.files import PositionedFile, StoredFrames
+from roiextractors_core.imaging import ImagingExtractor
+from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+
+from .dataset import dataset_of
+from .selection import select, streams_of
+from .stack import text_of
+
+__all__ = ["MicroManagerImagingExtractor"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_MOMENTS = (
+    "%Y-%m-%d %H:%M:%S.%f %z",
+    "%Y-%m-%d %H:%M:%S %z",
+    "%Y-%m-%d %a %H:%M:%S %z",
+    "%Y-%m-%d %H:%M:%S.%f",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y/%m/%d %H:%M:%S",
+)
+
+
+class MicroManagerImagingExtractor(ImagingExtractor):
+    """One channel of one position: a movie ``(samples, rows, columns)``, or volumes with the planes last.
+
+    Parameters
+    ----------
+    file_path : str, os.PathLike, or a list of them
+        The dataset's folder, its ``NDTiff.index``, any of its TIFF files; or a list of image file stacks, which are then taken alone.
+    channel, channel_name : str or int, optional
+        The channel, by name or number. Needed when several were saved.
+    position : str or int, optional
+        One of several places of the stage.
+    row, column : int, optional
+        One tile of a stitched dataset.
+    axes : mapping or str, optional
+        A place on other axes of the dataset: ``{"laser": 488}`` or ``"laser=488"``.
+    allow_missing : bool
+        Leave out the samples that lack a frame, instead of refusing a dataset with gaps. The times of the others stay.
+    sampling_frequency : float, optional
+        Samples a second (Hz); wins over the dataset's.
+
+    Raises
+    ------
+    StreamChoiceError
+        An axis other than time and z has several values and none, or one that is not there, was named.
+    ChoiceError
+        There is no such axis; or the folder holds several datasets.
+    TruncatedRecordingError
+        Only settings or an index are there, or frames are missing.
+    CorruptRecordingError, UnsupportedRecordingError
+        A damaged index; colour or compressed frames; NDTiff 1.
+
+    Warns
+    -----
+    IncompleteRecordingWarning
+        The dataset holds less than it describes.
+
+    References
+    ----------
+    NDTiff specification, https://github.com/micro-manager/NDStorage; Micro-Manager File Formats,
+    https://micro-manager.org/Micro-Manager_File_Formats.
+    """
+
+    def __init__(
+        self,
+        file_path: Paths,
+        *,
+        channel: str | int | None = None,
+        channel_name: str | int | None = None,
+        position: str | int | None = None,
+        row: str | int | None = None,
+        column: str | int | None = None,
+        axes: Mapping[str, str | int] | str | None = None,
+        allow_missing: bool = False,
+        sampling_frequency: float | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        if channel is not None and channel_name not in (None, channel):
+            raise ChoiceError(f"channel={channel!r} and channel_name={channel_name!r} contradict each other; pass one")
+        named = {
+            "channel": channel_name if channel is None else channel,
+            "position": position,
+            "row": row,
+            "column": column,
+        }
+        self._dataset = dataset_of(file_path)
+        wanted = {name: value for name, value in named.items() if value is not None}
+        self._selection = select(self._dataset, wanted, axes=axes, allow_missing=allow_missing)
+        table, rows = self._dataset.table, self._selection.rows
+        files = [PositionedFile(os.path.join(self._dataset.folder, name)) for name in table.files]
+        first = rows[0, 0]
+        shape = (int(table.shapes[first, 0]), int(table.shapes[first, 1]))
+        self._frames = StoredFrames(files, shape=shape, dtype=f"{table.order}u{table.depths[first]}")
+        self._offsets, self._numbers = table.offsets[rows], table.numbers[rows]
+        self.is_volumetric = rows.shape[1] > 1
+        for sentence in self._selection.warnings:
+            warnings.warn(f"{self._dataset.name}: {sentence}", IncompleteRecordingWarning, stacklevel=2)
+
+    @classmethod
+    def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the axes other than time and z that have several values.
+
+        Returns
+        -------
+        dict
+            ``{"channel": ("DAPI", "FITC"), "position": ("Pos0", "Pos1")}``
+        """
+        return streams_of(dataset_of(file_path))
+
+    def get_image_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)``."""
+        return self._frames.shape[0], self._frames.shape[1]
+
+    def get_num_samples(self) -> int:
+        """Return the number of whole frames, or of whole volumes."""
+        return len(self._offsets)
+
+    def get_num_planes(self) -> int:
+        """Return the number of planes of a sample."""
+        return int(self._offsets.shape[1])
+
+    def get_dtype(self) -> np.dtype[Any]:
+        """Return uint8, or uint16 for 10 to 16 bits."""
+        return self._frames.dtype.newbyteorder("=")
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return samples a second (Hz) by the interval of the summary metadata, or None where frames came as fast as they could."""
+        summary = self._dataset.summary
+        interval = _number(summary.get("Interval_ms"))
+        if interval is None:
+            interval = _number(summary.get("WaitInterval"))
+        if interval is None or interval <= 0 or summary.get("CustomIntervals_ms") or not self._selection.step:
+            return None
+        return 1000.0 / interval / self._selection.step
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return consecutive samples; see :meth:`ImagingExtractor.get_series`."""
+        return self._part(slice(*self.resolve_range(start_sample, end_sample)))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        """Return samples by index; see :meth:`ImagingExtractor.get_samples`."""
+        return self._part(self.resolve_indices(sample_indices))
+
+    def get_block(
+        self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
+    ) -> np.ndarray:
+        """Return a part of the recording, reading what is asked; see :meth:`ImagingExtractor.get_block`."""
+        self.check_open()
+        return self._part(samples, rows, columns, planes)
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the times that the frames' metadata state, of the first plane of a volume; read for these samples alone.
+
+        ``ElapsedTime-ms`` counts from the start of the acquisition; where it is not written, the time at which the frame was received
+        counts from that of the first sample.  Where samples were left out and the frames state no time, the time of each is its place
+        in time by the rate, so that the gaps stay.
+
+        Parameters
+        ----------
+        start_sample, end_sample : int, optional
+            As in :meth:`get_series`.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Seconds, float64.
+
+        Raises
+        ------
+        CorruptRecordingError
+            A frame of the range states no time, though the first one does.
+        """
+        start, end = self.resolve_range(start_sample, end_sample)
+        if self._first_time is None:
+            return self._times_by_rate(start, end)
+        key, begun = self._first_time
+        result = np.empty(end - start, np.float64)
+        for place, sample in enumerate(range(start, end)):
+            value = _time(self._text(sample), key)
+            if value is None:
+                raise CorruptRecordingError(
+                    f"{self._dataset.name}: the metadata of sample {sample:,} state no {key}, though the first ones do; set_times(<seconds>) "
+                    "puts other times in force"
+                )
+            result[place] = value - begun
+        return result
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return what the summary and the first frame's metadata say; ``vendor`` holds both."""
+        return self._metadata
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return what was decided or left out while opening."""
+        return (*self._selection.warnings, *self._selection.notes)
+
+    def close(self) -> None:
+        """Release the files."""
+        self._frames.close()
+        super().close()
+
+    @cached_property
+    def _first_time(self) -> tuple[str, float] | None:
+        """Which key of the metadata holds the time, and what it is to be counted from (seconds)."""
+        text = self._text(0)
+        for key in ("ElapsedTime-ms", "ReceivedTime", "TimeReceivedByCore"):
+            value = _time(text, key)
+            if value is not None:
+                return key, 0.0 if key == "ElapsedTime-ms" else value
+        return None
+
+    def _times_by_rate(self, start: int, end: int) -> np.ndarray | None:
+        points, rate = self._selection.points, self.get_sampling_frequency()
+        if rate is None or points[-1] == len(points) - 1:
+            return None
+        return np.asarray(points[start:end] / rate, np.float64)
+
+    def _text(self, sample: int) -> Mapping[str, Any]:
+        frame = int(self._selection.rows[sample, 0])
+        table = self._dataset.table
+        offset, length = table.texts[frame].tolist()
+        return text_of(self._frames.files[table.numbers[frame]], (offset, length))
+
+    @cached_property
+    def _metadata(self) -> RecordingMetadata:
+        summary, frame = self._dataset.summary, self._text(0)
+        version = _plain(summary.get("MicroManagerVersion"))
+        camera = _plain(frame.get("Camera")) or _plain(frame.get("Core-Camera")) or _plain(summary.get("Core-Camera"))
+        channel = self._selection.labels.get("channel", "")
+        if not channel or channel.isdigit():
+            channel = str(
+                _plain(frame.get("Channel")) or channel
+            )  # a number says less than the name that the frame bears
+        return RecordingMetadata(
+            start_time=self._start_time(summary, frame),
+            pixel_size=_pixel_size(frame) or _pixel_size(summary),
+            plane_spacing=self._spacing(summary, frame) if self.is_volumetric else None,
+            channels=(ChannelMetadata(channel),) if channel else (),
+            device=printable(camera) if isinstance(camera, str) and camera else None,
+            software=f"Micro-Manager {printable(version)}" if isinstance(version, str) and version else "Micro-Manager",
+            vendor={"Summary": dict(summary), "FirstFrame": dict(frame)},
+        )
+
+    def _start_time(self, summary: Mapping[str, Any], frame: Mapping[str, Any]) -> datetime | None:
+        if self._first_time is not None and self._first_time[0] != "ElapsedTime-ms":
+            return _moment(frame.get(self._first_time[0]))
+        found = (_moment(summary.get(key)) for key in ("StartTime", "DateAndTime", "Time"))
+        return next((moment for moment in found if moment is not None), None)
+
+    def _spacing(self, summary: Mapping[str, Any], frame: Mapping[str, Any]) -> float | None:
+        step = _number(summary.get("z-step_um"))
+        if step:
+            return abs(step)
+        table, second = self._dataset.table, int(self._selection.rows[0, 1])
+        offset, length = table.texts[second].tolist()
+        other = text_of(self._frames.files[table.numbers[second]], (offset, length))
+        for key in ("ZPosition_um_Intended", "ZPositionUm"):
+            a, b = _number(frame.get(key)), _number(other.get(key))
+            if a is not None and b is not None and a != b:
+                return abs(b - a)
+        return None
+
+    def _part(
+        self,
+        samples: slice | np.ndarray,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        planes: slice | None = None,
+    ) -> np.ndarray:
+        chosen = planes or slice(None)
+        offsets, numbers = self._offsets[samples, chosen], self._numbers[samples, chosen]
+        block = self._frames.read(offsets.ravel(), rows, columns, numbers=numbers.ravel())
+        if not self.is_volumetric:
+            return block
+        return np.moveaxis(block.reshape(*offsets.shape, *block.shape[1:]), 1, 3)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as it is, out of whichever wrapping the version puts it in."""
+    if isinstance(value, dict):
+        return value.get("scalar", value.get("PropVal"))
+    return value
+
+
+def _number(value: Any) -> float | None:
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float | str):
+        return None
+    try:
+        found = float(plain)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _moment(value: Any) -> datetime | None:
+    text = _plain(value)
+    if not isinstance(text, str):
+        return None
+    text = text.strip().removesuffix(" -")
+    whole, dot, rest = text.partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    if len(digits) > 6:  # nanoseconds, by Java
+        text = f"{whole}{dot}{digits[:6]}{rest[len(digits) :]}"
+    for form in _MOMENTS:
+        try:
+            return datetime.strptime(text, form)
+        except ValueError:
+            continue
+    return None
+
+
+def _time(text: Mapping[str, Any], key: str) -> float | None:
+    """Return what a frame's metadata say about its time, in seconds."""
+    if key == "ElapsedTime-ms":
+        value = _number(text.get(key))
+        return None if value is None else value / 1000.0
+    moment = _moment(text.get(key))
+    if moment is None:
+        return None
+    if moment.tzinfo is not None:
+        return moment.timestamp()
+    return (moment - datetime(1970, 1, 1)).total_seconds()
+
+
+def _pixel_size(text: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return ``(row, column)`` distances in micrometres by the affine transform, else by the one size; or None."""
+    affine = _plain(text.get("PixelSizeAffine"))
+    size = next((found for key in ("PixelSizeUm", "PixelSize_um") if (found := _number(text.get(key)))), None)
+    if isinstance(affine, str):
+        try:
+            a, b, _, d, e, _ = (float(part) for part in affine.replace("_", ";").split(";"))
+        except ValueError:
+            pass
+        else:
+            sizes = math.hypot(b, e), math.hypot(a, d)
+            if all(0 < one < math.inf for one in sizes) and (size is None or not _is_identity(a, b, d, e)):
+                return sizes
+    return (size, size) if size is not None and size > 0 else None
+
+
+def _is_identity(a: float, b: float, d: float, e: float) -> bool:
+    """Whether the transform is the one that stands where none was measured."""
+    return (a, b, d, e) == (1.0, 0.0, 0.0, 1.0)

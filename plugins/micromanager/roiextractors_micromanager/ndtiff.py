@@ -1,0 +1,167 @@
+"""NDTiff: ``NDTiff.index`` says where every frame and its metadata lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.files import PositionedFile
+from roiextractors_core.source import Source
+
+from .table import FrameTable, axes_of
+
+__all__ = ["is_index", "read_index"]
+
+_MOST_BYTES = 4 << 30
+_MOST_TEXT = 1 << 16
+_TAIL = 32
+_DEPTHS = np.array([1, 2, 0, 2, 2, 2, 2])  # 8 bits, 16, RGB, 10, 12, 14, 11
+
+
+def is_index(source: Source) -> bool:
+    """Return whether a file begins with a whole entry of an index."""
+    head = source.head(4096)
+    order = _order(head)
+    try:
+        texts, names, tails, _ = _entries(head, order, "", most=1)
+        return bool(tails) and isinstance(json.loads(texts[0]), dict) and names[0].lower().endswith((b".tif", b".tiff"))
+    except (CorruptRecordingError, ValueError):
+        return False
+
+
+def read_index(path: str) -> FrameTable:
+    """Read the index.
+
+    Parameters
+    ----------
+    path : str
+        ``NDTiff.index``.
+
+    Raises
+    ------
+    CorruptRecordingError, TruncatedRecordingError
+        Bytes that are no index; the message says at which.
+    UnsupportedRecordingError
+        Compressed pixels.
+
+    References
+    ----------
+    NDTiff specification 3.x, https://github.com/micro-manager/NDStorage.
+    """
+    file = PositionedFile(path)
+    try:
+        if file.size > _MOST_BYTES:
+            raise CorruptRecordingError(f"{file.name} holds {file.size:,} bytes, which no index of NDTiff has")
+        data = file.read(0, file.size)
+    finally:
+        file.close()
+    order = _order(data)
+    texts, names, tails, note = _entries(data, order, file.name)
+    if not tails:
+        raise TruncatedRecordingError(
+            f"{file.name} holds no whole entry in its {len(data):,} bytes; the recording is incomplete"
+        )
+    table = np.frombuffer(b"".join(tails), f"{order}u4").reshape(-1, 8).astype(np.int64)
+    files, numbers = _files(names, file.name)
+    _refuse_compressed(table, file.name)
+    kinds = table[:, 3]
+    depths = np.where(kinds < len(_DEPTHS), _DEPTHS[np.minimum(kinds, len(_DEPTHS) - 1)], 0)
+    return FrameTable(
+        axes=axes_of(_axes(texts, file.name), file.name),
+        files=files,
+        numbers=numbers,
+        offsets=table[:, 0],
+        shapes=table[:, [2, 1]],
+        depths=depths,
+        texts=table[:, [5, 6]],
+        order=order,
+        warnings=(note,) if note else (),
+    )
+
+
+def _order(head: bytes) -> str:
+    """Return the byte order in which the first length is a small number."""
+    return "<" if len(head) < 4 or struct.unpack_from("<I", head)[0] <= _MOST_TEXT else ">"
+
+
+def _entries(
+    data: bytes, order: str, name: str, *, most: int | None = None
+) -> tuple[list[bytes], list[bytes], list[bytes], str]:
+    """Cut the index into axes, file names and numbers; and tell of a cut end."""
+    texts: list[bytes] = []
+    names: list[bytes] = []
+    tails: list[bytes] = []
+    length, at, end = struct.Struct(order + "I").unpack_from, 0, len(data)
+    while at + 4 <= end and len(tails) != most:
+        size = length(data, at)[0]
+        if not size:
+            break  # an index that was written in advance, and not to its end
+        middle = at + 4 + size
+        size_of_name = length(data, middle)[0] if middle + 4 <= end else 0
+        if size > _MOST_TEXT or size_of_name > _MOST_TEXT:
+            raise CorruptRecordingError(
+                f"{name}: entry {len(tails):,} at byte {at:,} claims a text of {max(size, size_of_name):,} bytes; the index is damaged"
+            )
+        tail = middle + 4 + size_of_name
+        if middle + 4 > end or tail + _TAIL > end:
+            return texts, names, tails, _cut(name, end, at, len(tails))
+        texts.append(data[at + 4 : middle])
+        names.append(data[middle + 4 : tail])
+        tails.append(data[tail : tail + _TAIL])
+        at = tail + _TAIL
+    return texts, names, tails, _cut(name, end, at, len(tails)) if 0 < end - at < 4 else ""
+
+
+def _cut(name: str, end: int, at: int, count: int) -> str:
+    return f"{name} ends at byte {end:,}, inside its entry {count:,} at byte {at:,}; the {count:,} before are read"
+
+
+def _axes(texts: Sequence[bytes], name: str) -> list[Mapping[str, Any]]:
+    """Parse the axes of all entries at once; one by one where that fails, to say which is damaged."""
+    try:
+        found = json.loads(b"[" + b",".join(texts) + b"]")
+        if len(found) == len(texts) and all(type(one) is dict for one in found):
+            return list(found)
+    except (ValueError, RecursionError):
+        pass
+    for number, text in enumerate(texts):
+        try:
+            good = type(json.loads(text)) is dict
+        except (ValueError, RecursionError):
+            good = False
+        if not good:
+            raise CorruptRecordingError(
+                f"{name}: entry {number:,} does not name its axes as JSON: {printable(text[:60].decode('utf-8', 'replace'))!r}"
+            )
+    raise CorruptRecordingError(f"{name} does not name its axes as JSON")
+
+
+def _files(names: Sequence[bytes], index: str) -> tuple[tuple[str, ...], np.ndarray]:
+    places: dict[bytes, int] = {}
+    numbers = np.fromiter((places.setdefault(name, len(places)) for name in names), np.int64, len(names))
+    files = tuple(name.decode("utf-8", "replace") for name in places)
+    for name in files:
+        if not name or name in (".", "..") or os.path.basename(name) != name or "\\" in name or "\0" in name:
+            raise CorruptRecordingError(
+                f"{index} names the file {printable(name)!r:.120}, which does not lie beside it; it is not opened"
+            )
+    return files, numbers
+
+
+def _refuse_compressed(table: np.ndarray, name: str) -> None:
+    compressed = np.flatnonzero(table[:, 4] != 0)
+    if len(compressed):
+        raise UnsupportedRecordingError(
+            f"{name}: the pixels of entry {int(compressed[0]):,} are compressed by method {int(table[compressed[0], 4])}, which NDTiff does not define"
+        )

@@ -1,0 +1,374 @@
+"""Which frames of a dataset are the recording: one place on every axis but time and z."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    ChoiceError,
+    CorruptRecordingError,
+    StreamChoiceError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    listed,
+    printable,
+)
+
+from .dataset import Dataset
+from .table import Axis
+
+__all__ = ["Selection", "select", "streams_of"]
+
+_SAMPLE_AXES = ("time", "z")
+_OWN = ("channel", "position", "row", "column")
+_MOST_EMPTY = 64
+_NO_AXIS = Axis((), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The frames that were chosen.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        ``(samples, planes)``: the frames, by their places in the table.
+    points : numpy.ndarray
+        The place in time of each sample, in steps of ``step``.
+    step : int
+        How far one sample is from the next on the time axis; 0 where that is not the same for all.
+    labels : mapping
+        What was chosen on each axis.
+    notes, warnings : tuple of str
+    """
+
+    rows: np.ndarray
+    points: np.ndarray
+    step: int
+    labels: Mapping[str, str]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def streams_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
+    """Return what can be chosen: channels, positions, tiles; and, as ``axes``, the places on all other axes together."""
+    everything = np.ones(len(dataset.table), bool)
+    found = {name: tuple(_choices(dataset, name, everything)[1]) for name in _OWN if name in dataset.table.axes}
+    found["axes"] = tuple(_together(dataset, everything)[0])
+    return {name: choices for name, choices in found.items() if len(choices) > 1}
+
+
+def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, allow_missing: bool = False) -> Selection:
+    """Choose frames.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    wanted : mapping
+        A value, or its label, for some of channel, position, row and column.
+    axes : mapping or str, optional
+        The same for other axes: ``{"laser": 488}`` or ``"laser=488"``.
+    allow_missing : bool
+        Leave out samples that lack a frame, wherever they are.
+
+    Raises
+    ------
+    StreamChoiceError, ChoiceError
+        An axis with several values and none, or one that is not there, was named.
+    TruncatedRecordingError
+        Frames are missing, and may not be.
+    UnsupportedRecordingError, CorruptRecordingError
+    """
+    mask, labels = _masked(dataset, wanted, axes)
+    chosen = np.flatnonzero(mask)
+    _require_alike(dataset, chosen, labels)
+    grid = _Grid(dataset, chosen, labels)
+    points = grid.whole_points(allow_missing)
+    notes = tuple(note for note in (*dataset.table.notes, *grid.notes) if note)
+    return Selection(grid.rows[points], points, grid.step, labels, notes, (*dataset.table.warnings, *grid.warnings))
+
+
+def _masked(dataset: Dataset, wanted: Mapping[str, Any], axes: Any) -> tuple[np.ndarray, dict[str, str]]:
+    """Return which frames lie where it was asked, and the label on each axis that was settled."""
+    table = dataset.table
+    mask, labels = np.ones(len(table), bool), {}
+    named = {**wanted, **_parsed(dataset, axes)}
+    for name in named:
+        if name not in table.axes:
+            known = listed(map(printable, table.axes)) or "none"
+            raise ChoiceError(f"{dataset.name} has no axis {printable(name)!r}; its axes are {known}")
+    for name, value in named.items():
+        code, labels[name] = _found(dataset, name, value, mask)
+        mask &= table.axes[name].codes == code
+    for name in (name for name in _OWN if name in table.axes and name not in named):
+        codes, choices = _choices(dataset, name, mask)
+        if len(codes) > 1:
+            raise StreamChoiceError.for_option(dataset.name, name, choices)
+        labels[name] = choices[0] if codes[0] >= 0 else ""
+        mask &= table.axes[name].codes == codes[0]
+    together, _ = _together(dataset, mask)
+    if len(together) > 1:
+        raise _unsettled(dataset, together)
+    return mask, labels
+
+
+def _unsettled(dataset: Dataset, texts: list[str], *, seen: Any = None) -> StreamChoiceError:
+    asked = "" if seen is None else f", and none at {seen!r:.80}"
+    advice = f"; choose one: open(..., axes={texts[0]!r})" if texts else ""
+    return StreamChoiceError(
+        f"{dataset.name} holds frames at {listed(texts) or 'one place'}{asked}{advice}", option="axes", choices=texts
+    )
+
+
+def _choices(dataset: Dataset, name: str, mask: np.ndarray) -> tuple[list[int], list[str]]:
+    """Return the places on an axis that these frames have, and their labels; -1 and ``none`` for those that have none."""
+    names = _labels(dataset, name)
+    codes = np.unique(dataset.table.axes[name].codes[mask]).tolist()
+    return codes, [names[code] if code >= 0 else "none" for code in codes]
+
+
+def _found(dataset: Dataset, name: str, value: Any, mask: np.ndarray) -> tuple[int, str]:
+    codes, choices = _choices(dataset, name, mask)
+    values = dataset.table.axes[name].values
+    for texts in (choices, [str(values[code]) if code >= 0 else "none" for code in codes]):
+        if str(value) in texts:
+            place = texts.index(str(value))
+            return codes[place], choices[place]
+    raise StreamChoiceError.for_option(dataset.name, name, choices, seen=value)
+
+
+def _together(dataset: Dataset, mask: np.ndarray) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the places on the axes that have no option of their own, as text and by axis, where these frames differ in them."""
+    axes = dataset.table.axes
+    names = [name for name in axes if name not in (*_OWN, *_SAMPLE_AXES) and len(np.unique(axes[name].codes[mask])) > 1]
+    if not names:
+        return [], []
+    labels = [_labels(dataset, name) for name in names]
+    places = np.unique(np.stack([axes[name].codes[mask] for name in names], axis=1), axis=0).tolist()
+    found = [
+        {name: own[code] if code >= 0 else "none" for name, own, code in zip(names, labels, place, strict=True)}
+        for place in places
+    ]
+    return [", ".join(f"{name}={label}" for name, label in one.items()) for one in found], found
+
+
+def _parsed(dataset: Dataset, axes: Any) -> dict[str, Any]:
+    """Return the places that ``axes`` names: a mapping, one of the texts of the streams, or ``name=value, name=value``."""
+    if axes is None:
+        return {}
+    if isinstance(axes, Mapping):
+        return {str(name): value for name, value in axes.items()}
+    texts, places = _together(dataset, np.ones(len(dataset.table), bool))
+    text = str(axes)
+    if text in texts:
+        return dict(places[texts.index(text)])
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(sign for _, sign, _ in pairs):
+        raise _unsettled(dataset, texts, seen=axes)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _labels(dataset: Dataset, name: str) -> list[str]:
+    """Return the names of an axis's values: the summary's for numbered channels and positions, else the values."""
+    values = dataset.table.axes[name].values
+    plain = [str(value) for value in values]
+    if not all(type(value) is int for value in values):
+        return plain
+    summary = dataset.summary
+    told: Any = summary.get("ChNames") if name == "channel" else None
+    if name == "position":
+        places = summary.get("StagePositions") or summary.get("InitialPositionList")
+        told = (
+            [place.get("Label") if isinstance(place, dict) else None for place in places]
+            if isinstance(places, list)
+            else None
+        )
+    if not isinstance(told, list):
+        return plain
+    names = [told[int(value)] if 0 <= int(value) < len(told) else None for value in values]
+    good = all(isinstance(one, str) and one for one in names) and len(set(names)) == len(names)
+    return [str(one) for one in names] if good else plain
+
+
+def _require_alike(dataset: Dataset, chosen: np.ndarray, labels: Mapping[str, str]) -> None:
+    table = dataset.table
+    depths, shapes = table.depths[chosen], table.shapes[chosen]
+    if (depths == 0).any():
+        raise UnsupportedRecordingError(
+            f"{dataset.name} holds colour (RGB) or compressed frames{_of(labels)}, and grey uncompressed ones of 8 to 16 bits are read; "
+            "open(..., format='tiff') reads its TIFF files"
+        )
+    other = np.flatnonzero((shapes != shapes[0]).any(axis=1) | (depths != depths[0]))
+    if len(other):
+        k = int(other[0])
+        raise CorruptRecordingError(
+            f"{dataset.name}: frame {int(chosen[k]):,} has {shapes[k, 0]:,} rows of {shapes[k, 1]:,} columns of {depths[k]} bytes, and the first "
+            f"{shapes[0, 0]:,} of {shapes[0, 1]:,} of {depths[0]}"
+        )
+    if not (shapes[0] > 0).all() or not (shapes[0] <= 1 << 20).all():
+        raise CorruptRecordingError(
+            f"{dataset.name} claims frames of {shapes[0, 0]:,} rows of {shapes[0, 1]:,} columns, which cannot be"
+        )
+
+
+def _of(labels: Mapping[str, str]) -> str:
+    told = ", ".join(f"{printable(name)}={printable(value)!r:.60}" for name, value in labels.items())
+    return f" at {told}" if told else ""
+
+
+class _Grid:
+    """Chosen frames by time and plane: ``rows`` are places in the table, -1 where a frame is missing."""
+
+    def __init__(self, dataset: Dataset, chosen: np.ndarray, labels: Mapping[str, str]) -> None:
+        self._dataset, self._labels = dataset, labels
+        self.notes: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+        times, self._times = self._axis("time", chosen)
+        planes, self._planes = self._axis("z", chosen)
+        times, self.step = self._spread(times)
+        rows = np.full((len(self._times), len(self._planes)), -1, np.int64)
+        rows[times, planes] = chosen  # a frame that was written again stands later in the index, and counts
+        twice = len(chosen) - int(np.count_nonzero(rows >= 0))
+        if twice:
+            self._require_one_file(chosen, rows)
+            self.notes += (f"{_frames(twice)} written again later in the index; the last of each counts",)
+        self.rows = self._present(rows)
+
+    def _require_one_file(self, chosen: np.ndarray, rows: np.ndarray) -> None:
+        """Refuse the same place in two files of a stack: they are positions that do not say which."""
+        table = self._dataset.table
+        again = int(np.setdiff1d(chosen, rows)[0])
+        if not self._dataset.is_ndtiff:
+            names = ", ".join(printable(name) for name in table.files[:4])
+            raise CorruptRecordingError(
+                f"{self._dataset.name}: {printable(table.files[table.numbers[again]])} holds a frame whose place another file claims as well "
+                f"({names}); open the files of one position as a list"
+            )
+
+    def whole_points(self, allow_missing: bool) -> np.ndarray:
+        """Return the samples that lack no frame.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            None does, or some before the last one do and they may not be left out.
+        """
+        absent = self.rows < 0
+        points = np.flatnonzero(~absent.any(axis=1))
+        name = self._dataset.name
+        if not len(points):
+            raise TruncatedRecordingError(
+                f"{name}: {self._first(absent)} is not there, and no sample is whole ({int(absent.sum()):,} of {absent.size:,} frames are missing); "
+                "the recording is incomplete"
+            )
+        end = int(points[-1]) + 1
+        missing = int(absent[:end].sum())
+        if missing and not allow_missing:
+            raise TruncatedRecordingError(
+                f"{name}: {self._first(absent)} is not there ({missing:,} of {absent[:end].size:,} frames up to the last whole sample are missing); "
+                "leave out the samples that are not whole: open(..., allow_missing=True)"
+            )
+        if missing:
+            self.warnings += (
+                f"{self._first(absent)} is not there; {end - len(points):,} of {end:,} samples are left out",
+            )
+        self._tell_end(end, absent)
+        return points
+
+    def _tell_end(self, end: int, absent: np.ndarray) -> None:
+        told = max(len(absent), self._told())
+        if end >= told:
+            return
+        which = self._first(absent[end:], end) if end < len(absent) else f"the frame at time={self._time(end)}"
+        self.warnings += (f"{told:,} samples are described, and {end:,} are whole: {which} is not there",)
+
+    def _told(self) -> int:
+        """Return how many samples there should be, by the summary and by the other places of the dataset."""
+        axis = self._dataset.table.axes.get("time")
+        if axis is None or "time" in self._labels or not self.step:
+            return 0
+        intended = self._dataset.summary.get("IntendedDimensions")
+        told = [self._dataset.summary.get("Frames"), intended.get("time") if isinstance(intended, dict) else None]
+        counts = [value for value in told if type(value) is int] if self.step == 1 else []
+        if self._are_numbers(axis.values) and self._are_numbers(self._times):
+            counts.append((int(axis.values[-1]) - int(self._times[0])) // self.step + 1)
+        return max(counts, default=0)
+
+    def _axis(self, name: str, chosen: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """Return the place of each chosen frame among the axis's values that occur, and these."""
+        axis = self._dataset.table.axes.get(name, _NO_AXIS)
+        if not axis.values:
+            return np.zeros(len(chosen), np.int64), [0]
+        found, places = np.unique(axis.codes[chosen], return_inverse=True)
+        if found[0] < 0 and len(found) > 1:
+            raise UnsupportedRecordingError(
+                f"{self._dataset.name}: some frames{_of(self._labels)} have a place on the axis {name!r}, and others have none"
+            )
+        return places, [axis.values[code] if code >= 0 else 0 for code in found.tolist()]
+
+    def _spread(self, times: np.ndarray) -> tuple[np.ndarray, int]:
+        """Leave room for times that are missing between others; a step that all of them share is none."""
+        values = self._times
+        if len(values) < 2 or not self._are_numbers(values):
+            return times, 1
+        numbers = np.array(values, dtype=object)
+        step = math.gcd(*(int(b) - int(a) for a, b in itertools.pairwise(values)))
+        count = (int(values[-1]) - int(values[0])) // step + 1
+        if count > _MOST_EMPTY * (len(values) + 1000):
+            self.notes += (
+                f"the times of the frames run from {values[0]:,} to {values[-1]:,}, and {len(values):,} of them are there",
+            )
+            return times, 0
+        if step > 1:
+            self.notes += (f"one in {step:,} times was recorded{_of(self._labels)}",)
+        self._times = [int(values[0]) + step * k for k in range(count)]
+        return ((numbers - int(values[0])) // step).astype(np.int64)[times], step
+
+    def _present(self, rows: np.ndarray) -> np.ndarray:
+        """Take out the frames that their files do not hold to the end."""
+        table = self._dataset.table
+        sizes = np.array([_size(os.path.join(self._dataset.folder, name)) for name in table.files], np.int64)
+        flat = rows.ravel()
+        nbytes = int(np.prod(table.shapes[flat.max()])) * int(table.depths[flat.max()])
+        ends = table.offsets[flat] + nbytes
+        lost = (flat >= 0) & (ends > sizes[table.numbers[flat]])
+        if not lost.any():
+            return rows
+        number = int(table.numbers[flat[np.flatnonzero(lost)[0]]])
+        name, size = printable(table.files[number]), int(sizes[number])
+        what = f"{name} is not there" if size < 0 else f"{name} ends at byte {size:,}"
+        self.warnings += (f"{what}, and {int(lost.sum()):,} of {len(flat):,} frames lie beyond; they are missing",)
+        return np.where(lost, -1, flat).reshape(rows.shape)
+
+    def _first(self, absent: np.ndarray, start: int = 0) -> str:
+        point, plane = np.argwhere(absent)[0].tolist()
+        told = {"time": self._time(start + point), "z": self._planes[plane]}
+        axes = self._dataset.table.axes
+        own = {name: value for name, value in told.items() if name in axes and name not in self._labels}
+        words = [f"{name}={value!r:.40}" for name, value in {**own, **self._labels}.items()]
+        return f"the frame at {printable(', '.join(words)) or 'its only place'}"
+
+    def _time(self, point: int) -> Any:
+        return self._times[point] if point < len(self._times) else int(self._times[0]) + max(1, self.step) * point
+
+    @staticmethod
+    def _are_numbers(values: Any) -> bool:
+        return all(type(value) is int for value in values)
+
+
+def _frames(count: int) -> str:
+    return f"{count:,} frame was" if count == 1 else f"{count:,} frames were"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1

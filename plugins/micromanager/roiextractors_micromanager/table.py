@@ -1,0 +1,97 @@
+"""Where every frame of a dataset lies, and on which place of which axis."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from roiextractors_core.errors import CorruptRecordingError, printable
+
+__all__ = ["Axis", "FrameTable"]
+
+Value = int | str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: its values, and for every frame the place of its own among them, -1 where it has none."""
+
+    values: tuple[Value, ...]
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, column: Sequence[Value | None]) -> Axis:
+        """Number the values: whole numbers in their order, others as they come."""
+        places: dict[Value | None, int] = {}
+        codes = np.fromiter((places.setdefault(value, len(places)) for value in column), np.int64, len(column))
+        found = list(places)
+        if all(isinstance(value, int) for value in found if value is not None):
+            order = sorted((value for value in found if value is not None), key=int)
+        else:
+            order = [value for value in found if value is not None]
+        rank = {value: k for k, value in enumerate(order)}
+        renumbered = np.array([-1 if value is None else rank[value] for value in found], np.int64)
+        return cls(tuple(order), renumbered[codes] if len(codes) else codes)
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """The frames of a dataset.
+
+    Attributes
+    ----------
+    axes : mapping of str to Axis
+    files : tuple of str
+        Names of the TIFF files.
+    numbers : numpy.ndarray
+        The file of each frame, by its place in ``files``.
+    offsets : numpy.ndarray
+        Where its pixels begin.
+    shapes : numpy.ndarray
+        ``(frames, 2)``: rows and columns.
+    depths : numpy.ndarray
+        Bytes of a pixel: 1 or 2; 0 for pixels of a kind that is not read.
+    texts : numpy.ndarray
+        ``(frames, 2)``: where its metadata is, and how long.
+    order : str
+        The byte order of the files, ``"<"`` or ``">"``.
+    notes, warnings : tuple of str
+    """
+
+    axes: Mapping[str, Axis]
+    files: tuple[str, ...]
+    numbers: np.ndarray
+    offsets: np.ndarray
+    shapes: np.ndarray
+    depths: np.ndarray
+    texts: np.ndarray
+    order: str = "<"
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def axes_of(found: Sequence[Mapping[str, Value]], where: str) -> dict[str, Axis]:
+    """Turn one mapping a frame into axes.
+
+    Raises
+    ------
+    CorruptRecordingError
+        An axis has a value that is neither a whole number nor text.
+    """
+    names = dict.fromkeys(itertools.chain.from_iterable(found))
+    axes = {}
+    for name in names:
+        column = [one.get(name) for one in found]
+        kinds = set(map(type, column)) - {type(None)}
+        if not kinds <= {int, str}:
+            raise CorruptRecordingError(
+                f"{where}: the axis {printable(name)!r:.80} has a value that is neither a whole number nor text"
+            )
+        axes[name] = Axis.of(column)
+    return axes

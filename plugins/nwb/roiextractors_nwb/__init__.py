@@ -1,0 +1,1 @@
+"""NWB imaging for roiextractors-core."""

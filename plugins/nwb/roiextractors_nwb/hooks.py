@@ -1,0 +1,34 @@
+"""Declares the NWB format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roiextractors_core import FormatSpec, Hdf5Path, JsonKey, Member, Name, hookimpl
+
+__all__ = ["roiextractors_formats"]
+
+
+@hookimpl
+def roiextractors_formats() -> Iterator[FormatSpec]:
+    """Yield the one format of this plugin."""
+    yield FormatSpec(
+        name="nwb",
+        title="Neurodata Without Borders (NWB)",
+        extractor="roiextractors_nwb.extractor:NwbImagingExtractor",
+        extensions=(".nwb", ".nwb.h5", ".nwb.zarr"),
+        evidence=Hdf5Path("/", attribute="neurodata_type", equals="NWBFile")
+        | Hdf5Path("/", attribute="nwb_version")
+        | Hdf5Path("/nwb_version")  # NWB 1
+        | (Member(".zattrs") & JsonKey("nwb_version", file=".zattrs"))
+        | (Member("zarr.json") & JsonKey("attributes.nwb_version", file="zarr.json"))
+        | (Name(".zattrs") & JsonKey("nwb_version"))
+        | (Name("zarr.json") & JsonKey("attributes.nwb_version")),
+        specializes=("hdf5",),
+        api=1,
+        streams=("series",),
+        clock="native",
+        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
+        platforms=("any",),
+        description="The imaging series of NWB 2 files in HDF5 and Zarr: two-photon, one-photon, and series in external TIFF files.",
+    )

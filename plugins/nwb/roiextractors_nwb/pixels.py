@@ -1,0 +1,216 @@
+"""Where the pixels of a series lie when it is not in HDF5: an array of a Zarr folder, or TIFF files beside the NWB file."""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import posixpath
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from roiextractors_hdf5.dataset import Hdf5Dataset
+
+from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, UnsupportedRecordingError, printable
+
+from .series import Series
+from .tree import is_zarr, read_zarr, zarr_array
+
+__all__ = ["Pixels", "pixels_of"]
+
+Samples = slice | np.ndarray
+
+
+class Pixels(Protocol):
+    """A movie in the order of this library; :class:`roiextractors_hdf5.dataset.Hdf5Dataset` is one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """In native byte order."""
+
+    @property
+    def num_samples(self) -> int:
+        """Frames, or volumes."""
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """``(rows, columns)``."""
+
+    @property
+    def num_planes(self) -> int:
+        """1 for a planar movie."""
+
+    @property
+    def is_volumetric(self) -> bool:
+        """Whether there are planes."""
+
+    def read(
+        self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
+    ) -> np.ndarray:
+        """Return ``(samples, rows, columns[, planes])``, owned by the caller."""
+
+    def close(self) -> None:
+        """Release the files."""
+
+
+def pixels_of(path: str | os.PathLike[str], series: Series) -> Pixels:
+    """Return the pixels of a series of the NWB file at ``path``.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        They are not read: external files that are no TIFF or lie outside the file's folder.
+    """
+    if series.data is None:
+        return _ExternalPixels(os.fspath(path), series)
+    axes = "TXYZ"[: len(series.shape)]
+    if len(series.shape) not in (3, 4):
+        raise UnsupportedRecordingError(
+            f"{printable(series.path)} has the shape {series.shape}, and (time, x, y[, z]) is read"
+        )
+    return _ZarrPixels(os.fspath(path), series.data) if is_zarr(path) else Hdf5Dataset(path, series.data, axes=axes)
+
+
+class _ZarrPixels:
+    """A Zarr array ``(time, width, height[, depth])``."""
+
+    def __init__(self, folder: str, where: str) -> None:
+        self._folder, self._where = folder, where
+        found = zarr_array(folder, where)
+        self._shape: tuple[int, ...] = tuple(map(int, found.shape))
+        self._dtype: np.dtype[Any] = np.dtype(found.dtype)
+        if self._dtype.kind not in "biuf":
+            raise UnsupportedRecordingError(f"{printable(where)} holds {self._dtype}, and pixels are numbers")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype.newbyteorder("=")
+
+    @property
+    def num_samples(self) -> int:
+        return self._shape[0]
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        return self._shape[2], self._shape[1]
+
+    @property
+    def num_planes(self) -> int:
+        return self._shape[3] if self.is_volumetric else 1
+
+    @property
+    def is_volumetric(self) -> bool:
+        return len(self._shape) == 4
+
+    def read(
+        self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
+    ) -> np.ndarray:
+        first = samples if isinstance(samples, slice) else np.asarray(samples, np.int64)
+        key = (
+            first,
+            columns or slice(None),
+            rows or slice(None),
+            *((planes or slice(None),) if self.is_volumetric else ()),
+        )
+        lengths = [
+            len(range(*part.indices(n))) if isinstance(part, slice) else len(part)
+            for part, n in zip(key, self._shape, strict=True)
+        ]
+        if 0 in lengths:
+            return np.empty(lengths, self.dtype).swapaxes(1, 2)
+        return np.array(read_zarr(self._folder, self._where, key), self.dtype).swapaxes(1, 2)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+class _ExternalPixels:
+    """TIFF files that the NWB file names, their pages numbered through."""
+
+    def __init__(self, path: str, series: Series) -> None:
+        from roiextractors_tiff.pages import PageIndex
+
+        name = printable(os.path.basename(os.path.normpath(path)))
+        folder = os.path.dirname(os.path.abspath(path))
+        files = [_inside(folder, file, name) for file in series.external_files]
+        self._index = PageIndex.of(files)
+        try:
+            self._check(series, name)
+        except (CorruptRecordingError, UnsupportedRecordingError):
+            self._index.close()
+            raise
+
+    def _check(self, series: Series, name: str) -> None:
+        if self._index.samples_per_pixel != 1:
+            raise UnsupportedRecordingError(
+                f"{name}: the files of {printable(series.path)} hold {self._index.samples_per_pixel} values a pixel, and 1 is read"
+            )
+        starts, pages = series.starting_frames, self._index.pages_per_file
+        counted = [sum(pages[:k]) for k in range(len(pages))]
+        if len(starts) == len(pages) > 1 and list(starts) != counted:
+            raise CorruptRecordingError(
+                f"{name}: starting_frame of {printable(series.path)} says {list(starts)}, and the files' pages give {counted}"
+            )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._index.dtype
+
+    @property
+    def num_samples(self) -> int:
+        return self._index.num_pages
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        return self._index.page_shape
+
+    @property
+    def num_planes(self) -> int:
+        return 1
+
+    @property
+    def is_volumetric(self) -> bool:
+        return False
+
+    def read(
+        self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
+    ) -> np.ndarray:
+        wanted = np.arange(samples.start, samples.stop, dtype=np.int64) if isinstance(samples, slice) else samples
+        return self._index.read(wanted, rows or slice(None), columns or slice(None))
+
+    def close(self) -> None:
+        self._index.close()
+
+
+def _inside(folder: str, file: str, name: str) -> str:
+    """Return the place of an external file, which must lie in the NWB file's folder or below it."""
+    parts = _parts(file)
+    if (
+        "://" in file
+        or posixpath.isabs(file)
+        or ntpath.isabs(file)
+        or ntpath.splitdrive(file)[0]
+        or ".." in parts
+        or "\0" in file
+    ):
+        raise UnsupportedRecordingError(
+            f"{name} names the external file {printable(file)!r}, which is not in its own folder and is not followed; "
+            "open that file itself"
+        )
+    place = os.path.join(folder, *parts)
+    if not os.path.isfile(place):
+        raise SourceNotFoundError(f"{name} names the external file {printable(file)!r}, which is not beside it")
+    if not _is_tiff(place):
+        raise UnsupportedRecordingError(
+            f"{name} names the external file {printable(file)!r}, which is no TIFF; open that file itself"
+        )
+    return place
+
+
+def _parts(file: str) -> Sequence[str]:
+    return [part for part in file.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def _is_tiff(place: str) -> bool:
+    with open(place, "rb") as stream:
+        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

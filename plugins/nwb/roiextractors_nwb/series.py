@@ -1,0 +1,335 @@
+"""The imaging series of an NWB file: which there are, and what the file says about one of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
+from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+
+from .tree import Tree
+
+__all__ = ["Series", "chosen_series", "series_names"]
+
+_PHOTON = ("TwoPhotonSeries", "OnePhotonSeries")
+_NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")
+_SEARCHED = ("acquisition", "processing", "analysis", "scratch")
+_MOST_GROUPS = 20_000
+_MOST_DEPTH = 8
+_VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".webm", ".flv")
+_MICROMETRES = {
+    "m": 1e6, "meter": 1e6, "meters": 1e6, "metre": 1e6, "metres": 1e6,
+    "mm": 1e3, "millimeter": 1e3, "millimeters": 1e3,
+    "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0,
+    "micrometer": 1.0, "micrometers": 1.0, "micrometre": 1.0, "micrometres": 1.0,
+    "nm": 1e-3, "nanometer": 1e-3, "nanometers": 1e-3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One imaging series.
+
+    Attributes
+    ----------
+    path : str
+        Where it stands: ``"acquisition/TwoPhotonSeries"``.
+    data : str or None
+        Where its pixels stand, links followed; None when they lie in external files.
+    shape : tuple of int
+        Of the pixels as stored: (time, width, height[, depth]); empty for external files.
+    external_files, starting_frames : tuple
+        The paths as the file writes them, and the number of the first frame of each.
+    num_frames : int or None
+        How many frames the external files hold, as the file states it.
+    timestamps : str or None
+        Where its times stand, links followed.
+    num_timestamps : int
+    starting_time, rate : float or None
+        Seconds, Hz.
+    metadata : RecordingMetadata
+    notes : tuple of str
+    comments : str
+        As the file writes them; in them ``roiextractors_core.convert`` keeps what NWB has no names for.
+    """
+
+    path: str
+    data: str | None
+    shape: tuple[int, ...]
+    external_files: tuple[str, ...]
+    starting_frames: tuple[int, ...]
+    num_frames: int | None
+    timestamps: str | None
+    num_timestamps: int
+    starting_time: float | None
+    rate: float | None
+    metadata: RecordingMetadata
+    notes: tuple[str, ...]
+    comments: str = ""
+
+
+def series_names(tree: Tree) -> dict[str, str]:
+    """Return the series that can be chosen: name to path; the path itself where several bear one name.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        The file is NWB 1, or holds no imaging series; the message says what it holds.
+    """
+    _require_nwb_2(tree)
+    paths = sorted(_paths(tree))
+    if not paths:
+        raise _nothing(tree)
+    names = [path.rpartition("/")[2] for path in paths]
+    return {printable(name if names.count(name) == 1 else path): path for name, path in zip(names, paths, strict=True)}
+
+
+def chosen_series(tree: Tree, series: str | None) -> Series:
+    """Return the series that was named, or the only one.
+
+    Raises
+    ------
+    StreamChoiceError
+        Several and none named, or one that is not there.
+    UnsupportedRecordingError
+        No imaging series, or one of a kind that is not read.
+    """
+    if series is not None and _is_imaging(tree, str(series).strip("/"), anywhere=True):
+        return _series(tree, str(series).strip("/"))
+    names = series_names(tree)
+    if series is None and len(names) > 1:
+        raise StreamChoiceError.for_option(tree.name, "series", names)
+    if series is not None and series not in names:
+        raise StreamChoiceError.for_option(tree.name, "series", names, seen=series)
+    return _series(tree, names[series] if series is not None else next(iter(names.values())))
+
+
+def _require_nwb_2(tree: Tree) -> None:
+    version = tree.attributes("").get("nwb_version") or tree.value("nwb_version")
+    text = version[0] if isinstance(version, list) and version else version
+    digits = str(text or "2").removeprefix("NWB-")
+    if digits.startswith(("0.", "1.")):
+        raise UnsupportedRecordingError(
+            f"{tree.name} is NWB {printable(digits)}, and NWB 2 is read; convert it, or read its datasets with format='hdf5'"
+        )
+
+
+def _paths(tree: Tree) -> Iterator[str]:
+    for top in _SEARCHED:
+        yield from (path for path in _groups_below(tree, top) if _is_imaging(tree, path))
+
+
+def _groups_below(tree: Tree, top: str) -> Iterator[str]:
+    pending, seen = [(top, 0)], 0
+    while pending and seen < _MOST_GROUPS:
+        path, depth = pending.pop(0)
+        for name in tree.groups(path):
+            seen += 1
+            yield f"{path}/{name}"
+            if depth < _MOST_DEPTH and not _is_segmentation(tree, f"{path}/{name}"):
+                pending.append((f"{path}/{name}", depth + 1))
+
+
+def _is_segmentation(tree: Tree, path: str) -> bool:
+    """Whether the pictures in a group are those that a segmentation refers to."""
+    return tree.kind(path) == "PlaneSegmentation"
+
+
+def _is_imaging(tree: Tree, path: str, *, anywhere: bool = False) -> bool:
+    """Whether a group is a series of pictures; pictures of behaviour and stimuli only when they are named by path."""
+    if anywhere and "/" not in path:
+        return False
+    kind = tree.kind(path)
+    if kind in _NOT_NEURAL or not kind.endswith("Series"):
+        return False
+    shape = tree.shape(f"{path}/data")
+    pictures = shape is not None and len(shape) in (3, 4) and math.prod(shape) > 0
+    if kind not in (*_PHOTON, "ImageSeries") and not (pictures and _has_plane(tree, path)):
+        return False
+    if pictures:
+        return True
+    return tree.shape(f"{path}/external_file") is not None and (anywhere or not _is_video(tree, path))
+
+
+def _has_plane(tree: Tree, path: str) -> bool:
+    return tree.target(f"{path}/imaging_plane") is not None
+
+
+def _is_video(tree: Tree, path: str) -> bool:
+    files = _texts(tree.value(f"{path}/external_file"))
+    return bool(files) and all(file.lower().endswith(_VIDEOS) for file in files)
+
+
+def _nothing(tree: Tree) -> UnsupportedRecordingError:
+    kinds: dict[str, str] = {}
+    for top in (*_SEARCHED, "stimulus"):
+        for path in _groups_below(tree, top):
+            kind = tree.kind(path)
+            if kind and kind not in kinds and kind != "ProcessingModule":
+                kinds[kind] = path
+    if "PlaneSegmentation" in kinds:
+        return UnsupportedRecordingError(
+            f"{tree.name} holds what was found in a movie ({printable(kinds['PlaneSegmentation'])}, a PlaneSegmentation), and not the movie; "
+            "segmentation is not read yet"
+        )
+    shown = ", ".join(f"{printable(path)} ({printable(kind)})" for kind, path in list(kinds.items())[:6])
+    return UnsupportedRecordingError(
+        f"{tree.name} holds no imaging series (TwoPhotonSeries, OnePhotonSeries or ImageSeries); it holds {shown or 'no data at all'}"
+    )
+
+
+def _series(tree: Tree, path: str) -> Series:
+    shape = tree.shape(f"{path}/data") or ()
+    files = _texts(tree.value(f"{path}/external_file"))
+    external = bool(files) and math.prod(shape or (0,)) == 0
+    data = None if external else tree.target(f"{path}/data")
+    if data is None and not external:
+        raise UnsupportedRecordingError(
+            f"{tree.name}: {printable(path)} holds neither pixels nor the names of external files"
+        )
+    timestamps, stamp_notes = _timestamps(tree, path)
+    start = tree.value(f"{path}/starting_time")
+    timing = tree.attributes(f"{path}/starting_time") if timestamps is None and start is not None else {}
+    starts = tree.attributes(f"{path}/external_file").get("starting_frame") if external else None
+    return Series(
+        path,
+        data,
+        () if external else shape,
+        tuple(files) if external else (),
+        tuple(int(k) for k in starts) if isinstance(starts, list) else (),
+        _whole(tree.value(f"{path}/num_samples")) if external else None,
+        timestamps,
+        (tree.shape(timestamps) or (0,))[0] if timestamps else 0,
+        _finite(start) if timestamps is None else None,
+        _positive(timing.get("rate")),
+        _metadata(tree, path),
+        (*stamp_notes, *_notes(tree, path)),
+        str(tree.attributes(path).get("comments", "")),
+    )
+
+
+def _timestamps(tree: Tree, path: str) -> tuple[str | None, tuple[str, ...]]:
+    try:
+        where = tree.target(f"{path}/timestamps")
+    except UnsupportedRecordingError as error:
+        return None, (str(error),)
+    shape = tree.shape(where) if where else None
+    return (where, ()) if shape is not None and len(shape) == 1 else (None, ())
+
+
+def _notes(tree: Tree, path: str) -> Iterator[str]:
+    facts = tree.attributes(f"{path}/data")
+    factor, shift = _finite(facts.get("conversion")), _finite(facts.get("offset"))
+    if (factor is not None and factor != 1.0) or shift:
+        unit = printable(facts.get("unit", ""))
+        yield f"the pixels are as stored; the file's conversion to {unit!r} is {factor if factor is not None else 1.0:g} * pixel + {shift or 0.0:g}"
+
+
+# Metadata
+
+
+def _metadata(tree: Tree, path: str) -> RecordingMetadata:
+    plane = tree.target(f"{path}/imaging_plane") or ""
+    device = tree.target(f"{plane}/device") if plane else None
+    device = device or tree.target(f"{path}/device")
+    rows, columns, depth = _spacing(tree, plane)
+    software = _texts(tree.value("general/was_generated_by"))
+    return RecordingMetadata(
+        start_time=_moment(tree.value("timestamps_reference_time")) or _moment(tree.value("session_start_time")),
+        pixel_size=(rows, columns) if rows and columns else None,
+        plane_spacing=depth if len(tree.shape(f"{path}/data") or ()) == 4 else None,
+        channels=_channels(tree, plane),
+        device=printable(device.rpartition("/")[2]) if device else None,
+        software=printable(" ".join(software)) or None,
+        vendor=_vendor(tree, path, plane, device),
+    )
+
+
+def _spacing(tree: Tree, plane: str) -> tuple[float | None, float | None, float | None]:
+    """Return the (row, column, plane) distances in micrometres by grid_spacing, which is (x, y[, z])."""
+    values = tree.value(f"{plane}/grid_spacing") if plane else None
+    unit = str(tree.attributes(f"{plane}/grid_spacing").get("unit", "meters")).strip() if values is not None else ""
+    factor = _MICROMETRES.get(unit.lower())
+    if not isinstance(values, list) or len(values) not in (2, 3) or factor is None:
+        return None, None, None
+    sizes = [_positive(value) for value in values]
+    x, y, z = (None if size is None else size * factor for size in [*sizes, None][:3])
+    return y, x, z
+
+
+def _channels(tree: Tree, plane: str) -> tuple[ChannelMetadata, ...]:
+    if not plane:
+        return ()
+    excitation = _wavelength(tree.value(f"{plane}/excitation_lambda"))
+    found = []
+    for name in tree.groups(plane):
+        if tree.kind(f"{plane}/{name}") == "OpticalChannel":
+            emission = _wavelength(tree.value(f"{plane}/{name}/emission_lambda"))
+            found.append(ChannelMetadata(printable(name), emission, excitation))
+    return tuple(found)
+
+
+def _vendor(tree: Tree, path: str, plane: str, device: str | None) -> Mapping[str, Any]:
+    root = tree.attributes("")
+    found: dict[str, Any] = {key: root[key] for key in ("nwb_version",) if key in root}
+    for key in ("identifier", "session_description", "session_start_time"):
+        found[key] = tree.value(key)
+    found["series"] = {"path": path, **tree.attributes(path), "data": tree.attributes(f"{path}/data")}
+    for key in ("dimension", "field_of_view", "format"):
+        found["series"][key] = tree.value(f"{path}/{key}")
+    if plane:
+        words = (
+            "description",
+            "excitation_lambda",
+            "imaging_rate",
+            "indicator",
+            "location",
+            "grid_spacing",
+            "origin_coords",
+            "reference_frame",
+        )
+        values = {key: tree.value(f"{plane}/{key}") for key in words}
+        found["imaging_plane"] = {"path": plane, **{key: value for key, value in values.items() if value is not None}}
+    if device:
+        found["device"] = {"path": device, **tree.attributes(device)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _moment(value: Any) -> datetime | None:
+    text = value[0] if isinstance(value, list) and value else value
+    try:
+        return datetime.fromisoformat(text.strip()) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _wavelength(value: Any) -> float | None:
+    found = _positive(value)
+    return found if found is not None and 50 < found < 20_000 else None
+
+
+def _positive(value: Any) -> float | None:
+    found = _finite(value)
+    return found if found is not None and found > 0 else None
+
+
+def _finite(value: Any) -> float | None:
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _whole(value: Any) -> int | None:
+    found = _finite(value)
+    return int(found) if found is not None and found >= 0 and found == int(found) else None
+
+
+def _texts(value: Any) -> Sequence[str]:
+    found = value if isinstance(value, list) else [value]
+    return [item for item in found if isinstance(item, str)]

@@ -1,0 +1,388 @@
+"""The groups, datasets, attributes and links of an NWB file, in HDF5 or in Zarr, under the same few questions."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from roiextractors_hdf5.contents import HDF5_FAULTS, attributes_of, hard_links, named, open_hdf5, plain
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    MissingDependencyError,
+    SourceKindError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
+
+__all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "root_of", "zarr_array"]
+
+_MARKS = (".zgroup", ".zattrs", "zarr.json")
+_MOST_VALUES = 10_000
+_MOST_NAMES = 20_000
+_MOST_JSON = 4 << 20
+_MOST_LINKS = 16
+_MOST_CHUNKS = 200_000
+_CODECS = frozenset(
+    ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta", "fixedscaleoffset", "vlen-utf8", "vlen-bytes", "bytes",
+     "crc32", "crc32c", "transpose")
+)  # fmt: skip
+
+
+class Tree(Protocol):
+    """What is asked of a file; paths begin at the root, without a slash."""
+
+    name: str
+
+    def attributes(self, path: str) -> dict[str, Any]:
+        """Return the attributes of a group or dataset as plain values."""
+
+    def kind(self, path: str) -> str:
+        """Return a group's neurodata_type; an empty string where it has none."""
+
+    def groups(self, path: str) -> list[str]:
+        """Return the names of the groups that a group itself holds; what links name is not among them."""
+
+    def target(self, path: str) -> str | None:
+        """Return where a path leads, links inside the file followed; None where nothing is."""
+
+    def shape(self, path: str) -> tuple[int, ...] | None:
+        """Return a dataset's shape; None where there is no dataset."""
+
+    def value(self, path: str) -> Any:
+        """Return a small dataset as plain numbers and text; None where there is none."""
+
+
+def is_zarr(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a folder with Zarr's marks."""
+    return any(os.path.isfile(os.path.join(path, name)) for name in _MARKS)
+
+
+def root_of(path: str | os.PathLike[str]) -> str:
+    """Return the folder of a Zarr that is named by its own mark (``.zattrs``, ``.zgroup``, ``zarr.json``); else the path."""
+    text = os.fspath(path)
+    return os.path.dirname(text) or "." if os.path.basename(text) in _MARKS and os.path.isfile(text) else text
+
+
+@contextmanager
+def open_tree(path: str | os.PathLike[str]) -> Iterator[Tree]:
+    """Open an NWB file of either kind for as long as the block lasts.
+
+    Raises
+    ------
+    SourceKindError
+        A URL, or a folder that is no Zarr.
+    CorruptRecordingError, TruncatedRecordingError
+        The file is damaged or cut.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        raise SourceKindError(
+            f"{printable(text)} is a URL, and only local files are opened; download it (`dandi download` for DANDI), and open the local file"
+        )
+    if os.path.isdir(text):
+        if not is_zarr(text):
+            raise SourceKindError(f"the folder {printable(text)} is no NWB Zarr: it holds no .zgroup and no zarr.json")
+        yield _ZarrTree(text)
+        return
+    with open_hdf5(text) as file:
+        yield _Hdf5Tree(file)
+
+
+class _Hdf5Tree:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.name = printable(os.path.basename(file.filename))
+
+    def attributes(self, path: str) -> dict[str, Any]:
+        node = named(self._file, path)
+        return {} if node is None else attributes_of(node)
+
+    def kind(self, path: str) -> str:
+        node = named(self._file, path)
+        found = None if node is None else plain(node.attrs.get("neurodata_type"))
+        return found if isinstance(found, str) else ""
+
+    def groups(self, path: str) -> list[str]:
+        node = named(self._file, path)
+        if not isinstance(node, h5py.Group):
+            return []
+        names = (name.decode("utf-8", "replace") for name in hard_links(node, _MOST_NAMES))
+        return [name for name in names if node.get(name, getclass=True) is h5py.Group]
+
+    def target(self, path: str) -> str | None:
+        node = named(self._file, path)
+        return None if node is None else str(node.name).strip("/")
+
+    def shape(self, path: str) -> tuple[int, ...] | None:
+        node = named(self._file, path)
+        return tuple(map(int, node.shape)) if isinstance(node, h5py.Dataset) and node.shape is not None else None
+
+    def value(self, path: str) -> Any:
+        node = named(self._file, path)
+        if not isinstance(node, h5py.Dataset) or node.shape is None or node.size > _MOST_VALUES:
+            return None
+        try:
+            return plain(node[()])
+        except HDF5_FAULTS as error:
+            raise CorruptRecordingError(
+                f"{self.name}: {printable(path)} does not read: {printable(error)[:200]}"
+            ) from error
+
+
+class _ZarrTree:
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.name = printable(os.path.basename(os.path.normpath(folder)))
+
+    def attributes(self, path: str) -> dict[str, Any]:
+        where = self.target(path)
+        found = {} if where is None else self._own_attributes(where)
+        return {key: value for key, value in found.items() if key != "zarr_link" and not _is_reference(value)}
+
+    def kind(self, path: str) -> str:
+        found = self.attributes(path).get("neurodata_type")
+        return found if isinstance(found, str) else ""
+
+    def groups(self, path: str) -> list[str]:
+        where = self.target(path)
+        if where is None:
+            return []
+        with os.scandir(self._place(where)) as entries:
+            names = sorted(entry.name for entry, _ in zip(entries, range(_MOST_NAMES), strict=False) if entry.is_dir())
+        return [name for name in names if self._kind(f"{where}/{name}") == "group"]
+
+    def target(self, path: str) -> str | None:
+        pending, node, budget = _checked_parts(path, self.name), "", _MOST_LINKS
+        while pending:
+            part = pending.pop(0)
+            below = f"{node}/{part}".strip("/")
+            if self._kind(below):
+                node = below
+                continue
+            link = self._link(node, part)
+            if link is None:
+                return None
+            budget -= 1
+            if budget < 0:
+                raise UnsupportedRecordingError(f"{self.name}: the links at {printable(path)} lead in a circle")
+            pending, node = _checked_parts(link, self.name) + pending, ""
+        return node
+
+    def shape(self, path: str) -> tuple[int, ...] | None:
+        where = self.target(path)
+        if where is None or self._kind(where) != "array":
+            return None
+        shape = (self._json(where, ".zarray") or self._json(where, "zarr.json")).get("shape")
+        if not isinstance(shape, list) or not all(isinstance(n, int) and 0 <= n < 1 << 62 for n in shape):
+            raise CorruptRecordingError(f"{self.name}: {printable(where)} states no shape: {printable(shape)[:80]}")
+        return tuple(shape)
+
+    def value(self, path: str) -> Any:
+        shape, where = self.shape(path), self.target(path)
+        if shape is None or where is None or int(np.prod(shape, dtype=object)) > _MOST_VALUES:
+            return None
+        found = _texts_in(self._place(where), f"{self.name}: {printable(where)}", shape)
+        if found is None:
+            found = plain(read_zarr(self._folder, where, (slice(None),) * len(shape)))
+        return found[0] if shape == (1,) and isinstance(found, list) else found
+
+    def _own_attributes(self, where: str) -> Mapping[str, Any]:
+        found = self._json(where, ".zattrs") or self._json(where, "zarr.json").get("attributes")
+        return found if isinstance(found, dict) else {}
+
+    def _link(self, node: str, part: str) -> str | None:
+        links = self._own_attributes(node).get("zarr_link")
+        for link in links if isinstance(links, list) else []:
+            if isinstance(link, dict) and link.get("name") == part:
+                source = str(link.get("source", "."))
+                if source not in (".", "") and os.path.basename(os.path.normpath(source)) != os.path.basename(
+                    os.path.normpath(self._folder)
+                ):
+                    raise UnsupportedRecordingError(
+                        f"{self.name}: {printable(node)}/{printable(part)} is a link into another file ({printable(source)}), which is not followed; open that"
+                    )
+                return str(link.get("path", ""))
+        return None
+
+    def _kind(self, where: str) -> str:
+        place = self._place(where)
+        if os.path.isfile(os.path.join(place, ".zarray")):
+            return "array"
+        if os.path.isfile(os.path.join(place, ".zgroup")):
+            return "group"
+        kind = self._json(where, "zarr.json").get("node_type")
+        return kind if kind in ("array", "group") else ""
+
+    def _place(self, where: str) -> str:
+        return os.path.join(self._folder, *where.split("/")) if where else self._folder
+
+    def _json(self, where: str, name: str) -> dict[str, Any]:
+        return _json_at(os.path.join(self._place(where), name), self.name)
+
+
+def _json_at(place: str, name: str) -> dict[str, Any]:
+    if not os.path.isfile(place):
+        return {}
+    if os.path.getsize(place) > _MOST_JSON:
+        raise CorruptRecordingError(f"{name}: {printable(os.path.basename(place))} is larger than {_MOST_JSON:,} bytes")
+    try:
+        with open(place, "rb") as stream:
+            found = json.loads(stream.read())
+    except (ValueError, RecursionError) as error:
+        raise CorruptRecordingError(f"{name}: {printable(place)} is no JSON: {printable(error)[:120]}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _checked_parts(path: str, name: str) -> list[str]:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if any(part == ".." or "\\" in part or "\0" in part or ":" in part for part in parts):
+        raise UnsupportedRecordingError(
+            f"{name}: the path {printable(path)} leads out of the file, and is not followed"
+        )
+    return parts
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and "zarr_dtype" in value
+
+
+def _texts_in(place: str, where: str, shape: tuple[int, ...]) -> list[str] | None:
+    """Return the texts of a list that Zarr 2 keeps as objects; None for numbers.
+
+    zarr 3 refuses such lists when their fill value is 0, as hdmf-zarr writes it; the coding is a count of texts, and
+    each text's length (4 bytes, little-endian) before its bytes.
+    """
+    facts = _json_at(os.path.join(place, ".zarray"), where)
+    if facts.get("dtype") != "|O" or len(shape) > 1:
+        return None
+    _refuse_codecs(place, where)
+    found: list[str] = []
+    chunk = (facts.get("chunks") or [1])[0] if shape else 1
+    count = -(-shape[0] // chunk) if shape and isinstance(chunk, int) and chunk > 0 else 1
+    for number in range(min(count, _MOST_VALUES)):
+        file = os.path.join(place, str(number))
+        if os.path.isfile(file) and os.path.getsize(file) <= _MOST_JSON:
+            found += _texts_of(_unpacked(file, facts.get("compressor"), where), where)
+    return found[: shape[0] if shape else 1]
+
+
+def _unpacked(file: str, compressor: Any, where: str) -> bytes:
+    with open(file, "rb") as stream:
+        data = stream.read()
+    if not isinstance(compressor, dict):
+        return data
+    codec = _required("numcodecs", where).get_codec
+    try:
+        return bytes(codec(dict(compressor)).decode(data))
+    except (ValueError, RuntimeError, TypeError, OSError) as error:
+        raise CorruptRecordingError(f"{where} does not decode: {printable(error)[:200]}") from error
+
+
+def _texts_of(data: bytes, where: str) -> list[str]:
+    found, at = [], 4
+    for _ in range(int.from_bytes(data[:4], "little")):
+        length = int.from_bytes(data[at : at + 4], "little")
+        at += 4 + length
+        if at > len(data):
+            raise TruncatedRecordingError(f"{where} ends inside a text; the file is cut")
+        found.append(data[at - length : at].decode("utf-8", "replace"))
+    return found
+
+
+def _required(module: str, where: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{where} lies in NWB Zarr, and zarr is not installed: python -m pip install 'roiextractors-nwb[zarr]'"
+        ) from error
+
+
+def zarr_array(folder: str, where: str) -> Any:
+    """Open one array of a Zarr folder, unless reading it would run code (pickled objects).
+
+    Raises
+    ------
+    MissingDependencyError
+        zarr is not installed.
+    UnsupportedRecordingError
+        The array is coded in a way that is not read.
+    CorruptRecordingError
+        It does not open.
+    """
+    place = os.path.join(folder, *where.split("/"))
+    name = printable(os.path.basename(os.path.normpath(folder)))
+    _refuse_codecs(place, f"{name}: {printable(where)}")
+    zarr = _required("zarr", f"{name}: {printable(where)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on codecs that zarr 3 has and its specification not yet
+            return zarr.open_array(place, mode="r")
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise CorruptRecordingError(
+            f"{name}: {printable(where)} does not open as Zarr: {printable(error)[:200]}"
+        ) from error
+
+
+def _refuse_codecs(place: str, where: str) -> None:
+    found = _json_at(os.path.join(place, ".zarray"), where)
+    coded = [
+        found.get("compressor"),
+        *(found.get("filters") or []),
+        *(_json_at(os.path.join(place, "zarr.json"), where).get("codecs") or []),
+    ]
+    for codec in coded:
+        number = codec.get("id", codec.get("name")) if isinstance(codec, dict) else None
+        if codec is not None and number not in _CODECS:
+            raise UnsupportedRecordingError(
+                f"{where} is coded by {printable(number)!r}, which is not read here{'; pickles could run code' if number == 'pickle' else ''}"
+            )
+
+
+def missing_chunks(folder: str, where: str) -> int:
+    """Return how many chunks of a Zarr 2 array have no file; 0 where there are too many to look, or for Zarr 3 (which shards).
+
+    A chunk that is all fill value may have been left out by the writer; one that was lost looks the same.
+    """
+    place = os.path.join(folder, *where.split("/"))
+    facts = _json_at(os.path.join(place, ".zarray"), where)
+    shape, chunks = facts.get("shape"), facts.get("chunks")
+    if (
+        not isinstance(shape, list)
+        or not isinstance(chunks, list)
+        or not all(isinstance(c, int) and c > 0 for c in chunks)
+    ):
+        return 0
+    wanted: int = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=False))
+    if wanted > _MOST_CHUNKS:
+        return 0
+    if facts.get("dimension_separator", ".") == "/":
+        return wanted - sum(name.isdigit() for _, _, names in os.walk(place) for name in names)
+    with os.scandir(place) as entries:
+        return wanted - sum(entry.name.replace(".", "").isdigit() for entry in entries)
+
+
+def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
+    """Return a part of an array: slices, or along the first axes arrays of indices.
+
+    Raises
+    ------
+    CorruptRecordingError, TruncatedRecordingError
+        A chunk does not decode, or is shorter than it must be.
+    """
+    name = printable(os.path.basename(os.path.normpath(folder)))
+    try:
+        return np.asarray(zarr_array(folder, where).oindex[key])
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        kind = TruncatedRecordingError if "reshape" in str(error) or "buffer" in str(error) else CorruptRecordingError
+        raise kind(f"{name}: a chunk of {printable(where)} does not read: {printable(error)[:200]}") from error

@@ -1,0 +1,491 @@
+"""NWB files of both kinds: real ones, written ones, and what other programs write, read in the right order and at the right times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from roiextractors_nwb.extractor import NwbImagingExtractor
+
+import roiextractors_core as roi
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    SourceKindError,
+    SourceNotFoundError,
+    StreamChoiceError,
+    UnsupportedRecordingError,
+)
+from roiextractors_core.testing import ImagingExtractorTests
+
+Write = Callable[..., Path]
+Parts = Callable[..., dict[str, Any]]
+
+
+def stored(
+    count: int = 70, width: int = 128, height: int = 96, *more: int, seed: int = 1, dtype: str = "<u2"
+) -> np.ndarray:
+    """Pixels as NWB stores them: (time, width, height[, depth])."""
+    return np.random.default_rng(seed).integers(0, 4000, (count, width, height, *more)).astype(dtype)
+
+
+class TestNwb(ImagingExtractorTests):
+    """A planar series with a starting time, beside another of the same name."""
+
+    format = "nwb"
+    open_options = {"series": "acquisition/Movie"}
+
+    @pytest.fixture
+    def pixels(self) -> np.ndarray:
+        return stored()
+
+    @pytest.fixture
+    def expected(self, pixels: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(pixels.swapaxes(1, 2))
+
+    @pytest.fixture
+    def parts(self, pixels: np.ndarray, session: Parts, series: Parts) -> dict[str, Any]:
+        timing = {"/starting_time": 12.5, "/starting_time@rate": 15.5}
+        others = {
+            **series("processing/ophys/Movie", pixels[:3] + 1),
+            **series("acquisition/One", pixels[:2], kind="OnePhotonSeries"),
+        }
+        return session(**series("acquisition/Movie", pixels, **timing), **others)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, parts: dict[str, Any], write_nwb: Write) -> Path:
+        return write_nwb(tmp_path / "session.nwb", parts)
+
+    @pytest.fixture
+    def expected_rate(self) -> float | None:
+        return 15.5
+
+    @pytest.fixture
+    def expected_times(self) -> Any:
+        return np.arange(70) / 15.5 + 12.5
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"series": ("acquisition/Movie", "One", "processing/ophys/Movie")}
+
+
+class TestPackedVolumesWithTimestamps(TestNwb):
+    open_options: dict[str, Any] = {}
+
+    @pytest.fixture
+    def pixels(self) -> np.ndarray:
+        return stored(21, 20, 26, 3, dtype="<i2")
+
+    @pytest.fixture
+    def parts(self, pixels: np.ndarray, session: Parts, series: Parts) -> dict[str, Any]:
+        return session(**series("acquisition/Volumes", pixels, **{"/timestamps": np.arange(21) * 0.11 + 3.0}))
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, parts: dict[str, Any], write_nwb: Write) -> Path:
+        return write_nwb(tmp_path / "session.nwb", parts, chunks=(2, 20, 13, 1), compression="gzip", shuffle=True)
+
+    @pytest.fixture
+    def expected_rate(self) -> float | None:
+        return None
+
+    @pytest.fixture
+    def expected_times(self) -> Any:
+        return np.arange(21) * 0.11 + 3.0
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+
+class TestNwbZarr(TestNwb):
+    @pytest.fixture
+    def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
+        pytest.importorskip("zarr", reason="zarr is not installed")
+        return write_zarr(tmp_path / "session.nwb.zarr", parts)
+
+
+class TestNwbZarrVolumes(TestPackedVolumesWithTimestamps):
+    @pytest.fixture
+    def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
+        pytest.importorskip("zarr", reason="zarr is not installed")
+        return write_zarr(tmp_path / "session.nwb.zarr", parts)
+
+
+class TestExternalTiffFiles(TestNwb):
+    open_options: dict[str, Any] = {}
+
+    @pytest.fixture
+    def parts(self, session: Parts, series: Parts) -> dict[str, Any]:
+        more = {
+            "/external_file": ["part_1.tif", "more\\part_2.tif"],
+            "/external_file@starting_frame": np.array([0, 30]),
+            "/format": "external",
+            "/starting_time": 12.5,
+            "/starting_time@rate": 15.5,
+        }
+        return session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more))
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, parts: dict[str, Any], expected: np.ndarray, write_nwb: Write) -> Path:
+        (tmp_path / "more").mkdir()
+        tifffile.imwrite(tmp_path / "part_1.tif", expected[:30])
+        tifffile.imwrite(tmp_path / "more" / "part_2.tif", expected[30:])
+        return write_nwb(tmp_path / "session.nwb", parts)
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+
+# Real files
+
+
+def test_a_real_one_photon_series_agrees_with_the_published_reader(recordings: Path) -> None:
+    entries = json.loads((recordings / "EXPECTED.json").read_text(encoding="utf-8"))
+    entry = next(entry for entry in entries if entry["id"] == "nwb/nwb/onephoton_movie.nwb/OnePhotonSeries")
+    with roi.open(recordings / entry["path"], **entry["options"]) as recording:
+        series, times = recording.get_series(), recording.get_native_timestamps()
+        assert recording.provenance.format == "nwb"
+        assert recording.shape == series.shape == tuple(entry["array_shape"])
+        assert str(series.dtype) == entry["dtype"]
+        assert float(series.sum(dtype=np.float64)) == entry["sum"]
+        for index, wanted in entry["frames"].items():
+            assert hashlib.sha256(recording[int(index)].astype("<u2").tobytes()).hexdigest()[:32] == wanted
+        assert recording.get_sampling_frequency() == entry["sampling_frequency"]
+        assert times is not None
+        known = entry["native_timestamps"]
+        assert (len(times), list(times[:3]), list(times[-3:])) == (known["n"], known["first"], known["last"])
+        assert recording.metadata.device == "Miniscope"
+        assert recording.metadata.start_time == datetime(2019, 10, 7, 16, 13, 46, 418463, tzinfo=UTC)
+        channel = recording.metadata.channels[0]
+        assert (channel.name, channel.emission_wavelength, channel.excitation_wavelength) == (
+            "OpticalChannel",
+            535.0,
+            475.0,
+        )
+
+
+def test_a_real_file_with_more_timestamps_than_frames_says_so(recordings: Path) -> None:
+    path = recordings / "nwb" / "unit" / "test_TwoPhotonSeries.nwb"
+    with h5py.File(path, "r") as file:
+        wanted = file["acquisition/test_2ps/data"][...].swapaxes(1, 2)
+        first = file["acquisition/test_2ps/timestamps"][0]
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), wanted)
+        np.testing.assert_array_equal(recording.get_timestamps(), [first])
+        assert recording.get_notes()[-1].endswith(
+            "the samples are 1, and the timestamps 10; the first 1 of them are taken"
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nwb_test.nwb", r"holds what was found in a movie \(processing/ophys/ImageSegmentation/PlaneSegmentation"),
+        ("unit/test_PlaneSegmentation.nwb", r"holds what was found in a movie .*segmentation is not read yet"),
+        (
+            "no_ophys_aibs.nwb",
+            r"holds no imaging series .*; it holds acquisition/raw_running_wheel_rotation \(TimeSeries\)",
+        ),
+        ("unit/test_ImagingPlane.nwb", r"holds no imaging series .*; it holds no data at all"),
+        (
+            "zarr_no_ophys/hdmf_zarr_ecephys_tutorial/ecephys_tutorial.nwb.zarr",
+            r"it holds acquisition/ElectricalSeries",
+        ),
+        ("zarr_no_ophys/pynwb_zarr_tutorial/zarr_tutorial.nwb.zarr", r"it holds acquisition/synthetic_timeseries"),
+    ],
+)
+def test_a_real_file_without_a_movie_says_what_it_holds(recordings: Path, name: str, words: str) -> None:
+    with pytest.raises(UnsupportedRecordingError, match=words):
+        roi.open(recordings / "nwb" / name)
+
+
+# What other programs write
+
+
+def test_what_pynwb_writes_is_read(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed")
+    ophys = pytest.importorskip("pynwb.ophys", reason="pynwb is not installed")
+    file = pynwb.NWBFile("a session", "an identifier", datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC))
+    channel = ophys.OpticalChannel(name="green", description="d", emission_lambda=510.0)
+    plane = file.create_imaging_plane(
+        name="plane", optical_channel=channel, description="d", device=file.create_device("Scope"), excitation_lambda=920.0,
+        indicator="GCaMP6f", location="V1", grid_spacing=[0.5, 0.25], grid_spacing_unit="micrometers",
+    )  # fmt: skip
+    pixels = stored(9, 7, 5)
+    file.add_acquisition(
+        ophys.TwoPhotonSeries(name="Movie", data=pixels, imaging_plane=plane, rate=15.5, starting_time=2.0, unit="n.a.")
+    )
+    with pynwb.NWBHDF5IO(str(tmp_path / "by_pynwb.nwb"), "w") as io:
+        io.write(file)
+    with roi.open(tmp_path / "by_pynwb.nwb") as recording:
+        np.testing.assert_array_equal(recording.get_series(), pixels.swapaxes(1, 2))
+        np.testing.assert_array_equal(recording.get_timestamps(), np.arange(9) / 15.5 + 2.0)
+        assert recording.metadata.pixel_size == (0.25, 0.5)
+        assert recording.metadata.device == "Scope"
+
+
+# Choosing
+
+
+def test_series_are_named_and_paths_where_names_repeat(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    pixels = stored(4, 5, 6)
+    parts = session(
+        **series("acquisition/Movie", pixels),
+        **series("processing/ophys/Corrected/Movie", pixels + 1),
+        **series("acquisition/Green", pixels + 2, kind="MyLabsTwoPhotonSeries"),
+        **series("stimulus/presentation/Screen", pixels + 3, kind="ImageSeries"),
+    )
+    path = write_nwb(tmp_path / "several.nwb", parts)
+    names = ("Green", "acquisition/Movie", "processing/ophys/Corrected/Movie")
+    assert roi.streams(path) == {"series": names}
+    with pytest.raises(
+        StreamChoiceError,
+        match=r"holds the series 'Green', 'acquisition/Movie' and .*; choose one: open\(..., series='Green'\)",
+    ):
+        roi.open(path)
+    for name in ("Movie", "acquisition/None", ""):
+        with pytest.raises(StreamChoiceError, match=r"and not '"):
+            roi.open(path, series=name)
+    for k, name in ((2, "Green"), (2, "acquisition/Green"), (1, names[2]), (3, "stimulus/presentation/Screen")):
+        with roi.open(path, series=name) as recording:
+            np.testing.assert_array_equal(recording.get_series(), pixels.swapaxes(1, 2) + k)
+
+
+def test_videos_of_behaviour_are_not_taken_for_recordings(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    nothing = np.empty((0, 0, 0), "u1")
+    video = series(
+        "acquisition/Camera", nothing, kind="ImageSeries", **{"/external_file": ["eye.avi"], "/format": "external"}
+    )
+    path = write_nwb(tmp_path / "videos.nwb", session(**series("acquisition/Movie", stored(4, 5, 6)), **video))
+    assert roi.streams(path) == {}
+    (tmp_path / "eye.avi").write_bytes(b"RIFF")
+    with pytest.raises(
+        UnsupportedRecordingError, match=r"the external file 'eye.avi', which is no TIFF; open that file itself"
+    ):
+        roi.open(path, series="acquisition/Camera")
+
+
+# Metadata and times
+
+
+def test_the_imaging_plane_and_the_session_become_metadata(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    parts = session(**series("acquisition/Volumes", stored(4, 5, 6, 3)))
+    parts |= {
+        "acquisition/Volumes/data@conversion": 2.0,
+        "acquisition/Volumes/data@offset": 3.0,
+        "acquisition/Volumes/data@unit": "V",
+    }
+    with roi.open(write_nwb(tmp_path / "volumes.nwb", parts)) as recording:
+        found = recording.metadata
+        assert found.pixel_size == (0.25, 0.5)
+        assert found.plane_spacing == 4.0
+        assert found.start_time == datetime(2020, 1, 2, 3, 4, 0, tzinfo=UTC)
+        assert found.device == "Scope"
+        assert [(c.name, c.emission_wavelength, c.excitation_wavelength) for c in found.channels] == [
+            ("green", 510.0, 920.0)
+        ]
+        assert found.vendor["imaging_plane"]["imaging_rate"] == 30.0
+        assert found.vendor["imaging_plane"]["indicator"] == "GCaMP6f"
+        assert found.vendor["series"]["data"] == {"conversion": 2.0, "offset": 3.0, "unit": "V"}
+        assert recording.get_sampling_frequency() is None
+        assert recording.get_native_timestamps() is None
+        assert recording.get_notes() == ("the pixels are as stored; the file's conversion to 'V' is 2 * pixel + 3",)
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [
+        ("meters", (0.25e6, 0.5e6)),
+        ("um", (0.25, 0.5)),
+        ("millimeters", (250.0, 500.0)),
+        ("pixels", None),
+        (None, (0.25e6, 0.5e6)),
+    ],
+)
+def test_the_unit_of_the_grid_decides_the_size_of_a_pixel(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts, unit: str | None, size: Any
+) -> None:
+    parts = session(**series("acquisition/Movie", stored(4, 5, 6)))
+    del parts["general/optophysiology/plane1/grid_spacing@unit"]
+    if unit:
+        parts["general/optophysiology/plane1/grid_spacing@unit"] = unit
+    with roi.open(write_nwb(tmp_path / "grid.nwb", parts)) as recording:
+        assert recording.metadata.pixel_size == size
+
+
+def test_the_users_rate_runs_from_the_files_starting_time(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    timing = {"/starting_time": 5.0, "/starting_time@rate": 10.0}
+    path = write_nwb(tmp_path / "rate.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **timing)))
+    with roi.open(path, sampling_frequency=2.0) as recording:
+        np.testing.assert_array_equal(recording.get_timestamps(), [5.0, 5.5, 6.0, 6.5])
+
+
+def test_too_few_timestamps_are_told_and_not_taken(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    path = write_nwb(
+        tmp_path / "few.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **{"/timestamps": np.arange(3.0)}))
+    )
+    with roi.open(path) as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_notes()[-1].endswith("the samples are 4, and the timestamps 3; they are not taken")
+
+
+def test_timestamps_that_another_series_keeps_are_followed(
+    tmp_path: Path, write_nwb: Write, write_zarr: Write, session: Parts, series: Parts, link: Any
+) -> None:
+    clock = {"acquisition/Clock@neurodata_type": "TimeSeries", "acquisition/Clock/timestamps": np.arange(4) * 0.5}
+    parts = session(
+        **clock,
+        **series("acquisition/Movie", stored(4, 5, 6), **{"/timestamps": link("/acquisition/Clock/timestamps")}),
+    )
+    paths = [write_nwb(tmp_path / "linked.nwb", parts)]
+    if pytest.importorskip("zarr", reason="zarr is not installed"):
+        paths.append(write_zarr(tmp_path / "linked.nwb.zarr", parts))
+    for path in paths:
+        with roi.open(path) as recording:
+            np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.5, 1.0, 1.5])
+
+
+# External files
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/data/part.tif",
+        "../part.tif",
+        "sub/../../part.tif",
+        "C:\\data\\part.tif",
+        "\\\\server\\part.tif",
+        "..\\part.tif",
+        "https://host/part.tif",
+    ],
+)
+def test_external_files_outside_the_folder_are_refused(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts, name: str
+) -> None:
+    more = {"/external_file": [name], "/format": "external"}
+    path = write_nwb(
+        tmp_path / "outside.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more))
+    )
+    with pytest.raises(UnsupportedRecordingError, match=r"which is not in its own folder and is not followed"):
+        roi.open(path)
+
+
+def test_external_files_that_are_gone_or_disagree_are_told(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    more = {
+        "/external_file": ["a.tif", "b.tif"],
+        "/external_file@starting_frame": np.array([0, 5]),
+        "/format": "external",
+    }
+    path = write_nwb(tmp_path / "parts.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more)))
+    with pytest.raises(SourceNotFoundError, match=r"names the external file 'a.tif', which is not beside it"):
+        roi.open(path)
+    with h5py.File(path, "a") as file:
+        file["acquisition/Movie/num_samples"] = np.uint32(9)
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, stored(4, 5, 6), photometric="minisblack")
+    with pytest.raises(
+        CorruptRecordingError,
+        match=r"starting_frame of acquisition/Movie says \[0, 5\], and the files' pages give \[0, 4\]",
+    ):
+        roi.open(path)
+
+
+# What is refused
+
+
+def test_nwb_1_is_said_to_be_nwb_1(tmp_path: Path, write_nwb: Write) -> None:
+    path = write_nwb(
+        tmp_path / "old.nwb", {"nwb_version": "NWB-1.0.6", "acquisition/timeseries/movie/data": stored(4, 5, 6)}
+    )
+    with pytest.raises(UnsupportedRecordingError, match=r"old.nwb is NWB 1.0.6, and NWB 2 is read"):
+        roi.open(path)
+
+
+def test_a_url_is_said_to_be_one() -> None:
+    with pytest.raises(SourceKindError, match=r"is a URL, and only local files are opened"):
+        NwbImagingExtractor("https://api.dandiarchive.org/api/assets/1/download/")
+    with pytest.raises(SourceKindError, match=r"is a URL, and only local files are opened"):
+        roi.open("s3://dandiarchive/blobs/1", format="nwb")
+
+
+def test_links_into_other_files_are_not_followed(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    write_nwb(tmp_path / "raw.nwb", session(**series("acquisition/Movie", stored(4, 5, 6))))
+    path = write_nwb(tmp_path / "linked.nwb", session(**series("acquisition/Movie", None)))
+    with h5py.File(path, "a") as file:
+        file["acquisition/Movie/data"] = h5py.ExternalLink("raw.nwb", "/acquisition/Movie/data")
+    with pytest.raises(
+        UnsupportedRecordingError, match=r"acquisition/Movie/data is a link into another file \(raw.nwb\)"
+    ):
+        roi.open(path)
+
+
+def test_zarr_that_leads_elsewhere_or_needs_pickle_is_refused(
+    tmp_path: Path, write_zarr: Write, session: Parts, series: Parts, link: Any
+) -> None:
+    pytest.importorskip("zarr", reason="zarr is not installed")
+    pixels = stored(4, 5, 6)
+    path = write_zarr(
+        tmp_path / "climbs.nwb.zarr", session(**series("acquisition/Movie", pixels, **{"/timestamps": link("../../x")}))
+    )
+    with roi.open(path) as recording:
+        assert any("leads out of the file, and is not followed" in note for note in recording.get_notes())
+    path = write_zarr(tmp_path / "pickled.nwb.zarr", session(**series("acquisition/Movie", pixels)))
+    place = path / "acquisition" / "Movie" / "data" / ".zarray"
+    place.write_text(place.read_text().replace('"filters": null', '"filters": [{"id": "pickle"}]'))
+    with pytest.raises(
+        UnsupportedRecordingError, match=r"is coded by 'pickle', which is not read here; pickles could run code"
+    ):
+        roi.open(path)
+
+
+def test_a_chunk_that_is_gone_is_told(tmp_path: Path, write_zarr: Write, session: Parts, series: Parts) -> None:
+    pytest.importorskip("zarr", reason="zarr is not installed")
+    pixels = stored(12, 5, 6)
+    path = write_zarr(tmp_path / "lost.nwb.zarr", session(**series("acquisition/Movie", pixels)))
+    (path / "acquisition" / "Movie" / "data" / "1.0.0").unlink()
+    with pytest.warns(IncompleteRecordingWarning, match=r"lost.nwb.zarr: 1 chunk of the pixels is not there"):
+        recording = roi.open(path)
+    with recording:
+        np.testing.assert_array_equal(recording[0:4], pixels[0:4].swapaxes(1, 2))
+        assert not recording[4:8].any()
+        assert "reads as the fill value" in recording.get_notes()[-1]
+
+
+def test_a_zarr_is_opened_through_its_own_mark(
+    tmp_path: Path, write_zarr: Write, session: Parts, series: Parts
+) -> None:
+    pytest.importorskip("zarr", reason="zarr is not installed")
+    pixels = stored(12, 5, 6)
+    path = write_zarr(tmp_path / "whole.nwb.zarr", session(**series("acquisition/Movie", pixels)))
+    with roi.open(path / ".zattrs") as recording:
+        np.testing.assert_array_equal(recording.get_series(), pixels.swapaxes(1, 2))
+
+
+def test_a_folder_that_is_no_zarr_is_said(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(SourceKindError, match=r"is no NWB Zarr: it holds no .zgroup and no zarr.json"):
+        NwbImagingExtractor(tmp_path)

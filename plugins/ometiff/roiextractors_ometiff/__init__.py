@@ -1,0 +1,1 @@
+"""OME-TIFF recordings for roiextractors-core."""

@@ -1,0 +1,453 @@
+"""Reads OME-TIFF as a recording."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from roiextractors_tiff.pages import Directory, PageIndex
+
+from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
+from roiextractors_core.companion import KEY, Companion
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    RecordingError,
+    SourceError,
+    StreamChoiceError,
+    UnsupportedRecordingError,
+    printable,
+)
+
+from .document import Document, Image, scaled
+from .file_set import FileSet, Paths, recording_at
+from .planes import Placement, from_zero, place
+
+__all__ = ["OmeTiffImagingExtractor"]
+
+_TYPES: Mapping[str, str] = {
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32)},
+    **{"float": "float32", "double": "float64", "complex": "complex64", "double-complex": "complex128"},
+}
+_SAMPLES_TAG, _PHOTOMETRIC_TAG, _RGB = 277, 262, 2
+_COLOURS = ("red", "green", "blue", "alpha")
+
+
+class OmeTiffImagingExtractor(ImagingExtractor):
+    """One channel of one image of an OME-TIFF recording: T are the samples, Z the planes.
+
+    Parameters
+    ----------
+    file_path : str, os.PathLike, or a sequence of them
+        Any file of the recording, its ``.companion.ome``, its folder, or the list of its files.
+    sampling_frequency : float, optional
+        Samples a second (Hz); wins over ``TimeIncrement``.
+    series : str or int, optional
+        One of several images: by name where the names differ, by OME's ID, or by number from 0.
+    channel : str or int, optional
+        One of several channels: by name where the names differ, by OME's ID, or by number from 1.
+    plane : str or int, optional
+        One plane of the volumes, from 0; the recording is then planar.
+
+    Raises
+    ------
+    StreamChoiceError
+        Several images or channels and none, or one that is not there, was named.
+    CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError, SourceNotFoundError
+        The message names the file, and the page or the place in the XML.
+
+    References
+    ----------
+    OME-TIFF specification 6.0; OME Model, schemas 2003-FC to 2016-06.
+    """
+
+    def __init__(
+        self,
+        file_path: Paths,
+        *,
+        sampling_frequency: float | None = None,
+        series: str | int | None = None,
+        channel: str | int | None = None,
+        plane: str | int | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        recording = recording_at(file_path)
+        self._name = printable(os.path.basename(recording.given[0]))
+        self._document = recording.document
+        self._series = _series_names(self._document)
+        number = choose(self._name, "series", self._series, series, identifiers=_ids(self._document.images))
+        self._image = _usable(self._document, number)
+        files = recording.files_of(self._image)
+        samples = _samples_per_pixel(self._document, self._image, files)
+        self._channels, self._channel, self._samples, self._placement = self._placed(files, channel, samples)
+        self._planes = self._placement.planes
+        self._notes = (*recording.notes, *files.notes, *self._own_notes())
+        self._num_planes = self._image.size("Z")
+        self._plane = _chosen_plane(self._name, self._num_planes, plane)
+        self.is_volumetric = self._num_planes > 1 and self._plane is None
+        self._times, why = _times(self._image, self._placement, self._channel // self._samples, self._plane)
+        self._companion = self._own_companion()
+        self._notes += tuple(f"{self._name}: {words}" for words in (why, *self._rate_notes()) if words)
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._planes.first.page_shape
+
+    def get_num_samples(self) -> int:
+        return self._placement.num_samples
+
+    def get_num_planes(self) -> int:
+        return self._num_planes if self.is_volumetric else 1
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._planes.first.dtype
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate by ``TimeIncrement``, else None."""
+        return _rate(self._image) if self._companion is None else self._companion.rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return ``DeltaT``, of a volume that of the plane which came first; None where a sample has none."""
+        start, end = self.resolve_range(start_sample, end_sample)
+        return None if self._times is None else self._times[start:end].copy()
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self._read(np.arange(start, end, dtype=np.int64))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._read(self.resolve_indices(sample_indices))
+
+    def get_block(
+        self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
+    ) -> np.ndarray:
+        self.check_open()
+        wanted = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        return self._read(wanted, rows, columns, planes)
+
+    def get_metadata(self) -> RecordingMetadata:
+        if self._companion is not None:
+            return self._companion.metadata
+        image, pixels = self._image, self._image.pixels
+        size = tuple(_length(pixels, f"PhysicalSize{axis}") for axis in "YX")
+        positions = _plane_positions(image, self._channel // self._samples)
+        spacing = _length(pixels, "PhysicalSizeZ")
+        return RecordingMetadata(
+            start_time=_start_time(image),
+            pixel_size=(size[0], size[1]) if size[0] and size[1] else None,
+            plane_spacing=spacing if self.is_volumetric else None,
+            plane_positions=positions if self._plane is None else positions[self._plane : self._plane + 1],
+            channels=self._channel_metadata(),
+            device=_device(self._document, image),
+            software=_software(self._document, self._planes.first),
+            vendor=_vendor(self._document, image),
+        )
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._notes
+
+    @classmethod
+    def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the images, channels and planes that can be chosen; the last two of the first image where none is named."""
+        try:
+            with cls(file_path, **options) as recording:
+                return recording._streams()
+        except StreamChoiceError as error:
+            if error.option in options:
+                raise
+            found = {error.option: tuple(str(choice) for choice in error.choices)}
+        first = {option: names[0] for option, names in found.items()}
+        try:
+            return {**found, **cls.get_streams(file_path, **{**options, **first})}
+        except (RecordingError, SourceError):  # the first image cannot be read; the others may be
+            return found
+
+    def close(self) -> None:
+        self._planes.close()
+        super().close()
+
+    def _own_companion(self) -> Companion | None:
+        """Return what ``convert`` kept of the recording that it wrote, where this is the whole of it."""
+        text = self._document.companion
+        found = Companion.from_json(f'{{"{KEY}": {text}}}', where=f"the annotations of {self._name}") if text else None
+        return found if found is not None and found.shape == self.shape else None
+
+    def _streams(self) -> dict[str, tuple[str, ...]]:
+        found = {"series": tuple(self._series), "channel": tuple(self._channels)}
+        found = {option: names for option, names in found.items() if len(names) > 1}
+        if self._num_planes > 1:
+            found["plane"] = tuple(str(k) for k in range(self._num_planes))
+        return found
+
+    def _placed(self, files: FileSet, channel: str | int | None, samples: int) -> tuple[list[str], int, int, Placement]:
+        """Choose the channel and find its planes; where the pages hold another number of samples a pixel, they are right."""
+        _require_channels(self._image, samples, self._document.name)
+        names = _channel_names(self._image, samples, files)
+        ids = _ids(self._image.channels) if samples == 1 else []
+        number = choose(self._name, "channel", names, channel, identifiers=ids, first=1)
+        placement = place(
+            self._image, files, channel=number // samples, samples_per_pixel=samples, name=self._document.name
+        )
+        index = placement.planes.first
+        if index.samples_per_pixel != samples:
+            placement.planes.close()
+            return self._placed(files, channel, index.samples_per_pixel)
+        _require_page_shape(self._image, index, self._document.name)
+        return names, number, samples, placement
+
+    def _own_notes(self) -> tuple[str, ...]:
+        placement, name = self._placement, self._document.name
+        notes = list(placement.planes.notes)
+        if placement.lack:
+            words = (
+                f"{name}: its OME-XML describes {placement.described:,} samples; {placement.lack}; "
+                f"the {placement.num_samples:,} whole {'samples' if placement.num_samples != 1 else 'sample'} from the start are read"
+            )
+            warnings.warn(words, IncompleteRecordingWarning, stacklevel=4)
+            notes.append(words)
+        if placement.passes > 1:
+            notes.append(
+                f"{name}: its OME-XML says SizeT=1 and gives every plane {placement.passes:,} times; the passes are read as times"
+            )
+        seen, said = str(self._planes.first.dtype), _TYPES.get(self._image.type)
+        if said != seen:
+            notes.append(
+                f"{name}: its OME-XML says Type={printable(self._image.type)!r}, and the pages hold {seen}; the pages are right"
+            )
+        return (
+            *notes,
+            *(
+                f"{name}: its {axis} axis holds a further one (ModuloAlong{axis}), which is not told apart"
+                for axis in self._document.modulo
+            ),
+        )
+
+    def _rate_notes(self) -> tuple[str, ...]:
+        rate = _rate(self._image)
+        if self._times is None or len(self._times) < 2 or rate is None:
+            return ()
+        period = float(np.median(np.diff(self._times)))
+        if abs(period * rate - 1) < 0.1:
+            return ()
+        return (
+            f"TimeIncrement says {rate:.6g} Hz, and by DeltaT {period:.6g} s lie between samples; the times are those of DeltaT",
+        )
+
+    def _channel_metadata(self) -> tuple[ChannelMetadata, ...]:
+        channels, name = self._image.channels, self._channels[self._channel]
+        number = self._channel // self._samples
+        if number >= len(channels):
+            return (ChannelMetadata(name),) if len(self._channels) > 1 else ()
+        waves = [_wavelength(channels[number], f"{kind}Wavelength") for kind in ("Emission", "Excitation")]
+        return (ChannelMetadata(name, emission_wavelength=waves[0], excitation_wavelength=waves[1]),)
+
+    def _read(
+        self,
+        samples: np.ndarray,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        planes: slice | None = None,
+    ) -> np.ndarray:
+        wanted, depth = samples * self._num_planes, None
+        if self._plane is not None:
+            wanted = wanted + self._plane
+        elif self.is_volumetric:
+            chosen = np.arange(*(planes or slice(None)).indices(self._num_planes), dtype=np.int64)
+            wanted, depth = (wanted[:, None] + chosen).ravel(), len(chosen)
+        found = self._planes.read(wanted, rows, columns)
+        if self._samples > 1:
+            found = np.ascontiguousarray(found[..., self._channel % self._samples])
+        if depth is None:
+            return found
+        return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
+
+
+def _chosen_plane(name: str, num_planes: int, given: str | int | None) -> int | None:
+    if given is None:
+        return None
+    return choose(name, "plane", [str(k) for k in range(num_planes)], given)
+
+
+def _ids(elements: Sequence[Any]) -> list[str]:
+    """Return OME's IDs of images or channels; none where they are not all there, or not all different."""
+    found = [str((one.attributes if isinstance(one, Image) else one).get("ID", "")) for one in elements]
+    return found if all(found) and len(set(found)) == len(found) else []
+
+
+def _series_names(document: Document) -> list[str]:
+    if not document.images:
+        raise CorruptRecordingError(f"{document.name}: its OME-XML describes no image")
+    names = [printable(image.attributes.get("Name", "").strip()) for image in document.images]
+    unique = all(names) and len(set(names)) == len(names)
+    return names if unique else [str(k) for k in range(len(names))]
+
+
+def _channel_names(image: Image, samples: int, files: FileSet) -> list[str]:
+    """Return the channels' names; their numbers or IDs where they have none or the same, and colours inside a page."""
+    count = max(1, image.size("C") // samples)
+    given = [channel.get("Name", "").strip() for channel in image.channels[:count]]
+    given += [""] * (count - len(given))
+    names = [printable(name) or str(k + 1) for k, name in enumerate(given)]
+    if len(set(names)) < count:
+        ids = _ids(image.channels)
+        names = [printable(text) for text in ids] if len(ids) == count else [str(k + 1) for k in range(count)]
+    if samples == 1:
+        return names
+    parts = [str(k + 1) for k in range(samples)]
+    if samples <= len(_COLOURS) and _first_number(files, _PHOTOMETRIC_TAG) == _RGB:
+        parts = list(_COLOURS[:samples])
+    return parts if count == 1 else [f"{name} {part}" for name in names for part in parts]
+
+
+def _usable(document: Document, number: int) -> Image:
+    image = document.images[number]
+    if image.type == "bit":
+        raise UnsupportedRecordingError(
+            f"{document.name}: image {number} has pixels of the type bit, of which eight share a byte; they are not read"
+        )
+    if image.has_binary and not len(image.blocks):
+        raise UnsupportedRecordingError(
+            f"{document.name}: image {number} has its pixels in the XML itself (BinData), and in no TIFF file; they are not read"
+        )
+    return image
+
+
+def _samples_per_pixel(document: Document, image: Image, files: FileSet) -> int:
+    """Return how many channels one page holds: what the first page says, where it is this image's, else what the XML says."""
+    if len(document.images) == 1:
+        return _first_number(files, _SAMPLES_TAG)
+    said = {channel.get("SamplesPerPixel", "1").strip() for channel in image.channels}
+    text = said.pop() if len(said) == 1 else "1"
+    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 5 and int(text) else 1
+
+
+def _first_number(files: FileSet, code: int) -> int:
+    path = next((path for path in files.paths if path is not None), None)
+    return 1 if path is None else max(1, Directory.of(path).number(code, 1))
+
+
+def _require_channels(image: Image, samples: int, name: str) -> None:
+    if image.size("C") % samples:
+        raise CorruptRecordingError(
+            f"{name}: its OME-XML says SizeC={image.size('C')}, and a page holds {samples} samples a pixel"
+        )
+
+
+def _require_page_shape(image: Image, index: PageIndex, name: str) -> None:
+    rows, columns = index.page_shape
+    said = image.size("Y"), image.size("X")
+    if (rows, columns) != said:
+        raise CorruptRecordingError(
+            f"{name}: its OME-XML says {said[0]:,} rows of {said[1]:,} columns, and the pages of {printable(os.path.basename(index.paths[0]))} "
+            f"have {rows:,} rows of {columns:,} columns"
+        )
+
+
+def _times(image: Image, placement: Placement, channel: int, plane: int | None) -> tuple[np.ndarray | None, str]:
+    """Return the seconds of each sample, or None and why."""
+    planes, count = image.planes, placement.num_samples
+    t, c, z, delta = (planes[:, k] for k in range(4))
+    own = (from_zero(c, image.size("C")) == channel) & np.isfinite(delta)
+    if plane is not None:
+        own &= from_zero(z, image.size("Z")) == plane
+    if not own.any():
+        return None, ""
+    t, z, delta = from_zero(t, image.size("T"))[own], z[own], delta[own]
+    if placement.passes > 1:
+        t = _ranks(z)
+    inside = (t >= 0) & (t < count)
+    times = np.full(count, np.inf)
+    np.minimum.at(times, t[inside].astype(np.int64), delta[inside])
+    known = int(np.isfinite(times).sum())
+    if known < count:
+        return None, f"DeltaT is given for {known:,} of {count:,} samples, and is left out"
+    if count > 1 and (times == times[0]).all():
+        return None, f"DeltaT is {times[0]:g} s for every sample, which is no clock, and is left out"
+    return times, ""
+
+
+def _rate(image: Image) -> float | None:
+    period = scaled(image.pixels.get("TimeIncrement"), image.pixels.get("TimeIncrementUnit"), "s")
+    return 1.0 / period if period is not None and 0 < period < float("inf") else None
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return for each value how many equal ones come before it."""
+    order = np.argsort(values, kind="stable")
+    ranked = values[order]
+    begins = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    lengths = np.diff(np.append(begins, len(values)))
+    ranks = np.empty(len(values), np.int64)
+    ranks[order] = np.arange(len(values)) - np.repeat(begins, lengths)
+    return ranks
+
+
+def _plane_positions(image: Image, channel: int) -> tuple[float, ...]:
+    """Return the planes' positions in micrometres in the first sample; nothing where one is not known."""
+    found: dict[int, float] = {}
+    first = image.planes[
+        (image.planes[:, 0] == image.planes[:, 0].min(initial=np.inf)) & (image.planes[:, 1] == channel)
+    ]
+    for z, position in zip(first[:, 2].tolist(), first[:, 4].tolist(), strict=True):
+        found.setdefault(int(z), position)
+    positions = [found.get(k, np.nan) for k in range(min(image.size("Z"), len(found) + 1))]
+    return tuple(positions) if len(positions) == image.size("Z") and np.isfinite(positions).all() else ()
+
+
+def _length(pixels: Mapping[str, str], key: str) -> float | None:
+    value = scaled(pixels.get(key), pixels.get(f"{key}Unit"), "µm")
+    return value if value is not None and 0 < value < float("inf") else None
+
+
+def _wavelength(channel: Mapping[str, str], key: str) -> float | None:
+    value = scaled(channel.get(key), channel.get(f"{key}Unit"), "nm")
+    return value if value is not None and 0 < value < float("inf") else None
+
+
+def _start_time(image: Image) -> datetime | None:
+    text = str(image.texts.get("AcquisitionDate") or image.attributes.get("AcquiredDate") or "")
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+
+
+def _instrument(document: Document, image: Image) -> Mapping[str, Any]:
+    instruments = document.instruments
+    if "Instrument" in image.texts:
+        return instruments.get(image.texts["Instrument"], {})
+    return next(iter(instruments.values())) if len(instruments) == 1 else {}
+
+
+def _device(document: Document, image: Image) -> str | None:
+    for microscope in _instrument(document, image).get("Microscope", ()):
+        words = [printable(microscope.get(key, "").strip()) for key in ("Manufacturer", "Model")]
+        if any(words):
+            return " ".join(word for word in words if word)
+    return None
+
+
+def _software(document: Document, index: PageIndex) -> str | None:
+    creator = document.attributes.get("Creator", "").strip()
+    if not creator:
+        value = Directory.of(index.paths[0]).value(305)
+        creator = value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else ""
+    return printable(creator) or None
+
+
+def _vendor(document: Document, image: Image) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "OME": dict(document.attributes),
+        "Image": dict(image.attributes),
+        "Pixels": dict(image.pixels),
+        "Channels": [dict(channel) for channel in image.channels],
+        "Instrument": {part: [dict(one) for one in ones] for part, ones in _instrument(document, image).items()},
+        **{("InstrumentRef" if key == "Instrument" else key): value for key, value in image.texts.items()},
+    }
+    return {key: value for key, value in found.items() if value}

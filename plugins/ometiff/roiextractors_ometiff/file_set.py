@@ -1,0 +1,275 @@
+"""Which files an OME-TIFF recording is made of: named by its OME-XML, found in its folder, and never outside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from roiextractors_tiff.arrangement import natural_key
+
+from roiextractors_core.errors import (
+    ChoiceError,
+    CorruptRecordingError,
+    EmptySourceError,
+    SourceKindError,
+    SourceNotFoundError,
+    UnsupportedRecordingError,
+    listed,
+    printable,
+)
+from roiextractors_core.source import Source
+
+from .document import Document, Image, Reference, is_tiff, read_document, root_attributes
+
+__all__ = ["FileSet", "Recording", "holds_ome", "recording_at"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
+_COMPANION = ".companion.ome"
+_MOST_TRIED = 64
+_MOST_SCANNED = 10_000
+_MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FileSet:
+    """The files of one image.
+
+    Attributes
+    ----------
+    paths : tuple of str or None
+        One a reference, then the TIFF that holds the XML; None for a file that is not there.
+    names : tuple of str
+        The same files' names, safe to print.
+    notes : tuple of str
+    """
+
+    paths: tuple[str | None, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Recording:
+    """An OME-XML, and the folder in which its files are.
+
+    Parameters
+    ----------
+    document : Document
+        Of the file that holds the whole metadata.
+    given : sequence of str
+        The paths by which it was opened, the one that was read first.
+    notes : tuple of str
+    """
+
+    def __init__(self, document: Document, given: Sequence[str], notes: tuple[str, ...] = ()) -> None:
+        self.document = document
+        self.given = tuple(os.path.abspath(path) for path in given)
+        self.notes = (*document.notes, *notes)
+        self._folder = os.path.dirname(os.path.abspath(document.path))
+        self._listing: frozenset[str] | None = None
+        self._caseless: dict[str, str] | None = None
+        self._by_uuid: dict[str, str] | None = None
+
+    @property
+    def own(self) -> str | None:
+        """The TIFF that holds the XML, or None where the XML is a file of its own."""
+        return self.document.path if self.document.in_tiff else None
+
+    def files_of(self, image: Image) -> FileSet:
+        """Find the files of an image.
+
+        Raises
+        ------
+        UnsupportedRecordingError
+            A name is absolute or leads out of the folder.
+        """
+        notes: list[str] = []
+        shared = Counter(reference.uuid for reference in image.references)
+        found = [self._found(reference, shared, notes) for reference in image.references]
+        names = [printable(reference.file_name or reference.uuid) for reference in image.references]
+        own = printable(os.path.basename(self.own)) if self.own else ""
+        return FileSet((*found, self.own), (*names, own), tuple(dict.fromkeys(notes)))
+
+    def all_paths(self) -> set[str]:
+        """Return the absolute paths of all files that the XML names, and of those that hold it."""
+        found = {self.given[0], os.path.abspath(self.document.path)}
+        for image in self.document.images:
+            found.update(path for path in self.files_of(image).paths if path is not None)
+        return found
+
+    def _found(self, reference: Reference, shared: Counter[str], notes: list[str]) -> str | None:
+        """Look for the file by its name, then by its UUID; the one at hand may bear another name by now."""
+        name, uuid = reference.file_name, reference.uuid
+        where = None if name is None else self._named(contained(name, self.document.name))
+        is_own = bool(uuid) and uuid == self.document.uuid and self.own is not None
+        if is_own and (where is None or shared[uuid] == 1):
+            return self.own
+        if where is not None:
+            return where
+        if uuid and (path := self._with_uuid(uuid)) is not None:
+            if name is not None:
+                notes.append(
+                    f"{printable(name)} is not there, and {printable(os.path.basename(path))} bears its UUID and is read"
+                )
+            return path
+        if self.own is not None and shared.total() == 1 and not self.document.uuid:
+            notes.append(f"{self.document.name} calls itself {printable(name or uuid)}: it was renamed")
+            return self.own
+        return None
+
+    def _named(self, name: str) -> str | None:
+        listing = self._names()
+        if "/" in name or not listing:
+            path = os.path.join(self._folder, *name.split("/"))
+            return path if os.path.isfile(path) else None
+        if name in listing:
+            return os.path.join(self._folder, name)
+        if self._caseless is None:
+            self._caseless = {n.lower(): n for n in sorted(listing, reverse=True)}
+        alike = self._caseless.get(name.lower())
+        return None if alike is None else os.path.join(self._folder, alike)
+
+    def _names(self) -> frozenset[str]:
+        if self._listing is None:
+            self._listing = frozenset(_names_in(self._folder))
+        return self._listing
+
+    def _with_uuid(self, uuid: str) -> str | None:
+        """Look the UUID up among the TIFF files that bear no name of the XML, as the specification asks."""
+        if self._by_uuid is None:
+            named = {reference.file_name for image in self.document.images for reference in image.references}
+            names = sorted(n for n in self._names() - named if n.lower().endswith(_SUFFIXES))[:_MOST_SCANNED]
+            paths = [*self.given, *(os.path.join(self._folder, name) for name in names)]
+            self._by_uuid = {root_attributes(path).get("UUID", "").strip(): path for path in reversed(paths)}
+        return self._by_uuid.get(uuid)
+
+
+def contained(name: str, source: str) -> str:
+    """Return a name out of a file, when it stays inside the folder.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        It is absolute, or climbs.
+    """
+    parts = name.strip().replace("\\", "/").split("/")
+    if not parts[0] or re.match("[A-Za-z]:", parts[0]) or ".." in parts or "\0" in name:
+        raise UnsupportedRecordingError(
+            f"{source} names the file {printable(name)[:200]!r}, which is absolute or leads out of its folder; "
+            "files are read from the folder of the recording alone"
+        )
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def recording_at(file_path: Paths) -> Recording:
+    """Return the recording of a file of it, of its folder, or of the list of its files.
+
+    Raises
+    ------
+    SourceNotFoundError, CorruptRecordingError
+        A file refers to another for its metadata, and that is not there or refers on.
+    ChoiceError
+        The folder holds several recordings, or the list names a file of another.
+    """
+    if not isinstance(file_path, str | os.PathLike):
+        return _of_list([os.fspath(path) for path in file_path])
+    path = os.fspath(file_path)
+    return _of_folder(path) if os.path.isdir(path) else _of_files([path])
+
+
+def holds_ome(source: Source) -> bool:
+    """Return whether a folder's first TIFF file holds OME-XML; the probe that detection asks."""
+    names = _tiff_names(source.members)
+    return bool(names) and _is_ome(os.path.join(source.path, names[0]))
+
+
+def _of_files(paths: Sequence[str]) -> Recording:
+    document = read_document(paths[0])
+    if document.binary_only is None:
+        return Recording(document, paths)
+    master = _master(document)
+    if master.binary_only is not None:
+        raise CorruptRecordingError(
+            f"{document.name} says that its metadata is in {master.name}, and that says it is in another file still"
+        )
+    return Recording(master, paths, (f"{document.name} is a part of the recording that {master.name} describes",))
+
+
+def _master(document: Document) -> Document:
+    wanted = document.binary_only or {}
+    name, uuid = wanted.get("MetadataFile", ""), wanted.get("UUID", "").strip()
+    folder = os.path.dirname(os.path.abspath(document.path))
+    path = os.path.join(folder, contained(name, document.name)) if name.strip() else folder
+    if os.path.isfile(path):
+        return read_document(path)
+    names = [n for n in sorted(_names_in(folder)) if n.lower().endswith((*_SUFFIXES, ".ome"))]
+    for other in names[:_MOST_SCANNED] if uuid else ():
+        there = os.path.join(folder, other)
+        if root_attributes(there).get("UUID", "").strip() == uuid:
+            return read_document(there)
+    raise SourceNotFoundError(
+        f"{document.name} holds pixels alone; its metadata should be in {printable(name) or 'a file'}, which is not in the folder. "
+        "Put it there, or open the pages without it: open(..., format='tiff')"
+    )
+
+
+def _of_list(paths: list[str]) -> Recording:
+    if not paths:
+        raise EmptySourceError("an empty list of files was given; pass the files of one recording")
+    recording = _of_files(paths)
+    known = recording.all_paths()
+    others = [path for path in paths[1:] if os.path.abspath(path) not in known]
+    if others:
+        raise ChoiceError(
+            f"{listed(_shown(others))} {'is' if len(others) == 1 else 'are'} of no image that {recording.document.name} describes; "
+            "open each recording by itself, and join them in time by roi.concatenate"
+        )
+    return recording
+
+
+def _of_folder(folder: str) -> Recording:
+    names = sorted(_names_in(folder), key=natural_key)
+    companions = [name for name in names if name.lower().endswith(_COMPANION) and not name.startswith("._")]
+    candidates = companions or [n for n in _tiff_names(names)[:_MOST_TRIED] if _is_ome(os.path.join(folder, n))]
+    if not candidates:
+        raise SourceKindError(f"the folder {printable(folder)} holds no OME-TIFF; pass the file itself")
+    recording = _of_files([os.path.join(folder, candidates[0])])
+    known = {os.path.basename(path) for path in recording.all_paths()}
+    others = [name for name in candidates if name not in known]
+    if others:
+        raise ChoiceError(
+            f"the folder {printable(folder)} holds several recordings, among them {listed(_shown([candidates[0], *others]), limit=4)}; "
+            "open one by a file of it"
+        )
+    left_out = [name for name in _tiff_names(names) if name not in known]
+    if left_out:
+        shown = ", ".join(_shown(left_out[:_MOST_NAMED]))
+        more = f" and {len(left_out) - _MOST_NAMED:,} more" if len(left_out) > _MOST_NAMED else ""
+        recording.notes += (f"{shown}{more} in the folder is not named by {recording.document.name} and is left out",)
+    return recording
+
+
+def _is_ome(path: str) -> bool:
+    try:
+        return is_tiff(path) and "openmicroscopy.org/" in " ".join(root_attributes(path).values())
+    except OSError:
+        return False
+
+
+def _tiff_names(names: Sequence[str]) -> list[str]:
+    return sorted((n for n in names if n.lower().endswith(_SUFFIXES) and not n.startswith("._")), key=natural_key)
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # a folder may be closed to listing while its files can be read
+        return []
+
+
+def _shown(paths: Sequence[str]) -> Iterator[str]:
+    return (printable(os.path.basename(path)) for path in paths)

@@ -1,0 +1,244 @@
+"""Reads bytes that say nothing about themselves: the user gives shape and dtype."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    ChoiceError,
+    CorruptRecordingError,
+    SourceKindError,
+    TruncatedRecordingError,
+    printable,
+)
+from roiextractors_core.files import PositionedFile
+
+from .stored import StoredMovie, StoredMovieExtractor
+
+__all__ = ["RawImagingExtractor", "only_file"]
+
+_USUAL_AXES = {3: "TYX", 4: "TYXZ"}
+_USUAL_FRAMES = ((512, 512), (256, 256), (1024, 1024), (480, 752), (600, 600), (608, 608), (128, 128), (2048, 2048))
+_USUAL_DTYPES = ("uint16", "uint8", "float32")
+_MOST_LENGTH = 1 << 48
+
+
+class RawImagingExtractor(StoredMovieExtractor):
+    """Raw bytes as a recording.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+    shape : tuple of int
+        ``(samples, rows, columns)``, ``(samples, rows, columns, planes)``, or ``(rows, columns)``: the samples are then
+        counted from the size of the file, as they are where the number of samples is -1.
+    dtype : str or numpy.dtype
+        With its byte order: ``"<u2"``, ``">i2"``, ``"float32"``.
+    offset : int
+        Bytes before the first sample.
+    order : str
+        ``"C"``, the last axis of the shape varies fastest; ``"F"``, the first.
+    dimension_order : str, optional
+        What the axes of ``shape`` are, where they are others than above: one letter each of T (time), Z (planes), Y (rows)
+        and X (columns), ``"TZYX"``.
+    sampling_frequency : float, optional
+        Samples a second (Hz); the file holds none.
+
+    Raises
+    ------
+    ChoiceError
+        Shape or dtype were not given, or cannot be.
+    CorruptRecordingError, TruncatedRecordingError
+        The file has another size; the message says what would fit.
+    """
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        shape: Sequence[int] | str | None = None,
+        dtype: Any = None,
+        offset: int = 0,
+        order: str = "C",
+        dimension_order: str | None = None,
+        sampling_frequency: float | None = None,
+    ) -> None:
+        file = PositionedFile(only_file(file_path))
+        if shape is None or dtype is None:
+            raise ChoiceError(_question(file, shape, dtype))
+        stored = _checked_dtype(dtype)
+        start = _whole_number(offset, "offset", least=0)
+        axes, lengths = _axes_and_lengths(shape, dimension_order)
+        lengths = _counted(file, axes, lengths, stored, start)
+        if _checked_order(order) == "F":
+            axes, lengths = axes[::-1], lengths[::-1]
+        movie = StoredMovie(file, axes=axes, shape=lengths, dtype=stored, offset=start)
+        super().__init__(movie, sampling_frequency=sampling_frequency)
+
+
+def only_file(file_path: Any) -> str:
+    """Return the path of a recording that is one file.
+
+    Raises
+    ------
+    SourceKindError
+        A folder, or several files.
+    """
+    if not isinstance(file_path, str | os.PathLike):
+        paths = [os.fspath(path) for path in file_path]
+        if len(paths) != 1:
+            raise SourceKindError(
+                f"a recording of this format is one file, and {len(paths)} were given; open each by itself"
+            )
+        return str(paths[0])
+    path = os.fspath(file_path)
+    if os.path.isdir(path):
+        raise SourceKindError(f"{printable(path)} is a folder; open the file in it")
+    return path
+
+
+def _question(file: PositionedFile, shape: Any, dtype: Any) -> str:
+    """Say what must be passed, with what the size of the file suggests."""
+    if shape is not None:
+        return f"{file.name} does not say its dtype; pass it with its byte order: open(..., shape={shape!r:.80}, dtype='<u2')"
+    size, name = file.size, "'<u2'" if dtype is None else repr(str(np.dtype(_checked_dtype(dtype)).str))
+    dtypes = _USUAL_DTYPES if dtype is None else (str(_checked_dtype(dtype)),)
+    guesses = _guesses(size, dtypes)
+    seen = f" Its {size:,} bytes would be {' or '.join(guesses)}." if guesses else f" It holds {size:,} bytes."
+    return (
+        f"{file.name} does not say what it holds; pass the shape{' and the dtype' if dtype is None else ''}: "
+        f"open(..., shape=(rows, columns), dtype={name}), or shape=(samples, rows, columns[, planes]).{seen}"
+    )
+
+
+def _guesses(size: int, dtypes: Sequence[str]) -> list[str]:
+    found = []
+    for (rows, columns), name in ((frame, name) for name in dtypes for frame in _USUAL_FRAMES):
+        count, left = divmod(size, rows * columns * np.dtype(name).itemsize)
+        if count and not left:
+            found.append(f"{_samples(count)} of {rows} x {columns} {name}")
+    return found[:3]
+
+
+def _axes_and_lengths(shape: Sequence[int] | str, dimension_order: str | None) -> tuple[str, tuple[int, ...]]:
+    lengths = _checked_shape(shape)
+    if dimension_order is None:
+        lengths = (-1, *lengths) if len(lengths) == 2 else lengths
+        return _USUAL_AXES[len(lengths)], lengths
+    axes = str(dimension_order).upper()
+    if len(axes) != len(lengths) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes) <= set("TZYX"):
+        raise ChoiceError(
+            f"dimension_order={dimension_order!r:.40} does not fit shape={lengths}: one letter an axis, of T, Z, Y and X, with Y and X among them"
+        )
+    return (axes, lengths) if "T" in axes else (f"T{axes}", (-1, *lengths))
+
+
+def _checked_shape(shape: Any) -> tuple[int, ...]:
+    try:
+        given = ast.literal_eval(shape) if isinstance(shape, str) else shape
+        lengths = tuple(_whole_number(n, "shape", least=-1) for n in given)
+    except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
+        lengths = ()
+    if not 2 <= len(lengths) <= 4 or 0 in lengths:
+        raise ChoiceError(
+            "shape must be (rows, columns), (samples, rows, columns) or (samples, rows, columns, planes), whole numbers "
+            f"of 1 or more, and is {printable(repr(shape))[:80]}"
+        )
+    return lengths
+
+
+def _checked_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise ChoiceError(
+            f"dtype={printable(repr(dtype))[:80]} is none that NumPy knows; '<u2' or 'float32' are"
+        ) from error
+    if found.kind not in "biufc" or found.itemsize == 0:
+        raise ChoiceError(f"dtype={printable(repr(dtype))[:80]} is no kind of number; '<u2' or 'float32' are")
+    return found
+
+
+def _checked_order(order: Any) -> str:
+    if not isinstance(order, str) or order.upper() not in ("C", "F"):
+        raise ChoiceError(f"order must be 'C' (the last axis varies fastest) or 'F' (the first), and is {order!r:.40}")
+    return order.upper()
+
+
+def _whole_number(value: Any, name: str, *, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or not least <= number < _MOST_LENGTH:
+        raise ChoiceError(f"{name} must be a whole number of {least} or more, and is {printable(repr(value))[:80]}")
+    return number
+
+
+def _counted(
+    file: PositionedFile, axes: str, lengths: tuple[int, ...], dtype: np.dtype[Any], offset: int
+) -> tuple[int, ...]:
+    """Return the shape with the number of samples filled in, when it fits the file.
+
+    Raises
+    ------
+    ChoiceError
+        Another length than that of time is -1.
+    CorruptRecordingError, TruncatedRecordingError
+        The bytes are more or fewer.
+    """
+    time = axes.index("T")
+    sample = math.prod(n for k, n in enumerate(lengths) if k != time) * dtype.itemsize
+    if any(n < 0 for k, n in enumerate(lengths) if k != time):
+        raise ChoiceError(f"only the number of samples can be left open by -1, and shape is {lengths}")
+    room = file.size - offset
+    count, left = divmod(max(0, room), sample)
+    wanted = count if lengths[time] < 0 else lengths[time]
+    if left == 0 and count == wanted and count > 0 and room >= 0:
+        return (*lengths[:time], count, *lengths[time + 1 :])
+    kind = TruncatedRecordingError if room < max(1, wanted) * sample else CorruptRecordingError
+    raise kind(_misfit(file, axes, lengths, dtype, offset))
+
+
+def _misfit(file: PositionedFile, axes: str, lengths: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> str:
+    time, size = axes.index("T"), file.size
+    inner = tuple(n for k, n in enumerate(lengths) if k != time)
+    sample = math.prod(inner) * dtype.itemsize
+    count, left = divmod(max(0, size - offset), sample)
+    words = f"{' x '.join(map(str, inner))} {dtype}"
+    needed = f"{_samples(lengths[time])} of {words}" if lengths[time] >= 0 else f"whole samples of {words}"
+    total = f" need {lengths[time] * sample + offset:,}" if lengths[time] >= 0 else f" are {sample:,} each"
+    before = f" behind the first {offset:,}" if offset else ""
+    room = f"{_samples(count)} and {left:,} bytes more" if left else _samples(count)
+    fits = list(_what_fits(size, math.prod(inner), lengths[time], dtype, offset))
+    advice = f"{', or '.join(fits)} would fit" if fits else "no other dtype or offset would make it fit"
+    return f"{file.name} holds {size:,} bytes, and {needed}{before}{total}. There is room for {room}; {advice}"
+
+
+def _what_fits(size: int, pixels: int, samples: int, dtype: np.dtype[Any], offset: int) -> Iterator[str]:
+    count, left = divmod(max(0, size - offset), pixels * dtype.itemsize)
+    if count and not left:
+        yield f"{count} as the number of samples"
+    others = [
+        np.dtype(name)
+        for name in ("uint8", "uint16", "float32", "float64")
+        if np.dtype(name).itemsize != dtype.itemsize
+    ]
+    for other in others:
+        number, rest = divmod(max(0, size - offset), pixels * other.itemsize)
+        if not rest and number and (samples < 0 or number == samples):
+            yield f"dtype={other.name!r}" + (f" ({_samples(number)})" if samples < 0 else "")
+    whole = size - samples * pixels * dtype.itemsize if samples >= 0 else size % (pixels * dtype.itemsize)
+    if 0 <= whole < size and whole != offset and (samples >= 0 or count):
+        yield f"offset={whole:,}".replace(",", "_") if whole >= 10_000 else f"offset={whole}"
+
+
+def _samples(count: int) -> str:
+    return f"{count:,} sample{'' if count == 1 else 's'}"

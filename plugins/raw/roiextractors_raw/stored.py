@@ -1,0 +1,247 @@
+"""A movie that lies uncompressed in one file, its axes in any order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core import ImagingExtractor
+from roiextractors_core.errors import SourceReadError, TruncatedRecordingError
+from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, run_on_cores
+
+__all__ = ["StoredMovie", "StoredMovieExtractor"]
+
+_PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
+_LEAST_PIECE, _MOST_PIECE = 128 << 10, 4 << 20  # what is read at once of time courses that are wanted densely
+
+
+class StoredMovie:
+    """An array of time, rows, columns and perhaps planes in one file, read in parts.
+
+    Where time varies slower than two other axes, frames are read by positioned reads.  Where it varies
+    faster, one frame is spread over the whole file: whole time courses are read by positioned reads,
+    parts of them through a memory map that lives as long as the read.
+
+    Parameters
+    ----------
+    file : PositionedFile
+    axes : str
+        T (time), Y (rows), X (columns) and perhaps Z (planes), the slowest first, as they lie in the file.
+    shape : tuple of int
+        The lengths of the axes, in the same order.
+    dtype : numpy.dtype
+        As in the file, with its byte order.
+    offset : int
+        The byte at which the array begins.
+    """
+
+    def __init__(
+        self, file: PositionedFile, *, axes: str, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int = 0
+    ) -> None:
+        self.file = file
+        self.axes = axes
+        self.stored_shape = shape
+        self.dtype = dtype
+        self.offset = offset
+        self._lengths = dict(zip(axes, shape, strict=True))
+        self._time = axes.index("T")
+        self._inner = shape[self._time + 1 :]
+
+    @property
+    def is_volumetric(self) -> bool:
+        """Whether there are planes."""
+        return "Z" in self.axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``."""
+        return tuple(self._lengths[axis] for axis in "TYXZ" if axis in self._lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.stored_shape) * self.dtype.itemsize
+
+    def read(
+        self,
+        samples: slice | np.ndarray = slice(None),
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        planes: slice | None = None,
+    ) -> np.ndarray:
+        """Return a part of the movie.
+
+        Parameters
+        ----------
+        samples : slice or numpy.ndarray
+            With step 1, or int64 indices in any order.
+        rows, columns, planes : slice
+            With step 1; None for all planes.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(samples, rows, columns[, planes])``, native byte order, a view of a buffer of its own in the file's order.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            The file ends before the part does.
+        """
+        given: Mapping[str, Any] = {"T": samples, "Y": rows, "X": columns, "Z": planes or slice(None)}
+        wanted = {axis: _within(given[axis], length) for axis, length in self._lengths.items()}
+        found = self._read_frames(wanted) if len(self._inner) > 1 else self._read_courses(wanted)
+        return found.transpose([self.axes.index(axis) for axis in "TYXZ" if axis in self.axes])
+
+    def close(self) -> None:
+        """Release the file."""
+        self.file.close()
+
+    def _read_frames(self, wanted: Mapping[str, Any]) -> np.ndarray:
+        """Read by positioned reads, in the file's order; at most one axis is slower than time."""
+        times = _as_indices(wanted["T"])
+        outer = _as_indices(wanted[self.axes[0]]) if self._time else np.zeros(1, np.int64)
+        inner = [wanted[axis] for axis in self.axes[self._time + 1 :]]
+        frames = StoredFrames((self.file,), shape=self._inner, dtype=self.dtype)
+        places = self.offset + (outer[:, None] * self._lengths["T"] + times) * frames.frame_bytes
+        found = frames.read(places.ravel(), inner[0], inner[1])
+        if len(inner) > 2 and found.shape[3] != _length(inner[2]):
+            found = np.ascontiguousarray(found[..., inner[2]])
+        leading = (len(outer), len(times)) if self._time else (len(times),)
+        return found.reshape(*leading, *found.shape[1:])
+
+    def _read_courses(self, wanted: Mapping[str, Any]) -> np.ndarray:
+        """Read where time varies fastest, or faster than all axes but one."""
+        part = tuple(wanted[axis] for axis in self.axes)
+        result = np.empty([_length(p) for p in part], self.dtype.newbyteorder("="))
+        if result.size == 0:
+            return result
+        if self._is_dense(part):
+            self._read_lines(part, result)
+        else:
+            self._copy_mapped(part, result)
+        return result
+
+    def _is_dense(self, part: tuple[Any, ...]) -> bool:
+        """Whether reading the time courses whole, which is one long read, beats looking for their parts."""
+        whole = all(_length(p) == n for p, n in zip(part[1:-1], self.stored_shape[1:-1], strict=True))
+        if self._inner or not whole:
+            return False
+        return 2 * _length(part[-1]) >= self.stored_shape[-1]
+
+    def _read_lines(self, part: tuple[Any, ...], result: np.ndarray) -> None:
+        """Read the time courses of the part whole, and keep what is wanted of each."""
+        length, chosen = self.stored_shape[-1], part[-1]
+        step = length * self.dtype.itemsize
+        courses = math.prod(self.stored_shape[1:-1])  # behind each index of the first axis; all are wanted
+        start = self.offset + part[0].start * courses * step
+        if isinstance(chosen, slice) and _length(chosen) == length and self.dtype.isnative:
+            self.file.read_array_into(result, start)
+            return
+        lines = result.reshape(-1, result.shape[-1])
+
+        def read(first: int, end: int) -> None:
+            block = np.empty((end - first, length), self.dtype)
+            self.file.read_into([block], start + first * step)
+            lines[first:end] = block[:, chosen]
+
+        piece = min(max(_LEAST_PIECE, result.nbytes), _MOST_PIECE)
+        _on_cores(read, len(lines), result.nbytes, most=max(1, piece // step))
+
+    def _copy_mapped(self, part: tuple[Any, ...], result: np.ndarray) -> None:
+        """Copy out of a map that is made for this read and closed after it."""
+        if self.file.size < self.offset + self.nbytes:
+            raise TruncatedRecordingError(
+                f"{self.file.name} holds {self.file.size:,} bytes, and {self.offset + self.nbytes:,} are needed; "
+                "it was cut since it was opened"
+            )
+        try:
+            stored = np.memmap(self.file.path, self.dtype, "r", self.offset, self.stored_shape)
+        except OSError as error:
+            raise SourceReadError(f"{self.file.name} could not be mapped: {error.strerror or error}") from error
+        source = stored[tuple(p if isinstance(p, slice) else slice(None) for p in part)]
+        chosen = next((k for k, p in enumerate(part) if not isinstance(p, slice)), None)
+        # One thread: two would queue for the faults of the pages.
+        result[...] = source if chosen is None else source.take(part[chosen], chosen)
+
+
+class StoredMovieExtractor(ImagingExtractor):
+    """A recording that is a :class:`StoredMovie`; a format's extractor inherits it and hands the movie over.
+
+    Parameters
+    ----------
+    movie : StoredMovie
+    sampling_frequency : float, optional
+        Samples a second (Hz), from the user.
+    """
+
+    def __init__(self, movie: StoredMovie, *, sampling_frequency: float | None = None) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._movie = movie
+        self.is_volumetric = movie.is_volumetric
+
+    def get_image_shape(self) -> tuple[int, int]:
+        shape = self._movie.shape
+        return shape[1], shape[2]
+
+    def get_num_samples(self) -> int:
+        return self._movie.shape[0]
+
+    def get_num_planes(self) -> int:
+        return self._movie.shape[3] if self._movie.is_volumetric else 1
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._movie.dtype.newbyteorder("=")
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._movie.read(slice(*self.resolve_range(start_sample, end_sample)))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._movie.read(self.resolve_indices(sample_indices))
+
+    def get_block(
+        self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
+    ) -> np.ndarray:
+        self.check_open()
+        return self._movie.read(samples, rows, columns, planes)
+
+    def close(self) -> None:
+        self._movie.close()
+        super().close()
+
+
+def _within(wanted: slice | np.ndarray, length: int) -> slice | np.ndarray:
+    """Fill in a slice's bounds; indices that follow each other become a slice."""
+    if isinstance(wanted, slice):
+        start, stop, _ = wanted.indices(length)
+        return slice(start, max(start, stop))
+    if len(wanted) and (np.diff(wanted) == 1).all():
+        return slice(int(wanted[0]), int(wanted[-1]) + 1)
+    return wanted
+
+
+def _as_indices(wanted: slice | np.ndarray) -> np.ndarray:
+    return np.arange(wanted.start, wanted.stop, dtype=np.int64) if isinstance(wanted, slice) else wanted
+
+
+def _length(wanted: slice | np.ndarray) -> int:
+    return int(wanted.stop - wanted.start) if isinstance(wanted, slice) else len(wanted)
+
+
+def _on_cores(work: Callable[[int, int], None], count: int, nbytes: int, *, most: int) -> None:
+    """Give every core its share, in runs of at most ``most``; one core where there is little to do."""
+    cores = num_cores() if nbytes >= _PARALLEL_BYTES else 1
+    marks = [count * k // cores for k in range(cores + 1)]
+
+    def share(start: int, stop: int) -> Callable[[], None]:
+        def run() -> None:
+            for first in range(start, stop, most):
+                work(first, min(first + most, stop))
+
+        return run
+
+    run_on_cores([share(a, b) for a, b in itertools.pairwise(marks) if a < b])

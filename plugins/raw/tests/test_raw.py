@@ -1,0 +1,289 @@
+"""Raw bytes with what the user says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.errors import (
+    ChoiceError,
+    CorruptRecordingError,
+    SourceKindError,
+    TruncatedRecordingError,
+    UnknownFormatError,
+)
+from roiextractors_core.formats import Strength
+from roiextractors_core.testing import ImagingExtractorTests
+
+COUNT, ROWS, COLUMNS, PLANES = 64, 96, 128, 3
+
+
+def numbers(*shape: int, dtype: Any = np.uint16, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4000, shape).astype(dtype)
+
+
+class RawTests(ImagingExtractorTests):
+    format = "raw"
+
+    @pytest.fixture
+    def expected_rate(self) -> None:
+        return None
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+
+class TestFramesBehindAHeader(RawTests):
+    open_options = {"shape": (COUNT, ROWS, COLUMNS), "dtype": ">i2", "offset": 100}
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return numbers(COUNT, ROWS, COLUMNS, dtype=np.int16) - 2000
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        (tmp_path / "movie.raw").write_bytes(b"h" * 100 + expected.astype(">i2").tobytes())
+        return tmp_path / "movie.raw"
+
+
+class TestVolumesWithPlanesBeforeRows(RawTests):
+    open_options = {"shape": (COUNT, PLANES, 30, 40), "dtype": "<u2", "dimension_order": "TZYX"}
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return numbers(COUNT, 30, 40, PLANES)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        with (tmp_path / "movie.dat").open("wb") as stream:
+            for volume in expected:
+                for plane in range(PLANES):
+                    stream.write(np.ascontiguousarray(volume[:, :, plane]).astype("<u2").tobytes())
+        return tmp_path / "movie.dat"
+
+
+class TestVolumesWithPlanesFastest(RawTests):
+    open_options = {"shape": (COUNT, 30, 40, PLANES), "dtype": "float32"}
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return numbers(COUNT, 30, 40, PLANES, dtype=np.float32) / 8
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        (tmp_path / "movie.bin").write_bytes(b"".join(volume.tobytes() for volume in expected))
+        return tmp_path / "movie.bin"
+
+
+class TestTimeFastest(RawTests):
+    """Fortran order: the time courses of the pixels lie one behind the other."""
+
+    open_options = {"shape": (COUNT, ROWS, COLUMNS), "dtype": "<u2", "order": "F"}
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return numbers(COUNT, ROWS, COLUMNS)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        with (tmp_path / "movie.bin").open("wb") as stream:
+            for column in range(COLUMNS):
+                for row in range(ROWS):
+                    stream.write(expected[:, row, column].astype("<u2").tobytes())
+        return tmp_path / "movie.bin"
+
+
+class TestLongTimeCourses(RawTests):
+    """Time fastest, in courses so long that parts of them are read through a map."""
+
+    open_options = {"shape": (4, 5, 3, 3000), "dtype": ">f8", "dimension_order": "ZXYT"}
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return numbers(3000, 3, 5, 4, dtype=np.float64)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        courses = [expected[:, y, x, z].astype(">f8") for z in range(4) for x in range(5) for y in range(3)]
+        (tmp_path / "movie.raw").write_bytes(b"".join(course.tobytes() for course in courses))
+        return tmp_path / "movie.raw"
+
+
+AXES_3 = ["TYX", "TXY", "YTX", "XTY", "YXT", "XYT"]
+AXES_4 = ["TZYX", "TYXZ", "TXZY", "ZTYX", "ZTXY", "YTXZ", "ZYTX", "XZTY", "ZYXT", "XYZT"]
+
+
+@pytest.mark.parametrize("axes", AXES_3 + AXES_4)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_axes_in_any_order_give_what_numpy_gives(tmp_path: Path, axes: str, order: str) -> None:
+    lengths = {"T": 1100, "Y": 6, "X": 5, "Z": 3}
+    stored = numbers(*(lengths[axis] for axis in axes), dtype=np.int32)
+    path = tmp_path / "movie.raw"
+    path.write_bytes(stored.tobytes(order=order))  # type: ignore[arg-type]
+    wanted = stored.transpose([axes.index(axis) for axis in "TYXZ" if axis in axes])
+    with roi.open(path, shape=stored.shape, dtype="int32", order=order, dimension_order=axes) as recording:
+        assert recording.shape == wanted.shape
+        np.testing.assert_array_equal(recording.get_series(), wanted)
+        np.testing.assert_array_equal(recording.get_series(7, 9), wanted[7:9])
+        np.testing.assert_array_equal(recording.get_samples([1099, 0, 3, 3]), wanted[[1099, 0, 3, 3]])
+        np.testing.assert_array_equal(recording[5:700, 1:4, 2:4], wanted[5:700, 1:4, 2:4])
+        np.testing.assert_array_equal(recording[[9, 2], 1:4, 2:4], wanted[[9, 2], 1:4, 2:4])
+        if "Z" in axes:
+            np.testing.assert_array_equal(recording[3:5, :, 1:3, 1], wanted[3:5, :, 1:3, 1])
+
+
+def raw(path: Path, size: int) -> Path:
+    path.write_bytes(bytes(size))
+    return path
+
+
+def test_a_suffix_alone_is_the_weakest_match_and_asks_for_shape_and_dtype(tmp_path: Path) -> None:
+    path = raw(tmp_path / "movie.raw", 512 * 512 * 2 * 100)
+    best = roi.explain(path).best
+    assert best is not None
+    assert (best.spec.name, best.strength) == ("raw", Strength.NAME)
+    with pytest.raises(ChoiceError) as caught:
+        roi.open(path)
+    assert str(caught.value) == (
+        "movie.raw does not say what it holds; pass the shape and the dtype: open(..., shape=(rows, columns), dtype='<u2'), "
+        "or shape=(samples, rows, columns[, planes]). Its 52,428,800 bytes would be 100 samples of 512 x 512 uint16 "
+        "or 400 samples of 256 x 256 uint16 or 25 samples of 1024 x 1024 uint16."
+    )
+
+
+def test_what_is_still_missing_is_asked_for(tmp_path: Path) -> None:
+    path = raw(tmp_path / "movie.bin", 12345)
+    with pytest.raises(
+        ChoiceError, match=r"pass the shape: open\(..., shape=\(rows, columns\), dtype='>i2'\).* holds 12,345 bytes"
+    ):
+        roi.open(path, dtype=">i2")
+    with pytest.raises(ChoiceError, match=r"does not say its dtype; .*shape=\(5, 4\), dtype='<u2'"):
+        roi.open(path, shape=(5, 4))
+
+
+def test_no_other_suffix_is_claimed_and_format_opens_any(tmp_path: Path) -> None:
+    path = raw(tmp_path / "movie.xyz", 40)
+    with pytest.raises(UnknownFormatError):
+        roi.open(path)
+    with roi.open(path, format="raw", shape=(5, 4), dtype="<u2") as recording:
+        assert recording.shape == (1, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "kind", "words"),
+    [
+        (
+            1_000_000,
+            {"shape": (100, 64, 64), "dtype": "uint16"},
+            CorruptRecordingError,
+            "holds 1,000,000 bytes, and 100 samples of 64 x 64 uint16 need 819,200. There is room for 122 samples and "
+            "576 bytes more; offset=180_800 would fit",
+        ),
+        (
+            1_000_000,
+            {"shape": (64, 64), "dtype": "uint16"},
+            CorruptRecordingError,
+            "holds 1,000,000 bytes, and whole samples of 64 x 64 uint16 are 8,192 each. There is room for 122 samples and "
+            "576 bytes more; offset=576 would fit",
+        ),
+        (
+            8192,
+            {"shape": (4, 32, 32), "dtype": "uint8"},
+            CorruptRecordingError,
+            "There is room for 8 samples; 8 as the number of samples, or dtype='uint16', or offset=4096 would fit",
+        ),
+        (
+            4096,
+            {"shape": (4, 32, 32), "dtype": "uint16"},
+            TruncatedRecordingError,
+            "4 samples of 32 x 32 uint16 need 8,192. There is room for 2 samples; 2 as the number of samples, or "
+            "dtype='uint8' would fit",
+        ),
+        (
+            100,
+            {"shape": (32, 32), "dtype": "uint16"},
+            TruncatedRecordingError,
+            "There is room for 0 samples and 100 bytes more",
+        ),
+        (
+            100,
+            {"shape": (5, 5), "dtype": "uint8", "offset": 101},
+            TruncatedRecordingError,
+            "behind the first 101 are 25 each. There is room for 0 samples",
+        ),
+        (
+            7,
+            {"shape": (1, 3, 3), "dtype": "uint8"},
+            TruncatedRecordingError,
+            "no other dtype or offset would make it fit",
+        ),
+    ],
+)
+def test_a_size_that_does_not_fit_is_refused_and_what_would_is_said(
+    tmp_path: Path, size: int, options: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        roi.open(raw(tmp_path / "movie.raw", size), **options)
+    assert words in str(caught.value)
+
+
+def test_the_samples_are_counted_where_their_number_is_left_open(tmp_path: Path) -> None:
+    path = raw(tmp_path / "movie.raw", 5 * 4 * 2 * 7)
+    for shape in ((5, 4), (-1, 5, 4), "5, 4", "(-1, 5, 4)", [5, 4], np.array([7, 5, 4])):
+        with roi.open(path, shape=shape, dtype="<u2") as recording:
+            assert recording.shape == (7, 5, 4)
+    with roi.open(path, shape=(4, -1, 5), dtype="<u2", dimension_order="XTY") as recording:
+        assert recording.shape == (7, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"shape": (5,), "dtype": "u2"}, r"shape must be \(rows, columns\)"),
+        ({"shape": (5, 0), "dtype": "u2"}, "shape must be"),
+        ({"shape": (5, 4.5), "dtype": "u2"}, "shape must be"),
+        ({"shape": (True, 4), "dtype": "u2"}, "shape must be"),
+        ({"shape": "__import__('os')", "dtype": "u2"}, "shape must be"),
+        ({"shape": (1 << 60, 1 << 60), "dtype": "u2"}, "shape must be"),
+        ({"shape": 5, "dtype": "u2"}, "shape must be"),
+        ({"shape": (-1, -1, 4), "dtype": "u2"}, "only the number of samples can be left open"),
+        ({"shape": (-1, 4), "dtype": "u2"}, "only the number of samples can be left open"),
+        ({"shape": (5, 4), "dtype": "u3"}, "is none that NumPy knows"),
+        ({"shape": (5, 4), "dtype": "O"}, "is no kind of number"),
+        ({"shape": (5, 4), "dtype": "U4"}, "is no kind of number"),
+        ({"shape": (5, 4), "dtype": [("a", "u2")]}, "is no kind of number"),
+        ({"shape": (5, 4), "dtype": "u2", "offset": -1}, "offset must be a whole number of 0 or more"),
+        ({"shape": (5, 4), "dtype": "u2", "offset": 1.5}, "offset must be"),
+        ({"shape": (5, 4), "dtype": "u2", "order": "K"}, "order must be 'C'"),
+        ({"shape": (5, 4), "dtype": "u2", "dimension_order": "TYX"}, "does not fit shape"),
+        ({"shape": (5, 4, 3), "dtype": "u2", "dimension_order": "CYX"}, "does not fit shape"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ChoiceError, match=words):
+        roi.open(raw(tmp_path / "movie.raw", 40), **options)
+
+
+def test_several_files_and_folders_are_refused(tmp_path: Path) -> None:
+    paths = [raw(tmp_path / name, 40) for name in ("a.raw", "b.raw")]
+    with pytest.raises(SourceKindError, match="is one file, and 2 were given"):
+        roi.open(paths, format="raw", shape=(5, 4), dtype="u2")
+    with pytest.raises(SourceKindError, match="is a folder; open the file in it"):
+        roi.open(tmp_path, format="raw", shape=(5, 4), dtype="u2")
+    with roi.open(paths[:1], shape=(5, 4), dtype="u2") as recording:
+        assert len(recording) == 1
+
+
+def test_a_file_cut_after_opening_is_told_and_never_garbage(tmp_path: Path) -> None:
+    for order in ("C", "F"):
+        path = raw(tmp_path / f"{order}.raw", 4 * 4 * 3000)
+        with roi.open(path, shape=(3000, 4, 4), dtype="u1", order=order) as recording:
+            path.write_bytes(bytes(4 * 4 * 20))
+            for start, stop in ((0, 3000), (2000, 2001), (2999, 3000)):
+                with pytest.raises(TruncatedRecordingError):
+                    recording.get_series(start, stop)

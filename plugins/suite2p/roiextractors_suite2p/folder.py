@@ -1,0 +1,280 @@
+"""What lies in a folder of suite2p: planes, their description, their movies."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from roiextractors_core import Source
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    SourceKindError,
+    SourceNotFoundError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.files import PositionedFile
+
+from .pickled import StoredArray, read_objects, texts_at_the_start
+
+__all__ = ["CHANNELS", "STAGES", "Plane", "chosen_by", "holds_description", "is_movie", "planes_of"]
+
+CHANNELS = ("chan1", "chan2")
+STAGES = ("registered", "raw")
+
+_MOVIES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("registered", "chan1"): ("data.bin",),
+    ("registered", "chan2"): ("data_chan2.bin",),
+    ("raw", "chan1"): ("data_raw.bin",),
+    ("raw", "chan2"): ("data_chan2_raw.bin", "data_raw_chan2.bin"),
+}
+_DESCRIPTIONS = ("ops.npy", "db.npy")
+_RESULTS = (
+    *_DESCRIPTIONS,
+    "settings.npy",
+    "reg_outputs.npy",
+    "detect_outputs.npy",
+    "stat.npy",
+    "iscell.npy",
+    "redcell.npy",
+)
+_OTHERS = (".npy", ".mat", ".bin", ".nwb", ".log", ".txt", ".png", ".svg", ".pdf")
+_PLANE = re.compile(r"plane(\d{1,6})", re.IGNORECASE)
+_MOST_LENGTH = 1 << 20
+_MOST_PLANES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One plane, or one region of a mesoscope: a folder with its description.
+
+    Attributes
+    ----------
+    name : str
+        The folder's, ``"plane0"``.
+    folder : pathlib.Path
+    described_in : str
+        The name of the file that describes it.
+    fields : mapping
+        What suite2p says of it.
+    rows, columns : int
+    """
+
+    name: str
+    folder: Path
+    described_in: str
+    fields: Mapping[str, Any]
+    rows: int
+    columns: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.rows * self.columns * 2
+
+    @property
+    def num_frames(self) -> int | None:
+        """The number of frames that suite2p says, or None."""
+        value = _as_number(self.fields.get("nframes"))
+        return int(value) if value is not None and value > 0 and value == int(value) else None
+
+    @property
+    def rate(self) -> float | None:
+        """Frames of this plane a second (Hz), or None."""
+        value = _as_number(self.fields.get("fs"))
+        return value if value is not None and value > 0 else None
+
+    @property
+    def is_region(self) -> bool:
+        """Whether the folder is one of several regions of a mesoscope."""
+        lines, regions = self.fields.get("lines"), _as_number(self.fields.get("nrois"))
+        has_lines = lines.shape != (0,) if isinstance(lines, StoredArray) else bool(lines)
+        return has_lines or (regions is not None and regions > 1)
+
+    @property
+    def is_flyback(self) -> bool:
+        """Whether suite2p was told to leave this plane out."""
+        left_out, number = self.fields.get("ignore_flyback"), _PLANE.fullmatch(self.name)
+        values = _plain(left_out)
+        return isinstance(values, list) and number is not None and int(number[1]) in values
+
+    def movie(self, stage: str, channel: str) -> Path | None:
+        """Return the file of a stage and channel, or None."""
+        places = (self.folder / name for name in _MOVIES[stage, channel])
+        return next((place for place in places if place.is_file()), None)
+
+    def movie_name(self, stage: str, channel: str) -> str:
+        """Return how suite2p calls the file of a stage and channel."""
+        return _MOVIES[stage, channel][0]
+
+    def elsewhere(self) -> str:
+        """Return where suite2p wrote the movie, by its own words, which may be on another machine."""
+        value = self.fields.get("reg_file") or self.fields.get("raw_file")
+        return printable(value)[:200] if isinstance(value, str) else ""
+
+    def vendor(self) -> dict[str, Any]:
+        """Return the description without its pictures: numbers, texts, short lists."""
+        plain = {str(key): _plain(value) for key, value in self.fields.items()}
+        return {key: value for key, value in plain.items() if value is not _LEFT_OUT}
+
+
+def chosen_by(path: str) -> tuple[str | None, str | None]:
+    """Return the stage and the channel that the name of a file stands for, or None and None."""
+    name = os.path.basename(path).lower()
+    return next((choice for choice, names in _MOVIES.items() if name in names), (None, None))
+
+
+def is_movie(path: str) -> bool:
+    """Whether this is a file of frames, whatever its name, and no .npy file of a description.
+
+    Raises
+    ------
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+        It cannot be read.
+    """
+    if os.path.isdir(path):
+        return False
+    file = PositionedFile(path)
+    try:
+        return file.read(0, 6) != b"\x93NUMPY"
+    finally:
+        file.close()
+
+
+def planes_of(path: str) -> tuple[Plane, ...]:
+    """Return the planes of a recording, in order: of suite2p's folder all, of a plane's folder or file that one.
+
+    Raises
+    ------
+    SourceKindError
+        The folder is none of suite2p's.
+    SourceNotFoundError
+        The description is missing.
+    UnsupportedRecordingError, CorruptRecordingError
+        The description is one of settings alone, or cannot be read.
+    """
+    place = Path(path)
+    if place.is_file():
+        is_description = not is_movie(path)
+        below = _plane_folders(place.parent) if is_description else []
+        if below:
+            return tuple(_described(folder, None) for folder in below)
+        return (_described(place.parent, place if is_description and place.name not in _RESULTS else None),)
+    below = _plane_folders(place) or _plane_folders(place / "suite2p")
+    if below:
+        return tuple(_described(folder, None) for folder in below)
+    if not any((place / name).is_file() for name in _DESCRIPTIONS):
+        raise SourceKindError(
+            f"{printable(place)} is no folder of suite2p: it holds neither plane0, plane1, ... nor ops.npy or db.npy"
+        )
+    return (_described(place, None),)
+
+
+def holds_description(source: Source) -> bool:
+    """Whether this is suite2p's description of a recording, or a folder of suite2p's files with one in it."""
+    if not source.is_folder:
+        return _is_described(source)
+    names = [name.lower() for name in source.members if not name.startswith(".")]
+    found = source.related("ops.npy") or source.related("db.npy")
+    return (
+        found is not None
+        and all(name.endswith(_OTHERS) or name.startswith("reg_tif") for name in names)
+        and _is_described(found)
+    )
+
+
+def _is_described(source: Source) -> bool:
+    texts = texts_at_the_start(source.read_at, min(source.size, 1 << 20))
+    return {"nplanes", "nchannels"} <= texts or {"tau", "fs", "torch_device"} <= texts
+
+
+def _plane_folders(folder: Path) -> list[Path]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    numbered = sorted((int(match[1]), name) for name in names if (match := _PLANE.fullmatch(name)))
+    folders = [folder / name for _, name in numbered[:_MOST_PLANES]]
+    return [place for place in folders if any((place / name).is_file() for name in _DESCRIPTIONS)]
+
+
+def _described(folder: Path, given: Path | None) -> Plane:
+    names = [given.name] if given else [name for name in _DESCRIPTIONS if (folder / name).is_file()]
+    if not names:
+        raise SourceNotFoundError(
+            f"{printable(folder)} holds no ops.npy and no db.npy, in which suite2p writes how large the frames are; copy it there, "
+            "or say it: open(..., format='raw', shape=(rows, columns), dtype='<i2')"
+        )
+    fields = _fields(folder / names[0])
+    if names[0].lower() == "db.npy" and (folder / "settings.npy").is_file():
+        fields = {**_fields(folder / "settings.npy"), **fields}
+    name = f"{printable(folder.name)}/{printable(names[0])}"
+    return Plane(folder.name, folder, name, fields, _side(fields, "Ly", name), _side(fields, "Lx", name))
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    file = PositionedFile(path)
+    try:
+        objects = read_objects(file)
+    finally:
+        file.close()
+    if len(objects) != 1 or not isinstance(objects[0], dict):
+        raise CorruptRecordingError(f"{file.name} holds no dictionary, as suite2p writes it")
+    return objects[0]
+
+
+def _side(fields: Mapping[str, Any], key: str, name: str) -> int:
+    if key not in fields:
+        raise UnsupportedRecordingError(
+            f"{name} holds settings of suite2p, and no recording: it does not say {key}, which suite2p adds when it has read the frames; "
+            "open the folder that suite2p wrote, with plane0/ops.npy and plane0/data.bin in it"
+        )
+    value = _as_number(fields[key])
+    if value is None or value != int(value) or not 0 < value <= _MOST_LENGTH:
+        raise CorruptRecordingError(
+            f"{name} says {key} = {printable(repr(fields[key]))[:60]}, which is no number of pixels"
+        )
+    return int(value)
+
+
+def _as_number(value: Any) -> float | None:
+    """Return a number, or the one number of an array, as float; None for all else."""
+    if _is_small(value) and math.prod(value.shape) == 1:
+        with contextlib.suppress(CorruptRecordingError):
+            value = value.read().ravel()[0].item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with contextlib.suppress(OverflowError):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, StoredArray) and value.dtype.kind in "biuf" and math.prod(value.shape) <= 64
+
+
+_LEFT_OUT = object()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that goes into the metadata, or ``_LEFT_OUT``."""
+    if value is None or isinstance(value, str | int | float | datetime):
+        return value
+    if _is_small(value) and len(value.shape) < 2:
+        return value.read().tolist()
+    if isinstance(value, list | tuple) and len(value) <= 64:
+        items = [_plain(item) if not isinstance(item, list | tuple) else _LEFT_OUT for item in value]
+        return _LEFT_OUT if _LEFT_OUT in items else items
+    if isinstance(value, dict) and len(value) <= 64:
+        return {
+            str(k): v if v is None or isinstance(v, str | int | float) else type(v).__name__ for k, v in value.items()
+        }
+    return _LEFT_OUT

@@ -1,0 +1,42 @@
+"""Declares the format of suite2p's movies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roiextractors_core import FormatSpec, Magic, Member, Name, Probe, Sibling, hookimpl
+
+__all__ = ["roiextractors_formats"]
+
+_MOVIE = (
+    Name("data.bin")
+    | Name("data_chan2.bin")
+    | Name("data_raw.bin")
+    | Name("data_chan2_raw.bin")
+    | Name("data_raw_chan2.bin")
+)
+_DESCRIPTION = Probe("roiextractors_suite2p.folder:holds_description")
+
+
+@hookimpl
+def roiextractors_formats() -> Iterator[FormatSpec]:
+    """Yield the one format of this plugin."""
+    yield FormatSpec(
+        name="suite2p",
+        title="suite2p folder",
+        extractor="roiextractors_suite2p.extractor:Suite2pImagingExtractor",
+        extensions=(".bin", ".npy"),
+        evidence=Member("plane[0-9]*/ops.npy")
+        | Member("plane[0-9]*/db.npy")
+        | (Member("data*.bin") & (Member("ops.npy") | Member("db.npy")))
+        | (Member("ops.npy") & _DESCRIPTION)
+        | (Member("db.npy") & _DESCRIPTION)
+        | (_MOVIE & (Sibling("ops.npy") | Sibling("db.npy")))
+        | (Magic(b"\x93NUMPY") & _DESCRIPTION),
+        specializes=("npy", "raw"),
+        api=1,
+        streams=("channel", "plane", "stage"),
+        clock="rate",
+        metadata=("channels", "software", "vendor"),
+        description="Movies that suite2p keeps: registered or raw frames of one or two channels, of one plane or of volumes.",
+    )

@@ -1,0 +1,415 @@
+"""The restricted reading of suite2p's dictionaries: right values, and nothing run, allocated or endless."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import struct
+import time
+import tracemalloc
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import pytest
+from roiextractors_suite2p.pickled import StoredArray, read_objects, texts_at_the_start
+
+import roiextractors_core as roi
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    RoiExtractorsError,
+    RoiExtractorsWarning,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+)
+from roiextractors_core.files import PositionedFile
+
+HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"
+DTYPE_O = (
+    b"cnumpy\ndtype\n(X\x02\x00\x00\x00O8\x89\x88tR(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb"
+)
+
+
+def npy(body: bytes, header: bytes = HEADER) -> bytes:
+    text = header.ljust(118 - len(header) % 1) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + body
+
+
+def saved(value: Any, protocol: int) -> bytes:
+    """Pickle as numpy.save did over the years: the protocol changed, and the names of numpy's modules."""
+    held = np.empty((), object)
+    held[()] = value
+    return npy(pickle.dumps(held, protocol=protocol))
+
+
+def holding(value: bytes) -> bytes:
+    """Wrap the opcodes of one value in those of the array that numpy.save writes."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
+    return npy(b"\x80\x03" + array + b"(K\x01)" + DTYPE_O + b"\x89](" + value + b"etb.")
+
+
+def read(tmp_path: Path, content: bytes) -> Any:
+    path = tmp_path / "ops.npy"
+    path.write_bytes(content)
+    return read_objects(PositionedFile(path))
+
+
+def plain(value: Any) -> Any:
+    """Undo the keeping of arrays in the file."""
+    if isinstance(value, StoredArray):
+        return [plain(v) for v in value.read().ravel()] if value.dtype.hasobject else value.read()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return type(value)(plain(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+VALUES: dict[str, Any] = {
+    "numbers": [0, 255, 65_535, -1, 2**31, -(2**63), 2**70, 1.5, float("inf"), True, False, None],
+    "texts": ["", "µm", "C:\\data", "x" * 300, "x" * 10_000],
+    "bytes": [b"", b"ab\xff", b"x" * 300],
+    "containers": {"tuple": (1, (2,), (), (1, 2, 3), (1, 2, 3, 4)), "list": [[], [1]], "dict": {1: {"a": {}}}},
+    "shared": [[1, 2]] * 3,
+    "scalars": [np.float64(2.5), np.int32(-7), np.uint8(200), np.bool_(True), np.str_("abc"), np.complex128(1 + 2j)],
+    "complex": 3 - 4j,
+    "time": datetime(2024, 2, 29, 23, 59, 58, 123_456),
+    "zoned": datetime(2024, 2, 29, 1, 2, 3, 4, timezone(timedelta(hours=-5, minutes=-30))),
+    "utc": datetime(2024, 2, 29, 1, 2, 3, 4, UTC),
+    "duration": timedelta(days=3, microseconds=7),
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_values_come_out_as_they_were_saved(tmp_path: Path, protocol: int) -> None:
+    (found,) = read(tmp_path, saved(VALUES, protocol))
+    long_text = VALUES["texts"][-1]
+    wanted = {**VALUES, "texts": VALUES["texts"][:-1]}
+    found = plain(found)
+    assert len(found["texts"].pop()) == len(long_text)
+    assert found == wanted
+    assert [type(v) for v in found["scalars"]] == [float, int, int, bool, str, complex]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_sets_paths_and_ordered_dictionaries_come_out_plain(tmp_path: Path, protocol: int) -> None:
+    value = {
+        "set": {1},
+        "frozen": frozenset({"a"}),
+        "ordered": OrderedDict(a=1, b=[2]),
+        "posix": PurePosixPath("/data/mouse/x.tif"),
+        "windows": PureWindowsPath("C:/data/x.tif"),
+        "array": bytearray(b"abc"),
+    }
+    (found,) = read(tmp_path, saved(value, protocol))
+    assert found == {
+        "set": [1],
+        "frozen": ["a"],
+        "ordered": {"a": 1, "b": [2]},
+        "posix": "/data/mouse/x.tif",
+        "windows": "C:\\data\\x.tif",
+        "array": b"abc",
+    }
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["<f4", ">i2", "u1", "?", "<c8", "<U5", "S3", "<f8"])
+def test_arrays_stay_in_the_file_until_they_are_read(tmp_path: Path, protocol: int, dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    big = rng.integers(0, 255, (70, 90)).astype(dtype)
+    arrays = {
+        "big": big,
+        "fortran": np.asfortranarray(big),
+        "small": big[:2, :3].copy(),
+        "none": big[:0],
+        "one": big[0, 0:1].reshape(()),
+    }
+    (found,) = read(tmp_path, saved(arrays, protocol))
+    for name, array in arrays.items():
+        assert isinstance(found[name], StoredArray)
+        assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype)
+        np.testing.assert_array_equal(found[name].read(), array)
+        assert found[name].read().flags.writeable
+    assert repr(found["big"]) == f"<array (70, 90) of {big.dtype}>"
+
+
+def test_arrays_of_objects_hold_their_objects(tmp_path: Path) -> None:
+    value = np.empty(2, object)
+    value[:] = [{"a": np.arange(3)}, "text"]
+    path = tmp_path / "ops1.npy"
+    np.save(path, value, allow_pickle=True)
+    first, second = read_objects(PositionedFile(path))
+    assert first["a"].read().tolist() == [0, 1, 2]
+    assert second == "text"
+
+
+def test_real_descriptions_hold_what_numpy_finds_in_them(recordings: Path) -> None:
+    """The oracle unpickles these very files, which are known; it is trusted with no other."""
+    for path in sorted((recordings / "suite2p").rglob("*ops*.npy")):
+        oracle = np.load(path, allow_pickle=True)
+        found = read_objects(PositionedFile(path))
+        assert len(found) == oracle.size
+        for ours, theirs in zip(found, oracle.ravel(), strict=True):
+            assert list(ours) == list(theirs)
+            for key, value in theirs.items():
+                np.testing.assert_equal(plain(ours[key]), value)
+
+
+def test_only_the_start_of_a_large_file_is_looked_at(tmp_path: Path) -> None:
+    value = {"nplanes": 1, "nchannels": 2, "regPC": np.zeros((60, 512, 512), np.float32), "Ly": 512}
+    path = tmp_path / "ops.npy"
+    path.write_bytes(saved(value, 4))
+    file, sizes = PositionedFile(path), []
+
+    def noting(offset: int, count: int) -> bytes:
+        sizes.append(count)
+        return file.read(offset, count)
+
+    assert {"nplanes", "nchannels"} <= texts_at_the_start(noting, 1 << 20)
+    assert sum(sizes) < 1 << 20
+    tracemalloc.start()
+    started = time.perf_counter()
+    (found,) = read_objects(file)
+    took, peak = time.perf_counter() - started, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["Ly"] == 512
+    assert peak < 4 << 20
+    assert took < 1
+
+
+# What is refused
+
+
+class Runs:
+    """Runs something when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.marker,))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
+    marker = tmp_path / "ran"
+    with pytest.raises(
+        UnsupportedRecordingError, match=r"names .*(getattr|Path).*, which is no array.* it was not run"
+    ):
+        read(tmp_path, saved({"Ly": 3, "x": Runs(marker)}, protocol))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R", "names os.system before byte"),
+        (b"\x8c\x02os\x8c\x06system\x93X\x02\x00\x00\x00ls\x85R", "names os.system before byte"),
+        (b"cbuiltins\neval\n", "names builtins.eval"),
+        (b"cnumpy\nload\n", "names numpy.load"),
+        (b"cnumpy.core.multiarray\nfromfile\n", "names numpy.core.multiarray.fromfile"),
+        (b"cnumpy\nndarray.tofile\n", "names numpy.ndarray.tofile"),
+        (b"c_codecs\ndecode\n", "names _codecs.decode"),
+        (b"cpathlib\nPath\n", "names pathlib.Path"),
+        (b"cos\x1b[31m\nx\n", r"names os\x1b[31m.x"),
+        (b"(ios\nsystem\n", "opcode INST"),
+        (b"(cnumpy\nndarray\no", "opcode OBJ"),
+        (b"cnumpy\nndarray\n)\x81", "opcode NEWOBJ"),
+        (b"cnumpy\nndarray\n)}\x92", "opcode NEWOBJ_EX"),
+        (b"\x82\x01", "opcode EXT1"),
+        (b"\x83\x01\x00", "opcode EXT2"),
+        (b"\x84\x01\x00\x00\x00", "opcode EXT4"),
+        (b"Pname\n", "opcode PERSID"),
+        (b"K\x01Q", "opcode BINPERSID"),
+        (b"\x97", "opcode NEXT_BUFFER"),
+        (b"\x98", "opcode READONLY_BUFFER"),
+        (b"0", "opcode POP"),
+        (b"2", "opcode DUP"),
+        (b"I12\n", "opcode INT"),
+        (b"L" + b"9" * 50, "opcode LONG"),
+        (b"\xfe", "the byte fe, which is no pickle opcode"),
+        (b"cnumpy\nndarray\nK\x01\x85R", "numpy.ndarray of parts that cannot be"),
+        (b"X\x02\x00\x00\x00lsK\x01\x85R", "a call of what is no name"),
+        (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\ndtype\nK\x00\x85C\x01b\x87R", "of parts that cannot be"),
+        (b"cnumpy\ndtype\nX\x03\x00\x00\x00V16\x85R", "the dtype 'V16' is pickled"),
+        (b"cnumpy\ndtype\nX\x02\x00\x00\x00i3\x85R", "numpy.dtype of parts that cannot be"),
+        (b"cnumpy\ndtype\nX\x05\x00\x00\x00(2,)i\x85R", "the dtype '(2,)i'"),
+        (b"cdatetime\ndatetime\nC\x0a" + b"\xff" * 10 + b"\x85R", "datetime.datetime of parts that cannot be"),
+        (b"cdatetime\ntimedelta\nJ\xff\xff\xff\x7fK\x00K\x00\x87R", "datetime.timedelta of parts that cannot be"),
+        (b"c_codecs\nencode\nX\x02\x00\x00\x00\xe2\x82\x85R", "no UTF-8"),
+        (
+            b"c_codecs\nencode\nX\x03\x00\x00\x00\xe2\x82\xacX\x06\x00\x00\x00latin1\x86R",
+            "_codecs.encode of parts that cannot",
+        ),
+        (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R", "_codecs.encode of parts that cannot"),
+        (b"h\x07", "a reference to value 7, which was not kept"),
+        (b"(((K\x01t", "an opcode for a value that is not there"),
+        (b"K\x01K\x02].", "values left"),
+        (b"}]K\x01s", "a key that is list"),
+        (b"}(K\x01u", "keys and values for what is no dictionary"),
+        (b"K\x01K\x02a", "items for what is no list"),
+        (b"K\x01Nb", "a state for what has none"),
+        (b"\x8b\xff\xff\xff\xff", "a whole number of -1 bytes"),
+        (b"\x8b\xff\xff\xff\x7f", "a whole number of 2,147,483,647 bytes"),
+        (b"c" + b"x" * 1000, "a name of over 400 letters"),
+    ],
+)
+def test_what_is_no_plain_value_is_refused_by_its_name(tmp_path: Path, body: bytes, words: str) -> None:
+    with pytest.raises((UnsupportedRecordingError, CorruptRecordingError)) as caught:
+        read(tmp_path, holding(body))
+    assert words in str(caught.value)
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
+DTYPE_F8 = (
+    b"cnumpy\ndtype\n(X\x02\x00\x00\x00f8\x89\x88tR(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+)
+HUGE = b"\x8a\x06" + (1 << 40).to_bytes(6, "little")
+SHARED = b"](K\x01K\x02eq\x00" + b"".join(b"](h%ch%ceq%c" % (k, k, k + 1) for k in range(100))
+
+BOMBS: dict[str, bytes] = {
+    "a shape that needs terabytes": ARRAY + b"(K\x01" + HUGE + b"\x85" + DTYPE_F8 + b"\x89C\x04abcdtb",
+    "a shape whose product overflows": ARRAY + b"(K\x01(" + HUGE * 8 + b"t" + DTYPE_F8 + b"\x89C\x00tb",
+    "a negative shape": ARRAY + b"(K\x01J\xff\xff\xff\xff\x85" + DTYPE_F8 + b"\x89C\x08abcdefghtb",
+    "a hundred dimensions": ARRAY + b"(K\x01(" + b"K\x01" * 100 + b"t" + DTYPE_F8 + b"\x89C\x08abcdefghtb",
+    "objects as the bytes of numbers": ARRAY + b"(K\x01K\x01\x85" + DTYPE_F8 + b"\x89]K\x01atb",
+    "bytes as objects": ARRAY + b"(K\x01K\x01\x85" + DTYPE_O + b"\x89C\x08abcdefghtb",
+    "bytes of a length beyond the file": b"\x8e" + struct.pack("<Q", 1 << 60),
+    "an array of bytes beyond the file": b"\x96" + struct.pack("<Q", 1 << 40),
+    "a text of a length beyond the file": b"\x8d" + struct.pack("<Q", (1 << 64) - 1),
+    "a frame beyond the file": b"\x95" + struct.pack("<Q", 1 << 62) + b"\xfe",
+    "a list of itself": b"]q\x00h\x00a",
+    "a dictionary in its own list": b"}q\x00K\x01]q\x01h\x00as",
+    "a billion laughs": SHARED,
+    "a deep list": b"]" * 5000 + b"a" * 4999,
+    "a deep tuple": b"K\x01" + b"\x85" * 60_000,
+    "a deep tuple as a key": b"}K\x01" + b"\x85" * 60_000 + b"K\x01s",
+    "marks without end": b"(" * 1_000_000,
+    "lists without end": b"]" * 1_000_000,
+    "one list in sets without end": b"]("
+    + b"K\x01" * 40_000
+    + b"eq\x00cbuiltins\nset\nq\x01"
+    + b"h\x01h\x00\x85R" * 40_000,
+    "one text in bytes without end": b"X\x00\x10\x00\x00"
+    + b"x" * 4096
+    + b"X\x06\x00\x00\x00latin1\x86q\x00c_codecs\nencode\nq\x01"
+    + b"h\x01h\x00R" * 60_000,
+    "one path without end": b"("
+    + (b"X\x00\x10\x00\x00" + b"x" * 4096) * 60
+    + b"tq\x00cpathlib\nPosixPath\nq\x01"
+    + b"h\x01h\x00R" * 60_000,
+}
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_bombs_are_refused_in_little_time_and_memory(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "ops.npy"
+    path.write_bytes(holding(BOMBS[name]))
+    is_long = path.stat().st_size > 900_000  # following memory would take ten times the time
+    tracemalloc.start() if not is_long else None
+    try:
+        with pytest.raises((CorruptRecordingError, UnsupportedRecordingError)):
+            read_objects(PositionedFile(path))
+        peak = tracemalloc.get_traced_memory()[1] if not is_long else 0
+    finally:
+        tracemalloc.stop()
+    assert peak < 150 << 20
+
+
+def test_far_places_of_the_memo_take_no_room(tmp_path: Path) -> None:
+    (found,) = read(tmp_path, holding(b"K\x07r\xff\xff\xff\xffr\xfe\xff\xff\xff"))
+    assert found == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"", TruncatedRecordingError, "ends at byte 0"),
+        (b"\x93NUMPY\x01\x00", TruncatedRecordingError, "ends at byte 8"),
+        (b"II*\0" + bytes(100), CorruptRecordingError, "does not begin as a .npy file"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", CorruptRecordingError, "claims a header of 4,294,967,295 bytes"),
+        (npy(b"", b"__import__('os').system('ls')"), CorruptRecordingError, "is none of a .npy file"),
+        (npy(b"", b"(" * 100), CorruptRecordingError, "is none of a .npy file"),
+        (
+            npy(b"", b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }"),
+            UnsupportedRecordingError,
+            "holds numbers",
+        ),
+        (npy(b"", b"{'descr': '|O', 'shape': (1000000000000,)}"), UnsupportedRecordingError, "too many objects"),
+        (npy(b"\x80\x03K\x01."), CorruptRecordingError, "its pickle holds something else"),
+        (npy(b"\x80\x01K\x01."), UnsupportedRecordingError, "a pickle of protocol 1"),
+        (npy(b"\x80\x03."), CorruptRecordingError, "an end with 0 values left"),
+        (npy(b"\x80\x03K"), TruncatedRecordingError, "it is cut"),
+    ],
+)
+def test_damaged_files_are_told(tmp_path: Path, content: bytes, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        read(tmp_path, content)
+
+
+def test_an_array_is_told_that_its_file_was_cut_since(tmp_path: Path) -> None:
+    path = tmp_path / "ops.npy"
+    content = saved({"a": np.zeros(10_000)}, 4)
+    path.write_bytes(content)
+    (found,) = read_objects(PositionedFile(path))
+    path.write_bytes(content[:5000])
+    with pytest.raises(TruncatedRecordingError, match="the file ends inside the 80,000 bytes"):
+        found["a"].read()
+
+
+def outcome_is_known(call: Callable[[], object]) -> bool:
+    """Whether a call returns, or raises one of this library's errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RoiExtractorsWarning)
+        try:
+            call()
+        except RoiExtractorsError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_random_damage_ends_in_one_of_our_errors(
+    tmp_path: Path, write_plane: Callable[..., Path], protocol: int
+) -> None:
+    frames = np.arange(4 * 3 * 5, dtype=np.int16).reshape(4, 3, 5)
+    plane = write_plane(tmp_path / "plane0", {"data.bin": frames})
+    whole = np.load(plane / "ops.npy", allow_pickle=True).item()
+    content = saved({**whole, "when": VALUES["zoned"], "scalars": VALUES["scalars"]}, protocol)
+    rng = random.Random(protocol)
+    known = 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        for _ in range(rng.choice((1, 1, 2, 8))):
+            at = rng.randrange(len(damaged))
+            kind = rng.randrange(4)
+            if kind == 0:
+                damaged[at] = rng.randrange(256)
+            elif kind == 1:
+                del damaged[at : at + rng.randrange(1, 40)]
+            elif kind == 2:
+                damaged[at:at] = rng.randbytes(rng.randrange(1, 9))
+            else:
+                damaged[at] ^= 1 << rng.randrange(8)
+        (plane / "ops.npy").write_bytes(bytes(damaged))
+
+        def opened() -> None:
+            with roi.open(plane) as recording:
+                recording.get_series()
+                recording.metadata.to_dict()
+
+        known += outcome_is_known(opened)
+        outcome_is_known(lambda: roi.open(plane / "ops.npy").close())
+        roi.explain(plane / "ops.npy")
+    assert 0 < known < 400
+
+
+def test_random_bytes_are_no_pickle(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    path = tmp_path / "ops.npy"
+    for _ in range(300):
+        path.write_bytes(holding(rng.randbytes(rng.randrange(1, 200))))
+        outcome_is_known(lambda: read_objects(PositionedFile(path)))
+        roi.explain(path)

@@ -1,0 +1,1 @@
+"""ThorImage recordings for roiextractors-core."""

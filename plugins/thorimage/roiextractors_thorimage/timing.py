@@ -1,0 +1,92 @@
+"""The times in ``timing.txt``: seconds since the experiment began, one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from roiextractors_core.files import PositionedFile
+
+__all__ = ["Timing"]
+
+_MOST_BYTES = 256 << 20
+_LEAST_KNOWN = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The samples' times, or why there are none.
+
+    Attributes
+    ----------
+    seconds : numpy.ndarray or None
+        One a sample, float64.
+    note : str
+        Why there are none; empty otherwise.
+
+    References
+    ----------
+    ThorImage LS sources, ``AcquireSaveInfo``: the first line is 0, and each frame adds one; in stimulus mode the 0 stands
+    before the first frame.
+    """
+
+    seconds: np.ndarray | None
+    note: str = ""
+
+    @classmethod
+    def of(cls, path: str, *, samples: int, steps: Sequence[int], time_points: int) -> Timing:
+        """Read the file.
+
+        Parameters
+        ----------
+        path : str
+        samples : int
+            Samples that are read.
+        steps : sequence of int
+            How many lines a sample may have: one, one a plane, or one a plane and frame of the flyback.
+        time_points : int
+            Samples that the experiment describes.
+        """
+        values, why = _values(path)
+        if values is None:
+            return cls(None, f"{why}; the times follow from the rate")
+        counts = sorted({samples, time_points})
+        fitting = [step for step in dict.fromkeys(steps) for count in counts if len(values) == count * step]
+        if not fitting and len(values) > 1 and values[0] == 0 and values[1] < 1e-3:
+            values = values[1:]
+            fitting = [step for step in dict.fromkeys(steps) for count in counts if len(values) == count * step]
+        if not fitting or len(values) < (samples - 1) * fitting[0] + 1:
+            return cls(
+                None,
+                f"{PositionedFile(path).name} holds {len(values):,} times for {samples:,} samples; the times follow from the rate",
+            )
+        return cls(np.ascontiguousarray(values[:: fitting[0]][:samples]))
+
+
+def _values(path: str) -> tuple[np.ndarray | None, str]:
+    file = PositionedFile(path)
+    try:
+        if file.size > _MOST_BYTES:
+            return None, f"{file.name} holds {file.size:,} bytes, more than times have"
+        text = file.read(0, file.size)
+    finally:
+        file.close()
+    try:
+        values = np.array(text.split(), np.float64)
+    except ValueError:
+        return None, f"{file.name} holds something that is no time"
+    if len(values) and not text.endswith((b"\n", b"\r")) and not _follows(values):
+        return None, f"{file.name} is cut inside its last line"
+    if not np.isfinite(values).all() or (np.diff(values) < 0).any():
+        return None, f"the times in {file.name} do not rise"
+    return values, ""
+
+
+def _follows(values: np.ndarray) -> bool:
+    """Whether the last value, whose line has no end, is what the others lead to: it could be cut inside its digits."""
+    if len(values) < _LEAST_KNOWN:
+        return False
+    step = float(np.median(np.diff(values[:-1]))) if len(values) > _LEAST_KNOWN else float(values[1] - values[0])
+    return bool(abs(values[-1] - values[-2] - step) <= 1e-3 * abs(step))
