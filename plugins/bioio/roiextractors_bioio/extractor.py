@@ -15,12 +15,12 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
     MissingDependencyError,
     RoiExtractorsError,
-    StreamChoiceError,
     UnsupportedRecordingError,
     printable,
 )
@@ -88,7 +88,7 @@ class BioioImagingExtractor(ImagingExtractor):
             self._image = self._opened(self._path)
             self._scene, sizes, self._channels = self._looked(self._image, self._name, scene)[1:]
             self._dtype: np.dtype[Any] = np.dtype(self._image.dtype)
-        self._channel = _chosen(self._name, "channel", self._channels, channel, first=1)
+        self._channel = choose(self._name, "channel", self._channels, channel, first=1)
         self._sizes = self._checked(sizes)
         self.is_volumetric = self._sizes["Z"] > 1
         with at_the_border(self._name, self.package):
@@ -169,7 +169,7 @@ class BioioImagingExtractor(ImagingExtractor):
     ) -> tuple[tuple[str, ...], int, dict[str, int], tuple[str, ...]]:
         """Choose the scene, and return the scenes, its number, its sizes by axis, and its channels."""
         scenes = _labels(image.scenes, first=0)
-        number = _chosen(name, "scene", scenes, scene, first=0)
+        number = choose(name, "scene", scenes, scene, first=0)
         image.set_scene(number)
         sizes = {axis: int(n) for axis, n in zip(image.dims.order, image.dims.shape, strict=True)}
         channels = _labels(cls._channel_names(image) or (), count=sizes.get("C", 1), first=1)
@@ -290,20 +290,6 @@ def _labels(names: Sequence[Any], *, count: int | None = None, first: int) -> tu
     if len(found) == count == len(set(found)) and all(found):
         return found
     return tuple(str(k + first) for k in range(count))
-
-
-def _chosen(name: str, option: str, names: Sequence[str], given: str | int | None, *, first: int) -> int:
-    if given is None:
-        if len(names) > 1:
-            raise StreamChoiceError.for_option(name, option, names)
-        return 0
-    text = str(given)
-    if text in names:
-        return list(names).index(text)
-    number = int(text) - first if text.isdecimal() else -1
-    if not 0 <= number < max(1, len(names)):
-        raise StreamChoiceError.for_option(name, option, names or (str(first),), seen=given)
-    return number
 
 
 def _described(image: Any, scene: int, channel: int) -> dict[str, Any]:
