@@ -347,7 +347,6 @@ def _described_for_suite2p(channels: Sequence[Any], folder: Path) -> dict[str, A
         "save_path0": root,
         "save_folder": "suite2p",
         "fast_disk": root,
-        "input_format": "binary",
         "keep_movie_raw": False,
         "nplanes": channels[0].get_num_planes(),
         "nrois": 1,
