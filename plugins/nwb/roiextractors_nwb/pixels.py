@@ -118,7 +118,8 @@ class _ZarrPixels:
         ]
         if 0 in lengths:
             return np.empty(lengths, self.dtype).swapaxes(1, 2)
-        return np.array(read_zarr(self._folder, self._where, key), self.dtype).swapaxes(1, 2)
+        found = np.require(read_zarr(self._folder, self._where, key), self.dtype, "W")
+        return found.swapaxes(1, 2)
 
     def close(self) -> None:
         """Nothing stays open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ _NO_STAMP = -(1 << 63)
 _MOST_EBML = 4096
 _MOST_BLOCK_HEAD, _COMPARED = 64, 64
 _FOUND_IN_FILE = ("ffv1", "mjpeg")
+_NO_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,20 @@ def _end_of_matroska(head: bytes) -> int:
     return at
 
 
+@functools.cache
+def _containers() -> str:
+    """Return the formats that FFmpeg may take a file for: none that name other files to read, and no single pictures."""
+    import av
+
+    found = (name for name in av.formats_available if not name.endswith("pipe") or name == "yuv4mpegpipe")
+    return ",".join(sorted(set(found) - _NO_VIDEOS))
+
+
 def _container(file: PositionedFile) -> Any:
     import av
 
     try:
-        return av.open(str(file.path), "r", metadata_errors="replace")
+        return av.open(str(file.path), "r", metadata_errors="replace", options={"format_whitelist": _containers()})
     except (av.FFmpegError, EOFError) as error:
         raise CorruptRecordingError(
             f"{file.name} begins as a video and cannot be opened as one: {printable(error)}; it may be cut"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import roiextractors_core as roi
 from roiextractors_core.testing import ImagingExtractorTests
 
 Make = Callable[..., Any]
@@ -111,3 +112,10 @@ class TestPredictedFramesInMp4(VideoTests):
     def recording(self, tmp_path: Path, expected: np.ndarray, encode: Make) -> Any:
         lossless = {"qp": "0", "g": "12", "bf": "2", "preset": "medium"}
         return encode(tmp_path / "predicted.mp4", expected, codec="libx264", pixels="gray", rate=20, **lossless)
+
+
+def test_a_playlist_is_no_video_and_leads_to_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.ts").write_bytes(b"G" + bytes(187))
+    (tmp_path / "list.avi").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(roi.RecordingError, match=r"list\.avi"):
+        roi.open(tmp_path / "list.avi", format="video")
