@@ -21,6 +21,7 @@ from roiextractors_core.errors import (
     IncompleteRecordingWarning,
     MissingDependencyError,
     RoiExtractorsError,
+    SourceKindError,
     UnsupportedRecordingError,
     printable,
 )
@@ -70,6 +71,7 @@ class BioioImagingExtractor(ImagingExtractor):
     package: ClassVar[str] = "bioio"
     advice: ClassVar[str] = "bioio, and the plugin of bioio that reads this file"
     reads_parts: ClassVar[bool] = False
+    takes_folders: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class BioioImagingExtractor(ImagingExtractor):
         channel: str | int | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = os.fspath(file_path)
+        self._path = self._one_path(file_path)
         self._name = printable(os.path.basename(self._path))
         self._lock = threading.RLock()
         self._known: dict[str, Any] = {}
@@ -138,7 +140,7 @@ class BioioImagingExtractor(ImagingExtractor):
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
         """Return the scenes, and the channels of the chosen or the first scene."""
-        path = os.fspath(file_path)
+        path = cls._one_path(file_path)
         name = printable(os.path.basename(path))
         with at_the_border(name, cls.package):
             scenes, _, _, channels = cls._looked(cls._opened(path), name, options.get("scene", 0))
@@ -146,6 +148,16 @@ class BioioImagingExtractor(ImagingExtractor):
         return {option: values for option, values in found.items() if len(values) > 1}
 
     # What bioio is asked
+
+    @classmethod
+    def _one_path(cls, file_path: Any) -> str:
+        paths = [file_path] if isinstance(file_path, str | os.PathLike) else list(file_path)
+        if len(paths) != 1:
+            raise SourceKindError(f"one file is one recording here, and {len(paths)} were given; open each by itself")
+        path = os.fspath(paths[0])
+        if os.path.isdir(path) and not cls.takes_folders:
+            raise SourceKindError(f"{printable(path)} is a folder; open the file in it")
+        return str(path)
 
     @classmethod
     def _opened(cls, path: str) -> Any:
@@ -266,6 +278,7 @@ class OibImagingExtractor(BioioImagingExtractor):
     """One channel of an Olympus OIB file; parameters and errors are those of the base class."""
 
     package = "bioio_bioformats"
+    takes_folders = False
     advice = "bioio-bioformats, which needs Java"
 
 

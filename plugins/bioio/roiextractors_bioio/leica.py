@@ -34,6 +34,7 @@ class LifImagingExtractor(BioioImagingExtractor):
     """
 
     package = "liffile"
+    takes_folders = False
     advice = '"roiextractors-bioio[lif]"'
 
     def get_native_timestamps(

@@ -32,6 +32,7 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
     """
 
     package = "bioio_nd2"
+    takes_folders = False
     advice = '"roiextractors-bioio[nd2]"'
     reads_parts = True
 

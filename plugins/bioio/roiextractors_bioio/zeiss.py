@@ -28,6 +28,7 @@ class CziImagingExtractor(BioioImagingExtractor):
     """
 
     package = "bioio_czi"
+    takes_folders = False
     advice = '"roiextractors-bioio[czi]"'
     reads_parts = True
 
