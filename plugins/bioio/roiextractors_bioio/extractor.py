@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
+_SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0}
 _OTHER_AXES = {"M": "tiles of a mosaic", "S": "colour samples", "H": "phases", "I": "illuminations", "V": "views"}
 
 _Value = TypeVar("_Value")
@@ -216,8 +217,13 @@ class BioioImagingExtractor(ImagingExtractor):
 
     def _file_rate(self) -> float | None:
         interval = self._image.time_interval
-        seconds = interval.total_seconds() if isinstance(interval, timedelta) else 0.0
-        return 1.0 / seconds if seconds > 0 and self._sizes["T"] > 1 else None
+        if not interval or self._sizes["T"] < 2:
+            return None
+        if isinstance(interval, timedelta):
+            seconds = interval.total_seconds()
+        else:
+            seconds = float(interval) * _SECONDS.get(self._unit("T"), 0.0)
+        return 1.0 / seconds if seconds > 0 and math.isfinite(seconds) else None
 
     def _left_out(self) -> tuple[str, ...]:
         """Return sentences about what the file lacks, or what cannot be reached in it."""
@@ -243,9 +249,11 @@ class BioioImagingExtractor(ImagingExtractor):
 
     def _micrometres(self, axis: str) -> float | None:
         """Return the distance between neighbours on an axis, where its unit is known."""
-        value = getattr(self._image.physical_pixel_sizes, axis)
-        unit = str(getattr(getattr(self._image.dimension_properties, axis), "unit", None))
-        return None if value is None or unit not in _MICROMETRES else float(value) * _MICROMETRES[unit]
+        value, factor = getattr(self._image.physical_pixel_sizes, axis), _MICROMETRES.get(self._unit(axis))
+        return None if value is None or factor is None else float(value) * factor
+
+    def _unit(self, axis: str) -> str:
+        return str(getattr(getattr(self._image.dimension_properties, axis), "unit", ""))
 
     def _described(self) -> dict[str, Any]:
         """Return what is known of the channel and the instrument: start, emission, excitation, device, software."""
