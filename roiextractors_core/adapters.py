@@ -28,6 +28,7 @@ __all__ = ["ConvertedArray", "for_caiman", "for_suite2p", "write_caiman_mmap", "
 
 _FRAME_BLOCK = 32 << 20
 _PIXEL_BLOCK = 128 << 20
+_TILE_PIXELS = 4096
 _MOST_COMPARED = 16
 _VERSION = 1
 
@@ -278,7 +279,7 @@ def _int16(recording: Any, scale: float | None) -> Convert:
 
     def convert(block: np.ndarray) -> np.ndarray:
         if scale is None and np.can_cast(dtype, np.int16):
-            return block.astype(np.int16)
+            return block.astype(np.int16, copy=False)
         values = block if scale is None else whole(block * np.float64(scale))
         low, high = (values.min(), values.max()) if values.size else (0, 0)
         if not (limits.min <= low and high <= limits.max):  # NaN is neither
@@ -303,7 +304,7 @@ def _float32(recording: Any, rounding: bool) -> Convert:
 
     def convert(block: np.ndarray) -> np.ndarray:
         if np.can_cast(dtype, np.float32):
-            return block.astype(np.float32)
+            return block.astype(np.float32, copy=False)
         with np.errstate(over="ignore"):
             found = block.astype(np.float32)
         if dtype.kind == "f" and (np.isinf(found) & np.isfinite(block)).any():
@@ -480,7 +481,9 @@ def _reserve(stream: BinaryIO, size: int) -> None:
 
 
 def _store_columns(matrix: np.ndarray, start: int, block: np.ndarray) -> None:
-    matrix[:, start : start + len(block)] = block.T
+    for first in range(0, len(matrix), _TILE_PIXELS):  # a transposition of all at once would miss the processor's cache
+        tile = slice(first, first + _TILE_PIXELS)
+        matrix[tile, start : start + len(block)] = block[:, tile].T
 
 
 def _store_frames(stream: BinaryIO, start: int, block: np.ndarray) -> None:
