@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import math
 import os
@@ -269,55 +270,65 @@ def write_caiman_mmap(
 
 
 def _int16(recording: Any, scale: float | None) -> Convert:
-    dtype, limits = recording.dtype, np.iinfo(np.int16)
-    if dtype.kind == "c":
-        raise UnsupportedRecordingError(f"suite2p takes int16, and the recording holds {dtype}; pass its magnitude")
+    if recording.dtype.kind == "c":
+        raise UnsupportedRecordingError(
+            f"suite2p takes int16, and the recording holds {recording.dtype}; pass its magnitude"
+        )
     if scale is not None and not (isinstance(scale, int | float) and math.isfinite(scale) and scale != 0):
         raise DeclarationError(f"scale must be a finite number other than 0, and is {scale!r:.40}")
+    return functools.partial(_as_int16, scale=scale)
 
-    whole = np.rint if dtype.kind == "f" else np.floor
 
-    def convert(block: np.ndarray) -> np.ndarray:
-        if scale is None and np.can_cast(dtype, np.int16):
-            return block.astype(np.int16, copy=False)
-        values = block if scale is None else whole(block * np.float64(scale))
-        low, high = (values.min(), values.max()) if values.size else (0, 0)
-        if not (limits.min <= low and high <= limits.max):  # NaN is neither
-            raise UnsupportedRecordingError(
-                f"suite2p takes int16, from -32,768 to 32,767, and the recording's {dtype} holds values from {low} to {high}"
-                f"{'' if scale is None else f' after scale={scale}'}; pass a scale that makes them fit, for uint16 scale=0.5"
-            )
-        found = values.astype(np.int16)
-        if scale is None and not np.array_equal(found, values):
-            raise UnsupportedRecordingError(
-                f"suite2p takes int16, and the recording's {dtype} holds fractions; pass a scale by which they are multiplied before they are rounded (1 to round them as they are)"
-            )
-        return found
+def _as_int16(block: np.ndarray, *, scale: float | None) -> np.ndarray:
+    if scale is None and np.can_cast(block.dtype, np.int16):
+        return block.astype(np.int16, copy=False)
+    rounded = np.rint if block.dtype.kind == "f" else np.floor
+    values = block if scale is None else rounded(block * np.float64(scale))
+    _check_int16(values, block.dtype, scale)
+    found = values.astype(np.int16)
+    if scale is None and not np.array_equal(found, values):
+        raise UnsupportedRecordingError(
+            f"suite2p takes int16, and the recording's {block.dtype} holds fractions; "
+            "pass a scale by which they are multiplied before they are rounded (1 to round them as they are)"
+        )
+    return found
 
-    return convert
+
+def _check_int16(values: np.ndarray, dtype: np.dtype[Any], scale: float | None) -> None:
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    limits = np.iinfo(np.int16)
+    if not (limits.min <= low and high <= limits.max):  # NaN is neither
+        after = "" if scale is None else f" after scale={scale}"
+        raise UnsupportedRecordingError(
+            f"suite2p takes int16, from -32,768 to 32,767, and the recording's {dtype} holds values from {low} to {high}{after}; "
+            "pass a scale that makes them fit, for uint16 scale=0.5"
+        )
 
 
 def _float32(recording: Any, rounding: bool) -> Convert:
-    dtype = recording.dtype
-    if dtype.kind == "c":
-        raise UnsupportedRecordingError(f"CaImAn takes float32, and the recording holds {dtype}; pass its magnitude")
+    if recording.dtype.kind == "c":
+        raise UnsupportedRecordingError(
+            f"CaImAn takes float32, and the recording holds {recording.dtype}; pass its magnitude"
+        )
+    return functools.partial(_as_float32, rounding=rounding)
 
-    def convert(block: np.ndarray) -> np.ndarray:
-        if np.can_cast(dtype, np.float32):
-            return block.astype(np.float32, copy=False)
-        with np.errstate(over="ignore"):
-            found = block.astype(np.float32)
-        if dtype.kind == "f" and (np.isinf(found) & np.isfinite(block)).any():
-            raise UnsupportedRecordingError(
-                f"CaImAn takes float32, and the recording's {dtype} holds values beyond its range"
-            )
-        if not rounding and not _is_exact(found, block):
-            raise UnsupportedRecordingError(
-                f"CaImAn takes float32, and the recording's {dtype} holds values that it cannot hold exactly; pass rounding=True for the nearest ones"
-            )
-        return found
 
-    return convert
+def _as_float32(block: np.ndarray, *, rounding: bool) -> np.ndarray:
+    dtype = block.dtype
+    if np.can_cast(dtype, np.float32):
+        return block.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        found = block.astype(np.float32)
+    if dtype.kind == "f" and (np.isinf(found) & np.isfinite(block)).any():
+        raise UnsupportedRecordingError(
+            f"CaImAn takes float32, and the recording's {dtype} holds values beyond its range"
+        )
+    if not rounding and not _is_exact(found, block):
+        raise UnsupportedRecordingError(
+            f"CaImAn takes float32, and the recording's {dtype} holds values that it cannot hold exactly; "
+            "pass rounding=True for the nearest ones"
+        )
+    return found
 
 
 def _is_exact(found: np.ndarray, block: np.ndarray) -> bool:

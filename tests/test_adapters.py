@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,14 @@ def test_whole_numbers_and_nan_pass_to_float32() -> None:
     assert np.isnan(roi.for_caiman(array([np.nan], np.float64))[:]).all()
     with pytest.raises(roi.UnsupportedRecordingError, match="beyond its range"):
         roi.for_caiman(array([1e300], np.float64), rounding=True)[:]
+
+
+def test_an_array_pickles_as_its_recording_does(tmp_path: Path) -> None:
+    np.save(tmp_path / "movie.npy", recording().get_series())
+    with roi.open(tmp_path / "movie.npy") as opened:
+        for found in (roi.for_suite2p(opened, scale=2), roi.for_caiman(opened)):
+            again = pickle.loads(pickle.dumps(found))
+            np.testing.assert_array_equal(again[3:5], found[3:5])
 
 
 # suite2p's files
