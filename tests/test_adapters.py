@@ -124,7 +124,7 @@ def test_whole_numbers_and_nan_pass_to_float32() -> None:
 def test_an_array_pickles_as_its_recording_does(tmp_path: Path) -> None:
     np.save(tmp_path / "movie.npy", recording().get_series())
     with roi.open(tmp_path / "movie.npy") as opened:
-        for found in (roi.for_suite2p(opened, scale=2), roi.for_caiman(opened)):
+        for found in (roi.for_suite2p(opened, scale=0.5), roi.for_caiman(opened)):
             again = pickle.loads(pickle.dumps(found))
             np.testing.assert_array_equal(again[3:5], found[3:5])
 

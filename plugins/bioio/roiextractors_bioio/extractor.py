@@ -207,13 +207,15 @@ class BioioImagingExtractor(ImagingExtractor):
 
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
         """Return ``(samples, planes, rows, columns)``."""
-        one = {axis: 0 for axis in self._image.dims.order if axis not in "TCZYX"}
-        if self.reads_parts:
-            wanted = samples if isinstance(samples, slice) else samples.tolist()
-            found = self._image.get_image_data("TZYX", C=self._channel, T=wanted, Z=planes, **one)
-            return found[:, :, rows, columns]
-        lazy = self._image.get_image_dask_data("TZYX", C=self._channel, **one)
-        return lazy[samples][:, planes, rows, columns].compute(scheduler="synchronous")
+        axes = self._image.dims.order
+        one = {axis: 0 for axis in axes if axis not in "TCZYX"} | ({"C": self._channel} if "C" in axes else {})
+        if not self.reads_parts:
+            lazy = self._image.get_image_dask_data("TZYX", **one)
+            return lazy[samples][:, planes, rows, columns].compute(scheduler="synchronous")
+        wanted = {"T": samples if isinstance(samples, slice) else samples.tolist(), "Z": planes}
+        found = self._image.get_image_data("TZYX", **one, **{axis: wanted[axis] for axis in wanted if axis in axes})
+        found = found if "T" in axes else found[samples]
+        return found[:, slice(None) if "Z" in axes else planes, rows, columns]
 
     def _file_rate(self) -> float | None:
         interval = self._image.time_interval

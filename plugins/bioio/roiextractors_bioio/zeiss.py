@@ -58,15 +58,17 @@ class CziImagingExtractor(BioioImagingExtractor):
 
     def _acquired(self, **which: int) -> Iterator[tuple[dict[str, str], int]]:
         """Yield place and time, in units of 100 ns since 1 January 1970, of each subblock that bears one."""
-        for block in self._image.get_subblock_metadata(**which):
+        there = {axis: number for axis, number in which.items() if axis in self._image.dims.order}
+        for block in self._image.get_subblock_metadata(**there):
             ticks = _ticks(block.findtext(".//AcquisitionTime") or "")
             if ticks is not None:
                 yield dict(block.attrib), ticks
 
     @classmethod
     def _channel_names(cls, image: Any) -> Sequence[Any]:
+        count = dict(zip(image.dims.order, image.dims.shape, strict=True)).get("C", 1)
         described = _channels(_xml(str(image._path)), image.current_scene_index)
-        return [channel.get("Name") or channel.get("Id") for channel in described[: int(image.dims.C)]]
+        return [channel.get("Name") or channel.get("Id") for channel in described[:count]]
 
     def _micrometres(self, axis: str) -> float | None:
         found = self._header().findtext(f"./Metadata/Scaling/Items/Distance[@Id='{axis}']/Value")

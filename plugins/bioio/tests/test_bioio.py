@@ -274,6 +274,37 @@ def test_an_image_of_tiles_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         BioioImagingExtractor(tmp_path / "a.czi")
 
 
+class Still:
+    """What a plugin of bioio that reads parts gives for one picture: neither time, nor planes, nor channels."""
+
+    scenes = ("one",)
+    channel_names = None
+    dtype = np.dtype(np.uint8)
+    time_interval = None
+
+    class dims:
+        order = "YX"
+        shape = (8, 9)
+
+    def set_scene(self, scene: int) -> None:
+        pass
+
+    def get_image_data(self, order: str) -> np.ndarray:
+        return np.arange(72, dtype=np.uint8).reshape(1, 1, 8, 9)
+
+
+def test_one_picture_is_a_recording_of_one_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roiextractors_bioio.extractor import BioioImagingExtractor
+
+    monkeypatch.setattr(BioioImagingExtractor, "_opened", classmethod(lambda cls, path: Still()))
+    monkeypatch.setattr(BioioImagingExtractor, "reads_parts", True)
+    recording = BioioImagingExtractor(tmp_path / "a.nd2")
+    picture = np.arange(72, dtype=np.uint8).reshape(8, 9)
+    assert recording.shape == (1, 8, 9)
+    np.testing.assert_array_equal(recording.get_samples([0, 0]), [picture, picture])
+    np.testing.assert_array_equal(recording[0, 2:4, 5:], picture[2:4, 5:])
+
+
 # Who comes first
 
 
