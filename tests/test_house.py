@@ -67,7 +67,22 @@ THIRD_PARTY = {
     "detection": set(),
     "factory": set(),
 }
-IO_LIBRARIES = ("tifffile", "imagecodecs", "h5py", "zarr", "av", "cv2", "imageio", "isx", "nd2", "readlif", "pynwb")
+IO_LIBRARIES = (
+    "tifffile",
+    "bioio",
+    "liffile",
+    "aicspylibczi",
+    "imagecodecs",
+    "h5py",
+    "zarr",
+    "av",
+    "cv2",
+    "imageio",
+    "isx",
+    "nd2",
+    "readlif",
+    "pynwb",
+)
 
 
 def core_files() -> list[Path]:

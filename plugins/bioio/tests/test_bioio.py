@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry import default_registry
 from roiextractors_core.testing import ImagingExtractorTests
 
 
@@ -124,14 +123,6 @@ class TestNd2(ImagingExtractorTests):
     def recording(self, recordings: Path) -> Path:
         pytest.importorskip("bioio_nd2", reason="bioio-nd2 is not installed: roiextractors-bioio[nd2]")
         return recordings / "nikon" / "cluster.nd2"
-
-    def test_looking_runs_no_extractor(self, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(
-            "ROIEXTRACTORS_BLOCK", "inscopix"
-        )  # it reads what the file's last bytes, an offset, would be the length of
-        default_registry.cache_clear()
-        super().test_looking_runs_no_extractor(case, monkeypatch)
-        default_registry.cache_clear()
 
     @pytest.fixture
     def expected(self, recording: Path) -> np.ndarray:
