@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pytest
@@ -111,6 +111,12 @@ class Recorded:
 
 
 @pytest.fixture(scope="session")
+def kinds() -> tuple[str, ...]:
+    """The kinds of recordings that can be written."""
+    return KINDS
+
+
+@pytest.fixture(scope="session")
 def write_recorded() -> Callable[..., Recorded]:
     """Write a recording of a format, ``write_recorded(kind, folder)``, or skip where its plugin is not installed."""
     return _write_recorded
@@ -187,7 +193,7 @@ def _write_bruker(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any], 
         testing.write_tiff(roi.NumpyImagingExtractor(frame[np.newaxis]), stem / name)
         frames.append(
             f'<Frame relativeTime="{number * 0.05!r}" absoluteTime="{number * 0.05 + 3!r}" index="{number}" '
-            f'parameterSet="CurrentSettings"><File channel="2" channelName="Ch2" filename="{escape(name)}" />'
+            f'parameterSet="CurrentSettings"><File channel="2" channelName="Ch2" filename={quoteattr(name)} />'
             '<ExtraParameters lastGoodFrame="0" /><PVStateShard></PVStateShard></Frame>\n'
         )
     (stem / f"{stem.name}.xml").write_text(

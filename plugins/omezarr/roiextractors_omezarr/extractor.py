@@ -20,6 +20,7 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     SourceKindError,
     SourceNotFoundError,
+    SourcePermissionError,
     SourceReadError,
     StreamChoiceError,
     UnsupportedRecordingError,
@@ -247,6 +248,10 @@ class _Image:
         """Read a part; a chunk that is not there holds the fill value, and so would all of them where the folder is gone."""
         try:
             found = np.asarray(self.array.oindex[key])
+        except PermissionError as error:
+            raise SourcePermissionError(
+                f"{printable(error.filename or self.name)} may not be read: {error.strerror}"
+            ) from error
         except OSError as error:
             raise SourceReadError(f"{self.name} could not be read: {error.strerror or printable(error)}") from error
         except _UNDECODABLE as error:
