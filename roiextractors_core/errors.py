@@ -158,7 +158,6 @@ class StreamChoiceError(ChoiceError):
         asked = "" if seen is None else f", and not {seen!r}"
         plural = option if option.endswith("s") else f"{option}s"
         example = repr(values[0]) if values else "..."
-        plural = option if option.endswith("s") else f"{option}s"
         text = (
             f"{printable(name)} holds the {plural} {listed(values)}{asked}; choose one: open(..., {option}={example})"
         )

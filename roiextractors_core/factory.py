@@ -158,9 +158,11 @@ def _chosen(source: Source, name: str | None, registry: Registry) -> tuple[Forma
 def _words_by_suffix(source: Source, registry: Registry) -> str:
     """Ask the one format that bears the source's suffix what is missing: a cut file can be known by its suffix alone."""
     bearing = [spec for spec in registry.formats() if any(suffix in spec.extensions for suffix in source.suffixes)]
-    if source.is_folder or len(bearing) != 1:
+    names = {spec.name for spec in bearing}
+    general = [spec for spec in bearing if not names & set(spec.specializes)]  # the one that the others are kinds of
+    if source.is_folder or len(general) != 1:
         return ""
-    spec = bearing[0]
+    spec = general[0]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -105,9 +105,13 @@ def as_html(recording: Any) -> str:
 
     What cannot be read or drawn is left out, and the card says so: showing a name must never fail.
     """
+    try:
+        facts = _card(recording)
+    except (RoiExtractorsError, OSError) as error:  # closed, or its file is gone
+        facts = [("recording", printable(repr(recording))), ("note", printable(error))]
     rows = "".join(
         f"<tr><th style='text-align:left'>{html.escape(label)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for label, value in _card(recording)
+        for label, value in facts
         if value
     )
     picture = ""

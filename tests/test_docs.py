@@ -5,7 +5,7 @@ A page's blocks:
 * ``python`` runs; the value of its last expression is shown as the interpreter would show it.
 * ``console`` runs: the ``roiextractors`` command, and the few commands of :data:`SHELL`.
 * ``output``, directly below one of these, is compared with what it printed; ``...`` stands for anything. A block
-  that raises shows ``NameOfTheError: message``.
+  that raises shows ``NameOfTheError: message``. A command may fail where the output shows that it does.
 * A block with ``:caption: path`` is written to that file; with ``(as written)`` behind the path, the file
   must be there and hold just this.
 """
@@ -90,10 +90,13 @@ class Run:
         self.site = site
         self.monkeypatch = monkeypatch
         self.namespace: dict[str, Any] = {"__name__": f"page_{page.stem}"}
+        self.may_fail = False
 
     def all(self) -> None:
         printed, ran = "", None
-        for block in blocks(self.page):
+        every = blocks(self.page)
+        for block, following in zip(every, [*every[1:], Block(0, "", "")], strict=False):
+            self.may_fail = following.language == "output" and bool(re.search(r"\bfailed\b|\bfaults\b", following.text))
             where = f"{self.page.relative_to(ROOT)}:{block.line}"
             if "caption" in block.options:
                 self.file(block, where)
@@ -154,7 +157,7 @@ class Run:
             timeout=300,
             check=False,
         )
-        if done.returncode not in (0, 2) or "Traceback" in done.stderr:
+        if (done.returncode not in (0, 2) and not self.may_fail) or "Traceback" in done.stderr:
             pytest.fail(f"{' '.join(words)}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout + done.stderr
 
@@ -259,16 +262,16 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     gallery = (tmp_path / "html" / "gallery.html").read_text(encoding="utf-8")
     for entry in default_registry().catalogue():
         assert entry.spec.title in gallery
-        assert f"pip install {entry.plugin}" in gallery
+        assert f"pip install {entry.plugin}" in re.sub(r"<[^>]+>", "", gallery)
 
 
 def test_the_page_of_the_hook_shows_its_exact_signature() -> None:
     text = (DOCS / "hook.md").read_text(encoding="utf-8")
     function = hookspecs.roiextractors_formats
     source = f"@hookspec\ndef {function.__name__}{inspect.signature(function)}:"
-    assert source in text.replace('"Iterable[FormatSpec]"', "Iterable[FormatSpec]").replace("'", "")
+    assert source.replace("'", "") in text
     assert f'GROUP = "{hookspecs.GROUP}"' in text
-    assert f"API_NUMBERS = {set(hookspecs.API_NUMBERS)}" in text
+    assert f"API_NUMBERS = {hookspecs.API_NUMBERS!r}" in text
 
 
 def test_the_page_of_the_hook_names_every_field_of_a_declaration() -> None:
@@ -280,8 +283,8 @@ def test_the_page_of_the_hook_names_every_field_of_a_declaration() -> None:
 
 def test_the_reference_describes_every_public_name() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md"))
-    described = set(re.findall(r"^\.\. (?:auto\w+|py:\w+):: roiextractors_core\.(\w+)", text, re.MULTILINE))
-    assert described == set(roi.__all__) - {"__version__"}
+    described = set(re.findall(r"^\.\. (?:auto\w+|py:\w+):: roiextractors_core\.(\w+)(?![\w.])", text, re.MULTILINE))
+    assert described == (set(roi.__all__) - {"__version__"}) | {"errors"}
 
 
 def test_the_pictures_have_words_and_no_fixed_colours_for_text() -> None:

@@ -33,19 +33,27 @@ class Gallery(SphinxDirective):
 
 
 def declared() -> list[tuple[roi.FormatSpec, str]]:
-    """Return the core's own formats and those of the catalogue, each with its distribution."""
-    own = roi.Registry(entry_points=lambda: (), environment={})
-    found = [(spec, own.owner(spec.name)) for spec in own.formats()]
-    found += [(entry.spec, entry.plugin) for entry in own.catalogue()]
-    return sorted(found, key=lambda pair: pair[0].title.lower())
+    """Return the core's own formats, those of the catalogue and those that are installed besides, each with its distribution."""
+    registry = roi.Registry(environment={})
+    found = {entry.spec.name: (entry.spec, entry.plugin) for entry in registry.catalogue()}
+    for spec in registry.formats():  # where both have it, what is installed is the newer declaration
+        found[spec.name] = (spec, registry.owner(spec.name))
+    return sorted(found.values(), key=lambda pair: pair[0].title.lower())
 
 
 def table() -> Iterator[str]:
     """Yield the lines of the table in MyST."""
-    yield "| format | suffixes | streams | clock | plugin |"
-    yield "|---|---|---|---|---|"
+    yield "| format | suffixes | streams | clock | metadata | platforms | plugin |"
+    yield "|---|---|---|---|---|---|---|"
     for spec, plugin in declared():
-        cells = (code(spec.extensions) or "folder", code(spec.streams) or "–", spec.clock, f"`{plugin}`")
+        cells = (
+            code(spec.extensions) or "folder",
+            code(spec.streams) or "–",
+            spec.clock,
+            ", ".join(name.replace("_", " ") for name in spec.metadata) or "–",
+            ", ".join(spec.platforms),
+            f"`{plugin}`",
+        )
         yield f"| [{spec.title}](#format-{spec.name}) | {' | '.join(cells)} |"
 
 

@@ -21,7 +21,7 @@ import roiextractors_core as roi
 from .. import pictures
 from ..detection import Explanation
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
-from . import scaffold, terminal
+from . import scaffold, terminal, validation
 from .facts import every_channel, facts_of, in_words, plugin_border
 
 __all__ = ["app", "run"]
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 
 scaffold.register(app)
+validation.register(app)
 
 Paths = Annotated[list[str], typer.Argument(help="Files or folders.")]
 OnePath = Annotated[str, typer.Argument(help="A file or a folder.")]

@@ -18,7 +18,7 @@ __all__ = [
     "write_tiff",
 ]
 
-_HOME = {name: "generators" for name in __all__} | {"ImagingExtractorTests": "conformance"}
+_HOME = dict.fromkeys(__all__, "generators") | {"ImagingExtractorTests": "conformance"}
 
 
 def __getattr__(name: str) -> Any:

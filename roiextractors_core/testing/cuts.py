@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def _walked(base: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in names if (Path(folder) / name).is_file())
 
 
-def sizes_to_cut(files: tuple[Path, ...], *, places: int = 20) -> dict[str, list[int]]:
+def sizes_to_cut(files: tuple[Path, ...], *, places: int = 20, units: Iterable[int] = ()) -> dict[str, list[int]]:
     """Return the sizes (bytes) to which each file is cut: its first bytes, evenly, and its very end.
 
     Parameters
@@ -123,13 +123,17 @@ def sizes_to_cut(files: tuple[Path, ...], *, places: int = 20) -> dict[str, list
     files : tuple of pathlib.Path
     places : int
         How many in all; the largest file gets most of them.
+    units : iterable of int
+        Bytes of a sample: the largest file is also cut by one and by two of them.
     """
     sized = sorted((path for path in files if path.stat().st_size > 1), key=lambda p: (-p.stat().st_size, str(p)))
     if not sized:
         return {}
     others = sized[1 : 1 + places // 4]
     shares = {path: 2 if 2 * len(others) <= places // 2 else 1 for path in others}
-    found = {str(sized[0]): _spread(sized[0].stat().st_size, places - sum(shares.values()))}
+    size = sized[0].stat().st_size
+    whole = {size - times * unit for unit in units for times in (1, 2) if 0 < size - times * unit < size}
+    found = {str(sized[0]): sorted({*_spread(size, places - sum(shares.values()) - len(whole)), *whole})}
     found.update({str(path): _spread(path.stat().st_size, share) for path, share in shares.items()})
     return found
 

@@ -85,7 +85,9 @@ def heavy_imports(module: str, imports: Iterable[Sequence[str]], modules: Iterab
         found.append(f"{importer} imports {name}")
     own = [n for n in modules if n.partition(".")[0] == package and n not in light]
     found += [f"importing {module} brings in {name}" for name in sorted(own)]
-    others = {n.partition(".")[0] for n in modules} - set(sys.stdlib_module_names) - told - {package, "roiextractors_core"}
+    others = (
+        {n.partition(".")[0] for n in modules} - set(sys.stdlib_module_names) - told - {package, "roiextractors_core"}
+    )
     return found + [f"importing {module} brings in {name}" for name in sorted(others)]
 
 

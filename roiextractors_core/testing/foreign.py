@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,32 @@ import numpy as np
 
 from ..detection import explain
 from ..formats import FormatSpec
+from ..hookspecs import API_NUMBERS
 from ..registry import Registry
 
-__all__ = ["CONTAINERS", "Claim", "Foreign", "foreign_claims", "foreign_sources"]
+__all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources"]
 
 CONTAINERS = frozenset({"tiff", "hdf5", "npy", "zip", "gzip", "png", "jpeg", "riff", "mp4", "xml", "json", "matlab"})
 """Families that are containers: a general format for one of them may well take all of its files."""
+
+USUAL_SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "tiff": (".tif", ".tiff"),
+    "hdf5": (".h5", ".hdf5"),
+    "npy": (".npy",),
+    "zip": (".zip",),
+    "gzip": (".gz",),
+    "png": (".png",),
+    "jpeg": (".jpg",),
+    "riff": (".avi",),
+    "mp4": (".mp4",),
+    "xml": (".xml",),
+    "json": (".json",),
+    "text": (".txt", ".csv"),
+    "matlab": (".mat",),
+    "pickle": (".pkl",),
+    "dicom": (".dcm",),
+}
+"""What files of a family are called; a suffix that many share says nothing by itself."""
 
 _HDF5 = (
     b"c-rgqaB<`1lHy_j0S*oZ76t(ZWbhvfCa|LNVe$!3nh{EOK<O1sFmXn(oCH){5NbZUx{x4OSCH!eXaHu92MdJeU>F4>5qP*d27u@YC?A$ePcWgXOUo}x%}mdO"
@@ -111,9 +131,9 @@ def foreign_claims(
     own: Collection[str] = (),
     sources: Iterable[Foreign] | None = None,
 ) -> tuple[Claim, ...]:
-    """Return which foreign sources a format claims, each under a neutral name and under the format's own suffixes.
+    """Return which foreign sources a format claims, under a neutral name, their usual suffixes and the format's own.
 
-    A format without content evidence is known by its suffix alone, so its suffixes are not tried.
+    A format without content evidence is known by its suffix alone, so its own suffixes are not tried.
 
     Parameters
     ----------
@@ -126,17 +146,18 @@ def foreign_claims(
         All of :func:`foreign_sources` when left out.
     """
     registry = Registry(entry_points=lambda: (), environment={})
-    if registry.get(spec.name) is None:
-        registry.register(spec)
+    looked_at = replace(spec, name="the-format-that-is-looked-at", specializes=(), api=max(API_NUMBERS))
+    registry.register(looked_at)
     by_content = spec.evidence is not None and spec.evidence.has_content()
-    suffixes = ("", *spec.extensions) if by_content else ("",)
+    own_suffixes = spec.extensions if by_content else ()
     found = []
     for foreign in foreign_sources() if sources is None else sources:
         if foreign.name in own or foreign.family in own:
             continue
+        suffixes = dict.fromkeys(("", *own_suffixes, *USUAL_SUFFIXES.get(foreign.family, ())))
         for suffix in suffixes if isinstance(foreign.content, bytes) else ("",):
             explanation = explain(foreign.write(folder, suffix), registry=registry)
-            claims = [match.finding.basis for match in explanation.matches if match.spec.name == spec.name]
+            claims = [match.finding.basis for match in explanation.matches if match.spec.name == looked_at.name]
             if claims:
                 found.append(Claim(foreign, suffix, claims[0]))
                 break
@@ -262,12 +283,7 @@ def _tiff(order: str) -> bytes:
     table = b"".join(_tiff_entry(order, code, tags[code]) for code in sorted(tags))
     mark = b"II*\0" if order == "<" else b"MM\0*"
     return (
-        mark
-        + struct.pack(order + "I", 20)
-        + bytes(range(12))
-        + struct.pack(order + "H", len(tags))
-        + table
-        + bytes(4)
+        mark + struct.pack(order + "I", 20) + bytes(range(12)) + struct.pack(order + "H", len(tags)) + table + bytes(4)
     )
 
 

@@ -7,6 +7,7 @@ caller's ``sys.path`` and is ended when its time is up, so that a hang is an ans
 from __future__ import annotations
 
 import builtins
+import gc
 import hashlib
 import importlib
 import inspect
@@ -22,9 +23,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import DeclarationError, PluginError, RangeTypeError, RoiExtractorsError, printable
+from .descriptors import held_open
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +136,7 @@ def digest(array: np.ndarray) -> str:
 
 
 def import_declarations(module: str) -> Iterator[dict[str, Any]]:
-    """Import a plugin's ``hooks`` and tell its formats, its seconds and what it pulled in."""
+    """Import what an entry point names, and tell its formats, its seconds and what it pulled in."""
     import roiextractors_core as roi
     from roiextractors_core.registry import declared_formats
 
@@ -145,20 +147,35 @@ def import_declarations(module: str) -> Iterator[dict[str, Any]]:
     package = module.partition(".")[0]
     imports: list[tuple[str, str]] = []
     started = time.perf_counter()
-    reason, specs = "", ()
+    stage, reason, specs = "entry point", "", cast("tuple[FormatSpec, ...]", ())
     with _imports_by(package, imports):
         try:
-            specs = declared_formats(importlib.import_module(module))
+            declaring = _named(module)
+            stage = "hook"
+            specs = declared_formats(declaring)
+        except DeclarationError as error:
+            reason = printable(error)
         except BaseException as error:  # noqa: BLE001 - the border to the plugin: it may even call sys.exit
-            reason = f"{type(error).__name__}: {printable(error)}"
+            where = "importing it" if stage == "entry point" else "its hook"
+            reason = f"{where} raised {type(error).__name__}: {printable(error)}"
     seconds = time.perf_counter() - started
     yield {
+        "stage": stage,
         "reason": reason,
         "seconds": seconds,
         "modules": sorted(set(sys.modules) - before),
         "imports": sorted(set(imports)),
         "formats": [spec.to_dict() for spec in specs],
     }
+
+
+def _named(value: str) -> Any:
+    """Return what an entry point names: a module, or something in it."""
+    module, _, attributes = value.partition(":")
+    found: Any = importlib.import_module(module.strip())
+    for name in filter(None, attributes.strip().split(".")):
+        found = getattr(found, name)
+    return found
 
 
 @contextmanager
@@ -258,6 +275,17 @@ def claim_foreign(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"format": spec.name, "claims": claims}
 
 
+def look_over(module: str) -> Iterator[dict[str, Any]]:
+    """Import what an entry point names, then the extractors that it declares, then ask it about foreign files."""
+    (declared,) = import_declarations(module)
+    yield declared
+    for data in declared["formats"]:
+        for answer in import_extractors([data]):
+            yield {"stage": "extractor", **answer}
+        for answer in claim_foreign([data]):
+            yield {"stage": "foreign files", **answer}
+
+
 # What opens
 
 
@@ -290,6 +318,7 @@ def open_cut(
     spec: dict[str, Any],
     recording: Any,
     files: Mapping[str, list[int]],
+    removed: list[str],
     expected: Any,
     times: Any,
     options: Mapping[str, Any],
@@ -304,6 +333,8 @@ def open_cut(
         A copy, which is cut.
     files : mapping
         Path of a file to the sizes (bytes) to which it is cut, one after the other.
+    removed : list of str
+        Paths of files that are also emptied, and taken away.
     expected, times : numpy.ndarray or None
         What the whole recording holds.
     options : mapping
@@ -311,16 +342,19 @@ def open_cut(
     """
     _ensure_registered(spec)
     yield {"file": "", "size": 0, "of": 0, **_opened_cut(spec["name"], recording, expected, times, options)}
-    for name, sizes in files.items():
+    for name in dict.fromkeys((*files, *removed)):
         path = Path(name)
         original = path.read_bytes()
-        for size in sizes:
-            path.write_bytes(original[:size])
+        for size in [*files.get(name, ()), *((0, -1) if name in removed else ())]:
+            path.unlink()
+            if size >= 0:
+                path.write_bytes(original[:size])
             place = {"file": path.name, "size": size, "of": len(original)}
             yield {**place, "outcome": "begun"}
             before = _most_memory()
             answer = _opened_cut(spec["name"], recording, expected, times, options)
-            yield {**place, "grown": _most_memory() - before, **answer}
+            gc.collect()
+            yield {**place, "grown": _most_memory() - before, "open": held_open([path]), **answer}
         path.write_bytes(original)
 
 
@@ -354,7 +388,10 @@ def _compared(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, 
     count = len(opened)
     series = opened.get_series()
     if count > len(expected):
-        return {"count": count, "wrong": f"it claims {count:,} samples, and the whole recording holds {len(expected):,}"}
+        return {
+            "count": count,
+            "wrong": f"it claims {count:,} samples, and the whole recording holds {len(expected):,}",
+        }
     if series.shape != (count, *expected.shape[1:]):
         return {"count": count, "wrong": f"get_series() gave shape {series.shape} for {count:,} samples"}
     if not same_values(series, expected[:count]):
@@ -396,6 +433,7 @@ def watch_opening(
     _look_at_all(warm, spec["name"], options)
     events: list[tuple[str, str]] = []
     package = str(spec["extractor"]).partition(".")[0].partition(":")[0]
+    watched = [*watched, os.path.realpath(os.getcwd())]
     on = [True]
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -413,6 +451,7 @@ _WATCHED = frozenset(
         "open",
         "pickle.find_class",
         "exec",
+        "os.chdir",
         "os.remove",
         "os.rename",
         "os.mkdir",
@@ -440,6 +479,8 @@ def _told(event: str, arguments: tuple[Any, ...], watched: list[str], package: s
         code = arguments[0]
         if getattr(code, "co_filename", "") == "<string>" and _called_by(package):
             yield "it ran text as code (eval or exec)"
+    elif event == "os.chdir":
+        yield f"it changed the working folder to {printable(arguments[0])}"
     elif event.startswith("os.") and event != "os.system":
         paths = [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes)]
         yield from (f"it called {event} on {printable(path)}" for path in paths if _lies_in(path, watched))
@@ -494,6 +535,5 @@ def _most_memory() -> int:
 
 
 _JOBS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
-    function.__name__: function
-    for function in (import_declarations, import_extractors, claim_foreign, unpickle, open_cut, watch_opening)
+    function.__name__: function for function in (import_declarations, look_over, unpickle, open_cut, watch_opening)
 }

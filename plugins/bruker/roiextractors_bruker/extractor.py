@@ -12,6 +12,7 @@ import numpy as np
 from roiextractors_tiff.pages import PageIndex
 
 from roiextractors_core import ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
     EmptySourceError,
     IncompleteRecordingWarning,
@@ -102,7 +103,8 @@ class BrukerImagingExtractor(ImagingExtractor):
             )
         self._times, self._notes = opened.times, opened.notes
         self._depth = self._pages.shape[1]
-        self._plane = _chosen_plane(scan.name, self._depth, plane)
+        depths = [str(k) for k in range(self._depth)]
+        self._plane = None if plane is None else choose(scan.name, "plane", depths, plane)
         self._rate = rate_of(scan, self._frames, self._times)
         self.is_volumetric = self._depth > 1 and self._plane is None
         for sentence in opened.warnings:
@@ -353,15 +355,6 @@ def _chosen_kinds(scan: Scan, given: str | int | None) -> tuple[int, ...]:
     if str(given) not in names:
         raise StreamChoiceError.for_option(scan.name, "series", names, seen=given)
     return (names.index(str(given)),)
-
-
-def _chosen_plane(name: str, depth: int, given: int | str | None) -> int | None:
-    if given is None:
-        return None
-    choices = [str(k) for k in range(depth)]
-    if str(given) not in choices:
-        raise StreamChoiceError.for_option(name, "plane", choices, seen=given)
-    return int(given)
 
 
 def _grid_notes(scan: Scan) -> tuple[str, ...]:

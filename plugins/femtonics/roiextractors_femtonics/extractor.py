@@ -118,6 +118,10 @@ class FemtonicsImagingExtractor(ImagingExtractor):
         """Return the dtype: the file's, or float64 for a conversion that does not stay within it."""
         return self._movie.dtype if self._is_kept or self._is_inverted else np.dtype(np.float64)
 
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        """Return the shape of the file's chunks; one whole sample where there are none."""
+        return self._movie.chunk_shape
+
     def get_sampling_frequency(self) -> float | None:
         """Return frames a second (Hz) by the time axis's conversion; None for a stack."""
         return self._unit.rate

@@ -280,6 +280,15 @@ class Hdf5Dataset:
         """Whether there is an axis Z."""
         return "Z" in self._axes
 
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """``(samples, rows, columns[, planes])`` of a chunk; of a dataset that is not stored in chunks, one whole sample."""
+        stored = self._layout.chunk or tuple(
+            1 if letter == "T" else length for letter, length in zip(self._axes, self._layout.shape, strict=True)
+        )
+        lengths = dict(zip(self._axes, stored, strict=True))
+        return tuple(lengths.get(letter, 1) for letter in ("TYXZ" if self.is_volumetric else "TYX"))
+
     def read(
         self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
     ) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from roiextractors_core.choice import choose
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, listed, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
@@ -125,6 +126,10 @@ class Hdf5ImagingExtractor(ImagingExtractor):
     def get_dtype(self) -> np.dtype[Any]:
         """Return the dtype of the pixels, in native byte order."""
         return self._movie.dtype
+
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        """Return the shape of the file's chunks; one whole sample where there are none."""
+        return self._movie.chunk_shape
 
     def get_sampling_frequency(self) -> float | None:
         """Return the rate (Hz) that the one attribute of a known name states, or None."""
@@ -301,17 +306,8 @@ def _channel_names(dataset: Any, attributes: Mapping[str, Any], letters: str) ->
 
 
 def _chosen(facts: _Facts, channel: str | int | None) -> int | None:
-    if channel is None and len(facts.channels) < 2:
-        return 0 if facts.channels else None
-    if channel is None:
-        raise StreamChoiceError.for_option(facts.file_name, "channel", facts.channels)
-    names = facts.channels or ("1",)
-    if str(channel) in names:
-        return names.index(str(channel)) if facts.channels else None
-    number = int(str(channel)) - 1 if str(channel).isdecimal() else -1
-    if not 0 <= number < len(names):
-        raise StreamChoiceError.for_option(facts.file_name, "channel", names, seen=channel)
-    return number if facts.channels else None
+    place = choose(facts.file_name, "channel", facts.channels, channel, first=1)
+    return place if facts.channels else None
 
 
 def _rate(file: Any, dataset: Any, attributes: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:

@@ -465,3 +465,28 @@ def test_a_search_ends_in_a_file_of_very_many_objects(tmp_path: Path) -> None:
     with roi.open(path) as recording:
         assert recording.shape == (4, 5, 6)
     assert Hdf5ImagingExtractor.get_streams(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("order", "chunks", "expected"),
+    [("TYX", (4, 8, 16), (4, 8, 16)), ("YXT", (8, 16, 4), (4, 8, 16)), ("TZYX", (4, 1, 8, 16), (4, 8, 16, 1))],
+)
+def test_the_chunks_of_the_file_are_told_in_the_order_of_the_recording(
+    tmp_path: Path, order: str, chunks: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    sizes = {"T": 20, "Z": 2, "Y": 16, "X": 32}
+    shape = tuple(sizes[letter] for letter in order)
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_dataset("data", data=np.arange(np.prod(shape), dtype=np.uint16).reshape(shape), chunks=chunks)
+    with roi.open(tmp_path / "movie.h5", dimension_order=order) as recording:
+        assert recording.get_chunk_shape() == expected
+        array = pytest.importorskip("dask.array") and recording.to_dask(chunks=8)
+        assert array.chunks[0] == (8, 8, 4)
+        np.testing.assert_array_equal(array.compute(), recording.get_series())
+
+
+def test_a_plain_dataset_is_told_as_whole_samples(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_dataset("data", data=np.zeros((5, 6, 7), np.uint8))
+    with roi.open(tmp_path / "movie.h5") as recording:
+        assert recording.get_chunk_shape() == (1, 6, 7)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from roiextractors_hdf5.contents import named, one_path, open_hdf5
 
+from roiextractors_core.companion import Companion
 from roiextractors_core.errors import CorruptRecordingError, IncompleteRecordingWarning, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
 from roiextractors_core.metadata import RecordingMetadata
@@ -73,6 +74,8 @@ class NwbImagingExtractor(ImagingExtractor):
         for note in self._pixels_notes:
             warnings.warn(note, IncompleteRecordingWarning, stacklevel=2)
         self.is_volumetric = self._pixels.is_volumetric
+        kept = Companion.from_json(self._series.comments, where=f"the comments of {self._name}")
+        self._companion = kept if kept is not None and kept.shape == self.shape else None
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
@@ -103,19 +106,23 @@ class NwbImagingExtractor(ImagingExtractor):
         """Return the dtype of the pixels as stored, in native byte order."""
         return self._pixels.dtype
 
+    def get_chunk_shape(self) -> tuple[int, ...]:
+        """Return the shape of the file's chunks; one whole sample where there are none."""
+        return self._pixels.chunk_shape
+
     def get_sampling_frequency(self) -> float | None:
         """Return the rate (Hz) that the series states; None when it has timestamps instead."""
-        return self._series.rate
+        return self._series.rate if self._companion is None else self._companion.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the series' timestamps, or its starting time and rate spelt out (s, float64); None when it states neither."""
+        """Return the series' timestamps, or its rate from a starting time other than 0 on (s, float64); else None: the rate says them."""
         start, end = self.resolve_range(start_sample, end_sample)
         if self._has_timestamps:
             return self._timestamps[start:end].copy()
         rate = self.get_sampling_frequency()
-        if self._series.starting_time is None or rate is None:
+        if not self._series.starting_time or rate is None:
             return None
         times: np.ndarray = np.arange(start, end) / rate + self._series.starting_time
         return times
@@ -135,7 +142,7 @@ class NwbImagingExtractor(ImagingExtractor):
 
     def get_metadata(self) -> RecordingMetadata:
         """Return the session's start, sizes, optical channels, device, and what the file says of series and plane."""
-        return self._series.metadata
+        return self._series.metadata if self._companion is None else self._companion.metadata
 
     def get_notes(self) -> tuple[str, ...]:
         """Return the conversion that is not applied, chunks that are not there, and counts that do not agree."""

@@ -44,6 +44,10 @@ class Pixels(Protocol):
     def is_volumetric(self) -> bool:
         """Whether there are planes."""
 
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """``(samples, rows, columns[, planes])`` of what is stored together."""
+
     def read(
         self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
     ) -> np.ndarray:
@@ -78,6 +82,7 @@ class _ZarrPixels:
         self._folder, self._where = folder, where
         found = zarr_array(folder, where)
         self._shape: tuple[int, ...] = tuple(map(int, found.shape))
+        self._chunk: tuple[int, ...] = tuple(map(int, found.chunks))
         self._dtype: np.dtype[Any] = np.dtype(found.dtype)
         if self._dtype.kind not in "biuf":
             raise UnsupportedRecordingError(f"{printable(where)} holds {self._dtype}, and pixels are numbers")
@@ -102,6 +107,11 @@ class _ZarrPixels:
     def is_volumetric(self) -> bool:
         return len(self._shape) == 4
 
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        time, width, height, *depth = self._chunk
+        return time, height, width, *depth
+
     def read(
         self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
     ) -> np.ndarray:
@@ -118,7 +128,8 @@ class _ZarrPixels:
         ]
         if 0 in lengths:
             return np.empty(lengths, self.dtype).swapaxes(1, 2)
-        return np.array(read_zarr(self._folder, self._where, key), self.dtype).swapaxes(1, 2)
+        found = np.require(read_zarr(self._folder, self._where, key), self.dtype, "W")
+        return found.swapaxes(1, 2)
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -171,6 +182,10 @@ class _ExternalPixels:
     @property
     def is_volumetric(self) -> bool:
         return False
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        return (1, *self.frame_shape)
 
     def read(
         self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None

@@ -53,6 +53,8 @@ class Series:
         Seconds, Hz.
     metadata : RecordingMetadata
     notes : tuple of str
+    comments : str
+        As the file writes them; in them ``roiextractors_core.convert`` keeps what NWB has no names for.
     """
 
     path: str
@@ -67,6 +69,7 @@ class Series:
     rate: float | None
     metadata: RecordingMetadata
     notes: tuple[str, ...]
+    comments: str = ""
 
 
 def series_names(tree: Tree) -> dict[str, str]:
@@ -205,6 +208,7 @@ def _series(tree: Tree, path: str) -> Series:
         _positive(timing.get("rate")),
         _metadata(tree, path),
         (*stamp_notes, *_notes(tree, path)),
+        str(tree.attributes(path).get("comments", "")),
     )
 
 

@@ -143,7 +143,8 @@ def _write_array(place: Path, value: Any) -> None:
         [value] if isinstance(value, str) else value if isinstance(value, list) and isinstance(value[0], str) else None
     )
     array = np.empty(len(texts), "O") if texts is not None else np.atleast_1d(np.asarray(value))
-    chunk = (min(4, max(1, array.shape[0])), *array.shape[1:]) if array.ndim > 2 else array.shape
+    together = 4 if array.ndim > 2 and array[:1].nbytes < 1 << 16 else 1
+    chunk = (min(together, max(1, array.shape[0])), *array.shape[1:]) if array.ndim > 2 else array.shape
     facts = {
         "zarr_format": 2,
         "shape": array.shape,

@@ -111,6 +111,12 @@ class TestNwbZarr(TestNwb):
         pytest.importorskip("zarr", reason="zarr is not installed")
         return write_zarr(tmp_path / "session.nwb.zarr", parts)
 
+    @pytest.fixture
+    def large_recording(self, tmp_path: Path, session: Parts, series: Parts, write_zarr: Write) -> Path:
+        """Large enough for what zarr itself needs of memory not to count."""
+        pixels = np.random.default_rng(9).integers(0, 4000, (60, 200, 256), dtype=np.uint16)
+        return write_zarr(tmp_path / "large.nwb.zarr", session(**series("acquisition/Movie", pixels)))
+
 
 class TestNwbZarrVolumes(TestPackedVolumesWithTimestamps):
     @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 from roiextractors_tiff.pages import Directory, PageIndex
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
 from roiextractors_core.companion import KEY, Companion
 from roiextractors_core.errors import (
     CorruptRecordingError,
@@ -79,7 +80,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._name = printable(os.path.basename(recording.given[0]))
         self._document = recording.document
         self._series = _series_names(self._document)
-        number = _chosen(self._name, "series", self._series, series, ids=_ids(self._document.images), first=0)
+        number = choose(self._name, "series", self._series, series, identifiers=_ids(self._document.images))
         self._image = _usable(self._document, number)
         files = recording.files_of(self._image)
         samples = _samples_per_pixel(self._document, self._image, files)
@@ -156,7 +157,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         """Return the images, channels and planes that can be chosen; the last two of the first image where none is named."""
         try:
             with cls(file_path, **options) as recording:
-                return dict(recording._streams())
+                return recording._streams()
         except StreamChoiceError as error:
             if error.option in options:
                 raise
@@ -189,7 +190,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         _require_channels(self._image, samples, self._document.name)
         names = _channel_names(self._image, samples, files)
         ids = _ids(self._image.channels) if samples == 1 else []
-        number = _chosen(self._name, "channel", names, channel, ids=ids, first=1)
+        number = choose(self._name, "channel", names, channel, identifiers=ids, first=1)
         placement = place(
             self._image, files, channel=number // samples, samples_per_pixel=samples, name=self._document.name
         )
@@ -267,28 +268,10 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
 
 
-def _chosen(
-    name: str, option: str, names: Sequence[str], given: str | int | None, *, ids: Sequence[str], first: int
-) -> int:
-    """Return the position of what was asked for: by name, by ID, or by number."""
-    if given is None:
-        if len(names) > 1:
-            raise StreamChoiceError.for_option(name, option, names)
-        return 0
-    text = str(given)
-    for known in (names, ids):
-        if text in known:
-            return list(known).index(text)
-    number = int(text) - first if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    if not 0 <= number < len(names):
-        raise StreamChoiceError.for_option(name, option, names, seen=given)
-    return number
-
-
 def _chosen_plane(name: str, num_planes: int, given: str | int | None) -> int | None:
     if given is None:
         return None
-    return _chosen(name, "plane", [str(k) for k in range(num_planes)], given, ids=(), first=0)
+    return choose(name, "plane", [str(k) for k in range(num_planes)], given)
 
 
 def _ids(elements: Sequence[Any]) -> list[str]:

@@ -15,6 +15,7 @@ import zarr
 import zarr.errors
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
 from roiextractors_core.companion import KEY, Companion
 from roiextractors_core.errors import (
     CorruptRecordingError,
@@ -100,9 +101,9 @@ class OmeZarrImagingExtractor(ImagingExtractor):
         self._series = _images(root, self._name)
         self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
         self._channels = self._image.channels
-        self._channel = _chosen(self._name, "channel", self._channels, channel, first=1)
+        self._channel = choose(self._name, "channel", self._channels, channel, first=1)
         planes = self._image.length("z")
-        self._plane = None if plane is None else _chosen(self._name, "plane", _numbers(planes), plane, first=0)
+        self._plane = None if plane is None else choose(self._name, "plane", _numbers(planes), plane)
         self.is_volumetric = planes > 1 and self._plane is None
         self._companion = self._image.companion(self.shape, self._name)
 
@@ -308,7 +309,7 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
         if given not in (None, 0, "0"):
             raise StreamChoiceError.for_option(name, "series", ("0",), seen=given)
         return root
-    return root[series[_chosen(name, "series", series, given, first=0)]]
+    return root[series[choose(name, "series", series, given)]]
 
 
 def _first(value: Any, key: str, name: str) -> Mapping[str, Any]:
@@ -381,17 +382,3 @@ def _channel_names(described: Mapping[str, Any], count: int) -> tuple[str, ...]:
 
 def _numbers(count: int, *, first: int = 0) -> tuple[str, ...]:
     return tuple(str(k + first) for k in range(count))
-
-
-def _chosen(name: str, option: str, names: Sequence[str], given: str | int | None, *, first: int) -> int:
-    if given is None:
-        if len(names) > 1:
-            raise StreamChoiceError.for_option(name, option, names)
-        return 0
-    text = str(given)
-    if text in names:
-        return list(names).index(text)
-    number = int(text) - first if text.isdecimal() else -1
-    if not 0 <= number < max(1, len(names)):
-        raise StreamChoiceError.for_option(name, option, names or (str(first),), seen=given)
-    return number

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
@@ -57,7 +58,7 @@ class TiffImagingExtractor(ImagingExtractor):
         The lengths of C and Z.
     channel : str, optional
         One of several channels, by name or by its number from 1.
-    plane : int, optional
+    plane : str or int, optional
         One plane of a volume, from 0; the recording is then planar.
     series : str or int, optional
         One of several arrays in the file, from 0.
@@ -83,7 +84,7 @@ class TiffImagingExtractor(ImagingExtractor):
         num_channels: int | None = None,
         num_planes: int | None = None,
         channel: str | int | None = None,
-        plane: int | None = None,
+        plane: str | int | None = None,
         series: str | int | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
@@ -106,11 +107,10 @@ class TiffImagingExtractor(ImagingExtractor):
         if self._arrangement.left_over:
             warnings.warn(self._arrangement.notes[-1], IncompleteRecordingWarning, stacklevel=2)
         self._channels = _channel_names(self._pages, self._arrangement, tags, self._description)
-        self._channel = _chosen(self._name, "channel", self._channels, channel)
-        self._plane = plane
+        self._channel = choose(self._name, "channel", self._channels, channel, first=1)
         self._num_planes = self._arrangement.size("Z")
-        if plane is not None:
-            _chosen(self._name, "plane", [str(k) for k in range(self._num_planes)], plane, zero_based=True)
+        numbers = [str(k) for k in range(self._num_planes)]
+        self._plane = None if plane is None else choose(self._name, "plane", numbers, plane)
         self.is_volumetric = self._num_planes > 1 and plane is None
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -175,11 +175,13 @@ class TiffImagingExtractor(ImagingExtractor):
         """Return the channels, planes and series that can be chosen."""
         try:
             with cls(file_path, **options) as recording:
-                return dict(recording._streams())
+                return recording._streams()
         except StreamChoiceError as error:
+            if error.option in options:
+                raise
             found = {error.option: tuple(str(choice) for choice in error.choices)}
-        with cls(file_path, **{**options, next(iter(found)): next(iter(found.values()))[0]}) as recording:
-            return {**found, **recording._streams()}
+        first = {option: names[0] for option, names in found.items()}
+        return {**found, **cls.get_streams(file_path, **{**options, **first})}
 
     def close(self) -> None:
         self._pages.close()
@@ -205,7 +207,7 @@ class TiffImagingExtractor(ImagingExtractor):
         if in_pages:
             pages = pages + self._channel * strides["C"]
         if self._plane is not None:
-            pages = pages + int(self._plane) * strides["Z"]
+            pages = pages + self._plane * strides["Z"]
         depth = None
         if self.is_volumetric:
             chosen = np.arange(*(planes or slice(None)).indices(self._num_planes), dtype=np.int64)
@@ -267,7 +269,7 @@ def _indexed(paths: tuple[str, ...], series: str | int | None) -> tuple[PageInde
         return PageIndex.of(paths), 0
     found = series_of(paths[0])
     names = [str(k) for k in range(len(found))]
-    number = _chosen(printable(Path(paths[0]).name), "series", names, series, zero_based=True)
+    number = choose(printable(Path(paths[0]).name), "series", names, series)
     return PageIndex.of(paths, span=(found[number].start, found[number].stop)), found[number].start
 
 
@@ -280,20 +282,6 @@ def _num_pages(shape: tuple[int, ...], index: PageIndex) -> int:
 
 def _several(path: str, found: Sequence[Series]) -> StreamChoiceError:
     return StreamChoiceError.for_option(Path(path).name, "series", [str(k) for k in range(len(found))])
-
-
-def _chosen(name: str, option: str, names: Sequence[str], given: str | int | None, *, zero_based: bool = False) -> int:
-    if given is None:
-        if len(names) > 1:
-            raise StreamChoiceError.for_option(name, option, names)
-        return 0
-    text = str(given)
-    if text in names:
-        return list(names).index(text)
-    number = int(text) - (0 if zero_based else 1) if text.isdigit() else -1
-    if not 0 <= number < max(1, len(names)):
-        raise StreamChoiceError.for_option(name, option, names or ["1"], seen=given)
-    return number
 
 
 def _channel_names(

@@ -1,0 +1,444 @@
+"""Reads the videos of one Miniscope as one recording."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from roiextractors_video.frames import VideoFrames, open_frames
+
+from roiextractors_core import ImagingExtractor, RecordingMetadata
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    EmptySourceError,
+    IncompleteRecordingWarning,
+    RecordingError,
+    UnsupportedRecordingError,
+    listed,
+    printable,
+)
+from roiextractors_core.files import PositionedFile
+from roiextractors_core.source import Source
+
+from .layout import Device, find_device, json_of, sessions_of
+from .times import FrameTimes, parse_times, rate_of
+
+__all__ = ["MiniscopeImagingExtractor"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_MOST_FRAMES_A_FILE = 10_000_000
+_MOST_NOTES = 1 << 16
+
+
+class MiniscopeImagingExtractor(ImagingExtractor):
+    """The recording of one UCLA Miniscope, V3 or V4: all of its videos in natural order.
+
+    Parameters
+    ----------
+    file_path : str, os.PathLike, or a list of videos
+        The folder of a device, of a session, or of several sessions; or any file of the recording: a video,
+        ``metaData.json``, ``timeStamps.csv``, ``timestamp.dat``, ``settings_and_notes.dat``.
+    sampling_frequency : float, optional
+        Frames a second (Hz); it wins over the times' and over ``metaData.json``'s.
+    session : str, optional
+        Which session of a folder of several, by its folder's name.
+    device : str, optional
+        Which miniscope of a session with several, by its folder's name.
+
+    Raises
+    ------
+    StreamChoiceError
+        There are several sessions or devices and none, or one that is not there, was named.
+    UnsupportedRecordingError
+        The files are of a behaviour camera.
+    CorruptRecordingError
+        A video cannot be read, or differs from the others in size or type.
+
+    References
+    ----------
+    Aharoni lab, Miniscope-DAQ-QT-Software (V4) and Miniscope V3 wiki: names and content of the files.
+    """
+
+    def __init__(
+        self,
+        file_path: Paths,
+        *,
+        sampling_frequency: float | None = None,
+        session: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._device = _device_of(file_path, session, device)
+        self._videos, gaps = _opened(self._device, is_list=not isinstance(file_path, str | os.PathLike))
+        try:
+            self._starts = _starts(self._videos)
+            places = _places(self._device, self._videos)
+            self._noted, self._times, said = _times_of(self._device, places)
+        except BaseException:
+            self.close()
+            raise
+        first = self._videos[0].frames
+        problems = [problem for video in self._videos for problem in video.frames.problems]
+        self._problems = (*gaps, *problems, *said.problems)
+        self._notes = (*_left_out(self._device), *said.notes)
+        self._shape, self._dtype = (first.rows, first.columns), first.dtype
+        for problem in self._problems:
+            warnings.warn(problem, IncompleteRecordingWarning, stacklevel=2)
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._shape
+
+    def get_num_samples(self) -> int:
+        return self._starts[-1]
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate (Hz) by the frames' times, else what ``metaData.json`` says; the videos' own is not meant."""
+        rate = None if self._noted is None else rate_of(self._noted)
+        return _stated_rate(self._device.facts) if rate is None else rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the times of the computer that recorded, in seconds since the recording began; None where they do not fit."""
+        start, end = self.resolve_range(start_sample, end_sample)
+        return None if self._times is None else np.array(self._times[start:end])
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self._read(np.arange(start, end))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._read(self.resolve_indices(sample_indices))
+
+    def get_block(
+        self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
+    ) -> np.ndarray:
+        self.check_open()
+        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        return self._read(indices, rows, columns)
+
+    def get_metadata(self) -> RecordingMetadata:
+        session = _session_facts(self._device)
+        vendor: dict[str, Any] = {}
+        if self._device.facts:
+            vendor["device"] = dict(self._device.facts)
+        if session:
+            vendor["session"] = dict(session)
+        vendor.update(_settings(self._device))
+        kind = self._device.kind or ("Miniscope_V3" if self._device.generation == 3 else "")
+        return RecordingMetadata(
+            start_time=_start_time(session.get("recordingStartTime") or self._device.facts.get("recordingStartTime")),
+            device=printable(kind) if kind else None,
+            vendor=vendor,
+        )
+
+    def get_notes(self) -> tuple[str, ...]:
+        return (*self._problems, *self._notes, *(note for video in self._videos for note in video.frames.notes))
+
+    @classmethod
+    def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the sessions, or the miniscopes of the one session, where there are several."""
+        if not isinstance(file_path, str | os.PathLike):
+            return {}
+        found = sessions_of(os.fspath(file_path))
+        wanted = options.get("session")
+        if len(found) > 1 and wanted is None:
+            return {"session": tuple(one.name for one in found)}
+        chosen = [one for one in found if wanted in (None, one.name)]
+        scopes = chosen[0].scopes if chosen else ()
+        return {"device": tuple(scope.name for scope in scopes)} if len(scopes) > 1 else {}
+
+    def close(self) -> None:
+        for video in self._videos:
+            video.frames.close()
+        super().close()
+
+    def _read(self, indices: np.ndarray, rows: slice | None = None, columns: slice | None = None) -> np.ndarray:
+        rows, columns = rows or slice(0, self._shape[0]), columns or slice(0, self._shape[1])
+        result = np.empty((len(indices), rows.stop - rows.start, columns.stop - columns.start), self._dtype)
+        for number, places in _by_video(indices, self._starts):
+            frames, first = self._videos[number].frames, self._starts[number]
+            if isinstance(places, slice):
+                frames.read_into(result[places], indices[places] - first, rows=rows, columns=columns)
+            else:
+                result[places] = frames.read(indices[places] - first, rows=rows, columns=columns)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Video:
+    number: int
+    path: str
+    frames: VideoFrames
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _device_of(file_path: Paths, session: str | None, device: str | None) -> Device:
+    if isinstance(file_path, str | os.PathLike):
+        return find_device(os.path.abspath(os.fspath(file_path)), session=session, device=device)
+    paths = [os.path.abspath(os.fspath(path)) for path in file_path]
+    if not paths:
+        raise EmptySourceError("an empty list of videos was given; pass the videos of one Miniscope, in order")
+    found = find_device(paths[0], session=session, device=device)
+    known = dict(zip(found.videos, found.numbers, strict=True))
+    if any(os.path.dirname(path) != found.folder for path in paths):
+        raise UnsupportedRecordingError("the videos of one recording lie in one folder, and the list names several")
+    numbers = tuple(known.get(path, place) for place, path in enumerate(paths))
+    return Device(found.folder, tuple(paths), numbers, found.generation, found.facts)
+
+
+def _opened(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[str, ...]]:
+    """Index the videos up to the first gap; those behind it are left out, and a sentence names them.
+
+    Behind a gap a frame would stand at another place than it was taken at.  A list is taken as it is.
+    """
+    videos: list[_Video] = []
+    why = ""
+    try:
+        for number, path in zip(device.numbers, device.videos, strict=True):
+            why = "" if is_list or not videos else _gap(videos[-1], number, _frames_a_file(device, videos))
+            if why:
+                break
+            try:
+                videos.append(_Video(number, path, open_frames(path)))
+            except RecordingError as error:
+                if is_list or not videos:
+                    raise
+                why = str(error)
+                break
+        _require_alike(videos)
+    except BaseException:
+        for video in videos:
+            video.frames.close()
+        raise
+    rest = [printable(os.path.basename(path)) for path in device.videos[len(videos) :]]
+    if not rest:
+        return videos, ()
+    count = sum(video.frames.num_frames for video in videos)
+    return videos, (
+        f"{listed(rest, limit=6)} of {printable(device.name)} {'are' if len(rest) > 1 else 'is'} left out: {why}; the {count:,} frames "
+        "before are read, and a list of videos, open([...]), reads others",
+    )
+
+
+def _gap(last: _Video, number: int, full: int | None) -> str:
+    """Return why a video of this number does not follow the last one, or an empty string."""
+    frames = last.frames
+    if number != last.number + 1:
+        return f"the video between {frames.name} and number {number} is missing"
+    if frames.problems:
+        return frames.problems[0]
+    if full is not None and frames.num_frames < full:
+        return f"{frames.name} holds {frames.num_frames:,} frames, and a video that others follow holds {full:,}"
+    return ""
+
+
+def _require_alike(videos: Sequence[_Video]) -> None:
+    first = videos[0].frames
+    for video in videos[1:]:
+        frames = video.frames
+        if (frames.rows, frames.columns, frames.dtype) != (first.rows, first.columns, first.dtype):
+            raise CorruptRecordingError(
+                f"{frames.name} has {frames.rows} rows of {frames.columns} columns of {frames.dtype}, and {first.name} "
+                f"{first.rows} rows of {first.columns} columns of {first.dtype}; they are not one recording: pass the list of those that are"
+            )
+
+
+def _left_out(device: Device) -> tuple[str, ...]:
+    if not device.left_out:
+        return ()
+    return (
+        f"{listed((printable(n) for n in device.left_out), limit=6)} beside the videos bears no number and is left out",
+    )
+
+
+def _starts(videos: Sequence[_Video]) -> list[int]:
+    return [0, *itertools.accumulate(video.frames.num_frames for video in videos)]
+
+
+def _places(device: Device, videos: Sequence[_Video]) -> np.ndarray:
+    """Return which frame of the whole recording each frame is; the number of a video tells how many came before it."""
+    counts = [video.frames.num_frames for video in videos]
+    base = 1 if device.generation == 3 else 0
+    if [video.number for video in videos] == list(range(base, base + len(videos))):
+        return np.arange(sum(counts))
+    full = _frames_a_file(device, videos)
+    if full is None or min(video.number for video in videos) < base:
+        return np.arange(sum(counts))
+    return np.concatenate(
+        [(video.number - base) * full + np.arange(count) for video, count in zip(videos, counts, strict=True)]
+    )
+
+
+def _frames_a_file(device: Device, videos: Sequence[_Video]) -> int | None:
+    """Return how many frames a video holds before the next is begun: what is stated, else the most that one holds."""
+    counts = [video.frames.num_frames for video in videos]
+    stated = device.facts.get("framesPerFile")
+    if isinstance(stated, int) and not isinstance(stated, bool) and max(counts) <= stated <= _MOST_FRAMES_A_FILE:
+        return stated
+    return max(counts) if len(counts) > 1 else None
+
+
+def _by_video(indices: np.ndarray, starts: list[int]) -> list[tuple[int, Any]]:
+    """Return each video that is needed, and which of the indices it serves."""
+    if len(indices) and (np.diff(indices) == 1).all():
+        first, last = int(indices[0]), int(indices[-1]) + 1
+        numbers = range(bisect.bisect_right(starts, first) - 1, bisect.bisect_left(starts, last))
+        spans = ((k, slice(max(starts[k], first) - first, min(starts[k + 1], last) - first)) for k in numbers)
+        return [(k, span) for k, span in spans if span.start < span.stop]
+    owners = np.searchsorted(starts, indices, "right") - 1
+    return [(int(k), np.flatnonzero(owners == k)) for k in np.unique(owners)]
+
+
+# Times
+
+
+def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, _Said]:
+    """Return the noted times of this camera, those of the frames, and what is to be said about them."""
+    name = "timestamp.dat" if device.generation == 3 else "timeStamps.csv"
+    path = _beside(device, name)
+    if path is None:
+        return None, None, _Said(notes=(f"{name} is not beside the videos, so that the frames have no times",))
+    file = PositionedFile(path)
+    try:
+        cameras, problems = parse_times(file)
+    finally:
+        file.close()
+    camera, why = _camera(device, cameras, len(places))
+    if camera is None:
+        return None, None, _Said((*problems, f"{why}; the frames have no times"))
+    times = camera.of_frames(places)
+    said = _Said((*problems, *_misfit(name, camera, len(places), times)), _backwards(name, camera.times))
+    return camera.times, times, said
+
+
+def _beside(device: Device, name: str) -> str | None:
+    try:
+        names = os.listdir(device.folder)
+    except OSError:
+        return None
+    found = next((n for n in sorted(names) if n.lower() == name.lower()), None)
+    return None if found is None else os.path.join(device.folder, found)
+
+
+def _camera(device: Device, cameras: Sequence[FrameTimes], count: int) -> tuple[FrameTimes | None, str]:
+    """Return the rows of the scope: of several cameras the one with as many rows as the videos have frames."""
+    name = "timestamp.dat" if device.generation == 3 else "timeStamps.csv"
+    if not cameras:
+        return None, f"{name} holds no row of times"
+    if len(cameras) == 1:
+        return cameras[0], ""
+    fitting = [camera for camera in cameras if len(camera.times) == count]
+    if len(fitting) == 1:
+        return fitting[0], ""
+    others = _behaviour_frames(device)
+    rest = [camera for camera in cameras if len(camera.times) != others]
+    if others is not None and len(rest) == 1:
+        return rest[0], ""
+    rows = ", ".join(f"{len(camera.times):,} of camera {camera.camera}" for camera in cameras)
+    return (
+        None,
+        f"{name} holds rows of {len(cameras)} cameras ({rows}), and {count:,} frames do not tell which is the scope",
+    )
+
+
+def _behaviour_frames(device: Device) -> int | None:
+    """Return how many frames the behaviour camera of V3 took, or None where its videos are not all readable."""
+    names = sorted(n for n in os.listdir(device.folder) if re.fullmatch(r"behavcam\d+\.avi", n.lower()))
+    total = 0
+    for name in names:
+        try:
+            frames = open_frames(os.path.join(device.folder, name))
+        except RecordingError:
+            return None
+        total += frames.num_frames
+        frames.close()
+    return total if names else None
+
+
+def _misfit(name: str, camera: FrameTimes, count: int, times: np.ndarray | None) -> tuple[str, ...]:
+    noted = len(camera.times)
+    if times is None:
+        return (f"{name} notes {noted:,} times that do not cover the {count:,} frames; none is taken for a frame's",)
+    if noted > count:
+        return (
+            f"{name} notes {noted:,} times and the videos hold {count:,} frames; each frame bears the time of its number, "
+            f"and {noted - count:,} times are left over",
+        )
+    return ()
+
+
+def _backwards(name: str, times: np.ndarray) -> tuple[str, ...]:
+    steps = np.flatnonzero(np.diff(times) <= 0)
+    if not len(steps):
+        return ()
+    return (
+        f"the times in {name} do not rise at {len(steps):,} place{'s' if len(steps) > 1 else ''}, the first behind "
+        f"frame {int(steps[0]):,}; they are as noted",
+    )
+
+
+# What lies beside the videos
+
+
+def _stated_rate(facts: Mapping[str, Any]) -> float | None:
+    """Return ``frameRate``, which is a number or text as ``"15FPS"``."""
+    stated = facts.get("frameRate")
+    if isinstance(stated, str):
+        match = re.match(r"\s*(\d{1,6}(?:\.\d+)?)\s*(?:fps|hz)?\s*\Z", stated, re.IGNORECASE)
+        stated = float(match[1]) if match else None
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        return None
+    return float(stated) if 0 < stated < 1e6 else None
+
+
+def _session_facts(device: Device) -> Mapping[str, Any]:
+    if device.generation == 3:
+        return {}
+    found = json_of(os.path.dirname(device.folder))
+    return found if "recordingStartTime" in found or "miniscopes" in found else {}
+
+
+def _start_time(stated: Any) -> datetime | None:
+    """Return the moment at which the recording began, by the clock of the computer; no time zone is noted."""
+    if not isinstance(stated, Mapping):
+        return None
+    parts = [stated.get(key, 0) for key in ("year", "month", "day", "hour", "minute", "second", "msec")]
+    if not all(isinstance(part, int) for part in parts):
+        return None
+    year, month, day, hour, minute, second, milliseconds = parts
+    try:
+        return datetime(year, month, day, hour, minute, second, milliseconds * 1000)
+    except (ValueError, OverflowError, TypeError):
+        return None
+
+
+def _settings(device: Device) -> dict[str, Any]:
+    """Return what V3's ``settings_and_notes.dat`` says: the first two lines are names and values."""
+    path = _beside(device, "settings_and_notes.dat") if device.generation == 3 else None
+    if path is None or not os.path.getsize(path):
+        return {}
+    with Source(path) as source:
+        lines = source.head(_MOST_NOTES).decode("utf-8-sig", "replace").splitlines()
+    if len(lines) < 2:
+        return {}
+    names, values = lines[0].split("\t"), lines[1].split("\t")
+    settings = dict(zip((name.strip() for name in names), (value.strip() for value in values), strict=False))
+    return {"settings": {key: value for key, value in settings.items() if key}}

@@ -1,0 +1,365 @@
+"""Both generations, through every file of theirs: which camera, which times, what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from roiextractors_miniscope.times import parse_times, rate_of
+
+import roiextractors_core as roi
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    StreamChoiceError,
+    UnknownFormatError,
+    UnsupportedRecordingError,
+)
+from roiextractors_core.files import PositionedFile
+
+Make = Callable[..., Any]
+
+
+def told(path: Any, match: str, **options: Any) -> Any:
+    """Open what is incomplete; one of the warnings, and of the notes, must match."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recording = roi.open(path, **options)
+    said = [str(one.message) for one in caught if one.category is IncompleteRecordingWarning]
+    assert any(re.search(match, words) for words in said), said
+    assert any(re.search(match, words) for words in recording.get_notes())
+    return recording
+
+
+# Fourth generation
+
+
+def test_the_videos_of_a_device_are_one_recording_in_natural_order(
+    tmp_path: Path, frames: Make, write_v4: Make
+) -> None:
+    taken = frames(60)
+    folder = write_v4(tmp_path / "run", taken, a_file=5, pixels="gray")
+    assert (folder / "11.avi").is_file()
+    with roi.open(folder) as recording:
+        np.testing.assert_array_equal(recording.get_series(), taken)
+        np.testing.assert_array_equal(recording.get_samples([59, 3, 14, 3]), taken[[59, 3, 14, 3]])
+        np.testing.assert_array_equal(recording[3:58:7, 2:9, ::2], taken[3:58:7, 2:9, ::2])
+        assert recording.get_notes() == ()
+
+
+@pytest.mark.parametrize("name", ["metaData.json", "timeStamps.csv", "0.avi", "2.avi", "", "../metaData.json", ".."])
+def test_any_file_opens_the_whole(tmp_path: Path, frames: Make, write_v4: Make, name: str) -> None:
+    taken = frames(25)
+    folder = write_v4(tmp_path / "run", taken, a_file=10, pixels="gray")
+    with roi.open(folder / name) as recording:
+        assert recording.provenance.format == "miniscope"
+        np.testing.assert_array_equal(recording.get_series(), taken)
+        np.testing.assert_array_equal(recording.get_timestamps(), (np.arange(25) * 50 - 20) / 1000)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels"), [("ffv1", "bgra"), ("ffv1", "gray"), ("rawvideo", "gray"), ("mjpeg", "yuvj420p")]
+)
+def test_each_compression_of_the_software_is_read(
+    tmp_path: Path, frames: Make, write_v4: Make, codec: str, pixels: str
+) -> None:
+    rows, columns = np.mgrid[:48, :64]
+    taken = np.stack([(rows + 2 * columns + 3 * k) % 200 for k in range(15)]).astype(np.uint8)
+    with roi.open(write_v4(tmp_path / "run", taken, codec=codec, pixels=pixels)) as recording:
+        assert recording.dtype == np.uint8
+        difference = np.abs(recording.get_series().astype(int) - taken)
+        assert difference.max() == 0 if codec != "mjpeg" else difference.mean() < 8
+
+
+def test_what_is_said_beside_the_frames(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    with roi.open(write_v4(tmp_path / "run", frames())) as recording:
+        found = recording.metadata
+        assert found.start_time == datetime(2023, 2, 3, 4, 5, 6, 78_000)
+        assert found.device == "Miniscope_V4_BNO"
+        assert (found.vendor["device"]["led0"], found.vendor["device"]["ewl"]) == (21, 12)
+        assert found.vendor["session"]["animalName"] == "mouse 7"
+        assert json.loads(json.dumps(found.to_dict()))["vendor"]["device"]["gain"] == "Low"
+
+
+def test_the_rate_is_that_of_the_times_whatever_the_videos_say(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    times = [-5, 28, 61, 95, 128, 161, 195, 1395, 1428, 1461]
+    with roi.open(write_v4(tmp_path / "run", frames(10), times=times)) as recording:
+        kept = [33, 33, 34, 33, 33, 34, 33, 33]
+        assert recording.get_sampling_frequency() == pytest.approx(1000 * len(kept) / sum(kept), rel=1e-12)
+        np.testing.assert_array_equal(recording.get_timestamps(), np.array(times) / 1000)
+
+
+@pytest.mark.parametrize(
+    ("stated", "rate"), [("15FPS", 15.0), (30, 30.0), ("22.5 fps", 22.5), ("fast", None), (0, None), (None, None)]
+)
+def test_without_times_the_stated_rate_holds(
+    tmp_path: Path, frames: Make, write_v4: Make, stated: Any, rate: float | None
+) -> None:
+    folder = write_v4(tmp_path / "run", frames(), facts={"frameRate": stated})
+    (folder / "timeStamps.csv").unlink()
+    with roi.open(folder) as recording:
+        assert recording.get_sampling_frequency() == rate
+        assert recording.get_native_timestamps() is None
+        assert recording.get_notes() == ("timeStamps.csv is not beside the videos, so that the frames have no times",)
+
+
+def test_without_its_facts_a_device_is_known_by_its_times(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    taken = frames()
+    folder = write_v4(tmp_path / "run", taken, with_session=False)
+    (folder / "metaData.json").unlink()
+    for path in (folder, folder / "0.avi", folder / "timeStamps.csv", folder.parent):
+        with roi.open(path) as recording:
+            assert recording.provenance.format == "miniscope"
+            np.testing.assert_array_equal(recording.get_series(), taken)
+            assert recording.metadata.start_time is None
+
+
+def test_more_times_than_frames_are_told_and_each_frame_keeps_its_own(
+    tmp_path: Path, frames: Make, write_v4: Make
+) -> None:
+    folder = write_v4(tmp_path / "run", frames(10), times=range(0, 520, 40))
+    words = r"notes 13 times and the videos hold 10 frames; each frame bears the time of its number, and 3 times are left over"
+    with told(folder, words) as recording:
+        np.testing.assert_array_equal(recording.get_timestamps(), np.arange(10) * 40 / 1000)
+        assert recording.times_source == "native"
+
+
+def test_fewer_times_than_frames_are_told_and_none_is_invented(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_v4(tmp_path / "run", frames(10), times=range(0, 320, 40))
+    words = r"timeStamps.csv notes 8 times that do not cover the 10 frames; none is taken for a frame's"
+    with told(folder, words) as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_sampling_frequency() == 25.0
+
+
+def test_times_that_do_not_rise_are_as_noted_and_told(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    with roi.open(write_v4(tmp_path / "run", frames(5), times=[0, 40, 30, 120, 160])) as recording:
+        assert recording.get_timestamps().tolist() == [0.0, 0.04, 0.03, 0.12, 0.16]
+        assert (
+            "the times in timeStamps.csv do not rise at 1 place, the first behind frame 1" in recording.get_notes()[0]
+        )
+
+
+def test_a_list_of_times_that_breaks_off_is_told(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_v4(tmp_path / "run", frames(5))
+    text = (folder / "timeStamps.csv").read_text(encoding="ascii")
+    (folder / "timeStamps.csv").write_text(text[: text.index("4,180") + 4], encoding="ascii")
+    words = r"line 6 of timeStamps.csv is no row of times \('4,18'\); the 4 rows before it are taken"
+    with told(folder, words) as recording:
+        assert recording.get_native_timestamps() is None
+
+
+def test_a_missing_video_ends_the_recording_and_a_list_reads_on(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    taken = frames(30)
+    folder = write_v4(tmp_path / "run", taken, a_file=10, pixels="gray")
+    (folder / "1.avi").unlink()
+    words = r"'2.avi' of Miniscope is left out: the video between 0.avi and number 2 is missing; the 10 frames before"
+    with told(folder, words) as recording:
+        np.testing.assert_array_equal(recording.get_series(), taken[:10])
+        np.testing.assert_array_equal(recording.get_timestamps(), (np.arange(10) * 50 - 20) / 1000)
+    with told([folder / "0.avi", folder / "2.avi"], r"30 times and the videos hold 20 frames") as recording:
+        np.testing.assert_array_equal(recording.get_series(), np.concatenate([taken[:10], taken[20:]]))
+        places = np.concatenate([np.arange(10), np.arange(20, 30)])
+        np.testing.assert_array_equal(recording.get_timestamps(), (places * 50 - 20) / 1000)
+
+
+def test_a_cut_video_ends_the_recording(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    taken = frames(30)
+    folder = write_v4(tmp_path / "run", taken, a_file=10, codec="rawvideo", pixels="gray")
+    whole = (folder / "1.avi").read_bytes()
+    (folder / "1.avi").write_bytes(whole[: whole.index(taken[17].tobytes())])
+    with told(folder, r"'2.avi' of Miniscope is left out: 1.avi is cut: it ends at byte") as recording:
+        np.testing.assert_array_equal(recording.get_series(), taken[:17])
+    shutil.copy(folder / "0.avi", folder / "1.avi")
+    (folder / "2.avi").write_bytes(b"RIFF\0\0\0\0AVI ")
+    with told(folder, r"'2.avi' of Miniscope is left out: 2.avi begins as AVI and ends") as recording:
+        assert len(recording) == 20
+
+
+def test_videos_of_different_frames_are_not_joined(
+    tmp_path: Path, frames: Make, write_v4: Make, write_video: Make
+) -> None:
+    folder = write_v4(tmp_path / "run", frames(10), a_file=10)
+    write_video(folder / "1.avi", frames(5, 16, 16))
+    with pytest.raises(CorruptRecordingError, match=r"1.avi has 16 rows of 16 columns of uint8, and 0.avi 24 rows"):
+        roi.open(folder)
+
+
+def test_a_video_without_a_number_is_left_out_and_named(
+    tmp_path: Path, frames: Make, write_v4: Make, write_video: Make
+) -> None:
+    folder = write_v4(tmp_path / "run", frames(10))
+    write_video(folder / "minian_mc.avi", frames(5))
+    with roi.open(folder) as recording:
+        assert len(recording) == 10
+        assert recording.get_notes() == ("'minian_mc.avi' beside the videos bears no number and is left out",)
+
+
+def test_behaviour_cameras_are_told_apart(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    taken = frames(12)
+    write_v4(tmp_path / "run", taken)
+    camera = write_v4(tmp_path / "run", frames(7, 32, 48), device="BehavCam_2", kind="WebCam-1920x1080")
+    with roi.open(tmp_path / "run") as recording:
+        np.testing.assert_array_equal(recording.get_series(), taken)
+    assert roi.streams(tmp_path / "run") == {}
+    for path in (camera, camera / "metaData.json", camera / "timeStamps.csv"):
+        with pytest.raises(
+            UnsupportedRecordingError, match=r"BehavCam_2 is a behaviour camera \(WebCam-1920x1080\) and no"
+        ):
+            roi.open(path)
+    with roi.open(camera / "0.avi") as recording:
+        assert recording.provenance.format == "video"
+
+
+def test_several_miniscopes_and_sessions_are_chosen_from(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    first, second = frames(5, seed=1), frames(6, seed=2)
+    write_v4(tmp_path / "day" / "10_00_00", first, device="Miniscope_A")
+    write_v4(tmp_path / "day" / "10_00_00", second, device="Miniscope_B")
+    write_v4(tmp_path / "day" / "11_00_00", first)
+    assert roi.streams(tmp_path / "day") == {"session": ("10_00_00", "11_00_00")}
+    assert roi.streams(tmp_path / "day", session="10_00_00") == {"device": ("Miniscope_A", "Miniscope_B")}
+    with pytest.raises(StreamChoiceError, match="day holds the sessions '10_00_00' and '11_00_00'; choose one"):
+        roi.open(tmp_path / "day")
+    with pytest.raises(
+        StreamChoiceError, match="10_00_00 holds the devices 'Miniscope_A' and 'Miniscope_B'; choose one"
+    ):
+        roi.open(tmp_path / "day", session="10_00_00")
+    with roi.open(tmp_path / "day", session="10_00_00", device="Miniscope_B") as recording:
+        np.testing.assert_array_equal(recording.get_series(), second)
+    with roi.open(tmp_path / "day" / "10_00_00" / "Miniscope_A" / "0.avi") as recording:
+        np.testing.assert_array_equal(recording.get_series(), first)
+
+
+# Third generation
+
+
+@pytest.mark.parametrize("name", ["msCam1.avi", "msCam2.avi", "timestamp.dat", "settings_and_notes.dat", ""])
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_the_third_generation_opens_by_any_of_its_files(
+    tmp_path: Path, frames: Make, write_v3: Make, name: str, separator: str
+) -> None:
+    taken = frames(25)
+    folder = write_v3(tmp_path / "H10_M2", taken, behaviour=frames(9, 32, 48), a_file=15, separator=separator)
+    with roi.open(folder / name) as recording:
+        assert recording.provenance.format == "miniscope"
+        np.testing.assert_array_equal(recording.get_series(), taken)
+        np.testing.assert_array_equal(recording.get_timestamps(), (np.arange(25) * 33 + 7) / 1000)
+        assert recording.get_sampling_frequency() == pytest.approx(1000 / 33, rel=1e-12)
+        assert recording.metadata.device == "Miniscope_V3"
+        assert recording.metadata.vendor["settings"]["animal"] == "m42"
+
+
+@pytest.mark.parametrize("camera", [0, 1])
+def test_the_scope_is_the_camera_with_as_many_rows_as_frames(
+    tmp_path: Path, frames: Make, write_v3: Make, camera: int
+) -> None:
+    folder = write_v3(tmp_path / "H10_M2", frames(25), behaviour=frames(9, 32, 48), camera=camera)
+    with roi.open(folder) as recording:
+        np.testing.assert_array_equal(recording.get_timestamps(), (np.arange(25) * 33 + 7) / 1000)
+
+
+def test_the_behaviour_cameras_frames_tell_which_rows_are_not_the_scopes(
+    tmp_path: Path, frames: Make, write_v3: Make
+) -> None:
+    folder = write_v3(tmp_path / "run", frames(25), behaviour=frames(9, 32, 48), times=range(0, 27 * 30, 30))
+    with told(folder, "timestamp.dat notes 27 times and the videos hold 25 frames") as recording:
+        np.testing.assert_array_equal(recording.get_timestamps(), np.arange(25) * 30 / 1000)
+
+
+def test_cameras_that_cannot_be_told_apart_give_no_times(tmp_path: Path, frames: Make, write_v3: Make) -> None:
+    folder = write_v3(tmp_path / "run", frames(9), behaviour=frames(9, 32, 48))
+    words = r"rows of 2 cameras \(9 of camera 0, 9 of camera 1\), and 9 frames do not tell which is the scope"
+    with told(folder, words) as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_sampling_frequency() is None
+
+
+def test_the_third_generations_behaviour_camera_is_a_video(tmp_path: Path, frames: Make, write_v3: Make) -> None:
+    folder = write_v3(tmp_path / "run", frames(9), behaviour=frames(8, 32, 48))
+    with roi.open(folder / "behavCam1.avi") as recording:
+        assert recording.provenance.format == "video"
+    with pytest.raises(UnsupportedRecordingError, match=r"behavCam1\.avi is of a behaviour camera and no miniscope"):
+        roi.open(folder / "behavCam1.avi", format="miniscope")
+
+
+# What belongs to others
+
+
+def test_times_without_videos_are_not_claimed(tmp_path: Path) -> None:
+    (tmp_path / "timeStamps.csv").write_text("Frame Number,Time Stamp (ms),Buffer Index\n0,-6,0\n", encoding="ascii")
+    for path in (tmp_path, tmp_path / "timeStamps.csv"):
+        with pytest.raises(UnknownFormatError):
+            roi.open(path)
+
+
+def test_a_video_beside_some_other_json_stays_a_video(tmp_path: Path, frames: Make, write_video: Make) -> None:
+    write_video(tmp_path / "a.avi", frames(5), pixels="gray")
+    (tmp_path / "notes.json").write_text('{"deviceType": 3}', encoding="ascii")
+    with roi.open(tmp_path / "a.avi") as recording:
+        assert recording.provenance.format == "video"
+    assert not any(match.spec.name == "miniscope" for match in roi.explain(tmp_path).matches)
+
+
+# The parts
+
+
+def test_intervals_far_from_the_usual_one_do_not_count() -> None:
+    assert rate_of(np.array([0.0, 0.1, 0.2, 5.2, 5.3])) == pytest.approx(10.0)
+    assert rate_of(np.array([0.0, 0.077, 0.134, 0.201, 0.267])) == pytest.approx(4 / 0.267)
+    assert rate_of(np.array([0.5])) is None
+    assert rate_of(np.array([0.0, 0.0])) is None
+
+
+@pytest.mark.parametrize("text", ["", "Frame Number,Time Stamp (ms),Buffer Index\n", "\0\0\0", "a,b,c\n1,x,2\n"])
+def test_a_list_without_times_has_no_cameras(tmp_path: Path, text: str) -> None:
+    (tmp_path / "timeStamps.csv").write_text(text, encoding="ascii")
+    cameras, _ = parse_times(PositionedFile(tmp_path / "timeStamps.csv"))
+    assert cameras == ()
+
+
+# Real recordings
+
+
+@pytest.mark.parametrize("name", ["miniscope/15_03_28", "miniscope/15_06_28"])
+def test_a_real_recording_agrees_with_the_published_reader(recordings: Path, name: str) -> None:
+    entries = json.loads((recordings / "EXPECTED.json").read_text(encoding="utf-8"))
+    entry = next(entry for entry in entries if entry["id"] == name)
+    with roi.open(recordings / entry["path"], **entry["options"]) as recording:
+        series = recording.get_series()
+        assert recording.shape == series.shape == tuple(entry["array_shape"])
+        assert str(recording.dtype) == str(series.dtype) == entry["dtype"]
+        assert float(series.sum(dtype=np.float64)) == entry["sum"]
+        for index, wanted in entry["frames"].items():
+            frame = recording[int(index)]
+            assert hashlib.sha256(frame.tobytes()).hexdigest()[:32] == wanted
+        assert recording.get_sampling_frequency() == pytest.approx(entry["sampling_frequency"], rel=1e-12)
+        stamps, times = recording.get_native_timestamps(), entry["native_timestamps"]
+        assert (len(stamps), list(stamps[:3]), list(stamps[-3:])) == (times["n"], times["first"], times["last"])
+
+
+def test_a_real_experiment_is_opened_by_session(recordings: Path) -> None:
+    folder = recordings / "miniscope" / "C6-J588_Disc5"
+    assert roi.streams(folder) == {"session": ("15_03_28", "15_06_28")}
+    with roi.open(folder, session="15_06_28") as recording:
+        assert recording.get_timestamps().tolist() == [-0.025, 0.052, 0.109, 0.176, 0.242]
+        assert recording.metadata.start_time == datetime(2021, 10, 7, 15, 6, 28, 607_000)
+        assert recording.metadata.device == "Miniscope_V3"
+        assert recording.get_notes() == ()
+
+
+def test_a_real_behaviour_camera_and_a_real_list_of_times_are_not_claimed(recordings: Path) -> None:
+    camera = recordings / "miniscope" / "C6-J588_Disc5" / "15_03_28" / "BehavCam_2"
+    with pytest.raises(UnsupportedRecordingError, match="BehavCam_2 is a behaviour camera"):
+        roi.open(camera)
+    minian = recordings / "minian" / "gin_minian" / "segmented_data_3units_100frames"
+    for path in (minian, minian / "timeStamps.csv"):
+        assert not any(match.spec.name == "miniscope" for match in roi.explain(path).matches)

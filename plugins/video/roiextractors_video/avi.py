@@ -1,0 +1,348 @@
+"""Where the frames stand in an AVI file: by its indices when they agree with the chunks, else by walking the chunks."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from roiextractors_core.errors import CorruptRecordingError, printable
+from roiextractors_core.files import PositionedFile
+
+__all__ = ["AviIndex", "AviStream", "avi_index", "is_avi"]
+
+_MOST_HEADER = 4 << 20
+_MOST_STREAMS = 100
+_MOST_INDEX = 1 << 30
+_KEY_FRAME = 0x10
+_CHECKED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class AviStream:
+    """What the header says of the first video stream.
+
+    Attributes
+    ----------
+    number : int
+        Which stream of the file it is, from 0; its chunks bear this number.
+    codec : bytes
+        Four letters in capitals; four zeros for plain bitmaps.
+    rows, columns : int
+    is_bottom_up : bool
+        Whether a bitmap's first row in the file is the lowest of the picture.
+    bits : int
+        Bits a pixel.
+    extra : bytes
+        What follows the 40 bytes of the bitmap header: a palette, or the codec's own header.
+    rate, scale : int
+        ``rate / scale`` frames a second; 0 where the header does not know.
+    claimed : int
+        The frames that the header counts, those without a picture among them.
+    """
+
+    number: int
+    codec: bytes
+    rows: int
+    columns: int
+    is_bottom_up: bool
+    bits: int
+    extra: bytes
+    rate: int
+    scale: int
+    claimed: int
+    super_index: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AviIndex:
+    """The frames of the first video stream.
+
+    Attributes
+    ----------
+    stream : AviStream
+    offsets, sizes : numpy.ndarray
+        int64, of the frames' bytes in the file.
+    is_key : numpy.ndarray
+        bool; what the index says, or all False where the chunks were walked.
+    ticks : numpy.ndarray
+        int64, the place of each frame in the stream's clock; a chunk without bytes holds a place and no picture.
+    was_walked : bool
+        Whether there was no index that could be used.
+    problem : str
+        What is missing, in words that follow the file's name; empty when the file is whole.
+    """
+
+    stream: AviStream
+    offsets: np.ndarray
+    sizes: np.ndarray
+    is_key: np.ndarray
+    ticks: np.ndarray
+    was_walked: bool
+    num_places: int
+    problem: str = ""
+
+
+def is_avi(file: PositionedFile) -> bool:
+    """Return whether the file begins as AVI."""
+    head = file.read(0, 12)
+    return head[:4] == b"RIFF" and head[8:12] == b"AVI "
+
+
+def avi_index(file: PositionedFile) -> AviIndex:
+    """Find every frame of the first video stream; no frame is read.
+
+    Parameters
+    ----------
+    file : PositionedFile
+
+    Raises
+    ------
+    CorruptRecordingError
+        The header is not there, is cut, or describes no video.
+
+    References
+    ----------
+    Microsoft, "AVI RIFF File Reference"; OpenDML AVI File Format Extensions 1.02, 1996.
+    """
+    layout = _Layout.of(file)
+    stream = _stream(file, layout)
+    entries = _by_super_index(file, stream, layout) or _by_old_index(file, stream, layout)
+    problem = layout.problem
+    was_walked = entries is None
+    if entries is None:
+        entries, walked = _walked(file, stream, layout)
+        problem = walked or problem
+    found = np.array(entries, np.int64).reshape(-1, 3)
+    if not problem and len(found) < stream.claimed:
+        problem = f"counts {stream.claimed:,} frames in its header and holds {len(found):,}"
+    held = found[:, 1] > 0
+    return AviIndex(
+        stream,
+        found[held, 0],
+        found[held, 1],
+        found[held, 2] != 0,
+        np.flatnonzero(held),
+        was_walked,
+        len(found),
+        problem,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    header: _Span | None
+    movies: tuple[_Span, ...]
+    old_index: _Span | None
+    num_riffs: int
+    size: int
+    problem: str
+
+    @classmethod
+    def of(cls, file: PositionedFile) -> _Layout:
+        size = file.size
+        header, old_index, movies, problem, riffs = None, None, [], "", 0
+        for riff in _riffs(file, size):
+            riffs += 1
+            if riff.end > size:
+                problem = f"is cut: it ends at byte {size:,}, and its header tells of {riff.end:,}"
+            for name, span in _chunks(file, _Span(riff.start, min(riff.end, size)), size):
+                if name == b"hdrl" and header is None:
+                    header = span
+                elif name == b"movi":
+                    movies.append(_Span(span.start, min(span.end, size)))
+                elif name == b"idx1" and span.end <= size:
+                    old_index = span
+        return cls(header, tuple(movies), old_index, riffs, size, problem)
+
+
+def _riffs(file: PositionedFile, size: int) -> Iterator[_Span]:
+    """Yield the content of the RIFF chunks that follow one another; one of length 0 was never closed."""
+    at = 0
+    while at + 12 <= size:
+        head = file.read(at, 12)
+        if head[:4] != b"RIFF" or head[8:] not in (b"AVI ", b"AVIX"):
+            return
+        length = int.from_bytes(head[4:8], "little")
+        end = at + 8 + length if length >= 4 else size
+        yield _Span(at + 12, end)
+        at = end + end % 2
+
+
+def _chunks(file: PositionedFile, span: _Span, size: int) -> Iterator[tuple[bytes, _Span]]:
+    """Yield the chunks of a RIFF by name, lists by their own; a list of frames that was never closed runs to the end."""
+    at = span.start
+    while at + 12 <= span.end:
+        head = file.read(at, 12)
+        name, length = head[:4], int.from_bytes(head[4:8], "little")
+        if not _is_name(name):
+            return
+        if name == b"LIST":
+            if head[8:12] == b"movi" and length <= 4:
+                yield b"movi", _Span(at + 12, span.end)
+                return
+            yield head[8:12], _Span(at + 12, at + 8 + length)
+        else:
+            yield name, _Span(at + 8, at + 8 + length)
+        at += 8 + length + length % 2
+
+
+def _is_name(name: bytes) -> bool:
+    return len(name) == 4 and all(32 <= letter < 127 for letter in name)
+
+
+def _stream(file: PositionedFile, layout: _Layout) -> AviStream:
+    if layout.header is None or layout.header.end > layout.size:
+        raise CorruptRecordingError(
+            f"{file.name} begins as AVI and ends, or is damaged, before its header does: {layout.size:,} bytes"
+        )
+    length = min(layout.header.end - layout.header.start, _MOST_HEADER)
+    header = file.read(layout.header.start, length)
+    pieces = [piece for name, piece in _pieces(header) if name == b"strl"]
+    for number, piece in enumerate(pieces[:_MOST_STREAMS]):
+        parts = dict(_pieces(piece))
+        if parts.get(b"strh", b"")[:4] == b"vids":
+            return _video_stream(file.name, number, parts, header)
+    raise CorruptRecordingError(f"{file.name} is AVI, and its header describes no video stream")
+
+
+def _pieces(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + 8 <= len(data):
+        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 8 + length]
+        yield (body[:4], body[4:]) if name == b"LIST" else (name, body)
+        at += 8 + length + length % 2
+
+
+def _video_stream(name: str, number: int, parts: dict[bytes, bytes], header: bytes) -> AviStream:
+    head, bitmap = parts[b"strh"], parts.get(b"strf", b"")
+    if len(head) < 36 or len(bitmap) < 40:
+        raise CorruptRecordingError(f"{name}: the header of video stream {number} is cut")
+    scale, rate, _, claimed = struct.unpack_from("<4I", head, 20)
+    size, columns, rows, _, bits = struct.unpack_from("<IiiHH", bitmap)
+    if columns <= 0 or rows == 0:
+        raise CorruptRecordingError(f"{name}: its header says {abs(rows):,} rows of {columns:,} columns")
+    if not (scale and rate):
+        period = int.from_bytes(dict(_pieces(header)).get(b"avih", b"")[:4], "little")
+        rate, scale = (1_000_000, period) if period else (0, 0)
+    return AviStream(
+        number=number,
+        codec=bitmap[16:20].upper(),
+        rows=abs(rows),
+        columns=columns,
+        is_bottom_up=rows > 0,
+        bits=bits,
+        extra=bitmap[max(40, min(size, len(bitmap))) :] if bitmap[16:20] == bytes(4) else bitmap[40:],
+        rate=rate,
+        scale=scale,
+        claimed=claimed,
+        super_index=parts.get(b"indx", b""),
+    )
+
+
+Entry = tuple[int, int, int]
+
+
+def _by_super_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> list[Entry] | None:
+    """Follow OpenDML's index of indices; None where there is none, or it does not fit."""
+    data = stream.super_index
+    if len(data) < 24 or data[3] != 0:
+        return None
+    count = int.from_bytes(data[4:8], "little")
+    if not 0 < count <= (len(data) - 24) // 16:
+        return None
+    found: list[Entry] = []
+    for k in range(count):
+        at, size, _ = struct.unpack_from("<QII", data, 24 + 16 * k)
+        part = _standard_index(file, stream, at, size, layout.size)
+        if part is None:
+            return None
+        found += part
+    return found if _fits(file, stream, found, layout.size) else None
+
+
+def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int, end: int) -> list[Entry] | None:
+    if not 32 <= size <= _MOST_INDEX or at + size > end:
+        return None
+    data = file.read(at, size)
+    if not (data[:2] == b"ix" or data[2:4] == b"ix") or len(data) < 32:
+        return None
+    count, name, base = struct.unpack_from("<I4sQ", data, 12)
+    if data[8:10] != b"\x02\x00" or not _is_frame(name, stream) or count > (len(data) - 32) // 8:
+        return None
+    table = np.frombuffer(data, "<u4", count * 2, 32).reshape(-1, 2).astype(np.int64)
+    if base + int(table[:, 0].max(initial=0)) > end:
+        return None
+    sizes = table[:, 1] & 0x7FFFFFFF
+    keys = (table[:, 1] & 0x80000000) == 0
+    return list(zip((table[:, 0] + base).tolist(), sizes.tolist(), keys.astype(int).tolist(), strict=True))
+
+
+def _by_old_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> list[Entry] | None:
+    """Follow ``idx1``, which knows the first RIFF alone; its offsets count from the list of frames or from the file."""
+    span = layout.old_index
+    if span is None or layout.num_riffs != 1 or len(layout.movies) != 1 or span.end - span.start > _MOST_INDEX:
+        return None
+    data = file.read(span.start, span.end - span.start)
+    table = np.frombuffer(data, "<u4", len(data) // 16 * 4).reshape(-1, 4)
+    number = np.frombuffer(b"%02d" % stream.number, "<u2")[0]
+    names = table[:, 0]
+    mine = ((names & 0xFFFF) == number) & (((names >> 16) & 0xFF) == ord("d"))
+    chosen = table[mine].astype(np.int64)
+    keys = ((chosen[:, 1] & _KEY_FRAME) != 0).astype(int).tolist()
+    for base in (layout.movies[0].start - 4, 0):
+        found = list(zip((chosen[:, 2] + base + 8).tolist(), chosen[:, 3].tolist(), keys, strict=True))
+        if _fits(file, stream, found, layout.size):
+            return found
+    return None
+
+
+def _fits(file: PositionedFile, stream: AviStream, entries: list[Entry], end: int) -> bool:
+    """Return whether the index agrees with the chunks: within the file, and with some of them by name and length."""
+    if not entries or any(offset < 8 or offset + size > end for offset, size, _ in entries):
+        return False
+    step = max(1, len(entries) // _CHECKED)
+    for offset, size, _ in itertools.chain(entries[::step], entries[-1:]):
+        head = file.read(offset - 8, 8)
+        if not _is_frame(head[:4], stream) or int.from_bytes(head[4:], "little") != size:
+            return False
+    return True
+
+
+def _is_frame(name: bytes, stream: AviStream) -> bool:
+    return name[:2] == b"%02d" % stream.number and name[2:3] == b"d"
+
+
+def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[list[Entry], str]:
+    """Go from chunk to chunk, and say where that ends before the list of frames does."""
+    found: list[Entry] = []
+    for movie in layout.movies:
+        at = movie.start
+        while at + 8 <= movie.end:
+            head = file.read(at, 12)
+            name, length = head[:4], int.from_bytes(head[4:8], "little")
+            if not _is_name(name):
+                return found, f"is damaged at byte {at:,}: the chunk {printable(name)!r} is none"
+            if name == b"LIST":
+                at += 12
+                continue
+            if name in (b"idx1", b"RIFF"):
+                break
+            if at + 8 + length > movie.end:
+                return found, f"is cut: it ends at byte {layout.size:,}, inside the chunk that begins at byte {at:,}"
+            if _is_frame(name, stream):
+                found.append((at + 8, length, 0))
+            at += 8 + length + length % 2
+    if not layout.movies:
+        return found, f"is cut: it ends at byte {layout.size:,}, before its first frame"
+    return found, ""

@@ -1,0 +1,214 @@
+"""Frames that are decoded, by several decoders at the same time, each run from its key frame."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import CorruptRecordingError, printable
+from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+
+from .base import Facts, VideoFrames, task
+from .headers import ffv1_sums_agree, is_ffv1_key
+from .pixels import PixelFormat, channel_of, has_colour
+
+__all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture", "undecodable"]
+
+
+class Packets:
+    """The coded frames in the file."""
+
+    def __init__(
+        self, file: PositionedFile, offsets: np.ndarray, sizes: np.ndarray, *, may_have_sums: bool = False
+    ) -> None:
+        self.file = file
+        self._may_have_sums = may_have_sums
+        self._offsets = offsets
+        self._sizes = sizes
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.file.read(int(self._offsets[index]), int(self._sizes[index]))
+
+    @cached_property
+    def has_sums(self) -> bool:
+        """Whether the frames bear FFV1's checksums, as the first one shows."""
+        return self._may_have_sums and ffv1_sums_agree(self[0])
+
+    def offset(self, index: int) -> int:
+        return int(self._offsets[index])
+
+    def ffv1_keys(self) -> np.ndarray:
+        return np.array([is_ffv1_key(self.file.read(offset, 2)) for offset in self._offsets.tolist()], bool)
+
+
+class Decoder(ABC):
+    """A decoder that stands somewhere in the video; ``following`` is the frame that it would give next."""
+
+    following = -1
+
+    @abstractmethod
+    def picture(self, index: int, key: int) -> Any:
+        """Return a decoded frame; ``key`` is the key frame from which it can be reached."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class PacketDecoder(Decoder):
+    """Decodes packets of a codec that gives one picture for each at once."""
+
+    def __init__(self, facts: Facts, packets: Packets, extra: bytes) -> None:
+        self._facts = facts
+        self._packets = packets
+        self._context = _codec_context(facts, extra)
+
+    def picture(self, index: int, key: int) -> Any:
+        if not key <= self.following <= index:
+            self._context.flush_buffers()
+            self.following = key
+        while self.following < index:
+            self._one(self.following)
+        return self._one(index)
+
+    def close(self) -> None:
+        self.following = -1
+
+    def _one(self, index: int) -> Any:
+        import av
+
+        self.following = -1
+        data = self._packets[index]
+        if self._packets.has_sums and not ffv1_sums_agree(data):
+            raise undecodable(self._facts, index, "its checksum is wrong", self._packets.offset(index))
+        try:
+            found = self._context.decode(av.Packet(data))
+        except (av.FFmpegError, EOFError) as error:
+            raise undecodable(self._facts, index, str(error), self._packets.offset(index)) from error
+        if len(found) != 1 or found[0].is_corrupt:
+            reason = "the decoder says that it is damaged" if found else "the decoder gives no picture"
+            raise undecodable(self._facts, index, reason, self._packets.offset(index))
+        check_picture(self._facts, index, found[0])
+        self.following = index + 1
+        return found[0]
+
+
+def _codec_context(facts: Facts, extra: bytes) -> Any:
+    import av
+
+    context: Any = av.CodecContext.create(facts.codec, "r")
+    context.width, context.height = facts.columns, facts.rows
+    context.thread_count = 1  # frames are shared out over the cores by us
+    context.options = {
+        "max_pixels": str((facts.columns + 64) * (facts.rows + 64)),
+        "err_detect": "explode",
+    }
+    if extra:
+        context.extradata = extra
+    return context
+
+
+def undecodable(facts: Facts, index: int, reason: str, offset: int | None = None) -> CorruptRecordingError:
+    place = "" if offset is None else f" at byte {offset:,}"
+    return CorruptRecordingError(
+        f"{facts.name}: frame {index:,} of {facts.num_frames:,}{place} cannot be decoded ({printable(reason)}); "
+        "the frames before it can be read"
+    )
+
+
+def check_picture(facts: Facts, index: int, picture: Any) -> None:
+    if (picture.height, picture.width) != (facts.rows, facts.columns):
+        raise CorruptRecordingError(
+            f"{facts.name}: frame {index:,} has {picture.height:,} rows of {picture.width:,} columns, and the header says "
+            f"{facts.rows:,} rows of {facts.columns:,}"
+        )
+    if PixelFormat.of(picture.format) != facts.pixels:
+        raise CorruptRecordingError(f"{facts.name}: frame {index:,} is {picture.format.name}, unlike the first")
+
+
+class CodedFrames(VideoFrames):
+    """Frames that decoders make, several at work at the same time."""
+
+    def __init__(self, facts: Facts, keys: np.ndarray, make: Callable[[], Decoder], close: Callable[[], None]) -> None:
+        super().__init__(facts)
+        self._keys = keys
+        self._make = make
+        self._close = close
+        self._idle: list[Decoder] = []
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for decoder in idle:
+            decoder.close()
+        self._close()
+
+    def _fill(self, targets: list[np.ndarray], indices: list[int], rows: slice, columns: slice, channel: str) -> None:
+        keys = self._keys[np.searchsorted(self._keys, indices, "right") - 1].tolist()
+        parts = _shares(indices, keys, num_cores())
+        run_on_cores(
+            [task(self._fill_part, targets[a:b], indices[a:b], keys[a:b], rows, columns, channel) for a, b in parts]
+        )
+
+    def _fill_part(
+        self,
+        targets: list[np.ndarray],
+        indices: list[int],
+        keys: list[int],
+        rows: slice,
+        columns: slice,
+        channel: str,
+    ) -> None:
+        decoder = self._taken(keys[0], indices[0])
+        try:
+            for target, index, key in zip(targets, indices, keys, strict=True):
+                picture = decoder.picture(index, key)
+                target[...] = channel_of(picture, self.pixels, channel)[rows, columns]
+        finally:
+            self._given_back(decoder)
+
+    def _shows_colour(self, index: int) -> bool:
+        key = int(self._keys[np.searchsorted(self._keys, index, "right") - 1])
+        decoder = self._taken(key, key)
+        try:
+            return has_colour(decoder.picture(key, key), self.pixels)
+        finally:
+            self._given_back(decoder)
+
+    def _taken(self, key: int, index: int) -> Decoder:
+        """Take the decoder that stands nearest before the frame, else any, else a new one."""
+        with self._lock:
+            near = [d for d in self._idle if key <= d.following <= index]
+            chosen = max(near or self._idle, key=lambda d: d.following, default=None)
+            if chosen is not None:
+                self._idle.remove(chosen)
+        return self._make() if chosen is None else chosen
+
+    def _given_back(self, decoder: Decoder) -> None:
+        with self._lock:
+            if len(self._idle) < num_cores() and not self._is_closed:
+                self._idle.append(decoder)
+                return
+        decoder.close()
+
+
+def _shares(indices: list[int], keys: list[int], cores: int) -> list[tuple[int, int]]:
+    """Cut the frames into shares of equal work, at key frames alone; the work is the frames that must be decoded."""
+    costs = np.array([i - k + 1 for i, k in zip(indices, keys, strict=True)])
+    costs[1:] = np.where(np.diff(keys) == 0, np.diff(indices), costs[1:])
+    total = np.cumsum(costs)
+    starts = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist()]
+    edges = [0]
+    for k in range(1, cores):
+        before = int(np.searchsorted(total, total[-1] * k / cores))
+        edges.append(min(starts, key=lambda start: abs(start - before)))
+    edges = sorted({*edges, len(indices)})
+    return list(itertools.pairwise(edges))

@@ -1,0 +1,453 @@
+"""Streams that FFmpeg takes apart: an index of their packets, and decoding from the key frame before what is wanted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, listed, printable
+from roiextractors_core.files import PositionedFile
+
+from .avi import AviIndex
+from .base import Facts, VideoFrames, check_size
+from .coded import CodedFrames, Decoder, PacketDecoder, Packets, check_picture, undecodable
+from .pixels import PixelFormat
+from .stored import avi_words, tick_clock
+
+__all__ = ["demuxed_frames"]
+
+_COUNTED_BY_DECODING = ("vp8", "theora")
+_NO_STAMP = -(1 << 63)
+_MOST_EBML = 4096
+_MOST_BLOCK_HEAD, _COMPARED = 64, 64
+_FOUND_IN_FILE = ("ffv1", "mjpeg")
+_NO_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
+
+
+@dataclass(frozen=True, slots=True)
+class _PacketTable:
+    """The packets of a stream in the order of the file."""
+
+    stamps: np.ndarray
+    seeks: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    is_key: np.ndarray
+    problem: str = ""
+    is_counted: bool = False
+
+    def kept(self, chosen: np.ndarray, problem: str = "") -> _PacketTable:
+        return _PacketTable(
+            self.stamps[chosen],
+            self.seeks[chosen],
+            self.offsets[chosen],
+            self.sizes[chosen],
+            self.is_key[chosen],
+            "; ".join(words for words in (self.problem, problem) if words),
+            self.is_counted,
+        )
+
+
+def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
+    """Index the stream by its packets, which FFmpeg finds without decoding them."""
+    with _container(file) as container:
+        stream = _video_stream(file, container)
+        head = _head(file, stream)
+        table = _without_a_head(_table(file, container, stream))
+    facts = _facts(file, index, head, table)
+    if head.codec in _FOUND_IN_FILE and _are_stored(table):
+        sums = head.codec == "ffv1" and bool(head.extra)
+        packets = Packets(file, table.offsets, table.sizes, may_have_sums=sums)
+        keys = np.flatnonzero(packets.ffv1_keys()) if head.codec == "ffv1" else np.arange(len(table.stamps))
+        if len(keys) and keys[0] == 0:
+            return CodedFrames(facts, keys, lambda: PacketDecoder(facts, packets, head.extra), file.close)
+    return _streamed(file, facts, table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the container says of the stream, copied: nothing of a closed container may be looked at."""
+
+    codec: str
+    extra: bytes
+    pixels: PixelFormat
+    rows: int
+    columns: int
+    claimed: int
+    base: tuple[int, int]
+    nominal: float | None
+
+
+def _head(file: PositionedFile, stream: Any) -> _Head:
+    context = stream.codec_context
+    check_size(file.name, context.height, context.width)
+    if context.format is None:
+        raise CorruptRecordingError(f"{file.name}: its {context.name} frames do not say what their pixels are")
+    return _Head(
+        codec=context.name,
+        extra=bytes(context.extradata or b""),
+        pixels=PixelFormat.of(context.format),
+        rows=context.height,
+        columns=context.width,
+        claimed=stream.frames or 0,
+        base=(stream.time_base.numerator, stream.time_base.denominator),
+        nominal=next((float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate), None),
+    )
+
+
+def _missing(file: PositionedFile, claimed: int, found: int) -> str:
+    """Return in words what the container promises and the file does not hold."""
+    if claimed > found:
+        return f"counts {claimed:,} frames in its header and holds {found:,}"
+    end = _end_of_matroska(file.read(0, _MOST_EBML))
+    if end > file.size:
+        return f"is cut: it ends at byte {file.size:,}, and its header tells of {end:,}"
+    return ""
+
+
+def _end_of_matroska(head: bytes) -> int:
+    """Return where the one segment of a Matroska file ends; 0 where it does not say, or is no Matroska.
+
+    References
+    ----------
+    RFC 8794 (EBML), section 4: a length's first byte tells by its zeros how many bytes it takes; all ones is unknown.
+    """
+    at = 0
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        if head[at : at + 4] != name or at + 12 > len(head) or not head[at + 4]:
+            return 0
+        width = 9 - head[at + 4].bit_length()
+        most = (1 << 7 * width) - 1
+        length = int.from_bytes(head[at + 4 : at + 4 + width], "big") & most
+        if length == most:
+            return 0
+        at += 4 + width + length
+    return at
+
+
+@functools.cache
+def _containers() -> str:
+    """Return the formats that FFmpeg may take a file for: none that name other files to read, and no single pictures."""
+    import av
+
+    found = (name for name in av.formats_available if not name.endswith("pipe") or name == "yuv4mpegpipe")
+    return ",".join(sorted(set(found) - _NO_VIDEOS))
+
+
+def _container(file: PositionedFile) -> Any:
+    import av
+
+    try:
+        return av.open(str(file.path), "r", metadata_errors="replace", options={"format_whitelist": _containers()})
+    except (av.FFmpegError, EOFError) as error:
+        raise CorruptRecordingError(
+            f"{file.name} begins as a video and cannot be opened as one: {printable(error)}; it may be cut"
+        ) from error
+
+
+def _video_stream(file: PositionedFile, container: Any) -> Any:
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not streams:
+        raise UnsupportedRecordingError(f"{file.name} holds no video stream")
+    if len(streams) > 1:
+        kinds = listed(f"{s.codec_context.name} {s.width} x {s.height}" for s in streams)
+        raise UnsupportedRecordingError(
+            f"{file.name} holds {len(streams)} video streams ({kinds}), and files of one are read; "
+            f"take one out first: ffmpeg -i {file.name} -map 0:v:0 -c copy one.mkv"
+        )
+    if streams[0].codec_context is None:
+        raise UnsupportedRecordingError(f"{file.name} is coded in a way that FFmpeg does not know")
+    return streams[0]
+
+
+def _table(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
+    found, problem = _packets(file, container, stream)
+    if not found:
+        raise CorruptRecordingError(f"{file.name} holds no frame{': ' + problem if problem else ''}")
+    stamps, seeks, offsets, sizes, is_key = (np.array(column, np.int64) for column in zip(*found, strict=True))
+    table = _PacketTable(stamps, seeks, offsets, sizes, is_key.astype(bool), problem)
+    is_plain = (table.stamps != _NO_STAMP).all() and len(np.unique(table.stamps)) == len(table.stamps)
+    if is_plain and stream.codec_context.name not in _COUNTED_BY_DECODING:
+        return table
+    return _counted(file)
+
+
+def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tuple[int, ...]], str]:
+    import av
+
+    found: list[tuple[int, ...]] = []
+    is_sought = stream.codec_context.name in _FOUND_IN_FILE
+    try:
+        for packet in container.demux(stream):
+            if not packet.size or packet.is_discard:
+                continue
+            if packet.is_corrupt:
+                return found, f"is cut or damaged: the packet behind frame {len(found):,} is not whole"
+            stamp = _NO_STAMP if packet.pts is None else packet.pts
+            seek = stamp if packet.dts is None else packet.dts
+            offset = _offset_of(file, packet) if is_sought else -1
+            found.append((stamp, seek, offset, packet.size, int(packet.is_keyframe)))
+    except (av.FFmpegError, EOFError) as error:
+        return found, f"cannot be followed behind frame {len(found):,} ({printable(error)})"
+    return found, ""
+
+
+def _counted(file: PositionedFile) -> _PacketTable:
+    """Count by decoding the whole stream once, where the packets do not tell which picture each gives."""
+    stamps: list[int] = []
+    keys: list[bool] = []
+    problem = ""
+    with _container(file) as container:
+        try:
+            for picture in _pictures(container, _video_stream(file, container)):
+                stamps.append(_NO_STAMP if picture.pts is None else picture.pts)
+                keys.append(bool(picture.key_frame))
+        except CorruptRecordingError as error:
+            problem = f"cannot be decoded behind frame {len(stamps):,} ({error})"
+    if not stamps:
+        raise CorruptRecordingError(f"{file.name} holds no frame that can be decoded")
+    table = np.array(stamps, np.int64)
+    if _NO_STAMP in stamps or len(set(stamps)) < len(stamps):
+        table = np.full(len(stamps), _NO_STAMP)
+    nothing = np.full(len(stamps), -1)
+    return _PacketTable(table, table, nothing, nothing, np.array(keys), problem, is_counted=True)
+
+
+def _pictures(container: Any, stream: Any) -> Iterator[Any]:
+    import av
+
+    try:
+        for packet in container.demux(stream):
+            yield from packet.decode()
+    except (av.FFmpegError, EOFError) as error:
+        raise CorruptRecordingError(printable(error)) from error
+
+
+def _without_a_head(table: _PacketTable) -> _PacketTable:
+    """Leave out what comes before the first key frame, which cannot be decoded."""
+    if table.is_counted or table.is_key[0] or not table.is_key.any():
+        return table
+    first = int(np.argmax(table.is_key))
+    words = f"begins with {first:,} frames before its first key frame, which cannot be decoded and are left out"
+    return table.kept(np.arange(len(table.stamps)) >= first, words)
+
+
+def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _PacketTable) -> Facts:
+    stamps = np.sort(table.stamps)
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    rate, times = head.nominal, None
+    if index is not None:
+        problems, notes = avi_words(file.name, index, len(stamps))
+        notes += _other_size(file.name, (index.stream.rows, index.stream.columns), (head.rows, head.columns))
+        if stamps[0] >= 0:
+            rate, times = tick_clock(stamps, head.base[1], head.base[0])
+    elif stamps[0] != _NO_STAMP:
+        times = stamps * head.base[0] / head.base[1]
+        rate = _rate(times, head.nominal)
+    missing = "" if index is not None else _missing(file, head.claimed, len(stamps))
+    told = [words for words in (table.problem, missing) if words and not problems]
+    if told:
+        problems += (f"{file.name} {'; it '.join(told)}; {len(stamps):,} frames are read",)
+    if table.is_counted:
+        notes += (f"{file.name} was decoded once to count its frames: its packets do not tell their pictures",)
+    return Facts(file.name, head.codec, head.pixels, len(stamps), head.rows, head.columns, rate, times, notes, problems)
+
+
+def _other_size(name: str, stated: tuple[int, int], seen: tuple[int, int]) -> tuple[str, ...]:
+    if stated == seen:
+        return ()
+    return (
+        f"{name} states {stated[0]:,} rows of {stated[1]:,} columns, and its frames have {seen[0]:,} of {seen[1]:,}: the frames decide",
+    )
+
+
+def _rate(times: np.ndarray, nominal: float | None) -> float | None:
+    """Return the container's rate where the times bear it out (Matroska rounds them to milliseconds), else theirs."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if step <= 0 or (nominal is not None and abs(nominal * step - 1) <= 0.1):
+        return nominal
+    return 1.0 / step
+
+
+def _are_stored(table: _PacketTable) -> bool:
+    """Return whether every packet was found in the file as it is, in the order of the times."""
+    return not table.is_counted and bool((table.offsets >= 0).all()) and bool((np.diff(table.stamps) > 0).all())
+
+
+def _offset_of(file: PositionedFile, packet: Any) -> int:
+    """Return where a packet's bytes stand in the file; -1 where its container wrapped or changed them.
+
+    FFmpeg tells where the packet's block begins, which has a head of its own in Matroska.
+    """
+    data = memoryview(packet)
+    if packet.pos is None or packet.pos < 0:
+        return -1
+    begun = file.read(packet.pos, _MOST_BLOCK_HEAD + _COMPARED).find(bytes(data[:_COMPARED]))
+    at = packet.pos + begun
+    tail = min(_COMPARED, len(data))
+    return at if begun >= 0 and file.read(at + len(data) - tail, tail) == bytes(data[-tail:]) else -1
+
+
+def _streamed(file: PositionedFile, facts: Facts, table: _PacketTable) -> VideoFrames:
+    order = np.argsort(table.stamps, kind="stable")
+    stamps, is_key = table.stamps[order], table.is_key[order]
+    if stamps[0] == _NO_STAMP:
+        is_key = np.zeros(len(stamps), bool)
+    is_key = is_key.copy()
+    is_key[0] = True
+    whole = _Stream(file, facts, stamps, table.seeks[order], table.sizes[order], np.flatnonzero(is_key))
+    if facts.problems and not table.is_counted:
+        whole = whole.without_an_undecodable_tail()
+    return CodedFrames(whole.facts, whole.keys, lambda: _StreamDecoder(whole), file.close)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A stream's frames in the order of their times."""
+
+    file: PositionedFile
+    facts: Facts
+    stamps: np.ndarray
+    seeks: np.ndarray
+    sizes: np.ndarray
+    keys: np.ndarray
+
+    @property
+    def is_stamped(self) -> bool:
+        return int(self.stamps[0]) != _NO_STAMP
+
+    def place_of(self, stamp: int | None) -> int:
+        """Return which frame bears this time, or -1."""
+        if stamp is None:
+            return -1
+        place = int(np.searchsorted(self.stamps, stamp))
+        return place if place < len(self.stamps) and self.stamps[place] == stamp else -1
+
+    def is_at_key(self, packet: Any, key: int) -> bool:
+        """Return whether a packet is the given key frame or one before it.
+
+        Containers without an index of their own land anywhere, and give the packets there other times.
+        """
+        place = self.place_of(packet.pts)
+        return 0 <= place <= key and packet.size == self.sizes[place] and bool((self.keys == place).any())
+
+    def without_an_undecodable_tail(self) -> _Stream:
+        """Decode what follows the last key frame, and leave out what does not come: the file is cut there."""
+        decoder, last = _StreamDecoder(self), int(self.keys[-1])
+        count = last
+        try:
+            while count < len(self.stamps):
+                decoder.picture(count, last)
+                count += 1
+        except CorruptRecordingError:
+            pass
+        finally:
+            decoder.close()
+        if count == len(self.stamps):
+            return self
+        return self._shortened(count)
+
+    def _shortened(self, count: int) -> _Stream:
+        if not count:
+            raise CorruptRecordingError(f"{self.facts.name} holds no frame that can be decoded")
+        words = f"{self.facts.name}: the last {len(self.stamps) - count:,} frames cannot be decoded; {count:,} are read"
+        times = None if self.facts.times is None else self.facts.times[:count]
+        facts = replace(self.facts, num_frames=count, times=times, problems=(*self.facts.problems, words))
+        return replace(
+            self,
+            facts=facts,
+            stamps=self.stamps[:count],
+            seeks=self.seeks[:count],
+            sizes=self.sizes[:count],
+            keys=self.keys[self.keys < count],
+        )
+
+
+class _StreamDecoder(Decoder):
+    """A container of its own, which seeks to key frames and decodes forward."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+        self._container: Any = None
+        self._pictures: Iterator[Any] = iter(())
+
+    def picture(self, index: int, key: int) -> Any:
+        if not key <= self.following <= index:
+            self._seek(key)
+        facts, wanted = self._stream.facts, int(self._stream.stamps[index])
+        try:
+            for picture in self._pictures:
+                place = self._place(picture)
+                if place > index:
+                    break
+                self.following = place + 1 if place >= 0 else self.following
+                if place == index:
+                    check_picture(facts, index, picture)
+                    return picture
+        except CorruptRecordingError as error:
+            self.close()
+            raise undecodable(facts, index, str(error)) from error
+        self.close()
+        raise undecodable(
+            facts, index, f"no picture comes for its time, {wanted}" if self._stream.is_stamped else "no picture comes"
+        )
+
+    def close(self) -> None:
+        self.following = -1
+        self._pictures = iter(())
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _place(self, picture: Any) -> int:
+        """Return which frame a picture is; -1 for one that is none of the recording's."""
+        if not self._stream.is_stamped:
+            return max(self.following, 0)
+        return -1 if picture.is_corrupt else self._stream.place_of(picture.pts)
+
+    def _seek(self, key: int) -> None:
+        """Stand before a key frame, or before an earlier one where the container lands behind it."""
+        for candidate in self._candidates(key):
+            packets = self._packets_from(candidate)
+            first = next(packets, None)
+            if first is None:
+                continue
+            if candidate == 0 or self._stream.is_at_key(first, key):
+                self._pictures = self._decoded(first, packets)
+                self.following = candidate if candidate == 0 else -1
+                return
+        self._pictures = iter(())
+
+    def _candidates(self, key: int) -> Sequence[int]:
+        if not self._stream.is_stamped:
+            return (0,)
+        before = self._stream.keys[self._stream.keys < key]
+        return tuple(dict.fromkeys((key, *before[::-1][:1].tolist(), 0)))
+
+    def _packets_from(self, key: int) -> Iterator[Any]:
+        if self._container is None or key == 0:
+            self.close()
+            self._container = _container(self._stream.file)
+            _video_stream(self._stream.file, self._container).codec_context.thread_count = 1
+        stream = _video_stream(self._stream.file, self._container)
+        if key:
+            self._container.seek(int(self._stream.seeks[key]), stream=stream)
+        return iter(self._container.demux(stream))
+
+    def _decoded(self, first: Any, packets: Iterator[Any]) -> Iterator[Any]:
+        import av
+
+        try:
+            yield from first.decode()
+            for packet in packets:
+                yield from packet.decode()
+        except (av.FFmpegError, EOFError) as error:
+            raise CorruptRecordingError(printable(error)) from error

@@ -1,0 +1,249 @@
+"""A made-up format and extractors that keep every rule: planar, in volumes, with channels, timed, in a folder, raw.
+
+A file is 64 bytes of header, then, when it is timed, the seconds of every sample, then the frames; of
+several channels, one frame of each after the other.  All numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import roiextractors_core as roi
+
+__all__ = [
+    "BESIDE",
+    "FILE",
+    "FOLDER",
+    "RAW",
+    "Beside",
+    "Folder",
+    "Planted",
+    "Raw",
+    "movie",
+    "write_file",
+    "write_folder",
+    "write_raw",
+]
+
+SIGNATURE = b"\x89PLANTED"
+FIELDS = struct.Struct("<8s6Id")
+HEADER_BYTES = 64
+PIXEL = np.dtype("<u2")
+RAW_SHAPE = (48, 64)
+
+FILE = {
+    "name": "planted",
+    "title": "Planted",
+    "extensions": (".planted",),
+    "evidence": roi.Magic(SIGNATURE),
+    "streams": ("channel",),
+    "clock": "native",
+    "metadata": ("pixel_size", "software", "vendor"),
+    "description": "A made-up format for the tests of the tests.",
+}
+BESIDE = {
+    **FILE,
+    "name": "planted-beside",
+    "streams": (),
+    "evidence": roi.Magic(SIGNATURE) & roi.Sibling("{stem}.times"),
+}
+FOLDER = {
+    "name": "planted-folder",
+    "title": "Planted folder",
+    "evidence": roi.Member("frames.bin") & roi.Member("header.bin"),
+    "clock": "rate",
+    "description": "The same in a folder.",
+}
+RAW = {
+    "name": "planted-raw",
+    "title": "Planted raw",
+    "extensions": (".plantedraw",),
+    "description": "Frames and nothing else.",
+}
+
+
+def movie(shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4096, shape).astype(np.uint16)
+
+
+def packed_header(shape: tuple[int, ...], *, channels: int = 1, timed: bool = False, rate: float = 0.0) -> bytes:
+    samples, rows, columns = shape[:3]
+    planes = shape[3] if len(shape) == 4 else 0
+    return FIELDS.pack(SIGNATURE, rows, columns, planes, samples, channels, timed, rate).ljust(HEADER_BYTES, b"\0")
+
+
+def write_file(path: Path, *movies: np.ndarray, times: Any = None, rate: float = 0.0) -> Path:
+    header = packed_header(movies[0].shape, channels=len(movies), timed=times is not None, rate=rate)
+    stamps = b"" if times is None else np.asarray(times, "<f8").tobytes()
+    path.write_bytes(header + stamps + np.stack(movies, axis=1).astype(PIXEL).tobytes())
+    return path
+
+
+def write_folder(folder: Path, frames: np.ndarray, *, rate: float = 0.0) -> Path:
+    folder.mkdir()
+    (folder / "header.bin").write_bytes(packed_header(frames.shape, rate=rate))
+    (folder / "frames.bin").write_bytes(frames.astype(PIXEL).tobytes())
+    return folder
+
+
+def write_raw(path: Path, frames: np.ndarray) -> Path:
+    path.write_bytes(frames.astype(PIXEL).tobytes())
+    return path
+
+
+class Planted(roi.ImagingExtractor):
+    """One channel of a planted file."""
+
+    def __init__(
+        self, file_path: str | os.PathLike[str], *, channel: str | None = None, sampling_frequency: float | None = None
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._file = roi.PositionedFile(file_path)
+        self._read_header(self._file)
+        self._check_size(self._file)
+        self._channel = self._chosen(channel)
+        self._frames_at = HEADER_BYTES + 8 * self._num_samples * self._timed
+
+    def _read_header(self, file: roi.PositionedFile) -> None:
+        head = file.read(0, HEADER_BYTES)
+        if len(head) < HEADER_BYTES:
+            raise roi.TruncatedRecordingError(f"{file.name} ends inside its header, at byte {len(head)} of 64")
+        signature, rows, columns, planes, samples, channels, timed, rate = FIELDS.unpack_from(head)
+        if signature != SIGNATURE or timed > 1 or rows * columns * channels == 0:
+            raise roi.CorruptRecordingError(f"{file.name} is no planted recording, or its header cannot be")
+        self._rows, self._columns, self._planes, self._num_samples = rows, columns, planes, samples
+        self._num_channels, self._timed, self._rate = channels, bool(timed), rate
+        self.is_volumetric = planes > 0
+
+    def _check_size(self, file: roi.PositionedFile) -> None:
+        needed = HEADER_BYTES + self._num_samples * (8 * self._timed + self._num_channels * self._frame_bytes)
+        if file.size < needed:
+            raise roi.TruncatedRecordingError(f"{file.name} holds {file.size:,} bytes, and needs {needed:,}: it is cut")
+
+    def _chosen(self, channel: str | None) -> int:
+        names = [str(k + 1) for k in range(self._num_channels)]
+        if (channel is None and len(names) > 1) or (channel is not None and channel not in names):
+            raise roi.StreamChoiceError.for_option(self._file.name, "channel", names, seen=channel)
+        return 0 if channel is None else names.index(channel)
+
+    @property
+    def _frame_bytes(self) -> int:
+        return self._rows * self._columns * max(1, self._planes) * PIXEL.itemsize
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        with contextlib.closing(roi.PositionedFile(file_path)) as file:
+            count = FIELDS.unpack_from(file.read(0, HEADER_BYTES))[5]
+        return {"channel": tuple(str(k + 1) for k in range(count))} if count > 1 else {}
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._rows, self._columns
+
+    def get_num_samples(self) -> int:
+        return self._num_samples
+
+    def get_num_planes(self) -> int:
+        return max(1, self._planes)
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return PIXEL.newbyteorder("=")
+
+    def get_sampling_frequency(self) -> float | None:
+        return self._rate
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        result = np.empty((end - start, *self.get_sample_shape()), PIXEL)
+        for place, sample in enumerate(range(start, end)):
+            self._file.read_array_into(result[place], self._offset(sample))
+        return result.astype(PIXEL.newbyteorder("="), copy=False)
+
+    def _offset(self, sample: int) -> int:
+        return self._frames_at + (sample * self._num_channels + self._channel) * self._frame_bytes
+
+    def get_native_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> Any:
+        start, end = self.resolve_range(start_sample, end_sample)
+        if not self._timed:
+            return None
+        return self._file.read_array(HEADER_BYTES + 8 * start, (end - start,), np.dtype("<f8")).astype(float)
+
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return roi.RecordingMetadata(pixel_size=(0.5, 0.75), software="planted", vendor={"rows": self._rows})
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Folder(Planted):
+    """A folder of ``header.bin`` and ``frames.bin``."""
+
+    def __init__(self, folder_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
+        roi.ImagingExtractor.__init__(self, sampling_frequency=sampling_frequency)
+        header = roi.PositionedFile(Path(folder_path) / "header.bin")
+        try:
+            self._read_header(header)
+        finally:
+            header.close()
+        self._file = roi.PositionedFile(Path(folder_path) / "frames.bin")
+        self._frames_at, self._channel = 0, 0
+        if self._file.size < self._num_samples * self._frame_bytes:
+            raise roi.TruncatedRecordingError(f"{self._file.name} is shorter than its header says: it is cut")
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return roi.RecordingMetadata()
+
+
+class Beside(Planted):
+    """A planted file whose times lie beside it, in a file of the same stem."""
+
+    def __init__(self, file_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
+        super().__init__(file_path, sampling_frequency=sampling_frequency)
+        self._times = self._read_times(Path(file_path).parent / f"{Path(file_path).name.partition('.')[0]}.times")
+
+    def _read_times(self, path: Path) -> np.ndarray:
+        if not path.is_file():
+            raise roi.SourceNotFoundError(f"{path.name} is not there; the times of {self._file.name} lie in it")
+        with contextlib.closing(roi.PositionedFile(path)) as file:
+            if file.size != 8 * self._num_samples:
+                raise roi.TruncatedRecordingError(f"{path.name} holds {file.size} bytes for {self._num_samples} times")
+            return file.read_array(0, (self._num_samples,), np.dtype("<f8")).astype(float)
+
+    def get_native_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> Any:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return self._times[start:end].copy()
+
+
+class Raw(Planted):
+    """Frames of a known shape and nothing else: what is left of a cut file cannot be told from a shorter one."""
+
+    def __init__(self, file_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
+        roi.ImagingExtractor.__init__(self, sampling_frequency=sampling_frequency)
+        self._file = roi.PositionedFile(file_path)
+        (self._rows, self._columns), self._planes, self._timed = RAW_SHAPE, 0, False
+        self._num_channels, self._channel, self._frames_at, self._rate = 1, 0, 0, 0.0
+        self._num_samples, left_over = divmod(self._file.size, self._frame_bytes)
+        self._notes = (f"{self._file.name} ends with {left_over} bytes of an unfinished frame",) if left_over else ()
+        if left_over:
+            warnings.warn(self._notes[0], roi.IncompleteRecordingWarning, stacklevel=2)
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._notes
+
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return roi.RecordingMetadata()

@@ -1,0 +1,353 @@
+"""The kit is proven by planted faults: every rule has an extractor that breaks it, and the kit says which and how to mend it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.registry import default_registry
+from roiextractors_core.testing import ImagingExtractorTests
+
+sys.path.insert(0, str(Path(__file__).parent))
+from planted import faults, sound
+
+FRESH = (  # the tests that start a process or read from threads: run where a fault is theirs
+    "test_it_pickles_into_a_fresh_process",
+    "test_opening_writes_nothing_and_runs_nothing_from_the_file",
+    "test_a_cut_recording_is_told_and_never_garbage",
+    "test_it_can_be_read_from_several_threads",
+)
+TIMES = np.cumsum(np.linspace(0.05, 0.15, 40))
+
+
+class Planar(ImagingExtractorTests):
+    format = "planted"
+    shape: tuple[int, ...] = (40, 48, 64)
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return sound.movie(self.shape)
+
+    @pytest.fixture
+    def expected_rate(self) -> float | None:
+        return 15.5
+
+    @pytest.fixture
+    def expected_times(self) -> np.ndarray | None:
+        return None
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_rate: float) -> Path:
+        return sound.write_file(tmp_path / "movie.planted", expected, rate=expected_rate)
+
+
+class Volumes(Planar):
+    shape = (40, 16, 24, 8)
+
+
+class Timed(Planar):
+    @pytest.fixture
+    def expected_times(self) -> np.ndarray:
+        return TIMES
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_rate: float) -> Path:
+        return sound.write_file(tmp_path / "movie.planted", expected, times=TIMES, rate=expected_rate)
+
+
+class Channels(Planar):
+    open_options = {"channel": "2"}
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("1", "2", "3")}
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_rate: float) -> Path:
+        others = sound.movie(self.shape, 2), sound.movie(self.shape, 3)
+        return sound.write_file(tmp_path / "movie.planted", others[0], expected, others[1], rate=expected_rate)
+
+
+class UnknownRate(Planar):
+    @pytest.fixture
+    def expected_rate(self) -> None:
+        return None
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        return sound.write_file(tmp_path / "movie.planted", expected)
+
+
+class Tif(Planar):
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_rate: float) -> Path:
+        return sound.write_file(tmp_path / "movie.tif", expected, rate=expected_rate)
+
+
+class InAFolder(Planar):
+    format = "planted-folder"
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_rate: float) -> Path:
+        return sound.write_folder(tmp_path / "movie", expected, rate=expected_rate)
+
+
+class TimesBesideIt(Timed):
+    format = "planted-beside"
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray, expected_rate: float) -> Path:
+        (tmp_path / "movie.times").write_bytes(TIMES.astype("<f8").tobytes())
+        return sound.write_file(tmp_path / "movie.planted", expected, rate=expected_rate)
+
+
+class RawFrames(UnknownRate):
+    format = "planted-raw"
+    counts_samples = False
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        return sound.write_raw(tmp_path / "movie.plantedraw", expected)
+
+
+LAYOUTS: Mapping[str, tuple[type[Planar], str, Mapping[str, Any]]] = {
+    "planar": (Planar, "Planted", sound.FILE),
+    "volumes": (Volumes, "Planted", sound.FILE),
+    "timed": (Timed, "Planted", sound.FILE),
+    "channels": (Channels, "Planted", sound.FILE),
+    "unknown rate": (UnknownRate, "Planted", sound.FILE),
+    "tif": (Tif, "Planted", sound.FILE),
+    "folder": (InAFolder, "Folder", sound.FOLDER),
+    "beside": (TimesBesideIt, "Beside", sound.BESIDE),
+    "raw": (RawFrames, "Raw", sound.RAW),
+}
+
+
+@dataclass
+class Outcome:
+    """What a run of the kit came to: the messages of the tests that failed, and the names of those that passed or not."""
+
+    failed: dict[str, str]
+    passed: set[str]
+    skipped: dict[str, str]
+
+
+class Collected:
+    """A pytest plugin that keeps the reports."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome({}, set(), {})
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        name = report.nodeid.rpartition("::")[2].partition("[")[0]
+        if report.failed:
+            self.outcome.failed.setdefault(name, f"{report.longreprtext}")
+        elif report.skipped:
+            self.outcome.skipped[name] = str(report.longrepr[2])
+        elif report.when == "call":
+            self.outcome.passed.add(name)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.outcome.failed["collection"] = report.longreprtext
+
+
+@pytest.fixture
+def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
+    """Run the kit's tests in this process, as a plugin's author would, on a class of this file."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "kit"
+    folder.mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    (folder / "conftest.py").write_text("")
+
+    def run(cases: type, **attributes: Any) -> Outcome:
+        module = folder / "test_it.py"
+        module.write_text(f"import sys\nTestIt = sys.modules[{__name__!r}].CASES[{str(folder)!r}]\n")
+        kind = type("TestIt", (cases,), {"__module__": "test_it", **attributes})
+        CASES[str(folder)] = kind
+        collected = Collected()
+        off = ("xdist", "cacheprovider", "terminal", "randomly", "cov")
+        words = [
+            str(module),
+            f"--rootdir={folder}",
+            "-c",
+            str(folder / "pytest.ini"),
+            f"--basetemp={tmp_path / 'base'}",
+        ]
+        pytest.main([*words, *(f"-pno:{name}" for name in off)], plugins=[collected])
+        del CASES[str(folder)]
+        return collected.outcome
+
+    yield run
+    sys.modules.pop("test_it", None)
+
+
+CASES: dict[str, type] = {}
+
+
+@pytest.fixture
+def registered() -> Iterator[Callable[..., None]]:
+    """Register a format for one test."""
+    names: list[str] = []
+
+    def register(extractor: str, **declared: Any) -> None:
+        names.append(declared["name"])
+        default_registry().register(roi.FormatSpec(extractor=extractor, **declared))
+
+    yield register
+    for name in names:
+        default_registry().unregister(name)
+
+
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "tif"])
+def test_a_sound_extractor_passes_every_test(
+    layout: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    cases, extractor, declared = LAYOUTS[layout]
+    registered(f"planted.sound:{extractor}", **declared)
+    outcome = kit(cases)
+    assert outcome.failed == {}
+    assert len(outcome.passed) > 50
+    assert "test_memory_is_bounded_by_the_request" in outcome.passed
+    assert "test_no_more_is_read_than_was_asked_for" in outcome.passed or sys.platform != "linux"
+
+
+@pytest.mark.parametrize("name", faults.FAULTS)
+def test_a_planted_fault_is_caught_and_only_it(
+    name: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    fault = faults.FAULTS[name]
+    cases, _, declared = LAYOUTS[fault.layout]
+    changes = dict(fault.declares)
+    attributes = {key: changes.pop(key) for key in ("patience",) if key in changes}
+    registered(f"planted.faults:{name}", **{**declared, **changes})
+    left_out = [test for test in FRESH if test not in fault.fails]
+    outcome = kit(cases, **attributes, **dict.fromkeys(left_out))
+    if fault.wide:
+        assert set(fault.fails) <= set(outcome.failed), outcome.failed
+    else:
+        assert sorted(outcome.failed) == sorted(fault.fails), outcome.failed
+    assert any(fault.says in message for message in outcome.failed.values()), outcome.failed
+    assert all("to do: " in message or "see test_" in message for message in outcome.failed.values()), outcome.failed
+
+
+HOOKS = """
+import roiextractors_core as roi
+
+@roi.hookimpl
+def roiextractors_formats():
+    yield roi.FormatSpec(
+        name="planted", title="Planted", extractor="planted.sound:Planted", extensions=(".planted",),
+        evidence=roi.Magic(bytes.fromhex("89") + b"PLANTED"), streams=("channel",), clock="native",
+        metadata=("pixel_size", "software", "vendor"), description="A made-up format.",
+    )
+"""
+
+
+@pytest.fixture
+def installed(
+    tmp_path: Path, distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], None]]:
+    """Install a distribution of the planted format for one test: its hooks, and its package's ``__init__``."""
+    site = tmp_path / "site"
+
+    def install(hooks: str, init: str) -> None:
+        package = distribution(site, "roiextractors-planted", hooks)
+        (package / "__init__.py").write_text(init)
+        monkeypatch.syspath_prepend(str(site))
+        default_registry().refresh()
+
+    yield install
+    monkeypatch.undo()
+    default_registry().refresh()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "roiextractors_planted"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "init", "says"),
+    [
+        (HOOKS, "", ""),
+        ("import h5py\n" + HOOKS, "", "roiextractors_planted.hooks imports h5py"),
+        ("import time\ntime.sleep(1.1)\n" + HOOKS, "", "and would in every session of everybody"),
+        ("import numpy\n" + HOOKS, "", "roiextractors_planted.hooks imports numpy"),
+        ("from importlib import import_module\nimport_module('h5py')\n" + HOOKS, "", "brings in h5py"),
+        (HOOKS.replace("    yield", "    import h5py\n    yield"), "", "roiextractors_planted.hooks imports h5py"),
+        (HOOKS, "import h5py\n", "roiextractors_planted imports h5py"),
+        (HOOKS, "from . import extractor\n", "importing roiextractors_planted.hooks failed"),
+    ],
+    ids=["sound", "hooks", "slow", "numpy", "by name", "in the hook", "init", "extractor"],
+)
+def test_what_declaring_a_format_imports_is_weighed(
+    hooks: str, init: str, says: str, kit: Callable[..., Outcome], installed: Callable[[str, str], None]
+) -> None:
+    installed(hooks, init)
+    if init.startswith("from"):
+        (test,) = kit(Planar, **dict.fromkeys(FRESH)).failed.items()
+        assert test[0] == "test_the_format_is_registered"
+        assert "No module named" in test[1] or "cannot import name 'extractor'" in test[1]
+        return
+    others = [name for name in vars(ImagingExtractorTests) if name.startswith("test_")]
+    asked = "test_declaring_imports_the_core_and_nothing_else"
+    outcome = kit(Planar, **dict.fromkeys(name for name in others if name != asked))
+    assert list(outcome.failed) == ([asked] if says else [])
+    assert outcome.passed == (set() if says else {asked})
+    assert says in outcome.failed.get(asked, "")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "says"),
+    [
+        (("expected_times",), "does not say: expected_times"),
+        (("recording", "expected"), "does not say: recording, expected"),
+    ],
+)
+def test_a_fixture_that_was_forgotten_is_asked_for(
+    left_out: tuple[str, ...], says: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    forgotten = {name: getattr(ImagingExtractorTests, name) for name in left_out}
+    outcome = kit(Planar, **forgotten, **dict.fromkeys(FRESH))
+    assert set(outcome.failed) == {"test_the_author_gives_every_fixture"}
+    assert says in outcome.failed["test_the_author_gives_every_fixture"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "says"),
+    [
+        (np.zeros((40, 48, 64), np.uint16), "all samples of `expected` are equal"),
+        (sound.movie((2, 48, 64)), "holds 2 samples"),
+        (np.stack([m + m.T for m in sound.movie((4, 8, 8))]), "symmetric"),
+        ([1, 2, 3], "give a numpy array"),
+    ],
+    ids=["equal", "two", "symmetric", "list"],
+)
+def test_what_is_expected_must_tell_mistakes_apart(
+    expected: Any, says: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    others = [name for name in vars(ImagingExtractorTests) if name.startswith("test_")]
+    asked = "test_expected_can_tell_mistakes_apart"
+    given = pytest.fixture(lambda self: expected)
+    outcome = kit(Planar, expected=given, **dict.fromkeys(name for name in others if name != asked))
+    assert list(outcome.failed) == [asked]
+    assert says in outcome.failed[asked]
+
+
+def test_a_format_that_is_not_registered_is_named_with_those_that_were_set_aside(kit: Callable[..., Outcome]) -> None:
+    outcome = kit(Planar)
+    assert list(outcome.failed) == ["test_the_format_is_registered"]
+    message = outcome.failed["test_the_format_is_registered"]
+    assert re.search("no format 'planted' is registered; the formats are .*npy", message)
+    assert "python -m pip install -e ." in message
