@@ -19,14 +19,15 @@ __all__ = ["lowest", "lowest_versions", "newest"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ("3.11", "3.12", "3.13")
-EVERYTHING = ("-r", "requirements-dev.txt", "-e", ".[convert]")
+EVERYTHING = ("-r", "requirements-dev.txt")
 COMMAND = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
 def lowest_versions() -> dict[str, str]:
-    """Return, for every package that a distribution of this repository asks for, the lowest version that all allow.
+    """Return, for every package that a distribution of this repository asks for, the lowest version that it allows.
 
-    A bound is installed exactly, so it names a version that exists.
+    A bound is installed exactly, so it names a version that exists; and it is the same in all distributions, for the
+    lowest of two would never be tested.
     """
     own: set[str] = set()
     bounds: dict[str, Version] = {}
@@ -37,7 +38,8 @@ def lowest_versions() -> dict[str, str]:
             least = [Version(s.version) for s in requirement.specifier if s.operator in (">=", "==", "~=")]
             if not least:
                 raise SystemExit(f"{name}: {requirement} has no lower bound")
-            bounds[asked] = max([*least, bounds.get(asked, Version("0"))])
+            if asked not in own and bounds.setdefault(asked, least[0]) != least[0]:
+                raise SystemExit(f"{name}: {requirement}, and another distribution asks for >={bounds[asked]}")
     return {name: str(bounds[name]) for name in sorted(bounds) if name not in own}
 
 
