@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from . import hookspecs
 from .errors import DeclarationError, RoiExtractorsError, printable
-from .formats import FormatSpec
+from .formats import FormatSpec, evidence_fault, printing_aside
 
 __all__ = ["CATALOGUE", "PluginRecord", "Registry", "config_file", "default_registry"]
 
@@ -191,6 +191,15 @@ class Registry:
             self._discovered()
             return self._settings_notes
 
+    def slow_notes(self) -> tuple[str, ...]:
+        """Return a sentence on each plugin that took more than a second to load."""
+        return tuple(
+            f"{printable(record.name)} took {record.load_seconds:.1f} s and {record.num_modules:,} modules to load; "
+            f"to leave it out: ROIEXTRACTORS_BLOCK={printable(record.name)}"
+            for record in self.plugins()
+            if record.is_slow
+        )
+
     def refresh(self) -> None:
         """Look for plugins again: sees what was installed or removed since."""
         with self._lock:
@@ -212,42 +221,27 @@ class Registry:
         return self._specs if self._specs is not None else {}
 
     def _discover(self) -> None:
+        """Look for plugins; nothing is kept of a look that Ctrl-C ended."""
         from .arrays import NPY_FORMAT
 
         self._settings_notes = ()
         blocked = self._blocked()
-        self._specs = {NPY_FORMAT.name: NPY_FORMAT}
-        self._owners = {NPY_FORMAT.name: BUILT_IN}
+        specs = {NPY_FORMAT.name: NPY_FORMAT}
+        owners = {NPY_FORMAT.name: BUILT_IN}
         records = [PluginRecord(BUILT_IN, _own_version(), "built in", formats=(NPY_FORMAT.name,))]
         for point in sorted(self._entry_points(), key=_sort_key):
-            records.append(self._load_one(point, blocked))
+            record, found = _loaded(point, blocked, specs)
+            records.append(record)
+            specs.update(found)
+            owners.update(dict.fromkeys(found, record.name))
         for name, spec in self._session.items():
-            self._specs[name] = spec
-            self._owners[name] = SESSION
+            specs[name] = spec
+            owners[name] = SESSION
         if self._session:
             records.append(
                 PluginRecord(SESSION, entry_point="registered in code", formats=tuple(sorted(self._session)))
             )
-        self._records = tuple(records)
-
-    def _load_one(self, point: Any, blocked: set[str]) -> PluginRecord:
-        record = _record_of(point)
-        if _normal(record.name) in blocked or _normal(point.name) in blocked:
-            return replace(record, status="blocked", reason="blocked by a setting")
-        started, before = time.perf_counter(), len(sys.modules)
-        specs, reason = _declared(point)
-        record = replace(record, load_seconds=time.perf_counter() - started, num_modules=len(sys.modules) - before)
-        held = dict(self._specs or {})
-        for spec in specs:
-            reason = reason or _spec_fault(spec, held)
-            if not reason:
-                held[spec.name] = spec
-        if reason:
-            return replace(record, status="set aside", reason=reason)
-        self._specs = held
-        names = tuple(sorted(spec.name for spec in specs))
-        self._owners.update(dict.fromkeys(names, record.name))
-        return replace(record, formats=names)
+        self._specs, self._owners, self._records = specs, owners, tuple(records)
 
     def _blocked(self) -> set[str]:
         listed = _listed_setting(self._environment.get("ROIEXTRACTORS_BLOCK", ""))
@@ -349,9 +343,29 @@ def _iterated(answer: Any) -> Iterable[FormatSpec]:
         yield spec
 
 
+def _loaded(
+    point: Any, blocked: set[str], held: Mapping[str, FormatSpec]
+) -> tuple[PluginRecord, dict[str, FormatSpec]]:
+    """Return how the loading of a plugin went, and its formats by name: all or none."""
+    record = _record_of(point)
+    if _normal(record.name) in blocked or _normal(point.name) in blocked:
+        return replace(record, status="blocked", reason="blocked by a setting"), {}
+    started, before = time.perf_counter(), len(sys.modules)
+    specs, reason = _declared(point)
+    record = replace(record, load_seconds=time.perf_counter() - started, num_modules=len(sys.modules) - before)
+    found: dict[str, FormatSpec] = {}
+    for spec in specs:
+        reason = reason or _spec_fault(spec, {**held, **found})
+        found[spec.name] = spec
+    if reason:
+        return replace(record, status="set aside", reason=reason), {}
+    return replace(record, formats=tuple(sorted(found))), found
+
+
 def _declared(point: Any) -> tuple[tuple[FormatSpec, ...], str]:
     try:
-        return declared_formats(point.load()), ""
+        with printing_aside():
+            return declared_formats(point.load()), ""
     except KeyboardInterrupt:
         raise
     except RoiExtractorsError as error:
@@ -368,6 +382,9 @@ def _spec_fault(spec: Any, held: Mapping[str, FormatSpec]) -> str:
         known = ", ".join(map(str, sorted(hookspecs.API_NUMBERS)))
         advice = "update roiextractors-core" if spec.api > max(hookspecs.API_NUMBERS) else "update the plugin"
         return f"format {spec.name!r} asks for API number {spec.api}, and this core has {known}; {advice}"
+    fault = evidence_fault(spec.evidence)
+    if fault:
+        return f"format {spec.name!r}: {fault}"
     if spec.name in held:
         return f"the format name {spec.name!r} is taken already ({held[spec.name].title})"
     return ""
@@ -376,18 +393,60 @@ def _spec_fault(spec: Any, held: Mapping[str, FormatSpec]) -> str:
 def _installed_entry_points() -> Iterable[Any]:
     import importlib_metadata
 
-    return importlib_metadata.entry_points(group=hookspecs.GROUP)
+    try:
+        return importlib_metadata.entry_points(group=hookspecs.GROUP)
+    except Exception:  # noqa: BLE001 - the border to whatever else is installed: one damaged distribution fails them all
+        return _sound_entry_points(importlib_metadata.distributions())
+
+
+def _sound_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
+    """Yield the entry points of distributions one by one; of a damaged one that names the group, what tells so."""
+    seen: set[str] = set()
+    for distribution in distributions:
+        name = _told(distribution, "name")
+        if name and _normal(name) in seen:
+            continue
+        seen.add(_normal(name))
+        try:
+            yield from distribution.entry_points.select(group=hookspecs.GROUP)
+        except Exception as error:  # noqa: BLE001 - the border to whatever else is installed
+            if name.lower().startswith("roiextractors"):
+                yield _Damaged(distribution, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Damaged:
+    """Stands for the entry points of a distribution that cannot be read."""
+
+    dist: Any
+    error: Exception
+    name: str = "entry_points.txt"
+    value: str = ""
+
+    def load(self) -> Any:
+        raise DeclarationError(
+            f"its entry_points.txt cannot be read ({type(self.error).__name__}: {printable(self.error)[:200]}); install it again"
+        )
 
 
 def _record_of(point: Any) -> PluginRecord:
     distribution = getattr(point, "dist", None)
-    name = getattr(distribution, "name", None) or point.name
-    version = getattr(distribution, "version", None) or ""
-    return PluginRecord(str(name), str(version), f"{point.name} = {point.value}")
+    name = _told(distribution, "name") or str(point.name)
+    return PluginRecord(name, _told(distribution, "version"), f"{point.name} = {point.value}")
 
 
-def _sort_key(point: Any) -> tuple[str, str, str]:
-    return _normal(_record_of(point).name), str(point.name), str(point.value)
+def _told(distribution: Any, key: str) -> str:
+    """Return what a distribution tells of itself; nothing where its metadata is lost."""
+    try:
+        return str(getattr(distribution, key, None) or "")
+    except Exception:  # noqa: BLE001 - the border to whatever else is installed
+        return ""
+
+
+def _sort_key(point: Any) -> tuple[bool, str, str, str]:
+    """Sort by names alone; the project's own plugins come first, so that no other takes the names of their formats."""
+    name = _normal(_record_of(point).name)
+    return name not in _own_plugins(), name, str(point.name), str(point.value)
 
 
 def _normal(name: str) -> str:
@@ -406,6 +465,11 @@ def _own_version() -> str:
     from . import __version__
 
     return __version__
+
+
+@functools.cache
+def _own_plugins() -> frozenset[str]:
+    return frozenset(_normal(str(entry["plugin"])) for entry in json.loads(CATALOGUE.read_text(encoding="utf-8")))
 
 
 @functools.cache
