@@ -393,7 +393,9 @@ def _refuse_codecs(array: Any, name: str) -> None:
         number = str(told.get("id", told.get("name"))).removeprefix("numcodecs.")
         if number not in _CODECS:
             words = "; pickles could run code" if number == "pickle" else ""
-            raise UnsupportedRecordingError(f"{name} is coded by {printable(number)[:60]!r}, which is not read here{words}")
+            raise UnsupportedRecordingError(
+                f"{name} is coded by {printable(number)[:60]!r}, which is not read here{words}"
+            )
         inside = told.get("configuration")
         coded += [*inside.get("codecs", ()), *inside.get("index_codecs", ())] if isinstance(inside, dict) else []
 
