@@ -37,7 +37,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,12 @@ _SECONDS = 5.0
 _MEMORY = 256 << 20
 _SLACK = 48 << 20  # stacks and arenas of threads, which are reserved and not used
 _MOST_READ = 64 << 20
-_RIGHT = ("same pixels", "changed pixels, as in the file", "fewer samples, and said", "other pixels, right by another reader")
+_RIGHT = (
+    "same pixels",
+    "changed pixels, as in the file",
+    "fewer samples, and said",
+    "other pixels, right by another reader",
+)
 _DEFECTS = ("foreign exception", "hang", "crash", "memory", "wrong pixels", "reads that disagree")
 
 
@@ -317,7 +321,15 @@ def seeds_of_tests(tests: Iterable[Path], folder: Path, *, format: str = "") -> 
     """
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "pytest", *map(str, tests), "-q", "-k", "test_the_recording_opens"]
-    command += ["-p", "roiextractors_core.testing.fuzz", "-p", "no:cacheprovider", "--import-mode=importlib", "--basetemp", str(folder / "pytest")]
+    command += [
+        "-p",
+        "roiextractors_core.testing.fuzz",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        "--basetemp",
+        str(folder / "pytest"),
+    ]
     command += ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     environment = {**os.environ, "ROIEXTRACTORS_FUZZ_SEEDS": str(folder)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -438,8 +450,9 @@ class _Work:
             return end
         if begun < first:
             raise RoiExtractorsError(f"the process that opens does not start: {self._last_words()}")
-        self._count(report, {"case": begun, **self._ended(process.returncode), "seed": self.seeds[begun % len(self.seeds)].name})
-        self._keep_rest(begun)
+        answer = {"case": begun, "seed": self.seeds[begun % len(self.seeds)].name, **self._ended(process.returncode)}
+        self._count(report, answer)
+        self._keep_rest(answer)
         return begun + 1
 
     def _started(self, first: int, end: int) -> subprocess.Popen[bytes]:
@@ -476,10 +489,14 @@ class _Work:
         said = (self.folder / "errors").read_text(encoding="utf-8", errors="replace")
         return " / ".join(line.strip() for line in said.splitlines() if line.strip())[-1500:]
 
-    def _keep_rest(self, case: int) -> None:
-        if self.keep is not None:
-            with suppress(OSError, shutil.Error):
-                shutil.copytree(self.folder / "now", self.keep / f"case{case}", dirs_exist_ok=True)
+    def _keep_rest(self, answer: Mapping[str, Any]) -> None:
+        """Keep what the process left behind; nothing is there when it ended before its first case."""
+        if self.keep is None:
+            return
+        self.keep.mkdir(parents=True, exist_ok=True)
+        (self.keep / f"case{answer['case']}.txt").write_text(f"{json.dumps(answer, indent=1)}\n", encoding="utf-8")
+        with suppress(OSError, shutil.Error):
+            shutil.copytree(self.folder / "now", self.keep / f"case{answer['case']}", dirs_exist_ok=True)
 
     @staticmethod
     def _count(report: Report, answer: Mapping[str, Any]) -> None:
@@ -488,8 +505,13 @@ class _Work:
         found = Defect(answer["case"], answer["seed"], outcome, answer.get("words", ""), answer.get("place", ""))
         if outcome.startswith(_DEFECTS):
             report.defects.append(found)
-        elif not outcome.startswith(_RIGHT) and not outcome.endswith("Error"):
+        elif not _is_settled(outcome):
             report.unjudged.append(found)
+
+
+def _is_settled(outcome: str) -> bool:
+    """Return whether an outcome is right: pixels that were judged so, or an error of our own."""
+    return outcome.startswith(_RIGHT) or (outcome.endswith("Error") and not outcome.startswith(_DEFECTS))
 
 
 # The side that opens
@@ -504,6 +526,7 @@ def serve(folder: str, first: str, end: str) -> None:
     os.dup2(2, 1)  # libraries print what they like
     seeds = [Seed.saved(Path(folder) / f"seed{place}") for place in range(plan["count"])]
     table = _Table(Path(folder) / "now", plan["keep"])
+    print(json.dumps({"case": int(first)}), file=answers, flush=True)
     _warm_up(seeds[int(first) % len(seeds)])
     for case in range(int(first), int(end)):
         seed = seeds[case % len(seeds)]
@@ -513,9 +536,11 @@ def serve(folder: str, first: str, end: str) -> None:
 
 
 def _warm_up(seed: Seed) -> None:
-    """Import what reading needs before memory is counted."""
-    with suppress(RoiExtractorsError, OSError):
+    """Import what reading needs before memory is counted; the recording is read once, whatever comes of it."""
+    faulthandler.dump_traceback_later(4 * _SECONDS, exit=True)
+    with suppress(Exception):
         _read_whole(seed)
+    faulthandler.cancel_dump_traceback_later()
     for name in ("h5py", "tifffile", "zarr"):
         with suppress(ImportError):
             __import__(name)
@@ -534,7 +559,7 @@ class _Table:
         change = self.laid(seed, case, number)
         try:
             answer = _judged_outcome(seed, change, self.folder, named=case % 4 != 3)
-            if self.keep and not answer["outcome"].startswith(_RIGHT) and not answer["outcome"].endswith("Error"):
+            if self.keep and not _is_settled(answer["outcome"]):
                 self._keep(case, answer)
         finally:
             self._put_right(seed, change)
@@ -552,7 +577,9 @@ class _Table:
                 (self.folder / name).unlink()
             else:
                 (self.folder / name).write_bytes(data)
-        (self.folder.parent / "change.txt").write_text(f"{seed.name} {seed.format} {dict(seed.options)}: {change.words}\n")
+        (self.folder.parent / "change.txt").write_text(
+            f"{seed.name} {seed.format} {dict(seed.options)}: {change.words}\n"
+        )
         return change
 
     def _put_right(self, seed: Seed, change: Change) -> None:
@@ -574,7 +601,7 @@ def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool) ->
         found = _read(what, seed, named)
     except MemoryError as error:
         return {"outcome": "memory", "words": _trace(error)}
-    except (RoiExtractorsError, Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
         return _error_outcome(error)
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -623,7 +650,7 @@ class _Found:
 
 def _read(what: Any, seed: Seed, named: bool) -> _Found:
     """Open, and read what there is to read of pixels, times and metadata."""
-    chosen = {"format": seed.format} if named else {}
+    chosen: dict[str, Any] = {"format": seed.format} if named else {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if not named:
@@ -668,7 +695,11 @@ def _pixels_outcome(seed: Seed, change: Change, folder: Path, found: _Found) -> 
     expected, series = seed.expected, found.series
     whole = found.count == len(expected) and found.shape[1:] == expected.shape[1:]
     if whole and _same(series, expected):
-        return ("wrong pixels", "pixels of the file were changed, and these are the old ones") if _only_pixels(seed, change) else ("same pixels", "")
+        return (
+            ("wrong pixels", "pixels of the file were changed, and these are the old ones")
+            if _only_pixels(seed, change)
+            else ("same pixels", "")
+        )
     lying = _lying(seed, change)
     if lying is not None and _same(series, lying[: found.count]):
         if whole:
@@ -679,7 +710,7 @@ def _pixels_outcome(seed: Seed, change: Change, folder: Path, found: _Found) -> 
         return "wrong pixels", "only pixels were changed, and others are returned"
     if found.told and _is_subset(series, expected):
         return "fewer samples, and said", ""
-    verdict = judged(files_of(folder), series, lying)
+    verdict = judged(files_of(folder), series, (expected,) if lying is None else (expected, lying))
     if verdict.answer and (whole or found.told or verdict.by_reader):
         return "other pixels, right by another reader" + (", in another order" if verdict.words else ""), ""
     if verdict.answer is False and found.format == seed.format:
@@ -691,7 +722,9 @@ def _lying(seed: Seed, change: Change) -> np.ndarray | None:
     """Return what lies where the pixels were, as far as it goes."""
     if seed.pixels is None:
         return None
-    return seed.pixels.read({**seed.files, **{name: data or b"" for name, data in change.content.items()}}, seed.expected)
+    return seed.pixels.read(
+        {**seed.files, **{name: data or b"" for name, data in change.content.items()}}, seed.expected
+    )
 
 
 def _only_pixels(seed: Seed, change: Change) -> bool:
@@ -723,7 +756,9 @@ def _unjudged(seed: Seed, change: Change, found: _Found, words: str) -> tuple[st
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    return bool(np.array_equal(one, other) or np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes())
+    return bool(
+        np.array_equal(one, other) or np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
+    )
 
 
 def _is_subset(series: np.ndarray, expected: np.ndarray) -> bool:
@@ -811,13 +846,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m roiextractors_core.testing.fuzz", description="Open changed copies of recordings.")
+    parser = argparse.ArgumentParser(
+        prog="python -m roiextractors_core.testing.fuzz", description="Open changed copies of recordings."
+    )
     parser.add_argument("--format", required=True, help="the format's name")
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1, help="another number, other changes")
     parser.add_argument("--first", type=int, default=0, help="the first case, to see one again")
     parser.add_argument("--seeds", type=Path, nargs="+", default=[], help="recordings to change copies of")
-    parser.add_argument("--tests", type=Path, nargs="+", default=[], help="conformance tests whose recordings to change")
+    parser.add_argument(
+        "--tests", type=Path, nargs="+", default=[], help="conformance tests whose recordings to change"
+    )
     parser.add_argument("--keep", type=Path, help="keep the files of what came out wrong in this folder")
     parser.add_argument("--most", type=int, default=40, help="kinds of defects to print")
     return parser
