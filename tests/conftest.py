@@ -226,7 +226,10 @@ def _write_omezarr(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any],
     axes = [{"name": name, "type": "time" if name == "t" else "space"} for name in "tyx"]
     image = {"axes": axes, "datasets": [{"path": "0"}], "version": "0.4"}
     group = zarr.open_group(path, mode="w", zarr_format=2, attributes={"multiscales": [image]})
-    group.create_array("0", data=movie, chunks=(1, *movie.shape[1:]), compressors=None)
+    array = group.create_array(
+        "0", shape=movie.shape, dtype=movie.dtype, chunks=(1, *movie.shape[1:]), compressors=None
+    )
+    array[...] = movie
     return path, {}, path / "0" / f"{len(movie) // 2}.0.0"
 
 
