@@ -299,7 +299,7 @@ def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
         raise CorruptRecordingError(f"the header of {name} holds the shape {printable(repr(shape))[:80]}")
     try:
         dtype = np.dtype(found["descr"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
         raise CorruptRecordingError(
             f"the header of {name} holds a dtype that NumPy does not know: {printable(repr(found['descr']))[:80]}"
         ) from error

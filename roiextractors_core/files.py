@@ -31,6 +31,7 @@ __all__ = ["PositionedFile", "StoredArray", "StoredFrames", "num_cores", "read_o
 _MOST_BYTES_A_CALL = 1 << 30  # Linux moves at most 2 GiB less a page in one call
 _MOST_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
 _MOST_UNCHECKED = 1 << 20  # a larger read looks at the size first: a file may claim any number
+_MOST_OFFSET = (1 << 63) - 1 - _MOST_BYTES_A_CALL
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
 _PIECE_BYTES = 4 << 20  # what one call reads: little enough to be still in the cache for what is done next
 _LEAST_PIECE_BYTES = 128 << 10  # of what is read for little that is wanted out of it
@@ -195,7 +196,7 @@ class PositionedFile:
         """Return up to ``count`` bytes from ``offset``; fewer only where the file ends."""
         if count > _MOST_UNCHECKED:
             count = min(count, max(0, self.size - offset))
-        buffer = bytearray(count)
+        buffer = bytearray(max(0, count))
         view = memoryview(buffer)
         return bytes(view[: self._read([view], offset, count)])
 
@@ -276,6 +277,8 @@ class PositionedFile:
             _DESCRIPTORS.drop_when_free(self._path)
 
     def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
+        if offset > _MOST_OFFSET:  # what a damaged file may claim: nothing lies there
+            return 0
         entry = self._taken()
         try:
             if wanted <= _MOST_BYTES_A_CALL and len(views) <= _MOST_BUFFERS_A_CALL:

@@ -24,7 +24,7 @@ _BESIDE = re.compile(
     r"_(Cycle\d+|MarkPoints|VoltageRecording|VoltageOutput|BOT)\w*(-\w+)?(_\d+)?\.xml$|^\._", re.IGNORECASE
 )
 _ROOT = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>\s*)*<([A-Za-z_][\w.:-]*)",
+    rb"(?:\xef\xbb\xbf)?\s*+(?:<\?.*?\?>\s*+|<!--.*?-->\s*+|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>\s*+)*+<([A-Za-z_][\w.:-]*)",
     re.DOTALL,
 )
 _MOST_CANDIDATES = 100

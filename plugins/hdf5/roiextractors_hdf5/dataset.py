@@ -43,6 +43,8 @@ _MOST_LOOKUPS = 128  # chunks looked up one by one; after that the whole index i
 _MOST_INDEX = 1 << 23  # chunks whose places are kept in one table
 _MOST_KEPT = 1 << 16  # chunks whose places are kept when the table would be too large
 _SECONDS_A_READ, _SECONDS_A_BYTE = 3e-6, 3e-10
+_MOST_UNCHECKED = 256 << 20  # bytes; a larger sample, or chunk, must be borne out by what is stored
+_MOST_PACKED = 4096  # bytes that one stored byte can stand for
 _MOST_CHUNK_BYTES = 1 << 32
 
 Box = tuple[tuple[int, int], ...]
@@ -233,8 +235,12 @@ class Hdf5Dataset:
         self._file = PositionedFile(path)
         self._name = name
         with _open_same(self._file) as file:
-            self._layout = layout_of(_dataset(file, name))
-        self._axes = _checked_axes(axes, self._layout.shape, f"{self._file.name}: {printable(name)}")
+            found = _dataset(file, name)
+            self._layout = layout_of(found)
+            held = int(found.id.get_storage_size())
+        where = f"{self._file.name}: {printable(name)}"
+        self._axes = _checked_axes(axes, self._layout.shape, where)
+        self._check_size(held, where)
         self._fixed = {
             letter: self._position(letter, (fixed or {}).get(letter, 0)) for letter in axes if letter not in "TYXZ"
         }
@@ -324,6 +330,16 @@ class Hdf5Dataset:
         if stored.size:
             self._fill(stored, spans, box)
         return self._arranged(self._native(stored), count)
+
+    def _check_size(self, held: int, where: str) -> None:
+        """Refuse a sample or a chunk that is far larger than the bytes in the file can stand for."""
+        lengths = [n for n, letter in zip(self._layout.shape, self._axes, strict=True) if letter in "YXZ"]
+        claimed = self._layout.dtype.itemsize * max(math.prod(lengths), math.prod(self._layout.chunk or (0,)))
+        if claimed > max(_MOST_UNCHECKED, held * _MOST_PACKED):
+            raise CorruptRecordingError(
+                f"{where} claims {claimed:,} bytes for one sample or chunk ({self._layout.shape} {self._layout.dtype}), and holds {held:,}, "
+                "which cannot be that much"
+            )
 
     def close(self) -> None:
         """Release the descriptor and the chunks that are kept; a later read would open the file again."""
@@ -573,14 +589,23 @@ class _Places:
 
     def _read_index(self, dataset: Any) -> None:
         table = np.zeros((*self._layout.grid, 3), np.int64)
-        chunk = self._layout.chunk
+        chunk, grid = self._layout.chunk, self._layout.grid
+        faults: list[str] = []
 
         def note(info: Any) -> None:
             place = self._place(dataset, info)
             cell = tuple(start // c for start, c in zip(info.chunk_offset, chunk, strict=True))
+            if not all(k < n for k, n in zip(cell, grid, strict=True)):
+                return  # left over from before the dataset was made smaller
+            if table[cell].any():
+                faults.append(f"the chunk at {tuple(info.chunk_offset)} is listed twice")
             table[cell] = (place.offset, place.size, place.mask)
 
         dataset.id.chunk_iter(note)
+        if faults:
+            raise CorruptRecordingError(
+                f"{self._file.name}: the index of {printable(self._name)} contradicts itself: {faults[0]}"
+            )
         self._table, self._kept = table, {}
 
     def _place(self, dataset: Any, info: Any) -> _Place:
@@ -665,6 +690,11 @@ class _ChunkedRead:
 
     def _decode(self, data: bytes, parts: Sequence[Part], cell: Cell, place: _Place) -> None:
         filters = self._active(place)
+        if not filters and len(data) < self._nbytes:
+            raise CorruptRecordingError(
+                f"{self._file.name}: the chunk at {tuple(k * c for k, c in zip(cell, self._layout.chunk, strict=True))} of "
+                f"{printable(self._name)} is stored without filters and has {len(data):,} bytes; {self._nbytes:,} are needed"
+            )
         try:
             if filters == [_DEFLATE] and self._is_whole(parts) and _inflated_into(parts[0][0], data):
                 return

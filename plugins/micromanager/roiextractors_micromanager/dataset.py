@@ -185,7 +185,7 @@ def _nothing(folder: str, names: Sequence[str], given: str = "") -> Exception:
 
 
 def _numbered(name: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d{1,9})", name) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,9})", name) if part]
 
 
 def _shown(folder: str) -> str:

@@ -194,7 +194,7 @@ class _ZarrTree:
         found = _texts_in(self._place(where), f"{self.name}: {printable(where)}", shape)
         if found is None:
             found = plain(read_zarr(self._folder, where, (slice(None),) * len(shape)))
-        return found[0] if shape == (1,) and isinstance(found, list) else found
+        return found[0] if shape == (1,) and isinstance(found, list) and found else found
 
     def _own_attributes(self, where: str) -> Mapping[str, Any]:
         found = self._json(where, ".zattrs") or self._json(where, "zarr.json").get("attributes")
@@ -343,7 +343,7 @@ def _refuse_codecs(place: str, where: str) -> None:
     ]
     for codec in coded:
         number = codec.get("id", codec.get("name")) if isinstance(codec, dict) else None
-        if codec is not None and number not in _CODECS:
+        if codec is not None and not (isinstance(number, str) and number in _CODECS):
             raise UnsupportedRecordingError(
                 f"{where} is coded by {printable(number)!r}, which is not read here{'; pickles could run code' if number == 'pickle' else ''}"
             )

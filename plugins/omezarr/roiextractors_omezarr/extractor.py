@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import lzma
+import math
 import os
 import zlib
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+
+from .store import BoundedStore
 
 __all__ = ["OmeZarrImagingExtractor"]
 
@@ -52,7 +55,15 @@ _MICROMETRES = {
     "meter": 1e6,
 }
 _MOST_IMAGES = 10_000
-_UNDECODABLE = (ValueError, RuntimeError, TypeError, KeyError, EOFError, zlib.error, lzma.LZMAError)
+_UNDECODABLE = (ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError)
+_UNDECODABLE += (zlib.error, lzma.LZMAError)
+_CODECS = frozenset(
+    ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
+     "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
+)  # fmt: skip
+_MOST_UNCHECKED = 256 << 20  # a larger sample, or chunk, must be borne out by the bytes in the folder
+_MOST_OVERHEAD = 1 << 16  # bytes by which a coded chunk, with what is said of it, may be longer than its pixels
+_MOST_PACKED = 4096  # bytes that one byte in the folder can stand for
 
 
 class OmeZarrImagingExtractor(ImagingExtractor):
@@ -225,8 +236,12 @@ class _Image:
             raise CorruptRecordingError(
                 f"{name} names the axes {', '.join(axes)}, and its array has {array.ndim} dimensions {array.shape}"
             )
+        _refuse_codecs(array, name)
         if np.dtype(array.dtype).kind not in "biufc":
             raise UnsupportedRecordingError(f"{name} holds {array.dtype}, and only arrays of numbers are recordings")
+        _check_size(array, axes, name)
+        stored = getattr(array, "shards", None) or array.chunks
+        array.store.most = 2 * np.dtype(array.dtype).itemsize * math.prod(stored) + _MOST_OVERHEAD
         scale = _scale(dataset, multiscale, axes)
         count = array.shape[axes.index("c")] if "c" in axes else 1
         return cls(array, axes, units, scale, _channel_names(described, count), attributes, name)
@@ -276,8 +291,8 @@ def _opened(path: str, name: str) -> Any:
             f"{name} is a file, and an OME-Zarr image is a folder; open the folder that holds .zattrs or zarr.json"
         )
     try:
-        return zarr.open_group(path, mode="r")
-    except (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError) as error:
+        return zarr.open_group(BoundedStore(path), mode="r")
+    except (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
         raise CorruptRecordingError(f"{name} cannot be opened as a Zarr group: {printable(error)[:200]}") from error
 
 
@@ -297,8 +312,10 @@ def _images(root: Any, name: str) -> tuple[str, ...]:
         raise UnsupportedRecordingError(
             f"{name} describes no image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
         )
-    names = itertools.takewhile(lambda k: k in root, map(str, range(_MOST_IMAGES)))
-    found = tuple(names)
+    try:
+        found = tuple(itertools.takewhile(lambda k: k in root, map(str, range(_MOST_IMAGES))))
+    except (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
+        raise CorruptRecordingError(f"{name}: its images cannot be listed: {printable(error)[:200]}") from error
     if not found:
         raise CorruptRecordingError(f"{name} says that it is a collection of images, and holds none")
     return found
@@ -309,7 +326,19 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
         if given not in (None, 0, "0"):
             raise StreamChoiceError.for_option(name, "series", ("0",), seen=given)
         return root
-    return root[series[choose(name, "series", series, given)]]
+    return _member(root, series[choose(name, "series", series, given)], name)
+
+
+def _member(group: Any, path: str, name: str) -> Any:
+    """Return a group or an array; zarr parses the description of it now, and raises whatever that runs into."""
+    try:
+        return group[path]
+    except KeyError as error:
+        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
+    except (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
+        raise CorruptRecordingError(
+            f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
+        ) from error
 
 
 def _first(value: Any, key: str, name: str) -> Mapping[str, Any]:
@@ -346,13 +375,52 @@ def _array(group: Any, path: Any, name: str) -> Any:
         raise CorruptRecordingError(
             f"{name}: the path of its array is {printable(path)!r:.80}, which is not inside the image"
         )
-    try:
-        found = group[path]
-    except (KeyError, OSError, ValueError) as error:
-        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
+    found = _member(group, path, name)
     if not isinstance(found, zarr.Array):
         raise CorruptRecordingError(f"{name} names {printable(path)!r} as its array, and it is a group")
     return found
+
+
+def _refuse_codecs(array: Any, name: str) -> None:
+    """Refuse chunks that would be unpickled, or decoded by whatever else is installed."""
+    facts = array.metadata.to_dict()
+    coded = [facts.get("compressor"), *(facts.get("filters") or ()), *(facts.get("codecs") or ())]
+    while coded:
+        codec = coded.pop()
+        if codec is None:
+            continue
+        told = codec if isinstance(codec, dict) else codec.get_config() if hasattr(codec, "get_config") else {}
+        number = str(told.get("id", told.get("name"))).removeprefix("numcodecs.")
+        if number not in _CODECS:
+            words = "; pickles could run code" if number == "pickle" else ""
+            raise UnsupportedRecordingError(f"{name} is coded by {printable(number)[:60]!r}, which is not read here{words}")
+        inside = told.get("configuration")
+        coded += [*inside.get("codecs", ()), *inside.get("index_codecs", ())] if isinstance(inside, dict) else []
+
+
+def _check_size(array: Any, axes: str, name: str) -> None:
+    """Refuse a sample or a chunk that is far larger than the bytes in the folder can stand for."""
+    itemsize = np.dtype(array.dtype).itemsize
+    sample = itemsize * math.prod(n for n, axis in zip(array.shape, axes, strict=True) if axis != "t")
+    chunk = itemsize * math.prod(array.chunks)
+    if max(sample, chunk) <= _MOST_UNCHECKED:
+        return
+    held = _bytes_up_to(os.path.join(str(array.store.root), *array.path.split("/")), max(sample, chunk) // _MOST_PACKED)
+    if held * _MOST_PACKED < max(sample, chunk):
+        raise CorruptRecordingError(
+            f"{name} claims {array.shape} {array.dtype} in chunks of {array.chunks}, and holds {held:,} bytes, which cannot be that much"
+        )
+
+
+def _bytes_up_to(folder: str, enough: int) -> int:
+    """Return how many bytes lie in a folder, or some number that is enough."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            total += os.lstat(os.path.join(place, name)).st_size
+            if total >= enough:
+                return total
+    return total
 
 
 def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: str) -> dict[str, float]:

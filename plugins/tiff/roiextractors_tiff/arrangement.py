@@ -103,7 +103,7 @@ def imagej_fields(description: bytes) -> dict[str, str]:
 
 def natural_key(name: str) -> list[Any]:
     """Return a key that sorts ``Img_2`` before ``Img_10``."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)]
 
 
 def _as_told(num_pages: int, name: str, order: str | None, channels: int | None, planes: int | None) -> Arrangement:

@@ -42,6 +42,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _MOST_TAGS = 4096
 _MOST_VALUE = 64 << 20
+_HEADER_BYTES = 8
 _MOST_GAP = 1 << 16
 _CHUNK = 4 << 20
 _WIDTHS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64), "c": (64, 128)}
@@ -569,6 +570,8 @@ def _walk(tiff: _TiffFile, page: Page, span: tuple[int, int] | None = None) -> t
         ((offsets[:-1] + counts[:-1] == offsets[1:]) | np.isin(np.arange(1, len(offsets)), starts)).all()
     )
     data = offsets[starts[:-1]][:whole] if one_block else None
+    if not one_block:
+        _check_segments(tiff, page, tables, pieces)
     if one_block:
         sums = np.add.reduceat(counts, starts[:-1])[:whole]
         short = np.flatnonzero(sums < page.nbytes)
@@ -580,17 +583,50 @@ def _walk(tiff: _TiffFile, page: Page, span: tuple[int, int] | None = None) -> t
     return _Table(whole, np.array(tables[:whole], np.int64), data, _Ragged(starts, offsets, counts)), note
 
 
+def _segment_shape(directory: Directory, page: Page) -> tuple[int, int]:
+    """Return the rows and columns of a page's tiles, or of its strips."""
+    if page.tiled:
+        return directory.number(323, 0), directory.number(322, 0)
+    return min(page.rows, directory.number(278, page.rows)), page.columns
+
+
+def _check_segments(tiff: _TiffFile, page: Page, tables: Sequence[int], pieces: Sequence[_Piece]) -> None:
+    """Refuse pages whose strips or tiles do not cover them, or are shaped unlike those of the first: all are decoded alike."""
+    shapes = [(shape, number) for piece in pieces for shape, number in piece.shapes]
+    (rows, columns), _ = shapes[0]
+    for shape, number in shapes:
+        if shape != (rows, columns):
+            raise CorruptRecordingError(
+                f"{tiff.name}: page {number:,} (directory at byte {tables[number]:,}) has segments of {shape[0]:,} rows and {shape[1]:,} columns, "
+                f"and the pages before of {rows:,} and {columns:,}; pages that differ are not read"
+            )
+    if rows < 1 or columns < 1:
+        raise CorruptRecordingError(
+            f"{tiff.name}: the directory at byte {tables[0]:,} claims segments of {rows:,} rows and {columns:,} columns"
+        )
+    wanted = -(-page.rows // rows) * -(-page.columns // columns) * (page.samples if page.planar else 1)
+    lengths = np.concatenate([piece.lengths for piece in pieces])
+    few = np.flatnonzero(lengths < wanted)
+    if len(few):
+        k = int(few[0])
+        raise CorruptRecordingError(
+            f"{tiff.name}: page {k:,} (directory at byte {tables[k]:,}) has {int(lengths[k]):,} segments of pixels, and {wanted:,} are needed"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Piece:
     lengths: np.ndarray
     offsets: np.ndarray
     counts: np.ndarray
+    shapes: tuple[tuple[tuple[int, int], int], ...]
 
     @classmethod
     def of(cls, tiff: _TiffFile, page: Page, tables: Sequence[int], batch: Sequence[bytes]) -> _Piece:
         """Read the places of the pixels out of a batch of directories, all at once where they are alike."""
         before = len(tables) - len(batch)
         lengths, offsets, counts = [], [], []
+        shapes: dict[tuple[int, int], int] = {}
         for group in _alike(batch):
             template = Directory(tiff, tables[before + group.start], batch[group.start], 0, before + group.start)
             if _page_of(tiff, template) != page:
@@ -609,16 +645,18 @@ class _Piece:
                 offsets.append(_column(tiff, template, rows, 273))
                 counts.append(_column(tiff, template, rows, 279))
                 lengths.append(np.ones(len(rows), np.int64))
+                shapes.setdefault(_segment_shape(template, page), before + group.start)
                 continue
             for k in range(group.start, group.stop):
                 directory = Directory(tiff, tables[before + k], batch[k], 0, before + k)
                 if _page_of(tiff, directory) != page:
                     raise _other_page(tiff, page, directory)
                 where, sizes = _segments(tiff, directory)
+                shapes.setdefault(_segment_shape(directory, page), directory.page)
                 lengths.append(np.array([len(where)]))
                 offsets.append(np.array(where, np.int64))
                 counts.append(np.array(sizes, np.int64))
-        return cls(np.concatenate(lengths), np.concatenate(offsets), np.concatenate(counts))
+        return cls(np.concatenate(lengths), np.concatenate(offsets), np.concatenate(counts), tuple(shapes.items()))
 
 
 def _alike(batch: Sequence[bytes]) -> Iterator[slice]:
@@ -645,6 +683,12 @@ def _other_page(tiff: _TiffFile, page: Page, directory: Directory) -> CorruptRec
 def _whole_pages(
     tiff: _TiffFile, starts: np.ndarray, offsets: np.ndarray, counts: np.ndarray, tables: Sequence[int]
 ) -> tuple[int, str]:
+    early = np.flatnonzero((offsets >= 0) & (offsets < _HEADER_BYTES) & (counts > 0))
+    if len(early):
+        k = int(np.searchsorted(starts, early[0], side="right")) - 1
+        raise CorruptRecordingError(
+            f"{tiff.name}: page {k:,} (directory at byte {tables[k]:,}) has its pixels at byte {int(offsets[early[0]]):,}, inside the file's header"
+        )
     beyond = np.flatnonzero((offsets < 0) | (counts < 0) | (offsets + counts > tiff.size))
     if not len(beyond):
         return len(tables), tiff.cut
@@ -1284,7 +1328,8 @@ class _Decoder:
             with _quiet(), tiff.file.stream() as stream, tifffile.TiffFile(stream, name=tiff.file.name) as opened:
                 opened.filehandle.seek(first.offset)
                 key = tifffile.TiffPage(opened, first.page)
-            self._shaped, self._decode, self._tables = key.shaped, key.decode, key.jpegtables
+                # The decoder of JPEG looks into the file when it is made
+                self._shaped, self._decode, self._tables = key.shaped, key.decode, key.jpegtables
         except Exception as error:
             _raise_fault_below(error)
             raise CorruptRecordingError(
@@ -1303,8 +1348,12 @@ class _Decoder:
     def _into(self, layout: Any, page: int, frame: np.ndarray, top: int, bottom: int) -> None:
         out = np.zeros(self._shaped, self._page.dtype)
         for number, (offset, count) in enumerate(zip(*layout.segments.of(page), strict=True)):
-            if count <= 0:
+            if count == offset == 0:  # a segment that was never written, by the convention of sparse files
                 continue
+            if count <= 0:
+                raise CorruptRecordingError(
+                    f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,} is said to have no bytes"
+                )
             data = self._tiff.file.read(offset, count)
             if len(data) < count:
                 raise TruncatedRecordingError(
@@ -1429,7 +1478,7 @@ def described_shape(description: Any) -> tuple[int, ...]:
         return ()
     if description.startswith(b"shape=("):
         numbers = description[7:].partition(b")")[0].split(b",")
-        return tuple(int(n) for n in numbers if n.strip().isdigit())
+        return tuple(int(n) for n in numbers if len(n) < 20 and n.strip().isdigit())
     if not description.startswith(b'{"'):
         return ()
     try:
@@ -1443,11 +1492,12 @@ def described_shape(description: Any) -> tuple[int, ...]:
 def _layout(tiff: _TiffFile, first: Directory, page: Page) -> tuple[Any, str]:
     if not first.next and page.is_plain and first.begins_with(270, b"ImageJ="):
         description = first.value(270)
+        lines = description.splitlines() if isinstance(description, bytes) else ()
         claimed = next(
             (
                 int(line[7:])
-                for line in description.splitlines()
-                if line.startswith(b"images=") and line[7:].strip().isdigit()
+                for line in lines
+                if line.startswith(b"images=") and len(line) < 27 and line[7:].strip().isdigit()
             ),
             1,
         )

@@ -205,7 +205,7 @@ def _stream(file: PositionedFile, layout: _Layout) -> AviStream:
         raise CorruptRecordingError(
             f"{file.name} begins as AVI and ends, or is damaged, before its header does: {layout.size:,} bytes"
         )
-    length = min(layout.header.end - layout.header.start, _MOST_HEADER)
+    length = max(0, min(layout.header.end - layout.header.start, _MOST_HEADER))
     header = file.read(layout.header.start, length)
     pieces = [piece for name, piece in _pieces(header) if name == b"strl"]
     for number, piece in enumerate(pieces[:_MOST_STREAMS]):
@@ -310,6 +310,8 @@ def _by_old_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> l
 def _fits(file: PositionedFile, stream: AviStream, entries: list[Entry], end: int) -> bool:
     """Return whether the index agrees with the chunks: within the file, and with some of them by name and length."""
     if not entries or any(offset < 8 or offset + size > end for offset, size, _ in entries):
+        return False
+    if any(b[0] - 8 < a[0] + a[1] for a, b in itertools.pairwise(entries)):  # frames lie one behind the other, each with its head
         return False
     step = max(1, len(entries) // _CHECKED)
     for offset, size, _ in itertools.chain(entries[::step], entries[-1:]):

@@ -57,7 +57,7 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
     with _container(file) as container:
         stream = _video_stream(file, container)
         head = _head(file, stream)
-        table = _without_a_head(_table(file, container, stream))
+        table = _without_short_frames(_without_a_head(_table(file, container, stream)), head, file.name)
     facts = _facts(file, index, head, table)
     if head.codec in _FOUND_IN_FILE and _are_stored(table):
         sums = head.codec == "ffv1" and bool(head.extra)
@@ -77,6 +77,7 @@ class _Head:
     pixels: PixelFormat
     rows: int
     columns: int
+    frame_bytes: int
     claimed: int
     base: tuple[int, int]
     nominal: float | None
@@ -93,6 +94,7 @@ def _head(file: PositionedFile, stream: Any) -> _Head:
         pixels=PixelFormat.of(context.format),
         rows=context.height,
         columns=context.width,
+        frame_bytes=context.height * context.width * context.format.bits_per_pixel // 8,
         claimed=stream.frames or 0,
         base=(stream.time_base.numerator, stream.time_base.denominator),
         nominal=next((float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate), None),
@@ -237,6 +239,22 @@ def _without_a_head(table: _PacketTable) -> _PacketTable:
     first = int(np.argmax(table.is_key))
     words = f"begins with {first:,} frames before its first key frame, which cannot be decoded and are left out"
     return table.kept(np.arange(len(table.stamps)) >= first, words)
+
+
+def _without_short_frames(table: _PacketTable, head: _Head, name: str) -> _PacketTable:
+    """Leave out uncompressed frames that are shorter than a picture: FFmpeg fills these up with what is in memory."""
+    if head.codec != "rawvideo" or table.is_counted:
+        return table
+    is_whole = table.sizes >= head.frame_bytes
+    if is_whole.all():
+        return table
+    if not is_whole.any():
+        raise CorruptRecordingError(
+            f"{name} says that its frames have {head.rows:,} rows of {head.columns:,} columns, which takes "
+            f"{head.frame_bytes:,} bytes, and the largest holds {int(table.sizes.max()):,}"
+        )
+    words = f"holds {int((~is_whole).sum()):,} frames that are shorter than a picture, which are left out"
+    return table.kept(is_whole, words)
 
 
 def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _PacketTable) -> Facts:
@@ -438,9 +456,18 @@ class _StreamDecoder(Decoder):
             self._container = _container(self._stream.file)
             _video_stream(self._stream.file, self._container).codec_context.thread_count = 1
         stream = _video_stream(self._stream.file, self._container)
+        if key and stream.codec_context.name == "rawvideo":
+            self._take_palette(stream)
         if key:
             self._container.seek(int(self._stream.seeks[key]), stream=stream)
         return iter(self._container.demux(stream))
+
+    def _take_palette(self, stream: Any) -> None:
+        """Decode the first frame: the colour table of uncompressed video comes with it, and stays."""
+        first = next(self._container.demux(stream), None)
+        if first is not None:
+            for _ in self._decoded(first, iter(())):
+                pass
 
     def _decoded(self, first: Any, packets: Iterator[Any]) -> Iterator[Any]:
         import av

@@ -1,0 +1,330 @@
+"""What others read from the same files, and where the pixels lie in them: judges of pixels that an extractor returned.
+
+The judges share no code with the extractors: ``numpy.load`` for .npy, tifffile for TIFF, h5py for HDF5, zarr for
+Zarr, and for uncompressed pixels of any format the bytes of the file themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PixelMap", "Verdict", "frames_of", "judged"]
+
+_MOST_FRAMES = 20_000
+_MOST_BYTES = 256 << 20
+_FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the judges found: right (True), wrong (False) or not to be judged (None), why, and whether another reader was among them."""
+
+    answer: bool | None
+    words: str
+    by_reader: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PixelMap:
+    """Where the pixels of a recording lie, uncompressed, in its files.
+
+    Attributes
+    ----------
+    places : tuple of (str, int)
+        File and byte at which each part begins; where values are interleaved, the byte in its lane.
+    form : str
+        How the bytes become pixels: as they are, swapped, inverted, or both.
+    order : tuple of int
+        The axes of the recording in the order of the file; empty where a part is a frame, or a sample.
+    by_plane : bool
+        Whether the parts are frames (sample after sample, plane after plane), or whole samples.
+    part_bytes : int
+    lane : _Lane
+        Which of the values in a file, where those of several channels are interleaved.
+    """
+
+    places: tuple[tuple[str, int], ...]
+    form: str
+    order: tuple[int, ...]
+    by_plane: bool
+    part_bytes: int
+    lane: _Lane
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes], expected: np.ndarray) -> PixelMap | None:
+        """Look for the pixels in the files; None where they do not lie there as they are."""
+        for lane in _Lane.every(expected.dtype.itemsize):
+            found = cls._in_lane({name: lane.of(data) for name, data in files.items()}, expected, lane)
+            if found is not None:
+                return found
+        return None
+
+    @classmethod
+    def _in_lane(cls, files: Mapping[str, bytes], expected: np.ndarray, lane: _Lane) -> PixelMap | None:
+        for form in _FORMS:
+            if "inverted" in form and expected.dtype.kind not in "iu":
+                continue
+            for by_plane in (True, False) if expected.ndim == 4 else (True,):
+                parts = list(_parts(expected, by_plane))
+                places = _places(files, parts, form)
+                if places is not None:
+                    return cls(places, form, (), by_plane, parts[0].nbytes, lane)
+            for order in itertools.permutations(range(expected.ndim)) if lane.step == 1 else ():
+                places = _places(files, [expected.transpose(order)], form)
+                if places is not None:
+                    return cls(places, form, order, False, expected.nbytes, lane)
+        return None
+
+    def spans(self, name: str) -> list[tuple[int, int]]:
+        """Return begin and end of the pixels in a file, ascending; interleaved ones with what lies between."""
+        step = self.lane.step
+        return sorted((at * step, (at + self.part_bytes) * step) for file, at in self.places if file == name)
+
+    def holds(self, name: str, touched: np.ndarray) -> bool:
+        """Return whether all of these bytes of a file are pixels."""
+        begins = np.array(sorted(at for file, at in self.places if file == name), np.int64)
+        at = self.lane.places(touched)
+        if not len(begins) or (at < 0).any():
+            return False
+        found = np.searchsorted(begins, at, "right") - 1
+        return bool((found >= 0).all() and (at < begins[np.maximum(found, 0)] + self.part_bytes).all())
+
+    def read(self, files: Mapping[str, bytes], expected: np.ndarray) -> np.ndarray:
+        """Return the pixels that lie at these places now, as an array like ``expected``, up to the first that is not whole."""
+        result = np.empty_like(expected)
+        targets = [result.transpose(self.order)] if self.order else list(_parts(result, self.by_plane))
+        lanes = {name: self.lane.of(files.get(name, b"")) for name, _ in self.places}
+        for number, (target, (name, at)) in enumerate(zip(targets, self.places, strict=True)):
+            data = lanes[name][at : at + self.part_bytes]
+            if len(data) < self.part_bytes:
+                return result[: number * len(expected) // len(targets)]
+            target[...] = _decoded(data, self.form, expected.dtype).reshape(target.shape)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """Every ``step``-th value of a file, from the value ``first`` on."""
+
+    step: int
+    first: int
+    itemsize: int
+
+    @classmethod
+    def every(cls, itemsize: int) -> Iterator[_Lane]:
+        for step in (1, 2, 3):
+            yield from (cls(step, first, itemsize) for first in range(step))
+
+    def of(self, data: bytes) -> bytes:
+        if self.step == 1:
+            return data
+        values = np.frombuffer(data, f"V{self.itemsize}", len(data) // self.itemsize)
+        return values[self.first :: self.step].tobytes()
+
+    def places(self, touched: np.ndarray) -> np.ndarray:
+        """Return the places in the lane of bytes of the file; -1 for those of other lanes."""
+        value, rest = touched // self.itemsize, touched % self.itemsize
+        return np.where(value % self.step == self.first, value // self.step * self.itemsize + rest, -1)
+
+
+_FORMS = ("plain", "swapped", "inverted", "swapped and inverted")
+
+
+def _parts(array: np.ndarray, by_plane: bool) -> Iterator[np.ndarray]:
+    """Yield views of the frames, or of the samples of volumes."""
+    for sample in array:
+        if by_plane and array.ndim == 4:
+            yield from (sample[..., plane] for plane in range(sample.shape[-1]))
+        else:
+            yield sample
+
+
+def _encoded(part: np.ndarray, form: str) -> bytes:
+    whole = np.ascontiguousarray(part)
+    if "inverted" in form:
+        whole = ~whole
+    return (whole.byteswap() if "swapped" in form else whole).tobytes()
+
+
+def _decoded(data: bytes, form: str, dtype: Any) -> np.ndarray:
+    found = np.frombuffer(data, np.dtype(dtype))
+    found = found.byteswap() if "swapped" in form else found
+    return ~found if "inverted" in form else found
+
+
+def _places(files: Mapping[str, bytes], parts: Sequence[np.ndarray], form: str) -> tuple[tuple[str, int], ...] | None:
+    names = sorted(files)
+    found: list[tuple[str, int]] = []
+    file, at = 0, 0
+    for part in parts:
+        wanted = _encoded(part, form)
+        if len(set(wanted)) < 4:  # a frame of one value could be anywhere
+            return None
+        place = files[names[file]].find(wanted, at)
+        for number in range(len(names)) if place < 0 else ():
+            place = files[names[number]].find(wanted)
+            if place >= 0:
+                file = number
+                break
+        if place < 0 or _is_elsewhere(files, wanted, names[file], place):
+            return None
+        found.append((names[file], place))
+        at = place + len(wanted)
+    return tuple(found) if found else None
+
+
+def _is_elsewhere(files: Mapping[str, bytes], wanted: bytes, name: str, place: int) -> bool:
+    """Return whether the same bytes stand at another place too, so that nobody knows which are meant."""
+    others = any(wanted in data for other, data in files.items() if other != name)
+    return others or files[name].find(wanted) != place or files[name].find(wanted, place + 1) >= 0
+
+
+def judged(paths: Sequence[Path], series: np.ndarray, lying: np.ndarray | None = None) -> Verdict:
+    """Look whether every frame is one that others read from the files.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Every file of the recording, as it is now.
+    series : numpy.ndarray
+        What the extractor returned, ``(samples, rows, columns[, planes])``.
+    lying : numpy.ndarray, optional
+        What lies where the pixels of the unchanged recording were.
+    """
+    wanted = [_digest(part) for part in _parts(series, True)]
+    if not wanted:
+        return Verdict(True, "no frame to judge")
+    held: dict[str, int] = {}
+    failures: list[str] = []
+    with _quietly(seconds=10.0):
+        for frame in _all_frames(paths, series.shape[1:3], failures):
+            if isinstance(frame, np.ndarray):
+                held.setdefault(_digest(frame), len(held))
+            if len(held) >= _MOST_FRAMES:
+                failures.append("there are too many frames")
+                break
+    by_reader = all(digest in held for digest in wanted)
+    was_read = bool(held)
+    for frame in () if lying is None else _parts(lying, True):
+        held.setdefault(_digest(frame), len(held))
+    missing = [k for k, digest in enumerate(wanted) if digest not in held]
+    if not missing:
+        order = [held[digest] for digest in wanted]
+        return Verdict(True, "" if order == sorted(order) else "in another order", by_reader)
+    if failures or not was_read:
+        return Verdict(None, failures[0] if failures else "no judge reads these files")
+    return Verdict(False, f"{len(missing)} of {len(wanted)} frames, the first of them {missing[0]}, are in none of the files")
+
+
+def frames_of(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield every frame of this shape that another library reads from a file."""
+    with path.open("rb") as stream:
+        head = stream.read(1024)
+    if head[:6] == b"\x93NUMPY":
+        yield from _planes_of(np.load(path, allow_pickle=False), shape)
+    elif head[:4] in (b"II*\x00", b"II+\x00", b"MM\x00*", b"MM\x00+"):
+        yield from _tiff_frames(path, shape)
+    elif b"\x89HDF\r\n\x1a\n" in head:
+        yield from _hdf5_frames(path, shape)
+    elif path.name in (".zarray", "zarr.json"):
+        yield from _zarr_frames(path.parent, shape)
+
+
+def _all_frames(paths: Sequence[Path], shape: tuple[int, int], failures: list[str]) -> Iterator[np.ndarray]:
+    for path in paths:
+        if not path.is_file() or not path.stat().st_size:
+            continue
+        try:
+            yield from frames_of(path, shape)
+        except _FAILURES as error:
+            failures.append(f"the judge says {type(error).__name__}: {str(error)[:80]}")
+
+
+def _planes_of(array: np.ndarray, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield the frames of an array for every pair of its axes that has the shape."""
+    if array.nbytes > _MOST_BYTES:
+        raise ValueError("too large to judge")
+    for rows, columns in itertools.permutations(range(array.ndim), 2):
+        if (array.shape[rows], array.shape[columns]) == shape:
+            moved = np.moveaxis(array, (rows, columns), (-2, -1))
+            yield from moved.reshape(-1, *shape)
+
+
+def _tiff_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    with tifffile.TiffFile(path) as file:
+        for page in file.pages:
+            if page.size * page.dtype.itemsize > _MOST_BYTES:
+                raise ValueError("a page is too large to judge")
+            yield from _planes_of(page.asarray(), shape)
+        if file.is_imagej:
+            yield from _planes_of(file.series[0].asarray(), shape)
+
+
+def _hdf5_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    import h5py
+
+    found: list[Any] = []
+    with h5py.File(path, "r", locking=False) as file:
+        file.visititems(lambda _, node: found.append(node) if hasattr(node, "ndim") and node.ndim >= 2 else None)
+        for node in found:
+            if node.dtype.kind in "biuf" and set(shape) <= set(node.shape):
+                if node.nbytes > _MOST_BYTES:
+                    raise ValueError("a dataset is too large to judge")
+                yield from _planes_of(node[()], shape)
+
+
+def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    import zarr
+
+    node = zarr.open(str(folder), mode="r")
+    if hasattr(node, "shape"):
+        if int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize > _MOST_BYTES:
+            raise ValueError("an array is too large to judge")
+        yield from _planes_of(np.asarray(node[...]), shape)
+
+
+def _digest(frame: np.ndarray) -> str:
+    native = np.ascontiguousarray(frame, frame.dtype.newbyteorder("="))
+    return hashlib.sha1(f"{native.dtype.str}{native.shape}".encode() + native.tobytes(), usedforsecurity=False).hexdigest()
+
+
+class _TooSlow(Exception):
+    pass
+
+
+@contextmanager
+def _quietly(*, seconds: float) -> Iterator[None]:
+    """Silence the judges, and end those that do not come to an end by themselves."""
+
+    def stop(*_: object) -> None:
+        raise _TooSlow("the judge takes too long")
+
+    can_stop = hasattr(signal, "setitimer") and sys.platform != "win32"
+    before = None
+    if can_stop:
+        with suppress(ValueError):  # not in the main thread
+            before = signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)

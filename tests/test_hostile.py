@@ -1,0 +1,686 @@
+"""What files of bad intent come to; the table in docs/hostile_content.md says the same, row by row."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import pickle
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.errors import RoiExtractorsError, printable
+from roiextractors_core.testing.fuzz import Seed, seeds_of_tests
+
+ROOT = Path(__file__).resolve().parents[1]
+BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
+    f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+BOMB += "]>"
+OUTSIDE = '<!DOCTYPE x [<!ENTITY i SYSTEM "file:///etc/hostname">]>'
+NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+
+
+class Touch:
+    """Unpickling it makes a file."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, (f"open({str(self.place)!r}, 'w').close()",))
+
+
+@contextlib.contextmanager
+def bounded(*, seconds: float = 5.0, memory: int = 256 << 20) -> Iterator[None]:
+    """Let what is inside take so much time and memory, and no more."""
+    limit = contextlib.nullcontext()
+    if sys.platform == "linux":
+        limit = _memory(memory + (32 << 20))
+    started = time.monotonic()
+    with limit:
+        yield
+    assert time.monotonic() - started < seconds
+
+
+@contextlib.contextmanager
+def _memory(more: int) -> Iterator[None]:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def refused(path: Any, words: str, **options: Any) -> str:
+    """Open, and read if it opens; return the message of the error of our own that must come."""
+    with bounded(), warnings.catch_warnings(), pytest.raises(RoiExtractorsError, match=words) as caught:
+        warnings.simplefilter("ignore")
+        with roi.open(path, **options) as recording:
+            recording.get_series(0, 1)
+    assert type(caught.value).__name__ != "PluginError"
+    assert str(caught.value) == printable(str(caught.value))
+    return str(caught.value)
+
+
+@pytest.fixture(scope="session")
+def conformance(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Seed]:
+    """Return a recording that the conformance tests of a plugin make: the plugin's name and that of a class."""
+    kept: dict[str, list[Seed]] = {}
+
+    def found(plugin: str, name: str) -> Seed:
+        pytest.importorskip(f"roiextractors_{plugin}")
+        if plugin not in kept:
+            tests = sorted((ROOT / "plugins" / plugin / "tests").glob("test_*.py"))
+            makers = [path for path in tests if "ImagingExtractorTests" in path.read_text(encoding="utf-8")]
+            kept[plugin] = seeds_of_tests(makers, tmp_path_factory.mktemp("conformance") / plugin)
+        return next(seed for seed in kept[plugin] if seed.name.endswith(f"_{name}"))
+
+    return found
+
+
+@pytest.fixture
+def copy_of(conformance: Callable[[str, str], Seed], tmp_path: Path) -> Callable[[str, str], Any]:
+    """Return a copy of such a recording: ``folder``, what to ``open``, and the ``options``."""
+
+    def copied(plugin: str, name: str) -> Any:
+        seed = conformance(plugin, name)
+        folder = tmp_path / "copy"
+        shutil.copytree(seed.folder, folder)
+        return SimpleNamespace(folder=folder, open=seed.opened_as(folder), options=dict(seed.options), format=seed.format)
+
+    return copied
+
+
+def change(path: Path, old: str | bytes, new: str | bytes, count: int = 1) -> None:
+    content = path.read_bytes()
+    old, new = (text.encode() if isinstance(text, str) else text for text in (old, new))
+    assert old in content
+    path.write_bytes(content.replace(old, new, count))
+
+
+def one(folder: Path, pattern: str) -> Path:
+    return sorted(folder.rglob(pattern))[0]
+
+
+# Code in files
+
+
+def test_pickle_in_npy(tmp_path: Path) -> None:
+    array = np.array([Touch(tmp_path / "touched")] * 8, dtype=object).reshape(2, 2, 2)
+    np.save(tmp_path / "movie.npy", array, allow_pickle=True)
+    refused(tmp_path / "movie.npy", "could run code")
+    assert not (tmp_path / "touched").exists()
+
+
+def test_pickle_in_sima(tmp_path: Path) -> None:
+    folder = tmp_path / "data.sima"
+    folder.mkdir()
+    for name in ("dataset.pkl", "sequences.pkl"):
+        (folder / name).write_bytes(pickle.dumps(Touch(tmp_path / "touched"), protocol=2))
+    refused(folder, "is in no format|not installed")
+    refused(folder / "dataset.pkl", "is in no format|not installed")
+    roi.explain(folder)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_pickle_in_suite2p(copy_of: Callable[..., Any], tmp_path: Path) -> None:
+    copy = copy_of("suite2p", "TestItsDescription")
+    for path in copy.folder.rglob("ops.npy"):
+        np.save(path, np.array({"Ly": 96, "Lx": 128, "nframes": Touch(tmp_path / "touched")}), allow_pickle=True)
+    with contextlib.suppress(RoiExtractorsError), bounded():
+        roi.open(copy.open, **copy.options).close()
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_pickle_in_zarr(tmp_path: Path, place: str) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    image = zarr_image(tmp_path / "image.zarr", shape=(2, 4, 4), chunks=(1, 4, 4))
+    facts = json.loads((image / "0" / ".zarray").read_text())
+    facts[place] = [{"id": "pickle"}] if place == "filters" else {"id": "pickle"}
+    (image / "0" / ".zarray").write_text(json.dumps(facts))
+    (image / "0" / "0.0.0").write_bytes(pickle.dumps(Touch(tmp_path / "touched")))
+    refused(image, "pickle")
+    assert not (tmp_path / "touched").exists()
+
+
+def zarr_image(folder: Path, *, shape: tuple[int, ...], chunks: tuple[int, ...], path: str = "0", **more: Any) -> Path:
+    """Write an OME-Zarr image of version 0.4 by hand, without a chunk."""
+    axes = [{"name": name, "type": kind} for name, kind in (("t", "time"), ("y", "space"), ("x", "space"))]
+    (folder / "0").mkdir(parents=True)
+    (folder / ".zgroup").write_text('{"zarr_format": 2}')
+    described = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": [{"path": path}]}]}
+    (folder / ".zattrs").write_text(json.dumps(described))
+    array = {"zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": "<u2", "fill_value": 0, "order": "C"}
+    (folder / "0" / ".zarray").write_text(json.dumps({**array, "filters": None, "compressor": None, **more}))
+    return folder
+
+
+# XML
+
+
+def xml_recording(kind: str, copy_of: Callable[..., Any], tmp_path: Path, doctype: str, entity: str) -> Any:
+    """Return a recording whose XML declares entities and uses one."""
+    if kind == "bruker":
+        copy = copy_of("bruker", "TestOneFrameAFile")
+        xml = scan_xml(copy.folder)
+        change(xml, "<PVScan", f"{doctype}<PVScan")
+        change(xml, '<PVScan version="', f'<PVScan version="{entity}')
+        return copy.open
+    if kind == "thorimage":
+        copy = copy_of("thorimage", "TestRawWithTimes")
+        xml = one(copy.folder, "Experiment.xml")
+        change(xml, "<ThorImageExperiment>", f"{doctype}<ThorImageExperiment>")
+        change(xml, 'name="mouse"', f'name="{entity}"')
+        return copy.open
+    pytest.importorskip("roiextractors_ometiff")
+    return ome_tiff(tmp_path, xml=ome_xml("movie.ome.tif", name=entity).replace("<OME", f"{doctype}<OME", 1))
+
+
+def scan_xml(folder: Path) -> Path:
+    return next(path for path in sorted(folder.rglob("*.xml")) if b"<Sequence" in path.read_bytes())
+
+
+def ome_xml(file: str, *, name: str = "a", size_t: int = 3) -> str:
+    return (
+        f'<?xml version="1.0"?><OME xmlns="{NAMESPACE}"><Image ID="Image:0" Name="{name}"><Pixels ID="Pixels:0" '
+        f'DimensionOrder="XYZCT" Type="uint16" SizeX="8" SizeY="6" SizeZ="1" SizeC="1" SizeT="{size_t}">'
+        + "".join(
+            f'<TiffData IFD="{k}" FirstT="{k}" PlaneCount="1"><UUID FileName="{file}">urn:uuid:0</UUID></TiffData>'
+            for k in range(min(size_t, 3))
+        )
+        + "</Pixels></Image></OME>"
+    )
+
+
+def ome_tiff(folder: Path, *, xml: str, name: str = "movie.ome.tif") -> Path:
+    """Write three pages with this text as the first one's description."""
+    pages = np.arange(3 * 6 * 8, dtype="<u2").reshape(3, 6, 8)
+    (folder / name).write_bytes(tiff(pages, xml.encode()))
+    return folder / name
+
+
+def tiff(pages: np.ndarray, text: bytes = b"", **tags: tuple[int, int, int, int]) -> bytes:
+    """A little-endian TIFF; ``tags`` replace entries of every page, as ``t256=(256, 4, 1, 10**9)``."""
+    text += b"\0"
+    content = b"II*\0" + struct.pack("<I", 8)
+    for number, page in enumerate(pages):
+        at = len(content)
+        own = {
+            256: (256, 4, 1, page.shape[1]),
+            257: (257, 4, 1, page.shape[0]),
+            258: (258, 3, 1, 16),
+            259: (259, 3, 1, 1),
+            262: (262, 3, 1, 1),
+            270: (270, 2, max(5, len(text)), at + 2 + 11 * 12 + 4),
+            273: (273, 4, 1, at + 2 + 11 * 12 + 4 + max(5, len(text))),
+            277: (277, 3, 1, 1),
+            278: (278, 4, 1, page.shape[0]),
+            279: (279, 4, 1, page.nbytes),
+            339: (339, 3, 1, 1),
+        }
+        own.update({tag[0]: tag for tag in tags.values()})
+        end = at + 2 + 11 * 12 + 4 + max(5, len(text)) + page.nbytes
+        table = b"".join(struct.pack("<HHII", *own[code]) for code in sorted(own))
+        content += struct.pack("<H", 11) + table + struct.pack("<I", 0 if number == len(pages) - 1 else end)
+        content += text.ljust(5, b"\0") + page.astype("<u2").tobytes()
+    return content
+
+
+@pytest.mark.parametrize("kind", ["bruker", "thorimage", "ometiff"])
+def test_xml_entity_bomb(kind: str, copy_of: Callable[..., Any], tmp_path: Path) -> None:
+    refused(xml_recording(kind, copy_of, tmp_path, BOMB, "&i;"), "DOCTYPE", format=kind)
+
+
+@pytest.mark.parametrize("kind", ["bruker", "thorimage", "ometiff"])
+def test_xml_entity_from_another_file(kind: str, copy_of: Callable[..., Any], tmp_path: Path) -> None:
+    words = refused(xml_recording(kind, copy_of, tmp_path, OUTSIDE, "x"), "DOCTYPE", format=kind)
+    assert Path("/etc/hostname").read_text().strip() not in words.replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize("kind", ["bruker", "thorimage", "ometiff"])
+def test_xml_doctype_in_detection(kind: str, copy_of: Callable[..., Any], tmp_path: Path) -> None:
+    source = xml_recording(kind, copy_of, tmp_path, BOMB, "&i;")
+    with bounded():
+        text = str(roi.explain(source))
+        for xml in Path(source).parent.rglob("*.xml"):
+            text += str(roi.explain(xml))
+    assert "aaaaaaaaaa" not in text
+
+
+def test_xml_prolog_without_an_end(tmp_path: Path) -> None:
+    (tmp_path / "scan.xml").write_text('<?xml version="1.0"?>' + "<!-- -->" * 5000 + "<?a?>" * 500 + "!")
+    with bounded():
+        roi.explain(tmp_path / "scan.xml")
+        with pytest.raises(RoiExtractorsError):
+            roi.open(tmp_path / "scan.xml")
+
+
+@pytest.mark.parametrize("kind", ["bruker", "thorimage"])
+def test_xml_nested_without_end(kind: str, copy_of: Callable[..., Any], tmp_path: Path) -> None:
+    copy = copy_of(kind, {"bruker": "TestOneFrameAFile", "thorimage": "TestRawWithTimes"}[kind])
+    root = {"bruker": b"<PVScan", "thorimage": b"<ThorImageExperiment"}[kind]
+    xml = scan_xml(copy.folder) if kind == "bruker" else one(copy.folder, "Experiment.xml")
+    end = xml.read_bytes().index(b">", xml.read_bytes().index(root)) + 1
+    xml.write_bytes(xml.read_bytes()[:end] + b"<a>" * 300_000)
+    refused(copy.open, ".", **copy.options)
+
+
+# Names that climb out of the folder
+
+
+@pytest.mark.parametrize("name", ["../secret.tif", "/etc/hostname", "..\\secret.tif", "a/../../secret.tif"])
+def test_ome_file_name_outside(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("roiextractors_ometiff")
+    (tmp_path / "in").mkdir()
+    secret = np.full((3, 6, 8), 777, "<u2")
+    (tmp_path / "secret.tif").write_bytes(tiff(secret))
+    path = ome_tiff(tmp_path / "in", xml=ome_xml(name))
+    _never_shows_the_secret(path)
+
+
+def _never_shows_the_secret(path: Any, **options: Any) -> None:
+    """A file outside is refused in words or passed over, and its pixels (777) are not shown."""
+    with bounded(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with roi.open(path, **options) as recording:
+                assert not (recording.get_series() == 777).any()
+        except RoiExtractorsError as error:
+            assert type(error).__name__ != "PluginError"
+
+
+@pytest.mark.parametrize("name", ["../secret.tif", "/{outside}/secret.tif", "..\\secret.tif"])
+def test_bruker_file_outside(copy_of: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    copy = copy_of("bruker", "TestOneFrameAFile")
+    xml = scan_xml(copy.folder)
+    (copy.folder / "secret.tif").write_bytes(tiff(np.full((1, 96, 128), 777, "<u2")))
+    text = xml.read_text(encoding="utf-8")
+    first = re.search(r'filename="([^"]*)"', text)
+    assert first is not None
+    change(xml, first[1], name.replace("{outside}", str(copy.folder).strip("/")))
+    words = refused(copy.open, ".", **copy.options)
+    assert "777" not in words
+
+
+@pytest.mark.parametrize("name", ["../secret.tif", "{outside}/secret.tif"])
+def test_nwb_external_file_outside(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("roiextractors_nwb")
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.tif").write_bytes(tiff(np.full((3, 6, 8), 777, "<u2")))
+    with h5py.File(tmp_path / "in" / "session.nwb", "w") as file:
+        nwb_series(file, h5py, external=[name.replace("{outside}", str(tmp_path))])
+    _never_shows_the_secret(tmp_path / "in" / "session.nwb")
+
+
+def nwb_series(file: Any, h5py: Any, *, external: list[str] | None = None) -> Any:
+    """Write as much of NWB 2 as one series needs; return its group."""
+    file.attrs.update({"namespace": "core", "neurodata_type": "NWBFile", "nwb_version": "2.7.0"})
+    series = file.create_group("acquisition/Movie")
+    series.attrs.update({"namespace": "core", "neurodata_type": "TwoPhotonSeries"})
+    start = series.create_dataset("starting_time", data=0.0)
+    start.attrs.update({"rate": 10.0, "unit": "seconds"})
+    if external is not None:
+        data = series.create_dataset("external_file", data=external, dtype=h5py.string_dtype())
+        data.attrs["starting_frame"] = np.zeros(len(external), np.int64)
+        series.create_dataset("format", data="external")
+    return series
+
+
+@pytest.mark.parametrize("name", ["../secret.tif", "/{outside}/secret.tif"])
+def test_ndtiff_index_outside(copy_of: Callable[..., Any], name: str) -> None:
+    copy = copy_of("micromanager", "TestNDTiffMovie")
+    index = one(copy.folder, "NDTiff.index")
+    own = next(p.name for p in sorted(index.parent.glob("*.tif")))
+    shutil.copyfile(index.parent / own, copy.folder / "secret.tif")
+    new = name.replace("{outside}", str(copy.folder).strip("/")).encode()
+    old = own.encode()
+    change(index, struct.pack("<I", len(old)) + old, struct.pack("<I", len(new)) + new, -1)
+    refused(copy.open, ".", **copy.options)
+
+
+@pytest.mark.parametrize("path", ["../other/0", "/0", "a/../../other/0"])
+def test_zarr_path_outside(tmp_path: Path, path: str) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    zarr_image(tmp_path / "other", shape=(2, 4, 4), chunks=(1, 4, 4))
+    image = zarr_image(tmp_path / "image.zarr", shape=(2, 4, 4), chunks=(1, 4, 4), path=path)
+    refused(image, "not inside the image")
+
+
+def test_video_playlist(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_video")
+    (tmp_path / "secret.ts").write_bytes(b"G" * 188 * 10)
+    playlist = "#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1,\nsecret.ts\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
+    (tmp_path / "movie.mp4").write_text(playlist)
+    refused(tmp_path / "movie.mp4", ".")
+    refused(tmp_path / "movie.mp4", "cannot be opened", format="video")
+    (tmp_path / "movie.mov").write_text("ffconcat version 1.0\nfile secret.ts\n")
+    refused(tmp_path / "movie.mov", "cannot be opened", format="video")
+
+
+# Links
+
+
+def test_hdf5_external_link(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["movie"] = np.full((5, 6, 8), 777, "u2")
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file["movie"] = h5py.ExternalLink("secret.h5", "/movie")
+    refused(tmp_path / "movie.h5", ".")
+    refused(tmp_path / "movie.h5", ".", format="hdf5", dataset="movie")
+
+
+def test_hdf5_external_storage(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "secret.raw").write_bytes(np.full((5, 6, 8), 777, "u2").tobytes())
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_dataset("movie", (5, 6, 8), "u2", external=[(str(tmp_path / "secret.raw"), 0, 480)])
+    _never_shows_the_secret(tmp_path / "movie.h5", format="hdf5")
+
+
+def test_hdf5_virtual_dataset(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["movie"] = np.full((5, 6, 8), 777, "u2")
+    layout = h5py.VirtualLayout((5, 6, 8), "u2")
+    layout[...] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "movie", (5, 6, 8))
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_virtual_dataset("movie", layout)
+    _never_shows_the_secret(tmp_path / "movie.h5", format="hdf5")
+
+
+def test_hdf5_links_in_a_circle(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file["a"] = h5py.SoftLink("/b")
+        file["b"] = h5py.SoftLink("/a")
+        group = file.create_group("g")
+        group["self"] = group
+        group["root"] = file["/"]
+    refused(tmp_path / "movie.h5", ".")
+    refused(tmp_path / "movie.h5", ".", format="hdf5")
+
+
+@pytest.mark.parametrize("kind", ["link", "storage"])
+def test_nwb_hdf5_outside(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("roiextractors_nwb")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["movie"] = np.full((5, 6, 8), 777, "u2")
+    (tmp_path / "secret.raw").write_bytes(np.full((5, 6, 8), 777, "u2").tobytes())
+    with h5py.File(tmp_path / "session.nwb", "w") as file:
+        series = nwb_series(file, h5py)
+        if kind == "link":
+            series["data"] = h5py.ExternalLink("secret.h5", "/movie")
+        else:
+            series.create_dataset("data", (5, 6, 8), "u2", external=[(str(tmp_path / "secret.raw"), 0, 480)])
+    _never_shows_the_secret(tmp_path / "session.nwb")
+
+
+def test_symbolic_link_to_a_recording(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    expected = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
+    np.save(tmp_path / "store" / "0a1b2c", expected)
+    (tmp_path / "movie.npy").symlink_to(tmp_path / "store" / "0a1b2c.npy")
+    with roi.open(tmp_path / "movie.npy") as recording:
+        np.testing.assert_array_equal(recording.get_series(), expected)
+
+
+def test_symbolic_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").symlink_to(tmp_path / "b.tif")
+    (tmp_path / "b.tif").symlink_to(tmp_path / "a.tif")
+    refused(tmp_path / "a.tif", ".")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "again").symlink_to(folder, target_is_directory=True)
+    refused(folder, ".")
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo"])
+def test_symbolic_link_to_a_device(tmp_path: Path, target: str, copy_of: Callable[..., Any]) -> None:
+    if target == "fifo":
+        os.mkfifo(tmp_path / "fifo")
+        target = str(tmp_path / "fifo")
+    (tmp_path / "movie.tif").symlink_to(target)
+    refused(tmp_path / "movie.tif", ".")
+    copy = copy_of("bruker", "TestOneFrameAFile")
+    for pattern in ("*.env", "*.tif", "*.xml"):
+        for path in sorted(copy.folder.rglob(pattern))[:3]:
+            path.unlink()
+            path.symlink_to(target)
+            with bounded(), contextlib.suppress(RoiExtractorsError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with roi.open(copy.open, **copy.options) as recording:
+                    recording.get_series(0, 2)
+
+
+# Numbers that claim too much
+
+
+def zeros_packed(count: int) -> bytes:
+    """Compress ``count`` zeros without having them in memory."""
+    packer, pieces = zlib.compressobj(9), []
+    for _ in range(count >> 20):
+        pieces.append(packer.compress(bytes(1 << 20)))
+    return b"".join(pieces) + packer.flush()
+
+
+GIB = 1 << 30
+
+
+def test_deflate_bomb_in_tiff(tmp_path: Path) -> None:
+    bomb = zeros_packed(GIB)
+    page = np.frombuffer(bomb[: len(bomb) // 2 * 2], "<u2")[None, None]
+    page = np.concatenate([page, np.zeros((1, 1, 1), "<u2")], axis=2)
+    content = tiff(page, t256=(256, 4, 1, 64), t257=(257, 4, 1, 64), t259=(259, 3, 1, 8), t278=(278, 4, 1, 64))
+    (tmp_path / "movie.tif").write_bytes(content)
+    _bounded_read(tmp_path / "movie.tif", shape=(1, 64, 64))
+
+
+def _bounded_read(path: Any, *, shape: tuple[int, ...], **options: Any) -> None:
+    """What decodes to far more than was declared is refused, or cut to what was declared."""
+    with bounded(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with roi.open(path, **options) as recording:
+                assert recording.get_series().shape == shape
+        except RoiExtractorsError as error:
+            assert type(error).__name__ != "PluginError"
+
+
+def test_deflate_bomb_in_hdf5(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        data = file.create_dataset("movie", (3, 64, 64), "u2", chunks=(1, 64, 64), compression="gzip")
+        for k in range(3):
+            data.id.write_direct_chunk((k, 0, 0), zeros_packed(GIB // 8))
+    _bounded_read(tmp_path / "movie.h5", shape=(3, 64, 64), format="hdf5")
+
+
+def test_deflate_bomb_in_zarr(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    image = zarr_image(
+        tmp_path / "image.zarr", shape=(2, 64, 64), chunks=(1, 64, 64), compressor={"id": "zlib", "level": 1}
+    )
+    (image / "0" / "0.0.0").write_bytes(zeros_packed(GIB))
+    refused(image, "at most")
+
+
+def test_deflate_bomb_in_mat(copy_of: Callable[..., Any]) -> None:
+    copy = copy_of("scanbox", "TestOnePmt")
+    mat = one(copy.folder, "*.mat")
+    head = mat.read_bytes()[:128]
+    bomb = zeros_packed(GIB)
+    mat.write_bytes(head + struct.pack("<II", 15, len(bomb)) + bomb)
+    refused(copy.open, ".", **copy.options)
+
+
+def test_npy_claims_a_trillion_samples(tmp_path: Path) -> None:
+    np.save(tmp_path / "movie.npy", np.zeros((10, 8, 8), np.uint16))
+    change(tmp_path / "movie.npy", b"(10, 8, 8), }           ", b"(1000000000000, 8, 8), }")
+    refused(tmp_path / "movie.npy", ".")
+
+
+def test_imagej_claims_a_trillion_pages(tmp_path: Path) -> None:
+    text = b"ImageJ=1.53\nimages=1000000000000\nframes=1000000000000\n"
+    (tmp_path / "movie.tif").write_bytes(tiff(np.zeros((1, 6, 8), "<u2"), text))
+    with bounded(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with roi.open(tmp_path / "movie.tif") as recording:
+            assert len(recording) == 1
+            assert any("1,000,000,000,000" in note for note in recording.get_notes())
+
+
+def test_ome_claims_a_trillion_samples(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_ometiff")
+    path = ome_tiff(tmp_path, xml=ome_xml("movie.ome.tif", size_t=10**12))
+    with bounded(), warnings.catch_warnings(), contextlib.suppress(RoiExtractorsError):
+        warnings.simplefilter("ignore")
+        with roi.open(path) as recording:
+            assert len(recording) <= 3
+
+
+def test_tiff_pages_in_a_circle(tmp_path: Path) -> None:
+    content = bytearray(tiff(np.zeros((3, 6, 8), "<u2")))
+    first = 8
+    second = struct.unpack_from("<I", content, first + 2 + 11 * 12)[0]
+    third = struct.unpack_from("<I", content, second + 2 + 11 * 12)[0]
+    struct.pack_into("<I", content, third + 2 + 11 * 12, second)
+    (tmp_path / "movie.tif").write_bytes(content)
+    refused(tmp_path / "movie.tif", ".")
+
+
+@pytest.mark.parametrize("tag", [256, 257, 277], ids=["width", "length", "samples"])
+def test_tiff_row_of_a_billion_pixels(tmp_path: Path, tag: int) -> None:
+    wrong = (tag, 4, 1, 10**9)
+    (tmp_path / "plain.tif").write_bytes(tiff(np.zeros((3, 6, 8), "<u2"), t=wrong))
+    refused(tmp_path / "plain.tif", ".")
+    packed = tiff(np.zeros((3, 6, 8), "<u2"), t=wrong, c=(259, 3, 1, 8))
+    (tmp_path / "packed.tif").write_bytes(packed)
+    refused(tmp_path / "packed.tif", ".")
+    wrong = (tag, 4, 1, 1 << 16)
+    (tmp_path / "packed.tif").write_bytes(tiff(np.zeros((3, 6, 8), "<u2"), t=wrong, c=(259, 3, 1, 8)))
+    refused(tmp_path / "packed.tif", ".")
+
+
+@pytest.mark.parametrize("part", ["shape", "chunks"])
+def test_zarr_claims_a_trillion_pixels(tmp_path: Path, part: str) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    claims = {"shape": (2, 4, 4), "chunks": (1, 4, 4)} | {part: (2, 10**6, 10**6)}
+    refused(zarr_image(tmp_path / "image.zarr", **claims), "cannot be that much")
+
+
+def test_hdf5_claims_a_trillion_pixels(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_dataset("movie", (3, 10**6, 10**6), "u2", chunks=(1, 64, 64))
+    refused(tmp_path / "movie.h5", ".", format="hdf5")
+
+
+def test_json_nested_without_end(copy_of: Callable[..., Any], tmp_path: Path) -> None:
+    np.save(tmp_path / "movie.npy", np.zeros((3, 4, 5), np.uint16))
+    (tmp_path / "movie.npy.json").write_text("[" * 200_000)
+    with bounded(), contextlib.suppress(RoiExtractorsError):
+        roi.open(tmp_path / "movie.npy").close()
+    image = zarr_image(tmp_path / "image.zarr", shape=(2, 4, 4), chunks=(1, 4, 4))
+    (image / ".zattrs").write_text('{"multiscales": ' + "[" * 200_000)
+    refused(image, ".", format="omezarr")
+
+
+def test_yaml_aliases_that_multiply(copy_of: Callable[..., Any]) -> None:
+    copy = copy_of("raw", "TestPicasso")
+    side = one(copy.folder, "*.yaml")
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    side.write_text(bomb + side.read_text())
+    with bounded(), contextlib.suppress(RoiExtractorsError):
+        roi.open(copy.open, **copy.options).close()
+
+
+# Names
+
+
+EVIL = "a\x1b[31mred\x07\r\nb\u202e"
+
+
+def test_control_characters_in_a_file_name(tmp_path: Path) -> None:
+    np.save(tmp_path / f"{EVIL}.npy", np.zeros((3, 4, 5), np.uint16))
+    (tmp_path / f"{EVIL}.tif").write_bytes(b"II*\0\x08\0\0\0\1\0")
+    (tmp_path / f"{EVIL}.bin").write_bytes(b"no recording at all")
+    for name in (f"{EVIL}.tif", f"{EVIL}.bin", f"{EVIL}.nothing"):
+        refused(tmp_path / name, ".")
+        with contextlib.suppress(RoiExtractorsError):
+            shown = str(roi.explain(tmp_path / name))
+            assert shown == "\n".join(map(printable, shown.split("\n")))
+    with roi.open(tmp_path / f"{EVIL}.npy") as recording:
+        assert repr(recording) == printable(repr(recording))
+
+
+def test_control_characters_in_a_channel_name(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_ometiff")
+    xml = (
+        f'<OME xmlns="{NAMESPACE}"><Image ID="Image:0" Name="&#x85;x"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+        'SizeX="8" SizeY="6" SizeZ="1" SizeC="3" SizeT="1"><Channel ID="Channel:0:0" Name="red&#x9b;31m&#x202e;&#13;&#10;x"/>'
+        '<Channel ID="Channel:0:1" Name="green"/><Channel ID="Channel:0:2" Name="blue"/><TiffData/></Pixels></Image></OME>'
+    )
+    words = refused(ome_tiff(tmp_path, xml=xml), "holds the channels")
+    assert "\x9b" not in words
+
+
+@pytest.mark.parametrize("verb", ["info", "explain", "streams"])
+def test_control_characters_on_the_terminal(tmp_path: Path, verb: str) -> None:
+    pytest.importorskip("typer")
+    np.save(tmp_path / f"{EVIL}.npy", np.zeros((3, 4, 5), np.uint16))
+    (tmp_path / f"{EVIL}.bin").write_bytes(b"no recording at all")
+    for name in (f"{EVIL}.npy", f"{EVIL}.bin"):
+        done = subprocess.run(
+            [sys.executable, "-m", "roiextractors_core.cli", verb, name],
+            capture_output=True,
+            cwd=tmp_path,
+            check=False,
+            env={**os.environ, "NO_COLOR": "1", "TERM": "dumb"},
+        )
+        said = (done.stdout + done.stderr).decode()
+        assert said
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said), repr(said)
+
+
+# The table
+
+
+def test_the_table_names_the_same_rows() -> None:
+    page = (ROOT / "docs" / "hostile_content.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    tests = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    rows = {name.removeprefix("test_") for name in tests} - {"the_table_names_the_same_rows"}
+    assert sorted(named) == sorted(rows)
+    assert len(named) == len(set(named))
