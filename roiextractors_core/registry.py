@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from . import hookspecs
@@ -229,8 +230,9 @@ class Registry:
         specs = {NPY_FORMAT.name: NPY_FORMAT}
         owners = {NPY_FORMAT.name: BUILT_IN}
         records = [PluginRecord(BUILT_IN, _own_version(), "built in", formats=(NPY_FORMAT.name,))]
-        for point in sorted(self._entry_points(), key=_sort_key):
-            record, found = _loaded(point, blocked, specs)
+        points = [(_record_of(point), point) for point in self._entry_points()]
+        for told, point in sorted(points, key=_sort_key):
+            record, found = _loaded(told, point, blocked, specs)
             records.append(record)
             specs.update(found)
             owners.update(dict.fromkeys(found, record.name))
@@ -312,8 +314,9 @@ def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
     import pluggy
 
     manager = pluggy.PluginManager(hookspecs.GROUP)
-    manager.add_hookspecs(hookspecs)
-    marked = [name for name in dir(module) if isinstance(manager.parse_hookimpl_opts(module, name), dict)]
+    declared: Any = SimpleNamespace(**{hookspecs.HOOK: hookspecs.roiextractors_formats})
+    manager.add_hookspecs(declared)
+    marked = [name for name in dir(module) if _is_marked(module, name)]
     misspelt = [name for name in marked if name != hookspecs.HOOK]
     if misspelt:
         raise DeclarationError(f"there is no hook {misspelt[0]!r}; the hook is called {hookspecs.HOOK!r}")
@@ -321,13 +324,21 @@ def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
         hint = ", which lacks the mark @hookimpl" if hasattr(module, hookspecs.HOOK) else ""
         raise DeclarationError(f"it has no hook {hookspecs.HOOK!r}{hint}")
     try:
-        manager.register(module)
+        manager.register(SimpleNamespace(**{hookspecs.HOOK: getattr(module, hookspecs.HOOK)}), name=printable(module))
     except pluggy.PluginValidationError as error:
         raise DeclarationError(f"the hook {hookspecs.HOOK!r} takes no arguments: {printable(error)}") from error
     found = [spec for answer in getattr(manager.hook, hookspecs.HOOK)() for spec in _iterated(answer)]
     if not found:
         raise DeclarationError(f"its hook {hookspecs.HOOK!r} names no format")
     return tuple(found)
+
+
+def _is_marked(module: Any, name: str) -> bool:
+    """Whether a name bears the marker of the hook; asked here and not of pluggy, which looks longer at each name."""
+    try:
+        return isinstance(getattr(getattr(module, name), f"{hookspecs.GROUP}_impl", None), dict)
+    except Exception:  # noqa: BLE001 - the border to the plugin: what lies in its module may refuse to be looked at
+        return False
 
 
 def _iterated(answer: Any) -> Iterable[FormatSpec]:
@@ -344,10 +355,9 @@ def _iterated(answer: Any) -> Iterable[FormatSpec]:
 
 
 def _loaded(
-    point: Any, blocked: set[str], held: Mapping[str, FormatSpec]
+    record: PluginRecord, point: Any, blocked: set[str], held: Mapping[str, FormatSpec]
 ) -> tuple[PluginRecord, dict[str, FormatSpec]]:
     """Return how the loading of a plugin went, and its formats by name: all or none."""
-    record = _record_of(point)
     if _normal(record.name) in blocked or _normal(point.name) in blocked:
         return replace(record, status="blocked", reason="blocked by a setting"), {}
     started, before = time.perf_counter(), len(sys.modules)
@@ -403,7 +413,7 @@ def _sound_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
     """Yield the entry points of distributions one by one; of a damaged one that names the group, what tells so."""
     seen: set[str] = set()
     for distribution in distributions:
-        name = _told(distribution, "name")
+        name, _ = _told(distribution)
         if name and _normal(name) in seen:
             continue
         seen.add(_normal(name))
@@ -430,22 +440,23 @@ class _Damaged:
 
 
 def _record_of(point: Any) -> PluginRecord:
-    distribution = getattr(point, "dist", None)
-    name = _told(distribution, "name") or str(point.name)
-    return PluginRecord(name, _told(distribution, "version"), f"{point.name} = {point.value}")
+    name, version = _told(getattr(point, "dist", None))
+    return PluginRecord(name or str(point.name), version, f"{point.name} = {point.value}")
 
 
-def _told(distribution: Any, key: str) -> str:
-    """Return what a distribution tells of itself; nothing where its metadata is lost."""
+def _told(distribution: Any) -> tuple[str, str]:
+    """Return the name and version of a distribution; nothing where its metadata is lost."""
     try:
-        return str(getattr(distribution, key, None) or "")
+        metadata = distribution.metadata
+        return str(metadata["Name"] or ""), str(metadata["Version"] or "")
     except Exception:  # noqa: BLE001 - the border to whatever else is installed
-        return ""
+        return "", ""
 
 
-def _sort_key(point: Any) -> tuple[bool, str, str, str]:
+def _sort_key(pair: tuple[PluginRecord, Any]) -> tuple[bool, str, str, str]:
     """Sort by names alone; the project's own plugins come first, so that no other takes the names of their formats."""
-    name = _normal(_record_of(point).name)
+    record, point = pair
+    name = _normal(record.name)
     return name not in _own_plugins(), name, str(point.name), str(point.value)
 
 

@@ -226,7 +226,10 @@ def _write_omezarr(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any],
     axes = [{"name": name, "type": "time" if name == "t" else "space"} for name in "tyx"]
     image = {"axes": axes, "datasets": [{"path": "0"}], "version": "0.4"}
     group = zarr.open_group(path, mode="w", zarr_format=2, attributes={"multiscales": [image]})
-    group.create_array("0", data=movie, chunks=(1, *movie.shape[1:]), compressors=None)
+    array = group.create_array(
+        "0", shape=movie.shape, dtype=movie.dtype, chunks=(1, *movie.shape[1:]), compressors=None
+    )
+    array[...] = movie
     return path, {}, path / "0" / f"{len(movie) // 2}.0.0"
 
 
@@ -265,3 +268,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "kind" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
     ):
         metafunc.parametrize("kind", KINDS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless it is asked for by ``-m``."""
+    if config.getoption("markexpr"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
