@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adapters import ConvertedArray, for_caiman, for_suite2p, write_caiman_mmap, write_suite2p_binary
     from .arrays import NpyImagingExtractor, NumpyImagingExtractor
     from .clock import Clock
     from .composition import concatenate, stack_planes
@@ -94,6 +95,9 @@ _ERRORS = (
     "UnsupportedRecordingError",
 )
 _HOME = {
+    **dict.fromkeys(
+        ("ConvertedArray", "for_caiman", "for_suite2p", "write_caiman_mmap", "write_suite2p_binary"), "adapters"
+    ),
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(("open", "streams"), "factory"),
     **dict.fromkeys(("Explanation", "explain"), "detection"),
@@ -133,6 +137,7 @@ __all__ = [
     "ChoiceError",
     "Clock",
     "ClosedRecordingError",
+    "ConvertedArray",
     "CorruptRecordingError",
     "DeclarationError",
     "EmptySourceError",
@@ -186,6 +191,8 @@ __all__ = [
     "convert",
     "default_registry",
     "explain",
+    "for_caiman",
+    "for_suite2p",
     "formats",
     "hookimpl",
     "open",
@@ -194,6 +201,8 @@ __all__ = [
     "refresh",
     "stack_planes",
     "streams",
+    "write_caiman_mmap",
+    "write_suite2p_binary",
 ]
 
 

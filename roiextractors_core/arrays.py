@@ -12,12 +12,11 @@ from .companion import Companion
 from .errors import (
     CorruptRecordingError,
     DeclarationError,
-    SourceReadError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from .files import PositionedFile, StoredFrames
+from .files import PositionedFile, StoredArray, StoredFrames
 from .formats import FormatSpec, Magic
 from .imaging import ImagingExtractor, Samples
 from .metadata import RecordingMetadata
@@ -119,8 +118,8 @@ class NpyImagingExtractor(ImagingExtractor):
 
     Beside ``movie.npy``, ``movie.npy.json`` may hold its rate, times and metadata, as ``convert`` writes them.
 
-    Arrays in C order are read by positioned reads; those in Fortran order through a memory map,
-    since one sample of theirs is spread over the whole file.
+    Only what is asked for is read; of arrays in Fortran order much more, since one sample of theirs is spread over the
+    whole file.
 
     Parameters
     ----------
@@ -160,6 +159,8 @@ class NpyImagingExtractor(ImagingExtractor):
         self._companion = self._read_companion()
         self._is_plain = not self._fortran and self._axes in ("YX", "TYX", "TYXZ")
         self._frames = StoredFrames((self._file,), shape=self.get_sample_shape(), dtype=self._dtype)
+        stored = self._shape[::-1] if self._fortran else self._shape
+        self._array = StoredArray(self._file, shape=stored, dtype=self._dtype, offset=self._offset)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._frame_shape
@@ -230,35 +231,22 @@ class NpyImagingExtractor(ImagingExtractor):
     def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
         planes = slice(None) if planes is None else planes
         if not self._is_plain:
-            return self._mapped_part((samples, rows, columns, planes))
+            return self._scattered_part((samples, rows, columns, planes))
         indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
         found = self._frames.read(self._offset + indices * self._frames.frame_bytes, rows, columns)
         if planes.indices(self.get_num_planes()) == (0, self.get_num_planes(), 1):
             return found
         return np.ascontiguousarray(found[..., planes])
 
-    def _mapped_part(self, part: tuple[Any, ...]) -> np.ndarray:
-        """Copy out of a map that is made for this read and closed after it."""
-        wanted = self._offset + int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
-        if self._file.size < wanted:
-            raise TruncatedRecordingError(
-                f"{self._file.name} holds {self._file.size:,} bytes, and its header needs {wanted:,}; it was cut since it was opened"
-            )
-        if 0 in self._shape:
-            stored = np.empty(self._shape, self._dtype)
-        else:
-            try:
-                stored = np.memmap(
-                    self._file.path, self._dtype, "r", self._offset, self._shape, "F" if self._fortran else "C"
-                )
-            except OSError as error:
-                raise SourceReadError(f"{self._file.name} could not be mapped: {error.strerror or error}") from error
-        missing = [axis for axis in "TZ" if axis not in self._axes]
-        whole = np.asarray(stored).transpose([self._axes.index(axis) for axis in "TYXZ" if axis in self._axes])
-        if "T" in missing:
-            whole = whole[np.newaxis]
-        chosen = whole[part if "Z" not in missing else part[:3]]
-        return np.array(chosen, dtype=self.get_dtype(), order="C")
+    def _scattered_part(self, part: tuple[Any, ...]) -> np.ndarray:
+        """Read what is spread over the file: an array in Fortran order, or with its axes in another order."""
+        given = dict(zip("TYXZ", part, strict=True))
+        letters = self._axes[::-1] if self._fortran else self._axes
+        found = self._array.read([given[axis] for axis in letters])
+        found = found.transpose([letters.index(axis) for axis in "TYXZ" if axis in letters])
+        if "T" not in letters:
+            found = found[np.newaxis][given["T"]]
+        return np.ascontiguousarray(found)
 
 
 def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

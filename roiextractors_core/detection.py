@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from .errors import AmbiguousFormatError, FormatNotInstalledError, UnknownFormatError, printable
-from .formats import Finding, FormatSpec, Match, Strength
+from .formats import Evidence, Finding, FormatSpec, Match, Strength
 from .registry import CatalogueEntry, PluginRecord, Registry, default_registry
 from .source import Source, SourceLike
 
@@ -165,8 +167,11 @@ def examine(source: Source, registry: Registry) -> Explanation:
     registry : Registry
     """
     matches, findings = [], []
+    own = {entry.spec.name for entry in registry.catalogue()}
     for spec in (spec for spec in registry.formats() if spec.kind == "imaging"):
         match, finding = _asked(spec, registry.owner(spec.name), source)
+        if match is not None and match.strength is Strength.CONTENT and spec.name not in own:
+            match = _weighed(match)
         if match is None:
             findings.append((spec.name, finding))
         else:
@@ -182,7 +187,7 @@ def examine(source: Source, registry: Registry) -> Explanation:
         findings=tuple(findings),
         not_installed=_known_elsewhere(source, registry, ranked),
         set_aside=tuple(record for record in registry.plugins() if record.status == "set aside"),
-        notes=registry.settings_notes(),
+        notes=(*registry.settings_notes(), *registry.slow_notes()),
     )
 
 
@@ -253,6 +258,27 @@ def _asked(spec: FormatSpec, plugin: str, source: Source) -> tuple[Match | None,
         weak = Finding(None, f"the suffix is {extension}; {finding.basis}", Strength.NAME)
         return Match(spec, plugin, Strength.NAME, weak, extension), weak
     return None, finding
+
+
+def _weighed(match: Match) -> Match:
+    """Return the match, weak where the format says yes to noise as well: who claims everything comes last."""
+    if match.spec.evidence is None or not _claims_noise(match.spec.evidence):
+        return match
+    basis = f"{match.finding.basis}; it claims bytes at random, too, so that this weighs nothing"
+    weak = replace(match.finding, basis=basis, strength=Strength.NAME)
+    return replace(match, spec=replace(match.spec, specializes=()), strength=Strength.NAME, finding=weak)
+
+
+@functools.lru_cache(maxsize=4096)
+def _claims_noise(evidence: Evidence) -> bool:
+    import random
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="roiextractors-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder, "noise")
+        path.write_bytes(random.Random(0).randbytes(8192))
+        with Source(path) as noise:
+            return evidence.check(noise).answer is True
 
 
 def _ranked(matches: list[Match], preferences: Iterable[tuple[str, str]]) -> list[Match]:

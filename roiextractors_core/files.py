@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import itertools
 import math
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import SourceNotFoundError, SourcePermissionError, SourceReadError, TruncatedRecordingError, printable
+from .errors import (
+    SourceError,
+    SourceNotFoundError,
+    SourcePermissionError,
+    SourceReadError,
+    TruncatedRecordingError,
+    printable,
+)
 
-__all__ = ["PositionedFile", "StoredFrames", "num_cores", "read_once", "run_on_cores"]
+__all__ = ["PositionedFile", "StoredArray", "StoredFrames", "num_cores", "read_once", "run_on_cores"]
 
 _MOST_BYTES_A_CALL = 1 << 30  # Linux moves at most 2 GiB less a page in one call
 _MOST_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
@@ -26,6 +34,8 @@ _MOST_UNCHECKED = 1 << 20  # a larger read looks at the size first: a file may c
 _MOST_OFFSET = (1 << 63) - 1 - _MOST_BYTES_A_CALL
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
 _PIECE_BYTES = 4 << 20  # what one call reads: little enough to be still in the cache for what is done next
+_LEAST_PIECE_BYTES = 128 << 10  # of what is read for little that is wanted out of it
+_MOST_SCRATCH_BYTES = 1 << 20
 _MOST_GAP = 1 << 16  # bytes between frames that are read over rather than sought over
 _HAS_PREADV = hasattr(os, "preadv")
 
@@ -40,6 +50,9 @@ def num_cores() -> int:
 def run_on_cores(tasks: Sequence[Any]) -> None:
     """Call every task, on all cores when there is more than one, and raise the first error.
 
+    After an error, or Ctrl-C, tasks that have not begun are left out.  Where the system starts no more threads, the
+    work is done on those that there are.
+
     Parameters
     ----------
     tasks : sequence of callables without arguments
@@ -49,11 +62,36 @@ def run_on_cores(tasks: Sequence[Any]) -> None:
         for task in tasks:
             task()
         return
-    from concurrent.futures import ThreadPoolExecutor
+    pending, failed = deque(enumerate(tasks)), list[tuple[int, BaseException]]()
+    work = functools.partial(_work_off, pending, failed)
+    threads = []
+    try:
+        for _ in range(min(num_cores(), len(tasks)) - 1):
+            threads.append(threading.Thread(target=work, daemon=True))
+            threads[-1].start()
+    except RuntimeError:  # no more threads: a limit of processes or of memory
+        threads.pop()
+    try:
+        work()
+    finally:
+        pending.clear()
+        for thread in threads:
+            thread.join()
+    if failed:
+        raise min(failed, key=lambda pair: pair[0])[1]
 
-    with ThreadPoolExecutor(min(num_cores(), len(tasks))) as pool:
-        for future in [pool.submit(task) for task in tasks]:
-            future.result()
+
+def _work_off(pending: deque[tuple[int, Any]], failed: list[tuple[int, BaseException]]) -> None:
+    while pending:
+        try:
+            number, task = pending.popleft()
+        except IndexError:  # another thread was faster
+            return
+        try:
+            task()
+        except Exception as error:  # noqa: BLE001 - raised again by who waits for all threads
+            pending.clear()
+            failed.append((number, error))
 
 
 def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
@@ -84,7 +122,7 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
                 return False
         return True
     except OSError as error:
-        raise SourceReadError(f"{printable(path)} could not be read: {error.strerror or error}") from error
+        raise _not_read(path, error) from error
     finally:
         os.close(descriptor)
 
@@ -136,6 +174,24 @@ class PositionedFile:
         finally:
             _DESCRIPTORS.give_back(entry)
 
+    def require_unchanged(self) -> None:
+        """Note which file the path names, or raise when it names another one than was noted or read.
+
+        For those who let another library open the path: before and after.
+
+        Raises
+        ------
+        SourceNotFoundError, SourcePermissionError, SourceReadError
+        """
+        try:
+            found = _identity(os.stat(self._path))
+        except OSError as error:
+            raise _not_opened(self._path, error) from error
+        if self._identity is None:
+            self._identity = found
+        elif self._identity != found:
+            raise self._replaced()
+
     def read(self, offset: int, count: int) -> bytes:
         """Return up to ``count`` bytes from ``offset``; fewer only where the file ends."""
         if count > _MOST_UNCHECKED:
@@ -164,10 +220,7 @@ class PositionedFile:
         wanted = sum(map(len, views))
         got = self._read(views, offset, wanted)
         if got < wanted:
-            raise TruncatedRecordingError(
-                f"{self.name} ends at byte {offset + got:,}, and bytes {offset:,} to {offset + wanted:,} were needed; "
-                "the file is cut, or was cut since it was opened"
-            )
+            raise self._ends_early(offset + got, offset, wanted)
 
     def read_array(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return a new array of the bytes at ``offset``, large ones read on all cores.
@@ -202,6 +255,10 @@ class PositionedFile:
         cut = [len(flat) * k // parts for k in range(parts + 1)]
         run_on_cores([self._task(flat[a:b], offset + a) for a, b in itertools.pairwise(cut)])
 
+    def stream(self) -> io.BufferedReader:
+        """Return the file as a stream of its own position, for a library that reads streams; errors are this class's."""
+        return io.BufferedReader(_Stream(self))
+
     def close(self) -> None:
         """Release the descriptor; a later read would open the file again."""
         _DESCRIPTORS.drop(self._path)
@@ -230,7 +287,7 @@ class PositionedFile:
                     return got
             return self._fill(entry.descriptor, views, offset)
         except OSError as error:
-            raise SourceReadError(f"{printable(self._path)} could not be read: {error.strerror or error}") from error
+            raise _not_read(self._path, error) from error
         finally:
             _DESCRIPTORS.give_back(entry)
 
@@ -240,10 +297,19 @@ class PositionedFile:
             self._identity = entry.identity
         elif self._identity != entry.identity:
             _DESCRIPTORS.give_back(entry)
-            raise SourceReadError(
-                f"{printable(self._path)} was replaced by another file since it was opened; open it again"
-            )
+            raise self._replaced()
         return entry
+
+    def _ends_early(self, end: int, offset: int, count: int) -> TruncatedRecordingError:
+        return TruncatedRecordingError(
+            f"{self.name} ends at byte {end:,}, and bytes {offset:,} to {offset + count:,} were needed; "
+            "the file is cut, or was cut since it was opened"
+        )
+
+    def _replaced(self) -> SourceReadError:
+        return SourceReadError(
+            f"{printable(self._path)} was replaced by another file since it was opened; open it again"
+        )
 
     @staticmethod
     def _fill(descriptor: int, views: list[memoryview], offset: int) -> int:
@@ -271,6 +337,32 @@ class PositionedFile:
                     pending[first] = pending[first][got:]
                     got = 0
         return total
+
+
+class _Stream(io.RawIOBase):
+    """A position in a file that others read, too."""
+
+    def __init__(self, file: PositionedFile) -> None:
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = 0 if whence == io.SEEK_SET else self._at if whence == io.SEEK_CUR else self._file.size
+        if base + offset < 0:
+            raise ValueError(f"a place before the file's first byte: {base + offset}")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._file.read(self._at, len(buffer))
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 class StoredFrames:
@@ -405,6 +497,130 @@ class StoredFrames:
                 apply(part)
 
 
+class StoredArray:
+    """An array in one file, of which a part is read without reading much of the rest.
+
+    For arrays whose frames are spread over the whole file.  By positioned reads and not by a memory map: a disk that
+    fails, or a file that is cut while it is read, is then an error and not the end of the process.
+
+    Parameters
+    ----------
+    file : PositionedFile
+    shape : tuple of int
+        C order, as in the file.
+    dtype : numpy.dtype
+        As in the file, with its byte order.
+    offset : int
+        The byte at which the array begins.
+    """
+
+    def __init__(self, file: PositionedFile, *, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> None:
+        self.file = file
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.offset = offset
+        sizes = itertools.accumulate(reversed(self.shape[1:]), int.__mul__, initial=self.dtype.itemsize)
+        self._steps = tuple(sizes)[::-1]
+
+    def read(self, part: Sequence[slice | np.ndarray]) -> np.ndarray:
+        """Return a part as a new array, in the order of the file's axes and native byte order.
+
+        Parameters
+        ----------
+        part : sequence of slice or numpy.ndarray
+            One an axis: a slice with ``0 <= start <= stop`` and step 1; one of them may be int64 indices in any order.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            The file ends before the part does.
+        """
+        wanted = [_consecutive(p, n) for p, n in zip(part, self.shape, strict=True)]
+        result = np.empty([_length(p) for p in wanted], self.dtype.newbyteorder("="))
+        first, *rest = wanted
+        if not result.size:
+            return result
+        if not isinstance(first, slice) or result.shape[0] * self._steps[0] < _PARALLEL_BYTES:
+            self._fill(result, wanted)
+            return result
+        marks = [result.shape[0] * k // num_cores() for k in range(num_cores() + 1)]
+        run_on_cores(
+            [
+                functools.partial(self._fill, result[a:b], [slice(first.start + a, first.start + b), *rest])
+                for a, b in itertools.pairwise(marks)
+                if a < b
+            ]
+        )
+        return result
+
+    def _fill(self, target: np.ndarray, wanted: Sequence[slice | np.ndarray]) -> None:
+        """Read piece by piece through one buffer, which stays in the core's cache."""
+        most = min(max(_LEAST_PIECE_BYTES, target.nbytes), _MOST_SCRATCH_BYTES)
+        scratch = np.empty(0, self.dtype)
+        for piece in self._pieces(target, wanted, 0, self.offset, most):
+            count = math.prod(piece.shape)
+            if len(scratch) < count:
+                scratch = np.empty(count, self.dtype)
+            self.file.read_into([scratch[:count]], piece.offset)
+            piece.target[piece.place] = scratch[:count].reshape(piece.shape)[piece.among]
+
+    def _pieces(
+        self, target: np.ndarray, wanted: Sequence[slice | np.ndarray], level: int, start: int, most: int
+    ) -> Iterator[_PieceOfArray]:
+        """Yield what is read at once, of at most so many bytes where that can be."""
+        step, inside, below = self._steps[level], wanted[level + 1 :], self.shape[level + 1 :]
+        kept, size = math.prod(map(_length, inside)), math.prod(below)
+        if inside and step > (most if kept == size else _MOST_GAP):
+            here = wanted[level]
+            indices = range(here.start, here.stop) if isinstance(here, slice) else here.tolist()
+            for place, index in zip(target, indices, strict=True):
+                yield from self._pieces(place, wanted, level + 1, start + index * step, most)
+            return
+        for place, first, last, among in _runs(wanted[level], step, most):
+            yield _PieceOfArray(target, place, start + first * step, (last - first, *below), (among, *inside))
+
+
+class _PieceOfArray(NamedTuple):
+    """Where a piece goes, where it lies, its shape there, and what of it is wanted."""
+
+    target: np.ndarray
+    place: Any
+    offset: int
+    shape: tuple[int, ...]
+    among: tuple[Any, ...]
+
+
+def _consecutive(part: slice | np.ndarray, length: int) -> slice | np.ndarray:
+    if isinstance(part, slice):
+        start, stop, _ = part.indices(length)
+        return slice(start, max(start, stop))
+    alike = len(part) and (np.diff(part) == 1).all()
+    return slice(int(part[0]), int(part[-1]) + 1) if alike else part
+
+
+def _length(part: slice | np.ndarray) -> int:
+    return int(part.stop - part.start) if isinstance(part, slice) else len(part)
+
+
+def _runs(part: slice | np.ndarray, step: int, nbytes: int) -> Iterator[tuple[Any, int, int, Any]]:
+    """Cut indices into runs that one call can read: their places in the result, first, last (exclusive), and where in the run."""
+    most = max(1, nbytes // step)
+    if isinstance(part, slice):
+        for first in range(part.start, part.stop, most):
+            last = min(first + most, part.stop)
+            yield slice(first - part.start, last - part.start), first, last, slice(None)
+        return
+    order = np.argsort(part, kind="stable")
+    ranked = part[order]
+    apart = np.flatnonzero((np.diff(ranked) - 1) * step > _MOST_GAP) + 1
+    for a, b in itertools.pairwise([0, *apart.tolist(), len(ranked)]):
+        while a < b:
+            first = int(ranked[a])
+            end = a + int(np.searchsorted(ranked[a:b], first + most))
+            yield order[a:end], first, int(ranked[end - 1]) + 1, ranked[a:end] - first
+            a = end
+
+
 def _bytes_of(array: np.ndarray) -> memoryview:
     if not array.flags.c_contiguous:
         raise ValueError("the array to fill must be C-contiguous")
@@ -457,12 +673,21 @@ def _open(path: str) -> int:
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         return os.open(path, flags)
-    except FileNotFoundError as error:
-        raise SourceNotFoundError(f"{printable(path)} is not there any more") from error
-    except PermissionError as error:
-        raise SourcePermissionError(f"{printable(path)} may not be read: {error.strerror}") from error
     except OSError as error:
-        raise SourceReadError(f"{printable(path)} could not be opened: {error.strerror}") from error
+        raise _not_opened(path, error) from error
+
+
+def _not_read(path: str, error: Exception) -> SourceReadError:
+    return SourceReadError(f"{printable(path)} could not be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _not_opened(path: str, error: OSError) -> SourceError:
+    """Return the error that says why a file cannot be opened."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return SourceNotFoundError(f"{printable(path)} is not there any more")
+    if isinstance(error, PermissionError):
+        return SourcePermissionError(f"{printable(path)} may not be read: {error.strerror}")
+    return SourceReadError(f"{printable(path)} could not be opened: {error.strerror or error}")
 
 
 class _Descriptors:

@@ -6,10 +6,13 @@ import fnmatch
 import importlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from .errors import DeclarationError, RoiExtractorsError, printable
 from .source import Source
@@ -31,7 +34,9 @@ __all__ = [
     "Strength",
     "TiffTag",
     "XmlRoot",
+    "evidence_fault",
     "evidence_from_dict",
+    "printing_aside",
 ]
 
 TIFF_TAGS: Mapping[str, int] = {
@@ -53,6 +58,31 @@ TIFF_TAGS: Mapping[str, int] = {
 
 
 _MOST_WORDS = 300
+
+
+_printing_lock = threading.Lock()
+_printing: list[tuple[TextIO, TextIO]] = []  # what stood there, and what stands there while plugins are imported
+_num_printing = 0
+
+
+@contextmanager
+def printing_aside() -> Iterator[None]:
+    """Send what a plugin prints while it is imported to the standard error: a command's output is its own."""
+    global _num_printing
+    with _printing_lock:
+        if not _num_printing and sys.stdout is not None and sys.stderr is not None:
+            _printing.append((sys.stdout, sys.stderr))
+            sys.stdout = sys.stderr
+        _num_printing += 1
+    try:
+        yield
+    finally:
+        with _printing_lock:
+            _num_printing -= 1
+            if not _num_printing and _printing:
+                before, aside = _printing.pop()
+                if sys.stdout is aside:
+                    sys.stdout = before
 
 
 class Strength(IntEnum):
@@ -150,6 +180,8 @@ class FormatSpec:
         self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
         self._check(self.name not in self.specializes, "specializes", "names of other formats")
         self._check(isinstance(self.description, str), "description", "a sentence")
+        for key in ("title", "extensions", "streams", "metadata", "platforms", "description"):
+            self._check("".join(getattr(self, key)).isprintable(), key, "text without control characters")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the declaration as plain data, ready for JSON."""
@@ -176,7 +208,8 @@ class FormatSpec:
             When the module imports but has no such class; what the import itself raises passes through.
         """
         module, _, attribute = self.extractor.partition(":")
-        found = getattr(importlib.import_module(module), attribute, None)
+        with printing_aside():
+            found = getattr(importlib.import_module(module), attribute, None)
         if not isinstance(found, type):
             raise DeclarationError(
                 f"format {self.name!r} names {self.extractor!r}, and {module} has no class {attribute}"
@@ -711,8 +744,9 @@ class Probe(Evidence):
     def _look(self, source: Source) -> tuple[bool | None, str]:
         module, _, name = self.function.partition(":")
         try:
-            function: Callable[[Source], object] = getattr(importlib.import_module(module), name)
-            answer = function(source)
+            with printing_aside():
+                function: Callable[[Source], object] = getattr(importlib.import_module(module), name)
+                answer = function(source)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin: its failure is an answer
             return (
                 None,
@@ -729,6 +763,18 @@ class Probe(Evidence):
 _KINDS: Mapping[str, type[Evidence]] = {
     kind.kind: kind for kind in (Magic, TiffTag, Hdf5Path, XmlRoot, JsonKey, Member, Sibling, Name, Probe)
 }
+
+
+def evidence_fault(evidence: Evidence | None) -> str:
+    """Return what is wrong with declared evidence: a kind that the core does not have, at any depth; or nothing."""
+    if evidence is None or type(evidence) in _KINDS.values():
+        return ""
+    if isinstance(evidence, All | Any_) and type(evidence) in (All, Any_):
+        return next(filter(None, map(evidence_fault, evidence.parts)), "")
+    return (
+        f"its evidence is of a kind of its own, {type(evidence).__module__}.{type(evidence).__qualname__}, and evidence is data; "
+        "put the code into a function, and declare Probe('package.module:function')"
+    )
 
 
 def evidence_from_dict(data: Mapping[str, Any]) -> Evidence:

@@ -10,15 +10,16 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from . import hookspecs
 from .errors import DeclarationError, RoiExtractorsError, printable
-from .formats import FormatSpec
+from .formats import FormatSpec, evidence_fault, printing_aside
 
 __all__ = ["CATALOGUE", "PluginRecord", "Registry", "config_file", "default_registry"]
 
@@ -191,6 +192,15 @@ class Registry:
             self._discovered()
             return self._settings_notes
 
+    def slow_notes(self) -> tuple[str, ...]:
+        """Return a sentence on each plugin that took more than a second to load."""
+        return tuple(
+            f"{printable(record.name)} took {record.load_seconds:.1f} s and {record.num_modules:,} modules to load; "
+            f"to leave it out: ROIEXTRACTORS_BLOCK={printable(record.name)}"
+            for record in self.plugins()
+            if record.is_slow
+        )
+
     def refresh(self) -> None:
         """Look for plugins again: sees what was installed or removed since."""
         with self._lock:
@@ -212,42 +222,28 @@ class Registry:
         return self._specs if self._specs is not None else {}
 
     def _discover(self) -> None:
+        """Look for plugins; nothing is kept of a look that Ctrl-C ended."""
         from .arrays import NPY_FORMAT
 
         self._settings_notes = ()
         blocked = self._blocked()
-        self._specs = {NPY_FORMAT.name: NPY_FORMAT}
-        self._owners = {NPY_FORMAT.name: BUILT_IN}
+        specs = {NPY_FORMAT.name: NPY_FORMAT}
+        owners = {NPY_FORMAT.name: BUILT_IN}
         records = [PluginRecord(BUILT_IN, _own_version(), "built in", formats=(NPY_FORMAT.name,))]
-        for point in sorted(self._entry_points(), key=_sort_key):
-            records.append(self._load_one(point, blocked))
+        points = [(_record_of(point), point) for point in self._entry_points()]
+        for told, point in sorted(points, key=_sort_key):
+            record, found = _loaded(told, point, blocked, specs)
+            records.append(record)
+            specs.update(found)
+            owners.update(dict.fromkeys(found, record.name))
         for name, spec in self._session.items():
-            self._specs[name] = spec
-            self._owners[name] = SESSION
+            specs[name] = spec
+            owners[name] = SESSION
         if self._session:
             records.append(
                 PluginRecord(SESSION, entry_point="registered in code", formats=tuple(sorted(self._session)))
             )
-        self._records = tuple(records)
-
-    def _load_one(self, point: Any, blocked: set[str]) -> PluginRecord:
-        record = _record_of(point)
-        if _normal(record.name) in blocked or _normal(point.name) in blocked:
-            return replace(record, status="blocked", reason="blocked by a setting")
-        started, before = time.perf_counter(), len(sys.modules)
-        specs, reason = _declared(point)
-        record = replace(record, load_seconds=time.perf_counter() - started, num_modules=len(sys.modules) - before)
-        held = dict(self._specs or {})
-        for spec in specs:
-            reason = reason or _spec_fault(spec, held)
-            if not reason:
-                held[spec.name] = spec
-        if reason:
-            return replace(record, status="set aside", reason=reason)
-        self._specs = held
-        names = tuple(sorted(spec.name for spec in specs))
-        self._owners.update(dict.fromkeys(names, record.name))
-        return replace(record, formats=names)
+        self._specs, self._owners, self._records = specs, owners, tuple(records)
 
     def _blocked(self) -> set[str]:
         listed = _listed_setting(self._environment.get("ROIEXTRACTORS_BLOCK", ""))
@@ -318,8 +314,9 @@ def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
     import pluggy
 
     manager = pluggy.PluginManager(hookspecs.GROUP)
-    manager.add_hookspecs(hookspecs)
-    marked = [name for name in dir(module) if isinstance(manager.parse_hookimpl_opts(module, name), dict)]
+    declared: Any = SimpleNamespace(**{hookspecs.HOOK: hookspecs.roiextractors_formats})
+    manager.add_hookspecs(declared)
+    marked = [name for name in dir(module) if _is_marked(module, name)]
     misspelt = [name for name in marked if name != hookspecs.HOOK]
     if misspelt:
         raise DeclarationError(f"there is no hook {misspelt[0]!r}; the hook is called {hookspecs.HOOK!r}")
@@ -327,13 +324,21 @@ def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
         hint = ", which lacks the mark @hookimpl" if hasattr(module, hookspecs.HOOK) else ""
         raise DeclarationError(f"it has no hook {hookspecs.HOOK!r}{hint}")
     try:
-        manager.register(module)
+        manager.register(SimpleNamespace(**{hookspecs.HOOK: getattr(module, hookspecs.HOOK)}), name=printable(module))
     except pluggy.PluginValidationError as error:
         raise DeclarationError(f"the hook {hookspecs.HOOK!r} takes no arguments: {printable(error)}") from error
     found = [spec for answer in getattr(manager.hook, hookspecs.HOOK)() for spec in _iterated(answer)]
     if not found:
         raise DeclarationError(f"its hook {hookspecs.HOOK!r} names no format")
     return tuple(found)
+
+
+def _is_marked(module: Any, name: str) -> bool:
+    """Whether a name bears the marker of the hook; asked here and not of pluggy, which looks longer at each name."""
+    try:
+        return isinstance(getattr(getattr(module, name), f"{hookspecs.GROUP}_impl", None), dict)
+    except Exception:  # noqa: BLE001 - the border to the plugin: what lies in its module may refuse to be looked at
+        return False
 
 
 def _iterated(answer: Any) -> Iterable[FormatSpec]:
@@ -349,9 +354,28 @@ def _iterated(answer: Any) -> Iterable[FormatSpec]:
         yield spec
 
 
+def _loaded(
+    record: PluginRecord, point: Any, blocked: set[str], held: Mapping[str, FormatSpec]
+) -> tuple[PluginRecord, dict[str, FormatSpec]]:
+    """Return how the loading of a plugin went, and its formats by name: all or none."""
+    if _normal(record.name) in blocked or _normal(point.name) in blocked:
+        return replace(record, status="blocked", reason="blocked by a setting"), {}
+    started, before = time.perf_counter(), len(sys.modules)
+    specs, reason = _declared(point)
+    record = replace(record, load_seconds=time.perf_counter() - started, num_modules=len(sys.modules) - before)
+    found: dict[str, FormatSpec] = {}
+    for spec in specs:
+        reason = reason or _spec_fault(spec, {**held, **found})
+        found[spec.name] = spec
+    if reason:
+        return replace(record, status="set aside", reason=reason), {}
+    return replace(record, formats=tuple(sorted(found))), found
+
+
 def _declared(point: Any) -> tuple[tuple[FormatSpec, ...], str]:
     try:
-        return declared_formats(point.load()), ""
+        with printing_aside():
+            return declared_formats(point.load()), ""
     except KeyboardInterrupt:
         raise
     except RoiExtractorsError as error:
@@ -368,6 +392,9 @@ def _spec_fault(spec: Any, held: Mapping[str, FormatSpec]) -> str:
         known = ", ".join(map(str, sorted(hookspecs.API_NUMBERS)))
         advice = "update roiextractors-core" if spec.api > max(hookspecs.API_NUMBERS) else "update the plugin"
         return f"format {spec.name!r} asks for API number {spec.api}, and this core has {known}; {advice}"
+    fault = evidence_fault(spec.evidence)
+    if fault:
+        return f"format {spec.name!r}: {fault}"
     if spec.name in held:
         return f"the format name {spec.name!r} is taken already ({held[spec.name].title})"
     return ""
@@ -376,18 +403,61 @@ def _spec_fault(spec: Any, held: Mapping[str, FormatSpec]) -> str:
 def _installed_entry_points() -> Iterable[Any]:
     import importlib_metadata
 
-    return importlib_metadata.entry_points(group=hookspecs.GROUP)
+    try:
+        return importlib_metadata.entry_points(group=hookspecs.GROUP)
+    except Exception:  # noqa: BLE001 - the border to whatever else is installed: one damaged distribution fails them all
+        return _sound_entry_points(importlib_metadata.distributions())
+
+
+def _sound_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
+    """Yield the entry points of distributions one by one; of a damaged one that names the group, what tells so."""
+    seen: set[str] = set()
+    for distribution in distributions:
+        name, _ = _told(distribution)
+        if name and _normal(name) in seen:
+            continue
+        seen.add(_normal(name))
+        try:
+            yield from distribution.entry_points.select(group=hookspecs.GROUP)
+        except Exception as error:  # noqa: BLE001 - the border to whatever else is installed
+            if name.lower().startswith("roiextractors"):
+                yield _Damaged(distribution, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Damaged:
+    """Stands for the entry points of a distribution that cannot be read."""
+
+    dist: Any
+    error: Exception
+    name: str = "entry_points.txt"
+    value: str = ""
+
+    def load(self) -> Any:
+        raise DeclarationError(
+            f"its entry_points.txt cannot be read ({type(self.error).__name__}: {printable(self.error)[:200]}); install it again"
+        )
 
 
 def _record_of(point: Any) -> PluginRecord:
-    distribution = getattr(point, "dist", None)
-    name = getattr(distribution, "name", None) or point.name
-    version = getattr(distribution, "version", None) or ""
-    return PluginRecord(str(name), str(version), f"{point.name} = {point.value}")
+    name, version = _told(getattr(point, "dist", None))
+    return PluginRecord(name or str(point.name), version, f"{point.name} = {point.value}")
 
 
-def _sort_key(point: Any) -> tuple[str, str, str]:
-    return _normal(_record_of(point).name), str(point.name), str(point.value)
+def _told(distribution: Any) -> tuple[str, str]:
+    """Return the name and version of a distribution; nothing where its metadata is lost."""
+    try:
+        metadata = distribution.metadata
+        return str(metadata["Name"] or ""), str(metadata["Version"] or "")
+    except Exception:  # noqa: BLE001 - the border to whatever else is installed
+        return "", ""
+
+
+def _sort_key(pair: tuple[PluginRecord, Any]) -> tuple[bool, str, str, str]:
+    """Sort by names alone; the project's own plugins come first, so that no other takes the names of their formats."""
+    record, point = pair
+    name = _normal(record.name)
+    return name not in _own_plugins(), name, str(point.name), str(point.value)
 
 
 def _normal(name: str) -> str:
@@ -406,6 +476,11 @@ def _own_version() -> str:
     from . import __version__
 
     return __version__
+
+
+@functools.cache
+def _own_plugins() -> frozenset[str]:
+    return frozenset(_normal(str(entry["plugin"])) for entry in json.loads(CATALOGUE.read_text(encoding="utf-8")))
 
 
 @functools.cache

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import threading
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +22,7 @@ from roiextractors_core.errors import (
     SourceReadError,
     TruncatedRecordingError,
 )
-from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, read_once, run_on_cores
+from roiextractors_core.files import PositionedFile, StoredArray, StoredFrames, num_cores, read_once, run_on_cores
 
 CONTENT = bytes(range(256)) * 40
 
@@ -379,6 +383,7 @@ except SourceReadError as error:
 
 def test_a_system_without_positioned_reads_reads_the_same(path: Path, run: Callable[..., str]) -> None:
     code = f"""
+import functools
 import os
 del os.preadv
 from roiextractors_core.files import PositionedFile
@@ -502,3 +507,117 @@ def test_a_place_that_no_file_reaches_holds_nothing(tmp_path: Path) -> None:
     with pytest.raises(TruncatedRecordingError, match="were needed"):
         file.read_into([bytearray(8)], (1 << 63) + 1)
     file.close()
+
+
+PARTS: list[tuple[object, ...]] = [
+    (slice(None), slice(None), slice(None)),
+    (slice(2, 9), slice(0, 7), slice(30, 31)),
+    (slice(0, 0), slice(None), slice(None)),
+    (slice(3, 4), slice(2, 5), np.array([39, 0, 7, 7, 20])),
+    (slice(1, 11), np.array([6, 0, 6]), slice(5, 40)),
+    (np.array([10, 1, 1]), slice(None), slice(None)),
+    (slice(None), slice(None), np.array([4, 5, 6])),
+    (slice(None), slice(None), np.empty(0, np.int64)),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=str)
+@pytest.mark.parametrize("dtype", ["<i2", ">i2"])
+@pytest.mark.parametrize("bytes_at_once", [1 << 16, 100, 3], ids=["roomy", "a line at once", "a value at once"])
+def test_a_part_of_an_array_is_what_numpy_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: tuple[Any, ...], dtype: str, bytes_at_once: int
+) -> None:
+    for limit in ("_PIECE_BYTES", "_LEAST_PIECE_BYTES", "_MOST_SCRATCH_BYTES", "_MOST_GAP", "_PARALLEL_BYTES"):
+        monkeypatch.setattr(files, limit, bytes_at_once)
+    whole = np.arange(11 * 7 * 40).reshape(11, 7, 40).astype(dtype)
+    (tmp_path / "array").write_bytes(b"head!" + whole.tobytes())
+    found = StoredArray(PositionedFile(tmp_path / "array"), shape=whole.shape, dtype=dtype, offset=5).read(part)
+    np.testing.assert_array_equal(found, whole[part])
+    assert found.dtype.isnative
+    assert found.flags.writeable
+
+
+def test_a_part_of_a_cut_array_is_an_error_and_what_lies_before_the_cut_is_read(tmp_path: Path) -> None:
+    whole = np.arange(4000, dtype="<i2").reshape(10, 20, 20)
+    (tmp_path / "array").write_bytes(whole.tobytes()[:4000])
+    stored = StoredArray(PositionedFile(tmp_path / "array"), shape=whole.shape, dtype="<i2")
+    with pytest.raises(TruncatedRecordingError, match="array ends at byte 4,000"):
+        stored.read((slice(None), slice(None), slice(3, 4)))
+    np.testing.assert_array_equal(stored.read((slice(0, 5), slice(None), slice(3, 4))), whole[:5, :, 3:4])
+
+
+def test_a_frame_of_an_array_of_time_courses_costs_little_memory(tmp_path: Path) -> None:
+    (tmp_path / "array").write_bytes(bytes(64 << 20))
+    stored = StoredArray(PositionedFile(tmp_path / "array"), shape=(64, 1024, 1024), dtype="u1")
+    tracemalloc.start()
+    stored.read((slice(None), slice(None), slice(5, 6)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_after_an_error_the_tasks_that_have_not_begun_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "num_cores", lambda: 2)
+    begun: list[int] = []
+
+    def task(number: int) -> None:
+        begun.append(number)
+        raise OSError(f"task {number}")
+
+    with pytest.raises(OSError, match="task 0"):
+        run_on_cores([functools.partial(task, number) for number in range(100)])
+    assert len(begun) <= 2
+
+
+def test_where_no_thread_can_be_started_the_work_is_done_on_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "num_cores", lambda: 4)
+
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    done: list[int] = []
+    run_on_cores([functools.partial(done.append, number) for number in range(20)])
+    assert done == list(range(20))
+
+
+def test_an_interrupt_in_one_thread_ends_the_work_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "num_cores", lambda: 2)
+    done: list[int] = []
+
+    def task(number: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+        done.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_on_cores([functools.partial(task, number) for number in range(100)])
+    assert len(done) <= 2
+
+
+def test_a_file_is_a_stream_for_other_libraries(path: Path) -> None:
+    with PositionedFile(path).stream() as stream:
+        assert stream.read(5) == CONTENT[:5]
+        assert stream.seek(-3, os.SEEK_END) == len(CONTENT) - 3
+        assert stream.read() == CONTENT[-3:]
+        assert stream.seek(10) == 10
+        assert stream.seek(2, os.SEEK_CUR) == 12
+        assert stream.read(2) == CONTENT[12:14]
+        with pytest.raises(ValueError, match="before the file's first byte"):
+            stream.seek(-1)
+
+
+@posix
+def test_a_file_is_known_to_be_the_same_before_another_library_opens_it(path: Path) -> None:
+    file = PositionedFile(path)
+    file.require_unchanged()
+    with path.open("ab") as stream:
+        stream.write(b"more")
+    file.require_unchanged()
+    path.rename(path.with_name("away"))
+    with pytest.raises(SourceNotFoundError, match=r"content\.bin is not there any more"):
+        file.require_unchanged()
+    path.write_bytes(CONTENT)
+    with pytest.raises(SourceReadError, match=r"content\.bin was replaced by another file"):
+        file.require_unchanged()

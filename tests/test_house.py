@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "roiextractors_core"
 FLOORS = {
+    "adapters": 2,
     "errors": 0,
     "files": 1,
     "source": 1,
@@ -43,6 +44,7 @@ FLOORS = {
     "cli": 6,
 }
 THIRD_PARTY = {
+    "adapters": {"numpy"},
     "errors": set(),
     "files": {"numpy"},
     "source": {"h5py"},
@@ -65,7 +67,22 @@ THIRD_PARTY = {
     "detection": set(),
     "factory": set(),
 }
-IO_LIBRARIES = ("tifffile", "imagecodecs", "h5py", "zarr", "av", "cv2", "imageio", "isx", "nd2", "readlif", "pynwb")
+IO_LIBRARIES = (
+    "tifffile",
+    "bioio",
+    "liffile",
+    "aicspylibczi",
+    "imagecodecs",
+    "h5py",
+    "zarr",
+    "av",
+    "cv2",
+    "imageio",
+    "isx",
+    "nd2",
+    "readlif",
+    "pynwb",
+)
 
 
 def core_files() -> list[Path]:

@@ -83,6 +83,7 @@ __all__ = ["ImagingExtractorTests"]
 
 _NOT_GIVEN = object()
 _KIB = 1 << 10
+_ATTEMPTS = 3  # other threads of the process can be measured with it: a fault shows every time
 _HEADER_MEMORY = 4 << 20  # what opening may take for a while, to read a header of any format
 _RANGE_ADVICE = (
     "begin get_series with `start, end = self.resolve_range(start_sample, end_sample)` and use these two alone"
@@ -173,6 +174,8 @@ class ImagingExtractorTests:
     counts_samples : bool
         False where nothing in a recording says how many samples it holds, as with raw frames; then a recording that
         was cut at the end of a sample cannot be told from a shorter one.
+    frames_lie_together : bool
+        False for a recording whose time varies fastest, so that a frame is spread over the whole file.
     patience : float
         Seconds after which opening the cut copies counts as a hang.
     """
@@ -181,6 +184,7 @@ class ImagingExtractorTests:
     open_options: Mapping[str, Any] = MappingProxyType({})
     claims: tuple[str, ...] = ()
     counts_samples: bool = True
+    frames_lie_together: bool = True
     patience: float = 30.0
 
     # What the author gives
@@ -453,9 +457,8 @@ class ImagingExtractorTests:
         asked: list[str] = []
         kind = case.spec.load()
         monkeypatch.setattr(kind, "__init__", _noting(kind.__init__, asked, "__init__"))
-        before = _bytes_read()
-        roi.explain(case.recording)
-        grown, total = _bytes_read() - before, sum(path.stat().st_size for path in files_of(case.recording))
+        grown = min(_bytes_of_ten([lambda: roi.explain(case.recording)]) // 10 for _ in range(_ATTEMPTS))
+        total = sum(path.stat().st_size for path in files_of(case.recording))
         advice = "let the probe look at bounded parts of the Source that it is given (source.head, source.read_at)"
         if asked:
             _fail("roi.explain made an extractor", advice)
@@ -577,11 +580,7 @@ class ImagingExtractorTests:
         for name in ("get_series", "get_samples", "get_block"):
             monkeypatch.setattr(type(extractor), name, _noting(getattr(type(extractor), name), asked, name))
         reads = (extractor.get_dtype, lambda: extractor.shape, lambda: repr(extractor), lambda: extractor.nbytes)
-        before = _bytes_read()
-        for _ in range(10):
-            for read in reads:
-                read()
-        grown, frame = _bytes_read() - before, case.expected[0].nbytes
+        grown, frame = min(_bytes_of_ten(reads) for _ in range(_ATTEMPTS)), case.expected[0].nbytes
         if asked:
             _fail(
                 f"get_dtype, shape or repr call {asked[0]}",
@@ -1271,9 +1270,21 @@ class ImagingExtractorTests:
     def test_memory_is_bounded_by_the_request(self, case: _Case, large_recording: Any, workplace: Path) -> None:
         source = case.recording if large_recording is None else large_recording
         size = self._measured(case, source)
-        fresh = copied(source, workplace / "copy") if size.total < 64 * _KIB * _KIB else source
+        for attempt in range(_ATTEMPTS):
+            small = size.total < 64 * _KIB * _KIB
+            fresh = copied(source, workplace / f"copy {attempt}") if small else source
+            words, peak = max(self._peaks(case, fresh, size).items(), key=lambda pair: pair[1])
+            if peak <= size.memory:
+                return
+        _fail(
+            f"{words} took {peak:,} bytes of memory at its peak; {size}",
+            "read what is asked for and no more, when it is asked for, and keep none of it",
+        )
+
+    def _peaks(self, case: _Case, source: Any, size: _Size) -> dict[str, int]:
+        """Return the most memory (bytes) that opening, each way of reading, and what is kept took; other threads' is among it."""
         with _quiet(), _traced():
-            opened = case.open(fresh)
+            opened = case.open(source)
             gc.collect()
             opening = "what is kept after opening"
             peaks = {"open": _peak() - _HEADER_MEMORY, opening: tracemalloc.get_traced_memory()[0]}
@@ -1284,22 +1295,30 @@ class ImagingExtractorTests:
             for start in range(0, size.count, size.few):
                 opened.get_series(start, min(size.count, start + size.few))
             gc.collect()
-            peaks[f"what is kept after all samples were read, {size.few} at a time,"] = tracemalloc.get_traced_memory()[
-                0
-            ]
+            words = f"what is kept after all samples were read, {size.few} at a time,"
+            peaks[words] = tracemalloc.get_traced_memory()[0]
             opened.close()
-        for words, peak in peaks.items():
-            if peak > size.memory:
-                _fail(
-                    f"{words} took {peak:,} bytes of memory at its peak; {size}",
-                    "read what is asked for and no more, when it is asked for, and keep none of it",
-                )
+        return peaks
 
     def test_no_more_is_read_than_was_asked_for(self, case: _Case, large_recording: Any) -> None:
         source = case.recording if large_recording is None else large_recording
         size = self._measured(case, source)
         if not _bytes_read():
             pytest.skip(f"{sys.platform} does not say how many bytes were read")
+        share = size.total // 2 if self.frames_lie_together else size.total + size.total // 8
+        most = max(4 * size.few * size.sample + 64 * _KIB + 512 * size.count, share)
+        for _ in range(_ATTEMPTS):
+            words, count = max(self._read_bytes(case, source, size).items(), key=lambda pair: pair[1])
+            if count <= most:
+                return
+        _fail(
+            f"{words} read {count:,} bytes from the disk; {size}",
+            "compute where the samples stand, and read these (PositionedFile.read_array). Where each sample is spread over the "
+            "whole file, write frames_lie_together = False in the test class",
+        )
+
+    def _read_bytes(self, case: _Case, source: Any, size: _Size) -> dict[str, int]:
+        """Return how many bytes opening and each way of reading took from the disk; other threads' are among them."""
         before = _bytes_read()
         with _quiet(), case.open(source) as opened:
             grown = {"open": _bytes_read() - before if size.sample >= 16 * _KIB else 0}
@@ -1307,12 +1326,7 @@ class ImagingExtractorTests:
                 before = _bytes_read()
                 read()
                 grown[words] = _bytes_read() - before
-        for words, count in grown.items():
-            if count > max(4 * size.few * size.sample + 64 * _KIB + 512 * size.count, size.total // 2):
-                _fail(
-                    f"{words} read {count:,} bytes from the disk; {size}",
-                    "compute where the samples stand, and read these (PositionedFile.read_array)",
-                )
+        return grown
 
     def _measured(self, case: _Case, source: Any) -> _Size:
         with case.open(source) as opened:
@@ -1636,6 +1650,14 @@ def _noting(original: Callable[..., Any], asked: list[str], name: str) -> Callab
         return original(*args, **kwargs)
 
     return noted
+
+
+def _bytes_of_ten(reads: Iterable[Callable[[], Any]]) -> int:
+    before = _bytes_read()
+    for _ in range(10):
+        for read in reads:
+            read()
+    return _bytes_read() - before
 
 
 def _bytes_read() -> int:

@@ -234,7 +234,7 @@ class Hdf5Dataset:
         self._arguments = (os.fspath(path), name, axes, dict(fixed or {}))
         self._file = PositionedFile(path)
         self._name = name
-        with open_hdf5(path) as file:
+        with _open_same(self._file) as file:
             found = _dataset(file, name)
             self._layout = layout_of(found)
             held = int(found.id.get_storage_size())
@@ -400,6 +400,15 @@ class Hdf5Dataset:
         return found[np.newaxis] if count == 1 else np.repeat(found[np.newaxis], count, axis=0)
 
 
+@contextlib.contextmanager
+def _open_same(file: PositionedFile) -> Iterator[Any]:
+    """Open the file through h5py, and be sure that the path names the same one as before."""
+    file.require_unchanged()
+    with open_hdf5(file.path) as opened:
+        file.require_unchanged()
+        yield opened
+
+
 def _made_again(path: str, name: str, axes: str, fixed: dict[str, int]) -> Hdf5Dataset:
     return Hdf5Dataset(path, name, axes=axes, fixed=fixed)
 
@@ -519,7 +528,7 @@ def _call(work: Callable[[Sequence[Any]], None], items: Sequence[Any]) -> Callab
 
 
 def _read_through_h5py(file: PositionedFile, name: str, pieces: Sequence[Piece]) -> None:
-    with open_hdf5(file.path) as opened:
+    with _open_same(file) as opened:
         dataset = _dataset(opened, name)
         for target, box in pieces:
             target[...] = dataset[tuple(slice(start, stop) for start, stop in box)]
@@ -561,7 +570,7 @@ class _Places:
 
     def _look(self, cells: Sequence[Cell]) -> None:
         few = len(self._kept) + len(cells) <= _MOST_LOOKUPS
-        with open_hdf5(self._file.path) as file:
+        with _open_same(self._file) as file:
             dataset = _dataset(file, self._name)
             if dataset.chunks != self._layout.chunk or dataset.shape != self._layout.shape:
                 raise CorruptRecordingError(f"{self._file.name} was changed since it was opened; open it again")

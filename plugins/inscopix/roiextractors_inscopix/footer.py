@@ -157,8 +157,10 @@ def read_footer(read: Read, size: int, name: str, *, most: int = _MOST_FOOTER) -
             f"{name} holds {size:,} bytes and ends without its footer: the last 8 bytes should hold its length, and say "
             f"{length:,}. The file is cut, or the recording was not finished; copy it again from where it was recorded"
         )
-    text = read(start, length + 1).split(b"\0", 1)[0]
-    document = _parsed(text)
+    text = read(start, 24)  # any file's last bytes can look like a length: no more is read than shows a JSON object
+    if text[:1] == b"{":
+        text = read(start, length + 1).split(b"\0", 1)[0]
+    document = _parsed(text) if text[:1] == b"{" else None
     if document is None:
         raise TruncatedRecordingError(
             f"{name} should hold a JSON footer of {length:,} bytes from byte {start:,} on, and {printable(repr(text[:24]))} "

@@ -21,6 +21,8 @@ from roiextractors_core.companion import KEY, Companion
 from roiextractors_core.errors import (
     CorruptRecordingError,
     SourceKindError,
+    SourceNotFoundError,
+    SourcePermissionError,
     SourceReadError,
     StreamChoiceError,
     UnsupportedRecordingError,
@@ -269,14 +271,28 @@ class _Image:
         return found if found is not None and found.shape == shape else None
 
     def read(self, key: tuple[Any, ...]) -> np.ndarray:
+        """Read a part; a chunk that is not there holds the fill value, and so would all of them where the folder is gone."""
         try:
-            return np.asarray(self.array.oindex[key])
+            found = np.asarray(self.array.oindex[key])
+        except PermissionError as error:
+            raise SourcePermissionError(
+                f"{printable(error.filename or self.name)} may not be read: {error.strerror}"
+            ) from error
         except OSError as error:
             raise SourceReadError(f"{self.name} could not be read: {error.strerror or printable(error)}") from error
         except _UNDECODABLE as error:
             raise CorruptRecordingError(
                 f"{self.name}: a chunk of {printable(self.array.path) or 'the array'} cannot be decoded: {printable(error)[:200]}"
             ) from error
+        self.require_there()
+        return found
+
+    def require_there(self) -> None:
+        """Raise when the array's own description is gone since it was opened."""
+        name = "zarr.json" if self.array.metadata.zarr_format == 3 else ".zarray"
+        place = os.path.join(self.array.store.root, self.array.path, name)
+        if not os.path.exists(place):
+            raise SourceNotFoundError(f"{printable(place)} is not there any more: {self.name} was moved or deleted")
 
 
 def _opened(path: str, name: str) -> Any:

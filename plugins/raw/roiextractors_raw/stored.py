@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import ImagingExtractor
-from roiextractors_core.errors import SourceReadError, TruncatedRecordingError
-from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, run_on_cores
+from roiextractors_core.files import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores
 
 __all__ = ["StoredMovie", "StoredMovieExtractor"]
 
@@ -22,9 +21,8 @@ _LEAST_PIECE, _MOST_PIECE = 128 << 10, 4 << 20  # what is read at once of time c
 class StoredMovie:
     """An array of time, rows, columns and perhaps planes in one file, read in parts.
 
-    Where time varies slower than two other axes, frames are read by positioned reads.  Where it varies
-    faster, one frame is spread over the whole file: whole time courses are read by positioned reads,
-    parts of them through a memory map that lives as long as the read.
+    Where time varies slower than two other axes, frames are read one by one.  Where it varies faster, one frame is
+    spread over the whole file, and much more than a frame is read.
 
     Parameters
     ----------
@@ -50,6 +48,7 @@ class StoredMovie:
         self._lengths = dict(zip(axes, shape, strict=True))
         self._time = axes.index("T")
         self._inner = shape[self._time + 1 :]
+        self._array = StoredArray(file, shape=shape, dtype=dtype, offset=offset)
 
     @property
     def is_volumetric(self) -> bool:
@@ -117,13 +116,11 @@ class StoredMovie:
     def _read_courses(self, wanted: Mapping[str, Any]) -> np.ndarray:
         """Read where time varies fastest, or faster than all axes but one."""
         part = tuple(wanted[axis] for axis in self.axes)
+        if not self._is_dense(part):
+            return self._array.read(part)
         result = np.empty([_length(p) for p in part], self.dtype.newbyteorder("="))
-        if result.size == 0:
-            return result
-        if self._is_dense(part):
+        if result.size:
             self._read_lines(part, result)
-        else:
-            self._copy_mapped(part, result)
         return result
 
     def _is_dense(self, part: tuple[Any, ...]) -> bool:
@@ -151,22 +148,6 @@ class StoredMovie:
 
         piece = min(max(_LEAST_PIECE, result.nbytes), _MOST_PIECE)
         _on_cores(read, len(lines), result.nbytes, most=max(1, piece // step))
-
-    def _copy_mapped(self, part: tuple[Any, ...], result: np.ndarray) -> None:
-        """Copy out of a map that is made for this read and closed after it."""
-        if self.file.size < self.offset + self.nbytes:
-            raise TruncatedRecordingError(
-                f"{self.file.name} holds {self.file.size:,} bytes, and {self.offset + self.nbytes:,} are needed; "
-                "it was cut since it was opened"
-            )
-        try:
-            stored = np.memmap(self.file.path, self.dtype, "r", self.offset, self.stored_shape)
-        except OSError as error:
-            raise SourceReadError(f"{self.file.name} could not be mapped: {error.strerror or error}") from error
-        source = stored[tuple(p if isinstance(p, slice) else slice(None) for p in part)]
-        chosen = next((k for k, p in enumerate(part) if not isinstance(p, slice)), None)
-        # One thread: two would queue for the faults of the pages.
-        result[...] = source if chosen is None else source.take(part[chosen], chosen)
 
 
 class StoredMovieExtractor(ImagingExtractor):

@@ -28,6 +28,7 @@ from roiextractors_core.errors import (
     IncompleteRecordingWarning,
     RangeError,
     RecordingError,
+    SourceError,
     SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -1324,12 +1325,13 @@ class _Decoder:
         self._tiff = tiff
         self._page = page
         try:
-            with _quiet(), tifffile.TiffFile(tiff.file.path) as opened:
+            with _quiet(), tiff.file.stream() as stream, tifffile.TiffFile(stream, name=tiff.file.name) as opened:
                 opened.filehandle.seek(first.offset)
                 key = tifffile.TiffPage(opened, first.page)
                 # The decoder of JPEG looks into the file when it is made
                 self._shaped, self._decode, self._tables = key.shaped, key.decode, key.jpegtables
         except Exception as error:
+            _raise_fault_below(error)
             raise CorruptRecordingError(
                 f"{tiff.name}: page {first.page:,} at byte {first.offset:,} cannot be understood: {printable(error)}"
             ) from error
@@ -1370,6 +1372,14 @@ class _Decoder:
         image = np.moveaxis(out[:, 0, :, :, 0], 0, -1) if self._page.planar and self._page.samples > 1 else out[0, 0]
         image = image[top:bottom]
         frame[...] = image.reshape(frame.shape)
+
+
+def _raise_fault_below(error: BaseException | None) -> None:
+    """Raise the fault of the file itself, where that is what a library's error comes from."""
+    while error is not None:
+        if isinstance(error, SourceError):
+            raise error
+        error = error.__cause__ or error.__context__
 
 
 def _in_turn(tasks: Sequence[Any]) -> Any:

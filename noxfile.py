@@ -1,0 +1,76 @@
+"""The suite on every Python, and with the lowest dependencies that the metadata allows.
+
+``python -m nox -s newest-3.12`` and ``python -m nox -s lowest``; what stands behind ``--`` goes to pytest.
+``python noxfile.py`` prints what ``lowest`` installs.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+__all__ = ["lowest", "lowest_versions", "newest"]
+
+ROOT = Path(__file__).parent
+PYTHONS = ("3.11", "3.12", "3.13")
+EVERYTHING = ("-r", "requirements-dev.txt")
+COMMAND = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def lowest_versions() -> dict[str, str]:
+    """Return, for every package that a distribution of this repository asks for, the lowest version that it allows.
+
+    A bound is installed exactly, so it names a version that exists; and it is the same in all distributions, for the
+    lowest of two would never be tested.
+    """
+    own: set[str] = set()
+    bounds: dict[str, Version] = {}
+    for name, requirements in _distributions():
+        own.add(name)
+        for requirement in map(Requirement, requirements):
+            asked = canonicalize_name(requirement.name)
+            least = [Version(s.version) for s in requirement.specifier if s.operator in (">=", "==", "~=")]
+            if not least:
+                raise SystemExit(f"{name}: {requirement} has no lower bound")
+            if asked not in own and bounds.setdefault(asked, least[0]) != least[0]:
+                raise SystemExit(f"{name}: {requirement}, and another distribution asks for >={bounds[asked]}")
+    return {name: str(bounds[name]) for name in sorted(bounds) if name not in own}
+
+
+def _distributions() -> Iterator[tuple[str, list[str]]]:
+    for path in [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]:
+        project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        extras = project.get("optional-dependencies", {}).values()
+        yield canonicalize_name(project["name"]), [*project.get("dependencies", []), *(r for e in extras for r in e)]
+
+
+def newest(session: Any) -> None:
+    """Run the suite with the newest dependencies."""
+    session.install("-q", *EVERYTHING)
+    session.run(*COMMAND, *session.posargs)
+
+
+def lowest(session: Any) -> None:
+    """Run the suite with the lowest dependencies; the development tools stay the newest."""
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest_versions().items()))
+    session.install("-q", *EVERYTHING, "-c", str(constraints))
+    session.run(*COMMAND, *session.posargs)
+
+
+if __name__ == "__main__":
+    for package, version in lowest_versions().items():
+        print(f"{package}=={version}")
+else:
+    import nox
+
+    nox.options.default_venv_backend = "venv"
+    nox.options.sessions = ["lowest"]
+    nox.session(newest, python=list(PYTHONS))
+    nox.session(lowest, python=PYTHONS[0])

@@ -1,0 +1,1 @@
+"""What bioio reads, as recordings."""

@@ -1,0 +1,347 @@
+"""Reads what bioio's plugins read: T as samples, Z as planes, C and scenes as streams."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core.choice import choose
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    MissingDependencyError,
+    RoiExtractorsError,
+    SourceKindError,
+    UnsupportedRecordingError,
+    printable,
+)
+
+__all__ = [
+    "BioioImagingExtractor",
+    "OibImagingExtractor",
+    "at_the_border",
+    "moment",
+]
+
+_MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
+_SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0}
+_OTHER_AXES = {"M": "tiles of a mosaic", "S": "colour samples", "H": "phases", "I": "illuminations", "V": "views"}
+
+_Value = TypeVar("_Value")
+
+
+class BioioImagingExtractor(ImagingExtractor):
+    """One channel of one scene of an image that an installed plugin of bioio reads.
+
+    Parameters
+    ----------
+    file_path : str or os.PathLike
+    sampling_frequency : float, optional
+        Samples a second (Hz); it wins over what the file says.
+    scene : str or int, optional
+        One of several scenes (positions, series), by its name in bioio, or by its number from 0.
+    channel : str or int, optional
+        One of several channels, by its name, or by its number from 1.
+
+    Raises
+    ------
+    MissingDependencyError
+        The plugin of bioio that reads this format is not installed.
+    StreamChoiceError
+        Several scenes or channels and none, or one that is not there, was named.
+    UnsupportedRecordingError
+        Axes beyond time, channel, planes, rows and columns: mosaics, colour samples, phases.
+    CorruptRecordingError
+        bioio cannot read the file.
+
+    References
+    ----------
+    bioio-base, ``bioio_base.reader.Reader``: the interface of its plugins.
+    """
+
+    package: ClassVar[str] = "bioio"
+    advice: ClassVar[str] = "bioio, and the plugin of bioio that reads this file"
+    reads_parts: ClassVar[bool] = False
+    takes_folders: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        *,
+        sampling_frequency: float | None = None,
+        scene: str | int | None = None,
+        channel: str | int | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._path = self._one_path(file_path)
+        self._name = printable(os.path.basename(self._path))
+        self._lock = threading.RLock()
+        self._known: dict[str, Any] = {}
+        with at_the_border(self._name, self.package):
+            self._image = self._opened(self._path)
+            self._scene, sizes, self._channels = self._looked(self._image, self._name, scene)[1:]
+            self._dtype: np.dtype[Any] = np.dtype(self._image.dtype)
+        self._channel = choose(self._name, "channel", self._channels, channel, first=1)
+        self._sizes = self._checked(sizes)
+        self.is_volumetric = self._sizes["Z"] > 1
+        with at_the_border(self._name, self.package):
+            self._rate = self._file_rate()
+            self._notes = self._left_out()
+        for note in self._notes:
+            warnings.warn(note, IncompleteRecordingWarning, stacklevel=3)
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._sizes["Y"], self._sizes["X"]
+
+    def get_num_samples(self) -> int:
+        return self._sizes["T"]
+
+    def get_num_planes(self) -> int:
+        return self._sizes["Z"]
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._dtype.newbyteorder("=")
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate by the interval between samples that the file tells, or None."""
+        return self._rate
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        samples = slice(*self.resolve_range(start_sample, end_sample))
+        return self._part(samples, slice(0, self._sizes["Y"]), slice(0, self._sizes["X"]), slice(0, self._sizes["Z"]))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        indices = self.resolve_indices(sample_indices)
+        return self._part(indices, slice(0, self._sizes["Y"]), slice(0, self._sizes["X"]), slice(0, self._sizes["Z"]))
+
+    def get_block(
+        self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
+    ) -> np.ndarray:
+        self.check_open()
+        return self._part(samples, rows, columns, slice(0, 1) if planes is None else planes)
+
+    def get_metadata(self) -> RecordingMetadata:
+        return self._told("metadata", self._file_metadata)
+
+    def get_notes(self) -> tuple[str, ...]:
+        if self._sizes["Y"] == 1 and self.is_volumetric:
+            return (f"{self._name} was scanned along columns and planes: a frame has one row", *self._notes)
+        return self._notes
+
+    @classmethod
+    def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the scenes, and the channels of the chosen or the first scene."""
+        path = cls._one_path(file_path)
+        name = printable(os.path.basename(path))
+        with at_the_border(name, cls.package):
+            scenes, _, _, channels = cls._looked(cls._opened(path), name, options.get("scene", 0))
+        found = {"scene": scenes, "channel": channels}
+        return {option: values for option, values in found.items() if len(values) > 1}
+
+    # What bioio is asked
+
+    @classmethod
+    def _one_path(cls, file_path: Any) -> str:
+        paths = [file_path] if isinstance(file_path, str | os.PathLike) else list(file_path)
+        if len(paths) != 1:
+            raise SourceKindError(f"one file is one recording here, and {len(paths)} were given; open each by itself")
+        path = os.fspath(paths[0])
+        if os.path.isdir(path) and not cls.takes_folders:
+            raise SourceKindError(f"{printable(path)} is a folder; open the file in it")
+        return str(path)
+
+    @classmethod
+    def _opened(cls, path: str) -> Any:
+        """Return bioio's object for a file: its plugin's own, which joins no tiles and adds no axes."""
+        module = cls._imported(path)
+        return module.Reader(path) if cls.package != "bioio" else module.BioImage(path).reader
+
+    @classmethod
+    def _imported(cls, path: str) -> Any:
+        try:
+            return import_module(cls.package)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{printable(os.path.basename(path))} is read by {cls.package.replace('_', '-')}, which cannot be imported "
+                f"({printable(error)}); python -m pip install {cls.advice}"
+            ) from error
+
+    @classmethod
+    def _looked(
+        cls, image: Any, name: str, scene: str | int | None
+    ) -> tuple[tuple[str, ...], int, dict[str, int], tuple[str, ...]]:
+        """Choose the scene, and return the scenes, its number, its sizes by axis, and its channels."""
+        scenes = _labels(image.scenes, first=0)
+        number = choose(name, "scene", scenes, scene, first=0)
+        image.set_scene(number)
+        sizes = {axis: int(n) for axis, n in zip(image.dims.order, image.dims.shape, strict=True)}
+        channels = _labels(cls._channel_names(image) or (), count=sizes.get("C", 1), first=1)
+        return scenes, number, sizes, channels
+
+    @classmethod
+    def _channel_names(cls, image: Any) -> Sequence[Any] | None:
+        names: Sequence[Any] | None = image.channel_names
+        return names
+
+    def _part(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> np.ndarray:
+        count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
+        shape = (count, rows.stop - rows.start, columns.stop - columns.start, planes.stop - planes.start)
+        if 0 in shape:
+            return np.empty(shape if self.is_volumetric else shape[:3], self.get_dtype())
+        with self._lock, at_the_border(self._name, self.package):
+            found = self._read(samples, rows, columns, planes)
+        if found.shape != (shape[0], shape[3], shape[1], shape[2]):
+            raise CorruptRecordingError(f"{self._name}: {self.package} gave the shape {found.shape} for {shape}")
+        owned = np.array(found, dtype=self.get_dtype(), order="C")
+        return np.moveaxis(owned, 1, 3) if self.is_volumetric else owned[:, 0].copy()
+
+    def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
+        """Return ``(samples, planes, rows, columns)``."""
+        axes = self._image.dims.order
+        one = {axis: 0 for axis in axes if axis not in "TCZYX"} | ({"C": self._channel} if "C" in axes else {})
+        if not self.reads_parts:
+            lazy = self._image.get_image_dask_data("TZYX", **one)
+            return lazy[samples][:, planes, rows, columns].compute(scheduler="synchronous")
+        wanted = {"T": samples if isinstance(samples, slice) else samples.tolist(), "Z": planes}
+        found = self._image.get_image_data("TZYX", **one, **{axis: wanted[axis] for axis in wanted if axis in axes})
+        found = found if "T" in axes else found[samples]
+        return found[:, slice(None) if "Z" in axes else planes, rows, columns]
+
+    def _file_rate(self) -> float | None:
+        interval = self._image.time_interval
+        if not interval or self._sizes["T"] < 2:
+            return None
+        if isinstance(interval, timedelta):
+            seconds = interval.total_seconds()
+        else:
+            seconds = float(interval) * _SECONDS.get(self._unit("T"), 0.0)
+        return 1.0 / seconds if seconds > 0 and math.isfinite(seconds) else None
+
+    def _left_out(self) -> tuple[str, ...]:
+        """Return sentences about what the file lacks, or what cannot be reached in it."""
+        return ()
+
+    def _file_metadata(self) -> RecordingMetadata:
+        rows, columns, spacing = (_positive(self._micrometres(axis)) for axis in "YXZ")
+        described = self._described()
+        name = self._channels[self._channel] if self._channels else ""
+        waves = (described.get("emission"), described.get("excitation"))
+        return RecordingMetadata(
+            start_time=described.get("start"),
+            pixel_size=(rows, columns) if rows and columns else None,
+            plane_spacing=spacing if self.is_volumetric else None,
+            channels=(ChannelMetadata(name, *waves),) if name else (),
+            device=described.get("device") or None,
+            software=described.get("software") or None,
+            vendor=self._vendor(),
+        )
+
+    def _vendor(self) -> dict[str, Any]:
+        return {"bioio": self.package}
+
+    def _micrometres(self, axis: str) -> float | None:
+        """Return the distance between neighbours on an axis, where its unit is known."""
+        value, factor = getattr(self._image.physical_pixel_sizes, axis), _MICROMETRES.get(self._unit(axis))
+        return None if value is None or factor is None else float(value) * factor
+
+    def _unit(self, axis: str) -> str:
+        return str(getattr(getattr(self._image.dimension_properties, axis), "unit", ""))
+
+    def _described(self) -> dict[str, Any]:
+        """Return what is known of the channel and the instrument: start, emission, excitation, device, software."""
+        return _described(self._image, self._scene, self._channel)
+
+    # Around it
+
+    def _checked(self, sizes: dict[str, int]) -> dict[str, int]:
+        for axis, size in sizes.items():
+            if axis not in "TCZYX" and size > 1:
+                words = _OTHER_AXES.get(axis, "values")
+                raise UnsupportedRecordingError(
+                    f"{self._name} has an axis {printable(axis)} of {size:,} {words}; what is read are T, C, Z, Y and X"
+                )
+        if self._dtype.kind not in "biufc":
+            raise UnsupportedRecordingError(f"{self._name} holds {self._dtype}, and only numbers are read")
+        return {axis: sizes.get(axis, 1) for axis in "TZYX"}
+
+    def _told(self, key: str, ask: Callable[[], _Value]) -> _Value:
+        """Ask once; what is found is kept."""
+        with self._lock:
+            if key not in self._known:
+                with at_the_border(self._name, self.package):
+                    self._known[key] = ask()
+            value: _Value = self._known[key]
+            return value
+
+
+class OibImagingExtractor(BioioImagingExtractor):
+    """One channel of an Olympus OIB file; parameters and errors are those of the base class."""
+
+    package = "bioio_bioformats"
+    takes_folders = False
+    advice = "bioio-bioformats, which needs Java"
+
+
+@contextlib.contextmanager
+def at_the_border(name: str, package: str) -> Iterator[None]:
+    """Say what a file did to the library that reads it in this library's words."""
+    try:
+        yield
+    except (RoiExtractorsError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        words = f"{type(error).__name__}: {printable(error)[:300]}"
+        raise CorruptRecordingError(f"{name} cannot be read by {package}: {words}") from error
+
+
+def _labels(names: Sequence[Any], *, count: int | None = None, first: int) -> tuple[str, ...]:
+    """Return names as they can be chosen: as they are where they differ, else their numbers."""
+    found = tuple(printable(name) for name in names)
+    count = len(found) if count is None else count
+    if len(found) == count == len(set(found)) and all(found):
+        return found
+    return tuple(str(k + first) for k in range(count))
+
+
+def _described(image: Any, scene: int, channel: int) -> dict[str, Any]:
+    """Return what the plugin's OME metadata says of the image; nothing where the plugin makes none."""
+    try:
+        ome = image.ome_metadata
+        told = ome.images[scene if scene < len(ome.images) else 0]
+    except (NotImplementedError, AttributeError, IndexError, ValueError):
+        return {}
+    found: dict[str, Any] = {"start": told.acquisition_date}
+    if channel < len(told.pixels.channels):
+        one = told.pixels.channels[channel]
+        found |= {"emission": _wave(one, "emission"), "excitation": _wave(one, "excitation")}
+    for instrument in ome.instruments:
+        parts = [instrument.microscope, *instrument.detectors]
+        words = [" ".join(filter(None, (p.manufacturer, p.model))) for p in parts if p is not None]
+        found["device"] = next((printable(word) for word in words if word), None)
+    return found
+
+
+def _positive(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def _wave(channel: Any, kind: str) -> float | None:
+    value, unit = getattr(channel, f"{kind}_wavelength"), getattr(channel, f"{kind}_wavelength_unit")
+    return float(value) if value and getattr(unit, "value", unit) == "nm" else None
+
+
+def moment(ticks: int) -> datetime:
+    """Return the moment (UTC) that lies so many units of 100 ns after 1 January 1970."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10)

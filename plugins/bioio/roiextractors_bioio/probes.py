@@ -1,0 +1,56 @@
+"""What declared evidence cannot say: whether an OLE compound file is an OIB."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from roiextractors_core import Source
+
+__all__ = ["is_oib"]
+
+_ENTRY_BYTES = 128
+_MARK = "OibInfo.txt"
+_MOST_SECTORS = 64
+_SECTORS_OF_TABLE = 109
+
+
+def is_oib(source: Source) -> bool:
+    """Return whether the directory of an OLE compound file names ``OibInfo.txt``; its first 64 sectors are looked at.
+
+    Parameters
+    ----------
+    source : Source
+
+    References
+    ----------
+    [MS-CFB] Compound File Binary File Format, sections 2.2 (header), 2.3 (sector table) and 2.6 (directory).
+    """
+    header = source.head(512)
+    if len(header) < 512 or header[30:32] not in (b"\x09\x00", b"\x0c\x00"):
+        return False
+    return any(_MARK in names for names in _directory(source, header))
+
+
+def _directory(source: Source, header: bytes) -> Iterator[set[str]]:
+    """Yield the names in each sector of the directory, as the table of sectors chains them."""
+    size = 1 << header[30]
+    number = struct.unpack_from("<I", header, 48)[0]
+    for _ in range(_MOST_SECTORS):
+        sector = source.read_at((number + 1) * size, size)
+        if len(sector) < size:
+            return
+        yield {_entry_name(sector[at : at + _ENTRY_BYTES]) for at in range(0, size, _ENTRY_BYTES)}
+        table = number // (size // 4)
+        if table >= _SECTORS_OF_TABLE:
+            return
+        place = (struct.unpack_from("<I", header, 76 + 4 * table)[0] + 1) * size
+        following = source.read_at(place + number % (size // 4) * 4, 4)
+        if len(following) < 4:
+            return
+        number = struct.unpack("<I", following)[0]
+
+
+def _entry_name(entry: bytes) -> str:
+    length = struct.unpack_from("<H", entry, 64)[0]
+    return entry[: min(64, max(0, length - 2))].decode("utf-16-le", "replace")

@@ -1,0 +1,136 @@
+"""Files from real microscopes, against the libraries of their formats and against their bytes."""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+
+needs_czi = pytest.mark.usefixtures("_czi")
+
+
+@pytest.fixture
+def _czi() -> None:
+    pytest.importorskip("bioio_czi", reason="bioio-czi is not installed: roiextractors-bioio[czi]")
+
+
+@needs_czi
+@pytest.mark.parametrize("name", ["Airyscan.czi", "CellDivision_T3_Z5_CH2_X240_Y170.czi"])
+def test_a_czi_is_what_zeiss_own_library_reads(recordings: Path, name: str) -> None:
+    pyczi = pytest.importorskip("pylibCZIrw.czi")
+    path = recordings / "zeiss" / name
+    with pyczi.open_czi(str(path)) as document:
+        extent = {axis: n for axis, (_, n) in document.total_bounding_box.items()}
+        for c, channel in enumerate(roi.streams(path)["channel"]):
+            with roi.open(path, channel=channel) as recording:
+                assert recording.shape[:3] == (extent["T"], extent["Y"], extent["X"])
+                for t, z in np.ndindex(extent["T"], extent.get("Z", 1)):
+                    plane = document.read(plane={"T": t, "C": c, "Z": z})[..., 0]
+                    seen = recording[t, :, :, z] if recording.is_volumetric else recording[t]
+                    np.testing.assert_array_equal(seen, plane)
+
+
+@needs_czi
+def test_the_times_of_a_czi_are_those_of_its_frames(recordings: Path) -> None:
+    path = recordings / "zeiss" / "CellDivision_T3_Z5_CH2_X240_Y170.czi"
+    with roi.open(path, channel="LED470") as recording:
+        # AcquisitionTime of T0 C0 Z0 is 09:47:08.2794823, and of C1 Z0: 09:47:08.6075011, 09:48:08.6279340, 09:49:08.6953697
+        seen = recording.get_native_timestamps()
+        assert seen == pytest.approx([0.3280188, 60.3484517, 120.4158874], abs=1e-7)
+        assert recording.get_native_timestamps(0, 1) == pytest.approx([0.3280188], abs=1e-7)
+        assert recording.get_native_timestamps(1, 3) == pytest.approx(seen[1:])
+        found = recording.metadata
+        assert found.start_time == datetime(2016, 2, 12, 9, 47, 8, 279482, UTC)
+        assert found.plane_spacing == pytest.approx(0.32)
+        assert found.pixel_size == pytest.approx((0.0905767, 0.0905767), rel=1e-5)
+        assert (found.channels[0].emission_wavelength, found.channels[0].excitation_wavelength) == (517.0, 493.0)
+
+
+@needs_czi
+def test_a_czi_whose_frames_bear_no_time_has_none(recordings: Path) -> None:
+    with roi.open(recordings / "zeiss" / "Airyscan.czi", channel="ChA-T2") as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_sampling_frequency() is None
+        assert recording.metadata.plane_spacing is None
+        assert recording.metadata.device == "Zeiss LSM 880, AxioObserver"
+
+
+def test_an_nd2_is_what_its_library_reads(recordings: Path) -> None:
+    pytest.importorskip("bioio_nd2", reason="bioio-nd2 is not installed: roiextractors-bioio[nd2]")
+    nd2 = pytest.importorskip("nd2")
+    path = recordings / "nikon" / "cluster.nd2"
+    whole = nd2.imread(path)  # T, Z, C, Y, X
+    for c, channel in enumerate(roi.streams(path)["channel"]):
+        with roi.open(path, channel=channel) as recording:
+            np.testing.assert_array_equal(recording.get_series(), np.moveaxis(whole[:, :, c], 1, 3))
+            found = recording.metadata
+            assert found.start_time is not None  # a Julian day in float64 tells some 40 microseconds
+            assert abs(found.start_time - datetime(2014, 6, 18, 13, 55, 23, 392019, UTC)).total_seconds() < 1e-4
+            assert found.pixel_size == pytest.approx((0.167809, 0.167809), rel=1e-5)
+            assert found.plane_spacing == 0.5
+            assert found.device == "Nikon A1plus"
+
+
+def lif_blocks(path: Path) -> list[bytes]:
+    """Return the pixels of each image, by the file's own marks."""
+    data, found, at = path.read_bytes(), [], 0
+    at = 8 + struct.unpack_from("<I", data, 4)[0]
+    while at < len(data):
+        size = struct.unpack_from("<I", data, at + 4)[0]
+        length = struct.unpack_from("<Q", data, at + 9)[0]
+        start = at + 8 + size
+        found += [data[start : start + length]] if length else []
+        at = start + length
+    return found
+
+
+def test_a_lif_is_what_stands_in_its_blocks(recordings: Path) -> None:
+    pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
+    path = recordings / "leica" / "LeicaLASX_xz-plane_example.lif"
+    xz, xzt, xzy = (np.frombuffer(block, np.uint8) for block in lif_blocks(path))
+    with roi.open(path, scene="x-z") as recording:
+        np.testing.assert_array_equal(recording.get_series()[0, 0].T, xz.reshape(512, 512))
+        assert "a frame has one row" in recording.get_notes()[0]
+    with roi.open(path, scene="x-z-t") as recording:
+        np.testing.assert_array_equal(recording[:, 0], xzt.reshape(10, 128, 128).transpose(0, 2, 1))
+        assert recording.get_sampling_frequency() == pytest.approx(9 / 4.905)
+        assert recording.get_native_timestamps() == pytest.approx(np.arange(10) * 0.545, abs=2e-3)
+        assert recording.metadata.start_time == datetime(2021, 1, 29, 15, 45, 49, 503000, UTC)
+    with roi.open(path, scene="x-z-y") as recording:  # stored as Y, Z, X
+        np.testing.assert_array_equal(recording[0], xzy.reshape(38, 64, 128).transpose(0, 2, 1))
+        assert recording.get_notes() == ()
+
+
+@pytest.mark.filterwarnings("ignore")  # readlif leaves the file to the garbage collector
+def test_a_lif_is_what_another_library_reads(recordings: Path) -> None:
+    pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
+    readlif = pytest.importorskip("readlif.reader", reason="readlif is not installed")
+    path = recordings / "leica" / "LeicaLASX_xz-plane_example.lif"
+    image = readlif.LifFile(path).get_image(1)
+    with roi.open(path, scene=1) as recording:
+        for t in range(10):
+            np.testing.assert_array_equal(recording[t, 0].T, np.asarray(image.get_plane(requested_dims={4: t})))
+
+
+def test_an_oib_is_recognised_and_its_plugin_named(recordings: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "without_suffix"
+    copy.write_bytes((recordings / "olympus" / "test.oib").read_bytes())
+    best = roi.explain(copy).best
+    assert best is not None
+    assert best.spec.name == "oib"
+    if not _is_there("bioio_bioformats"):
+        with pytest.raises(
+            roi.MissingDependencyError, match="python -m pip install bioio-bioformats, which needs Java"
+        ):
+            roi.open(copy)
+
+
+def _is_there(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
