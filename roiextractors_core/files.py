@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import functools
@@ -62,36 +63,60 @@ def run_on_cores(tasks: Sequence[Any]) -> None:
         for task in tasks:
             task()
         return
-    pending, failed = deque(enumerate(tasks)), list[tuple[int, BaseException]]()
-    work = functools.partial(_work_off, pending, failed)
-    threads = []
-    try:
+    team = _Team(tasks)
+    with contextlib.suppress(RuntimeError):  # no more threads: a limit of processes or of memory
         for _ in range(min(num_cores(), len(tasks)) - 1):
-            threads.append(threading.Thread(target=work, daemon=True))
-            threads[-1].start()
-    except RuntimeError:  # no more threads: a limit of processes or of memory
-        threads.pop()
+            _thread.start_new_thread(team.join_in, ())
     try:
-        work()
+        team.work()
     finally:
-        pending.clear()
-        for thread in threads:
-            thread.join()
-    if failed:
-        raise min(failed, key=lambda pair: pair[0])[1]
+        team.finish()
+    if team.failed:
+        raise min(team.failed, key=lambda pair: pair[0])[1]
 
 
-def _work_off(pending: deque[tuple[int, Any]], failed: list[tuple[int, BaseException]]) -> None:
-    while pending:
+class _Team:
+    """Threads that work off tasks, and among them the one that waits for all.
+
+    A thread counts from when it runs, and not from when it was started: where memory is short the system loses some
+    between the two, for which ``threading.Thread.start`` would wait for ever.
+    """
+
+    def __init__(self, tasks: Sequence[Any]) -> None:
+        self.failed: list[tuple[int, BaseException]] = []
+        self._pending = deque(enumerate(tasks))
+        self._changed = threading.Condition()
+        self._at_work = 0
+
+    def join_in(self) -> None:
+        """Work in a thread of its own."""
+        with self._changed:
+            self._at_work += 1
         try:
-            number, task = pending.popleft()
-        except IndexError:  # another thread was faster
-            return
-        try:
-            task()
-        except Exception as error:  # noqa: BLE001 - raised again by who waits for all threads
-            pending.clear()
-            failed.append((number, error))
+            self.work()
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
+
+    def work(self) -> None:
+        """Take tasks until none is left."""
+        while self._pending:
+            try:
+                number, task = self._pending.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001 - raised again by who waits for all threads
+                self._pending.clear()
+                self.failed.append((number, error))
+
+    def finish(self) -> None:
+        """Leave out what has not begun, and wait for what has."""
+        self._pending.clear()
+        with self._changed:
+            self._changed.wait_for(lambda: self._at_work == 0)
 
 
 def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:

@@ -128,7 +128,8 @@ def _write_recorded(
     for module in _NEEDED.get(kind, ()):
         pytest.importorskip(module, reason=f"{module} is not installed")
     folder.mkdir(parents=True, exist_ok=True)
-    movie = np.random.default_rng(seed).integers(0, 1 << 12, shape).astype(np.int16)
+    high = 1 << 8 if kind == "video" else 1 << 12
+    movie = np.random.default_rng(seed).integers(0, high, shape).astype(np.int16)
     path, options, pixels = _WRITERS[kind](folder / stem, movie)
     return Recorded(path, options, pixels, movie)
 
@@ -233,6 +234,19 @@ def _write_omezarr(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any],
     return path, {}, path / "0" / f"{len(movie) // 2}.0.0"
 
 
+def _write_video(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any], Path]:
+    import av
+
+    path = stem.with_name(f"{stem.name}.avi")
+    with av.open(os.fsencode(path).decode("utf-8", "surrogateescape"), "w", format="avi") as container:
+        stream = container.add_stream("ffv1", rate=20)
+        stream.height, stream.width, stream.pix_fmt = movie.shape[1], movie.shape[2], "gray"
+        for frame in movie.astype(np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        container.mux(stream.encode())
+    return path, {}, path
+
+
 _WRITERS: dict[str, Callable[[Path, np.ndarray], tuple[Path, dict[str, Any], Path]]] = {
     "npy": _write_npy,
     "npy by pixel": _write_npy_by_pixel,
@@ -246,6 +260,7 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray], tuple[Path, dict[str, Any], Pat
     "hdf5": _write_hdf5,
     "packed hdf5": _write_packed_hdf5,
     "omezarr": _write_omezarr,
+    "video": _write_video,
 }
 _NEEDED = {
     "raw": ("roiextractors_raw",),
@@ -258,6 +273,7 @@ _NEEDED = {
     "hdf5": ("roiextractors_hdf5", "h5py"),
     "packed hdf5": ("roiextractors_hdf5", "h5py"),
     "omezarr": ("roiextractors_omezarr", "zarr"),
+    "video": ("roiextractors_video", "av"),
 }
 KINDS = tuple(_WRITERS)
 

@@ -572,10 +572,18 @@ def test_after_an_error_the_tasks_that_have_not_begun_are_left_out(monkeypatch: 
 def test_where_no_thread_can_be_started_the_work_is_done_on_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "num_cores", lambda: 4)
 
-    def refused(self: threading.Thread) -> None:
+    def refused(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(files._thread, "start_new_thread", refused)
+    done: list[int] = []
+    run_on_cores([functools.partial(done.append, number) for number in range(20)])
+    assert done == list(range(20))
+
+
+def test_a_thread_that_is_lost_while_it_starts_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "num_cores", lambda: 4)
+    monkeypatch.setattr(files._thread, "start_new_thread", lambda *_: 1)  # as where its first allocation fails
     done: list[int] = []
     run_on_cores([functools.partial(done.append, number) for number in range(20)])
     assert done == list(range(20))
