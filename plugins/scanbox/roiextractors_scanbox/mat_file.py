@@ -146,7 +146,12 @@ class _Elements:
         form = _STORED.get(kind)
         if form is None or form[0] == "f" or len(content) > 8 * most:
             raise CorruptRecordingError(f"{self._name} holds an element of type {kind} where whole numbers should be")
-        found: list[int] = np.frombuffer(content, self._order + form).tolist()
+        dtype = np.dtype(self._order + form)
+        if len(content) % dtype.itemsize:
+            raise CorruptRecordingError(
+                f"{self._name} holds {len(content):,} bytes where numbers of {dtype.itemsize} bytes should be"
+            )
+        found: list[int] = np.frombuffer(content, dtype).tolist()
         return found
 
     def _cut(self, wanted: int, seen: int) -> TruncatedRecordingError:
