@@ -502,7 +502,11 @@ def test_every_kind_is_read_when_other_code_has_left_but_a_few_descriptors(every
         assert told["whole"], kind
 
 
-LIMITED = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576"}  # no hidden reserves
+LIMITED = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+}  # no hidden reserves
 
 
 @linux

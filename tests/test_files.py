@@ -498,6 +498,17 @@ def test_a_frame_beyond_the_end_is_an_error_that_names_the_file(movie: tuple[Pat
         stored.read(places([11, 12]))
 
 
+def test_a_place_that_no_file_reaches_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    file = PositionedFile(tmp_path / "file")
+    assert file.read(1 << 63, 8) == b""
+    assert file.read(1 << 70, 1 << 30) == b""
+    assert file.read(0, -5) == b""
+    with pytest.raises(TruncatedRecordingError, match="were needed"):
+        file.read_into([bytearray(8)], (1 << 63) + 1)
+    file.close()
+
+
 PARTS: list[tuple[object, ...]] = [
     (slice(None), slice(None), slice(None)),
     (slice(2, 9), slice(0, 7), slice(30, 31)),

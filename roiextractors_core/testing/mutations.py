@@ -20,7 +20,29 @@ from typing import Any
 __all__ = ["Anatomy", "Change", "anatomy_of", "changed"]
 
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_TIFF_TAGS = (254, 256, 257, 258, 259, 262, 266, 269, 270, 273, 274, 277, 278, 279, 284, 305, 306, 317, 320, 322, 323)
+_TIFF_TAGS: tuple[int, ...] = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    269,
+    270,
+    273,
+    274,
+    277,
+    278,
+    279,
+    284,
+    305,
+    306,
+    317,
+    320,
+    322,
+    323,
+)
 _TIFF_TAGS += (324, 325, 330, 338, 339, 347, 34675, 50838, 50839, 51123)
 _HDF5_SIGNS = re.compile(
     rb"\x89HDF\r\n\x1a\n|OHDR|OCHK|TREE|HEAP|SNOD|GCOL|FRHP|FHDB|FHIB|FSHD|FSSE|BTHD|BTIN|BTLF|FADB|FAHD|EAHD|EAIB|EASB|EADB"
@@ -29,9 +51,34 @@ _TEXT_RUN = re.compile(rb"[\x09\x0a\x0d\x20-\x7e]{20,}")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 _QUOTED = re.compile(rb"\"[^\"<>\n]{0,200}\"|'[^'<>\n]{0,200}'")
 _ELEMENT = re.compile(rb"<[A-Za-z][^<>]{0,2000}>|\"[^\"\n]{1,80}\"\s*[:=][^,{}\[\]\n]{0,200},?|[^\n]{1,400}\n")
-_WORDS = (b"", b"x", b"nan", b"inf", b"-inf", b"1e308", b"1e-320", b"-1", b"0", b"0.5", b"1", b"2", b"3", b"255", b"65536")
+_WORDS: tuple[bytes, ...] = (
+    b"",
+    b"x",
+    b"nan",
+    b"inf",
+    b"-inf",
+    b"1e308",
+    b"1e-320",
+    b"-1",
+    b"0",
+    b"0.5",
+    b"1",
+    b"2",
+    b"3",
+    b"255",
+    b"65536",
+)
 _WORDS += (b"4294967296", b"1000000000000", b"99999999999999999999", b"9" * 5000, b"null", b"true", b"[]", b"{}")
-_STRINGS = (b"", b"../../../../etc/passwd", b"/etc/passwd", b"\x1b[31m", b"a\nb", b"\xff\xfe", b"%s%n", b"x" * 5000)
+_STRINGS: tuple[bytes, ...] = (
+    b"",
+    b"../../../../etc/passwd",
+    b"/etc/passwd",
+    b"\x1b[31m",
+    b"a\nb",
+    b"\xff\xfe",
+    b"%s%n",
+    b"x" * 5000,
+)
 _STRINGS += (b"&lol;", b"..", b".", b"CON", b"uint8", b"float64", b"O", b"XYCZT", b"XYTZC")
 _H5PY_FAULTS = (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError)
 _MOST_FIELDS = 200_000
@@ -177,7 +224,11 @@ def _blind(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
         del data[at:]
         return f"cut at {at} of {size}"
     if kind == 4:
-        more = draw.randbytes(draw.choice((1, 7, 512, 4096))) if draw.random() < 0.5 else bytes(draw.choice((1, 512, 4096)))
+        more = (
+            draw.randbytes(draw.choice((1, 7, 512, 4096)))
+            if draw.random() < 0.5
+            else bytes(draw.choice((1, 512, 4096)))
+        )
         data += more
         return f"{len(more)} bytes put behind"
     if kind == 5:
@@ -215,19 +266,20 @@ def _number(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     return _put_number(data, offset - offset % size, size, draw.choice("<>"), anatomy, draw)
 
 
+def _number_at(data: bytearray, offset: int, size: int, order: str) -> int:
+    return int.from_bytes(data[offset : offset + size], "little" if order == "<" else "big")
+
+
 def _put_number(data: bytearray, offset: int, size: int, order: str, anatomy: Anatomy, draw: random.Random) -> str:
     if offset < 0 or offset + size > len(data):
         return f"nothing at {offset}"
-    way = "little" if order == "<" else "big"
-    old = int.from_bytes(data[offset : offset + size], way)
+    old = _number_at(data, offset, size, order)
     new = _drawn_number(old, size, len(data), anatomy, data, draw) % (1 << 8 * size)
-    data[offset : offset + size] = new.to_bytes(size, way)
+    data[offset : offset + size] = new.to_bytes(size, "little" if order == "<" else "big")
     return f"the number at {offset} ({size} bytes, {order}) is {new} and was {old}"
 
 
-def _drawn_number(
-    old: int, size: int, length: int, anatomy: Anatomy, data: bytearray, draw: random.Random
-) -> int:
+def _drawn_number(old: int, size: int, length: int, anatomy: Anatomy, data: bytearray, draw: random.Random) -> int:
     top = 1 << 8 * size
     kind = draw.randrange(8)
     if kind == 0:
@@ -242,7 +294,7 @@ def _drawn_number(
         return length - draw.choice((0, 1, 2, 8, 100))
     if kind == 5 and anatomy.fields:
         offset, other, order = draw.choice(anatomy.fields)
-        return int.from_bytes(data[offset : offset + other], "little" if order == "<" else "big")
+        return _number_at(data, offset, other, order)
     if kind == 6:
         return draw.randrange(max(1, length))
     return draw.getrandbits(8 * size)
@@ -278,7 +330,9 @@ def _changed_text(run: bytes, draw: random.Random) -> tuple[bytes, str]:
         return _replaced(run, _ELEMENT, lambda old: draw.choice((b"", old + old)), draw)
     if kind == 7:
         at = draw.randrange(len(run) + 1)
-        extra = draw.choice((b"[" * 3000, b"{" * 50, b"<a>" * 3000, b"\x00", b"\xff", b'"', b"<", b">", b",", b"\n", b"&#0;"))
+        extra = draw.choice(
+            (b"[" * 3000, b"{" * 50, b"<a>" * 3000, b"\x00", b"\xff", b'"', b"<", b">", b",", b"\n", b"&#0;")
+        )
         return run[:at] + extra + run[at:], f"{extra[:8]!r} put in at {at}"
     if kind == 8 and run:
         at = draw.randrange(len(run))
@@ -290,7 +344,9 @@ def _changed_text(run: bytes, draw: random.Random) -> tuple[bytes, str]:
     return run[:a] + run[c:d] + run[b:], f"{run[a:b][:30]!r} is {run[c:d][:30]!r}"
 
 
-def _replaced(run: bytes, pattern: re.Pattern[bytes], change: Callable[[bytes], bytes], draw: random.Random) -> tuple[bytes, str]:
+def _replaced(
+    run: bytes, pattern: re.Pattern[bytes], change: Callable[[bytes], bytes], draw: random.Random
+) -> tuple[bytes, str]:
     spans = [m.span() for m in pattern.finditer(run) if m.end() > m.start()]
     if not spans:
         return run, "nothing"
@@ -349,7 +405,9 @@ def _tiff_values(data: bytes, entry: int, pointer: int, order: str) -> Iterator[
     yield value, pointer, order
     there = struct.unpack_from(order + ("Q" if pointer == 8 else "I"), data, value)[0]
     if size > 1:
-        yield from ((there + k * size, size, order) for k in range(min(items, 50)) if there + (k + 1) * size <= len(data))
+        yield from (
+            (there + k * size, size, order) for k in range(min(items, 50)) if there + (k + 1) * size <= len(data)
+        )
 
 
 def _hdf5_fields(data: bytes) -> Iterator[tuple[int, int, str]]:
@@ -400,7 +458,7 @@ def _in_tiff(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     elif pointers:
         at, size, order = draw.choice(pointers)
         other, other_size, _ = draw.choice(pointers)
-        new = int.from_bytes(data[other : other + other_size], "little" if order == "<" else "big")
+        new = _number_at(data, other, other_size, order)
     else:
         return "nothing"
     if at + size > len(data):
@@ -438,7 +496,12 @@ def _changed_object(file: Any, h5py: Any, draw: random.Random) -> str:
     if kind == 1:
         del file[name]
         file[name] = draw.choice(
-            (h5py.SoftLink("/"), h5py.SoftLink(f"/{name}"), h5py.SoftLink("/nothing"), h5py.ExternalLink("/etc/passwd", "/x"))
+            (
+                h5py.SoftLink("/"),
+                h5py.SoftLink(f"/{name}"),
+                h5py.SoftLink("/nothing"),
+                h5py.ExternalLink("/etc/passwd", "/x"),
+            )
         )
         return f"{name} is a link"
     if kind == 2:
@@ -460,7 +523,9 @@ def _changed_attribute(node: Any, draw: random.Random) -> str:
     if draw.random() < 0.3:
         del node.attrs[name]
         return f"the attribute {name} of {node.name} is gone"
-    value = draw.choice((0, -1, 1, 10**12, 2.5, float("nan"), "", "x" * 3000, b"\xff\xfe", [1, 2, 3], [[1.0]], "int8", "../.."))
+    value = draw.choice(
+        (0, -1, 1, 10**12, 2.5, float("nan"), "", "x" * 3000, b"\xff\xfe", [1, 2, 3], [[1.0]], "int8", "../..")
+    )
     del node.attrs[name]
     node.attrs[name] = value
     return f"the attribute {name} of {node.name} is {value!r:.40}"
@@ -505,7 +570,11 @@ def _in_mat(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
         inner = bytearray(zlib.decompress(data[at + 8 : at + 8 + size]))
     except zlib.error:
         return "nothing, since the element does not unpack"
-    words = _number(inner, Anatomy((), (), ((0, len(inner)),)), draw) if draw.random() < 0.6 else _blind(inner, anatomy, draw)
+    words = (
+        _number(inner, Anatomy((), (), ((0, len(inner)),)), draw)
+        if draw.random() < 0.6
+        else _blind(inner, anatomy, draw)
+    )
     new = zlib.compress(bytes(inner))
     data[at : at + 8 + size] = struct.pack(order + "II", 15, len(new)) + new
     return f"inside the element at {at}: {words}"

@@ -191,7 +191,7 @@ def _is_elsewhere(files: Mapping[str, bytes], wanted: bytes, name: str, place: i
     return others or files[name].find(wanted) != place or files[name].find(wanted, place + 1) >= 0
 
 
-def judged(paths: Sequence[Path], series: np.ndarray, lying: np.ndarray | None = None) -> Verdict:
+def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray] = ()) -> Verdict:
     """Look whether every frame is one that others read from the files.
 
     Parameters
@@ -200,8 +200,9 @@ def judged(paths: Sequence[Path], series: np.ndarray, lying: np.ndarray | None =
         Every file of the recording, as it is now.
     series : numpy.ndarray
         What the extractor returned, ``(samples, rows, columns[, planes])``.
-    lying : numpy.ndarray, optional
-        What lies where the pixels of the unchanged recording were.
+    known : sequence of numpy.ndarray
+        Samples that are right without another reader: those of the unchanged recording, which can only have come out of the
+        file, and what lies where its pixels were.
     """
     wanted = [_digest(part) for part in _parts(series, True)]
     if not wanted:
@@ -217,7 +218,7 @@ def judged(paths: Sequence[Path], series: np.ndarray, lying: np.ndarray | None =
                 break
     by_reader = all(digest in held for digest in wanted)
     was_read = bool(held)
-    for frame in () if lying is None else _parts(lying, True):
+    for frame in (frame for samples in known for frame in _parts(samples, True)):
         held.setdefault(_digest(frame), len(held))
     missing = [k for k, digest in enumerate(wanted) if digest not in held]
     if not missing:
@@ -225,7 +226,9 @@ def judged(paths: Sequence[Path], series: np.ndarray, lying: np.ndarray | None =
         return Verdict(True, "" if order == sorted(order) else "in another order", by_reader)
     if failures or not was_read:
         return Verdict(None, failures[0] if failures else "no judge reads these files")
-    return Verdict(False, f"{len(missing)} of {len(wanted)} frames, the first of them {missing[0]}, are in none of the files")
+    return Verdict(
+        False, f"{len(missing)} of {len(wanted)} frames, the first of them {missing[0]}, are in none of the files"
+    )
 
 
 def frames_of(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -268,11 +271,21 @@ def _tiff_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with tifffile.TiffFile(path) as file:
         for page in file.pages:
-            if page.size * page.dtype.itemsize > _MOST_BYTES:
+            if page.dtype is None or page.size * page.dtype.itemsize > _MOST_BYTES:
                 raise ValueError("a page is too large to judge")
-            yield from _planes_of(page.asarray(), shape)
-        if file.is_imagej:
-            yield from _planes_of(file.series[0].asarray(), shape)
+            found = page.asarray()
+            yield from _planes_of(found.view(np.uint8) if found.dtype == bool else found, shape)
+        if file.is_imagej and len(file.pages) == 1:
+            yield from _behind_each_other(path, file.pages[0], shape)
+
+
+def _behind_each_other(path: Path, page: Any, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield the frames of ImageJ's stacks of one directory: as many as the file holds behind the first."""
+    if page.compression == 1 and page.shape == shape and page.dtype is not None and page.bitspersample >= 8:
+        dtype = page.dtype.newbyteorder(page.parent.byteorder)
+        values = np.fromfile(path, np.uint8, offset=page.dataoffsets[0])
+        count = len(values) // (shape[0] * shape[1] * dtype.itemsize)
+        yield from values[: count * shape[0] * shape[1] * dtype.itemsize].view(dtype).reshape(-1, *shape)
 
 
 def _hdf5_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -291,7 +304,7 @@ def _hdf5_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
 def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     import zarr
 
-    node = zarr.open(str(folder), mode="r")
+    node: Any = zarr.open(str(folder), mode="r")
     if hasattr(node, "shape"):
         if int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize > _MOST_BYTES:
             raise ValueError("an array is too large to judge")
@@ -300,7 +313,9 @@ def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
 
 def _digest(frame: np.ndarray) -> str:
     native = np.ascontiguousarray(frame, frame.dtype.newbyteorder("="))
-    return hashlib.sha1(f"{native.dtype.str}{native.shape}".encode() + native.tobytes(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(
+        f"{native.dtype.str}{native.shape}".encode() + native.tobytes(), usedforsecurity=False
+    ).hexdigest()
 
 
 class _TooSlow(Exception):

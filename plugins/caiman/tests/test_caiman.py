@@ -70,6 +70,7 @@ class TestFrames(CaimanTests):
 
 class TestTimeCourses(CaimanTests):
     order = "C"
+    frames_lie_together = False
 
 
 class TestVolumes(CaimanTests):
@@ -80,6 +81,7 @@ class TestVolumes(CaimanTests):
 
 class TestTimeCoursesOfVolumes(CaimanTests):
     order = "C"
+    frames_lie_together = False
 
     @pytest.fixture
     def expected(self) -> np.ndarray:

@@ -690,11 +690,6 @@ class _ChunkedRead:
 
     def _decode(self, data: bytes, parts: Sequence[Part], cell: Cell, place: _Place) -> None:
         filters = self._active(place)
-        if not filters and len(data) < self._nbytes:
-            raise CorruptRecordingError(
-                f"{self._file.name}: the chunk at {tuple(k * c for k, c in zip(cell, self._layout.chunk, strict=True))} of "
-                f"{printable(self._name)} is stored without filters and has {len(data):,} bytes; {self._nbytes:,} are needed"
-            )
         try:
             if filters == [_DEFLATE] and self._is_whole(parts) and _inflated_into(parts[0][0], data):
                 return
@@ -702,6 +697,14 @@ class _ChunkedRead:
         except (ValueError, RuntimeError, MemoryError):
             decoded = np.empty(0, np.uint8)
         if decoded.nbytes != self._nbytes:
+            if (
+                len(filters) < len(self._layout.filters) or not filters
+            ):  # the HDF5 library would fill up what is missing
+                start = tuple(k * c for k, c in zip(cell, self._layout.chunk, strict=True))
+                raise CorruptRecordingError(
+                    f"{self._file.name}: the chunk at {start} of {printable(self._name)} is said to be stored without filters, and has "
+                    f"{len(data):,} bytes; {self._nbytes:,} are needed"
+                )
             self._ask_h5py(parts, cell)
             return
         pixels = decoded.view(self._layout.dtype).reshape(self._layout.chunk)

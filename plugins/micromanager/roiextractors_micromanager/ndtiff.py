@@ -77,6 +77,7 @@ def read_index(path: str) -> FrameTable:
     _refuse_compressed(table, file.name)
     kinds = table[:, 3]
     depths = np.where(kinds < len(_DEPTHS), _DEPTHS[np.minimum(kinds, len(_DEPTHS) - 1)], 0)
+    _require_apart(table, numbers, depths, files, file.name)
     return FrameTable(
         axes=axes_of(_axes(texts, file.name), file.name),
         files=files,
@@ -157,6 +158,25 @@ def _files(names: Sequence[bytes], index: str) -> tuple[tuple[str, ...], np.ndar
                 f"{index} names the file {printable(name)!r:.120}, which does not lie beside it; it is not opened"
             )
     return files, numbers
+
+
+def _require_apart(table: np.ndarray, numbers: np.ndarray, depths: np.ndarray, files: Sequence[str], name: str) -> None:
+    """Refuse an index of which two entries claim some of the same bytes: one of them is damaged, and would give other pixels."""
+    pixels = np.stack([table[:, 0], table[:, 0] + table[:, 1] * table[:, 2] * depths], axis=1)
+    texts = np.stack([table[:, 5], table[:, 5] + table[:, 6]], axis=1)
+    spans, owners = np.concatenate([pixels, texts]), np.concatenate([numbers, numbers])
+    held = spans[:, 0] < spans[:, 1]
+    spans, owners = spans[held], owners[held]
+    order = np.lexsort((spans[:, 0], owners))
+    starts, ends, owners = spans[order, 0], spans[order, 1], owners[order]
+    same_file, begins_alike = owners[1:] == owners[:-1], starts[1:] == starts[:-1]
+    wrong = np.flatnonzero(same_file & ~begins_alike & (starts[1:] < ends[:-1]))
+    if len(wrong):
+        k = int(wrong[0])
+        raise CorruptRecordingError(
+            f"{name}: two entries claim the bytes {int(starts[k + 1]):,} to {int(min(ends[k], ends[k + 1])):,} of {printable(files[owners[k]])}; "
+            "the index is damaged"
+        )
 
 
 def _refuse_compressed(table: np.ndarray, name: str) -> None:

@@ -599,3 +599,19 @@ def test_the_pixel_size_comes_from_where_it_was_measured(
 ) -> None:
     with roi.open(write_ndtiff(tmp_path / "movie", by_axes(pixels(2)), texts=lambda number, axes: text)) as recording:
         assert recording.metadata.pixel_size == size
+
+
+def test_entries_that_claim_the_same_bytes_are_refused(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    folder = write_ndtiff(tmp_path / "movie", by_axes(pixels(6)))
+    index = folder / "NDTiff.index"
+    content = bytearray(index.read_bytes())
+    key = b'{"time":3}'
+    name_at = content.index(key) + len(key)
+    entry = name_at + 4 + int.from_bytes(content[name_at : name_at + 4], "little")
+    offset = int.from_bytes(content[entry : entry + 4], "little")
+    content[entry : entry + 4] = (offset + 9).to_bytes(4, "little")
+    index.write_bytes(content)
+    with pytest.raises(CorruptRecordingError, match=r"two entries claim the bytes .* the index is damaged"):
+        roi.open(folder)

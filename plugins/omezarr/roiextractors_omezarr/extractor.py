@@ -55,8 +55,18 @@ _MICROMETRES = {
     "meter": 1e6,
 }
 _MOST_IMAGES = 10_000
-_UNDECODABLE = (ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError)
-_UNDECODABLE += (zlib.error, lzma.LZMAError)
+_UNDECODABLE: tuple[type[Exception], ...] = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+)
+_DAMAGED: tuple[type[Exception], ...] = (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE)
 _CODECS = frozenset(
     ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
@@ -292,7 +302,7 @@ def _opened(path: str, name: str) -> Any:
         )
     try:
         return zarr.open_group(BoundedStore(path), mode="r")
-    except (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
+    except _DAMAGED as error:
         raise CorruptRecordingError(f"{name} cannot be opened as a Zarr group: {printable(error)[:200]}") from error
 
 
@@ -314,7 +324,7 @@ def _images(root: Any, name: str) -> tuple[str, ...]:
         )
     try:
         found = tuple(itertools.takewhile(lambda k: k in root, map(str, range(_MOST_IMAGES))))
-    except (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
+    except _DAMAGED as error:
         raise CorruptRecordingError(f"{name}: its images cannot be listed: {printable(error)[:200]}") from error
     if not found:
         raise CorruptRecordingError(f"{name} says that it is a collection of images, and holds none")
@@ -335,7 +345,7 @@ def _member(group: Any, path: str, name: str) -> Any:
         return group[path]
     except KeyError as error:
         raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
-    except (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE) as error:
+    except _DAMAGED as error:
         raise CorruptRecordingError(
             f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
         ) from error
@@ -393,7 +403,9 @@ def _refuse_codecs(array: Any, name: str) -> None:
         number = str(told.get("id", told.get("name"))).removeprefix("numcodecs.")
         if number not in _CODECS:
             words = "; pickles could run code" if number == "pickle" else ""
-            raise UnsupportedRecordingError(f"{name} is coded by {printable(number)[:60]!r}, which is not read here{words}")
+            raise UnsupportedRecordingError(
+                f"{name} is coded by {printable(number)[:60]!r}, which is not read here{words}"
+            )
         inside = told.get("configuration")
         coded += [*inside.get("codecs", ()), *inside.get("index_codecs", ())] if isinstance(inside, dict) else []
 

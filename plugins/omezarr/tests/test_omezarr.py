@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 import roiextractors_core as roi
 from roiextractors_core.testing import ImagingExtractorTests
@@ -316,3 +317,39 @@ def test_a_real_image_opens(recordings: Path, path: str, options: dict[str, Any]
         array = np.asarray((group["0/0"] if "bioformats2raw" in path else group["0"])[...])
         wanted = array[int(options["channel"]) - 1] if options else array
         assert int(recording.get_series().sum(dtype=np.int64)) == int(wanted.sum(dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("chunks", None), ("chunks", [0, 4, 4]), ("shape", "many"), ("dtype", 7), ("compressor", {"id": "none such"})],
+)
+def test_a_description_of_an_array_that_cannot_be_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    array = {"zarr_format": 2, "shape": [2, 4, 4], "chunks": [1, 4, 4], "dtype": "<u2", "fill_value": 0, "order": "C"}
+    array |= {"filters": None, "compressor": None, key: value}
+    if value is None:
+        del array[key]
+    axes = [{"name": "t", "type": "time"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    (tmp_path / "image.zarr" / "0").mkdir(parents=True)
+    (tmp_path / "image.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
+    described = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]}
+    (tmp_path / "image.zarr" / ".zattrs").write_text(json.dumps(described))
+    (tmp_path / "image.zarr" / "0" / ".zarray").write_text(json.dumps(array))
+    with pytest.raises(roi.RecordingError):
+        roi.open(tmp_path / "image.zarr").get_series()
+
+
+@pytest.mark.parametrize("name", ["zstd", "blosc"])
+def test_a_chunk_that_says_that_it_decodes_to_more_is_refused(tmp_path: Path, name: str) -> None:
+    numcodecs = pytest.importorskip("numcodecs")
+    codec = {"zstd": numcodecs.Zstd(), "blosc": numcodecs.Blosc()}[name]
+    image = zarr.open_group(tmp_path / "image.zarr", mode="w", zarr_format=2)
+    array = image.create_array("0", shape=(2, 4, 4), chunks=(1, 4, 4), dtype="u2", compressors=codec)
+    array[...] = np.arange(32).reshape(2, 4, 4)
+    axes = [{"name": "t", "type": "time"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    image.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    (chunk,) = (p for p in (tmp_path / "image.zarr").rglob("0.0.0"))
+    chunk.write_bytes(codec.encode(np.zeros(1 << 24, np.uint8)))
+    with roi.open(tmp_path / "image.zarr") as recording:
+        np.testing.assert_array_equal(recording.get_series(1, 2)[0], np.arange(16, 32).reshape(4, 4))
+        with pytest.raises(roi.RecordingError, match="16,777,216 bytes, and at most"):
+            recording.get_series()

@@ -1501,8 +1501,12 @@ def _layout(tiff: _TiffFile, first: Directory, page: Page) -> tuple[Any, str]:
             ),
             1,
         )
-        data, _ = _strip(tiff, first)
+        data, length = _strip(tiff, first)
         if claimed > 1 and data >= 0:
+            if data < _HEADER_BYTES or 0 < length < page.nbytes:
+                raise CorruptRecordingError(
+                    f"{tiff.name}: its pages have {page.nbytes:,} bytes of pixels, and its first directory tells of {length:,} at byte {data:,}"
+                )
             held = max(1, min(claimed, (tiff.size - data) // page.nbytes))
             note = "" if held == claimed else f"{tiff.name} claims {claimed:,} images and holds {held:,}"
             return _Contiguous(first.offset, data, page.nbytes, held), note

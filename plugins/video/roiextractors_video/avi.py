@@ -311,7 +311,9 @@ def _fits(file: PositionedFile, stream: AviStream, entries: list[Entry], end: in
     """Return whether the index agrees with the chunks: within the file, and with some of them by name and length."""
     if not entries or any(offset < 8 or offset + size > end for offset, size, _ in entries):
         return False
-    if any(b[0] - 8 < a[0] + a[1] for a, b in itertools.pairwise(entries)):  # frames lie one behind the other, each with its head
+    if any(
+        b[0] - 8 < a[0] + a[1] for a, b in itertools.pairwise(entries)
+    ):  # frames lie one behind the other, each with its head
         return False
     step = max(1, len(entries) // _CHECKED)
     for offset, size, _ in itertools.chain(entries[::step], entries[-1:]):

@@ -1,0 +1,68 @@
+"""Indices of chunks that contradict themselves, as fuzzing found them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(1).integers(0, 4000, (200, 8, 9)).astype(np.uint16)
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_dataset("movie", data=pixels, chunks=(1, 8, 9), compression="gzip", shuffle=True)
+    return tmp_path / "movie.h5"
+
+
+def put(path: Path, chunk: int, *, place: int = 0, form: str, value: int) -> None:
+    """Change the key of a chunk in the tree: its size (byte 0), its mask (4), the sample that it begins with (8), its address (40)."""
+    with h5py.File(path) as file:
+        info = file["movie"].id.get_chunk_info(chunk)
+    content = bytearray(path.read_bytes())
+    at = content.index(struct.pack("<IIQQQQQ", info.size, 0, chunk, 0, 0, 0, info.byte_offset))
+    struct.pack_into(form, content, at + place, value)
+    path.write_bytes(content)
+
+
+def read(path: Path) -> np.ndarray:
+    with roi.open(path, format="hdf5") as recording:
+        return recording.get_series()
+
+
+def test_a_chunk_that_is_listed_twice_is_refused(movie: Path) -> None:
+    put(movie, 51, place=8, form="<Q", value=50)
+    with pytest.raises(
+        CorruptRecordingError, match=r"index of movie contradicts itself: the chunk at \(50, 0, 0\) is listed twice"
+    ):
+        read(movie)
+
+
+@pytest.mark.parametrize("mask", [0xFFFFFFFF, 0b10])
+def test_a_short_chunk_that_is_said_to_have_no_filters_is_refused(movie: Path, mask: int) -> None:
+    put(movie, 51, place=4, form="<I", value=mask)
+    with pytest.raises(
+        CorruptRecordingError, match=r"chunk at \(51, 0, 0\) of movie is said to be stored without filters, and has"
+    ):
+        read(movie)
+
+
+def test_a_chunk_at_an_address_beyond_all_files_is_cut(movie: Path) -> None:
+    put(movie, 51, place=40, form="<Q", value=(1 << 63) + 5)
+    with pytest.raises((TruncatedRecordingError, CorruptRecordingError)):
+        read(movie)
+
+
+def test_a_sample_that_nothing_accounts_for_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_dataset("movie", (3, 50_000, 50_000), "u2", chunks=(1, 64, 64))
+    with pytest.raises(
+        CorruptRecordingError, match=r"claims 5,000,000,000 bytes for one sample or chunk .* and holds 0"
+    ):
+        read(tmp_path / "movie.h5")

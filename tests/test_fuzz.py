@@ -1,0 +1,226 @@
+"""The fuzzer finds planted defects; and changed copies of every format's recordings open rightly, or say what is wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+from roiextractors_core.registry import default_registry
+from roiextractors_core.testing import ImagingExtractorTests
+from roiextractors_core.testing.fuzz import (
+    FuzzTests,
+    Seed,
+    fuzz,
+    main,
+    require_no_defects,
+    seeds_of_tests,
+    seeds_of_writers,
+)
+from roiextractors_core.testing.mutations import anatomy_of, changed
+from roiextractors_core.testing.oracles import PixelMap, judged
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name not in ("napari",))
+CASES = 300
+# Frames in FFV1 without checksums are decoded to something that depends on the frames before: damage in them cannot be seen
+LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree",)}
+
+
+def makers_of(plugin: str) -> list[Path]:
+    """Return the files of a plugin's tests that make recordings for the conformance tests."""
+    tests = sorted((ROOT / "plugins" / plugin / "tests").glob("test_*.py"))
+    return [path for path in tests if "ImagingExtractorTests" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("format", ["npy", "tiff", "scanimage"])
+def test_changed_copies_of_what_the_core_writes(format: str, tmp_path: Path) -> None:
+    if default_registry().get(format) is None:
+        pytest.skip(f"{format} is not installed")
+    require_no_defects(fuzz(seeds_of_writers(format, tmp_path / "seeds"), cases=CASES))
+
+
+@pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if makers_of(plugin)])
+def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path: Path) -> None:
+    pytest.importorskip(f"roiextractors_{plugin}")
+    seeds = seeds_of_tests(makers_of(plugin), tmp_path / "seeds")
+    for format in sorted({seed.format for seed in seeds}):
+        report = fuzz([seed for seed in seeds if seed.format == format], cases=CASES)
+        assert report.cases == CASES
+        require_no_defects(report, known=LIMITS.get(format, ()))
+
+
+# What the fuzzer sees
+
+
+SPEC = """
+from roiextractors_core.arrays import NpyImagingExtractor
+
+
+class Broken(NpyImagingExtractor):
+    def {method}(self, *arguments):
+        found = super().{method}(*arguments)
+        {body}
+        return found
+"""
+BODIES = {
+    "wrong pixels": "found = found + found.dtype.type(1)",
+    "reads that disagree": "found = found[:, ::-1].copy()",
+    "foreign exception KeyError": "raise KeyError('x')",
+    "hang": "import time; time.sleep(7 if self._file.size == 1088 else 60)",
+    "crash": "import os; os._exit(3)",
+    "memory": "found2 = bytearray(1 << 30); found = found + found2[0]",
+}
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Register a format that is broken in one way, in the process that opens as well."""
+    made: list[str] = []
+
+    def registered(body: str) -> Seed:
+        (tmp_path / "broken_format.py").write_text(
+            SPEC.format(body=body, method="_part" if "type(1)" in body else "get_series")
+        )
+        (tmp_path / "broken_format-1.0.dist-info").mkdir()
+        (tmp_path / "broken_format-1.0.dist-info" / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: broken-format\nVersion: 1.0\n"
+        )
+        (tmp_path / "broken_format-1.0.dist-info" / "entry_points.txt").write_text(
+            "[roiextractors_core]\nbroken_format = broken_format_hooks\n"
+        )
+        (tmp_path / "broken_format_hooks.py").write_text(
+            "from roiextractors_core import FormatSpec, Name, hookimpl\n\n\n@hookimpl\ndef roiextractors_formats():\n"
+            '    yield FormatSpec(name="broken", title="Broken", extractor="broken_format:Broken", extensions=(".broken",), '
+            'evidence=Name("*.broken"), api=1)\n'
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        default_registry().refresh()
+        made.append(body)
+        folder = tmp_path / "seed" / "recording"
+        folder.mkdir(parents=True)
+        expected = np.random.default_rng(1).integers(0, 60000, (6, 8, 10)).astype(np.uint16)
+        with (folder / "movie.broken").open("wb") as stream:
+            np.save(stream, expected)
+        return Seed("movie", "broken", folder, "movie.broken", {}, expected)
+
+    yield registered
+    monkeypatch.undo()
+    default_registry().refresh()
+
+
+@pytest.mark.parametrize("outcome", BODIES)
+def test_a_planted_defect_is_found(broken: Any, outcome: str, tmp_path: Path) -> None:
+    cases = {"hang": 1, "crash": 2}.get(outcome, 24)
+    report = fuzz([broken(BODIES[outcome])], cases=cases, keep=tmp_path / "kept")
+    assert {defect.outcome for defect in report.defects} == {outcome}, report
+    assert report.cases == cases
+    with pytest.raises(pytest.fail.Exception, match="came out wrong"):
+        require_no_defects(report)
+    assert any((tmp_path / "kept").iterdir())
+
+
+def test_a_sound_format_has_no_defect(broken: Any) -> None:
+    report = fuzz([broken("pass")], cases=60)
+    require_no_defects(report)
+    assert report.counts["changed pixels, as in the file"]
+    assert report.counts["CorruptRecordingError"]
+
+
+def test_a_number_names_a_case_for_ever(tmp_path: Path) -> None:
+    files = {"a.bin": bytes(range(256)) * 8, "b.xml": b'<a b="1">text</a>\n' * 10}
+    anatomies = {name: anatomy_of(data) for name, data in files.items()}
+    one, other = ([changed(files, anatomies, random.Random(k)) for k in range(200)] for _ in range(2))
+    assert one == other
+    assert len({change.words for change in one}) > 150
+    assert all(any(change.content[name] != files[name] for name in change.content) for change in one[:3])
+
+
+def test_pixels_are_found_where_they_lie() -> None:
+    pixels = np.random.default_rng(2).integers(0, 60000, (4, 6, 8, 3)).astype(np.uint16)
+    by_hand = {
+        "planes last": pixels.tobytes(),
+        "planes first": pixels.transpose(0, 3, 1, 2).tobytes(),
+        "big-endian": pixels.transpose(0, 3, 1, 2).astype(">u2").tobytes(),
+        "inverted": (~pixels).tobytes(),
+        "time last": pixels.transpose(3, 1, 2, 0).tobytes(),
+        "two channels": np.stack([pixels + 1, pixels], -1).tobytes(),
+    }
+    for name, data in by_hand.items():
+        files = {"movie": b"head" * 5 + data}
+        found = PixelMap.of(files, pixels)
+        assert found is not None, name
+        np.testing.assert_array_equal(found.read(files, pixels), pixels)
+        assert not found.holds("movie", np.array([3]))
+    assert PixelMap.of({"movie": b"head" + pixels[0].tobytes()}, pixels) is None
+    assert PixelMap.of({"a": pixels.tobytes(), "b": pixels.tobytes()}, pixels) is None
+
+
+def test_other_readers_judge(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 60000, (4, 6, 8)).astype(np.uint16)
+    np.save(tmp_path / "movie.npy", pixels)
+    assert judged([tmp_path / "movie.npy"], pixels[1:3]).answer is True
+    assert judged([tmp_path / "movie.npy"], pixels[:, ::-1].copy()).answer is False
+    (tmp_path / "movie.xyz").write_bytes(pixels.tobytes())
+    assert judged([tmp_path / "movie.xyz"], pixels).answer is None
+
+
+def test_the_command_prints_a_table_and_sees_one_case_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "movie.npy", np.arange(600, dtype=np.uint16).reshape(6, 10, 10))
+    assert main(["--format", "npy", "--cases", "20", "--seeds", str(tmp_path / "movie.npy")]) == 0
+    assert "npy: 20 cases" in capsys.readouterr().out
+    assert main(["--format", "npy", "--cases", "1", "--first", "7", "--seeds", str(tmp_path / "movie.npy")]) == 0
+    assert "npy: 1 cases" in capsys.readouterr().out
+
+
+def test_a_seed_is_what_the_recording_gives_of_its_first_stream(tmp_path: Path) -> None:
+    seeds = seeds_of_writers("npy", tmp_path / "seeds")
+    assert [seed.expected.ndim for seed in seeds] == [3, 4, 3]
+    again = Seed.saved(_saved(seeds[1], tmp_path / "saved"))
+    np.testing.assert_array_equal(again.expected, seeds[1].expected)
+    with pytest.raises(roi.RoiExtractorsError, match="--tests"):
+        seeds_of_writers("nothing", tmp_path / "none")
+
+
+def _saved(seed: Seed, place: Path) -> Path:
+    place.mkdir()
+    seed.save(place)
+    return place
+
+
+class TestTheMixinOnNpy(FuzzTests, ImagingExtractorTests):
+    """What a plugin inherits beside the conformance tests."""
+
+    format = "npy"
+    claims = ("npy",)
+    fuzz_cases = 40
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return np.random.default_rng(5).integers(0, 4000, (24, 80, 112)).astype(np.uint16)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
+        np.save(tmp_path / "movie.npy", expected)
+        return tmp_path / "movie.npy"
+
+    @pytest.fixture
+    def expected_rate(self) -> None:
+        return None
+
+    @pytest.fixture
+    def expected_times(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("told", ["'<f4,'", "',,'", "'<u99999999999999999999'", "'(2,'"])
+def test_a_dtype_that_numpy_stumbles_over_is_refused(tmp_path: Path, told: str) -> None:
+    header = f"{{'descr': {told}, 'fortran_order': False, 'shape': (2, 3, 4), }}".ljust(117) + "\n"
+    (tmp_path / "movie.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + header.encode() + bytes(96))
+    with pytest.raises(roi.RecordingError, match=r"dtype|holds"):
+        roi.open(tmp_path / "movie.npy")
