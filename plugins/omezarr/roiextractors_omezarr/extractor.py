@@ -67,7 +67,7 @@ _UNDECODABLE: tuple[type[Exception], ...] = (
     zlib.error,
     lzma.LZMAError,
 )
-_DAMAGED: tuple[type[Exception], ...] = (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE)
+_DAMAGED: tuple[type[Exception], ...] = (OSError, zarr.errors.BaseZarrError, Warning, *_UNDECODABLE)
 _CODECS = frozenset(
     ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
@@ -348,7 +348,7 @@ def _member(group: Any, path: str, name: str) -> Any:
             return group[path]
     except KeyError as error:
         raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
-    except (*_DAMAGED, Warning) as error:
+    except _DAMAGED as error:
         raise CorruptRecordingError(
             f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
         ) from error
