@@ -6,6 +6,7 @@ import itertools
 import lzma
 import math
 import os
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -342,10 +343,13 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
 def _member(group: Any, path: str, name: str) -> Any:
     """Return a group or an array; zarr parses the description of it now, and raises whatever that runs into."""
     try:
-        return group[path]
+        with warnings.catch_warnings():
+            # newer versions of zarr only warn of chunks that cannot be, and read others in their place
+            warnings.filterwarnings("error", ".* is invalid: ")
+            return group[path]
     except KeyError as error:
         raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
-    except _DAMAGED as error:
+    except (UserWarning, *_DAMAGED) as error:
         raise CorruptRecordingError(
             f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
         ) from error

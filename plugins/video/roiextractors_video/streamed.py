@@ -143,8 +143,9 @@ def _containers() -> str:
 def _container(file: PositionedFile) -> Any:
     import av
 
+    lenient = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
-        return av.open(str(file.path), "r", metadata_errors="replace", options={"format_whitelist": _containers()})
+        return av.open(str(file.path), "r", options={"format_whitelist": _containers()}, **lenient)
     except (av.FFmpegError, EOFError) as error:
         raise CorruptRecordingError(
             f"{file.name} begins as a video and cannot be opened as one: {printable(error)}; it may be cut"
