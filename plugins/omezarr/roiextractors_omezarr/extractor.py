@@ -68,6 +68,7 @@ _UNDECODABLE: tuple[type[Exception], ...] = (
     lzma.LZMAError,
 )
 _DAMAGED: tuple[type[Exception], ...] = (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE)
+_DOUBTED: tuple[type[Exception], ...] = (UserWarning, *_DAMAGED)
 _CODECS = frozenset(
     ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
@@ -349,7 +350,7 @@ def _member(group: Any, path: str, name: str) -> Any:
             return group[path]
     except KeyError as error:
         raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
-    except (UserWarning, *_DAMAGED) as error:
+    except _DOUBTED as error:
         raise CorruptRecordingError(
             f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
         ) from error
