@@ -67,7 +67,8 @@ _UNDECODABLE: tuple[type[Exception], ...] = (
     zlib.error,
     lzma.LZMAError,
 )
-_DAMAGED: tuple[type[Exception], ...] = (OSError, zarr.errors.BaseZarrError, Warning, *_UNDECODABLE)
+_DAMAGED: tuple[type[Exception], ...] = (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE)
+_DOUBTED: tuple[type[Exception], ...] = (UserWarning, *_DAMAGED)
 _CODECS = frozenset(
     ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
@@ -344,11 +345,12 @@ def _member(group: Any, path: str, name: str) -> Any:
     """Return a group or an array; zarr parses the description of it now, and raises whatever that runs into."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*stored chunk shape")  # newer zarr repairs what it should refuse
+            # newer versions of zarr only warn of chunks that cannot be, and read others in their place
+            warnings.filterwarnings("error", ".* is invalid: ")
             return group[path]
     except KeyError as error:
         raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
-    except _DAMAGED as error:
+    except _DOUBTED as error:
         raise CorruptRecordingError(
             f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
         ) from error

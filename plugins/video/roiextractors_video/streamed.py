@@ -143,7 +143,7 @@ def _containers() -> str:
 def _container(file: PositionedFile) -> Any:
     import av
 
-    lenient: Any = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
         return av.open(str(file.path), "r", options={"format_whitelist": _containers()}, **lenient)
     except (av.FFmpegError, EOFError) as error:
