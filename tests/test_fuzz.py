@@ -26,7 +26,9 @@ from roiextractors_core.testing.mutations import anatomy_of, changed
 from roiextractors_core.testing.oracles import PixelMap, judged
 
 ROOT = Path(__file__).resolve().parents[1]
-PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name not in ("napari",))
+# napari's plugin reads nothing; bioio's hands damaged files to other people's readers, which are extras and not always there
+APART = ("napari", "bioio")
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name not in APART)
 CASES = 300
 # Frames in FFV1 without checksums are decoded to something that depends on the frames before: damage in them cannot be seen
 LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree",)}
