@@ -197,9 +197,10 @@ def weighed(rgb: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     result = np.empty(green.shape, green.dtype.newbyteorder("="))
     for top in range(0, len(green), _ROWS_AT_ONCE):  # a few rows at a time stay in the processor's cache
         rows = slice(top, top + _ROWS_AT_ONCE)
-        total = red[rows] * _WEIGHTS[0]
-        total += green[rows] * _WEIGHTS[1]
-        total += blue[rows] * _WEIGHTS[2]
+        # the dtype is said: NumPy 1 keeps that of a small array where a scalar has a larger one
+        total = np.multiply(red[rows], _WEIGHTS[0], dtype=np.uint32)
+        total += np.multiply(green[rows], _WEIGHTS[1], dtype=np.uint32)
+        total += np.multiply(blue[rows], _WEIGHTS[2], dtype=np.uint32)
         total += _HALF
         total >>= _SHIFT
         result[rows] = total
