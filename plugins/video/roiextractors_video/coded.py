@@ -22,6 +22,7 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 
 
 _LOOKED_AT = 16
+_MOST_SLICES = 4
 
 
 class Packets:
@@ -107,7 +108,9 @@ def _codec_context(facts: Facts, extra: bytes) -> Any:
 
     context: Any = av.CodecContext.create(facts.codec, "r")
     context.width, context.height = facts.columns, facts.rows
-    context.thread_count = 1  # frames are shared out over the cores by us
+    # Frames are shared out over the cores by us; of one alone, FFV1's slices are, at once (with threads for frames PyAV hangs)
+    context.thread_type = "SLICE"
+    context.thread_count = min(_MOST_SLICES, num_cores()) if facts.codec == "ffv1" else 1
     context.options = {
         "max_pixels": str((facts.columns + 64) * (facts.rows + 64)),
         "err_detect": "explode",
