@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -102,20 +102,20 @@ class Source:
     @cached_property
     def members(self) -> tuple[str, ...]:
         """Sorted names in the folder; empty for a file."""
-        return self._listing(self.path) if self.is_folder else ()
+        return self._inside.names if self.is_folder else ()
 
     @cached_property
     def neighbours(self) -> tuple[str, ...]:
         """Sorted names beside the source, its own among them."""
-        return self._listing(self.path.parent)
+        return self._around.names
 
     @cached_property
-    def _members_text(self) -> str:
-        return "\n".join(self.members).lower()
+    def _inside(self) -> _Listing:
+        return _Listing(self.path)
 
     @cached_property
-    def _neighbours_text(self) -> str:
-        return "\n".join(self.neighbours).lower()
+    def _around(self) -> _Listing:
+        return _Listing(self.path.parent)
 
     def head(self, count: int = 4096) -> bytes:
         """Return the first bytes, at most 1 MiB; none for a folder."""
@@ -207,22 +207,21 @@ class Source:
 
     def matching(self, pattern: str, *, beside: bool = False) -> str | None:
         """Return the first name in the folder, or beside the source, that matches the glob, or None."""
-        folder = self.path.parent if beside or not self.is_folder else self.path
         if not beside and not self.is_folder:
             return None
+        folder = self.path.parent if beside else self.path
         if not any(c in pattern for c in "*?["):
-            return pattern if (folder / pattern).exists() else self._caseless(pattern, beside)
+            if (folder / pattern).exists():
+                return pattern
+            return None if "/" in pattern else (self._around if beside else self._inside).caseless(pattern)
+        listing = self._around if beside else self._inside
         first, _, rest = pattern.partition("/")
-        names = self.neighbours if beside else self.members
-        if _literal_part(first) not in (self._neighbours_text if beside else self._members_text):
-            return None  # one search for all names: a folder of 100,000 is asked by many formats
-        for name in names:
-            if fnmatch.fnmatchcase(name.lower(), first.lower()):
-                if not rest:
-                    return name
-                found = self._match_below(folder / name, rest)
-                if found is not None:
-                    return f"{name}/{found}"
+        if not rest:
+            return next(listing.matching(first), None)
+        for name in listing.matching(first, folders=True):
+            found = self._match_below(folder / name, rest)
+            if found is not None:
+                return f"{name}/{found}"
         return None
 
     def close(self) -> None:
@@ -283,12 +282,6 @@ class Source:
                     return f"{name}/{found}" if rest else name
         return None
 
-    def _caseless(self, pattern: str, beside: bool) -> str | None:
-        if "/" in pattern:
-            return None
-        names = self.neighbours if beside else self.members
-        return next((name for name in names if name.lower() == pattern.lower()), None)
-
     def _find(self, pattern: str) -> Source | None:
         name = self.matching(pattern, beside=not self.is_folder)
         if name is None:
@@ -298,14 +291,51 @@ class Source:
             return Source(folder / name)
         return None
 
-    @staticmethod
-    def _listing(folder: Path) -> tuple[str, ...]:
+
+class _Listing:
+    """The names in a folder, read once; made so that many formats can ask about a folder of 100,000."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         try:
-            return tuple(sorted(os.listdir(folder)))
+            self.names = tuple(sorted(os.listdir(folder)))
         except PermissionError as error:
             raise SourcePermissionError(f"the folder {printable(folder)} may not be listed") from error
         except OSError as error:
             raise SourceReadError(f"the folder {printable(folder)} could not be listed: {error.strerror}") from error
+
+    def matching(self, pattern: str, *, folders: bool = False) -> Iterator[str]:
+        """Yield the names, or those of folders alone, that match a glob, compared without regard to case."""
+        wanted = pattern.lower()
+        match = re.compile(fnmatch.translate(wanted)).match
+        if folders:
+            yield from (name for name in self._folders if match(name.lower()))
+        elif _literal_part(wanted) in self._text:  # one search in all of them: most globs match nothing
+            yield from (name for name, low in zip(self.names, self._lowered, strict=True) if match(low))
+
+    def caseless(self, name: str) -> str | None:
+        """Return the first name that is this one but for the case."""
+        return self._by_lowered.get(name.lower())
+
+    @cached_property
+    def _folders(self) -> tuple[str, ...]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return tuple(sorted(entry.name for entry in entries if entry.is_dir()))
+        except OSError:
+            return ()
+
+    @cached_property
+    def _lowered(self) -> tuple[str, ...]:
+        return tuple(name.lower() for name in self.names)
+
+    @cached_property
+    def _text(self) -> str:
+        return "\n".join(self._lowered)
+
+    @cached_property
+    def _by_lowered(self) -> dict[str, str]:
+        return dict(zip(reversed(self._lowered), reversed(self.names), strict=True))
 
 
 class TiffDirectory:

@@ -258,7 +258,22 @@ def test_folders_below_are_listed_once_each_and_not_without_end(
     for _ in range(3):
         assert source.matching("*/found.*") == "007/found.csv"
         assert source.matching("*/nowhere.*") is None
-    assert len(seen.folders) == len(set(seen.folders)) <= 257
+    below = [folder for folder in seen.folders if folder != str(tmp_path)]
+    assert len(below) == len(set(below)) <= 256
+    assert len(seen.folders) - len(below) <= 2  # its names, and which of them are folders
+
+
+def test_only_folders_are_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(300):
+        write(tmp_path / f"{number:03d}.tif")
+    (tmp_path / "Xa").mkdir()
+    write(tmp_path / "Xa" / "found.csv")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "Xa")
+    seen = Listings(monkeypatch)
+    assert Source(tmp_path).matching("x*/found.*") == "Xa/found.csv"
+    assert Source(tmp_path).matching("e*/*.CSV") == "elsewhere/found.csv"
+    assert Source(tmp_path).matching("0*/found.*") is None
+    assert not [folder for folder in seen.folders if folder.endswith(".tif")]
 
 
 def test_names_are_found_without_regard_to_case_and_one_level_down(tmp_path: Path) -> None:

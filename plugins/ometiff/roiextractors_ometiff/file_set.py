@@ -183,8 +183,8 @@ def recording_at(file_path: Paths) -> Recording:
 
 def holds_ome(source: Source) -> bool:
     """Return whether a folder's first TIFF file holds OME-XML; the probe that detection asks."""
-    names = _tiff_names(source.members)
-    return bool(names) and _is_ome(os.path.join(source.path, names[0]))
+    first = next((name for name in source.members if _is_tiff_name(name)), None)
+    return first is not None and _is_ome(os.path.join(source.path, first))
 
 
 def _of_files(paths: Sequence[str]) -> Recording:
@@ -261,7 +261,11 @@ def _is_ome(path: str) -> bool:
 
 
 def _tiff_names(names: Sequence[str]) -> list[str]:
-    return sorted((n for n in names if n.lower().endswith(_SUFFIXES) and not n.startswith("._")), key=natural_key)
+    return sorted(filter(_is_tiff_name, names), key=natural_key)
+
+
+def _is_tiff_name(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith("._")
 
 
 def _names_in(folder: str) -> list[str]:
