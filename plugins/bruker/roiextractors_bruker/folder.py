@@ -34,7 +34,8 @@ _HEAD, _PIECE = 1 << 20, 1 << 16
 def describes_images(source: Source) -> bool:
     """Return whether a PVScan XML, or a folder that holds one, describes images.
 
-    A scan that only recorded voltages is a PVScan too, and holds no frame.
+    A scan that only recorded voltages is a PVScan too, and holds no frame.  One that ends early counts: the extractor says so,
+    where any other format would read the frames and miss what the XML should say.
 
     Parameters
     ----------
@@ -46,7 +47,9 @@ def describes_images(source: Source) -> bool:
     if _root_of(source) != "PVScan":
         return False
     pieces = (source.read_at(at, _PIECE + len(b"<Frame")) for at in range(0, min(source.size, _HEAD), _PIECE))
-    return source.size > _HEAD or any(b"<Frame" in piece for piece in pieces)
+    if source.size > _HEAD or any(b"<Frame" in piece for piece in pieces):
+        return True
+    return b"</PVScan" not in source.read_at(max(0, source.size - _PIECE), _PIECE)
 
 
 def lies_beside_its_scan(source: Source) -> bool:

@@ -478,7 +478,9 @@ class _Content:
 
     def _without_images(self) -> UnsupportedRecordingError | TruncatedRecordingError:
         if self._cut:
-            return TruncatedRecordingError(f"{self._cut}; no whole frame is described before")
+            return TruncatedRecordingError(
+                f"{self._cut}; no whole frame is described before. Copy it again; what the TIFF files alone tell: open(<folder>, format='ometiff') or 'tiff'"
+            )
         kinds = ", ".join(dict.fromkeys(printable(kind) for kind, _, _ in self._sequences)) or "none"
         return UnsupportedRecordingError(
             f"{self.name} describes no image (its sequences: {kinds[:200]}); it is not a recording of images"

@@ -552,6 +552,17 @@ def test_a_cut_xml_says_where_and_its_whole_frames_are_read_on_demand(prairie: M
     np.testing.assert_array_equal(found.get_series(), movie[:7])
 
 
+def test_a_folder_whose_xml_is_cut_before_its_frames_is_no_other_format(prairie: Make, frames: Make) -> None:
+    made = prairie()
+    made.movie({(1, "Ch1"): frames(4)})
+    folder = made.write()
+    made.xml.write_bytes(made.xml.read_bytes()[:100])
+    assert roi.explain(folder).best.spec.name == "bruker"
+    for path in (folder, made.xml):
+        with pytest.raises(roi.TruncatedRecordingError, match=r"no whole frame is described before.*format='ometiff'"):
+            roi.open(path)
+
+
 @MISSING
 @pytest.mark.parametrize("place", range(12))
 def test_an_xml_cut_anywhere_is_an_error_or_fewer_frames(prairie: Make, frames: Make, place: int) -> None:
