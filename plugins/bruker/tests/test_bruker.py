@@ -556,7 +556,8 @@ def test_a_folder_whose_xml_is_cut_before_its_frames_is_no_other_format(prairie:
     made = prairie()
     made.movie({(1, "Ch1"): frames(4)})
     folder = made.write()
-    made.xml.write_bytes(made.xml.read_bytes()[:100])
+    content = made.xml.read_bytes()
+    made.xml.write_bytes(content[: content.index(b"<Sequence")])
     assert roi.explain(folder).best.spec.name == "bruker"
     for path in (folder, made.xml):
         with pytest.raises(roi.TruncatedRecordingError, match=r"no whole frame is described before.*format='ometiff'"):
