@@ -29,6 +29,7 @@ from .errors import (
     printable,
 )
 from .files import PositionedFile
+from .heaps import open_hdf5_file
 
 __all__ = ["Source", "SourceLike", "TiffDirectory"]
 
@@ -159,11 +160,9 @@ class Source:
         if not self.is_hdf5:
             return None
         try:
-            import h5py
+            return open_hdf5_file(self.path)
         except ImportError as error:
             raise MissingDependencyError("h5py is not installed, so the HDF5 content was not looked at") from error
-        try:
-            return h5py.File(self.path, "r", locking=False)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise CorruptRecordingError(f"{printable(self.name)} cannot be opened as HDF5: {error}") from error
 
@@ -415,10 +414,10 @@ def _tiff_entries(source: Source, order: str, big: bool, offset: int) -> dict[in
     if len(table) < count * entry_size:
         return None
     form = order + ("HHQ" if big else "HHI")
-    entries = {}
+    entries: dict[int, tuple[int, int, bytes]] = {}  # of a tag that is there twice the first counts, as for libtiff
     for at in range(0, len(table), entry_size):
         code, kind, number = struct.unpack_from(form, table, at)
-        entries[code] = (kind, number, table[at + entry_size - field : at + entry_size])
+        entries.setdefault(code, (kind, number, table[at + entry_size - field : at + entry_size]))
     return entries
 
 

@@ -15,12 +15,11 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     RoiExtractorsError,
     SourceKindError,
-    SourceNotFoundError,
-    SourcePermissionError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.heaps import open_hdf5_file
 
 __all__ = [
     "HDF5_FAULTS",
@@ -107,13 +106,9 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 def _opened(path: str, name: str) -> Any:
     try:
-        return h5py.File(path, "r", locking=False)
-    except FileNotFoundError as error:
-        raise SourceNotFoundError(f"{printable(path)} is not there") from error
-    except PermissionError as error:
-        raise SourcePermissionError(f"{printable(path)} may not be read") from error
-    except IsADirectoryError as error:
-        raise SourceKindError(f"{printable(path)} is a folder, and HDF5 is a file") from error
+        return open_hdf5_file(path)
+    except RoiExtractorsError:
+        raise
     except HDF5_FAULTS as error:
         reason = _reason(error)
         if "truncated" in reason or "eof" in reason.lower():

@@ -574,10 +574,11 @@ class _Places:
             dataset = _dataset(file, self._name)
             if dataset.chunks != self._layout.chunk or dataset.shape != self._layout.shape:
                 raise CorruptRecordingError(f"{self._file.name} was changed since it was opened; open it again")
-            if few or math.prod(self._layout.grid) > _MOST_INDEX or not hasattr(dataset.id, "chunk_iter"):
+            can_be_read = math.prod(self._layout.grid) <= _MOST_INDEX and hasattr(dataset.id, "chunk_iter")
+            if few or not can_be_read:
                 self._look_up(dataset, cells)
-            else:
-                self._read_index(dataset)
+            if can_be_read and not (few and all(self._kept[cell].size for cell in cells)):
+                self._read_index(dataset)  # many are asked for; or one is not there, which a damaged index may hide
 
     def _look_up(self, dataset: Any, cells: Sequence[Cell]) -> None:
         if len(self._kept) > _MOST_KEPT:
@@ -591,17 +592,23 @@ class _Places:
         table = np.zeros((*self._layout.grid, 3), np.int64)
         chunk, grid = self._layout.chunk, self._layout.grid
         faults: list[str] = []
+        outside: list[Any] = []
 
         def note(info: Any) -> None:
             place = self._place(dataset, info)
             cell = tuple(start // c for start, c in zip(info.chunk_offset, chunk, strict=True))
             if not all(k < n for k, n in zip(cell, grid, strict=True)):
-                return  # left over from before the dataset was made smaller
+                outside.append(info.chunk_offset)  # a dataset that is still being written may have some
+                return
             if table[cell].any():
                 faults.append(f"the chunk at {tuple(info.chunk_offset)} is listed twice")
             table[cell] = (place.offset, place.size, place.mask)
 
         dataset.id.chunk_iter(note)
+        if outside and not table[..., 1].all():
+            faults.append(
+                f"a chunk at {tuple(map(int, outside[0]))}, outside of its shape, is listed, and one inside is missing"
+            )
         if faults:
             raise CorruptRecordingError(
                 f"{self._file.name}: the index of {printable(self._name)} contradicts itself: {faults[0]}"

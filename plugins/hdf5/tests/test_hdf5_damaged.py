@@ -66,3 +66,25 @@ def test_a_sample_that_nothing_accounts_for_is_refused(tmp_path: Path) -> None:
         CorruptRecordingError, match=r"claims 5,000,000,000 bytes for one sample or chunk .* and holds 0"
     ):
         read(tmp_path / "movie.h5")
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_a_chunk_that_went_to_a_place_outside_is_not_taken_for_one_never_written(movie: Path, count: int) -> None:
+    put(movie, 51, place=8, form="<Q", value=1 << 50)
+    with (
+        roi.open(movie, format="hdf5") as recording,
+        pytest.raises(
+            CorruptRecordingError,
+            match=r"a chunk at \(1125899906842624, 0, 0\), outside of its shape, .* one inside is missing",
+        ),
+    ):
+        recording.get_series(51, min(51 + count, 200))
+
+
+def test_chunks_that_were_never_written_are_the_fill_value(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        made = file.create_dataset("movie", (40, 8, 9), "u2", chunks=(1, 8, 9), compression="gzip", fillvalue=7)
+        made[3] = 9
+    with roi.open(tmp_path / "movie.h5", format="hdf5") as recording:
+        assert [int(recording.get_series(k, k + 1).max()) for k in (2, 3, 4)] == [7, 9, 7]
+        assert recording.get_series().min() == 7

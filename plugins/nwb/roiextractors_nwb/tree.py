@@ -328,7 +328,7 @@ def zarr_array(folder: str, where: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on codecs that zarr 3 has and its specification not yet
             return zarr.open_array(place, mode="r")
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise CorruptRecordingError(
             f"{name}: {printable(where)} does not open as Zarr: {printable(error)[:200]}"
         ) from error
@@ -336,11 +336,10 @@ def zarr_array(folder: str, where: str) -> Any:
 
 def _refuse_codecs(place: str, where: str) -> None:
     found = _json_at(os.path.join(place, ".zarray"), where)
-    coded = [
-        found.get("compressor"),
-        *(found.get("filters") or []),
-        *(_json_at(os.path.join(place, "zarr.json"), where).get("codecs") or []),
-    ]
+    filters, codecs = found.get("filters") or [], _json_at(os.path.join(place, "zarr.json"), where).get("codecs") or []
+    if not isinstance(filters, list) or not isinstance(codecs, list):
+        raise CorruptRecordingError(f"{where}: its filters or codecs are no list")
+    coded = [found.get("compressor"), *filters, *codecs]
     for codec in coded:
         number = codec.get("id", codec.get("name")) if isinstance(codec, dict) else None
         if codec is not None and not (isinstance(number, str) and number in _CODECS):
@@ -383,6 +382,6 @@ def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
     name = printable(os.path.basename(os.path.normpath(folder)))
     try:
         return np.asarray(zarr_array(folder, where).oindex[key])
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         kind = TruncatedRecordingError if "reshape" in str(error) or "buffer" in str(error) else CorruptRecordingError
         raise kind(f"{name}: a chunk of {printable(where)} does not read: {printable(error)[:200]}") from error

@@ -22,6 +22,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.files import PositionedFile
+from roiextractors_core.heaps import open_hdf5_file
 
 __all__ = ["read_variable"]
 
@@ -250,14 +251,12 @@ class _Matrix:
 
 def _hdf5_variable(file: PositionedFile, variable: str) -> Any:
     try:
-        import h5py
+        with open_hdf5_file(file.path) as root:
+            return _hdf5_value(root, variable, file.name, 0)
     except ImportError as error:
         raise MissingDependencyError(
             f"{file.name} is a MATLAB 7.3 file, which is HDF5: python -m pip install h5py"
         ) from error
-    try:
-        with h5py.File(file.path, "r", locking=False) as root:
-            return _hdf5_value(root, variable, file.name, 0)
     except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise CorruptRecordingError(f"{file.name} cannot be read as MATLAB 7.3: {printable(error)}") from error
 

@@ -125,7 +125,7 @@ class Directory:
         self.entries = {}
         for at in range(tiff.count_size, len(table), tiff.entry_size):
             code, kind, count = struct.unpack_from(form, table, at)
-            self.entries[code] = (kind, count, at + tiff.entry_size - tiff.field_size)
+            self.entries.setdefault(code, (kind, count, at + tiff.entry_size - tiff.field_size))
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Directory:

@@ -1,0 +1,119 @@
+"""HDF5 files opened through a watch on their global heaps, which the HDF5 library itself does not come back from when damaged."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from typing import Any
+
+from .errors import CorruptRecordingError, SourceKindError
+from .files import PositionedFile
+
+__all__ = ["open_hdf5_file"]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_MOST_HEAP = 64 << 20
+_HEAD = 16
+
+
+def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
+    """Open an HDF5 file read-only, without a lock on the disk.
+
+    Texts and lists of variable length stand in global heaps.  The library walks one from object to object by their sizes, and
+    goes round for ever where a size is zero; here each heap is walked before the library is given it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    h5py.File
+
+    Raises
+    ------
+    ImportError
+        h5py is not installed.
+    SourceError
+        The file is not there, may not be read, or is a folder.
+    OSError, RuntimeError, ValueError, KeyError
+        By h5py: it is no HDF5, or is damaged.  A damaged heap is a CorruptRecordingError, also later, when it is read.
+
+    References
+    ----------
+    HDF5 File Format Specification, version 3.0, III.E, "Disk Format: Level 1E - Global Heap".
+    """
+    import h5py
+
+    file = PositionedFile(path)
+    if os.path.isdir(file.path):
+        raise SourceKindError(f"{file.name} is a folder, and HDF5 is a file")
+    stream = _Watched(file)
+    try:
+        return h5py.File(file.path, "r", driver="fileobj", fileobj=stream)
+    except BaseException:
+        file.close()
+        raise
+
+
+class _Watched(io.RawIOBase):
+    """The file as h5py reads it."""
+
+    def __init__(self, file: PositionedFile) -> None:
+        self._file, self._at = file, 0
+        self._seen: set[int] = set()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0 if whence == io.SEEK_SET else self._at if whence == io.SEEK_CUR else self._file.size)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: max(0, self._file.size - self._at)]
+        self._file.read_into([view], self._at)
+        if bytes(view[:4]) == b"GCOL" and self._at not in self._seen:
+            self._walk(self._at)
+            self._seen.add(self._at)
+        self._at += len(view)
+        return len(view)
+
+    def _walk(self, start: int) -> None:
+        width = self._width_of_lengths()
+        head = self._file.read(start, min(_HEAD, self._file.size - start))
+        size = int.from_bytes(head[8 : 8 + width], "little") if len(head) == _HEAD else 0
+        if not _HEAD <= size <= min(_MOST_HEAP, self._file.size - start):
+            raise self._damaged(start, f"says that it has {size:,} bytes")
+        heap = self._file.read(start, size)
+        at = _HEAD
+        while at + _HEAD <= size:
+            number, length = (
+                struct.unpack_from("<H", heap, at)[0],
+                int.from_bytes(heap[at + 8 : at + 8 + width], "little"),
+            )
+            step = _HEAD + (length + 7) // 8 * 8 if number else length
+            if step < _HEAD or at + step > size:
+                raise self._damaged(start, f"holds an object of {length:,} bytes at {at:,} of its {size:,}")
+            at += step
+
+    def _width_of_lengths(self) -> int:
+        """Return how many bytes a length takes; the superblock says it, at 0 or behind a user block."""
+        offset = 0
+        while offset + 32 <= self._file.size:
+            head = self._file.read(offset, 32)
+            if head[:8] == _SIGNATURE:
+                width = head[14] if head[8] < 2 else head[10]
+                return width if width in (2, 4) else 8
+            offset = 512 if offset == 0 else offset * 2
+        return 8
+
+    def _damaged(self, start: int, words: str) -> CorruptRecordingError:
+        return CorruptRecordingError(f"{self._file.name} is damaged: its global heap at byte {start:,} {words}")
