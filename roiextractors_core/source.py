@@ -414,10 +414,13 @@ def _tiff_entries(source: Source, order: str, big: bool, offset: int) -> dict[in
     if len(table) < count * entry_size:
         return None
     form = order + ("HHQ" if big else "HHI")
-    entries: dict[int, tuple[int, int, bytes]] = {}  # of a tag that is there twice the first counts, as for libtiff
+    entries: dict[
+        int, tuple[int, int, bytes]
+    ] = {}  # of a tag that is there twice the first counts, as for libtiff; of descriptions the second
     for at in range(0, len(table), entry_size):
         code, kind, number = struct.unpack_from(form, table, at)
-        entries.setdefault(code, (kind, number, table[at + entry_size - field : at + entry_size]))
+        if code not in entries or code == 270:
+            entries[code] = (kind, number, table[at + entry_size - field : at + entry_size])
     return entries
 
 

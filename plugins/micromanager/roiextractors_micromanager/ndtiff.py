@@ -78,6 +78,7 @@ def read_index(path: str) -> FrameTable:
     kinds = table[:, 3]
     depths = np.where(kinds < len(_DEPTHS), _DEPTHS[np.minimum(kinds, len(_DEPTHS) - 1)], 0)
     _require_apart(table, numbers, depths, files, file.name)
+    _require_texts_behind(table, depths, file.name)
     return FrameTable(
         axes=axes_of(_axes(texts, file.name), file.name),
         files=files,
@@ -176,6 +177,19 @@ def _require_apart(table: np.ndarray, numbers: np.ndarray, depths: np.ndarray, f
         raise CorruptRecordingError(
             f"{name}: two entries claim the bytes {int(starts[k + 1]):,} to {int(min(ends[k], ends[k + 1])):,} of {printable(files[owners[k]])}; "
             "the index is damaged"
+        )
+
+
+def _require_texts_behind(table: np.ndarray, depths: np.ndarray, name: str) -> None:
+    """Refuse an entry whose metadata does not begin where its pixels end, when that of most does: its pixels would be others."""
+    gaps = table[:, 5] - table[:, 0] - table[:, 1] * table[:, 2] * depths
+    judged = (depths > 0) & (table[:, 6] > 0)
+    wrong = np.flatnonzero(judged & (gaps != 0))
+    if len(wrong) and 2 * len(wrong) < judged.sum():
+        k = int(wrong[0])
+        raise CorruptRecordingError(
+            f"{name}: the metadata of entry {k:,} is at byte {int(table[k, 5]):,} and its pixels would end at {int(table[k, 5] - gaps[k]):,}, "
+            "which are one in most entries; the index is damaged"
         )
 
 

@@ -601,8 +601,15 @@ def test_the_pixel_size_comes_from_where_it_was_measured(
         assert recording.metadata.pixel_size == size
 
 
-def test_entries_that_claim_the_same_bytes_are_refused(
-    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [
+        (9, r"two entries claim the bytes .* the index is damaged"),
+        (-1, r"the metadata of entry 3 is at byte [\d,]+ and its pixels would end at [\d,]+, .* the index is damaged"),
+    ],
+)
+def test_an_entry_that_points_beside_its_pixels_is_refused(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make, shift: int, words: str
 ) -> None:
     folder = write_ndtiff(tmp_path / "movie", by_axes(pixels(6)))
     index = folder / "NDTiff.index"
@@ -611,7 +618,7 @@ def test_entries_that_claim_the_same_bytes_are_refused(
     name_at = content.index(key) + len(key)
     entry = name_at + 4 + int.from_bytes(content[name_at : name_at + 4], "little")
     offset = int.from_bytes(content[entry : entry + 4], "little")
-    content[entry : entry + 4] = (offset + 9).to_bytes(4, "little")
+    content[entry : entry + 4] = (offset + shift).to_bytes(4, "little")
     index.write_bytes(content)
-    with pytest.raises(CorruptRecordingError, match=r"two entries claim the bytes .* the index is damaged"):
+    with pytest.raises(CorruptRecordingError, match=words):
         roi.open(folder)

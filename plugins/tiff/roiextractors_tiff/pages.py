@@ -125,7 +125,9 @@ class Directory:
         self.entries = {}
         for at in range(tiff.count_size, len(table), tiff.entry_size):
             code, kind, count = struct.unpack_from(form, table, at)
-            self.entries.setdefault(code, (kind, count, at + tiff.entry_size - tiff.field_size))
+            if code not in self.entries or code == 270:
+                # Of a tag that is there twice the first counts, as for libtiff; of descriptions the second, tifffile's own
+                self.entries[code] = (kind, count, at + tiff.entry_size - tiff.field_size)
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Directory:
@@ -322,11 +324,11 @@ class _Regular:
         """Which bytes of the table must be the same in every page: the count, all codes, and the shape's values."""
         mask = np.zeros(len(directory.table), bool)
         mask[: tiff.count_size] = True
+        for entry in range(tiff.count_size, len(directory.table), tiff.entry_size):
+            mask[entry : entry + 4] = True  # of a tag that is there twice, too
         for code, (_, _, at) in directory.entries.items():
-            entry = at + tiff.field_size - tiff.entry_size
-            mask[entry : entry + 4] = True
             if code in (*_SHAPE_TAGS, 279) and directory.is_inline(code):
-                mask[entry : at + tiff.field_size] = True
+                mask[at + tiff.field_size - tiff.entry_size : at + tiff.field_size] = True
         return np.flatnonzero(mask)
 
     def table_offsets(self, pages: np.ndarray) -> np.ndarray:

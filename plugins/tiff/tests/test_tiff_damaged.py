@@ -114,3 +114,16 @@ def test_files_whose_names_hold_odd_digits_are_sorted(tmp_path: Path) -> None:
     for k, name in enumerate(("1²2.tif", "1²10.tif")):
         write_tiff(NoiseImagingExtractor((1, 8, 9), seed=k), tmp_path / name)
     assert opened_and_read(tmp_path).shape == (2, 8, 9)
+
+
+def test_of_a_tag_that_is_there_twice_the_first_counts_and_pages_that_differ_are_refused(tmp_path: Path) -> None:
+    path = write_tiff(NoiseImagingExtractor((6, 24, 32), "uint16", seed=1), tmp_path / "movie.tif")
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[0].tags["BitsPerSample"].offset
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(struct.pack("<H", 256))
+    with pytest.raises(
+        CorruptRecordingError, match=r"page 1 .* 32 columns, 1 x uint16, .* pages before have 24 rows of 32 columns"
+    ):
+        opened_and_read(path)

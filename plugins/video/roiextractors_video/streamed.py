@@ -434,9 +434,14 @@ class _StreamDecoder(Decoder):
 
     def _seek(self, key: int) -> None:
         """Stand before a key frame, or before an earlier one where the container lands behind it."""
+        import av
+
         for candidate in self._candidates(key):
-            packets = self._packets_from(candidate)
-            first = next(packets, None)
+            try:
+                packets = self._packets_from(candidate)
+                first = next(packets, None)
+            except (av.FFmpegError, EOFError):  # a damaged index leads nowhere
+                first = None
             if first is None:
                 continue
             if candidate == 0 or self._stream.is_at_key(first, key):
