@@ -27,7 +27,8 @@ def held_open(files: Iterable[Path]) -> tuple[str, ...]:
     wanted = {os.path.realpath(path) for path in files}
     if sys.platform == "win32":
         return tuple(sorted(name for name in wanted if not _can_be_renamed(name)))
-    return tuple(sorted(wanted & {os.path.realpath(name) for name in _open_names()}))
+    names = set(_open_names())  # a library is mapped in several parts
+    return tuple(sorted(wanted & {os.path.realpath(name) for name in names}))
 
 
 def _can_be_renamed(name: str) -> bool:
