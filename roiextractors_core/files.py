@@ -300,7 +300,7 @@ class PositionedFile:
     def __del__(self) -> None:
         try:
             _DESCRIPTORS.drop_when_free(self._path)
-        except (AttributeError, TypeError):  # half-made; or the interpreter is closing, and modules hold nothing any more
+        except (AttributeError, TypeError):  # half-made, or the interpreter has closed its modules
             pass
 
     def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
