@@ -1,11 +1,12 @@
 """The suite on every Python, and with the lowest dependencies that the metadata allows.
 
 ``python -m nox -s newest-3.12`` and ``python -m nox -s lowest``; what stands behind ``--`` goes to pytest.
-``python noxfile.py`` prints what ``lowest`` installs.
+``python noxfile.py`` prints what ``lowest`` installs, and ``python noxfile.py warnings`` what it lets be.
 """
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-__all__ = ["lowest", "lowest_versions", "newest"]
+__all__ = ["WARNINGS", "lowest", "lowest_versions", "newest"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ("3.11", "3.12", "3.13")
 EVERYTHING = ("-r", "requirements-dev.txt")
 COMMAND = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+# That old libraries call what the newest of theirs deprecate is no fault of this repository; what it calls itself is
+WARNINGS = "filterwarnings=error\nignore::DeprecationWarning\nerror::DeprecationWarning:(roiextractors|tests|plugins)"
 
 
 def lowest_versions() -> dict[str, str]:
@@ -57,19 +60,18 @@ def newest(session: Any) -> None:
 
 
 def lowest(session: Any) -> None:
-    """Run the suite with the lowest dependencies, and what these use the newest of.
-
-    That the old ones call what the newest of theirs deprecate is no fault of this repository.
-    """
+    """Run the suite with the lowest dependencies, and what these use the newest of."""
     constraints = Path(session.create_tmp()) / "lowest.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest_versions().items()))
     session.install("-q", *EVERYTHING, "-c", str(constraints))
-    session.run(*COMMAND, "-W", "ignore::DeprecationWarning", *session.posargs)
+    session.run(*COMMAND, "-o", WARNINGS, *session.posargs)
 
 
 if __name__ == "__main__":
-    for package, version in lowest_versions().items():
-        print(f"{package}=={version}")
+    if sys.argv[1:] == ["warnings"]:
+        print(WARNINGS)
+    else:
+        print("\n".join(f"{package}=={version}" for package, version in lowest_versions().items()))
 else:
     import nox
 

@@ -13,7 +13,7 @@ from .formats import Evidence, Finding, FormatSpec, Match, Strength
 from .registry import CatalogueEntry, PluginRecord, Registry, default_registry
 from .source import Source, SourceLike
 
-__all__ = ["Explanation", "explain", "examine"]
+__all__ = ["Explanation", "examine", "explain", "matching"]
 
 
 def explain(source: SourceLike, *, registry: Registry | None = None) -> Explanation:
@@ -166,17 +166,7 @@ def examine(source: Source, registry: Registry) -> Explanation:
     source : Source
     registry : Registry
     """
-    matches, findings = [], []
-    own = {entry.spec.name for entry in registry.catalogue()}
-    for spec in (spec for spec in registry.formats() if spec.kind == "imaging"):
-        match, finding = _asked(spec, registry.owner(spec.name), source)
-        if match is not None and match.strength is Strength.CONTENT and spec.name not in own:
-            match = _weighed(match)
-        if match is None:
-            findings.append((spec.name, finding))
-        else:
-            matches.append(match)
-    ranked = _ranked(matches, registry.preferences())
+    ranked, findings = _answers(source, registry)
     first = _first_place(ranked, registry.preferences())
     return Explanation(
         path=str(source.path),
@@ -184,11 +174,22 @@ def examine(source: Source, registry: Registry) -> Explanation:
         matches=tuple(ranked),
         best=first[0] if len(first) == 1 else None,
         tied=tuple(first) if len(first) > 1 else (),
-        findings=tuple(findings),
+        findings=findings,
         not_installed=_known_elsewhere(source, registry, ranked),
         set_aside=tuple(record for record in registry.plugins() if record.status == "set aside"),
         notes=(*registry.settings_notes(), *registry.slow_notes()),
     )
+
+
+def matching(source: Source, registry: Registry) -> tuple[Match, ...]:
+    """Return the formats that match a source, best first; the catalogue of what is not installed is not asked.
+
+    Parameters
+    ----------
+    source : Source
+    registry : Registry
+    """
+    return tuple(_answers(source, registry)[0])
 
 
 def looks_like(source: Source) -> str:
@@ -234,6 +235,20 @@ def _is_text(head: bytes) -> bool:
         if error.start < len(head) - 4:
             return False
     return all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
+
+
+def _answers(source: Source, registry: Registry) -> tuple[list[Match], tuple[tuple[str, Finding], ...]]:
+    matches, findings = [], []
+    own = {entry.spec.name for entry in registry.catalogue()}
+    for spec in (spec for spec in registry.formats() if spec.kind == "imaging"):
+        match, finding = _asked(spec, registry.owner(spec.name), source)
+        if match is not None and match.strength is Strength.CONTENT and spec.name not in own:
+            match = _weighed(match)
+        if match is None:
+            findings.append((spec.name, finding))
+        else:
+            matches.append(match)
+    return _ranked(matches, registry.preferences()), tuple(findings)
 
 
 def _asked(spec: FormatSpec, plugin: str, source: Source) -> tuple[Match | None, Finding]:

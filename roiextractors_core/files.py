@@ -298,8 +298,10 @@ class PositionedFile:
         return lambda: self.read_into([view], offset)
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, TypeError):  # half-made, or the interpreter is closing
+        try:
             _DESCRIPTORS.drop_when_free(self._path)
+        except (AttributeError, TypeError):  # half-made, or the interpreter has closed its modules
+            pass
 
     def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
         if offset > _MOST_OFFSET:  # what a damaged file may claim: nothing lies there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -284,6 +285,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "kind" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
     ):
         metafunc.parametrize("kind", KINDS)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave apart what is there before the tests: many of them collect, and all of it is searched."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

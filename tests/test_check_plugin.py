@@ -17,6 +17,8 @@ from typer.testing import CliRunner  # noqa: E402
 from roiextractors_core.cli import validation  # noqa: E402
 from roiextractors_core.cli.scaffold import write_plugin  # noqa: E402
 
+pytestmark = pytest.mark.tools
+
 SPEC = """import roiextractors_core as roi
 
 @roi.hookimpl

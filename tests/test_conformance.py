@@ -19,6 +19,8 @@ from roiextractors_core.testing import ImagingExtractorTests
 sys.path.insert(0, str(Path(__file__).parent))
 from planted import faults, sound
 
+pytestmark = pytest.mark.tools
+
 FRESH = (  # the tests that start a process or read from threads: run where a fault is theirs
     "test_it_pickles_into_a_fresh_process",
     "test_opening_writes_nothing_and_runs_nothing_from_the_file",

@@ -34,6 +34,8 @@ import roiextractors_core as roi
 from roiextractors_core import hookspecs
 from roiextractors_core.registry import default_registry
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -313,6 +315,21 @@ def test_closing_while_another_thread_reads_harms_neither(path: Path) -> None:
     done.set()
     closing.join()
     assert wrong == []
+
+
+def test_a_file_that_is_kept_until_the_interpreter_has_closed_its_modules_is_dropped_in_silence(path: Path) -> None:
+    code = f"""
+import gc, sys, types
+holder = sys.modules["holder"] = types.ModuleType("holder")
+holder.itself = holder
+from roiextractors_core import files
+holder.kept, holder.module = files.PositionedFile({str(path)!r}), files
+gc.freeze()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -25,6 +25,8 @@ from roiextractors_core.testing.fuzz import (
 from roiextractors_core.testing.mutations import anatomy_of, changed
 from roiextractors_core.testing.oracles import PixelMap, judged
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).resolve().parents[1]
 # napari's plugin reads nothing; bioio's hands damaged files to other people's readers, which are extras and not always there
 APART = ("napari", "bioio")

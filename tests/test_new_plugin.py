@@ -18,6 +18,8 @@ import roiextractors_core as roi
 pytest.importorskip("typer", reason="the command needs the extra [cli]")
 from roiextractors_core.cli.scaffold import LICENCES, write_plugin
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"file": {"extension": ".XYZ", "signature": "0x78595a01"}, "folder": {"folder": True}}
 

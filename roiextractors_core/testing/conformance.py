@@ -77,7 +77,7 @@ from .cuts import copied, files_of, kin_of, paths_of, sizes_to_cut
 from .declarations import heavy_imports, spec_faults
 from .descriptors import can_tell_open_files, held_open
 from .foreign import Foreign, foreign_claims, foreign_sources
-from .fresh import digest, extractor_faults, in_fresh_process, same_values, summary
+from .fresh import Outcome, digest, extractor_faults, in_fresh_process, same_values, summary
 
 __all__ = ["ImagingExtractorTests"]
 
@@ -324,7 +324,7 @@ class ImagingExtractorTests:
         module = _hooks_module(case.spec.name)
         if module is None:
             pytest.skip("the format was registered in code, so that there is no hooks.py to look at")
-        outcome = in_fresh_process("import_declarations", {"module": module})
+        outcome = _declared_afresh(module, tuple(sys.path))
         if outcome.timed_out or outcome.failure or outcome.last.get("reason"):
             _fail(
                 f"importing {module} in a fresh process failed: {outcome.last.get('reason') or outcome.failure or 'it hangs'}",
@@ -1374,6 +1374,12 @@ class ImagingExtractorTests:
 
 
 # What the tests are made of
+
+
+@functools.lru_cache(maxsize=64)
+def _declared_afresh(module: str, path: tuple[str, ...]) -> Outcome:
+    """Return what importing a module's declarations in a fresh process comes to: once for all classes that test a plugin."""
+    return in_fresh_process("import_declarations", {"module": module})
 
 
 def _advised(test: Callable[..., Any]) -> Callable[..., Any]:

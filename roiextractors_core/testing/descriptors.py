@@ -27,7 +27,7 @@ def held_open(files: Iterable[Path]) -> tuple[str, ...]:
     wanted = {os.path.realpath(path) for path in files}
     if sys.platform == "win32":
         return tuple(sorted(name for name in wanted if not _can_be_renamed(name)))
-    return tuple(sorted(wanted & {os.path.realpath(name) for name in _open_names()}))
+    return tuple(sorted(wanted.intersection(_open_names())))
 
 
 def _can_be_renamed(name: str) -> bool:
@@ -41,6 +41,7 @@ def _can_be_renamed(name: str) -> bool:
 
 
 def _open_names() -> Iterator[str]:
+    """Yield names as the system has them, which knows no links."""
     if sys.platform == "linux":
         for descriptor in os.listdir("/proc/self/fd"):
             with suppress(OSError):  # the one that lists this folder is gone by now

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from ..detection import explain
+from ..detection import matching
 from ..formats import FormatSpec
 from ..hookspecs import API_NUMBERS
 from ..registry import Registry
+from ..source import Source
 
 __all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources"]
 
@@ -156,8 +157,8 @@ def foreign_claims(
             continue
         suffixes = dict.fromkeys(("", *own_suffixes, *USUAL_SUFFIXES.get(foreign.family, ())))
         for suffix in suffixes if isinstance(foreign.content, bytes) else ("",):
-            explanation = explain(foreign.write(folder, suffix), registry=registry)
-            claims = [match.finding.basis for match in explanation.matches if match.spec.name == looked_at.name]
+            with Source(foreign.write(folder, suffix)) as source:
+                claims = [m.finding.basis for m in matching(source, registry) if m.spec.name == looked_at.name]
             if claims:
                 found.append(Claim(foreign, suffix, claims[0]))
                 break

@@ -342,6 +342,8 @@ def open_cut(
     """
     _ensure_registered(spec)
     yield {"file": "", "size": 0, "of": 0, **_opened_cut(spec["name"], recording, expected, times, options)}
+    gc.collect()
+    gc.freeze()  # the libraries that were imported need not be searched after every cut
     for name in dict.fromkeys((*files, *removed)):
         path = Path(name)
         original = path.read_bytes()

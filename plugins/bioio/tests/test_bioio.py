@@ -347,7 +347,8 @@ def test_declaring_imports_nothing_of_bioio() -> None:
 # bioio's own choice
 
 
-@pytest.mark.filterwarnings("ignore")  # what bioio's plugins tell their authors
+# what bioio's plugins tell their authors
+@pytest.mark.filterwarnings("ignore", "error::roiextractors_core.errors.RoiExtractorsWarning")
 class TestBioioByName(ImagingExtractorTests):
     """An OME-Zarr image through bioio, which is asked for by name: the file is another plugin's."""
 
@@ -412,7 +413,8 @@ def ome_tiff(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.filterwarnings("ignore")  # what bioio's plugins tell their authors
+# what bioio's plugins tell their authors
+@pytest.mark.filterwarnings("ignore", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_any_file_is_read_through_bioio_when_the_format_is_named(ome_tiff: Path) -> None:
     data = made(5, 3, 2)
     assert roi.streams(ome_tiff, format="bioio") == {"channel": ("Green", "Red")}
@@ -424,7 +426,7 @@ def test_any_file_is_read_through_bioio_when_the_format_is_named(ome_tiff: Path)
         json.dumps(recording.metadata.to_dict())
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_a_file_that_no_plugin_of_bioio_reads_is_told(tmp_path: Path) -> None:
     pytest.importorskip("bioio", reason="bioio is not installed")
     (tmp_path / "a.vsi").write_bytes(b"nothing that is known")

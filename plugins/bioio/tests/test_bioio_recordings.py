@@ -106,7 +106,8 @@ def test_a_lif_is_what_stands_in_its_blocks(recordings: Path) -> None:
         assert recording.get_notes() == ()
 
 
-@pytest.mark.filterwarnings("ignore")  # readlif leaves the file to the garbage collector
+# readlif leaves the file to the garbage collector
+@pytest.mark.filterwarnings("ignore", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_a_lif_is_what_another_library_reads(recordings: Path) -> None:
     pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
     readlif = pytest.importorskip("readlif.reader", reason="readlif is not installed")

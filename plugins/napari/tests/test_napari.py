@@ -70,7 +70,7 @@ def test_what_no_format_recognises_is_left_to_others(tmp_path: Path, movie: Path
     assert open_as_layers(str(movie)) is layers_of
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_the_manifest_is_valid_and_npe2_reads_through_it(movie: Path) -> None:
     npe2 = pytest.importorskip("npe2", reason="npe2 is not installed: the extra [test]")
     manifest = npe2.PluginManifest.from_distribution("roiextractors-napari")
@@ -81,7 +81,7 @@ def test_the_manifest_is_valid_and_npe2_reads_through_it(movie: Path) -> None:
     np.testing.assert_array_equal(np.asarray(layers[0][0]), np.load(movie))
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_a_window_of_napari_shows_the_channels(two_channels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("napari", reason="napari is not installed: the extra [test]")
     has_screen = bool(os.environ.get("DISPLAY"))  # under Xvfb, for example: without a screen there is no OpenGL
