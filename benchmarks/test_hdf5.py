@@ -80,9 +80,11 @@ def test_reading_what_roiextractors_reads(tmp_path: Path, name: str, beside: Bes
     path = tmp_path / "movie.h5"
     movie = np.random.default_rng(1).poisson(200, (100, ROWS, COLUMNS)).astype(np.uint16)
     with h5py.File(path, "w") as file:
-        file.create_dataset("mov", data=movie, chunks=(1, ROWS, COLUMNS) if name != "tiles" else (10, 64, 64))
+        file.create_dataset(
+            "mov", data=movie[None], chunks=(1, 1, ROWS, COLUMNS) if name != "tiles" else (1, 10, 64, 64)
+        )
     others = {"roiextractors": partial(rivals.roiextractors, "Hdf5ImagingExtractor", str(path), "mov", 30.0)}
-    with roi.open(path) as recording:
+    with roi.open(path, dimension_order="CTYX", channel=0) as recording:
         beside.reading(f"HDF5, one dataset, {name}", "sequential", recording, others)
 
 

@@ -31,7 +31,7 @@ def matrix(value: float | Mapping[str, object] | list[float], name: str = "") ->
         kind, shape, content = 2, (1, 1), struct.pack("<HHi", 5, 4, 32) + element(1, names) + fields
     else:
         values = np.atleast_1d(np.asarray(value, "<f8"))
-        kind, shape, content = 6, (1, len(values)), element(9, values.tobytes())
+        kind, shape, content = 6, (1, len(values)), element(4, values.astype("<u2").tobytes())
     head = element(6, struct.pack("<II", kind, 0)) + element(5, struct.pack("<ii", *shape)) + element(1, name.encode())
     return element(14, head + content)
 
