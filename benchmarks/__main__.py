@@ -46,10 +46,13 @@ def main() -> int:
     modules = [path for path in sorted(HERE.glob("test_*.py")) if chosen.only in path.stem]
     rows, failed, started = [], [], time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        for module in modules:
-            found, is_right = run(module, Path(folder), is_quick=chosen.quick)
-            rows += found
-            failed += [] if is_right else [module.stem]
+        try:
+            for module in modules:
+                found, is_right = run(module, Path(folder), is_quick=chosen.quick)
+                rows += found
+                failed += [] if is_right else [module.stem]
+        except KeyboardInterrupt:
+            failed += ["what was to follow when it was interrupted"]
         told = machine(Path(folder))
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     text = page(

@@ -84,7 +84,7 @@ def test_reading_what_roiextractors_reads(tmp_path: Path, name: str, beside: Bes
             "mov", data=movie[None], chunks=(1, 1, ROWS, COLUMNS) if name != "tiles" else (1, 10, 64, 64)
         )
     others = {"roiextractors": partial(rivals.roiextractors, "Hdf5ImagingExtractor", str(path), "mov", 30.0)}
-    with roi.open(path, dimension_order="CTYX", channel=0) as recording:
+    with roi.open(path, dimension_order="CTYX") as recording:
         beside.reading(f"HDF5, one dataset, {name}", "sequential", recording, others)
 
 
