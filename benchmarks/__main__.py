@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.page import behind, page, rows_of
+from benchmarks.page import Row, behind, page, rows_of
 
 HERE = Path(__file__).resolve().parent
 LIBRARIES = (
@@ -44,7 +44,7 @@ def main() -> int:
     )
     chosen = parser.parse_args()
     modules = [path for path in sorted(HERE.glob("test_*.py")) if chosen.only in path.stem]
-    rows, failed, started = [], [], time.perf_counter()
+    rows, failed, started, before = [], [], time.perf_counter(), load()
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         try:
             for module in modules:
@@ -53,7 +53,7 @@ def main() -> int:
                 failed += [] if is_right else [module.stem]
         except KeyboardInterrupt:
             failed += ["what was to follow when it was interrupted"]
-        told = machine(Path(folder))
+        told = {**machine(Path(folder)), "load when it began": before}
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     text = page(
         rows,
@@ -71,11 +71,11 @@ def main() -> int:
     return len(failed)
 
 
-def run(module: Path, folder: Path, *, is_quick: bool) -> tuple[list[dict], bool]:
+def run(module: Path, folder: Path, *, is_quick: bool) -> tuple[list[Row], bool]:
     """Run one module in a process of its own, and return its rows and whether none of it failed."""
     told, data = folder / f"{module.stem}.json", folder / "data"
     words = ["-m", "pytest", str(module), "-n", "0", "-s", "-q", "--benchmark-quiet", "-p", "no:cacheprovider"]
-    words += ["--basetemp", str(data), "-o", "tmp_path_retention_policy=none", "--benchmark-json", str(told)]
+    words += ["--basetemp", str(data), "-o", "tmp_path_retention_policy=failed", "--benchmark-json", str(told)]
     done = subprocess.run([sys.executable, *words, *(["--quick"] if is_quick else [])], cwd=HERE.parent, check=False)
     shutil.rmtree(data, ignore_errors=True)
     text = told.read_text(encoding="utf-8") if told.exists() else ""
@@ -94,6 +94,11 @@ def machine(folder: Path) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": platform.python_version(),
     }
+
+
+def load() -> str:
+    """Return how many processes wanted a core before the run, where the system tells it."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def processor() -> str:

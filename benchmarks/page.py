@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["GROUPS", "behind", "page", "rows_of"]
+__all__ = ["GROUPS", "Row", "behind", "page", "rows_of"]
 
 Row = Mapping[str, Any]
 
@@ -99,7 +99,7 @@ _READING = (
     "medians. *Ratio* says how many times as fast as the other we are: above 1 we are faster. "
     "What two of them read is compared before it is timed. The limit is `os.preadv` of the same bytes into a new array, or what else the table names; "
     "*wanted* stands where a share of the limit, or a bound, is aimed at. All files have just been written and are in the page cache: "
-    "what is measured is the software, not the disk."
+    "what is measured is the software, not the disk. On a machine with other work (a load well above 0) ratios near 1 mean little."
 )
 
 
@@ -183,7 +183,7 @@ def _place(group: str) -> tuple[int, str]:
 
 
 def _words(row: Row) -> str:
-    return row["row"] + (f", {row['growth'][1]:,} {row['growth'][0]}" if row["growth"] else "")
+    return str(row["row"]) + (f", {row['growth'][1]:,} {row['growth'][0]}" if row["growth"] else "")
 
 
 def _named(row: Row, name: str) -> str:

@@ -47,10 +47,10 @@ def preadv(path: Path, offsets: Sequence[int], shape: tuple[int, ...], dtype: An
         if frames is None and is_gapless:
             flat, at = result.reshape(-1).view(np.uint8), 0
             while at < flat.size:
-                at += os.preadv(descriptor, [flat[at:]], offsets[0] + at)
+                at += os.preadv(descriptor, [flat[at:].data], offsets[0] + at)
             return result
         for frame, offset in zip(result, chosen, strict=True):
-            os.preadv(descriptor, [frame], offset)
+            os.preadv(descriptor, [frame.data], offset)
         return result
 
     def rows_of(chosen: Sequence[int], part: Part) -> np.ndarray:
@@ -59,7 +59,7 @@ def preadv(path: Path, offsets: Sequence[int], shape: tuple[int, ...], dtype: An
         skipped = rows.start * shape[1] * strip.itemsize
         result = np.empty((len(chosen), strip.shape[0], columns.stop - columns.start), dtype)
         for frame, offset in zip(result, chosen, strict=True):
-            os.preadv(descriptor, [strip], offset + skipped)
+            os.preadv(descriptor, [strip.data], offset + skipped)
             frame[:] = strip[:, columns]
         return result
 
@@ -79,7 +79,7 @@ def preadv_files(paths: Sequence[Path], offset: int, shape: tuple[int, ...], dty
         result = np.empty((len(chosen), *shape), dtype)
         for frame, name in zip(result, chosen, strict=True):
             descriptor = os.open(name, os.O_RDONLY)
-            os.preadv(descriptor, [frame], offset)
+            os.preadv(descriptor, [frame.data], offset)
             os.close(descriptor)
         return result if part is None else result[:, part[0], part[1]]
 
@@ -111,7 +111,7 @@ def tifffile(path: Path | list[Path]) -> Iterator[Read]:
 
 def opened(name: str, *arguments: Any, **options: Any) -> None:
     """Open a recording by one of roiextractors' extractors."""
-    import roiextractors as library
+    import roiextractors as library  # type: ignore[import-untyped]
 
     getattr(library, name)(*arguments, **options)
 
@@ -162,7 +162,7 @@ def array(opening: Callable[[], Any]) -> Iterator[Read]:
 @contextmanager
 def pims(path: Path) -> Iterator[Read]:
     """pims: frame by frame, as it offers them."""
-    import pims as library
+    import pims as library  # type: ignore[import-untyped]
 
     with closing(library.open(str(path))) as frames_of:
 

@@ -45,7 +45,7 @@ def kind(
         np.save(folder / "movie.npy", np.arange(COUNT * ROWS * COLUMNS, dtype="<u2").reshape(COUNT, *SHAPE))
         return name, folder / "movie.npy", {}, "<u2"
     if name == "suite2p":
-        pictures = {key: np.zeros(SHAPE, np.float32) for key in ("meanImg", "meanImgE", "max_proj", "Vcorr")}
+        pictures: Any = {key: np.zeros(SHAPE, np.float32) for key in ("meanImg", "meanImgE", "max_proj", "Vcorr")}
         return name, suite2p(folder, **pictures, regPC=np.zeros((2, 30, *SHAPE), np.float32)), {}, "<i2"
     if name == "CaImAn in order F":
         path = folder / f"Yr_d1_{COLUMNS}_d2_{ROWS}_d3_1_order_F_frames_{COUNT}.mmap"

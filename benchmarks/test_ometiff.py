@@ -138,7 +138,10 @@ def test_opening(movie: Path, beside: Beside) -> None:
 
         bioio.BioImage(str(movie)).shape  # noqa: B018 - what opening has to find
 
-    theirs = {"roiextractors": partial(rivals.opened, "OMETiffImagingExtractor", str(movie)), "bioio": by_bioio}
+    theirs: dict[str, Callable[[], object]] = {
+        "roiextractors": partial(rivals.opened, "OMETiffImagingExtractor", str(movie)),
+        "bioio": by_bioio,
+    }
     beside("OME-TIFF", lambda: roi.open(movie).close(), theirs, group="opening", at_most=20)
 
 

@@ -35,7 +35,7 @@ def of_small_pages(path: Path, count: int) -> Path:
     with tifffile.TiffFile(path) as file:
         step = file.pages[1].offset - file.pages[0].offset
         pixels = file.pages[0].dataoffsets[0]
-        pointer = file.pages[0].tags["StripOffsets"].valueoffset
+        pointer = file.pages.first.tags["StripOffsets"].valueoffset
     entries = int.from_bytes(content[first : first + 8], "little")
     following = first + 8 + 20 * entries
     pages = np.tile(np.frombuffer(content[first : first + step], np.uint8), (count, 1))
@@ -119,7 +119,7 @@ def test_reading_a_frame_by_the_number_of_pages(tmp_path: Path, count: int, besi
 
     def ours() -> np.ndarray:
         with roi.open(path) as recording:
-            return recording.get_series(count - 2, count - 1)[0]
+            return np.asarray(recording.get_series(count - 2, count - 1)[0])
 
     beside(
         "opening a TIFF and reading the last frame but one",

@@ -75,7 +75,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("what", READS)
 def test_reading_uncompressed_frames(plain: Path, what: str, beside: Beside) -> None:
     size, video = ROWS * COLUMNS, open_frames(plain)
-    start = int(video._offsets[0])
+    start = int(video._offsets[0])  # type: ignore[attr-defined]
     video.close()
     offsets = [start + k * (size + 8) for k in range(COUNT)]
     others: dict[str, Callable[[], Any]] = {
@@ -96,6 +96,6 @@ def test_opening(tmp_path: Path, code: str, beside: Beside) -> None:
         video.get(cv2.CAP_PROP_FRAME_COUNT)
         video.release()
 
-    options = {} if code == "GREY" else {"channel": "grey"}
+    options: dict[str, Any] = {} if code == "GREY" else {"channel": "grey"}
     note = "OpenCV gives the number of frames that the header tells; ours is the number that is there"
     beside(f"AVI, {code}", lambda: roi.open(path, **options).close(), {"OpenCV": by_opencv}, group="opening", note=note)
