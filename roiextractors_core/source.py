@@ -216,11 +216,12 @@ class Source:
         names = self.neighbours if beside else self.members
         if _literal_part(first) not in (self._neighbours_text if beside else self._members_text):
             return None  # one search for all names: a folder of 100,000 is asked by many formats
+        is_match, start = re.compile(fnmatch.translate(first.lower())).match, os.path.join(folder, "")
         for name in names:
-            if fnmatch.fnmatchcase(name.lower(), first.lower()):
+            if is_match(name.lower()):
                 if not rest:
                     return name
-                found = self._match_below(folder / name, rest)
+                found = self._match_below(start + name, rest)
                 if found is not None:
                     return f"{name}/{found}"
         return None
@@ -263,10 +264,10 @@ class Source:
         self.__dict__["_head_bytes"] = value
 
     @cached_property
-    def _below(self) -> dict[Path, tuple[str, ...]]:
+    def _below(self) -> dict[str, tuple[str, ...]]:
         return {}
 
-    def _match_below(self, folder: Path, pattern: str) -> str | None:
+    def _match_below(self, folder: str, pattern: str) -> str | None:
         """Look in a folder below, each listed at most once, and not in more of them than a recording has."""
         if folder not in self._below:
             if len(self._below) >= _MOST_FOLDERS_BELOW:
@@ -278,7 +279,7 @@ class Source:
         first, _, rest = pattern.partition("/")
         for name in self._below[folder]:
             if fnmatch.fnmatchcase(name.lower(), first.lower()):
-                found = self._match_below(folder / name, rest) if rest else ""
+                found = self._match_below(os.path.join(folder, name), rest) if rest else ""
                 if found is not None:
                     return f"{name}/{found}" if rest else name
         return None
