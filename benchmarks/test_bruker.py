@@ -1,20 +1,21 @@
-"""Prairie View recordings of one frame a file against the limits: one listing and the parse of the XML; plain reads of the same files."""
+"""Prairie View recordings of one frame a file: one listing and the parse of the XML, and plain reads of the same files."""
 
 from __future__ import annotations
 
 import os
-import statistics
 import struct
-import time
-import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 from xml.parsers import expat
 
 import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
 
 NAME = "TSeries-01022024-0930-001"
 FRAME = (
@@ -67,14 +68,6 @@ def one_frame(rows: int) -> bytes:
     return content + bytes(4) + b"<OME/>".ljust(481, b"\0")
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    result = call()
-    took = time.perf_counter() - started
-    del result
-    return took
-
-
 def listing(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries]
@@ -95,63 +88,81 @@ def parse(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize(("count", "rows"), [(10_000, 128), (2_000, 512)])
-def test_opening_and_reading_files_of_one_frame(tmp_path: Path, count: int, rows: int) -> None:
-    folder = tmp_path / NAME
+def written(folder: Path, count: int, rows: int) -> Path:
     folder.mkdir()
     write_xml(folder, count)
     content = one_frame(rows)
     for k in range(count):
         (folder / file_name(k)).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("recording") / NAME, 500, 512)
+
+
+@pytest.mark.parametrize("what", READS)
+def test_reading_files_of_one_frame(folder: Path, what: str, beside: Beside) -> None:
+    paths = [folder / file_name(k) for k in range(500)]
+    others: dict[str, Callable[[], Any]] = {
+        "os.preadv": partial(rivals.preadv_files, paths, 8, (512, 512), np.uint16),
+        "tifffile": partial(rivals.tifffile, paths),
+        "roiextractors": partial(rivals.roiextractors, "BrukerTiffSinglePlaneImagingExtractor", str(folder)),
+    }
+    with roi.open(folder) as recording:
+        beside.reading("Prairie View, 500 files", what, recording, others, wanted={"sequential": 0.8})
+
+
+@pytest.mark.parametrize("count", [1000, 10_000])
+@pytest.mark.parametrize("by", ["folder", "XML"])
+def test_opening_by_the_number_of_files(tmp_path: Path, count: int, by: str, beside: Beside) -> None:
+    folder = written(tmp_path / NAME, count, 64)
     xml = folder / f"{NAME}.xml"
-    roi.open(folder).close()
-    pairs = [
-        (
-            seconds(lambda: (listing(folder), parse(xml))),
-            seconds(lambda: roi.open(folder)),
-            seconds(lambda: roi.open(xml)),
-        )
-        for _ in range(7)
-    ]
-    least, ours, by_xml = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(
-        f"\n{count:,} files: listing and parse {least * 1e3:.1f} ms; roi.open(folder) / that: {ours / least:.2f}, roi.open(xml) / that: "
-        f"{by_xml / least:.2f} (wanted <= 3)"
+    path = folder if by == "folder" else xml
+    theirs: dict[str, Callable[[], object]] = {"listing and parse": lambda: [len(listing(folder)), parse(xml)]}
+    if count == 1000:
+        name = "BrukerTiffSinglePlaneImagingExtractor"
+        theirs["roiextractors"] = partial(rivals.opened, name, str(folder))
+    beside(
+        f"opening a Prairie View recording by its {by}",
+        lambda: roi.open(path).close(),
+        theirs,
+        group="opening",
+        limit="listing and parse",
+        at_least=0.33,
+        growth=("files", count),
+        note="the limit lists the folder once and counts the elements of the XML",
     )
-    recording = roi.open(folder)
-    paths = [folder / file_name(k) for k in range(count)]
-
-    def plainly() -> np.ndarray:
-        result = np.empty((count, rows, rows), np.uint16)
-        for path, frame in zip(paths, result, strict=True):
-            with open(path, "rb") as stream:
-                stream.readinto(frame)
-        return result
-
-    reads = [(seconds(plainly), seconds(recording.get_series)) for _ in range(6)]
-    found = statistics.median(a / b for a, b in reads[1:])
-    print(f"{count:,} files of {rows} x {rows}: open().readinto / ours: {found:.2f} (wanted >= 0.8)")
-    one = statistics.median(seconds(lambda k=k: recording.get_series(k, k + 1)) for k in range(0, count, 17))
-    print(f"one frame of {rows} x {rows}: {one * 1e3:.3f} ms")
 
 
-def test_half_a_million_files_of_which_one_is_there(tmp_path: Path) -> None:
-    count = 470_000
-    folder = tmp_path / NAME
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of 470,000 frames, of whose files one in a thousand is there."""
+    folder = tmp_path_factory.mktemp("long") / NAME
     folder.mkdir()
-    write_xml(folder, count)
-    for k in range(0, count, 1000):
+    write_xml(folder, 470_000)
+    for k in range(0, 470_000, 1000):
         (folder / file_name(k)).write_bytes(one_frame(64))
-    xml = folder / f"{NAME}.xml"
-    least = seconds(lambda: parse(xml))
+    return folder / f"{NAME}.xml"
+
+
+def incomplete(xml: Path) -> roi.ImagingExtractor:
     with pytest.warns(roi.IncompleteRecordingWarning):
-        took = seconds(lambda: roi.open(xml, allow_missing=True))
-    tracemalloc.start()
-    with pytest.warns(roi.IncompleteRecordingWarning):
-        recording = roi.open(xml, allow_missing=True)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    print(
-        f"\nan XML of {xml.stat().st_size >> 20} MiB and {count:,} frames: parse {least:.2f} s, opened in {took:.2f} s "
-        f"({took / least:.2f}), peak {peak >> 20} MiB, {len(recording):,} frames there"
+        return roi.open(xml, allow_missing=True)
+
+
+def test_opening_half_a_million_files_of_which_few_are_there(long: Path, beside: Beside) -> None:
+    beside(
+        "Prairie View, an XML of 470,000 frames",
+        lambda: incomplete(long).close(),
+        {"parse": partial(parse, long)},
+        group="opening",
+        limit="parse",
+        at_least=0.33,
+        rounds=3,
     )
+
+
+def test_memory_of_opening_half_a_million_files(long: Path, beside: Beside) -> None:
+    beside.memory("Prairie View, opening an XML of 470,000 frames", lambda: incomplete(long).close(), {}, at_most=256)

@@ -1,36 +1,23 @@
-"""NDTiff against the physical limits: `os.preadv` of the same bytes, and the index of a long recording, in the same run."""
+"""Micro-Manager's NDTiff: frames, and the index of a long recording."""
 
 from __future__ import annotations
 
 import json
-import os
-import statistics
 import struct
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
 
-COUNT, ROWS, COLUMNS = 800, 512, 512
-ENTRIES = 100_000
+COUNT, ROWS, COLUMNS = 400, 512, 512
+WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
 TEXT = json.dumps({"ElapsedTime-ms": 12.5, "PixelSizeUm": 0.5, "Camera": "Camera", "Filler": "x" * 3000}).encode()
-
-
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    result = call()
-    took = time.perf_counter() - started
-    del result
-    return took
-
-
-def ratio(limit: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
-    pairs = [(seconds(limit), seconds(ours)) for _ in range(rounds)]
-    return statistics.median(a / b for a, b in pairs[1:])
 
 
 def write_dataset(
@@ -64,44 +51,29 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     return folder, write_dataset(folder, COUNT, ROWS, COLUMNS, lambda k: {"channel": "GFP", "time": k})
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("many")
-    write_dataset(folder, ENTRIES, 4, 4, lambda k: {"z": k % 5, "channel": "GFP", "position": 0, "time": k // 5})
-    return folder
-
-
-@pytest.mark.parametrize("what", ["all", "one by one", "scattered"])
-def test_reading(movie: tuple[Path, list[int]], what: str) -> None:
+@pytest.mark.parametrize("what", READS)
+def test_reading(movie: tuple[Path, list[int]], what: str, beside: Beside) -> None:
     folder, places = movie
-    descriptor = os.open(folder / "movie_NDTiffStack.tif", os.O_RDONLY)
-    chosen = np.random.default_rng(1).permutation(COUNT)[:200] if what == "scattered" else np.arange(COUNT)
-
-    def read(frames: np.ndarray) -> np.ndarray:
-        result = np.empty((len(frames), ROWS, COLUMNS), np.uint16)
-        for frame, k in zip(result, frames.tolist(), strict=True):
-            os.preadv(descriptor, [frame], places[k])
-        return result
-
+    stack = folder / "movie_NDTiffStack.tif"
+    others = {"os.preadv": partial(rivals.preadv, stack, places, (ROWS, COLUMNS), np.uint16)}
     with roi.open(folder) as recording:
-        calls: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-            "all": (lambda: read(chosen), recording.get_series),
-            "scattered": (lambda: read(chosen), lambda: recording.get_samples(chosen)),
-            "one by one": (
-                lambda: [read(chosen[k : k + 1]) for k in range(300)] and None,
-                lambda: [recording.get_series(k, k + 1) for k in range(300)] and None,
-            ),
-        }
-        print(f"\nNDTiff, {what}: {ratio(*calls[what]):.2f} of preadv")
-    os.close(descriptor)
+        beside.reading("NDTiff", what, recording, others, wanted=WANTED)
 
 
-def test_opening_an_index_of_a_hundred_thousand_entries(many: Path) -> None:
-    index = many / "NDTiff.index"
-    read = min(seconds(index.read_bytes) for _ in range(5))
-    ours = min(seconds(lambda: roi.open(many).close()) for _ in range(5))
-    with roi.open(many) as recording:
-        times = seconds(lambda: recording.get_native_timestamps(0, 5000))
-    print(
-        f"\n{ENTRIES:,} entries: opened in {ours:.3f} s; the bytes alone are read in {read:.3f} s; 5,000 times in {times:.3f} s"
+@pytest.mark.parametrize("count", [1000, 10_000, 100_000])
+def test_opening_by_the_entries_of_the_index(tmp_path: Path, count: int, beside: Beside) -> None:
+    write_dataset(tmp_path, count, 4, 4, lambda k: {"z": k % 5, "channel": "GFP", "position": 0, "time": k // 5})
+    beside(
+        "opening an NDTiff",
+        lambda: roi.open(tmp_path).close(),
+        {"reading the index": (tmp_path / "NDTiff.index").read_bytes},
+        group="opening",
+        limit="reading the index",
+        growth=("frames of an index", count),
     )
+
+
+def test_times(tmp_path: Path, beside: Beside) -> None:
+    write_dataset(tmp_path, 5000, 4, 4, lambda k: {"channel": "GFP", "time": k})
+    with roi.open(tmp_path) as recording:
+        beside("NDTiff, the times of 5,000 frames", lambda: recording.get_native_timestamps(0, 5000), group="times")

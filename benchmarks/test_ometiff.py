@@ -1,14 +1,12 @@
-"""Opening and reading OME-TIFF against the physical limit, measured side by side in one run."""
+"""OME-TIFF: its XML, one file, and a set of files of one plane."""
 
 from __future__ import annotations
 
-import functools
-import os
-import statistics
 import struct
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,22 +14,18 @@ import tifffile
 from roiextractors_ometiff.document import read_document
 
 import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
 
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+COUNT = 400
 ROWS = COLUMNS = 512
-
-
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    result = call()
-    took = time.perf_counter() - started
-    del result
-    return took
-
-
-def ratio(limit: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
-    pairs = [(seconds(limit), seconds(ours)) for _ in range(rounds)]
-    return statistics.median(a / b for a, b in pairs[1:])
+WANTED = {"sequential": 0.9, "scattered": 0.7, "single": 0.5}
+WAYS = {
+    "one_element": "one element for all planes",
+    "an_element_a_plane": "an element for each plane",
+    "an_element_and_a_time_a_plane": "an element and a time for each plane",
+}
 
 
 def xml(count: int, data: str, rows: int, columns: int, planes: str = "") -> bytes:
@@ -76,99 +70,106 @@ def write_sparse(path: Path, count: int, text: bytes, rows: int = 64, columns: i
     return path
 
 
-@pytest.mark.parametrize("way", ["one_element", "an_element_a_plane", "an_element_and_a_time_a_plane"])
-def test_opening_a_thousand_and_a_hundred_thousand_planes(tmp_path: Path, way: str) -> None:
-    took = {}
-    for count in (1000, 100_000):
-        name = f"{count}.ome.tif"
-        data = "<TiffData/>" if way == "one_element" else listed(count, name)
-        text = xml(count, data, 64, 64, timed(count) if way.startswith("an_element_and") else "")
-        path = write_sparse(tmp_path / name, count, text)
-        with roi.open(path) as recording:
-            assert len(recording) == count
-        took[count] = statistics.median(seconds(lambda path=path: roi.open(path).close()) for _ in range(7))
-    print(
-        f"\n{way}: opening 1,000 planes {took[1000] * 1e3:.2f} ms, 100,000 planes {took[100_000] * 1e3:.2f} ms "
-        f"({took[100_000] / took[1000]:.1f} times)"
+@pytest.mark.parametrize("count", [1000, 10_000, 100_000])
+@pytest.mark.parametrize("way", WAYS)
+def test_opening_by_the_number_of_planes(tmp_path: Path, way: str, count: int, beside: Beside) -> None:
+    name = "movie.ome.tif"
+    data = "<TiffData/>" if way == "one_element" else listed(count, name)
+    text = xml(count, data, 64, 64, timed(count) if way.startswith("an_element_and") else "")
+    path = write_sparse(tmp_path / name, count, text)
+    with roi.open(path) as recording:
+        assert len(recording) == count
+
+    def by_tifffile() -> None:
+        with tifffile.TiffFile(path) as file:
+            assert file.series[0].shape[0] == count
+
+    beside(
+        f"opening an OME-TIFF, {WAYS[way]}",
+        lambda: roi.open(path).close(),
+        {"tifffile": by_tifffile} if count <= 10_000 else {},
+        group="opening",
+        growth=("planes of an OME-TIFF", count),
+        note="tifffile is asked up to 10,000 planes",
     )
 
 
-def test_parsing_against_the_standard_librarys_tree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1000, 100_000])
+def test_parsing_the_xml(tmp_path: Path, count: int, beside: Beside) -> None:
     from xml.etree import ElementTree
 
     path = tmp_path / "m.companion.ome"
-    path.write_bytes(xml(100_000, listed(100_000, "p.ome.tif"), 64, 64, timed(100_000)))
-    found = ratio(lambda: ElementTree.parse(path), lambda: read_document(str(path)), rounds=5)
-    took = seconds(lambda: read_document(str(path)))
-    print(
-        f"\n{path.stat().st_size >> 20} MiB of XML: {took:.2f} s; a tree of it (with no number read yet) / ours: {found:.2f}"
+    path.write_bytes(xml(count, listed(count, "p.ome.tif"), 64, 64, timed(count)))
+    beside(
+        f"OME-XML of {count:,} planes, all of its numbers read",
+        lambda: read_document(str(path)) and None,
+        {"ElementTree": lambda: ElementTree.parse(path) and None},
+        group="opening",
+        note="the standard library's tree has read none of the numbers yet",
     )
 
 
-def test_reading_one_file_against_preadv(tmp_path: Path) -> None:
-    count = 1000
-    movie = np.random.default_rng(0).integers(0, 4000, (count, ROWS, COLUMNS)).astype(np.uint16)
-    path = tmp_path / "movie.ome.tif"
-    tifffile.imwrite(path, movie, metadata={"axes": "TYX"}, photometric="minisblack")
-    with tifffile.TiffFile(path) as file:
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("movie") / "movie.ome.tif"
+    pixels = np.random.default_rng(0).integers(0, 4000, (COUNT, ROWS, COLUMNS)).astype(np.uint16)
+    metadata = {"axes": "TYX", "TimeIncrement": 0.1, "TimeIncrementUnit": "s"}
+    tifffile.imwrite(path, pixels, metadata=metadata, photometric="minisblack")
+    return path
+
+
+@pytest.mark.parametrize("what", READS)
+def test_reading_one_file(movie: Path, what: str, beside: Beside) -> None:
+    with tifffile.TiffFile(movie) as file:
         offsets = [int(page.dataoffsets[0]) for page in file.pages]
-    recording = roi.open(path)
-    descriptor = os.open(path, os.O_RDONLY)
-
-    def whole() -> np.ndarray:
-        result = np.empty(movie.nbytes, np.uint8)
-        os.preadv(descriptor, [result], offsets[0])
-        return result
-
-    def scattered() -> np.ndarray:
-        result = np.empty((len(indices), ROWS, COLUMNS), np.uint16)
-        for frame, k in zip(result, indices, strict=True):
-            os.preadv(descriptor, [frame], offsets[k])
-        return result
-
-    indices = np.random.default_rng(1).permutation(count)[:200].tolist()
-    assert np.array_equal(recording[500], movie[500])
-    print(f"\n1,000 consecutive frames, preadv / ours: {ratio(whole, recording.get_series):.2f} (wanted >= 0.9)")
-    print(f"200 scattered frames: {ratio(scattered, lambda: recording.get_samples(indices)):.2f} (wanted >= 0.7)")
-    limit = statistics.median(
-        seconds(lambda k=k: os.preadv(descriptor, [np.empty((ROWS, COLUMNS), np.uint16)], offsets[k])) for k in indices
-    )
-    ours = statistics.median(seconds(functools.partial(recording.get_series, k, k + 1)) for k in indices)
-    print(f"one frame of {ROWS} x {COLUMNS}: {ours * 1e3:.3f} ms, preadv alone {limit * 1e3:.3f} ms")
-    os.close(descriptor)
+    others: dict[str, Callable[[], Any]] = {
+        "os.preadv": partial(rivals.preadv, movie, offsets, (ROWS, COLUMNS), np.uint16),
+        "tifffile": partial(rivals.tifffile, movie),
+        "roiextractors": partial(rivals.roiextractors, "OMETiffImagingExtractor", str(movie)),
+        "bioio": partial(rivals.bioio, movie),
+    }
+    with roi.open(movie) as recording:
+        beside.reading("OME-TIFF", what, recording, others, wanted=WANTED)
 
 
-@pytest.mark.parametrize("shape", [(ROWS, COLUMNS), (64, 64)])
-def test_a_set_of_files_of_one_plane_against_readinto(tmp_path: Path, shape: tuple[int, int]) -> None:
-    count = 1200
-    names = [f"c_T{t:05d}.ome.tif" for t in range(count)]
+def test_opening(movie: Path, beside: Beside) -> None:
+    def by_bioio() -> None:
+        import bioio
+
+        bioio.BioImage(str(movie)).shape  # noqa: B018 - what opening has to find
+
+    theirs: dict[str, Callable[[], object]] = {
+        "roiextractors": partial(rivals.opened, "OMETiffImagingExtractor", str(movie)),
+        "bioio": by_bioio,
+    }
+    beside("OME-TIFF", lambda: roi.open(movie).close(), theirs, group="opening", at_most=20)
+
+
+@pytest.fixture(scope="module", params=[512, 64])
+def plane_files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder, shape = tmp_path_factory.mktemp("set"), (request.param, request.param)
+    paths = [folder / f"c_T{t:05d}.ome.tif" for t in range(600)]
     data = "".join(
-        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{t}</UUID></TiffData>'
-        for t, name in enumerate(names)
+        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID FileName="{path.name}">urn:uuid:{t:04d}</UUID></TiffData>'
+        for t, path in enumerate(paths)
     )
-    (tmp_path / "c.companion.ome").write_bytes(xml(count, data, *shape))
+    (folder / "c.companion.ome").write_bytes(xml(len(paths), data, *shape))
     rng = np.random.default_rng(0)
-    for t, name in enumerate(names):
-        only = f'<OME xmlns="{NAMESPACE}" UUID="urn:uuid:{t}"><BinaryOnly MetadataFile="c.companion.ome" UUID="urn:uuid:m"/></OME>'
-        tifffile.imwrite(
-            tmp_path / name, rng.integers(0, 4000, shape).astype(np.uint16), description=only, metadata=None
-        )
-    with tifffile.TiffFile(tmp_path / names[0]) as file:
-        offset = int(file.pages[0].dataoffsets[0])
-    path = tmp_path / names[7]
-    took = statistics.median(seconds(lambda: roi.open(path).close()) for _ in range(5))
-    recording = roi.open(path)
+    for t, path in enumerate(paths):
+        only = f'<OME xmlns="{NAMESPACE}" UUID="urn:uuid:{t:04d}"><BinaryOnly MetadataFile="c.companion.ome" UUID="urn:uuid:m"/></OME>'
+        pixels = rng.integers(0, 4000, shape).astype(np.uint16)
+        tifffile.imwrite(path, pixels, description=only, metadata=None)
+    return paths
 
-    def plain() -> np.ndarray:
-        result = np.empty((count, *shape), np.uint16)
-        for frame, name in zip(result, names, strict=True):
-            with open(tmp_path / name, "rb", buffering=0) as stream:
-                stream.seek(offset)
-                stream.readinto(memoryview(frame).cast("B"))
-        return result
 
-    assert np.array_equal(plain(), recording.get_series())
-    print(f"\n{count:,} files of {shape[0]} x {shape[1]}: opening the set {took * 1e3:.1f} ms")
-    print(
-        f"reading the set, open().readinto / ours: {ratio(plain, recording.get_series, rounds=5):.2f} (wanted >= 0.7)"
-    )
+@pytest.mark.parametrize("what", ["opening", "sequential", "scattered"])
+def test_a_set_of_files_of_one_plane(plane_files: list[Path], what: str, beside: Beside) -> None:
+    with tifffile.TiffFile(plane_files[0]) as file:
+        offset, shape = int(file.pages[0].dataoffsets[0]), file.pages[0].shape
+    row = f"OME-TIFF, {len(plane_files)} files of {shape[0]} x {shape[1]}"
+    if what == "opening":
+        beside(row, lambda: roi.open(plane_files[7]).close(), group="opening")
+        return
+    others = {"os.preadv": partial(rivals.preadv_files, plane_files, offset, shape, np.uint16)}
+    with roi.open(plane_files[7]) as recording:
+        beside.reading(row, what, recording, others, wanted={"sequential": 0.7, "scattered": 0.7})

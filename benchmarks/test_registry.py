@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from benchmarks.conftest import Beside
 
 HOOKS = """
 from roiextractors_core import FormatSpec, Magic, Name, Sibling, TiffTag, hookimpl
@@ -36,24 +36,13 @@ def roiextractors_formats():
 """
 
 PROCESS = """
-import json, statistics, sys, time
-started = time.perf_counter()
+import sys
 import roiextractors_core as roi
-imported = time.perf_counter()
-count = len(roi.formats())
-discovered = time.perf_counter()
-told = {"import": imported - started, "discovery": discovered - imported, "formats": count}
-told["plugins"] = len(roi.plugins())
-told["slowest"] = max(record.load_seconds for record in roi.plugins())
-for path in sys.argv[1:]:
-    took = []
-    for _ in range(60):
-        before = time.perf_counter()
-        best = roi.explain(path).best
-        took.append(time.perf_counter() - before)
-    told[path.rpartition("/")[2]] = statistics.median(took)
-    told[path.rpartition("/")[2] + " first"] = took[0]
-print(json.dumps(told))
+roi.formats()
+for _ in sys.stdin:
+    for _ in range(30):
+        roi.explain(sys.argv[1])
+    print("done", flush=True)
 """
 
 
@@ -72,34 +61,81 @@ def written(folder: Path, num_distributions: int, num_formats: int) -> Path:
     return folder
 
 
-def told(site: Path, *paths: Path) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROCESS, *map(str, paths)],
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=True,
+def process(site: Path, code: str, *arguments: object) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+SITES = [(0, 0), (30, 100), (300, 1000)]
+
+
+@pytest.fixture(scope="module", params=SITES, ids=lambda pair: str(pair[1]))
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
+    """A folder of distributions, and how many formats and distributions there are with it and with the project's."""
+    folder = written(tmp_path_factory.mktemp("site") / "site", *request.param)
+    code = "import roiextractors_core as roi; print(len(roi.formats()), len(roi.plugins()))"
+    formats, plugins = map(int, process(folder, code).split())  # compiles the modules, as pip does on installing
+    return folder, formats, plugins
+
+
+def test_discovery_by_the_number_of_distributions(site: tuple[Path, int, int], beside: Beside) -> None:
+    folder, _, plugins = site
+    beside(
+        "discovery, in a process from its start to its end",
+        lambda: process(folder, "import roiextractors_core as roi; roi.formats()") and None,
+        {"import numpy": lambda: process(folder, "import numpy") and None},
+        group="start",
+        limit="import numpy",
+        growth=("installed distributions", plugins),
+        note="the process imports numpy too",
     )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
 
 
-@pytest.mark.parametrize(("distributions", "formats"), [(0, 0), (30, 100), (300, 1000)])
-def test_discovery_and_detection(tmp_path: Path, distributions: int, formats: int) -> None:
+@pytest.mark.parametrize("name", ["movie.npy", "movie.tif", "noise.xyz"])
+def test_detection_by_the_number_of_formats(
+    tmp_path: Path, site: tuple[Path, int, int], name: str, beside: Beside
+) -> None:
+    """The explanations of one process, told by the process: its start is no part of them."""
     from roiextractors_core import NumpyImagingExtractor
     from roiextractors_core.testing import write_tiff
 
-    site = written(tmp_path / "site", distributions, formats)
-    np.save(tmp_path / "movie.npy", np.zeros((10, 8, 8), np.uint16))
-    write_tiff(NumpyImagingExtractor(np.zeros((10, 8, 8), np.uint16)), tmp_path / "movie.tif")
-    (tmp_path / "noise.xyz").write_bytes(np.random.default_rng(0).bytes(10_000))
-    paths = [tmp_path / name for name in ("movie.npy", "movie.tif", "noise.xyz")]
-    told(site, *paths)  # compiles the modules, as pip does when it installs
-    runs = [told(site, *paths) for _ in range(5)]
-    found = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-    print(f"\n{found['formats']:,.0f} formats of {found['plugins']:,.0f} distributions:")
-    print(f"  import of the core {found['import'] * 1e3:.1f} ms, discovery {found['discovery'] * 1e3:.0f} ms")
-    for path in paths:
-        print(
-            f"  detection of {path.name} {found[path.name] * 1e3:.2f} ms, the first {found[path.name + ' first'] * 1e3:.1f} ms"
+    folder, formats, _ = site
+    path = tmp_path / name
+    if name == "movie.npy":
+        np.save(path, np.zeros((10, 8, 8), np.uint16))
+    elif name == "movie.tif":
+        write_tiff(NumpyImagingExtractor(np.zeros((10, 8, 8), np.uint16)), path)
+    else:
+        path.write_bytes(np.random.default_rng(0).bytes(10_000))
+    with Explaining(folder, path) as explaining:
+        beside(f"detection of {name}", explaining.again, group="detection", per=30, growth=("formats", formats))
+
+
+class Explaining:
+    """A process that explains a file thirty times whenever it is asked."""
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(path)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
+
+    def __enter__(self) -> Explaining:
+        self.again()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def again(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("again\n")
+        if self.process.stdout.readline() != "done\n":
+            raise RuntimeError("the process that explains has ended")

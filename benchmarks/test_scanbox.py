@@ -1,23 +1,23 @@
-"""Reading and opening .sbx recordings against the physical limit: `os.preadv` of the same bytes into a new array, in the same run."""
+"""Scanbox .sbx recordings: one detector, four planes, one of two detectors."""
 
 from __future__ import annotations
 
-import functools
-import os
-import statistics
 import struct
-import time
-import tracemalloc
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
 
-COUNT, ROWS, COLUMNS = 800, 512, 796
-SCATTERED = np.random.default_rng(1).permutation(COUNT)[:200]
+COUNT, ROWS, COLUMNS = 400, 512, 796
+WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+NAMES = {"c1p1": "sbx, one detector", "c1p4": "sbx, four planes", "c2p1": "sbx, one of two detectors"}
 
 
 def element(kind: int, content: bytes) -> bytes:
@@ -31,7 +31,7 @@ def matrix(value: float | Mapping[str, object] | list[float], name: str = "") ->
         kind, shape, content = 2, (1, 1), struct.pack("<HHi", 5, 4, 32) + element(1, names) + fields
     else:
         values = np.atleast_1d(np.asarray(value, "<f8"))
-        kind, shape, content = 6, (1, len(values)), element(9, values.tobytes())
+        kind, shape, content = 6, (1, len(values)), element(4, values.astype("<u2").tobytes())
     head = element(6, struct.pack("<II", kind, 0)) + element(5, struct.pack("<ii", *shape)) + element(1, name.encode())
     return element(14, head + content)
 
@@ -64,62 +64,30 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return found
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    result = call()
-    took = time.perf_counter() - started
-    del result
-    return took
+@pytest.mark.parametrize("what", READS)
+def test_reading(path: Path, what: str, beside: Beside) -> None:
+    """What is read are frames; with four planes, the limit reads the same frames one behind the other."""
+    num_channels = int(path.stem[1])
+    frame = ROWS * COLUMNS * num_channels * 2
+    offsets = [k * frame for k in range(COUNT)]
+    shape = (ROWS * num_channels, COLUMNS)
+    others: dict[str, Callable[[], Any]] = {"os.preadv": partial(rivals.preadv, path, offsets, shape, "<u2")}
+    if path.stem == "c1p1":
+        others["roiextractors"] = partial(rivals.roiextractors, "SbxImagingExtractor", str(path), 30.0)
+    with roi.open(path, channel=0, deinterleave=what == "sequential" and path.stem == "c1p4") as recording:
+        beside.reading(
+            NAMES[path.stem],
+            what,
+            recording,
+            others,
+            wanted=WANTED if num_channels == 1 else {},
+            unequal=("os.preadv",),
+            note="the limit neither inverts the values, as the format asks for, nor leaves the other detector out",
+        )
 
 
-def ratio(limit: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
-    pairs = [(seconds(limit), seconds(ours)) for _ in range(rounds)]
-    return statistics.median(a / b for a, b in pairs[1:])
-
-
-def read_at(descriptor: int, offsets: list[int], size: int) -> np.ndarray:
-    result = np.empty((len(offsets), size), np.uint8)
-    for frame, offset in zip(result, offsets, strict=True):
-        os.preadv(descriptor, [frame], offset)
-    return result
-
-
-def test_consecutive_and_scattered_frames_against_preadv(path: Path) -> None:
-    channel = "PMT1" if path.stem.startswith("c2") else None
-    recording = roi.open(path, channel=channel)
-    flat = roi.open(path, channel=channel, deinterleave=False)
-    descriptor, size = os.open(path, os.O_RDONLY), path.stat().st_size
-    frame = size // COUNT
-
-    def whole() -> np.ndarray:
-        result = np.empty(size, np.uint8)
-        os.preadv(descriptor, [result], 0)
-        return result
-
-    indices, offsets = SCATTERED.tolist(), [int(k) * frame for k in SCATTERED]
-    print(
-        f"\n{path.stem}: {COUNT} consecutive frames, preadv / ours: {ratio(whole, recording.get_series):.2f} (wanted >= 0.85)"
-    )
-    found = ratio(lambda: read_at(descriptor, offsets, frame), lambda: flat.get_samples(indices))
-    print(f"{path.stem}: {len(indices)} scattered frames at once: {found:.2f}")
-    limit = statistics.median(seconds(functools.partial(read_at, descriptor, [offset], frame)) for offset in offsets)
-    ours = statistics.median(seconds(functools.partial(flat.get_series, k, k + 1)) for k in indices)
-    print(f"{path.stem}: one frame: {ours * 1e3:.3f} ms, preadv alone {limit * 1e3:.3f} ms")
-    tracemalloc.start()
-    series = recording.get_series()
-    print(
-        f"{path.stem}: peak beyond the result: {(tracemalloc.get_traced_memory()[1] - series.nbytes) / 2**20:.1f} MiB"
-    )
-    tracemalloc.stop()
-    os.close(descriptor)
-
-
-def test_opening(path: Path) -> None:
-    def opened() -> None:
-        roi.open(path, channel=0).close()
-
-    opened()
-    took = statistics.median(seconds(opened) for _ in range(30))
-    print(
-        f"\n{path.stem}: opening, detection among {len(roi.formats())} formats included: {took * 1e3:.2f} ms (wanted < 20)"
-    )
+def test_opening(path: Path, beside: Beside) -> None:
+    theirs: dict[str, Callable[[], object]] = {}
+    if path.stem == "c1p1":
+        theirs["roiextractors"] = partial(rivals.opened, "SbxImagingExtractor", str(path), 30.0)
+    beside(NAMES[path.stem], lambda: roi.open(path, channel=0).close(), theirs, group="opening", at_most=20)

@@ -1,23 +1,23 @@
-"""ThorImage against the physical limits: listing the folder, and reading the same bytes, in the same run."""
+"""ThorImage: listing the folder and parsing its XML, files of one frame, and every second frame of a raw file."""
 
 from __future__ import annotations
 
 import os
-import statistics
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from roiextractors_thorimage.extractor import ThorImageImagingExtractor
 
 import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
 
-FILES = 10_000
-ROWS = COLUMNS = 512
+COUNT, ROWS, COLUMNS = 400, 512, 512
 
 EXPERIMENT = """<?xml version="1.0"?>
 <ThorImageExperiment>
@@ -33,91 +33,70 @@ EXPERIMENT = """<?xml version="1.0"?>
 """
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    result = call()
-    took = time.perf_counter() - started
-    del result
-    return took
-
-
-def ratio(limit: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
-    pairs = [(seconds(limit), seconds(ours)) for _ in range(rounds)]
-    return statistics.median(a / b for a, b in pairs[1:])
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten thousand files of one small frame: two channels of 5,000."""
-    folder = tmp_path_factory.mktemp("many")
-    (folder / "Experiment.xml").write_text(EXPERIMENT.format(points=FILES // 2, rows=16, columns=16, raw=0))
-    tifffile.imwrite(folder / "one.tif", np.zeros((16, 16), np.uint16), metadata=None)
-    content = (folder / "one.tif").read_bytes()
-    (folder / "one.tif").unlink()
-    for channel in "AB":
-        for t in range(FILES // 2):
-            (folder / f"Chan{channel}_001_001_001_{t + 1:03d}.tif").write_bytes(content)
-    return folder
+def written(folder: Path, count: int, rows: int) -> list[Path]:
+    """Write a file for every frame, of one channel."""
+    text = EXPERIMENT.format(points=count, rows=rows, columns=rows, raw=0)
+    (folder / "Experiment.xml").write_text(text.replace('<Wavelength name="ChanB" />', ""))
+    paths = [folder / f"ChanA_001_001_001_{t + 1:03d}.tif" for t in range(count)]
+    for t, path in enumerate(paths[:50]):
+        tifffile.imwrite(path, np.full((rows, rows), t, np.uint16), metadata=None)
+    for t, path in enumerate(paths[50:]):
+        path.write_bytes(paths[t % 50].read_bytes())
+    return paths
 
 
 @pytest.fixture(scope="module")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("frames")
-    (folder / "Experiment.xml").write_text(
-        EXPERIMENT.format(points=400, rows=ROWS, columns=COLUMNS, raw=0).replace('<Wavelength name="ChanB" />', "")
-    )
-    for t in range(400):
-        tifffile.imwrite(
-            folder / f"ChanA_001_001_001_{t + 1:03d}.tif", np.full((ROWS, COLUMNS), t, np.uint16), metadata=None
-        )
-    return folder
+def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return written(tmp_path_factory.mktemp("frames"), COUNT, ROWS)
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
-    (folder / "Experiment.xml").write_text(EXPERIMENT.format(points=400, rows=ROWS, columns=COLUMNS, raw=1))
+    (folder / "Experiment.xml").write_text(EXPERIMENT.format(points=COUNT, rows=ROWS, columns=COLUMNS, raw=1))
     with (folder / "Image_0001_0001.raw").open("wb") as stream:
-        for k in range(800):
+        for k in range(2 * COUNT):
             stream.write(np.full((ROWS, COLUMNS), k, "<u2").tobytes())
     return folder
 
 
-def test_opening_ten_thousand_files(many: Path) -> None:
-    def limit() -> object:
-        with os.scandir(many) as entries:
-            names = [entry.name for entry in entries]
-        return names, ElementTree.parse(many / "Experiment.xml")
-
-    ours = ratio(limit, lambda: ThorImageImagingExtractor(many, channel="ChanA").close())
-    whole = ratio(limit, lambda: roi.open(many, channel="ChanA").close())
-    print(f"\nopening 10,000 files: {1 / ours:.2f} x scandir and XML ({1 / whole:.2f} x with detection)")
-
-
-def test_reading_frames_of_a_file_each(frames: Path) -> None:
-    paths = sorted(str(path) for path in frames.glob("*.tif"))
-
-    def limit() -> object:
-        result = np.empty((400, ROWS, COLUMNS), np.uint16)
-        for path, frame in zip(paths, result, strict=True):
-            with open(path, "rb", buffering=0) as stream:
-                stream.readinto(frame)
-        return result
-
-    with roi.open(frames) as recording:
-        print(f"\n400 files of 512 KiB: {ratio(limit, recording.get_series):.2f} of open().readinto()")
+@pytest.mark.parametrize("what", READS)
+def test_reading_frames_of_a_file_each(frames: list[Path], what: str, beside: Beside) -> None:
+    with tifffile.TiffFile(frames[0]) as file:
+        offset = int(file.pages[0].dataoffsets[0])
+    others: dict[str, Callable[[], Any]] = {
+        "os.preadv": partial(rivals.preadv_files, frames, offset, (ROWS, COLUMNS), np.uint16),
+        "tifffile": partial(rivals.tifffile, frames),
+    }
+    with roi.open(frames[0].parent) as recording:
+        beside.reading(f"ThorImage, {COUNT} files", what, recording, others, wanted={"sequential": 0.8})
 
 
-def test_reading_a_channel_of_a_raw_file(raw: Path) -> None:
-    descriptor = os.open(raw / "Image_0001_0001.raw", os.O_RDONLY)
+@pytest.mark.parametrize("what", READS)
+def test_reading_a_channel_of_a_raw_file(raw: Path, what: str, beside: Beside) -> None:
     size = ROWS * COLUMNS * 2
-
-    def limit() -> object:
-        result = np.empty((400, ROWS, COLUMNS), np.uint16)
-        for k, frame in enumerate(result):
-            os.preadv(descriptor, [frame], (2 * k + 1) * size)
-        return result
-
+    offsets = [(2 * k + 1) * size for k in range(COUNT)]
+    path = raw / "Image_0001_0001.raw"
+    others = {"os.preadv": partial(rivals.preadv, path, offsets, (ROWS, COLUMNS), np.uint16)}
+    wanted = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
     with roi.open(raw, channel="ChanB") as recording:
-        print(f"\nraw, every second frame: {ratio(limit, recording.get_series):.2f} of preadv")
-    os.close(descriptor)
+        beside.reading("ThorImage raw, every second frame", what, recording, others, wanted=wanted)
+
+
+@pytest.mark.parametrize("count", [1000, 10_000])
+def test_opening_by_the_number_of_files(tmp_path: Path, count: int, beside: Beside) -> None:
+    written(tmp_path, count, 16)
+
+    def limit() -> None:
+        with os.scandir(tmp_path) as entries:
+            sum(1 for entry in entries if entry.name)
+        ElementTree.parse(tmp_path / "Experiment.xml")
+
+    beside(
+        "opening a ThorImage recording",
+        lambda: roi.open(tmp_path).close(),
+        {"listing and parse": limit},
+        group="opening",
+        limit="listing and parse",
+        growth=("files", count),
+    )

@@ -1,15 +1,11 @@
-"""Reading and opening TIFF against the physical limit: `os.preadv` of the same bytes into a new array, in the same run."""
+"""TIFF: contiguous pages, pages with a description each as ScanImage writes them, compressed ones, and a million."""
 
 from __future__ import annotations
 
-import functools
-import os
-import statistics
-import struct
-import time
-import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,134 +13,127 @@ import tifffile
 from roiextractors_tiff.pages import PageIndex
 
 import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
+from roiextractors_core.testing import write_scanimage, write_tiff
 
-COUNT, ROWS, COLUMNS = 1000, 512, 512
-SCATTERED = np.random.default_rng(1).permutation(COUNT)[:200]
-
-
-def write_paged(path: Path, count: int, rows: int, columns: int, *, sparse: bool = False) -> None:
-    """Write BigTIFF pages at equal distances: directory, a description of 2,000 bytes, pixels."""
-    size = rows * columns * 2
-    head = 8 + 20 * 11 + 8
-    step = head + 2000 + size
-    with path.open("wb") as stream:
-        stream.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16))
-        stream.truncate(16 + count * step)
-        for k in range(count):
-            at = 16 + k * step
-            values = {
-                256: columns,
-                257: rows,
-                258: 16,
-                259: 1,
-                262: 1,
-                270: at + head,
-                273: at + head + 2000,
-                277: 1,
-                278: rows,
-                279: size,
-                339: 2,
-            }
-            stream.seek(at)
-            stream.write(struct.pack("<Q", len(values)))
-            for code, value in values.items():
-                kind, number = (2, 2000) if code == 270 else (16, 1)
-                stream.write(struct.pack("<HHQQ", code, kind, number, value))
-            stream.write(struct.pack("<Q", at + step if k < count - 1 else 0))
-            if not sparse:
-                stream.write(b"frameNumbers = 1".ljust(2000, b"\0") + np.full(rows * columns, k, "<i2").tobytes())
+COUNT, ROWS, COLUMNS = 400, 512, 512
+WANTED = {"sequential": 0.9, "scattered": 0.7, "single": 0.5}
+KINDS = {"contiguous": "TIFF, contiguous", "pages": "TIFF, page by page", "scanimage": "ScanImage"}
 
 
-@pytest.fixture(scope="module", params=["contiguous", "paged"])
+def movie(count: int = COUNT) -> np.ndarray:
+    return np.arange(count * ROWS * COLUMNS, dtype=np.int16).reshape(count, ROWS, COLUMNS)
+
+
+def of_small_pages(path: Path, count: int) -> Path:
+    """Write pages of 16 x 16 bytes, each behind its directory; the pattern of the first is repeated by arithmetic."""
+    few = roi.NumpyImagingExtractor(np.zeros((3, 16, 16), np.uint8))
+    write_tiff(few, path, bigtiff=True)
+    content = path.read_bytes()
+    first = int.from_bytes(content[8:16], "little")
+    with tifffile.TiffFile(path) as file:
+        step = file.pages[1].offset - file.pages[0].offset
+        pixels = file.pages[0].dataoffsets[0]
+        pointer = file.pages.first.tags["StripOffsets"].valueoffset
+    entries = int.from_bytes(content[first : first + 8], "little")
+    following = first + 8 + 20 * entries
+    pages = np.tile(np.frombuffer(content[first : first + step], np.uint8), (count, 1))
+    steps = np.arange(count, dtype="<u8") * step
+    place = pointer - first
+    pages[:, place : place + 8] = (steps + pixels).view(np.uint8).reshape(count, 8)
+    chain = steps + first + step
+    chain[-1] = 0
+    pages[:, following - first : following - first + 8] = chain.view(np.uint8).reshape(count, 8)
+    path.write_bytes(content[:first] + pages.tobytes())
+    return path
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("movie") / f"{request.param}.tif"
-    if request.param == "paged":
-        write_paged(found, COUNT, ROWS, COLUMNS)
-    else:
-        tifffile.imwrite(found, np.arange(COUNT * ROWS * COLUMNS, dtype=np.int16).reshape(COUNT, ROWS, COLUMNS))
+    recording = roi.NumpyImagingExtractor(movie(), sampling_frequency=30.0)
+    if request.param == "scanimage":
+        return write_scanimage(recording, found)
+    if request.param == "pages":
+        return write_tiff(recording, found, bigtiff=True)
+    tifffile.imwrite(found, movie())
     return found
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    result = call()
-    took = time.perf_counter() - started
-    del result
-    return took
-
-
-def ratio(limit: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> float:
-    pairs = [(seconds(limit), seconds(ours)) for _ in range(rounds)]
-    return statistics.median(a / b for a, b in pairs[1:])
-
-
-def page_offsets(path: Path) -> list[int]:
+def others(path: Path) -> dict[str, Callable[[], Any]]:
     with tifffile.TiffFile(path) as file:
-        return [int(page.dataoffsets[0]) for page in file.pages]
-
-
-def read_at(descriptor: int, offsets: list[int]) -> np.ndarray:
-    result = np.empty((len(offsets), ROWS, COLUMNS), np.int16)
-    for frame, offset in zip(result, offsets, strict=True):
-        os.preadv(descriptor, [frame], offset)
-    return result
-
-
-def test_consecutive_scattered_and_single_frames_against_preadv(path: Path) -> None:
-    offsets = page_offsets(path)
-    recording = roi.open(path)
-    descriptor = os.open(path, os.O_RDONLY)
-
-    def whole() -> np.ndarray:
-        result = np.empty(COUNT * ROWS * COLUMNS * 2, np.uint8)
-        os.preadv(descriptor, [result], offsets[0])
-        return result
-
-    scattered = [offsets[k] for k in SCATTERED]
-    indices = SCATTERED.tolist()
-    print(
-        f"\n{path.stem}: 1,000 consecutive frames, ours / preadv: {ratio(whole, recording.get_series):.2f} (wanted >= 0.9)"
+        offsets = [int(page.dataoffsets[0]) for page in file.pages]
+    name, arguments = (
+        ("ScanImageImagingExtractor", ()) if path.stem == "scanimage" else ("TiffImagingExtractor", (30.0,))
     )
-    print(
-        f"{path.stem}: 200 scattered frames: {ratio(lambda: read_at(descriptor, scattered), lambda: recording.get_samples(indices)):.2f} (wanted >= 0.7)"
-    )
-    limit = statistics.median(seconds(functools.partial(read_at, descriptor, [offset])) for offset in scattered)
-    ours = statistics.median(seconds(functools.partial(recording.get_series, k, k + 1)) for k in indices)
-    print(
-        f"{path.stem}: one frame of {ROWS} x {COLUMNS}: {ours * 1e3:.3f} ms, preadv alone {limit * 1e3:.3f} ms (wanted < 0.05)"
-    )
-    tracemalloc.start()
-    series = recording.get_series()
-    print(
-        f"{path.stem}: peak beyond the result: {(tracemalloc.get_traced_memory()[1] - series.nbytes) / 2**20:.1f} MiB (wanted < 32)"
-    )
-    tracemalloc.stop()
-    os.close(descriptor)
+    return {
+        "os.preadv": partial(rivals.preadv, path, offsets, (ROWS, COLUMNS), np.int16),
+        "tifffile": partial(rivals.tifffile, path),
+        "roiextractors": partial(rivals.roiextractors, name, str(path), *arguments),
+        "pims": partial(rivals.pims, path),
+    }
 
 
-def test_opening_costs_the_same_at_any_number_of_pages(tmp_path: Path) -> None:
-    took = {}
-    for count in (1000, 100_000):
-        write_paged(tmp_path / f"{count}.tif", count, 64, 64, sparse=True)
-        took[count] = statistics.median(
-            seconds(functools.partial(PageIndex.of, tmp_path / f"{count}.tif")) for _ in range(9)
-        )
-        assert PageIndex.of(tmp_path / f"{count}.tif").num_pages == count
-    print(
-        f"\nopening 100,000 pages / 1,000 pages: {took[100_000] / took[1000]:.2f} ({took[100_000] * 1e3:.2f} ms; wanted < 2)"
+@pytest.mark.parametrize("what", READS)
+def test_reading(path: Path, what: str, beside: Beside) -> None:
+    with roi.open(path) as recording:
+        beside.reading(KINDS[path.stem], what, recording, others(path), wanted=WANTED)
+
+
+def test_opening(path: Path, beside: Beside) -> None:
+    theirs: dict[str, Callable[[], object]] = {"tifffile": partial(num_pages, path)}
+    if path.stem == "scanimage":
+        theirs["roiextractors"] = partial(rivals.opened, "ScanImageImagingExtractor", str(path))
+    else:
+        theirs["roiextractors"] = partial(rivals.opened, "TiffImagingExtractor", str(path), 30.0)
+    beside(KINDS[path.stem], lambda: roi.open(path).close(), theirs, group="opening", at_most=20)
+
+
+def num_pages(path: Path) -> None:
+    """What must be known of a file to read it by index: by tifffile, how many pages there are."""
+    with tifffile.TiffFile(path) as file:
+        len(file.pages)
+
+
+@pytest.mark.parametrize("count", [1000, 10_000, 100_000, 1_000_000])
+def test_opening_by_the_number_of_pages(tmp_path: Path, count: int, beside: Beside) -> None:
+    path = of_small_pages(tmp_path / "movie.tif", count)
+    assert PageIndex.of(path).num_pages == count
+    theirs: dict[str, Callable[[], object]] = {"tifffile": partial(num_pages, path)}
+    if count <= 10_000:
+        theirs["roiextractors"] = partial(rivals.opened, "TiffImagingExtractor", str(path), 30.0)
+    beside(
+        "opening a TIFF",
+        lambda: roi.open(path).close(),
+        theirs,
+        group="opening",
+        growth=("pages", count),
+        note="roiextractors is asked up to 10,000 pages",
     )
 
 
-def test_detecting_a_tiff_among_all_formats(path: Path) -> None:
-    roi.explain(path)
-    took = statistics.median(seconds(lambda: roi.explain(path)) for _ in range(200))
-    print(f"\n{path.stem}: detection among {len(roi.formats())} formats: {took * 1e3:.3f} ms (wanted < 1)")
+@pytest.mark.parametrize("count", [1000, 10_000, 100_000, 1_000_000])
+def test_reading_a_frame_by_the_number_of_pages(tmp_path: Path, count: int, beside: Beside) -> None:
+    path = of_small_pages(tmp_path / "movie.tif", count)
+
+    def ours() -> np.ndarray:
+        with roi.open(path) as recording:
+            return np.asarray(recording.get_series(count - 2, count - 1)[0])
+
+    beside(
+        "opening a TIFF and reading the last frame but one",
+        ours,
+        {"tifffile": lambda: tifffile.imread(path, key=count - 2)},
+        group="single",
+        growth=("pages", count),
+    )
 
 
-def test_compressed_pages_against_tifffile(tmp_path: Path) -> None:
-    movie = np.random.default_rng(0).poisson(20, (100, ROWS, COLUMNS)).astype(np.uint16)
-    for compression in ("zlib", "lzw", "zstd"):
-        tifffile.imwrite(tmp_path / "c.tif", movie, compression=compression, rowsperstrip=ROWS)
-        recording = roi.open(tmp_path / "c.tif")
-        found = ratio(lambda: tifffile.imread(tmp_path / "c.tif"), recording.get_series, rounds=4)
-        print(f"\n{compression}: tifffile.imread / ours: {found:.2f}")
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+def test_compressed_pages(tmp_path: Path, compression: str, beside: Beside) -> None:
+    path = tmp_path / "movie.tif"
+    noise = np.random.default_rng(0).poisson(20, (100, ROWS, COLUMNS)).astype(np.uint16)
+    tifffile.imwrite(path, noise, compression=compression, rowsperstrip=ROWS)
+    with roi.open(path) as recording:
+        beside.reading(f"TIFF, {compression}", "sequential", recording, {"tifffile": partial(rivals.tifffile, path)})

@@ -1,15 +1,9 @@
-"""Reading and opening video beside OpenCV, and uncompressed AVI beside `os.preadv` of the same bytes, in the same run.
-
-Needs opencv-python-headless beside the plugin.
-"""
+"""Video: coded frames beside OpenCV, uncompressed AVI beside the limit."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +11,14 @@ import numpy as np
 import pytest
 from roiextractors_video.frames import open_frames
 
-cv2 = pytest.importorskip("cv2")
+import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
+
+cv2 = pytest.importorskip("cv2", reason="OpenCV writes the videos; benchmarks/requirements.txt names it")
 
 COUNT, ROWS, COLUMNS = 120, 480, 752
-SCATTERED = np.random.default_rng(1).permutation(COUNT)[:30]
+CODED = [("FFV1", False), ("FFV1", True), ("MJPG", False), ("MJPG", True)]
 
 
 def movie() -> np.ndarray:
@@ -28,11 +26,6 @@ def movie() -> np.ndarray:
     still = 100 + 60 * np.sin(columns / 60) + 40 * np.cos(rows / 30)
     noise = np.random.default_rng(0).normal(0, 5, (8, ROWS, COLUMNS))
     return np.stack([np.clip(still + noise[k % 8] + k % 11, 0, 255) for k in range(COUNT)]).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def frames() -> np.ndarray:
-    return movie()
 
 
 def written(path: Path, frames: np.ndarray, code: str, *, is_colour: bool) -> Path:
@@ -43,102 +36,66 @@ def written(path: Path, frames: np.ndarray, code: str, *, is_colour: bool) -> Pa
     return path
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    result = call()
-    took = time.perf_counter() - started
-    del result
-    return took
+@pytest.fixture(scope="module", params=CODED, ids=lambda kind: f"{kind[0]}-{'colour' if kind[1] else 'grey'}")
+def coded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    code, is_colour = request.param
+    path = written(tmp_path_factory.mktemp("video") / "m.avi", movie(), code, is_colour=is_colour)
+    return f"AVI, {code}, {'in colour' if is_colour else 'grey'}", path
 
 
-def ratio(other: Callable[[], object], ours: Callable[[], object], rounds: int = 5) -> str:
-    """Return the other's best time by ours, on the wall and of the processor: the wall tells little on a busy machine."""
-    walls, processors = [], []
-    for _ in range(rounds):
-        began = time.process_time()
-        first = seconds(other)
-        between = time.process_time()
-        walls.append((first, seconds(ours)))
-        processors.append((between - began, time.process_time() - between))
-    best = [[min(column) for column in zip(*pairs, strict=True)] for pairs in (walls, processors)]
-    return f"x{best[0][0] / best[0][1]:.2f} (processor x{best[1][0] / best[1][1]:.2f})"
+@pytest.mark.parametrize("what", [what for what in READS if what != "part"])
+def test_reading_coded_frames(coded: tuple[str, Path], what: str, beside: Beside) -> None:
+    name, path = coded
+    others: dict[str, Callable[[], Any]] = {"OpenCV": partial(rivals.opencv, path, (ROWS, COLUMNS))}
+    with roi.open(path, channel="grey") as recording:
+        beside.reading(name, what, recording, others)
 
 
-def by_opencv(path: Path, indices: np.ndarray | None = None) -> np.ndarray:
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    wanted: Any = range(COUNT) if indices is None else indices.tolist()
-    result = np.empty((len(wanted), ROWS, COLUMNS), np.uint8)
-    for place, index in enumerate(wanted):
-        if indices is not None:
-            video.set(cv2.CAP_PROP_POS_FRAMES, index)
-        result[place] = cv2.cvtColor(video.read()[1], cv2.COLOR_BGR2GRAY)
-    video.release()
-    return result
+def test_frames_one_by_one_in_order(coded: tuple[str, Path], beside: Beside) -> None:
+    name, path = coded
+
+    def by_opencv() -> list[np.ndarray]:
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        found = [cv2.cvtColor(video.read()[1], cv2.COLOR_BGR2GRAY)[None] for _ in range(COUNT)]
+        video.release()
+        return found
+
+    def ours() -> list[np.ndarray]:
+        with roi.open(path, channel="grey") as recording:
+            return [recording.get_series(k, k + 1) for k in range(COUNT)]
+
+    beside(f"{name}, all frames in order", ours, {"OpenCV": by_opencv}, group="single", per=COUNT)
 
 
-def by_us(path: Path, indices: np.ndarray | None = None) -> np.ndarray:
-    video = open_frames(path)
-    found = video.read(np.arange(video.num_frames) if indices is None else indices)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("video") / "m.avi", movie(), "GREY", is_colour=False)
+
+
+@pytest.mark.parametrize("what", READS)
+def test_reading_uncompressed_frames(plain: Path, what: str, beside: Beside) -> None:
+    size, video = ROWS * COLUMNS, open_frames(plain)
+    start = int(video._offsets[0])  # type: ignore[attr-defined]
     video.close()
-    return found
-
-
-def one_by_one(path: Path) -> np.ndarray:
-    video = open_frames(path)
-    result = np.stack([video.read(np.array([k]))[0] for k in range(video.num_frames)])
-    video.close()
-    return result
-
-
-@pytest.mark.parametrize("is_colour", [True, False], ids=["in_colour", "grey"])
-@pytest.mark.parametrize("code", ["FFV1", "MJPG"])
-def test_coded_frames_beside_opencv(tmp_path: Path, frames: np.ndarray, code: str, is_colour: bool) -> None:
-    path = written(tmp_path / "m.avi", frames, code, is_colour=is_colour)
-    assert np.array_equal(by_opencv(path), by_us(path))
-    assert np.array_equal(by_opencv(path, SCATTERED), by_us(path, SCATTERED))
-    whole = ratio(lambda: by_opencv(path), lambda: by_us(path))
-    single = ratio(lambda: by_opencv(path), lambda: one_by_one(path))
-    scattered = ratio(lambda: by_opencv(path, SCATTERED), lambda: by_us(path, SCATTERED))
-    print(f"\n{code} colour={is_colour}: whole {whole}, one by one {single}, scattered {scattered} of OpenCV's speed")
-
-
-def test_uncompressed_frames_beside_preadv(tmp_path: Path, frames: np.ndarray) -> None:
-    path = written(tmp_path / "m.avi", frames, "GREY", is_colour=False)
-    size, start = ROWS * COLUMNS, int(open_frames(path)._offsets[0])
-    descriptor = os.open(path, os.O_RDONLY)
-
-    def plain() -> np.ndarray:
-        result = np.empty((COUNT, ROWS, COLUMNS), np.uint8)
-        for k, frame in enumerate(result):
-            os.preadv(descriptor, [frame], start + k * (size + 8))
-        return result
-
-    def plain_scattered() -> np.ndarray:
-        result = np.empty((len(SCATTERED), ROWS, COLUMNS), np.uint8)
-        for frame, k in zip(result, SCATTERED.tolist(), strict=True):
-            os.preadv(descriptor, [frame], start + k * (size + 8))
-        return result
-
-    video = open_frames(path)
-    every = np.arange(COUNT)
-    whole = ratio(plain, lambda: video.read(every), rounds=15)
-    scattered = ratio(plain_scattered, lambda: video.read(SCATTERED), rounds=15)
-    single = ratio(plain, lambda: [video.read(every[k : k + 1]) for k in range(COUNT)], rounds=15)
-    os.close(descriptor)
-    print(f"\nuncompressed: whole {whole}, scattered {scattered}, one by one {single} of preadv's speed")
+    offsets = [start + k * (size + 8) for k in range(COUNT)]
+    others: dict[str, Callable[[], Any]] = {
+        "os.preadv": partial(rivals.preadv, plain, offsets, (ROWS, COLUMNS), np.uint8),
+        "OpenCV": partial(rivals.opencv, plain, (ROWS, COLUMNS)),
+    }
+    wanted = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+    with roi.open(plain) as recording:
+        beside.reading("AVI, uncompressed", what, recording, others, wanted=wanted)
 
 
 @pytest.mark.parametrize("code", ["FFV1", "MJPG", "GREY"])
-def test_opening(tmp_path: Path, frames: np.ndarray, code: str) -> None:
-    path = written(tmp_path / "m.avi", frames, code, is_colour=False)
-    code_of = "import time, roiextractors_video.extractor as e, roiextractors_core; {}; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
-    ours = f"e.VideoImagingExtractor({str(path)!r}, channel='grey')"
-    took = [
-        float(
-            subprocess.run(
-                [sys.executable, "-c", code_of.format("import av", ours)], capture_output=True, text=True
-            ).stdout
-        )
-        for _ in range(3)
-    ]
-    print(f"\n{code}: opened {COUNT} frames in {1000 * min(took):.1f} ms")
+def test_opening(tmp_path: Path, code: str, beside: Beside) -> None:
+    path = written(tmp_path / "m.avi", movie(), code, is_colour=False)
+
+    def by_opencv() -> None:
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        video.get(cv2.CAP_PROP_FRAME_COUNT)
+        video.release()
+
+    options: dict[str, Any] = {} if code == "GREY" else {"channel": "grey"}
+    note = "OpenCV gives the number of frames that the header tells; ours is the number that is there"
+    beside(f"AVI, {code}", lambda: roi.open(path, **options).close(), {"OpenCV": by_opencv}, group="opening", note=note)

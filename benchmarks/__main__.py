@@ -1,0 +1,135 @@
+"""``python -m benchmarks`` runs the benchmarks, one module after the other, and writes ``docs/performance.md``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.page import Row, behind, page, rows_of
+
+HERE = Path(__file__).resolve().parent
+LIBRARIES = (
+    "roiextractors-core",
+    "numpy",
+    "roiextractors",
+    "tifffile",
+    "h5py",
+    "zarr",
+    "av",
+    "opencv-python-headless",
+    "bioio",
+    "bioio-ome-tiff",
+    "pims",
+    "pytest-benchmark",
+)
+
+
+def main() -> int:
+    """Run what is asked for, write the page, and return how many modules failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two rounds of everything, to see the page")
+    parser.add_argument("--only", metavar="SUBSTRING", default="", help="the modules whose names hold this")
+    parser.add_argument(
+        "--output", metavar="PATH", type=Path, default=HERE.parent / "docs" / "performance.md", help="the page"
+    )
+    chosen = parser.parse_args()
+    modules = [path for path in sorted(HERE.glob("test_*.py")) if chosen.only in path.stem]
+    rows, failed, started, before = [], [], time.perf_counter(), load()
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        try:
+            for module in modules:
+                found, is_right = run(module, Path(folder), is_quick=chosen.quick)
+                rows += found
+                failed += [] if is_right else [module.stem]
+        except KeyboardInterrupt:
+            failed += ["what was to follow when it was interrupted"]
+        told = {**machine(Path(folder)), "load when it began": before}
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    text = page(
+        rows,
+        command=command,
+        date=f"{datetime.date.today():%d %B %Y}".lstrip("0"),
+        machine=told,
+        versions=versions(),
+        failed=failed,
+    )
+    chosen.output.write_text(text, encoding="utf-8")
+    print(
+        f"{len(rows)} rows, behind in {sum(bool(behind(row)) for row in rows)}, {len(failed)} modules failed, "
+        f"{time.perf_counter() - started:.0f} s: {chosen.output}"
+    )
+    return len(failed)
+
+
+def run(module: Path, folder: Path, *, is_quick: bool) -> tuple[list[Row], bool]:
+    """Run one module in a process of its own, and return its rows and whether none of it failed."""
+    told, data = folder / f"{module.stem}.json", folder / "data"
+    words = ["-m", "pytest", str(module), "-n", "0", "-s", "-q", "--benchmark-quiet", "-p", "no:cacheprovider"]
+    words += ["--basetemp", str(data), "-o", "tmp_path_retention_policy=failed", "--benchmark-json", str(told)]
+    done = subprocess.run([sys.executable, *words, *(["--quick"] if is_quick else [])], cwd=HERE.parent, check=False)
+    shutil.rmtree(data, ignore_errors=True)
+    text = told.read_text(encoding="utf-8") if told.exists() else ""
+    return (rows_of(json.loads(text)) if text else []), done.returncode == 0
+
+
+def machine(folder: Path) -> dict[str, str]:
+    """Return what the figures were measured on; the file system is the temporary folder's."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": processor(),
+        "cores": str(cores),
+        "memory": f"{total:.0f} GiB",
+        "file system": f"{file_system(folder)}, every file in the page cache",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "Python": platform.python_version(),
+    }
+
+
+def load() -> str:
+    """Return how many processes wanted a core before the run, where the system tells it."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def processor() -> str:
+    """Return the processor's name, where the system tells it."""
+    told = Path("/proc/cpuinfo")
+    for line in told.read_text().splitlines() if told.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def file_system(folder: Path) -> str:
+    """Return the type of a folder's file system."""
+    told, best = Path("/proc/mounts"), ("", "unknown")
+    for line in told.read_text().splitlines() if told.exists() else ():
+        _, place, kind = line.split()[:3]
+        if folder.is_relative_to(place) and len(place) >= len(best[0]):
+            best = (place, kind)
+    return best[1]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of those that take part."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""The page of figures says what was measured: who is ahead, who is behind, and who was not there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from benchmarks.page import behind, page, rows_of
+
+
+def planted(**changed: Any) -> dict[str, Any]:
+    """A row: 400 MB in 0.1 s, the limit's 0.09 s, and a rival's 0.3 s."""
+    row = {
+        "row": "TIFF, the whole",
+        "group": "sequential",
+        "unit": "GB/s",
+        "nbytes": 400e6,
+        "ours": {"median": 0.1, "min": 0.09, "ratio": 1.0},
+        "rivals": {
+            "os.preadv": {"median": 0.09, "min": 0.08, "ratio": 0.9},
+            "tifffile": {"median": 0.3, "min": 0.29, "ratio": 3.0},
+        },
+        "once": [],
+        "missing": {},
+        "limit": "os.preadv",
+        "at_least": 0.85,
+        "at_most": None,
+        "growth": None,
+        "note": "",
+    }
+    assert changed.keys() <= row.keys()
+    return {**row, **changed}
+
+
+def ratios(**values: float) -> dict[str, dict[str, float]]:
+    return {name: {"median": value * 0.1, "min": value * 0.1, "ratio": value} for name, value in values.items()}
+
+
+def written(*rows: dict[str, Any], failed: tuple[str, ...] = ()) -> str:
+    found = rows_of({"benchmarks": [{"extra_info": row} for row in rows]})
+    return page(
+        found,
+        command="python -m benchmarks",
+        date="1 May 2026",
+        machine={"processor": "A Processor"},
+        versions={"numpy": "2.0"},
+        failed=failed,
+    )
+
+
+def lines_of(text: str, heading: str) -> list[str]:
+    return [line for line in text.split(f"## {heading}\n")[1].split("\n## ")[0].splitlines() if line]
+
+
+def test_a_row_shows_speed_ratio_and_what_is_wanted() -> None:
+    table = lines_of(written(planted()), "Sequential reading")[-2:]
+    assert table == [
+        "| TIFF, the whole | 4.00 GB/s | os.preadv, the limit | 4.44 GB/s | 0.90 | >= 0.85 |  |",
+        "| TIFF, the whole | 4.00 GB/s | tifffile | 1.33 GB/s | 3.00 |  |  |",
+    ]
+
+
+def test_ahead_of_all_rivals_and_near_the_limit_is_behind_in_no_row() -> None:
+    assert behind(planted()) == {}
+    assert lines_of(written(planted()), "Where we are behind") == ["In no row."]
+
+
+def test_slower_than_a_rival_is_behind_in_the_table_and_in_the_list() -> None:
+    text = written(planted(rivals=ratios(tifffile=0.5)))
+    assert "| tifffile | 8.00 GB/s | 0.50 |  | behind |" in text
+    (line,) = lines_of(text, "Where we are behind")
+    assert line == "- Sequential reading: TIFF, the whole: 0.50 of tifffile's, wanted 1."
+
+
+@pytest.mark.parametrize(("ratio", "is_behind"), [(0.994, True), (0.996, False), (1.0, False)])
+def test_what_is_printed_as_one_is_level(ratio: float, is_behind: bool) -> None:
+    assert bool(behind(planted(rivals=ratios(tifffile=ratio)))) == is_behind
+
+
+@pytest.mark.parametrize(("wanted", "is_behind"), [(0.8, False), (0.9, True), (None, False)])
+def test_the_limit_need_not_be_overtaken_but_come_near_to(wanted: float | None, is_behind: bool) -> None:
+    row = planted(rivals={"os.preadv": {"median": 0.085, "min": 0.08, "ratio": 0.85}}, at_least=wanted)
+    assert bool(behind(row)) == is_behind
+    assert ("| behind |" in written(row)) == is_behind
+
+
+def test_times_are_told_in_units_of_their_size() -> None:
+    shown = []
+    for median in (0.00012345, 0.0123, 0.4567, 12.5):
+        row = planted(unit="ms", nbytes=0, rivals={}, ours={"median": median, "min": median, "ratio": 1.0})
+        shown.append(lines_of(written(row), "Sequential reading")[-1].split("|")[2].strip())
+    assert shown == ["0.123 ms", "12.30 ms", "457 ms", "12.50 s"]
+
+
+def test_more_than_a_fixed_bound_is_behind() -> None:
+    row = planted(unit="ms", nbytes=0, rivals={}, at_most=20)
+    text = written(row)
+    assert "| TIFF, the whole | 100 ms | | | | <= 20 ms | behind |" in text
+    assert "100 ms, wanted at most 20 ms." in text
+    assert behind({**row, "at_most": 101}) == {}
+
+
+def test_memory_is_judged_in_mebibytes() -> None:
+    row = planted(unit="MiB", group="memory", rivals=ratios(h5py=2.0), at_most=32, limit="", at_least=None)
+    assert behind({**row, "ours": {"median": 31.0}}) == {}
+    assert behind({**row, "ours": {"median": 40.0}}) == {"": "40.0 MiB, wanted at most 32 MiB"}
+
+
+def test_a_rival_that_is_not_installed_is_named_once_with_the_reason() -> None:
+    missing = {"pims": "pims is not installed"}
+    text = written(planted(missing=missing), planted(row="another", missing=missing))
+    assert lines_of(text, "Not here when this was measured") == ["- pims: pims is not installed."]
+    assert "Not here" not in written(planted())
+
+
+def test_growth_is_a_table_of_counts_with_gaps_where_nobody_measured() -> None:
+    opening = {"row": "opening a TIFF", "group": "opening", "unit": "ms", "nbytes": 0, "limit": "", "at_least": None}
+    text = written(
+        planted(**opening, growth=["pages", 1000], rivals=ratios(tifffile=2.0)),
+        planted(**opening, growth=["pages", 1_000_000], rivals={}),
+        planted(**opening, growth=["pages", 10_000], rivals=ratios(tifffile=0.5)),
+    )
+    table = lines_of(text, "How cost grows")
+    assert table == [
+        "### With pages",
+        "| | beside | 1,000 | 10,000 | 1,000,000 |",
+        "|---|---|---|---|---|",
+        "| opening a TIFF | **ours** | 100 ms | 100 ms | 100 ms |",
+        "| | tifffile | 200 ms (ratio 2.00) | 50.00 ms (ratio 0.50, behind) |  |",
+    ]
+    assert lines_of(text, "Where we are behind") == [
+        "- Opening: opening a TIFF, 10,000 pages: 0.50 of tifffile's, wanted 1."
+    ]
+    assert "## Opening" not in text
+
+
+def test_what_failed_is_told_beside_the_rows_that_are_behind() -> None:
+    (line,) = lines_of(written(planted(), failed=("test_video",)), "Where we are behind")
+    assert line == "- Not measured, since it failed: test_video."
+
+
+def test_the_page_says_what_wrote_it_where_and_when() -> None:
+    text = written(planted())
+    assert text.startswith("<!-- Written by `python -m benchmarks`; do not change by hand. -->\n\n# Performance\n")
+    assert re.search(r"^Written by `python -m benchmarks` on 1 May 2026\.$", text, re.MULTILINE)
+    assert "| processor | A Processor |" in text
+    assert "| numpy | 2.0 |" in text
+
+
+def test_groups_stand_in_the_order_of_a_readers_questions() -> None:
+    text = written(planted(group="memory", unit="MiB"), planted(group="opening"), planted(group="start"))
+    titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert titles == ["Where we are behind", "Import and discovery", "Opening", "Memory beyond the result"]
+
+
+def test_a_benchmark_that_measures_no_row_is_left_out() -> None:
+    assert rows_of({"benchmarks": [{"extra_info": {}}, {"extra_info": planted()}]}) == [planted()]
