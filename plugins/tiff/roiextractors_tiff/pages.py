@@ -122,7 +122,7 @@ class Directory:
         self.next = following
         self.page = page
         form = tiff.order + ("HHQ" if tiff.big else "HHI")
-        self.entries = {}
+        self.entries: dict[int, tuple[int, int, int]] = {}
         for at in range(tiff.count_size, len(table), tiff.entry_size):
             code, kind, count = struct.unpack_from(form, table, at)
             if code not in self.entries or code == 270:
