@@ -22,7 +22,6 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 
 
 _LOOKED_AT = 16
-_MOST_SLICES = 4
 
 
 class Packets:
@@ -108,9 +107,8 @@ def _codec_context(facts: Facts, extra: bytes) -> Any:
 
     context: Any = av.CodecContext.create(facts.codec, "r")
     context.width, context.height = facts.columns, facts.rows
-    # Frames are shared out over the cores by us; of one alone, FFV1's slices are, at once (with threads for frames PyAV hangs)
-    context.thread_type = "SLICE"
-    context.thread_count = min(_MOST_SLICES, num_cores()) if facts.codec == "ffv1" else 1
+    # Frames are shared out over the cores by us.  A decoder with threads of its own would hang in a process that was forked
+    context.thread_count = 1
     context.options = {
         "max_pixels": str((facts.columns + 64) * (facts.rows + 64)),
         "err_detect": "explode",
