@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import subprocess
 import sys
@@ -82,12 +83,14 @@ def test_detecting_a_file_among_all_formats(tmp_path: Path, name: str, beside: B
         group="detection",
         per=100,
         at_most=1.0,
-        note="bioio tries two plugins, by opening" if name.endswith(".tif") else "",
+        note="bioio tries its plugins by opening the file" if name.endswith(".tif") else "",
     )
 
 
 def by_bioio(path: Path) -> None:
     import bioio
+    from bioio_base.exceptions import UnsupportedFileFormatError
 
     for _ in range(100):
-        bioio.BioImage.determine_plugin(str(path))
+        with contextlib.suppress(UnsupportedFileFormatError):  # it has looked, and none of its plugins takes the file
+            bioio.BioImage.determine_plugin(str(path))

@@ -29,6 +29,7 @@ FLOORS = {
     "metadata": 1,
     "choice": 1,
     "companion": 1,
+    "chunk_grid": 1,
     "chunks": 1,
     "conversion": 2,
     "labelled": 1,
@@ -43,6 +44,7 @@ FLOORS = {
     "detection": 4,
     "factory": 5,
     "xarray_entrypoint": 6,
+    "zarr_chunks": 1,
     "testing": 6,
     "cli": 6,
 }
@@ -57,6 +59,7 @@ THIRD_PARTY = {
     "metadata": {"numpy"},
     "choice": set(),
     "companion": {"numpy"},
+    "chunk_grid": {"numpy"},
     "chunks": {"numpy", "dask"},
     "conversion": {"numpy", "tifffile", "zarr", "pynwb", "hdmf"},
     "labelled": {"numpy", "xarray"},
@@ -70,6 +73,7 @@ THIRD_PARTY = {
     "registry": {"pluggy", "importlib_metadata"},
     "detection": set(),
     "factory": set(),
+    "zarr_chunks": {"numpy", "numcodecs"},
 }
 IO_LIBRARIES = (
     "tifffile",

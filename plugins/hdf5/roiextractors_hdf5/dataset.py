@@ -7,36 +7,33 @@ read and decoded, on all cores.  What is stored in other ways is read by h5py it
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
 import sys
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 
+from roiextractors_core.chunk_grid import Box, Cell, ChunkGrid, Part, Piece, sample_pieces, shared_out
 from roiextractors_core.errors import (
     CorruptRecordingError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+from roiextractors_core.files import PositionedFile
 
 from .contents import named, open_hdf5
-from .recent import RECENT
 
 __all__ = ["Hdf5Dataset", "Layout", "layout_of"]
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD = 1, 2, 3, 32000, 32001, 32004, 32015
 _DECODED_HERE = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD))
 _CHECKSUM_BYTES = 4
-_PARALLEL_BYTES = 1 << 20  # decoded; below this, starting threads costs more than it gains
 _PARALLEL_SPAN = 256 << 10  # a read; threads that make shorter ones wait for each other
 _MOST_SCRATCH = 8 << 20
 _MOST_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is read
@@ -47,10 +44,6 @@ _MOST_UNCHECKED = 256 << 20  # bytes; a larger sample, or chunk, must be borne o
 _MOST_PACKED = 4096  # bytes that one stored byte can stand for
 _MOST_CHUNK_BYTES = 1 << 32
 
-Box = tuple[tuple[int, int], ...]
-Piece = tuple[np.ndarray, Box]
-Cell = tuple[int, ...]
-Part = tuple[np.ndarray, tuple[slice, ...]]
 Samples = slice | np.ndarray
 
 
@@ -246,8 +239,7 @@ class Hdf5Dataset:
         }
         self._places = _Places(self._file, name, self._layout)
         self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
-        self._owner = RECENT.new_owner()
-        weakref.finalize(self, RECENT.forget, self._owner)
+        self._grid = ChunkGrid(self._layout.shape, self._layout.chunk, self._layout.dtype)
         self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -321,14 +313,13 @@ class Hdf5Dataset:
         if self._is_in_order and isinstance(samples, slice) and rows is None and columns is None and planes is None:
             return self._read_frames(samples.start, samples.stop)
         box = self._box(rows, columns, planes)
-        spans = [(samples.start, samples.stop)] if isinstance(samples, slice) else _runs(samples)
-        count = sum(stop - start for start, stop in spans)
+        count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
         shape = [
             count if letter == "T" else stop - start for letter, (start, stop) in zip(self._axes, box, strict=True)
         ]
         stored = np.empty(shape, self._layout.dtype)
         if stored.size:
-            self._fill(stored, spans, box)
+            self._fill(stored, samples, box)
         return self._arranged(self._native(stored), count)
 
     def _check_size(self, held: int, where: str) -> None:
@@ -343,7 +334,7 @@ class Hdf5Dataset:
 
     def close(self) -> None:
         """Release the descriptor and the chunks that are kept; a later read would open the file again."""
-        RECENT.forget(self._owner)
+        self._grid.forget()
         self._file.close()
 
     def _read_frames(self, start: int, stop: int) -> np.ndarray:
@@ -377,17 +368,15 @@ class Hdf5Dataset:
                 box.append((0, self._length(letter)) if part is None else (part.start, part.stop))
         return box
 
-    def _fill(self, stored: np.ndarray, spans: list[tuple[int, int]], box: list[tuple[int, int]]) -> None:
-        pieces = (
-            list(_pieces(stored, self._axes.index("T"), spans, box)) if "T" in self._axes else [(stored, tuple(box))]
-        )
+    def _fill(self, stored: np.ndarray, samples: Samples, box: list[tuple[int, int]]) -> None:
+        axis = self._axes.find("T")
+        pieces = [(stored, tuple(box))] if axis < 0 else sample_pieces(stored, axis, samples, box)
         if self._layout.kind == "fill":
             stored[...] = self._layout.fill
         elif self._layout.kind == "plain":
             _read_plain(self._file, self._layout, pieces)
         elif self._layout.kind == "chunks":
-            axis = self._axes.find("T")
-            _ChunkedRead(self._file, self._name, self._layout, self._places, axis=axis, owner=self._owner).run(pieces)
+            _ChunkedRead(self._file, self._name, self._layout, self._places, self._grid).run(pieces)
         else:
             _read_through_h5py(self._file, self._name, pieces)
 
@@ -431,24 +420,6 @@ def _checked_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
     return axes
 
 
-def _runs(indices: np.ndarray) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(indices) != 1) + 1
-    starts = indices[np.concatenate([[0], edges]).astype(np.int64)] if len(indices) else indices
-    lengths = np.diff(np.concatenate([[0], edges, [len(indices)]])) if len(indices) else indices
-    return [(int(a), int(a + n)) for a, n in zip(starts, lengths, strict=True)]
-
-
-def _pieces(
-    stored: np.ndarray, axis: int, spans: Sequence[tuple[int, int]], box: Sequence[tuple[int, int]]
-) -> Iterator[Piece]:
-    """Yield each run of consecutive samples: its part of the result, and its box in the dataset."""
-    at = 0
-    for start, stop in spans:
-        part = stored[(slice(None),) * axis + (slice(at, at + stop - start),)]
-        yield part, (*box[:axis], (start, stop), *box[axis + 1 :])
-        at += stop - start
-
-
 # Bytes that lie as they are
 
 
@@ -457,7 +428,7 @@ def _read_plain(file: PositionedFile, layout: Layout, pieces: Sequence[Piece]) -
         for target, box in part:
             _read_spans(file, layout, target, box)
 
-    _shared_out(pieces, read, min(target.nbytes for target, _ in pieces) >= _PARALLEL_SPAN)
+    shared_out(pieces, read, min(target.nbytes for target, _ in pieces) >= _PARALLEL_SPAN)
 
 
 def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: Box) -> None:
@@ -484,7 +455,7 @@ def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: B
                 file.read_into([scratch], offset)
                 part[...] = np.ndarray(part.shape, layout.dtype, scratch.data, 0, steps[depth:])
 
-    _shared_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
+    shared_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
 
 
 def _byte_steps(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -508,20 +479,6 @@ def _best_depth(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -
         if (whole or span <= _MOST_SCRATCH) and cost < least:
             best, least = depth, cost
     return best
-
-
-def _shared_out(items: Sequence[Any], work: Callable[[Sequence[Any]], None], pays: bool) -> None:
-    """Do the work on all items, in equal parts on all cores where that pays."""
-    parts = min(num_cores(), len(items)) if pays else 1
-    if parts < 2:
-        work(items)
-        return
-    cut = [len(items) * k // parts for k in range(parts + 1)]
-    run_on_cores([_call(work, items[a:b]) for a, b in itertools.pairwise(cut)])
-
-
-def _call(work: Callable[[Sequence[Any]], None], items: Sequence[Any]) -> Callable[[], None]:
-    return lambda: work(items)
 
 
 # What only h5py reads
@@ -632,100 +589,59 @@ class _Places:
 
 
 class _ChunkedRead:
-    """Reads pieces out of a chunked dataset, each chunk once, on all cores."""
+    """Reads pieces out of a chunked dataset."""
 
-    def __init__(
-        self, file: PositionedFile, name: str, layout: Layout, places: _Places, *, axis: int, owner: int
-    ) -> None:
-        self._file, self._name, self._layout, self._places = file, name, layout, places
-        self._axis, self._owner, self._keeps = axis, owner, False
-        self._nbytes = math.prod(layout.chunk) * layout.dtype.itemsize
+    def __init__(self, file: PositionedFile, name: str, layout: Layout, places: _Places, grid: ChunkGrid) -> None:
+        self._file, self._name, self._layout, self._places, self._grid = file, name, layout, places, grid
+        self._located: dict[Cell, _Place] = {}
 
     def run(self, pieces: Sequence[Piece]) -> None:
         """Read and decode the chunks that the pieces touch."""
-        wanted: dict[Cell, list[Piece]] = {}
-        for piece in pieces:
-            ranges = [range(a // c, -(-b // c)) for (a, b), c in zip(piece[1], self._layout.chunk, strict=True)]
-            for cell in itertools.product(*ranges):
-                wanted.setdefault(cell, []).append(piece)
-        cells = [cell for cell, mine in wanted.items() if not self._is_kept(cell, mine)]
-        if not cells:
-            return
-        work = [(cell, place, wanted[cell]) for cell, place in zip(cells, self._places.of(cells), strict=True)]
-        self._keeps = self._nbytes * len(work) <= RECENT.most
-        _shared_out(work, self._read_chunks, self._nbytes * len(work) >= _PARALLEL_BYTES)
+        self._grid.fill(pieces, self._read_chunk, self._locate, is_decoded=bool(self._layout.filters))
 
-    def _is_kept(self, cell: Cell, pieces: Sequence[Piece]) -> bool:
-        """Fill the pieces from a chunk that is still kept; say whether it is."""
-        pixels = RECENT.get(self._owner, cell)
-        if pixels is None:
-            return False
-        for target, box in pieces:
-            part, inside = self._overlap(cell, target, box)
-            part[...] = pixels[inside]
-        return True
+    def _locate(self, cells: Sequence[Cell]) -> None:
+        self._located = dict(zip(cells, self._places.of(cells), strict=True))
 
-    def _read_chunks(self, work: Sequence[tuple[Cell, _Place, list[Piece]]]) -> None:
-        for cell, place, pieces in work:
-            parts = [self._overlap(cell, target, box) for target, box in pieces]
-            if place.size == 0:
-                for part, _ in parts:
-                    part[...] = self._layout.fill
-            elif not self._read_as_it_is(parts, place):
-                self._decode(self._bytes_of(place), parts, cell, place)
+    def _read_chunk(self, cell: Cell, parts: Sequence[Part]) -> np.ndarray | None:
+        place = self._located[cell]
+        if place.size == 0:
+            for part, _ in parts:
+                part[...] = self._layout.fill
+            return None
+        if place.size == self._grid.nbytes and not self._active(place):
+            return self._as_it_is(parts, place)
+        return self._decode(self._bytes_of(place), parts, cell, place)
 
-    def _overlap(self, cell: Cell, target: np.ndarray, box: Box) -> Part:
-        """Return the part of the target that a chunk fills, and the part of the chunk that fills it."""
-        inside, outside = [], []
-        for k, c, (start, stop) in zip(cell, self._layout.chunk, box, strict=True):
-            low, high = max(start, k * c), min(stop, (k + 1) * c)
-            inside.append(slice(low - k * c, high - k * c))
-            outside.append(slice(low - start, high - start))
-        return target[tuple(outside)], tuple(inside)
-
-    def _read_as_it_is(self, parts: Sequence[Part], place: _Place) -> bool:
-        """Read what is wanted of a chunk that is stored without filters; say whether it is."""
-        if self._active(place) or place.size != self._nbytes:
-            return False
+    def _as_it_is(self, parts: Sequence[Part], place: _Place) -> np.ndarray | None:
+        """Read what is wanted of a chunk that is stored without filters."""
+        target = parts[0][0]
+        if len(parts) == 1 and target.nbytes == place.size and not target.flags.c_contiguous:
+            return self._file.read_array(place.offset, self._layout.chunk, self._layout.dtype)
         layout = Layout(self._layout.chunk, self._layout.dtype, "plain", offset=place.offset)
         for part, inside in parts:
             _read_spans(self._file, layout, part, tuple((s.start, s.stop) for s in inside))
-        return True
+        return None
 
-    def _is_whole(self, parts: Sequence[Part]) -> bool:
-        return len(parts) == 1 and parts[0][0].nbytes == self._nbytes and parts[0][0].flags.c_contiguous
-
-    def _decode(self, data: bytes, parts: Sequence[Part], cell: Cell, place: _Place) -> None:
+    def _decode(self, data: bytes, parts: Sequence[Part], cell: Cell, place: _Place) -> np.ndarray | None:
         filters = self._active(place)
+        due = self._grid.nbytes
         try:
-            if filters == [_DEFLATE] and self._is_whole(parts) and _inflated_into(parts[0][0], data):
-                return
-            decoded = _decoded(data, filters, self._layout.dtype.itemsize, self._nbytes)
+            if filters == [_DEFLATE] and self._grid.is_whole(parts) and _inflated_into(parts[0][0], data):
+                return None
+            decoded = _decoded(data, filters, self._layout.dtype.itemsize, due)
         except (ValueError, RuntimeError, MemoryError):
             decoded = np.empty(0, np.uint8)
-        if decoded.nbytes != self._nbytes:
-            if (
-                len(filters) < len(self._layout.filters) or not filters
-            ):  # the HDF5 library would fill up what is missing
-                start = tuple(k * c for k, c in zip(cell, self._layout.chunk, strict=True))
-                raise CorruptRecordingError(
-                    f"{self._file.name}: the chunk at {start} of {printable(self._name)} is said to be stored without filters, and has "
-                    f"{len(data):,} bytes; {self._nbytes:,} are needed"
-                )
-            self._ask_h5py(parts, cell)
-            return
-        pixels = decoded.view(self._layout.dtype).reshape(self._layout.chunk)
-        for part, inside in parts:
-            part[...] = pixels[inside]
-        if self._keeps and self._has_samples_left(parts):
-            RECENT.keep(self._owner, cell, pixels)
-
-    def _has_samples_left(self, parts: Sequence[Part]) -> bool:
-        """Whether a chunk holds samples that were not asked for, as when a movie is read frame by frame."""
-        if self._axis < 0:
-            return False
-        taken = max(inside[self._axis].stop - inside[self._axis].start for _, inside in parts)
-        return bool(taken < self._layout.chunk[self._axis])
+        if decoded.nbytes == due:
+            pixels: np.ndarray = decoded.view(self._layout.dtype).reshape(self._layout.chunk)
+            return pixels
+        if len(filters) < len(self._layout.filters) or not filters:  # the HDF5 library would fill up what is missing
+            start = tuple(k * c for k, c in zip(cell, self._layout.chunk, strict=True))
+            raise CorruptRecordingError(
+                f"{self._file.name}: the chunk at {start} of {printable(self._name)} is said to be stored without filters, and has "
+                f"{len(data):,} bytes; {due:,} are needed"
+            )
+        self._ask_h5py(parts, cell)
+        return None
 
     def _ask_h5py(self, parts: Sequence[Part], cell: Cell) -> None:
         """Let h5py say what a chunk holds that does not decode here: a partial one can be stored without its filters."""
@@ -745,10 +661,10 @@ class _ChunkedRead:
         return [number for k, number in enumerate(self._layout.filters) if not place.mask >> k & 1]
 
     def _bytes_of(self, place: _Place) -> bytes:
-        limit = 2 * self._nbytes + (1 << 16)
+        limit = 2 * self._grid.nbytes + (1 << 16)
         if place.size > limit:
             raise CorruptRecordingError(
-                f"{self._file.name} claims {place.size:,} bytes for a chunk of {self._nbytes:,} of {printable(self._name)}"
+                f"{self._file.name} claims {place.size:,} bytes for a chunk of {self._grid.nbytes:,} of {printable(self._name)}"
             )
         found = self._file.read(place.offset, place.size)
         if len(found) < place.size:

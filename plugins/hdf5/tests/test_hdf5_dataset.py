@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 import pytest
 from roiextractors_hdf5.dataset import Hdf5Dataset
-from roiextractors_hdf5.recent import RecentChunks
 
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
 from roiextractors_core.files import PositionedFile
@@ -282,16 +281,3 @@ def test_a_chunk_of_several_samples_is_decoded_once_while_they_are_read_in_turn(
     dataset.close()
     np.testing.assert_array_equal(dataset.read(slice(0, 1)), array[:1])
     assert len(asked) == 10
-
-
-def test_kept_chunks_stay_within_their_bytes() -> None:
-    kept = RecentChunks(most=100)
-    first, second = kept.new_owner(), kept.new_owner()
-    for k in range(5):
-        kept.keep(first, (k,), np.zeros(30, np.uint8))
-    assert [k for k in range(5) if kept.get(first, (k,)) is not None] == [2, 3, 4]
-    kept.keep(second, (0,), np.zeros(101, np.uint8))
-    assert [kept.get(owner, (k,)) for owner in (first, second) for k in range(5)] == [None] * 10
-    kept.keep(second, (1,), np.zeros(10, np.uint8))
-    kept.forget(second)
-    assert kept.get(second, (1,)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ntpath
 import os
 import posixpath
@@ -12,6 +13,7 @@ import numpy as np
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, UnsupportedRecordingError, printable
+from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks
 
 from .series import Series
 from .tree import is_zarr, read_zarr, zarr_array
@@ -84,6 +86,7 @@ class _ZarrPixels:
         self._shape: tuple[int, ...] = tuple(map(int, found.shape))
         self._chunk: tuple[int, ...] = tuple(map(int, found.chunks))
         self._dtype: np.dtype[Any] = np.dtype(found.dtype)
+        self._chunks = ZarrChunks(os.path.join(folder, *where.split("/")), found)
         if self._dtype.kind not in "biuf":
             raise UnsupportedRecordingError(f"{printable(where)} holds {self._dtype}, and pixels are numbers")
 
@@ -128,11 +131,17 @@ class _ZarrPixels:
         ]
         if 0 in lengths:
             return np.empty(lengths, self.dtype).swapaxes(1, 2)
-        found = np.require(read_zarr(self._folder, self._where, key), self.dtype, "W")
-        return found.swapaxes(1, 2)
+        return np.require(self._stored(key), self.dtype, "W").swapaxes(1, 2)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Forget the chunks that are kept decoded; nothing stays open."""
+        self._chunks.forget()
+
+    def _stored(self, key: tuple[Any, ...]) -> np.ndarray:
+        if self._chunks.can_read:
+            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or says what is wrong
+                return self._chunks.read(key)
+        return read_zarr(self._folder, self._where, key)
 
 
 class _ExternalPixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import lzma
 import math
@@ -29,6 +30,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks
 
 from .store import BoundedStore
 
@@ -175,6 +177,10 @@ class OmeZarrImagingExtractor(ImagingExtractor):
         self.check_open()
         return self._read(samples, rows, columns, slice(None) if planes is None else planes)
 
+    def close(self) -> None:
+        self._image.chunks.forget()
+        super().close()
+
     def get_metadata(self) -> RecordingMetadata:
         if self._companion is not None:
             return self._companion.metadata
@@ -221,7 +227,7 @@ class OmeZarrImagingExtractor(ImagingExtractor):
             found = found[samples] if isinstance(samples, slice) else found
             kept.insert(0, "t")
         order = [kept.index(axis) for axis in ("tyxz" if self.is_volumetric else "tyx")]
-        return np.array(found.transpose(order), dtype=self.get_dtype(), order="C" if not self.is_volumetric else "K")
+        return np.require(found.transpose(order), self.get_dtype(), ["W"] if self.is_volumetric else ["C", "W"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +241,7 @@ class _Image:
     channels: tuple[str, ...]
     attributes: Mapping[str, Any]
     name: str
+    chunks: ZarrChunks
 
     @classmethod
     def of(cls, group: Any, name: str) -> _Image:
@@ -256,7 +263,8 @@ class _Image:
         array.store.most = 2 * np.dtype(array.dtype).itemsize * math.prod(stored) + _MOST_OVERHEAD
         scale = _scale(dataset, multiscale, axes)
         count = array.shape[axes.index("c")] if "c" in axes else 1
-        return cls(array, axes, units, scale, _channel_names(described, count), attributes, name)
+        chunks = ZarrChunks(os.path.join(str(array.store.root), *array.path.split("/")), array)
+        return cls(array, axes, units, scale, _channel_names(described, count), attributes, name, chunks)
 
     def length(self, axis: str) -> int:
         return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1
@@ -274,6 +282,9 @@ class _Image:
 
     def read(self, key: tuple[Any, ...]) -> np.ndarray:
         """Read a part; a chunk that is not there holds the fill value, and so would all of them where the folder is gone."""
+        if self.chunks.can_read:
+            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or says what is wrong
+                return self.chunks.read(key)
         try:
             found = np.asarray(self.array.oindex[key])
         except PermissionError as error:

@@ -90,7 +90,7 @@ def _frame_shape(fields: dict[str, str], side: str) -> tuple[int, int, tuple[str
     """Return rows, columns and a note: columns come first, unless the camera's region says otherwise."""
     text = fields.get("frame dimensions")
     found = _DIMENSIONS.match(text or "")
-    if found is None or "0" in found.groups():
+    if found is None or 0 in map(int, found.groups()):
         raise CorruptRecordingError(
             f"{side} says frame dimensions = {printable(text)[:40]!r}, and 'columns x rows' is needed"
             if text

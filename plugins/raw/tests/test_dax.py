@@ -170,6 +170,7 @@ def test_a_missing_half_is_named(tmp_path: Path) -> None:
         ("frame dimensions", "frame_dimensions", CorruptRecordingError, "does not say 'frame dimensions'"),
         ("{columns} x {rows}", "wide", CorruptRecordingError, "frame dimensions = 'wide'"),
         ("{columns} x {rows}", "0 x 4", CorruptRecordingError, "frame dimensions = '0 x 4'"),
+        ("{columns} x {rows}", "4 x 00", CorruptRecordingError, "frame dimensions = '4 x 00'"),
         (", {order} endian", "", ChoiceError, r"does not say whether .*byte_order='big'"),
         ("16 bit integers", "64 bit floats", UnsupportedRecordingError, "8, 16 or 32 bit integers are read"),
         ("machine", "\0", CorruptRecordingError, "is no text: it holds NUL bytes"),

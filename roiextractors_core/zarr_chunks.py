@@ -1,0 +1,228 @@
+"""Reads parts of a Zarr array in a folder: its chunks by positioned reads, decoded on all cores into the result."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .chunk_grid import Cell, ChunkGrid, Part, sample_pieces
+from .errors import SourceNotFoundError, printable
+from .files import PositionedFile, StoredArray
+
+__all__ = ["UndecodedChunkError", "ZarrChunks", "claimed_bytes"]
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_MOST_OVERHEAD = 1 << 16  # bytes by which a coded chunk, with what is said of it, may be longer than its pixels
+_ZLIB, _GZIP = 15, 31  # zlib's window sizes, which also say what stands around the data
+_HEAD = 18
+
+Undo = Callable[[np.ndarray, np.ndarray], None]
+
+
+class UndecodedChunkError(ValueError):
+    """A chunk that is not what was expected; zarr itself reads it, or says what is wrong with it."""
+
+
+class ZarrChunks:
+    """The chunks of one array, version 2 or 3.
+
+    What is read here is plain or packed by zlib, gzip, Zstandard, Blosc or LZ4, in C order and without filters; so are
+    almost all images.  Nothing stays open between reads.
+
+    Parameters
+    ----------
+    folder : str
+        Of the array: the one that holds ``.zarray`` or ``zarr.json``.
+    array : zarr.Array
+
+    Attributes
+    ----------
+    can_read : bool
+        Whether the chunks are of a kind that is read here; if not, zarr reads them.
+
+    References
+    ----------
+    Zarr storage specifications, versions 2 and 3; RFC 8878 (Zstandard); the Blosc chunk format.
+    """
+
+    def __init__(self, folder: str, array: Any) -> None:
+        metadata = array.metadata
+        told = metadata.to_dict()
+        self._folder = folder
+        self._mark = os.path.join(folder, "zarr.json" if metadata.zarr_format == 3 else ".zarray")
+        self._key_of: Callable[[Cell], str] = metadata.encode_chunk_key
+        dtype, codec = _stored(np.dtype(array.dtype), told)
+        self._fill = told.get("fill_value") if metadata.fill_value is None else metadata.fill_value
+        chunk = tuple(map(int, array.chunks))
+        self._undo = _undo(codec) if codec else None
+        self._is_plain = codec == {}
+        is_known = self._is_plain or self._undo is not None
+        self.can_read = is_known and getattr(array, "shards", None) is None and math.prod(chunk) > 0
+        self._grid = ChunkGrid(tuple(map(int, array.shape)), chunk, dtype)
+
+    def read(self, key: Sequence[slice | int | np.ndarray]) -> np.ndarray:
+        """Return a part as a new array in the order of the stored axes, in native byte order.
+
+        Parameters
+        ----------
+        key : sequence of slice, int or numpy.ndarray
+            One an axis, positive and within it, slices of step 1; an axis with an int is left out of the result; one of them
+            may be indices in any order.
+
+        Raises
+        ------
+        UndecodedChunkError
+            A chunk has other bytes than it should, or does not decode here.
+        SourceNotFoundError
+            The array is not there any more; a chunk that alone is not there holds the fill value.
+        SourcePermissionError, SourceReadError
+            A chunk cannot be read.
+        """
+        box = [_bounds(part, n) for part, n in zip(key, self._grid.shape, strict=True)]
+        axis = next((k for k, part in enumerate(key) if isinstance(part, np.ndarray)), 0)
+        samples = key[axis]
+        if isinstance(samples, int) or not isinstance(samples, np.ndarray):
+            samples = slice(*box[axis])
+        shape = [stop - start for start, stop in box]
+        shape[axis] = len(samples) if isinstance(samples, np.ndarray) else shape[axis]
+        result = np.empty(shape, self._grid.dtype)
+        if result.size:
+            pieces = sample_pieces(result, axis, samples, box)
+            self._grid.fill(pieces, self._read_chunk, is_decoded=not self._is_plain)
+        if not os.path.exists(self._mark):
+            raise SourceNotFoundError(f"{printable(self._mark)} is not there any more: the array was moved or deleted")
+        if not result.dtype.isnative:
+            result = result.byteswap(inplace=True).view(result.dtype.newbyteorder("="))
+        return result[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
+
+    def forget(self) -> None:
+        """Forget the chunks that are kept decoded."""
+        self._grid.forget()
+
+    def _read_chunk(self, cell: Cell, parts: Sequence[Part]) -> np.ndarray | None:
+        file = PositionedFile(os.path.join(self._folder, self._key_of(cell)))
+        try:
+            size = file.size
+        except SourceNotFoundError:
+            if self._fill is None:
+                raise UndecodedChunkError("no fill value is told") from None
+            for part, _ in parts:
+                part[...] = self._fill
+            return None
+        target = parts[0][0] if self._grid.is_whole(parts) else None
+        if self._is_plain:
+            return self._plain(file, size, parts, target)
+        if size > 2 * self._grid.nbytes + _MOST_OVERHEAD:
+            raise UndecodedChunkError(f"it has {size:,} bytes")
+        packed = np.empty(size, np.uint8)
+        file.read_into([packed], 0)
+        pixels = np.empty(self._grid.chunk, self._grid.dtype) if target is None else target
+        self._decode(packed, pixels)
+        return pixels if target is None else None
+
+    def _plain(
+        self, file: PositionedFile, size: int, parts: Sequence[Part], target: np.ndarray | None
+    ) -> np.ndarray | None:
+        if size != self._grid.nbytes:
+            raise UndecodedChunkError(f"it has {size:,} bytes, and {self._grid.nbytes:,} are due")
+        if target is not None:
+            file.read_into([target], 0)
+            return None
+        if 2 * sum(part.nbytes for part, _ in parts) > size:
+            return file.read_array(0, self._grid.chunk, self._grid.dtype)
+        stored = StoredArray(file, shape=self._grid.chunk, dtype=self._grid.dtype)
+        for part, inside in parts:
+            part[...] = stored.read(inside)
+        return None
+
+    def _decode(self, packed: np.ndarray, pixels: np.ndarray) -> None:
+        try:
+            self._undo(packed, pixels.reshape(-1).view(np.uint8))  # type: ignore[misc]
+        except UndecodedChunkError:
+            raise
+        except (ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error) as error:
+            raise UndecodedChunkError(printable(error)[:200]) from error
+
+
+def claimed_bytes(head: bytes, length: int) -> int:
+    """Return how many bytes a chunk says that it decodes to, by Zstandard's and Blosc's own heads; 0 where it says nothing.
+
+    Parameters
+    ----------
+    head : bytes
+        The first 18 bytes.
+    length : int
+        Of the whole chunk, in bytes.
+
+    References
+    ----------
+    RFC 8878, section 3.1.1.1 (frame header); the Blosc chunk format, "Header".
+    """
+    if head[:4] == _ZSTD and len(head) >= 14:
+        return _zstd_size(head)
+    is_blosc = len(head) >= 16 and int.from_bytes(head[12:16], "little") == length
+    return int.from_bytes(head[4:8], "little") if is_blosc else 0
+
+
+def _zstd_size(head: bytes) -> int:
+    descriptor = head[4]
+    single, kind = descriptor >> 5 & 1, descriptor >> 6
+    width = (1 if single else 0, 2, 4, 8)[kind]
+    at = 5 + (0 if single else 1) + (0, 1, 2, 4)[descriptor & 3]
+    size = int.from_bytes(head[at : at + width], "little")
+    return size + 256 if width == 2 else size
+
+
+def _bounds(part: slice | int | np.ndarray, length: int) -> tuple[int, int]:
+    if isinstance(part, slice):
+        start, stop, _ = part.indices(length)
+        return start, max(start, stop)
+    return (0, length) if isinstance(part, np.ndarray) else (part, part + 1)
+
+
+def _stored(dtype: np.dtype[Any], told: Mapping[str, Any]) -> tuple[np.dtype[Any], Mapping[str, Any] | None]:
+    """Return the dtype of the bytes, and the one codec that packs them: none ({}), or one that is not read here (None)."""
+    if told.get("zarr_format") == 2:
+        is_simple = told.get("order") == "C" and not told.get("filters")
+        return dtype, (told.get("compressor") or {}) if is_simple else None
+    codecs: Sequence[Mapping[str, Any]] = told.get("codecs") or ({},)
+    first, *rest = codecs
+    if first.get("name") != "bytes" or len(rest) > 1:
+        return dtype, None
+    endian = (first.get("configuration") or {}).get("endian")
+    dtype = dtype.newbyteorder(">" if endian == "big" else "<") if endian else dtype
+    return dtype, ({"id": rest[0].get("name")} if rest else {})
+
+
+def _undo(codec: Mapping[str, Any]) -> Undo | None:
+    """Return what unpacks a chunk into an array of as many bytes as are due."""
+    name = codec.get("id")
+    if name in ("zlib", "gzip"):
+        return functools.partial(_inflate, _ZLIB if name == "zlib" else _GZIP)
+    if name not in ("zstd", "blosc", "lz4"):
+        return None
+    import numcodecs
+
+    return functools.partial(_unpack, numcodecs.get_codec({"id": name}), name == "lz4")
+
+
+def _inflate(window: int, packed: np.ndarray, due: np.ndarray) -> None:
+    stream = zlib.decompressobj(window)
+    found = stream.decompress(packed.data, due.nbytes + 1)
+    if len(found) != due.nbytes or not stream.eof or stream.unused_data:
+        raise UndecodedChunkError(f"{len(found):,} bytes are unpacked, and {due.nbytes:,} are due")
+    due[...] = np.frombuffer(found, np.uint8)
+
+
+def _unpack(codec: Any, is_lz4: bool, packed: np.ndarray, due: np.ndarray) -> None:
+    head = packed[:_HEAD].tobytes()
+    claimed = int.from_bytes(head[:4], "little") if is_lz4 else claimed_bytes(head, packed.nbytes)
+    if claimed != due.nbytes:
+        raise UndecodedChunkError(f"it claims {claimed:,} bytes, and {due.nbytes:,} are due")
+    codec.decode(packed, out=due)
