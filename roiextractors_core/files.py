@@ -34,6 +34,7 @@ _MOST_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
 _MOST_UNCHECKED = 1 << 20  # a larger read looks at the size first: a file may claim any number
 _MOST_OFFSET = (1 << 63) - 1 - _MOST_BYTES_A_CALL
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
+_PARALLEL_PIECE_BYTES = 128 << 10  # of one call; threads that make shorter ones wait for each other
 _PIECE_BYTES = 4 << 20  # what one call reads: little enough to be still in the cache for what is done next
 _LEAST_PIECE_BYTES = 128 << 10  # of what is read for little that is wanted out of it
 _MOST_SCRATCH_BYTES = 1 << 20
@@ -247,6 +248,25 @@ class PositionedFile:
         if got < wanted:
             raise self._ends_early(offset + got, offset, wanted)
 
+    @contextlib.contextmanager
+    def held_open(self) -> Iterator[Callable[[memoryview, int], None]]:
+        """Give a function that fills a view of bytes from an offset on, for many short reads by one thread, one after the other."""
+        entry = self._taken()
+
+        def read(view: memoryview, offset: int) -> None:
+            if 0 < len(view) <= _MOST_BYTES_A_CALL and offset <= _MOST_OFFSET:
+                try:
+                    if _pread_into(entry.descriptor, (view,), offset) == len(view):
+                        return
+                except OSError as error:
+                    raise _not_read(self._path, error) from error
+            self.read_into([view], offset)
+
+        try:
+            yield read
+        finally:
+            _DESCRIPTORS.give_back(entry)
+
     def read_array(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return a new array of the bytes at ``offset``, large ones read on all cores.
 
@@ -454,14 +474,13 @@ class StoredFrames:
         top, bottom, _ = rows.indices(self.shape[0])
         left, right, _ = columns.indices(self.shape[1])
         bottom, right = max(top, bottom), max(left, right)
-        result = np.empty((len(places), bottom - top, *self.shape[1:]), self.dtype)
+        cut = None if (left, right) == (0, self.shape[1]) else slice(left, right)
+        dtype = self.dtype if cut is None else self.dtype.newbyteorder("=")
+        result = np.empty((len(places), bottom - top, right - left, *self.shape[2:]), dtype)
         if result.size:
             owners = np.broadcast_to(np.asarray(numbers, np.int64), places.shape)
-            self._fill(result, owners, places + top * self._row_bytes, apply)
-        if not self.dtype.isnative:
-            result = result.view(self.dtype.newbyteorder("="))
-        whole = (left, right) == (0, self.shape[1])
-        return result if whole else np.ascontiguousarray(result[:, :, left:right])
+            self._fill(result, owners, places + top * self._row_bytes, cut, apply)
+        return result.view(self.dtype.newbyteorder("="))
 
     def close(self) -> None:
         """Release the files."""
@@ -469,31 +488,38 @@ class StoredFrames:
             file.close()
 
     def _fill(
-        self, result: np.ndarray, owners: np.ndarray, places: np.ndarray, apply: Callable[[np.ndarray], object] | None
+        self,
+        result: np.ndarray,
+        owners: np.ndarray,
+        places: np.ndarray,
+        cut: slice | None,
+        apply: Callable[[np.ndarray], object] | None,
     ) -> None:
-        pieces = self._pieces(owners, places, result[0].nbytes)
+        step = result.shape[1] * self._row_bytes
+        pieces = self._pieces(owners, places, step, _PIECE_BYTES if cut is None else _MOST_SCRATCH_BYTES)
         cores = num_cores()
-        if result.nbytes < _PARALLEL_BYTES or len(pieces) < 2 or cores < 2:
-            self._read_pieces(result, owners, places, pieces, apply)
+        total = len(places) * step
+        if total < max(_PARALLEL_BYTES, len(pieces) * _PARALLEL_PIECE_BYTES) or len(pieces) < 2 or cores < 2:
+            self._read_pieces(result, owners, places, pieces, cut, apply)
             return
         marks = [len(pieces) * k // cores for k in range(cores + 1)]
         run_on_cores(
             [
-                functools.partial(self._read_pieces, result, owners, places, pieces[a:b], apply)
+                functools.partial(self._read_pieces, result, owners, places, pieces[a:b], cut, apply)
                 for a, b in itertools.pairwise(marks)
                 if a < b
             ]
         )
 
     @staticmethod
-    def _pieces(owners: np.ndarray, places: np.ndarray, step: int) -> list[tuple[int, int]]:
+    def _pieces(owners: np.ndarray, places: np.ndarray, step: int, nbytes: int) -> list[tuple[int, int]]:
         """Cut the frames into runs that one call can read: of one file, in order, with small gaps."""
         if len(places) == 1:
             return [(0, 1)]
         gaps = np.diff(places) - step
         apart = (np.diff(owners) != 0) | (gaps < 0) | (gaps > min(_MOST_GAP, max(4096, step)))
         cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places)]
-        most = max(1, _PIECE_BYTES // step)
+        most = max(1, nbytes // step)
         return [(a, min(a + most, end)) for start, end in itertools.pairwise(cuts) for a in range(start, end, most)]
 
     def _read_pieces(
@@ -502,26 +528,36 @@ class StoredFrames:
         owners: np.ndarray,
         places: np.ndarray,
         pieces: Sequence[tuple[int, int]],
+        cut: slice | None,
         apply: Callable[[np.ndarray], object] | None,
     ) -> None:
         """Read some pieces one after the other; what is done to each is done while it is in the core's cache."""
-        flat, step = _bytes_of(result), result[0].nbytes
+        step = result.shape[1] * self._row_bytes
+        most = 0 if cut is None else max(b - a for a, b in pieces)
+        scratch = np.empty((most, result.shape[1], *self.shape[1:]), self.dtype)
+        flat = _bytes_of(result if cut is None else scratch)
         native = self.dtype.newbyteorder("=")
-        for a, b in pieces:
-            file, place = self.files[int(owners[a])], int(places[a])
-            gaps = (np.diff(places[a:b]) - step).tolist() if b - a > 1 else []
-            if any(gaps):
-                frames = (flat[k * step : (k + 1) * step] for k in range(a, b))
-                scraps = (bytearray(gap) for gap in gaps)
-                pairs = itertools.zip_longest(frames, scraps)
-                file.read_into([buffer for pair in pairs for buffer in pair if buffer is not None], place)
-            else:
-                file.read_into([flat[a * step : b * step]], place)
-            part = result[a:b].view(native)
-            if not self.dtype.isnative:
-                part[...] = result[a:b].copy()  # swaps while it copies: faster than swapping in place
-            if apply is not None:
-                apply(part)
+        with contextlib.ExitStack() as stack:
+            alone = stack.enter_context(self.files[0].held_open()) if len(self.files) == 1 else None
+            for a, b in pieces:
+                file, place, first = self.files[int(owners[a])], int(places[a]), a if cut is None else 0
+                gaps = (np.diff(places[a:b]) - step).tolist() if b - a > 1 else []
+                if any(gaps):
+                    frames = (flat[k * step : (k + 1) * step] for k in range(first, first + b - a))
+                    scraps = (bytearray(gap) for gap in gaps)
+                    pairs = itertools.zip_longest(frames, scraps)
+                    file.read_into([buffer for pair in pairs for buffer in pair if buffer is not None], place)
+                elif alone is not None:
+                    alone(flat[first * step : (first + b - a) * step], place)
+                else:
+                    file.read_into([flat[first * step : (first + b - a) * step]], place)
+                part = result[a:b].view(native)
+                if cut is not None:
+                    part[...] = scratch[: b - a, :, cut]
+                elif not self.dtype.isnative:
+                    part[...] = result[a:b].copy()  # swaps while it copies: faster than swapping in place
+                if apply is not None:
+                    apply(part)
 
 
 class StoredArray:

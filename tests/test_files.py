@@ -486,16 +486,21 @@ def test_rows_and_columns_that_are_not_asked_for_are_left_out(movie: tuple[Path,
     np.testing.assert_array_equal(three.read(places([4]))[0, :, 0], frames[4])
 
 
+@pytest.mark.parametrize("chosen", [list(range(12)), [3, 4, 5, 0, 11, 11]], ids=str)
+@pytest.mark.parametrize("columns", [slice(None), slice(2, 6)], ids=str)
 def test_what_is_applied_sees_each_frame_once_and_in_native_order(
-    movie: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    movie: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch, chosen: list[int], columns: slice
 ) -> None:
     path, frames = movie
     monkeypatch.setattr(files, "_PIECE_BYTES", 200)
+    monkeypatch.setattr(files, "_MOST_SCRATCH_BYTES", 200)
     monkeypatch.setattr(files, "_PARALLEL_BYTES", 100)
+    monkeypatch.setattr(files, "_PARALLEL_PIECE_BYTES", 1)
     monkeypatch.setattr(files, "num_cores", lambda: 3)
     stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
-    found = stored.read(places(range(12)), apply=lambda part: np.invert(part, out=part))
-    np.testing.assert_array_equal(found, 65535 - frames)
+    found = stored.read(places(chosen), columns=columns, apply=lambda part: np.invert(part, out=part))
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found, 65535 - frames[chosen][:, :, columns])
 
 
 def test_frames_come_from_the_files_that_hold_them(movie: tuple[Path, np.ndarray], tmp_path: Path) -> None:
@@ -506,6 +511,18 @@ def test_frames_come_from_the_files_that_hold_them(movie: tuple[Path, np.ndarray
     found = stored.read([3, 3 + 70, 3 + 81], numbers=[0, 1, 0])
     np.testing.assert_array_equal(found, frames[[0, 10, 1]])
     stored.close()
+
+
+def test_a_part_of_each_frame_takes_no_memory_for_the_rest(tmp_path: Path) -> None:
+    frames = np.random.default_rng(2).integers(0, 9, (600, 64, 256), np.uint16)
+    (tmp_path / "movie.bin").write_bytes(frames.tobytes())
+    stored = StoredFrames([PositionedFile(tmp_path / "movie.bin")], shape=(64, 256), dtype="<u2")
+    tracemalloc.start()
+    found = stored.read(np.arange(600) * 32768, columns=slice(8, 16))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, frames[:, :, 8:16])
+    assert peak - found.nbytes < (num_cores() + 1) << 20
 
 
 def test_a_frame_beyond_the_end_is_an_error_that_names_the_file(movie: tuple[Path, np.ndarray]) -> None:
