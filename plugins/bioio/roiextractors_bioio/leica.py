@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from importlib import import_module
@@ -124,7 +125,7 @@ class _Images:
     def __init__(self, path: str) -> None:
         self.path = path
         self.number = 0
-        with import_module("liffile").LifFile(path) as file:
+        with _Bounded(path) as stream, import_module("liffile").LifFile(stream) as file:
             self.scenes = tuple(image.path for image in file.images)
         self.set_scene(0)
 
@@ -138,8 +139,16 @@ class _Images:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Any]:
-        with import_module("liffile").LifFile(self.path) as file:
+        with _Bounded(self.path) as stream, import_module("liffile").LifFile(stream) as file:
             yield file.images[self.number]
+
+
+class _Bounded(io.FileIO):
+    """A file of which no more is asked for than it holds: a length in it may be any number, and its bytes would be given room first."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or not 0 <= size < left else size)
 
 
 def _axis(image: Any, letter: str) -> dict[str, str]:

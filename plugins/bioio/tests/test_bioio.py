@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -432,3 +433,17 @@ def test_a_file_that_no_plugin_of_bioio_reads_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.vsi").write_bytes(b"nothing that is known")
     with pytest.raises(roi.RecordingError, match=r"a\.vsi cannot be read by bioio"):
         roi.open(tmp_path / "a.vsi")
+
+
+def test_a_length_in_a_lif_is_no_reason_to_make_room_for_it(tmp_path: Path, write_lif: Callable[..., Path]) -> None:
+    pytest.importorskip("liffile")
+    path = write_lif(tmp_path / "a.lif", {"one": made(4, 1, 1)})
+    content, name = path.read_bytes(), "MemBlock_1".encode("utf-16-le")
+    at = content.rindex(name) - 4
+    path.write_bytes(content[:at] + struct.pack("<I", 2_000_000_000) + content[at + 4 :])
+    tracemalloc.start()
+    with pytest.raises(roi.RecordingError):
+        roi.open(path).get_series()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 << 20
