@@ -58,7 +58,7 @@ class ZarrChunks:
         self._mark = os.path.join(folder, "zarr.json" if metadata.zarr_format == 3 else ".zarray")
         self._key_of: Callable[[Cell], str] = metadata.encode_chunk_key
         dtype, codec = _stored(np.dtype(array.dtype), told)
-        self._fill = told.get("fill_value") if metadata.fill_value is None else metadata.fill_value
+        self._fill = metadata.fill_value
         chunk = tuple(map(int, array.chunks))
         self._undo = _undo(codec) if codec else None
         self._is_plain = codec == {}
@@ -86,9 +86,8 @@ class ZarrChunks:
         """
         box = [_bounds(part, n) for part, n in zip(key, self._grid.shape, strict=True)]
         axis = next((k for k, part in enumerate(key) if isinstance(part, np.ndarray)), 0)
-        samples = key[axis]
-        if isinstance(samples, int) or not isinstance(samples, np.ndarray):
-            samples = slice(*box[axis])
+        chosen = key[axis]
+        samples = chosen if isinstance(chosen, np.ndarray) else slice(*box[axis])
         shape = [stop - start for start, stop in box]
         shape[axis] = len(samples) if isinstance(samples, np.ndarray) else shape[axis]
         result = np.empty(shape, self._grid.dtype)
