@@ -1860,6 +1860,10 @@ def _read_in_threads(extractor: ImagingExtractor, case: _Case, *, seconds: float
     return wrong[0] if wrong else ""
 
 
+# CPython 3.12 itself crashes where generators are traced opcode by opcode while other threads run them; there, lines must do
+_CAN_TRACE_OPCODES = sys.version_info[:2] != (3, 12)
+
+
 def _interrupting(package: str) -> Any:
     """Return a trace function that lets other threads go ahead between any two steps of a package's code."""
     rng = random.Random(8)
@@ -1872,7 +1876,7 @@ def _interrupting(package: str) -> Any:
     def call(frame: Any, event: str, argument: Any) -> Any:
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] != package:
             return None
-        frame.f_trace_opcodes = True
+        frame.f_trace_opcodes = _CAN_TRACE_OPCODES
         return step
 
     return call

@@ -22,6 +22,7 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 
 
 _LOOKED_AT = 16
+_MOST_AHEAD = 4  # frames that are decoded at once where they are asked for one by one
 
 
 class Packets:
@@ -147,16 +148,24 @@ class CodedFrames(VideoFrames):
         self._idle: list[Decoder] = []
         self._is_closed = False
         self._lock = threading.Lock()
+        self._stand_alone = len(keys) == facts.num_frames  # every frame is a key frame
+        self._following = -1
+        self._ahead: dict[int, Any] = {}
 
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
-            idle, self._idle = self._idle, []
+            idle, self._idle, self._ahead = self._idle, [], {}
         for decoder in idle:
             decoder.close()
         self._close()
 
     def _fill(self, targets: list[np.ndarray], indices: list[int], rows: slice, columns: slice, channel: str) -> None:
+        if len(indices) == 1 and self._stand_alone and num_cores() > 1:
+            picture = self._in_turn(indices[0])
+            if picture is not None:
+                targets[0][...] = channel_of(picture, self.pixels, channel)[rows, columns]
+                return
         keys = self._keys[np.searchsorted(self._keys, indices, "right") - 1].tolist()
         parts = _shares(indices, keys, num_cores())
         run_on_cores(
@@ -177,6 +186,37 @@ class CodedFrames(VideoFrames):
             for target, index, key in zip(targets, indices, keys, strict=True):
                 picture = decoder.picture(index, key)
                 target[...] = channel_of(picture, self.pixels, channel)[rows, columns]
+        finally:
+            self._given_back(decoder)
+
+    def _in_turn(self, index: int) -> Any:
+        """Return a frame that is asked for behind the one before it, and decode the next on the other cores; None for others.
+
+        A decoder uses one core; who goes through a video frame by frame is given all of them this way.
+        """
+        with self._lock:
+            is_next, self._following = index == self._following, index + 1
+            picture = self._ahead.pop(index, None)
+            if picture is not None:
+                return picture
+            self._ahead = {}
+        indices = range(index, min(index + min(num_cores(), _MOST_AHEAD), self.num_frames))
+        if not is_next or len(indices) < 2:
+            return None
+        found: dict[int, Any] = {}
+        run_on_cores([task(self._decode_for_later, found, k, index) for k in indices])
+        picture = found.pop(index)
+        with self._lock:
+            self._ahead = {} if self._is_closed else found
+        return picture
+
+    def _decode_for_later(self, found: dict[int, Any], index: int, wanted: int) -> None:
+        decoder = self._taken(index, index)
+        try:
+            found[index] = decoder.picture(index, index)
+        except CorruptRecordingError:
+            if index == wanted:
+                raise
         finally:
             self._given_back(decoder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from roiextractors_video import coded
+from roiextractors_video.coded import PacketDecoder
 from roiextractors_video.frames import open_frames
 
 import roiextractors_core as roi
@@ -477,3 +480,62 @@ def test_the_frames_of_a_file_are_a_subject_of_their_own(recordings: Path) -> No
     part = frames.read(np.array([5, 2]), rows=slice(10, 20), columns=slice(0, 3))
     assert part.shape == (2, 10, 3)
     frames.close()
+
+
+IN_TURN = {
+    "ffv1": {"codec": "ffv1", "level": "3", "g": "1"},
+    "mjpeg": {"codec": "mjpeg", "pixels": "yuvj420p", "source": "gray"},
+}
+
+
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The frames that decoders were asked for, on a machine of two cores."""
+    asked: list[int] = []
+    original = PacketDecoder.picture
+
+    def noting(self: PacketDecoder, index: int, key: int) -> Any:
+        asked.append(index)
+        return original(self, index, key)
+
+    monkeypatch.setattr(PacketDecoder, "picture", noting)
+    monkeypatch.setattr(coded, "num_cores", lambda: 2)
+    return asked
+
+
+@pytest.mark.parametrize("kind", IN_TURN)
+def test_frames_asked_for_one_by_one_are_decoded_on_all_cores_and_once(
+    tmp_path: Path, encode: Make, noisy: Make, asked_for: list[int], kind: str
+) -> None:
+    path = encode(tmp_path / "in_turn.avi", noisy(11, 40, 52), **IN_TURN[kind])
+    with roi.open(path, channel="grey") as recording:
+        whole = recording.get_series()
+        asked_for.clear()
+        for k in range(11):
+            np.testing.assert_array_equal(recording.get_series(k, k + 1), whole[k : k + 1])
+            if k:
+                assert max(asked_for) <= k + 1
+        assert sorted(asked_for) == list(range(11))
+        for k in [5, 6, 7, 3, 4, 4, 5, 9, 10, 0]:
+            np.testing.assert_array_equal(recording.get_series(k, k + 1)[0, 3:9], whole[k, 3:9])
+
+
+def test_a_frame_that_is_damaged_stops_nobody_who_has_not_reached_it(
+    tmp_path: Path, encode: Make, noisy: Make, asked_for: list[int]
+) -> None:
+    path = encode(tmp_path / "in_turn.avi", noisy(9, 40, 52), **IN_TURN["ffv1"])
+    with roi.open(path) as recording:
+        whole = recording.get_series()
+    content = bytearray(path.read_bytes())
+    start, end = content.index(b"movi"), content.index(b"idx1")
+    places = [start + match.start() for match in re.finditer(b"00dc", bytes(content[start:end]))]
+    content[places[5] + 100] ^= 0xFF
+    path.write_bytes(content)
+    with roi.open(path) as recording:
+        for k in range(9):
+            if k == 5:
+                with pytest.raises(CorruptRecordingError, match="frame 5 of 9 at byte"):
+                    recording.get_series(5, 6)
+            else:
+                np.testing.assert_array_equal(recording.get_series(k, k + 1), whole[k : k + 1])
+    assert asked_for
