@@ -175,7 +175,7 @@ def pims(path: Path) -> Iterator[Read]:
 
 @contextmanager
 def bioio(path: Path) -> Iterator[Read]:
-    """bioio: a lazy dask array of what its plugin finds."""
+    """bioio: a lazy dask array of what its plugin finds; opened anew for the whole, of which an image keeps a copy."""
     import bioio as library
 
     image = library.BioImage(str(path))
@@ -183,7 +183,7 @@ def bioio(path: Path) -> Iterator[Read]:
 
     def read(frames: list[int] | None, part: Part | None) -> np.ndarray:
         if frames is None and part is None:
-            return np.asarray(image.get_image_data("TYX"))
+            return np.asarray(library.BioImage(str(path)).get_image_data("TYX"))
         found = lazy if frames is None else lazy[frames]
         return np.asarray(found if part is None else found[:, part[0], part[1]])
 
