@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
+import lzma
 import math
 import os
 import zlib
@@ -12,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from .chunk_grid import Cell, ChunkGrid, Part, sample_pieces
-from .errors import SourceNotFoundError, printable
+from .errors import CorruptRecordingError, SourceNotFoundError, printable
 from .files import PositionedFile, StoredArray
 
-__all__ = ["UndecodedChunkError", "ZarrChunks", "claimed_bytes"]
+__all__ = ["MOST_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names"]
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_MOST_OVERHEAD = 1 << 16  # bytes by which a coded chunk, with what is said of it, may be longer than its pixels
+MOST_OVERHEAD = 1 << 16  # bytes by which a coded chunk, with what is said of it, may be longer than its pixels
 _ZLIB, _GZIP = 15, 31  # zlib's window sizes, which also say what stands around the data
 _HEAD = 18
+_UNBOUNDED = frozenset(("bz2", "lzma"))  # by zarr, which unpacks them to whatever size they become
+_MOST_DICTIONARY = 256 << 20
 
 Undo = Callable[[np.ndarray, np.ndarray], None]
 
@@ -29,11 +33,15 @@ class UndecodedChunkError(ValueError):
     """A chunk that is not what was expected; zarr itself reads it, or says what is wrong with it."""
 
 
+class _OverlongError(ValueError):
+    """A chunk unpacks to more than is due."""
+
+
 class ZarrChunks:
     """The chunks of one array, version 2 or 3.
 
-    What is read here is plain or packed by zlib, gzip, Zstandard, Blosc or LZ4, in C order and without filters; so are
-    almost all images.  Nothing stays open between reads.
+    What is read here is plain or packed by zlib, gzip, Zstandard, Blosc, LZ4, bzip2 or XZ, in C order and without filters; so
+    are almost all images.  Nothing is unpacked beyond the size of a chunk, and nothing stays open between reads.
 
     Parameters
     ----------
@@ -45,6 +53,8 @@ class ZarrChunks:
     ----------
     can_read : bool
         Whether the chunks are of a kind that is read here; if not, zarr reads them.
+    is_bounded : bool
+        Whether a chunk cannot become a million times as large as it is in the folder; if not, zarr must not read them.
 
     References
     ----------
@@ -58,12 +68,14 @@ class ZarrChunks:
         self._mark = os.path.join(folder, "zarr.json" if metadata.zarr_format == 3 else ".zarray")
         self._key_of: Callable[[Cell], str] = metadata.encode_chunk_key
         dtype, codec = _stored(np.dtype(array.dtype), told)
-        self._fill = metadata.fill_value
+        self._fill = 0 if metadata.fill_value is None else metadata.fill_value
         chunk = tuple(map(int, array.chunks))
         self._undo = _undo(codec) if codec else None
         self._is_plain = codec == {}
         is_known = self._is_plain or self._undo is not None
         self.can_read = is_known and getattr(array, "shards", None) is None and math.prod(chunk) > 0
+        self._is_unbounded = bool(_UNBOUNDED.intersection(codec_names(told)))
+        self.is_bounded = self.can_read or not self._is_unbounded
         self._grid = ChunkGrid(tuple(map(int, array.shape)), chunk, dtype)
 
     def read(self, key: Sequence[slice | int | np.ndarray]) -> np.ndarray:
@@ -81,6 +93,8 @@ class ZarrChunks:
             A chunk has other bytes than it should, or does not decode here.
         SourceNotFoundError
             The array is not there any more; a chunk that alone is not there holds the fill value.
+        CorruptRecordingError
+            A chunk unpacks to more than its pixels.
         SourcePermissionError, SourceReadError
             A chunk cannot be read.
         """
@@ -109,20 +123,18 @@ class ZarrChunks:
         try:
             size = file.size
         except SourceNotFoundError:
-            if self._fill is None:
-                raise UndecodedChunkError("no fill value is told") from None
             for part, _ in parts:
                 part[...] = self._fill
             return None
         target = parts[0][0] if self._grid.is_whole(parts) else None
         if self._is_plain:
             return self._plain(file, size, parts, target)
-        if size > 2 * self._grid.nbytes + _MOST_OVERHEAD:
+        if size > 2 * self._grid.nbytes + MOST_OVERHEAD:
             raise UndecodedChunkError(f"it has {size:,} bytes")
         packed = np.empty(size, np.uint8)
         file.read_into([packed], 0)
         pixels = np.empty(self._grid.chunk, self._grid.dtype) if target is None else target
-        self._decode(packed, pixels)
+        self._decode(packed, pixels, file.name)
         return pixels if target is None else None
 
     def _plain(
@@ -140,13 +152,48 @@ class ZarrChunks:
             part[...] = stored.read(inside)
         return None
 
-    def _decode(self, packed: np.ndarray, pixels: np.ndarray) -> None:
+    def _decode(self, packed: np.ndarray, pixels: np.ndarray, name: str) -> None:
         try:
             self._undo(packed, pixels.reshape(-1).view(np.uint8))  # type: ignore[misc]
-        except UndecodedChunkError:
-            raise
-        except (ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error) as error:
-            raise UndecodedChunkError(printable(error)[:200]) from error
+        except _OverlongError:
+            raise CorruptRecordingError(
+                f"{name}, a chunk of {printable(os.path.basename(self._folder))}, unpacks to more than the {self._grid.nbytes:,} bytes that are due"
+            ) from None
+        except (ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            words = printable(error)[:200]
+            if self._is_unbounded:
+                where = printable(os.path.basename(self._folder))
+                raise CorruptRecordingError(f"{name}, a chunk of {where}, does not decode: {words}") from error
+            raise UndecodedChunkError(words) from error
+
+
+def codec_names(told: Mapping[str, Any]) -> list[str]:
+    """Return the names of all codecs in the description of an array, those inside of shards as well.
+
+    Parameters
+    ----------
+    told : mapping
+        Of ``.zarray`` or ``zarr.json``, or what zarr makes of them; whatever is no codec is given as its own text.
+    """
+    found: list[str] = []
+    coded = [told.get("compressor")]
+    for key in ("filters", "codecs"):
+        value = told.get(key)
+        coded += value if isinstance(value, list | tuple) else [value]
+    while coded:
+        codec = coded.pop()
+        if codec is None:
+            continue
+        facts = codec.get_config() if hasattr(codec, "get_config") else codec
+        if not isinstance(facts, Mapping):
+            found.append(str(facts))
+            continue
+        found.append(str(facts.get("id", facts.get("name"))).removeprefix("numcodecs."))
+        inside = facts.get("configuration")
+        for key in ("codecs", "index_codecs"):
+            value = inside.get(key) if isinstance(inside, Mapping) else None
+            coded += value if isinstance(value, list | tuple) else [value]
+    return found
 
 
 def claimed_bytes(head: bytes, length: int) -> int:
@@ -202,8 +249,17 @@ def _stored(dtype: np.dtype[Any], told: Mapping[str, Any]) -> tuple[np.dtype[Any
 def _undo(codec: Mapping[str, Any]) -> Undo | None:
     """Return what unpacks a chunk into an array of as many bytes as are due."""
     name = codec.get("id")
-    if name in ("zlib", "gzip"):
-        return functools.partial(_inflate, _ZLIB if name == "zlib" else _GZIP)
+    unpacking: dict[str, Callable[[], Any]] = {
+        "zlib": functools.partial(zlib.decompressobj, _ZLIB),
+        "gzip": functools.partial(zlib.decompressobj, _GZIP),
+        "bz2": bz2.BZ2Decompressor,
+        "lzma": functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _MOST_DICTIONARY),
+    }
+    made = unpacking.get(str(name))
+    if name == "lzma" and (codec.get("format", lzma.FORMAT_XZ) != lzma.FORMAT_XZ):
+        return None
+    if made is not None:
+        return functools.partial(_inflate, made)
     if name not in ("zstd", "blosc", "lz4"):
         return None
     import numcodecs
@@ -211,9 +267,11 @@ def _undo(codec: Mapping[str, Any]) -> Undo | None:
     return functools.partial(_unpack, numcodecs.get_codec({"id": name}), name == "lz4")
 
 
-def _inflate(window: int, packed: np.ndarray, due: np.ndarray) -> None:
-    stream = zlib.decompressobj(window)
+def _inflate(made: Callable[[], Any], packed: np.ndarray, due: np.ndarray) -> None:
+    stream = made()
     found = stream.decompress(packed.data, due.nbytes + 1)
+    if len(found) > due.nbytes:
+        raise _OverlongError
     if len(found) != due.nbytes or not stream.eof or stream.unused_data:
         raise UndecodedChunkError(f"{len(found):,} bytes are unpacked, and {due.nbytes:,} are due")
     due[...] = np.frombuffer(found, np.uint8)
@@ -222,6 +280,8 @@ def _inflate(window: int, packed: np.ndarray, due: np.ndarray) -> None:
 def _unpack(codec: Any, is_lz4: bool, packed: np.ndarray, due: np.ndarray) -> None:
     head = packed[:_HEAD].tobytes()
     claimed = int.from_bytes(head[:4], "little") if is_lz4 else claimed_bytes(head, packed.nbytes)
+    if claimed > due.nbytes:
+        raise _OverlongError
     if claimed != due.nbytes:
         raise UndecodedChunkError(f"it claims {claimed:,} bytes, and {due.nbytes:,} are due")
     codec.decode(packed, out=due)

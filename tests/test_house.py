@@ -45,6 +45,7 @@ FLOORS = {
     "factory": 5,
     "xarray_entrypoint": 6,
     "zarr_chunks": 1,
+    "zarr_store": 1,
     "testing": 6,
     "cli": 6,
 }
@@ -74,6 +75,7 @@ THIRD_PARTY = {
     "detection": set(),
     "factory": set(),
     "zarr_chunks": {"numpy", "numcodecs"},
+    "zarr_store": {"numpy", "zarr"},
 }
 IO_LIBRARIES = (
     "tifffile",

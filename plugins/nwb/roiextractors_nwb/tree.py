@@ -8,7 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import h5py
@@ -23,6 +23,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
 
 __all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
@@ -327,24 +328,28 @@ def zarr_array(folder: str, where: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on codecs that zarr 3 has and its specification not yet
-            return zarr.open_array(place, mode="r")
+            store = _required("roiextractors_core.zarr_store", name).BoundedStore(place)
+            found = zarr.open_array(store, mode="r")
+            store.bound_by(found)
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise CorruptRecordingError(
             f"{name}: {printable(where)} does not open as Zarr: {printable(error)[:200]}"
         ) from error
+    if not ZarrChunks(place, found).is_bounded:
+        raise UnsupportedRecordingError(
+            f"{name}: {printable(where)} is packed by bzip2 or LZMA and filtered, which is not read here: it could unpack to any size"
+        )
+    return found
 
 
 def _refuse_codecs(place: str, where: str) -> None:
-    found = _json_at(os.path.join(place, ".zarray"), where)
-    filters, codecs = found.get("filters") or [], _json_at(os.path.join(place, "zarr.json"), where).get("codecs") or []
-    if not isinstance(filters, list) or not isinstance(codecs, list):
-        raise CorruptRecordingError(f"{where}: its filters or codecs are no list")
-    coded = [found.get("compressor"), *filters, *codecs]
-    for codec in coded:
-        number = codec.get("id", codec.get("name")) if isinstance(codec, dict) else None
-        if codec is not None and not (isinstance(number, str) and number in _CODECS):
+    for number in codec_names(
+        {**_json_at(os.path.join(place, ".zarray"), where), **_json_at(os.path.join(place, "zarr.json"), where)}
+    ):
+        if number not in _CODECS:
+            words = "; pickles could run code" if number == "pickle" else ""
             raise UnsupportedRecordingError(
-                f"{where} is coded by {printable(number)!r}, which is not read here{'; pickles could run code' if number == 'pickle' else ''}"
+                f"{where} is coded by {printable(number)[:60]!r}, which is not read here{words}"
             )
 
 
@@ -381,7 +386,12 @@ def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
     """
     name = printable(os.path.basename(os.path.normpath(folder)))
     try:
-        return np.asarray(zarr_array(folder, where).oindex[key])
+        found = zarr_array(folder, where)
+        chunks = ZarrChunks(os.path.join(folder, *where.split("/")), found)
+        if chunks.can_read and len(key) == found.ndim:
+            with suppress(UndecodedChunkError):  # zarr reads it, or says what is wrong
+                return chunks.read(key)
+        return np.asarray(found.oindex[key])
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         kind = TruncatedRecordingError if "reshape" in str(error) or "buffer" in str(error) else CorruptRecordingError
         raise kind(f"{name}: a chunk of {printable(where)} does not read: {printable(error)[:200]}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -466,6 +467,32 @@ def test_zarr_that_leads_elsewhere_or_needs_pickle_is_refused(
         UnsupportedRecordingError, match=r"is coded by 'pickle', which is not read here; pickles could run code"
     ):
         roi.open(path)
+
+
+@pytest.mark.parametrize(
+    "compressor", [{"id": "zlib", "level": 1}, {"id": "zstd", "level": 1}, {"id": "bz2", "level": 9}]
+)
+def test_a_chunk_of_zarr_that_unpacks_to_more_is_refused(
+    tmp_path: Path, write_zarr: Write, session: Parts, series: Parts, compressor: dict[str, Any]
+) -> None:
+    numcodecs = pytest.importorskip("numcodecs", reason="zarr is not installed")
+    codec = numcodecs.get_codec(dict(compressor))
+    pixels = stored(12, 5, 6)
+    path = write_zarr(tmp_path / "bomb.nwb.zarr", session(**series("acquisition/Movie", pixels)))
+    place = path / "acquisition" / "Movie" / "data"
+    told = json.loads((place / ".zarray").read_text())
+    (place / ".zarray").write_text(json.dumps({**told, "compressor": compressor}))
+    for chunk in place.glob("*.0.0"):
+        chunk.write_bytes(codec.encode(chunk.read_bytes()))
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), pixels.swapaxes(1, 2))
+        (place / "1.0.0").write_bytes(codec.encode(np.zeros(1 << 23, np.uint8)))
+        tracemalloc.start()
+        with pytest.raises(roi.RecordingError, match=r"1\.0\.0, a chunk of data, unpacks to more than the"):
+            recording.get_series(4, 8)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 4 << 20
 
 
 def test_a_chunk_that_is_gone_is_told(tmp_path: Path, write_zarr: Write, session: Parts, series: Parts) -> None:

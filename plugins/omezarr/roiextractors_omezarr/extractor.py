@@ -30,9 +30,8 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks
-
-from .store import BoundedStore
+from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
+from roiextractors_core.zarr_store import BoundedStore
 
 __all__ = ["OmeZarrImagingExtractor"]
 
@@ -76,7 +75,6 @@ _CODECS = frozenset(
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
 )  # fmt: skip
 _MOST_UNCHECKED = 256 << 20  # a larger sample, or chunk, must be borne out by the bytes in the folder
-_MOST_OVERHEAD = 1 << 16  # bytes by which a coded chunk, with what is said of it, may be longer than its pixels
 _MOST_PACKED = 4096  # bytes that one byte in the folder can stand for
 
 
@@ -255,15 +253,14 @@ class _Image:
             raise CorruptRecordingError(
                 f"{name} names the axes {', '.join(axes)}, and its array has {array.ndim} dimensions {array.shape}"
             )
-        _refuse_codecs(array, name)
+        chunks = ZarrChunks(os.path.join(str(array.store.root), *array.path.split("/")), array)
+        _refuse_codecs(array, chunks, name)
         if np.dtype(array.dtype).kind not in "biufc":
             raise UnsupportedRecordingError(f"{name} holds {array.dtype}, and only arrays of numbers are recordings")
         _check_size(array, axes, name)
-        stored = getattr(array, "shards", None) or array.chunks
-        array.store.most = 2 * np.dtype(array.dtype).itemsize * math.prod(stored) + _MOST_OVERHEAD
+        array.store.bound_by(array)
         scale = _scale(dataset, multiscale, axes)
         count = array.shape[axes.index("c")] if "c" in axes else 1
-        chunks = ZarrChunks(os.path.join(str(array.store.root), *array.path.split("/")), array)
         return cls(array, axes, units, scale, _channel_names(described, count), attributes, name, chunks)
 
     def length(self, axis: str) -> int:
@@ -407,23 +404,18 @@ def _array(group: Any, path: Any, name: str) -> Any:
     return found
 
 
-def _refuse_codecs(array: Any, name: str) -> None:
-    """Refuse chunks that would be unpickled, or decoded by whatever else is installed."""
-    facts = array.metadata.to_dict()
-    coded = [facts.get("compressor"), *(facts.get("filters") or ()), *(facts.get("codecs") or ())]
-    while coded:
-        codec = coded.pop()
-        if codec is None:
-            continue
-        told = codec if isinstance(codec, dict) else codec.get_config() if hasattr(codec, "get_config") else {}
-        number = str(told.get("id", told.get("name"))).removeprefix("numcodecs.")
+def _refuse_codecs(array: Any, chunks: ZarrChunks, name: str) -> None:
+    """Refuse chunks that would be unpickled, decoded by whatever else is installed, or unpacked to any size."""
+    for number in codec_names(array.metadata.to_dict()):
         if number not in _CODECS:
             words = "; pickles could run code" if number == "pickle" else ""
             raise UnsupportedRecordingError(
                 f"{name} is coded by {printable(number)[:60]!r}, which is not read here{words}"
             )
-        inside = told.get("configuration")
-        coded += [*inside.get("codecs", ()), *inside.get("index_codecs", ())] if isinstance(inside, dict) else []
+    if not chunks.is_bounded:
+        raise UnsupportedRecordingError(
+            f"{name} is packed by bzip2 or LZMA and filtered or in shards, which is not read here: it could unpack to any size"
+        )
 
 
 def _check_size(array: Any, axes: str, name: str) -> None:
