@@ -49,8 +49,8 @@ def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
     file = PositionedFile(path)
     if os.path.isdir(file.path):
         raise SourceKindError(f"{file.name} is a folder, and HDF5 is a file")
-    stream = _Watched(file)
     try:
+        stream = _Watched(file)
         return h5py.File(file.path, "r", driver="fileobj", fileobj=stream)
     except BaseException:
         file.close()
@@ -62,6 +62,7 @@ class _Watched(io.RawIOBase):
 
     def __init__(self, file: PositionedFile) -> None:
         self._file, self._at = file, 0
+        self._size = file.size  # looked at once: h5py asks for it where an exception of ours would not stop it
         self._seen: set[int] = set()
 
     def readable(self) -> bool:
@@ -74,7 +75,7 @@ class _Watched(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + (0 if whence == io.SEEK_SET else self._at if whence == io.SEEK_CUR else self._file.size)
+        self._at = offset + (0 if whence == io.SEEK_SET else self._at if whence == io.SEEK_CUR else self._size)
         return self._at
 
     def readinto(self, buffer: Any) -> int:
