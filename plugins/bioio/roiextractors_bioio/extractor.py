@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import threading
@@ -198,7 +199,7 @@ class BioioImagingExtractor(ImagingExtractor):
         shape = (count, rows.stop - rows.start, columns.stop - columns.start, planes.stop - planes.start)
         if 0 in shape:
             return np.empty(shape if self.is_volumetric else shape[:3], self.get_dtype())
-        with self._lock, at_the_border(self._name, self.package):
+        with self._lock, at_the_border(self._name, self.package, reads_pixels=True):
             found = self._read(samples, rows, columns, planes)
         if found.shape != (shape[0], shape[3], shape[1], shape[2]):
             raise CorruptRecordingError(f"{self._name}: {self.package} gave the shape {found.shape} for {shape}")
@@ -293,14 +294,19 @@ class OibImagingExtractor(BioioImagingExtractor):
 
 
 @contextlib.contextmanager
-def at_the_border(name: str, package: str) -> Iterator[None]:
-    """Say what a file did to the library that reads it in this library's words."""
+def at_the_border(name: str, package: str, *, reads_pixels: bool = False) -> Iterator[None]:
+    """Say what a file did to the library that reads it in this library's words.
+
+    What is read beside the pixels is small: there, too little memory for it is a length that a damaged file claims.
+    """
     try:
         yield
-    except (RoiExtractorsError, MemoryError):
+    except RoiExtractorsError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, MemoryError) and reads_pixels:
+            raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a place that no file has
             raise
         words = f"{type(error).__name__}: {printable(error)[:300]}"
         raise CorruptRecordingError(f"{name} cannot be read by {package}: {words}") from error

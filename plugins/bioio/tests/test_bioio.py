@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from roiextractors_bioio.extractor import at_the_border
 
 import roiextractors_core as roi
 from roiextractors_core.testing import ImagingExtractorTests
@@ -447,3 +449,26 @@ def test_a_length_in_a_lif_is_no_reason_to_make_room_for_it(tmp_path: Path, writ
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 64 << 20
+
+
+@pytest.mark.parametrize(
+    ("error", "reads_pixels", "seen"),
+    [
+        (
+            OSError(errno.EINVAL, "Invalid argument"),
+            True,
+            roi.CorruptRecordingError,
+        ),  # a place before the file's beginning
+        (OSError(errno.EIO, "Input/output error"), True, OSError),
+        (MemoryError(), False, roi.CorruptRecordingError),
+        (MemoryError(), True, MemoryError),
+        (struct.error("short"), True, roi.CorruptRecordingError),
+    ],
+    ids=["place", "disk", "length", "result", "damage"],
+)
+def test_what_a_file_does_to_the_library_is_told_from_what_the_system_does(
+    error: Exception, reads_pixels: bool, seen: type[Exception]
+) -> None:
+    with pytest.raises(seen) as caught, at_the_border("a.nd2", "nd2", reads_pixels=reads_pixels):
+        raise error
+    assert isinstance(caught.value, roi.CorruptRecordingError) == (seen is roi.CorruptRecordingError)
