@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
@@ -137,6 +139,18 @@ def check_picture(facts: Facts, index: int, picture: Any) -> None:
         raise CorruptRecordingError(f"{facts.name}: frame {index:,} is {picture.format.name}, unlike the first")
 
 
+_OPENED: weakref.WeakSet[CodedFrames] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for frames in list(_OPENED):
+        frames.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 class CodedFrames(VideoFrames):
     """Frames that decoders make, several at work at the same time."""
 
@@ -151,6 +165,12 @@ class CodedFrames(VideoFrames):
         self._stand_alone = len(keys) == facts.num_frames  # every frame is a key frame
         self._following = -1
         self._ahead: dict[int, Any] = {}
+        _OPENED.add(self)
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: FFmpeg's place in a file that was opened before is shared with the parent, whose reads would move it."""
+        self._lock = threading.Lock()
+        self._idle, self._ahead = [], {}
 
     def close(self) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import subprocess
@@ -539,3 +540,51 @@ def test_a_frame_that_is_damaged_stops_nobody_who_has_not_reached_it(
             else:
                 np.testing.assert_array_equal(recording.get_series(k, k + 1), whole[k : k + 1])
     assert asked_for
+
+
+FORKED = """
+import os, sys
+import numpy as np
+import roiextractors_core as roi
+
+recording = roi.open(sys.argv[1], channel="grey")
+whole = recording.get_series()
+recording.get_series(5, 6)
+
+
+def number_of_wrong_reads(seed):
+    wrong = 0
+    for k in np.random.default_rng(seed).integers(0, len(whole), 60).tolist():
+        try:
+            wrong += not np.array_equal(recording.get_series(k, k + 1)[0], whole[k])
+        except Exception:
+            wrong += 1
+    return wrong
+
+
+children = []
+for seed in range(3):
+    child = os.fork()
+    if not child:
+        os._exit(number_of_wrong_reads(seed))
+    children.append(child)
+print(number_of_wrong_reads(9), *(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize(
+    ("name", "how"), [("m.mp4", {"codec": "libx264", "g": "12"}), ("m.avi", IN_TURN["ffv1"])], ids=str
+)
+def test_forked_processes_read_each_for_itself(tmp_path: Path, encode: Make, name: str, how: dict[str, str]) -> None:
+    base = np.random.default_rng(1).integers(0, 255, (96, 128), np.uint8)
+    frames = np.stack([np.roll(base, 3 * k, axis=1) for k in range(80)])
+    path = encode(tmp_path / name, frames, pixels="yuv420p" if name == "m.mp4" else "gray", source="gray", **how)
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout.split() == ["0"] * 4, ran.stderr
