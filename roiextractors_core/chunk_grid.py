@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .files import num_cores, run_on_cores
+from .forks import ProcessLock
 
 __all__ = ["RECENT", "Box", "Cell", "ChunkGrid", "Part", "Piece", "RecentChunks", "sample_pieces", "shared_out"]
 
@@ -190,7 +189,7 @@ class RecentChunks:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._lock = threading.RLock()  # a finalizer can forget in the middle of any of these calls, on the same thread
+        self._lock = ProcessLock()  # a finalizer can forget in the middle of any of these calls, on the same thread
         self._kept: OrderedDict[tuple[int, Cell], np.ndarray] = OrderedDict()
         self._size = 0
         self._owners = itertools.count(1)
@@ -223,15 +222,9 @@ class RecentChunks:
                 if key[0] == owner:
                     self._drop(key)
 
-    def after_fork_in_child(self) -> None:
-        """Go on in a child, where the threads that held the lock are no more."""
-        self._lock = threading.RLock()
-
     def _drop(self, key: tuple[int, Cell]) -> None:
         found = self._kept.pop(key, None)
         self._size -= 0 if found is None else found.nbytes
 
 
 RECENT = RecentChunks(most=64 << 20)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=RECENT.after_fork_in_child)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 
 from . import hookspecs
 from .errors import DeclarationError, RoiExtractorsError, printable
+from .forks import ProcessLock
 from .formats import FormatSpec, evidence_fault, printing_aside
 
 __all__ = ["CATALOGUE", "PluginRecord", "Registry", "config_file", "default_registry"]
@@ -104,7 +104,7 @@ class Registry:
     ) -> None:
         self._entry_points = entry_points or _installed_entry_points
         self._environment = os.environ if environment is None else environment
-        self._lock = threading.RLock()
+        self._lock = ProcessLock()
         self._session: dict[str, FormatSpec] = {}
         self._blocked_here: set[str] = set()
         self._preferred_here: list[tuple[str, str]] = []

@@ -502,6 +502,47 @@ def test_every_kind_is_read_when_other_code_has_left_but_a_few_descriptors(every
         assert told["whole"], kind
 
 
+# Forks
+
+
+@linux
+def test_a_process_that_is_forked_while_others_read_goes_on_for_itself(every_kind: Write, job: Job) -> None:
+    code = """
+    import threading, warnings
+    warnings.simplefilter("ignore")  # on forks where there are threads, which is what happens here
+
+    def check(asked):
+        recording, done, wrong = asked.opened(), threading.Event(), []
+        recording.get_series(3, 4)
+
+        def read(seed):
+            order = np.random.default_rng(seed).integers(0, len(recording), 10_000).tolist()
+            for k in order:
+                if done.is_set():
+                    return
+                if not np.array_equal(recording.get_series(k, k + 1), asked.expected[k:k + 1]):
+                    wrong.append(k)
+
+        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(2)]
+        for thread in threads:
+            thread.start()
+        children = []
+        for _ in range(6):
+            child = os.fork()
+            if not child:
+                signal.alarm(30)  # one that waits for a thread that it has not is ended by it
+                os._exit(not asked.is_whole(recording))
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        done.set()
+        for thread in threads:
+            thread.join()
+        return dict(codes=codes, wrong=wrong, whole=asked.is_whole(recording))
+    """
+    for kind, told in job(code, every_kind()).items():
+        assert told == {"codes": [0] * 6, "wrong": [], "whole": True}, kind
+
+
 LIMITED = {
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import math
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.forks import ProcessLock
 
 __all__ = [
     "BioioImagingExtractor",
@@ -86,7 +86,7 @@ class BioioImagingExtractor(ImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         self._path = self._one_path(file_path)
         self._name = printable(os.path.basename(self._path))
-        self._lock = threading.RLock()
+        self._lock = ProcessLock()
         self._known: dict[str, Any] = {}
         with at_the_border(self._name, self.package):
             self._image = self._opened(self._path)

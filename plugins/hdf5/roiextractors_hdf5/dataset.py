@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.files import PositionedFile
+from roiextractors_core.forks import ProcessLock
 
 from .contents import named, open_hdf5
 
@@ -508,7 +508,7 @@ class _Places:
 
     def __init__(self, file: PositionedFile, name: str, layout: Layout) -> None:
         self._file, self._name, self._layout = file, name, layout
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._kept: dict[Cell, _Place] = {}
         self._table: np.ndarray | None = None
         self._shift: int | None = None if layout.block else 0

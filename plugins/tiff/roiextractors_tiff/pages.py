@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import struct
-import threading
 import warnings
 import zlib
 from collections import OrderedDict
@@ -35,6 +34,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.files import PositionedFile, num_cores, read_once, run_on_cores
+from roiextractors_core.forks import ProcessLock
 
 __all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]
 
@@ -826,7 +826,7 @@ class _FilesAtNeed:
 
     def __init__(self, paths: Sequence[str], counts: np.ndarray, model: int) -> None:
         self._paths, self._counts = paths, counts
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._known: OrderedDict[int, _Opened] = OrderedDict()
         self._patterns: tuple[_Pattern, ...] = ()
         tiff = self._found(model)

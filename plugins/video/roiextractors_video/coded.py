@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, printable
 from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+from roiextractors_core.forks import ProcessLock
 
 from .base import Facts, VideoFrames, task
 from .headers import ffv1_sums_agree, is_ffv1_key
@@ -161,7 +161,7 @@ class CodedFrames(VideoFrames):
         self._close = close
         self._idle: list[Decoder] = []
         self._is_closed = False
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._stand_alone = len(keys) == facts.num_frames  # every frame is a key frame
         self._following = -1
         self._ahead: dict[int, Any] = {}
@@ -169,7 +169,6 @@ class CodedFrames(VideoFrames):
 
     def after_fork_in_child(self) -> None:
         """Begin anew: FFmpeg's place in a file that was opened before is shared with the parent, whose reads would move it."""
-        self._lock = threading.Lock()
         self._idle, self._ahead = [], {}
 
     def close(self) -> None:
