@@ -26,6 +26,7 @@ FRESH = (  # the tests that start a process or read from threads: run where a fa
     "test_opening_writes_nothing_and_runs_nothing_from_the_file",
     "test_a_cut_recording_is_told_and_never_garbage",
     "test_it_can_be_read_from_several_threads",
+    "test_forked_processes_read_each_for_itself",
 )
 TIMES = np.cumsum(np.linspace(0.05, 0.15, 40))
 
@@ -166,6 +167,7 @@ class Collected:
 def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
     """Run the kit's tests in this process, as a plugin's author would, on a class of this file."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    monkeypatch.setattr("roiextractors_core.testing.conformance._FORK_SECONDS", 3)
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "kit"

@@ -39,6 +39,7 @@ import logging
 import os
 import pickle
 import random
+import signal
 import sys
 import threading
 import time
@@ -1223,6 +1224,19 @@ class ImagingExtractorTests:
                     "read at given offsets (roiextractors_core.PositionedFile does), share no position and no buffer, or hold a lock",
                 )
 
+    def test_forked_processes_read_each_for_itself(self, case: _Case) -> None:
+        if not hasattr(os, "fork"):
+            pytest.skip("the system has no fork")
+        with case.open() as opened:
+            opened.get_series(0, 1)
+            wrong = _read_in_forks(opened, case)
+        if wrong:
+            _fail(
+                f"read in two processes that were forked after the first read, {wrong}",
+                "read at given offsets (roiextractors_core.PositionedFile does): a place in a file that was opened before is shared with the "
+                "parent; hold locks that a child begins with free (roiextractors_core.forks.ProcessLock)",
+            )
+
     def test_reading_after_closing_is_refused(self, case: _Case) -> None:
         opened = case.open()
         view = opened.slice_samples(0, 2)
@@ -1858,6 +1872,44 @@ def _read_in_threads(extractor: ImagingExtractor, case: _Case, *, seconds: float
     if any(thread.is_alive() for thread in threads):
         return "the threads wait for each other"
     return wrong[0] if wrong else ""
+
+
+_FORK_SECONDS = 20
+
+
+def _read_in_forks(extractor: ImagingExtractor, case: _Case) -> str:
+    """Read different samples in this process and in two children at once; return what went wrong, or an empty string."""
+
+    def is_right(seed: int) -> bool:
+        rng = random.Random(seed)
+        reads = (_one_read(extractor, case.expected, rng) for _ in range(25))
+        return all(same_values(seen, wanted) for _, seen, wanted in reads)
+
+    children = [_forked(functools.partial(is_right, seed)) for seed in (1, 2)]
+    try:
+        mine = is_right(0)
+    finally:
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if not mine:
+        return "the parent got other samples than it gets alone"
+    told = {1: "got other samples than its parent gets alone", 2: "raised an error", -signal.SIGALRM: "waited for ever"}
+    return next((f"one {told.get(code, f'ended with {code}')}" for code in codes if code), "")
+
+
+def _forked(work: Callable[[], bool]) -> int:
+    """Start a child that does some work and ends; return its number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # on forks where there are threads, as there are in tests
+        child = os.fork()
+    if child:
+        return child
+    code = 2
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_FORK_SECONDS)
+        code = 0 if work() else 1
+    finally:
+        os._exit(code)
 
 
 # CPython 3.12 itself crashes where generators are traced opcode by opcode while other threads run them; there, lines must do

@@ -11,6 +11,7 @@ import mmap
 import os
 import pickle
 import struct
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import roiextractors_core as roi
+from roiextractors_core.forks import ProcessLock
 
 from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Folder, Planted, Raw
 
@@ -803,6 +805,34 @@ class ThreadsShareOneBuffer(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         self._shared = super().get_series(start_sample, end_sample)
         return self._shared.copy()
+
+
+@planted("test_forked_processes_read_each_for_itself", says="a place in a file that was opened before is shared")
+class ForksShareOnePosition(_Seeking):
+    """Sound in threads."""
+
+    def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
+        super().__init__(file_path, channel=channel, sampling_frequency=sampling_frequency)
+        self._lock = ProcessLock()
+
+    def _sought(self, start: int, end: int) -> np.ndarray:
+        with self._lock:
+            self._stream.seek(self._offset(start))
+            time.sleep(1e-3)
+            return np.frombuffer(bytearray(self._stream.read((end - start) * self._frame_bytes)), PIXEL)
+
+
+@planted("test_forked_processes_read_each_for_itself", says="waited for ever")
+class ForksWaitForALock(Planted):
+    def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
+        super().__init__(file_path, channel=channel, sampling_frequency=sampling_frequency)
+        self._lock, self._parent = threading.Lock(), os.getpid()
+
+    def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        if os.getpid() != self._parent:
+            self._lock.acquire()  # as one that a thread of the parent held
+        with self._lock:
+            return super().get_series(start_sample, end_sample)
 
 
 @planted("test_no_file_stays_open", says="close()")
