@@ -133,7 +133,8 @@ def roiextractors(name: str, *arguments: Any, **options: Any) -> Iterator[Read]:
             samples = extractor.get_samples(np.asarray(frames)[order])
             found = np.empty_like(samples)
             found[order] = samples
-        return np.asarray(found if part is None else found[:, part[0], part[1]])
+        cut = found if part is None else found[:, part[0], part[1]]
+        return np.array(cut, copy=None if type(cut) is np.ndarray and cut.base is None else True)  # a map is read when it is copied
 
     yield read
 

@@ -24,7 +24,9 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 
 
 _LOOKED_AT = 16
-_MOST_AHEAD = 4  # frames that are decoded at once where they are asked for one by one
+_MOST_AHEAD = 4  # runs of frames that are decoded at once where frames are asked for one by one
+_MOST_FRAMES_AHEAD = 64
+_MOST_BYTES_AHEAD = 32 << 20
 
 
 class Packets:
@@ -162,9 +164,8 @@ class CodedFrames(VideoFrames):
         self._idle: list[Decoder] = []
         self._is_closed = False
         self._lock = ProcessLock()
-        self._stand_alone = len(keys) == facts.num_frames  # every frame is a key frame
         self._following = -1
-        self._ahead: dict[int, Any] = {}
+        self._ahead: dict[tuple[int, str], np.ndarray] = {}
         _OPENED.add(self)
 
     def after_fork_in_child(self) -> None:
@@ -180,10 +181,10 @@ class CodedFrames(VideoFrames):
         self._close()
 
     def _fill(self, targets: list[np.ndarray], indices: list[int], rows: slice, columns: slice, channel: str) -> None:
-        if len(indices) == 1 and self._stand_alone and num_cores() > 1:
-            picture = self._in_turn(indices[0])
-            if picture is not None:
-                targets[0][...] = channel_of(picture, self.pixels, channel)[rows, columns]
+        if len(indices) == 1 and num_cores() > 1:
+            found = self._in_turn(indices[0], channel)
+            if found is not None:
+                targets[0][...] = found[rows, columns]
                 return
         keys = self._keys[np.searchsorted(self._keys, indices, "right") - 1].tolist()
         parts = _shares(indices, keys, num_cores())
@@ -208,33 +209,48 @@ class CodedFrames(VideoFrames):
         finally:
             self._given_back(decoder)
 
-    def _in_turn(self, index: int) -> Any:
-        """Return a frame that is asked for behind the one before it, and decode the next on the other cores; None for others.
+    def _in_turn(self, index: int, channel: str) -> np.ndarray | None:
+        """Return a frame that is asked for behind the one before it, and decode those that follow on all cores; None for others.
 
         A decoder uses one core; who goes through a video frame by frame is given all of them this way.
         """
         with self._lock:
             is_next, self._following = index == self._following, index + 1
-            picture = self._ahead.pop(index, None)
-            if picture is not None:
-                return picture
+            found = self._ahead.pop((index, channel), None)
+            if found is not None:
+                return found
             self._ahead = {}
-        indices = range(index, min(index + min(num_cores(), _MOST_AHEAD), self.num_frames))
-        if not is_next or len(indices) < 2:
+        runs = self._runs_from(index) if is_next else []
+        if len(runs) < 2:
             return None
-        found: dict[int, Any] = {}
-        run_on_cores([task(self._decode_for_later, found, k, index) for k in indices])
-        picture = found.pop(index)
+        decoded: dict[tuple[int, str], np.ndarray] = {}
+        run_on_cores([task(self._decode_for_later, decoded, run, index, channel) for run in runs])
+        found = decoded.pop((index, channel))
         with self._lock:
-            self._ahead = {} if self._is_closed else found
-        return picture
+            self._ahead = {} if self._is_closed else decoded
+        return found
 
-    def _decode_for_later(self, found: dict[int, Any], index: int, wanted: int) -> None:
-        decoder = self._taken(index, index)
+    def _runs_from(self, index: int) -> list[range]:
+        """Return the frames from a key frame to the next, one run a core; none where the frame is no key frame, or they are too many."""
+        at = int(np.searchsorted(self._keys, index))
+        edges = [*self._keys[at : at + min(num_cores(), _MOST_AHEAD) + 1].tolist(), self.num_frames]
+        if edges[0] != index:
+            return []
+        runs = [range(a, b) for a, b in itertools.pairwise(edges[: min(num_cores(), _MOST_AHEAD) + 1])]
+        frames = sum(map(len, runs))
+        size = self.rows * self.columns * self.dtype.itemsize
+        return runs if frames <= _MOST_FRAMES_AHEAD and frames * size <= _MOST_BYTES_AHEAD else []
+
+    def _decode_for_later(
+        self, decoded: dict[tuple[int, str], np.ndarray], run: range, wanted: int, channel: str
+    ) -> None:
+        decoder = self._taken(run[0], run[0])
         try:
-            found[index] = decoder.picture(index, index)
-        except CorruptRecordingError:
-            if index == wanted:
+            for index in run:
+                picture = decoder.picture(index, run[0])
+                decoded[index, channel] = np.array(channel_of(picture, self.pixels, channel))
+        except CorruptRecordingError:  # who comes to it will be told
+            if run[0] == wanted and (wanted, channel) not in decoded:
                 raise
         finally:
             self._given_back(decoder)
