@@ -134,7 +134,8 @@ def roiextractors(name: str, *arguments: Any, **options: Any) -> Iterator[Read]:
             found = np.empty_like(samples)
             found[order] = samples
         cut = found if part is None else found[:, part[0], part[1]]
-        return np.array(cut, copy=None if type(cut) is np.ndarray and cut.base is None else True)  # a map is read when it is copied
+        is_read = type(cut) is np.ndarray and cut.base is None  # a map is read when it is copied
+        return cut if is_read else np.array(cut)
 
     yield read
 
