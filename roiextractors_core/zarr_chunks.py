@@ -184,7 +184,7 @@ def codec_names(told: Mapping[str, Any]) -> list[str]:
         codec = coded.pop()
         if codec is None:
             continue
-        facts = codec.get_config() if hasattr(codec, "get_config") else codec
+        facts = _config(codec)
         if not isinstance(facts, Mapping):
             found.append(str(facts))
             continue
@@ -232,11 +232,16 @@ def _bounds(part: slice | int | np.ndarray, length: int) -> tuple[int, int]:
     return (0, length) if isinstance(part, np.ndarray) else (part, part + 1)
 
 
+def _config(codec: Any) -> Any:
+    """Return what a codec says of itself: older releases of zarr give the codec, newer ones its description."""
+    return codec.get_config() if hasattr(codec, "get_config") else codec
+
+
 def _stored(dtype: np.dtype[Any], told: Mapping[str, Any]) -> tuple[np.dtype[Any], Mapping[str, Any] | None]:
     """Return the dtype of the bytes, and the one codec that packs them: none ({}), or one that is not read here (None)."""
     if told.get("zarr_format") == 2:
         is_simple = told.get("order") == "C" and not told.get("filters")
-        return dtype, (told.get("compressor") or {}) if is_simple else None
+        return dtype, _config(told.get("compressor") or {}) if is_simple else None
     codecs: Sequence[Mapping[str, Any]] = told.get("codecs") or ({},)
     first, *rest = codecs
     if first.get("name") != "bytes" or len(rest) > 1:

@@ -49,12 +49,12 @@ def values(dtype: str, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 
 
 def written(folder: Path, array: np.ndarray, version: int, codec: Any, **how: Any) -> Any:
-    how = {"chunks": CHUNK, "fill_value": 0, **how}
+    how = {"chunks": CHUNK, "fill_value": 0, "dtype": array.dtype, **how}
+    if version == 3 and array.dtype.byteorder == ">":  # there, the byte order is the codec's and not the dtype's
+        how |= {"dtype": array.dtype.newbyteorder("="), "serializer": zarr.codecs.BytesCodec(endian="big")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # codecs that the specification of Zarr 3 does not name yet
-        made = zarr.create_array(
-            folder, shape=array.shape, dtype=array.dtype, zarr_format=version, compressors=codec, **how
-        )
+        made = zarr.create_array(folder, shape=array.shape, zarr_format=version, compressors=codec, **how)
         made[...] = array
         return zarr.open_array(folder, mode="r")
 
