@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -470,17 +470,44 @@ class StoredFrames:
         TruncatedRecordingError
             A file ends before a frame does.
         """
-        places = np.atleast_1d(np.asarray(offsets, np.int64))
-        top, bottom, _ = rows.indices(self.shape[0])
-        left, right, _ = columns.indices(self.shape[1])
-        bottom, right = max(top, bottom), max(left, right)
-        cut = None if (left, right) == (0, self.shape[1]) else slice(left, right)
-        dtype = self.dtype if cut is None else self.dtype.newbyteorder("=")
-        result = np.empty((len(places), bottom - top, right - left, *self.shape[2:]), dtype)
-        if result.size:
-            owners = np.broadcast_to(np.asarray(numbers, np.int64), places.shape)
-            self._fill(result, owners, places + top * self._row_bytes, cut, apply)
+        count = len(np.atleast_1d(np.asarray(offsets)))
+        tall, wide = _length(_consecutive(rows, self.shape[0])), _length(_consecutive(columns, self.shape[1]))
+        dtype = self.dtype if wide == self.shape[1] else self.dtype.newbyteorder("=")
+        result = np.empty((count, tall, wide, *self.shape[2:]), dtype)
+        self.read_into(result, offsets, rows, columns, numbers=numbers, apply=apply)
         return result.view(self.dtype.newbyteorder("="))
+
+    def read_into(
+        self,
+        result: np.ndarray,
+        offsets: Any,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        *,
+        numbers: Any = 0,
+        apply: Callable[[np.ndarray], object] | None = None,
+    ) -> None:
+        """Fill a C-contiguous array of the part's shape; of any byte order, its bytes become native ones.
+
+        Parameters
+        ----------
+        result : numpy.ndarray
+            ``(frames, rows, columns[, values])``.
+        offsets, rows, columns, numbers, apply
+            As for :meth:`read`.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            A file ends before a frame does.
+        """
+        if not result.size:
+            return
+        places = np.atleast_1d(np.asarray(offsets, np.int64))
+        owners = np.broadcast_to(np.asarray(numbers, np.int64), places.shape)
+        top, cut = rows.indices(self.shape[0])[0], _consecutive(columns, self.shape[1])
+        is_wide = _length(cut) == self.shape[1]
+        self._fill(result, owners, places + top * self._row_bytes, None if is_wide else cut, apply)
 
     def close(self) -> None:
         """Release the files."""
@@ -555,7 +582,9 @@ class StoredFrames:
                 if cut is not None:
                     part[...] = scratch[: b - a, :, cut]
                 elif not self.dtype.isnative:
-                    part[...] = result[a:b].copy()  # swaps while it copies: faster than swapping in place
+                    part[...] = (
+                        result[a:b].view(self.dtype).copy()
+                    )  # swaps while it copies: faster than swapping in place
                 if apply is not None:
                     apply(part)
 
@@ -651,6 +680,14 @@ class _PieceOfArray(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     among: tuple[Any, ...]
+
+
+@overload
+def _consecutive(part: slice, length: int) -> slice: ...
+
+
+@overload
+def _consecutive(part: slice | np.ndarray, length: int) -> slice | np.ndarray: ...
 
 
 def _consecutive(part: slice | np.ndarray, length: int) -> slice | np.ndarray:
@@ -798,14 +835,11 @@ class _Descriptors:
         finally:
             self._lock.release()
 
-    def before_fork(self) -> None:
-        self._lock.acquire()
-
-    def after_fork(self) -> None:
-        self._lock.release()
-
     def after_fork_in_child(self) -> None:
-        """Go on in a child, where the threads that were reading are no more."""
+        """Go on in a child, where the threads that were reading are no more.
+
+        To hold the lock while a process is forked would be to wait for threads that wait for another library's, as h5py's.
+        """
         self._lock = threading.Lock()
         for entry in self._open.values():
             entry.users = 0
@@ -833,8 +867,4 @@ class _Descriptors:
 
 _DESCRIPTORS = _Descriptors(most=32)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_DESCRIPTORS.before_fork,
-        after_in_parent=_DESCRIPTORS.after_fork,
-        after_in_child=_DESCRIPTORS.after_fork_in_child,
-    )
+    os.register_at_fork(after_in_child=_DESCRIPTORS.after_fork_in_child)

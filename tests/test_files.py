@@ -486,6 +486,20 @@ def test_rows_and_columns_that_are_not_asked_for_are_left_out(movie: tuple[Path,
     np.testing.assert_array_equal(three.read(places([4]))[0, :, 0], frames[4])
 
 
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+@pytest.mark.parametrize("columns", [slice(None), slice(2, 6)], ids=str)
+def test_an_array_of_either_byte_order_is_filled_with_native_bytes(
+    movie: tuple[Path, np.ndarray], dtype: str, columns: slice
+) -> None:
+    path, frames = movie
+    stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
+    expected = frames[[9, 3, 4], 1:4, columns]
+    result = np.zeros(expected.shape, dtype)
+    stored.read_into(result, places([9, 3, 4]), slice(1, 4), columns)
+    np.testing.assert_array_equal(result.view(np.uint16), expected)
+    stored.read_into(result[:, :0], places([9, 3, 4]), slice(2, 2), columns)
+
+
 @pytest.mark.parametrize("chosen", [list(range(12)), [3, 4, 5, 0, 11, 11]], ids=str)
 @pytest.mark.parametrize("columns", [slice(None), slice(2, 6)], ids=str)
 def test_what_is_applied_sees_each_frame_once_and_in_native_order(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from roiextractors_core.forks import ProcessLock
@@ -74,3 +76,42 @@ def test_what_a_thread_of_the_parent_holds_is_free_in_the_child(
     run: Callable[..., str], imports: str, lock: str, child: str
 ) -> None:
     assert run(HELD.format(imports=imports, lock=lock, child=child)).split() == ["0"]
+
+
+IN_H5PY = """
+import h5py, os, signal, threading, time, warnings
+import roiextractors_core as roi
+from roiextractors_core import heaps
+warnings.simplefilter("ignore")
+inside, readinto = threading.Event(), heaps._Watched.readinto
+
+def slow(stream, buffer):
+    if threading.current_thread() is thread and not inside.is_set():
+        inside.set()
+        time.sleep(0.5)
+    return readinto(stream, buffer)
+
+def read():
+    return roi.open(os.environ["MOVIE"], format="hdf5").get_series()
+
+heaps._Watched.readinto = slow
+signal.alarm(20)
+thread = threading.Thread(target=read)
+thread.start()
+inside.wait()
+child = os.fork()
+if not child:
+    signal.alarm(10)
+    os._exit(len(read()))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_process_is_forked_while_a_thread_is_inside_of_h5py(run: Callable[..., str], tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    pytest.importorskip("roiextractors_hdf5")
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file.create_dataset("movie", data=np.zeros((7, 8, 9), np.uint16), chunks=(1, 8, 9), compression="gzip")
+    assert run(IN_H5PY, environment={"MOVIE": str(tmp_path / "movie.h5")}).split() == ["7"]

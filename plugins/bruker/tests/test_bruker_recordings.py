@@ -27,7 +27,7 @@ def digest(sample: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(sample, "<u2").tobytes()).hexdigest()[:32]
 
 
-@pytest.mark.parametrize("entry", expected_entries(), ids=lambda entry: entry["id"])
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["id"]) for entry in expected_entries()])
 @pytest.mark.parametrize("through", ["folder", "xml", "tif"])
 def test_a_real_recording_reads_as_others_read_it(recordings: Path, entry: dict[str, Any], through: str) -> None:
     folder = recordings / entry["path"]

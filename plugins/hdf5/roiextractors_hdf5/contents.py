@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.forks import ProcessLock
 from roiextractors_core.heaps import open_hdf5_file
 
 __all__ = [
@@ -36,13 +36,7 @@ __all__ = [
 HDF5_FAULTS = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
 """What h5py raises when the bytes of a file contradict the format."""
 
-_FILES_LOCK = (
-    threading.RLock()
-)  # held while a file is open here: one that another thread closes would be closed for all
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_FILES_LOCK.acquire, after_in_parent=_FILES_LOCK.release, after_in_child=_FILES_LOCK.release
-    )
+_FILES_LOCK = ProcessLock()  # held while a file is open here: one that another thread closes would be closed for all
 
 _MOST_OBJECTS = 20_000
 _MOST_DEPTH = 16

@@ -32,7 +32,7 @@ def digest(frame: np.ndarray) -> str:
     return hashlib.sha256(little.tobytes()).hexdigest()[:32]
 
 
-@pytest.mark.parametrize("entry", entries("ome_tiff/companion/"), ids=lambda entry: entry["id"])
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["id"]) for entry in entries("ome_tiff/companion/")])
 def test_a_file_of_the_companion_set_is_one_plane_of_the_whole(recordings: Path, entry: dict[str, Any]) -> None:
     # tifffile, the oracle, reads one file as a movie of its own, for it does not follow the companion; the XML
     # there puts the five pages at five Z of one time.
@@ -65,7 +65,7 @@ def test_the_companion_set_with_a_file_missing_says_which(recordings: Path, tmp_
         roi.open(tmp_path / "c" / "multifile-Z1.ome.tiff")
 
 
-@pytest.mark.parametrize("entry", entries("ome_tiff/multi-channel"), ids=lambda entry: entry["id"])
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["id"]) for entry in entries("ome_tiff/multi-channel")])
 def test_every_channel_is_as_tifffile_reads_it(recordings: Path, entry: dict[str, Any]) -> None:
     path = recordings / entry["path"]
     read = tifffile.imread(path)

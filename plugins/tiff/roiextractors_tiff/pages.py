@@ -33,7 +33,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile, num_cores, read_once, run_on_cores
+from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, read_once, run_on_cores
 from roiextractors_core.forks import ProcessLock
 
 __all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]
@@ -499,10 +499,14 @@ def _bytes_at(tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> np.ndarra
     if span <= max(_MOST_GAP, 32 * layout.width * len(pages)):  # they lie together: one read for all
         raw = np.frombuffer(tiff.file.read(low, span), np.uint8)
         return raw[(offsets - low)[:, None] + np.arange(layout.width)] if len(raw) == span else None
-    rows = [tiff.file.read(offset, layout.width) for offset in offsets.tolist()]
-    if any(len(row) < layout.width for row in rows):
+    tables, width = bytearray(layout.width * len(pages)), layout.width
+    try:
+        with tiff.file.held_open() as read, memoryview(tables) as view:
+            for at, offset in zip(range(0, len(tables), width), offsets.tolist(), strict=True):
+                read(view[at : at + width], offset)
+    except TruncatedRecordingError:
         return None
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), layout.width)
+    return np.frombuffer(tables, np.uint8).reshape(len(pages), width)
 
 
 def _chain(tiff: _TiffFile) -> Iterator[tuple[int, bytes]]:
@@ -961,8 +965,7 @@ class PageIndex:
         else:
             counts = self._counts = _checked_counts(self.paths, span, pages_per_file)
             self._open_at_need(self._counts, names)
-        tail = (self._page.samples,) if self._page.samples > 1 else ()
-        self._one = (1, self._page.rows, self._page.columns, *tail)
+        self._one = self._shape(1, slice(0, self._page.rows), slice(0, self._page.columns))
         self._edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         if self._counts is None:
             self._starts = self._edges[:-1].tolist()
@@ -1090,23 +1093,18 @@ class PageIndex:
             ``(pages, rows, columns)`` or ``(pages, rows, columns, samples)``, native byte order.
         """
         wanted = self._resolved(pages)
-        top, bottom, _ = rows.indices(self._page.rows)
-        left, right, _ = columns.indices(self._page.columns)
-        if len(wanted) == 1 and (top, bottom, left, right) == (0, self._page.rows, 0, self._page.columns):
+        rows, columns = _within(rows, self._page.rows), _within(columns, self._page.columns)
+        if len(wanted) == 1 and self._is_whole(rows, columns):
             single = self._read_one(int(wanted[0]))
             if single is not None:
                 return single
-        bottom, right = max(top, bottom), max(left, right)
-        tail = (self._page.samples,) if self._page.samples > 1 else ()
         stored = np.dtype(self._page.dtype)
-        result = np.empty((len(wanted), bottom - top, self._page.columns, *tail), stored)
+        result = np.empty(self._shape(len(wanted), rows, columns), stored)
         if result.size and self._counts is not None:
-            self._read_sequence(result, wanted, top, bottom)
+            self._read_sequence(result, wanted, rows, columns)
         elif result.size:
-            self._read_pages(result, wanted, top, bottom)
-        if not stored.isnative:
-            result = result.byteswap(inplace=True).view(stored.newbyteorder("="))
-        return result if (left, right) == (0, self._page.columns) else np.ascontiguousarray(result[:, :, left:right])
+            self._read_pages(result, wanted, rows, columns)
+        return result if stored.isnative else result.byteswap(inplace=True).view(stored.newbyteorder("="))
 
     def close(self) -> None:
         """Release the files."""
@@ -1121,37 +1119,49 @@ class PageIndex:
             return (_quietly, (tuple(self.paths), self._span))
         return (_unpacked, (_packed(self.paths), zlib.compress(self._counts.tobytes(), 1), self.absent))
 
-    def _read_sequence(self, result: np.ndarray, wanted: np.ndarray, top: int, bottom: int) -> None:
+    def _is_whole(self, rows: slice, columns: slice) -> bool:
+        return (rows, columns) == (slice(0, self._page.rows), slice(0, self._page.columns))
+
+    def _shape(self, count: int, rows: slice, columns: slice) -> tuple[int, ...]:
+        tail = (self._page.samples,) if self._page.samples > 1 else ()
+        return (count, rows.stop - rows.start, columns.stop - columns.start, *tail)
+
+    def _read_sequence(self, result: np.ndarray, wanted: np.ndarray, rows: slice, columns: slice) -> None:
         """Read pages of files that are opened at need: files of one page whole, the others page by page."""
         owners = np.searchsorted(self._edges, wanted, side="right") - 1
         alone = np.diff(self._edges)[owners] == 1
         cuts = [0, *(np.flatnonzero(np.diff(alone)) + 1).tolist(), len(wanted)]
         for a, b in itertools.pairwise(cuts):
             if not alone[a]:
-                self._read_pages(result[a:b], wanted[a:b], top, bottom)
+                self._read_pages(result[a:b], wanted[a:b], rows, columns)
                 continue
             tasks = [
-                functools.partial(
-                    self._read_files, result[k : k + _FILES_A_TASK], owners[k : k + _FILES_A_TASK], top, bottom
-                )
-                for k in range(a, b, _FILES_A_TASK)
+                functools.partial(self._read_files, result[a:b][part], owners[a:b][part], rows, columns)
+                for part in (slice(k, k + _FILES_A_TASK) for k in range(0, b - a, _FILES_A_TASK))
             ]
             large = self._page.nbytes >= _LARGE_PAGE and len(tasks) > 1
             run_on_cores(tasks) if large else [task() for task in tasks]
 
-    def _read_files(self, result: np.ndarray, numbers: np.ndarray, top: int, bottom: int) -> None:
+    def _read_files(self, result: np.ndarray, numbers: np.ndarray, rows: slice, columns: slice) -> None:
         files = self._files
+        whole_rows = slice(0, self._page.columns)
+        scratch = None if columns == whole_rows else np.empty(self._shape(1, rows, whole_rows)[1:], result.dtype)
         for frame, number in zip(result, numbers.tolist(), strict=True):
-            if isinstance(files, _FilesAtNeed) and not files.read_whole(number, frame, top):
-                self._read_pages(frame[np.newaxis], self._edges[number : number + 1], top, bottom)
+            room = frame if scratch is None else scratch
+            if isinstance(files, _FilesAtNeed) and not files.read_whole(number, room, rows.start):
+                self._read_pages(frame[np.newaxis], self._edges[number : number + 1], rows, columns)
+            elif scratch is not None:
+                frame[...] = scratch[:, columns]
 
-    def _read_pages(self, result: np.ndarray, wanted: np.ndarray, top: int, bottom: int) -> None:
+    def _read_pages(self, result: np.ndarray, wanted: np.ndarray, rows: slice, columns: slice) -> None:
         for place, number, local in self._by_file(wanted):
             opened = self._files[number]
             if isinstance(opened.layout, _Table) and opened.layout.data is None:
-                self._decode(result[place], opened, local, top, bottom)
+                self._decode(result[place], opened, local, rows, columns)
+            elif self._is_whole(rows, columns):
+                self._fill(result[place], opened, local)
             else:
-                self._fill(result[place], opened, local, top, bottom)
+                self._fill_parts(result[place], opened, local, rows, columns)
 
     def _read_one(self, page: int) -> np.ndarray | None:
         """Read one page of a regular file together with its directory; None where the page is of another kind."""
@@ -1204,16 +1214,23 @@ class PageIndex:
             number = int(owners[a])
             yield slice(a, b), number, wanted[a:b] - self._edges[number]
 
-    def _fill(self, result: np.ndarray, opened: _Opened, pages: np.ndarray, top: int, bottom: int) -> None:
+    def _fill_parts(self, result: np.ndarray, opened: _Opened, pages: np.ndarray, rows: slice, columns: slice) -> None:
+        """Read a part of pages that are not coded; no other rows, and no memory for other columns."""
+        native = result.view(self.dtype)  # bytes as they are: who asked swaps them
+        frame = (self._page.rows, self._page.columns, *result.shape[3:])
+        stored = StoredFrames([opened.tiff.file], shape=frame, dtype=native.dtype)
+        stored.read_into(native, opened.layout.data_offsets(pages), rows, columns)
+        if isinstance(opened.layout, _Regular):
+            self._check(opened.tiff, opened.layout, pages)
+
+    def _fill(self, result: np.ndarray, opened: _Opened, pages: np.ndarray) -> None:
         tiff, layout = opened.tiff, opened.layout
         offsets = layout.data_offsets(pages)
-        whole = (top, bottom) == (0, self._page.rows)
-        offsets = offsets + top * (self._page.nbytes // self._page.rows)
         step = result[0].nbytes
         near = np.diff(offsets)
         cuts = [
             0,
-            *(np.flatnonzero((near < step) | (near - step > (_MOST_GAP if whole else 0))) + 1).tolist(),
+            *(np.flatnonzero((near < step) | (near - step > _MOST_GAP)) + 1).tolist(),
             len(pages),
         ]
         tasks: list[Any] = []
@@ -1228,7 +1245,7 @@ class PageIndex:
         alone = np.asarray(cuts[:-1], np.int64)[np.diff(cuts) == 1]
         for some in np.array_split(alone, num_cores()) if len(alone) else ():
             frames = [result[k] for k in some.tolist()]
-            tasks.append(functools.partial(self._read_apart, tiff, layout, pages[some], offsets[some], frames, whole))
+            tasks.append(functools.partial(self._read_apart, tiff, layout, pages[some], offsets[some], frames))
         if len(tasks) > 64:
             groups = [tasks[k :: num_cores()] for k in range(num_cores())]
             tasks = [_in_turn(group) for group in groups]
@@ -1241,11 +1258,10 @@ class PageIndex:
         pages: np.ndarray,
         offsets: np.ndarray,
         frames: list[np.ndarray],
-        whole: bool,
     ) -> None:
         """Read pages that lie apart, each with its directory by one call where it stands close before the pixels."""
         regular = isinstance(layout, _Regular)
-        gap = layout.data[1] - layout.table[1] - layout.width if regular and whole else -1
+        gap = layout.data[1] - layout.table[1] - layout.width if regular else -1
         near = 0 <= gap <= _MOST_GAP and layout.data[2] == layout.table[2]
         if not near:
             for frame, offset in zip(frames, offsets.tolist(), strict=True):
@@ -1260,11 +1276,11 @@ class PageIndex:
         later = pages > 0
         self._require_as_predicted(tiff, layout, pages[later], tables[later])
 
-    def _decode(self, result: np.ndarray, opened: _Opened, pages: np.ndarray, top: int, bottom: int) -> None:
+    def _decode(self, result: np.ndarray, opened: _Opened, pages: np.ndarray, rows: slice, columns: slice) -> None:
         """Decode the segments of pages that are compressed, tiled, planar or in scattered strips, on all cores."""
         decoder = opened.decoder(self._page)
         tasks = [
-            _in_turn([decoder.task(opened.layout, int(page), frame, top, bottom)])
+            decoder.task(opened.layout, int(page), frame, rows, columns)
             for page, frame in zip(pages, result, strict=True)
         ]
         groups = [tasks[k :: num_cores()] for k in range(num_cores())]
@@ -1344,36 +1360,51 @@ class _Decoder:
                 f"{page.samples} values, or {self._shaped}"
             )
 
-    def task(self, layout: Any, page: int, frame: np.ndarray, top: int, bottom: int) -> Any:
-        return lambda: self._into(layout, page, frame, top, bottom)
+    def task(self, layout: Any, page: int, frame: np.ndarray, rows: slice, columns: slice) -> Any:
+        return lambda: self._into(layout, page, frame, rows, columns)
 
-    def _into(self, layout: Any, page: int, frame: np.ndarray, top: int, bottom: int) -> None:
+    def _into(self, layout: Any, page: int, frame: np.ndarray, rows: slice, columns: slice) -> None:
         out = np.zeros(self._shaped, self._page.dtype)
+        is_whole = frame.size == self._page.rows * self._page.columns * self._page.samples
         for number, (offset, count) in enumerate(zip(*layout.segments.of(page), strict=True)):
             if count == offset == 0:  # a segment that was never written, by the convention of sparse files
                 continue
-            if count <= 0:
-                raise CorruptRecordingError(
-                    f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,} is said to have no bytes"
-                )
-            data = self._tiff.file.read(offset, count)
-            if len(data) < count:
-                raise TruncatedRecordingError(
-                    f"{self._tiff.name}: page {page:,} is cut: {count:,} bytes at byte {offset:,} are not there"
-                )
             try:
+                if not (is_whole or self._is_wanted(number, rows, columns)):
+                    continue
+                data = self._bytes_of(page, number, offset, count)
                 segment, (s, d, h, w, _), shape = self._decode(data, number, jpegtables=self._tables)
                 if segment is not None:
                     room = out[s, d : d + shape[0], h : h + shape[1], w : w + shape[2]]
                     room[...] = segment[: room.shape[0], : room.shape[1], : room.shape[2]]
+            except RecordingError:
+                raise
             except Exception as error:
                 raise CorruptRecordingError(
                     f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,} cannot be decoded "
                     f"({type(error).__name__}: {printable(error)[:120]})"
                 ) from error
         image = np.moveaxis(out[:, 0, :, :, 0], 0, -1) if self._page.planar and self._page.samples > 1 else out[0, 0]
-        image = image[top:bottom]
+        image = image[rows, columns]
         frame[...] = image.reshape(frame.shape)
+
+    def _is_wanted(self, number: int, rows: slice, columns: slice) -> bool:
+        """Whether something of the part lies in a segment."""
+        _, (_, _, row, column, _), shape = self._decode(None, number, jpegtables=self._tables)
+        is_beside = row >= rows.stop or row + shape[1] <= rows.start
+        return not (is_beside or column >= columns.stop or column + shape[2] <= columns.start)
+
+    def _bytes_of(self, page: int, number: int, offset: int, count: int) -> bytes:
+        if count <= 0:
+            raise CorruptRecordingError(
+                f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,} is said to have no bytes"
+            )
+        data = self._tiff.file.read(offset, count)
+        if len(data) < count:
+            raise TruncatedRecordingError(
+                f"{self._tiff.name}: page {page:,} is cut: {count:,} bytes at byte {offset:,} are not there"
+            )
+        return data
 
 
 def _raise_fault_below(error: BaseException | None) -> None:
@@ -1382,6 +1413,11 @@ def _raise_fault_below(error: BaseException | None) -> None:
         if isinstance(error, SourceError):
             raise error
         error = error.__cause__ or error.__context__
+
+
+def _within(part: slice, length: int) -> slice:
+    start, stop, _ = part.indices(length)
+    return slice(start, max(start, stop))
 
 
 def _in_turn(tasks: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import tifffile
 from roiextractors_tiff.pages import PageIndex
 
 import roiextractors_core as roi
+from roiextractors_core.files import num_cores
 
 MOVIE = np.random.default_rng(0).integers(0, 4000, (12, 20, 30)).astype(np.uint16)
 
@@ -53,7 +55,7 @@ def all_channels(path: Path, options: dict[str, Any]) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore::roiextractors_core.errors.IncompleteRecordingWarning")
-@pytest.mark.parametrize("entry", expected_entries(), ids=lambda entry: entry["id"])
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["id"]) for entry in expected_entries()])
 def test_a_real_recording_reads_as_tifffile_reads_it(recordings: Path, entry: dict[str, Any]) -> None:
     path = recordings / entry["path"]
     found, options = opened(path)
@@ -98,6 +100,44 @@ def test_compressed_pages_are_decoded(tmp_path: Path, compression: str, options:
     found = roi.open(tmp_path / "m.tif")
     np.testing.assert_array_equal(found.get_series(), MOVIE)
     np.testing.assert_array_equal(found[4, 3:9, 5:11], MOVIE[4, 3:9, 5:11])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("options", [{"tile": (16, 16)}, {"rowsperstrip": 4}], ids=["tiles", "strips"])
+def test_of_a_part_only_the_segments_that_it_lies_in_are_read(
+    tmp_path: Path, compression: Any, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, MOVIE, compression=compression, **options)
+    with tifffile.TiffFile(path) as file:
+        last = file.pages[5].dataoffsets[-1], file.pages[5].databytecounts[-1]
+    found = roi.open(path)
+    parts = (slice(0, 12), slice(0, 14)), (slice(16, 20), slice(18, 30))
+    for rows, columns in parts:
+        np.testing.assert_array_equal(found[:, rows, columns], MOVIE[:, rows, columns])
+    with path.open("r+b") as stream:
+        stream.seek(last[0])
+        stream.write(b"\xa5" * last[1])
+    changed = roi.open(path)
+    np.testing.assert_array_equal(changed[:, parts[0][0], parts[0][1]], MOVIE[:, parts[0][0], parts[0][1]])
+    if compression is None:
+        assert (changed[5, 16:, 18:] == 0xA5A5).all()
+        return
+    with pytest.raises(roi.CorruptRecordingError, match=r"page 5, segment \d at byte [\d,]+ cannot be decoded"):
+        changed[:, 16:, 18:]
+
+
+def test_a_part_of_each_frame_takes_no_memory_for_the_rest(tmp_path: Path) -> None:
+    movie = np.zeros((400, 64, 512), np.uint16)
+    movie[...] = np.arange(400)[:, None, None]
+    tifffile.imwrite(tmp_path / "m.tif", movie)
+    found = roi.open(tmp_path / "m.tif")
+    tracemalloc.start()
+    part = found[:, 8:40, 100:104]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(part, movie[:, 8:40, 100:104])
+    assert peak - part.nbytes < (num_cores() + 1) << 20
 
 
 def test_strips_and_tiles_without_compression_read(tmp_path: Path) -> None:

@@ -267,6 +267,21 @@ def test_few_files_are_remembered(tmp_path: Path) -> None:
     assert len(index._files._known) == 0
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_part_of_each_file_is_the_part_of_its_frame(tmp_path: Path, order: Any) -> None:
+    paths = [tmp_path / f"p_{k:03d}.tif" for k in range(40)]
+    for path, frame in zip(paths, FRAMES, strict=False):
+        several = {"rowsperstrip": 8, "compression": "zlib"} if path.stem == "p_017" else {}
+        tifffile.imwrite(path, frame, byteorder=order, **several)
+    with pytest.raises(roi.CorruptRecordingError, match=r"p_017\.tif: page 0 .* compression 8"):
+        PageIndex.of(paths, pages_per_file=ones(paths)).read(slice(None), slice(3, 9), slice(5, 20))
+    index = PageIndex.of(paths[:17], pages_per_file=ones(paths[:17]))
+    chosen = np.array([16, 3, 3, 0])
+    np.testing.assert_array_equal(index.read(chosen, slice(3, 9), slice(5, 20)), FRAMES[chosen, 3:9, 5:20])
+    np.testing.assert_array_equal(index.read(slice(None), slice(None), slice(5, 20)), FRAMES[:17, :, 5:20])
+    assert index.read(chosen, slice(4, 4)).shape == (4, 0, FRAMES.shape[2])
+
+
 def test_threads_read_one_sequence_together(sequence: list[Path]) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
