@@ -1369,42 +1369,46 @@ class _Decoder:
         for number, (offset, count) in enumerate(zip(*layout.segments.of(page), strict=True)):
             if count == offset == 0:  # a segment that was never written, by the convention of sparse files
                 continue
-            try:
-                if not (is_whole or self._is_wanted(number, rows, columns)):
-                    continue
-                data = self._bytes_of(page, number, offset, count)
+            where = f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,}"
+            if not (is_whole or self._is_wanted(number, rows, columns, where)):
+                continue
+            data = self._bytes_of(page, offset, count, where)
+            with _damage_told(where):
                 segment, (s, d, h, w, _), shape = self._decode(data, number, jpegtables=self._tables)
                 if segment is not None:
                     room = out[s, d : d + shape[0], h : h + shape[1], w : w + shape[2]]
                     room[...] = segment[: room.shape[0], : room.shape[1], : room.shape[2]]
-            except RecordingError:
-                raise
-            except Exception as error:
-                raise CorruptRecordingError(
-                    f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,} cannot be decoded "
-                    f"({type(error).__name__}: {printable(error)[:120]})"
-                ) from error
         image = np.moveaxis(out[:, 0, :, :, 0], 0, -1) if self._page.planar and self._page.samples > 1 else out[0, 0]
         image = image[rows, columns]
         frame[...] = image.reshape(frame.shape)
 
-    def _is_wanted(self, number: int, rows: slice, columns: slice) -> bool:
+    def _is_wanted(self, number: int, rows: slice, columns: slice, where: str) -> bool:
         """Whether something of the part lies in a segment."""
-        _, (_, _, row, column, _), shape = self._decode(None, number, jpegtables=self._tables)
+        with _damage_told(where):
+            _, (_, _, row, column, _), shape = self._decode(None, number, jpegtables=self._tables)
         is_beside = row >= rows.stop or row + shape[1] <= rows.start
         return not (is_beside or column >= columns.stop or column + shape[2] <= columns.start)
 
-    def _bytes_of(self, page: int, number: int, offset: int, count: int) -> bytes:
+    def _bytes_of(self, page: int, offset: int, count: int, where: str) -> bytes:
         if count <= 0:
-            raise CorruptRecordingError(
-                f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,} is said to have no bytes"
-            )
+            raise CorruptRecordingError(f"{where} is said to have no bytes")
         data = self._tiff.file.read(offset, count)
         if len(data) < count:
             raise TruncatedRecordingError(
                 f"{self._tiff.name}: page {page:,} is cut: {count:,} bytes at byte {offset:,} are not there"
             )
         return data
+
+
+@contextlib.contextmanager
+def _damage_told(where: str) -> Iterator[None]:
+    """Tell what a decoder raises as damage."""
+    try:
+        yield
+    except Exception as error:
+        raise CorruptRecordingError(
+            f"{where} cannot be decoded ({type(error).__name__}: {printable(error)[:120]})"
+        ) from error
 
 
 def _raise_fault_below(error: BaseException | None) -> None:
