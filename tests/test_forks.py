@@ -96,13 +96,13 @@ def read():
 
 read()  # so that nothing is imported any more: Python itself keeps what a thread imports locked in a child
 heaps._Watched.readinto = slow
-signal.alarm(20)
+signal.alarm(90)
 thread = threading.Thread(target=read)
 thread.start()
 inside.wait()
 child = os.fork()
 if not child:
-    signal.alarm(10)
+    signal.alarm(60)
     os._exit(len(read()))
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 thread.join()
