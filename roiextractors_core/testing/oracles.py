@@ -1,7 +1,7 @@
 """What others read from the same files, and where the pixels lie in them: judges of pixels that an extractor returned.
 
 The judges share no code with the extractors: ``numpy.load`` for .npy, tifffile for TIFF, h5py for HDF5, zarr for
-Zarr, and for uncompressed pixels of any format the bytes of the file themselves.
+Zarr, oiffile for .oib, and for uncompressed pixels of any format the bytes of the file themselves.
 """
 
 from __future__ import annotations
@@ -243,6 +243,8 @@ def frames_of(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         yield from _hdf5_frames(path, shape)
     elif path.name in (".zarray", "zarr.json"):
         yield from _zarr_frames(path.parent, shape)
+    elif head[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+        yield from _compound_frames(path, shape)
 
 
 def _all_frames(paths: Sequence[Path], shape: tuple[int, int], failures: list[str]) -> Iterator[np.ndarray]:
@@ -309,6 +311,15 @@ def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         if int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize > _MOST_BYTES:
             raise ValueError("an array is too large to judge")
         yield from _planes_of(np.asarray(node[...]), shape)
+
+
+def _compound_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    from oiffile import OifFile
+
+    with OifFile(path) as file:
+        for name in file.glob("*.tif"):
+            with suppress(*_FAILURES):  # of one frame; the others are read all the same
+                yield from _planes_of(file.asarray(name), shape)
 
 
 def _digest(frame: np.ndarray) -> str:

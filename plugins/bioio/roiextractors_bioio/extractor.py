@@ -29,7 +29,6 @@ from roiextractors_core.forks import ProcessLock
 
 __all__ = [
     "BioioImagingExtractor",
-    "OibImagingExtractor",
     "at_the_border",
     "moment",
 ]
@@ -283,14 +282,6 @@ class BioioImagingExtractor(ImagingExtractor):
                     self._known[key] = ask()
             value: _Value = self._known[key]
             return value
-
-
-class OibImagingExtractor(BioioImagingExtractor):
-    """One channel of an Olympus OIB file; parameters and errors are those of the base class."""
-
-    package = "bioio_bioformats"
-    takes_folders = False
-    advice = "bioio-bioformats, which needs Java"
 
 
 @contextlib.contextmanager

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, Magic, Name, Probe, hookimpl
+from roiextractors_core import FormatSpec, Magic, Name, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
 _METADATA = ("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor")
-_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _JPEG_2000 = bytes.fromhex("0000000c6a5020200d0a")
 
 
@@ -53,22 +52,10 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         description="Files of Leica LAS AF and LAS X, read by liffile as bioio-lif does; a time for each frame.",
     )
     yield FormatSpec(
-        name="oib",
-        title="Olympus OIB",
-        extractor="roiextractors_bioio.extractor:OibImagingExtractor",
-        extensions=(".oib",),
-        evidence=Magic(_OLE) & Probe("roiextractors_bioio.probes:is_oib"),
-        api=1,
-        streams=("scene", "channel"),
-        clock="rate",
-        metadata=_METADATA,
-        description="Files of Olympus FluoView, read by bioio-bioformats, which needs Java.",
-    )
-    yield FormatSpec(
         name="bioio",
         title="an image that a plugin of bioio reads",
         extractor="roiextractors_bioio.extractor:BioioImagingExtractor",
-        extensions=(".dv", ".r3d", ".sldy", ".oif", ".vsi", ".zvi"),
+        extensions=(".dv", ".r3d", ".sldy", ".vsi", ".zvi"),
         api=1,
         streams=("scene", "channel"),
         clock="rate",

@@ -326,21 +326,6 @@ def test_relatives_are_left_to_others(tmp_path: Path, name: str, content: bytes)
     assert best is None or best.plugin != "roiextractors-bioio"
 
 
-@pytest.mark.parametrize(("third", "best"), [("OibInfo.txt", "oib"), ("WordDocument", None)])
-def test_an_oib_is_told_from_other_ole_files_by_its_directory(tmp_path: Path, third: str, best: str | None) -> None:
-    names = ["Root Entry", "Storage00001", "Stream00001", "Stream00002", third]
-    entries = [name.encode("utf-16-le").ljust(64, b"\0") + struct.pack("<H", 2 * len(name) + 2) for name in names]
-    directory = b"".join(entry.ljust(128, b"\0") for entry in entries).ljust(1024, b"\0")
-    header = bytearray(512)
-    header[:8] = bytes.fromhex("d0cf11e0a1b11ae1")
-    struct.pack_into("<H", header, 30, 9)  # sectors of 512 bytes
-    struct.pack_into("<I", header, 48, 1)  # the directory begins in sector 1 and goes on in sector 2
-    table = struct.pack("<3I", 0xFFFFFFFD, 2, 0xFFFFFFFE).ljust(512, b"\xff")
-    (tmp_path / "a.bin").write_bytes(bytes(header) + table + directory)
-    found = roi.explain(tmp_path / "a.bin").best
-    assert (found is not None and found.spec.name == "oib") == (best == "oib")
-
-
 def test_declaring_imports_nothing_of_bioio() -> None:
     code = "import roiextractors_core as roi, sys; roi.formats(); print([m for m in sys.modules if m.startswith(('bioio', 'nd2', 'liffile'))])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -116,22 +116,3 @@ def test_a_lif_is_what_another_library_reads(recordings: Path) -> None:
     with roi.open(path, scene=1) as recording:
         for t in range(10):
             np.testing.assert_array_equal(recording[t, 0].T, np.asarray(image.get_plane(requested_dims={4: t})))
-
-
-def test_an_oib_is_recognised_and_its_plugin_named(recordings: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "without_suffix"
-    copy.write_bytes((recordings / "olympus" / "test.oib").read_bytes())
-    best = roi.explain(copy).best
-    assert best is not None
-    assert best.spec.name == "oib"
-    if not _is_there("bioio_bioformats"):
-        with pytest.raises(
-            roi.MissingDependencyError, match="python -m pip install bioio-bioformats, which needs Java"
-        ):
-            roi.open(copy)
-
-
-def _is_there(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None

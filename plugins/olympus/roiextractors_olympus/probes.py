@@ -1,4 +1,4 @@
-"""What declared evidence cannot say: whether an OLE compound file is an OIB."""
+"""What declared evidence cannot say: whether an OLE compound file is an OIB, and a text the settings of an OIF."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import struct
 from collections.abc import Iterator
 
 from roiextractors_core import Source
+from roiextractors_core.errors import CorruptRecordingError
 
-__all__ = ["is_oib"]
+from .settings import Settings
+
+__all__ = ["is_oib", "is_oif"]
 
 _ENTRY_BYTES = 128
 _MARK = "OibInfo.txt"
 _MOST_SECTORS = 64
 _SECTORS_OF_TABLE = 109
+_HEAD = 1 << 18
 
 
 def is_oib(source: Source) -> bool:
@@ -30,6 +34,20 @@ def is_oib(source: Source) -> bool:
     if len(header) < 512 or header[30:32] not in (b"\x09\x00", b"\x0c\x00"):
         return False
     return any(_MARK in names for names in _directory(source, header))
+
+
+def is_oif(source: Source) -> bool:
+    """Return whether a text has the sections in which FluoView tells the axes and the frames of a recording.
+
+    Parameters
+    ----------
+    source : Source
+    """
+    try:
+        found = Settings.of(source.head(_HEAD), "").sections
+    except CorruptRecordingError:
+        return False
+    return "AxisOrder" in found.get("Axis Parameter Common", {}) and "ProfileSaveInfo" in found
 
 
 def _directory(source: Source, header: bytes) -> Iterator[set[str]]:

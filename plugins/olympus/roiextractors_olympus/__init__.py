@@ -1,0 +1,1 @@
+"""Opens Olympus FluoView recordings with roiextractors-core."""

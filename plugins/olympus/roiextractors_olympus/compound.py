@@ -1,0 +1,284 @@
+"""The streams of an OLE compound file, by where their bytes lie: read at their places, whatever order the sectors have."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, TruncatedRecordingError, printable
+from roiextractors_core.files import PositionedFile
+
+__all__ = ["SIGNATURE", "CompoundFile", "Stream"]
+
+SIGNATURE = bytes.fromhex("d0cf11e0a1b11ae1")
+
+_LAST, _MOST_SECTOR = 0xFFFFFFFE, 0xFFFFFFFA
+_HEADER = 512
+_IN_HEADER = 109  # sectors of the table that the header itself names
+_MINI = 64
+_ENTRY = np.dtype(
+    [
+        ("name", "S64"),
+        ("length", "<u2"),
+        ("kind", "u1"),
+        ("colour", "u1"),
+        ("tree", "<u4", 3),
+        ("class", "S16"),
+        ("state", "<u4"),
+        ("times", "<u8", 2),
+        ("start", "<u4"),
+        ("size", "<u8"),
+    ]
+)
+_STREAM, _ROOT = 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The bytes of one stream: where they lie in the file, run by run.
+
+    Attributes
+    ----------
+    file : PositionedFile
+    name : str
+        For errors, safe to print.
+    size : int
+        Bytes.
+    runs : tuple of (int, int)
+        Offset in the file and bytes of each run, in the order of the stream.
+    """
+
+    file: PositionedFile
+    name: str
+    size: int
+    runs: tuple[tuple[int, int], ...]
+
+    def place(self, offset: int, count: int) -> int | None:
+        """Return where these bytes lie in the file; None where they lie in several runs."""
+        for start, length in self.runs:
+            if offset < length:
+                return start + offset if offset + count <= length else None
+            offset -= length
+        return None
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``offset`` on; fewer only where the stream ends.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            The file ends inside them.
+        """
+        data = bytearray(max(0, min(count, self.size - offset)))
+        self.read_into(memoryview(data), offset)
+        return bytes(data)
+
+    def read_into(self, view: memoryview, offset: int) -> None:
+        """Fill a view of bytes with those from ``offset`` on.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            The file, or the stream, ends inside them.
+        """
+        wanted = len(view)
+        if offset + wanted > self.size:
+            raise TruncatedRecordingError(
+                f"{self.name} has {self.size:,} bytes, and bytes {offset:,} to {offset + wanted:,} are needed"
+            )
+        for start, length in self.runs:
+            if offset < length and len(view):
+                here = min(len(view), length - offset)
+                self.file.read_into([view[:here]], start + offset)
+                view, offset = view[here:], 0
+            else:
+                offset -= min(offset, length)
+
+
+class CompoundFile:
+    """An OLE compound file, read-only.
+
+    The table of sectors and the directory are read once; streams are found by their names, and the storages that they are put
+    in are not looked at.
+
+    Parameters
+    ----------
+    file : PositionedFile
+
+    Raises
+    ------
+    CorruptRecordingError, TruncatedRecordingError
+        It is no such file, or contradicts itself.
+
+    References
+    ----------
+    [MS-CFB] Compound File Binary File Format, Microsoft, sections 2.2 to 2.7.
+    """
+
+    def __init__(self, file: PositionedFile) -> None:
+        self.file = file
+        self._size = file.size
+        header = file.read(0, _HEADER)
+        if len(header) < _HEADER or header[:8] != SIGNATURE:
+            raise CorruptRecordingError(f"{file.name} is no compound file: its first bytes are {header[:8].hex(' ')}")
+        order, shift, mini = struct.unpack_from("<HHH", header, 28)
+        if order != 0xFFFE or shift not in (9, 12) or mini != 6:
+            raise CorruptRecordingError(
+                f"{file.name} claims sectors of 2^{shift} and 2^{mini} bytes, byte order {order:#06x}; a compound file has 2^9 or 2^12, 2^6 and 0xfffe"
+            )
+        self._sector = 1 << shift
+        self._most = self._size // self._sector + 1  # sectors that the file has room for
+        first, _, self._cutoff, self._mini_start, _, more, _ = struct.unpack_from("<7I", header, 48)
+        self._table = self._read_table(header, more)
+        entries = np.frombuffer(self._sectors(self._chain(first, "directory")), _ENTRY)
+        roots = entries[entries["kind"] == _ROOT]
+        if not len(roots):
+            raise CorruptRecordingError(f"{file.name} is damaged: its directory, at sector {first:,}, has no root")
+        self._root, self._root_size = int(roots[0]["start"]), int(roots[0]["size"])
+        mask = 0xFFFFFFFF if self._sector == 512 else -1  # there, only half of the field counts
+        self._entries = {
+            _name_of(entry): (int(entry["start"]), int(entry["size"]) & mask)
+            for entry in entries[entries["kind"] == _STREAM]
+        }
+        large = [start for start, size in self._entries.values() if size >= self._cutoff]
+        self._require_apart(self._table[: self._most], [first, self._mini_start, self._root, *large], "sectors")
+        self._mini_table: np.ndarray | None = None
+        self._mini_sectors: np.ndarray | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all streams, whatever storage they are in."""
+        return tuple(self._entries)
+
+    def stream(self, name: str, *, called: str = "") -> Stream:
+        """Return a stream by its name.
+
+        Parameters
+        ----------
+        name : str
+        called : str
+            How errors call it; its name, when nothing is said.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is none.
+        CorruptRecordingError
+            Its sectors do not make it up.
+        """
+        if name not in self._entries:
+            raise SourceNotFoundError(f"{self.file.name} holds no {printable(called or name)}")
+        (start, size), words = self._entries[name], f"{self.file.name}: {printable(called or name)}"
+        if size > self._size:
+            raise CorruptRecordingError(
+                f"{words} claims {size:,} bytes, more than the {self._size:,} of the file; the file is damaged or cut"
+            )
+        if size < self._cutoff:
+            numbers, width = self._mini_chain(start, -(-size // _MINI), words), _MINI
+            per, sectors = self._sector // _MINI, self._root_sectors()
+            if len(numbers) and int(numbers.max()) // per >= len(sectors):
+                raise CorruptRecordingError(f"{words} claims small sectors that are not there; the file is damaged")
+            offsets = (sectors[numbers // per] + 1) * self._sector + numbers % per * _MINI
+        else:
+            numbers, width = self._chain(start, words, -(-size // self._sector)), self._sector
+            offsets = (numbers + 1) * self._sector
+        return Stream(self.file, words, size, _runs(offsets, width, size))
+
+    def _read_table(self, header: bytes, more: int) -> np.ndarray:
+        """Read the table that names the sector behind each sector."""
+        named = np.frombuffer(header, "<u4", _IN_HEADER, 76).tolist()
+        seen = 0
+        while more < _MOST_SECTOR:
+            seen += 1
+            if seen > self._most:
+                raise self._circle("the list of its table's sectors")
+            *numbers, more = struct.unpack(f"<{self._sector // 4}I", self._sectors(np.array([more])))
+            named += numbers
+        places = np.array(list(itertools.takewhile(lambda number: number < _MOST_SECTOR, named)), np.int64)
+        return np.frombuffer(self._sectors(places), "<u4")
+
+    def _sectors(self, numbers: np.ndarray) -> bytes:
+        """Read whole sectors, those behind each other by one call."""
+        if len(numbers) > self._most or (len(numbers) and int(numbers.max()) >= self._most):
+            raise TruncatedRecordingError(
+                f"{self.file.name} has {self._size:,} bytes, and sector {int(numbers.max()):,} of {self._sector:,} bytes is "
+                "needed; the file is cut or damaged"
+            )
+        data = bytearray(len(numbers) * self._sector)
+        view = memoryview(data)
+        for start, length in _runs((numbers + 1) * self._sector, self._sector, len(data)):
+            self.file.read_into([view[:length]], start)
+            view = view[length:]
+        return bytes(data)
+
+    def _chain(self, start: int, words: str, count: int | None = None) -> np.ndarray:
+        """Return the numbers of so many sectors from one on, or of all to the last, as the table chains them."""
+        return self._followed(self._table, start, words, count)
+
+    def _mini_chain(self, start: int, count: int, words: str) -> np.ndarray:
+        if self._mini_table is None:
+            chain = self._chain(self._mini_start, "the table of small sectors")
+            self._mini_table = np.frombuffer(self._sectors(chain), "<u4")
+            small = [start for start, size in self._entries.values() if 0 < size < self._cutoff]
+            self._require_apart(self._mini_table[: -(-self._root_size // _MINI)], small, "small sectors")
+        return self._followed(self._mini_table, start, words, count)
+
+    def _root_sectors(self) -> np.ndarray:
+        if self._mini_sectors is None:
+            self._mini_sectors = self._chain(self._root, "the stream of small sectors")
+        return self._mini_sectors
+
+    def _followed(self, table: np.ndarray, start: int, words: str, count: int | None) -> np.ndarray:
+        if count is not None and start + count <= len(table):
+            straight = np.arange(start, start + count, dtype=np.int64)
+            if (table[straight[:-1]] == straight[1:]).all():
+                return straight
+        found: list[int] = []
+        while start < _MOST_SECTOR and (count is None or len(found) < count):
+            if start >= len(table):
+                raise CorruptRecordingError(
+                    f"{self.file.name} is damaged: {words} goes on in sector {start:,}, and its table knows {len(table):,}"
+                )
+            if len(found) >= len(table):
+                raise self._circle(words)
+            found.append(start)
+            start = int(table[start])
+        if count is not None and len(found) < count:
+            raise CorruptRecordingError(
+                f"{self.file.name} is damaged: {words} needs {count:,} sectors, and its chain ends after {len(found):,}"
+            )
+        return np.array(found, np.int64)
+
+    def _require_apart(self, table: np.ndarray, starts: Sequence[int], what: str) -> None:
+        """Refuse chains that begin, or go on, in a sector that another one holds: each would be taken for the other's."""
+        following = np.concatenate([table, np.array(starts, np.uint32)])
+        counts = np.bincount(following[following < len(table)], minlength=1)
+        if counts.max() > 1:
+            raise CorruptRecordingError(
+                f"{self.file.name} is damaged: two chains of its {what} run into one at {int(counts.argmax()):,}"
+            )
+
+    def _circle(self, words: str) -> CorruptRecordingError:
+        return CorruptRecordingError(f"{self.file.name} is damaged: the sectors of {words} run in a circle")
+
+
+def _name_of(entry: np.void) -> str:
+    count = max(0, min(64, int(entry["length"]) - 2))
+    return bytes(entry["name"]).ljust(64, b"\0")[:count].decode("utf-16-le", "replace")
+
+
+def _runs(offsets: np.ndarray, width: int, size: int) -> tuple[tuple[int, int], ...]:
+    """Join pieces of one width that lie behind each other; the last ends where the size is reached."""
+    return tuple(_joined(offsets, width, size))
+
+
+def _joined(offsets: np.ndarray, width: int, size: int) -> Iterator[tuple[int, int]]:
+    cuts = [0, *(np.flatnonzero(np.diff(offsets) != width) + 1).tolist(), len(offsets)]
+    for a, b in itertools.pairwise(cuts):
+        length = min((b - a) * width, size - a * width)
+        if length > 0:
+            yield int(offsets[a]), length

@@ -1,0 +1,44 @@
+"""Declares the formats of Olympus FluoView."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roiextractors_core import FormatSpec, Magic, Member, Probe, hookimpl
+
+__all__ = ["roiextractors_formats"]
+
+_METADATA = ("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor")
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+_TEXT = Magic(b"\xff\xfe[\0") | Magic(b"[")
+
+
+@hookimpl
+def roiextractors_formats() -> Iterator[FormatSpec]:
+    """Yield the two formats of this plugin."""
+    yield FormatSpec(
+        name="oib",
+        title="Olympus OIB",
+        extractor="roiextractors_olympus.extractor:OlympusImagingExtractor",
+        extensions=(".oib",),
+        evidence=Magic(_OLE) & Probe("roiextractors_olympus.probes:is_oib"),
+        api=1,
+        streams=("channel",),
+        clock="native",
+        metadata=_METADATA,
+        platforms=("any",),
+        description="Olympus FluoView FV1000 in one file: volumes, channels, a time for each frame.",
+    )
+    yield FormatSpec(
+        name="oif",
+        title="Olympus OIF",
+        extractor="roiextractors_olympus.extractor:OlympusImagingExtractor",
+        extensions=(".oif",),
+        evidence=(_TEXT & Probe("roiextractors_olympus.probes:is_oif")) | Member("*.oif"),
+        api=1,
+        streams=("channel",),
+        clock="native",
+        metadata=_METADATA,
+        platforms=("any",),
+        description="Olympus FluoView FV1000: a file of settings, and beside it a folder with a TIFF a frame; volumes, channels.",
+    )
