@@ -26,6 +26,7 @@ LIBRARIES = (
     "h5py",
     "zarr",
     "av",
+    "oiffile",
     "opencv-python-headless",
     "bioio",
     "bioio-ome-tiff",

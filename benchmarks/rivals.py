@@ -19,6 +19,7 @@ __all__ = [
     "Read",
     "array",
     "bioio",
+    "oiffile",
     "opencv",
     "opened",
     "pims",
@@ -190,6 +191,21 @@ def bioio(path: Path) -> Iterator[Read]:
         return np.asarray(found if part is None else found[:, part[0], part[1]])
 
     yield read
+
+
+@contextmanager
+def oiffile(path: Path, count: int) -> Iterator[Read]:
+    """oiffile: a frame at a time by its name, out of a file that stays open."""
+    from oiffile import OifFile
+
+    with OifFile(path) as file:
+
+        def read(frames: list[int] | None, part: Part | None) -> np.ndarray:
+            chosen = range(count) if frames is None else frames
+            found = [file.asarray(f"s_C001T{k + 1:03}.tif") for k in chosen]
+            return np.stack(found if part is None else [frame[part] for frame in found])
+
+        yield read
 
 
 @contextmanager
