@@ -1,0 +1,67 @@
+"""Olympus FluoView in one file: frames at their places in the sectors of a compound file."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from roiextractors_olympus.compound import CompoundFile
+
+import roiextractors_core as roi
+from benchmarks import rivals
+from benchmarks.conftest import READS, Beside
+from roiextractors_core.files import PositionedFile
+
+COUNT, ROWS, COLUMNS = 400, 512, 512
+WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+WRITER = Path(__file__).resolve().parents[1] / "plugins" / "olympus" / "tests" / "conftest.py"
+
+
+def writer() -> Any:
+    """Return what the plugin's own tests write with."""
+    spec = importlib.util.spec_from_file_location("writer_of_oib", WRITER)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(WRITER)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found._write_oib
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frames = np.arange(COUNT * ROWS * COLUMNS, dtype=np.uint16).reshape(COUNT, 1, 1, ROWS, COLUMNS)
+    found: Path = writer()(tmp_path_factory.mktemp("movie") / "movie.oib", frames)
+    return found
+
+
+def places(path: Path) -> list[int]:
+    """Where the pixels of each frame begin: they are the last bytes of a TIFF with two strips behind its directory."""
+    file = CompoundFile(PositionedFile(path))
+    streams = [file.stream(f"Stream{2 * k + 2:05}") for k in range(COUNT)]
+    return [stream.runs[0][0] + stream.size - ROWS * COLUMNS * 2 for stream in streams]
+
+
+@pytest.mark.parametrize("what", READS)
+def test_reading(movie: Path, what: str, beside: Beside) -> None:
+    others = {
+        "os.preadv": partial(rivals.preadv, movie, places(movie), (ROWS, COLUMNS), np.uint16),
+        "oiffile": partial(rivals.oiffile, movie, COUNT),
+    }
+    with roi.open(movie) as recording:
+        beside.reading("Olympus OIB", what, recording, others, wanted=WANTED)
+
+
+def test_opening(movie: Path, beside: Beside) -> None:
+    beside("Olympus OIB", lambda: roi.open(movie).close(), {"oiffile": partial(listed, movie)}, group="opening")
+
+
+def listed(path: Path) -> None:
+    """What must be known of a file to read its frames: by oiffile, its series."""
+    from oiffile import OifFile
+
+    with OifFile(path) as file:
+        len(file.series)
