@@ -40,6 +40,7 @@ _LEAST_PIECE_BYTES = 128 << 10  # of what is read for little that is wanted out 
 _MOST_SCRATCH_BYTES = 1 << 20
 _MOST_GAP = 1 << 16  # bytes between frames that are read over rather than sought over
 _HAS_PREADV = hasattr(os, "preadv")
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def num_cores() -> int:
@@ -141,7 +142,11 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
     descriptor = _open(path)
     try:
         for offset, buffers in pieces:
-            wanted = sum([memoryview(b).nbytes for b in buffers])
+            wanted = 0
+            for b in buffers:  # one file after the other: half of the time is spent here
+                wanted += (
+                    len(b) if type(b) is bytearray else b.nbytes if type(b) is np.ndarray else memoryview(b).nbytes
+                )
             plain = wanted <= _MOST_BYTES_A_CALL and len(buffers) <= _MOST_BUFFERS_A_CALL
             got = _pread_into(descriptor, buffers, offset) if plain else -1
             if got != wanted and not (got and _is_filled(descriptor, buffers, offset, wanted)):
@@ -770,9 +775,8 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 def _open(path: str) -> int:
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        return os.open(path, flags)
+        return os.open(path, _FLAGS)
     except OSError as error:
         raise _not_opened(path, error) from error
 

@@ -14,7 +14,7 @@ import struct
 import warnings
 import zlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -732,7 +732,7 @@ class _Pattern:
     pixels are must be the same; texts and dates may differ.
     """
 
-    __slots__ = ("_after", "_before", "_end", "_fixed_after", "_fixed_before", "_row_bytes")
+    __slots__ = ("_after", "_before", "_end", "_fixed_after", "_fixed_before", "_row_bytes", "_seen")
 
     def __init__(self, opened: _Opened, page: Page, data: int, places: Sequence[tuple[int, int]]) -> None:
         file = opened.tiff.file
@@ -740,9 +740,9 @@ class _Pattern:
         self._after = max(0, max(b for _, b in places) - self._end)
         self._row_bytes = page.nbytes // page.rows
         head, tail = file.read(0, self._before), file.read(self._end, self._after)
-        self._fixed_before = [(a, b, head[a:b]) for a, b in places if b <= data]
-        behind = [(a - self._end, b - self._end) for a, b in places if b > data]
-        self._fixed_after = [(a, b, tail[a:b]) for a, b in behind]
+        self._fixed_before = _fields([(a, b) for a, b in places if b <= data])
+        self._fixed_after = _fields([(a - self._end, b - self._end) for a, b in places if b > data])
+        self._seen = (*self._fixed_before(head), *self._fixed_after(tail))
 
     @classmethod
     def of(cls, opened: _Opened, page: Page) -> _Pattern | None:
@@ -764,15 +764,13 @@ class _Pattern:
         else:
             at = self._before + top * self._row_bytes
             complete = read_once(path, [(0, [head]), (at, [result]), (self._end, [tail])])
-        if not complete:
-            return False
-        for a, b, seen in self._fixed_before:
-            if head[a:b] != seen:
-                return False
-        for a, b, seen in self._fixed_after:  # noqa: SIM110 - half the time of all(...), a frame
-            if tail[a:b] != seen:
-                return False
-        return True
+        return complete and (*self._fixed_before(head), *self._fixed_after(tail)) == self._seen
+
+
+def _fields(places: Sequence[tuple[int, int]]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what takes these places, begin and end, out of bytes: by one call, for every file of a sequence."""
+    begins = [0, *(b for _, b in places)]
+    return struct.Struct("".join(f"{a - at}x{b - a}s" for (a, b), at in zip(places, begins, strict=False))).unpack_from
 
 
 def _fixed_places(opened: _Opened) -> list[tuple[int, int]]:
@@ -847,8 +845,13 @@ class _FilesAtNeed:
 
     def read_whole(self, number: int, result: np.ndarray, top: int) -> bool:
         """Fill the rows of a file of one page from ``top`` on; False where it does not lie as one that is known."""
+        path = self._paths[number]
         for pattern in self._patterns:
-            if self._is_read(pattern, number, result, top):
+            try:
+                is_read = pattern.read(path, result, top)
+            except SourceNotFoundError as error:
+                raise self._missing(number) from error
+            if is_read:
                 if pattern is not self._patterns[0]:
                     self._patterns = (pattern, *(p for p in self._patterns if p is not pattern))
                 return True
@@ -870,12 +873,6 @@ class _FilesAtNeed:
             if pattern is not None:
                 self._patterns = (pattern, *self._patterns)[:_MOST_PATTERNS]
         return opened
-
-    def _is_read(self, pattern: _Pattern, number: int, result: np.ndarray, top: int) -> bool:
-        try:
-            return pattern.read(self._paths[number], result, top)
-        except SourceNotFoundError as error:
-            raise self._missing(number) from error
 
     def _found(self, number: int) -> _TiffFile:
         try:
