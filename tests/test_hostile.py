@@ -396,6 +396,16 @@ def test_video_playlist(tmp_path: Path) -> None:
     refused(tmp_path / "movie.mov", "cannot be opened", format="video")
 
 
+@pytest.mark.parametrize("told", ["..\\\\secret.oif.files", "/secret.oif.files", "..", "."])
+def test_oif_folder_outside(told: str, copy_of: Callable[..., Any]) -> None:
+    copy = copy_of("olympus", "TestFolderOfTwoChannels")
+    folder = one(copy.folder, "*.oif.files")
+    folder.rename(copy.folder.parent / "secret.oif.files")
+    settings = one(copy.folder, "*.oif")
+    change(settings, "m.oif.files".encode("utf-16-le"), told.replace("\\\\", "\\").encode("utf-16-le"))
+    refused(settings, "which is not beside it", **copy.options)
+
+
 # Links
 
 
@@ -640,6 +650,47 @@ def test_yaml_aliases_that_multiply(copy_of: Callable[..., Any]) -> None:
     side.write_text(bomb + side.read_text())
     with bounded(), contextlib.suppress(RoiExtractorsError):
         roi.open(copy.open, **copy.options).close()
+
+
+@pytest.mark.parametrize("where", ["the directory", "the list of tables", "a frame", "into another frame"])
+def test_oib_sectors_in_a_circle(where: str, copy_of: Callable[..., Any]) -> None:
+    copy = copy_of("olympus", "TestMovieInOneFile")
+    path = one(copy.folder, "*.oib")
+    content = bytearray(path.read_bytes())
+    (directory,) = struct.unpack_from("<I", content, 48)
+    first, second = (
+        struct.unpack_from("<I", content, content.index(name.encode("utf-16-le")) + 116)[0]
+        for name in ("Stream00002", "Stream00004")
+    )
+    if where == "the list of tables":
+        struct.pack_into("<II", content, 68, first, 1)
+        struct.pack_into("<I", content, 4096 * (first + 2) - 4, first)
+    else:
+        place, to = {
+            "the directory": (directory, directory),
+            "a frame": (first, first),
+            "into another frame": (first, second + 1),
+        }[where]
+        struct.pack_into("<I", content, 4096 + 4 * place, to)
+    path.write_bytes(content)
+    refused(path, "in a circle|run into one|outside|goes on in sector", format="oib", **copy.options)
+
+
+@pytest.mark.parametrize(
+    ("at", "form", "value"), [(44, "<I", 10**9), (76, "<I", 10**9), (56, "<I", 2**32 - 1), (0, "<Q", 10**12)]
+)
+def test_oib_claims_a_trillion_bytes(at: int, form: str, value: int, copy_of: Callable[..., Any]) -> None:
+    copy = copy_of("olympus", "TestMovieInOneFile")
+    path = one(copy.folder, "*.oib")
+    content = bytearray(path.read_bytes())
+    at = at or content.index("Stream00002".encode("utf-16-le")) + 120
+    struct.pack_into(form, content, at, value)
+    path.write_bytes(content)
+    if at == 44:  # how many sectors its table has: what is there is counted
+        with bounded(), roi.open(path, format="oib", **copy.options) as recording:
+            recording.get_series()
+        return
+    refused(path, "claims|is damaged|is needed", format="oib", **copy.options)
 
 
 # Names
