@@ -233,10 +233,24 @@ class CompoundFile:
         return self._mini_sectors
 
     def _followed(self, table: np.ndarray, start: int, words: str, count: int | None) -> np.ndarray:
-        if count is not None and start + count <= len(table):
-            straight = np.arange(start, start + count, dtype=np.int64)
-            if (table[straight[:-1]] == straight[1:]).all():
-                return straight
+        numbers = self._straight(table, start, count)
+        if numbers is None:
+            numbers = np.array(self._walked(table, start, words, count), np.int64)
+        if len(numbers) and _MOST_SECTOR <= table[numbers[-1]] != _LAST:
+            raise CorruptRecordingError(
+                f"{self.file.name} is damaged: {words} goes on in sector {int(numbers[-1]):,}, which its table says is no stream's"
+            )
+        return numbers
+
+    @staticmethod
+    def _straight(table: np.ndarray, start: int, count: int | None) -> np.ndarray | None:
+        """Return sectors that lie behind each other, as almost all do; None where they do not."""
+        if count is None or start + count > len(table):
+            return None
+        numbers = np.arange(start, start + count, dtype=np.int64)
+        return numbers if (table[numbers[:-1]] == numbers[1:]).all() else None
+
+    def _walked(self, table: np.ndarray, start: int, words: str, count: int | None) -> list[int]:
         found: list[int] = []
         while start < _MOST_SECTOR and (count is None or len(found) < count):
             if start >= len(table):
@@ -251,7 +265,7 @@ class CompoundFile:
             raise CorruptRecordingError(
                 f"{self.file.name} is damaged: {words} needs {count:,} sectors, and its chain ends after {len(found):,}"
             )
-        return np.array(found, np.int64)
+        return found
 
     def _require_apart(self, table: np.ndarray, starts: Sequence[int], what: str) -> None:
         """Refuse chains that begin, or go on, in a sector that another one holds: each would be taken for the other's."""
