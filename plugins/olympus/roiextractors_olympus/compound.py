@@ -236,9 +236,10 @@ class CompoundFile:
         numbers = self._straight(table, start, count)
         if numbers is None:
             numbers = np.array(self._walked(table, start, words, count), np.int64)
-        if len(numbers) and _MOST_SECTOR <= table[numbers[-1]] != _LAST:
+        following = int(table[numbers[-1]]) if len(numbers) else _LAST
+        if len(table) <= following != _LAST:
             raise CorruptRecordingError(
-                f"{self.file.name} is damaged: {words} goes on in sector {int(numbers[-1]):,}, which its table says is no stream's"
+                f"{self.file.name} is damaged: {words} goes on in sector {int(numbers[-1]):,}, behind which its table names {following:#x}"
             )
         return numbers
 
