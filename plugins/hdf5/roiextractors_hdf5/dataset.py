@@ -445,15 +445,18 @@ def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: B
     whole = span == math.prod(shape[depth:]) * itemsize
 
     def read(outer: Sequence[Cell]) -> None:
-        scratch = np.empty(0 if whole and target.flags.c_contiguous else span, np.uint8)
-        for index in outer:
-            part = target[index]
-            offset = origin + sum(k * step for k, step in zip(index, steps, strict=False))
-            if not len(scratch):
-                file.read_array_into(part, offset)
-            else:
-                file.read_into([scratch], offset)
-                part[...] = np.ndarray(part.shape, layout.dtype, scratch.data, 0, steps[depth:])
+        is_direct = whole and target.flags.c_contiguous
+        scratch = bytearray(0 if is_direct else span)
+        view = memoryview(scratch)
+        pixels = None if is_direct else np.ndarray(shape[depth:], layout.dtype, scratch, 0, steps[depth:])
+        with file.held_open() as fill:
+            for index in outer:
+                offset = origin + sum(k * step for k, step in zip(index, steps, strict=False))
+                if pixels is None:
+                    file.read_array_into(target[index], offset)
+                else:
+                    fill(view, offset)
+                    target[index] = pixels
 
     shared_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
 
