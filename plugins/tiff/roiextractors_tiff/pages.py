@@ -50,6 +50,8 @@ _MOST_OPENED = 64  # files of a sequence whose layout is kept
 _MOST_PATTERNS = 2
 _FILES_A_TASK = 64
 _LARGE_PAGE = 1 << 17  # below this, threads that open files wait for each other longer than they read
+_JPEG = (6, 7)
+_CODING_TAGS = (262, 266, 530)  # colours, the order of bits, the sampling of colours
 _SHAPE_TAGS = (256, 257, 258, 259, 277, 278, 284, 317, 322, 323, 339)
 
 
@@ -213,6 +215,7 @@ class Page:
     compression: int
     tiled: bool
     predictor: int
+    coding: tuple[int, ...] = ()  # of pages that are packed, what else their decoder goes by
 
     @property
     def nbytes(self) -> int:
@@ -252,10 +255,10 @@ def _page_of(tiff: _TiffFile, directory: Directory) -> Page:
         raise CorruptRecordingError(
             f"{where} claims {rows:,} rows of {columns:,} columns, which no recording has; the file is damaged"
         )
-    planar = directory.number(284, 1) == 2
-    return Page(
-        rows, columns, samples, planar, dtype, bits, compression, 322 in directory.entries, directory.number(317, 1)
-    )
+    planar, predictor = directory.number(284, 1) == 2, directory.number(317, 1)
+    coding = () if compression == 1 else tuple(directory.number(code, 0) for code in _CODING_TAGS)
+    tiled = 322 in directory.entries
+    return Page(rows, columns, samples, planar, dtype, bits, compression, tiled, predictor, coding)
 
 
 class _Regular:
@@ -320,14 +323,14 @@ class _Regular:
         return last or struct.unpack_from(self.word, table, self.next_at)[0] == self.places(page + 1)[0]
 
     @staticmethod
-    def _fixed_bytes(tiff: _TiffFile, directory: Directory) -> np.ndarray:
+    def _fixed_bytes(tiff: _TiffFile, directory: Directory, more: Sequence[int] = ()) -> np.ndarray:
         """Which bytes of the table must be the same in every page: the count, all codes, and the shape's values."""
         mask = np.zeros(len(directory.table), bool)
         mask[: tiff.count_size] = True
         for entry in range(tiff.count_size, len(directory.table), tiff.entry_size):
             mask[entry : entry + 4] = True  # of a tag that is there twice, too
         for code, (_, _, at) in directory.entries.items():
-            if code in (*_SHAPE_TAGS, 279) and directory.is_inline(code):
+            if code in (*_SHAPE_TAGS, 279, *more) and directory.is_inline(code):
                 mask[at + tiff.field_size - tiff.entry_size : at + tiff.field_size] = True
         return np.flatnonzero(mask)
 
@@ -640,7 +643,7 @@ class _Piece:
             simple = all(code in template.entries and template.entries[code][1] == 1 for code in (273, 279))
             if simple and group.stop - group.start > 1:
                 rows = np.frombuffer(b"".join(batch[group]), np.uint8).reshape(-1, len(template.table))
-                fixed = _Regular._fixed_bytes(tiff, template)
+                fixed = _Regular._fixed_bytes(tiff, template, _CODING_TAGS if page.coding else ())
                 fixed = fixed[
                     ~np.isin(fixed, np.arange(template.entries[279][2], template.entries[279][2] + tiff.field_size))
                 ]
@@ -681,9 +684,13 @@ def _other_page(tiff: _TiffFile, page: Page, directory: Directory) -> CorruptRec
     seen = _page_of(tiff, directory)
     return CorruptRecordingError(
         f"{tiff.name}: page {directory.page:,} (directory at byte {directory.offset:,}) has {seen.rows:,} rows of {seen.columns:,} columns, "
-        f"{seen.samples} x {np.dtype(seen.dtype)}, compression {seen.compression}; the pages before have {page.rows:,} rows of "
-        f"{page.columns:,} columns, {page.samples} x {np.dtype(page.dtype)}, compression {page.compression}"
+        f"{seen.samples} x {np.dtype(seen.dtype)}, compression {_packing(seen)}; the pages before have {page.rows:,} rows of "
+        f"{page.columns:,} columns, {page.samples} x {np.dtype(page.dtype)}, compression {_packing(page)}"
     )
+
+
+def _packing(page: Page) -> str:
+    return f"{page.compression} (tags {_CODING_TAGS}: {page.coding})" if page.coding else str(page.compression)
 
 
 def _whole_pages(
@@ -1344,7 +1351,7 @@ class _Decoder:
                 opened.filehandle.seek(first.offset)
                 key = tifffile.TiffPage(opened, first.page)
                 # The decoder of JPEG looks into the file when it is made
-                self._shaped, self._decode, self._tables = key.shaped, key.decode, key.jpegtables
+                self._shaped, self._decode = key.shaped, key.decode
         except Exception as error:
             _raise_fault_below(error)
             raise CorruptRecordingError(
@@ -1362,6 +1369,7 @@ class _Decoder:
 
     def _into(self, layout: Any, page: int, frame: np.ndarray, rows: slice, columns: slice) -> None:
         out = np.zeros(self._shaped, self._page.dtype)
+        tables = self._tables_of(layout, page)
         is_whole = frame.size == self._page.rows * self._page.columns * self._page.samples
         for number, (offset, count) in enumerate(zip(*layout.segments.of(page), strict=True)):
             if count == offset == 0:  # a segment that was never written, by the convention of sparse files
@@ -1371,7 +1379,7 @@ class _Decoder:
                 continue
             data = self._bytes_of(page, offset, count, where)
             with _damage_told(where):
-                segment, (s, d, h, w, _), shape = self._decode(data, number, jpegtables=self._tables)
+                segment, (s, d, h, w, _), shape = self._decode(data, number, jpegtables=tables)
                 if segment is not None:
                     room = out[s, d : d + shape[0], h : h + shape[1], w : w + shape[2]]
                     room[...] = segment[: room.shape[0], : room.shape[1], : room.shape[2]]
@@ -1379,10 +1387,18 @@ class _Decoder:
         image = image[rows, columns]
         frame[...] = image.reshape(frame.shape)
 
+    def _tables_of(self, layout: Any, page: int) -> bytes | None:
+        """Return the tables of a page of JPEG, which each page has for itself."""
+        if self._page.compression not in _JPEG:
+            return None
+        directory = self._tiff.directory(int(layout.table_offsets(np.array([page]))[0]), page)
+        found = directory.value(347)
+        return found if isinstance(found, bytes) else None
+
     def _is_wanted(self, number: int, rows: slice, columns: slice, where: str) -> bool:
         """Whether something of the part lies in a segment."""
         with _damage_told(where):
-            _, (_, _, row, column, _), shape = self._decode(None, number, jpegtables=self._tables)
+            _, (_, _, row, column, _), shape = self._decode(None, number)
         is_beside = row >= rows.stop or row + shape[1] <= rows.start
         return not (is_beside or column >= columns.stop or column + shape[2] <= columns.start)
 

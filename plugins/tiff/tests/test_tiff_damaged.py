@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 import roiextractors_core as roi
-from roiextractors_core.errors import CorruptRecordingError
+from roiextractors_core.errors import CorruptRecordingError, StreamChoiceError
 from roiextractors_core.testing import NoiseImagingExtractor, write_tiff
 
 
@@ -44,6 +44,28 @@ def test_jpeg_pages_are_decoded(tmp_path: Path) -> None:
     found = opened_and_read(tmp_path / "movie.tif")
     np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "movie.tif"))
     np.testing.assert_allclose(found, smooth, atol=3)
+
+
+def test_each_page_of_jpeg_has_tables_of_its_own(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:48, :64]
+    smooth = np.stack([(rows + columns + 5 * k) for k in range(4)]).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "movie.tif") as file:
+        for frame, quality in zip(smooth, (95, 20, 60, 95), strict=True):
+            file.write(frame, photometric="minisblack", compression="jpeg", compressionargs={"level": quality})
+    expected = np.stack([tifffile.imread(tmp_path / "movie.tif", key=k) for k in range(4)])
+    assert not np.array_equal(expected[0] + 5, expected[1])
+    with roi.open(tmp_path / "movie.tif", format="tiff") as recording:
+        np.testing.assert_array_equal(recording.get_series(), expected)
+        np.testing.assert_array_equal(recording[1:, 5:20, 8:30], expected[1:, 5:20, 8:30])
+
+
+def test_pages_of_jpeg_in_other_colours_are_another_series(tmp_path: Path) -> None:
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, np.zeros((4, 48, 64), np.uint8), photometric="minisblack", compression="jpeg")
+    put(path, 2, "PhotometricInterpretation", 2)
+    with pytest.raises(StreamChoiceError, match="holds the series '0', '1' and '2'"):
+        opened_and_read(path)
+    assert roi.open(path, format="tiff", series="0").shape == (2, 48, 64)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
