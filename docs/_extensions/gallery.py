@@ -25,6 +25,7 @@ class Gallery(SphinxDirective):
     has_content = False
 
     def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # what is declared, or installed, changes without the page
         lines = {"table": table, "sections": sections}[self.arguments[0]]()
         place = nodes.Element()
         place.document = self.state.document
