@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import subprocess
 import sys
@@ -221,6 +222,18 @@ def _write_packed_hdf5(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, A
     return _write_hdf5(stem, movie, chunks=(4, *movie.shape[1:]), compression="gzip", shuffle=True)
 
 
+def _write_oib(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any], Path]:
+    """By what the plugin's own tests write with."""
+    place = ROOT / "plugins" / "olympus" / "tests" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("writer_of_oib", place)
+    assert spec is not None
+    assert spec.loader is not None
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    path: Path = writer._write_oib(stem.with_name(f"{stem.name}.oib"), movie[:, np.newaxis, np.newaxis])
+    return path, {}, path
+
+
 def _write_omezarr(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any], Path]:
     import zarr
 
@@ -260,6 +273,7 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray], tuple[Path, dict[str, Any], Pat
     "bruker": _write_bruker,
     "hdf5": _write_hdf5,
     "packed hdf5": _write_packed_hdf5,
+    "oib": _write_oib,
     "omezarr": _write_omezarr,
     "video": _write_video,
 }
@@ -273,6 +287,7 @@ _NEEDED = {
     "bruker": ("roiextractors_bruker",),
     "hdf5": ("roiextractors_hdf5", "h5py"),
     "packed hdf5": ("roiextractors_hdf5", "h5py"),
+    "oib": ("roiextractors_olympus", "tifffile"),
     "omezarr": ("roiextractors_omezarr", "zarr"),
     "video": ("roiextractors_video", "av"),
 }
