@@ -39,7 +39,8 @@ class OlympusImagingExtractor(ImagingExtractor):
     Parameters
     ----------
     file_path : str or os.PathLike
-        The ``.oib``; or the ``.oif``, whose folder ``....oif.files`` lies beside it; or the folder that holds one ``.oif``.
+        The ``.oib``; or the ``.oif``, whose folder ``....oif.files`` lies beside it; or the folder that holds
+        one ``.oif``; or that of the frames.
     channel : str or int, optional
         One of several channels, by its name (``"CH1"``), by its dye, or by its number from 1.
     sampling_frequency : float, optional

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, Magic, Member, Probe, hookimpl
+from roiextractors_core import FormatSpec, Magic, Member, Name, Probe, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
 _METADATA = ("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor")
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+_FRAMES = Name("*.oif.files") & Member("s_C[0-9]*.pty")
 _TEXT = Magic(b"\xff\xfe[\0") | Magic(b"[")
 
 
@@ -34,7 +35,8 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         title="Olympus OIF",
         extractor="roiextractors_olympus.extractor:OlympusImagingExtractor",
         extensions=(".oif",),
-        evidence=(_TEXT & Probe("roiextractors_olympus.probes:is_oif")) | Member("*.oif"),
+        evidence=(_TEXT & Probe("roiextractors_olympus.probes:is_oif")) | Member("*.oif") | _FRAMES,
+        specializes=("tiff",),
         api=1,
         streams=("channel",),
         clock="native",

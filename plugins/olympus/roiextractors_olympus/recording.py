@@ -27,6 +27,7 @@ __all__ = ["Members", "members_of"]
 _FRAME = re.compile(r"s_((?:[A-Z]\d{3,6})+)\.tif", re.IGNORECASE)
 _AXIS = re.compile(r"([A-Z])(\d+)")
 _INFO = "OibInfo.txt"
+_FRAMES = ".oif.files"
 
 
 class Members(ABC):
@@ -137,7 +138,7 @@ class _Folder(Members):
         """Return the folder of the frames and its names: named as the file is, or as it was when it was written."""
         place, name = os.path.split(path)
         told = re.split(r"[\\/]", self.main.text("ProfileSaveInfo", "PtyFileNameS"))
-        wanted = [f"{name}.files", f"{os.path.splitext(name)[0]}.oif.files", told[0] if len(told) == 2 else ""]
+        wanted = [f"{name}.files", f"{os.path.splitext(name)[0]}{_FRAMES}", told[0] if len(told) == 2 else ""]
         there = {entry.casefold(): entry for entry in _listed(place)}
         found = next((there[entry.casefold()] for entry in wanted if entry.casefold() in there), None)
         if found is None:
@@ -171,15 +172,26 @@ def members_of(path: Any) -> Members:
         (path,) = several
     found = os.path.abspath(os.fspath(path))
     if os.path.isdir(found):
-        found = _one_in(found)
+        found = _settings_of(found)
     file = PositionedFile(found)
     is_one_file = file.read(0, len(SIGNATURE)) == SIGNATURE
     file.close()
     return _OneFile(found) if is_one_file else _Folder(found)
 
 
-def _one_in(folder: str) -> str:
-    names = sorted(name for name in _listed(folder) if name.lower().endswith(".oif"))
+def _settings_of(folder: str) -> str:
+    """Return the one ``.oif`` in a folder; of a folder of frames, the one beside it."""
+    place, name = os.path.split(folder)
+    if name.casefold().endswith(_FRAMES):
+        wanted = name[: -len(".files")].casefold()
+        found = next((entry for entry in _listed(place) if entry.casefold() == wanted), None)
+        if found is None:
+            raise SourceNotFoundError(
+                f"{printable(name)} holds the frames of {printable(name[: -len('.files')])}, which is not beside it; "
+                "copy both from the microscope's computer"
+            )
+        return os.path.join(place, found)
+    names = sorted(entry for entry in _listed(folder) if entry.lower().endswith(".oif"))
     if len(names) != 1:
         words = f"{len(names)} ({', '.join(map(printable, names[:3]))}, ...)" if names else "none"
         raise SourceKindError(

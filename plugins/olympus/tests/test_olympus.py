@@ -212,6 +212,18 @@ def test_a_file_that_was_renamed_finds_its_folder_and_no_other(tmp_path: Path, f
         roi.open(renamed)
 
 
+def test_the_folder_of_the_frames_is_the_recording(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    movie = frames_of(3, 1, 2, 8, 9)
+    path = write_oif(tmp_path / "m.oif", movie)
+    found = roi.open(tmp_path / "m.oif.files", channel=2)
+    np.testing.assert_array_equal(found.get_series(), movie[:, 0, 1])
+    path.unlink()
+    with pytest.raises(
+        roi.SourceNotFoundError, match=r"m\.oif\.files holds the frames of m\.oif, which is not beside it"
+    ):
+        roi.open(tmp_path / "m.oif.files")
+
+
 def test_a_folder_with_one_oif_is_opened_and_one_with_several_is_not(
     tmp_path: Path, frames_of: Any, write_oif: Any
 ) -> None:
