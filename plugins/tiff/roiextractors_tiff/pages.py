@@ -760,8 +760,9 @@ class _Pattern:
         data = int(layout.data[0])
         end, places = data + page.nbytes, _fixed_places(opened)
         apart = all(b <= data or a >= end for a, b in places)
-        near = data + max(0, max(b for _, b in places) - end) <= _MOST_GAP
-        return cls(opened, page, data, places) if apart and near else None
+        last = max(end, max(b for _, b in places))
+        near = data + last - end <= _MOST_GAP
+        return cls(opened, page, data, places) if apart and near and last <= opened.tiff.size else None
 
     def read(self, path: str, result: np.ndarray, top: int) -> bool:
         """Fill the rows from ``top`` on, and return whether the file is as this one."""

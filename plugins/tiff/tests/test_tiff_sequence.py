@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from roiextractors_tiff import pages
-from roiextractors_tiff.pages import PageIndex
+from roiextractors_tiff.pages import Directory, PageIndex
 
 import roiextractors_core as roi
 
@@ -161,6 +161,17 @@ def test_a_directory_that_is_not_as_the_siblings_is_parsed_and_not_trusted(
     np.testing.assert_array_equal(found[32], FRAMES[32][[*range(8, 16), *range(8), *range(16, 24)]])
     assert set(opened) >= {f"s_{k:06d}.ome.tif" for k in (0, 30, 31, 32)}
     assert len(opened) < 7
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4])
+def test_a_file_cut_in_the_last_bytes_of_its_directory_is_no_model_of_the_others(
+    sequence: list[Path], cut: int
+) -> None:
+    for number in (0, 60):
+        sequence[number].write_bytes(acquired(FRAMES[number]))
+        os.truncate(sequence[number], Directory.of(sequence[number]).end - cut)
+    index = PageIndex.of(sequence, pages_per_file=ones(sequence))
+    np.testing.assert_array_equal(index.read(slice(None)), FRAMES)
 
 
 def test_files_that_each_lie_otherwise_all_read(tmp_path: Path) -> None:
