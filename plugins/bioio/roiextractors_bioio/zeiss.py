@@ -13,6 +13,7 @@ import numpy as np
 from roiextractors_core.errors import printable
 
 from .extractor import BioioImagingExtractor, moment
+from .subblocks import Subblocks
 
 __all__ = ["CziImagingExtractor"]
 
@@ -31,6 +32,17 @@ class CziImagingExtractor(BioioImagingExtractor):
     takes_folders = False
     advice = '"roiextractors-bioio[czi]"'
     reads_parts = True
+
+    @classmethod
+    def _opened(cls, path: str) -> Any:
+        cls._imported(path)
+        Subblocks(path).require_sound()
+        return super()._opened(path)
+
+    def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
+        wanted = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        self._told("subblocks", lambda: Subblocks(self._path)).require_sound(wanted)
+        return super()._read(samples, rows, columns, planes)
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
