@@ -14,7 +14,6 @@ import numpy as np
 
 from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
-    CorruptRecordingError,
     IncompleteRecordingWarning,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -30,6 +29,7 @@ __all__ = ["OlympusImagingExtractor"]
 
 _MICROMETRES = {"um": 1.0, "nm": 1e-3, "mm": 1e3}
 _MOST_AXES = 16
+_NO_NAME = "\0"  # which nobody types
 _SECONDS = {"ms": 1e-3, "s": 1.0, "us": 1e-6}
 
 
@@ -261,9 +261,9 @@ class _Grid:
 
     @property
     def dyes(self) -> tuple[str, ...]:
-        """The dyes of the channels, as other names of them; none where they are not told or repeat."""
-        names = tuple(printable(self._told(number, "DyeName")) for number in self.numbers)
-        return names if all(names) and len(set(names)) == len(names) else ()
+        """The dyes of the channels, as other names of them; one that is not told, or is that of several, is no name."""
+        names = [printable(self._told(number, "DyeName")) for number in self.numbers]
+        return tuple(name if name and names.count(name) == 1 else _NO_NAME for name in names)
 
     @property
     def rate(self) -> float | None:
@@ -292,23 +292,23 @@ class _Grid:
         number = self.numbers[channel]
         times = sorted({t for c, _, t in self.places if c == number})
         told = self.axes["T"].count if self.axis_number("T") is not None else 1
-        last = max(times[-1], told)
-        if last > max(1 << 20, 16 * len(self.places)):
-            raise CorruptRecordingError(
-                f"{self.main.name} tells of {last:,} samples, and {len(self.places):,} frames are there"
-            )
-        wanted = [[self.places.get((number, z, t)) for z in range(1, self.planes + 1)] for t in range(1, last + 1)]
-        whole = next((t for t, names in enumerate(wanted) if None in names), last)
-        if whole < len(wanted) and (whole == 0 or any(None not in names for names in wanted[whole:])):
-            missing = wanted[whole].index(None) + 1
+        last, whole = max(times[-1], told), 0
+        while whole < last and self._absent(number, whole + 1) is None:
+            whole += 1
+        later = any(self._absent(number, t) is None for t in times if t > whole + 1)
+        if whole < last and (whole == 0 or later):
             raise TruncatedRecordingError(
-                f"{self.main.name}: the frame of channel {number}, plane {missing}, sample {whole + 1} is not there; copy the recording again "
-                "from the microscope's computer"
+                f"{self.main.name}: the frame of channel {number}, plane {self._absent(number, whole + 1)}, sample {whole + 1} is not there; "
+                "copy the recording again from the microscope's computer"
             )
-        names = tuple(name for row in wanted[:whole] for name in row if name is not None)
+        names = tuple(self.places[number, z, t] for t in range(1, whole + 1) for z in range(1, self.planes + 1))
         return names, () if whole == last else (
             f"{last:,} samples are told of, and the {whole:,} that are whole are read",
         )
+
+    def _absent(self, channel: int, sample: int) -> int | None:
+        """Return the first plane of a sample that is not there; None of a whole one."""
+        return next((z for z in range(1, self.planes + 1) if (channel, z, sample) not in self.places), None)
 
     def metadata(self, channel: int) -> ChannelMetadata:
         """Return a channel's name and wavelengths; 0 nm is none."""

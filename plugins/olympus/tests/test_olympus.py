@@ -48,7 +48,9 @@ def test_a_real_oib_is_what_oiffile_reads(recordings: Path, tmp_path: Path) -> N
     assert metadata.device == "FV1000"
     (tmp_path / "without_suffix").symlink_to(path)
     assert roi.explain(tmp_path / "without_suffix").best.spec.name == "oib"
-    assert roi.open(tmp_path / "without_suffix", channel=3).shape == (1, 256, 256)
+    np.testing.assert_array_equal(
+        roi.open(tmp_path / "without_suffix", channel="Alexa Fluor 546")[0], frames["s_C002.tif"]
+    )
 
 
 @pytest.mark.parametrize("sector", [512, 4096])
@@ -147,6 +149,9 @@ def test_channels_go_by_name_dye_and_number(tmp_path: Path, frames_of: Any, writ
     same = {f"Channel {k} Parameters": {"CH Name": "CH1", "DyeName": "None"} for k in (1, 2)}
     path = write_oif(tmp_path / "n" / "m.oif", movie, changes=same)
     assert roi.streams(path) == {"channel": ("1", "2")}
+    for channel in ("", "None", "GCaMP6"):
+        with pytest.raises(roi.StreamChoiceError, match="holds the channels '1' and '2', and not"):
+            roi.open(path, channel=channel)
 
 
 def test_a_line_scan_says_what_its_rows_are(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
@@ -188,6 +193,19 @@ def test_a_frame_in_the_middle_that_is_not_there_is_an_error(tmp_path: Path, fra
     path = write_oif(tmp_path / "m.oif", frames_of(6, 2, 1, 8, 9))
     (tmp_path / "m.oif.files" / "s_C001Z002T003.tif").unlink()
     with pytest.raises(roi.TruncatedRecordingError, match="the frame of channel 1, plane 2, sample 3 is not there"):
+        roi.open(path)
+
+
+def test_numbers_that_no_recording_has_cost_nothing(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    samples = {"Axis 4 Parameters Common": {"MaxSize": 2_000_000_000}}
+    path = write_oif(tmp_path / "t" / "m.oif", frames_of(3, 1, 1, 8, 9), changes=samples)
+    with pytest.warns(
+        roi.IncompleteRecordingWarning, match="2,000,000,000 samples are told of, and the 3 that are whole"
+    ):
+        assert len(roi.open(path)) == 3
+    planes = {"Axis 3 Parameters Common": {"MaxSize": 2_000_000_000}}
+    path = write_oif(tmp_path / "z" / "m.oif", frames_of(3, 2, 1, 8, 9), changes=planes)
+    with pytest.raises(roi.TruncatedRecordingError, match="the frame of channel 1, plane 3, sample 1 is not there"):
         roi.open(path)
 
 
