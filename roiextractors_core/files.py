@@ -587,9 +587,8 @@ class StoredFrames:
                 if cut is not None:
                     part[...] = scratch[: b - a, :, cut]
                 elif not self.dtype.isnative:
-                    part[...] = (
-                        result[a:b].view(self.dtype).copy()
-                    )  # swaps while it copies: faster than swapping in place
+                    # Swapped while it is copied: faster than swapping in place
+                    part[...] = result[a:b].view(self.dtype).copy()
                 if apply is not None:
                     apply(part)
 

@@ -318,8 +318,13 @@ def _compound_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]
 
     with OifFile(path) as file:
         for name in file.glob("*.tif"):
-            with suppress(*_FAILURES):  # of one frame; the others are read all the same
-                yield from _planes_of(file.asarray(name), shape)
+            try:
+                frame = file.asarray(name)
+            except _TooSlow:
+                raise
+            except _FAILURES:  # of one frame; the others are read all the same
+                continue
+            yield from _planes_of(frame, shape)
 
 
 def _digest(frame: np.ndarray) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
@@ -36,12 +38,12 @@ class CziImagingExtractor(BioioImagingExtractor):
     @classmethod
     def _opened(cls, path: str) -> Any:
         cls._imported(path)
-        Subblocks(path).require_sound()
+        _subblocks(path).require_sound()
         return super()._opened(path)
 
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
         wanted = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
-        self._told("subblocks", lambda: Subblocks(self._path)).require_sound(wanted)
+        _subblocks(self._path).require_sound(wanted)
         return super()._read(samples, rows, columns, planes)
 
     def get_native_timestamps(
@@ -118,6 +120,17 @@ class CziImagingExtractor(BioioImagingExtractor):
 
     def _header(self) -> ElementTree.Element:
         return self._told("header", lambda: _xml(self._path))
+
+
+def _subblocks(path: str) -> Subblocks:
+    """Return where the subblocks of a file lie; the directory is read once, as long as the file is the same."""
+    found = os.stat(path)
+    return _subblocks_of(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _subblocks_of(path: str, *_: int) -> Subblocks:
+    return Subblocks(path)
 
 
 def _xml(path: str) -> ElementTree.Element:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -86,9 +87,10 @@ class OlympusImagingExtractor(ImagingExtractor):
             self._members.name, "channel", self._grid.channels, channel, identifiers=self._grid.dyes, first=1
         )
         names, self._notes = self._grid.frames(self._channel)
-        self._pty = [names[k] for k in range(0, len(names), self._grid.planes)]
+        self._firsts = names[:: self._grid.planes]
+        self._times: dict[int, float] = {}
         self._frames = self._members.frames(names)
-        self._samples = len(self._pty)
+        self._samples = len(self._firsts)
         self.is_volumetric = self._grid.planes > 1
         for note in self._notes:
             warnings.warn(f"{self._members.name}: {note}", IncompleteRecordingWarning, stacklevel=2)
@@ -142,7 +144,9 @@ class OlympusImagingExtractor(ImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the time that the settings of each sample's first frame tell, in seconds; None where one is missing.
+        """Return the time that the settings of each sample's first frame tell, in seconds; None where there are not all of these.
+
+        NaN stands where the settings of a frame do not tell it.
 
         Parameters
         ----------
@@ -150,7 +154,12 @@ class OlympusImagingExtractor(ImagingExtractor):
             As in :meth:`get_series`.
         """
         start, end = self.resolve_range(start_sample, end_sample)
-        return None if self._times is None else self._times[start:end].copy()
+        if not self._has_times:
+            return None
+        for k in range(start, end):  # which clock is in force is asked often, and there is a file for each time
+            if k not in self._times:
+                self._times[k] = self._time(k)
+        return np.array([self._times[k] for k in range(start, end)], np.float64)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return what the settings say; ``vendor`` holds all of them."""
@@ -179,20 +188,18 @@ class OlympusImagingExtractor(ImagingExtractor):
         super().close()
 
     @cached_property
-    def _times(self) -> np.ndarray | None:
-        place = self._grid.axis_number("T")
-        if place is None:
-            return None
-        times = np.empty(self._samples)
-        for k, name in enumerate(self._pty):
-            settings = self._members.settings(f"{os.path.splitext(name)[0]}.pty")
-            section = f"Axis {place} Parameters"
-            value = None if settings is None else settings.number(section, "AbsPositionValue")
-            factor = None if settings is None else _SECONDS.get(settings.text(section, "AbsPositionUnitName") or "ms")
-            if value is None or factor is None:
-                return None
-            times[k] = value * factor
-        return times
+    def _has_times(self) -> bool:
+        names = set(self._members.names())
+        has_settings = self._grid.axis_number("T") is not None and all(map(names.__contains__, map(_pty, self._firsts)))
+        return has_settings and math.isfinite(self._time(0))
+
+    def _time(self, sample: int) -> float:
+        """Return the time of a sample in seconds; NaN where its settings do not tell it."""
+        settings = self._members.settings(_pty(self._firsts[sample]))
+        section = f"Axis {self._grid.axis_number('T')} Parameters"
+        value = settings.number(section, "AbsPositionValue")
+        factor = _SECONDS.get(settings.text(section, "AbsPositionUnitName") or "ms")
+        return math.nan if value is None or factor is None else value * factor
 
     def _part(
         self,
@@ -321,6 +328,11 @@ class _Grid:
 
     def _told(self, number: int, key: str) -> str:
         return self.main.text(f"Channel {number} Parameters", key)
+
+
+def _pty(frame: str) -> str:
+    """Return the name of a frame's settings."""
+    return f"{os.path.splitext(frame)[0]}.pty"
 
 
 def _axes(main: Settings) -> dict[str, _Axis]:

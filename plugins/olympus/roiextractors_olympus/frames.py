@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class FileFrames(Frames):
         What the folder holds.
     """
 
-    def __init__(self, folder: str, names: Sequence[str], listed: Any) -> None:
+    def __init__(self, folder: str, names: Sequence[str], listed: Collection[str]) -> None:
         self._index = PageIndex.of(names, folder=folder, pages_per_file=np.ones(len(names), np.int64), names=listed)
         if self._index.samples_per_pixel > 1:
             raise UnsupportedRecordingError(

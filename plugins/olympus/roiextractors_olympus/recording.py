@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from roiextractors_core.errors import (
@@ -14,6 +14,7 @@ from roiextractors_core.errors import (
     SourceNotFoundError,
     SourcePermissionError,
     SourceReadError,
+    UnsupportedRecordingError,
     printable,
 )
 from roiextractors_core.files import PositionedFile
@@ -48,8 +49,8 @@ class Members(ABC):
         """Return the names of all members, without a folder."""
 
     @abstractmethod
-    def settings(self, name: str) -> Settings | None:
-        """Return a member's settings; None where there is no such member."""
+    def settings(self, name: str) -> Settings:
+        """Return the settings in a member, one of :meth:`names`."""
 
     @abstractmethod
     def frames(self, names: Sequence[str]) -> Frames:
@@ -75,8 +76,8 @@ class _OneFile(Members):
         info = self._read(_INFO, _INFO).sections.get("OibSaveInfo", {})
         packing = info.get("Compression", "None")
         if packing not in ("None", "", "0"):
-            raise CorruptRecordingError(
-                f"{self.name} claims to be packed by {printable(packing)!r}, which FluoView does not do"
+            raise UnsupportedRecordingError(
+                f"{self.name} is packed by {printable(packing)!r}, which is not read; save it as .oif"
             )
         streams = {key: value for key, value in info.items() if key.startswith("Stream")}
         main = info.get("MainFileName", "")
@@ -90,8 +91,8 @@ class _OneFile(Members):
     def names(self) -> Sequence[str]:
         return tuple(self._streams)
 
-    def settings(self, name: str) -> Settings | None:
-        return self._read(self._streams[name], name) if name in self._streams else None
+    def settings(self, name: str) -> Settings:
+        return self._read(self._streams[name], name)
 
     def frames(self, names: Sequence[str]) -> Frames:
         return StreamFrames(self._compound, [(self._streams[name], name) for name in names])
@@ -114,27 +115,25 @@ class _Folder(Members):
             self.main = _settings(file, self.name)
         finally:
             file.close()
-        self._folder, self._listed = self._found(path)
+        self._folder, self._names = self._found(path)
 
     def names(self) -> Sequence[str]:
-        return tuple(self._listed)
+        return self._names
 
-    def settings(self, name: str) -> Settings | None:
-        if name not in self._listed:
-            return None
-        file = PositionedFile(os.path.join(self._folder, self._listed[name]))
+    def settings(self, name: str) -> Settings:
+        file = PositionedFile(os.path.join(self._folder, name))
         try:
             return _settings(file, f"{self.name}: {file.name}")
         finally:
             file.close()
 
     def frames(self, names: Sequence[str]) -> Frames:
-        return FileFrames(self._folder, [self._listed[name] for name in names], frozenset(self._listed.values()))
+        return FileFrames(self._folder, names, frozenset(self._names))
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _found(self, path: str) -> tuple[str, Mapping[str, str]]:
+    def _found(self, path: str) -> tuple[str, tuple[str, ...]]:
         """Return the folder of the frames and its names: named as the file is, or as it was when it was written."""
         place, name = os.path.split(path)
         told = re.split(r"[\\/]", self.main.text("ProfileSaveInfo", "PtyFileNameS"))
@@ -146,7 +145,7 @@ class _Folder(Members):
                 f"{self.name} tells of frames in the folder {self.name}.files, which is not beside it; copy both from the microscope's computer"
             )
         folder = os.path.join(place, found)
-        return folder, {entry: entry for entry in sorted(_listed(folder))}
+        return folder, tuple(sorted(_listed(folder)))
 
 
 def members_of(path: Any) -> Members:

@@ -129,6 +129,30 @@ def test_a_frame_without_settings_leaves_the_rate(tmp_path: Path, frames_of: Any
     np.testing.assert_allclose(found.get_timestamps(), np.arange(4) / 4)
 
 
+def test_only_the_settings_of_the_samples_that_are_asked_for_are_read(
+    tmp_path: Path, frames_of: Any, write_oif: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_oif(tmp_path / "m.oif", frames_of(50, 1, 1, 8, 9), rate=4.0)
+    read, make = [], Settings.of
+    monkeypatch.setattr(Settings, "of", lambda data, name: read.append(name) or make(data, name))
+    found = roi.open(path)
+    assert found.times_source == "native"
+    np.testing.assert_allclose(found.get_timestamps(40, 43), [10.0, 10.25, 10.5])
+    np.testing.assert_allclose(found.get_timestamps(41, 43), [10.25, 10.5])
+    assert [name for name in read if name.endswith(".pty")] == [f"m.oif: s_C001T{k:03}.pty" for k in (1, 1, 41, 42, 43)]
+
+
+def test_a_time_that_is_not_told_is_no_number(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    path = write_oif(tmp_path / "m.oif", frames_of(4, 1, 1, 8, 9), times=np.array([0.0, 0.5, np.nan, 1.5]))
+    np.testing.assert_array_equal(roi.open(path).get_native_timestamps(), [0.0, 0.5, np.nan, 1.5])
+
+
+def test_an_oib_that_is_packed_as_a_whole_is_refused(tmp_path: Path, frames_of: Any, write_oib: Any) -> None:
+    path = write_oib(tmp_path / "m.oib", frames_of(1, 1, 1, 8, 9), info={"Compression": "Zip"})
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"m\.oib is packed by 'Zip', which is not read"):
+        roi.open(path)
+
+
 def test_a_decimal_comma_is_understood(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
     told = {"Reference Image Parameter": {"WidthConvertValue": "0,207.0", "HeightConvertValue": "0,25"}}
     path = write_oif(tmp_path / "m.oif", frames_of(1, 1, 1, 8, 9), changes=told)
