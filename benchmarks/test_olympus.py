@@ -14,7 +14,7 @@ from roiextractors_olympus.compound import CompoundFile
 import roiextractors_core as roi
 from benchmarks import rivals
 from benchmarks.conftest import READS, Beside
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 COUNT, ROWS, COLUMNS = 400, 512, 512
 WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}

@@ -4,254 +4,89 @@
 
     recording = roi.open("recording.tif")
 
-What this module offers is imported when it is first used, so that importing it costs next to nothing.
+Names are imported when they are first used, so that importing this package costs next to nothing.
 """
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .errors import *  # noqa: F403 - every error is public, and the module imports nothing else
+from .errors import __all__ as _ERRORS
+from .lazy import import_on_use
 
 if TYPE_CHECKING:
-    from .adapters import ConvertedArray, for_caiman, for_suite2p, write_caiman_mmap, write_suite2p_binary
-    from .arrays import NpyImagingExtractor, NumpyImagingExtractor
-    from .clock import Clock
-    from .composition import concatenate, stack_planes
-    from .conversion import convert
-    from .detection import Explanation, explain
-    from .errors import (
-        AmbiguousFormatError,
-        ChoiceError,
-        ClosedRecordingError,
-        CorruptRecordingError,
-        DeclarationError,
-        EmptySourceError,
-        FormatNotInstalledError,
-        IncompleteRecordingWarning,
-        MissingDependencyError,
-        PluginError,
-        RangeError,
-        RangeTypeError,
-        RecordingError,
-        RoiExtractorsError,
-        RoiExtractorsWarning,
-        SourceError,
-        SourceKindError,
-        SourceNotFoundError,
-        SourcePermissionError,
-        SourceReadError,
-        StreamChoiceError,
-        TimesError,
-        TruncatedRecordingError,
-        UnknownFormatError,
-        UnknownOptionError,
-        UnsupportedRecordingError,
-    )
-    from .factory import open, streams
-    from .files import PositionedFile, StoredFrames
-    from .formats import FormatSpec, Hdf5Path, JsonKey, Magic, Match, Member, Name, Probe, Sibling, TiffTag, XmlRoot
-    from .hookspecs import hookimpl
-    from .imaging import ImagingExtractor, ImagingView
-    from .metadata import ChannelMetadata, Provenance, RecordingMetadata
-    from .pictures import Preview
-    from .registry import PluginRecord, Registry, default_registry
-    from .source import Source
-    from .summary import Projections, projections
-
-    def formats() -> tuple[FormatSpec, ...]:
-        """Return all formats that can be opened, sorted by name."""
-
+    from .clock import Clock as Clock
+    from .factory import open as open
+    from .factory import streams as streams
+    from .imaging import ImagingExtractor as ImagingExtractor
+    from .imaging import ImagingView as ImagingView
+    from .imaging import NumpyImagingExtractor as NumpyImagingExtractor
+    from .imaging import concatenate as concatenate
+    from .imaging import stack_planes as stack_planes
+    from .interop.adapters import ConvertedArray as ConvertedArray
+    from .interop.adapters import for_caiman as for_caiman
+    from .interop.adapters import for_suite2p as for_suite2p
+    from .interop.adapters import write_caiman_mmap as write_caiman_mmap
+    from .interop.adapters import write_suite2p_binary as write_suite2p_binary
+    from .interop.convert import convert as convert
+    from .interop.preview import Preview as Preview
+    from .interop.projections import Projections as Projections
+    from .interop.projections import projections as projections
+    from .metadata import ChannelMetadata as ChannelMetadata
+    from .metadata import Provenance as Provenance
+    from .metadata import RecordingMetadata as RecordingMetadata
+    from .registry.detection import Explanation as Explanation
+    from .registry.detection import explain as explain
+    from .registry.evidence import Hdf5Path as Hdf5Path
+    from .registry.evidence import JsonKey as JsonKey
+    from .registry.evidence import Magic as Magic
+    from .registry.evidence import Member as Member
+    from .registry.evidence import Name as Name
+    from .registry.evidence import Probe as Probe
+    from .registry.evidence import Sibling as Sibling
+    from .registry.evidence import TiffTag as TiffTag
+    from .registry.evidence import XmlRoot as XmlRoot
+    from .registry.hook import hookimpl as hookimpl
+    from .registry.npy import NpyImagingExtractor as NpyImagingExtractor
+    from .registry.registry import PluginRecord as PluginRecord
+    from .registry.registry import Registry as Registry
+    from .registry.registry import default_registry as default_registry
+    from .registry.registry import formats as formats
+    from .registry.registry import plugins as plugins
+    from .registry.registry import refresh as refresh
+    from .registry.source import Source as Source
+    from .registry.spec import FormatSpec as FormatSpec
+    from .registry.spec import Match as Match
 
 __version__ = "0.1.0"
 
-_ERRORS = (
-    "AmbiguousFormatError",
-    "ChoiceError",
-    "ClosedRecordingError",
-    "CorruptRecordingError",
-    "DeclarationError",
-    "EmptySourceError",
-    "FormatNotInstalledError",
-    "IncompleteRecordingWarning",
-    "MissingDependencyError",
-    "PluginError",
-    "RangeError",
-    "RangeTypeError",
-    "RecordingError",
-    "RoiExtractorsError",
-    "RoiExtractorsWarning",
-    "SourceError",
-    "SourceKindError",
-    "SourceNotFoundError",
-    "SourcePermissionError",
-    "SourceReadError",
-    "StreamChoiceError",
-    "TimesError",
-    "TruncatedRecordingError",
-    "UnknownFormatError",
-    "UnknownOptionError",
-    "UnsupportedRecordingError",
-)
-_HOME = {
-    **dict.fromkeys(
-        ("ConvertedArray", "for_caiman", "for_suite2p", "write_caiman_mmap", "write_suite2p_binary"), "adapters"
-    ),
-    **dict.fromkeys(_ERRORS, "errors"),
-    **dict.fromkeys(("open", "streams"), "factory"),
-    **dict.fromkeys(("Explanation", "explain"), "detection"),
-    **dict.fromkeys(("PluginRecord", "Registry", "default_registry"), "registry"),
-    **dict.fromkeys(("NpyImagingExtractor", "NumpyImagingExtractor"), "arrays"),
-    **dict.fromkeys(("concatenate", "stack_planes"), "composition"),
-    **dict.fromkeys(("ImagingExtractor", "ImagingView"), "imaging"),
-    **dict.fromkeys(("ChannelMetadata", "Provenance", "RecordingMetadata"), "metadata"),
-    **dict.fromkeys(
-        (
-            "FormatSpec",
-            "Hdf5Path",
-            "JsonKey",
-            "Magic",
-            "Match",
-            "Member",
-            "Name",
-            "Probe",
-            "Sibling",
-            "TiffTag",
-            "XmlRoot",
+__getattr__, _LAZY = import_on_use(
+    __name__,
+    {
+        "clock": ("Clock",),
+        "factory": ("open", "streams"),
+        "imaging": ("ImagingExtractor", "ImagingView", "NumpyImagingExtractor", "concatenate", "stack_planes"),
+        "interop.adapters": (
+            *("ConvertedArray", "for_caiman", "for_suite2p", "write_caiman_mmap", "write_suite2p_binary"),
         ),
-        "formats",
-    ),
-    "convert": "conversion",
-    **dict.fromkeys(("Projections", "projections"), "summary"),
-    "Clock": "clock",
-    **dict.fromkeys(("PositionedFile", "StoredFrames"), "files"),
-    "Preview": "pictures",
-    "Source": "source",
-    "hookimpl": "hookspecs",
-}
-
-__all__ = [
-    "AmbiguousFormatError",
-    "ChannelMetadata",
-    "ChoiceError",
-    "Clock",
-    "ClosedRecordingError",
-    "ConvertedArray",
-    "CorruptRecordingError",
-    "DeclarationError",
-    "EmptySourceError",
-    "Explanation",
-    "FormatNotInstalledError",
-    "FormatSpec",
-    "Hdf5Path",
-    "ImagingExtractor",
-    "ImagingView",
-    "IncompleteRecordingWarning",
-    "JsonKey",
-    "Magic",
-    "Match",
-    "Member",
-    "MissingDependencyError",
-    "Name",
-    "NpyImagingExtractor",
-    "NumpyImagingExtractor",
-    "PluginError",
-    "PluginRecord",
-    "PositionedFile",
-    "Preview",
-    "Probe",
-    "Projections",
-    "Provenance",
-    "RangeError",
-    "RangeTypeError",
-    "RecordingError",
-    "RecordingMetadata",
-    "Registry",
-    "RoiExtractorsError",
-    "RoiExtractorsWarning",
-    "Sibling",
-    "Source",
-    "SourceError",
-    "SourceKindError",
-    "SourceNotFoundError",
-    "SourcePermissionError",
-    "SourceReadError",
-    "StoredFrames",
-    "StreamChoiceError",
-    "TiffTag",
-    "TimesError",
-    "TruncatedRecordingError",
-    "UnknownFormatError",
-    "UnknownOptionError",
-    "UnsupportedRecordingError",
-    "XmlRoot",
-    "__version__",
-    "concatenate",
-    "convert",
-    "default_registry",
-    "explain",
-    "for_caiman",
-    "for_suite2p",
-    "formats",
-    "hookimpl",
-    "open",
-    "plugins",
-    "projections",
-    "refresh",
-    "stack_planes",
-    "streams",
-    "write_caiman_mmap",
-    "write_suite2p_binary",
-]
-
-
-class _Formats(ModuleType):
-    """The module ``formats``, which is also the call ``roi.formats()``: importing it must not hide the call."""
-
-    def __call__(self) -> tuple[FormatSpec, ...]:
-        """Return all formats that can be opened, sorted by name."""
-        from .registry import default_registry
-
-        return default_registry().formats()
-
-
-class _Package(ModuleType):
-    """This package: the import system sets the module ``formats`` on it, and finds it made callable."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "formats" and isinstance(value, ModuleType):
-            value.__class__ = _Formats
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
-
-
-def plugins() -> tuple[PluginRecord, ...]:
-    """Return all plugins that were found, with the reasons of those that were set aside."""
-    from .registry import default_registry
-
-    return default_registry().plugins()
-
-
-def refresh() -> None:
-    """Look for plugins again: sees what was installed since, without a restart."""
-    from .registry import default_registry
-
-    default_registry().refresh()
-
-
-def __getattr__(name: str) -> Any:
-    if name == "formats":
-        return import_module(".formats", __name__)
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
+        "interop.convert": ("convert",),
+        "interop.preview": ("Preview",),
+        "interop.projections": ("Projections", "projections"),
+        "metadata": ("ChannelMetadata", "Provenance", "RecordingMetadata"),
+        "registry.detection": ("Explanation", "explain"),
+        "registry.evidence": (
+            *("Hdf5Path", "JsonKey", "Magic", "Member", "Name", "Probe", "Sibling", "TiffTag", "XmlRoot"),
+        ),
+        "registry.hook": ("hookimpl",),
+        "registry.npy": ("NpyImagingExtractor",),
+        "registry.registry": ("PluginRecord", "Registry", "default_registry", "formats", "plugins", "refresh"),
+        "registry.source": ("Source",),
+        "registry.spec": ("FormatSpec", "Match"),
+    },
+)
+__all__ = sorted((*_ERRORS, *_LAZY, "__version__"))
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

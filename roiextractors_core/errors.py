@@ -65,8 +65,6 @@ __all__ = [
     "UnknownFormatError",
     "UnknownOptionError",
     "UnsupportedRecordingError",
-    "listed",
-    "printable",
 ]
 
 

@@ -7,7 +7,6 @@ import inspect
 import warnings
 from typing import Any
 
-from .detection import examine
 from .errors import (
     DeclarationError,
     FormatNotInstalledError,
@@ -22,11 +21,12 @@ from .errors import (
     listed,
     printable,
 )
-from .formats import FormatSpec
-from .imaging import ImagingExtractor
+from .imaging.extractor import ImagingExtractor
 from .metadata import Provenance
-from .registry import Registry, default_registry
-from .source import Source, SourceLike
+from .registry.detection import examine
+from .registry.registry import Registry, default_registry
+from .registry.source import Source, SourceLike
+from .registry.spec import FormatSpec
 
 __all__ = ["open", "streams"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry import default_registry
+from roiextractors_core.registry.registry import default_registry
 from roiextractors_core.testing import NoiseImagingExtractor
 
 
@@ -43,8 +43,8 @@ def stop_after(count: int) -> Callable[[int, int], None]:
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roiextractors_core.adapters._FRAME_BLOCK", 1000)
-    monkeypatch.setattr("roiextractors_core.adapters._PIXEL_BLOCK", 1000)
+    monkeypatch.setattr("roiextractors_core.interop.adapters._FRAME_BLOCK", 1000)
+    monkeypatch.setattr("roiextractors_core.interop.adapters._PIXEL_BLOCK", 1000)
 
 
 # Arrays

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roiextractors_core.registry import default_registry
+from roiextractors_core.registry.registry import default_registry
 
 typer = pytest.importorskip("typer", reason="the command needs the extra [cli]")
 from typer.testing import CliRunner  # noqa: E402

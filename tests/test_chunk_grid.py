@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from roiextractors_core.chunk_grid import RECENT, Cell, ChunkGrid, Part, RecentChunks, sample_pieces
+from roiextractors_core.io import RECENT_CHUNKS, Cell, ChunkGrid, Part, RecentChunks, sample_pieces
 
 SHAPE, CHUNK = (7, 9, 10), (3, 4, 4)
 
@@ -110,7 +110,7 @@ def test_much_is_read_on_all_cores_and_an_error_is_raised() -> None:
 def test_more_than_may_be_kept_is_not_kept() -> None:
     stored = Stored((40, 1024, 1024), (1, 1024, 1024))
     part = (slice(0, 40), slice(0, 8), slice(0, 8))
-    assert stored.padded.nbytes > RECENT.most
+    assert stored.padded.nbytes > RECENT_CHUNKS.most
     stored.read(*part)
     stored.read(*part)
     assert len(stored.asked) == 80

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.chunks import sample_chunks
+from roiextractors_core.interop.to_dask import sample_chunks
 from roiextractors_core.testing.descriptors import held_open
 
 dask_array = pytest.importorskip("dask.array", reason="dask is not installed: the extra [dask]")

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roiextractors_core.arrays import NumpyImagingExtractor
-from roiextractors_core.composition import concatenate, stack_planes
 from roiextractors_core.errors import ClosedRecordingError, DeclarationError, RangeError, TimesError
-from roiextractors_core.imaging import ImagingExtractor
+from roiextractors_core.imaging import ImagingExtractor, NumpyImagingExtractor, concatenate, stack_planes
 from roiextractors_core.metadata import RecordingMetadata
 
 START = datetime(2024, 3, 21, 9, 0, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry import default_registry
+from roiextractors_core.registry.registry import default_registry
 from roiextractors_core.testing import ImagingExtractorTests
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core import conversion
-from roiextractors_core.companion import Companion
+from roiextractors_core.interop import convert as conversion
+from roiextractors_core.io import Sidecar
 from roiextractors_core.testing import NoiseImagingExtractor
 
 METADATA = roi.RecordingMetadata(
@@ -206,8 +206,8 @@ def test_a_companion_that_contradicts_itself_is_an_error_in_words(
 def test_metadata_is_the_same_after_json() -> None:
     assert roi.RecordingMetadata.from_dict(json.loads(json.dumps(METADATA.to_dict()))) == METADATA
     assert roi.RecordingMetadata.from_dict({}) == roi.RecordingMetadata()
-    companion = Companion.of(made(3, "native"))
-    again = Companion.from_json(companion.to_json(), where="here")
+    companion = Sidecar.of(made(3, "native"))
+    again = Sidecar.from_json(companion.to_json(), where="here")
     assert again is not None
     assert again.times is not None
     assert again.times.tobytes() == (companion.times.tobytes() if companion.times is not None else b"")

@@ -31,8 +31,8 @@ from typing import Any
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core import hookspecs
-from roiextractors_core.registry import default_registry
+from roiextractors_core.registry import hook as hookspecs
+from roiextractors_core.registry.registry import default_registry
 
 pytestmark = pytest.mark.tools
 

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core import files
 from roiextractors_core.errors import (
     CorruptRecordingError,
     SourceNotFoundError,
@@ -25,6 +24,7 @@ from roiextractors_core.errors import (
     TimesError,
     TruncatedRecordingError,
 )
+from roiextractors_core.io import positioned as files
 
 Write = Callable[..., Any]
 Job = Callable[..., dict[str, dict[str, Any]]]

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roiextractors_core import files
 from roiextractors_core.errors import (
     SourceNotFoundError,
     SourcePermissionError,
     SourceReadError,
     TruncatedRecordingError,
 )
-from roiextractors_core.files import PositionedFile, StoredArray, StoredFrames, num_cores, read_once, run_on_cores
+from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, read_once, run_on_cores, threads
+from roiextractors_core.io import positioned as files
+from roiextractors_core.io import stored as stored_module
 
 CONTENT = bytes(range(256)) * 40
 
@@ -123,8 +124,8 @@ def test_reads_that_come_in_pieces_are_put_together(path: Path, monkeypatch: pyt
 
 
 def test_a_request_over_one_calls_limit_is_cut_in_calls(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_MOST_BYTES_A_CALL", 100)
-    monkeypatch.setattr(files, "_MOST_BUFFERS_A_CALL", 3)
+    monkeypatch.setattr(files, "_MAX_BYTES_A_CALL", 100)
+    monkeypatch.setattr(files, "_MAX_BUFFERS_A_CALL", 3)
     sizes: list[tuple[int, int]] = []
     real = files._pread_into
 
@@ -140,7 +141,7 @@ def test_a_request_over_one_calls_limit_is_cut_in_calls(path: Path, monkeypatch:
 
 
 def test_a_large_array_is_read_on_all_cores_into_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_PARALLEL_BYTES", 1 << 10)
+    monkeypatch.setattr(files, "PARALLEL_BYTES", 1 << 10)
     monkeypatch.setattr(files, "num_cores", lambda: 5)
     expected = np.arange(5003, dtype="<i4")
     (tmp_path / "large").write_bytes(b"head" + expected.tobytes())
@@ -148,7 +149,7 @@ def test_a_large_array_is_read_on_all_cores_into_its_place(tmp_path: Path, monke
 
 
 def test_a_cut_large_array_is_an_error_from_its_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_PARALLEL_BYTES", 1 << 10)
+    monkeypatch.setattr(files, "PARALLEL_BYTES", 1 << 10)
     monkeypatch.setattr(files, "num_cores", lambda: 3)
     (tmp_path / "large").write_bytes(bytes(5000))
     with pytest.raises(TruncatedRecordingError, match="large ends at byte 5,000"):
@@ -251,7 +252,7 @@ def test_three_hundred_files_are_read_within_sixty_four_descriptors(tmp_path: Pa
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 from concurrent.futures import ThreadPoolExecutor
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 files = [PositionedFile(f"{tmp_path}/{{n}}.bin") for n in range(300)]
 def read(n):
     return int.from_bytes(files[n].read(4, 4), "little") == n
@@ -270,7 +271,7 @@ def test_a_process_that_has_used_up_its_descriptors_gives_back_ours_first(
     code = f"""
 import os, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 files = [PositionedFile(f"{tmp_path}/{{n}}.bin") for n in range(30)]
 first = [file.read(0, 1)[0] for file in files[:20]]
 taken = []
@@ -322,7 +323,7 @@ def test_a_file_that_is_kept_until_the_interpreter_has_closed_its_modules_is_dro
 import gc, sys, types
 holder = sys.modules["holder"] = types.ModuleType("holder")
 holder.itself = holder
-from roiextractors_core import files
+from roiextractors_core.io import positioned as files
 holder.kept, holder.module = files.PositionedFile({str(path)!r}), files
 gc.freeze()
 """
@@ -339,7 +340,7 @@ def test_a_fork_in_the_middle_of_other_threads_reads_leaves_the_child_able_to_re
     code = f"""
 import os, threading, warnings
 warnings.simplefilter("ignore")
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 path = {str(path)!r}
 file, done = PositionedFile(path), threading.Event()
 def read():
@@ -366,7 +367,7 @@ print(sum(codes))
 
 
 def test_tasks_run_and_the_first_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "num_cores", lambda: 3)
+    monkeypatch.setattr(threads, "num_cores", lambda: 3)
     done: list[int] = []
 
     def fail() -> None:
@@ -388,7 +389,7 @@ def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path, run: Callabl
         pytest.skip("this system has no named pipes")
     os.mkfifo(tmp_path / "pipe")
     code = f"""
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 from roiextractors_core.errors import SourceReadError
 try:
     PositionedFile({str(tmp_path / "pipe")!r}).read(0, 4)
@@ -403,7 +404,7 @@ def test_a_system_without_positioned_reads_reads_the_same(path: Path, run: Calla
 import functools
 import os
 del os.preadv
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 file, content = PositionedFile({str(path)!r}), open({str(path)!r}, "rb").read()
 buffers = [bytearray(7), bytearray(0), bytearray(600)]
 file.read_into(buffers, 5)
@@ -506,11 +507,11 @@ def test_what_is_applied_sees_each_frame_once_and_in_native_order(
     movie: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch, chosen: list[int], columns: slice
 ) -> None:
     path, frames = movie
-    monkeypatch.setattr(files, "_PIECE_BYTES", 200)
-    monkeypatch.setattr(files, "_MOST_SCRATCH_BYTES", 200)
-    monkeypatch.setattr(files, "_PARALLEL_BYTES", 100)
-    monkeypatch.setattr(files, "_PARALLEL_PIECE_BYTES", 1)
-    monkeypatch.setattr(files, "num_cores", lambda: 3)
+    monkeypatch.setattr(stored_module, "_PIECE_BYTES", 200)
+    monkeypatch.setattr(stored_module, "_MAX_SCRATCH_BYTES", 200)
+    monkeypatch.setattr(stored_module, "PARALLEL_BYTES", 100)
+    monkeypatch.setattr(stored_module, "_PARALLEL_PIECE_BYTES", 1)
+    monkeypatch.setattr(stored_module, "num_cores", lambda: 3)
     stored = StoredFrames([PositionedFile(path)], shape=(5, 7), dtype=">u2")
     found = stored.read(places(chosen), columns=columns, apply=lambda part: np.invert(part, out=part))
     assert found.dtype.isnative
@@ -575,8 +576,8 @@ PARTS: list[tuple[object, ...]] = [
 def test_a_part_of_an_array_is_what_numpy_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: tuple[Any, ...], dtype: str, bytes_at_once: int
 ) -> None:
-    for limit in ("_PIECE_BYTES", "_LEAST_PIECE_BYTES", "_MOST_SCRATCH_BYTES", "_MOST_GAP", "_PARALLEL_BYTES"):
-        monkeypatch.setattr(files, limit, bytes_at_once)
+    for limit in ("_PIECE_BYTES", "_MIN_PIECE_BYTES", "_MAX_SCRATCH_BYTES", "_MAX_GAP", "PARALLEL_BYTES"):
+        monkeypatch.setattr(stored_module, limit, bytes_at_once)
     whole = np.arange(11 * 7 * 40).reshape(11, 7, 40).astype(dtype)
     (tmp_path / "array").write_bytes(b"head!" + whole.tobytes())
     found = StoredArray(PositionedFile(tmp_path / "array"), shape=whole.shape, dtype=dtype, offset=5).read(part)
@@ -605,7 +606,7 @@ def test_a_frame_of_an_array_of_time_courses_costs_little_memory(tmp_path: Path)
 
 
 def test_after_an_error_the_tasks_that_have_not_begun_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "num_cores", lambda: 2)
+    monkeypatch.setattr(threads, "num_cores", lambda: 2)
     begun: list[int] = []
 
     def task(number: int) -> None:
@@ -618,27 +619,27 @@ def test_after_an_error_the_tasks_that_have_not_begun_are_left_out(monkeypatch: 
 
 
 def test_where_no_thread_can_be_started_the_work_is_done_on_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "num_cores", lambda: 4)
+    monkeypatch.setattr(threads, "num_cores", lambda: 4)
 
     def refused(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(files._thread, "start_new_thread", refused)
+    monkeypatch.setattr(threads._thread, "start_new_thread", refused)
     done: list[int] = []
     run_on_cores([functools.partial(done.append, number) for number in range(20)])
     assert done == list(range(20))
 
 
 def test_a_thread_that_is_lost_while_it_starts_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "num_cores", lambda: 4)
-    monkeypatch.setattr(files._thread, "start_new_thread", lambda *_: 1)  # as where its first allocation fails
+    monkeypatch.setattr(threads, "num_cores", lambda: 4)
+    monkeypatch.setattr(threads._thread, "start_new_thread", lambda *_: 1)  # as where its first allocation fails
     done: list[int] = []
     run_on_cores([functools.partial(done.append, number) for number in range(20)])
     assert done == list(range(20))
 
 
 def test_an_interrupt_in_one_thread_ends_the_work_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "num_cores", lambda: 2)
+    monkeypatch.setattr(threads, "num_cores", lambda: 2)
     done: list[int] = []
 
     def task(number: int) -> None:

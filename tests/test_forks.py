@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roiextractors_core.forks import ProcessLock
+from roiextractors_core.io import ProcessLock
 
 
 def test_a_lock_lets_one_thread_in_and_this_one_again() -> None:
@@ -58,16 +58,16 @@ thread.join()
 @pytest.mark.parametrize(
     ("imports", "lock", "child"),
     [
-        ("from roiextractors_core.forks import ProcessLock\nlock = ProcessLock()", "lock", "lock.__enter__()"),
+        ("from roiextractors_core.io import ProcessLock\nlock = ProcessLock()", "lock", "lock.__enter__()"),
         (
             "import roiextractors_core as roi\nfrom roiextractors_core.registry import default_registry",
             "default_registry()._lock",
             "assert roi.formats()",
         ),
         (
-            "from roiextractors_core.chunk_grid import RECENT",
-            "RECENT._lock",
-            "RECENT.forget(RECENT.new_owner())",
+            "from roiextractors_core.io import RECENT_CHUNKS",
+            "RECENT_CHUNKS._lock",
+            "RECENT_CHUNKS.forget(RECENT_CHUNKS.new_owner())",
         ),
     ],
     ids=["any", "discovery", "chunks"],
@@ -81,7 +81,7 @@ def test_what_a_thread_of_the_parent_holds_is_free_in_the_child(
 IN_H5PY = """
 import h5py, os, signal, threading, time, warnings
 import roiextractors_core as roi
-from roiextractors_core import heaps
+from roiextractors_core.io import hdf5 as heaps
 warnings.simplefilter("ignore")
 inside, readinto = threading.Event(), heaps._Watched.readinto
 

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from roiextractors_core.errors import DeclarationError
-from roiextractors_core.formats import (
-    All,
-    Any_,
+from roiextractors_core.registry.evidence import (
+    AllOf,
+    AnyOf,
     Evidence,
-    FormatSpec,
     Hdf5Path,
     JsonKey,
     Magic,
@@ -29,7 +28,8 @@ from roiextractors_core.formats import (
     XmlRoot,
     evidence_from_dict,
 )
-from roiextractors_core.source import Source
+from roiextractors_core.registry.source import Source
+from roiextractors_core.registry.spec import FormatSpec
 
 YES, NO, UNKNOWN = True, False, None
 
@@ -197,9 +197,9 @@ def test_evidence_makes_the_round_trip_through_json(evidence: Evidence) -> None:
 
 def test_joined_evidence_is_flat() -> None:
     a, b, c = Magic(b"a"), Magic(b"b"), Magic(b"c")
-    assert a & b & c == All((a, b, c))
-    assert a | (b | c) == Any_((a, b, c))
-    assert (a & b) | c == Any_((All((a, b)), c))
+    assert a & b & c == AllOf((a, b, c))
+    assert a | (b | c) == AnyOf((a, b, c))
+    assert (a & b) | c == AnyOf((AllOf((a, b)), c))
 
 
 # Each kind
@@ -330,14 +330,14 @@ def test_damage_inside_an_hdf5_file_is_an_answer_and_no_crash(hdf5: Path, place:
         (XmlRoot("PVScan"), YES, "the file is XML with the root 'PVScan'"),
         (XmlRoot("OME"), NO, "the file is XML with the root 'PVScan'"),
         (XmlRoot("Other", file="*.XML"), NO, "x.xml is XML with the root 'PVScan'"),
-        (XmlRoot("Companion", file="companion.*"), YES, "companion.ome is XML with the root 'Companion'"),
+        (XmlRoot("Sidecar", file="companion.*"), YES, "companion.ome is XML with the root 'Sidecar'"),
         (XmlRoot("OME", file="*.nothing"), NO, "*.nothing is not there"),
         (XmlRoot("OME", file="notes.txt"), NO, "notes.txt is not XML"),
         (XmlRoot("OME", file="bomb.txt"), UNKNOWN, "unknown: bomb.txt holds a DOCTYPE"),
     ],
 )
 def test_xml_root(write: Any, evidence: Evidence, answer: bool | None, basis: str) -> None:
-    write("companion.ome", "<Companion/>")
+    write("companion.ome", "<Sidecar/>")
     write("notes.txt", "words")
     write("bomb.txt", "<!DOCTYPE a []><a/>")
     finding = evidence.check(Source(write("x.xml", "<PVScan version='1'>")))
@@ -548,7 +548,7 @@ def test_evidence_that_crashes_is_an_unknown_and_spoils_nothing(write: Any) -> N
 
 
 def test_nothing_is_asked_twice_of_the_disk(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from roiextractors_core.files import PositionedFile
+    from roiextractors_core.io import PositionedFile
 
     source, reads = Source(write("x.tif", small_tiff(b"SI.LINE = 1").ljust(5000, b"."))), []
     real = PositionedFile.read

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry import default_registry
+from roiextractors_core.registry.registry import default_registry
 from roiextractors_core.testing import ImagingExtractorTests
 from roiextractors_core.testing.fuzz import (
     FuzzTests,
@@ -67,7 +67,7 @@ def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path
 
 
 SPEC = """
-from roiextractors_core.arrays import NpyImagingExtractor
+from roiextractors_core.registry.npy import NpyImagingExtractor
 
 
 class Broken(NpyImagingExtractor):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.heaps import open_hdf5_file
+from roiextractors_core.io import open_hdf5_file
 
 h5py = pytest.importorskip("h5py")
 
@@ -50,7 +50,7 @@ def test_a_damaged_heap_is_an_error_and_no_endless_loop(path: Path, size: int) -
     struct.pack_into("<Q", content, first_free(content) + 8, size)
     path.write_bytes(content)
     code = (
-        "import sys; from roiextractors_core.heaps import open_hdf5_file\n"
+        "import sys; from roiextractors_core.io import open_hdf5_file\n"
         "with open_hdf5_file(sys.argv[1]) as file:\n"
         "    try: file['movie'].attrs['labels']\n"
         "    except Exception as error: print(type(error).__name__, error)\n"

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roiextractors_core.arrays import NpyImagingExtractor, NumpyImagingExtractor
 from roiextractors_core.errors import (
     ClosedRecordingError,
     IncompleteRecordingWarning,
@@ -23,8 +22,9 @@ from roiextractors_core.errors import (
     RecordingError,
     TimesError,
 )
-from roiextractors_core.imaging import ImagingExtractor, ImagingView
+from roiextractors_core.imaging import ImagingExtractor, ImagingView, NumpyImagingExtractor
 from roiextractors_core.metadata import Provenance, RecordingMetadata
+from roiextractors_core.registry.npy import NpyImagingExtractor
 
 PLANAR = np.random.default_rng(1).integers(0, 4000, (12, 5, 7)).astype("<i2")
 VOLUMES = np.random.default_rng(2).integers(0, 4000, (9, 4, 6, 3)).astype("<u2")

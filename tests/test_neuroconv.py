@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry import default_registry
+from roiextractors_core.registry.registry import default_registry
 from roiextractors_core.testing import NoiseImagingExtractor, write_scanimage
 
 pytest.importorskip("neuroconv", reason="neuroconv is not installed; it is tested in an environment of its own")

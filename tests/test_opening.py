@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry import CATALOGUE, Registry, catalogue_text
+from roiextractors_core.registry.registry import CATALOGUE, Registry, catalogue_text
 
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 STACK = np.random.default_rng(0).integers(0, 999, (50, 7, 9)).astype("<u2")
@@ -286,12 +286,6 @@ def test_importing_the_core_imports_no_plugin_system_and_discovery_no_reading_li
         "assert not wrong, wrong\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_call_formats_survives_the_import_of_the_module_formats() -> None:
-    from roiextractors_core.formats import FormatSpec
-
-    assert all(isinstance(spec, FormatSpec) for spec in roi.formats())
 
 
 class Point:

@@ -15,8 +15,8 @@ import pytest
 
 import roiextractors_core as roi
 from roiextractors_core.errors import DeclarationError
-from roiextractors_core.formats import Evidence, Finding, Magic, Probe, Strength
-from roiextractors_core.registry import Registry
+from roiextractors_core.registry.evidence import Evidence, Finding, Magic, Probe, Strength
+from roiextractors_core.registry.registry import Registry
 
 Run = Callable[..., str]
 
@@ -126,7 +126,7 @@ WHEELS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 WHEELS["evidence-of-its-own"]["hooks"] = WHEELS["evidence-of-its-own"]["hooks"].replace(
     "@hookimpl",
-    "from roiextractors_core.formats import Evidence\n\n\n"
+    "from roiextractors_core.registry.evidence import Evidence\n\n\n"
     "class Own(Evidence):\n    def check(self, source):\n        raise OSError('nothing works')\n\n\n@hookimpl",
     1,
 )

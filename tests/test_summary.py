@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core import summary
+from roiextractors_core.interop import projections as summary
 from roiextractors_core.testing import NoiseImagingExtractor
 
 

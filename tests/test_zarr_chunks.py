@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError
-from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
+from roiextractors_core.io import UndecodedChunkError, ZarrChunks, codec_names
 
 numcodecs = pytest.importorskip("numcodecs")
 zarr = pytest.importorskip("zarr")

@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import roiextractors_core as roi
-from roiextractors_core.formats import Evidence
+from roiextractors_core.registry.evidence import Evidence
 
 __all__ = ["declared", "setup", "words"]
 

@@ -18,9 +18,9 @@ import typer
 
 import roiextractors_core as roi
 
-from .. import pictures
-from ..detection import Explanation
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from ..interop import preview as pictures
+from ..registry.detection import Explanation
 from . import scaffold, terminal, validation
 from .facts import every_channel, facts_of, in_words, plugin_border
 

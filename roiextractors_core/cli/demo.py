@@ -11,9 +11,9 @@ import numpy as np
 
 import roiextractors_core as roi
 
-from .. import pictures
 from ..errors import SourceKindError, printable
-from ..imaging import ImagingExtractor
+from ..imaging.extractor import ImagingExtractor
+from ..interop import preview as pictures
 from ..testing.generators import CalciumImagingExtractor, TargetExistsError, write_npy, write_scanimage
 from .facts import facts_of, in_words
 from .terminal import amount, card, heading, progress_bar

@@ -11,13 +11,13 @@ from typing import Any
 import roiextractors_core as roi
 
 from ..errors import PluginError, RoiExtractorsError, RoiExtractorsWarning, StreamChoiceError, listed, printable
-from ..imaging import ImagingExtractor
+from ..imaging.extractor import ImagingExtractor
 from ..metadata import as_plain
 from .terminal import amount
 
 __all__ = ["every_channel", "facts_of", "in_words", "plugin_border"]
 
-_MOST_CHOICES = 8
+_MAX_CHOICES = 8
 
 
 def every_channel(
@@ -42,11 +42,11 @@ def every_channel(
     except StreamChoiceError as error:
         if not error.option or error.option in options or not error.choices:
             raise
-        for choice in map(str, error.choices[:_MOST_CHOICES]):
+        for choice in map(str, error.choices[:_MAX_CHOICES]):
             for further, found in every_channel(path, format, {**options, error.option: choice}):
                 yield {error.option: choice, **further}, found
-        if len(error.choices) > _MOST_CHOICES:
-            left = listed(error.choices[_MOST_CHOICES:])
+        if len(error.choices) > _MAX_CHOICES:
+            left = listed(error.choices[_MAX_CHOICES:])
             text = f"{printable(path)} holds more {error.option}s, which are left out here: {left}; --option {error.option}=... shows one"
             warnings.warn(text, RoiExtractorsWarning, stacklevel=2)
         return

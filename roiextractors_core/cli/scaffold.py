@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from ..detection import looks_like
 from ..errors import DeclarationError, listed, printable
-from ..registry import default_registry
-from ..source import Source
+from ..registry.detection import looks_like
+from ..registry.registry import default_registry
+from ..registry.source import Source
 
 __all__ = ["LICENCES", "register", "write_plugin"]
 

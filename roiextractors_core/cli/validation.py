@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DeclarationError, listed, printable
-from ..formats import FormatSpec
-from ..hookspecs import API_NUMBERS, GROUP
-from ..registry import SESSION, SLOW_SECONDS, Registry, default_registry
+from ..registry.hook import API_NUMBERS, GROUP
+from ..registry.registry import SESSION, SLOW_SECONDS, Registry, default_registry
+from ..registry.spec import FormatSpec
 from ..testing.declarations import heavy_imports, spec_faults
 from ..testing.foreign import CONTAINERS, USUAL_SUFFIXES, foreign_sources
 from ..testing.fresh import in_fresh_process

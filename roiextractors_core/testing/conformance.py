@@ -70,10 +70,11 @@ from ..errors import (
     TimesError,
     UnknownOptionError,
 )
-from ..formats import FormatSpec, Strength
-from ..imaging import ImagingExtractor
+from ..imaging.extractor import ImagingExtractor
 from ..metadata import ChannelMetadata, RecordingMetadata
-from ..registry import SLOW_SECONDS, PluginRecord, default_registry
+from ..registry.evidence import Strength
+from ..registry.registry import SLOW_SECONDS, PluginRecord, default_registry
+from ..registry.spec import FormatSpec
 from .cuts import copied, files_of, kin_of, paths_of, sizes_to_cut
 from .declarations import heavy_imports, spec_faults
 from .descriptors import can_tell_open_files, held_open
@@ -1234,7 +1235,7 @@ class ImagingExtractorTests:
             _fail(
                 f"read in two processes that were forked after the first read, {wrong}",
                 "read at given offsets (roiextractors_core.PositionedFile does): a place in a file that was opened before is shared with the "
-                "parent; hold locks that a child begins with free (roiextractors_core.forks.ProcessLock)",
+                "parent; hold locks that a child begins with free (roiextractors_core.io.ProcessLock)",
             )
 
     def test_reading_after_closing_is_refused(self, case: _Case) -> None:

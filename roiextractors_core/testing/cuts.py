@@ -12,8 +12,8 @@ from ..errors import SourceKindError
 
 __all__ = ["copied", "files_of", "kin_of", "paths_of", "sizes_to_cut"]
 
-_MOST_NEIGHBOURS = 500
-_MOST_BYTES = 64 << 20
+_MAX_NEIGHBOURS = 500
+_MAX_BYTES = 64 << 20
 
 
 def paths_of(recording: Any) -> tuple[Path, ...]:
@@ -95,7 +95,7 @@ def _neighbours(base: Path, paths: tuple[Path, ...]) -> list[Path]:
     total = count = 0
     for path in _walked(base):
         count, total = count + 1, total + path.stat().st_size
-        if count > _MOST_NEIGHBOURS or total > _MOST_BYTES:
+        if count > _MAX_NEIGHBOURS or total > _MAX_BYTES:
             return []
     return list(base.iterdir())
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
 from ..errors import RoiExtractorsError
-from ..formats import FormatSpec
-from ..hookspecs import API_NUMBERS
 from ..metadata import RecordingMetadata
-from ..registry import Registry
+from ..registry.hook import API_NUMBERS
+from ..registry.registry import Registry
+from ..registry.spec import FormatSpec
 
 __all__ = ["heavy_imports", "spec_faults"]
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from ..detection import matching
-from ..formats import FormatSpec
-from ..hookspecs import API_NUMBERS
-from ..registry import Registry
-from ..source import Source
+from ..registry.detection import matching
+from ..registry.hook import API_NUMBERS
+from ..registry.registry import Registry
+from ..registry.source import Source
+from ..registry.spec import FormatSpec
 
 __all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources"]
 

@@ -31,8 +31,8 @@ from .descriptors import held_open
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..formats import FormatSpec
-    from ..imaging import ImagingExtractor
+    from ..imaging.extractor import ImagingExtractor
+    from ..registry.spec import FormatSpec
 
 __all__ = ["Outcome", "digest", "in_fresh_process"]
 
@@ -138,7 +138,7 @@ def digest(array: np.ndarray) -> str:
 def import_declarations(module: str) -> Iterator[dict[str, Any]]:
     """Import what an entry point names, and tell its formats, its seconds and what it pulled in."""
     import roiextractors_core as roi
-    from roiextractors_core.registry import declared_formats
+    from roiextractors_core.registry.registry import declared_formats
 
     for name in roi.__all__:  # what the core brings along is not counted against the plugin
         getattr(roi, name)
@@ -203,7 +203,7 @@ def _imports_by(package: str, found: list[tuple[str, str]]) -> Iterator[None]:
 
 def import_extractors(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Import the extractor classes and probes of declarations, and tell what is wrong with them."""
-    from roiextractors_core.formats import FormatSpec
+    from roiextractors_core.registry.spec import FormatSpec
 
     for data in specs:
         spec = FormatSpec.from_dict(data)
@@ -212,7 +212,7 @@ def import_extractors(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def extractor_faults(spec: FormatSpec) -> Iterator[str]:
     """Yield what is wrong with the class that a declaration names."""
-    from roiextractors_core.imaging import ImagingExtractor
+    from roiextractors_core.imaging.extractor import ImagingExtractor
 
     try:
         found = spec.load()
@@ -265,7 +265,7 @@ def _probes(evidence: Any) -> Iterator[str]:
 
 def claim_foreign(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Tell which of the kit's foreign files each format claims."""
-    from roiextractors_core.formats import FormatSpec
+    from roiextractors_core.registry.spec import FormatSpec
     from roiextractors_core.testing.foreign import foreign_claims
 
     for data in specs:
@@ -518,8 +518,8 @@ def _look_at_all(recording: Any, name: str, options: Mapping[str, Any]) -> None:
 
 
 def _ensure_registered(spec: dict[str, Any]) -> None:
-    from roiextractors_core.formats import FormatSpec
-    from roiextractors_core.registry import default_registry
+    from roiextractors_core.registry.registry import default_registry
+    from roiextractors_core.registry.spec import FormatSpec
 
     registry = default_registry()
     if registry.get(spec["name"]) is None:

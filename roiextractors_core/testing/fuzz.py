@@ -53,7 +53,7 @@ __all__ = ["Defect", "FuzzTests", "Report", "Seed", "fuzz", "seed_of", "seeds_of
 _SECONDS = 5.0
 _MEMORY = 256 << 20
 _SLACK = 48 << 20  # stacks and arenas of threads, which are reserved and not used
-_MOST_READ = 64 << 20
+_MAX_READ = 64 << 20
 _RIGHT = (
     "same pixels",
     "changed pixels, as in the file",
@@ -658,7 +658,7 @@ def _read(what: Any, seed: Seed, named: bool) -> _Found:
         with roi.open(what, **chosen, **seed.options) as opened:
             count, sample = len(opened), opened.shape[1:]
             size = max(1, int(np.prod(sample, dtype=object)) * opened.dtype.itemsize)
-            most = count if count * size <= _MOST_READ else max(1, min(count, _MOST_READ // size))
+            most = count if count * size <= _MAX_READ else max(1, min(count, _MAX_READ // size))
             series = opened.get_series(0, most)
             wrong = _disagreement(opened, series, count)
             _read_the_rest(opened)

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import DeclarationError, RoiExtractorsError, SourceNotFoundError, listed, printable
-from ..files import num_cores, run_on_cores
-from ..imaging import ImagingExtractor
+from ..imaging.extractor import ImagingExtractor
+from ..io.threads import num_cores, run_on_cores
 
 __all__ = [
     "CalciumImagingExtractor",

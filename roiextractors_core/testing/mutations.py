@@ -81,8 +81,8 @@ _STRINGS: tuple[bytes, ...] = (
 )
 _STRINGS += (b"&lol;", b"..", b".", b"CON", b"uint8", b"float64", b"O", b"XYCZT", b"XYTZC")
 _H5PY_FAULTS = (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError)
-_MOST_FIELDS = 200_000
-_MOST_PAGES = 5000
+_MAX_FIELDS = 200_000
+_MAX_PAGES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def anatomy_of(data: bytes, pixels: Sequence[tuple[int, int]] = ()) -> Anatomy:
             with suppress(struct.error, IndexError):
                 for found in find(data):
                     fields.append(found)
-                    if len(fields) >= _MOST_FIELDS:
+                    if len(fields) >= _MAX_FIELDS:
                         break
             break
     return Anatomy(fields, texts, plain, kind)
@@ -383,7 +383,7 @@ def _tiff_fields(data: bytes) -> Iterator[tuple[int, int, str]]:
     yield from ((2, 2, order), (start, pointer, order))
     at = struct.unpack_from(order + form[pointer], data, start)[0]
     seen: set[int] = set()
-    while 0 < at < len(data) - count_size and at not in seen and len(seen) < _MOST_PAGES:
+    while 0 < at < len(data) - count_size and at not in seen and len(seen) < _MAX_PAGES:
         seen.add(at)
         count = struct.unpack_from(order + form[count_size], data, at)[0]
         yield at, count_size, order

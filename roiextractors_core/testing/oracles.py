@@ -22,8 +22,8 @@ import numpy as np
 
 __all__ = ["PixelMap", "Verdict", "frames_of", "judged"]
 
-_MOST_FRAMES = 20_000
-_MOST_BYTES = 256 << 20
+_MAX_FRAMES = 20_000
+_MAX_BYTES = 256 << 20
 _FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
 
 
@@ -213,7 +213,7 @@ def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray
         for frame in _all_frames(paths, series.shape[1:3], failures):
             if isinstance(frame, np.ndarray):
                 held.setdefault(_digest(frame), len(held))
-            if len(held) >= _MOST_FRAMES:
+            if len(held) >= _MAX_FRAMES:
                 failures.append("there are too many frames")
                 break
     by_reader = all(digest in held for digest in wanted)
@@ -259,7 +259,7 @@ def _all_frames(paths: Sequence[Path], shape: tuple[int, int], failures: list[st
 
 def _planes_of(array: np.ndarray, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     """Yield the frames of an array for every pair of its axes that has the shape."""
-    if array.nbytes > _MOST_BYTES:
+    if array.nbytes > _MAX_BYTES:
         raise ValueError("too large to judge")
     for rows, columns in itertools.permutations(range(array.ndim), 2):
         if (array.shape[rows], array.shape[columns]) == shape:
@@ -273,7 +273,7 @@ def _tiff_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with tifffile.TiffFile(path) as file:
         for page in file.pages:
-            if page.dtype is None or page.size * page.dtype.itemsize > _MOST_BYTES:
+            if page.dtype is None or page.size * page.dtype.itemsize > _MAX_BYTES:
                 raise ValueError("a page is too large to judge")
             found = page.asarray()
             yield from _planes_of(found.view(np.uint8) if found.dtype == bool else found, shape)
@@ -298,7 +298,7 @@ def _hdf5_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         file.visititems(lambda _, node: found.append(node) if hasattr(node, "ndim") and node.ndim >= 2 else None)
         for node in found:
             if node.dtype.kind in "biuf" and set(shape) <= set(node.shape):
-                if node.nbytes > _MOST_BYTES:
+                if node.nbytes > _MAX_BYTES:
                     raise ValueError("a dataset is too large to judge")
                 yield from _planes_of(node[()], shape)
 
@@ -308,7 +308,7 @@ def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
 
     node: Any = zarr.open(str(folder), mode="r")
     if hasattr(node, "shape"):
-        if int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize > _MOST_BYTES:
+        if int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize > _MAX_BYTES:
             raise ValueError("an array is too large to judge")
         yield from _planes_of(np.asarray(node[...]), shape)
 

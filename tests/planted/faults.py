@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import roiextractors_core as roi
-from roiextractors_core.forks import ProcessLock
+from roiextractors_core.io import PositionedFile, ProcessLock
 
 from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Folder, Planted, Raw
 
@@ -421,7 +421,7 @@ class PlanesComeFirst(Planted):
 
 @planted("test_the_shape_is_samples_rows_columns_planes", says="self.is_volumetric = True", layout="volumes", wide=True)
 class VolumesAreNotSaidToBeVolumes(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         super()._read_header(file)
         self.is_volumetric = False
 
@@ -434,7 +434,7 @@ class TheNumberOfSamplesIsAFloat(Planted):
 
 @planted("test_the_shape_is_samples_rows_columns_planes", says="shape is (39, 48, 64)", wide=True)
 class TheLastFrameIsDroppedInSilence(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         super()._read_header(file)
         self._num_samples -= 1
 
@@ -850,7 +850,7 @@ class TheFileStaysOpenAfterClosing(_Seeking):
 class TheFileStaysOpenWhenOpeningFails(Planted):
     _left: list[Any] = []
 
-    def _check_size(self, file: roi.PositionedFile) -> None:
+    def _check_size(self, file: PositionedFile) -> None:
         stream = open(file.path, "rb")  # noqa: SIM115 - a fault
         try:
             super()._check_size(file)
@@ -932,7 +932,7 @@ class EveryFrameThatWasReadIsKept(Planted):
 
 @functools.cache
 def _frame_number(sample: int, path: str, offset: int, count: int) -> bytes:
-    return roi.PositionedFile(path).read(offset, count)
+    return PositionedFile(path).read(offset, count)
 
 
 _BY_NUMBER: dict[int, np.ndarray] = {}
@@ -1016,14 +1016,14 @@ class ALogIsWrittenWhereItIsOpened(Planted):
 
 @planted("test_opening_writes_nothing_and_runs_nothing_from_the_file", says="never unpickle")
 class AHeaderIsUnpickled(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         super()._read_header(file)
         pickle.loads(b"cbuiltins\nlen\n.")
 
 
 @planted("test_opening_writes_nothing_and_runs_nothing_from_the_file", says="ran text as code")
 class AHeaderIsEvaluated(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         super()._read_header(file)
         eval("1 + 1")  # noqa: S307 - a fault
 
@@ -1053,7 +1053,7 @@ class ReadingPrints(Planted):
 
 
 class _Lenient(Planted):
-    def _check_size(self, file: roi.PositionedFile) -> None:
+    def _check_size(self, file: PositionedFile) -> None:
         pass
 
 
@@ -1070,14 +1070,14 @@ class MissingPixelsAreZero(_Lenient):
 
 @planted("test_a_cut_recording_is_told_and_never_garbage", says="nothing says so")
 class MissingFramesAreLeftOutInSilence(Planted):
-    def _check_size(self, file: roi.PositionedFile) -> None:
+    def _check_size(self, file: PositionedFile) -> None:
         room = file.size - HEADER_BYTES - 8 * self._num_samples * self._timed
         self._num_samples = max(0, min(self._num_samples, room // (self._frame_bytes * self._num_channels)))
 
 
 @planted("test_a_cut_recording_is_told_and_never_garbage", says="nothing says so")
 class MissingFramesAreLeftOutInSilenceWhenTheyAreWhole(MissingFramesAreLeftOutInSilence):
-    def _check_size(self, file: roi.PositionedFile) -> None:
+    def _check_size(self, file: PositionedFile) -> None:
         room = file.size - HEADER_BYTES - 8 * self._num_samples * self._timed
         if room % self._frame_bytes:
             Planted._check_size(self, file)
@@ -1090,14 +1090,14 @@ class MissingFramesAreLeftOutInSilenceWhenTheyAreWhole(MissingFramesAreLeftOutIn
     says="no clear error",
 )
 class ACutHeaderIsAStructError(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         FIELDS.unpack(file.read(0, FIELDS.size))
         super()._read_header(file)
 
 
 @planted("test_a_cut_recording_is_told_and_never_garbage", says="no end within", patience=6.0)
 class ACutFileIsReadForEver(_Lenient):
-    def _check_size(self, file: roi.PositionedFile) -> None:
+    def _check_size(self, file: PositionedFile) -> None:
         while file.size < HEADER_BYTES + self._num_samples * self._frame_bytes:
             time.sleep(0.05)
 
@@ -1225,7 +1225,7 @@ class TheFileIsLookedForByGlob(Planted):
     says="look at the signature",
 )
 class AnotherFormatIsAStructError(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         if file.read(0, 8) != b"\x89PLANTED":
             struct.unpack("<I", b"")
         super()._read_header(file)
@@ -1233,7 +1233,7 @@ class AnotherFormatIsAStructError(Planted):
 
 @planted("test_what_is_another_format_is_refused_in_words", says="was not refused")
 class AnythingIsOpened(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         try:
             super()._read_header(file)
         except roi.RoiExtractorsError:
@@ -1243,7 +1243,7 @@ class AnythingIsOpened(Planted):
             self._planes, self._timed, self._rate = 0, False, 0.0
             self.is_volumetric = False
 
-    def _check_size(self, file: roi.PositionedFile) -> None:
+    def _check_size(self, file: PositionedFile) -> None:
         if self._rows > 1:
             super()._check_size(file)
 
@@ -1292,7 +1292,7 @@ class TheProbeIsNotThere(Planted):
 
 @planted("test_the_declaration_agrees_with_the_recording", says="it does not open", wide=True)
 class OpeningRaises(Planted):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         raise KeyError("rows")
 
 
@@ -1324,7 +1324,7 @@ class AFolderGetsAnIndex(Folder):
 
 @planted("test_a_cut_recording_is_told_and_never_garbage", says="no clear error", layout="folder")
 class ACutHeaderOfAFolderIsAStructError(Folder):
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         FIELDS.unpack(file.read(0, FIELDS.size))
         super()._read_header(file)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import roiextractors_core as roi
+from roiextractors_core.io import PositionedFile
 
 __all__ = [
     "BESIDE",
@@ -105,13 +106,13 @@ class Planted(roi.ImagingExtractor):
         self, file_path: str | os.PathLike[str], *, channel: str | None = None, sampling_frequency: float | None = None
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._file = roi.PositionedFile(file_path)
+        self._file = PositionedFile(file_path)
         self._read_header(self._file)
         self._check_size(self._file)
         self._channel = self._chosen(channel)
         self._frames_at = HEADER_BYTES + 8 * self._num_samples * self._timed
 
-    def _read_header(self, file: roi.PositionedFile) -> None:
+    def _read_header(self, file: PositionedFile) -> None:
         head = file.read(0, HEADER_BYTES)
         if len(head) < HEADER_BYTES:
             raise roi.TruncatedRecordingError(f"{file.name} ends inside its header, at byte {len(head)} of 64")
@@ -122,7 +123,7 @@ class Planted(roi.ImagingExtractor):
         self._num_channels, self._timed, self._rate = channels, bool(timed), rate
         self.is_volumetric = planes > 0
 
-    def _check_size(self, file: roi.PositionedFile) -> None:
+    def _check_size(self, file: PositionedFile) -> None:
         needed = HEADER_BYTES + self._num_samples * (8 * self._timed + self._num_channels * self._frame_bytes)
         if file.size < needed:
             raise roi.TruncatedRecordingError(f"{file.name} holds {file.size:,} bytes, and needs {needed:,}: it is cut")
@@ -139,7 +140,7 @@ class Planted(roi.ImagingExtractor):
 
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
-        with contextlib.closing(roi.PositionedFile(file_path)) as file:
+        with contextlib.closing(PositionedFile(file_path)) as file:
             count = FIELDS.unpack_from(file.read(0, HEADER_BYTES))[5]
         return {"channel": tuple(str(k + 1) for k in range(count))} if count > 1 else {}
 
@@ -187,12 +188,12 @@ class Folder(Planted):
 
     def __init__(self, folder_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
         roi.ImagingExtractor.__init__(self, sampling_frequency=sampling_frequency)
-        header = roi.PositionedFile(Path(folder_path) / "header.bin")
+        header = PositionedFile(Path(folder_path) / "header.bin")
         try:
             self._read_header(header)
         finally:
             header.close()
-        self._file = roi.PositionedFile(Path(folder_path) / "frames.bin")
+        self._file = PositionedFile(Path(folder_path) / "frames.bin")
         self._frames_at, self._channel = 0, 0
         if self._file.size < self._num_samples * self._frame_bytes:
             raise roi.TruncatedRecordingError(f"{self._file.name} is shorter than its header says: it is cut")
@@ -215,7 +216,7 @@ class Beside(Planted):
     def _read_times(self, path: Path) -> np.ndarray:
         if not path.is_file():
             raise roi.SourceNotFoundError(f"{path.name} is not there; the times of {self._file.name} lie in it")
-        with contextlib.closing(roi.PositionedFile(path)) as file:
+        with contextlib.closing(PositionedFile(path)) as file:
             if file.size != 8 * self._num_samples:
                 raise roi.TruncatedRecordingError(f"{path.name} holds {file.size} bytes for {self._num_samples} times")
             return file.read_array(0, (self._num_samples,), np.dtype("<f8")).astype(float)
@@ -230,7 +231,7 @@ class Raw(Planted):
 
     def __init__(self, file_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
         roi.ImagingExtractor.__init__(self, sampling_frequency=sampling_frequency)
-        self._file = roi.PositionedFile(file_path)
+        self._file = PositionedFile(file_path)
         (self._rows, self._columns), self._planes, self._timed = RAW_SHAPE, 0, False
         self._num_channels, self._channel, self._frames_at, self._rate = 1, 0, 0, 0.0
         self._num_samples, left_over = divmod(self._file.size, self._frame_bytes)

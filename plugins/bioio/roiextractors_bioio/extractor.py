@@ -15,7 +15,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
-from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
@@ -25,7 +24,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.forks import ProcessLock
+from roiextractors_core.io import ProcessLock, choose_stream
 
 __all__ = [
     "BioioImagingExtractor",
@@ -91,7 +90,7 @@ class BioioImagingExtractor(ImagingExtractor):
             self._image = self._opened(self._path)
             self._scene, sizes, self._channels = self._looked(self._image, self._name, scene)[1:]
             self._dtype: np.dtype[Any] = np.dtype(self._image.dtype)
-        self._channel = choose(self._name, "channel", self._channels, channel, first=1)
+        self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         self._sizes = self._checked(sizes)
         self.is_volumetric = self._sizes["Z"] > 1
         with at_the_border(self._name, self.package):
@@ -182,7 +181,7 @@ class BioioImagingExtractor(ImagingExtractor):
     ) -> tuple[tuple[str, ...], int, dict[str, int], tuple[str, ...]]:
         """Choose the scene, and return the scenes, its number, its sizes by axis, and its channels."""
         scenes = _labels(image.scenes, first=0)
-        number = choose(name, "scene", scenes, scene, first=0)
+        number = choose_stream(name, "scene", scenes, scene, first=0)
         image.set_scene(number)
         sizes = {axis: int(n) for axis, n in zip(image.dims.order, image.dims.shape, strict=True)}
         channels = _labels(cls._channel_names(image) or (), count=sizes.get("C", 1), first=1)

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["Subblocks"]
 
 _SEGMENT = 32  # id, allocated and used bytes
 _ENTRY = 32  # of an entry, before its dimensions
 _DIMENSION = 20
-_MOST_DIMENSIONS = 40
-_LEAST_HEAD = 256  # of a subblock, before its metadata
+_MAX_DIMENSIONS = 40
+_MIN_HEAD = 256  # of a subblock, before its metadata
 _AT_OPENING = 4096  # subblocks from either end that are looked at when a file is opened; the others when they are read
 
 
@@ -90,14 +90,14 @@ class Subblocks:
         at += len(head)
         if not 0 <= count <= (size - at) // _ENTRY:
             raise CorruptRecordingError(f"{name} is damaged: the directory of its subblocks claims {count:,} of them")
-        data = self._file.read(at, min(size - at, count * (_ENTRY + _MOST_DIMENSIONS * _DIMENSION)))
+        data = self._file.read(at, min(size - at, count * (_ENTRY + _MAX_DIMENSIONS * _DIMENSION)))
         place = 0
         for _ in range(count):
             if place + _ENTRY > len(data) or data[place : place + 2] != b"DV":
                 return  # an entry of another kind, whose length is not known here
             position, part = struct.unpack_from("<qi", data, place + 6)
             dimensions = struct.unpack_from("<i", data, place + 28)[0]
-            if not 0 <= dimensions <= _MOST_DIMENSIONS:
+            if not 0 <= dimensions <= _MAX_DIMENSIONS:
                 raise CorruptRecordingError(
                     f"{name} is damaged: an entry in the directory of its subblocks claims {dimensions:,} dimensions"
                 )
@@ -107,7 +107,7 @@ class Subblocks:
 
     def _look(self, position: int, dimensions: int) -> None:
         where = f"{self._file.name} is damaged: its subblock at byte {position:,}"
-        if not 0 <= position <= self._size - _SEGMENT - _LEAST_HEAD:
+        if not 0 <= position <= self._size - _SEGMENT - _MIN_HEAD:
             raise CorruptRecordingError(f"{where} lies outside the file of {self._size:,} bytes")
         head = self._bytes(position, _SEGMENT + 16 + _ENTRY)
         if not head.startswith(b"ZISRAWSUBBLOCK\0"):
@@ -117,7 +117,7 @@ class Subblocks:
         if kind == b"DV" and told != dimensions:
             raise CorruptRecordingError(f"{where} claims {told:,} dimensions, and the directory says {dimensions}")
         room = min(used or allocated, self._size - position - _SEGMENT)
-        needed = max(_LEAST_HEAD, 16 + _ENTRY + dimensions * _DIMENSION) + metadata + attached + pixels
+        needed = max(_MIN_HEAD, 16 + _ENTRY + dimensions * _DIMENSION) + metadata + attached + pixels
         if min(metadata, attached, pixels) < 0 or needed > room:
             raise CorruptRecordingError(
                 f"{where} claims {metadata:,} bytes of metadata, {attached:,} attached and {pixels:,} of pixels, and has room for {room:,}"

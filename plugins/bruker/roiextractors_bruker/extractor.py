@@ -12,7 +12,6 @@ import numpy as np
 from roiextractors_tiff.pages import PageIndex
 
 from roiextractors_core import ImagingExtractor, RecordingMetadata
-from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
     EmptySourceError,
     IncompleteRecordingWarning,
@@ -24,6 +23,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.io import choose_stream
 
 from .facts import metadata_of
 from .files import NamedFiles
@@ -104,7 +104,7 @@ class BrukerImagingExtractor(ImagingExtractor):
         self._times, self._notes = opened.times, opened.notes
         self._depth = self._pages.shape[1]
         depths = [str(k) for k in range(self._depth)]
-        self._plane = None if plane is None else choose(scan.name, "plane", depths, plane)
+        self._plane = None if plane is None else choose_stream(scan.name, "plane", depths, plane)
         self._rate = rate_of(scan, self._frames, self._times)
         self.is_volumetric = self._depth > 1 and self._plane is None
         for sentence in opened.warnings:

@@ -16,7 +16,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.source import Source
+from roiextractors_core.registry.source import Source
 
 __all__ = ["describes_images", "lies_beside_its_scan", "scan_of"]
 
@@ -27,7 +27,7 @@ _ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?:<\?.*?\?>\s*+|<!--.*?-->\s*+|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>\s*+)*+<([A-Za-z_][\w.:-]*)",
     re.DOTALL,
 )
-_MOST_CANDIDATES = 100
+_MAX_CANDIDATES = 100
 _HEAD, _PIECE = 1 << 20, 1 << 16
 
 
@@ -132,7 +132,7 @@ def _in_folder(folder: Path, names: Iterable[str]) -> list[str]:
     own = [name for name in xml if name[:-4] == folder.name]
     if own and _has_images(folder / own[0]):
         return own
-    return [name for name in xml[:_MOST_CANDIDATES] if _has_images(folder / name)]
+    return [name for name in xml[:_MAX_CANDIDATES] if _has_images(folder / name)]
 
 
 def _beside(path: Path) -> Path | None:

@@ -35,7 +35,7 @@ _ENDED_EARLY = {
         expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
     )
 }
-_MOST_PAGES = 1 << 31
+_MAX_PAGES = 1 << 31
 _NAN = math.nan
 
 Attributes = dict[str, str]
@@ -335,7 +335,7 @@ class _Content:
             page = self._counts[number] + 1
         else:
             page = _whole(text, 0)
-        if not 0 < page < _MOST_PAGES:
+        if not 0 < page < _MAX_PAGES:
             raise CorruptRecordingError(
                 f"{self.name}, {self._here()}: page {printable(text)!r:.40} is no page from 1 on"
             )

@@ -15,12 +15,12 @@ from roiextractors_raw.stored import StoredMovie, StoredMovieExtractor
 
 from roiextractors_core import RecordingMetadata
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, TruncatedRecordingError, printable
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["CaimanMmapImagingExtractor"]
 
 _DTYPES = ("float32", "float64", "uint16", "uint8")
-_MOST_LENGTH = 1 << 40
+_MAX_LENGTH = 1 << 40
 
 
 class CaimanMmapImagingExtractor(StoredMovieExtractor):
@@ -104,7 +104,7 @@ def _dims(given: Any, said: Mapping[str, str], name: str) -> tuple[int, int, int
         except TypeError:
             values = []
         values = [*values, 1] if len(values) == 2 else values
-    if len(values) != 3 or not all(0 < n < _MOST_LENGTH for n in values):
+    if len(values) != 3 or not all(0 < n < _MAX_LENGTH for n in values):
         raise ChoiceError(
             f"d1, d2 and d3 of {name} must be two or three whole numbers of 1 or more, and are {printable(repr(given or values))[:60]}"
         )
@@ -113,7 +113,7 @@ def _dims(given: Any, said: Mapping[str, str], name: str) -> tuple[int, int, int
 
 def _count(given: Any, said: Mapping[str, str], name: str) -> int:
     count = _number(said, "frames", name, "num_frames=") if given is None else given
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 < count < _MOST_LENGTH:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 < count < _MAX_LENGTH:
         raise ChoiceError(f"the number of frames of {name} must be 1 or more, and is {printable(repr(count))[:60]}")
     return int(count)
 

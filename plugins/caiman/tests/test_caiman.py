@@ -18,7 +18,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnknownFormatError,
 )
-from roiextractors_core.formats import Strength
+from roiextractors_core.registry.evidence import Strength
 from roiextractors_core.testing import ImagingExtractorTests
 
 

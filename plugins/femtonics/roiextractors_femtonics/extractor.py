@@ -25,7 +25,7 @@ _MICROMETRES = {"um": 1.0, "µm": 1.0, "μm": 1.0, "mm": 1e3, "nm": 1e-3, "m": 1
 _TEXTS = re.compile(
     r".*(Name|Title|UnitNamePrefix|UnitNamePostfix|Comment|Hostname|Profilename|SetupID|Username|MEScVersion)"
 )
-_MOST_GROUPS = 10_000
+_MAX_GROUPS = 10_000
 
 
 class FemtonicsImagingExtractor(ImagingExtractor):
@@ -310,7 +310,7 @@ def _units_in(path: str | os.PathLike[str]) -> list[_Unit]:
 
 
 def _groups(group: Any, word: str) -> list[str]:
-    names = [name for name in list(group)[:_MOST_GROUPS] if re.fullmatch(rf"{word}_\d+", name)]
+    names = [name for name in list(group)[:_MAX_GROUPS] if re.fullmatch(rf"{word}_\d+", name)]
     names.sort(key=lambda name: int(name.rpartition("_")[2]))
     return [name for name in names if isinstance(named(group, name), h5py.Group)]
 
@@ -318,7 +318,7 @@ def _groups(group: Any, word: str) -> list[str]:
 def _unit(file_name: str, session: str, name: str, group: Any) -> _Unit:
     attributes = {key: _decoded(key, value) for key, value in attributes_of(group).items()}
     numbers = []
-    for key in list(group)[:_MOST_GROUPS]:
+    for key in list(group)[:_MAX_GROUPS]:
         if re.fullmatch(r"Channel_\d+", key) and _is_movie(named(group, key)):
             numbers.append(int(key[8:]))
     numbers.sort()

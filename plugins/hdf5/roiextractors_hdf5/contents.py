@@ -18,8 +18,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.forks import ProcessLock
-from roiextractors_core.heaps import open_hdf5_file
+from roiextractors_core.io import ProcessLock, open_hdf5_file
 
 __all__ = [
     "HDF5_FAULTS",
@@ -38,11 +37,11 @@ HDF5_FAULTS = (OSError, RuntimeError, LookupError, ValueError, TypeError, Overfl
 
 _FILES_LOCK = ProcessLock()  # held while a file is open here: one that another thread closes would be closed for all
 
-_MOST_OBJECTS = 20_000
-_MOST_DEPTH = 16
-_MOST_SOFT_LINKS = 16
-_MOST_ATTRIBUTES = 500
-_MOST_ATTRIBUTE_BYTES = 1 << 16
+_MAX_OBJECTS = 20_000
+_MAX_DEPTH = 16
+_MAX_SOFT_LINKS = 16
+_MAX_ATTRIBUTES = 500
+_MAX_ATTRIBUTE_BYTES = 1 << 16
 
 
 def one_path(path: Any) -> str:
@@ -140,7 +139,7 @@ def named(file: Any, name: str) -> Any:
         An external link, or links that lead in a circle.
     """
     node, pending = (file.file["/"] if name.startswith("/") else file), _parts(name)
-    budget = _MOST_SOFT_LINKS
+    budget = _MAX_SOFT_LINKS
     while pending:
         part = pending.pop(0)
         if not isinstance(node, h5py.Group) or not _has(node, part):
@@ -174,7 +173,7 @@ def _file_name(node: Any) -> str:
     return printable(os.path.basename(node.file.filename))
 
 
-def datasets_below(group: Any, *, most: int = _MOST_OBJECTS, depth: int = _MOST_DEPTH) -> Iterator[Any]:
+def datasets_below(group: Any, *, most: int = _MAX_OBJECTS, depth: int = _MAX_DEPTH) -> Iterator[Any]:
     """Yield the datasets in a group and below it, each once, by hard links alone.
 
     Soft links inside the file lead to nothing that hard links do not; external ones leave it.
@@ -220,10 +219,10 @@ def attributes_of(node: Any) -> dict[str, Any]:
     Nothing is unpickled: bytes stay text, references and opaque values are left out.
     """
     found: dict[str, Any] = {}
-    for name in list(node.attrs)[:_MOST_ATTRIBUTES]:
+    for name in list(node.attrs)[:_MAX_ATTRIBUTES]:
         try:
             attribute = node.attrs.get_id(name)
-            if attribute.get_storage_size() > _MOST_ATTRIBUTE_BYTES:
+            if attribute.get_storage_size() > _MAX_ATTRIBUTE_BYTES:
                 continue
             value = plain(node.attrs[name])
         except HDF5_FAULTS:

@@ -17,15 +17,23 @@ from typing import Any
 import h5py
 import numpy as np
 
-from roiextractors_core.chunk_grid import Box, Cell, ChunkGrid, Part, Piece, sample_pieces, shared_out
 from roiextractors_core.errors import (
     CorruptRecordingError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
-from roiextractors_core.forks import ProcessLock
+from roiextractors_core.io import (
+    Box,
+    Cell,
+    ChunkGrid,
+    Part,
+    Piece,
+    PositionedFile,
+    ProcessLock,
+    sample_pieces,
+    shared_out,
+)
 
 from .contents import named, open_hdf5
 
@@ -35,14 +43,14 @@ _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD = 1, 2, 3, 32000, 320
 _DECODED_HERE = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD))
 _CHECKSUM_BYTES = 4
 _PARALLEL_SPAN = 256 << 10  # a read; threads that make shorter ones wait for each other
-_MOST_SCRATCH = 8 << 20
-_MOST_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is read
-_MOST_INDEX = 1 << 23  # chunks whose places are kept in one table
-_MOST_KEPT = 1 << 16  # chunks whose places are kept when the table would be too large
+_MAX_SCRATCH = 8 << 20
+_MAX_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is read
+_MAX_INDEX = 1 << 23  # chunks whose places are kept in one table
+_MAX_KEPT = 1 << 16  # chunks whose places are kept when the table would be too large
 _SECONDS_A_READ, _SECONDS_A_BYTE = 3e-6, 3e-10
-_MOST_UNCHECKED = 256 << 20  # bytes; a larger sample, or chunk, must be borne out by what is stored
-_MOST_PACKED = 4096  # bytes that one stored byte can stand for
-_MOST_CHUNK_BYTES = 1 << 32
+_MAX_UNCHECKED = 256 << 20  # bytes; a larger sample, or chunk, must be borne out by what is stored
+_MAX_PACKED = 4096  # bytes that one stored byte can stand for
+_MAX_CHUNK_BYTES = 1 << 32
 
 Samples = slice | np.ndarray
 
@@ -114,7 +122,7 @@ def layout_of(dataset: Any) -> Layout:
             found = _changed(found, kind="chunks", chunk=tuple(map(int, dataset.chunks)), fill=dataset.fillvalue)
     if found.kind == "h5py":
         _require_filters(filters, where)
-    elif found.chunk and math.prod(found.chunk) * dtype.itemsize > _MOST_CHUNK_BYTES:
+    elif found.chunk and math.prod(found.chunk) * dtype.itemsize > _MAX_CHUNK_BYTES:
         raise CorruptRecordingError(f"{where} has chunks of {found.chunk}, more than HDF5 allows")
     return found
 
@@ -326,7 +334,7 @@ class Hdf5Dataset:
         """Refuse a sample or a chunk that is far larger than the bytes in the file can stand for."""
         lengths = [n for n, letter in zip(self._layout.shape, self._axes, strict=True) if letter in "YXZ"]
         claimed = self._layout.dtype.itemsize * max(math.prod(lengths), math.prod(self._layout.chunk or (0,)))
-        if claimed > max(_MOST_UNCHECKED, held * _MOST_PACKED):
+        if claimed > max(_MAX_UNCHECKED, held * _MAX_PACKED):
             raise CorruptRecordingError(
                 f"{where} claims {claimed:,} bytes for one sample or chunk ({self._layout.shape} {self._layout.dtype}), and holds {held:,}, "
                 "which cannot be that much"
@@ -479,7 +487,7 @@ def _best_depth(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -
         span = _span_bytes(shape[depth:], steps[depth:], itemsize)
         whole = span == math.prod(shape[depth:]) * itemsize
         cost = math.prod(shape[:depth]) * (_SECONDS_A_READ + span * _SECONDS_A_BYTE)
-        if (whole or span <= _MOST_SCRATCH) and cost < least:
+        if (whole or span <= _MAX_SCRATCH) and cost < least:
             best, least = depth, cost
     return best
 
@@ -529,19 +537,19 @@ class _Places:
             return [_Place(*map(int, row)) for row in rows]
 
     def _look(self, cells: Sequence[Cell]) -> None:
-        few = len(self._kept) + len(cells) <= _MOST_LOOKUPS
+        few = len(self._kept) + len(cells) <= _MAX_LOOKUPS
         with _open_same(self._file) as file:
             dataset = _dataset(file, self._name)
             if dataset.chunks != self._layout.chunk or dataset.shape != self._layout.shape:
                 raise CorruptRecordingError(f"{self._file.name} was changed since it was opened; open it again")
-            can_be_read = math.prod(self._layout.grid) <= _MOST_INDEX and hasattr(dataset.id, "chunk_iter")
+            can_be_read = math.prod(self._layout.grid) <= _MAX_INDEX and hasattr(dataset.id, "chunk_iter")
             if few or not can_be_read:
                 self._look_up(dataset, cells)
             if can_be_read and not (few and all(self._kept[cell].size for cell in cells)):
                 self._read_index(dataset)  # many are asked for; or one is not there, which a damaged index may hide
 
     def _look_up(self, dataset: Any, cells: Sequence[Cell]) -> None:
-        if len(self._kept) > _MOST_KEPT:
+        if len(self._kept) > _MAX_KEPT:
             self._kept.clear()
         chunk = self._layout.chunk
         for cell in cells:

@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from roiextractors_core.choice import choose
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, listed, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.io import choose_stream
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .axes import AxisOrder, axis_order
@@ -28,8 +28,8 @@ _RATES = (
     "sampling_frequency", "imaging_rate", "acquisition_rate", "rate", "fs", "volume_rate",
 )  # fmt: skip
 _RATE_WORDS = {name.replace("_", "") for name in _RATES}
-_MOST_CANDIDATES = 1000
-_MOST_SHOWN = 6
+_MAX_CANDIDATES = 1000
+_MAX_SHOWN = 6
 _ANALYSES = (
     ("estimates/A", "what CaImAn found in a movie (its components and traces), and not the movie"),
     ("output/spatial_weights", "what EXTRACT found in a movie (its components and traces), and not the movie"),
@@ -249,7 +249,7 @@ def _candidates(file: Any) -> tuple[str, ...]:
     for dataset in datasets_below(file):
         if _can_be_a_movie(dataset):
             found.append(dataset.name.strip("/"))
-        if len(found) >= _MOST_CANDIDATES:
+        if len(found) >= _MAX_CANDIDATES:
             break
     return tuple(sorted(found))
 
@@ -266,13 +266,13 @@ def _can_be_a_movie(dataset: Any) -> bool:
 
 def _no_movie(file: Any, file_name: str) -> UnsupportedRecordingError:
     seen: list[str] = []
-    for dataset in datasets_below(file, most=_MOST_CANDIDATES):
-        if len(seen) < _MOST_SHOWN:
+    for dataset in datasets_below(file, most=_MAX_CANDIDATES):
+        if len(seen) < _MAX_SHOWN:
             seen.append(_words(dataset))
     what = f"it holds {', '.join(seen)}" if seen else "it holds no dataset of its own"
     outside = [
         name
-        for name in itertools.islice(file, _MOST_CANDIDATES)
+        for name in itertools.islice(file, _MAX_CANDIDATES)
         if isinstance(file.get(name, getlink=True), h5py.ExternalLink)
     ]
     links = (
@@ -306,7 +306,7 @@ def _channel_names(dataset: Any, attributes: Mapping[str, Any], letters: str) ->
 
 
 def _chosen(facts: _Facts, channel: str | int | None) -> int | None:
-    place = choose(facts.file_name, "channel", facts.channels, channel, first=1)
+    place = choose_stream(facts.file_name, "channel", facts.channels, channel, first=1)
     return place if facts.channels else None
 
 
@@ -332,7 +332,7 @@ def _is_rate(name: str) -> bool:
 def _scalars_of(group: Any) -> dict[str, Any]:
     """Return the single numbers that lie in a group under the names of rates."""
     found = {}
-    for name in (link.decode("utf-8", "replace") for link in hard_links(group, _MOST_CANDIDATES)):
+    for name in (link.decode("utf-8", "replace") for link in hard_links(group, _MAX_CANDIDATES)):
         if _is_rate(name):
             node = group[name]
             if isinstance(node, h5py.Dataset) and node.size == 1 and node.dtype.kind in "iuf":

@@ -15,7 +15,7 @@ import pytest
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 SHAPE = (17, 24, 40)
 STORAGES: dict[str, dict[str, Any]] = {

@@ -15,8 +15,8 @@ from roiextractors_core.errors import (
     IncompleteRecordingWarning,
     SourceKindError,
 )
-from roiextractors_core.files import PositionedFile, StoredFrames
 from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.io import PositionedFile, StoredFrames
 from roiextractors_core.metadata import RecordingMetadata
 
 from .acquisition import metadata_of
@@ -26,7 +26,7 @@ __all__ = ["InscopixImagingExtractor"]
 
 _DTYPES = {0: "<u2", 1: "<f4", 2: "u1"}
 _FOCUS_OFFSET, _TIMESTAMP_OFFSET = 1270 * 2, 1272 * 2  # in a frame's header: 2 and 8 pixels, a byte each
-_MOST_PLANES = 64
+_MAX_PLANES = 64
 
 
 class InscopixImagingExtractor(ImagingExtractor):
@@ -242,7 +242,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         planes = find(microscope, "activePlanes")
         if not self._movie.has_timestamps or find(microscope, "enabled") is not True:
             return ()
-        if type(planes) is not int or not 1 < planes <= min(_MOST_PLANES, self._movie.num_samples):
+        if type(planes) is not int or not 1 < planes <= min(_MAX_PLANES, self._movie.num_samples):
             return ()
         pixels = self._header_pixels(np.arange(min(2 * planes, self._movie.num_samples)), _FOCUS_OFFSET, 2)
         focus = (pixels[:, 0] | pixels[:, 1] << np.uint64(8)).tolist()

@@ -16,7 +16,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.source import Source
+from roiextractors_core.registry.source import Source
 
 __all__ = ["FRAME_HEADER_BYTES", "Footer", "Movie", "find", "is_inscopix", "movie_of", "read_footer"]
 
@@ -25,10 +25,10 @@ Read = Callable[[int, int], bytes]
 FRAME_HEADER_BYTES = 2 * 1280 * 2  # two lines of the sensor; as much stands behind the pixels of a frame
 
 _LENGTH_BYTES = 8
-_MOST_FOOTER = 64 << 20
-_MOST_PROBED = 1 << 20
-_MOST_PIXELS_A_SIDE = 1 << 20
-_MOST_SAMPLES = 1 << 48
+_MAX_FOOTER = 64 << 20
+_MAX_PROBED = 1 << 20
+_MAX_PIXELS_A_SIDE = 1 << 20
+_MAX_SAMPLES = 1 << 48
 _INT64 = 1 << 63
 _ITEM_BYTES = {0: 2, 1: 4, 2: 1}
 _FIRST_WITH_TIMESTAMPS = (1, 1, 1)
@@ -124,7 +124,7 @@ class Movie:
         return self.num_stored * self.step
 
 
-def read_footer(read: Read, size: int, name: str, *, most: int = _MOST_FOOTER) -> Footer:
+def read_footer(read: Read, size: int, name: str, *, most: int = _MAX_FOOTER) -> Footer:
     """Find and parse the footer.
 
     Parameters
@@ -184,12 +184,12 @@ def movie_of(footer: Footer, name: str) -> Movie:
     timing = find(document, "timingInfo")
     version = _whole(document, "fileVersion", name, most=1 << 31) if "fileVersion" in document else 0
     headers = version > 0 and find(document, "hasFrameHeaderFooter") is True
-    samples = _whole(document, "timingInfo.numTimes", name, most=_MOST_SAMPLES)
+    samples = _whole(document, "timingInfo.numTimes", name, most=_MAX_SAMPLES)
     dropped, blank = (_indices(timing, key, samples, name) for key in ("dropped", "blank"))
     cropped = _ranges(timing, samples, name)
     movie = Movie(
-        rows=_whole(document, "spacingInfo.numPixels.y", name, least=1, most=_MOST_PIXELS_A_SIDE),
-        columns=_whole(document, "spacingInfo.numPixels.x", name, least=1, most=_MOST_PIXELS_A_SIDE),
+        rows=_whole(document, "spacingInfo.numPixels.y", name, least=1, most=_MAX_PIXELS_A_SIDE),
+        columns=_whole(document, "spacingInfo.numPixels.x", name, least=1, most=_MAX_PIXELS_A_SIDE),
         data_type=_whole(document, "dataType", name, most=2),
         num_samples=samples,
         missing=_merged([*dropped, *cropped, *blank]),
@@ -235,7 +235,7 @@ def is_inscopix(source: Source) -> bool:
     if source.is_folder or source.size <= _LENGTH_BYTES:
         return False
     try:
-        footer = read_footer(source.read_at, source.size, "", most=_MOST_PROBED)
+        footer = read_footer(source.read_at, source.size, "", most=_MAX_PROBED)
         kind = footer.document.get("type")
         if type(kind) is not int or kind not in _KINDS or "producer" not in footer.document:
             return False

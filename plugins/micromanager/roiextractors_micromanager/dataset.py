@@ -19,7 +19,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .ndtiff import read_index
 from .stack import StackHeader, read_chains, read_stacks

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, IncompleteRecordingWarning, printable
-from roiextractors_core.files import PositionedFile, StoredFrames
 from roiextractors_core.imaging import ImagingExtractor
+from roiextractors_core.io import PositionedFile, StoredFrames
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .dataset import dataset_of

@@ -16,15 +16,15 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
-from roiextractors_core.source import Source
+from roiextractors_core.io import PositionedFile
+from roiextractors_core.registry.source import Source
 
 from .table import FrameTable, axes_of
 
 __all__ = ["is_index", "read_index"]
 
-_MOST_BYTES = 4 << 30
-_MOST_TEXT = 1 << 16
+_MAX_BYTES = 4 << 30
+_MAX_TEXT = 1 << 16
 _TAIL = 32
 _DEPTHS = np.array([1, 2, 0, 2, 2, 2, 2])  # 8 bits, 16, RGB, 10, 12, 14, 11
 
@@ -61,7 +61,7 @@ def read_index(path: str) -> FrameTable:
     """
     file = PositionedFile(path)
     try:
-        if file.size > _MOST_BYTES:
+        if file.size > _MAX_BYTES:
             raise CorruptRecordingError(f"{file.name} holds {file.size:,} bytes, which no index of NDTiff has")
         data = file.read(0, file.size)
     finally:
@@ -94,7 +94,7 @@ def read_index(path: str) -> FrameTable:
 
 def _order(head: bytes) -> str:
     """Return the byte order in which the first length is a small number."""
-    return "<" if len(head) < 4 or struct.unpack_from("<I", head)[0] <= _MOST_TEXT else ">"
+    return "<" if len(head) < 4 or struct.unpack_from("<I", head)[0] <= _MAX_TEXT else ">"
 
 
 def _entries(
@@ -111,7 +111,7 @@ def _entries(
             break  # an index that was written in advance, and not to its end
         middle = at + 4 + size
         size_of_name = length(data, middle)[0] if middle + 4 <= end else 0
-        if size > _MOST_TEXT or size_of_name > _MOST_TEXT:
+        if size > _MAX_TEXT or size_of_name > _MAX_TEXT:
             raise CorruptRecordingError(
                 f"{name}: entry {len(tails):,} at byte {at:,} claims a text of {max(size, size_of_name):,} bytes; the index is damaged"
             )

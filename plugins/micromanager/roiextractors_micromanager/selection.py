@@ -28,7 +28,7 @@ __all__ = ["Selection", "select", "streams_of"]
 
 _SAMPLE_AXES = ("time", "z")
 _OWN = ("channel", "position", "row", "column")
-_MOST_EMPTY = 64
+_MAX_EMPTY = 64
 _NO_AXIS = Axis((), np.empty(0, np.int64))
 
 
@@ -321,7 +321,7 @@ class _Grid:
         numbers = np.array(values, dtype=object)
         step = math.gcd(*(int(b) - int(a) for a, b in itertools.pairwise(values)))
         count = (int(values[-1]) - int(values[0])) // step + 1
-        if count > _MOST_EMPTY * (len(values) + 1000):
+        if count > _MAX_EMPTY * (len(values) + 1000):
             self.notes += (
                 f"the times of the frames run from {values[0]:,} to {values[-1]:,}, and {len(values):,} of them are there",
             )

@@ -17,15 +17,15 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .table import FrameTable, Value, axes_of
 
 __all__ = ["StackHeader", "read_chains", "read_stacks", "text_of"]
 
 _INDEX_MAP, _INDEX_MAP_BLOCK, _NDTIFF, _SUMMARY = 54773648, 3453623, 483729, 2355492
-_MOST_SUMMARY = 64 << 20
-_MOST_TEXT = 16 << 20
+_MAX_SUMMARY = 64 << 20
+_MAX_TEXT = 16 << 20
 _DIRECTORY = 512
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _STRIP, _STRIP_BYTES, _TEXT = 256, 257, 258, 259, 273, 279, 51123
 _AXES = {"channel": "ChannelIndex", "z": "SliceIndex", "time": "FrameIndex", "position": "PositionIndex"}
@@ -96,7 +96,7 @@ def _summary(file: PositionedFile, order: str, at: int) -> Mapping[str, Any]:
         return {}
     raw = file.read(at + 4, 4)
     length = struct.unpack(f"{order}I", raw)[0] if len(raw) == 4 else 0
-    if length > _MOST_SUMMARY:
+    if length > _MAX_SUMMARY:
         raise CorruptRecordingError(
             f"{file.name} claims summary metadata of {length:,} bytes at byte {at + 8:,}; the file is damaged"
         )
@@ -121,7 +121,7 @@ def text_of(file: PositionedFile, place: tuple[int, int]) -> Mapping[str, Any]:
         Where they begin, and how many bytes they have.
     """
     offset, length = place
-    if not 0 < length <= _MOST_TEXT:
+    if not 0 < length <= _MAX_TEXT:
         return {}
     return _parsed(file.read(offset, length))
 

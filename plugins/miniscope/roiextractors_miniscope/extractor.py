@@ -25,8 +25,8 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.files import PositionedFile
-from roiextractors_core.source import Source
+from roiextractors_core.io import PositionedFile
+from roiextractors_core.registry.source import Source
 
 from .layout import Device, find_device, json_of, sessions_of
 from .times import FrameTimes, parse_times, rate_of
@@ -35,8 +35,8 @@ __all__ = ["MiniscopeImagingExtractor"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-_MOST_FRAMES_A_FILE = 10_000_000
-_MOST_NOTES = 1 << 16
+_MAX_FRAMES_A_FILE = 10_000_000
+_MAX_NOTES = 1 << 16
 
 
 class MiniscopeImagingExtractor(ImagingExtractor):
@@ -291,7 +291,7 @@ def _frames_a_file(device: Device, videos: Sequence[_Video]) -> int | None:
     """Return how many frames a video holds before the next is begun: what is stated, else the most that one holds."""
     counts = [video.frames.num_frames for video in videos]
     stated = device.facts.get("framesPerFile")
-    if isinstance(stated, int) and not isinstance(stated, bool) and max(counts) <= stated <= _MOST_FRAMES_A_FILE:
+    if isinstance(stated, int) and not isinstance(stated, bool) and max(counts) <= stated <= _MAX_FRAMES_A_FILE:
         return stated
     return max(counts) if len(counts) > 1 else None
 
@@ -436,7 +436,7 @@ def _settings(device: Device) -> dict[str, Any]:
     if path is None or not os.path.getsize(path):
         return {}
     with Source(path) as source:
-        lines = source.head(_MOST_NOTES).decode("utf-8-sig", "replace").splitlines()
+        lines = source.head(_MAX_NOTES).decode("utf-8-sig", "replace").splitlines()
     if len(lines) < 2:
         return {}
     names, values = lines[0].split("\t"), lines[1].split("\t")

@@ -15,12 +15,12 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.source import Source
+from roiextractors_core.registry.source import Source
 
 __all__ = ["Device", "Session", "find_device", "holds_sessions", "is_video_of_scope", "json_of", "sessions_of"]
 
-_MOST_FOLDERS = 2000
-_MOST_ABOVE = 2
+_MAX_FOLDERS = 2000
+_MAX_ABOVE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def _names(folder: str) -> tuple[str, ...]:
 
 def _folders(folder: str) -> list[str]:
     names = [name for name in _names(folder) if not name.startswith(".")]
-    return [name for name in names[:_MOST_FOLDERS] if os.path.isdir(os.path.join(folder, name))]
+    return [name for name in names[:_MAX_FOLDERS] if os.path.isdir(os.path.join(folder, name))]
 
 
 def _has(folder: str, name: str) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, printable
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["FrameTimes", "parse_times", "rate_of"]
 
-_MOST_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d+)?\Z")
 _LEAST, _MOST = 0.5, 1.5
 
@@ -71,7 +71,7 @@ def parse_times(file: PositionedFile) -> tuple[tuple[FrameTimes, ...], tuple[str
     Miniscope DAQ software (V4): frame number, time stamp in milliseconds, buffer index.  Miniscope V3 wiki: camNum, frameNum,
     sysClock in milliseconds, buffer.
     """
-    if file.size > _MOST_BYTES:
+    if file.size > _MAX_BYTES:
         raise CorruptRecordingError(f"{file.name} has {file.size:,} bytes, which no list of times has")
     text = file.read(0, file.size).decode("utf-8-sig", "replace")
     lines = text.splitlines()

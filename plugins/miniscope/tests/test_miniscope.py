@@ -24,7 +24,7 @@ from roiextractors_core.errors import (
     UnknownFormatError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 Make = Callable[..., Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from roiextractors_hdf5.contents import named, one_path, open_hdf5
 
-from roiextractors_core.companion import Companion
 from roiextractors_core.errors import CorruptRecordingError, IncompleteRecordingWarning, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.io import Sidecar
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
@@ -74,7 +74,7 @@ class NwbImagingExtractor(ImagingExtractor):
         for note in self._pixels_notes:
             warnings.warn(note, IncompleteRecordingWarning, stacklevel=2)
         self.is_volumetric = self._pixels.is_volumetric
-        kept = Companion.from_json(self._series.comments, where=f"the comments of {self._name}")
+        kept = Sidecar.from_json(self._series.comments, where=f"the comments of {self._name}")
         self._companion = kept if kept is not None and kept.shape == self.shape else None
 
     @classmethod

@@ -13,7 +13,7 @@ import numpy as np
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, UnsupportedRecordingError, printable
-from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks
+from roiextractors_core.io import UndecodedChunkError, ZarrChunks
 
 from .series import Series
 from .tree import is_zarr, read_zarr, zarr_array

@@ -18,8 +18,8 @@ __all__ = ["Series", "chosen_series", "series_names"]
 _PHOTON = ("TwoPhotonSeries", "OnePhotonSeries")
 _NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")
 _SEARCHED = ("acquisition", "processing", "analysis", "scratch")
-_MOST_GROUPS = 20_000
-_MOST_DEPTH = 8
+_MAX_GROUPS = 20_000
+_MAX_DEPTH = 8
 _VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".webm", ".flv")
 _MICROMETRES = {
     "m": 1e6, "meter": 1e6, "meters": 1e6, "metre": 1e6, "metres": 1e6,
@@ -125,12 +125,12 @@ def _paths(tree: Tree) -> Iterator[str]:
 
 def _groups_below(tree: Tree, top: str) -> Iterator[str]:
     pending, seen = [(top, 0)], 0
-    while pending and seen < _MOST_GROUPS:
+    while pending and seen < _MAX_GROUPS:
         path, depth = pending.pop(0)
         for name in tree.groups(path):
             seen += 1
             yield f"{path}/{name}"
-            if depth < _MOST_DEPTH and not _is_segmentation(tree, f"{path}/{name}"):
+            if depth < _MAX_DEPTH and not _is_segmentation(tree, f"{path}/{name}"):
                 pending.append((f"{path}/{name}", depth + 1))
 
 

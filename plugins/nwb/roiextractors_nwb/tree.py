@@ -23,16 +23,16 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
+from roiextractors_core.io import UndecodedChunkError, ZarrChunks, codec_names
 
 __all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
 _MARKS = (".zgroup", ".zattrs", "zarr.json")
-_MOST_VALUES = 10_000
-_MOST_NAMES = 20_000
-_MOST_JSON = 4 << 20
-_MOST_LINKS = 16
-_MOST_CHUNKS = 200_000
+_MAX_VALUES = 10_000
+_MAX_NAMES = 20_000
+_MAX_JSON = 4 << 20
+_MAX_LINKS = 16
+_MAX_CHUNKS = 200_000
 _CODECS = frozenset(
     ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta", "fixedscaleoffset", "vlen-utf8", "vlen-bytes", "bytes",
      "crc32", "crc32c", "transpose")
@@ -117,7 +117,7 @@ class _Hdf5Tree:
         node = named(self._file, path)
         if not isinstance(node, h5py.Group):
             return []
-        names = (name.decode("utf-8", "replace") for name in hard_links(node, _MOST_NAMES))
+        names = (name.decode("utf-8", "replace") for name in hard_links(node, _MAX_NAMES))
         return [name for name in names if node.get(name, getclass=True) is h5py.Group]
 
     def target(self, path: str) -> str | None:
@@ -130,7 +130,7 @@ class _Hdf5Tree:
 
     def value(self, path: str) -> Any:
         node = named(self._file, path)
-        if not isinstance(node, h5py.Dataset) or node.shape is None or node.size > _MOST_VALUES:
+        if not isinstance(node, h5py.Dataset) or node.shape is None or node.size > _MAX_VALUES:
             return None
         try:
             return plain(node[()])
@@ -159,11 +159,11 @@ class _ZarrTree:
         if where is None:
             return []
         with os.scandir(self._place(where)) as entries:
-            names = sorted(entry.name for entry, _ in zip(entries, range(_MOST_NAMES), strict=False) if entry.is_dir())
+            names = sorted(entry.name for entry, _ in zip(entries, range(_MAX_NAMES), strict=False) if entry.is_dir())
         return [name for name in names if self._kind(f"{where}/{name}") == "group"]
 
     def target(self, path: str) -> str | None:
-        pending, node, budget = _checked_parts(path, self.name), "", _MOST_LINKS
+        pending, node, budget = _checked_parts(path, self.name), "", _MAX_LINKS
         while pending:
             part = pending.pop(0)
             below = f"{node}/{part}".strip("/")
@@ -190,7 +190,7 @@ class _ZarrTree:
 
     def value(self, path: str) -> Any:
         shape, where = self.shape(path), self.target(path)
-        if shape is None or where is None or int(np.prod(shape, dtype=object)) > _MOST_VALUES:
+        if shape is None or where is None or int(np.prod(shape, dtype=object)) > _MAX_VALUES:
             return None
         found = _texts_in(self._place(where), f"{self.name}: {printable(where)}", shape)
         if found is None:
@@ -234,8 +234,8 @@ class _ZarrTree:
 def _json_at(place: str, name: str) -> dict[str, Any]:
     if not os.path.isfile(place):
         return {}
-    if os.path.getsize(place) > _MOST_JSON:
-        raise CorruptRecordingError(f"{name}: {printable(os.path.basename(place))} is larger than {_MOST_JSON:,} bytes")
+    if os.path.getsize(place) > _MAX_JSON:
+        raise CorruptRecordingError(f"{name}: {printable(os.path.basename(place))} is larger than {_MAX_JSON:,} bytes")
     try:
         with open(place, "rb") as stream:
             found = json.loads(stream.read())
@@ -270,9 +270,9 @@ def _texts_in(place: str, where: str, shape: tuple[int, ...]) -> list[str] | Non
     found: list[str] = []
     chunk = (facts.get("chunks") or [1])[0] if shape else 1
     count = -(-shape[0] // chunk) if shape and isinstance(chunk, int) and chunk > 0 else 1
-    for number in range(min(count, _MOST_VALUES)):
+    for number in range(min(count, _MAX_VALUES)):
         file = os.path.join(place, str(number))
-        if os.path.isfile(file) and os.path.getsize(file) <= _MOST_JSON:
+        if os.path.isfile(file) and os.path.getsize(file) <= _MAX_JSON:
             found += _texts_of(_unpacked(file, facts.get("compressor"), where), where)
     return found[: shape[0] if shape else 1]
 
@@ -328,7 +328,7 @@ def zarr_array(folder: str, where: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on codecs that zarr 3 has and its specification not yet
-            store = _required("roiextractors_core.zarr_store", name).BoundedStore(place)
+            store = _required("roiextractors_core.io.zarr_store", name).BoundedStore(place)
             found = zarr.open_array(store, mode="r")
             store.bound_by(found)
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
@@ -368,7 +368,7 @@ def missing_chunks(folder: str, where: str) -> int:
     ):
         return 0
     wanted: int = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=False))
-    if wanted > _MOST_CHUNKS:
+    if wanted > _MAX_CHUNKS:
         return 0
     if facts.get("dimension_separator", ".") == "/":
         return wanted - sum(name.isdigit() for _, _, names in os.walk(place) for name in names)

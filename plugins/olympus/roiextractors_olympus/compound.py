@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, TruncatedRecordingError, printable
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["SIGNATURE", "CompoundFile", "Stream"]
 
 SIGNATURE = bytes.fromhex("d0cf11e0a1b11ae1")
 
-_LAST, _MOST_SECTOR = 0xFFFFFFFE, 0xFFFFFFFA
+_LAST, _MAX_SECTOR = 0xFFFFFFFE, 0xFFFFFFFA
 _HEADER = 512
 _IN_HEADER = 109  # sectors of the table that the header itself names
 _MINI = 64
@@ -192,13 +192,13 @@ class CompoundFile:
         """Read the table that names the sector behind each sector."""
         named = np.frombuffer(header, "<u4", _IN_HEADER, 76).tolist()
         seen = 0
-        while more < _MOST_SECTOR:
+        while more < _MAX_SECTOR:
             seen += 1
             if seen > self._most:
                 raise self._circle("the list of its table's sectors")
             *numbers, more = struct.unpack(f"<{self._sector // 4}I", self._sectors(np.array([more])))
             named += numbers
-        places = np.array(list(itertools.takewhile(lambda number: number < _MOST_SECTOR, named)), np.int64)
+        places = np.array(list(itertools.takewhile(lambda number: number < _MAX_SECTOR, named)), np.int64)
         return np.frombuffer(self._sectors(places), "<u4")
 
     def _sectors(self, numbers: np.ndarray) -> bytes:
@@ -253,7 +253,7 @@ class CompoundFile:
 
     def _walked(self, table: np.ndarray, start: int, words: str, count: int | None) -> list[int]:
         found: list[int] = []
-        while start < _MOST_SECTOR and (count is None or len(found) < count):
+        while start < _MAX_SECTOR and (count is None or len(found) < count):
             if start >= len(table):
                 raise CorruptRecordingError(
                     f"{self.file.name} is damaged: {words} goes on in sector {start:,}, and its table knows {len(table):,}"

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
     IncompleteRecordingWarning,
     TruncatedRecordingError,
@@ -21,6 +20,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import ImagingExtractor
+from roiextractors_core.io import choose_stream
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .recording import Members, members_of
@@ -29,7 +29,7 @@ from .settings import Settings
 __all__ = ["OlympusImagingExtractor"]
 
 _MICROMETRES = {"um": 1.0, "nm": 1e-3, "mm": 1e3}
-_MOST_AXES = 16
+_MAX_AXES = 16
 _NO_NAME = "\0"  # which nobody types
 _SECONDS = {"ms": 1e-3, "s": 1.0, "us": 1e-6}
 
@@ -83,7 +83,7 @@ class OlympusImagingExtractor(ImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         self._members = members_of(file_path)
         self._grid = _Grid.of(self._members)
-        self._channel = choose(
+        self._channel = choose_stream(
             self._members.name, "channel", self._grid.channels, channel, identifiers=self._grid.dyes, first=1
         )
         names, self._notes = self._grid.frames(self._channel)
@@ -337,7 +337,7 @@ def _pty(frame: str) -> str:
 
 def _axes(main: Settings) -> dict[str, _Axis]:
     found: dict[str, _Axis] = {}
-    for number in range(_MOST_AXES):
+    for number in range(_MAX_AXES):
         section = f"Axis {number} Parameters Common"
         letter = main.text(section, "AxisCode").upper()
         if letter and letter not in found:

@@ -13,19 +13,19 @@ import numpy as np
 from roiextractors_tiff.pages import PageIndex
 
 from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError
-from roiextractors_core.files import StoredFrames
+from roiextractors_core.io import StoredFrames
 
 from .compound import CompoundFile, Stream
 
 __all__ = ["FileFrames", "Frames", "StreamFrames"]
 
 _HEAD = 1024
-_MOST_TAGS = 256
-_MOST_SEGMENTS = 1 << 16
+_MAX_TAGS = 256
+_MAX_SEGMENTS = 1 << 16
 _SIZES = {1: 1, 3: 2, 4: 4}
 _FORMS = {1: "B", 3: "H", 4: "I"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
-_MOST_SIDE = 1 << 20
+_MAX_SIDE = 1 << 20
 
 
 class Frames(ABC):
@@ -160,7 +160,7 @@ class _Page:
         values = _tags(stream, head, order)
         rows, columns = _one(values, 257, 0), _one(values, 256, 0)
         packing, samples, bits, kind = (_one(values, tag, 1) for tag in (259, 277, 258, 339))
-        if not (0 < rows <= _MOST_SIDE and 0 < columns <= _MOST_SIDE):
+        if not (0 < rows <= _MAX_SIDE and 0 < columns <= _MAX_SIDE):
             raise CorruptRecordingError(f"{stream.name} claims {rows:,} rows of {columns:,} pixels")
         if packing != 1 or samples != 1 or bits not in (8, 16, 32) or kind not in _KINDS or (kind == 3 and bits != 32):
             raise UnsupportedRecordingError(
@@ -179,14 +179,14 @@ def _tags(stream: Stream, head: bytes, order: str) -> dict[int, tuple[int, ...]]
     """Return the numbers of the first directory by their tags."""
     at = struct.unpack_from(order + "I", head, 4)[0]
     count = struct.unpack(order + "H", _bytes(stream, head, at, 2))[0]
-    if not 0 < count <= _MOST_TAGS:
+    if not 0 < count <= _MAX_TAGS:
         raise CorruptRecordingError(f"{stream.name}: its directory at byte {at:,} claims {count:,} tags")
     table = _bytes(stream, head, at + 2, 12 * count)
     found: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, place in struct.iter_unpack(order + "HHII", table):
         if tag not in (256, 257, 258, 259, 273, 277, 279, 339) or kind not in _FORMS or tag in found:
             continue
-        if not 0 < number <= _MOST_SEGMENTS:
+        if not 0 < number <= _MAX_SEGMENTS:
             raise CorruptRecordingError(f"{stream.name}: its tag {tag} claims {number:,} values")
         form, size = f"{order}{number}{_FORMS[kind]}", number * _SIZES[kind]
         data = struct.pack(order + "I", place)[:size] if size <= 4 else _bytes(stream, head, place, size)

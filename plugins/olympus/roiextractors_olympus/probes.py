@@ -14,7 +14,7 @@ __all__ = ["is_oib", "is_oif"]
 
 _ENTRY_BYTES = 128
 _MARK = "OibInfo.txt"
-_MOST_SECTORS = 64
+_MAX_SECTORS = 64
 _SECTORS_OF_TABLE = 109
 _HEAD = 1 << 18
 
@@ -54,7 +54,7 @@ def _directory(source: Source, header: bytes) -> Iterator[set[str]]:
     """Yield the names in each sector of the directory, as the table of sectors chains them."""
     size = 1 << header[30]
     number = struct.unpack_from("<I", header, 48)[0]
-    for _ in range(_MOST_SECTORS):
+    for _ in range(_MAX_SECTORS):
         sector = source.read_at((number + 1) * size, size)
         if len(sector) < size:
             return

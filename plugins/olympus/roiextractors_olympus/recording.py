@@ -17,7 +17,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .compound import SIGNATURE, CompoundFile
 from .frames import FileFrames, Frames, StreamFrames

@@ -15,7 +15,7 @@ from roiextractors_olympus.compound import CompoundFile
 from roiextractors_olympus.settings import Settings
 
 import roiextractors_core as roi
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 
 def oracle(path: Path) -> dict[str, np.ndarray]:

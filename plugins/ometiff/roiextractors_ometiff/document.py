@@ -15,7 +15,6 @@ from xml.parsers import expat
 import numpy as np
 from roiextractors_tiff.pages import Directory
 
-from roiextractors_core.companion import KEY
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RoiExtractorsError,
@@ -23,7 +22,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import SIDECAR_KEY, PositionedFile
 
 __all__ = ["UNSAID", "Document", "Image", "Reference", "is_tiff", "read_document", "root_attributes", "scaled"]
 
@@ -33,10 +32,10 @@ _Node = dict[str, tuple[Callable[[dict[str, str]], object] | None, "_Node"]]
 UNSAID = -(1 << 62)
 """Stands in arrays of numbers for an attribute that is not there."""
 
-_MOST_XML = 1 << 30
-_MOST_TEXT = 1 << 16
-_MOST_COMPANION = 1 << 24
-_MOST_CHANNELS = 1 << 16
+_MAX_XML = 1 << 30
+_MAX_TEXT = 1 << 16
+_MAX_COMPANION = 1 << 24
+_MAX_CHANNELS = 1 << 16
 _CHUNK = 1 << 20
 _DESCRIPTION = 270
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -292,9 +291,9 @@ class _Text:
             raise TruncatedRecordingError(
                 f"{self.name} ends at byte {self.file.size:,}, and its OME-XML should take {self.length:,} bytes from byte {self.offset:,}"
             )
-        if self.length > _MOST_XML:
+        if self.length > _MAX_XML:
             raise UnsupportedRecordingError(
-                f"{self.name} holds XML of {self.length:,} bytes; more than {_MOST_XML:,} are not read"
+                f"{self.name} holds XML of {self.length:,} bytes; more than {_MAX_XML:,} are not read"
             )
         return self
 
@@ -355,9 +354,9 @@ def _checked_pixels(pixels: Attributes, name: str) -> Attributes:
             raise CorruptRecordingError(
                 f"{name}: its OME-XML says {key}={printable(text)[:40]!r}, and no image has that"
             )
-    if int(pixels["SizeC"]) > _MOST_CHANNELS:
+    if int(pixels["SizeC"]) > _MAX_CHANNELS:
         raise UnsupportedRecordingError(
-            f"{name}: its OME-XML says SizeC={pixels['SizeC']}; more than {_MOST_CHANNELS:,} channels are not read"
+            f"{name}: its OME-XML says SizeC={pixels['SizeC']}; more than {_MAX_CHANNELS:,} channels are not read"
         )
     if pixels.get("DimensionOrder") not in _ORDERS:
         seen = printable(pixels.get("DimensionOrder", ""))[:40]
@@ -383,7 +382,7 @@ class _Listener:
         self._root_node = self._tree()
         self._above: list[_Node] = []
         self._taken: list[str] | None = None
-        self._most_text = _MOST_TEXT
+        self._most_text = _MAX_TEXT
         self._take_text: Callable[[str], object] = str
         self._instrument: dict[str, Any] = {}
         self._file_name: str | None = None
@@ -548,10 +547,10 @@ class _Listener:
         return lambda _: self._take(lambda text: self.drafts[-1].texts.update({name: text} if text else {}))
 
     def _hear_pair(self, attributes: dict[str, str]) -> None:
-        if attributes.get("K") == KEY:
-            self._take(lambda text: setattr(self, "companion", text), most=_MOST_COMPANION)
+        if attributes.get("K") == SIDECAR_KEY:
+            self._take(lambda text: setattr(self, "companion", text), most=_MAX_COMPANION)
 
-    def _take(self, hear: Callable[[str], object], *, most: int = _MOST_TEXT) -> None:
+    def _take(self, hear: Callable[[str], object], *, most: int = _MAX_TEXT) -> None:
         """Hear the text of the element that has just begun, up to where it ends or another begins in it."""
         self._taken, self._take_text, self._most_text = [], hear, most
         self._parser.CharacterDataHandler = self._hear_characters

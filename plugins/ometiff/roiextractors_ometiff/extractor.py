@@ -12,8 +12,6 @@ import numpy as np
 from roiextractors_tiff.pages import Directory, PageIndex
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
-from roiextractors_core.choice import choose
-from roiextractors_core.companion import KEY, Companion
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
@@ -23,6 +21,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream
 
 from .document import Document, Image, scaled
 from .file_set import FileSet, Paths, recording_at
@@ -80,7 +79,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._name = printable(os.path.basename(recording.given[0]))
         self._document = recording.document
         self._series = _series_names(self._document)
-        number = choose(self._name, "series", self._series, series, identifiers=_ids(self._document.images))
+        number = choose_stream(self._name, "series", self._series, series, identifiers=_ids(self._document.images))
         self._image = _usable(self._document, number)
         files = recording.files_of(self._image)
         samples = _samples_per_pixel(self._document, self._image, files)
@@ -172,10 +171,14 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         self._planes.close()
         super().close()
 
-    def _own_companion(self) -> Companion | None:
+    def _own_companion(self) -> Sidecar | None:
         """Return what ``convert`` kept of the recording that it wrote, where this is the whole of it."""
         text = self._document.companion
-        found = Companion.from_json(f'{{"{KEY}": {text}}}', where=f"the annotations of {self._name}") if text else None
+        found = (
+            Sidecar.from_json(f'{{"{SIDECAR_KEY}": {text}}}', where=f"the annotations of {self._name}")
+            if text
+            else None
+        )
         return found if found is not None and found.shape == self.shape else None
 
     def _streams(self) -> dict[str, tuple[str, ...]]:
@@ -190,7 +193,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         _require_channels(self._image, samples, self._document.name)
         names = _channel_names(self._image, samples, files)
         ids = _ids(self._image.channels) if samples == 1 else []
-        number = choose(self._name, "channel", names, channel, identifiers=ids, first=1)
+        number = choose_stream(self._name, "channel", names, channel, identifiers=ids, first=1)
         placement = place(
             self._image, files, channel=number // samples, samples_per_pixel=samples, name=self._document.name
         )
@@ -271,7 +274,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
 def _chosen_plane(name: str, num_planes: int, given: str | int | None) -> int | None:
     if given is None:
         return None
-    return choose(name, "plane", [str(k) for k in range(num_planes)], given)
+    return choose_stream(name, "plane", [str(k) for k in range(num_planes)], given)
 
 
 def _ids(elements: Sequence[Any]) -> list[str]:

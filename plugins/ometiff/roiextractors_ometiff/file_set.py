@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.source import Source
+from roiextractors_core.registry.source import Source
 
 from .document import Document, Image, Reference, is_tiff, read_document, root_attributes
 
@@ -30,9 +30,9 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 _COMPANION = ".companion.ome"
-_MOST_TRIED = 64
-_MOST_SCANNED = 10_000
-_MOST_NAMED = 8
+_MAX_TRIED = 64
+_MAX_SCANNED = 10_000
+_MAX_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Recording:
         """Look the UUID up among the TIFF files that bear no name of the XML, as the specification asks."""
         if self._by_uuid is None:
             named = {reference.file_name for image in self.document.images for reference in image.references}
-            names = sorted(n for n in self._names() - named if n.lower().endswith(_SUFFIXES))[:_MOST_SCANNED]
+            names = sorted(n for n in self._names() - named if n.lower().endswith(_SUFFIXES))[:_MAX_SCANNED]
             paths = [*self.given, *(os.path.join(self._folder, name) for name in names)]
             self._by_uuid = {root_attributes(path).get("UUID", "").strip(): path for path in reversed(paths)}
         return self._by_uuid.get(uuid)
@@ -207,7 +207,7 @@ def _master(document: Document) -> Document:
     if os.path.isfile(path):
         return read_document(path)
     names = [n for n in sorted(_names_in(folder)) if n.lower().endswith((*_SUFFIXES, ".ome"))]
-    for other in names[:_MOST_SCANNED] if uuid else ():
+    for other in names[:_MAX_SCANNED] if uuid else ():
         there = os.path.join(folder, other)
         if root_attributes(there).get("UUID", "").strip() == uuid:
             return read_document(there)
@@ -234,7 +234,7 @@ def _of_list(paths: list[str]) -> Recording:
 def _of_folder(folder: str) -> Recording:
     names = sorted(_names_in(folder), key=natural_key)
     companions = [name for name in names if name.lower().endswith(_COMPANION) and not name.startswith("._")]
-    candidates = companions or [n for n in _tiff_names(names)[:_MOST_TRIED] if _is_ome(os.path.join(folder, n))]
+    candidates = companions or [n for n in _tiff_names(names)[:_MAX_TRIED] if _is_ome(os.path.join(folder, n))]
     if not candidates:
         raise SourceKindError(f"the folder {printable(folder)} holds no OME-TIFF; pass the file itself")
     recording = _of_files([os.path.join(folder, candidates[0])])
@@ -247,8 +247,8 @@ def _of_folder(folder: str) -> Recording:
         )
     left_out = [name for name in _tiff_names(names) if name not in known]
     if left_out:
-        shown = ", ".join(_shown(left_out[:_MOST_NAMED]))
-        more = f" and {len(left_out) - _MOST_NAMED:,} more" if len(left_out) > _MOST_NAMED else ""
+        shown = ", ".join(_shown(left_out[:_MAX_NAMED]))
+        more = f" and {len(left_out) - _MAX_NAMED:,} more" if len(left_out) > _MAX_NAMED else ""
         recording.notes += (f"{shown}{more} in the folder is not named by {recording.document.name} and is left out",)
     return recording
 

@@ -24,7 +24,7 @@ from .file_set import FileSet
 __all__ = ["PlaneSet", "Placement", "from_zero", "place"]
 
 _IFD, _COUNT, _T, _C, _Z, _REFERENCE = range(6)
-_MOST_PAGES = 1 << 40
+_MAX_PAGES = 1 << 40
 
 
 class PlaneSet:
@@ -215,7 +215,7 @@ class _Blocks:
 
 def _starts(rows: np.ndarray, grid: _Grid, name: str) -> np.ndarray:
     for column, word in ((_IFD, "IFD"), (_COUNT, "PlaneCount")):
-        wrong = np.flatnonzero((rows[:, column] != UNSAID) & ((rows[:, column] < 0) | (rows[:, column] > _MOST_PAGES)))
+        wrong = np.flatnonzero((rows[:, column] != UNSAID) & ((rows[:, column] < 0) | (rows[:, column] > _MAX_PAGES)))
         if len(wrong):
             raise CorruptRecordingError(
                 f"{name}: TiffData element {int(wrong[0]) + 1:,} of its OME-XML has {word}={int(rows[wrong[0], column])}, which no file has"
@@ -245,7 +245,7 @@ class _Shelf:
         self._named = np.unique(blocks.files)
         self._short = ""
         deep = self._named if len(self._named) == 1 else np.unique(blocks.files[blocks.deep])
-        begins, ends = np.full(len(files.paths), _MOST_PAGES), np.zeros(len(files.paths), np.int64)
+        begins, ends = np.full(len(files.paths), _MAX_PAGES), np.zeros(len(files.paths), np.int64)
         np.minimum.at(begins, blocks.files, blocks.ifds)
         np.maximum.at(ends, blocks.files, blocks.ifds + blocks.counts)
         for number in deep[self.is_there[deep]].tolist():

@@ -18,8 +18,6 @@ import zarr
 import zarr.errors
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
-from roiextractors_core.choice import choose
-from roiextractors_core.companion import KEY, Companion
 from roiextractors_core.errors import (
     CorruptRecordingError,
     SourceKindError,
@@ -30,8 +28,8 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
-from roiextractors_core.zarr_store import BoundedStore
+from roiextractors_core.io import SIDECAR_KEY, Sidecar, UndecodedChunkError, ZarrChunks, choose_stream, codec_names
+from roiextractors_core.io.zarr_store import BoundedStore
 
 __all__ = ["OmeZarrImagingExtractor"]
 
@@ -56,7 +54,7 @@ _MICROMETRES = {
     "centimeter": 1e4,
     "meter": 1e6,
 }
-_MOST_IMAGES = 10_000
+_MAX_IMAGES = 10_000
 _UNDECODABLE: tuple[type[Exception], ...] = (
     ValueError,
     RuntimeError,
@@ -74,8 +72,8 @@ _CODECS = frozenset(
     ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
 )  # fmt: skip
-_MOST_UNCHECKED = 256 << 20  # a larger sample, or chunk, must be borne out by the bytes in the folder
-_MOST_PACKED = 4096  # bytes that one byte in the folder can stand for
+_MAX_UNCHECKED = 256 << 20  # a larger sample, or chunk, must be borne out by the bytes in the folder
+_MAX_PACKED = 4096  # bytes that one byte in the folder can stand for
 
 
 class OmeZarrImagingExtractor(ImagingExtractor):
@@ -124,9 +122,9 @@ class OmeZarrImagingExtractor(ImagingExtractor):
         self._series = _images(root, self._name)
         self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
         self._channels = self._image.channels
-        self._channel = choose(self._name, "channel", self._channels, channel, first=1)
+        self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         planes = self._image.length("z")
-        self._plane = None if plane is None else choose(self._name, "plane", _numbers(planes), plane)
+        self._plane = None if plane is None else choose_stream(self._name, "plane", _numbers(planes), plane)
         self.is_volumetric = planes > 1 and self._plane is None
         self._companion = self._image.companion(self.shape, self._name)
 
@@ -272,9 +270,9 @@ class _Image:
         size = self.scale.get(axis)
         return size * factor if factor and size and 0 < size < float("inf") else None
 
-    def companion(self, shape: tuple[int, ...], name: str) -> Companion | None:
-        told = self.attributes.get(KEY)
-        found = None if told is None else Companion.from_dict(told, where=f"the attributes of {name}")
+    def companion(self, shape: tuple[int, ...], name: str) -> Sidecar | None:
+        told = self.attributes.get(SIDECAR_KEY)
+        found = None if told is None else Sidecar.from_dict(told, where=f"the attributes of {name}")
         return found if found is not None and found.shape == shape else None
 
     def read(self, key: tuple[Any, ...]) -> np.ndarray:
@@ -333,7 +331,7 @@ def _images(root: Any, name: str) -> tuple[str, ...]:
             f"{name} describes no image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
         )
     try:
-        found = tuple(itertools.takewhile(lambda k: k in root, map(str, range(_MOST_IMAGES))))
+        found = tuple(itertools.takewhile(lambda k: k in root, map(str, range(_MAX_IMAGES))))
     except _DAMAGED as error:
         raise CorruptRecordingError(f"{name}: its images cannot be listed: {printable(error)[:200]}") from error
     if not found:
@@ -346,7 +344,7 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
         if given not in (None, 0, "0"):
             raise StreamChoiceError.for_option(name, "series", ("0",), seen=given)
         return root
-    return _member(root, series[choose(name, "series", series, given)], name)
+    return _member(root, series[choose_stream(name, "series", series, given)], name)
 
 
 def _member(group: Any, path: str, name: str) -> Any:
@@ -423,10 +421,10 @@ def _check_size(array: Any, axes: str, name: str) -> None:
     itemsize = np.dtype(array.dtype).itemsize
     sample = itemsize * math.prod(n for n, axis in zip(array.shape, axes, strict=True) if axis != "t")
     chunk = itemsize * math.prod(array.chunks)
-    if max(sample, chunk) <= _MOST_UNCHECKED:
+    if max(sample, chunk) <= _MAX_UNCHECKED:
         return
-    held = _bytes_up_to(os.path.join(str(array.store.root), *array.path.split("/")), max(sample, chunk) // _MOST_PACKED)
-    if held * _MOST_PACKED < max(sample, chunk):
+    held = _bytes_up_to(os.path.join(str(array.store.root), *array.path.split("/")), max(sample, chunk) // _MAX_PACKED)
+    if held * _MAX_PACKED < max(sample, chunk):
         raise CorruptRecordingError(
             f"{name} claims {array.shape} {array.dtype} in chunks of {array.chunks}, and holds {held:,} bytes, which cannot be that much"
         )

@@ -18,7 +18,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .stored import StoredMovie, StoredMovieExtractor
 
@@ -27,7 +27,7 @@ __all__ = ["RawImagingExtractor", "only_file"]
 _USUAL_AXES = {3: "TYX", 4: "TYXZ"}
 _USUAL_FRAMES = ((512, 512), (256, 256), (1024, 1024), (480, 752), (600, 600), (608, 608), (128, 128), (2048, 2048))
 _USUAL_DTYPES = ("uint16", "uint8", "float32")
-_MOST_LENGTH = 1 << 48
+_MAX_LENGTH = 1 << 48
 
 
 class RawImagingExtractor(StoredMovieExtractor):
@@ -177,7 +177,7 @@ def _whole_number(value: Any, name: str, *, least: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = least - 1
-    if isinstance(value, bool) or not least <= number < _MOST_LENGTH:
+    if isinstance(value, bool) or not least <= number < _MAX_LENGTH:
         raise ChoiceError(f"{name} must be a whole number of {least} or more, and is {printable(repr(value))[:80]}")
     return number
 

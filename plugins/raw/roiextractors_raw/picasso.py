@@ -10,7 +10,7 @@ import numpy as np
 
 from roiextractors_core import RecordingMetadata, Source
 from roiextractors_core.errors import CorruptRecordingError, printable
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .extractor import only_file
 from .sidecar import beside, fitted_count, pair, text_of, whole_number

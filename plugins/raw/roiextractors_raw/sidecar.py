@@ -13,12 +13,12 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["beside", "fitted_count", "pair", "text_of", "whole_number"]
 
-_MOST_BYTES = 4 << 20
-_MOST_NUMBER = 1 << 40
+_MAX_BYTES = 4 << 20
+_MAX_NUMBER = 1 << 40
 
 
 def pair(path: str, *, movie: str, side: str, title: str) -> tuple[str, str]:
@@ -75,11 +75,11 @@ def text_of(path: str) -> str:
     """
     file = PositionedFile(path)
     try:
-        raw = file.read(0, _MOST_BYTES + 1)
+        raw = file.read(0, _MAX_BYTES + 1)
     finally:
         file.close()
-    if len(raw) > _MOST_BYTES or b"\0" in raw:
-        what = f"over {_MOST_BYTES:,} bytes long" if len(raw) > _MOST_BYTES else "no text: it holds NUL bytes"
+    if len(raw) > _MAX_BYTES or b"\0" in raw:
+        what = f"over {_MAX_BYTES:,} bytes long" if len(raw) > _MAX_BYTES else "no text: it holds NUL bytes"
         raise CorruptRecordingError(f"{file.name} is {what}, and should be a page of text that describes the movie")
     return raw.decode("utf-8-sig", "replace")
 
@@ -95,7 +95,7 @@ def whole_number(fields: dict[str, str], key: str, name: str) -> int:
     text = fields.get(key)
     if text is None:
         raise CorruptRecordingError(f"{name} does not say {key!r}; without it the bytes beside it cannot be read")
-    if not (text.isascii() and text.isdigit() and len(text) < 14 and 0 < int(text) < _MOST_NUMBER):
+    if not (text.isascii() and text.isdigit() and len(text) < 14 and 0 < int(text) < _MAX_NUMBER):
         raise CorruptRecordingError(f"{name} says {key} = {printable(text)[:40]!r}, which is no number of 1 or more")
     return int(text)
 

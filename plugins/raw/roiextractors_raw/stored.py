@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import ImagingExtractor
-from roiextractors_core.files import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores
+from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores
 
 __all__ = ["StoredMovie", "StoredMovieExtractor"]
 
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
-_LEAST_PIECE, _MOST_PIECE = 128 << 10, 4 << 20  # what is read at once of time courses that are wanted densely
+_MIN_PIECE, _MAX_PIECE = 128 << 10, 4 << 20  # what is read at once of time courses that are wanted densely
 
 
 class StoredMovie:
@@ -146,7 +146,7 @@ class StoredMovie:
             self.file.read_into([block], start + first * step)
             lines[first:end] = block[:, chosen]
 
-        piece = min(max(_LEAST_PIECE, result.nbytes), _MOST_PIECE)
+        piece = min(max(_MIN_PIECE, result.nbytes), _MAX_PIECE)
         _on_cores(read, len(lines), result.nbytes, most=max(1, piece // step))
 
 

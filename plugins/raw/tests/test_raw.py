@@ -16,7 +16,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnknownFormatError,
 )
-from roiextractors_core.formats import Strength
+from roiextractors_core.registry.evidence import Strength
 from roiextractors_core.testing import ImagingExtractorTests
 
 COUNT, ROWS, COLUMNS, PLANES = 64, 96, 128, 3

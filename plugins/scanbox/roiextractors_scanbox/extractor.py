@@ -16,8 +16,8 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.files import StoredFrames, run_on_cores
 from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.io import StoredFrames, run_on_cores
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .info import Layout, find, layout_of, number, plain

@@ -15,9 +15,9 @@ from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordin
 __all__ = ["Layout", "find", "is_info", "layout_of", "number", "plain"]
 
 _USUAL_SIZE = (512, 796)
-_MOST_SIDE = 1 << 16
-_MOST_PLANES = 4096
-_MOST_CHANNELS = 4
+_MAX_SIDE = 1 << 16
+_MAX_PLANES = 4096
+_MAX_CHANNELS = 4
 _VERSIONS = (2, 3)
 _PMTS: Mapping[float, tuple[int, ...]] = {1: (0, 1), 2: (0,), 3: (1,)}
 _MARKS = ("resfreq", "recordsPerBuffer", "config")
@@ -168,11 +168,11 @@ def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str)
     one that the vendor's ``sbxread.m`` takes: the buffer's (version 2) or the image's (version 3).
     """
     size = _numbers(info.get("sz"))
-    buffer = _whole(info, "recordsPerBuffer", name, _MOST_SIDE)
+    buffer = _whole(info, "recordsPerBuffer", name, _MAX_SIDE)
     told = {
         "recordsPerBuffer": None if buffer is None else buffer * (2 if bidirectional else 1),
-        "sz": int(size[0]) if len(size) == 2 and 0 < size[0] <= _MOST_SIDE else None,
-        "config.lines": _whole(info, "config.lines", name, _MOST_SIDE) if number(info, "config.lines") else None,
+        "sz": int(size[0]) if len(size) == 2 and 0 < size[0] <= _MAX_SIDE else None,
+        "config.lines": _whole(info, "config.lines", name, _MAX_SIDE) if number(info, "config.lines") else None,
     }
     known = {key: value for key, value in told.items() if value is not None}
     if not known:
@@ -194,7 +194,7 @@ def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str)
 def _columns(info: Mapping[str, Any], name: str) -> int:
     size = _numbers(info.get("sz")) or list(map(float, _USUAL_SIZE))
     columns = size[1] if len(size) == 2 else math.nan
-    if not 0 < columns <= _MOST_SIDE or columns != math.floor(columns):
+    if not 0 < columns <= _MAX_SIDE or columns != math.floor(columns):
         raise CorruptRecordingError(f"{name} says sz = {size[:4]}, and rows and columns are needed")
     return int(columns)
 
@@ -203,7 +203,7 @@ def _folds(info: Mapping[str, Any], rows: int, name: str) -> int:
     """Return how many images of ``fold_lines`` lines a frame was cut into; 1 where it was not."""
     if not number(info, "fold_lines"):
         return 1
-    lines = _whole(info, "fold_lines", name, _MOST_SIDE) or rows
+    lines = _whole(info, "fold_lines", name, _MAX_SIDE) or rows
     if rows % lines:
         raise CorruptRecordingError(
             f"{name} says fold_lines = {lines}, and a frame of {rows} lines cannot be cut into such"
@@ -213,7 +213,7 @@ def _folds(info: Mapping[str, Any], rows: int, name: str) -> int:
 
 def _channels(info: Mapping[str, Any], name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return the names and PMT numbers of the channels that a pixel holds."""
-    count = _whole(info, "chan.nchan", name, _MOST_CHANNELS)
+    count = _whole(info, "chan.nchan", name, _MAX_CHANNELS)
     if count is not None:
         return _named_channels(info, count)
     code = number(info, "channels")
@@ -259,11 +259,11 @@ def _planes(info: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
 
 def _plane_counts(info: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     table, wave = info.get("etl_table"), _numbers(info.get("otwave"))
-    if isinstance(table, list | np.ndarray) and 0 < len(table) <= _MOST_PLANES:
+    if isinstance(table, list | np.ndarray) and 0 < len(table) <= _MAX_PLANES:
         yield "etl_table", len(table)
-    if 0 < len(wave) <= _MOST_PLANES:
+    if 0 < len(wave) <= _MAX_PLANES:
         yield "otwave", len(wave)
     period = _numbers(info.get("otparam"))[2:3]
     for key, value in (("otlevels", number(info, "otlevels")), ("otparam", period[0] if period else None)):
-        if value is not None and 0 < value <= _MOST_PLANES and value == math.floor(value):
+        if value is not None and 0 < value <= _MAX_PLANES and value == math.floor(value):
             yield key, int(value)

@@ -21,15 +21,14 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
-from roiextractors_core.heaps import open_hdf5_file
+from roiextractors_core.io import PositionedFile, open_hdf5_file
 
 __all__ = ["read_variable"]
 
 _HEADER_BYTES = 128
-_MOST_BYTES = 64 << 20
-_MOST_LEVELS = 24
-_MOST_FIELDS = 4096
+_MAX_BYTES = 64 << 20
+_MAX_LEVELS = 24
+_MAX_FIELDS = 4096
 _PEEKED = 1024
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -74,9 +73,9 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
         raise UnsupportedRecordingError(
             f"{file.name} is no MATLAB 5 to 7.3 file: it begins {printable(repr(head[:16]))}"
         )
-    if size > _MOST_BYTES:
+    if size > _MAX_BYTES:
         raise UnsupportedRecordingError(
-            f"{file.name} holds {size:,} bytes, and an info file of Scanbox has less than {_MOST_BYTES:,}"
+            f"{file.name} holds {size:,} bytes, and an info file of Scanbox has less than {_MAX_BYTES:,}"
         )
     for content in _variables(memoryview(file.read(_HEADER_BYTES, size)), order, variable, file.name):
         name, value = _Matrix(content, order, file.name, 0).read()
@@ -93,7 +92,7 @@ def _variables(data: memoryview, order: str, variable: str, name: str) -> Iterat
         if kind == _MATRIX:
             yield content
         elif kind == _COMPRESSED and variable.encode() in _inflated(content, _PEEKED, name, whole=False):
-            inflated = memoryview(_inflated(content, _MOST_BYTES, name, whole=True))
+            inflated = memoryview(_inflated(content, _MAX_BYTES, name, whole=True))
             kind, content = _Elements(inflated, order, name).read()
             if kind == _MATRIX:
                 yield content
@@ -169,9 +168,9 @@ class _Matrix:
         self._elements = _Elements(content, order, name)
         self._empty = len(content) == 0
         self._order, self._name, self._level = order, name, level
-        if level > _MOST_LEVELS:
+        if level > _MAX_LEVELS:
             raise CorruptRecordingError(
-                f"{name} nests its values more than {_MOST_LEVELS} levels deep, as no info of Scanbox does"
+                f"{name} nests its values more than {_MAX_LEVELS} levels deep, as no info of Scanbox does"
             )
 
     def read(self) -> tuple[str, Any]:
@@ -231,7 +230,7 @@ class _Matrix:
     def _structure(self, count: int) -> Any:
         width = (self._elements.numbers(1) or [0])[0]
         names = bytes(self._elements.read()[1])
-        if not 0 < width <= 256 or len(names) % width or len(names) // width > _MOST_FIELDS:
+        if not 0 < width <= 256 or len(names) % width or len(names) // width > _MAX_FIELDS:
             raise CorruptRecordingError(f"{self._name} holds a structure with {len(names):,} bytes of names of {width}")
         fields = [names[at : at + width].split(b"\0", 1)[0].decode("latin-1") for at in range(0, len(names), width)]
         found = []
@@ -270,13 +269,13 @@ def _hdf5_value(group: Any, key: str, name: str, level: int) -> Any:
 
 def _hdf5_node(node: Any, name: str, level: int) -> Any:
     """Return the value of a group (a structure) or a dataset; dimensions stand reversed in the file."""
-    if level > _MOST_LEVELS:
-        raise CorruptRecordingError(f"{name} nests its values more than {_MOST_LEVELS} levels deep")
+    if level > _MAX_LEVELS:
+        raise CorruptRecordingError(f"{name} nests its values more than {_MAX_LEVELS} levels deep")
     if hasattr(node, "keys"):
-        if len(node) > _MOST_FIELDS:
+        if len(node) > _MAX_FIELDS:
             raise CorruptRecordingError(f"{name} holds a structure of {len(node):,} fields")
         return {str(key): _hdf5_value(node, key, name, level + 1) for key in node}
-    if node.external or node.is_virtual or node.nbytes > _MOST_BYTES:
+    if node.external or node.is_virtual or node.nbytes > _MAX_BYTES:
         return None
     kind = node.attrs.get("MATLAB_class", b"")
     if "MATLAB_empty" in node.attrs:

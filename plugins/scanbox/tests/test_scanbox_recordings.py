@@ -14,7 +14,7 @@ from roiextractors_scanbox.mat_file import read_variable
 
 import roiextractors_core as roi
 from roiextractors_core.errors import SourceNotFoundError
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 # Shapes and rates as CaImAn's own tests state them for its four recordings, and for the fifth by hand: 7916 / 512.
 EXPECTED: dict[str, tuple[tuple[int, ...], float]] = {

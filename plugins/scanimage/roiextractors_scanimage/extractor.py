@@ -26,8 +26,8 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
 from roiextractors_core.imaging import ImagingExtractor
+from roiextractors_core.io import PositionedFile
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .acquisition import Acquisition, acquisition_of
@@ -40,7 +40,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
 _STATIC_MAGIC = 117637889
-_MOST_STATIC = 256 << 20
+_MAX_STATIC = 256 << 20
 _FEWEST_LOOKED_AT = 48
 _STAMPS_AT_ONCE = 4096
 
@@ -475,7 +475,7 @@ def _static_block(path: str) -> tuple[bytes, bytes] | None:
     if len(head) < 32 or head[:4] != b"II+\0":
         return None
     magic, _, text, regions = struct.unpack_from("<4I", head, 16)
-    if magic != _STATIC_MAGIC or text + regions > _MOST_STATIC:
+    if magic != _STATIC_MAGIC or text + regions > _MAX_STATIC:
         return None
     block = file.read(32, text + regions)
     return (block[:text], block[text:]) if block[:text].lstrip()[:3] in (b"SI.", b'{"S') else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roiextractors_core.errors import ChoiceError, RoiExtractorsError, UnknownFormatError, listed, printable
-from roiextractors_core.source import Source, TiffDirectory
+from roiextractors_core.registry.source import Source, TiffDirectory
 
 from .header import Header, epoch_of, frame_number_of
 
@@ -18,8 +18,8 @@ __all__ = ["FileSet", "files_of_acquisition", "first_of_folder", "holds_scanimag
 
 _DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
 _SUFFIXES = (".tif", ".tiff")
-_MOST_NAMED = 8
-_MOST_TRIED = 64
+_MAX_NAMED = 8
+_MAX_TRIED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def first_of_folder(folder: str, names: Sequence[str]) -> str:
     UnknownFormatError
         When none of the TIFF files is one.
     """
-    for name in _tiff_names(names)[:_MOST_TRIED]:
+    for name in _tiff_names(names)[:_MAX_TRIED]:
         path = os.path.join(folder, name)
         if _Look.at(path).is_scanimage:
             return path
@@ -120,7 +120,7 @@ def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) ->
     """
     known = {os.path.basename(path) for path in paths}
     others = [name for name in _tiff_names(names) if name not in known]
-    for name in others[:_MOST_TRIED]:
+    for name in others[:_MAX_TRIED]:
         if _Look.at(os.path.join(folder, name)).is_scanimage:
             first = os.path.basename(paths[0])
             raise ChoiceError(
@@ -225,7 +225,7 @@ def _gaps(numbers: list[int], stem: str, suffix: str, width: int, from_one: bool
     count, last = 0, 0 if from_one and numbers and numbers[0] < 10_000 else (numbers[0] - 1 if numbers else 0)
     for number in numbers:
         count += number - last - 1
-        room = max(0, _MOST_NAMED - len(missing))
+        room = max(0, _MAX_NAMED - len(missing))
         missing += [f"{stem}{k:0{width}d}{suffix}" for k in range(last + 1, min(number, last + 1 + room))]
         last = number
     if not count:
@@ -249,10 +249,10 @@ def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:_MOST_NAMED])
-    return shown + (f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else "")
+    shown = ", ".join(printable(name) for name in names[:_MAX_NAMED])
+    return shown + (f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else "")
 
 
 def _shortened(notes: list[str]) -> list[str]:
-    rest = len(notes) - _MOST_NAMED
-    return notes if rest <= 0 else [*notes[:_MOST_NAMED], f"{rest:,} more files beside it are left out"]
+    rest = len(notes) - _MAX_NAMED
+    return notes if rest <= 0 else [*notes[:_MAX_NAMED], f"{rest:,} more files beside it are left out"]

@@ -20,9 +20,9 @@ __all__ = [
     "stamp_of",
 ]
 
-_MOST_TEXT = 256 << 20
-_MOST_LINES = 4_000_000
-_MOST_VALUE = 4 << 20
+_MAX_TEXT = 256 << 20
+_MAX_LINES = 4_000_000
+_MAX_VALUE = 4 << 20
 _DEEPEST = 24
 
 
@@ -46,7 +46,7 @@ def parse_value(text: str) -> Any:
     ([1, 2], [[0, 1], [2, 3]], 'zeros(0,2)')
     """
     stripped = text.strip()
-    if not stripped or len(stripped) > _MOST_VALUE:
+    if not stripped or len(stripped) > _MAX_VALUE:
         return stripped
     simple = _scalar(stripped)
     if simple is not None:
@@ -364,8 +364,8 @@ def _flat(value: Any) -> Iterator[Any]:
 
 def _decoded(text: bytes | str) -> str:
     if isinstance(text, str):
-        return text[:_MOST_TEXT].partition("\0")[0]
-    raw = text[:_MOST_TEXT].partition(b"\0")[0]
+        return text[:_MAX_TEXT].partition("\0")[0]
+    raw = text[:_MAX_TEXT].partition(b"\0")[0]
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -378,7 +378,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         yield from _json_pairs(_json(text))
         return
     key, parts = "", [""]
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n", _MOST_LINES):
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n", _MAX_LINES):
         name, sign, value = line.partition("=")
         name = name.strip()
         if sign and _KEY.match(name):

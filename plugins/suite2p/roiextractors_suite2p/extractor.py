@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.files import PositionedFile, StoredFrames
+from roiextractors_core.io import PositionedFile, StoredFrames
 
 from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of
 

@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .pickled import StoredArray, read_objects, texts_at_the_start
 
@@ -47,8 +47,8 @@ _RESULTS = (
 )
 _OTHERS = (".npy", ".mat", ".bin", ".nwb", ".log", ".txt", ".png", ".svg", ".pdf")
 _PLANE = re.compile(r"plane(\d{1,6})", re.IGNORECASE)
-_MOST_LENGTH = 1 << 20
-_MOST_PLANES = 10_000
+_MAX_LENGTH = 1 << 20
+_MAX_PLANES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _plane_folders(folder: Path) -> list[Path]:
     except OSError:
         return []
     numbered = sorted((int(match[1]), name) for name in names if (match := _PLANE.fullmatch(name)))
-    folders = [folder / name for _, name in numbered[:_MOST_PLANES]]
+    folders = [folder / name for _, name in numbered[:_MAX_PLANES]]
     return [place for place in folders if any((place / name).is_file() for name in _DESCRIPTIONS)]
 
 
@@ -237,7 +237,7 @@ def _side(fields: Mapping[str, Any], key: str, name: str) -> int:
             "open the folder that suite2p wrote, with plane0/ops.npy and plane0/data.bin in it"
         )
     value = _as_number(fields[key])
-    if value is None or value != int(value) or not 0 < value <= _MOST_LENGTH:
+    if value is None or value != int(value) or not 0 < value <= _MAX_LENGTH:
         raise CorruptRecordingError(
             f"{name} says {key} = {printable(repr(fields[key]))[:60]}, which is no number of pixels"
         )

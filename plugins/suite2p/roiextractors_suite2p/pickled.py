@@ -26,20 +26,20 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["StoredArray", "read_objects", "texts_at_the_start"]
 
 _BUFFER_BYTES = 1 << 16
-_MOST_INLINE = 4096  # a longer payload is left in the file until it is asked for
-_MOST_OPCODES = 1_000_000
-_MOST_DEPTH = 100
-_MOST_VALUES = 5_000_000
-_MOST_BYTES = 64 << 20  # of all that is kept in memory
-_MOST_LINE = 400
-_MOST_DIMENSIONS = 64
-_MOST_PARTS = 64
-_MOST_HEADER = 1 << 16
+_MAX_INLINE = 4096  # a longer payload is left in the file until it is asked for
+_MAX_OPCODES = 1_000_000
+_MAX_DEPTH = 100
+_MAX_VALUES = 5_000_000
+_MAX_BYTES = 64 << 20  # of all that is kept in memory
+_MAX_LINE = 400
+_MAX_DIMENSIONS = 64
+_MAX_PARTS = 64
+_MAX_HEADER = 1 << 16
 
 Read = Callable[[int, int], bytes]
 
@@ -233,9 +233,9 @@ class _Tape:
     def weigh(self, count: int) -> None:
         """Count what is kept in memory, and refuse what is beyond all use."""
         self._taken += count
-        if self._taken > _MOST_BYTES:
+        if self._taken > _MAX_BYTES:
             raise CorruptRecordingError(
-                f"{self.name} fills over {_MOST_BYTES:,} bytes with small values, and is not read further"
+                f"{self.name} fills over {_MAX_BYTES:,} bytes with small values, and is not read further"
             )
 
     def number(self, form: str) -> Any:
@@ -247,9 +247,9 @@ class _Tape:
         found = bytearray()
         while (byte := self.take(1)) != b"\n":
             found += byte
-            if len(found) > _MOST_LINE:
+            if len(found) > _MAX_LINE:
                 raise CorruptRecordingError(
-                    f"{self.name} holds a name of over {_MOST_LINE} letters at byte {self.position:,}"
+                    f"{self.name} holds a name of over {_MAX_LINE} letters at byte {self.position:,}"
                 )
         return found.decode("utf-8", "replace")
 
@@ -281,7 +281,7 @@ class _Machine:
 
     def run(self) -> Any:
         """Follow the opcodes to the end and return the one value that is left."""
-        for _ in range(_MOST_OPCODES):
+        for _ in range(_MAX_OPCODES):
             opcode = self.tape.take(1)
             if opcode == b".":
                 return self._last()
@@ -290,7 +290,7 @@ class _Machine:
                 raise UnsupportedRecordingError(self._refusal(opcode))
             step(self)
         raise CorruptRecordingError(
-            f"{self.tape.name} has over {_MOST_OPCODES:,} pickle opcodes, and is not read further"
+            f"{self.tape.name} has over {_MAX_OPCODES:,} pickle opcodes, and is not read further"
         )
 
     def push(self, value: Any) -> None:
@@ -300,7 +300,7 @@ class _Machine:
     def push_text(self, form: str) -> None:
         """Lay a text on the stack, or its place when it is long."""
         length = self.tape.number(form)
-        if length > _MOST_INLINE:
+        if length > _MAX_INLINE:
             self.push(_Far(self.tape.skip(length), length, is_text=True))
             return
         try:
@@ -313,7 +313,7 @@ class _Machine:
     def push_bytes(self, form: str) -> None:
         """Lay bytes on the stack, or their place when they are many."""
         length = self.tape.number(form)
-        if length > _MOST_INLINE:
+        if length > _MAX_INLINE:
             self.push(_Far(self.tape.skip(length), length, is_text=False))
         else:
             self.push(self.tape.take(length))
@@ -321,7 +321,7 @@ class _Machine:
     def push_long(self, form: str) -> None:
         """Lay a whole number of any length on the stack."""
         length = self.tape.number(form)
-        if not 0 <= length <= _MOST_INLINE:
+        if not 0 <= length <= _MAX_INLINE:
             raise self._corrupt(f"a whole number of {length:,} bytes")
         self.push(int.from_bytes(self.tape.take(length), "little", signed=True))
 
@@ -587,7 +587,7 @@ _MAKERS: Mapping[str, Callable[..., Any]] = {
 
 
 def _made_path(kind: type[PurePath], parts: tuple[Any, ...]) -> str:
-    if len(parts) > _MOST_PARTS:
+    if len(parts) > _MAX_PARTS:
         raise ValueError("a path has few parts")
     return str(kind(*(_of(part, str) for part in parts)))
 
@@ -601,7 +601,7 @@ def _of(value: Any, kind: type[Any]) -> Any:
 def _complete_array(target: StoredArray, state: Any) -> None:
     _, shape, kind, fortran, content = _of(state, tuple)
     lengths = _of(shape, tuple)
-    if not isinstance(kind, _Dtype) or len(lengths) > _MOST_DIMENSIONS:
+    if not isinstance(kind, _Dtype) or len(lengths) > _MAX_DIMENSIONS:
         raise TypeError("an array needs a dtype and a shape")
     if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 48 for n in lengths):
         raise ValueError("the shape of an array is of whole numbers")
@@ -632,7 +632,7 @@ def _objects_in_header(tape: _Tape) -> int:
     if head[:6] != b"\x93NUMPY" or head[6] not in (1, 2, 3):
         raise CorruptRecordingError(f"{tape.name} does not begin as a .npy file: its first bytes are {head.hex(' ')}")
     length = tape.number("<H" if head[6] == 1 else "<I")
-    if length > min(_MOST_HEADER, _BUFFER_BYTES):
+    if length > min(_MAX_HEADER, _BUFFER_BYTES):
         raise CorruptRecordingError(f"{tape.name} claims a header of {length:,} bytes")
     text = tape.take(length).decode("latin-1").strip()
     try:
@@ -643,7 +643,7 @@ def _objects_in_header(tape: _Tape) -> int:
         raise CorruptRecordingError(
             f"the header of {tape.name} is none of a .npy file: {printable(text[:60])!r}"
         ) from error
-    if kind not in ("|O", "O", "|O8") or not isinstance(count, int) or not 0 <= count <= _MOST_OPCODES:
+    if kind not in ("|O", "O", "|O8") or not isinstance(count, int) or not 0 <= count <= _MAX_OPCODES:
         raise UnsupportedRecordingError(f"{tape.name} holds numbers or too many objects, and no dictionary of suite2p")
     return count
 
@@ -673,11 +673,11 @@ def _check_size(root: Any, name: str) -> None:
 
 
 def _checked(count: int, levels: int, name: str) -> tuple[int, int]:
-    if count > _MOST_VALUES or levels > _MOST_DEPTH:
+    if count > _MAX_VALUES or levels > _MAX_DEPTH:
         what = (
-            f"unfolds to over {_MOST_VALUES:,} values"
-            if count > _MOST_VALUES
-            else f"is nested over {_MOST_DEPTH} levels deep"
+            f"unfolds to over {_MAX_VALUES:,} values"
+            if count > _MAX_VALUES
+            else f"is nested over {_MAX_DEPTH} levels deep"
         )
         raise CorruptRecordingError(f"{name} {what}, and is not read further")
     return count, levels

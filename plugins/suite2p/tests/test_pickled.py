@@ -26,7 +26,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"
 DTYPE_O = (

@@ -12,13 +12,13 @@ from typing import Any
 from xml.parsers import expat
 
 from roiextractors_core.errors import CorruptRecordingError, RecordingError, UnsupportedRecordingError, printable
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["Experiment", "Node"]
 
-_MOST_BYTES = 16 << 20
-_MOST_DEPTH = 64
-_MOST_NODES = 200_000
+_MAX_BYTES = 16 << 20
+_MAX_DEPTH = 64
+_MAX_NODES = 200_000
 _Z_AND_T = 0
 
 
@@ -319,7 +319,7 @@ class _Tree:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         self._count += 1
-        if len(self._open) > _MOST_DEPTH or self._count > _MOST_NODES:
+        if len(self._open) > _MAX_DEPTH or self._count > _MAX_NODES:
             raise CorruptRecordingError(f"{self._name} holds more elements than a ThorImage experiment has")
         node = Node(tag.rpartition(":")[2], attributes, [])
         self._open[-1].children.append(node)
@@ -335,9 +335,9 @@ class _Tree:
 def _parsed(path: str) -> Node:
     file = PositionedFile(path)
     try:
-        if file.size > _MOST_BYTES:
+        if file.size > _MAX_BYTES:
             raise CorruptRecordingError(
-                f"{file.name} holds {file.size:,} bytes, and no ThorImage experiment has more than {_MOST_BYTES:,}"
+                f"{file.name} holds {file.size:,} bytes, and no ThorImage experiment has more than {_MAX_BYTES:,}"
             )
         text = file.read(0, file.size)
     finally:

@@ -26,8 +26,8 @@ _NUMBERS = r"(\d{1,9})_(\d{1,9})_(\d{1,9})_(\d{1,9})\.tiff?"
 _FRAME = re.compile(rf"^((.+)_{_NUMBERS})$", re.MULTILINE | re.IGNORECASE)
 _RAW = re.compile(r"^(Image_(\d{1,9})_(\d{1,9})\.raw)$", re.MULTILINE | re.IGNORECASE)
 _STORE = re.compile(r"^(Image_scan_\d+_region_\d+.*\.tiff?)$", re.MULTILINE | re.IGNORECASE)
-_MOST_EMPTY = 64
-_MOST_DIGITS = 9
+_MAX_EMPTY = 64
+_MAX_DIGITS = 9
 
 Place = tuple[int, int]
 
@@ -123,7 +123,7 @@ class FrameFiles:
                 f"{printable(self.names[mine[0]])}: ThorImage counts planes and time points from 1, and a file here says 0"
             )
         shape = (int(points.max()), int(planes.max()))
-        if shape[0] * shape[1] > _MOST_EMPTY * (len(mine) + 1000):
+        if shape[0] * shape[1] > _MAX_EMPTY * (len(mine) + 1000):
             raise TruncatedRecordingError(
                 f"the files of {printable(self.channel)} are numbered up to plane {shape[1]:,} and time point {shape[0]:,}, and "
                 f"{len(mine):,} of them are there; copy the rest"
@@ -192,7 +192,7 @@ def _numbers(names: list[str], start: int) -> np.ndarray | None:
         return None
     cuts = np.sort(np.concatenate([ends, between.ravel(), [-1, len(text)]]))
     widths = np.diff(cuts) - 1
-    if widths.min() < 1 or widths.max() > _MOST_DIGITS:
+    if widths.min() < 1 or widths.max() > _MAX_DIGITS:
         return None
     return np.fromstring(text.replace("\n", "_"), np.int64, sep="_").reshape(-1, 4)
 

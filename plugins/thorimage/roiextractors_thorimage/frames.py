@@ -15,7 +15,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile, StoredFrames
+from roiextractors_core.io import PositionedFile, StoredFrames
 
 from .experiment import Experiment
 from .folder import FrameGrid

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["Timing"]
 
-_MOST_BYTES = 256 << 20
-_LEAST_KNOWN = 3
+_MAX_BYTES = 256 << 20
+_MIN_KNOWN = 3
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Timing:
 def _values(path: str) -> tuple[np.ndarray | None, str]:
     file = PositionedFile(path)
     try:
-        if file.size > _MOST_BYTES:
+        if file.size > _MAX_BYTES:
             return None, f"{file.name} holds {file.size:,} bytes, more than times have"
         text = file.read(0, file.size)
     finally:
@@ -86,7 +86,7 @@ def _values(path: str) -> tuple[np.ndarray | None, str]:
 
 def _follows(values: np.ndarray) -> bool:
     """Whether the last value, whose line has no end, is what the others lead to: it could be cut inside its digits."""
-    if len(values) < _LEAST_KNOWN:
+    if len(values) < _MIN_KNOWN:
         return False
-    step = float(np.median(np.diff(values[:-1]))) if len(values) > _LEAST_KNOWN else float(values[1] - values[0])
+    step = float(np.median(np.diff(values[:-1]))) if len(values) > _MIN_KNOWN else float(values[1] - values[0])
     return bool(abs(values[-1] - values[-2] - step) <= 1e-3 * abs(step))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
-from roiextractors_core.choice import choose
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
@@ -20,6 +19,7 @@ from roiextractors_core.errors import (
     StreamChoiceError,
     printable,
 )
+from roiextractors_core.io import choose_stream
 
 from .arrangement import Arrangement, arrange, imagej_fields, natural_key
 from .pages import PageIndex, Series, described_shape, series_of
@@ -107,10 +107,10 @@ class TiffImagingExtractor(ImagingExtractor):
         if self._arrangement.left_over:
             warnings.warn(self._arrangement.notes[-1], IncompleteRecordingWarning, stacklevel=2)
         self._channels = _channel_names(self._pages, self._arrangement, tags, self._description)
-        self._channel = choose(self._name, "channel", self._channels, channel, first=1)
+        self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         self._num_planes = self._arrangement.size("Z")
         numbers = [str(k) for k in range(self._num_planes)]
-        self._plane = None if plane is None else choose(self._name, "plane", numbers, plane)
+        self._plane = None if plane is None else choose_stream(self._name, "plane", numbers, plane)
         self.is_volumetric = self._num_planes > 1 and plane is None
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -269,7 +269,7 @@ def _indexed(paths: tuple[str, ...], series: str | int | None) -> tuple[PageInde
         return PageIndex.of(paths), 0
     found = series_of(paths[0])
     names = [str(k) for k in range(len(found))]
-    number = choose(printable(Path(paths[0]).name), "series", names, series)
+    number = choose_stream(printable(Path(paths[0]).name), "series", names, series)
     return PageIndex.of(paths, span=(found[number].start, found[number].stop)), found[number].start
 
 

@@ -33,21 +33,20 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.files import PositionedFile, StoredFrames, num_cores, read_once, run_on_cores
-from roiextractors_core.forks import ProcessLock
+from roiextractors_core.io import PositionedFile, ProcessLock, StoredFrames, num_cores, read_once, run_on_cores
 
 __all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-_MOST_TAGS = 4096
-_MOST_VALUE = 64 << 20
+_MAX_TAGS = 4096
+_MAX_VALUE = 64 << 20
 _HEADER_BYTES = 8
-_MOST_GAP = 1 << 16
+_MAX_GAP = 1 << 16
 _CHUNK = 4 << 20
 _WIDTHS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64), "c": (64, 128)}
-_MOST_OPENED = 64  # files of a sequence whose layout is kept
-_MOST_PATTERNS = 2
+_MAX_OPENED = 64  # files of a sequence whose layout is kept
+_MAX_PATTERNS = 2
 _FILES_A_TASK = 64
 _LARGE_PAGE = 1 << 17  # below this, threads that open files wait for each other longer than they read
 _JPEG = (6, 7)
@@ -91,7 +90,7 @@ class _TiffFile:
             )
         raw = self.file.read(offset, 1024)
         count = struct.unpack_from(self.count_form, raw)[0]
-        if not 0 < count <= _MOST_TAGS:
+        if not 0 < count <= _MAX_TAGS:
             raise CorruptRecordingError(
                 f"{self.name}: the directory of page {page:,} at byte {offset:,} claims {count:,} tags; the file is damaged"
             )
@@ -174,7 +173,7 @@ class Directory:
             return None
         kind, count, at = self.entries[code]
         offset, size = self.place(code)
-        if size > _MOST_VALUE or (not self.is_inline(code) and offset + size > self._tiff.size):
+        if size > _MAX_VALUE or (not self.is_inline(code) and offset + size > self._tiff.size):
             raise CorruptRecordingError(
                 f"{self._tiff.name}: tag {code} of page {self.page:,} claims {count:,} values at byte {offset:,}, "
                 f"beyond the file of {self._tiff.size:,} bytes"
@@ -290,7 +289,7 @@ class _Regular:
             return None
         offset, length = directory.place(270)
         ahead = offset - directory.offset
-        near = len(directory.table) + tiff.field_size <= ahead <= _MOST_GAP and length <= _MOST_GAP
+        near = len(directory.table) + tiff.field_size <= ahead <= _MAX_GAP and length <= _MAX_GAP
         return (ahead, length, directory.entries[270][2]) if near else None
 
     def places(self, page: int) -> tuple[int, int]:
@@ -499,7 +498,7 @@ def _bytes_at(tiff: _TiffFile, layout: _Regular, pages: np.ndarray) -> np.ndarra
     offsets = layout.table_offsets(pages)
     low = int(offsets.min())
     span = int(offsets.max()) + layout.width - low
-    if span <= max(_MOST_GAP, 32 * layout.width * len(pages)):  # they lie together: one read for all
+    if span <= max(_MAX_GAP, 32 * layout.width * len(pages)):  # they lie together: one read for all
         raw = np.frombuffer(tiff.file.read(low, span), np.uint8)
         return raw[(offsets - low)[:, None] + np.arange(layout.width)] if len(raw) == span else None
     tables, width = bytearray(layout.width * len(pages)), layout.width
@@ -534,7 +533,7 @@ def _chain(tiff: _TiffFile) -> Iterator[tuple[int, bytes]]:
             ahead = min(_CHUNK, ahead * 4) if near else 1 << 12
             start, buffer, at = offset, tiff.file.read(offset, ahead), 0
         count = unpack_count(buffer, at)[0]
-        if not 0 < count <= _MOST_TAGS:
+        if not 0 < count <= _MAX_TAGS:
             raise CorruptRecordingError(
                 f"{tiff.name}: the directory of page {page:,} at byte {offset:,} claims {count:,} tags; the file is damaged"
             )
@@ -761,7 +760,7 @@ class _Pattern:
         end, places = data + page.nbytes, _fixed_places(opened)
         apart = all(b <= data or a >= end for a, b in places)
         last = max(end, max(b for _, b in places))
-        near = data + last - end <= _MOST_GAP
+        near = data + last - end <= _MAX_GAP
         return cls(opened, page, data, places) if apart and near and last <= opened.tiff.size else None
 
     def read(self, path: str, result: np.ndarray, top: int) -> bool:
@@ -876,10 +875,10 @@ class _FilesAtNeed:
         pattern = _Pattern.of(opened, self.page)
         with self._lock:
             self._known[number] = opened
-            if len(self._known) > _MOST_OPENED:
+            if len(self._known) > _MAX_OPENED:
                 self._known.popitem(last=False)
             if pattern is not None:
-                self._patterns = (pattern, *self._patterns)[:_MOST_PATTERNS]
+                self._patterns = (pattern, *self._patterns)[:_MAX_PATTERNS]
         return opened
 
     def _found(self, number: int) -> _TiffFile:
@@ -1182,7 +1181,7 @@ class PageIndex:
         result = np.empty(self._one, self._page.dtype)
         table = bytearray(layout.width)
         gap = data - at - layout.width
-        if page and 0 <= gap <= _MOST_GAP:
+        if page and 0 <= gap <= _MAX_GAP:
             tiff.file.read_into([table, bytearray(gap), result] if gap else [table, result], at)
         else:
             tiff.file.read_into([table], at)
@@ -1235,7 +1234,7 @@ class PageIndex:
         near = np.diff(offsets)
         cuts = [
             0,
-            *(np.flatnonzero((near < step) | (near - step > _MOST_GAP)) + 1).tolist(),
+            *(np.flatnonzero((near < step) | (near - step > _MAX_GAP)) + 1).tolist(),
             len(pages),
         ]
         tasks: list[Any] = []
@@ -1267,7 +1266,7 @@ class PageIndex:
         """Read pages that lie apart, each with its directory by one call where it stands close before the pixels."""
         regular = isinstance(layout, _Regular)
         gap = layout.data[1] - layout.table[1] - layout.width if regular else -1
-        near = 0 <= gap <= _MOST_GAP and layout.data[2] == layout.table[2]
+        near = 0 <= gap <= _MAX_GAP and layout.data[2] == layout.table[2]
         if not near:
             for frame, offset in zip(frames, offsets.tolist(), strict=True):
                 tiff.file.read_into([frame], offset)

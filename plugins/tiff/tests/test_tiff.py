@@ -18,7 +18,7 @@ import tifffile
 from roiextractors_tiff.pages import PageIndex
 
 import roiextractors_core as roi
-from roiextractors_core.files import num_cores
+from roiextractors_core.io import num_cores
 
 MOVIE = np.random.default_rng(0).integers(0, 4000, (12, 20, 30)).astype(np.uint16)
 
@@ -332,7 +332,7 @@ def test_complex_pixels_are_read(tmp_path: Path, dtype: str) -> None:
 
 
 def test_opening_does_not_read_a_long_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roiextractors_tiff.pages._MOST_VALUE", 1000)
+    monkeypatch.setattr("roiextractors_tiff.pages._MAX_VALUE", 1000)
     tifffile.imwrite(tmp_path / "long.tif", MOVIE[0], description="x" * 2000, metadata=None)
     index = PageIndex.of(tmp_path / "long.tif")
     assert index.num_pages == 1

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, printable
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 __all__ = ["AviIndex", "AviStream", "avi_index", "is_avi"]
 
-_MOST_HEADER = 4 << 20
-_MOST_STREAMS = 100
-_MOST_INDEX = 1 << 30
+_MAX_HEADER = 4 << 20
+_MAX_STREAMS = 100
+_MAX_INDEX = 1 << 30
 _KEY_FRAME = 0x10
 _CHECKED = 16
 
@@ -205,10 +205,10 @@ def _stream(file: PositionedFile, layout: _Layout) -> AviStream:
         raise CorruptRecordingError(
             f"{file.name} begins as AVI and ends, or is damaged, before its header does: {layout.size:,} bytes"
         )
-    length = max(0, min(layout.header.end - layout.header.start, _MOST_HEADER))
+    length = max(0, min(layout.header.end - layout.header.start, _MAX_HEADER))
     header = file.read(layout.header.start, length)
     pieces = [piece for name, piece in _pieces(header) if name == b"strl"]
-    for number, piece in enumerate(pieces[:_MOST_STREAMS]):
+    for number, piece in enumerate(pieces[:_MAX_STREAMS]):
         parts = dict(_pieces(piece))
         if parts.get(b"strh", b"")[:4] == b"vids":
             return _video_stream(file.name, number, parts, header)
@@ -272,7 +272,7 @@ def _by_super_index(file: PositionedFile, stream: AviStream, layout: _Layout) ->
 
 
 def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int, end: int) -> list[Entry] | None:
-    if not 32 <= size <= _MOST_INDEX or at + size > end:
+    if not 32 <= size <= _MAX_INDEX or at + size > end:
         return None
     data = file.read(at, size)
     if not (data[:2] == b"ix" or data[2:4] == b"ix") or len(data) < 32:
@@ -291,7 +291,7 @@ def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int,
 def _by_old_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> list[Entry] | None:
     """Follow ``idx1``, which knows the first RIFF alone; its offsets count from the list of frames or from the file."""
     span = layout.old_index
-    if span is None or layout.num_riffs != 1 or len(layout.movies) != 1 or span.end - span.start > _MOST_INDEX:
+    if span is None or layout.num_riffs != 1 or len(layout.movies) != 1 or span.end - span.start > _MAX_INDEX:
         return None
     data = file.read(span.start, span.end - span.start)
     table = np.frombuffer(data, "<u4", len(data) // 16 * 4).reshape(-1, 4)

@@ -15,7 +15,7 @@ from .pixels import PixelFormat
 
 __all__ = ["Facts", "VideoFrames", "check_size", "task"]
 
-_MOST_PIXELS = 1 << 28
+_MAX_PIXELS = 1 << 28
 
 
 class VideoFrames(ABC):
@@ -160,9 +160,9 @@ class Facts:
 
 
 def check_size(name: str, rows: int, columns: int) -> None:
-    if rows < 1 or columns < 1 or rows * columns > _MOST_PIXELS:
+    if rows < 1 or columns < 1 or rows * columns > _MAX_PIXELS:
         raise UnsupportedRecordingError(
-            f"{name} says that its frames have {rows:,} rows and {columns:,} columns; up to {_MOST_PIXELS:,} pixels are read"
+            f"{name} says that its frames have {rows:,} rows and {columns:,} columns; up to {_MAX_PIXELS:,} pixels are read"
         )
 
 

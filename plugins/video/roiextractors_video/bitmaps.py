@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
+from roiextractors_core.io import PositionedFile, num_cores, run_on_cores
 
 from .avi import AviIndex
 from .base import Facts, VideoFrames, task

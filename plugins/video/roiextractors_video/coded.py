@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, printable
-from roiextractors_core.files import PositionedFile, num_cores, run_on_cores
-from roiextractors_core.forks import ProcessLock
+from roiextractors_core.io import PositionedFile, ProcessLock, num_cores, run_on_cores
 
 from .base import Facts, VideoFrames, task
 from .headers import ffv1_sums_agree, is_ffv1_key
@@ -24,9 +23,9 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 
 
 _LOOKED_AT = 16
-_MOST_AHEAD = 4  # runs of frames that are decoded at once where frames are asked for one by one
-_MOST_FRAMES_AHEAD = 64
-_MOST_BYTES_AHEAD = 32 << 20
+_MAX_AHEAD = 4  # runs of frames that are decoded at once where frames are asked for one by one
+_MAX_FRAMES_AHEAD = 64
+_MAX_BYTES_AHEAD = 32 << 20
 
 
 class Packets:
@@ -233,13 +232,13 @@ class CodedFrames(VideoFrames):
     def _runs_from(self, index: int) -> list[range]:
         """Return the frames from a key frame to the next, one run a core; none where the frame is no key frame, or they are too many."""
         at = int(np.searchsorted(self._keys, index))
-        edges = [*self._keys[at : at + min(num_cores(), _MOST_AHEAD) + 1].tolist(), self.num_frames]
+        edges = [*self._keys[at : at + min(num_cores(), _MAX_AHEAD) + 1].tolist(), self.num_frames]
         if edges[0] != index:
             return []
-        runs = [range(a, b) for a, b in itertools.pairwise(edges[: min(num_cores(), _MOST_AHEAD) + 1])]
+        runs = [range(a, b) for a, b in itertools.pairwise(edges[: min(num_cores(), _MAX_AHEAD) + 1])]
         frames = sum(map(len, runs))
         size = self.rows * self.columns * self.dtype.itemsize
-        return runs if frames <= _MOST_FRAMES_AHEAD and frames * size <= _MOST_BYTES_AHEAD else []
+        return runs if frames <= _MAX_FRAMES_AHEAD and frames * size <= _MAX_BYTES_AHEAD else []
 
     def _decode_for_later(
         self, decoded: dict[tuple[int, str], np.ndarray], run: range, wanted: int, channel: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .avi import avi_index, is_avi
 from .base import VideoFrames

@@ -9,7 +9,7 @@ from .pixels import PixelFormat
 
 __all__ = ["JpegHeader", "ffv1_pixels", "ffv1_sums_agree", "is_ffv1_key", "jpeg_header"]
 
-_MOST_EXPONENT = 31
+_MAX_EXPONENT = 31
 
 
 def is_ffv1_key(first: bytes) -> bool:
@@ -115,7 +115,7 @@ class _RangeDecoder:
         exponent = 0
         while self.bit(states, 1 + min(exponent, 9)):
             exponent += 1
-            if exponent > _MOST_EXPONENT:
+            if exponent > _MAX_EXPONENT:
                 self.is_over = True
                 return 0
         value = 1

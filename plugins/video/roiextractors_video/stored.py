@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .avi import AviIndex
 from .base import Facts, VideoFrames, check_size
@@ -16,7 +16,7 @@ from .pixels import PixelFormat
 
 __all__ = ["avi_words", "stored_frames", "tick_clock"]
 
-_MOST_HEAD = 1 << 16
+_MAX_HEAD = 1 << 16
 
 
 def stored_frames(file: PositionedFile, index: AviIndex) -> VideoFrames | None:
@@ -27,7 +27,7 @@ def stored_frames(file: PositionedFile, index: AviIndex) -> VideoFrames | None:
     check_size(file.name, stream.rows, stream.columns)
     if not len(index.offsets):
         raise CorruptRecordingError(f"{file.name} {index.problem or 'holds no frame'}; there is nothing to read")
-    head = file.read(int(index.offsets[0]), min(int(index.sizes[0]), _MOST_HEAD))
+    head = file.read(int(index.offsets[0]), min(int(index.sizes[0]), _MAX_HEAD))
     if stream.codec == b"FFV1":
         pixels = ffv1_pixels(head, stream.extra)
         return None if pixels is None else _coded(file, index, "ffv1", pixels)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, listed, printable
-from roiextractors_core.files import PositionedFile
+from roiextractors_core.io import PositionedFile
 
 from .avi import AviIndex
 from .base import Facts, VideoFrames, check_size
@@ -22,8 +22,8 @@ __all__ = ["demuxed_frames"]
 
 _COUNTED_BY_DECODING = ("vp8", "theora")
 _NO_STAMP = -(1 << 63)
-_MOST_EBML = 4096
-_MOST_BLOCK_HEAD, _COMPARED = 64, 64
+_MAX_EBML = 4096
+_MAX_BLOCK_HEAD, _COMPARED = 64, 64
 _FOUND_IN_FILE = ("ffv1", "mjpeg")
 _NO_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
 
@@ -105,7 +105,7 @@ def _missing(file: PositionedFile, claimed: int, found: int) -> str:
     """Return in words what the container promises and the file does not hold."""
     if claimed > found:
         return f"counts {claimed:,} frames in its header and holds {found:,}"
-    end = _end_of_matroska(file.read(0, _MOST_EBML))
+    end = _end_of_matroska(file.read(0, _MAX_EBML))
     if end > file.size:
         return f"is cut: it ends at byte {file.size:,}, and its header tells of {end:,}"
     return ""
@@ -309,7 +309,7 @@ def _offset_of(file: PositionedFile, packet: Any) -> int:
     data = memoryview(packet)
     if packet.pos is None or packet.pos < 0:
         return -1
-    begun = file.read(packet.pos, _MOST_BLOCK_HEAD + _COMPARED).find(bytes(data[:_COMPARED]))
+    begun = file.read(packet.pos, _MAX_BLOCK_HEAD + _COMPARED).find(bytes(data[:_COMPARED]))
     at = packet.pos + begun
     tail = min(_COMPARED, len(data))
     return at if begun >= 0 and file.read(at + len(data) - tail, tail) == bytes(data[-tail:]) else -1

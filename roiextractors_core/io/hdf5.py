@@ -7,13 +7,13 @@ import os
 import struct
 from typing import Any
 
-from .errors import CorruptRecordingError, SourceKindError
-from .files import PositionedFile
+from ..errors import CorruptRecordingError, SourceKindError
+from .positioned import PositionedFile
 
 __all__ = ["open_hdf5_file"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_MOST_HEAP = 64 << 20
+_MAX_HEAP = 64 << 20
 _HEAD = 16
 
 
@@ -91,7 +91,7 @@ class _Watched(io.RawIOBase):
         width = self._width_of_lengths()
         head = self._file.read(start, min(_HEAD, self._file.size - start))
         size = int.from_bytes(head[8 : 8 + width], "little") if len(head) == _HEAD else 0
-        if not _HEAD <= size <= min(_MOST_HEAP, self._file.size - start):
+        if not _HEAD <= size <= min(_MAX_HEAP, self._file.size - start):
             raise self._damaged(start, f"says that it has {size:,} bytes")
         heap = self._file.read(start, size)
         at = _HEAD

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .clock import Clock
-from .errors import DeclarationError, TimesError
-from .imaging import ImagingExtractor, Samples
-from .metadata import RecordingMetadata
+from ..clock import Clock
+from ..errors import DeclarationError, TimesError
+from ..metadata import RecordingMetadata
+from .extractor import ImagingExtractor, Samples
 
 __all__ = ["ConcatenatedImagingExtractor", "PlaneStackImagingExtractor", "concatenate", "stack_planes"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -14,17 +13,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from .clock import Clock, checked_times
-from .errors import (
+from ..clock import Clock, checked_times
+from ..errors import (
     ClosedRecordingError,
     IncompleteRecordingWarning,
     RangeError,
     RangeTypeError,
     RecordingError,
     TimesError,
-    printable,
 )
-from .metadata import Provenance, RecordingMetadata
+from ..metadata import Provenance, RecordingMetadata
+from .indexing import as_array, as_integer, counted, plan_index, resolve_bounds, resolve_span
 
 __all__ = ["ImagingExtractor", "ImagingView"]
 
@@ -278,7 +277,7 @@ class ImagingExtractor(ABC):
         RangeError, RangeTypeError, ClosedRecordingError
         """
         self.check_open()
-        return _resolved(start_sample, end_sample, int(self.get_num_samples()), "sample")
+        return resolve_bounds(start_sample, end_sample, int(self.get_num_samples()), "sample")
 
     def resolve_indices(self, sample_indices: Any) -> np.ndarray:
         """Check indices of samples and return them as a one-dimensional int64 array.
@@ -288,7 +287,7 @@ class ImagingExtractor(ABC):
         RangeError, RangeTypeError, ClosedRecordingError
         """
         self.check_open()
-        found = np.atleast_1d(_as_array(sample_indices, "sample"))
+        found = np.atleast_1d(as_array(sample_indices, "sample"))
         if found.size == 0:
             return np.empty(0, np.int64)
         if found.dtype.kind not in "iu" or found.ndim != 1:
@@ -299,7 +298,7 @@ class ImagingExtractor(ABC):
         if low < 0 or high >= count:
             seen = low if low < 0 else high
             raise RangeError(
-                f"sample index {seen:,} lies outside the recording, which holds {_counted(count, 'sample')} (0 to {count - 1:,})"
+                f"sample index {seen:,} lies outside the recording, which holds {counted(count, 'sample')} (0 to {count - 1:,})"
             )
         return found.astype(np.int64)
 
@@ -377,7 +376,7 @@ class ImagingExtractor(ABC):
 
     def __getitem__(self, key: Any) -> Any:
         shape = self.shape
-        reads, rest = _planned(key, shape)
+        reads, rest = plan_index(key, shape)
         self.check_open()
         counts = [r.stop - r.start if isinstance(r, slice) else len(r) for r in reads[: len(shape)]]
         if 0 in counts:
@@ -535,8 +534,8 @@ class ImagingExtractor(ABC):
             The rectangle lies outside the frame or is empty.
         """
         rows, columns = self.get_frame_shape()
-        row_range = _resolved(row_start, row_end, rows, "row")
-        column_range = _resolved(column_start, column_end, columns, "column")
+        row_range = resolve_bounds(row_start, row_end, rows, "row")
+        column_range = resolve_bounds(column_start, column_end, columns, "column")
         for (start, end), word in ((row_range, "row"), (column_range, "column")):
             if start == end:
                 raise RangeError(f"the field of view is empty: {word}s {start} to {end}")
@@ -557,10 +556,10 @@ class ImagingExtractor(ABC):
         """
         if not self.is_volumetric:
             raise RangeError("select_plane is for volumetric recordings, and this one is planar")
-        index, count = _as_integer(plane_index, "plane"), self.get_num_planes()
+        index, count = as_integer(plane_index, "plane"), self.get_num_planes()
         if not 0 <= index < count:
             raise RangeError(
-                f"plane {index} lies outside the recording, which holds {_counted(count, 'plane')} (0 to {count - 1})"
+                f"plane {index} lies outside the recording, which holds {counted(count, 'plane')} (0 to {count - 1})"
             )
         return ImagingView(self, plane=index)
 
@@ -579,9 +578,9 @@ class ImagingExtractor(ABC):
         MissingDependencyError
             dask is not installed.
         """
-        from .chunks import as_dask
+        from ..interop.to_dask import to_dask
 
-        return as_dask(self, chunks)
+        return to_dask(self, chunks)
 
     def to_xarray(self, *, chunks: Any = "auto", name: str | None = None) -> Any:
         """Return a lazy ``xarray.DataArray``: dims ``time, y, x[, z]``, coordinates in seconds and micrometres, metadata as attributes.
@@ -598,9 +597,9 @@ class ImagingExtractor(ABC):
         MissingDependencyError
             xarray is not installed.
         """
-        from .labelled import as_xarray
+        from ..interop.to_xarray import to_xarray
 
-        return as_xarray(self, chunks=chunks, name=name)
+        return to_xarray(self, chunks=chunks, name=name)
 
     def preview(self, target: Any = None, **options: Any) -> Any:
         """Draw the mean image, the maximum projection and the mean trace, from as much as some seconds allow.
@@ -622,12 +621,12 @@ class ImagingExtractor(ABC):
         MissingDependencyError
             matplotlib is not installed.
         """
-        from .pictures import preview
+        from ..interop.preview import preview
 
         return preview(self, target, **options)
 
     def _repr_html_(self) -> str:
-        from .pictures import as_html
+        from ..interop.preview import as_html
 
         return as_html(self)
 
@@ -645,10 +644,10 @@ class ImagingExtractor(ABC):
 
     def __repr__(self) -> str:
         shape = self.get_sample_shape()
-        words = " x ".join(_counted(n, word) for n, word in zip(shape, ("row", "column", "plane"), strict=False))
+        words = " x ".join(counted(n, word) for n, word in zip(shape, ("row", "column", "plane"), strict=False))
         rate = self.get_sampling_frequency()
         timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {_duration(len(self) / rate)}"
-        return f"<{type(self).__name__}: {_counted(len(self), 'sample')} of {words}, {self.dtype}, {_amount(self.nbytes)}; {timing}>"
+        return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {self.dtype}, {_amount(self.nbytes)}; {timing}>"
 
     def _restore(self, times: np.ndarray | None, rate: float | None, provenance: Provenance | None) -> None:
         self.__times, self.__rate, self.__provenance = times, rate, provenance
@@ -719,10 +718,10 @@ class ImagingView(ImagingExtractor):
         super().__init__()
         num_rows, num_columns = parent.get_frame_shape()
         self._parent = parent
-        self._first, end = _span(samples, len(parent), "sample")
+        self._first, end = resolve_span(samples, len(parent), "sample")
         self._count = end - self._first
-        self._rows = _span(rows, num_rows, "row")
-        self._columns = _span(columns, num_columns, "column")
+        self._rows = resolve_span(rows, num_rows, "row")
+        self._columns = resolve_span(columns, num_columns, "column")
         self._plane = plane
         self.is_volumetric = parent.is_volumetric and plane is None
 
@@ -854,149 +853,6 @@ def _owned(series: Any) -> np.ndarray:
     if found.base is None and found.flags.writeable and found.dtype.isnative:
         return found
     return np.array(found, dtype=found.dtype.newbyteorder("="))
-
-
-def _as_array(value: Any, word: str) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise RangeTypeError(f"{word} indices must be whole numbers: {error}") from None
-
-
-def _as_integer(value: Any, word: str) -> int:
-    if isinstance(value, bool | np.bool_):
-        raise RangeTypeError(f"a {word} must be a whole number, and is {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise RangeTypeError(f"a {word} must be a whole number, and is {printable(repr(value))[:80]}") from None
-
-
-def _resolved(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:
-    first = 0 if start is None else _as_integer(start, word)
-    last = count if end is None else _as_integer(end, word)
-    if not 0 <= first <= last <= count:
-        why = "is reversed" if 0 <= last < first <= count else "is negative" if min(first, last) < 0 else "lies outside"
-        raise RangeError(
-            f"the range of {word}s {first:,} to {last:,} {why}: there are {_counted(count, word)} (0 to {count:,}, end exclusive)"
-        )
-    return first, last
-
-
-def _span(given: tuple[int, int] | None, count: int, word: str) -> tuple[int, int]:
-    start, end = given or (None, None)
-    return _resolved(start, end, count, word)
-
-
-def _planned(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slice, slice], tuple[Any, ...]]:
-    """Split a numpy index into what is read of each axis, and the index that is left to apply."""
-    parts = _expanded(key, len(shape))
-    reads: list[Any] = []
-    rest: list[Any] = []
-    for part in parts:
-        if part is None:
-            rest.append(None)
-            continue
-        axis = len(reads)
-        read, left = _axis_plan(part, shape[axis], axis)
-        reads.append(read)
-        rest.append(left)
-    try:
-        np.broadcast_shapes(*(left.shape for left in rest if isinstance(left, np.ndarray)))
-    except ValueError as error:
-        raise RangeError(f"the index arrays do not fit together: {error}") from None
-    while len(reads) < 4:
-        reads.append(slice(0, 1))
-    return (reads[0], reads[1], reads[2], reads[3]), tuple(rest)
-
-
-def _expanded(key: Any, ndim: int) -> list[Any]:
-    given = list(key) if isinstance(key, tuple) else [key]
-    parts: list[Any] = []
-    for part in given:
-        if isinstance(part, np.ndarray | list | tuple | range):
-            part = _as_array(part, "sample")
-            if part.dtype == bool and part.ndim > 1:
-                parts.extend(_MaskPart(found, part.shape[axis]) for axis, found in enumerate(part.nonzero()))
-                continue
-        parts.append(part)
-    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
-    if used > ndim or sum(1 for part in parts if part is Ellipsis) > 1:
-        raise RangeError(
-            f"an index for {used} axes was given, and there are {ndim}: samples, rows, columns{', planes' if ndim == 4 else ''}"
-        )
-    at = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
-    return parts[:at] + [slice(None)] * (ndim - used) + parts[at + 1 :]
-
-
-class _MaskPart:
-    """One axis of a mask over several axes."""
-
-    __slots__ = ("indices", "length")
-
-    def __init__(self, indices: np.ndarray, length: int) -> None:
-        self.indices = indices
-        self.length = length
-
-
-def _axis_plan(part: Any, count: int, axis: int) -> tuple[Any, Any]:
-    word = ("sample", "row", "column", "plane")[axis]
-    if isinstance(part, slice):
-        return _slice_plan(part, count, axis)
-    if isinstance(part, _MaskPart):
-        if part.length != count:
-            raise RangeError(f"the mask has {_counted(part.length, word)}, and there are {count:,}")
-        return _array_plan(part.indices, axis)
-    if isinstance(part, np.ndarray) and part.ndim > 0:
-        if part.dtype == bool:
-            if len(part) != count:
-                raise RangeError(f"the mask has {_counted(len(part), word)}, and there are {count:,}")
-            return _array_plan(part.nonzero()[0], axis)
-        if part.size and part.dtype.kind not in "iu":
-            raise RangeTypeError(f"a {word} must be a whole number, and the index holds {part.dtype}")
-        _require_within(part, count, word)
-        indices = part.astype(np.int64)
-        return _array_plan(np.where(indices < 0, indices + count, indices), axis)
-    index = _as_integer(part, word)
-    _require_within(np.array([index]), count, word)
-    index += count if index < 0 else 0
-    return slice(index, index + 1), 0
-
-
-def _slice_plan(part: slice, count: int, axis: int) -> tuple[Any, Any]:
-    try:
-        start, stop, step = part.indices(count)
-    except TypeError:
-        raise RangeTypeError(f"a slice's bounds must be whole numbers, and are {part}") from None
-    chosen = range(start, stop, step)
-    if len(chosen) == 0:
-        return slice(0, 0), slice(None)
-    low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
-    if step == 1 or len(chosen) == 1:
-        return slice(low, high), slice(None)
-    if axis == 0 and abs(step) > 1:
-        return np.arange(start, stop, step, dtype=np.int64), slice(None)
-    return slice(low, high), slice(None, None, step)
-
-
-def _array_plan(indices: np.ndarray, axis: int) -> tuple[Any, np.ndarray]:
-    if indices.size == 0:
-        return slice(0, 0), indices.astype(np.int64)
-    if axis == 0:
-        unique, inverse = np.unique(indices, return_inverse=True)
-        return unique.astype(np.int64), inverse.reshape(indices.shape)
-    low = int(indices.min())
-    return slice(low, int(indices.max()) + 1), indices - low
-
-
-def _require_within(indices: np.ndarray, count: int, word: str) -> None:
-    outside = indices[(indices < -count) | (indices >= count)]
-    if outside.size:
-        raise RangeError(f"{word} {int(outside.ravel()[0]):,} lies outside: there are {_counted(count, word)}")
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _amount(count: float) -> str:

@@ -6,27 +6,23 @@ import fnmatch
 import importlib
 import itertools
 import re
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any, ClassVar, TextIO
+from typing import Any, ClassVar
 
-from .errors import DeclarationError, RoiExtractorsError, printable
+from ..errors import DeclarationError, RoiExtractorsError, printable
+from .isolation import stdout_to_stderr
 from .source import Source
 
 __all__ = [
-    "All",
-    "Any_",
+    "AllOf",
+    "AnyOf",
     "Evidence",
     "Finding",
-    "FormatSpec",
     "Hdf5Path",
     "JsonKey",
     "Magic",
-    "Match",
     "Member",
     "Name",
     "Probe",
@@ -36,7 +32,6 @@ __all__ = [
     "XmlRoot",
     "evidence_fault",
     "evidence_from_dict",
-    "printing_aside",
 ]
 
 TIFF_TAGS: Mapping[str, int] = {
@@ -57,32 +52,7 @@ TIFF_TAGS: Mapping[str, int] = {
 }
 
 
-_MOST_WORDS = 300
-
-
-_printing_lock = threading.Lock()
-_printing: list[tuple[TextIO, TextIO]] = []  # what stood there, and what stands there while plugins are imported
-_num_printing = 0
-
-
-@contextmanager
-def printing_aside() -> Iterator[None]:
-    """Send what a plugin prints while it is imported to the standard error: a command's output is its own."""
-    global _num_printing
-    with _printing_lock:
-        if not _num_printing and sys.stdout is not None and sys.stderr is not None:
-            _printing.append((sys.stdout, sys.stderr))
-            sys.stdout = sys.stderr
-        _num_printing += 1
-    try:
-        yield
-    finally:
-        with _printing_lock:
-            _num_printing -= 1
-            if not _num_printing and _printing:
-                before, aside = _printing.pop()
-                if sys.stdout is aside:
-                    sys.stdout = before
+_MAX_WORDS = 300
 
 
 class Strength(IntEnum):
@@ -91,141 +61,6 @@ class Strength(IntEnum):
     NAME = 1
     NEIGHBOURS = 2
     CONTENT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class FormatSpec:
-    """The declaration of a format: data only, checked at birth.
-
-    Parameters
-    ----------
-    name : str
-        What ``open(format=...)`` takes: lower-case letters, digits, ``-`` and ``_``.
-    title : str
-        For people: ``"ScanImage TIFF"``.
-    extractor : str
-        ``"package.module:Class"``, imported when the format has been chosen and not before.
-    extensions : tuple of str
-        Suffixes with their dot, compared without regard to case; compound ones may be given.
-    evidence : Evidence, optional
-        Checkable facts about the content, the neighbours or the name, joined with ``&`` and ``|``.
-        Without it the suffix alone decides, the weakest kind of match.
-    specializes : tuple of str
-        Names of the formats that this one is a kind of; it comes before them.
-    api : int
-        The number of the hook's API that the declaration was written for: 1.
-    kind : str
-        ``"imaging"``; ``"segmentation"`` is reserved.
-    streams : tuple of str
-        The options that choose a stream inside a recording: ``("channel", "plane")``.
-    clock : str
-        The best clock that the format can hold: ``"native"`` (a time per sample), ``"rate"`` or ``"none"``.
-    metadata : tuple of str
-        The fields of ``RecordingMetadata`` that the extractor fills where the file has them.
-    platforms : tuple of str
-        ``("any",)``, or the systems on which the plugin works.
-    description : str
-        One sentence for the list of formats.
-
-    Raises
-    ------
-    DeclarationError
-        When a field cannot be right; the message names the field and what was seen.
-    """
-
-    name: str
-    title: str
-    extractor: str
-    extensions: tuple[str, ...] = ()
-    evidence: Evidence | None = None
-    specializes: tuple[str, ...] = ()
-    api: int = 1
-    kind: str = "imaging"
-    streams: tuple[str, ...] = ()
-    clock: str = "none"
-    metadata: tuple[str, ...] = ()
-    platforms: tuple[str, ...] = ("any",)
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        for key in ("extensions", "specializes", "streams", "metadata", "platforms"):
-            self._check_texts(key)
-        self._check(
-            isinstance(self.name, str) and bool(re.fullmatch(r"[a-z][a-z0-9_-]*", self.name)),
-            "name",
-            "lower-case letters, digits, - and _",
-        )
-        self._check(isinstance(self.title, str) and bool(self.title.strip()), "title", "a name for people")
-        self._check(
-            isinstance(self.extractor, str) and bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.extractor)),
-            "extractor",
-            "'package.module:Class'",
-        )
-        self._check(
-            all(re.fullmatch(r"(\.[^./\\\s]+)+", e) for e in self.extensions),
-            "extensions",
-            "suffixes that begin with a dot",
-        )
-        object.__setattr__(self, "extensions", tuple(e.lower() for e in self.extensions))
-        self._check(
-            self.evidence is None or isinstance(self.evidence, Evidence),
-            "evidence",
-            "Magic(...), TiffTag(...), ... joined with & and |",
-        )
-        self._check(
-            bool(self.extensions) or self.evidence is not None, "extensions", "at least one suffix, or evidence"
-        )
-        self._check(isinstance(self.api, int) and not isinstance(self.api, bool), "api", "a whole number")
-        self._check(self.kind in ("imaging", "segmentation"), "kind", "'imaging' or 'segmentation'")
-        self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
-        self._check(self.name not in self.specializes, "specializes", "names of other formats")
-        self._check(isinstance(self.description, str), "description", "a sentence")
-        for key in ("title", "extensions", "streams", "metadata", "platforms", "description"):
-            self._check("".join(getattr(self, key)).isprintable(), key, "text without control characters")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the declaration as plain data, ready for JSON."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        found["evidence"] = None if self.evidence is None else self.evidence.to_dict()
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> FormatSpec:
-        """Make the declaration again from :meth:`to_dict`."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
-        if values.get("evidence") is not None:
-            values["evidence"] = evidence_from_dict(values["evidence"])
-        return cls(**values)
-
-    def load(self) -> type[Any]:
-        """Import and return the extractor class.
-
-        Raises
-        ------
-        DeclarationError
-            When the module imports but has no such class; what the import itself raises passes through.
-        """
-        module, _, attribute = self.extractor.partition(":")
-        with printing_aside():
-            found = getattr(importlib.import_module(module), attribute, None)
-        if not isinstance(found, type):
-            raise DeclarationError(
-                f"format {self.name!r} names {self.extractor!r}, and {module} has no class {attribute}"
-            )
-        return found
-
-    def _check(self, right: bool, key: str, wanted: str) -> None:
-        if not right:
-            raise DeclarationError(f"FormatSpec({self.name!r}): {key} must be {wanted}, and is {getattr(self, key)!r}")
-
-    def _check_texts(self, key: str) -> None:
-        value = getattr(self, key)
-        self._check(isinstance(value, list | tuple), key, "a tuple of strings")
-        values = tuple(value)
-        object.__setattr__(self, key, values)
-        self._check(all(isinstance(v, str) and v for v in values), key, "a tuple of strings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,39 +87,6 @@ class Finding:
         return {True: "yes", False: "no", None: "unknown"}[self.answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A format, and the evidence for it.
-
-    Attributes
-    ----------
-    spec : FormatSpec
-    plugin : str
-        The distribution that brings it.
-    strength : Strength
-    finding : Finding
-    extension : str
-        The declared suffix that the source bears, or ``""``.
-    """
-
-    spec: FormatSpec
-    plugin: str
-    strength: Strength
-    finding: Finding
-    extension: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the match as plain data."""
-        return {
-            "format": self.spec.name,
-            "title": self.spec.title,
-            "plugin": self.plugin,
-            "strength": self.strength.name.lower(),
-            "basis": self.finding.basis,
-            "extension": self.extension,
-        }
-
-
 class Evidence:
     """A declared, checkable fact about a source; the base of all kinds."""
 
@@ -307,9 +109,9 @@ class Evidence:
         try:
             answer, basis = self._look(source)
         except (RoiExtractorsError, OSError) as error:
-            return Finding(None, f"unknown: {printable(error)[:_MOST_WORDS]}", self.strength)
+            return Finding(None, f"unknown: {printable(error)[:_MAX_WORDS]}", self.strength)
         except Exception as error:  # noqa: BLE001 - the border to what a plugin declares, and to damaged containers
-            words = f"unknown: {type(error).__name__}: {printable(error)[:_MOST_WORDS]}"
+            words = f"unknown: {type(error).__name__}: {printable(error)[:_MAX_WORDS]}"
             return Finding(None, words, self.strength)
         return Finding(answer, basis, self.strength)
 
@@ -322,10 +124,10 @@ class Evidence:
         return found
 
     def __and__(self, other: Evidence) -> Evidence:
-        return All(_parts(self, All) + _parts(other, All))
+        return AllOf(_parts(self, AllOf) + _parts(other, AllOf))
 
     def __or__(self, other: Evidence) -> Evidence:
-        return Any_(_parts(self, Any_) + _parts(other, Any_))
+        return AnyOf(_parts(self, AnyOf) + _parts(other, AnyOf))
 
     def has_content(self) -> bool:
         """Whether any part of this looks at content."""
@@ -338,11 +140,11 @@ class Evidence:
 def _parts(evidence: Evidence, kind: type) -> tuple[Evidence, ...]:
     if not isinstance(evidence, Evidence):
         raise DeclarationError(f"evidence is joined with evidence, and not with {evidence!r}")
-    return evidence.parts if isinstance(evidence, kind) and isinstance(evidence, All | Any_) else (evidence,)
+    return evidence.parts if isinstance(evidence, kind) and isinstance(evidence, AllOf | AnyOf) else (evidence,)
 
 
 @dataclass(frozen=True, slots=True)
-class All(Evidence):
+class AllOf(Evidence):
     """Every part must say yes; written ``a & b``. The cheap parts are asked first, probes last."""
 
     parts: tuple[Evidence, ...]
@@ -373,7 +175,7 @@ class All(Evidence):
 
 
 @dataclass(frozen=True, slots=True)
-class Any_(Evidence):
+class AnyOf(Evidence):
     """One part is enough; written ``a | b``. A yes from content ends the search."""
 
     parts: tuple[Evidence, ...]
@@ -413,7 +215,7 @@ def _require_text(evidence: Evidence, key: str, *, optional: bool = False) -> No
 
 
 def _cost(evidence: Evidence) -> int:
-    if isinstance(evidence, All | Any_):
+    if isinstance(evidence, AllOf | AnyOf):
         return max(_cost(part) for part in evidence.parts)
     return evidence.cost
 
@@ -744,13 +546,13 @@ class Probe(Evidence):
     def _look(self, source: Source) -> tuple[bool | None, str]:
         module, _, name = self.function.partition(":")
         try:
-            with printing_aside():
+            with stdout_to_stderr():
                 function: Callable[[Source], object] = getattr(importlib.import_module(module), name)
                 answer = function(source)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin: its failure is an answer
             return (
                 None,
-                f"unknown: the probe {self.function} raised {type(error).__name__}: {printable(error)[:_MOST_WORDS]}",
+                f"unknown: the probe {self.function} raised {type(error).__name__}: {printable(error)[:_MAX_WORDS]}",
             )
         if answer is None or isinstance(answer, bool):
             return (
@@ -769,7 +571,7 @@ def evidence_fault(evidence: Evidence | None) -> str:
     """Return what is wrong with declared evidence: a kind that the core does not have, at any depth; or nothing."""
     if evidence is None or type(evidence) in _KINDS.values():
         return ""
-    if isinstance(evidence, All | Any_) and type(evidence) in (All, Any_):
+    if isinstance(evidence, AllOf | AnyOf) and type(evidence) in (AllOf, AnyOf):
         return next(filter(None, map(evidence_fault, evidence.parts)), "")
     return (
         f"its evidence is of a kind of its own, {type(evidence).__module__}.{type(evidence).__qualname__}, and evidence is data; "
@@ -788,7 +590,7 @@ def evidence_from_dict(data: Mapping[str, Any]) -> Evidence:
     kind = str(data.get("kind"))
     if kind in ("all", "any"):
         parts = tuple(evidence_from_dict(part) for part in data["parts"])
-        return All(parts) if kind == "all" else Any_(parts)
+        return AllOf(parts) if kind == "all" else AnyOf(parts)
     if kind not in _KINDS:
         raise DeclarationError(f"no kind of evidence is called {kind!r}")
     values = {key: value for key, value in data.items() if key != "kind"}

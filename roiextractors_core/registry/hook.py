@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from .formats import FormatSpec
+from .spec import FormatSpec
 
 __all__ = ["API_NUMBERS", "GROUP", "HOOK", "hookimpl", "hookspec", "roiextractors_formats"]
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
-from .glance import Glance, look
+from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from .quicklook import Glance, look
 
 __all__ = ["Panel", "Preview", "as_html", "can_draw", "check_target", "draw", "panel_of", "place_for", "preview"]
 
@@ -197,7 +197,7 @@ def panel_of(
     progress : callable, optional
         ``progress(done, total)``.
     **options
-        ``most_bytes`` and ``most_seconds``, as :func:`~roiextractors_core.glance.look` takes them.
+        ``most_bytes`` and ``most_seconds``, as :func:`~roiextractors_core.interop.quicklook.look` takes them.
     """
     found = look(recording, progress=progress, **options)
     names = (value if value.lower().startswith(key) else f"{key} {value}" for key, value in chosen.items())

@@ -8,10 +8,10 @@ from typing import Any
 import xarray
 from xarray.backends import BackendEntrypoint
 
-from .detection import explain
-from .errors import RoiExtractorsError
-from .factory import open as open_recording
-from .formats import Strength
+from ..errors import RoiExtractorsError
+from ..factory import open as open_recording
+from ..registry.detection import explain
+from ..registry.evidence import Strength
 
 __all__ = ["RoiExtractorsEntrypoint"]
 

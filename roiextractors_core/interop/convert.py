@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .chunks import sample_chunks
-from .companion import KEY, Companion
-from .errors import MissingDependencyError, SourceKindError, UnsupportedRecordingError, printable
+from ..errors import MissingDependencyError, SourceKindError, UnsupportedRecordingError, printable
+from ..io.sidecar import SIDECAR_KEY, Sidecar
+from .to_dask import sample_chunks
 
 __all__ = ["convert", "target_formats"]
 
@@ -73,7 +73,7 @@ def convert(
     if importlib.util.find_spec(library) is None:
         raise MissingDependencyError(f"writing {path.suffix} needs {library}: python -m pip install {package}")
     _check_place(path, recording, overwrite)
-    job = _Job(recording, Companion.of(recording), start_time, progress or (lambda done, total: None))
+    job = _Job(recording, Sidecar.of(recording), start_time, progress or (lambda done, total: None))
     partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial{path.suffix}")
     try:
         write(job, partial)
@@ -92,7 +92,7 @@ def target_formats() -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class _Job:
     recording: Any
-    companion: Companion
+    companion: Sidecar
     start_time: datetime | None
     tell: Progress
 
@@ -110,7 +110,7 @@ class _Job:
             for sample in block:
                 yield from (sample,) if sample.ndim == 2 else np.moveaxis(sample, 2, 0)
 
-    def without_times(self) -> Companion:
+    def without_times(self) -> Sidecar:
         """Return the companion for a format that keeps the times itself."""
         return replace(self.companion, times=None)
 
@@ -200,7 +200,7 @@ def _ome(job: _Job) -> dict[str, Any]:
         told |= {"PhysicalSizeZ": found.plane_spacing, "PhysicalSizeZUnit": "µm"}
     if found.channels:
         told["Channel"] = {"Name": [found.channels[0].name]}
-    told["MapAnnotation"] = {"Namespace": KEY, KEY: json.dumps(job.without_times().to_dict())}
+    told["MapAnnotation"] = {"Namespace": SIDECAR_KEY, SIDECAR_KEY: json.dumps(job.without_times().to_dict())}
     return told
 
 
@@ -223,7 +223,7 @@ def _write_zarr(job: _Job, partial: Path) -> None:
     for block in job.blocks():
         array[start : start + len(block)] = np.moveaxis(block, 3, 1) if planes else block
         start += len(block)
-    group.attrs.update({"ome": _multiscales(job), KEY: job.companion.to_dict()})
+    group.attrs.update({"ome": _multiscales(job), SIDECAR_KEY: job.companion.to_dict()})
 
 
 def _multiscales(job: _Job) -> dict[str, Any]:
@@ -294,7 +294,7 @@ def _nwb_file(job: _Job, start: Any) -> Any:
             data=_nwb_data(job),
             imaging_plane=plane,
             unit="n.a.",
-            comments=json.dumps({KEY: job.without_times().to_dict()}),
+            comments=json.dumps({SIDECAR_KEY: job.without_times().to_dict()}),
             **clock,
         )
     )

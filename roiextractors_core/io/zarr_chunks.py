@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CorruptRecordingError, SourceNotFoundError, printable
 from .chunk_grid import Cell, ChunkGrid, Part, sample_pieces
-from .errors import CorruptRecordingError, SourceNotFoundError, printable
-from .files import PositionedFile, StoredArray
+from .positioned import PositionedFile
+from .stored import StoredArray
 
 __all__ = ["MOST_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names"]
 
@@ -24,7 +25,7 @@ MOST_OVERHEAD = 1 << 16  # bytes by which a coded chunk, with what is said of it
 _ZLIB, _GZIP = 15, 31  # zlib's window sizes, which also say what stands around the data
 _HEAD = 18
 _UNBOUNDED = frozenset(("bz2", "lzma"))  # by zarr, which unpacks them to whatever size they become
-_MOST_DICTIONARY = 256 << 20
+_MAX_DICTIONARY = 256 << 20
 
 Undo = Callable[[np.ndarray, np.ndarray], None]
 
@@ -258,7 +259,7 @@ def _undo(codec: Mapping[str, Any]) -> Undo | None:
         "zlib": functools.partial(zlib.decompressobj, _ZLIB),
         "gzip": functools.partial(zlib.decompressobj, _GZIP),
         "bz2": bz2.BZ2Decompressor,
-        "lzma": functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _MOST_DICTIONARY),
+        "lzma": functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _MAX_DICTIONARY),
     }
     made = unpacking.get(str(name))
     if name == "lzma" and (codec.get("format", lzma.FORMAT_XZ) != lzma.FORMAT_XZ):

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from .files import num_cores, run_on_cores
-from .forks import ProcessLock
+from .locks import ProcessLock
+from .threads import num_cores, run_on_cores
 
-__all__ = ["RECENT", "Box", "Cell", "ChunkGrid", "Part", "Piece", "RecentChunks", "sample_pieces", "shared_out"]
+__all__ = ["RECENT_CHUNKS", "Box", "Cell", "ChunkGrid", "Part", "Piece", "RecentChunks", "sample_pieces", "shared_out"]
 
-_PARALLEL_BYTES = 1 << 20  # below this, starting threads costs more than it gains
+PARALLEL_BYTES = 1 << 20  # below this, starting threads costs more than it gains
 _PARALLEL_COPY = 256 << 10  # of a chunk that is copied only
 
 Box = tuple[tuple[int, int], ...]
@@ -46,8 +46,8 @@ class ChunkGrid:
         self.shape, self.chunk = shape, chunk
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.nbytes: int = math.prod(chunk) * self.dtype.itemsize
-        self._owner = RECENT.new_owner()
-        weakref.finalize(self, RECENT.forget, self._owner)
+        self._owner = RECENT_CHUNKS.new_owner()
+        weakref.finalize(self, RECENT_CHUNKS.forget, self._owner)
 
     def fill(
         self,
@@ -83,7 +83,7 @@ class ChunkGrid:
             return
         if locate is not None:
             locate(cells)
-        keeps = self.nbytes * len(cells) <= RECENT.most
+        keeps = self.nbytes * len(cells) <= RECENT_CHUNKS.most
 
         def read_all(some: Sequence[Cell]) -> None:
             for cell in some:
@@ -94,14 +94,14 @@ class ChunkGrid:
                 for part, inside in parts:
                     part[...] = pixels[inside]
                 if keeps and self._has_pixels_left(cell, parts):
-                    RECENT.keep(self._owner, cell, pixels)
+                    RECENT_CHUNKS.keep(self._owner, cell, pixels)
 
         pays = is_decoded or self.nbytes >= _PARALLEL_COPY
-        shared_out(cells, read_all, pays and self.nbytes * len(cells) >= _PARALLEL_BYTES)
+        shared_out(cells, read_all, pays and self.nbytes * len(cells) >= PARALLEL_BYTES)
 
     def forget(self) -> None:
         """Forget the chunks that are kept."""
-        RECENT.forget(self._owner)
+        RECENT_CHUNKS.forget(self._owner)
 
     def is_whole(self, parts: Sequence[Part]) -> bool:
         """Return whether the parts are one array as large as a chunk, and in its order: what is decoded can go there at once."""
@@ -109,7 +109,7 @@ class ChunkGrid:
 
     def _is_kept(self, cell: Cell, pieces: Sequence[Piece]) -> bool:
         """Fill the pieces from a chunk that is still kept; return whether it is."""
-        pixels = RECENT.get(self._owner, cell)
+        pixels = RECENT_CHUNKS.get(self._owner, cell)
         if pixels is None:
             return False
         for target, box in pieces:
@@ -227,4 +227,4 @@ class RecentChunks:
         self._size -= 0 if found is None else found.nbytes
 
 
-RECENT = RecentChunks(most=64 << 20)
+RECENT_CHUNKS = RecentChunks(most=64 << 20)

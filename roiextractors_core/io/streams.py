@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .errors import StreamChoiceError
+from ..errors import StreamChoiceError
 
-__all__ = ["choose"]
+__all__ = ["choose_stream"]
 
 
-def choose(
+def choose_stream(
     name: str,
     option: str,
     names: Sequence[str],

@@ -15,8 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .chunks import sample_chunks
-from .errors import (
+from ..errors import (
     CorruptRecordingError,
     DeclarationError,
     SourceKindError,
@@ -24,13 +23,14 @@ from .errors import (
     UnsupportedRecordingError,
     printable,
 )
+from .to_dask import sample_chunks
 
 __all__ = ["ConvertedArray", "for_caiman", "for_suite2p", "write_caiman_mmap", "write_suite2p_binary"]
 
 _FRAME_BLOCK = 32 << 20
 _PIXEL_BLOCK = 128 << 20
 _TILE_PIXELS = 4096
-_MOST_COMPARED = 16
+_MAX_COMPARED = 16
 _VERSION = 1
 
 Progress = Callable[[int, int], None]
@@ -554,7 +554,7 @@ class _Writing:
 
     def _agrees(self, target: _Target) -> bool:
         """Compare some samples: the first, the last, and others between them."""
-        for index in np.unique(np.linspace(0, self.done - 1, min(self.done, _MOST_COMPARED)).astype(int)).tolist():
+        for index in np.unique(np.linspace(0, self.done - 1, min(self.done, _MAX_COMPARED)).astype(int)).tolist():
             there = target.stored(index)
             if not np.array_equal(
                 there, target.laid(target.recording.get_series(index, index + 1))[0], equal_nan=there.dtype.kind == "f"

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import MissingDependencyError, RangeTypeError
+from ..errors import MissingDependencyError, RangeTypeError
 
-__all__ = ["as_dask", "held", "sample_chunks"]
+__all__ = ["to_dask", "held", "sample_chunks"]
 
 
-def as_dask(recording: Any, chunks: Any = "auto") -> Any:
+def to_dask(recording: Any, chunks: Any = "auto") -> Any:
     """Return a recording as a lazy ``dask.array.Array`` of the same shape and dtype.
 
     The graph holds the recording as it pickles: the path, the options, times that the user set. A worker in another process
@@ -109,7 +109,7 @@ class _Held:
 
 @functools.lru_cache(maxsize=16)
 def _opened_once(pickled: bytes) -> _Held:
-    return _Held(pickle.loads(pickled))  # noqa: S301 - what as_dask pickled, sent by dask
+    return _Held(pickle.loads(pickled))  # noqa: S301 - what to_dask pickled, sent by dask
 
 
 def _identity(recording: Any) -> tuple[Any, ...]:

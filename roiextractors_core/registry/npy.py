@@ -8,109 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from .companion import Companion
-from .errors import (
+from ..errors import (
     CorruptRecordingError,
     DeclarationError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from .files import PositionedFile, StoredArray, StoredFrames
-from .formats import FormatSpec, Magic
-from .imaging import ImagingExtractor, Samples
-from .metadata import RecordingMetadata
+from ..imaging.extractor import ImagingExtractor, Samples
+from ..io.positioned import PositionedFile
+from ..io.sidecar import Sidecar
+from ..io.stored import StoredArray, StoredFrames
+from ..metadata import RecordingMetadata
 
-__all__ = ["NPY_FORMAT", "NpyImagingExtractor", "NumpyImagingExtractor"]
+__all__ = ["NpyImagingExtractor"]
 
-NPY_FORMAT = FormatSpec(
-    name="npy",
-    title="NumPy array",
-    extractor="roiextractors_core.arrays:NpyImagingExtractor",
-    extensions=(".npy",),
-    evidence=Magic(b"\x93NUMPY"),
-    clock="native",
-    metadata=(
-        "start_time",
-        "pixel_size",
-        "plane_spacing",
-        "plane_positions",
-        "channels",
-        "device",
-        "software",
-        "vendor",
-    ),
-    description="An array of (samples, rows, columns[, planes]) saved by numpy.save; times and metadata where convert wrote them.",
-)
-
-_MOST_HEADER = 1 << 16
-_MOST_COMPANION = 256 << 20
-
-
-class NumpyImagingExtractor(ImagingExtractor):
-    """An array in memory as a recording.
-
-    Parameters
-    ----------
-    timeseries : array-like
-        ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, of numbers. It is not copied.
-    sampling_frequency : float, optional
-        Samples a second (Hz).
-    times : array-like, optional
-        Seconds, one a sample.
-    metadata : RecordingMetadata, optional
-
-    Raises
-    ------
-    DeclarationError
-        When the array has another number of dimensions or does not hold numbers.
-    """
-
-    def __init__(
-        self,
-        timeseries: Any,
-        sampling_frequency: float | None = None,
-        *,
-        times: Any = None,
-        metadata: RecordingMetadata | None = None,
-    ) -> None:
-        super().__init__(sampling_frequency=sampling_frequency)
-        self._array = np.asarray(timeseries)
-        if self._array.ndim not in (3, 4) or self._array.dtype.kind not in "biufc":
-            raise DeclarationError(
-                f"an array of numbers (samples, rows, columns[, planes]) is needed, and this one is {self._array.dtype} of shape {self._array.shape}"
-            )
-        self._metadata = metadata or RecordingMetadata()
-        self.is_volumetric = self._array.ndim == 4
-        if times is not None:
-            self.set_times(times)
-
-    def get_image_shape(self) -> tuple[int, int]:
-        return self._array.shape[1], self._array.shape[2]
-
-    def get_num_samples(self) -> int:
-        return len(self._array)
-
-    def get_num_planes(self) -> int:
-        return int(self._array.shape[3]) if self._array.ndim == 4 else 1
-
-    def get_dtype(self) -> np.dtype[Any]:
-        return self._array.dtype.newbyteorder("=")
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        return np.array(self._array[start:end], dtype=self.get_dtype())
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return np.array(self._array[self.resolve_indices(sample_indices)], dtype=self.get_dtype())
-
-    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        self.check_open()
-        wanted = (rows, columns) if planes is None else (rows, columns, planes)
-        return np.array(self._array[(samples, *wanted)], dtype=self.get_dtype())
-
-    def get_metadata(self) -> RecordingMetadata:
-        return self._metadata
+_MAX_HEADER = 1 << 16
+_MAX_COMPANION = 256 << 20
 
 
 class NpyImagingExtractor(ImagingExtractor):
@@ -207,19 +121,19 @@ class NpyImagingExtractor(ImagingExtractor):
         self._file.close()
         super().close()
 
-    def _read_companion(self) -> Companion | None:
+    def _read_companion(self) -> Sidecar | None:
         self._notes: tuple[str, ...] = ()
         beside = PositionedFile(f"{self._file.path}.json")
         try:
             size = os.stat(beside.path).st_size
         except OSError:
             return None
-        if size > _MOST_COMPANION:
+        if size > _MAX_COMPANION:
             self._notes = (
-                f"{beside.name} was not looked at: it holds {size:,} bytes, and at most {_MOST_COMPANION:,} are read",
+                f"{beside.name} was not looked at: it holds {size:,} bytes, and at most {_MAX_COMPANION:,} are read",
             )
             return None
-        found = Companion.from_json(beside.read(0, size), where=beside.name)
+        found = Sidecar.from_json(beside.read(0, size), where=beside.name)
         beside.close()
         if found is not None and found.shape != self.shape:
             self._notes = (
@@ -262,9 +176,9 @@ def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[A
         )
     width = 2 if version == (1, 0) else 4
     length, start = int.from_bytes(head[8 : 8 + width], "little"), 8 + width
-    if length > _MOST_HEADER:
+    if length > _MAX_HEADER:
         raise CorruptRecordingError(
-            f"{file.name} claims a header of {length:,} bytes at byte 8; no array of numbers needs more than {_MOST_HEADER:,}"
+            f"{file.name} claims a header of {length:,} bytes at byte 8; no array of numbers needs more than {_MAX_HEADER:,}"
         )
     text = file.read(start, length)
     if len(text) < length:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import AmbiguousFormatError, FormatNotInstalledError, UnknownFormatError, printable
-from .formats import Evidence, Finding, FormatSpec, Match, Strength
+from ..errors import AmbiguousFormatError, FormatNotInstalledError, UnknownFormatError, printable
+from .evidence import Evidence, Finding, Strength
 from .registry import CatalogueEntry, PluginRecord, Registry, default_registry
 from .source import Source, SourceLike
+from .spec import FormatSpec, Match
 
 __all__ = ["Explanation", "examine", "explain", "matching"]
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from .chunks import as_dask
-from .errors import MissingDependencyError
+from ..errors import MissingDependencyError
+from .to_dask import to_dask
 
-__all__ = ["as_xarray"]
+__all__ = ["to_xarray"]
 
 _AXES = ("time", "y", "x", "z")
 
 
-def as_xarray(recording: Any, *, chunks: Any = "auto", name: str | None = None) -> Any:
+def to_xarray(recording: Any, *, chunks: Any = "auto", name: str | None = None) -> Any:
     """Return a recording as a lazy ``xarray.DataArray``.
 
     Parameters
@@ -48,7 +48,7 @@ def as_xarray(recording: Any, *, chunks: Any = "auto", name: str | None = None) 
     if chunks is None or (chunks == "auto" and importlib.util.find_spec("dask") is None):
         data: Any = xarray.core.indexing.LazilyIndexedArray(_array_of(recording))
     else:
-        data = as_dask(recording, chunks)
+        data = to_dask(recording, chunks)
     dims = _AXES[: recording.ndim]
     found = recording.metadata
     channel = found.channels[0].name if found.channels else None

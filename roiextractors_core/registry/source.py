@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 from xml.parsers import expat
 
-from .errors import (
+from ..errors import (
     CorruptRecordingError,
     EmptySourceError,
     MissingDependencyError,
@@ -28,8 +28,8 @@ from .errors import (
     UnsupportedRecordingError,
     printable,
 )
-from .files import PositionedFile
-from .heaps import open_hdf5_file
+from ..io.hdf5 import open_hdf5_file
+from ..io.positioned import PositionedFile
 
 __all__ = ["Source", "SourceLike", "TiffDirectory"]
 
@@ -38,11 +38,11 @@ SourceLike = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _HEAD_LIMIT = 1 << 20
 _TAG_LIMIT = 1 << 16
 _JSON_LIMIT = 4 << 20
-_MOST_TAGS = 4096
+_MAX_TAGS = 4096
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(https?|ftps?|s3|gs|gcs|az|abfss?|file|dandi):/", re.IGNORECASE)
-_MOST_FOLDERS_BELOW = 256
+_MAX_FOLDERS_BELOW = 256
 
 
 class Source:
@@ -267,7 +267,7 @@ class Source:
     def _match_below(self, folder: Path, pattern: str) -> str | None:
         """Look in a folder below, each listed at most once, and not in more of them than a recording has."""
         if folder not in self._below:
-            if len(self._below) >= _MOST_FOLDERS_BELOW:
+            if len(self._below) >= _MAX_FOLDERS_BELOW:
                 return None
             try:
                 self._below[folder] = tuple(sorted(os.listdir(folder)))
@@ -408,7 +408,7 @@ def _tiff_entries(source: Source, order: str, big: bool, offset: int) -> dict[in
     if len(raw) < count_size:
         return None
     count = struct.unpack(order + count_form, raw)[0]
-    if not 0 < count <= _MOST_TAGS:
+    if not 0 < count <= _MAX_TAGS:
         return None
     table = source.read_at(offset + count_size, count * entry_size)
     if len(table) < count * entry_size:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .chunks import held, sample_chunks
-from .errors import MissingDependencyError, RangeError
+from ..errors import MissingDependencyError, RangeError
+from .to_dask import held, sample_chunks
 
 __all__ = ["Projections", "projections"]
 
@@ -191,7 +191,7 @@ def _here(
     """Compute in threads, and hand on the groups in order; few are held at once."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from .files import num_cores
+    from ..io.threads import num_cores
 
     with ThreadPoolExecutor(num_cores()) as pool:
         yield from _in_order(

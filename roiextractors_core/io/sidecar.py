@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from .errors import CorruptRecordingError, printable
-from .metadata import RecordingMetadata
+from ..errors import CorruptRecordingError, printable
+from ..metadata import RecordingMetadata
 
-__all__ = ["KEY", "Companion"]
+__all__ = ["SIDECAR_KEY", "Sidecar"]
 
-KEY = "roiextractors"
+SIDECAR_KEY = "roiextractors"
 """The key under which other formats keep a companion: an OME annotation, a Zarr attribute."""
 
 _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Companion:
+class Sidecar:
     """A recording's clock and metadata, apart from its pixels.
 
     Attributes
@@ -41,7 +41,7 @@ class Companion:
     metadata: RecordingMetadata
 
     @classmethod
-    def of(cls, recording: Any) -> Companion:
+    def of(cls, recording: Any) -> Sidecar:
         """Return a recording's companion; times that are a grid from 0 s on are left to the rate."""
         clock = recording.clock
         on_grid = clock.source is None or (clock.source == "computed" and clock.first == 0)
@@ -59,7 +59,7 @@ class Companion:
         }
 
     @classmethod
-    def from_dict(cls, data: Any, *, where: str) -> Companion:
+    def from_dict(cls, data: Any, *, where: str) -> Sidecar:
         """Make a companion again.
 
         Parameters
@@ -90,10 +90,10 @@ class Companion:
 
     def to_json(self) -> str:
         """Return the companion as JSON text under its key."""
-        return json.dumps({KEY: self.to_dict()}, indent=1) + "\n"
+        return json.dumps({SIDECAR_KEY: self.to_dict()}, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes, *, where: str) -> Companion | None:
+    def from_json(cls, text: str | bytes, *, where: str) -> Sidecar | None:
         """Make a companion from JSON text, or None where the text is somebody else's.
 
         Raises
@@ -105,6 +105,6 @@ class Companion:
             found = json.loads(text)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(found, Mapping) or KEY not in found:
+        if not isinstance(found, Mapping) or SIDECAR_KEY not in found:
             return None
-        return cls.from_dict(found[KEY], where=where)
+        return cls.from_dict(found[SIDECAR_KEY], where=where)

@@ -16,17 +16,48 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from . import hookspecs
-from .errors import DeclarationError, RoiExtractorsError, printable
-from .forks import ProcessLock
-from .formats import FormatSpec, evidence_fault, printing_aside
+from ..errors import DeclarationError, RoiExtractorsError, printable
+from ..io.locks import ProcessLock
+from ..registry import hook as hookspecs
+from .evidence import Magic, evidence_fault
+from .isolation import stdout_to_stderr
+from .spec import FormatSpec
 
-__all__ = ["CATALOGUE", "PluginRecord", "Registry", "config_file", "default_registry"]
+__all__ = [
+    "CATALOGUE",
+    "PluginRecord",
+    "Registry",
+    "catalogue_text",
+    "config_file",
+    "default_registry",
+    "formats",
+    "plugins",
+    "refresh",
+]
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 BUILT_IN = "roiextractors-core"
 SESSION = "this session"
 SLOW_SECONDS = 1.0
+NPY_FORMAT = FormatSpec(
+    name="npy",
+    title="NumPy array",
+    extractor="roiextractors_core.registry.npy:NpyImagingExtractor",
+    extensions=(".npy",),
+    evidence=Magic(b"\x93NUMPY"),
+    clock="native",
+    metadata=(
+        "start_time",
+        "pixel_size",
+        "plane_spacing",
+        "plane_positions",
+        "channels",
+        "device",
+        "software",
+        "vendor",
+    ),
+    description="An array of (samples, rows, columns[, planes]) saved by numpy.save; times and metadata where convert wrote them.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +254,6 @@ class Registry:
 
     def _discover(self) -> None:
         """Look for plugins; nothing is kept of a look that Ctrl-C ended."""
-        from .arrays import NPY_FORMAT
 
         self._settings_notes = ()
         blocked = self._blocked()
@@ -374,7 +404,7 @@ def _loaded(
 
 def _declared(point: Any) -> tuple[tuple[FormatSpec, ...], str]:
     try:
-        with printing_aside():
+        with stdout_to_stderr():
             return declared_formats(point.load()), ""
     except KeyboardInterrupt:
         raise
@@ -472,8 +502,23 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+def formats() -> tuple[FormatSpec, ...]:
+    """Return all formats that can be opened, sorted by name."""
+    return default_registry().formats()
+
+
+def plugins() -> tuple[PluginRecord, ...]:
+    """Return all plugins that were found, with the reasons of those that failed."""
+    return default_registry().plugins()
+
+
+def refresh() -> None:
+    """Look for plugins again: sees what was installed since, without a restart."""
+    default_registry().refresh()
+
+
 def _own_version() -> str:
-    from . import __version__
+    from .. import __version__
 
     return __version__
 
@@ -508,7 +553,3 @@ def catalogue_text(plugins: Path) -> str:
                 sys.path.remove(str(project_file.parent))
             entries += [CatalogueEntry(spec, project["name"]).to_dict() for spec in specs]
     return json.dumps(sorted(entries, key=lambda e: str(e["format"]["name"])), indent=1) + "\n"
-
-
-if __name__ == "__main__":  # python -m roiextractors_core.registry plugins
-    CATALOGUE.write_text(catalogue_text(Path(sys.argv[1] if len(sys.argv) > 1 else "plugins")), encoding="utf-8")

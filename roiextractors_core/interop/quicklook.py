@@ -12,9 +12,9 @@ import numpy as np
 __all__ = ["Glance", "look"]
 
 _CHUNK_BYTES = 16 << 20
-_MOST_BYTES = 512 << 20
-_MOST_SECONDS = 20.0
-_MOST_PIXELS = 2048  # a side; a picture shows no more
+_MAX_BYTES = 512 << 20
+_MAX_SECONDS = 20.0
+_MAX_PIXELS = 2048  # a side; a picture shows no more
 _PASSES = (0, 4, 2, 6, 1, 5, 3, 7)  # every eighth chunk, then those between: what was read is spread evenly
 
 
@@ -55,8 +55,8 @@ class Glance:
 def look(
     recording: Any,
     *,
-    most_bytes: int = _MOST_BYTES,
-    most_seconds: float = _MOST_SECONDS,
+    most_bytes: int = _MAX_BYTES,
+    most_seconds: float = _MAX_SECONDS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Glance:
     """Read a recording once, chunk by chunk; of a large one, evenly spread chunks.
@@ -101,7 +101,7 @@ class _Sums:
         self._recording = recording
         self._clock = recording.clock
         rows, columns = recording.get_frame_shape()
-        self._step = -(-max(rows, columns) // _MOST_PIXELS)
+        self._step = -(-max(rows, columns) // _MAX_PIXELS)
         shape = len(range(0, rows, self._step)), len(range(0, columns, self._step))
         self._total, self._seen = np.zeros(shape), np.zeros(shape, np.int64)
         self._maximum = np.full(shape, -np.inf)

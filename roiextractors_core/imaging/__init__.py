@@ -1,0 +1,16 @@
+"""What a movie is: the base classes, the view of a part, indexing, several as one, arrays in memory."""
+
+from .composition import ConcatenatedImagingExtractor, PlaneStackImagingExtractor, concatenate, stack_planes
+from .extractor import ImagingExtractor, ImagingView, Samples
+from .in_memory import NumpyImagingExtractor
+
+__all__ = [
+    "ConcatenatedImagingExtractor",
+    "ImagingExtractor",
+    "ImagingView",
+    "NumpyImagingExtractor",
+    "PlaneStackImagingExtractor",
+    "Samples",
+    "concatenate",
+    "stack_planes",
+]

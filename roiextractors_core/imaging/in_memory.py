@@ -1,0 +1,81 @@
+"""Recordings that are arrays: in memory, and in NumPy's own file format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import (
+    DeclarationError,
+)
+from ..metadata import RecordingMetadata
+from .extractor import ImagingExtractor, Samples
+
+__all__ = ["NumpyImagingExtractor"]
+
+
+class NumpyImagingExtractor(ImagingExtractor):
+    """An array in memory as a recording.
+
+    Parameters
+    ----------
+    timeseries : array-like
+        ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, of numbers. It is not copied.
+    sampling_frequency : float, optional
+        Samples a second (Hz).
+    times : array-like, optional
+        Seconds, one a sample.
+    metadata : RecordingMetadata, optional
+
+    Raises
+    ------
+    DeclarationError
+        When the array has another number of dimensions or does not hold numbers.
+    """
+
+    def __init__(
+        self,
+        timeseries: Any,
+        sampling_frequency: float | None = None,
+        *,
+        times: Any = None,
+        metadata: RecordingMetadata | None = None,
+    ) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._array = np.asarray(timeseries)
+        if self._array.ndim not in (3, 4) or self._array.dtype.kind not in "biufc":
+            raise DeclarationError(
+                f"an array of numbers (samples, rows, columns[, planes]) is needed, and this one is {self._array.dtype} of shape {self._array.shape}"
+            )
+        self._metadata = metadata or RecordingMetadata()
+        self.is_volumetric = self._array.ndim == 4
+        if times is not None:
+            self.set_times(times)
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._array.shape[1], self._array.shape[2]
+
+    def get_num_samples(self) -> int:
+        return len(self._array)
+
+    def get_num_planes(self) -> int:
+        return int(self._array.shape[3]) if self._array.ndim == 4 else 1
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._array.dtype.newbyteorder("=")
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return np.array(self._array[start:end], dtype=self.get_dtype())
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return np.array(self._array[self.resolve_indices(sample_indices)], dtype=self.get_dtype())
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        self.check_open()
+        wanted = (rows, columns) if planes is None else (rows, columns, planes)
+        return np.array(self._array[(samples, *wanted)], dtype=self.get_dtype())
+
+    def get_metadata(self) -> RecordingMetadata:
+        return self._metadata

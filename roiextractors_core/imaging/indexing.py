@@ -1,0 +1,157 @@
+"""The base class of all recordings, and the one lazy view on them."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..errors import (
+    RangeError,
+    RangeTypeError,
+    printable,
+)
+
+
+def as_array(value: Any, word: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise RangeTypeError(f"{word} indices must be whole numbers: {error}") from None
+
+
+def as_integer(value: Any, word: str) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise RangeTypeError(f"a {word} must be a whole number, and is {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise RangeTypeError(f"a {word} must be a whole number, and is {printable(repr(value))[:80]}") from None
+
+
+def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:
+    first = 0 if start is None else as_integer(start, word)
+    last = count if end is None else as_integer(end, word)
+    if not 0 <= first <= last <= count:
+        why = "is reversed" if 0 <= last < first <= count else "is negative" if min(first, last) < 0 else "lies outside"
+        raise RangeError(
+            f"the range of {word}s {first:,} to {last:,} {why}: there are {counted(count, word)} (0 to {count:,}, end exclusive)"
+        )
+    return first, last
+
+
+def resolve_span(given: tuple[int, int] | None, count: int, word: str) -> tuple[int, int]:
+    start, end = given or (None, None)
+    return resolve_bounds(start, end, count, word)
+
+
+def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slice, slice], tuple[Any, ...]]:
+    """Split a numpy index into what is read of each axis, and the index that is left to apply."""
+    parts = _expanded(key, len(shape))
+    reads: list[Any] = []
+    rest: list[Any] = []
+    for part in parts:
+        if part is None:
+            rest.append(None)
+            continue
+        axis = len(reads)
+        read, left = _axis_plan(part, shape[axis], axis)
+        reads.append(read)
+        rest.append(left)
+    try:
+        np.broadcast_shapes(*(left.shape for left in rest if isinstance(left, np.ndarray)))
+    except ValueError as error:
+        raise RangeError(f"the index arrays do not fit together: {error}") from None
+    while len(reads) < 4:
+        reads.append(slice(0, 1))
+    return (reads[0], reads[1], reads[2], reads[3]), tuple(rest)
+
+
+def _expanded(key: Any, ndim: int) -> list[Any]:
+    given = list(key) if isinstance(key, tuple) else [key]
+    parts: list[Any] = []
+    for part in given:
+        if isinstance(part, np.ndarray | list | tuple | range):
+            part = as_array(part, "sample")
+            if part.dtype == bool and part.ndim > 1:
+                parts.extend(_MaskPart(found, part.shape[axis]) for axis, found in enumerate(part.nonzero()))
+                continue
+        parts.append(part)
+    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
+    if used > ndim or sum(1 for part in parts if part is Ellipsis) > 1:
+        raise RangeError(
+            f"an index for {used} axes was given, and there are {ndim}: samples, rows, columns{', planes' if ndim == 4 else ''}"
+        )
+    at = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
+    return parts[:at] + [slice(None)] * (ndim - used) + parts[at + 1 :]
+
+
+class _MaskPart:
+    """One axis of a mask over several axes."""
+
+    __slots__ = ("indices", "length")
+
+    def __init__(self, indices: np.ndarray, length: int) -> None:
+        self.indices = indices
+        self.length = length
+
+
+def _axis_plan(part: Any, count: int, axis: int) -> tuple[Any, Any]:
+    word = ("sample", "row", "column", "plane")[axis]
+    if isinstance(part, slice):
+        return _slice_plan(part, count, axis)
+    if isinstance(part, _MaskPart):
+        if part.length != count:
+            raise RangeError(f"the mask has {counted(part.length, word)}, and there are {count:,}")
+        return _array_plan(part.indices, axis)
+    if isinstance(part, np.ndarray) and part.ndim > 0:
+        if part.dtype == bool:
+            if len(part) != count:
+                raise RangeError(f"the mask has {counted(len(part), word)}, and there are {count:,}")
+            return _array_plan(part.nonzero()[0], axis)
+        if part.size and part.dtype.kind not in "iu":
+            raise RangeTypeError(f"a {word} must be a whole number, and the index holds {part.dtype}")
+        _require_within(part, count, word)
+        indices = part.astype(np.int64)
+        return _array_plan(np.where(indices < 0, indices + count, indices), axis)
+    index = as_integer(part, word)
+    _require_within(np.array([index]), count, word)
+    index += count if index < 0 else 0
+    return slice(index, index + 1), 0
+
+
+def _slice_plan(part: slice, count: int, axis: int) -> tuple[Any, Any]:
+    try:
+        start, stop, step = part.indices(count)
+    except TypeError:
+        raise RangeTypeError(f"a slice's bounds must be whole numbers, and are {part}") from None
+    chosen = range(start, stop, step)
+    if len(chosen) == 0:
+        return slice(0, 0), slice(None)
+    low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
+    if step == 1 or len(chosen) == 1:
+        return slice(low, high), slice(None)
+    if axis == 0 and abs(step) > 1:
+        return np.arange(start, stop, step, dtype=np.int64), slice(None)
+    return slice(low, high), slice(None, None, step)
+
+
+def _array_plan(indices: np.ndarray, axis: int) -> tuple[Any, np.ndarray]:
+    if indices.size == 0:
+        return slice(0, 0), indices.astype(np.int64)
+    if axis == 0:
+        unique, inverse = np.unique(indices, return_inverse=True)
+        return unique.astype(np.int64), inverse.reshape(indices.shape)
+    low = int(indices.min())
+    return slice(low, int(indices.max()) + 1), indices - low
+
+
+def _require_within(indices: np.ndarray, count: int, word: str) -> None:
+    outside = indices[(indices < -count) | (indices >= count)]
+    if outside.size:
+        raise RangeError(f"{word} {int(outside.ravel()[0]):,} lies outside: there are {counted(count, word)}")
+
+
+def counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,480 @@
+"""Positioned reads from files that are opened when needed and never moved about in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import itertools
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import (
+    SourceError,
+    SourceNotFoundError,
+    SourcePermissionError,
+    SourceReadError,
+    TruncatedRecordingError,
+    printable,
+)
+from .threads import num_cores, run_on_cores
+
+__all__ = ["PositionedFile", "read_once"]
+
+_MAX_BYTES_A_CALL = 1 << 30  # Linux moves at most 2 GiB less a page in one call
+_MAX_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
+_MAX_UNCHECKED = 1 << 20  # a larger read looks at the size first: a file may claim any number
+_MAX_OFFSET = (1 << 63) - 1 - _MAX_BYTES_A_CALL
+PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
+_HAS_PREADV = hasattr(os, "preadv")
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
+    """Fill buffers from a file that is opened for this alone, as of a sequence of one file a frame.
+
+    Parameters
+    ----------
+    path : str
+    pieces : sequence of (int, sequence of writable C-contiguous buffers)
+        Where in the file each piece begins, and what its bytes fill, one buffer after the other.
+
+    Returns
+    -------
+    bool
+        Whether the file holds all of these bytes; where it ends before, the rest of the buffers is undefined.
+
+    Raises
+    ------
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+    """
+    descriptor = _open(path)
+    try:
+        for offset, buffers in pieces:
+            wanted = 0
+            for b in buffers:  # one file after the other: half of the time is spent here
+                wanted += (
+                    len(b) if type(b) is bytearray else b.nbytes if type(b) is np.ndarray else memoryview(b).nbytes
+                )
+            plain = wanted <= _MAX_BYTES_A_CALL and len(buffers) <= _MAX_BUFFERS_A_CALL
+            got = _pread_into(descriptor, buffers, offset) if plain else -1
+            if got != wanted and not (got and _is_filled(descriptor, buffers, offset, wanted)):
+                return False
+        return True
+    except OSError as error:
+        raise _not_read(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, wanted: int) -> bool:
+    views = [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
+    return PositionedFile._fill(descriptor, views, offset) == wanted
+
+
+class PositionedFile:
+    """One file, read at given offsets by any number of threads.
+
+    The descriptor is opened at the first read and shared; a process keeps few of them, so that
+    a recording of ten thousand files stays within the limits of the system.  Pickles as its path.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Raises
+    ------
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+        When the first read finds the file gone, forbidden or unreadable, or replaced since.
+    """
+
+    __slots__ = ("_identity", "_path")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self._path)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, safe to print."""
+        return printable(os.path.basename(self._path))
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        entry = self._taken()
+        try:
+            return os.fstat(entry.descriptor).st_size
+        finally:
+            _DESCRIPTORS.give_back(entry)
+
+    def require_unchanged(self) -> None:
+        """Note which file the path names, or raise when it names another one than was noted or read.
+
+        For those who let another library open the path: before and after.
+
+        Raises
+        ------
+        SourceNotFoundError, SourcePermissionError, SourceReadError
+        """
+        try:
+            found = _identity(os.stat(self._path))
+        except OSError as error:
+            raise _not_opened(self._path, error) from error
+        if self._identity is None:
+            self._identity = found
+        elif self._identity != found:
+            raise self._replaced()
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``offset``; fewer only where the file ends."""
+        if count > _MAX_UNCHECKED:
+            count = min(count, max(0, self.size - offset))
+        buffer = bytearray(max(0, count))
+        view = memoryview(buffer)
+        return bytes(view[: self._read([view], offset, count)])
+
+    def read_into(self, buffers: Sequence[Any], offset: int) -> None:
+        """Fill the buffers, one after the other, with the bytes from ``offset`` on.
+
+        Parameters
+        ----------
+        buffers : sequence of writable C-contiguous buffers
+            Arrays or byte arrays; any number, any size.
+        offset : int
+            Where in the file the first buffer begins.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            When the file ends before the buffers are full.
+        """
+        views = [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
+        views = [view for view in views if len(view)]
+        wanted = sum(map(len, views))
+        got = self._read(views, offset, wanted)
+        if got < wanted:
+            raise self._ends_early(offset + got, offset, wanted)
+
+    @contextlib.contextmanager
+    def held_open(self) -> Iterator[Callable[[memoryview, int], None]]:
+        """Give a function that fills a view of bytes from an offset on, for many short reads by one thread, one after the other."""
+        entry = self._taken()
+
+        def read(view: memoryview, offset: int) -> None:
+            if 0 < len(view) <= _MAX_BYTES_A_CALL and offset <= _MAX_OFFSET:
+                try:
+                    if _pread_into(entry.descriptor, (view,), offset) == len(view):
+                        return
+                except OSError as error:
+                    raise _not_read(self._path, error) from error
+            self.read_into([view], offset)
+
+        try:
+            yield read
+        finally:
+            _DESCRIPTORS.give_back(entry)
+
+    def read_array(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """Return a new array of the bytes at ``offset``, large ones read on all cores.
+
+        Parameters
+        ----------
+        offset : int
+            Where the array begins in the file.
+        shape : tuple of int
+            C order.
+        dtype : numpy.dtype
+            As in the file.
+
+        Returns
+        -------
+        numpy.ndarray
+            Owned by the caller, in the file's byte order.
+        """
+        result = np.empty(shape, dtype)
+        self.read_array_into(result, offset)
+        return result
+
+    def read_array_into(self, result: np.ndarray, offset: int) -> None:
+        """Fill a C-contiguous array from ``offset``, on all cores when it is large."""
+        if result.nbytes == 0:
+            return
+        if result.nbytes < PARALLEL_BYTES:
+            self.read_into([result], offset)
+            return
+        flat = bytes_of(result)
+        parts = max(1, min(num_cores(), len(flat) // (PARALLEL_BYTES // 2)))
+        cut = [len(flat) * k // parts for k in range(parts + 1)]
+        run_on_cores([self._task(flat[a:b], offset + a) for a, b in itertools.pairwise(cut)])
+
+    def stream(self) -> io.BufferedReader:
+        """Return the file as a stream of its own position, for a library that reads streams; errors are this class's."""
+        return io.BufferedReader(_Stream(self))
+
+    def close(self) -> None:
+        """Release the descriptor; a later read would open the file again."""
+        _DESCRIPTORS.drop(self._path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (PositionedFile, (self._path,))
+
+    def __repr__(self) -> str:
+        return f"PositionedFile({self._path!r})"
+
+    def _task(self, view: memoryview, offset: int) -> Any:
+        return lambda: self.read_into([view], offset)
+
+    def __del__(self) -> None:
+        try:
+            _DESCRIPTORS.drop_when_free(self._path)
+        except (AttributeError, TypeError):  # half-made, or the interpreter has closed its modules
+            pass
+
+    def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
+        if offset > _MAX_OFFSET:  # what a damaged file may claim: nothing lies there
+            return 0
+        entry = self._taken()
+        try:
+            if wanted <= _MAX_BYTES_A_CALL and len(views) <= _MAX_BUFFERS_A_CALL:
+                got = _pread_into(entry.descriptor, views, offset) if views else 0
+                if got == wanted or got == 0:
+                    return got
+            return self._fill(entry.descriptor, views, offset)
+        except OSError as error:
+            raise _not_read(self._path, error) from error
+        finally:
+            _DESCRIPTORS.give_back(entry)
+
+    def _taken(self) -> _Descriptor:
+        entry = _DESCRIPTORS.take(self._path, fresh=self._identity is None)
+        if self._identity is None:
+            self._identity = entry.identity
+        elif self._identity != entry.identity:
+            _DESCRIPTORS.give_back(entry)
+            raise self._replaced()
+        return entry
+
+    def _ends_early(self, end: int, offset: int, count: int) -> TruncatedRecordingError:
+        return TruncatedRecordingError(
+            f"{self.name} ends at byte {end:,}, and bytes {offset:,} to {offset + count:,} were needed; "
+            "the file is cut, or was cut since it was opened"
+        )
+
+    def _replaced(self) -> SourceReadError:
+        return SourceReadError(
+            f"{printable(self._path)} was replaced by another file since it was opened; open it again"
+        )
+
+    @staticmethod
+    def _fill(descriptor: int, views: list[memoryview], offset: int) -> int:
+        total = 0
+        pending = [view for view in views if len(view)]
+        first = 0
+        while first < len(pending):
+            batch, size = [], 0
+            for view in pending[first : first + _MAX_BUFFERS_A_CALL]:
+                room = _MAX_BYTES_A_CALL - size
+                batch.append(view[:room] if len(view) > room else view)
+                size += len(batch[-1])
+                if size >= _MAX_BYTES_A_CALL:
+                    break
+            got = _pread_into(descriptor, batch, offset + total)
+            if got == 0:
+                break
+            total += got
+            while got and first < len(pending):
+                here = len(pending[first])
+                if got >= here:
+                    got -= here
+                    first += 1
+                else:
+                    pending[first] = pending[first][got:]
+                    got = 0
+        return total
+
+
+class _Stream(io.RawIOBase):
+    """A position in a file that others read, too."""
+
+    def __init__(self, file: PositionedFile) -> None:
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = 0 if whence == io.SEEK_SET else self._at if whence == io.SEEK_CUR else self._file.size
+        if base + offset < 0:
+            raise ValueError(f"a place before the file's first byte: {base + offset}")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._file.read(self._at, len(buffer))
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def bytes_of(array: np.ndarray) -> memoryview:
+    if not array.flags.c_contiguous:
+        raise ValueError("the array to fill must be C-contiguous")
+    if array.nbytes == 0:
+        return memoryview(b"")
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+
+if _HAS_PREADV:
+
+    def _pread_into(descriptor: int, views: Sequence[Any], offset: int) -> int:
+        return os.preadv(descriptor, views, offset)
+
+else:  # Windows: no positioned read, so one seek and read at a time
+    _SEEK_LOCK = threading.Lock()
+
+    def _pread_into(descriptor: int, views: Sequence[Any], offset: int) -> int:
+        total = 0
+        with _SEEK_LOCK, open(descriptor, "rb", buffering=0, closefd=False) as stream:
+            stream.seek(offset)
+            for view in views:
+                got = stream.readinto(view) or 0
+                total += got
+                if got < len(view):
+                    break
+        return total
+
+
+class _Descriptor:
+    __slots__ = ("descriptor", "dropped", "identity", "users")
+
+    def __init__(self, path: str) -> None:
+        self.users = 0
+        self.dropped = False
+        self.descriptor = _open(path)
+        self.identity = _identity(os.fstat(self.descriptor))
+
+    def is_what_the_path_names(self, path: str) -> bool:
+        try:
+            return _identity(os.stat(path)) == self.identity
+        except OSError:
+            return False
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, _FLAGS)
+    except OSError as error:
+        raise _not_opened(path, error) from error
+
+
+def _not_read(path: str, error: Exception) -> SourceReadError:
+    return SourceReadError(f"{printable(path)} could not be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _not_opened(path: str, error: OSError) -> SourceError:
+    """Return the error that says why a file cannot be opened."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return SourceNotFoundError(f"{printable(path)} is not there any more")
+    if isinstance(error, PermissionError):
+        return SourcePermissionError(f"{printable(path)} may not be read: {error.strerror}")
+    return SourceReadError(f"{printable(path)} could not be opened: {error.strerror or error}")
+
+
+class _Descriptors:
+    """The few descriptors that are open, the least recently used closed first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, _Descriptor] = OrderedDict()
+        self._late: deque[str] = deque()
+
+    def take(self, path: str, *, fresh: bool = False) -> _Descriptor:
+        with self._lock:
+            while self._late:
+                self._forget(self._late.popleft())
+            entry = self._open.get(path)
+            if entry is not None and fresh and not entry.is_what_the_path_names(path):
+                self._forget(path)
+                entry = None
+            if entry is None:
+                entry = self._open[path] = self._opened(path)
+            self._open.move_to_end(path)
+            entry.users += 1
+            if len(self._open) > self._most:
+                self._close_unused(len(self._open) - self._most)
+            return entry
+
+    def give_back(self, entry: _Descriptor) -> None:
+        with self._lock:
+            entry.users -= 1
+            if entry.dropped and not entry.users:
+                os.close(entry.descriptor)
+
+    def drop(self, path: str) -> None:
+        with self._lock:
+            self._forget(path)
+
+    def drop_when_free(self, path: str) -> None:
+        """Drop from a finalizer, which can run in the middle of any of these calls, on the same thread."""
+        if not self._lock.acquire(blocking=False):
+            self._late.append(path)
+            return
+        try:
+            self._forget(path)
+        finally:
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Go on in a child, where the threads that were reading are no more.
+
+        To hold the lock while a process is forked would be to wait for threads that wait for another library's, as h5py's.
+        """
+        self._lock = threading.Lock()
+        for entry in self._open.values():
+            entry.users = 0
+
+    def _opened(self, path: str) -> _Descriptor:
+        try:
+            return _Descriptor(path)
+        except SourceReadError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.EMFILE, errno.ENFILE):
+                raise
+        self._close_unused(len(self._open))
+        return _Descriptor(path)
+
+    def _close_unused(self, count: int) -> None:
+        for path in [path for path, entry in self._open.items() if not entry.users][:count]:
+            self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        entry = self._open.pop(path, None)
+        if entry is not None:
+            entry.dropped = True
+            if not entry.users:
+                os.close(entry.descriptor)
+
+
+_DESCRIPTORS = _Descriptors(most=32)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_DESCRIPTORS.after_fork_in_child)

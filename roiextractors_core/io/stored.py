@@ -1,0 +1,330 @@
+"""Positioned reads from files that are opened when needed and never moved about in."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from .positioned import PARALLEL_BYTES, PositionedFile, bytes_of
+from .threads import num_cores, run_on_cores
+
+__all__ = ["StoredArray", "StoredFrames"]
+_PARALLEL_PIECE_BYTES = 128 << 10  # of one call; threads that make shorter ones wait for each other
+_PIECE_BYTES = 4 << 20  # what one call reads: little enough to be still in the cache for what is done next
+_MIN_PIECE_BYTES = 128 << 10  # of what is read for little that is wanted out of it
+_MAX_SCRATCH_BYTES = 1 << 20
+_MAX_GAP = 1 << 16  # bytes between frames that are read over rather than sought over
+
+
+class StoredFrames:
+    """Frames that lie uncompressed in one or several files, at places that are known.
+
+    Frames that lie behind each other are read by one call, small gaps between them included; much
+    is read on all cores.  Safe to use from several threads.
+
+    Parameters
+    ----------
+    files : sequence of PositionedFile
+    shape : tuple of int
+        Of one frame, C order: ``(rows, columns)``, or ``(rows, columns, values)`` where each pixel holds several.
+    dtype : numpy.dtype
+        As in the files, with their byte order.
+    """
+
+    def __init__(self, files: Sequence[PositionedFile], *, shape: tuple[int, ...], dtype: Any) -> None:
+        self.files = tuple(files)
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self._row_bytes: int = math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.shape[0] * self._row_bytes
+
+    def read(
+        self,
+        offsets: Any,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        *,
+        numbers: Any = 0,
+        apply: Callable[[np.ndarray], object] | None = None,
+    ) -> np.ndarray:
+        """Return frames as a new array.
+
+        Parameters
+        ----------
+        offsets : array of int
+            The byte at which each frame begins in its file; in any order, with repeats.
+        rows, columns : slice
+            With step 1; rows that are not asked for are not read.
+        numbers : int or array of int
+            The file of each frame, by its place in ``files``.
+        apply : callable, optional
+            Changes an array ``(frames, rows, columns[, values])`` in native byte order in place, on the core that has just read it.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(frames, rows, columns[, values])``, native byte order.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            A file ends before a frame does.
+        """
+        count = len(np.atleast_1d(np.asarray(offsets)))
+        tall, wide = _length(_consecutive(rows, self.shape[0])), _length(_consecutive(columns, self.shape[1]))
+        dtype = self.dtype if wide == self.shape[1] else self.dtype.newbyteorder("=")
+        result = np.empty((count, tall, wide, *self.shape[2:]), dtype)
+        self.read_into(result, offsets, rows, columns, numbers=numbers, apply=apply)
+        return result.view(self.dtype.newbyteorder("="))
+
+    def read_into(
+        self,
+        result: np.ndarray,
+        offsets: Any,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        *,
+        numbers: Any = 0,
+        apply: Callable[[np.ndarray], object] | None = None,
+    ) -> None:
+        """Fill a C-contiguous array of the part's shape; of any byte order, its bytes become native ones.
+
+        Parameters
+        ----------
+        result : numpy.ndarray
+            ``(frames, rows, columns[, values])``.
+        offsets, rows, columns, numbers, apply
+            As for :meth:`read`.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            A file ends before a frame does.
+        """
+        if not result.size:
+            return
+        places = np.atleast_1d(np.asarray(offsets, np.int64))
+        owners = np.broadcast_to(np.asarray(numbers, np.int64), places.shape)
+        top, cut = rows.indices(self.shape[0])[0], _consecutive(columns, self.shape[1])
+        is_wide = _length(cut) == self.shape[1]
+        self._fill(result, owners, places + top * self._row_bytes, None if is_wide else cut, apply)
+
+    def close(self) -> None:
+        """Release the files."""
+        for file in self.files:
+            file.close()
+
+    def _fill(
+        self,
+        result: np.ndarray,
+        owners: np.ndarray,
+        places: np.ndarray,
+        cut: slice | None,
+        apply: Callable[[np.ndarray], object] | None,
+    ) -> None:
+        step = result.shape[1] * self._row_bytes
+        pieces = self._pieces(owners, places, step, _PIECE_BYTES if cut is None else _MAX_SCRATCH_BYTES)
+        cores = num_cores()
+        total = len(places) * step
+        if total < max(PARALLEL_BYTES, len(pieces) * _PARALLEL_PIECE_BYTES) or len(pieces) < 2 or cores < 2:
+            self._read_pieces(result, owners, places, pieces, cut, apply)
+            return
+        marks = [len(pieces) * k // cores for k in range(cores + 1)]
+        run_on_cores(
+            [
+                functools.partial(self._read_pieces, result, owners, places, pieces[a:b], cut, apply)
+                for a, b in itertools.pairwise(marks)
+                if a < b
+            ]
+        )
+
+    @staticmethod
+    def _pieces(owners: np.ndarray, places: np.ndarray, step: int, nbytes: int) -> list[tuple[int, int]]:
+        """Cut the frames into runs that one call can read: of one file, in order, with small gaps."""
+        if len(places) == 1:
+            return [(0, 1)]
+        gaps = np.diff(places) - step
+        apart = (np.diff(owners) != 0) | (gaps < 0) | (gaps > min(_MAX_GAP, max(4096, step)))
+        cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places)]
+        most = max(1, nbytes // step)
+        return [(a, min(a + most, end)) for start, end in itertools.pairwise(cuts) for a in range(start, end, most)]
+
+    def _read_pieces(
+        self,
+        result: np.ndarray,
+        owners: np.ndarray,
+        places: np.ndarray,
+        pieces: Sequence[tuple[int, int]],
+        cut: slice | None,
+        apply: Callable[[np.ndarray], object] | None,
+    ) -> None:
+        """Read some pieces one after the other; what is done to each is done while it is in the core's cache."""
+        step = result.shape[1] * self._row_bytes
+        most = 0 if cut is None else max(b - a for a, b in pieces)
+        scratch = np.empty((most, result.shape[1], *self.shape[1:]), self.dtype)
+        flat = bytes_of(result if cut is None else scratch)
+        native = self.dtype.newbyteorder("=")
+        with contextlib.ExitStack() as stack:
+            alone = stack.enter_context(self.files[0].held_open()) if len(self.files) == 1 else None
+            for a, b in pieces:
+                file, place, first = self.files[int(owners[a])], int(places[a]), a if cut is None else 0
+                gaps = (np.diff(places[a:b]) - step).tolist() if b - a > 1 else []
+                if any(gaps):
+                    frames = (flat[k * step : (k + 1) * step] for k in range(first, first + b - a))
+                    scraps = (bytearray(gap) for gap in gaps)
+                    pairs = itertools.zip_longest(frames, scraps)
+                    file.read_into([buffer for pair in pairs for buffer in pair if buffer is not None], place)
+                elif alone is not None:
+                    alone(flat[first * step : (first + b - a) * step], place)
+                else:
+                    file.read_into([flat[first * step : (first + b - a) * step]], place)
+                part = result[a:b].view(native)
+                if cut is not None:
+                    part[...] = scratch[: b - a, :, cut]
+                elif not self.dtype.isnative:
+                    # Swapped while it is copied: faster than swapping in place
+                    part[...] = result[a:b].view(self.dtype).copy()
+                if apply is not None:
+                    apply(part)
+
+
+class StoredArray:
+    """An array in one file, of which a part is read without reading much of the rest.
+
+    For arrays whose frames are spread over the whole file.  By positioned reads and not by a memory map: a disk that
+    fails, or a file that is cut while it is read, is then an error and not the end of the process.
+
+    Parameters
+    ----------
+    file : PositionedFile
+    shape : tuple of int
+        C order, as in the file.
+    dtype : numpy.dtype
+        As in the file, with its byte order.
+    offset : int
+        The byte at which the array begins.
+    """
+
+    def __init__(self, file: PositionedFile, *, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> None:
+        self.file = file
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.offset = offset
+        sizes = itertools.accumulate(reversed(self.shape[1:]), int.__mul__, initial=self.dtype.itemsize)
+        self._steps = tuple(sizes)[::-1]
+
+    def read(self, part: Sequence[slice | np.ndarray]) -> np.ndarray:
+        """Return a part as a new array, in the order of the file's axes and native byte order.
+
+        Parameters
+        ----------
+        part : sequence of slice or numpy.ndarray
+            One an axis: a slice with ``0 <= start <= stop`` and step 1; one of them may be int64 indices in any order.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            The file ends before the part does.
+        """
+        wanted = [_consecutive(p, n) for p, n in zip(part, self.shape, strict=True)]
+        result = np.empty([_length(p) for p in wanted], self.dtype.newbyteorder("="))
+        first, *rest = wanted
+        if not result.size:
+            return result
+        if not isinstance(first, slice) or result.shape[0] * self._steps[0] < PARALLEL_BYTES:
+            self._fill(result, wanted)
+            return result
+        marks = [result.shape[0] * k // num_cores() for k in range(num_cores() + 1)]
+        run_on_cores(
+            [
+                functools.partial(self._fill, result[a:b], [slice(first.start + a, first.start + b), *rest])
+                for a, b in itertools.pairwise(marks)
+                if a < b
+            ]
+        )
+        return result
+
+    def _fill(self, target: np.ndarray, wanted: Sequence[slice | np.ndarray]) -> None:
+        """Read piece by piece through one buffer, which stays in the core's cache."""
+        most = min(max(_MIN_PIECE_BYTES, target.nbytes), _MAX_SCRATCH_BYTES)
+        scratch = np.empty(0, self.dtype)
+        for piece in self._pieces(target, wanted, 0, self.offset, most):
+            count = math.prod(piece.shape)
+            if len(scratch) < count:
+                scratch = np.empty(count, self.dtype)
+            self.file.read_into([scratch[:count]], piece.offset)
+            piece.target[piece.place] = scratch[:count].reshape(piece.shape)[piece.among]
+
+    def _pieces(
+        self, target: np.ndarray, wanted: Sequence[slice | np.ndarray], level: int, start: int, most: int
+    ) -> Iterator[_PieceOfArray]:
+        """Yield what is read at once, of at most so many bytes where that can be."""
+        step, inside, below = self._steps[level], wanted[level + 1 :], self.shape[level + 1 :]
+        kept, size = math.prod(map(_length, inside)), math.prod(below)
+        if inside and step > (most if kept == size else _MAX_GAP):
+            here = wanted[level]
+            indices = range(here.start, here.stop) if isinstance(here, slice) else here.tolist()
+            for place, index in zip(target, indices, strict=True):
+                yield from self._pieces(place, wanted, level + 1, start + index * step, most)
+            return
+        for place, first, last, among in _runs(wanted[level], step, most):
+            yield _PieceOfArray(target, place, start + first * step, (last - first, *below), (among, *inside))
+
+
+class _PieceOfArray(NamedTuple):
+    """Where a piece goes, where it lies, its shape there, and what of it is wanted."""
+
+    target: np.ndarray
+    place: Any
+    offset: int
+    shape: tuple[int, ...]
+    among: tuple[Any, ...]
+
+
+@overload
+def _consecutive(part: slice, length: int) -> slice: ...
+
+
+@overload
+def _consecutive(part: slice | np.ndarray, length: int) -> slice | np.ndarray: ...
+
+
+def _consecutive(part: slice | np.ndarray, length: int) -> slice | np.ndarray:
+    if isinstance(part, slice):
+        start, stop, _ = part.indices(length)
+        return slice(start, max(start, stop))
+    alike = len(part) and (np.diff(part) == 1).all()
+    return slice(int(part[0]), int(part[-1]) + 1) if alike else part
+
+
+def _length(part: slice | np.ndarray) -> int:
+    return int(part.stop - part.start) if isinstance(part, slice) else len(part)
+
+
+def _runs(part: slice | np.ndarray, step: int, nbytes: int) -> Iterator[tuple[Any, int, int, Any]]:
+    """Cut indices into runs that one call can read: their places in the result, first, last (exclusive), and where in the run."""
+    most = max(1, nbytes // step)
+    if isinstance(part, slice):
+        for first in range(part.start, part.stop, most):
+            last = min(first + most, part.stop)
+            yield slice(first - part.start, last - part.start), first, last, slice(None)
+        return
+    order = np.argsort(part, kind="stable")
+    ranked = part[order]
+    apart = np.flatnonzero((np.diff(ranked) - 1) * step > _MAX_GAP) + 1
+    for a, b in itertools.pairwise([0, *apart.tolist(), len(ranked)]):
+        while a < b:
+            first = int(ranked[a])
+            end = a + int(np.searchsorted(ranked[a:b], first + most))
+            yield order[a:end], first, int(ranked[end - 1]) + 1, ranked[a:end] - first
+            a = end

@@ -1,0 +1,91 @@
+"""Positioned reads from files that are opened when needed and never moved about in."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["num_cores", "run_on_cores"]
+
+
+def num_cores() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_on_cores(tasks: Sequence[Any]) -> None:
+    """Call every task, on all cores when there is more than one, and raise the first error.
+
+    After an error, or Ctrl-C, tasks that have not begun are left out.  Where the system starts no more threads, the
+    work is done on those that there are.
+
+    Parameters
+    ----------
+    tasks : sequence of callables without arguments
+        Work that releases the interpreter lock: reads and decoders.
+    """
+    if len(tasks) < 2 or num_cores() < 2:
+        for task in tasks:
+            task()
+        return
+    team = _Team(tasks)
+    with contextlib.suppress(RuntimeError):  # no more threads: a limit of processes or of memory
+        for _ in range(min(num_cores(), len(tasks)) - 1):
+            _thread.start_new_thread(team.join_in, ())
+    try:
+        team.work()
+    finally:
+        team.finish()
+    if team.failed:
+        raise min(team.failed, key=lambda pair: pair[0])[1]
+
+
+class _Team:
+    """Threads that work off tasks, and among them the one that waits for all.
+
+    A thread counts from when it runs, and not from when it was started: where memory is short the system loses some
+    between the two, for which ``threading.Thread.start`` would wait for ever.
+    """
+
+    def __init__(self, tasks: Sequence[Any]) -> None:
+        self.failed: list[tuple[int, BaseException]] = []
+        self._pending = deque(enumerate(tasks))
+        self._changed = threading.Condition()
+        self._at_work = 0
+
+    def join_in(self) -> None:
+        """Work in a thread of its own."""
+        with self._changed:
+            self._at_work += 1
+        try:
+            self.work()
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
+
+    def work(self) -> None:
+        """Take tasks until none is left."""
+        while self._pending:
+            try:
+                number, task = self._pending.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001 - raised again by who waits for all threads
+                self._pending.clear()
+                self.failed.append((number, error))
+
+    def finish(self) -> None:
+        """Leave out what has not begun, and wait for what has."""
+        self._pending.clear()
+        with self._changed:
+            self._changed.wait_for(lambda: self._at_work == 0)

@@ -1,0 +1,19 @@
+"""Which formats exist, and which one a source is: declarations, evidence, discovery and detection."""
+
+from ..lazy import import_on_use
+
+__getattr__, __all__ = import_on_use(
+    __name__,
+    {
+        "detection": ("Explanation", "explain"),
+        "evidence": (
+            *("AllOf", "AnyOf", "Evidence", "Finding", "Hdf5Path", "JsonKey", "Magic", "Member", "Name", "Probe"),
+            *("Sibling", "Strength", "TiffTag", "XmlRoot"),
+        ),
+        "hook": ("hookimpl",),
+        "npy": ("NpyImagingExtractor",),
+        "registry": ("PluginRecord", "Registry", "default_registry"),
+        "source": ("Source",),
+        "spec": ("FormatSpec", "Match"),
+    },
+)

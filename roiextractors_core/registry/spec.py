@@ -1,0 +1,183 @@
+"""What a format is: its declaration, the kinds of evidence for it, and a match."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..errors import DeclarationError
+from .evidence import Evidence, Finding, Strength, evidence_from_dict
+from .isolation import stdout_to_stderr
+
+__all__ = ["FormatSpec", "Match"]
+
+
+@dataclass(frozen=True, slots=True)
+class FormatSpec:
+    """The declaration of a format: data only, checked at birth.
+
+    Parameters
+    ----------
+    name : str
+        What ``open(format=...)`` takes: lower-case letters, digits, ``-`` and ``_``.
+    title : str
+        For people: ``"ScanImage TIFF"``.
+    extractor : str
+        ``"package.module:Class"``, imported when the format has been chosen and not before.
+    extensions : tuple of str
+        Suffixes with their dot, compared without regard to case; compound ones may be given.
+    evidence : Evidence, optional
+        Checkable facts about the content, the neighbours or the name, joined with ``&`` and ``|``.
+        Without it the suffix alone decides, the weakest kind of match.
+    specializes : tuple of str
+        Names of the formats that this one is a kind of; it comes before them.
+    api : int
+        The number of the hook's API that the declaration was written for: 1.
+    kind : str
+        ``"imaging"``; ``"segmentation"`` is reserved.
+    streams : tuple of str
+        The options that choose a stream inside a recording: ``("channel", "plane")``.
+    clock : str
+        The best clock that the format can hold: ``"native"`` (a time per sample), ``"rate"`` or ``"none"``.
+    metadata : tuple of str
+        The fields of ``RecordingMetadata`` that the extractor fills where the file has them.
+    platforms : tuple of str
+        ``("any",)``, or the systems on which the plugin works.
+    description : str
+        One sentence for the list of formats.
+
+    Raises
+    ------
+    DeclarationError
+        When a field cannot be right; the message names the field and what was seen.
+    """
+
+    name: str
+    title: str
+    extractor: str
+    extensions: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    specializes: tuple[str, ...] = ()
+    api: int = 1
+    kind: str = "imaging"
+    streams: tuple[str, ...] = ()
+    clock: str = "none"
+    metadata: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ("any",)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("extensions", "specializes", "streams", "metadata", "platforms"):
+            self._check_texts(key)
+        self._check(
+            isinstance(self.name, str) and bool(re.fullmatch(r"[a-z][a-z0-9_-]*", self.name)),
+            "name",
+            "lower-case letters, digits, - and _",
+        )
+        self._check(isinstance(self.title, str) and bool(self.title.strip()), "title", "a name for people")
+        self._check(
+            isinstance(self.extractor, str) and bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.extractor)),
+            "extractor",
+            "'package.module:Class'",
+        )
+        self._check(
+            all(re.fullmatch(r"(\.[^./\\\s]+)+", e) for e in self.extensions),
+            "extensions",
+            "suffixes that begin with a dot",
+        )
+        object.__setattr__(self, "extensions", tuple(e.lower() for e in self.extensions))
+        self._check(
+            self.evidence is None or isinstance(self.evidence, Evidence),
+            "evidence",
+            "Magic(...), TiffTag(...), ... joined with & and |",
+        )
+        self._check(
+            bool(self.extensions) or self.evidence is not None, "extensions", "at least one suffix, or evidence"
+        )
+        self._check(isinstance(self.api, int) and not isinstance(self.api, bool), "api", "a whole number")
+        self._check(self.kind in ("imaging", "segmentation"), "kind", "'imaging' or 'segmentation'")
+        self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
+        self._check(self.name not in self.specializes, "specializes", "names of other formats")
+        self._check(isinstance(self.description, str), "description", "a sentence")
+        for key in ("title", "extensions", "streams", "metadata", "platforms", "description"):
+            self._check("".join(getattr(self, key)).isprintable(), key, "text without control characters")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the declaration as plain data, ready for JSON."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        found["evidence"] = None if self.evidence is None else self.evidence.to_dict()
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FormatSpec:
+        """Make the declaration again from :meth:`to_dict`."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        if values.get("evidence") is not None:
+            values["evidence"] = evidence_from_dict(values["evidence"])
+        return cls(**values)
+
+    def load(self) -> type[Any]:
+        """Import and return the extractor class.
+
+        Raises
+        ------
+        DeclarationError
+            When the module imports but has no such class; what the import itself raises passes through.
+        """
+        module, _, attribute = self.extractor.partition(":")
+        with stdout_to_stderr():
+            found = getattr(importlib.import_module(module), attribute, None)
+        if not isinstance(found, type):
+            raise DeclarationError(
+                f"format {self.name!r} names {self.extractor!r}, and {module} has no class {attribute}"
+            )
+        return found
+
+    def _check(self, right: bool, key: str, wanted: str) -> None:
+        if not right:
+            raise DeclarationError(f"FormatSpec({self.name!r}): {key} must be {wanted}, and is {getattr(self, key)!r}")
+
+    def _check_texts(self, key: str) -> None:
+        value = getattr(self, key)
+        self._check(isinstance(value, list | tuple), key, "a tuple of strings")
+        values = tuple(value)
+        object.__setattr__(self, key, values)
+        self._check(all(isinstance(v, str) and v for v in values), key, "a tuple of strings")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A format, and the evidence for it.
+
+    Attributes
+    ----------
+    spec : FormatSpec
+    plugin : str
+        The distribution that brings it.
+    strength : Strength
+    finding : Finding
+    extension : str
+        The declared suffix that the source bears, or ``""``.
+    """
+
+    spec: FormatSpec
+    plugin: str
+    strength: Strength
+    finding: Finding
+    extension: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the match as plain data."""
+        return {
+            "format": self.spec.name,
+            "title": self.spec.title,
+            "plugin": self.plugin,
+            "strength": self.strength.name.lower(),
+            "basis": self.finding.basis,
+            "extension": self.extension,
+        }
