@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .clock import Clock as Clock
     from .factory import open as open
     from .factory import streams as streams
+    from .imaging import BlockImagingExtractor as BlockImagingExtractor
     from .imaging import ImagingExtractor as ImagingExtractor
     from .imaging import ImagingView as ImagingView
     from .imaging import NumpyImagingExtractor as NumpyImagingExtractor
@@ -66,7 +67,14 @@ __getattr__, _LAZY = import_on_use(
     {
         "clock": ("Clock",),
         "factory": ("open", "streams"),
-        "imaging": ("ImagingExtractor", "ImagingView", "NumpyImagingExtractor", "concatenate", "stack_planes"),
+        "imaging": (
+            "BlockImagingExtractor",
+            "ImagingExtractor",
+            "ImagingView",
+            "NumpyImagingExtractor",
+            "concatenate",
+            "stack_planes",
+        ),
         "interop.adapters": (
             *("ConvertedArray", "for_caiman", "for_suite2p", "write_caiman_mmap", "write_suite2p_binary"),
         ),

@@ -174,7 +174,7 @@ def test_a_range_outside_is_an_error_with_the_range_and_the_number(
 @pytest.mark.parametrize("bound", [1.0, "1", True, np.True_, np.float64(2), [1], np.array([1]), 1j])
 def test_a_bound_that_is_no_whole_number_is_a_type_error(make: Any, data: np.ndarray, bound: Any) -> None:
     for arguments in ((bound, None), (0, bound)):
-        with pytest.raises(RangeTypeError, match="a sample must be a whole number, and is"):
+        with pytest.raises(RangeTypeError, match="a sample must be a whole number, got"):
             make().get_series(*arguments)
         with pytest.raises(TypeError):
             make().get_timestamps(*arguments)
@@ -238,7 +238,7 @@ def test_only_what_is_asked_for_is_read_in_runs() -> None:
 
 
 def test_a_long_run_is_read_in_batches_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roiextractors_core.imaging._BATCH_BYTES", 8 * 5 * 7 * 2)
+    monkeypatch.setattr("roiextractors_core.imaging.extractor._BATCH_BYTES", 8 * 5 * 7 * 2)
     data = np.arange(40 * 35, dtype="<i2").reshape(40, 5, 7)
     e = Least(data)
     order = np.random.default_rng(0).permutation(40)
@@ -388,7 +388,7 @@ def test_indexing_a_volumetric_recording_is_indexing_its_array(make: Any, data: 
         ([[0], [1, 2]], RangeTypeError, "whole numbers"),
         ((0, 1.5), RangeTypeError, "a row must be a whole number"),
         (slice(0.5, None), RangeTypeError, "a slice's bounds must be whole numbers"),
-        (True, RangeTypeError, "a sample must be a whole number, and is True"),
+        (True, RangeTypeError, "a sample must be a whole number, got True"),
         ({}, RangeTypeError, "a sample must be a whole number"),
     ],
 )

@@ -1,10 +1,11 @@
 """What a movie is: the base classes, the view of a part, indexing, several as one, arrays in memory."""
 
 from .composition import ConcatenatedImagingExtractor, PlaneStackImagingExtractor, concatenate, stack_planes
-from .extractor import ImagingExtractor, ImagingView, Samples
+from .extractor import BlockImagingExtractor, ImagingExtractor, ImagingView, Samples
 from .in_memory import NumpyImagingExtractor
 
 __all__ = [
+    "BlockImagingExtractor",
     "ConcatenatedImagingExtractor",
     "ImagingExtractor",
     "ImagingView",

@@ -12,7 +12,7 @@ import numpy as np
 from ..clock import Clock
 from ..errors import DeclarationError, TimesError
 from ..metadata import RecordingMetadata
-from .extractor import ImagingExtractor, Samples
+from .extractor import BlockImagingExtractor, ImagingExtractor, Samples
 
 __all__ = ["ConcatenatedImagingExtractor", "PlaneStackImagingExtractor", "concatenate", "stack_planes"]
 
@@ -46,7 +46,7 @@ def stack_planes(extractors: Sequence[ImagingExtractor]) -> PlaneStackImagingExt
     return PlaneStackImagingExtractor(_as_parts(extractors, "stack"))
 
 
-class ConcatenatedImagingExtractor(ImagingExtractor):
+class ConcatenatedImagingExtractor(BlockImagingExtractor):
     """Recordings one after the other; see :func:`concatenate`."""
 
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
@@ -75,12 +75,6 @@ class ConcatenatedImagingExtractor(ImagingExtractor):
         if first is None or any(rate is None or not math.isclose(rate, first, rel_tol=1e-9) for rate in rates):
             return None
         return first
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        return self._whole_frames(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._whole_frames(self.resolve_indices(sample_indices))
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
@@ -176,13 +170,8 @@ class ConcatenatedImagingExtractor(ImagingExtractor):
         shape = tuple(s.stop - s.start for s in ((rows, columns) if planes is None else (rows, columns, planes)))
         return np.empty((count, *shape), self.get_dtype())
 
-    def _whole_frames(self, samples: Samples) -> np.ndarray:
-        rows, columns = self.get_image_shape()
-        planes = slice(0, self.get_num_planes()) if self.is_volumetric else None
-        return self.get_block(samples, slice(0, rows), slice(0, columns), planes)
 
-
-class PlaneStackImagingExtractor(ImagingExtractor):
+class PlaneStackImagingExtractor(BlockImagingExtractor):
     """Planes of several recordings as one volume; see :func:`stack_planes`."""
 
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
@@ -223,12 +212,6 @@ class PlaneStackImagingExtractor(ImagingExtractor):
     def has_time_vector(self) -> bool:
         return super().has_time_vector() or self._parts[0].has_time_vector()
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        return self._whole_frames(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._whole_frames(self.resolve_indices(sample_indices))
-
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
         wanted = slice(0, self.get_num_planes()) if planes is None else planes
@@ -260,10 +243,6 @@ class PlaneStackImagingExtractor(ImagingExtractor):
         for part in self._parts:
             part.close()
         super().close()
-
-    def _whole_frames(self, samples: Samples) -> np.ndarray:
-        rows, columns = self.get_image_shape()
-        return self.get_block(samples, slice(0, rows), slice(0, columns), slice(0, self.get_num_planes()))
 
 
 def _run_on(times: list[np.ndarray]) -> bool:

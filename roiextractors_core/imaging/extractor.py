@@ -25,7 +25,7 @@ from ..errors import (
 from ..metadata import Provenance, RecordingMetadata
 from .indexing import as_array, as_integer, counted, plan_index, resolve_bounds, resolve_span
 
-__all__ = ["ImagingExtractor", "ImagingView"]
+__all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples"]
 
 _BATCH_BYTES = 32 << 20
 
@@ -694,7 +694,45 @@ class ImagingExtractor(ABC):
         return result
 
 
-class ImagingView(ImagingExtractor):
+class BlockImagingExtractor(ImagingExtractor):
+    """An extractor whose format can be read in parts: authors write :meth:`get_block`, and the rest follows.
+
+    They write :meth:`get_image_shape`, :meth:`get_num_samples` and :meth:`get_block`.  Whole samples are the block of all rows,
+    columns and planes, so :meth:`get_series` and :meth:`get_samples` come for free, with their ranges checked.
+    """
+
+    @abstractmethod
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        """Return a part of the recording. The arguments have been checked; the array must belong to the caller.
+
+        Parameters
+        ----------
+        samples : slice or numpy.ndarray
+            A slice with ``0 <= start <= stop`` and step 1, or int64 indices in any order.
+        rows, columns : slice
+            With ``0 <= start <= stop`` and step 1.
+        planes : slice, optional
+            The same for a volumetric recording; None for a planar one.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, owned by the caller.
+        """
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        return self._whole_samples(slice(*self.resolve_range(start_sample, end_sample)))
+
+    def get_samples(self, sample_indices: Any) -> np.ndarray:
+        return self._whole_samples(self.resolve_indices(sample_indices))
+
+    def _whole_samples(self, samples: Samples) -> np.ndarray:
+        rows, columns = self.get_frame_shape()
+        planes = slice(0, self.get_num_planes()) if self.is_volumetric else None
+        return self.get_block(samples, slice(0, rows), slice(0, columns), planes)
+
+
+class ImagingView(BlockImagingExtractor):
     """A lazy part of a recording: samples, a rectangle, a plane. Views of views compose.
 
     Parameters
@@ -745,12 +783,6 @@ class ImagingView(ImagingExtractor):
     def get_sampling_frequency(self) -> float | None:
         return self._parent.get_sampling_frequency()
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        return self._whole_frames(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._whole_frames(self.resolve_indices(sample_indices))
-
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
         shifted: Samples = (
@@ -800,11 +832,6 @@ class ImagingView(ImagingExtractor):
     def check_open(self) -> None:
         super().check_open()
         self._parent.check_open()
-
-    def _whole_frames(self, samples: Samples) -> np.ndarray:
-        rows, columns = self.get_image_shape()
-        planes = slice(0, self.get_num_planes()) if self.is_volumetric else None
-        return self.get_block(samples, slice(0, rows), slice(0, columns), planes)
 
 
 def _made_again(

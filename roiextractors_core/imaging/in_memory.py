@@ -10,12 +10,12 @@ from ..errors import (
     DeclarationError,
 )
 from ..metadata import RecordingMetadata
-from .extractor import ImagingExtractor, Samples
+from .extractor import BlockImagingExtractor, Samples
 
 __all__ = ["NumpyImagingExtractor"]
 
 
-class NumpyImagingExtractor(ImagingExtractor):
+class NumpyImagingExtractor(BlockImagingExtractor):
     """An array in memory as a recording.
 
     Parameters
@@ -64,13 +64,6 @@ class NumpyImagingExtractor(ImagingExtractor):
 
     def get_dtype(self) -> np.dtype[Any]:
         return self._array.dtype.newbyteorder("=")
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        return np.array(self._array[start:end], dtype=self.get_dtype())
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return np.array(self._array[self.resolve_indices(sample_indices)], dtype=self.get_dtype())
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()

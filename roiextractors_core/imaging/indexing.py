@@ -1,4 +1,4 @@
-"""The base class of all recordings, and the one lazy view on them."""
+"""Numpy's indexing of a recording: which samples, rows, columns and planes to read, and which index is left to apply."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import (
-    RangeError,
-    RangeTypeError,
-    printable,
-)
+from ..errors import RangeError, RangeTypeError, printable
+
+__all__ = ["as_array", "as_integer", "counted", "plan_index", "resolve_bounds", "resolve_span"]
 
 
 def as_array(value: Any, word: str) -> np.ndarray:
@@ -23,11 +21,11 @@ def as_array(value: Any, word: str) -> np.ndarray:
 
 def as_integer(value: Any, word: str) -> int:
     if isinstance(value, bool | np.bool_):
-        raise RangeTypeError(f"a {word} must be a whole number, and is {value!r}")
+        raise RangeTypeError(f"a {word} must be a whole number, got {value!r}")
     try:
         return operator.index(value)
     except TypeError:
-        raise RangeTypeError(f"a {word} must be a whole number, and is {printable(repr(value))[:80]}") from None
+        raise RangeTypeError(f"a {word} must be a whole number, got {printable(repr(value))[:80]}") from None
 
 
 def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:

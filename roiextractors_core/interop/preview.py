@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import html
 import importlib.util
@@ -101,10 +100,7 @@ def preview(recording: Any, target: Any = None, **options: Any) -> Preview:
 
 
 def as_html(recording: Any) -> str:
-    """Return a recording's card for a notebook: a thumbnail, its facts, and what could be chosen instead.
-
-    What cannot be read or drawn is left out, and the card says so: showing a name must never fail.
-    """
+    """Return a recording's card for a notebook: its facts as a table. It reads no pixels and does not fail."""
     try:
         facts = _card(recording)
     except (RoiExtractorsError, OSError) as error:  # closed, or its file is gone
@@ -114,14 +110,7 @@ def as_html(recording: Any) -> str:
         for label, value in facts
         if value
     )
-    picture = ""
-    try:
-        picture = f"<img alt='mean image' style='max-width:192px' src='data:image/png;base64,{_thumbnail(recording)}'/>"
-    except MissingDependencyError:
-        pass
-    except (RoiExtractorsError, OSError, ValueError) as error:
-        picture = f"<em>no thumbnail: {html.escape(printable(error)[:200])}</em>"
-    return f"<div style='display:flex;gap:16px;align-items:flex-start'><div>{picture}</div><table>{rows}</table></div>"
+    return f"<table>{rows}</table>"
 
 
 def _card(recording: Any) -> list[tuple[str, str]]:
@@ -145,38 +134,8 @@ def _card(recording: Any) -> list[tuple[str, str]]:
         ("pixel size", "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"),
         ("start", "" if found.start_time is None else found.start_time.isoformat(" ")),
         ("device", printable(found.device or "")),
-        *(
-            (printable(option), printable(_shortened(", ".join(choices), 200)))
-            for option, choices in _streams(recording).items()
-        ),
         *(("note", printable(note)) for note in provenance.notes[:8]),
     ]
-
-
-def _streams(recording: Any) -> dict[str, tuple[str, ...]]:
-    """Return what can be chosen inside the recording's file; nothing for one in memory, or one that is gone."""
-    paths = recording.provenance.paths
-    if not paths:
-        return {}
-    try:
-        found: dict[str, tuple[str, ...]] = recording.get_streams(paths[0] if len(paths) == 1 else list(paths))
-    except (RoiExtractorsError, OSError, TypeError):
-        return {}
-    return {f"{option}s" if not option.endswith("s") else option: tuple(map(str, found[option])) for option in found}
-
-
-def _thumbnail(recording: Any) -> str:
-    if not can_draw():
-        raise MissingDependencyError("matplotlib is not installed")
-    from matplotlib.image import imsave
-
-    found = look(recording, most_bytes=8 << 20, most_seconds=0.5) if recording.size else None
-    image = np.zeros((1, 1)) if found is None else found.mean
-    step = max(1, max(image.shape) // 192)
-    low, high = _contrast(image)
-    stream = io.BytesIO()
-    imsave(stream, image[::step, ::step], vmin=low, vmax=high, cmap="gray", format="png")
-    return base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def panel_of(

@@ -4,15 +4,20 @@ from ..errors import listed, printable
 from .chunk_grid import RECENT_CHUNKS, Box, Cell, ChunkGrid, Part, Piece, RecentChunks, sample_pieces, shared_out
 from .hdf5 import open_hdf5_file
 from .locks import ProcessLock
+from .paths import single_file
 from .positioned import PositionedFile, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
 from .stored import StoredArray, StoredFrames
 from .streams import choose_stream
 from .threads import num_cores, run_on_cores
+from .units import MICROMETRES, SECONDS, to_micrometres, to_seconds
+from .xml import parse_xml, xml_parser, xml_problems
 from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
 
 __all__ = [
+    "MICROMETRES",
     "RECENT_CHUNKS",
+    "SECONDS",
     "SIDECAR_KEY",
     "Box",
     "Cell",
@@ -32,9 +37,15 @@ __all__ = [
     "listed",
     "num_cores",
     "open_hdf5_file",
+    "parse_xml",
     "printable",
     "read_once",
     "run_on_cores",
     "sample_pieces",
     "shared_out",
+    "single_file",
+    "to_micrometres",
+    "to_seconds",
+    "xml_parser",
+    "xml_problems",
 ]

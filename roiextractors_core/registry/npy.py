@@ -15,7 +15,7 @@ from ..errors import (
     UnsupportedRecordingError,
     printable,
 )
-from ..imaging.extractor import ImagingExtractor, Samples
+from ..imaging.extractor import BlockImagingExtractor, Samples
 from ..io.positioned import PositionedFile
 from ..io.sidecar import Sidecar
 from ..io.stored import StoredArray, StoredFrames
@@ -27,7 +27,7 @@ _MAX_HEADER = 1 << 16
 _MAX_COMPANION = 256 << 20
 
 
-class NpyImagingExtractor(ImagingExtractor):
+class NpyImagingExtractor(BlockImagingExtractor):
     """A ``.npy`` file as a recording, read from the disk as asked for; nothing in it is ever unpickled.
 
     Beside ``movie.npy``, ``movie.npy.json`` may hold its rate, times and metadata, as ``convert`` writes them.
@@ -106,12 +106,6 @@ class NpyImagingExtractor(ImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         return self._notes
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._part(self.resolve_indices(sample_indices), slice(None), slice(None), None)
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()

@@ -1,0 +1,80 @@
+"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["MICROMETRES", "SECONDS", "to_micrometres", "to_seconds"]
+
+
+def _spelled(names: Mapping[str, float]) -> dict[str, float]:
+    """Add the plural of every word; symbols (m, um) have none."""
+    return {**names, **{f"{name}s": size for name, size in names.items() if len(name) > 3}}
+
+
+# Symbols keep their case (mm is not Mm); words are compared in lower case. The micro sign and the Greek letter are both read as u.
+MICROMETRES: Mapping[str, float] = _spelled(
+    {
+        **{"m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "um": 1.0, "nm": 1e-3, "pm": 1e-6, "km": 1e9},
+        **{"meter": 1e6, "metre": 1e6, "centimeter": 1e4, "centimetre": 1e4, "millimeter": 1e3, "millimetre": 1e3},
+        **{"micrometer": 1.0, "micrometre": 1.0, "micron": 1.0, "nanometer": 1e-3, "nanometre": 1e-3},
+        **{"picometer": 1e-6, "angstrom": 1e-4, "å": 1e-4, "in": 25400.0, "inch": 25400.0, "inches": 25400.0},
+    }
+)
+"""Micrometres in one of each unit of length."""
+
+SECONDS: Mapping[str, float] = _spelled(
+    {
+        **{"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0},
+        **{"sec": 1.0, "secs": 1.0, "msec": 1e-3, "usec": 1e-6, "nsec": 1e-9, "hr": 3600.0},
+        **{"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "nanosecond": 1e-9},
+        **{"minute": 60.0, "hour": 3600.0, "day": 86400.0},
+    }
+)
+"""Seconds in one of each unit of time."""
+
+
+def to_micrometres(value: Any, unit: str | None) -> float | None:
+    """Return a length in micrometres; None when the unit is not one of length or the value is not a finite number.
+
+    Parameters
+    ----------
+    value : float or str
+        The number as the file gives it.
+    unit : str or None
+        Its unit: a symbol (``"um"``, ``"µm"``) or a word, singular or plural (``"microns"``).
+    """
+    return _scaled(value, unit, MICROMETRES)
+
+
+def to_seconds(value: Any, unit: str | None) -> float | None:
+    """Return a duration in seconds; None when the unit is not one of time or the value is not a finite number.
+
+    Parameters
+    ----------
+    value : float or str
+        The number as the file gives it.
+    unit : str or None
+        Its unit: a symbol (``"ms"``) or a word, singular or plural (``"milliseconds"``).
+    """
+    return _scaled(value, unit, SECONDS)
+
+
+def _scaled(value: Any, unit: str | None, sizes: Mapping[str, float]) -> float | None:
+    size = _size(unit, sizes)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number * size if size is not None and math.isfinite(number) else None
+
+
+def _size(unit: str | None, sizes: Mapping[str, float]) -> float | None:
+    if not isinstance(unit, str):
+        return None
+    # ImageJ escapes the micro sign as \u00b5 in its descriptions
+    name = unit.strip().replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u").replace("\u212b", "å")
+    exact = sizes.get(name)
+    return exact if exact is not None or len(name) < 3 else sizes.get(name.lower())
