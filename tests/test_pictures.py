@@ -93,9 +93,7 @@ def test_a_card_never_fails_even_where_the_file_is_gone(tmp_path: Path) -> None:
     assert "9 samples" in card
 
 
-def test_without_matplotlib_a_preview_says_what_to_install(
-    recording: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_matplotlib_a_preview_says_what_to_install(recording: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roiextractors_core.interop.preview.can_draw", lambda: False)
     with pytest.raises(roi.MissingDependencyError, match=r"roiextractors-core\[plot\]"):
         recording.preview()

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from ..errors import CorruptRecordingError, UnsupportedRecordingError, printable
+from ..errors import CorruptRecordingError, RoiExtractorsError, UnsupportedRecordingError, printable
 
 __all__ = ["parse_xml", "xml_parser", "xml_problems"]
 
@@ -55,6 +55,8 @@ def xml_problems(name: str, advice: str = "the file is damaged; copy it again") 
     """
     try:
         yield
+    except RoiExtractorsError:  # some of these are a ValueError too
+        raise
     except expat.ExpatError as error:
         raise CorruptRecordingError(
             f"{printable(name)} is not well-formed XML: {expat.ErrorString(error.code)} at line {error.lineno:,}, "
