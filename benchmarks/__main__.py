@@ -1,4 +1,4 @@
-"""``python -m benchmarks`` runs the benchmarks, one module after the other, and writes ``docs/performance.md``."""
+"""``python -m benchmarks`` runs the benchmarks, one module at a time, and writes ``docs/performance.md``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.page import Row, behind, page, rows_of
+from benchmarks.page import Row, missed_targets, page, rows_of
 
 HERE = Path(__file__).resolve().parent
 LIBRARIES = (
@@ -36,12 +36,16 @@ LIBRARIES = (
 
 
 def main() -> int:
-    """Run what is asked for, write the page, and return how many modules failed."""
+    """Run the benchmarks, write the page, and return the number of modules that failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two rounds of everything, to see the page")
-    parser.add_argument("--only", metavar="SUBSTRING", default="", help="the modules whose names hold this")
+    parser.add_argument("--quick", action="store_true", help="measure two rounds only")
+    parser.add_argument("--only", metavar="SUBSTRING", default="", help="run only the modules whose names contain this")
     parser.add_argument(
-        "--output", metavar="PATH", type=Path, default=HERE.parent / "docs" / "performance.md", help="the page"
+        "--output",
+        metavar="PATH",
+        type=Path,
+        default=HERE.parent / "docs" / "performance.md",
+        help="where to write the page",
     )
     chosen = parser.parse_args()
     modules = [path for path in sorted(HERE.glob("test_*.py")) if chosen.only in path.stem]
@@ -53,8 +57,8 @@ def main() -> int:
                 rows += found
                 failed += [] if is_right else [module.stem]
         except KeyboardInterrupt:
-            failed += ["what was to follow when it was interrupted"]
-        told = {**machine(Path(folder)), "load when it began": before}
+            failed += ["everything after the interruption"]
+        told = {**machine(Path(folder)), "load average at start": before}
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     text = page(
         rows,
@@ -66,14 +70,14 @@ def main() -> int:
     )
     chosen.output.write_text(text, encoding="utf-8")
     print(
-        f"{len(rows)} rows, behind in {sum(bool(behind(row)) for row in rows)}, {len(failed)} modules failed, "
+        f"{len(rows)} rows, {sum(bool(missed_targets(row)) for row in rows)} missed targets, {len(failed)} modules failed, "
         f"{time.perf_counter() - started:.0f} s: {chosen.output}"
     )
     return len(failed)
 
 
 def run(module: Path, folder: Path, *, is_quick: bool) -> tuple[list[Row], bool]:
-    """Run one module in a process of its own, and return its rows and whether none of it failed."""
+    """Run one module in its own process; return its rows, and whether it succeeded."""
     told, data = folder / f"{module.stem}.json", folder / "data"
     words = ["-m", "pytest", str(module), "-n", "0", "-s", "-q", "--benchmark-quiet", "-p", "no:cacheprovider"]
     words += ["--basetemp", str(data), "-o", "tmp_path_retention_policy=failed", "--benchmark-json", str(told)]
@@ -84,7 +88,7 @@ def run(module: Path, folder: Path, *, is_quick: bool) -> tuple[list[Row], bool]
 
 
 def machine(folder: Path) -> dict[str, str]:
-    """Return what the figures were measured on; the file system is the temporary folder's."""
+    """Describe the machine; the file system is that of the temporary folder."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -98,12 +102,12 @@ def machine(folder: Path) -> dict[str, str]:
 
 
 def load() -> str:
-    """Return how many processes wanted a core before the run, where the system tells it."""
+    """Return the load average before the run, where the system provides it."""
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def processor() -> str:
-    """Return the processor's name, where the system tells it."""
+    """Return the name of the processor, where the system provides it."""
     told = Path("/proc/cpuinfo")
     for line in told.read_text().splitlines() if told.exists() else ():
         if line.startswith("model name"):
@@ -122,7 +126,7 @@ def file_system(folder: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of those that take part."""
+    """Return the versions of the libraries that are compared."""
     found = {}
     for name in LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""One way to measure: ours and the rivals in the same rounds, one behind the other, their pixels compared first."""
+"""Measures our reader and the rivals in the same rounds, after comparing the pixels that they return."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Call = Callable[[], object]
 Read = Callable[[list[int] | None, tuple[slice, slice] | None], np.ndarray]
 PART = (slice(100, 164), slice(100, 164))
 READS = {
-    "sequential": "the whole",
-    "scattered": "200 frames at random",
+    "sequential": "whole recording",
+    "scattered": "200 random frames",
     "single": "one frame",
-    "part": "64 x 64 of each frame",
-    "memory": "the whole",
+    "part": "64 x 64 pixels of each frame",
+    "memory": "whole recording",
 }
 ROW_SECONDS = 2.0
 
@@ -36,7 +36,7 @@ class Beside:
     ----------
     benchmark : pytest_benchmark.fixture.BenchmarkFixture
     is_quick : bool
-        Whether two rounds do.
+        Measure two rounds only.
     """
 
     def __init__(self, benchmark: Any, is_quick: bool) -> None:
@@ -65,28 +65,28 @@ class Beside:
         Parameters
         ----------
         row : str
-            What is done, to what.
+            What is measured.
         ours : callable
         rivals : mapping of str to callable, optional
-            A rival that raises ImportError is told as missing.
+            A rival that raises ImportError is listed as missing.
         group : str
             The table on the page.
         limit : str, optional
-            The rival that is the physical limit, and cannot be beaten.
+            The rival that is the physical limit.
         at_least : float, optional
-            The wanted speed, as a multiple of the limit's.
+            The target speed, as a multiple of the limit's.
         at_most : float, optional
-            The wanted time, in milliseconds.
+            The target time in milliseconds.
         nbytes : int, default: 0
-            What a call reads; where it is given, speeds are told instead of times.
+            Bytes that a call reads; if given, speeds are shown instead of times.
         per : int, default: 1
-            How many times a call does what the row says.
+            Number of operations in one call.
         unequal : collection of str, optional
-            Rivals whose pixels differ for a reason, which the note gives.
+            Rivals whose pixels differ for a reason given in the note.
         growth : tuple of (str, int), optional
-            What the cost may grow with, and how many of these there are.
+            The quantity that the cost may grow with, and its value.
         rounds : int, default: 9
-            The most rounds; fewer when a round is slow.
+            Maximum number of rounds; fewer if a round is slow.
         note : str, optional
         """
         theirs, once, missing, first = self._compared(ours, rivals or {}, unequal)
@@ -95,7 +95,7 @@ class Beside:
         held: list[object] = []
 
         def others() -> None:
-            held.clear()  # what a round has read is given back outside of the time that is measured
+            held.clear()  # free the arrays of the last round outside of the measured time
             for name, call in theirs.items():
                 times[name].append(seconds(call))
 
@@ -127,11 +127,11 @@ class Beside:
         recording: roi.ImagingExtractor,
         rivals: Mapping[str, Callable[[], AbstractContextManager[Read]]],
         *,
-        wanted: Mapping[str, float] | None = None,
+        targets: Mapping[str, float] | None = None,
         unequal: Collection[str] = (),
         note: str = "",
     ) -> None:
-        """Measure one of :data:`READS`, beside rivals that have opened the file before, as ours has.
+        """Measure one of :data:`READS`; all readers have opened the file before.
 
         Parameters
         ----------
@@ -142,8 +142,8 @@ class Beside:
         recording : ImagingExtractor
         rivals : mapping of str to callable
             Each opens a :data:`Read`; "os.preadv" is the limit.
-        wanted : mapping of str to float, optional
-            The wanted speed by `what`, as a multiple of the limit's; of memory, the most MiB beyond the result.
+        targets : mapping of str to float, optional
+            The target speed by `what`, as a multiple of the limit's; for memory, the maximum MiB beyond the result.
         unequal : collection of str, optional
         note : str, optional
         """
@@ -172,7 +172,7 @@ class Beside:
             opened: dict[str, Call] = {}
             for name, opening in rivals.items():
                 opened[name] = self._opened(stack, opening, theirs)
-            least = (wanted or {}).get(what)
+            least = (targets or {}).get(what)
             words = f"{row}, {READS[what]}"
             if what == "memory":
                 self.memory(words, ours, opened, at_most=32 if least is None else least, unequal=unequal, note=note)
@@ -200,13 +200,13 @@ class Beside:
         unequal: Collection[str] = (),
         note: str = "",
     ) -> None:
-        """Measure the memory of the process beyond the result, at its peak, in MiB.
+        """Measure the peak memory of the process beyond the result, in MiB.
 
-        It is what Linux counts (VmHWM), so that what C libraries take is in it. The median of three calls is kept.
+        The figure is VmHWM of Linux, so it includes memory allocated by C libraries. The median of three calls is kept.
         """
         theirs, once, missing, _ = self._compared(ours, rivals, unequal)
         if not Path("/proc/self/clear_refs").exists():
-            pytest.skip("the peak of a process's memory is set back by Linux alone")
+            pytest.skip("the peak memory of a process can only be reset on Linux")
         names = [name for name in (*theirs, *once) if name != "os.preadv"]
         found = {
             name: statistics.median(beyond(rivals[name]) for _ in range(1 if name in once else 3)) for name in names
@@ -237,7 +237,7 @@ class Beside:
         opening: Callable[[], AbstractContextManager[Read]],
         what: Callable[[Read], object],
     ) -> Call:
-        """Return a call that opens its file when it is made first, so that a rival that is not installed is told then."""
+        """Return a call that opens its file on first use, which is when a rival that is not installed is noticed."""
         found: list[Read] = []
 
         def call() -> object:
@@ -250,7 +250,7 @@ class Beside:
     def _compared(
         self, ours: Call, rivals: Mapping[str, Call], unequal: Collection[str]
     ) -> tuple[dict[str, Call], dict[str, float], dict[str, str], float]:
-        """Return the rivals that are here, the times of those too slow for more than a second call, the others' reasons, and the time of a round."""
+        """Return the installed rivals, the times of those too slow to repeat, why others are missing, and the time of a round."""
         here: dict[str, Call] = {}
         once: dict[str, float] = {}
         missing: dict[str, str] = {}
@@ -267,9 +267,9 @@ class Beside:
                 missing[name] = f"{error.name} is not installed" if error.name else " ".join(str(error).split())
                 continue
             took = time.perf_counter() - started
-            assert name in unequal or is_same(expected, found), f"{name} reads something else"
+            assert name in unequal or is_same(expected, found), f"{name} returns other pixels"
             del found
-            if took > ROW_SECONDS:  # the first call also imports, and may be the first to touch the file
+            if took > ROW_SECONDS:  # the first call also imports, and may be the first to read the file
                 took = seconds(call)
             if took > ROW_SECONDS:
                 once[name] = took
@@ -286,13 +286,13 @@ class Beside:
         growth = f" ({told['growth'][1]:,} {told['growth'][0]})" if told["growth"] else ""
         beside = [f"{name} / ours {values['ratio']:.2f}" for name, values in told["rivals"].items()]
         beside += [f"{name} missing: {reason}" for name, reason in told["missing"].items()]
-        beside += [f"wanted >= {told['at_least']}"] if told["at_least"] is not None else []
-        beside += [f"wanted <= {told['at_most']} {unit}"] if told["at_most"] is not None else []
+        beside += [f"target >= {told['at_least']}"] if told["at_least"] is not None else []
+        beside += [f"target <= {told['at_most']} {unit}"] if told["at_most"] is not None else []
         print(f"\n{told['group']}: {told['row']}{growth}: {'; '.join([figure, *beside])}")
 
 
 def seconds(call: Call) -> float:
-    """Return how long a call takes; what it returns is given back after that."""
+    """Return how long a call takes; its result is freed after the clock has stopped."""
     started = time.perf_counter()
     result = call()
     took = time.perf_counter() - started
@@ -301,13 +301,13 @@ def seconds(call: Call) -> float:
 
 
 def told_of(theirs: list[float], mine: list[float], per: int) -> dict[str, float]:
-    """Return the median and the least of some times, and how many times as long they are as ours, round by round."""
+    """Return the median and minimum of some times, and the median of their ratios to ours, round by round."""
     ratio = statistics.median(a / b for a, b in zip(theirs, mine, strict=True))
     return {"median": statistics.median(theirs) / per, "min": min(theirs) / per, "ratio": ratio}
 
 
 def is_same(ours: object, theirs: object) -> bool:
-    """Return whether two results hold the same pixels; what holds none is not compared."""
+    """Return whether two results contain the same pixels; results without pixels are not compared."""
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(is_same(a, b) for a, b in zip(ours, theirs, strict=True))
     if isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
@@ -316,9 +316,9 @@ def is_same(ours: object, theirs: object) -> bool:
 
 
 def beyond(call: Call) -> float:
-    """Return how many MiB the process held at its peak beyond what the call returns."""
+    """Return the peak memory of the process during a call, beyond the result, in MiB."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was given back earlier, and is kept for later, is not there to be used
+    ctypes.CDLL(None).malloc_trim(0)  # free memory that malloc keeps would hide new allocations
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     result = call()
@@ -326,18 +326,18 @@ def beyond(call: Call) -> float:
 
 
 def resident(name: str) -> int:
-    """Return a figure of /proc/self/status in bytes."""
+    """Return a value of /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="two rounds of every benchmark")
+    parser.addoption("--quick", action="store_true", help="measure two rounds of every benchmark")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        item.add_marker(pytest.mark.filterwarnings("ignore"))  # other people's readers warn; their pixels are compared
+        item.add_marker(pytest.mark.filterwarnings("ignore"))  # other readers warn; their pixels are compared
 
 
 @pytest.fixture

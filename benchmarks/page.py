@@ -1,56 +1,59 @@
-"""What the benchmarks found, as a page: measured rows in, Markdown out."""
+"""Turns the measured rows into the Markdown of ``docs/performance.md``."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["GROUPS", "Row", "behind", "page", "rows_of"]
+__all__ = ["GROUPS", "Row", "missed_targets", "page", "rows_of"]
 
 Row = Mapping[str, Any]
 
 GROUPS = {
-    "start": ("Import and discovery", "Whole processes, from their start to their end."),
-    "detection": ("Detection", "Which format a file is of."),
-    "opening": ("Opening", "With detection, until shape and dtype are known, and closed again."),
-    "sequential": ("Sequential reading", "All samples into one new array; the file has been opened before."),
-    "scattered": ("Scattered reading", "Frames at random places, in random order, in one call."),
-    "single": ("One frame", "Frames at random places, one call each."),
-    "part": ("A part of each frame", "64 x 64 pixels of each."),
-    "times": ("Times", "Out of the metadata of each frame."),
+    "start": ("Import and discovery", "Whole processes, from start to exit."),
+    "detection": ("Detection", "Identifying the format of a file."),
+    "opening": ("Opening", "Open with detection, find shape and dtype, close."),
+    "sequential": ("Sequential reading", "All samples into one new array, from a file that is already open."),
+    "scattered": ("Scattered reading", "Random frames in random order, in one call."),
+    "single": ("One frame", "Random frames, one call per frame."),
+    "part": ("Part of each frame", "64 x 64 pixels of each frame."),
+    "times": ("Times", "Sample times from the metadata of each frame."),
     "memory": (
         "Memory beyond the result",
-        "The peak of the process (VmHWM) beyond what it held before and beyond the array that is returned.",
+        "Peak memory of the process (VmHWM), minus its memory before the call and minus the returned array.",
     ),
 }
-HEAD = "| what | ours | beside | theirs | ratio | wanted | |\n|---|---|---|---|---|---|---|"
+HEAD = "| benchmark | ours | compared with | theirs | ratio | target | |\n|---|---|---|---|---|---|---|"
+WIDTH = 100  # of lines of Markdown
 
 
 def rows_of(found: Mapping[str, Any]) -> list[Row]:
-    """Return the measured rows of what pytest-benchmark wrote.
+    """Return the measured rows from the output of pytest-benchmark.
 
     Parameters
     ----------
     found : mapping
         The JSON of ``--benchmark-json``.
     """
-    return [told["extra_info"] for told in found["benchmarks"] if "row" in told["extra_info"]]
+    return [entry["extra_info"] for entry in found["benchmarks"] if "row" in entry["extra_info"]]
 
 
-def behind(row: Row) -> dict[str, str]:
-    """Return the names of those beside whom a row is behind, each with the reason; "" is the name of a fixed bound.
+def missed_targets(row: Row) -> dict[str, str]:
+    """Return the missed targets of a row: what it is compared with ("" for a fixed bound), and the reason.
 
-    A rival is to be overtaken, the limit only to be come near to.
+    The target against another reader is a ratio of 1; against the physical limit it is ``at_least``.
     """
-    found: dict[str, str] = {}
+    missed: dict[str, str] = {}
     for name, values in row["rivals"].items():
-        wanted = row["at_least"] if name == row["limit"] else 1
-        if wanted is not None and round(values["ratio"], 2) < wanted:
-            found[name] = f"{_ratio(values['ratio'])} of {name}'s, wanted {wanted:g}"
+        target = row["at_least"] if name == row["limit"] else 1
+        if target is not None and round(values["ratio"], 2) < target:
+            bound = "" if target == 1 else f" (target {target:g})"
+            missed[name] = f"ratio {_ratio(values['ratio'])} to {name}{bound}"
     at_most = row["at_most"]
     if at_most is not None and _number(row) > at_most:
-        found[""] = f"{_figure(row, row['ours'])}, wanted at most {at_most:g} {_bound_unit(row)}"
-    return found
+        missed[""] = f"{_figure(row, row['ours'])} (target at most {at_most:g} {_bound_unit(row)})"
+    return missed
 
 
 def page(
@@ -69,21 +72,21 @@ def page(
     rows : sequence of mapping
         As :func:`rows_of` returns them.
     command : str
-        What wrote them.
+        The command that measured them.
     date : str
     machine, versions : mapping of str to str
     failed : sequence of str, optional
-        What was to be measured and failed.
+        Benchmarks that failed.
     """
     parts = [
-        f"<!-- Written by `{command}`; do not change by hand. -->",
+        f"<!-- Written by `{command}`; do not edit. -->",
         "# Performance",
         f"Written by `{command}` on {date}.",
-        _READING,
+        _filled(_READING),
         _table("machine", machine),
         _table("version", versions),
-        "## Where we are behind",
-        _behind_of(rows, failed),
+        "## Missed targets",
+        _missed_list(rows, failed),
     ]
     plain = [row for row in rows if row["growth"] is None]
     for group in sorted({row["group"] for row in plain}, key=_place):
@@ -95,22 +98,23 @@ def page(
 
 
 _READING = (
-    "Ours and the others are timed in the same rounds, one behind the other, after a first round that is dropped; figures are "
-    "medians. *Ratio* says how many times as fast as the other we are: above 1 we are faster. "
-    "What two of them read is compared before it is timed. The limit is `os.preadv` of the same bytes into a new array, or what else the table names; "
-    "*wanted* stands where a share of the limit, or a bound, is aimed at. All files have just been written and are in the page cache: "
-    "what is measured is the software, not the disk. On a machine with other work (a load well above 0) ratios near 1 mean little."
+    "Our reader and the others are timed in the same rounds, after a warm-up round; the figures are medians. A ratio "
+    "above 1 means that ours is faster, or needs less memory. The arrays that the readers return are compared before "
+    "they are timed. The limit is `os.preadv` of the same bytes into a new array, unless the table names another. The "
+    "target is a fraction of the limit or a fixed bound; against other readers it is a ratio of 1. All files have just "
+    "been written and are in the page cache, so the software is measured and not the disk. On a busy machine (load "
+    "average well above 0), ratios near 1 mean little."
 )
 
 
-def _behind_of(rows: Sequence[Row], failed: Sequence[str]) -> str:
+def _missed_list(rows: Sequence[Row], failed: Sequence[str]) -> str:
     lines = [
-        f"- {GROUPS.get(row['group'], (row['group'],))[0]}: {_words(row)}: {'; '.join(found.values())}."
+        _item(f"{GROUPS.get(row['group'], (row['group'],))[0]}: {_words(row)}: {'; '.join(missed.values())}.")
         for row in rows
-        if (found := behind(row))
+        if (missed := missed_targets(row))
     ]
-    lines += [f"- Not measured, since it failed: {name}." for name in failed]
-    return "\n".join(lines) or "In no row."
+    lines += [_item(f"Not measured because it failed: {name}.") for name in failed]
+    return "\n".join(lines) or "None."
 
 
 def _group(rows: Sequence[Row]) -> str:
@@ -119,31 +123,31 @@ def _group(rows: Sequence[Row]) -> str:
     for row in rows:
         lines += _lines(row)
         if row["note"]:
-            notes.append(f"- {row['row']}: {row['note']}.")
+            notes.append(_item(f"{row['row']}: {row['note']}."))
     return "\n".join(lines) + ("\n\n" + "\n".join(notes) if notes else "")
 
 
 def _lines(row: Row) -> Iterator[str]:
-    found, ours = behind(row), _figure(row, row["ours"])
+    missed, ours = missed_targets(row), _figure(row, row["ours"])
     bound = "" if row["at_most"] is None else f"<= {row['at_most']:g} {_bound_unit(row)}"
-    told = "behind" if "" in found else ""
+    mark = "missed" if "" in missed else ""
     if bound or not row["rivals"]:
-        yield f"| {row['row']} | {ours} | | | | {bound} | {told} |"
+        yield f"| {row['row']} | {ours} | | | | {bound} | {mark} |"
     for name, values in row["rivals"].items():
-        wanted = f">= {row['at_least']:g}" if name == row["limit"] and row["at_least"] is not None else ""
+        target = f">= {row['at_least']:g}" if name == row["limit"] and row["at_least"] is not None else ""
         theirs = _figure(row, values) + (" (one call)" if name in row["once"] else "")
-        told = "behind" if name in found else ""
-        yield f"| {row['row']} | {ours} | {_named(row, name)} | {theirs} | {_ratio(values['ratio'])} | {wanted} | {told} |"
+        mark = "missed" if name in missed else ""
+        yield f"| {row['row']} | {ours} | {_named(row, name)} | {theirs} | {_ratio(values['ratio'])} | {target} | {mark} |"
 
 
 def _growth(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table for each thing that cost may grow with."""
+    """Yield a table for each quantity that the cost may grow with."""
     if rows:
-        yield "## How cost grows"
+        yield "## Scaling"
     for of in dict.fromkeys(row["growth"][0] for row in rows):
         chosen = [row for row in rows if row["growth"][0] == of]
         counts = sorted({row["growth"][1] for row in chosen})
-        lines = [f"| | beside | {' | '.join(f'{count:,}' for count in counts)} |", "|---" * (2 + len(counts)) + "|"]
+        lines = [f"| | reader | {' | '.join(f'{count:,}' for count in counts)} |", "|---" * (2 + len(counts)) + "|"]
         for series in dict.fromkeys(row["row"] for row in chosen):
             cells = {row["growth"][1]: row for row in chosen if row["row"] == series}
             names = dict.fromkeys(name for row in cells.values() for name in row["rivals"])
@@ -152,8 +156,8 @@ def _growth(rows: Sequence[Row]) -> Iterator[str]:
             for name in names:
                 theirs = [_cell(cells.get(count), name) for count in counts]
                 lines.append(f"| | {_named(next(iter(cells.values())), name)} | {' | '.join(theirs)} |")
-        notes = dict.fromkeys(f"- {row['row']}: {row['note']}." for row in chosen if row["note"])
-        yield f"### With {of}"
+        notes = dict.fromkeys(_item(f"{row['row']}: {row['note']}.") for row in chosen if row["note"])
+        yield f"### Number of {of}"
         yield "\n".join(lines)
         yield "\n".join(notes)
 
@@ -162,19 +166,27 @@ def _cell(row: Row | None, name: str) -> str:
     if row is None or name not in row["rivals"]:
         return ""
     values = row["rivals"][name]
-    told = ", behind" if name in behind(row) else ""
-    return f"{_figure(row, values)} (ratio {_ratio(values['ratio'])}{told})"
+    mark = ", missed" if name in missed_targets(row) else ""
+    return f"{_figure(row, values)} (ratio {_ratio(values['ratio'])}{mark})"
 
 
 def _missing(rows: Sequence[Row]) -> Iterator[str]:
-    found = {f"- {name}: {reason}." for row in rows for name, reason in row["missing"].items()}
+    found = {_item(f"{name}: {reason}.") for row in rows for name, reason in row["missing"].items()}
     if found:
-        yield "## Not here when this was measured"
+        yield "## Not installed for this run"
         yield "\n".join(sorted(found))
 
 
 def _table(name: str, values: Mapping[str, str]) -> str:
     return "\n".join([f"| {name} | |", "|---|---|", *(f"| {key} | {value} |" for key, value in values.items())])
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(f"- {text}", WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _place(group: str) -> tuple[int, str]:
@@ -187,7 +199,7 @@ def _words(row: Row) -> str:
 
 
 def _named(row: Row, name: str) -> str:
-    return f"{name}, the limit" if name == row["limit"] else name
+    return f"{name} (limit)" if name == row["limit"] else name
 
 
 def _number(row: Row) -> float:

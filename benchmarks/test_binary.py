@@ -16,8 +16,8 @@ from benchmarks.conftest import READS, Beside
 
 COUNT, ROWS, COLUMNS = 400, 512, 512
 SHAPE = (ROWS, COLUMNS)
-MAPPED = "a memory map touches only what is wanted; it is given up because a disk that fails then ends the process"
-WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+MAPPED = "a memory map touches only the requested bytes, but a disk error would then kill the process"
+TARGETS = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
 
 
 def written(path: Path, dtype: str, count: int = COUNT) -> Path:
@@ -36,11 +36,11 @@ def suite2p(folder: Path, planes: int = 1, **more: object) -> Path:
     return folder / "data.bin"
 
 
-@pytest.fixture(scope="module", params=["raw", "raw of the other byte order", ".npy", "suite2p", "CaImAn in order F"])
+@pytest.fixture(scope="module", params=["raw", "raw, non-native byte order", ".npy", "suite2p", "CaImAn, order F"])
 def kind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, dict[str, Any], str]:
-    """The name of a kind, its file, what `open` is told, and the type of its samples."""
+    """Return the name of a kind, its file, the options of `open`, and the dtype of its samples."""
     folder, name = tmp_path_factory.mktemp("movie"), request.param
     if name == ".npy":
         np.save(folder / "movie.npy", np.arange(COUNT * ROWS * COLUMNS, dtype="<u2").reshape(COUNT, *SHAPE))
@@ -48,7 +48,7 @@ def kind(
     if name == "suite2p":
         pictures: Any = {key: np.zeros(SHAPE, np.float32) for key in ("meanImg", "meanImgE", "max_proj", "Vcorr")}
         return name, suite2p(folder, **pictures, regPC=np.zeros((2, 30, *SHAPE), np.float32)), {}, "<i2"
-    if name == "CaImAn in order F":
+    if name == "CaImAn, order F":
         path = folder / f"Yr_d1_{COLUMNS}_d2_{ROWS}_d3_1_order_F_frames_{COUNT}.mmap"
         return name, written(path, "<f4"), {}, "<f4"
     dtype = "<u2" if name == "raw" else ">u2"
@@ -62,10 +62,10 @@ def others(name: str, path: Path, dtype: str) -> dict[str, Callable[[], Any]]:
     offsets = [start + k * size for k in range(COUNT)]
     found: dict[str, Callable[[], Any]] = {"os.preadv": partial(rivals.preadv, path, offsets, SHAPE, native)}
     if name == ".npy":  # roiextractors takes the axes for others, and reads other pixels
-        found["numpy, mapped"] = partial(rivals.array, partial(np.load, path, mmap_mode="r"))
-    elif name != "CaImAn in order F":
+        found["numpy.memmap"] = partial(rivals.array, partial(np.load, path, mmap_mode="r"))
+    elif name != "CaImAn, order F":
         mapped = partial(np.memmap, path, dtype, "r", shape=(COUNT, *SHAPE))
-        found["numpy, mapped"] = partial(rivals.array, mapped)
+        found["numpy.memmap"] = partial(rivals.array, mapped)
     return found
 
 
@@ -79,11 +79,9 @@ def test_reading(kind: tuple[str, Path, dict[str, Any], str], what: str, beside:
             what,
             recording,
             others(name, path, dtype),
-            wanted={} if is_swapped else WANTED,
+            targets={} if is_swapped else TARGETS,
             unequal=("os.preadv",) if is_swapped or name.startswith("CaImAn") else (),
-            note="; ".join(
-                ["the limit does not swap the bytes"] * is_swapped + [MAPPED] * (what in ("single", "part"))
-            ),
+            note="; ".join(["the limit does not swap bytes"] * is_swapped + [MAPPED] * (what in ("single", "part"))),
         )
 
 
@@ -91,15 +89,15 @@ def test_opening(kind: tuple[str, Path, dict[str, Any], str], beside: Beside) ->
     name, path, options, _ = kind
     theirs: dict[str, Callable[[], object]] = {}
     if name == ".npy":
-        theirs["numpy, mapped"] = lambda: np.load(path, mmap_mode="r")
+        theirs["numpy.memmap"] = lambda: np.load(path, mmap_mode="r")
     beside(
         name,
         lambda: roi.open(path, **options).close(),
         theirs,
         group="opening",
         at_most=20,
-        limit="numpy, mapped",
-        note="" if name != ".npy" else "numpy is told what the file is",
+        limit="numpy.memmap",
+        note="" if name != ".npy" else "numpy is given the format",
     )
 
 
@@ -114,13 +112,13 @@ def test_frames_of_caiman_in_order_c(tmp_path: Path, count: int, beside: Beside)
     start = 0 if count == COUNT else 200
     with roi.open(path) as recording:
         beside(
-            f"CaImAn in order C, {count} frames",
+            f"CaImAn, order C, {count} {'frame' if count == 1 else 'frames'}",
             lambda: recording.get_series(start, start + count),
-            {"numpy, mapped": mapped},
+            {"numpy.memmap": mapped},
             group="sequential",
             nbytes=count * recording.nbytes // COUNT,
-            unequal=("numpy, mapped",),
-            note=f"pixels stand one behind the other, each with all of its frames; numpy's copy leaves them in that order; {MAPPED}",
+            unequal=("numpy.memmap",),
+            note=f"the file stores all frames of one pixel together, and numpy's copy keeps that order; {MAPPED}",
         )
 
 
@@ -145,5 +143,5 @@ def test_volumes_of_suite2p(tmp_path: Path, beside: Beside) -> None:
             limit="os.preadv",
             at_least=0.85,
             unequal=("os.preadv",),
-            note="the limit leaves the planes apart",
+            note="the limit does not interleave the planes",
         )

@@ -111,7 +111,7 @@ def test_reading_files_of_one_frame(folder: Path, what: str, beside: Beside) -> 
         "roiextractors": partial(rivals.roiextractors, "BrukerTiffSinglePlaneImagingExtractor", str(folder)),
     }
     with roi.open(folder) as recording:
-        beside.reading("Prairie View, 500 files", what, recording, others, wanted={"sequential": 0.8})
+        beside.reading("Prairie View, 500 files", what, recording, others, targets={"sequential": 0.8})
 
 
 @pytest.mark.parametrize("count", [1000, 10_000])
@@ -154,7 +154,7 @@ def incomplete(xml: Path) -> roi.ImagingExtractor:
 
 def test_opening_half_a_million_files_of_which_few_are_there(long: Path, beside: Beside) -> None:
     beside(
-        "Prairie View, an XML of 470,000 frames",
+        "Prairie View, XML of 470,000 frames",
         lambda: incomplete(long).close(),
         {"parse": partial(parse, long)},
         group="opening",

@@ -30,7 +30,7 @@ def process(code: str) -> Callable[[], object]:
 def test_importing_the_core(beside: Beside) -> None:
     others = {name: process(f"import {name}") for name in ("numpy", "tifffile", "h5py", "bioio", "roiextractors")}
     beside(
-        "`import roiextractors_core`, the process included",
+        "`import roiextractors_core`, whole process",
         process("import roiextractors_core"),
         {"python -c pass": process("pass"), **others},
         group="start",
@@ -83,7 +83,7 @@ def test_detecting_a_file_among_all_formats(tmp_path: Path, name: str, beside: B
         group="detection",
         per=100,
         at_most=1.0,
-        note="bioio tries its plugins by opening the file" if name.endswith(".tif") else "",
+        note="bioio tries its plugins, each of which opens the file" if name.endswith(".tif") else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""HDF5: plain datasets beside the limit, and chunked ones, packed and not, beside h5py."""
+"""HDF5: contiguous datasets compared with the limit, chunked ones with h5py."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from benchmarks import rivals
 from benchmarks.conftest import READS, Beside
 
 COUNT, ROWS, COLUMNS = 400, 512, 512
-WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+TARGETS = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
 PACKED: dict[str, dict[str, Any]] = {
     "gzip": {"chunks": (1, ROWS, COLUMNS), "compression": "gzip", "compression_opts": 1},
     "gzip and shuffle": {"chunks": (1, ROWS, COLUMNS), "compression": "gzip", "compression_opts": 1, "shuffle": True},
     "gzip in tiles": {"chunks": (13, 32, 64), "compression": "gzip", "compression_opts": 1, "shuffle": True},
     "LZF in tiles": {"chunks": (8, 64, 64), "compression": "lzf", "shuffle": True},
-    "unpacked chunks": {"chunks": (1, ROWS, COLUMNS)},
+    "uncompressed chunks": {"chunks": (1, ROWS, COLUMNS)},
 }
 
 
@@ -51,7 +51,7 @@ def test_reading_plain_datasets(path: Path, what: str, beside: Beside) -> None:
         "h5py": partial(rivals.array, partial(dataset, path, "plain")),
     }
     with roi.open(path, dataset="plain") as recording:
-        beside.reading("HDF5, contiguous", what, recording, others, wanted=WANTED)
+        beside.reading("HDF5, contiguous", what, recording, others, targets=TARGETS)
 
 
 @pytest.mark.parametrize("what", [what for what in READS if what != "scattered"])
@@ -74,7 +74,7 @@ def test_frames_one_by_one_out_of_long_chunks(path: Path, beside: Beside) -> Non
     theirs.file.close()
 
 
-@pytest.mark.parametrize("name", ["one frame a chunk", "tiles"])
+@pytest.mark.parametrize("name", ["one frame per chunk", "tiles"])
 def test_reading_what_roiextractors_reads(tmp_path: Path, name: str, beside: Beside) -> None:
     """Its reader takes a file of one dataset of four axes, the channel first."""
     path = tmp_path / "movie.h5"
@@ -100,5 +100,5 @@ def test_opening(path: Path, beside: Beside) -> None:
         group="opening",
         limit="h5py",
         at_most=20,
-        note="h5py is told what the file is and where the movie stands",
+        note="h5py is given the format and the path of the dataset",
     )

@@ -16,7 +16,7 @@ from benchmarks.conftest import READS, Beside
 
 COUNT, ROWS, COLUMNS = 200, 800, 1280
 FRAME, HEADER = ROWS * COLUMNS * 2, 2 * 1280 * 2
-WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+TARGETS = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
 
 
 def write_movie(path: Path, *, headers: bool) -> None:
@@ -53,7 +53,7 @@ def test_reading(path: Path, what: str, beside: Beside) -> None:
     offsets = [k * (FRAME + 2 * around) + around for k in range(COUNT)]
     others = {"os.preadv": partial(rivals.preadv, path, offsets, (ROWS, COLUMNS), np.uint16)}
     with roi.open(path) as recording:
-        beside.reading(f"isxd {path.stem.replace('_', ' ')}", what, recording, others, wanted=WANTED)
+        beside.reading(f"isxd {path.stem.replace('_', ' ')}", what, recording, others, targets=TARGETS)
 
 
 def test_opening(path: Path, beside: Beside) -> None:

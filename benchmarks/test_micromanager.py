@@ -16,14 +16,14 @@ from benchmarks import rivals
 from benchmarks.conftest import READS, Beside
 
 COUNT, ROWS, COLUMNS = 400, 512, 512
-WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+TARGETS = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
 TEXT = json.dumps({"ElapsedTime-ms": 12.5, "PixelSizeUm": 0.5, "Camera": "Camera", "Filler": "x" * 3000}).encode()
 
 
 def write_dataset(
     folder: Path, count: int, rows: int, columns: int, axes: Callable[[int], dict[str, object]]
 ) -> list[int]:
-    """Frames one behind the other with their metadata, without directories, and the index of them."""
+    """Write frames followed by their metadata, and the index; there are no TIFF directories."""
     name, places, index = "movie_NDTiffStack.tif", [], []
     summary = json.dumps({"Interval_ms": 50.0}).encode()
     with (folder / name).open("wb") as stream:
@@ -57,7 +57,7 @@ def test_reading(movie: tuple[Path, list[int]], what: str, beside: Beside) -> No
     stack = folder / "movie_NDTiffStack.tif"
     others = {"os.preadv": partial(rivals.preadv, stack, places, (ROWS, COLUMNS), np.uint16)}
     with roi.open(folder) as recording:
-        beside.reading("NDTiff", what, recording, others, wanted=WANTED)
+        beside.reading("NDTiff", what, recording, others, targets=TARGETS)
 
 
 @pytest.mark.parametrize("count", [1000, 10_000, 100_000])
@@ -69,11 +69,11 @@ def test_opening_by_the_entries_of_the_index(tmp_path: Path, count: int, beside:
         {"reading the index": (tmp_path / "NDTiff.index").read_bytes},
         group="opening",
         limit="reading the index",
-        growth=("frames of an index", count),
+        growth=("frames in an index", count),
     )
 
 
 def test_times(tmp_path: Path, beside: Beside) -> None:
     write_dataset(tmp_path, 5000, 4, 4, lambda k: {"channel": "GFP", "time": k})
     with roi.open(tmp_path) as recording:
-        beside("NDTiff, the times of 5,000 frames", lambda: recording.get_native_timestamps(0, 5000), group="times")
+        beside("NDTiff, times of 5,000 frames", lambda: recording.get_native_timestamps(0, 5000), group="times")

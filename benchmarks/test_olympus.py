@@ -17,7 +17,7 @@ from benchmarks.conftest import READS, Beside
 from roiextractors_core.io import PositionedFile
 
 COUNT, ROWS, COLUMNS = 400, 512, 512
-WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+TARGETS = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
 WRITER = Path(__file__).resolve().parents[1] / "plugins" / "olympus" / "tests" / "conftest.py"
 
 
@@ -39,7 +39,7 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def places(path: Path) -> list[int]:
-    """Where the pixels of each frame begin: they are the last bytes of a TIFF with two strips behind its directory."""
+    """Return the offset of the pixels of each frame: they are the last bytes of a TIFF with two strips."""
     file = CompoundFile(PositionedFile(path))
     streams = [file.stream(f"Stream{2 * k + 2:05}") for k in range(COUNT)]
     return [stream.runs[0][0] + stream.size - ROWS * COLUMNS * 2 for stream in streams]
@@ -52,7 +52,7 @@ def test_reading(movie: Path, what: str, beside: Beside) -> None:
         "oiffile": partial(rivals.oiffile, movie, COUNT),
     }
     with roi.open(movie) as recording:
-        beside.reading("Olympus OIB", what, recording, others, wanted=WANTED)
+        beside.reading("Olympus OIB", what, recording, others, targets=TARGETS)
 
 
 def test_opening(movie: Path, beside: Beside) -> None:

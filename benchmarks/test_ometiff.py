@@ -20,11 +20,11 @@ from benchmarks.conftest import READS, Beside
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 COUNT = 400
 ROWS = COLUMNS = 512
-WANTED = {"sequential": 0.9, "scattered": 0.7, "single": 0.5}
+TARGETS = {"sequential": 0.9, "scattered": 0.7, "single": 0.5}
 WAYS = {
     "one_element": "one element for all planes",
-    "an_element_a_plane": "an element for each plane",
-    "an_element_and_a_time_a_plane": "an element and a time for each plane",
+    "an_element_a_plane": "one element per plane",
+    "an_element_and_a_time_a_plane": "one element and one time per plane",
 }
 
 
@@ -49,7 +49,7 @@ def timed(count: int) -> str:
 
 
 def write_sparse(path: Path, count: int, text: bytes, rows: int = 64, columns: int = 64) -> Path:
-    """Write BigTIFF pages at equal distances, the XML behind the last; the pixels are holes."""
+    """Write equidistant BigTIFF pages, then the XML; the pixels are holes in a sparse file."""
     size, head = rows * columns * 2, 8 + 20 * 11 + 8
     step = head + size
     end = 16 + count * step
@@ -89,8 +89,8 @@ def test_opening_by_the_number_of_planes(tmp_path: Path, way: str, count: int, b
         lambda: roi.open(path).close(),
         {"tifffile": by_tifffile} if count <= 10_000 else {},
         group="opening",
-        growth=("planes of an OME-TIFF", count),
-        note="tifffile is asked up to 10,000 planes",
+        growth=("planes in an OME-TIFF", count),
+        note="tifffile is measured up to 10,000 planes",
     )
 
 
@@ -101,11 +101,11 @@ def test_parsing_the_xml(tmp_path: Path, count: int, beside: Beside) -> None:
     path = tmp_path / "m.companion.ome"
     path.write_bytes(xml(count, listed(count, "p.ome.tif"), 64, 64, timed(count)))
     beside(
-        f"OME-XML of {count:,} planes, all of its numbers read",
+        f"OME-XML of {count:,} planes, all numbers parsed",
         lambda: read_document(str(path)) and None,
         {"ElementTree": lambda: ElementTree.parse(path) and None},
         group="opening",
-        note="the standard library's tree has read none of the numbers yet",
+        note="ElementTree only parses the XML and converts no numbers",
     )
 
 
@@ -129,7 +129,7 @@ def test_reading_one_file(movie: Path, what: str, beside: Beside) -> None:
         "bioio": partial(rivals.bioio, movie),
     }
     with roi.open(movie) as recording:
-        beside.reading("OME-TIFF", what, recording, others, wanted=WANTED)
+        beside.reading("OME-TIFF", what, recording, others, targets=TARGETS)
 
 
 def test_opening(movie: Path, beside: Beside) -> None:
@@ -172,4 +172,4 @@ def test_a_set_of_files_of_one_plane(plane_files: list[Path], what: str, beside:
         return
     others = {"os.preadv": partial(rivals.preadv_files, plane_files, offset, shape, np.uint16)}
     with roi.open(plane_files[7]) as recording:
-        beside.reading(row, what, recording, others, wanted={"sequential": 0.7, "scattered": 0.7})
+        beside.reading(row, what, recording, others, targets={"sequential": 0.7, "scattered": 0.7})

@@ -1,4 +1,4 @@
-"""OME-Zarr beside zarr itself: chunks of one frame and of many, packed and not."""
+"""OME-Zarr compared with zarr: chunks of one frame and of many, compressed and not."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from benchmarks.conftest import READS, Beside
 
 COUNT, ROWS, COLUMNS = 200, 512, 512
 KINDS: dict[str, dict[str, Any]] = {
-    "one frame a chunk": {"chunks": (1, ROWS, COLUMNS), "compressors": None},
+    "one frame per chunk": {"chunks": (1, ROWS, COLUMNS), "compressors": None},
     "tiles of ten frames": {"chunks": (10, 128, 128), "compressors": None},
-    "one frame a chunk, zstd": {"chunks": (1, ROWS, COLUMNS), "compressors": "auto"},
+    "one frame per chunk, zstd": {"chunks": (1, ROWS, COLUMNS), "compressors": "auto"},
 }
 
 
@@ -51,7 +51,7 @@ def test_reading_scattered_frames(kind: tuple[str, Path], beside: Beside) -> Non
     indices, dataset = np.random.default_rng(1).permutation(COUNT)[:100], held(path)
     with roi.open(path) as recording:
         beside(
-            f"OME-Zarr, {name}, 100 frames at random",
+            f"OME-Zarr, {name}, 100 random frames",
             lambda: recording.get_samples(indices),
             {"zarr": lambda: dataset.oindex[indices]},
             group="scattered",
@@ -61,6 +61,6 @@ def test_reading_scattered_frames(kind: tuple[str, Path], beside: Beside) -> Non
 
 def test_opening(kind: tuple[str, Path], beside: Beside) -> None:
     name, path = kind
-    note = "zarr is told where the array stands, and reads no metadata of OME"
+    note = "zarr is given the path of the array and does not read the OME metadata"
     theirs = {"zarr": partial(held, path)}
     beside(f"OME-Zarr, {name}", lambda: roi.open(path).close(), theirs, group="opening", limit="zarr", note=note)

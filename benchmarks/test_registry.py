@@ -82,13 +82,13 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_discovery_by_the_number_of_distributions(site: tuple[Path, int, int], beside: Beside) -> None:
     folder, _, plugins = site
     beside(
-        "discovery, in a process from its start to its end",
+        "discovery, whole process",
         lambda: process(folder, "import roiextractors_core as roi; roi.formats()") and None,
         {"import numpy": lambda: process(folder, "import numpy") and None},
         group="start",
         limit="import numpy",
         growth=("installed distributions", plugins),
-        note="the process imports numpy too",
+        note="the time includes importing numpy",
     )
 
 

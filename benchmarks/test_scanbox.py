@@ -16,7 +16,7 @@ from benchmarks import rivals
 from benchmarks.conftest import READS, Beside
 
 COUNT, ROWS, COLUMNS = 400, 512, 796
-WANTED = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+TARGETS = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
 NAMES = {"c1p1": "sbx, one detector", "c1p4": "sbx, four planes", "c2p1": "sbx, one of two detectors"}
 
 
@@ -66,7 +66,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("what", READS)
 def test_reading(path: Path, what: str, beside: Beside) -> None:
-    """What is read are frames; with four planes, the limit reads the same frames one behind the other."""
+    """Reads frames; with four planes, the limit reads the same frames in the order of the file."""
     num_channels = int(path.stem[1])
     frame = ROWS * COLUMNS * num_channels * 2
     offsets = [k * frame for k in range(COUNT)]
@@ -80,9 +80,9 @@ def test_reading(path: Path, what: str, beside: Beside) -> None:
             what,
             recording,
             others,
-            wanted=WANTED if num_channels == 1 else {},
+            targets=TARGETS if num_channels == 1 else {},
             unequal=("os.preadv",),
-            note="the limit neither inverts the values, as the format asks for, nor leaves the other detector out",
+            note="the limit neither inverts the values, as the format requires, nor skips the other detector",
         )
 
 

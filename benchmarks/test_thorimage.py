@@ -69,7 +69,7 @@ def test_reading_frames_of_a_file_each(frames: list[Path], what: str, beside: Be
         "tifffile": partial(rivals.tifffile, frames),
     }
     with roi.open(frames[0].parent) as recording:
-        beside.reading(f"ThorImage, {COUNT} files", what, recording, others, wanted={"sequential": 0.8})
+        beside.reading(f"ThorImage, {COUNT} files", what, recording, others, targets={"sequential": 0.8})
 
 
 @pytest.mark.parametrize("what", READS)
@@ -78,9 +78,9 @@ def test_reading_a_channel_of_a_raw_file(raw: Path, what: str, beside: Beside) -
     offsets = [(2 * k + 1) * size for k in range(COUNT)]
     path = raw / "Image_0001_0001.raw"
     others = {"os.preadv": partial(rivals.preadv, path, offsets, (ROWS, COLUMNS), np.uint16)}
-    wanted = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+    targets = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
     with roi.open(raw, channel="ChanB") as recording:
-        beside.reading("ThorImage raw, every second frame", what, recording, others, wanted=wanted)
+        beside.reading("ThorImage raw, every second frame", what, recording, others, targets=targets)
 
 
 @pytest.mark.parametrize("count", [1000, 10_000])

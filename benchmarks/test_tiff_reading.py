@@ -18,7 +18,7 @@ from benchmarks.conftest import READS, Beside
 from roiextractors_core.testing import write_scanimage, write_tiff
 
 COUNT, ROWS, COLUMNS = 400, 512, 512
-WANTED = {"sequential": 0.9, "scattered": 0.7, "single": 0.5}
+TARGETS = {"sequential": 0.9, "scattered": 0.7, "single": 0.5}
 KINDS = {"contiguous": "TIFF, contiguous", "pages": "TIFF, page by page", "scanimage": "ScanImage"}
 
 
@@ -27,7 +27,7 @@ def movie(count: int = COUNT) -> np.ndarray:
 
 
 def of_small_pages(path: Path, count: int) -> Path:
-    """Write pages of 16 x 16 bytes, each behind its directory; the pattern of the first is repeated by arithmetic."""
+    """Write pages of 16 x 16 bytes, each after its directory; the pattern of the first is repeated by arithmetic."""
     few = roi.NumpyImagingExtractor(np.zeros((3, 16, 16), np.uint8))
     write_tiff(few, path, bigtiff=True)
     content = path.read_bytes()
@@ -78,7 +78,7 @@ def others(path: Path) -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize("what", READS)
 def test_reading(path: Path, what: str, beside: Beside) -> None:
     with roi.open(path) as recording:
-        beside.reading(KINDS[path.stem], what, recording, others(path), wanted=WANTED)
+        beside.reading(KINDS[path.stem], what, recording, others(path), targets=TARGETS)
 
 
 def test_opening(path: Path, beside: Beside) -> None:
@@ -109,7 +109,7 @@ def test_opening_by_the_number_of_pages(tmp_path: Path, count: int, beside: Besi
         theirs,
         group="opening",
         growth=("pages", count),
-        note="roiextractors is asked up to 10,000 pages",
+        note="roiextractors is measured up to 10,000 pages",
     )
 
 
@@ -122,7 +122,7 @@ def test_reading_a_frame_by_the_number_of_pages(tmp_path: Path, count: int, besi
             return np.asarray(recording.get_series(count - 2, count - 1)[0])
 
     beside(
-        "opening a TIFF and reading the last frame but one",
+        "opening a TIFF and reading the second-to-last frame",
         ours,
         {"tifffile": lambda: tifffile.imread(path, key=count - 2)},
         group="single",

@@ -1,4 +1,4 @@
-"""Video: coded frames beside OpenCV, uncompressed AVI beside the limit."""
+"""Video: coded frames compared with OpenCV, uncompressed AVI with the limit."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_reading_uncompressed_frames(plain: Path, what: str, beside: Beside) -> 
         "os.preadv": partial(rivals.preadv, plain, offsets, (ROWS, COLUMNS), np.uint8),
         "OpenCV": partial(rivals.opencv, plain, (ROWS, COLUMNS)),
     }
-    wanted = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
+    targets = {"sequential": 0.85, "scattered": 0.7, "single": 0.5}
     with roi.open(plain) as recording:
-        beside.reading("AVI, uncompressed", what, recording, others, wanted=wanted)
+        beside.reading("AVI, uncompressed", what, recording, others, targets=targets)
 
 
 @pytest.mark.parametrize("code", ["FFV1", "MJPG", "GREY"])
@@ -97,5 +97,5 @@ def test_opening(tmp_path: Path, code: str, beside: Beside) -> None:
         video.release()
 
     options: dict[str, Any] = {} if code == "GREY" else {"channel": "grey"}
-    note = "OpenCV gives the number of frames that the header tells; ours is the number that is there"
+    note = "OpenCV reports the number of frames in the header; ours is the actual number"
     beside(f"AVI, {code}", lambda: roi.open(path, **options).close(), {"OpenCV": by_opencv}, group="opening", note=note)

@@ -1,4 +1,4 @@
-"""The page of figures says what was measured: who is ahead, who is behind, and who was not there."""
+"""The performance page shows what was measured, which targets were missed, and which readers were not installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.page import behind, page, rows_of
+from benchmarks.page import missed_targets, page, rows_of
 
 
 def planted(**changed: Any) -> dict[str, Any]:
@@ -54,39 +54,39 @@ def lines_of(text: str, heading: str) -> list[str]:
     return [line for line in text.split(f"## {heading}\n")[1].split("\n## ")[0].splitlines() if line]
 
 
-def test_a_row_shows_speed_ratio_and_what_is_wanted() -> None:
+def test_a_row_shows_speed_ratio_and_target() -> None:
     table = lines_of(written(planted()), "Sequential reading")[-2:]
     assert table == [
-        "| TIFF, the whole | 4.00 GB/s | os.preadv, the limit | 4.44 GB/s | 0.90 | >= 0.85 |  |",
+        "| TIFF, the whole | 4.00 GB/s | os.preadv (limit) | 4.44 GB/s | 0.90 | >= 0.85 |  |",
         "| TIFF, the whole | 4.00 GB/s | tifffile | 1.33 GB/s | 3.00 |  |  |",
     ]
 
 
-def test_ahead_of_all_rivals_and_near_the_limit_is_behind_in_no_row() -> None:
-    assert behind(planted()) == {}
-    assert lines_of(written(planted()), "Where we are behind") == ["In no row."]
+def test_a_row_ahead_of_all_rivals_and_near_the_limit_misses_no_target() -> None:
+    assert missed_targets(planted()) == {}
+    assert lines_of(written(planted()), "Missed targets") == ["None."]
 
 
-def test_slower_than_a_rival_is_behind_in_the_table_and_in_the_list() -> None:
+def test_slower_than_a_rival_is_a_missed_target_in_the_table_and_in_the_list() -> None:
     text = written(planted(rivals=ratios(tifffile=0.5)))
-    assert "| tifffile | 8.00 GB/s | 0.50 |  | behind |" in text
-    (line,) = lines_of(text, "Where we are behind")
-    assert line == "- Sequential reading: TIFF, the whole: 0.50 of tifffile's, wanted 1."
+    assert "| tifffile | 8.00 GB/s | 0.50 |  | missed |" in text
+    (line,) = lines_of(text, "Missed targets")
+    assert line == "- Sequential reading: TIFF, the whole: ratio 0.50 to tifffile."
 
 
-@pytest.mark.parametrize(("ratio", "is_behind"), [(0.994, True), (0.996, False), (1.0, False)])
-def test_what_is_printed_as_one_is_level(ratio: float, is_behind: bool) -> None:
-    assert bool(behind(planted(rivals=ratios(tifffile=ratio)))) == is_behind
+@pytest.mark.parametrize(("ratio", "is_missed"), [(0.994, True), (0.996, False), (1.0, False)])
+def test_a_ratio_that_is_printed_as_one_meets_the_target(ratio: float, is_missed: bool) -> None:
+    assert bool(missed_targets(planted(rivals=ratios(tifffile=ratio)))) == is_missed
 
 
-@pytest.mark.parametrize(("wanted", "is_behind"), [(0.8, False), (0.9, True), (None, False)])
-def test_the_limit_need_not_be_overtaken_but_come_near_to(wanted: float | None, is_behind: bool) -> None:
-    row = planted(rivals={"os.preadv": {"median": 0.085, "min": 0.08, "ratio": 0.85}}, at_least=wanted)
-    assert bool(behind(row)) == is_behind
-    assert ("| behind |" in written(row)) == is_behind
+@pytest.mark.parametrize(("target", "is_missed"), [(0.8, False), (0.9, True), (None, False)])
+def test_the_target_against_the_limit_is_a_fraction_of_it(target: float | None, is_missed: bool) -> None:
+    row = planted(rivals={"os.preadv": {"median": 0.085, "min": 0.08, "ratio": 0.85}}, at_least=target)
+    assert bool(missed_targets(row)) == is_missed
+    assert ("| missed |" in written(row)) == is_missed
 
 
-def test_times_are_told_in_units_of_their_size() -> None:
+def test_times_are_shown_in_units_of_their_size() -> None:
     shown = []
     for median in (0.00012345, 0.0123, 0.4567, 12.5):
         row = planted(unit="ms", nbytes=0, rivals={}, ours={"median": median, "min": median, "ratio": 1.0})
@@ -94,65 +94,63 @@ def test_times_are_told_in_units_of_their_size() -> None:
     assert shown == ["0.123 ms", "12.30 ms", "457 ms", "12.50 s"]
 
 
-def test_more_than_a_fixed_bound_is_behind() -> None:
+def test_more_than_a_fixed_bound_is_a_missed_target() -> None:
     row = planted(unit="ms", nbytes=0, rivals={}, at_most=20)
     text = written(row)
-    assert "| TIFF, the whole | 100 ms | | | | <= 20 ms | behind |" in text
-    assert "100 ms, wanted at most 20 ms." in text
-    assert behind({**row, "at_most": 101}) == {}
+    assert "| TIFF, the whole | 100 ms | | | | <= 20 ms | missed |" in text
+    assert "100 ms (target at most 20 ms)." in text
+    assert missed_targets({**row, "at_most": 101}) == {}
 
 
 def test_memory_is_judged_in_mebibytes() -> None:
     row = planted(unit="MiB", group="memory", rivals=ratios(h5py=2.0), at_most=32, limit="", at_least=None)
-    assert behind({**row, "ours": {"median": 31.0}}) == {}
-    assert behind({**row, "ours": {"median": 40.0}}) == {"": "40.0 MiB, wanted at most 32 MiB"}
+    assert missed_targets({**row, "ours": {"median": 31.0}}) == {}
+    assert missed_targets({**row, "ours": {"median": 40.0}}) == {"": "40.0 MiB (target at most 32 MiB)"}
 
 
 def test_a_rival_that_is_not_installed_is_named_once_with_the_reason() -> None:
     missing = {"pims": "pims is not installed"}
     text = written(planted(missing=missing), planted(row="another", missing=missing))
-    assert lines_of(text, "Not here when this was measured") == ["- pims: pims is not installed."]
-    assert "Not here" not in written(planted())
+    assert lines_of(text, "Not installed for this run") == ["- pims: pims is not installed."]
+    assert "Not installed" not in written(planted())
 
 
-def test_growth_is_a_table_of_counts_with_gaps_where_nobody_measured() -> None:
+def test_scaling_is_a_table_of_counts_with_gaps_where_nothing_was_measured() -> None:
     opening = {"row": "opening a TIFF", "group": "opening", "unit": "ms", "nbytes": 0, "limit": "", "at_least": None}
     text = written(
         planted(**opening, growth=["pages", 1000], rivals=ratios(tifffile=2.0)),
         planted(**opening, growth=["pages", 1_000_000], rivals={}),
         planted(**opening, growth=["pages", 10_000], rivals=ratios(tifffile=0.5)),
     )
-    table = lines_of(text, "How cost grows")
+    table = lines_of(text, "Scaling")
     assert table == [
-        "### With pages",
-        "| | beside | 1,000 | 10,000 | 1,000,000 |",
+        "### Number of pages",
+        "| | reader | 1,000 | 10,000 | 1,000,000 |",
         "|---|---|---|---|---|",
         "| opening a TIFF | **ours** | 100 ms | 100 ms | 100 ms |",
-        "| | tifffile | 200 ms (ratio 2.00) | 50.00 ms (ratio 0.50, behind) |  |",
+        "| | tifffile | 200 ms (ratio 2.00) | 50.00 ms (ratio 0.50, missed) |  |",
     ]
-    assert lines_of(text, "Where we are behind") == [
-        "- Opening: opening a TIFF, 10,000 pages: 0.50 of tifffile's, wanted 1."
-    ]
+    assert lines_of(text, "Missed targets") == ["- Opening: opening a TIFF, 10,000 pages: ratio 0.50 to tifffile."]
     assert "## Opening" not in text
 
 
-def test_what_failed_is_told_beside_the_rows_that_are_behind() -> None:
-    (line,) = lines_of(written(planted(), failed=("test_video",)), "Where we are behind")
-    assert line == "- Not measured, since it failed: test_video."
+def test_failed_benchmarks_are_listed_with_the_missed_targets() -> None:
+    (line,) = lines_of(written(planted(), failed=("test_video",)), "Missed targets")
+    assert line == "- Not measured because it failed: test_video."
 
 
-def test_the_page_says_what_wrote_it_where_and_when() -> None:
+def test_the_page_names_its_command_date_machine_and_versions() -> None:
     text = written(planted())
-    assert text.startswith("<!-- Written by `python -m benchmarks`; do not change by hand. -->\n\n# Performance\n")
+    assert text.startswith("<!-- Written by `python -m benchmarks`; do not edit. -->\n\n# Performance\n")
     assert re.search(r"^Written by `python -m benchmarks` on 1 May 2026\.$", text, re.MULTILINE)
     assert "| processor | A Processor |" in text
     assert "| numpy | 2.0 |" in text
 
 
-def test_groups_stand_in_the_order_of_a_readers_questions() -> None:
+def test_groups_are_in_the_order_of_a_readers_questions() -> None:
     text = written(planted(group="memory", unit="MiB"), planted(group="opening"), planted(group="start"))
     titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert titles == ["Where we are behind", "Import and discovery", "Opening", "Memory beyond the result"]
+    assert titles == ["Missed targets", "Import and discovery", "Opening", "Memory beyond the result"]
 
 
 def test_a_benchmark_that_measures_no_row_is_left_out() -> None:
