@@ -1,4 +1,4 @@
-"""The times of samples: what the user set, before the hardware's own, before the rate's."""
+"""Sample times: set by the user, recorded by the hardware, or computed from the rate, in that order of precedence."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Clock:
     ----------
     num_samples : int
     rate : float or None
-        Samples a second.
+        Samples per second (Hz).
     first : int
-        The position of sample 0 on the rate's grid; a slice keeps its offset by it.
+        Position of sample 0 on the grid of the rate; this is how a slice keeps its offset.
     source : str or None
-        ``"user"``, ``"native"``, ``"computed"``, or None when nothing is known.
+        ``"user"``, ``"native"``, ``"computed"``, or None if no times are known.
     read : callable, optional
-        ``read(start, end)`` returns the seconds of those samples, float64; for a clock with a vector.
+        ``read(start, end)`` returns the times of those samples in seconds, float64; only for a clock with a vector of times.
     """
 
     __slots__ = ("_read", "first", "num_samples", "rate", "source")
@@ -46,25 +46,25 @@ class Clock:
         self.source = source if read is not None else ("computed" if rate is not None else None)
 
     def times(self, start: int = 0, end: int | None = None) -> np.ndarray:
-        """Return the seconds of samples ``start`` to ``end`` (exclusive), float64, owned by the caller.
+        """Return the times of samples ``start`` to ``end`` (exclusive) in seconds, float64, owned by the caller.
 
         Raises
         ------
         TimesError
-            When neither times nor a rate are known; the message says what to pass.
+            Neither times nor a rate are known; the message says what to pass.
         """
         end = self.num_samples if end is None else end
         if self._read is not None:
             return np.array(self._read(start, end), dtype=np.float64)
         if self.rate is None:
             raise TimesError(
-                "no times are known: the file holds neither times nor a rate; pass open(..., sampling_frequency=<Hz>), "
+                "this recording has no sample times: the file contains neither times nor a rate; pass open(..., sampling_frequency=<Hz>) "
                 "or call set_times(<seconds>)"
             )
         return np.divide(np.arange(self.first + start, self.first + end, dtype=np.float64), self.rate)
 
     def indices(self, times: Any) -> np.ndarray:
-        """Return the sample that is in force at each time.
+        """Return the index of the sample at each time.
 
         For a vector of times: the last sample at or before it.  For a rate: the nearest sample.
 
@@ -81,25 +81,25 @@ class Clock:
         Raises
         ------
         RangeError
-            When a time lies before the first sample or more than one period after the last.
+            A time is before the first sample, or more than one period after the last.
         TimesError
-            When a time is NaN, the clock steps backwards, or none is known.
+            A requested time is NaN, the timestamps decrease or contain NaN, or no times are known.
         """
         asked = np.asarray(times, dtype=np.float64)
         if np.isnan(asked).any():
-            raise TimesError("a time that is asked for is NaN")
+            raise TimesError("requested times contain NaN")
         if self.num_samples == 0:
-            raise RangeError("the recording holds no samples")
+            raise RangeError("the recording has no samples")
         if self._read is None:
             grid = self.times(0, 1)[0]
-            with np.errstate(over="ignore"):  # a time far outside becomes infinite, and is refused below
+            with np.errstate(over="ignore"):  # a time far outside overflows to infinity, which is refused below
                 found = np.round((asked - grid) * float(self.rate or 0.0))
             last = self.times(self.num_samples - 1, self.num_samples)[0]
         else:
             known = self.times()
             if np.isnan(known).any() or not (np.diff(known) >= 0).all():
                 raise TimesError(
-                    "the clock steps backwards or holds NaN, so that no time names one sample; use set_times to mend it"
+                    "timestamps are not increasing (or contain NaN), so a time does not map to one sample; call set_times(...) to replace them"
                 )
             found = np.searchsorted(known, asked, side="right") - 1
             grid, last = known[0], known[-1]
@@ -107,7 +107,7 @@ class Clock:
             found = np.where(beyond, self.num_samples, found)
         if ((found < 0) | (found >= self.num_samples)).any():
             seen = asked[(found < 0) | (found >= self.num_samples)].ravel()[0]
-            raise RangeError(f"{seen:g} s lies outside the recording, whose samples run from {grid:g} s to {last:g} s")
+            raise RangeError(f"{seen:g} s is outside the recording, which runs from {grid:g} s to {last:g} s")
         return np.asarray(found).astype(np.int64)
 
     def sliced(self, start: int, end: int) -> Clock:
@@ -118,7 +118,7 @@ class Clock:
         return Clock(end - start, rate=self.rate, source=self.source, read=lambda a, b: read(start + a, start + b))
 
     def with_rate(self, rate: float | None) -> Clock:
-        """Return this clock with another rate: a vector of times stays, a grid keeps its offset in samples."""
+        """Return this clock with another rate; a vector of times is kept, and a grid keeps its offset in samples."""
         return Clock(self.num_samples, rate=rate, first=self.first, source=self.source, read=self._read)
 
     def _period(self, known: np.ndarray) -> float:
@@ -128,7 +128,7 @@ class Clock:
 
 
 def checked_times(times: Any, num_samples: int) -> np.ndarray:
-    """Return the times as a float64 copy, one a sample.
+    """Return the times as a read-only float64 copy, one per sample.
 
     Parameters
     ----------
@@ -139,18 +139,16 @@ def checked_times(times: Any, num_samples: int) -> np.ndarray:
     Raises
     ------
     TimesError
-        When the shape is another or the values are not numbers.
+        The shape differs, or the values are not numbers.
     """
     try:
         given = np.asarray(times)
         if given.dtype.kind not in "iufO":
-            raise TypeError(f"they are {given.dtype}")
+            raise TypeError(f"got {given.dtype}")
         found = np.array(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise TimesError(f"times must be seconds, one number a sample: {error}") from error
+        raise TimesError(f"times must be numbers in seconds, one per sample: {error}") from error
     if found.shape != (num_samples,):
-        raise TimesError(
-            f"times must have one value a sample: {num_samples:,} samples, but times of shape {found.shape}"
-        )
+        raise TimesError(f"expected {num_samples:,} times, one per sample, got an array of shape {found.shape}")
     found.flags.writeable = False
     return found

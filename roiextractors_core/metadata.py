@@ -1,4 +1,4 @@
-"""What is known about a recording beside its pixels, and where it came from."""
+"""Metadata of a recording, and its provenance: where it came from and how it was read."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ class ChannelMetadata:
 
 @dataclass(frozen=True, slots=True)
 class RecordingMetadata:
-    """What the file says about the recording; a field that it does not say is None or empty.
+    """Metadata that the file contains; a field that it lacks is None or empty.
 
     Attributes
     ----------
     start_time : datetime or None
-        The moment at which the clock stands at 0 s; without a time zone where the file names none.
+        The moment at 0 s of the clock; without a time zone if the file names none.
     pixel_size : tuple of float or None
-        ``(row, column)`` distance between pixel centres in micrometres.
+        Distance between pixel centres along rows and columns, in micrometres.
     plane_spacing : float or None
         Distance between planes in micrometres.
     plane_positions : tuple of float
-        The planes' positions in micrometres, in order.
+        Position of each plane in micrometres, in order.
     channels : tuple of ChannelMetadata
-        The channel that is read.
+        The channel that this recording reads.
     device : str or None
-        The microscope or the software that drives it.
+        The microscope, or the software that controls it.
     software : str or None
-        What wrote the file.
+        The program that wrote the file.
     vendor : mapping
-        The file's own header, unparsed as far as it was found.
+        The file's own header, as the file gives it.
     """
 
     start_time: datetime | None = None
@@ -67,7 +67,7 @@ class RecordingMetadata:
         object.__setattr__(self, "vendor", MappingProxyType(dict(self.vendor)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that ``json.dumps`` takes; times in ISO 8601, NaN and infinity as text."""
+        """Return plain data for ``json.dumps``; dates in ISO 8601, NaN and infinity as text."""
         names = ("start_time", "pixel_size", "plane_spacing", "plane_positions", "device", "software", "vendor")
         plain = {name: as_plain(getattr(self, name)) for name in names}
         plain["channels"] = [
@@ -82,17 +82,17 @@ class RecordingMetadata:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RecordingMetadata:
-        """Make the metadata again from :meth:`to_dict`, as JSON keeps it.
+        """Make metadata from the data of :meth:`to_dict`, as read from JSON.
 
         Parameters
         ----------
         data : mapping
-            Fields that are not known are left out.
+            Unknown fields are ignored.
 
         Raises
         ------
         ValueError, TypeError, KeyError
-            When a field cannot be what it says.
+            A field has a value of the wrong type.
         """
         start, size, spacing = data.get("start_time"), data.get("pixel_size"), data.get("plane_spacing")
         waves = ("emission_wavelength", "excitation_wavelength")
@@ -129,7 +129,7 @@ class RecordingMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a recording came from and why it was read the way it was.
+    """Where a recording came from, and how its format was chosen.
 
     Attributes
     ----------
@@ -137,11 +137,11 @@ class Provenance:
         The format's name, the distribution that reads it and that distribution's version.
     paths : tuple of str
     options : mapping
-        The options that ``open`` was given.
+        The options passed to ``open``.
     evidence : str
-        The finding that chose the format.
+        The evidence that identified the format.
     notes : tuple of str
-        What was decided or left out while opening.
+        Decisions made while opening, and anything that was left out.
     """
 
     format: str = ""
@@ -153,7 +153,7 @@ class Provenance:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that ``json.dumps`` takes."""
+        """Return plain data for ``json.dumps``."""
         names = ("format", "plugin", "version", "paths", "options", "evidence", "notes")
         return {name: as_plain(getattr(self, name)) for name in names}
 

@@ -33,10 +33,10 @@ def test_a_clock_that_knows_nothing_says_what_to_pass() -> None:
     clock = Clock(4, rate=None)
     assert clock.source is None
     with pytest.raises(
-        TimesError, match=r"pass open\(\.\.\., sampling_frequency=<Hz>\), or call set_times\(<seconds>\)"
+        TimesError, match=r"pass open\(\.\.\., sampling_frequency=<Hz>\) or call set_times\(<seconds>\)"
     ):
         clock.times()
-    with pytest.raises(TimesError, match="no times are known"):
+    with pytest.raises(TimesError, match="has no sample times"):
         clock.indices(0.0)
 
 
@@ -104,19 +104,19 @@ def test_of_equal_times_the_last_is_in_force() -> None:
 
 @pytest.mark.parametrize("time", [-0.1, 1.0, 1e300, np.inf, -np.inf, 1e308])
 def test_a_time_outside_a_grid_is_a_range_error_with_the_range(time: float) -> None:
-    with pytest.raises(RangeError, match=r"s lies outside the recording, whose samples run from 0 s to 0\.9 s"):
+    with pytest.raises(RangeError, match=r"s is outside the recording, which runs from 0 s to 0\.9 s"):
         Clock(10, rate=10.0).indices([0.5, time])
 
 
 @pytest.mark.parametrize("time", [0.9, 11.0, np.inf, -np.inf])
 def test_a_time_outside_a_vector_is_a_range_error_with_the_range(time: float) -> None:
-    with pytest.raises(RangeError, match=r"lies outside the recording, whose samples run from 1 s to 8 s"):
+    with pytest.raises(RangeError, match=r"is outside the recording, which runs from 1 s to 8 s"):
         vector([1, 2, 4, 8]).indices(time)
 
 
 @pytest.mark.parametrize("clock", [Clock(3, rate=1.0), vector([0, 1, 2])], ids=["grid", "vector"])
 def test_a_time_that_is_nan_is_refused(clock: Clock) -> None:
-    with pytest.raises(TimesError, match="a time that is asked for is NaN"):
+    with pytest.raises(TimesError, match="requested times contain NaN"):
         clock.indices([0.0, np.nan])
 
 
@@ -124,13 +124,13 @@ def test_a_time_that_is_nan_is_refused(clock: Clock) -> None:
 def test_a_clock_that_steps_back_or_holds_nan_names_no_sample(times: list[float]) -> None:
     clock = vector(times)
     np.testing.assert_array_equal(clock.times(), times)
-    with pytest.raises(TimesError, match="steps backwards or holds NaN"):
+    with pytest.raises(TimesError, match=r"not increasing \(or contain NaN\)"):
         clock.indices(1.0)
 
 
 def test_of_no_samples_none_is_in_force() -> None:
     assert Clock(0, rate=5.0).times().tolist() == []
-    with pytest.raises(RangeError, match="the recording holds no samples"):
+    with pytest.raises(RangeError, match="the recording has no samples"):
         Clock(0, rate=5.0).indices(0.0)
 
 
@@ -160,16 +160,16 @@ def test_times_that_are_set_are_copied_as_float64(times: Any) -> None:
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([1, 2], r"times must have one value a sample: 3 samples, but times of shape \(2,\)"),
+        ([1, 2], r"expected 3 times, one per sample, got an array of shape \(2,\)"),
         ([[1], [2], [3]], r"of shape \(3, 1\)"),
         (1.0, r"of shape \(\)"),
-        ("123", "times must be seconds, one number a sample: they are <U3"),
-        (["1", "2", "3"], "times must be seconds"),
-        ([1j, 2, 3], "times must be seconds, one number a sample: they are complex128"),
-        (np.array(["2024", "2025", "2026"], "datetime64[Y]"), r"they are datetime64\[Y\]"),
-        ([None, 1, {}], "times must be seconds"),
-        ([[1], [2, 3], []], "times must be seconds"),
-        ([True, False, True], "they are bool"),
+        ("123", "times must be numbers in seconds, one per sample: got <U3"),
+        (["1", "2", "3"], "times must be numbers in seconds"),
+        ([1j, 2, 3], "times must be numbers in seconds, one per sample: got complex128"),
+        (np.array(["2024", "2025", "2026"], "datetime64[Y]"), r"got datetime64\[Y\]"),
+        ([None, 1, {}], "times must be numbers in seconds"),
+        ([[1], [2, 3], []], "times must be numbers in seconds"),
+        ([True, False, True], "got bool"),
     ],
 )
 def test_times_that_cannot_be_are_refused(times: Any, message: str) -> None:

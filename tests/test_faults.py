@@ -702,7 +702,7 @@ def test_a_clock_that_cannot_be_is_told_as_it_is_and_names_no_sample(tmp_path: P
         np.testing.assert_array_equal(recording.get_timestamps(), times)
         np.testing.assert_array_equal(recording.slice_samples(1, 3).get_timestamps(), times[1:3])
         np.testing.assert_array_equal(recording[1:3], movie[1:3])
-        with pytest.raises(TimesError, match="the clock steps backwards or holds NaN"):
+        with pytest.raises(TimesError, match="timestamps are not increasing"):
             recording.time_to_sample_indices(0.1)
         recording.set_times([0.0, 0.1, 0.2, 0.3])
         assert recording.time_to_sample_indices(0.1) == 1

@@ -150,9 +150,9 @@ def test_zero_means_zero_and_an_empty_range_keeps_shape_and_dtype(make: Any, dat
         (-1, 2, "is negative"),
         (0, -1, "is negative"),
         (5, 3, "is reversed"),
-        (0, 1000, "lies outside"),
-        (1000, 1001, "lies outside"),
-        (1000, None, "lies outside"),
+        (0, 1000, "is outside the recording"),
+        (1000, 1001, "is outside the recording"),
+        (1000, None, "is outside the recording"),
     ],
 )
 def test_a_range_outside_is_an_error_with_the_range_and_the_number(
@@ -211,11 +211,11 @@ def test_samples_come_in_any_order_with_repeats(make: Any, data: np.ndarray, ind
 @pytest.mark.parametrize(
     ("indices", "error", "message"),
     [
-        ([-1], RangeError, r"sample index -1 lies outside the recording, which holds \d+ samples \(0 to \d+\)"),
-        ([0, 1000], RangeError, "sample index 1,000 lies outside"),
-        (np.array([2**64 - 1], np.uint64), RangeError, "sample index 18,446,744,073,709,551,615 lies outside"),
-        ([1.0], RangeTypeError, "whole numbers in one dimension, and are float64"),
-        ([True, False], RangeTypeError, "and are bool"),
+        ([-1], RangeError, r"sample index -1 is outside the recording, which has \d+ samples \(0 to \d+\)"),
+        ([0, 1000], RangeError, "sample index 1,000 is outside"),
+        (np.array([2**64 - 1], np.uint64), RangeError, "sample index 18,446,744,073,709,551,615 is outside"),
+        ([1.0], RangeTypeError, "whole numbers in one dimension, got float64"),
+        ([True, False], RangeTypeError, "got bool"),
         ([[1, 2]], RangeTypeError, r"of shape \(1, 2\)"),
         ([[1], [2, 3]], RangeTypeError, "sample indices must be whole numbers"),
         ("1", RangeTypeError, "whole numbers"),
@@ -369,27 +369,27 @@ def test_indexing_a_volumetric_recording_is_indexing_its_array(make: Any, data: 
 @pytest.mark.parametrize(
     ("index", "error", "message"),
     [
-        (1000, RangeError, "sample 1,000 lies outside: there are"),
-        (-1000, RangeError, "sample -1,000 lies outside"),
-        (10**30, RangeError, "lies outside"),
-        (np.array([2**64 - 1], np.uint64), RangeError, "sample 18,446,744,073,709,551,615 lies outside"),
-        ([0, 1000], RangeError, "sample 1,000 lies outside"),
-        ((0, 99), RangeError, "row 99 lies outside: there are"),
-        ((0, 0, -99), RangeError, "column -99 lies outside"),
-        ((0,) * 7, RangeError, "an index for 7 axes was given, and there are"),
-        ((Ellipsis, Ellipsis), RangeError, "an index for"),
-        (np.ones(3, bool), RangeError, "the mask has 3 samples, and there are"),
+        (1000, RangeError, "sample 1,000 is outside the recording: there are"),
+        (-1000, RangeError, "sample -1,000 is outside"),
+        (10**30, RangeError, "is outside"),
+        (np.array([2**64 - 1], np.uint64), RangeError, "sample 18,446,744,073,709,551,615 is outside"),
+        ([0, 1000], RangeError, "sample 1,000 is outside"),
+        ((0, 99), RangeError, "row 99 is outside the recording: there are"),
+        ((0, 0, -99), RangeError, "column -99 is outside"),
+        ((0,) * 7, RangeError, "too many indices: the recording has . axes .*, got 7"),
+        ((Ellipsis, Ellipsis), RangeError, "single ellipsis"),
+        (np.ones(3, bool), RangeError, "the mask has 3 samples, expected"),
         (np.ones((2, 2), bool), RangeError, "the mask has 2 samples"),
-        (([0, 1], [0, 1, 2]), RangeError, "the index arrays do not fit together"),
-        (1.0, RangeTypeError, "a sample must be a whole number"),
-        ("0", RangeTypeError, "a sample must be a whole number"),
-        ([0.5], RangeTypeError, "a sample must be a whole number, and the index holds float64"),
-        (["a"], RangeTypeError, "a sample must be a whole number"),
+        (([0, 1], [0, 1, 2]), RangeError, "the index arrays cannot be broadcast together"),
+        (1.0, RangeTypeError, "whole number"),
+        ("0", RangeTypeError, "whole number"),
+        ([0.5], RangeTypeError, "sample indices must be whole numbers, got float64"),
+        (["a"], RangeTypeError, "whole number"),
         ([[0], [1, 2]], RangeTypeError, "whole numbers"),
         ((0, 1.5), RangeTypeError, "a row must be a whole number"),
-        (slice(0.5, None), RangeTypeError, "a slice's bounds must be whole numbers"),
+        (slice(0.5, None), RangeTypeError, "slice bounds must be whole numbers"),
         (True, RangeTypeError, "a sample must be a whole number, got True"),
-        ({}, RangeTypeError, "a sample must be a whole number"),
+        ({}, RangeTypeError, "whole number"),
     ],
 )
 def test_an_index_that_cannot_be_is_refused(make: Any, data: np.ndarray, index: Any, error: Any, message: str) -> None:
@@ -457,7 +457,7 @@ def test_numpys_functions_take_it_for_an_array(make: Any, data: np.ndarray) -> N
     np.testing.assert_array_equal(np.percentile(e, 50, axis=0), np.percentile(data, 50, axis=0))
     assert np.shape(e) == data.shape
     assert np.ndim(e) == data.ndim
-    with pytest.raises(ValueError, match="without reading it"):
+    with pytest.raises(ValueError, match="without copying"):
         np.asarray(e, copy=False) if int(np.__version__[0]) > 1 else e.__array__(copy=False)
 
 
@@ -485,7 +485,7 @@ def test_empty_and_smallest_recordings_keep_their_shape(kind: Any, shape: tuple[
 def test_a_volume_without_planes_has_no_plane_to_select() -> None:
     e = NumpyImagingExtractor(np.zeros((3, 4, 5, 0)))
     assert e.shape == (3, 4, 5, 0)
-    with pytest.raises(RangeError, match="plane 0 lies outside the recording, which holds 0 planes"):
+    with pytest.raises(RangeError, match="plane 0 is outside the recording, which has 0 planes"):
         e.select_plane(0)
 
 
@@ -547,7 +547,7 @@ def test_a_field_of_view_has_defaults_and_is_refused_when_outside_or_empty() -> 
     np.testing.assert_array_equal(e.slice_field_of_view(row_start=2)[...], PLANAR[:, 2:])
     np.testing.assert_array_equal(e.slice_field_of_view(column_end=3)[...], PLANAR[:, :, :3])
     np.testing.assert_array_equal(e.slice_field_of_view(0, 1, 0, 1)[...], PLANAR[:, :1, :1])
-    with pytest.raises(RangeError, match=r"the range of rows 0 to 6 lies outside: there are 5 rows"):
+    with pytest.raises(RangeError, match=r"the range of rows 0 to 6 is outside the recording: there are 5 rows"):
         e.slice_field_of_view(0, 6)
     with pytest.raises(RangeError, match=r"the range of columns -1 to 7 is negative"):
         e.slice_field_of_view(column_start=-1)
@@ -562,13 +562,13 @@ def test_a_plane_is_selected_by_its_number_alone() -> None:
     for k in range(3):
         np.testing.assert_array_equal(e.select_plane(k)[...], VOLUMES[..., k])
     assert e.select_plane(np.int64(2)).is_volumetric is False
-    with pytest.raises(RangeError, match=r"plane 3 lies outside the recording, which holds 3 planes \(0 to 2\)"):
+    with pytest.raises(RangeError, match=r"plane 3 is outside the recording, which has 3 planes \(0 to 2\)"):
         e.select_plane(3)
-    with pytest.raises(RangeError, match="plane -1 lies outside"):
+    with pytest.raises(RangeError, match="plane -1 is outside"):
         e.select_plane(-1)
     with pytest.raises(RangeTypeError, match="a plane must be a whole number"):
         e.select_plane(1.0)  # type: ignore[arg-type]
-    with pytest.raises(RangeError, match="this one is planar"):
+    with pytest.raises(RangeError, match="this recording is planar"):
         Least(PLANAR).select_plane(0)
 
 
@@ -581,7 +581,7 @@ def test_a_view_reads_only_what_it_shows() -> None:
 
 
 def test_a_view_that_does_not_fit_its_parent_cannot_be_made() -> None:
-    with pytest.raises(RangeError, match="the range of samples 5 to 100 lies outside"):
+    with pytest.raises(RangeError, match="the range of samples 5 to 100 is outside"):
         ImagingView(Least(PLANAR), samples=(5, 100))
     with pytest.raises(RangeError, match="the range of rows 3 to 2 is reversed"):
         ImagingView(Least(PLANAR), rows=(3, 2))
@@ -630,7 +630,7 @@ def test_times_that_were_given_belong_to_nobody_else() -> None:
 def test_times_of_another_number_are_refused_and_change_nothing() -> None:
     e = Least(PLANAR)
     e.set_times(np.arange(12))
-    with pytest.raises(TimesError, match=r"12 samples, but times of shape \(11,\)"):
+    with pytest.raises(TimesError, match=r"expected 12 times, one per sample, got an array of shape \(11,\)"):
         e.set_times(np.arange(11))
     assert e.times_source == "user"
 
@@ -642,7 +642,7 @@ def test_times_are_copied_where_a_vector_is_in_force() -> None:
     target.copy_times(source)
     assert target.times_source == "user"
     np.testing.assert_array_equal(target.get_timestamps(), source.get_timestamps())
-    with pytest.raises(TimesError, match="12 samples, but times of shape"):
+    with pytest.raises(TimesError, match="expected 12 times, one per sample, got an array of shape"):
         target.copy_times(source.slice_samples(1, 3))
 
 
@@ -747,7 +747,7 @@ def test_a_rate_that_is_no_number_is_told_with_its_author() -> None:
         def get_sampling_frequency(self) -> Any:
             return "30 Hz"
 
-    with pytest.raises(TimesError, match=r"Telling\.get_sampling_frequency gave '30 Hz', which is no number of Hz"):
+    with pytest.raises(TimesError, match=r"Telling\.get_sampling_frequency returned '30 Hz'; expected a number in Hz"):
         Telling(PLANAR).get_timestamps()
 
 
@@ -824,9 +824,9 @@ def test_a_file_that_changed_its_length_between_is_an_error(tmp_path: Path) -> N
     e.set_times(np.arange(12))
     whole = pickle.dumps(e)
     np.save(tmp_path / "m.npy", PLANAR[:6])
-    with pytest.raises(RecordingError, match="held 12 samples when it was pickled and holds 6 now"):
+    with pytest.raises(RecordingError, match="had 12 samples when it was pickled and has 6 now"):
         pickle.loads(whole)
-    with pytest.raises(RangeError, match="the range of samples 4 to 10 lies outside: there are 6 samples"):
+    with pytest.raises(RangeError, match="the range of samples 4 to 10 is outside the recording: there are 6 samples"):
         pickle.loads(view)
 
 
@@ -850,7 +850,7 @@ def test_after_closing_every_read_is_an_error_that_says_so(make: Any, data: np.n
         lambda: view[0],
         lambda: e.get_timestamps(),
     ):
-        with pytest.raises(ClosedRecordingError, match="was closed; open it again"):
+        with pytest.raises(ClosedRecordingError, match="is closed; open it again"):
             read()
     e.close()
     assert e.get_num_samples() == len(data)
@@ -860,7 +860,7 @@ def test_closing_a_view_leaves_its_parent_open() -> None:
     e = Least(PLANAR)
     view = e.slice_samples(0, 2)
     view.close()
-    with pytest.raises(ClosedRecordingError, match="this ImagingView was closed"):
+    with pytest.raises(ClosedRecordingError, match="this ImagingView is closed"):
         view.get_series()
     np.testing.assert_array_equal(e[0], PLANAR[0])
 
@@ -999,7 +999,7 @@ def test_native_times_of_the_wrong_number_are_an_error_that_names_the_extractor(
         def get_native_timestamps(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
             return np.arange(11.0)
 
-    with pytest.raises(TimesError, match=r"Short\.get_native_timestamps gave shape \(11,\) for samples 0 to 1"):
+    with pytest.raises(TimesError, match=r"Short\.get_native_timestamps returned shape \(11,\) for samples 0 to 1"):
         Short(movie).get_timestamps()
 
 

@@ -1,4 +1,4 @@
-"""Recordings made of recordings: one after the other in time, or planes on top of each other."""
+"""Several recordings as one: joined in time, or stacked as planes."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ __all__ = ["ConcatenatedImagingExtractor", "PlaneStackImagingExtractor", "concat
 
 
 def concatenate(extractors: Sequence[ImagingExtractor]) -> ConcatenatedImagingExtractor:
-    """Return one recording of several, one after the other in time, lazily.
+    """Join recordings in time, lazily.
 
     Parameters
     ----------
     extractors : sequence of ImagingExtractor
-        Of one sample shape and dtype; planar or volumetric.
+        With the same sample shape and dtype; planar or volumetric.
 
     Returns
     -------
     ConcatenatedImagingExtractor
-        Its clock is monotonic and keeps gaps: parts whose times already run on are left as they
-        are; otherwise a part begins where its start time says, when all parts have one, else one
-        period after the part before it.
+        Its clock is monotonic and keeps gaps. Times that already continue from part to part are kept;
+        otherwise each part begins at its start time if all parts have one, or else one period after
+        the previous part.
     """
     return ConcatenatedImagingExtractor(_as_parts(extractors, "concatenate"))
 
 
 def stack_planes(extractors: Sequence[ImagingExtractor]) -> PlaneStackImagingExtractor:
-    """Return one volumetric recording whose planes are those of the parts, in order, lazily.
+    """Stack recordings as the planes of one volumetric recording, in order, lazily.
 
     Parameters
     ----------
     extractors : sequence of ImagingExtractor
-        Planar or volumetric, of one frame shape, dtype and number of samples. The clock is that of the first.
+        Planar or volumetric, with the same frame shape, dtype and number of samples. The clock is that of the first.
     """
     return PlaneStackImagingExtractor(_as_parts(extractors, "stack"))
 
 
 class ConcatenatedImagingExtractor(BlockImagingExtractor):
-    """Recordings one after the other; see :func:`concatenate`."""
+    """Recordings joined in time; see :func:`concatenate`."""
 
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class PlaneStackImagingExtractor(BlockImagingExtractor):
 
     @property
     def clock(self) -> Clock:
-        """The first part's, unless the user set times or a rate on the whole."""
+        """The clock of the first part, unless the user set times or a rate on the stack."""
         if super().has_time_vector():
             return super().clock
         return self._parts[0].clock.with_rate(self.get_sampling_frequency())
@@ -230,7 +230,7 @@ class PlaneStackImagingExtractor(BlockImagingExtractor):
         return np.moveaxis(buffer, 0, 3)
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return the first part's, with the plane positions of all."""
+        """Return the metadata of the first part, with the plane positions of all parts."""
         positions = tuple(p for part in self._parts for p in part.metadata.plane_positions)
         complete = positions if len(positions) == self.get_num_planes() else ()
         return self._parts[0].get_metadata().replaced(plane_positions=complete)
@@ -271,28 +271,28 @@ def _known(*periods: float | None) -> float:
         if period is not None:
             return period
     raise TimesError(
-        "the parts' times overlap and no rate is known to lay them one after the other; use set_times on the whole"
+        "the times of the parts overlap and there is no rate to place one after the other; call set_times on the joined recording"
     )
 
 
 def _as_parts(extractors: Any, word: str) -> tuple[ImagingExtractor, ...]:
     if isinstance(extractors, ImagingExtractor) or not isinstance(extractors, Iterable):
-        raise DeclarationError(f"a list of recordings to {word} is needed, and not {type(extractors).__name__}")
+        raise DeclarationError(f"expected a list of recordings to {word}, got {type(extractors).__name__}")
     return tuple(extractors)
 
 
 def _checked(extractors: Sequence[ImagingExtractor], word: str, *, samples_too: bool) -> tuple[ImagingExtractor, ...]:
     parts = _as_parts(extractors, word)
     if not parts:
-        raise DeclarationError(f"there is nothing to {word}: give at least one recording")
+        raise DeclarationError(f"nothing to {word}: pass at least one recording")
     for number, part in enumerate(parts):
         if not isinstance(part, ImagingExtractor):
-            raise DeclarationError(f"part {number} is no recording, but {type(part).__name__}")
+            raise DeclarationError(f"part {number} is not an ImagingExtractor, got {type(part).__name__}")
         seen, first = _facts(part, samples_too), _facts(parts[0], samples_too)
         if seen != first:
             key = next(key for key in first if first[key] != seen[key])
             raise DeclarationError(
-                f"recordings to {word} must agree: {key} is {first[key]} in part 0 and {seen[key]} in part {number}"
+                f"cannot {word} recordings that differ: {key} is {first[key]} in part 0 but {seen[key]} in part {number}"
             )
     return parts
 

@@ -1,4 +1,4 @@
-"""The base class of all recordings, and the one lazy view on them."""
+"""The base classes of all recordings, and their lazy view."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Samples = slice | np.ndarray
 
 
 def _user_first(own: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
-    """Let the rate that the user passed win over what an author's method says, and 0 or NaN mean unknown."""
+    """Give the user's rate precedence over the author's method, and read 0 or NaN as unknown."""
     if getattr(own, "_user_first", False):
         return own
 
@@ -49,22 +49,22 @@ def _user_first(own: Callable[[Any], float | None]) -> Callable[[Any], float | N
 class ImagingExtractor(ABC):
     """One channel of one recording, with all of its planes.
 
-    Authors inherit and write :meth:`get_image_shape`, :meth:`get_num_samples` and :meth:`get_series`;
-    where the format knows more, they override :meth:`get_sampling_frequency`,
+    Authors of formats write :meth:`get_image_shape`, :meth:`get_num_samples` and :meth:`get_series`.
+    Where the format has more to say, they override :meth:`get_sampling_frequency`,
     :meth:`get_native_timestamps`, :meth:`get_dtype`, :meth:`get_num_planes` (with
-    ``self.is_volumetric = True``), :meth:`get_metadata`, and for speed :meth:`get_block`.
+    ``self.is_volumetric = True``), :meth:`get_metadata`. If the format can be read in parts, inherit :class:`BlockImagingExtractor` instead.
 
-    Arrays are ``(samples, rows, columns)``; volumetric ``(samples, rows, columns, planes)``.  A range's
-    end is exclusive, None means the whole and 0 means zero.  Results belong to the caller: writable,
+    Arrays are ``(samples, rows, columns)``; volumetric ``(samples, rows, columns, planes)``.  The end of a
+    range is exclusive, None means the whole and 0 means zero.  Results belong to the caller: writable,
     native byte order, independent of later reads.
 
-    The object is an array too: ``shape``, ``dtype``, ``len``, ``numpy.asarray``, and numpy's indexing.  It
-    pickles as its constructor's arguments and the times that the user set, and opens again.
+    It behaves like an array: ``shape``, ``dtype``, ``len``, ``numpy.asarray``, numpy's indexing.  It pickles
+    as the arguments of its constructor and the times that the user set, without pixels, and opens again.
 
     Parameters
     ----------
     sampling_frequency : float, optional
-        Samples a second (Hz), from the user; it wins over what the file says.
+        Samples per second (Hz); takes precedence over the file.
     """
 
     __times: np.ndarray | None = None
@@ -74,7 +74,7 @@ class ImagingExtractor(ABC):
     __closed: bool = False
     __arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
-    # Extractors that were written for the field's base class look at these, which it sets; here nothing does.
+    # Extractors written for roiextractors read these attributes of its base class
     _times: Any = None
     _args: Any = ()
     _kwargs: Any = MappingProxyType({})
@@ -94,7 +94,7 @@ class ImagingExtractor(ABC):
         if sampling_frequency is not None:
             self.override_sampling_frequency(sampling_frequency)
 
-    # What authors write
+    # Written by authors of formats
 
     @abstractmethod
     def get_image_shape(self) -> tuple[int, int]:
@@ -123,22 +123,22 @@ class ImagingExtractor(ABC):
         Raises
         ------
         RangeError
-            The range lies outside the recording, is reversed or negative.
+            The range is outside the recording, reversed or negative.
         RangeTypeError
             A bound is not an integer.
         """
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate in samples a second (Hz): the user's, else the file's, else None.
+        """Return the rate in samples per second (Hz): the user's, else the file's, else None.
 
-        Authors return what the file says; a rate of 0 or NaN, as files hold that know none, comes out as None.
+        Authors return the file's rate; 0 and NaN, which some files contain for an unknown rate, become None.
         """
         return self.__rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the hardware's own times, or None where the format has none.
+        """Return the times that the hardware recorded, or None if the file has none.
 
         Parameters
         ----------
@@ -148,12 +148,12 @@ class ImagingExtractor(ABC):
         Returns
         -------
         numpy.ndarray or None
-            Seconds, float64, one a sample.
+            Seconds, float64, one per sample.
         """
         return None
 
     def get_dtype(self) -> np.dtype[Any]:
-        """Return the dtype of the samples; a format that knows it overrides this and reads no pixels."""
+        """Return the dtype of the samples; override this where it is known without reading pixels."""
         return np.dtype(self.get_series(0, min(1, self.get_num_samples())).dtype).newbyteorder("=")
 
     def get_num_planes(self) -> int:
@@ -164,28 +164,28 @@ class ImagingExtractor(ABC):
         return int(shape[2]) if len(shape) > 2 else int(self.get_series(0, min(1, self.get_num_samples())).shape[3])
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return what the file says beside its pixels; authors override this."""
+        """Return the file's metadata; authors override this."""
         return RecordingMetadata()
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return sentences about what was decided or left out while opening."""
+        """Return sentences about decisions made while opening, and anything left out."""
         return ()
 
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return what can be chosen inside a recording: option name to its values.
+        """Return the streams of a recording: each option and its values.
 
         Parameters
         ----------
         file_path : str or list of str
-            What the constructor takes.
+            As for the constructor.
         """
         return {}
 
     def get_chunk_shape(self) -> tuple[int, ...]:
-        """Return the shape of the smallest part that costs no more to read than a piece of it.
+        """Return the shape of the smallest part that is read as a whole.
 
-        Authors override it where the file is stored in chunks of several samples, or in parts of a frame.
+        Authors override it where a file is stored in chunks of several samples, or in parts of a frame.
 
         Returns
         -------
@@ -195,9 +195,9 @@ class ImagingExtractor(ABC):
         return (1, *self.get_sample_shape())
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        """Return a part of the recording; the one call behind views and indexing.
+        """Return a part of the recording; views and indexing call it.
 
-        Authors override it to read only what is asked for.
+        :class:`BlockImagingExtractor` makes it the method that authors write.
 
         Parameters
         ----------
@@ -225,18 +225,18 @@ class ImagingExtractor(ABC):
         return self._cropped(samples, wanted)
 
     def close(self) -> None:
-        """Release what is open; reading afterwards is an error. Authors release theirs, then call this."""
+        """Close the files; reading afterwards is an error. Authors close theirs, then call this."""
         self.__closed = True
 
     # Samples
 
     def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index: any order, repeats allowed; only what is asked for is read.
+        """Return samples by index, in any order, with repeats; only these are read.
 
         Parameters
         ----------
         sample_indices : int or array-like of int
-            From 0; negative ones are refused.
+            From 0; negative indices are refused.
 
         Returns
         -------
@@ -246,7 +246,7 @@ class ImagingExtractor(ABC):
         Raises
         ------
         RangeError
-            An index lies outside the recording.
+            An index is outside the recording.
         RangeTypeError
             An index is not an integer.
         """
@@ -265,7 +265,7 @@ class ImagingExtractor(ABC):
         return result
 
     def resolve_range(self, start_sample: int | None = None, end_sample: int | None = None) -> tuple[int, int]:
-        """Check a range of samples and fill in its defaults; authors begin :meth:`get_series` with it.
+        """Check a range of samples and fill in its defaults; call it first in :meth:`get_series`.
 
         Returns
         -------
@@ -292,26 +292,26 @@ class ImagingExtractor(ABC):
             return np.empty(0, np.int64)
         if found.dtype.kind not in "iu" or found.ndim != 1:
             raise RangeTypeError(
-                f"sample indices must be whole numbers in one dimension, and are {found.dtype} of shape {found.shape}"
+                f"sample indices must be whole numbers in one dimension, got {found.dtype} of shape {found.shape}"
             )
         low, high, count = int(found.min()), int(found.max()), int(self.get_num_samples())
         if low < 0 or high >= count:
             seen = low if low < 0 else high
             raise RangeError(
-                f"sample index {seen:,} lies outside the recording, which holds {counted(count, 'sample')} (0 to {count - 1:,})"
+                f"sample index {seen:,} is outside the recording, which has {counted(count, 'sample')} (0 to {count - 1:,})"
             )
         return found.astype(np.int64)
 
     def check_open(self) -> None:
-        """Raise ClosedRecordingError when the recording was closed."""
+        """Raise ClosedRecordingError if the recording is closed."""
         if self.__closed:
-            raise ClosedRecordingError(f"this {type(self).__name__} was closed; open it again")
+            raise ClosedRecordingError(f"this {type(self).__name__} is closed; open it again")
 
     # Shape
 
     @property
     def is_volumetric(self) -> bool:
-        """Whether a sample is a volume. Authors set it in the constructor."""
+        """Whether a sample is a volume; authors set it in the constructor."""
         if self.__volumetric is not None:
             return self.__volumetric
         overridden = type(self).get_num_planes is not ImagingExtractor.get_num_planes
@@ -356,7 +356,7 @@ class ImagingExtractor(ABC):
 
     @property
     def nbytes(self) -> int:
-        """The bytes that the whole recording would take in memory."""
+        """The number of bytes that the whole recording would take in memory."""
         return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
@@ -371,7 +371,7 @@ class ImagingExtractor(ABC):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("a recording cannot become an array without reading it; leave out copy=False")
+            raise ValueError("cannot convert a recording to an array without copying; remove copy=False")
         return np.asarray(self[...], dtype)
 
     def __getitem__(self, key: Any) -> Any:
@@ -387,7 +387,7 @@ class ImagingExtractor(ABC):
 
     @property
     def clock(self) -> Clock:
-        """The clock in force: the user's times, before the hardware's, before the rate's."""
+        """The clock: times set by the user, else recorded by the hardware, else computed from the rate."""
         count, rate, times = len(self), self.get_sampling_frequency(), self.__times
         if times is not None:
             return Clock(count, rate=rate, source="user", read=lambda a, b: times[a:b])
@@ -397,7 +397,7 @@ class ImagingExtractor(ABC):
 
     @property
     def times_source(self) -> str | None:
-        """``"user"``, ``"native"`` or ``"computed"``: which clock is in force; None when none is known."""
+        """``"user"``, ``"native"`` or ``"computed"``: which times :meth:`get_timestamps` returns; None if there are none."""
         return self.clock.source
 
     def get_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
@@ -416,15 +416,15 @@ class ImagingExtractor(ABC):
         Raises
         ------
         TimesError
-            When neither times nor a rate are known.
+            Neither times nor a rate are known.
         """
         start, end = self.resolve_range(start_sample, end_sample)
         return self.clock.times(start, end)
 
     def time_to_sample_indices(self, times: Any) -> Any:
-        """Return the sample in force at each time.
+        """Return the index of the sample at each time.
 
-        With a vector of times: the last sample at or before it; with a rate alone: the nearest one.
+        With a vector of times, the last sample at or before it; with a rate alone, the nearest one.
 
         Parameters
         ----------
@@ -439,15 +439,15 @@ class ImagingExtractor(ABC):
         Raises
         ------
         RangeError
-            A time lies outside the recording.
+            A time is outside the recording.
         TimesError
-            No clock is known, it steps backwards, or a time is NaN.
+            There are no times, they decrease, or a requested time is NaN.
         """
         found = self.clock.indices(times)
         return np.int64(found) if np.ndim(times) == 0 else found
 
     def set_times(self, times: Any) -> None:
-        """Set the time of every sample; these win over all others.
+        """Set the time of every sample; these take precedence over all others.
 
         Parameters
         ----------
@@ -457,7 +457,7 @@ class ImagingExtractor(ABC):
         Raises
         ------
         TimesError
-            When their number is not the number of samples.
+            The number of times is not the number of samples.
         """
         self.__times = checked_times(times, len(self))
 
@@ -466,28 +466,28 @@ class ImagingExtractor(ABC):
         return self.__times is not None
 
     def copy_times(self, extractor: ImagingExtractor) -> None:
-        """Set the times of another recording, when a vector of times is in force there.
+        """Set the times of another recording, if it has a vector of times.
 
         Parameters
         ----------
         extractor : ImagingExtractor
-            Of as many samples; one whose times are computed from a rate leaves this one as it is.
+            With as many samples. If its times are computed from a rate, nothing is set.
         """
         if extractor.times_source in ("user", "native"):
             self.set_times(extractor.get_timestamps())
 
     def override_sampling_frequency(self, sampling_frequency: float) -> None:
-        """Put the user's rate in force, before whatever the file says.
+        """Set the rate; it takes precedence over the file's.
 
         Parameters
         ----------
         sampling_frequency : float
-            Samples a second (Hz), finite and above 0.
+            Samples per second (Hz), finite and above 0.
 
         Raises
         ------
         TimesError
-            When it is not such a number.
+            The value is not such a number.
         """
         self.__rate = _checked_rate(sampling_frequency)
 
@@ -504,7 +504,7 @@ class ImagingExtractor(ABC):
         return self.__provenance or Provenance(notes=self.get_notes())
 
     def bind_provenance(self, provenance: Provenance) -> None:
-        """Keep where this recording came from; the factory calls it."""
+        """Set the provenance; called by the factory."""
         self.__provenance = provenance
 
     # Views
@@ -526,12 +526,12 @@ class ImagingExtractor(ABC):
         column_start: int | None = None,
         column_end: int | None = None,
     ) -> ImagingView:
-        """Return a lazy view of a rectangle; ends are exclusive, None means the border.
+        """Return a lazy view of a rectangle; ends are exclusive, None means the edge of the frame.
 
         Raises
         ------
         RangeError
-            The rectangle lies outside the frame or is empty.
+            The rectangle is outside the frame, or empty.
         """
         rows, columns = self.get_frame_shape()
         row_range = resolve_bounds(row_start, row_end, rows, "row")
@@ -555,23 +555,23 @@ class ImagingExtractor(ABC):
             The recording is planar, or has no such plane.
         """
         if not self.is_volumetric:
-            raise RangeError("select_plane is for volumetric recordings, and this one is planar")
+            raise RangeError("this recording is planar: it has no planes to select")
         index, count = as_integer(plane_index, "plane"), self.get_num_planes()
         if not 0 <= index < count:
             raise RangeError(
-                f"plane {index} lies outside the recording, which holds {counted(count, 'plane')} (0 to {count - 1})"
+                f"plane {index} is outside the recording, which has {counted(count, 'plane')} (0 to {count - 1})"
             )
         return ImagingView(self, plane=index)
 
-    # Other people's arrays, and pictures
+    # Arrays of other libraries, and pictures
 
     def to_dask(self, chunks: Any = "auto") -> Any:
-        """Return a lazy ``dask.array.Array`` of the same shape and dtype, whose graph holds no pixels and no open files.
+        """Return a lazy ``dask.array.Array`` of the same shape and dtype, whose graph contains no pixels and no open files.
 
         Parameters
         ----------
         chunks : "auto", int, tuple or dict
-            ``"auto"`` joins the file's own chunks up to dask's ``array.chunk-size``; an int is a number of samples.
+            ``"auto"`` joins the file's chunks up to dask's ``array.chunk-size``; an int is a number of samples.
 
         Raises
         ------
@@ -588,9 +588,9 @@ class ImagingExtractor(ABC):
         Parameters
         ----------
         chunks : optional
-            As for :meth:`to_dask`; None for an array that is lazy without dask.
+            As for :meth:`to_dask`; None for a lazy array without dask.
         name : str, optional
-            The channel's name, or ``"imaging"``, when left out.
+            Default: the channel's name, or ``"imaging"``.
 
         Raises
         ------
@@ -602,19 +602,19 @@ class ImagingExtractor(ABC):
         return to_xarray(self, chunks=chunks, name=name)
 
     def preview(self, target: Any = None, **options: Any) -> Any:
-        """Draw the mean image, the maximum projection and the mean trace, from as much as some seconds allow.
+        """Draw the mean image, the maximum projection and the mean trace of a bounded part of the recording.
 
         Parameters
         ----------
         target : str or os.PathLike, optional
-            A ``.png`` to write; a notebook shows the result as it is.
+            A ``.png`` file to write; a notebook displays the result without one.
         **options
             ``most_seconds`` and ``most_bytes`` to read.
 
         Returns
         -------
         Preview
-            Its ``png`` holds the picture's bytes.
+            ``png`` contains the picture as bytes.
 
         Raises
         ------
@@ -658,10 +658,10 @@ class ImagingExtractor(ABC):
             return None
         times = np.array(found, dtype=np.float64)
         if times.shape != (end - start,) and times.shape == (len(self),):
-            times = times[start:end]  # an extractor that returns all of them whatever was asked
+            times = times[start:end]  # an extractor that returns all times for any range
         if times.shape != (end - start,):
             raise TimesError(
-                f"{type(self).__name__}.get_native_timestamps gave shape {times.shape} for samples {start:,} to {end:,}"
+                f"{type(self).__name__}.get_native_timestamps returned shape {times.shape} for samples {start:,} to {end:,}; expected one time per sample"
             )
         return times
 
@@ -669,7 +669,7 @@ class ImagingExtractor(ABC):
         found = self._native(start, end)
         if found is None:
             raise TimesError(
-                f"{type(self).__name__} gave native times for sample 0 and none for samples {start:,} to {end:,}"
+                f"{type(self).__name__} returned native times for sample 0 but not for samples {start:,} to {end:,}"
             )
         return found
 
@@ -826,7 +826,7 @@ class ImagingView(BlockImagingExtractor):
 
     @property
     def provenance(self) -> Provenance:
-        """The parent's."""
+        """The provenance of the parent."""
         return self._parent.provenance
 
     def check_open(self) -> None:
@@ -843,11 +843,13 @@ def _made_again(
     provenance: Provenance | None,
 ) -> ImagingExtractor:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", IncompleteRecordingWarning)  # it was said when the recording was first opened
+        warnings.simplefilter(
+            "ignore", IncompleteRecordingWarning
+        )  # the warning was issued when the recording was first opened
         extractor = kind(*args, **kwargs)
     if times is not None and len(times) != len(extractor):
         raise RecordingError(
-            f"the recording held {len(times):,} samples when it was pickled and holds {len(extractor):,} now"
+            f"the recording had {len(times):,} samples when it was pickled and has {len(extractor):,} now; open it again"
         )
     extractor._restore(times, rate, provenance)
     return extractor
@@ -855,13 +857,13 @@ def _made_again(
 
 def _checked_rate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TimesError(f"sampling_frequency must be a number of Hz, and is {value!r:.80}")
+        raise TimesError(f"sampling_frequency must be a number in Hz, got {value!r:.80}")
     try:
         rate = float(value)
     except OverflowError:
         rate = math.inf
     if not (math.isfinite(rate) and rate > 0):
-        raise TimesError(f"sampling_frequency must be finite and above 0 Hz, and is {value!r:.80}")
+        raise TimesError(f"sampling_frequency must be finite and above 0 Hz, got {value!r:.80}")
     return rate
 
 
@@ -869,13 +871,13 @@ def _known_rate(value: Any, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TimesError(f"{name}.get_sampling_frequency gave {value!r:.80}, which is no number of Hz")
+        raise TimesError(f"{name}.get_sampling_frequency returned {value!r:.80}; expected a number in Hz or None")
     rate = float(value)
     return rate if math.isfinite(rate) and rate > 0 else None
 
 
 def _owned(series: Any) -> np.ndarray:
-    """Return the series as an array that is nobody else's: an author's may be a view of what it keeps."""
+    """Return the series as an array of the caller's own; an author's may be a view of what the extractor keeps."""
     found = np.asarray(series)
     if found.base is None and found.flags.writeable and found.dtype.isnative:
         return found

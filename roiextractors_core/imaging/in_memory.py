@@ -1,4 +1,4 @@
-"""Recordings that are arrays: in memory, and in NumPy's own file format."""
+"""An array in memory as a recording."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class NumpyImagingExtractor(BlockImagingExtractor):
     Parameters
     ----------
     timeseries : array-like
-        ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, of numbers. It is not copied.
+        ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, of numbers; not copied.
     sampling_frequency : float, optional
-        Samples a second (Hz).
+        Samples per second (Hz).
     times : array-like, optional
-        Seconds, one a sample.
+        Seconds, one per sample.
     metadata : RecordingMetadata, optional
 
     Raises
     ------
     DeclarationError
-        When the array has another number of dimensions or does not hold numbers.
+        The array has another number of dimensions, or is not numeric.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class NumpyImagingExtractor(BlockImagingExtractor):
         self._array = np.asarray(timeseries)
         if self._array.ndim not in (3, 4) or self._array.dtype.kind not in "biufc":
             raise DeclarationError(
-                f"an array of numbers (samples, rows, columns[, planes]) is needed, and this one is {self._array.dtype} of shape {self._array.shape}"
+                f"expected an array of numbers (samples, rows, columns[, planes]), got {self._array.dtype} of shape {self._array.shape}"
             )
         self._metadata = metadata or RecordingMetadata()
         self.is_volumetric = self._array.ndim == 4

@@ -32,7 +32,13 @@ def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, in
     first = 0 if start is None else as_integer(start, word)
     last = count if end is None else as_integer(end, word)
     if not 0 <= first <= last <= count:
-        why = "is reversed" if 0 <= last < first <= count else "is negative" if min(first, last) < 0 else "lies outside"
+        why = (
+            "is reversed"
+            if 0 <= last < first <= count
+            else "is negative"
+            if min(first, last) < 0
+            else "is outside the recording"
+        )
         raise RangeError(
             f"the range of {word}s {first:,} to {last:,} {why}: there are {counted(count, word)} (0 to {count:,}, end exclusive)"
         )
@@ -45,7 +51,7 @@ def resolve_span(given: tuple[int, int] | None, count: int, word: str) -> tuple[
 
 
 def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slice, slice], tuple[Any, ...]]:
-    """Split a numpy index into what is read of each axis, and the index that is left to apply."""
+    """Split a numpy index into the part to read along each axis, and the index to apply to what was read."""
     parts = _expanded(key, len(shape))
     reads: list[Any] = []
     rest: list[Any] = []
@@ -60,7 +66,7 @@ def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slic
     try:
         np.broadcast_shapes(*(left.shape for left in rest if isinstance(left, np.ndarray)))
     except ValueError as error:
-        raise RangeError(f"the index arrays do not fit together: {error}") from None
+        raise RangeError(f"the index arrays cannot be broadcast together: {error}") from None
     while len(reads) < 4:
         reads.append(slice(0, 1))
     return (reads[0], reads[1], reads[2], reads[3]), tuple(rest)
@@ -77,9 +83,11 @@ def _expanded(key: Any, ndim: int) -> list[Any]:
                 continue
         parts.append(part)
     used = sum(1 for part in parts if part is not None and part is not Ellipsis)
-    if used > ndim or sum(1 for part in parts if part is Ellipsis) > 1:
+    if sum(1 for part in parts if part is Ellipsis) > 1:
+        raise RangeError("an index can only have a single ellipsis ('...')")
+    if used > ndim:
         raise RangeError(
-            f"an index for {used} axes was given, and there are {ndim}: samples, rows, columns{', planes' if ndim == 4 else ''}"
+            f"too many indices: the recording has {ndim} axes (samples, rows, columns{', planes' if ndim == 4 else ''}), got {used}"
         )
     at = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
     return parts[:at] + [slice(None)] * (ndim - used) + parts[at + 1 :]
@@ -101,15 +109,15 @@ def _axis_plan(part: Any, count: int, axis: int) -> tuple[Any, Any]:
         return _slice_plan(part, count, axis)
     if isinstance(part, _MaskPart):
         if part.length != count:
-            raise RangeError(f"the mask has {counted(part.length, word)}, and there are {count:,}")
+            raise RangeError(f"the mask has {counted(part.length, word)}, expected {count:,}")
         return _array_plan(part.indices, axis)
     if isinstance(part, np.ndarray) and part.ndim > 0:
         if part.dtype == bool:
             if len(part) != count:
-                raise RangeError(f"the mask has {counted(len(part), word)}, and there are {count:,}")
+                raise RangeError(f"the mask has {counted(len(part), word)}, expected {count:,}")
             return _array_plan(part.nonzero()[0], axis)
         if part.size and part.dtype.kind not in "iu":
-            raise RangeTypeError(f"a {word} must be a whole number, and the index holds {part.dtype}")
+            raise RangeTypeError(f"{word} indices must be whole numbers, got {part.dtype}")
         _require_within(part, count, word)
         indices = part.astype(np.int64)
         return _array_plan(np.where(indices < 0, indices + count, indices), axis)
@@ -123,7 +131,7 @@ def _slice_plan(part: slice, count: int, axis: int) -> tuple[Any, Any]:
     try:
         start, stop, step = part.indices(count)
     except TypeError:
-        raise RangeTypeError(f"a slice's bounds must be whole numbers, and are {part}") from None
+        raise RangeTypeError(f"slice bounds must be whole numbers, got {part}") from None
     chosen = range(start, stop, step)
     if len(chosen) == 0:
         return slice(0, 0), slice(None)
@@ -148,7 +156,9 @@ def _array_plan(indices: np.ndarray, axis: int) -> tuple[Any, np.ndarray]:
 def _require_within(indices: np.ndarray, count: int, word: str) -> None:
     outside = indices[(indices < -count) | (indices >= count)]
     if outside.size:
-        raise RangeError(f"{word} {int(outside.ravel()[0]):,} lies outside: there are {counted(count, word)}")
+        raise RangeError(
+            f"{word} {int(outside.ravel()[0]):,} is outside the recording: there are {counted(count, word)}"
+        )
 
 
 def counted(count: int, word: str) -> str:

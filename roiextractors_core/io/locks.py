@@ -1,4 +1,4 @@
-"""Locks that a forked process begins with free."""
+"""Locks that are free in a forked process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["ProcessLock"]
 
 
 class ProcessLock:
-    """A lock among the threads of one process, which one of them may take again; a process that is forked begins with it free.
+    """A re-entrant lock among the threads of one process that is free in a forked child.
 
-    Whatever thread of the parent held it is not there in the child, where it would never be given back.
+    The thread of the parent that held the lock does not exist in the child, so nobody would ever release it there.
     """
 
     __slots__ = ("__weakref__", "_lock")
@@ -28,7 +28,7 @@ class ProcessLock:
         self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Forget who held it."""
+        """Make the lock free."""
         self._lock = threading.RLock()
 
 

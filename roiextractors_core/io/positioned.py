@@ -1,4 +1,4 @@
-"""Positioned reads from files that are opened when needed and never moved about in."""
+"""Thread-safe positioned reads (pread), with a small pool of open files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ from .threads import num_cores, run_on_cores
 
 __all__ = ["PositionedFile", "read_once"]
 
-_MAX_BYTES_A_CALL = 1 << 30  # Linux moves at most 2 GiB less a page in one call
+_MAX_BYTES_A_CALL = 1 << 30  # Linux reads at most 2 GiB less a page in one call
 _MAX_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
-_MAX_UNCHECKED = 1 << 20  # a larger read looks at the size first: a file may claim any number
+_MAX_UNCHECKED = (
+    1 << 20
+)  # a larger read checks the file size first, since a damaged header may ask for any number of bytes
 _MAX_OFFSET = (1 << 63) - 1 - _MAX_BYTES_A_CALL
 PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
 _HAS_PREADV = hasattr(os, "preadv")
@@ -37,18 +39,18 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) 
 
 
 def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
-    """Fill buffers from a file that is opened for this alone, as of a sequence of one file a frame.
+    """Fill buffers from a file that is opened for this read only, for sequences of one file per frame.
 
     Parameters
     ----------
     path : str
     pieces : sequence of (int, sequence of writable C-contiguous buffers)
-        Where in the file each piece begins, and what its bytes fill, one buffer after the other.
+        Offset of each piece in the file, and the buffers to fill from there, in order.
 
     Returns
     -------
     bool
-        Whether the file holds all of these bytes; where it ends before, the rest of the buffers is undefined.
+        Whether the file has all of these bytes; if it ends earlier, the rest of the buffers is undefined.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
     try:
         for offset, buffers in pieces:
             wanted = 0
-            for b in buffers:  # one file after the other: half of the time is spent here
+            for b in buffers:  # a hot loop: half of the time of reading many small files is spent here
                 wanted += (
                     len(b) if type(b) is bytearray else b.nbytes if type(b) is np.ndarray else memoryview(b).nbytes
                 )
@@ -81,8 +83,8 @@ def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, wanted: int
 class PositionedFile:
     """One file, read at given offsets by any number of threads.
 
-    The descriptor is opened at the first read and shared; a process keeps few of them, so that
-    a recording of ten thousand files stays within the limits of the system.  Pickles as its path.
+    The descriptor is opened at the first read and shared. A process keeps only a few open, so
+    a recording of ten thousand files stays within the system's limits.  Pickles as its path.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ class PositionedFile:
     Raises
     ------
     SourceNotFoundError, SourcePermissionError, SourceReadError
-        When the first read finds the file gone, forbidden or unreadable, or replaced since.
+        The file is missing, not permitted, unreadable, or was replaced since the first read.
     """
 
     __slots__ = ("_identity", "_path")
@@ -108,7 +110,7 @@ class PositionedFile:
 
     @property
     def name(self) -> str:
-        """The last part of the path, safe to print."""
+        """The last part of the path, without control characters."""
         return printable(os.path.basename(self._path))
 
     @property
@@ -121,9 +123,9 @@ class PositionedFile:
             _DESCRIPTORS.give_back(entry)
 
     def require_unchanged(self) -> None:
-        """Note which file the path names, or raise when it names another one than was noted or read.
+        """Remember which file the path names, or raise if it names another file than before.
 
-        For those who let another library open the path: before and after.
+        Call it before and after another library opens the path.
 
         Raises
         ------
@@ -139,7 +141,7 @@ class PositionedFile:
             raise self._replaced()
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return up to ``count`` bytes from ``offset``; fewer only where the file ends."""
+        """Return up to ``count`` bytes from ``offset``; fewer only at the end of the file."""
         if count > _MAX_UNCHECKED:
             count = min(count, max(0, self.size - offset))
         buffer = bytearray(max(0, count))
@@ -147,19 +149,19 @@ class PositionedFile:
         return bytes(view[: self._read([view], offset, count)])
 
     def read_into(self, buffers: Sequence[Any], offset: int) -> None:
-        """Fill the buffers, one after the other, with the bytes from ``offset`` on.
+        """Fill the buffers, in order, with the bytes from ``offset`` on.
 
         Parameters
         ----------
         buffers : sequence of writable C-contiguous buffers
             Arrays or byte arrays; any number, any size.
         offset : int
-            Where in the file the first buffer begins.
+            Position in the file of the first buffer's first byte.
 
         Raises
         ------
         TruncatedRecordingError
-            When the file ends before the buffers are full.
+            The file ends before the buffers are full.
         """
         views = [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
         views = [view for view in views if len(view)]
@@ -170,7 +172,7 @@ class PositionedFile:
 
     @contextlib.contextmanager
     def held_open(self) -> Iterator[Callable[[memoryview, int], None]]:
-        """Give a function that fills a view of bytes from an offset on, for many short reads by one thread, one after the other."""
+        """Yield a function that fills a memoryview from an offset, for many short reads by one thread."""
         entry = self._taken()
 
         def read(view: memoryview, offset: int) -> None:
@@ -188,12 +190,12 @@ class PositionedFile:
             _DESCRIPTORS.give_back(entry)
 
     def read_array(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """Return a new array of the bytes at ``offset``, large ones read on all cores.
+        """Return a new array of the bytes at ``offset``; large arrays are read on all cores.
 
         Parameters
         ----------
         offset : int
-            Where the array begins in the file.
+            Position of the array in the file.
         shape : tuple of int
             C order.
         dtype : numpy.dtype
@@ -209,7 +211,7 @@ class PositionedFile:
         return result
 
     def read_array_into(self, result: np.ndarray, offset: int) -> None:
-        """Fill a C-contiguous array from ``offset``, on all cores when it is large."""
+        """Fill a C-contiguous array from ``offset``; on all cores if it is large."""
         if result.nbytes == 0:
             return
         if result.nbytes < PARALLEL_BYTES:
@@ -221,11 +223,11 @@ class PositionedFile:
         run_on_cores([self._task(flat[a:b], offset + a) for a, b in itertools.pairwise(cut)])
 
     def stream(self) -> io.BufferedReader:
-        """Return the file as a stream of its own position, for a library that reads streams; errors are this class's."""
+        """Return the file as a stream with its own position, for libraries that read streams; errors are those of this class."""
         return io.BufferedReader(_Stream(self))
 
     def close(self) -> None:
-        """Release the descriptor; a later read would open the file again."""
+        """Close the descriptor; a later read opens the file again."""
         _DESCRIPTORS.drop(self._path)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -240,11 +242,11 @@ class PositionedFile:
     def __del__(self) -> None:
         try:
             _DESCRIPTORS.drop_when_free(self._path)
-        except (AttributeError, TypeError):  # half-made, or the interpreter has closed its modules
+        except (AttributeError, TypeError):  # not fully constructed, or the interpreter is shutting down
             pass
 
     def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
-        if offset > _MAX_OFFSET:  # what a damaged file may claim: nothing lies there
+        if offset > _MAX_OFFSET:  # a damaged header may ask for any offset
             return 0
         entry = self._taken()
         try:
@@ -269,8 +271,8 @@ class PositionedFile:
 
     def _ends_early(self, end: int, offset: int, count: int) -> TruncatedRecordingError:
         return TruncatedRecordingError(
-            f"{self.name} ends at byte {end:,}, and bytes {offset:,} to {offset + count:,} were needed; "
-            "the file is cut, or was cut since it was opened"
+            f"{self.name} ends at byte {end:,}, expected bytes {offset:,} to {offset + count:,}; "
+            "the file is truncated, or was truncated since it was opened"
         )
 
     def _replaced(self) -> SourceReadError:
@@ -307,7 +309,7 @@ class PositionedFile:
 
 
 class _Stream(io.RawIOBase):
-    """A position in a file that others read, too."""
+    """A stream with its own position in a shared file."""
 
     def __init__(self, file: PositionedFile) -> None:
         self._file, self._at = file, 0
@@ -321,7 +323,7 @@ class _Stream(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = 0 if whence == io.SEEK_SET else self._at if whence == io.SEEK_CUR else self._file.size
         if base + offset < 0:
-            raise ValueError(f"a place before the file's first byte: {base + offset}")
+            raise ValueError(f"cannot seek to {base + offset}, which is before the start of the file")
         self._at = base + offset
         return self._at
 
@@ -394,14 +396,14 @@ def _not_read(path: str, error: Exception) -> SourceReadError:
 def _not_opened(path: str, error: OSError) -> SourceError:
     """Return the error that says why a file cannot be opened."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return SourceNotFoundError(f"{printable(path)} is not there any more")
+        return SourceNotFoundError(f"{printable(path)} no longer exists")
     if isinstance(error, PermissionError):
-        return SourcePermissionError(f"{printable(path)} may not be read: {error.strerror}")
+        return SourcePermissionError(f"{printable(path)} cannot be read: {error.strerror}")
     return SourceReadError(f"{printable(path)} could not be opened: {error.strerror or error}")
 
 
 class _Descriptors:
-    """The few descriptors that are open, the least recently used closed first."""
+    """The pool of open descriptors; the least recently used is closed first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -436,7 +438,7 @@ class _Descriptors:
             self._forget(path)
 
     def drop_when_free(self, path: str) -> None:
-        """Drop from a finalizer, which can run in the middle of any of these calls, on the same thread."""
+        """Drop a path from a finalizer, which can run in the middle of any of these calls, on the same thread."""
         if not self._lock.acquire(blocking=False):
             self._late.append(path)
             return
@@ -446,9 +448,9 @@ class _Descriptors:
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Go on in a child, where the threads that were reading are no more.
+        """Reset the lock and the users in a forked child, where the threads that were reading do not exist.
 
-        To hold the lock while a process is forked would be to wait for threads that wait for another library's, as h5py's.
+        The lock is not held during a fork: its owner may wait for the lock of another library (h5py), which holds it for the fork.
         """
         self._lock = threading.Lock()
         for entry in self._open.values():

@@ -1,4 +1,4 @@
-"""What a converted file cannot hold itself (times, rate, metadata), as plain data beside or inside it."""
+"""Times, rate and metadata that a file format has no place for, as plain data beside or inside a converted file."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..metadata import RecordingMetadata
 __all__ = ["SIDECAR_KEY", "Sidecar"]
 
 SIDECAR_KEY = "roiextractors"
-"""The key under which other formats keep a companion: an OME annotation, a Zarr attribute."""
+"""The key of a sidecar inside other formats: an OME annotation, a Zarr attribute."""
 
 _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A recording's clock and metadata, apart from its pixels.
+    """The clock and metadata of a recording, without its pixels.
 
     Attributes
     ----------
     shape : tuple of int
         Of the recording, ``(samples, rows, columns[, planes])``.
     rate : float or None
-        Samples a second (Hz).
+        Samples per second (Hz).
     times : numpy.ndarray or None
-        Seconds, float64, one a sample; None when the rate says them, from 0 on.
+        Seconds, float64, one per sample; None if they follow from the rate, starting at 0.
     metadata : RecordingMetadata
     """
 
@@ -42,14 +42,14 @@ class Sidecar:
 
     @classmethod
     def of(cls, recording: Any) -> Sidecar:
-        """Return a recording's companion; times that are a grid from 0 s on are left to the rate."""
+        """Return the sidecar of a recording; times on the grid of the rate, starting at 0 s, are left out."""
         clock = recording.clock
         on_grid = clock.source is None or (clock.source == "computed" and clock.first == 0)
         times = None if on_grid else recording.get_timestamps()
         return cls(recording.shape, recording.get_sampling_frequency(), times, recording.metadata)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that ``json.dumps`` takes; floats keep every digit."""
+        """Return plain data for ``json.dumps``; floats keep every digit."""
         return {
             "version": _VERSION,
             "shape": list(self.shape),
@@ -60,41 +60,41 @@ class Sidecar:
 
     @classmethod
     def from_dict(cls, data: Any, *, where: str) -> Sidecar:
-        """Make a companion again.
+        """Make a sidecar from its data.
 
         Parameters
         ----------
         data : mapping
             From :meth:`to_dict`, through JSON.
         where : str
-            What it was read from, for the error.
+            Where it was read from, for the error message.
 
         Raises
         ------
         CorruptRecordingError
-            When it contradicts itself or is of another version.
+            The data contradict each other or are of another version.
         """
         try:
             if data["version"] != _VERSION:
-                raise ValueError(f"it is version {data['version']!r}, and {_VERSION} is read")
+                raise ValueError(f"version {data['version']!r} is not supported, expected {_VERSION}")
             shape = tuple(int(n) for n in data["shape"])
             rate = None if data["sampling_frequency"] is None else float(data["sampling_frequency"])
             times = None if data["times"] is None else np.asarray(data["times"], np.float64)
             if times is not None and times.shape != shape[:1]:
-                raise ValueError(f"it holds {times.size:,} times for {shape[0]:,} samples")
+                raise ValueError(f"got {times.size:,} times for {shape[0]:,} samples")
             return cls(shape, rate, times, RecordingMetadata.from_dict(data["metadata"]))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise CorruptRecordingError(
-                f"the times and metadata in {printable(where)} cannot be used: {printable(error)}; mend or remove them"
+                f"the times and metadata in {printable(where)} cannot be used: {printable(error)}; correct or remove them"
             ) from error
 
     def to_json(self) -> str:
-        """Return the companion as JSON text under its key."""
+        """Return the sidecar as JSON text under its key."""
         return json.dumps({SIDECAR_KEY: self.to_dict()}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, *, where: str) -> Sidecar | None:
-        """Make a companion from JSON text, or None where the text is somebody else's.
+        """Make a sidecar from JSON text; None if the text is something else.
 
         Raises
         ------

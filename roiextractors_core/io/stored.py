@@ -1,4 +1,4 @@
-"""Positioned reads from files that are opened when needed and never moved about in."""
+"""Uncompressed frames and arrays at known offsets in files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .positioned import PARALLEL_BYTES, PositionedFile, bytes_of
 from .threads import num_cores, run_on_cores
 
 __all__ = ["StoredArray", "StoredFrames"]
-_PARALLEL_PIECE_BYTES = 128 << 10  # of one call; threads that make shorter ones wait for each other
-_PIECE_BYTES = 4 << 20  # what one call reads: little enough to be still in the cache for what is done next
-_MIN_PIECE_BYTES = 128 << 10  # of what is read for little that is wanted out of it
+_PARALLEL_PIECE_BYTES = 128 << 10  # threads that make shorter calls wait for each other
+_PIECE_BYTES = 4 << 20  # read by one call: small enough to be in the cache for the next step
+_MIN_PIECE_BYTES = 128 << 10  # read at least this much where only a little of it is needed
 _MAX_SCRATCH_BYTES = 1 << 20
-_MAX_GAP = 1 << 16  # bytes between frames that are read over rather than sought over
+_MAX_GAP = 1 << 16  # a smaller gap between frames is read and dropped rather than skipped
 
 
 class StoredFrames:
-    """Frames that lie uncompressed in one or several files, at places that are known.
+    """Uncompressed frames in one or several files, at known offsets.
 
-    Frames that lie behind each other are read by one call, small gaps between them included; much
-    is read on all cores.  Safe to use from several threads.
+    Consecutive frames are read by one call, small gaps between them included; large reads use
+    all cores.  Safe to use from several threads.
 
     Parameters
     ----------
     files : sequence of PositionedFile
     shape : tuple of int
-        Of one frame, C order: ``(rows, columns)``, or ``(rows, columns, values)`` where each pixel holds several.
+        Shape of one frame in C order: ``(rows, columns)``, or ``(rows, columns, values)`` with several values per pixel.
     dtype : numpy.dtype
-        As in the files, with their byte order.
+        As in the files, with its byte order.
     """
 
     def __init__(self, files: Sequence[PositionedFile], *, shape: tuple[int, ...], dtype: Any) -> None:
@@ -62,13 +62,13 @@ class StoredFrames:
         Parameters
         ----------
         offsets : array of int
-            The byte at which each frame begins in its file; in any order, with repeats.
+            Offset of each frame in its file, in bytes; in any order, with repeats.
         rows, columns : slice
-            With step 1; rows that are not asked for are not read.
+            With step 1; only the requested rows are read.
         numbers : int or array of int
-            The file of each frame, by its place in ``files``.
+            The file of each frame, as an index into ``files``.
         apply : callable, optional
-            Changes an array ``(frames, rows, columns[, values])`` in native byte order in place, on the core that has just read it.
+            Modifies an array ``(frames, rows, columns[, values])`` in native byte order in place, on the core that has just read it.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class StoredFrames:
         numbers: Any = 0,
         apply: Callable[[np.ndarray], object] | None = None,
     ) -> None:
-        """Fill a C-contiguous array of the part's shape; of any byte order, its bytes become native ones.
+        """Fill a C-contiguous array of the part's shape; its bytes are native whatever byte order its dtype says.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class StoredFrames:
         self._fill(result, owners, places + top * self._row_bytes, None if is_wide else cut, apply)
 
     def close(self) -> None:
-        """Release the files."""
+        """Close the files."""
         for file in self.files:
             file.close()
 
@@ -134,23 +134,18 @@ class StoredFrames:
     ) -> None:
         step = result.shape[1] * self._row_bytes
         pieces = self._pieces(owners, places, step, _PIECE_BYTES if cut is None else _MAX_SCRATCH_BYTES)
+        plan = _Plan(self.files, self.dtype, result, owners, places, step, cut, apply)
         cores = num_cores()
         total = len(places) * step
         if total < max(PARALLEL_BYTES, len(pieces) * _PARALLEL_PIECE_BYTES) or len(pieces) < 2 or cores < 2:
-            self._read_pieces(result, owners, places, pieces, cut, apply)
+            plan.read(pieces)
             return
         marks = [len(pieces) * k // cores for k in range(cores + 1)]
-        run_on_cores(
-            [
-                functools.partial(self._read_pieces, result, owners, places, pieces[a:b], cut, apply)
-                for a, b in itertools.pairwise(marks)
-                if a < b
-            ]
-        )
+        run_on_cores([functools.partial(plan.read, pieces[a:b]) for a, b in itertools.pairwise(marks) if a < b])
 
     @staticmethod
     def _pieces(owners: np.ndarray, places: np.ndarray, step: int, nbytes: int) -> list[tuple[int, int]]:
-        """Cut the frames into runs that one call can read: of one file, in order, with small gaps."""
+        """Group the frames into runs that one call can read: of one file, in order, with small gaps."""
         if len(places) == 1:
             return [(0, 1)]
         gaps = np.diff(places) - step
@@ -159,60 +154,89 @@ class StoredFrames:
         most = max(1, nbytes // step)
         return [(a, min(a + most, end)) for start, end in itertools.pairwise(cuts) for a in range(start, end, most)]
 
-    def _read_pieces(
-        self,
-        result: np.ndarray,
-        owners: np.ndarray,
-        places: np.ndarray,
-        pieces: Sequence[tuple[int, int]],
-        cut: slice | None,
-        apply: Callable[[np.ndarray], object] | None,
-    ) -> None:
-        """Read some pieces one after the other; what is done to each is done while it is in the core's cache."""
-        step = result.shape[1] * self._row_bytes
-        most = 0 if cut is None else max(b - a for a, b in pieces)
-        scratch = np.empty((most, result.shape[1], *self.shape[1:]), self.dtype)
-        flat = bytes_of(result if cut is None else scratch)
-        native = self.dtype.newbyteorder("=")
+
+class _Plan(NamedTuple):
+    """One read of frames: where they come from, where they go, and what is done to them on the way.
+
+    Frames of their full width are read straight into the result.  Cropped ones are read into a scratch array of one piece
+    and copied from there, while it is in the cache of the core.
+    """
+
+    files: tuple[PositionedFile, ...]
+    dtype: np.dtype[Any]
+    result: np.ndarray
+    owners: np.ndarray
+    places: np.ndarray
+    step: int
+    cut: slice | None
+    apply: Callable[[np.ndarray], object] | None
+
+    def read(self, pieces: Sequence[tuple[int, int]]) -> None:
+        """Read some pieces, one after the other."""
+        scratch = self._scratch(max(b - a for a, b in pieces))
+        flat = bytes_of(self.result if scratch is None else scratch)
         with contextlib.ExitStack() as stack:
+            # With one file its descriptor is taken once for all pieces, which single frames of small movies need
             alone = stack.enter_context(self.files[0].held_open()) if len(self.files) == 1 else None
             for a, b in pieces:
-                file, place, first = self.files[int(owners[a])], int(places[a]), a if cut is None else 0
-                gaps = (np.diff(places[a:b]) - step).tolist() if b - a > 1 else []
-                if any(gaps):
-                    frames = (flat[k * step : (k + 1) * step] for k in range(first, first + b - a))
-                    scraps = (bytearray(gap) for gap in gaps)
-                    pairs = itertools.zip_longest(frames, scraps)
-                    file.read_into([buffer for pair in pairs for buffer in pair if buffer is not None], place)
+                first = a if scratch is None else 0
+                buffer = flat[first * self.step : (first + b - a) * self.step]
+                gaps = self._gaps(a, b)
+                if gaps is not None:
+                    self._read_over_gaps(buffer, gaps, a)
                 elif alone is not None:
-                    alone(flat[first * step : (first + b - a) * step], place)
+                    alone(buffer, int(self.places[a]))
                 else:
-                    file.read_into([flat[first * step : (first + b - a) * step]], place)
-                part = result[a:b].view(native)
-                if cut is not None:
-                    part[...] = scratch[: b - a, :, cut]
-                elif not self.dtype.isnative:
-                    # Swapped while it is copied: faster than swapping in place
-                    part[...] = result[a:b].view(self.dtype).copy()
-                if apply is not None:
-                    apply(part)
+                    self.files[int(self.owners[a])].read_into([buffer], int(self.places[a]))
+                self._finish(a, b, scratch)
+
+    def _scratch(self, most: int) -> np.ndarray | None:
+        if self.cut is None:
+            return None
+        rows, inner = self.result.shape[1], self.result.shape[3:]
+        width = self.step // (rows * math.prod(inner) * self.dtype.itemsize)
+        return np.empty((most, rows, width, *inner), self.dtype)
+
+    def _gaps(self, a: int, b: int) -> list[int] | None:
+        if b - a < 2:
+            return None
+        gaps: list[int] = (np.diff(self.places[a:b]) - self.step).tolist()
+        return gaps if any(gaps) else None
+
+    def _read_over_gaps(self, buffer: memoryview, gaps: Sequence[int], a: int) -> None:
+        """Read frames and the bytes between them with one call; the latter go to buffers that are dropped."""
+        frames = (buffer[k * self.step : (k + 1) * self.step] for k in range(len(gaps) + 1))
+        dropped = (bytearray(gap) for gap in gaps)
+        pairs = itertools.zip_longest(frames, dropped)
+        buffers = [part for pair in pairs for part in pair if part is not None]
+        self.files[int(self.owners[a])].read_into(buffers, int(self.places[a]))
+
+    def _finish(self, a: int, b: int, scratch: np.ndarray | None) -> None:
+        part = self.result[a:b].view(self.dtype.newbyteorder("="))
+        if scratch is not None:
+            part[...] = scratch[: b - a, :, self.cut]
+        elif not self.dtype.isnative:
+            # Swapping while copying is faster than swapping in place
+            part[...] = self.result[a:b].view(self.dtype).copy()
+        if self.apply is not None:
+            self.apply(part)
 
 
 class StoredArray:
-    """An array in one file, of which a part is read without reading much of the rest.
+    """An uncompressed array in one file, of which parts are read without reading much of the rest.
 
-    For arrays whose frames are spread over the whole file.  By positioned reads and not by a memory map: a disk that
-    fails, or a file that is cut while it is read, is then an error and not the end of the process.
+    For arrays whose frames are spread over the whole file.  It uses positioned reads rather than a memory map, because a
+    failing disk, or a file truncated while it is read, then raises an error instead of killing the process.
 
     Parameters
     ----------
     file : PositionedFile
     shape : tuple of int
-        C order, as in the file.
+        In C order, as in the file.
     dtype : numpy.dtype
         As in the file, with its byte order.
     offset : int
-        The byte at which the array begins.
+        Position of the array in the file, in bytes.
     """
 
     def __init__(self, file: PositionedFile, *, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> None:
@@ -229,7 +253,7 @@ class StoredArray:
         Parameters
         ----------
         part : sequence of slice or numpy.ndarray
-            One an axis: a slice with ``0 <= start <= stop`` and step 1; one of them may be int64 indices in any order.
+            One per axis: a slice with ``0 <= start <= stop`` and step 1; one of them may be int64 indices in any order.
 
         Raises
         ------
@@ -255,7 +279,7 @@ class StoredArray:
         return result
 
     def _fill(self, target: np.ndarray, wanted: Sequence[slice | np.ndarray]) -> None:
-        """Read piece by piece through one buffer, which stays in the core's cache."""
+        """Read piece by piece through one buffer, which stays in the cache."""
         most = min(max(_MIN_PIECE_BYTES, target.nbytes), _MAX_SCRATCH_BYTES)
         scratch = np.empty(0, self.dtype)
         for piece in self._pieces(target, wanted, 0, self.offset, most):
@@ -268,7 +292,7 @@ class StoredArray:
     def _pieces(
         self, target: np.ndarray, wanted: Sequence[slice | np.ndarray], level: int, start: int, most: int
     ) -> Iterator[_PieceOfArray]:
-        """Yield what is read at once, of at most so many bytes where that can be."""
+        """Yield the pieces that are read at once, of at most ``most`` bytes where possible."""
         step, inside, below = self._steps[level], wanted[level + 1 :], self.shape[level + 1 :]
         kept, size = math.prod(map(_length, inside)), math.prod(below)
         if inside and step > (most if kept == size else _MAX_GAP):
@@ -282,7 +306,7 @@ class StoredArray:
 
 
 class _PieceOfArray(NamedTuple):
-    """Where a piece goes, where it lies, its shape there, and what of it is wanted."""
+    """A piece: its place in the result, its offset and shape in the file, and the part of it that is needed."""
 
     target: np.ndarray
     place: Any
@@ -312,7 +336,7 @@ def _length(part: slice | np.ndarray) -> int:
 
 
 def _runs(part: slice | np.ndarray, step: int, nbytes: int) -> Iterator[tuple[Any, int, int, Any]]:
-    """Cut indices into runs that one call can read: their places in the result, first, last (exclusive), and where in the run."""
+    """Group indices into runs that one call can read: their places in the result, first, last (exclusive), and their places in the run."""
     most = max(1, nbytes // step)
     if isinstance(part, slice):
         for first in range(part.start, part.stop, most):

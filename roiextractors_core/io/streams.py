@@ -1,4 +1,4 @@
-"""Choosing one of several streams: by its name, by an identifier, or by its number."""
+"""The choice of one stream among several, by name, identifier or number."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def choose_stream(
     identifiers: Sequence[str] = (),
     first: int = 0,
 ) -> int:
-    """Return the place of the stream that was asked for; of the only one, when none was named.
+    """Return the position of the requested stream, or of the only one if none was named.
 
     Parameters
     ----------
     name : str
-        The recording's, for the error.
+        Name of the recording, for the error message.
     option : str
         The keyword: ``"channel"``.
     names : sequence of str
-        As ``streams`` lists them; empty for a recording that has nothing to choose.
+        As ``streams`` lists them; empty if there is nothing to choose.
     given : str, int or None
-        What the user passed: a name comes before an identifier, and that before a number.
+        The user's choice; a name is tried before an identifier, and an identifier before a number.
     identifiers : sequence of str
-        Other names that the file has for the same streams, in the same order.
+        Other names of the same streams, in the same order.
     first : int
-        The number of the first stream: 1 for channels as people count them, 0 for planes.
+        Number of the first stream: 1 for channels, which people count from 1, and 0 for planes.
 
     Raises
     ------
     StreamChoiceError
-        Several and none was named, or one that is not there.
+        There are several and none was named, or the named one does not exist.
     """
     if given is None:
         if len(names) > 1:

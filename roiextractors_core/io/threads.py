@@ -1,4 +1,4 @@
-"""Positioned reads from files that are opened when needed and never moved about in."""
+"""Work on all cores."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def num_cores() -> int:
 
 
 def run_on_cores(tasks: Sequence[Any]) -> None:
-    """Call every task, on all cores when there is more than one, and raise the first error.
+    """Call every task, on all cores, and raise the first error.
 
-    After an error, or Ctrl-C, tasks that have not begun are left out.  Where the system starts no more threads, the
-    work is done on those that there are.
+    After an error, or Ctrl-C, tasks that have not begun are skipped.  If the system cannot start more threads, the
+    work is done on the existing ones.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ def run_on_cores(tasks: Sequence[Any]) -> None:
 
 
 class _Team:
-    """Threads that work off tasks, and among them the one that waits for all.
+    """Threads that share tasks, among them the calling one, which waits for the others.
 
-    A thread counts from when it runs, and not from when it was started: where memory is short the system loses some
-    between the two, for which ``threading.Thread.start`` would wait for ever.
+    A thread counts once it runs, not once it was started: when memory is short, a started thread may never run, and
+    ``threading.Thread.start`` would wait for it forever (``test_a_thread_that_is_lost_while_it_starts_is_not_waited_for``).
     """
 
     def __init__(self, tasks: Sequence[Any]) -> None:
@@ -80,12 +80,12 @@ class _Team:
                 return
             try:
                 task()
-            except Exception as error:  # noqa: BLE001 - raised again by who waits for all threads
+            except Exception as error:  # noqa: BLE001 - raised again in the calling thread
                 self._pending.clear()
                 self.failed.append((number, error))
 
     def finish(self) -> None:
-        """Leave out what has not begun, and wait for what has."""
+        """Skip tasks that have not begun, and wait for those that have."""
         self._pending.clear()
         with self._changed:
             self._changed.wait_for(lambda: self._at_work == 0)
