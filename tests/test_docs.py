@@ -1,13 +1,13 @@
-"""Every example on every page runs, in order, in a folder of its own; what a page shows is what comes out.
+"""Every example on every page runs, in order, in its own folder, and its output is what the page shows.
 
 A page's blocks:
 
-* ``python`` runs; the value of its last expression is shown as the interpreter would show it.
-* ``console`` runs: the ``roiextractors`` command, and the few commands of :data:`SHELL`.
-* ``output``, directly below one of these, is compared with what it printed; ``...`` stands for anything. A block
-  that raises shows ``NameOfTheError: message``. A command may fail where the output shows that it does.
-* A block with ``:caption: path`` is written to that file; with ``(as written)`` behind the path, the file
-  must be there and hold just this.
+* ``python`` runs; the value of its last expression is printed as the interpreter would print it.
+* ``console`` runs the ``roiextractors`` command and the few others in :data:`SHELL`.
+* ``output`` directly below one of these is compared with what it printed; ``...`` matches anything. A block that
+  raises prints ``NameOfTheError: message``. A command may fail if the output shows that it does.
+* A block with ``:caption: path`` is written to that file. With ``(as written)`` after the path, the file must exist
+  and have exactly this content.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 import pytest
 
 import roiextractors_core as roi
+from roiextractors_core import io as roi_io
 from roiextractors_core.registry import hook as hookspecs
 from roiextractors_core.registry.registry import default_registry
 
@@ -84,7 +85,7 @@ def made(start: int, info: str, lines: list[str]) -> list[Block]:
 
 
 class Run:
-    """The examples of one page: a folder, a namespace, and what was installed on the way."""
+    """The examples of one page, with their folder, their namespace and the distributions that they install."""
 
     def __init__(self, page: Path, folder: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.page = page
@@ -117,7 +118,7 @@ class Run:
         place, _, remark = block.options["caption"].partition(" (")
         path = self.folder / place
         if remark == "as written)":
-            assert path.read_text(encoding="utf-8") == block.text, f"{where}: {place} holds something else"
+            assert path.read_text(encoding="utf-8") == block.text, f"{where}: {place} has different content"
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
@@ -142,7 +143,7 @@ class Run:
         printed = ""
         for line in filter(None, map(str.strip, block.text.splitlines())):
             command = next((name for name in SHELL if line == name or line.startswith(f"{name} ")), None)
-            assert command is not None, f"{where}: nothing here runs {line!r}"
+            assert command is not None, f"{where}: unsupported command {line!r}"
             printed += SHELL[command](self, line)
         return printed
 
@@ -173,7 +174,7 @@ class Run:
         return ""
 
     def install(self, line: str) -> str:
-        """What is already here stays; this folder's distribution is made known, and its package is read from here."""
+        """Install the distribution in this folder without its dependencies; requirements that are met are skipped."""
         if shlex.split(line)[-1].partition("[")[0] != ".":
             return ""
         words = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(self.site), "."]
@@ -201,7 +202,7 @@ SHELL: dict[str, Callable[[Run, str], str]] = {
 def compare(shown: str, printed: str, where: str) -> None:
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     checker = doctest.OutputChecker()
-    assert checker.check_output(shown, printed, flags), f"{where} shows\n{shown}\nand this came out:\n{printed}"
+    assert checker.check_output(shown, printed, flags), f"{where} shows\n{shown}\nbut got\n{printed}"
 
 
 def raised(printed: str) -> bool:
@@ -210,7 +211,7 @@ def raised(printed: str) -> bool:
 
 @pytest.fixture
 def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Run]]:
-    """Run a page in a folder of its own, with a registry of its own; what it imported is forgotten afterwards."""
+    """Run a page in its own folder with its own registry; remove the modules that it imported afterwards."""
     before = set(sys.modules)
     (tmp_path / "site").mkdir()
     (tmp_path / "work").mkdir()
@@ -237,7 +238,7 @@ def test_the_examples_of_a_page_run_in_order(page: Path, run_page: Callable[[Pat
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_block_is_of_a_kind_that_is_run_written_or_only_shown(page: Path) -> None:
+def test_every_block_has_a_known_language(page: Path) -> None:
     for block in blocks(page):
         assert block.language in (*RUN, *WRITTEN_ONLY), f"{page.name}:{block.line}: {block.language!r}"
     text = page.read_text(encoding="utf-8")
@@ -287,9 +288,11 @@ def test_the_reference_describes_every_public_name() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md"))
     described = set(re.findall(r"^\.\. (?:auto\w+|py:\w+):: roiextractors_core\.(\w+)(?![\w.])", text, re.MULTILINE))
     assert described == (set(roi.__all__) - {"__version__"}) | {"errors"}
+    described = set(re.findall(r"^\.\. (?:auto\w+|py:\w+):: roiextractors_core\.io\.(\w+)$", text, re.MULTILINE))
+    assert described == set(roi_io.__all__)
 
 
-def test_the_pictures_have_words_and_no_fixed_colours_for_text() -> None:
+def test_the_pictures_have_a_title_a_description_and_no_fixed_text_colours() -> None:
     for picture in DOCS.rglob("*.svg"):
         if "_build" in picture.parts:
             continue
