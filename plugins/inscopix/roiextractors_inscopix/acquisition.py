@@ -1,4 +1,4 @@
-"""What the footer says about the acquisition: start, pixel size, microscope, channel, the vendor's acquisition info."""
+"""Metadata from the footer: start time, pixel size, microscope, channel, and the vendor's acquisition info."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .footer import Movie, find
 
 __all__ = ["metadata_of"]
 
-# The vendor's names of what its library gives as acquisition info, and where the footer's extraProperties hold it.
+# The vendor's names for the acquisition info, and the paths of the values in the footer's extraProperties.
 _ACQUISITION = {
     "Animal Sex": "animal.sex",
     "Animal Date of Birth": "animal.dob",
@@ -42,19 +42,19 @@ _ACQUISITION = {
 
 
 def metadata_of(document: Mapping[str, Any], movie: Movie) -> RecordingMetadata:
-    """Return what the footer says beside the pixels.
+    """Return the metadata in a footer.
 
     Parameters
     ----------
     document : mapping
         The footer.
     movie : Movie
-        What was understood of it.
+        Its checked numbers.
 
     Returns
     -------
     RecordingMetadata
-        ``vendor`` is the footer, and ``vendor["acquisition"]`` the acquisition info as the vendor's library gives it.
+        ``vendor`` is the footer, and ``vendor["acquisition"]`` the acquisition info as the vendor's library returns it.
     """
     extra = find(document, "extraProperties")
     return RecordingMetadata(
@@ -68,8 +68,8 @@ def metadata_of(document: Mapping[str, Any], movie: Movie) -> RecordingMetadata:
 
 
 def _start_time(movie: Movie) -> datetime | None:
-    """Return the start in the place's own time; the vendor writes 0 where it knows none."""
-    if not movie.start:
+    """Return the start in local time, or None."""
+    if not movie.start:  # the vendor writes 0 for an unknown time
         return None
     try:
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(movie.start * 1_000_000))
@@ -79,13 +79,13 @@ def _start_time(movie: Movie) -> datetime | None:
 
 
 def _pixel_size(document: Mapping[str, Any]) -> tuple[float, float] | None:
-    found = []
+    sizes = []
     for axis in ("y", "x"):
         num, den = (find(document, f"spacingInfo.pixelSize.{axis}.{part}") for part in ("num", "den"))
         if type(num) is not int or type(den) is not int or num <= 0 or den <= 0:
             return None
-        found.append(num / den)
-    return found[0], found[1]
+        sizes.append(num / den)
+    return sizes[0], sizes[1]
 
 
 def _channels(extra: Any) -> tuple[ChannelMetadata, ...]:
@@ -114,12 +114,13 @@ def _software(document: Mapping[str, Any]) -> str | None:
 
 def _acquisition(extra: Any) -> dict[str, Any]:
     """Return the acquisition info under the vendor's names."""
-    found = {name: find(extra, path) for name, path in _ACQUISITION.items()}
+    info = {name: find(extra, path) for name, path in _ACQUISITION.items()}
     dual = find(extra, "microscope.dualColor")
+    # a dual-colour microscope has two excitation LEDs, any other has an excitation and an optogenetic one
     names = ("EX LED", "OG LED") if dual is None else ("EX LED 1", "EX LED 2")
     second = "exPower2" if find(dual, "enabled") is True else "ogPower"
     for name, key in zip(names, ("exPower", second), strict=True):
-        found[f"Microscope {name} Power (mw/mm^2)"] = find(extra, f"microscope.led.{key}")
+        info[f"Microscope {name} Power (mw/mm^2)"] = find(extra, f"microscope.led.{key}")
     version = find(extra, "producer.versionBE")
-    found["Acquisition SW Version"] = version.split("-")[0] if isinstance(version, str) else None
-    return {name: value for name, value in sorted(found.items()) if value is not None}
+    info["Acquisition SW Version"] = version.split("-")[0] if isinstance(version, str) else None
+    return {name: value for name, value in sorted(info.items()) if value is not None}

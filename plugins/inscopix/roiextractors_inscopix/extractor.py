@@ -1,4 +1,4 @@
-"""Reads Inscopix movies: stored frames at computed offsets, and zeros for the samples that were never stored."""
+"""Reads Inscopix movies: stored frames at computed offsets, and zeros for samples that were never stored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import (
-    ChoiceError,
-    IncompleteRecordingWarning,
-    SourceKindError,
-)
-from roiextractors_core.imaging import ImagingExtractor, Samples
-from roiextractors_core.io import PositionedFile, StoredFrames
+from roiextractors_core.errors import ChoiceError, IncompleteRecordingWarning
+from roiextractors_core.imaging import BlockImagingExtractor, Samples
+from roiextractors_core.io import PositionedFile, StoredFrames, single_file
 from roiextractors_core.metadata import RecordingMetadata
 
 from .acquisition import metadata_of
@@ -25,32 +21,34 @@ from .footer import FRAME_HEADER_BYTES, Movie, find, movie_of, read_footer
 __all__ = ["InscopixImagingExtractor"]
 
 _DTYPES = {0: "<u2", 1: "<f4", 2: "u1"}
-_FOCUS_OFFSET, _TIMESTAMP_OFFSET = 1270 * 2, 1272 * 2  # in a frame's header: 2 and 8 pixels, a byte each
+# Byte offsets in a frame's header, as in isxcore: the focus takes 2 pixels, the time stamp 8. The sensor has 12 bits in
+# 16-bit pixels, and the microscope puts one byte into bits 4 to 11 of each; hence the shift by 4 where they are read.
+_FOCUS_OFFSET, _TIMESTAMP_OFFSET = 1270 * 2, 1272 * 2
 _MAX_PLANES = 64
 
 
-class InscopixImagingExtractor(ImagingExtractor):
-    """An Inscopix movie or image: ``(samples, rows, columns)``, or volumes where its focal planes are deinterleaved.
+class InscopixImagingExtractor(BlockImagingExtractor):
+    """An Inscopix movie or image: ``(samples, rows, columns)``, or volumes if its focal planes are deinterleaved.
 
-    Samples that the footer calls dropped, cropped or blank are not in the file.  As in the vendor's library they keep
-    their index and their time, and their pixels are 0; :meth:`get_missing_samples` names them.
+    Samples that the footer lists as dropped, cropped or blank are not in the file.  As in the vendor's library, they
+    keep their index and time, and their pixels are 0; :meth:`get_missing_samples` returns them.
 
     Parameters
     ----------
     file_path : str or os.PathLike
         An ``.isxd`` file.
     deinterleave : bool
-        The frames of a multiplane recording cycle through its focal planes.  False gives them one after the other, as
-        the vendor's library does; True gives volumes, the planes in the order of the cycle.
+        The frames of a multiplane recording cycle through its focal planes.  False returns them one after the other, as
+        the vendor's library does; True returns volumes, with the planes in the order of the cycle.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over the file's.
+        Samples per second (Hz); overrides the file's rate.
 
     Raises
     ------
     UnsupportedRecordingError
         A cell set, an event set, or another kind of ``.isxd`` file; colour pixels.
     TruncatedRecordingError
-        The file ends without its footer.
+        The file ends without a footer.
     CorruptRecordingError
         The footer contradicts itself or the size of the file.
     ChoiceError
@@ -59,13 +57,13 @@ class InscopixImagingExtractor(ImagingExtractor):
     Warns
     -----
     IncompleteRecordingWarning
-        The last volume is not complete and was left out.
+        The last volume is incomplete and was left out.
 
     Notes
     -----
-    The period is the footer's, or, where the frame headers hold the time stamp counter, the mean distance of its
-    values from the first to the last stored frame.  The time of sample ``i`` is ``i`` periods; where samples are
-    missing, these are native timestamps.  The counter itself is :meth:`get_frame_timestamps`.
+    The period is the footer's; if the frame headers contain the time stamp counter, it is the mean interval of the
+    counter between the first and the last stored frame.  The time of sample ``i`` is ``i`` periods; if samples are
+    missing, these are the native timestamps.  :meth:`get_frame_timestamps` returns the counter itself.
 
     References
     ----------
@@ -81,7 +79,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._file = _file_of(file_path)
+        self._file = PositionedFile(single_file(file_path))
         self._footer = read_footer(self._file.read, self._file.size, self._file.name)
         self._movie = movie_of(self._footer, self._file.name)
         self._frames = StoredFrames(
@@ -90,7 +88,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         self._storage = _Storage(self._movie)
         self._period = self._measured_period() or self._movie.period
         self._cycle = self._focus_cycle()
-        self._planes = self._chosen_planes(deinterleave)
+        self._planes = len(self._require_cycle()) if deinterleave else 1
         self.is_volumetric = deinterleave
         if self._left_over:
             warnings.warn(f"{self._file.name}: {self._left_over}", IncompleteRecordingWarning, stacklevel=2)
@@ -100,7 +98,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         return self._movie.rows, self._movie.columns
 
     def get_num_samples(self) -> int:
-        """Return the number of frames, those that were never stored included; or of complete volumes."""
+        """Return the number of frames, including those that were never stored; or of complete volumes."""
         return self._movie.num_samples // self._planes
 
     def get_num_planes(self) -> int:
@@ -112,27 +110,25 @@ class InscopixImagingExtractor(ImagingExtractor):
         return self._frames.dtype.newbyteorder("=")
 
     def get_sampling_frequency(self) -> float | None:
-        """Return samples a second (Hz), or None where the footer knows no period."""
+        """Return samples per second (Hz), or None if the footer has no period."""
         period = self._period * self._planes
         return 1 / (period.numerator / period.denominator) if period else None
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        """Return consecutive samples; see :meth:`ImagingExtractor.get_series`."""
-        return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index; see :meth:`ImagingExtractor.get_samples`."""
-        return self._part(self.resolve_indices(sample_indices), slice(None), slice(None), None)
-
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        """Return a part of the recording, reading what is asked; see :meth:`ImagingExtractor.get_block`."""
+        """Return a part of the recording; see :meth:`ImagingExtractor.get_block`."""
         self.check_open()
-        return self._part(samples, rows, columns, planes)
+        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        if not self.is_volumetric:
+            return self._read(indices, rows, columns)
+        chosen = np.arange(self._planes)[slice(None) if planes is None else planes]
+        frames = indices[:, None] * self._planes + chosen
+        pixels = self._read(frames.ravel(), rows, columns)
+        return np.moveaxis(pixels.reshape(*frames.shape, *pixels.shape[1:]), 1, 3)
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the times of the samples where some of them are missing, else None: the rate says them all.
+        """Return the times of the samples if some are missing; None otherwise, because the rate then gives all of them.
 
         Parameters
         ----------
@@ -142,22 +138,23 @@ class InscopixImagingExtractor(ImagingExtractor):
         Returns
         -------
         numpy.ndarray or None
-            Seconds since sample 0, float64: whole periods, equal to the vendor's.
+            Seconds since sample 0, float64: whole periods, equal to the vendor's times.
         """
         start, end = self.resolve_range(start_sample, end_sample)
         if not self._movie.missing or not self._period:
             return None
         step = self._period * self._planes
+        # numerator and denominator apart, as the vendor computes it: float(step) would differ in the last bit
         return np.arange(start, end) * float(step.numerator) / float(step.denominator)
 
     def get_frame_timestamps(self) -> np.ndarray | None:
-        """Return the time stamp counter of the acquisition box for every frame, as the frame headers hold it.
+        """Return the time stamp counter of the acquisition box for every frame, from the frame headers.
 
         Returns
         -------
         numpy.ndarray or None
-            Microseconds, uint64, one a frame (not a volume), 0 for a frame that is not stored; None where the headers
-            hold none.
+            Microseconds, uint64, one per frame (not per volume), 0 for a frame that is not stored; None if the headers
+            contain no counter.
         """
         self.check_open()
         if not self._movie.has_timestamps:
@@ -165,7 +162,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         return self._counters(np.arange(self._movie.num_samples, dtype=np.int64))
 
     def get_missing_samples(self) -> np.ndarray:
-        """Return the frames that are not stored, and whose pixels are therefore 0: dropped, cropped and blank ones.
+        """Return the frames that are not stored and read as 0: dropped, cropped and blank ones.
 
         Returns
         -------
@@ -176,7 +173,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         return np.concatenate(runs) if runs else np.empty(0, np.int64)
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return what the footer says; ``vendor`` is the footer, with the vendor's ``acquisition`` info beside it."""
+        """Return the footer's metadata; ``vendor`` is the footer itself plus the vendor's ``acquisition`` info."""
         return self._metadata
 
     def get_notes(self) -> tuple[str, ...]:
@@ -194,27 +191,18 @@ class InscopixImagingExtractor(ImagingExtractor):
     def _metadata(self) -> RecordingMetadata:
         return metadata_of(self._footer.document, self._movie)
 
-    def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
-        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
-        if not self.is_volumetric:
-            return self._read(indices, rows, columns)
-        chosen = np.arange(self._planes)[slice(None) if planes is None else planes]
-        wanted = indices[:, None] * self._planes + chosen
-        found = self._read(wanted.ravel(), rows, columns)
-        return np.moveaxis(found.reshape(*wanted.shape, *found.shape[1:]), 1, 3)
-
     def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """Return frames ``(frames, rows, columns)``, zeros where they are not stored."""
+        """Return ``(frames, rows, columns)``; frames that are not stored are zeros."""
         offsets, stored = self._storage.offsets(frames)
         if stored.all():
             return self._frames.read(offsets, rows, columns)
-        found = self._frames.read(offsets[stored], rows, columns)
-        result = np.zeros((len(frames), *found.shape[1:]), found.dtype)
-        result[stored] = found
+        pixels = self._frames.read(offsets[stored], rows, columns)
+        result = np.zeros((len(frames), *pixels.shape[1:]), pixels.dtype)
+        result[stored] = pixels
         return result
 
     def _header_pixels(self, frames: np.ndarray, offset: int, count: int) -> np.ndarray:
-        """Return pixels of the frames' headers, ``(frames, count)``: each holds a byte, shifted up by 4 bits."""
+        """Return the bytes stored in some pixels of the frame headers, ``(frames, count)``."""
         offsets, stored = self._storage.offsets(frames)
         header = StoredFrames((self._file,), shape=(1, count), dtype="<u2")
         result = np.zeros((len(frames), count), np.uint64)
@@ -228,7 +216,7 @@ class InscopixImagingExtractor(ImagingExtractor):
         return counters
 
     def _measured_period(self) -> Fraction | None:
-        """Return the mean distance of the time stamps, by the headers of the first and the last stored frame."""
+        """Return the mean interval of the time stamps between the first and the last stored frame."""
         if not self._movie.has_timestamps or not self._movie.num_stored:
             return None
         ends = self._storage.ends()
@@ -237,13 +225,14 @@ class InscopixImagingExtractor(ImagingExtractor):
         return Fraction(last - first, between * 1_000_000) if between > 1 and first < last else None
 
     def _focus_cycle(self) -> tuple[int, ...]:
-        """Return the electronic focus of each plane, where the frames go through several of them; else nothing."""
+        """Return the electronic focus of each plane if the frames cycle through several planes; else an empty tuple."""
         microscope = find(self._footer.document, "extraProperties.microscope.multiplane")
         planes = find(microscope, "activePlanes")
         if not self._movie.has_timestamps or find(microscope, "enabled") is not True:
             return ()
         if type(planes) is not int or not 1 < planes <= min(_MAX_PLANES, self._movie.num_samples):
             return ()
+        # two cycles are enough: distinct focus values in the first, and the same ones again in the second
         pixels = self._header_pixels(np.arange(min(2 * planes, self._movie.num_samples)), _FOCUS_OFFSET, 2)
         focus = (pixels[:, 0] | pixels[:, 1] << np.uint64(8)).tolist()
         stored = self._storage.offsets(np.arange(len(focus)))[1]
@@ -251,20 +240,18 @@ class InscopixImagingExtractor(ImagingExtractor):
         repeats = all(a == b for a, b, known in zip(cycle, again, stored[planes:], strict=False) if known)
         return tuple(cycle) if len(set(cycle)) == planes and stored[:planes].all() and repeats else ()
 
-    def _chosen_planes(self, deinterleave: bool) -> int:
-        if not deinterleave:
-            return 1
+    def _require_cycle(self) -> tuple[int, ...]:
         if not self._cycle:
             raise ChoiceError(
                 f"the frames of {self._file.name} do not cycle through focal planes, so there is nothing to deinterleave; "
                 "leave deinterleave out"
             )
-        return len(self._cycle)
+        return self._cycle
 
     @property
     def _left_over(self) -> str:
         rest = self._movie.num_samples % self._planes
-        return f"the last volume holds {rest} of {self._planes} planes and was left out" if rest else ""
+        return f"the last volume has {rest} of {self._planes} planes and was left out" if rest else ""
 
     @property
     def _missing_note(self) -> str:
@@ -277,17 +264,17 @@ class InscopixImagingExtractor(ImagingExtractor):
             return ""
         return (
             f"the frames cycle through {len(self._cycle)} focal planes (electronic focus {', '.join(map(str, self._cycle))}) "
-            "and are given one after the other; deinterleave=True gives volumes"
+            "and are returned one after the other; deinterleave=True returns volumes"
         )
 
     @property
     def _excess_note(self) -> str:
         excess = self._footer.start - self._movie.stored_bytes
-        return f"{excess:,} bytes behind the last frame are not accounted for by the footer" if excess else ""
+        return f"the footer does not account for {excess:,} bytes after the last frame" if excess else ""
 
 
 class _Storage:
-    """Where the pixels of each frame lie, and which frames have none.
+    """The byte offset of each frame's pixels, and which frames have none.
 
     Parameters
     ----------
@@ -303,7 +290,8 @@ class _Storage:
         self._count = movie.num_samples
 
     def offsets(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where each frame's pixels begin (meaningless where they are not stored), and whether they are stored."""
+        """Return the byte offset of each frame's pixels, and whether the frame is stored (if not, ignore its offset)."""
+        # one entry per run of missing frames, not per frame: the index stays small however long the recording is
         run = np.searchsorted(self._firsts, frames, side="right")
         stored = np.ones(len(frames), bool)
         inside = np.flatnonzero(run)
@@ -318,12 +306,3 @@ class _Storage:
         if len(self._lasts) and self._lasts[-1] == last:
             last = int(self._firsts[-1]) - 1
         return first, last
-
-
-def _file_of(file_path: Any) -> PositionedFile:
-    paths = [file_path] if isinstance(file_path, str | os.PathLike) else list(file_path)
-    if len(paths) != 1:
-        raise SourceKindError(
-            f"{len(paths)} files were given, and an Inscopix movie is one .isxd file; open each, and join them with concatenate"
-        )
-    return PositionedFile(paths[0])

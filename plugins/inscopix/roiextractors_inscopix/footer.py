@@ -1,4 +1,4 @@
-"""The JSON footer of an ``.isxd`` file: where it stands, and what it says about the pixels before it."""
+"""The JSON footer of an ``.isxd`` file: where it is, and how it describes the pixels before it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FRAME_HEADER_BYTES", "Footer", "Movie", "find", "is_inscopix", "movi
 
 Read = Callable[[int, int], bytes]
 
-FRAME_HEADER_BYTES = 2 * 1280 * 2  # two lines of the sensor; as much stands behind the pixels of a frame
+FRAME_HEADER_BYTES = 2 * 1280 * 2  # two lines of the sensor before a frame's pixels, and as much after them
 
 _LENGTH_BYTES = 8
 _MAX_FOOTER = 64 << 20
@@ -31,8 +31,8 @@ _MAX_PIXELS_A_SIDE = 1 << 20
 _MAX_SAMPLES = 1 << 48
 _INT64 = 1 << 63
 _ITEM_BYTES = {0: 2, 1: 4, 2: 1}
-_FIRST_WITH_TIMESTAMPS = (1, 1, 1)
-_FURTHEST_FROM_UTC = 50_400
+_FIRST_VERSION_WITH_TIMESTAMPS = (1, 1, 1)
+_MAX_UTC_OFFSET = 50_400  # seconds: no time zone is more than 14 hours from UTC
 _KINDS = {
     0: "a movie",
     1: "a cell set",
@@ -50,12 +50,12 @@ _PIXEL_KINDS = (0, 4)
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """A footer as it was found.
+    """A footer and its position.
 
     Attributes
     ----------
     start : int
-        The byte at which it begins, and before which the pixels end.
+        The byte at which it begins; the pixels are before it.
     document : mapping
         The parsed JSON.
     """
@@ -66,7 +66,7 @@ class Footer:
 
 @dataclass(frozen=True, slots=True)
 class Movie:
-    """What a footer says about the samples of a movie.
+    """The samples of a movie, as a footer describes them.
 
     Attributes
     ----------
@@ -74,21 +74,21 @@ class Movie:
     data_type : int
         0 for uint16, 1 for float32, 2 for uint8.
     num_samples : int
-        With the samples that are not stored.
+        Including the samples that are not stored.
     missing : tuple of (int, int)
-        First and last sample, both inclusive, of each run that is not stored; ascending, apart from each other.
+        First and last sample, both inclusive, of each run that is not stored; ascending, with gaps between the runs.
     counts : mapping
-        How many samples the footer calls dropped, cropped and blank.
+        How many samples the footer lists as dropped, cropped and blank.
     period : Fraction
-        Seconds from one sample to the next; 0 where it is not known.
+        Seconds from one sample to the next; 0 if unknown.
     start : Fraction
         Seconds since 1970-01-01 00:00 UTC of sample 0.
     utc_offset : int
-        Seconds that the place's own time is ahead of UTC.
+        Seconds by which local time is ahead of UTC.
     has_frame_headers : bool
-        Whether :data:`FRAME_HEADER_BYTES` stand before and behind the pixels of every frame.
+        Whether there are :data:`FRAME_HEADER_BYTES` before and after the pixels of every frame.
     has_timestamps : bool
-        Whether those headers hold the time at which the frame was taken.
+        Whether those headers contain the time at which the frame was taken.
     """
 
     rows: int
@@ -124,93 +124,92 @@ class Movie:
         return self.num_stored * self.step
 
 
-def read_footer(read: Read, size: int, name: str, *, most: int = _MAX_FOOTER) -> Footer:
+def read_footer(read: Read, size: int, name: str, *, max_bytes: int = _MAX_FOOTER) -> Footer:
     """Find and parse the footer.
 
     Parameters
     ----------
     read : callable
-        Gives up to so many bytes (second argument) from an offset (first argument).
+        ``read(offset, count)`` returns up to ``count`` bytes from ``offset``.
     size : int
         Bytes in the file.
     name : str
-        For the messages.
-    most : int
+        The file's name, for messages.
+    max_bytes : int
         A longer footer is refused.
 
     Raises
     ------
     TruncatedRecordingError
-        No footer is at the end: the file was cut, or never finished.
-    CorruptRecordingError
-        The footer is no JSON object.
+        There is no footer at the end: the file was truncated, or never finished.
 
     References
     ----------
     The vendor's open-source core, https://github.com/inscopix/isxcore, ``isxJsonUtils.cpp``: the last 8 bytes are the
-    length of the JSON text (int64, little-endian), which stands before them and is closed by a zero byte.
+    length of the JSON text (int64, little-endian), which precedes them and ends with a zero byte.
     """
     length = int.from_bytes(read(size - _LENGTH_BYTES, _LENGTH_BYTES), "little") if size > _LENGTH_BYTES else 0
     start = size - _LENGTH_BYTES - 1 - length
-    if length < 2 or start < 0 or length > most:
+    if length < 2 or start < 0 or length > max_bytes:
         raise TruncatedRecordingError(
-            f"{name} holds {size:,} bytes and ends without its footer: the last 8 bytes should hold its length, and say "
-            f"{length:,}. The file is cut, or the recording was not finished; copy it again from where it was recorded"
+            f"{name} ({size:,} bytes) has no footer: its last 8 bytes should be the length of the footer, got {length:,}. "
+            "The file is truncated, or the recording was not finished; copy it again from where it was recorded"
         )
-    text = read(start, 24)  # any file's last bytes can look like a length: no more is read than shows a JSON object
+    # the last bytes of any file can look like a length, so look for the beginning of a JSON object before reading it all
+    text = read(start, 24)
     if text[:1] == b"{":
         text = read(start, length + 1).split(b"\0", 1)[0]
-    document = _parsed(text) if text[:1] == b"{" else None
+    document = _parse_json(text)
     if document is None:
         raise TruncatedRecordingError(
-            f"{name} should hold a JSON footer of {length:,} bytes from byte {start:,} on, and {printable(repr(text[:24]))} "
-            "stands there. The file is cut or damaged; copy it again from where it was recorded"
+            f"{name}: expected a JSON footer of {length:,} bytes at byte {start:,}, got {printable(repr(text[:24]))}. "
+            "The file is truncated or damaged; copy it again from where it was recorded"
         )
     return Footer(start, document)
 
 
 def movie_of(footer: Footer, name: str) -> Movie:
-    """Return what the footer says about the movie, every number checked.
+    """Return the movie that a footer describes, with every number checked.
 
     Raises
     ------
     UnsupportedRecordingError
-        The file holds something else than a movie or an image, or pixels of a type that is not read.
+        The file is not a movie or an image, or its pixel type is not supported.
     CorruptRecordingError
-        A number is missing or cannot be right, or the pixels do not fit before the footer.
+        A number is missing or impossible, or the pixels do not fit before the footer.
     """
     document = footer.document
     _require_pixels(document, name)
     timing = find(document, "timingInfo")
-    version = _whole(document, "fileVersion", name, most=1 << 31) if "fileVersion" in document else 0
+    version = _integer(document, "fileVersion", name, high=1 << 31) if "fileVersion" in document else 0
     headers = version > 0 and find(document, "hasFrameHeaderFooter") is True
-    samples = _whole(document, "timingInfo.numTimes", name, most=_MAX_SAMPLES)
+    samples = _integer(document, "timingInfo.numTimes", name, high=_MAX_SAMPLES)
     dropped, blank = (_indices(timing, key, samples, name) for key in ("dropped", "blank"))
     cropped = _ranges(timing, samples, name)
     movie = Movie(
-        rows=_whole(document, "spacingInfo.numPixels.y", name, least=1, most=_MAX_PIXELS_A_SIDE),
-        columns=_whole(document, "spacingInfo.numPixels.x", name, least=1, most=_MAX_PIXELS_A_SIDE),
-        data_type=_whole(document, "dataType", name, most=2),
+        rows=_integer(document, "spacingInfo.numPixels.y", name, low=1, high=_MAX_PIXELS_A_SIDE),
+        columns=_integer(document, "spacingInfo.numPixels.x", name, low=1, high=_MAX_PIXELS_A_SIDE),
+        data_type=_integer(document, "dataType", name, high=2),
         num_samples=samples,
-        missing=_merged([*dropped, *cropped, *blank]),
+        missing=_merge_runs([*dropped, *cropped, *blank]),
         counts={"dropped": len(dropped), "cropped": sum(b - a + 1 for a, b in cropped), "blank": len(blank)},
-        period=_ratio(document, "timingInfo.period", name, least=0),
+        period=_ratio(document, "timingInfo.period", name, low=0),
         start=_ratio(document, "timingInfo.start.secsSinceEpoch", name),
-        utc_offset=_offset(document),
+        utc_offset=_utc_offset(document),
         has_frame_headers=headers,
         has_timestamps=headers and _has_timestamps(document),
     )
     if movie.stored_bytes > footer.start:
         raise CorruptRecordingError(
-            f"{name} holds {footer.start:,} bytes of pixels before its footer, and {movie.num_stored:,} stored frames of "
-            f"{movie.rows} x {movie.columns} need {movie.stored_bytes:,}: frame {footer.start // movie.step:,} is the first that is "
-            "not whole. The footer and the pixels contradict each other; copy the file again from where it was recorded"
+            f"{name} has {footer.start:,} bytes of pixels before its footer, but {movie.num_stored:,} stored frames of "
+            f"{movie.rows} x {movie.columns} need {movie.stored_bytes:,}: frame {footer.start // movie.step:,} is the first "
+            "incomplete one. The footer and the pixels contradict each other; copy the file again from where it was recorded"
         )
     return movie
 
 
 def find(document: Any, path: str) -> Any:
-    """Return a value inside nested JSON objects, or None.
+    """Return a value from nested JSON objects, or None.
 
     Parameters
     ----------
@@ -226,7 +225,7 @@ def find(document: Any, path: str) -> Any:
 
 
 def is_inscopix(source: Source) -> bool:
-    """Say whether a source ends in the footer of an ``.isxd`` file, behind as many frames as it states.
+    """Return whether a source ends with the footer of an ``.isxd`` file, after as many frames as the footer states.
 
     Parameters
     ----------
@@ -235,7 +234,7 @@ def is_inscopix(source: Source) -> bool:
     if source.is_folder or source.size <= _LENGTH_BYTES:
         return False
     try:
-        footer = read_footer(source.read_at, source.size, "", most=_MAX_PROBED)
+        footer = read_footer(source.read_at, source.size, "", max_bytes=_MAX_PROBED)
         kind = footer.document.get("type")
         if type(kind) is not int or kind not in _KINDS or "producer" not in footer.document:
             return False
@@ -255,15 +254,15 @@ def _require_pixels(document: Mapping[str, Any], name: str) -> None:
     words = _KINDS.get(kind) if type(kind) is int else None
     if words is None:
         raise CorruptRecordingError(
-            f"the footer of {name} holds type {printable(repr(kind))[:40]}, and an .isxd file has one of 0 to {max(_KINDS)}"
+            f"the footer of {name} has type {printable(repr(kind))[:40]}, expected an integer from 0 to {max(_KINDS)}"
         )
     if kind not in _PIXEL_KINDS:
         raise UnsupportedRecordingError(
-            f"{name} holds {words}{_extent(document)}, which is not yet readable here: of .isxd files, movies and images are read"
+            f"{name} contains {words}{_extent(document)}, which is not supported; supported .isxd files are movies and images"
         )
     if document.get("dataType") == 3:
         raise UnsupportedRecordingError(
-            f"{name} holds colour pixels (RGB, dataType 3), and uint16, float32 and uint8 are read"
+            f"{name} contains colour pixels (RGB, dataType 3); supported pixel types are uint16, float32 and uint8"
         )
 
 
@@ -272,78 +271,78 @@ def _extent(document: Mapping[str, Any]) -> str:
     return f" ({len(cells)} cell{'s' * (len(cells) != 1)})" if isinstance(cells, list) else ""
 
 
-def _parsed(text: bytes) -> Mapping[str, Any] | None:
+def _parse_json(text: bytes) -> Mapping[str, Any] | None:
     if not text.startswith(b"{"):
         return None
     try:
-        found = json.loads(text.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
+        document = json.loads(text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):  # a hostile footer can nest deeper than the interpreter's stack
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None
 
 
-def _whole(document: Mapping[str, Any], path: str, name: str, *, least: int = 0, most: int = _INT64) -> int:
+def _integer(document: Mapping[str, Any], path: str, name: str, *, low: int = 0, high: int = _INT64) -> int:
     value = find(document, path)
-    if type(value) is not int or not least <= value <= most:
+    if type(value) is not int or not low <= value <= high:  # isinstance would accept JSON's true
         raise CorruptRecordingError(
-            f"the footer of {name} holds {path} = {printable(repr(value))[:40]}, and a whole number from {least:,} to {most:,} is needed"
+            f"the footer of {name} has {path} = {printable(repr(value))[:40]}, expected an integer from {low:,} to {high:,}"
         )
     return value
 
 
-def _ratio(document: Mapping[str, Any], path: str, name: str, *, least: int | None = None) -> Fraction:
+def _ratio(document: Mapping[str, Any], path: str, name: str, *, low: int | None = None) -> Fraction:
     num, den = find(document, f"{path}.num"), find(document, f"{path}.den")
     if type(num) is int and type(den) is int and den and max(abs(num), abs(den)) <= _INT64:
-        found = Fraction(num, den)
-        if least is None or found >= least:
-            return found
+        seconds = Fraction(num, den)
+        if low is None or seconds >= low:
+            return seconds
     raise CorruptRecordingError(
-        f"the footer of {name} holds {path} = {printable(repr(num))[:40]} / {printable(repr(den))[:40]}, which is no time"
+        f"the footer of {name} has {path} = {printable(repr(num))[:40]} / {printable(repr(den))[:40]}, which is not a valid time"
     )
 
 
-def _offset(document: Mapping[str, Any]) -> int:
+def _utc_offset(document: Mapping[str, Any]) -> int:
     value = find(document, "timingInfo.start.utcOffset")
-    return value if type(value) is int and abs(value) <= _FURTHEST_FROM_UTC else 0
+    return value if type(value) is int and abs(value) <= _MAX_UTC_OFFSET else 0
 
 
 def _indices(timing: Any, key: str, samples: int, name: str) -> list[tuple[int, int]]:
     values = find(timing, key) or []
     if not isinstance(values, list) or not all(type(k) is int and 0 <= k < samples for k in values):
         raise CorruptRecordingError(
-            f"the footer of {name} lists {key} samples that are none of its {samples:,}: {printable(repr(values))[:60]}"
+            f"the footer of {name} lists {key} samples outside its {samples:,} samples: {printable(repr(values))[:60]}"
         )
     return [(k, k) for k in sorted(set(values))]
 
 
 def _ranges(timing: Any, samples: int, name: str) -> list[tuple[int, int]]:
-    """Return the cropped runs; the footer writes them as texts, ``"7 - 12"`` or ``"7"``, both ends inclusive."""
-    found = []
+    """Return the cropped runs; the footer lists them as strings, ``"7 - 12"`` or ``"7"``, both ends inclusive."""
+    runs = []
     for text in find(timing, "cropped") or []:
         match = re.fullmatch(r"\s*(\d{1,15})\s*(?:-\s*(\d{1,15})\s*)?", text) if isinstance(text, str) else None
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if not first <= last < samples:
             raise CorruptRecordingError(
-                f"the footer of {name} lists a cropped run that is none of its {samples:,} samples: {printable(repr(text))[:40]}"
+                f"the footer of {name} lists a cropped run outside its {samples:,} samples: {printable(repr(text))[:40]}"
             )
-        found.append((first, last))
-    return found
+        runs.append((first, last))
+    return runs
 
 
-def _merged(runs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    found: list[tuple[int, int]] = []
+def _merge_runs(runs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    merged: list[tuple[int, int]] = []
     for first, last in sorted(runs):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
         else:
-            found.append((first, last))
-    return tuple(found)
+            merged.append((first, last))
+    return tuple(merged)
 
 
 def _has_timestamps(document: Mapping[str, Any]) -> bool:
-    """Say whether the acquisition software is of a version (1.1.1) that writes the time into the frame headers."""
+    """Return whether the acquisition software writes the time into the frame headers (from version 1.1.1 on)."""
     version = find(document, "extraProperties.producer.version")
     parts: Sequence[str] = version.split("-")[0].split(".")[:3] if isinstance(version, str) else ()
     if not parts or not all(re.fullmatch(r"\d{1,9}", part) for part in parts):
         return False
-    return tuple(int(part) for part in [*parts, "0", "0"][:3]) >= _FIRST_WITH_TIMESTAMPS
+    return tuple(int(part) for part in [*parts, "0", "0"][:3]) >= _FIRST_VERSION_WITH_TIMESTAMPS

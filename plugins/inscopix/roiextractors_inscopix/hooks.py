@@ -11,7 +11,7 @@ __all__ = ["roiextractors_formats"]
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the one format of this plugin."""
+    """Yield the format of this plugin."""
     yield FormatSpec(
         name="inscopix",
         title="Inscopix movie",
@@ -22,5 +22,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=("start_time", "pixel_size", "channels", "device", "software", "vendor"),
         platforms=("any",),
-        description="One-photon movies of nVista, nVoke and nVue (.isxd): dropped samples, frame headers, planes.",
+        description="One-photon movies from Inscopix nVista, nVoke and nVue miniscopes (.isxd), including dropped frames and focal planes.",
     )

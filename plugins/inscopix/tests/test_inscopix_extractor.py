@@ -229,11 +229,11 @@ def test_focal_planes_are_frames_unless_asked_for(tmp_path: Path, write_isxd: Wr
     with roi.open(path) as recording:
         assert recording.shape == (8, 4, 5)
         assert "cycle through 3 focal planes (electronic focus 0, 500, 900)" in recording.get_notes()[0]
-    with pytest.warns(IncompleteRecordingWarning, match="the last volume holds 2 of 3 planes and was left out"):
+    with pytest.warns(IncompleteRecordingWarning, match="the last volume has 2 of 3 planes and was left out"):
         volumes = roi.open(path, deinterleave=True)
     with volumes:
         np.testing.assert_array_equal(volumes.get_series(), np.moveaxis(frames[:6].reshape(2, 3, 4, 5), 1, 3))
-        assert volumes.get_notes() == ("the last volume holds 2 of 3 planes and was left out",)
+        assert volumes.get_notes() == ("the last volume has 2 of 3 planes and was left out",)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_start_that_is_not_known_or_cannot_be_is_none(tmp_path: Path, write_is
 
 def test_several_files_are_not_one_movie(tmp_path: Path, write_isxd: Write) -> None:
     paths = [write_isxd(tmp_path / f"{k}.isxd", noise(3, 4, 5, "uint8")) for k in range(2)]
-    with pytest.raises(SourceKindError, match=r"2 files were given.*join them with concatenate"):
+    with pytest.raises(SourceKindError, match=r"expected one file, got 2.*concatenate"):
         roi.open(paths)
     with roi.open(paths[:1]) as recording:
         assert len(recording) == 3

@@ -59,7 +59,7 @@ def test_a_file_cut_anywhere_says_that_its_footer_is_missing(tmp_path: Path, wri
     for size in (1, 7, 8, 9, 100, len(whole) - 40, len(whole) - 9, len(whole) - 1):
         path.write_bytes(whole[:size])
         assert finding(path) is False
-        words = r"cut.isxd (holds .* bytes and ends without its footer|should hold a JSON footer)"
+        words = r"cut.isxd( \(.* bytes\) has no footer|: expected a JSON footer)"
         with pytest.raises(TruncatedRecordingError, match=words):
             roi.open(path, format="inscopix")
         with pytest.raises(
@@ -68,16 +68,18 @@ def test_a_file_cut_anywhere_says_that_its_footer_is_missing(tmp_path: Path, wri
             roi.open(path)
 
 
-def test_a_footer_that_is_no_json_says_where_it_should_be(tmp_path: Path) -> None:
+def test_a_footer_that_is_not_json_says_where_it_should_be(tmp_path: Path) -> None:
     path = tmp_path / "m.isxd"
     path.write_bytes(bytes(100) + b"{" + b"[" * 99_999 + b"\0" + struct.pack("<q", 100_000))
-    with pytest.raises(TruncatedRecordingError, match=r"a JSON footer of 100,000 bytes from byte 100 on, and b'\{\[\["):
+    with pytest.raises(
+        TruncatedRecordingError, match=r"expected a JSON footer of 100,000 bytes at byte 100, got b'\{\[\["
+    ):
         roi.open(path, format="inscopix")
 
 
 def test_pixels_that_do_not_fit_before_the_footer_are_counted(tmp_path: Path, write_isxd: Write) -> None:
     path = write_isxd(tmp_path / "m.isxd", FRAMES, num_times=7)
-    words = r"holds 480 bytes of pixels before its footer, and 7 stored frames of 6 x 8 need 672: frame 5 is the first"
+    words = r"has 480 bytes of pixels before its footer, but 7 stored frames of 6 x 8 need 672: frame 5 is the first"
     with pytest.raises(CorruptRecordingError, match=words):
         roi.open(path, format="inscopix")
 
@@ -86,15 +88,15 @@ def test_bytes_behind_the_last_frame_are_noted(tmp_path: Path, write_isxd: Write
     path = write_isxd(tmp_path / "m.isxd", FRAMES, num_times=3)
     with roi.open(path) as recording:
         np.testing.assert_array_equal(recording.get_series(), FRAMES[:3])
-        assert recording.get_notes() == ("192 bytes behind the last frame are not accounted for by the footer",)
+        assert recording.get_notes() == ("the footer does not account for 192 bytes after the last frame",)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"type": "movie"}, r"holds type 'movie', and an \.isxd file has one of 0 to 9"),
-        ({"dataType": 7}, r"holds dataType = 7, and a whole number from 0 to 2 is needed"),
-        ({"spacingInfo": {}}, r"holds spacingInfo\.numPixels\.y = None"),
+        ({"type": "movie"}, r"has type 'movie', expected an integer from 0 to 9"),
+        ({"dataType": 7}, r"has dataType = 7, expected an integer from 0 to 2"),
+        ({"spacingInfo": {}}, r"has spacingInfo\.numPixels\.y = None"),
         ({"spacingInfo": {"numPixels": {"x": 8, "y": -6}}}, r"numPixels\.y = -6"),
         ({"spacingInfo": {"numPixels": {"x": 10**40, "y": 6}}}, r"numPixels\.x = 10{9,}"),
         ({"timingInfo": {"numTimes": 5.5}}, r"timingInfo\.numTimes = 5\.5"),
@@ -109,15 +111,15 @@ def test_a_number_that_cannot_be_is_named(tmp_path: Path, write_isxd: Write, cha
 @pytest.mark.parametrize(
     ("timing", "words"),
     [
-        ({"period": (5, 0)}, r"timingInfo\.period = 5 / 0, which is no time"),
-        ({"period": (-5, 1)}, r"timingInfo\.period = -5 / 1, which is no time"),
+        ({"period": (5, 0)}, r"timingInfo\.period = 5 / 0, which is not a valid time"),
+        ({"period": (-5, 1)}, r"timingInfo\.period = -5 / 1, which is not a valid time"),
         ({"start": (1, 0)}, r"timingInfo\.start\.secsSinceEpoch = 1 / 0"),
-        ({"dropped": [9]}, r"lists dropped samples that are none of its 5: \[9\]"),
-        ({"dropped": ["1"]}, r"lists dropped samples that are none"),
-        ({"blank": [-1]}, r"lists blank samples that are none of its 5"),
-        ({"cropped": ["3 - 7"]}, r"lists a cropped run that is none of its 5 samples: '3 - 7'"),
+        ({"dropped": [9]}, r"lists dropped samples outside its 5 samples: \[9\]"),
+        ({"dropped": ["1"]}, r"lists dropped samples outside"),
+        ({"blank": [-1]}, r"lists blank samples outside its 5"),
+        ({"cropped": ["3 - 7"]}, r"lists a cropped run outside its 5 samples: '3 - 7'"),
         ({"cropped": ["4 - 2"]}, r"lists a cropped run"),
-        ({"cropped": [3]}, r"lists a cropped run that is none of its 5 samples: 3"),
+        ({"cropped": [3]}, r"lists a cropped run outside its 5 samples: 3"),
     ],
 )
 def test_times_that_cannot_be_are_named(tmp_path: Path, write_isxd: Write, timing: Any, words: str) -> None:
@@ -130,16 +132,16 @@ def test_times_that_cannot_be_are_named(tmp_path: Path, write_isxd: Write, timin
     [
         (
             1,
-            r"holds a cell set \(2 cells\), which is not yet readable here: of \.isxd files, movies and images are read",
+            r"contains a cell set \(2 cells\), which is not supported; supported \.isxd files are movies and images",
         ),
-        (2, "holds a behavioural movie"),
-        (3, "holds GPIO signals"),
-        (5, "holds an event set"),
-        (8, "holds a vessel set"),
+        (2, "contains a behavioural movie"),
+        (3, "contains GPIO signals"),
+        (5, "contains an event set"),
+        (8, "contains a vessel set"),
     ],
 )
 @pytest.mark.parametrize("name", ["x.isxd", "x"])
-def test_what_is_no_movie_is_recognised_and_named(tmp_path: Path, kind: int, words: str, name: str) -> None:
+def test_a_file_that_is_not_a_movie_is_recognised_and_named(tmp_path: Path, kind: int, words: str, name: str) -> None:
     document = {"type": kind, "producer": {"name": "isxcore"}} | ({"CellNames": ["C0", "C1"]} if kind == 1 else {})
     path = write_document(tmp_path / name, document)
     assert finding(path) is True
@@ -150,7 +152,7 @@ def test_what_is_no_movie_is_recognised_and_named(tmp_path: Path, kind: int, wor
 def test_colour_pixels_are_recognised_and_refused(tmp_path: Path, write_isxd: Write) -> None:
     path = write_isxd(tmp_path / "m", FRAMES, dataType=3)
     assert finding(path) is True
-    with pytest.raises(UnsupportedRecordingError, match=r"holds colour pixels \(RGB, dataType 3\)"):
+    with pytest.raises(UnsupportedRecordingError, match=r"contains colour pixels \(RGB, dataType 3\)"):
         roi.open(path)
 
 

@@ -69,10 +69,10 @@ def test_a_real_multiplane_movie_goes_through_three_planes(recordings: Path) -> 
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("cellsets/cellset.isxd", r"cellset\.isxd holds a cell set \(4 cells\), which is not yet readable here"),
-        ("cellsets/cellset_series_part1.isxd", r"holds a cell set \(6 cells\)"),
-        ("cellsets/empty_cellset.isxd", r"holds a cell set \(0 cells\)"),
-        ("eventset.isxd", r"eventset\.isxd holds an event set, which is not yet readable here"),
+        ("cellsets/cellset.isxd", r"cellset\.isxd contains a cell set \(4 cells\), which is not supported"),
+        ("cellsets/cellset_series_part1.isxd", r"contains a cell set \(6 cells\)"),
+        ("cellsets/empty_cellset.isxd", r"contains a cell set \(0 cells\)"),
+        ("eventset.isxd", r"eventset\.isxd contains an event set, which is not supported"),
     ],
 )
 def test_a_real_cell_set_or_event_set_is_refused_by_name(recordings: Path, path: str, words: str) -> None:
