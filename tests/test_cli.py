@@ -86,7 +86,7 @@ def test_a_preview_is_drawn_where_it_is_asked_for_and_nowhere_else(movie: Path) 
     assert (done.returncode, done.stdout) == (0, "picture: drawn.png\n"), done.stderr
     assert (movie.parent / "drawn.png").read_bytes().startswith(b"\x89PNG")
     done = command("preview", "movie.npy", "-o", "movie.npy", folder=movie.parent)
-    assert (done.returncode, done.stderr) == (2, "movie.npy: a picture's name ends in .png\n")
+    assert (done.returncode, done.stderr) == (2, "movie.npy: the name of a picture must end in .png\n")
 
 
 def test_projections_are_written_whole_or_not_at_all(movie: Path) -> None:

@@ -1,4 +1,4 @@
-"""The picture of a recording: mean image, maximum projection and mean trace, a row a channel; and its card in a notebook."""
+"""The picture of a recording (mean image, maximum projection, mean trace; one row per channel) and its card in a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
-from .quicklook import Glance, look
+from .quicklook import QuickLook, quick_look
 
 __all__ = ["Panel", "Preview", "as_html", "can_draw", "check_target", "draw", "panel_of", "place_for", "preview"]
 
@@ -35,17 +35,17 @@ class Panel:
     Attributes
     ----------
     title : str
-        What stands above the row: the channel, the shape.
-    found : Glance
+        Title of the row: the channel and the shape.
+    look : QuickLook
     pixel_size : tuple of float or None
-        ``(row, column)`` in micrometres.
+        Along rows and columns, in micrometres.
     times_source : str or None
         ``"native"``, ``"computed"`` or ``"user"``.
     is_volumetric : bool
     """
 
     title: str
-    found: Glance
+    look: QuickLook
     pixel_size: tuple[float, float] | None
     times_source: str | None
     is_volumetric: bool
@@ -53,14 +53,14 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture of a recording, which notebooks show.
+    """A picture of a recording; notebooks display it.
 
     Attributes
     ----------
     png : bytes
         The picture.
     path : str or None
-        Where it was written.
+        The file it was written to, if any.
     """
 
     png: bytes
@@ -81,12 +81,12 @@ def preview(recording: Any, target: Any = None, **options: Any) -> Preview:
     MissingDependencyError
         matplotlib is not installed.
     SourceKindError
-        The target is no place for a picture, or the recording holds no sample.
+        The target is not a place for a picture, or the recording is empty.
     """
     if not can_draw():
-        raise MissingDependencyError('a picture needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+        raise MissingDependencyError('drawing needs matplotlib: python -m pip install "roiextractors-core[plot]"')
     if not recording.size:
-        raise SourceKindError(f"there is nothing to draw: the recording's shape is {recording.shape}")
+        raise SourceKindError(f"cannot draw an empty recording (shape {recording.shape})")
     if target is not None:
         check_target(Path(target))
     chosen = {key: str(value) for key, value in recording.provenance.options.items() if isinstance(value, str)}
@@ -145,27 +145,27 @@ def panel_of(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Panel:
-    """Read a recording for its row of the picture.
+    """Read a recording for its row in the picture.
 
     Parameters
     ----------
     recording : ImagingExtractor
         With at least one sample.
     chosen : mapping
-        The streams that were chosen to open it.
+        The streams that were chosen when opening.
     progress : callable, optional
         ``progress(done, total)``.
     **options
-        ``most_bytes`` and ``most_seconds``, as :func:`~roiextractors_core.interop.quicklook.look` takes them.
+        ``most_bytes`` and ``most_seconds`` of :func:`~roiextractors_core.interop.quicklook.quick_look`.
     """
-    found = look(recording, progress=progress, **options)
+    look = quick_look(recording, progress=progress, **options)
     names = (value if value.lower().startswith(key) else f"{key} {value}" for key, value in chosen.items())
     words = [*names, " x ".join(f"{n:,}" for n in recording.shape)]
-    if found.is_partial:
-        words.append(f"drawn from {len(found.samples):,} evenly spread samples")
+    if look.is_partial:
+        words.append(f"drawn from {len(look.samples):,} evenly spread samples")
     return Panel(
         title=printable(", ".join(words)),
-        found=found,
+        look=look,
         pixel_size=recording.metadata.pixel_size,
         times_source=recording.times_source,
         is_volumetric=recording.is_volumetric,
@@ -178,17 +178,17 @@ def can_draw() -> bool:
 
 
 def place_for(source: str, *, name: str = "") -> Path:
-    """Return where the picture of a recording goes: the current folder, and never into a recording.
+    """Return a path for the picture of a recording: in the current folder, but never inside the recording.
 
-    Where the current folder lies in the recording, or cannot be written, it is a new folder for temporary files.
-    A file of that name is taken only when this command drew it.
+    If the current folder is inside the recording, or is not writable, a new temporary folder is used.
+    An existing file is only overwritten if this program drew it.
 
     Parameters
     ----------
     source : str
-        The recording's path.
+        Path of the recording.
     name : str
-        The picture's, without its suffix; made from the recording's when left out.
+        Name of the picture, without its suffix; by default, that of the recording.
     """
     given, here = Path(source).resolve(), Path.cwd().resolve()
     stem = name or "".join(c if c.isalnum() or c in "._-" else "_" for c in given.name)[:100] or "recording"
@@ -203,30 +203,30 @@ def place_for(source: str, *, name: str = "") -> Path:
 
 
 def check_target(target: Path) -> None:
-    """Refuse a place for a picture that is no ``.png``, or where another kind of file stands.
+    """Refuse a path that does not end in ``.png``, or where a file exists that is not a PNG.
 
     Raises
     ------
     SourceKindError
     """
     if target.suffix.lower() != ".png":
-        raise SourceKindError(f"{printable(target)}: a picture's name ends in .png")
+        raise SourceKindError(f"{printable(target)}: the name of a picture must end in .png")
     if os.path.lexists(target) and not _head(target).startswith(b"\x89PNG"):
-        raise SourceKindError(f"{printable(target)} is there already and is no picture; choose another name")
+        raise SourceKindError(f"{printable(target)} already exists and is not a picture; choose another name")
     if not target.parent.is_dir():
-        raise SourceKindError(f"{printable(target)}: there is no folder {printable(target.parent)}")
+        raise SourceKindError(f"{printable(target)}: the folder {printable(target.parent)} does not exist")
 
 
 def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
-    """Draw the channels of a recording, and give the file its name when it is complete.
+    """Draw the channels of a recording to a file, which gets its name once it is complete.
 
     Parameters
     ----------
     name : str
-        The recording's.
+        Name of the recording.
     panels : sequence of Panel
     target : pathlib.Path
-        A ``.png``.
+        A ``.png`` file.
     """
     content = _png(name, panels)
     partial = target.with_name(f".{uuid.uuid4().hex[:12]}.partial")
@@ -267,14 +267,14 @@ def _draw_panel(part: Any, panel: Panel, one: bool) -> None:
     else:
         axes = part.subplot_mosaic([["mean", "maximum", "trace"]], width_ratios=[1, 1, 1.5])
     over = ", over all planes" if panel.is_volumetric else ""
-    _image(axes["mean"], panel.found.mean, f"Mean image{over}", panel)
-    _image(axes["maximum"], panel.found.maximum, f"Maximum projection{over}", panel)
+    _image(axes["mean"], panel.look.mean, f"Mean image{over}", panel)
+    _image(axes["maximum"], panel.look.maximum, f"Maximum projection{over}", panel)
     _trace(axes["trace"], panel)
 
 
 def _image(axes: Any, image: np.ndarray, title: str, panel: Panel) -> None:
     low, high = _contrast(image)
-    axes.set_facecolor("#3b2020")  # shows through where no number was seen
+    axes.set_facecolor("#3b2020")  # shows through where no pixel was finite
     size = panel.pixel_size or (1.0, 1.0)
     stretched = max(image.shape[0] * size[0], 1e-9) / max(image.shape[1] * size[1], 1e-9)
     aspect = size[0] / size[1] if 0.25 <= stretched <= 4 else "auto"
@@ -283,7 +283,7 @@ def _image(axes: Any, image: np.ndarray, title: str, panel: Panel) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     if panel.pixel_size:
-        _scale_bar(axes, image.shape, panel.pixel_size[1] * panel.found.step)
+        _scale_bar(axes, image.shape, panel.pixel_size[1] * panel.look.step)
 
 
 def _contrast(image: np.ndarray) -> tuple[float, float]:
@@ -308,9 +308,9 @@ def _scale_bar(axes: Any, shape: tuple[int, ...], pixel: float) -> None:
 
 
 def _trace(axes: Any, panel: Panel) -> None:
-    found = panel.found
+    found = panel.look
     if found.times is None:
-        along, words = found.samples.astype(np.float64), "sample (no rate is known)"
+        along, words = found.samples.astype(np.float64), "sample (the rate is unknown)"
     else:
         along, words = found.times, f"time (s), {_TIMES.get(panel.times_source or '', 'known')}"
     gaps = np.flatnonzero(np.diff(found.samples) > 1) + 1
@@ -333,7 +333,7 @@ def _trace(axes: Any, panel: Panel) -> None:
 
 
 def _text(write: Any, text: str, **style: Any) -> None:
-    """Write text that came out of a file: a dollar sign is a dollar sign."""
+    """Write text from a file; a dollar sign does not start a formula."""
     write(printable(text), **style).set_parse_math(False)
 
 

@@ -11,30 +11,30 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RangeError
-from .to_dask import held, sample_chunks
+from .to_dask import graph_source, sample_chunks
 
 __all__ = ["Projections", "projections"]
 
 _BLOCK_BYTES = 16 << 20
-_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # the other four are the same pairs seen from the other side
-_A_GROUP = 4  # parts that one task reads, one after the other
+_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # the other four neighbours are the same pairs in reverse
+_PARTS_PER_TASK = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Projections:
-    """What was computed of a recording.
+    """The projections of a recording.
 
     Attributes
     ----------
     mean, standard_deviation, maximum : numpy.ndarray
-        ``(rows, columns)`` or ``(rows, columns, planes)``, float64, over the samples. The standard deviation divides by their number.
+        ``(rows, columns)`` or ``(rows, columns, planes)``, float64, over the samples. The standard deviation is that of the population (``ddof=0``).
     correlation : numpy.ndarray
-        The same shape: the mean of each pixel's correlation over time with its eight neighbours in the plane, which shows cells;
-        NaN where a pixel, or each of its neighbours, never changes.
+        The same shape: each pixel's mean correlation over time with its eight neighbours in the plane, which highlights cells;
+        NaN where a pixel, or all of its neighbours, are constant.
     trace : numpy.ndarray
         ``(samples,)``, float64: the mean over all pixels of each sample.
     times : numpy.ndarray or None
-        ``(samples,)``, seconds; None when no clock is known.
+        ``(samples,)``, seconds; None if there are no times.
     """
 
     mean: np.ndarray
@@ -57,15 +57,14 @@ def projections(
 ) -> Projections:
     """Compute projections in one pass, on all cores of this machine or on a running dask cluster.
 
-    The order in which parts are joined is fixed, so that the result is the same to the last bit wherever, and however often, a part
-    was computed.
+    Parts are joined in a fixed order, so the result is the same to the last bit wherever, and however often, a part was computed.
 
     Parameters
     ----------
     recording : ImagingExtractor
         With at least one sample; pixels that are not finite give NaN.
     scheduler : str or distributed.Client, optional
-        The address of a running scheduler (``"tcp://..."``) or a client of one; this process when left out.
+        The address of a running scheduler (``"tcp://..."``) or a client of one; by default, this process.
     progress : callable, optional
         ``progress(done, total)`` in groups of parts.
 
@@ -76,15 +75,15 @@ def projections(
     Raises
     ------
     RangeError
-        The recording holds no samples.
+        The recording has no samples.
     MissingDependencyError
-        A scheduler is given and ``distributed`` is not installed.
+        A scheduler is given but ``distributed`` is not installed.
     """
     if len(recording) == 0 or 0 in recording.shape:
-        raise RangeError(f"there is nothing to project: the recording's shape is {recording.shape}")
+        raise RangeError(f"cannot project an empty recording (shape {recording.shape})")
     length = sample_chunks(recording, _BLOCK_BYTES)[0]
     spans = [(a, min(a + length, len(recording))) for a in range(0, len(recording), length)]
-    groups = [spans[k : k + _A_GROUP] for k in range(0, len(spans), _A_GROUP)]
+    groups = [spans[k : k + _PARTS_PER_TASK] for k in range(0, len(spans), _PARTS_PER_TASK)]
     reference = recording[0].astype(np.float64)
     tell = progress or (lambda done, total: None)
     if scheduler is None:
@@ -97,7 +96,7 @@ def projections(
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """What is kept of some consecutive samples; deviations are from one reference sample, so that large offsets cancel no digits."""
+    """Sums over some consecutive samples, of deviations from one reference sample: a large offset then costs no precision."""
 
     count: int
     total: np.ndarray
@@ -152,7 +151,7 @@ def _pairs(step: tuple[int, int], shape: tuple[int, ...]) -> tuple[tuple[slice, 
 
 
 def _summed(recording: Any, reference: np.ndarray, span: tuple[int, int]) -> _Sums:
-    """Read consecutive samples and reduce them; of large ones, a few at a time."""
+    """Read consecutive samples and sum them."""
     start, end = span
     block = recording.get_series(start, end)
     if block.dtype.kind == "c":
@@ -181,14 +180,14 @@ def _group(recording: Any, reference: np.ndarray, spans: Sequence[tuple[int, int
 
 
 def _group_far(source: Any, spans: Sequence[tuple[int, int]]) -> _Sums:
-    """Do the same in another process; the reference is read there, since what is sent ahead can be lost with a worker."""
+    """Do the same in another process. The reference is read there, because data scattered in advance is lost with its worker."""
     return _group(source.recording, source.recording[0].astype(np.float64), spans)
 
 
 def _here(
     recording: Any, reference: np.ndarray, groups: Sequence[Any], tell: Callable[[int, int], None]
 ) -> Iterator[_Sums]:
-    """Compute in threads, and hand on the groups in order; few are held at once."""
+    """Compute in threads and yield the groups in order, a few in memory at a time."""
     from concurrent.futures import ThreadPoolExecutor
 
     from ..io.threads import num_cores
@@ -202,17 +201,17 @@ def _here(
 def _on_cluster(
     recording: Any, groups: Sequence[Any], scheduler: Any, tell: Callable[[int, int], None]
 ) -> Iterator[_Sums]:
-    """Compute on the workers of a cluster, which do a group again when the worker that had it is lost."""
+    """Compute on the workers of a cluster, which repeat a group if its worker is lost."""
     try:
         import distributed
     except ImportError as error:
         raise MissingDependencyError(
-            'a cluster needs distributed: python -m pip install "roiextractors-core[dask]"'
+            'computing on a cluster needs distributed: python -m pip install "roiextractors-core[dask]"'
         ) from error
     connect: Any = distributed.Client
     client = connect(scheduler) if isinstance(scheduler, str) else scheduler
     try:
-        source = held(recording)
+        source = graph_source(recording)
         ahead = 4 * max(1, sum(client.nthreads().values()))
         yield from _in_order(
             groups, ahead, lambda spans: client.submit(_group_far, source, spans, pure=False, retries=3), tell

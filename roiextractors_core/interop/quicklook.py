@@ -1,4 +1,4 @@
-"""The mean image, the maximum projection and the mean trace of a recording, from as much of it as time allows."""
+"""A quick look at a recording: mean image, maximum projection and mean trace of as much as time allows."""
 
 from __future__ import annotations
 
@@ -9,31 +9,40 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Glance", "look"]
+__all__ = ["QuickLook", "quick_look"]
 
 _CHUNK_BYTES = 16 << 20
 _MAX_BYTES = 512 << 20
 _MAX_SECONDS = 20.0
-_MAX_PIXELS = 2048  # a side; a picture shows no more
-_PASSES = (0, 4, 2, 6, 1, 5, 3, 7)  # every eighth chunk, then those between: what was read is spread evenly
+_MAX_PIXELS = 2048  # per side, as many as a picture shows
+_PASSES = (
+    0,
+    4,
+    2,
+    6,
+    1,
+    5,
+    3,
+    7,
+)  # every eighth chunk, then those in between, so that samples are spread evenly whenever reading stops
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """What was computed, and from which samples.
+class QuickLook:
+    """Images and trace, and the samples they were computed from.
 
     Attributes
     ----------
     mean, maximum : numpy.ndarray
-        ``(rows, columns)``, float64, NaN where no number was seen; of a volume, over its planes too.
+        ``(rows, columns)``, float64, NaN where no pixel was finite; for a volume, over its planes too.
     trace : numpy.ndarray
         The mean over all pixels of each sample that was read, float64.
     samples : numpy.ndarray
-        Which those were, int64, ascending.
+        Their indices, int64, ascending.
     times : numpy.ndarray or None
-        Their seconds, or None when no clock is known.
+        Their times in seconds; None if there are no times.
     num_samples : int
-        In the whole recording.
+        Number of samples of the whole recording.
     step : int
         Rows and columns between the pixels of the images: 1, or more for large frames.
     """
@@ -48,27 +57,27 @@ class Glance:
 
     @property
     def is_partial(self) -> bool:
-        """Whether samples were left out."""
+        """Whether samples were skipped."""
         return len(self.samples) < self.num_samples
 
 
-def look(
+def quick_look(
     recording: Any,
     *,
     most_bytes: int = _MAX_BYTES,
     most_seconds: float = _MAX_SECONDS,
     progress: Callable[[int, int], None] | None = None,
-) -> Glance:
-    """Read a recording once, chunk by chunk; of a large one, evenly spread chunks.
+) -> QuickLook:
+    """Read a recording once, in chunks; of a large one, evenly spread chunks.
 
     Parameters
     ----------
     recording : ImagingExtractor
         With at least one sample.
     most_bytes : int
-        Of pixels to read; one sample at the least.
+        Number of bytes of pixels to read; at least one sample is read.
     most_seconds : float
-        After which no further chunk is begun.
+        No chunk is begun after this time.
     progress : callable, optional
         ``progress(done, total)`` in chunks.
     """
@@ -88,14 +97,14 @@ def look(
 
 
 def _spread(starts: np.ndarray, most: int) -> list[int]:
-    """Return at most so many of the starts, evenly spread, in an order that can be broken off."""
+    """Return at most ``most`` of the starts, evenly spread, in an order that stays even when interrupted."""
     if len(starts) > most:
         starts = starts[np.unique(np.linspace(0, len(starts) - 1, most).round().astype(np.int64))]
     return [start for offset in _PASSES for start in starts[offset::8].tolist()]
 
 
 class _Sums:
-    """What has been read so far."""
+    """Sums of the samples read so far."""
 
     def __init__(self, recording: Any) -> None:
         self._recording = recording
@@ -123,13 +132,13 @@ class _Sums:
             self._times[start] = self._clock.times(start, end)
         self._runs.append((start, end))
 
-    def result(self) -> Glance:
+    def result(self) -> QuickLook:
         """Return the projections, in the order of the samples."""
         runs = sorted(self._runs)
         starts = [start for start, _ in runs]
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = self._total / self._seen
-        return Glance(
+        return QuickLook(
             mean=mean,
             maximum=np.where(self._seen > 0, self._maximum, np.nan),
             trace=np.concatenate([self._traces[start] for start in starts]),

@@ -1,4 +1,4 @@
-"""A recording as a dask array: chunks that follow the file, a graph without pixels and open files."""
+"""A recording as a dask array: chunks that follow the file, and a graph without pixels or open files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import numpy as np
 
 from ..errors import MissingDependencyError, RangeTypeError
 
-__all__ = ["to_dask", "held", "sample_chunks"]
+__all__ = ["graph_source", "sample_chunks", "to_dask"]
 
 
 def to_dask(recording: Any, chunks: Any = "auto") -> Any:
     """Return a recording as a lazy ``dask.array.Array`` of the same shape and dtype.
 
-    The graph holds the recording as it pickles: the path, the options, times that the user set. A worker in another process
-    opens it once and keeps it for its further chunks.
+    The graph contains the recording as it pickles: path, options, times that the user set. A worker in another process
+    opens it once and keeps it for later chunks.
 
     Parameters
     ----------
     recording : ImagingExtractor
-        A view as well; it must stay open as long as the array is computed in this process.
+        Or a view; it must stay open while the array is computed in this process.
     chunks : "auto", int, tuple or dict
-        ``"auto"`` joins the file's own chunks up to dask's ``array.chunk-size``; an int is a number of samples, with whole frames; all
-        that dask takes is taken.
+        ``"auto"`` joins the file's chunks up to dask's ``array.chunk-size``; an int is a number of samples, with whole frames;
+        any other value that dask accepts works too.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
     MissingDependencyError
         dask is not installed.
     RangeTypeError
-        Chunks that dask cannot make sense of.
+        dask does not accept the chunks.
     """
     try:
         import dask.array
@@ -53,7 +53,7 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
     name = f"recording-{tokenize(*_identity(recording))}"
     from_array: Any = dask.array.from_array
     return from_array(
-        held(recording),
+        graph_source(recording),
         chunks=_normalized(recording, chunks),
         name=name,
         asarray=False,
@@ -63,7 +63,7 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
 
 
 def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
-    """Return the shape of a chunk: the file's own chunks joined along the samples, at most ``limit`` bytes where one is smaller.
+    """Return the shape of a chunk: the file's chunks joined along the samples, up to ``limit`` bytes.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
     shape, itemsize = recording.shape, recording.dtype.itemsize
     own = tuple(max(1, min(a, b)) for a, b in zip(recording.get_chunk_shape(), shape, strict=True))
     found = [own[0], *shape[1:]]
-    for axis in range(1, len(shape)):  # whole frames, unless one row of the file's chunks is too much already
+    for axis in range(1, len(shape)):  # whole frames, unless one row of the file's chunks is over the limit
         if math.prod(found) * itemsize <= limit:
             break
         rest = math.prod(found) // found[axis] * itemsize
@@ -84,13 +84,13 @@ def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
     return tuple(min(max(1, n), max(1, whole)) for n, whole in zip(found, shape, strict=True))
 
 
-def held(recording: Any) -> _Held:
-    """Return what a graph holds of a recording: its ``recording`` is this one here, and one that is opened once in any other process."""
-    return _Held(recording)
+def graph_source(recording: Any) -> _GraphSource:
+    """Return the object that a graph contains in place of a recording; its ``recording`` is opened once in any other process."""
+    return _GraphSource(recording)
 
 
-class _Held:
-    """A recording in a graph: in this process itself, in another one opened once."""
+class _GraphSource:
+    """A recording in a graph: the same object in this process, opened once in any other."""
 
     __slots__ = ("dtype", "ndim", "recording", "shape")
 
@@ -104,16 +104,16 @@ class _Held:
         return self.recording[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_opened_once, (pickle.dumps(self.recording),))
+        return (_open_once, (pickle.dumps(self.recording),))
 
 
 @functools.lru_cache(maxsize=16)
-def _opened_once(pickled: bytes) -> _Held:
-    return _Held(pickle.loads(pickled))  # noqa: S301 - what to_dask pickled, sent by dask
+def _open_once(pickled: bytes) -> _GraphSource:
+    return _GraphSource(pickle.loads(pickled))  # noqa: S301 - what to_dask pickled, sent by dask
 
 
 def _identity(recording: Any) -> tuple[Any, ...]:
-    """Return what names the pixels: the recording as it pickles, and its files' sizes and times of change."""
+    """Return what identifies the pixels: the recording as it pickles, and the sizes and modification times of its files."""
     paths = recording.provenance.paths
     if not paths:
         return (uuid.uuid4().hex,)

@@ -23,16 +23,16 @@ def to_xarray(recording: Any, *, chunks: Any = "auto", name: str | None = None) 
     ----------
     recording : ImagingExtractor
     chunks : optional
-        As for ``to_dask``; ``None`` keeps the data out of dask, read when it is asked for.
+        As for ``to_dask``; ``None`` gives a lazy array without dask.
     name : str, optional
-        Of the array; the channel's name, or ``"imaging"``.
+        Name of the array; by default, the channel's name or ``"imaging"``.
 
     Returns
     -------
     xarray.DataArray
-        Dims ``time, y, x`` and ``z`` when volumetric. ``time`` is in seconds where a clock is known; ``y`` and ``x`` are pixel centres in
-        micrometres, the first at 0, where the pixel size is known, ``z`` where the planes' positions or spacing are. Attributes that xarray
-        writes to netCDF: numbers and text.
+        Dims ``time, y, x`` and ``z`` when volumetric. ``time`` is in seconds, if there are times; ``y`` and ``x`` are pixel centres in
+        micrometres, starting at 0, if the pixel size is known, and ``z`` if the positions or spacing of the planes are. Attributes are
+        numbers and text, so that netCDF takes them.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _array_of(recording: Any) -> Any:
     from xarray.core import indexing
 
     class Pixels(BackendArray):
-        """What xarray asks for, read when it asks."""
+        """Reads what xarray asks for, when it asks."""
 
         def __init__(self) -> None:
             self.shape = recording.shape
@@ -71,7 +71,7 @@ def _array_of(recording: Any) -> Any:
             return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._outer)
 
         def _outer(self, key: tuple[Any, ...]) -> Any:
-            """Apply one index an axis, each on its own; the samples that are not asked for are not read."""
+            """Apply one index per axis, independently; only the requested samples are read."""
             first = tuple(
                 _span(part) if axis and isinstance(part, np.ndarray) else part for axis, part in enumerate(key)
             )
@@ -109,7 +109,7 @@ def _coordinates(recording: Any) -> dict[str, Any]:
 def _attributes(recording: Any, channel: str | None) -> dict[str, Any]:
     found, provenance = recording.metadata.to_dict(), recording.provenance
     rate = recording.get_sampling_frequency()
-    told = {
+    attributes = {
         "sampling_frequency": rate,
         "start_time": found["start_time"],
         "channel": channel,
@@ -122,4 +122,4 @@ def _attributes(recording: Any, channel: str | None) -> dict[str, Any]:
         "notes": json.dumps(list(provenance.notes)) if provenance.notes else None,
         "vendor": json.dumps(found["vendor"]) if found["vendor"] else None,
     }
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in attributes.items() if value is not None}

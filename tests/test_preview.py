@@ -45,7 +45,7 @@ def test_the_picture_shows_the_mean_of_the_pixels(recording: roi.NumpyImagingExt
     assert light[light > dark.min()].size > 100
 
 
-@pytest.mark.parametrize(("name", "words"), [("a.jpg", "ends in .png"), ("no/a.png", "there is no folder")])
+@pytest.mark.parametrize(("name", "words"), [("a.jpg", "must end in .png"), ("no/a.png", "does not exist")])
 def test_a_place_that_is_none_for_a_picture_is_refused(
     recording: roi.NumpyImagingExtractor, tmp_path: Path, name: str, words: str
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_place_that_is_none_for_a_picture_is_refused(
 
 
 def test_an_empty_recording_has_no_preview() -> None:
-    with pytest.raises(roi.SourceKindError, match=r"nothing to draw: the recording's shape is \(0, 4, 4\)"):
+    with pytest.raises(roi.SourceKindError, match=r"cannot draw an empty recording \(shape \(0, 4, 4\)\)"):
         roi.NumpyImagingExtractor(np.zeros((0, 4, 4), np.uint8)).preview()
 
 
