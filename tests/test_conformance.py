@@ -167,7 +167,7 @@ class Collected:
 def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
     """Run the kit's tests in this process, as a plugin's author would, on a class of this file."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "")
-    monkeypatch.setattr("roiextractors_core.testing.conformance._FORK_SECONDS", 3)
+    monkeypatch.setattr("roiextractors_core.testing.conformance.processes.FORK_SECONDS", 3)
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "kit"
@@ -302,7 +302,7 @@ def test_what_declaring_a_format_imports_is_weighed(
         assert test[0] == "test_the_format_is_registered"
         assert "No module named" in test[1] or "cannot import name 'extractor'" in test[1]
         return
-    others = [name for name in vars(ImagingExtractorTests) if name.startswith("test_")]
+    others = [name for name in dir(ImagingExtractorTests) if name.startswith("test_")]
     asked = "test_declaring_imports_the_core_and_nothing_else"
     outcome = kit(Planar, **dict.fromkeys(name for name in others if name != asked))
     assert list(outcome.failed) == ([asked] if says else [])
@@ -341,7 +341,7 @@ def test_what_is_expected_must_tell_mistakes_apart(
     expected: Any, says: str, kit: Callable[..., Outcome], registered: Callable[..., None]
 ) -> None:
     registered("planted.sound:Planted", **sound.FILE)
-    others = [name for name in vars(ImagingExtractorTests) if name.startswith("test_")]
+    others = [name for name in dir(ImagingExtractorTests) if name.startswith("test_")]
     asked = "test_expected_can_tell_mistakes_apart"
     given = pytest.fixture(lambda self: expected)
     outcome = kit(Planar, expected=given, **dict.fromkeys(name for name in others if name != asked))

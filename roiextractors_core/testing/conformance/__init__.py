@@ -1,0 +1,82 @@
+"""The tests that every plugin inherits: each rule of the design, on a recording that the author gives.
+
+::
+
+    import numpy as np
+    import pytest
+    from roiextractors_core.testing import ImagingExtractorTests
+
+    class TestNpy(ImagingExtractorTests):
+        format = "npy"
+
+        @pytest.fixture
+        def expected(self):
+            return np.random.default_rng(1).integers(0, 4000, (64, 96, 128), dtype=np.uint16)
+
+        @pytest.fixture
+        def recording(self, tmp_path, expected):
+            np.save(tmp_path / "stack.npy", expected)
+            return tmp_path / "stack.npy"
+
+        @pytest.fixture
+        def expected_rate(self):
+            return None
+
+        @pytest.fixture
+        def expected_times(self):
+            return None
+"""
+
+from __future__ import annotations
+
+from .clock import ClockTests
+from .damage import DamageTests
+from .declaration import DeclarationTests
+from .given import GivenTests
+from .metadata import MetadataTests
+from .opening import OpeningTests
+from .processes import ProcessTests
+from .ranges import RangeTests
+from .resources import ResourceTests
+from .results import ResultTests
+from .state import StateTests
+from .streams import StreamTests
+from .views import ViewTests
+
+__all__ = ["ImagingExtractorTests"]
+
+
+class ImagingExtractorTests(
+    DamageTests,
+    ResourceTests,
+    ProcessTests,
+    MetadataTests,
+    StateTests,
+    ClockTests,
+    ViewTests,
+    ResultTests,
+    RangeTests,
+    StreamTests,
+    OpeningTests,
+    DeclarationTests,
+    GivenTests,
+):
+    """Inherit, name the format, give the fixtures: every rule of the design is then a test.
+
+    Attributes
+    ----------
+    format : str
+        The registered name of the format.
+    open_options : mapping
+        What ``open`` needs to give ``expected``: ``{"channel": "2"}``.
+    claims : tuple of str
+        Names or families of the kit's foreign files that are this format indeed: ``("tiff",)`` for a
+        general TIFF format.  Empty for most.
+    counts_samples : bool
+        False where nothing in a recording says how many samples it holds, as with raw frames; then a recording that
+        was cut at the end of a sample cannot be told from a shorter one.
+    frames_lie_together : bool
+        False for a recording whose time varies fastest, so that a frame is spread over the whole file.
+    patience : float
+        Seconds after which opening the cut copies counts as a hang.
+    """

@@ -1,0 +1,149 @@
+"""What the author of a plugin provides, checked, and the fixtures made of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+
+from ...errors import RoiExtractorsWarning
+from ...imaging.extractor import ImagingExtractor
+from ...registry.registry import default_registry
+from ...registry.spec import FormatSpec
+from .judging import advised
+
+__all__ = ["Case", "GivenRecording", "KIB", "NOT_GIVEN", "as_text", "find_forgotten", "quiet"]
+
+NOT_GIVEN = object()
+KIB = 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The author's fixtures, checked."""
+
+    spec: FormatSpec
+    recording: Any
+    expected: np.ndarray
+    rate: float | None
+    times: np.ndarray | None
+    streams: Mapping[str, tuple[str, ...]]
+    options: Mapping[str, Any]
+
+    @property
+    def count(self) -> int:
+        return len(self.expected)
+
+    @property
+    def is_volumetric(self) -> bool:
+        return self.expected.ndim == 4
+
+    def open(self, recording: Any = None, **more: Any) -> ImagingExtractor:
+        """Open the recording as this format; what is left out of it may be told without failing a test."""
+        with quiet():
+            where = self.recording if recording is None else recording
+            return roi.open(where, format=self.spec.name, **{**self.options, **more})
+
+
+class GivenRecording:
+    """The attributes and fixtures that describe a recording; see :class:`ImagingExtractorTests`."""
+
+    format: str = ""
+    open_options: Mapping[str, Any] = MappingProxyType({})
+    claims: tuple[str, ...] = ()
+    counts_samples: bool = True
+    frames_lie_together: bool = True
+    patience: float = 30.0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the kit's own tests explain the plugin's exceptions; those that an author adds stay as they are."""
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith(__name__.rsplit(".", 2)[0]):
+            for name, test in list(vars(cls).items()):
+                if name.startswith("test_"):
+                    setattr(cls, name, advised(test))
+
+    @pytest.fixture
+    def recording(self) -> Any:
+        """The path of a recording (or the list of its files), made by other means than the extractor."""
+        return NOT_GIVEN
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        """What the recording holds: ``(samples, rows, columns)``, volumetric ``(samples, rows, columns, planes)``."""
+        return NOT_GIVEN
+
+    @pytest.fixture
+    def expected_rate(self) -> Any:
+        """The rate in samples a second (Hz) that the file tells, or None."""
+        return NOT_GIVEN
+
+    @pytest.fixture
+    def expected_times(self) -> Any:
+        """The hardware's own times, seconds, one a sample; None when the format has none."""
+        return NOT_GIVEN
+
+    @pytest.fixture
+    def expected_streams(self) -> Any:
+        """What can be chosen inside the recording: ``{"channel": ("1", "2")}``; nothing when left out."""
+        return {}
+
+    @pytest.fixture
+    def large_recording(self) -> Any:
+        """A recording of 1 MiB or more for the test of memory; ``recording`` is used when left out."""
+        return None
+
+    @pytest.fixture
+    def case(
+        self, recording: Any, expected: Any, expected_rate: Any, expected_times: Any, expected_streams: Any
+    ) -> Any:
+        """What the author gave; the tests are skipped where it is not enough, and another test says so."""
+        forgotten = find_forgotten(recording=recording, expected=expected, expected_rate=expected_rate)
+        if forgotten:
+            pytest.skip(f"{', '.join(forgotten)} not given: see test_the_author_gives_every_fixture")
+        if not isinstance(expected, np.ndarray) or expected.ndim not in (3, 4) or len(expected) < 3:
+            pytest.skip("`expected` is no array of samples: see test_expected_can_tell_mistakes_apart")
+        spec = default_registry().get(self.format)
+        if spec is None:
+            pytest.skip(f"{self.format!r} is no format: see test_the_format_is_registered")
+        times = None if expected_times is NOT_GIVEN or expected_times is None else np.asarray(expected_times)
+        return Case(spec, recording, expected, expected_rate, times, expected_streams, self.open_options)
+
+    @pytest.fixture
+    def extractor(self, case: Case) -> Iterator[ImagingExtractor]:
+        """The recording, opened; closed after the test."""
+        try:
+            opened = case.open()
+        except Exception as error:  # noqa: BLE001 - the border to the plugin
+            pytest.fail(f"it does not open ({type(error).__name__}): see test_the_recording_opens", pytrace=False)
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def workplace(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A folder of the kit's own, apart from the author's ``tmp_path``."""
+        return tmp_path_factory.mktemp("conformance")
+
+
+def find_forgotten(**fixtures: Any) -> list[str]:
+    return [name for name, value in fixtures.items() if value is NOT_GIVEN]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RoiExtractorsWarning)
+        yield
+
+
+def as_text(recording: Any) -> Any:
+    return [str(path) for path in recording] if isinstance(recording, list) else str(recording)

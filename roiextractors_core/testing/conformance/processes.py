@@ -1,0 +1,212 @@
+"""Pickling, threads and forks."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ...imaging.extractor import ImagingExtractor
+from ..fresh import in_fresh_process, same_values, summary
+from .case import KIB, Case, GivenRecording
+from .judging import fail
+
+__all__ = ["FORK_SECONDS", "ProcessTests"]
+
+FORK_SECONDS = 20
+# CPython 3.12 itself crashes where generators are traced opcode by opcode while other threads run them; there, lines must do
+_CAN_TRACE_OPCODES = sys.version_info[:2] != (3, 12)
+
+
+class ProcessTests(GivenRecording):
+    """A recording can be used from other processes and threads."""
+
+    def test_it_pickles_into_a_fresh_process(self, case: Case, extractor: ImagingExtractor) -> None:
+        given = np.arange(case.count, dtype=np.float64) * 0.25 + 5.0
+        with case.open(sampling_frequency=12.3456789) as other, case.open() as timed:
+            timed.set_times(given)
+            extractor.get_series(0, 1)
+            recordings: dict[str, Any] = {
+                "the recording": extractor,
+                "one opened with sampling_frequency=": other,
+                "one with set_times": timed,
+                "a slice": extractor.slice_samples(1, 3),
+            }
+            pickles = {words: _pickled(recording, words) for words, recording in recordings.items()}
+            for words, pickled in pickles.items():
+                _require_no_pixels(pickled, case, words)
+            wanted = {words: summary(recording) for words, recording in recordings.items()}
+        outcome = in_fresh_process("unpickle", {"pickles": pickles})
+        if outcome.timed_out or outcome.failure:
+            fail(f"unpickling in a fresh process failed: {outcome.failure or 'it hangs'}", "mend pickling")
+        for answer in outcome.answers:
+            words = answer.pop("name")
+            error = answer.pop("error")
+            advice = "leave __reduce__ and __getstate__ to the base class: it keeps the constructor's arguments, the user's times and rate"
+            if error:
+                fail(f"{words} does not open again in a fresh process: {error}", advice)
+            for key, value in wanted[words].items():
+                if answer[key] != value:
+                    fail(f"{words} has another {key} after pickling: {answer[key]!r}, and had {value!r}", advice)
+
+    def test_it_can_be_read_from_several_threads(self, case: Case) -> None:
+        for attempt in range(6):
+            with case.open() as opened:
+                wrong = _read_in_threads(opened, case, seconds=0.06, seed=attempt)
+            if wrong:
+                fail(
+                    f"read from several threads, {wrong}",
+                    "read at given offsets (roiextractors_core.PositionedFile does), share no position and no buffer, or hold a lock",
+                )
+
+    def test_forked_processes_read_each_for_itself(self, case: Case) -> None:
+        if not hasattr(os, "fork"):
+            pytest.skip("the system has no fork")
+        with case.open() as opened:
+            opened.get_series(0, 1)
+            wrong = _read_in_forks(opened, case)
+        if wrong:
+            fail(
+                f"read in two processes that were forked after the first read, {wrong}",
+                "read at given offsets (roiextractors_core.PositionedFile does): a place in a file that was opened before is shared with the "
+                "parent; hold locks that a child begins with free (roiextractors_core.io.ProcessLock)",
+            )
+
+
+def _pickled(recording: Any, words: str) -> bytes:
+    try:
+        return pickle.dumps(recording)
+    except Exception as error:  # noqa: BLE001 - the border to the plugin
+        fail(
+            f"{words} does not pickle: {type(error).__name__}: {error}",
+            "let the constructor take what pickles, and leave __reduce__ to the base class",
+        )
+
+
+def _require_no_pixels(pickled: bytes, case: Case, words: str) -> None:
+    advice = "leave __reduce__ and __getstate__ to the base class: a pickle opens the file again"
+    expected = case.expected
+    swapped = expected[:2].astype(expected.dtype.newbyteorder("S"))
+    for part in (expected[0], expected[1], swapped[0], swapped[1]):
+        row = np.ascontiguousarray(part.reshape(part.shape[0], -1)[part.shape[0] // 2]).tobytes()
+        if len(set(row)) >= 8 and len(row) >= 24 and row in pickled:
+            fail(f"the pickle of {words} holds pixels ({len(pickled):,} bytes)", advice)
+    if len(pickled) > 64 * KIB + 16 * case.count:
+        fail(f"the pickle of {words} takes {len(pickled):,} bytes, which is more than how to open it again", advice)
+
+
+def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float, seed: int) -> str:
+    """Read different samples from six threads at once; return what went wrong, or an empty string.
+
+    Every other time the plugin's code is traced, and made to wait between any two of its steps.
+    """
+    wrong: list[str] = []
+    gate = threading.Barrier(6)
+    end = time.monotonic() + seconds
+
+    def work(number: int) -> None:
+        rng = random.Random(100 * seed + number)
+        try:
+            gate.wait(timeout=10)
+            while not wrong and time.monotonic() < end:
+                words, seen, wanted = _one_read(extractor, case.expected, rng)
+                if not same_values(seen, wanted):
+                    wrong.append(f"{words} gave other samples than it gives alone")
+        except Exception as error:  # noqa: BLE001 - the border to the plugin
+            wrong.append(f"a read raised {type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(6)]
+    before, traced = sys.getswitchinterval(), threading.gettrace()
+    sys.setswitchinterval(1e-5)
+    if seed % 2:
+        threading.settrace(_interrupting(case.spec.extractor.partition(".")[0].partition(":")[0]))
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=20.0)
+    finally:
+        sys.setswitchinterval(before)
+        threading.settrace(traced)
+    if any(thread.is_alive() for thread in threads):
+        return "the threads wait for each other"
+    return wrong[0] if wrong else ""
+
+
+def _read_in_forks(extractor: ImagingExtractor, case: Case) -> str:
+    """Read different samples in this process and in two children at once; return what went wrong, or an empty string."""
+
+    def is_right(seed: int) -> bool:
+        rng = random.Random(seed)
+        reads = (_one_read(extractor, case.expected, rng) for _ in range(25))
+        return all(same_values(seen, wanted) for _, seen, wanted in reads)
+
+    children = [_forked(functools.partial(is_right, seed)) for seed in (1, 2)]
+    try:
+        mine = is_right(0)
+    finally:
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if not mine:
+        return "the parent got other samples than it gets alone"
+    told = {1: "got other samples than its parent gets alone", 2: "raised an error", -signal.SIGALRM: "waited for ever"}
+    return next((f"one {told.get(code, f'ended with {code}')}" for code in codes if code), "")
+
+
+def _forked(work: Callable[[], bool]) -> int:
+    """Start a child that does some work and ends; return its number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # on forks where there are threads, as there are in tests
+        child = os.fork()
+    if child:
+        return child
+    code = 2
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(FORK_SECONDS)
+        code = 0 if work() else 1
+    finally:
+        os._exit(code)
+
+
+def _interrupting(package: str) -> Any:
+    """Return a trace function that lets other threads go ahead between any two steps of a package's code."""
+    rng = random.Random(8)
+
+    def step(frame: Any, event: str, argument: Any) -> Any:
+        if event in ("opcode", "line") and rng.random() < 0.03:
+            time.sleep(2e-5)
+        return step
+
+    def call(frame: Any, event: str, argument: Any) -> Any:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] != package:
+            return None
+        frame.f_trace_opcodes = _CAN_TRACE_OPCODES
+        return step
+
+    return call
+
+
+def _one_read(
+    extractor: ImagingExtractor, expected: np.ndarray, rng: random.Random
+) -> tuple[str, np.ndarray, np.ndarray]:
+    n = len(expected)
+    a = rng.randrange(n)
+    b = min(n, a + rng.randint(1, 3))
+    kind = rng.randrange(3)
+    if kind == 0:
+        return f"get_series({a}, {b})", extractor.get_series(a, b), expected[a:b]
+    if kind == 1:
+        indices = [rng.randrange(n), a, rng.randrange(n)]
+        return f"get_samples({indices})", extractor.get_samples(indices), expected[indices]
+    return f"recording[{a}:{b}, 1:]", extractor[a:b, 1:], expected[a:b, 1:]

@@ -1,0 +1,205 @@
+"""Closing, open files, memory and bytes read."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roiextractors_core as roi
+
+from ...errors import ClosedRecordingError
+from ...imaging.extractor import ImagingExtractor
+from ..cuts import copied
+from ..descriptors import can_tell_open_files, held_open
+from .case import KIB, Case, GivenRecording, quiet
+from .judging import ATTEMPTS, CLOSED_ADVICE, bytes_read, fail, refusal
+from .reads import read_everything
+
+__all__ = ["ResourceTests"]
+
+_HEADER_MEMORY = 4 << 20  # what opening may take for a while, to read a header of any format
+
+
+class ResourceTests(GivenRecording):
+    """What a read costs is bounded by what it asks for, and closing releases everything."""
+
+    def test_reading_after_closing_is_refused(self, case: Case) -> None:
+        opened = case.open()
+        view = opened.slice_samples(0, 2)
+        opened.get_series(0, 1)
+        plane = slice(0, 1) if opened.is_volumetric else None
+        opened.close()
+        opened.close()
+        reads: dict[str, Callable[[], Any]] = {
+            "get_series()": opened.get_series,
+            "get_series(0, 1)": lambda: opened.get_series(0, 1),
+            "get_samples([0])": lambda: opened.get_samples([0]),
+            "recording[0]": lambda: opened[0],
+            "recording[0, :1, :1]": lambda: opened[0, :1, :1],
+            "get_block of one pixel": lambda: opened.get_block(slice(0, 1), slice(0, 1), slice(0, 1), plane),
+            "a view's get_series()": view.get_series,
+        }
+        for words, read in reads.items():
+            with refusal((ClosedRecordingError,), f"{words} after close()", CLOSED_ADVICE):
+                read()
+        with case.open() as other:
+            other.get_series(0, 1)
+        with refusal((ClosedRecordingError,), "get_series() after the with statement", CLOSED_ADVICE):
+            other.get_series(0, 1)
+
+    def test_no_file_stays_open(self, case: Case, workplace: Path) -> None:
+        if not can_tell_open_files():
+            pytest.skip(f"{sys.platform} does not say which files are open")
+        copy = copied(case.recording, workplace / "copy")
+        files = [path for path in (workplace / "copy").rglob("*") if path.is_file()]
+        opened = case.open(copy)
+        read_everything(opened)
+        opened.close()
+        _require_none_open(
+            files, "after close()", "release every file and memory map in close(), then call super().close()"
+        )
+        roi.explain(copy)
+        roi.streams(copy, format=case.spec.name)
+        _require_none_open(files, "after roi.explain and roi.streams", "use `with` in get_streams and in probes")
+        case.open(copy).get_series(0, 1)
+        gc.collect()
+        _require_none_open(
+            files, "after the recording was forgotten", "let the object own its files, and no cache of the module"
+        )
+
+    def test_memory_is_bounded_by_the_request(self, case: Case, large_recording: Any, workplace: Path) -> None:
+        source = case.recording if large_recording is None else large_recording
+        size = self._measured(case, source)
+        for attempt in range(ATTEMPTS):
+            small = size.total < 64 * KIB * KIB
+            fresh = copied(source, workplace / f"copy {attempt}") if small else source
+            words, peak = max(self._peaks(case, fresh, size).items(), key=lambda pair: pair[1])
+            if peak <= size.memory:
+                return
+        fail(
+            f"{words} took {peak:,} bytes of memory at its peak; {size}",
+            "read what is asked for and no more, when it is asked for, and keep none of it",
+        )
+
+    def _peaks(self, case: Case, source: Any, size: _Size) -> dict[str, int]:
+        """Return the most memory (bytes) that opening, each way of reading, and what is kept took; other threads' is among it."""
+        with quiet(), _traced():
+            opened = case.open(source)
+            gc.collect()
+            opening = "what is kept after opening"
+            peaks = {"open": _peak() - _HEADER_MEMORY, opening: tracemalloc.get_traced_memory()[0]}
+            for words, read in size.reads(opened):
+                tracemalloc.reset_peak()
+                read()
+                peaks[words] = _peak()
+            for start in range(0, size.count, size.few):
+                opened.get_series(start, min(size.count, start + size.few))
+            gc.collect()
+            words = f"what is kept after all samples were read, {size.few} at a time,"
+            peaks[words] = tracemalloc.get_traced_memory()[0]
+            opened.close()
+        return peaks
+
+    def test_no_more_is_read_than_was_asked_for(self, case: Case, large_recording: Any) -> None:
+        source = case.recording if large_recording is None else large_recording
+        size = self._measured(case, source)
+        if not bytes_read():
+            pytest.skip(f"{sys.platform} does not say how many bytes were read")
+        share = size.total // 2 if self.frames_lie_together else size.total + size.total // 8
+        most = max(4 * size.few * size.sample + 64 * KIB + 512 * size.count, share)
+        for _ in range(ATTEMPTS):
+            words, count = max(self._read_bytes(case, source, size).items(), key=lambda pair: pair[1])
+            if count <= most:
+                return
+        fail(
+            f"{words} read {count:,} bytes from the disk; {size}",
+            "compute where the samples stand, and read these (PositionedFile.read_array). Where each sample is spread over the "
+            "whole file, write frames_lie_together = False in the test class",
+        )
+
+    def _read_bytes(self, case: Case, source: Any, size: _Size) -> dict[str, int]:
+        """Return how many bytes opening and each way of reading took from the disk; other threads' are among them."""
+        before = bytes_read()
+        with quiet(), case.open(source) as opened:
+            grown = {"open": bytes_read() - before if size.sample >= 16 * KIB else 0}
+            for words, read in size.reads(opened):
+                before = bytes_read()
+                read()
+                grown[words] = bytes_read() - before
+        return grown
+
+    def _measured(self, case: Case, source: Any) -> _Size:
+        with case.open(source) as opened:
+            opened.get_series(0, 1)
+            size = _Size(len(opened), opened.nbytes // max(1, len(opened)))
+        if size.memory > 0.75 * size.total:
+            pytest.skip(
+                f"{size.total:,} bytes in {size.count:,} samples are too few to tell; make `expected` 24 samples of 80 x 112 "
+                "or more, or give a fixture large_recording"
+            )
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How much a recording holds, and how much of it is asked for."""
+
+    count: int
+    sample: int
+
+    @property
+    def total(self) -> int:
+        return self.count * self.sample
+
+    @property
+    def few(self) -> int:
+        return max(1, min(10, self.count // 16))
+
+    @property
+    def memory(self) -> int:
+        """The most bytes that a read of few samples may take."""
+        return 3 * self.few * self.sample + 96 * KIB + 512 * self.count
+
+    def reads(self, opened: ImagingExtractor) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Yield ways to ask for few samples, in words and as calls."""
+        at, few, last = self.count // 2, self.few, self.count - 1
+        yield f"get_series({at}, {at + few})", lambda: opened.get_series(at, at + few)
+        yield f"get_samples([0, {last}])", lambda: opened.get_samples([0, last])
+        yield f"recording[{at}:{at + few}]", lambda: opened[at : at + few]
+        yield f"slice_samples({at}).get_series(0, {few})", lambda: opened.slice_samples(at).get_series(0, few)
+
+    def __str__(self) -> str:
+        asked = f"{self.few} of the {self.count:,} samples are {self.few * self.sample:,} bytes"
+        return f"{asked}, all are {self.total:,}"
+
+
+def _require_none_open(files: list[Path], words: str, advice: str) -> None:
+    held = held_open(files)
+    if held:
+        fail(f"{words} still open: {', '.join(held)}", advice)
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    running = tracemalloc.is_tracing()
+    if not running:
+        tracemalloc.start()
+    gc.collect()
+    tracemalloc.clear_traces()
+    try:
+        yield
+    finally:
+        if not running:
+            tracemalloc.stop()
+
+
+def _peak() -> int:
+    return tracemalloc.get_traced_memory()[1]

@@ -1,0 +1,210 @@
+"""What reading leaves unchanged."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import hashlib
+import io
+import json
+import logging
+import os
+import random
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import roiextractors_core as roi
+
+from ...errors import RangeError
+from ...imaging.extractor import ImagingExtractor
+from ..cuts import copied, files_of, paths_of
+from ..fresh import digest, in_fresh_process, same_values
+from .case import Case, GivenRecording, as_text
+from .judging import RANGE_ADVICE, fail, refusal, same, within
+from .reads import opened_and_read, read_everything, routes
+
+__all__ = ["StateTests"]
+
+
+class StateTests(GivenRecording):
+    """Reading changes nothing in the recording, the process or the source."""
+
+    def test_reading_changes_nothing(self, case: Case, extractor: ImagingExtractor) -> None:
+        before = _observed(extractor)
+        for _ in range(2):
+            read_everything(extractor)
+            for key, value in _observed(extractor).items():
+                if value != before[key]:
+                    fail(
+                        f"{key} was {before[key]!r:.200} before reading, and is {value!r:.200} after it",
+                        "let reads return results and set nothing that can be seen from outside",
+                    )
+        for k in range(case.count - 1, -1, -1):
+            words = f"get_series({k}, {k + 1}), the samples read backwards,"
+            same(
+                extractor.get_series(k, k + 1),
+                case.expected[k : k + 1],
+                words,
+                "read at given offsets, and keep no position",
+            )
+        with refusal((RangeError,), f"get_series(0, {case.count + 1})", RANGE_ADVICE):
+            extractor.get_series(0, case.count + 1)
+        same(extractor.get_series(), case.expected, "get_series() after a refused range", "read at given offsets")
+
+    def test_two_openings_do_not_disturb_each_other(self, case: Case, extractor: ImagingExtractor) -> None:
+        with case.open(sampling_frequency=3.25) as other:
+            other.get_series(0, 1)
+            other.set_times(np.arange(case.count, dtype=np.float64))
+        advice = "keep what belongs to one recording on the object, and not on the class or the module"
+        same(extractor.get_series(), case.expected, "get_series() after another object was closed", advice)
+        if extractor.has_time_vector() or extractor.get_sampling_frequency() == 3.25:
+            fail("the rate or the times of another object have come over to this one", advice)
+
+    def test_what_was_read_elsewhere_or_earlier_is_not_given_out(
+        self, case: Case, extractor: ImagingExtractor, workplace: Path
+    ) -> None:
+        copy = copied(case.recording, workplace / "copy")
+        largest = max(files_of(copy), key=lambda path: path.stat().st_size)
+        original = largest.read_bytes()
+        advice = "keep what was read on the object, and in no cache of the class or the module"
+        place, frame = _found_as_it_is(case, original)
+        for start, end in ((0.3, 0.7), (0.1, 0.9)):
+            a, b = int(len(original) * start), int(len(original) * end)
+            largest.write_bytes(original[:a] + bytes(255 - byte for byte in original[a:b]) + original[b:])
+            seen: list[np.ndarray] = []
+            with suppress(Exception):
+                words = "opening and reading a recording with damaged bytes"
+                within(self.patience, functools.partial(opened_and_read, case, copy, seen), words)
+            if (
+                seen
+                and a <= place < b - frame.nbytes
+                and same_values(seen[0][case.count // 2], case.expected[case.count // 2])
+            ):
+                fail("a copy in which the pixels are other ones gave the pixels of the recording", advice)
+            same(extractor.get_series(), case.expected, "get_series() after another recording was read", advice)
+            largest.write_bytes(original)
+            with case.open(copy) as again:
+                words = "get_series() of a recording whose file was another one before"
+                same(again.get_series(), case.expected, words, advice)
+                same(again.get_samples([1, 0]), case.expected[[1, 0]], words, advice)
+
+    def test_the_source_is_untouched(self, case: Case, tmp_path: Path) -> None:
+        before = _state_of(case, tmp_path)
+        roi.explain(case.recording)
+        roi.streams(case.recording, format=case.spec.name)
+        with case.open() as opened:
+            read_everything(opened)
+            for _, result in routes(opened):
+                if result.flags.writeable:
+                    result[...] = 1
+        gc.collect()
+        after = _state_of(case, tmp_path)
+        for name in sorted({*before, *after}):
+            if before.get(name) != after.get(name):
+                what = "appeared" if name not in before else "is gone" if name not in after else "was changed"
+                fail(
+                    f"{name} {what} while the recording was opened and read", "open files with mode 'rb', write nothing"
+                )
+
+    def test_the_process_is_left_as_it_was(self, case: Case) -> None:
+        case.open().close()  # what is imported on the way may set itself up
+        random.random(), np.random.random()  # noqa: NPY002 - a seed that was set before shows when it is set again
+        before, printed = _process_state(), io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(printed), case.open() as opened:
+            read_everything(opened)
+        after = _process_state()
+        changed = [what for what in before if before[what] != after[what]]
+        if changed:
+            fail(f"opening and reading changed {', '.join(changed)}", "leave alone what belongs to the whole process")
+        if printed.getvalue():
+            fail(
+                f"opening and reading printed {printed.getvalue()[:80]!r}",
+                "warn, or say it in get_notes; print nothing",
+            )
+
+    def test_opening_writes_nothing_and_runs_nothing_from_the_file(self, case: Case, workplace: Path) -> None:
+        copy, warm = copied(case.recording, workplace / "copy"), copied(case.recording, workplace / "warm")
+        arguments = {
+            "spec": case.spec.to_dict(),
+            "recording": as_text(copy),
+            "warm": as_text(warm),
+            "watched": [os.path.realpath(workplace / "copy")],
+            "options": dict(case.options),
+        }
+        outcome = in_fresh_process("watch_opening", arguments, seconds=60.0)
+        if outcome.timed_out or outcome.failure:
+            fail(
+                f"in a fresh process the recording does not open: {outcome.failure or 'it hangs'}",
+                "nothing that opening needs may come from this process alone",
+            )
+        told = list(dict.fromkeys(words for _, words in outcome.last["events"]))
+        if told:
+            fail(
+                "; ".join(told),
+                "open with mode 'rb'; parse what the file says, and never unpickle, evaluate or start it (numpy: allow_pickle=False)",
+            )
+
+
+def _found_as_it_is(case: Case, content: bytes) -> tuple[int, np.ndarray]:
+    """Return where the frame in the middle of the recording stands in a file, and the frame; -1 where it is not found so."""
+    sample = case.expected[case.count // 2]
+    for frame in (sample, sample[..., 0]) if case.is_volumetric else (sample,):
+        for order in "<>":
+            place = content.find(frame.astype(frame.dtype.newbyteorder(order)).tobytes())
+            if place >= 0:
+                return place, frame
+    return -1, sample
+
+
+def _observed(extractor: ImagingExtractor) -> dict[str, Any]:
+    return {
+        "shape": extractor.shape,
+        "dtype": extractor.dtype,
+        "get_sampling_frequency()": extractor.get_sampling_frequency(),
+        "times_source": extractor.times_source,
+        "has_time_vector()": extractor.has_time_vector(),
+        "metadata": json.dumps(extractor.metadata.to_dict(), sort_keys=True),
+        "get_notes()": extractor.get_notes(),
+        "provenance": extractor.provenance.to_dict(),
+        "repr": repr(extractor),
+        "times": None if extractor.times_source is None else digest(extractor.get_timestamps()),
+        "pixels": digest(extractor.get_series()),
+    }
+
+
+def _process_state() -> dict[str, Any]:
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the one that belongs to the process
+    return {
+        "the environment": dict(os.environ),
+        "the working folder": os.getcwd(),
+        "the random numbers of the process": (random.getstate(), name, np.asarray(keys).tobytes(), rest),
+        "how numpy treats errors": np.geterr(),
+        "how numpy prints": np.get_printoptions(),
+        "the filters of warnings": list(warnings.filters),
+        "sys.path": list(sys.path),
+        "the level of the root logger": logging.getLogger().level,
+    }
+
+
+def _state_of(case: Case, tmp_path: Path) -> dict[str, tuple[str, int]]:
+    """Return fingerprint and modification time of the recording's files, and of what lies beside them."""
+    own = files_of(case.recording)
+    found = {str(path): _file_state(path) for path in own}
+    for path in paths_of(case.recording):
+        parent = path.parent
+        if parent == tmp_path or tmp_path in parent.parents:
+            found.update({str(p): _file_state(p) for p in parent.rglob("*") if p.is_file()})
+        else:
+            stem = path.name.partition(".")[0]
+            names = (name for name in os.listdir(parent) if stem in name)
+            found.update({str(parent / n): _file_state(parent / n) for n in names if (parent / n).is_file()})
+    return found
+
+
+def _file_state(path: Path) -> tuple[str, int]:
+    return hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns

@@ -1,0 +1,77 @@
+"""Choosing a stream of the recording."""
+
+from __future__ import annotations
+
+import pytest
+
+import roiextractors_core as roi
+
+from ...errors import StreamChoiceError
+from ..fresh import digest
+from .case import Case, GivenRecording, quiet
+from .judging import fail, refusal
+
+__all__ = ["StreamTests"]
+
+
+class StreamTests(GivenRecording):
+    """Every stream is listed, opens, and has pixels of its own."""
+
+    def test_the_streams_are_those_of_the_recording(self, case: Case) -> None:
+        seen = roi.streams(case.recording, format=case.spec.name)
+        wanted = {str(option): tuple(map(str, choices)) for option, choices in case.streams.items()}
+        if seen != wanted:
+            fail(
+                f"roi.streams gives {seen}, and expected_streams {wanted}",
+                "mend the classmethod get_streams, or the fixture expected_streams",
+            )
+
+    def test_every_stream_can_be_opened(self, case: Case) -> None:
+        if not case.streams:
+            pytest.skip("there is nothing to choose in this recording: expected_streams is empty")
+        for option, choices in case.streams.items():
+            for choice in choices:
+                try:
+                    with case.open(**{option: choice}) as opened:
+                        opened.get_series(0, min(1, len(opened)))
+                except Exception as error:  # noqa: BLE001 - the border to the plugin
+                    fail(
+                        f"get_streams lists {option}={choice!r}, and open(..., {option}={choice!r}) raised {type(error).__name__}: {error}",
+                        "let the constructor take every name that get_streams gives, as text",
+                    )
+
+    def test_another_choice_gives_other_pixels(self, case: Case) -> None:
+        if not any(len(choices) > 1 for choices in case.streams.values()):
+            pytest.skip("there is nothing to choose in this recording: expected_streams names no several")
+        for option, choices in case.streams.items():
+            seen: dict[str, str] = {}
+            for choice in choices:
+                with case.open(**{option: choice}) as opened:
+                    pixels = digest(opened.get_series())
+                if pixels in seen:
+                    fail(
+                        f"open(..., {option}={seen[pixels]!r}) and open(..., {option}={choice!r}) gave the same pixels",
+                        f"read the {option} that was chosen; or, where the recording holds the same twice, record two that differ",
+                    )
+                seen[pixels] = choice
+
+    def test_of_several_channels_one_must_be_chosen(self, case: Case) -> None:
+        channels = case.streams.get("channel", ())
+        if len(channels) < 2:
+            pytest.skip("the recording holds one channel: expected_streams names no several")
+        others = {key: value for key, value in case.options.items() if key != "channel"}
+        advice = 'raise StreamChoiceError.for_option(name, "channel", choices) when none was named'
+        with refusal((StreamChoiceError,), "opening without channel=", advice) as caught:
+            with quiet():
+                roi.open(case.recording, format=case.spec.name, **others).close()
+        error = caught[0]
+        if isinstance(error, StreamChoiceError) and (error.option != "channel" or tuple(error.choices) != channels):
+            fail(f"the error offers {error.option!r}: {error.choices}, and not 'channel': {channels}", advice)
+
+    def test_an_unknown_stream_is_refused(self, case: Case) -> None:
+        if not case.streams:
+            pytest.skip("there is nothing to choose in this recording: expected_streams is empty")
+        for option in case.streams:
+            advice = f'raise StreamChoiceError.for_option(name, "{option}", choices, seen={option})'
+            with refusal((StreamChoiceError,), f"open(..., {option}='no such one')", advice):
+                case.open(**{option: "no such one"}).close()
