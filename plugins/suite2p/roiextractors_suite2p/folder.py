@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import PositionedFile
 
-from .pickled import StoredArray, read_objects, texts_at_the_start
+from .pickled import PickledArray, read_objects, texts_at_the_start
 
 __all__ = ["CHANNELS", "STAGES", "Plane", "chosen_by", "holds_description", "is_movie", "planes_of"]
 
@@ -95,7 +95,7 @@ class Plane:
     def is_region(self) -> bool:
         """Whether the folder is one of several regions of a mesoscope."""
         lines, regions = self.fields.get("lines"), _as_number(self.fields.get("nrois"))
-        has_lines = lines.shape != (0,) if isinstance(lines, StoredArray) else bool(lines)
+        has_lines = lines.shape != (0,) if isinstance(lines, PickledArray) else bool(lines)
         return has_lines or (regions is not None and regions > 1)
 
     @property
@@ -258,7 +258,7 @@ def _as_number(value: Any) -> float | None:
 
 
 def _is_small(value: Any) -> bool:
-    return isinstance(value, StoredArray) and value.dtype.kind in "biuf" and math.prod(value.shape) <= 64
+    return isinstance(value, PickledArray) and value.dtype.kind in "biuf" and math.prod(value.shape) <= 64
 
 
 _LEFT_OUT = object()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from roiextractors_suite2p.pickled import StoredArray, read_objects, texts_at_the_start
+from roiextractors_suite2p.pickled import PickledArray, read_objects, texts_at_the_start
 
 import roiextractors_core as roi
 from roiextractors_core.errors import (
@@ -31,6 +31,10 @@ from roiextractors_core.io import PositionedFile
 HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"
 DTYPE_O = (
     b"cnumpy\ndtype\n(X\x02\x00\x00\x00O8\x89\x88tR(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb"
+)
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
+DTYPE_F8 = (
+    b"cnumpy\ndtype\n(X\x02\x00\x00\x00f8\x89\x88tR(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 )
 
 
@@ -60,7 +64,7 @@ def read(tmp_path: Path, content: bytes) -> Any:
 
 def plain(value: Any) -> Any:
     """Undo the keeping of arrays in the file."""
-    if isinstance(value, StoredArray):
+    if isinstance(value, PickledArray):
         return [plain(v) for v in value.read().ravel()] if value.dtype.hasobject else value.read()
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
@@ -128,7 +132,7 @@ def test_arrays_stay_in_the_file_until_they_are_read(tmp_path: Path, protocol: i
     }
     (found,) = read(tmp_path, saved(arrays, protocol))
     for name, array in arrays.items():
-        assert isinstance(found[name], StoredArray)
+        assert isinstance(found[name], PickledArray)
         assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype)
         np.testing.assert_array_equal(found[name].read(), array)
         assert found[name].read().flags.writeable
@@ -196,7 +200,7 @@ class Runs:
 def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
     marker = tmp_path / "ran"
     with pytest.raises(
-        UnsupportedRecordingError, match=r"names .*(getattr|Path).*, which is no array.* it was not run"
+        UnsupportedRecordingError, match=r"names .*(getattr|Path).*, which is not an array.* it was not imported"
     ):
         read(tmp_path, saved({"Ly": 3, "x": Runs(marker)}, protocol))
     assert not marker.exists()
@@ -205,8 +209,8 @@ def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R", "names os.system before byte"),
-        (b"\x8c\x02os\x8c\x06system\x93X\x02\x00\x00\x00ls\x85R", "names os.system before byte"),
+        (b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R", "names os.system near byte"),
+        (b"\x8c\x02os\x8c\x06system\x93X\x02\x00\x00\x00ls\x85R", "names os.system near byte"),
         (b"cbuiltins\neval\n", "names builtins.eval"),
         (b"cnumpy\nload\n", "names numpy.load"),
         (b"cnumpy.core.multiarray\nfromfile\n", "names numpy.core.multiarray.fromfile"),
@@ -229,31 +233,49 @@ def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
         (b"2", "opcode DUP"),
         (b"I12\n", "opcode INT"),
         (b"L" + b"9" * 50, "opcode LONG"),
-        (b"\xfe", "the byte fe, which is no pickle opcode"),
-        (b"cnumpy\nndarray\nK\x01\x85R", "numpy.ndarray of parts that cannot be"),
-        (b"X\x02\x00\x00\x00lsK\x01\x85R", "a call of what is no name"),
-        (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\ndtype\nK\x00\x85C\x01b\x87R", "of parts that cannot be"),
-        (b"cnumpy\ndtype\nX\x03\x00\x00\x00V16\x85R", "the dtype 'V16' is pickled"),
-        (b"cnumpy\ndtype\nX\x02\x00\x00\x00i3\x85R", "numpy.dtype of parts that cannot be"),
+        (b"\xfe", "the byte fe, which is not a pickle opcode"),
+        (b"cnumpy\nndarray\nK\x01\x85R", "numpy.ndarray got impossible arguments"),
+        (b"X\x02\x00\x00\x00lsK\x01\x85R", "a str is in an impossible place"),
+        (
+            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\ndtype\nK\x00\x85C\x01b\x87R",
+            "_reconstruct got impossible arguments",
+        ),
+        (b"cnumpy\ndtype\nX\x03\x00\x00\x00V16\x85R", "the dtype 'V16' in a pickle is not supported"),
+        (b"cnumpy\ndtype\nX\x02\x00\x00\x00i3\x85R", "numpy.dtype got impossible arguments"),
         (b"cnumpy\ndtype\nX\x05\x00\x00\x00(2,)i\x85R", "the dtype '(2,)i'"),
-        (b"cdatetime\ndatetime\nC\x0a" + b"\xff" * 10 + b"\x85R", "datetime.datetime of parts that cannot be"),
-        (b"cdatetime\ntimedelta\nJ\xff\xff\xff\x7fK\x00K\x00\x87R", "datetime.timedelta of parts that cannot be"),
-        (b"c_codecs\nencode\nX\x02\x00\x00\x00\xe2\x82\x85R", "no UTF-8"),
+        (b"cdatetime\ndatetime\nC\x0a" + b"\xff" * 10 + b"\x85R", "datetime.datetime got impossible arguments"),
+        (b"cdatetime\ntimedelta\nJ\xff\xff\xff\x7fK\x00K\x00\x87R", "datetime.timedelta got impossible arguments"),
+        (b"c_codecs\nencode\nX\x02\x00\x00\x00\xe2\x82\x85R", "'utf-8' codec can't decode"),
         (
             b"c_codecs\nencode\nX\x03\x00\x00\x00\xe2\x82\xacX\x06\x00\x00\x00latin1\x86R",
-            "_codecs.encode of parts that cannot",
+            "_codecs.encode got impossible arguments",
         ),
-        (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R", "_codecs.encode of parts that cannot"),
-        (b"h\x07", "a reference to value 7, which was not kept"),
-        (b"(((K\x01t", "an opcode for a value that is not there"),
+        (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R", "_codecs.encode got impossible arguments"),
+        (b"h\x07", "is damaged near byte"),
+        (b"(((K\x01t", "is damaged near byte"),
         (b"K\x01K\x02].", "values left"),
-        (b"}]K\x01s", "a key that is list"),
-        (b"}(K\x01u", "keys and values for what is no dictionary"),
-        (b"K\x01K\x02a", "items for what is no list"),
-        (b"K\x01Nb", "a state for what has none"),
-        (b"\x8b\xff\xff\xff\xff", "a whole number of -1 bytes"),
-        (b"\x8b\xff\xff\xff\x7f", "a whole number of 2,147,483,647 bytes"),
-        (b"c" + b"x" * 1000, "a name of over 400 letters"),
+        (b"}]K\x01s", "a list is in an impossible place"),
+        (b"}(K\x01u", "is damaged near byte"),
+        (b"K\x01K\x02a", "is damaged near byte"),
+        (b"K\x01Nb", "a NoneType is in an impossible place"),
+        (b"\x8b\xff\xff\xff\xff", "opcode LONG4"),
+        (b"\x8b\xff\xff\xff\x7f", "opcode LONG4"),
+        (b"c" + b"x" * 1000, "a name has over 400 letters"),
+        (ARRAY + b"}b", "a dict is in an impossible place"),
+        (ARRAY + b"(K\x01K\x01\x85" + DTYPE_F8 + b"\x89K\x08tb", "a int is in an impossible place"),
+        (b"cnumpy\ndtype\n}b", "is in an impossible place"),
+        (b"]}b", "a list is in an impossible place"),
+        (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_O + b"C\x08" + bytes(8) + b"\x86R", "scalar got impossible"),
+        (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_F8 + b"C\x04" + bytes(4) + b"\x86R", "scalar got impossible"),
+        (
+            b"cnumpy._core.numeric\n_frombuffer\n(C\x08" + bytes(8) + DTYPE_F8 + b"K\x02\x85X\x01\x00\x00\x00CtR",
+            "_frombuffer got impossible",
+        ),
+        (DTYPE_F8[:-1] + b"0", "opcode POP"),
+        (
+            b"cnumpy\ndtype\n(X\x02\x00\x00\x00f8\x89\x88tR(K\x03X\x01\x00\x00\x00|NK\x01\x85Ntb",
+            "structured arrays in a pickle are not supported",
+        ),
     ],
 )
 def test_what_is_no_plain_value_is_refused_by_its_name(tmp_path: Path, body: bytes, words: str) -> None:
@@ -262,10 +284,6 @@ def test_what_is_no_plain_value_is_refused_by_its_name(tmp_path: Path, body: byt
     assert words in str(caught.value)
 
 
-ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
-DTYPE_F8 = (
-    b"cnumpy\ndtype\n(X\x02\x00\x00\x00f8\x89\x88tR(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-)
 HUGE = b"\x8a\x06" + (1 << 40).to_bytes(6, "little")
 SHARED = b"](K\x01K\x02eq\x00" + b"".join(b"](h%ch%ceq%c" % (k, k, k + 1) for k in range(100))
 
@@ -328,20 +346,20 @@ def test_far_places_of_the_memo_take_no_room(tmp_path: Path) -> None:
     [
         (b"", TruncatedRecordingError, "ends at byte 0"),
         (b"\x93NUMPY\x01\x00", TruncatedRecordingError, "ends at byte 8"),
-        (b"II*\0" + bytes(100), CorruptRecordingError, "does not begin as a .npy file"),
+        (b"II*\0" + bytes(100), CorruptRecordingError, "is not a .npy file"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", CorruptRecordingError, "claims a header of 4,294,967,295 bytes"),
-        (npy(b"", b"__import__('os').system('ls')"), CorruptRecordingError, "is none of a .npy file"),
-        (npy(b"", b"(" * 100), CorruptRecordingError, "is none of a .npy file"),
+        (npy(b"", b"__import__('os').system('ls')"), CorruptRecordingError, "is not one of a .npy file"),
+        (npy(b"", b"(" * 100), CorruptRecordingError, "is not one of a .npy file"),
         (
             npy(b"", b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }"),
             UnsupportedRecordingError,
-            "holds numbers",
+            "contains numbers",
         ),
         (npy(b"", b"{'descr': '|O', 'shape': (1000000000000,)}"), UnsupportedRecordingError, "too many objects"),
-        (npy(b"\x80\x03K\x01."), CorruptRecordingError, "its pickle holds something else"),
+        (npy(b"\x80\x03K\x01."), CorruptRecordingError, "its pickle contains something else"),
         (npy(b"\x80\x01K\x01."), UnsupportedRecordingError, "a pickle of protocol 1"),
-        (npy(b"\x80\x03."), CorruptRecordingError, "an end with 0 values left"),
-        (npy(b"\x80\x03K"), TruncatedRecordingError, "it is cut"),
+        (npy(b"\x80\x03."), CorruptRecordingError, "ends with 0 values left"),
+        (npy(b"\x80\x03K"), TruncatedRecordingError, "is truncated"),
     ],
 )
 def test_damaged_files_are_told(tmp_path: Path, content: bytes, kind: type[Exception], words: str) -> None:
