@@ -1,4 +1,4 @@
-"""The list of formats, made from their declarations while the pages are built."""
+"""Generates the list of formats from their declarations when the pages are built."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from roiextractors_core.registry.evidence import Evidence
 
 __all__ = ["declared", "setup", "words"]
 
-CLOCKS = {"native": "a time of every sample", "rate": "a rate", "none": "none; pass `sampling_frequency=`"}
+CLOCKS = {"native": "the time of every sample", "rate": "a rate", "none": "none; pass `sampling_frequency=`"}
 
 
 class Gallery(SphinxDirective):
-    """``{gallery} table`` stands for a table of all formats, ``{gallery} sections`` for a section about each."""
+    """``{gallery} table`` inserts a table of all formats, ``{gallery} sections`` a section for each."""
 
     required_arguments = 1
     has_content = False
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_reread()  # what is declared, or installed, changes without the page
+        self.env.note_reread()  # declarations change without the page
         lines = {"table": table, "sections": sections}[self.arguments[0]]()
         place = nodes.Element()
         place.document = self.state.document
@@ -34,10 +34,10 @@ class Gallery(SphinxDirective):
 
 
 def declared() -> list[tuple[roi.FormatSpec, str]]:
-    """Return the core's own formats, those of the catalogue and those that are installed besides, each with its distribution."""
+    """Return the formats of the core, the catalogue and the installed plugins, each with its distribution."""
     registry = roi.Registry(environment={})
     found = {entry.spec.name: (entry.spec, entry.plugin) for entry in registry.catalogue()}
-    for spec in registry.formats():  # where both have it, what is installed is the newer declaration
+    for spec in registry.formats():  # an installed declaration is newer than that of the catalogue
         found[spec.name] = (spec, registry.owner(spec.name))
     return sorted(found.values(), key=lambda pair: pair[0].title.lower())
 
@@ -71,8 +71,8 @@ def section(spec: roi.FormatSpec, plugin: str) -> Iterator[str]:
     rows = {
         "`format=`": f"`{spec.name}`{kind_of}",
         "suffixes": code(spec.extensions) or "none",
-        "recognised by": words(spec.evidence) if spec.evidence is not None else "its suffix alone",
-        "streams": code(spec.streams) or "nothing to choose",
+        "recognised by": words(spec.evidence) if spec.evidence is not None else "its suffix only",
+        "streams": code(spec.streams) or "none",
         "clock": CLOCKS[spec.clock],
         "metadata": code(spec.metadata) or "none",
         "platforms": "any" if spec.platforms == ("any",) else ", ".join(spec.platforms),
@@ -101,7 +101,7 @@ def spoken(told: dict[str, Any], *, inside: bool = False) -> str:
         return f"({joined})" if inside and kind == "any" else joined
     where = f" in `{told['file']}`" if told.get("file") else ""
     if kind == "magic":
-        return f"the bytes `{bytes.fromhex(told['signature']).hex(' ')}` at {told['offset'] or 'the start'}"
+        return f"the bytes `{bytes.fromhex(told['signature']).hex(' ')}` at {'byte ' + str(told['offset']) if told['offset'] else 'the start'}"
     if kind == "tiff_tag":
         test = next((key for key in ("equals", "startswith", "contains", "matches") if told.get(key) is not None), None)
         verb = {"equals": "is", "startswith": "begins with", "contains": "contains", "matches": "matches"}.get(
@@ -116,9 +116,9 @@ def spoken(told: dict[str, Any], *, inside: bool = False) -> str:
         return f"the JSON key `{told['key']}`{where}"
     return {
         "member": "a folder with `{0}`",
-        "sibling": "`{0}` beside it",
+        "sibling": "`{0}` next to it",
         "name": "the name `{0}`",
-        "probe": "a look inside",
+        "probe": "a probe of its content",
     }[kind].format(told.get("glob", ""))
 
 
