@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from .imaging import NumpyImagingExtractor as NumpyImagingExtractor
     from .imaging import concatenate as concatenate
     from .imaging import stack_planes as stack_planes
-    from .interop.adapters import ConvertedArray as ConvertedArray
-    from .interop.adapters import for_caiman as for_caiman
-    from .interop.adapters import for_suite2p as for_suite2p
-    from .interop.adapters import write_caiman_mmap as write_caiman_mmap
-    from .interop.adapters import write_suite2p_binary as write_suite2p_binary
     from .interop.convert import convert as convert
     from .interop.preview import Preview as Preview
     from .interop.projections import Projections as Projections
@@ -74,9 +69,6 @@ __getattr__, _LAZY = import_on_use(
             "NumpyImagingExtractor",
             "concatenate",
             "stack_planes",
-        ),
-        "interop.adapters": (
-            *("ConvertedArray", "for_caiman", "for_suite2p", "write_caiman_mmap", "write_suite2p_binary"),
         ),
         "interop.convert": ("convert",),
         "interop.preview": ("Preview",),

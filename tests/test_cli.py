@@ -126,6 +126,6 @@ def test_a_range_is_converted_with_its_times(movie: Path) -> None:
     assert facts["first_and_last_time"] == [0.5, 1.4]
     assert facts["times_source"] == "native"
     done = command(*words, folder=movie.parent)
-    assert (done.returncode, done.stderr) == (2, "part.npy is there already; pass overwrite to replace it\n")
+    assert (done.returncode, done.stderr) == (2, "part.npy already exists; pass overwrite=True to replace it\n")
     done = command("convert", "movie.npy", "a.npy", "--samples", "many", folder=movie.parent)
     assert (done.returncode, done.stderr) == (2, "--samples 'many' is no range; write START:END, for example 0:100\n")

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.interop import convert as conversion
+from roiextractors_core.interop.convert import writable_formats
 from roiextractors_core.io import Sidecar
+from roiextractors_core.registry.registry import Registry
 from roiextractors_core.testing import NoiseImagingExtractor
 
+SUFFIXES = sorted(suffix for spec in writable_formats() for suffix in spec.writer_extensions if suffix != ".mmap")
 METADATA = roi.RecordingMetadata(
     start_time=datetime(2026, 3, 4, 5, 6, 7, 89000),
     pixel_size=(0.5, 0.7),
@@ -36,7 +38,7 @@ def made(planes: int, clock: str, dtype: str = "uint16") -> roi.NumpyImagingExtr
 
 @pytest.mark.parametrize("planes", [1, 3])
 @pytest.mark.parametrize("clock", ["computed", "native"])
-@pytest.mark.parametrize("suffix", conversion.target_formats())
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_result_opens_and_is_the_same(tmp_path: Path, suffix: str, clock: str, planes: int) -> None:
     recording = made(planes, clock)
     target = tmp_path / f"written{suffix}"
@@ -59,7 +61,7 @@ def test_the_result_opens_and_is_the_same(tmp_path: Path, suffix: str, clock: st
 def _converted(recording: Any, target: Path, **options: Any) -> Path:
     try:
         return roi.convert(recording, target, **options)
-    except roi.MissingDependencyError as error:
+    except (roi.MissingDependencyError, roi.FormatNotInstalledError) as error:
         pytest.skip(str(error))
 
 
@@ -88,15 +90,15 @@ def test_any_dtype_is_kept_where_the_format_has_it(tmp_path: Path, suffix: str, 
 
 
 def test_what_a_format_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"OME-TIFF holds no int64; write \.npy or \.zarr"):
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"OME-TIFF cannot store int64; write \.npy or \.zarr"):
         _converted(made(1, "computed", "int64"), tmp_path / "a.tif")
     bare = roi.NumpyImagingExtractor(np.zeros((3, 4, 5), np.uint8), sampling_frequency=1.0)
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"NWB must have a start time.*--start-time"):
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"NWB needs a start time.*--start-time"):
         _converted(bare, tmp_path / "a.nwb")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", conversion.target_formats())
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_interruption_leaves_nothing_and_no_half_file(tmp_path: Path, suffix: str) -> None:
     class Interrupted(roi.NumpyImagingExtractor):
         def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
@@ -119,7 +121,7 @@ def test_an_existing_target_is_replaced_only_when_that_is_asked_for_and_only_at_
     recording = made(1, "native")
     target = roi.convert(recording, tmp_path / "a.npy")
     before = target.read_bytes()
-    with pytest.raises(roi.SourceKindError, match=r"a\.npy is there already; pass overwrite"):
+    with pytest.raises(roi.SourceKindError, match=r"a\.npy already exists; pass overwrite"):
         roi.convert(recording.slice_samples(0, 3), target)
     assert target.read_bytes() == before
     roi.convert(recording.slice_samples(0, 3), target, overwrite=True)
@@ -142,7 +144,7 @@ def test_a_recording_is_never_written_over_itself(tmp_path: Path) -> None:
     assert np.load(tmp_path / "a.npy").shape == (3, 4, 5)
 
 
-@pytest.mark.parametrize(("name", "words"), [("a.mp4", r"one of \.npy, \.tif"), ("no/a.npy", "there is no folder")])
+@pytest.mark.parametrize(("name", "words"), [("a.mp4", r"'\.mp4'.*\.npy"), ("no/a.npy", "folder .*no does not exist")])
 def test_a_target_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(roi.SourceKindError, match=words):
         roi.convert(made(1, "native"), tmp_path / name)
@@ -151,7 +153,7 @@ def test_a_target_that_cannot_be_is_refused(tmp_path: Path, name: str, words: st
 def test_memory_is_bounded_by_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 
-    monkeypatch.setattr(conversion, "_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr("roiextractors_core.io.blocks.MAX_BLOCK_BYTES", 1 << 20)
     recording = NoiseImagingExtractor((2000, 128, 128), "uint16", 3)
     tracemalloc.start()
     roi.convert(recording, tmp_path / "a.npy")
@@ -161,7 +163,138 @@ def test_memory_is_bounded_by_the_blocks(tmp_path: Path, monkeypatch: pytest.Mon
     assert peak < 24 << 20
 
 
-# What stands beside a .npy
+# Which writer
+
+
+def registry(*specs: roi.FormatSpec) -> Registry:
+    made = Registry(entry_points=lambda: [], environment={"ROIEXTRACTORS_CONFIG": "/nowhere"})
+    for spec in specs:
+        made.register(spec)
+    return made
+
+
+def writing(name: str, *suffixes: str, writer: str = "roiextractors_core.interop.npy_writer:write") -> roi.FormatSpec:
+    extractor = "roiextractors_core.registry.npy:NpyImagingExtractor"
+    return roi.FormatSpec(name, name.title(), extractor, (".x",), writer=writer, writer_extensions=suffixes)
+
+
+def failing_writer(recording: Any, partial: Path, *, target: Path, progress: Any, loud: bool = False) -> None:
+    partial.write_bytes(b"half of it")
+    raise RuntimeError("the disk of the library is full")
+
+
+def silent_writer(recording: Any, partial: Path, *, target: Path, progress: Any) -> None:
+    """Write nothing."""
+
+
+def greedy_writer(recording: Any, partial: Path) -> None:
+    """Take none of the keywords."""
+
+
+@pytest.fixture
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "conversion_writers", sys.modules[__name__])
+
+
+def test_two_formats_that_write_one_suffix_are_an_error_that_names_format(tmp_path: Path) -> None:
+    both = registry(writing("one", ".x"), writing("two", ".x"))
+    with pytest.raises(roi.AmbiguousFormatError, match=r"\.x is written by 'one' and 'two'.*format='one'"):
+        roi.convert(made(1, "native"), tmp_path / "a.x", registry=both)
+    assert roi.convert(made(1, "native"), tmp_path / "a.x", format="two", registry=both).is_file()
+    both.prefer("two", over="one")
+    assert roi.convert(made(1, "native"), tmp_path / "b.x", registry=both).is_file()
+
+
+def test_the_longest_suffix_chooses_the_writer_without_regard_to_case(tmp_path: Path) -> None:
+    broken = writing("broken", ".x", writer="not_a_module:write")
+    found = registry(broken, writing("whole", ".y.x"))
+    assert roi.convert(made(1, "native"), tmp_path / "a.Y.X", registry=found).is_file()
+    with pytest.raises(roi.MissingDependencyError, match="Broken cannot be written"):
+        roi.convert(made(1, "native"), tmp_path / "a.x", registry=found)
+
+
+def test_a_writer_that_the_catalogue_knows_is_named_with_what_to_install(tmp_path: Path) -> None:
+    for name, target, format in (("nwb", "a.nwb", None), ("omezarr", "a.zarr", None), ("suite2p", "a", "suite2p")):
+        with pytest.raises(roi.FormatNotInstalledError, match=f"python -m pip install roiextractors-{name}"):
+            roi.convert(made(1, "native"), tmp_path / target, format=format, registry=registry())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_without_a_writer_and_an_unknown_one_are_refused_with_the_list(tmp_path: Path) -> None:
+    reader = roi.FormatSpec("reader", "Reader", "a.b:C", (".x",))
+    with pytest.raises(roi.UnknownFormatError, match=r"Reader can be read but not written.*'npy'"):
+        roi.convert(made(1, "native"), tmp_path / "a.x", format="reader", registry=registry(reader))
+    with pytest.raises(roi.UnknownFormatError, match=r"no format 'np' to write; did you mean 'npy'"):
+        roi.convert(made(1, "native"), tmp_path / "a.x", format="np", registry=registry())
+
+
+@pytest.mark.usefixtures("_importable")
+def test_an_option_that_the_writer_does_not_take_is_refused_with_the_list(tmp_path: Path) -> None:
+    with pytest.raises(roi.UnknownOptionError, match=r"NumPy array has no option 'start_time'. It takes none"):
+        roi.convert(made(1, "native"), tmp_path / "a.npy", start_time="2026-01-01")
+    loud = registry(writing("loud", ".x", writer="conversion_writers:failing_writer"))
+    with pytest.raises(roi.UnknownOptionError, match=r"no option 'lound'; did you mean 'loud'.*'loud'"):
+        roi.convert(made(1, "native"), tmp_path / "a.x", lound=True, registry=loud)
+
+
+@pytest.mark.usefixtures("_importable")
+@pytest.mark.parametrize(
+    ("writer", "kind", "words"),
+    [
+        ("failing_writer", roi.PluginError, "failed in conversion_writers:failing_writer: RuntimeError: the disk"),
+        ("silent_writer", roi.PluginError, "ended without writing a.x"),
+        ("greedy_writer", roi.DeclarationError, "must take the keyword 'target'"),
+        ("no_writer", roi.DeclarationError, "has no function no_writer"),
+    ],
+)
+def test_a_faulty_writer_is_named_and_leaves_nothing(
+    tmp_path: Path, writer: str, kind: type[Exception], words: str
+) -> None:
+    found = registry(writing("faulty", ".x", writer=f"conversion_writers:{writer}"))
+    with pytest.raises(kind, match=words):
+        roi.convert(made(1, "native"), tmp_path / "a.x", registry=found)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_callers_own_progress_passes_as_it_is(tmp_path: Path) -> None:
+    def progress(done: int, total: int) -> None:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        roi.convert(made(1, "native"), tmp_path / "a.npy", progress=progress)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_is_opened_and_closed(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(60).reshape(3, 4, 5))
+    target = roi.convert(tmp_path / "a.npy", tmp_path / "b.npy")
+    np.testing.assert_array_equal(np.load(target), np.load(tmp_path / "a.npy"))
+
+
+def test_a_folder_of_other_content_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").mkdir()
+    (tmp_path / "a.npy" / "thesis.txt").write_text("years")
+    with pytest.raises(roi.SourceKindError, match="folder with other content than NumPy array"):
+        roi.convert(made(1, "native"), tmp_path / "a.npy", overwrite=True)
+    assert (tmp_path / "a.npy" / "thesis.txt").read_text() == "years"
+
+
+def test_a_writer_is_checked_as_it_is_declared() -> None:
+    for fields, words in (
+        ({"writer": "no_colon"}, "writer must be 'package.module:function'"),
+        ({"writer_extensions": (".x",)}, "writer_extensions must be empty without a writer"),
+        ({"writer": "a.b:c", "writer_extensions": ("x",)}, "suffixes that begin with a dot"),
+    ):
+        with pytest.raises(roi.DeclarationError, match=words):
+            roi.FormatSpec("a", "A", "a.b:C", (".x",), **fields)
+    spec = roi.FormatSpec("a", "A", "a.b:C", (".x",), writer="a.b:c", writer_extensions=(".X",))
+    assert spec.writer_extensions == (".x",)
+    assert roi.FormatSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+# The file next to a .npy
 
 
 def test_a_companion_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:

@@ -1,347 +1,285 @@
-"""A recording written as another format, in bounded memory, under its name only when it is whole."""
+"""A recording written in another format, by the writer of an installed plugin."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import json
+import difflib
+import inspect
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from ..errors import (
+    AmbiguousFormatError,
+    DeclarationError,
+    FormatNotInstalledError,
+    MissingDependencyError,
+    PluginError,
+    RoiExtractorsError,
+    SourceKindError,
+    UnknownFormatError,
+    UnknownOptionError,
+    listed,
+    printable,
+)
+from ..factory import open as open_recording
+from ..imaging.extractor import ImagingExtractor
+from ..io.atomic import write_then_rename
+from ..io.blocks import Progress
+from ..registry.registry import Registry, default_registry
+from ..registry.source import Source
+from ..registry.spec import FormatSpec
+from ..registry.writer import NamingWriter
 
-from ..errors import MissingDependencyError, SourceKindError, UnsupportedRecordingError, printable
-from ..io.sidecar import SIDECAR_KEY, Sidecar
-from .to_dask import sample_chunks
+__all__ = ["convert", "writable_formats"]
 
-__all__ = ["convert", "target_formats"]
-
-_BLOCK_BYTES = 32 << 20
-_OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-
-Progress = Callable[[int, int], None]
+_OWN_PARAMETERS = ("target", "progress")
 
 
 def convert(
     recording: Any,
     target: str | os.PathLike[str],
     *,
+    format: str | None = None,
     overwrite: bool = False,
-    start_time: datetime | None = None,
     progress: Progress | None = None,
+    registry: Registry | None = None,
+    **options: Any,
 ) -> Path:
-    """Write a recording as ``.npy``, OME-BigTIFF, OME-Zarr or NWB, by the target's suffix.
+    """Write a recording in another format.
 
-    The result opens with ``roiextractors_core.open`` and holds the same pixels, times and metadata. It is written under a temporary
-    name beside the target and renamed at the end; an interruption leaves nothing.
+    The result opens with ``roiextractors_core.open``, with the same pixels, times and metadata as far as the format can store
+    them. It is written under a temporary name next to the target and renamed at the end; an interruption leaves nothing.
 
     Parameters
     ----------
-    recording : ImagingExtractor
-        A view as well: a range of samples, a rectangle, a plane.
+    recording : ImagingExtractor, str or os.PathLike
+        A recording, a view of one (a range of samples, a rectangle, a plane), or the path of one.
     target : str or os.PathLike
-        ``.npy`` (with ``.npy.json`` beside it for times and metadata); ``.tif``, ``.tiff``, ``.btf``; ``.zarr``; ``.nwb``.
+        The file or folder to write. Its suffix chooses the format: ``.npy`` here, others by installed plugins.
+    format : str, optional
+        The name of the format to write, instead of choosing it by the suffix.
     overwrite : bool
-        Whether a target that is there is replaced, at the end.
-    start_time : datetime, optional
-        For NWB, which must have one, where the recording tells none.
+        Replace the target if it exists. It is replaced at the end, when the new one is complete.
     progress : callable, optional
-        ``progress(done, total)`` in bytes of pixels.
+        Called as ``progress(done, total)``, in bytes of pixels.
+    registry : Registry, optional
+        The registry to look for writers in.
+    **options
+        Options of the writer, such as ``start_time=`` of NWB.
 
     Returns
     -------
     pathlib.Path
-        The target.
+        The path of the result: the target, unless the format prescribes the file's name.
 
     Raises
     ------
     SourceKindError
-        The suffix is none of those, the target is there, or it is one of the recording's own files.
+        The suffix belongs to no writer, the target exists, or it is one of the recording's own files.
+    UnknownFormatError, FormatNotInstalledError, AmbiguousFormatError
+        No format of this name can be written, its plugin is not installed, or two formats write this suffix.
+    UnknownOptionError
+        The writer does not take an option; the message lists those that it takes.
     UnsupportedRecordingError
-        The target's format cannot hold this dtype, an empty recording, or an unknown start time.
+        The format cannot store this recording.
     MissingDependencyError
         The library that writes the format is not installed.
+    PluginError
+        The writer failed.
     """
+    formats = registry or default_registry()
     path = Path(target)
-    write, library, package = _writer_of(path)
-    if importlib.util.find_spec(library) is None:
-        raise MissingDependencyError(f"writing {path.suffix} needs {library}: python -m pip install {package}")
-    _check_place(path, recording, overwrite)
-    job = _Job(recording, Sidecar.of(recording), start_time, progress or (lambda done, total: None))
-    partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial{path.suffix}")
-    try:
-        write(job, partial)
-        _put_in_place(partial, path)
-    finally:
-        _remove(partial)
-        _remove(partial.with_name(f"{partial.name}.json"))
+    if path.name in ("", ".."):
+        raise SourceKindError(f"{printable(target)} is not the name of a file or folder to write")
+    spec = _chosen_format(path, format, formats)
+    write = _load_writer(spec, formats)
+    _check_options(spec, write, options)
+    opened = nullcontext(recording) if isinstance(recording, ImagingExtractor) else open_recording(recording)
+    with opened as source:
+        if isinstance(write, NamingWriter):
+            with _plugin_border(spec):
+                path = path.with_name(write.target_name(source, path, **options))
+        _check_target(path, source, spec, overwrite)
+        report = _Report(progress)
+        with write_then_rename(path) as partial:
+            with _plugin_border(spec, report):
+                write(source, partial, target=path, progress=report, **options)
+            if not partial.exists():
+                raise PluginError(f"the writer of {spec.title} ended without writing {printable(path.name)}")
     return path
 
 
-def target_formats() -> tuple[str, ...]:
-    """Return the suffixes that can be written."""
-    return tuple(_WRITERS)
+def writable_formats(registry: Registry | None = None) -> tuple[FormatSpec, ...]:
+    """Return the installed formats that can be written, sorted by name."""
+    return tuple(spec for spec in (registry or default_registry()).formats() if spec.writer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    recording: Any
-    companion: Sidecar
-    start_time: datetime | None
-    tell: Progress
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Yield consecutive samples, C-contiguous with planes last."""
-        count, total = len(self.recording), self.recording.nbytes
-        length = sample_chunks(self.recording, _BLOCK_BYTES)[0]
-        for start in range(0, count, length):
-            yield self.recording.get_series(start, min(start + length, count))
-            self.tell(min(start + length, count) * (total // max(1, count)), total)
-
-    def frames(self) -> Iterator[np.ndarray]:
-        """Yield frames, the planes of a sample one after the other."""
-        for block in self.blocks():
-            for sample in block:
-                yield from (sample,) if sample.ndim == 2 else np.moveaxis(sample, 2, 0)
-
-    def without_times(self) -> Sidecar:
-        """Return the companion for a format that keeps the times itself."""
-        return replace(self.companion, times=None)
-
-    def require(self, right: bool, words: str) -> None:
-        if not right:
-            raise UnsupportedRecordingError(words)
+# Choosing the writer
 
 
-def _check_place(path: Path, recording: Any, overwrite: bool) -> None:
+def _chosen_format(path: Path, name: str | None, registry: Registry) -> FormatSpec:
+    return _format_of_suffix(path, registry) if name is None else _format_of_name(name, registry)
+
+
+def _format_of_name(name: str, registry: Registry) -> FormatSpec:
+    spec = registry.get(name)
+    if spec is not None and spec.writer:
+        return spec
+    names = [spec.name for spec in writable_formats(registry)]
+    if spec is not None:
+        raise UnknownFormatError(
+            f"{spec.title} can be read but not written; the formats that can be written are {listed(names)}"
+        )
+    for entry in registry.catalogue():
+        if entry.spec.name == name and entry.spec.writer:
+            raise _not_installed(entry.spec, entry.plugin)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise UnknownFormatError(
+        f"there is no format {name!r} to write{hint} The formats that can be written are {listed(names)}"
+    )
+
+
+def _format_of_suffix(path: Path, registry: Registry) -> FormatSpec:
+    installed = writable_formats(registry)
+    suffix, candidates = _longest_suffix(path, installed)
+    names = {spec.name for spec in candidates}
+    losers = {loser for winner, loser in registry.preferences() if {winner, loser} <= names}
+    kept = [spec for spec in candidates if spec.name not in losers]
+    if len(kept) == 1:
+        return kept[0]
+    if kept:
+        raise AmbiguousFormatError(
+            f"{printable(path.name)}: the suffix {suffix} is written by {listed(sorted(names))}; "
+            f"choose one: convert(..., format={kept[0].name!r})"
+        )
+    _check_catalogue(path, registry)
+    known = sorted({suffix for spec in installed for suffix in spec.writer_extensions})
+    by_name = [spec.name for spec in installed if not spec.writer_extensions]
+    more = f"; by name: {', '.join(f'format={name!r}' for name in by_name)}" if by_name else ""
+    raise SourceKindError(
+        f"cannot write {printable(path.name)}: the suffix is {path.suffix!r}, and the supported suffixes are one of "
+        f"{', '.join(known)}{more}"
+    )
+
+
+def _check_catalogue(path: Path, registry: Registry) -> None:
+    entries = {entry.spec.name: entry for entry in registry.catalogue()}
+    _, known = _longest_suffix(path, [entry.spec for entry in entries.values()])
+    if known:
+        raise _not_installed(known[0], entries[known[0].name].plugin)
+
+
+def _longest_suffix(path: Path, specs: Iterable[FormatSpec]) -> tuple[str, list[FormatSpec]]:
+    """Return the longest suffix of the path that some format writes, and the formats that write it."""
+    name = path.name.lower()
+    pairs = [(s, spec) for spec in specs for s in spec.writer_extensions if name.endswith(s) and name != s]
+    longest = max((suffix for suffix, _ in pairs), key=len, default="")
+    return longest, [spec for suffix, spec in pairs if suffix == longest]
+
+
+def _not_installed(spec: FormatSpec, plugin: str) -> FormatNotInstalledError:
+    return FormatNotInstalledError(f"writing {spec.title} needs {plugin}: python -m pip install {plugin}")
+
+
+def _load_writer(spec: FormatSpec, registry: Registry) -> Any:
+    plugin = registry.owner(spec.name)
+    try:
+        return spec.load_writer()
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{spec.title} cannot be written: importing {spec.writer} of {plugin} failed: {printable(error)}; "
+            f"python -m pip install --upgrade {plugin}"
+        ) from error
+    except RoiExtractorsError:
+        raise
+    except Exception as error:  # the border to the plugin: its module may raise anything
+        raise PluginError(
+            f"importing {spec.writer} of {plugin} failed: {type(error).__name__}: {printable(error)}"
+        ) from error
+
+
+def _check_options(spec: FormatSpec, write: Callable[..., None], options: Mapping[str, Any]) -> None:
+    known = [p.name for p in inspect.signature(write).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    missing = [name for name in _OWN_PARAMETERS if name not in known]
+    if missing:
+        raise DeclarationError(f"the writer {spec.writer} must take the keyword {missing[0]!r}")
+    choices = [name for name in known if name not in _OWN_PARAMETERS]
+    unknown = [name for name in options if name not in choices]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        takes = f"Its options are {listed(choices)}" if choices else "It takes none"
+        raise UnknownOptionError(f"the writer of {spec.title} has no option {unknown[0]!r}{hint} {takes}")
+
+
+# The target
+
+
+def _check_target(path: Path, recording: ImagingExtractor, spec: FormatSpec, overwrite: bool) -> None:
     if not path.parent.is_dir():
-        raise SourceKindError(f"{printable(path)}: there is no folder {printable(path.parent)}")
-    own = {os.path.realpath(p) for p in recording.provenance.paths}
-    here = os.path.realpath(path)
-    if here in own or any(source.startswith(here + os.sep) for source in own):
-        raise SourceKindError(f"{printable(path)} is the recording itself; choose another name")
-    if os.path.lexists(path) and not overwrite:
-        raise SourceKindError(f"{printable(path)} is there already; pass overwrite to replace it")
-
-
-def _put_in_place(partial: Path, path: Path) -> None:
-    beside = partial.with_name(f"{partial.name}.json")
-    if beside.exists():
-        beside.replace(path.with_name(f"{path.name}.json"))
-    if path.is_dir() and not path.is_symlink():
-        aside = path.with_name(f".{uuid.uuid4().hex[:12]}.replaced")
-        path.rename(aside)
-        partial.rename(path)
-        shutil.rmtree(aside)
-    else:
-        partial.replace(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-
-
-# One function a format
-
-
-def _write_npy(job: _Job, partial: Path) -> None:
-    recording = job.recording
-    header = {"descr": np.lib.format.dtype_to_descr(recording.dtype), "fortran_order": False, "shape": recording.shape}
-    with partial.open("xb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        for block in job.blocks():
-            stream.write(np.ascontiguousarray(block).data)
-    partial.with_name(f"{partial.name}.json").write_text(job.companion.to_json(), encoding="utf-8")
-
-
-def _write_tiff(job: _Job, partial: Path) -> None:
-    import tifffile
-
-    recording, name = job.recording, str(job.recording.dtype)
-    job.require(name in _OME_DTYPES, f"OME-TIFF holds no {name}; write .npy or .zarr")
-    job.require(recording.size > 0, f"OME-TIFF holds no empty recording, and the shape is {recording.shape}")
-    rows, columns = recording.get_frame_shape()
-    planes = (recording.get_num_planes(),) if recording.is_volumetric else ()
-    with tifffile.TiffWriter(partial, bigtiff=True, ome=True) as file:
-        file.write(
-            job.frames(),
-            shape=(len(recording), *planes, rows, columns),
-            dtype=recording.dtype,
-            photometric="minisblack",
-            contiguous=False,
-            metadata=_ome(job),
-        )
-
-
-def _ome(job: _Job) -> dict[str, Any]:
-    """Return what OME has names for; the companion, as an annotation, keeps all of it to the last digit."""
-    recording, companion = job.recording, job.companion
-    found = companion.metadata
-    told: dict[str, Any] = {"axes": "TZYX" if recording.is_volumetric else "TYX"}
-    if companion.rate is not None:
-        told |= {"TimeIncrement": 1.0 / companion.rate, "TimeIncrementUnit": "s"}
-    if companion.times is not None:
-        stamps = np.repeat(companion.times, recording.get_num_planes()).tolist()
-        told["Plane"] = {"DeltaT": stamps, "DeltaTUnit": ["s"] * len(stamps)}
-    if found.pixel_size is not None:
-        told |= {"PhysicalSizeY": found.pixel_size[0], "PhysicalSizeYUnit": "µm"}
-        told |= {"PhysicalSizeX": found.pixel_size[1], "PhysicalSizeXUnit": "µm"}
-    if found.plane_spacing is not None:
-        told |= {"PhysicalSizeZ": found.plane_spacing, "PhysicalSizeZUnit": "µm"}
-    if found.channels:
-        told["Channel"] = {"Name": [found.channels[0].name]}
-    told["MapAnnotation"] = {"Namespace": SIDECAR_KEY, SIDECAR_KEY: json.dumps(job.without_times().to_dict())}
-    return told
-
-
-def _write_zarr(job: _Job, partial: Path) -> None:
-    import zarr
-
-    recording = job.recording
-    planes = (recording.get_num_planes(),) if recording.is_volumetric else ()
-    rows, columns = recording.get_frame_shape()
-    group = zarr.open_group(partial, mode="w", zarr_format=3)
-    length = max(1, min(len(recording), (4 << 20) // max(1, rows * columns * recording.dtype.itemsize)))
-    array = group.create_array(
-        "0",
-        shape=(len(recording), *planes, rows, columns),
-        chunks=(length, *(1,) * len(planes), max(1, rows), max(1, columns)),
-        dtype=recording.dtype,
-        dimension_names=("t", "z", "y", "x") if planes else ("t", "y", "x"),
-    )
-    start = 0
-    for block in job.blocks():
-        array[start : start + len(block)] = np.moveaxis(block, 3, 1) if planes else block
-        start += len(block)
-    group.attrs.update({"ome": _multiscales(job), SIDECAR_KEY: job.companion.to_dict()})
-
-
-def _multiscales(job: _Job) -> dict[str, Any]:
-    """Return the OME-Zarr 0.5 description of the one array."""
-    recording, companion = job.recording, job.companion
-    found = companion.metadata
-    size = found.pixel_size or (1.0, 1.0)
-    seconds = 1.0 / companion.rate if companion.rate else 1.0
-    scale = {"t": seconds, "z": found.plane_spacing or 1.0, "y": size[0], "x": size[1]}
-    axes: list[dict[str, str]] = [{"name": "t", "type": "time"} | ({"unit": "second"} if companion.rate else {})]
-    for name in ("z", "y", "x") if recording.is_volumetric else ("y", "x"):
-        known = found.plane_spacing if name == "z" else found.pixel_size
-        axes.append({"name": name, "type": "space"} | ({"unit": "micrometer"} if known is not None else {}))
-    transformed = [{"type": "scale", "scale": [scale[axis["name"]] for axis in axes]}]
-    datasets = [{"path": "0", "coordinateTransformations": transformed}]
-    return {"version": "0.5", "multiscales": [{"name": "imaging", "axes": axes, "datasets": datasets}]}
-
-
-def _write_nwb(job: _Job, partial: Path) -> None:
-    from pynwb import NWBHDF5IO
-
-    start = job.companion.metadata.start_time or job.start_time
-    job.require(
-        start is not None, "NWB must have a start time, and the recording tells none; pass start_time (--start-time)"
-    )
-    job.require(job.recording.size > 0, f"NWB holds no empty recording, and the shape is {job.recording.shape}")
-    with NWBHDF5IO(str(partial), mode="w") as stream:
-        stream.write(_nwb_file(job, start))
-
-
-def _nwb_file(job: _Job, start: Any) -> Any:
-    from pynwb import NWBFile
-    from pynwb.ophys import OpticalChannel, TwoPhotonSeries
-
-    recording, companion = job.recording, job.companion
-    found = companion.metadata
-    names = ", ".join(printable(Path(path).name) for path in recording.provenance.paths) or "a recording in memory"
-    begun = start if start.tzinfo else start.astimezone()  # NWB must have a zone; one that is not told is the local one
-    file = NWBFile(session_description=f"converted from {names}", identifier=uuid.uuid4().hex, session_start_time=begun)
-    device = file.create_device(name=found.device or "microscope")
-    channel = found.channels[0] if found.channels else None
-    light = OpticalChannel(
-        name=channel.name.replace("/", "_") if channel else "OpticalChannel",
-        description="unknown" if channel is None else channel.name,
-        emission_lambda=float("nan") if channel is None else channel.emission_wavelength or float("nan"),
-    )
-    spacing = [*(reversed(found.pixel_size or ())), *([found.plane_spacing] if found.plane_spacing else [])]
-    plane = file.create_imaging_plane(
-        name="ImagingPlane",
-        optical_channel=light,
-        description="unknown",
-        device=device,
-        excitation_lambda=float("nan") if channel is None else channel.excitation_wavelength or float("nan"),
-        indicator="unknown",
-        location="unknown",
-        **({"grid_spacing": spacing, "grid_spacing_unit": "micrometers"} if found.pixel_size else {}),
-    )
-    clock: dict[str, Any] = {"rate": companion.rate, "starting_time": 0.0}
-    if companion.times is not None:
-        clock = {"timestamps": companion.times}
-    job.require(
-        companion.times is not None or companion.rate is not None,
-        "NWB must have a rate or times, and the recording tells none; pass sampling_frequency when opening it",
-    )
-    file.add_acquisition(
-        TwoPhotonSeries(
-            name="TwoPhotonSeries",
-            data=_nwb_data(job),
-            imaging_plane=plane,
-            unit="n.a.",
-            comments=json.dumps({SIDECAR_KEY: job.without_times().to_dict()}),
-            **clock,
-        )
-    )
-    return file
-
-
-def _nwb_data(job: _Job) -> Any:
-    from hdmf.data_utils import GenericDataChunkIterator
-
-    recording = job.recording
-    shape = recording.shape
-    each = max(1, recording.nbytes // max(1, len(recording)))
-
-    class Samples(GenericDataChunkIterator):  # type: ignore[misc]
-        """NWB keeps (time, width, height[, depth])."""
-
-        def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
-            swapped = (selection[0], selection[2], selection[1], *selection[3:])
-            job.tell(selection[0].stop * each, recording.nbytes)
-            return np.asarray(recording[swapped]).swapaxes(1, 2)
-
-        def _get_maxshape(self) -> tuple[int, ...]:
-            return (shape[0], shape[2], shape[1], *shape[3:])
-
-        def _get_dtype(self) -> np.dtype[Any]:
-            dtype: np.dtype[Any] = recording.dtype
-            return dtype
-
-    whole = (shape[2], shape[1], *shape[3:])
-    length = sample_chunks(recording, _BLOCK_BYTES)[0]
-    return Samples(buffer_shape=(length, *whole), chunk_shape=(min(length, max(1, (1 << 20) // each)), *whole))
-
-
-_WRITERS: dict[str, tuple[Callable[[_Job, Path], None], str, str]] = {
-    ".npy": (_write_npy, "numpy", "numpy"),
-    ".tif": (_write_tiff, "tifffile", "roiextractors-tiff"),
-    ".tiff": (_write_tiff, "tifffile", "roiextractors-tiff"),
-    ".btf": (_write_tiff, "tifffile", "roiextractors-tiff"),
-    ".zarr": (_write_zarr, "zarr", '"roiextractors-core[convert]"'),
-    ".nwb": (_write_nwb, "pynwb", '"roiextractors-core[convert]"'),
-}
-
-
-def _writer_of(path: Path) -> tuple[Callable[[_Job, Path], None], str, str]:
-    found = _WRITERS.get(path.suffix.lower())
-    if found is None:
+        raise SourceKindError(f"{printable(path)}: the folder {printable(path.parent)} does not exist")
+    if not os.path.lexists(path) or _is_empty_folder(path):
+        return
+    _check_not_the_source(path, recording)
+    if not overwrite:
+        raise SourceKindError(f"{printable(path)} already exists; pass overwrite=True to replace it")
+    if path.is_dir() and not _is_of_format(path, spec):
         raise SourceKindError(
-            f"{printable(path)}: what is written is told by the suffix, one of {', '.join(_WRITERS)}, and this one is {path.suffix!r}"
+            f"{printable(path)} is a folder with other content than {spec.title}, and is not replaced; choose another name"
         )
-    return found
+
+
+def _check_not_the_source(path: Path, recording: ImagingExtractor) -> None:
+    here = os.path.realpath(path)
+    for source in map(os.path.realpath, recording.provenance.paths):
+        if here == source or source.startswith(here + os.sep) or here.startswith(source + os.sep):
+            raise SourceKindError(f"{printable(path)} is the recording itself; choose another name")
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+
+
+def _is_of_format(path: Path, spec: FormatSpec) -> bool:
+    """Whether a folder may be deleted for a new one: what is not certainly of the format may be somebody's data."""
+    if spec.evidence is None:
+        return False
+    with Source(path) as source:
+        return spec.evidence.check(source).word == "yes"
+
+
+# The border to the writer
+
+
+class _Report:
+    """Passes progress on, and remembers what the caller's function raised: that error is not the writer's."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.raised: Exception | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        try:
+            if self._progress is not None:
+                self._progress(done, total)
+        except Exception as error:  # remembered and raised again
+            self.raised = error
+            raise
+
+
+@contextmanager
+def _plugin_border(spec: FormatSpec, report: _Report | None = None) -> Iterator[None]:
+    """Turn an error of the writer's own, which names neither format nor plugin, into one that does."""
+    try:
+        yield
+    except (RoiExtractorsError, OSError, MemoryError, Warning):
+        raise
+    except Exception as error:  # the border to the plugin: its libraries may raise anything
+        if report is not None and error is report.raised:
+            raise
+        raise PluginError(
+            f"writing {spec.title} failed in {spec.writer}: {type(error).__name__}: {printable(error)}"
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import pickle
 import uuid
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RangeTypeError
+from ..io.blocks import sample_chunks
 
 __all__ = ["graph_source", "sample_chunks", "to_dask"]
 
@@ -60,28 +60,6 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
         meta=np.empty((0,) * recording.ndim, recording.dtype),
         inline_array=True,
     )
-
-
-def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
-    """Return the shape of a chunk: the file's chunks joined along the samples, up to ``limit`` bytes.
-
-    Parameters
-    ----------
-    recording : ImagingExtractor
-    limit : int
-        Bytes.
-    """
-    shape, itemsize = recording.shape, recording.dtype.itemsize
-    own = tuple(max(1, min(a, b)) for a, b in zip(recording.get_chunk_shape(), shape, strict=True))
-    found = [own[0], *shape[1:]]
-    for axis in range(1, len(shape)):  # whole frames, unless one row of the file's chunks is over the limit
-        if math.prod(found) * itemsize <= limit:
-            break
-        rest = math.prod(found) // found[axis] * itemsize
-        found[axis] = max(own[axis], limit // max(1, rest) // own[axis] * own[axis])
-    joined = limit // max(1, math.prod(found) * itemsize)
-    found[0] = min(max(1, shape[0]), own[0] * max(1, joined))
-    return tuple(min(max(1, n), max(1, whole)) for n, whole in zip(found, shape, strict=True))
 
 
 def graph_source(recording: Any) -> _GraphSource:

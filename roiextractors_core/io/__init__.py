@@ -1,6 +1,8 @@
 """Bytes and arrays out of files, safely and fast; public, for authors of formats."""
 
 from ..errors import listed, printable
+from .atomic import write_then_rename
+from .blocks import Progress, read_blocks
 from .chunk_grid import RECENT_CHUNKS, Box, Cell, ChunkGrid, Part, Piece, RecentChunks, sample_pieces, shared_out
 from .hdf5 import open_hdf5_file
 from .locks import ProcessLock
@@ -26,6 +28,7 @@ __all__ = [
     "Piece",
     "PositionedFile",
     "ProcessLock",
+    "Progress",
     "RecentChunks",
     "Sidecar",
     "StoredArray",
@@ -39,6 +42,7 @@ __all__ = [
     "open_hdf5_file",
     "parse_xml",
     "printable",
+    "read_blocks",
     "read_once",
     "run_on_cores",
     "sample_pieces",
@@ -48,4 +52,5 @@ __all__ = [
     "to_seconds",
     "xml_parser",
     "xml_problems",
+    "write_then_rename",
 ]

@@ -57,6 +57,8 @@ NPY_FORMAT = FormatSpec(
         "vendor",
     ),
     description="An array of (samples, rows, columns[, planes]) saved by numpy.save; times and metadata where convert wrote them.",
+    writer="roiextractors_core.interop.npy_writer:write",
+    writer_extensions=(".npy",),
 )
 
 

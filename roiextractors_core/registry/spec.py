@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +13,9 @@ from .evidence import Evidence, Finding, Strength, evidence_from_dict
 from .isolation import stdout_to_stderr
 
 __all__ = ["FormatSpec", "Match"]
+
+_IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_SUFFIX = re.compile(r"(\.[^./\\\s]+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class FormatSpec:
         ``("any",)``, or the systems on which the plugin works.
     description : str
         One sentence for the list of formats.
+    writer : str
+        ``"package.module:function"``, imported when ``convert`` writes this format; empty for a format that is only read. See
+        :class:`roiextractors_core.registry.writer.Writer`.
+    writer_extensions : tuple of str
+        The suffixes by which ``convert`` chooses this writer; without them only ``format=`` does.
 
     Raises
     ------
@@ -68,9 +76,11 @@ class FormatSpec:
     metadata: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ("any",)
     description: str = ""
+    writer: str = ""
+    writer_extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("extensions", "specializes", "streams", "metadata", "platforms"):
+        for key in ("extensions", "specializes", "streams", "metadata", "platforms", "writer_extensions"):
             self._check_texts(key)
         self._check(
             isinstance(self.name, str) and bool(re.fullmatch(r"[a-z][a-z0-9_-]*", self.name)),
@@ -79,16 +89,20 @@ class FormatSpec:
         )
         self._check(isinstance(self.title, str) and bool(self.title.strip()), "title", "a name for people")
         self._check(
-            isinstance(self.extractor, str) and bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.extractor)),
+            isinstance(self.extractor, str) and bool(_IMPORTABLE.fullmatch(self.extractor)),
             "extractor",
             "'package.module:Class'",
         )
+        for key in ("extensions", "writer_extensions"):
+            values = getattr(self, key)
+            self._check(all(_SUFFIX.fullmatch(e) for e in values), key, "suffixes that begin with a dot")
+            object.__setattr__(self, key, tuple(e.lower() for e in values))
         self._check(
-            all(re.fullmatch(r"(\.[^./\\\s]+)+", e) for e in self.extensions),
-            "extensions",
-            "suffixes that begin with a dot",
+            isinstance(self.writer, str) and (not self.writer or bool(_IMPORTABLE.fullmatch(self.writer))),
+            "writer",
+            "'package.module:function'",
         )
-        object.__setattr__(self, "extensions", tuple(e.lower() for e in self.extensions))
+        self._check(bool(self.writer) or not self.writer_extensions, "writer_extensions", "empty without a writer")
         self._check(
             self.evidence is None or isinstance(self.evidence, Evidence),
             "evidence",
@@ -102,7 +116,7 @@ class FormatSpec:
         self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
         self._check(self.name not in self.specializes, "specializes", "names of other formats")
         self._check(isinstance(self.description, str), "description", "a sentence")
-        for key in ("title", "extensions", "streams", "metadata", "platforms", "description"):
+        for key in ("title", "extensions", "streams", "metadata", "platforms", "description", "writer_extensions"):
             self._check("".join(getattr(self, key)).isprintable(), key, "text without control characters")
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,6 +151,24 @@ class FormatSpec:
                 f"format {self.name!r} names {self.extractor!r}, and {module} has no class {attribute}"
             )
         return found
+
+    def load_writer(self) -> Callable[..., Any]:
+        """Import and return the writer.
+
+        Raises
+        ------
+        DeclarationError
+            The module imports but has no such function. An error of the import itself passes through.
+        """
+        module, _, attribute = self.writer.partition(":")
+        with stdout_to_stderr():
+            writer: Any = getattr(importlib.import_module(module), attribute, None)
+        if not callable(writer):
+            raise DeclarationError(
+                f"format {self.name!r} names the writer {self.writer!r}, but {module} has no function {attribute}"
+            )
+        function: Callable[..., Any] = writer
+        return function
 
     def _check(self, right: bool, key: str, wanted: str) -> None:
         if not right:

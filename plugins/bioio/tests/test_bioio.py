@@ -361,7 +361,7 @@ class TestBioioByName(ImagingExtractorTests):
 
     @pytest.fixture
     def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
-        pytest.importorskip("zarr")
+        pytest.importorskip("roiextractors_omezarr", reason="roiextractors-omezarr is not installed")
         told = roi.RecordingMetadata(pixel_size=(0.75, 0.5), plane_spacing=2.0)
         return roi.convert(roi.NumpyImagingExtractor(expected, 4.0, metadata=told), tmp_path / "made.zarr")
 

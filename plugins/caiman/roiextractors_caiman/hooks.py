@@ -22,4 +22,6 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="none",
         metadata=("software", "vendor"),
         description="Movies and volumes that CaImAn keeps as float32 in a file whose name says their shape and order.",
+        writer="roiextractors_caiman.writer:write",
+        writer_extensions=(".mmap",),
     )

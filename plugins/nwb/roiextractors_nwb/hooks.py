@@ -31,4 +31,6 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
         platforms=("any",),
         description="The imaging series of NWB 2 files in HDF5 and Zarr: two-photon, one-photon, and series in external TIFF files.",
+        writer="roiextractors_nwb.writer:write",
+        writer_extensions=(".nwb",),
     )

@@ -49,4 +49,6 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         ),
         platforms=("any",),
         description="OME-TIFF in one file or many, with or without a companion file: all dimension orders, channels, planes, series, times.",
+        writer="roiextractors_ometiff.writer:write",
+        writer_extensions=(".tif", ".tiff", ".btf"),
     )

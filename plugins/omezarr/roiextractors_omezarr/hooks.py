@@ -36,4 +36,6 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "vendor",
         ),
         description="OME-Zarr 0.1 to 0.5 (OME-NGFF) at full resolution, images of bioformats2raw included.",
+        writer="roiextractors_omezarr.writer:write",
+        writer_extensions=(".zarr",),
     )

@@ -39,4 +39,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="rate",
         metadata=("channels", "software", "vendor"),
         description="Movies that suite2p keeps: registered or raw frames of one or two channels, of one plane or of volumes.",
+        writer="roiextractors_suite2p.writer:write",
     )

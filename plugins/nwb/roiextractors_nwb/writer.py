@@ -1,0 +1,162 @@
+"""Writes NWB 2 files in HDF5, with the recording as a TwoPhotonSeries; needs the extra ``[write]`` (pynwb)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
+from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar
+
+__all__ = ["write"]
+
+_BLOCK_BYTES = 32 << 20
+_CHUNK_BYTES = 1 << 20
+
+
+def write(
+    recording: Any,
+    partial: Path,
+    *,
+    target: Path,
+    progress: Progress,
+    start_time: datetime | str | None = None,
+) -> None:
+    """Write a recording as NWB; see :class:`roiextractors_core.registry.writer.Writer`.
+
+    Parameters
+    ----------
+    recording, partial, target, progress
+        As in the contract.
+    start_time : datetime or str, optional
+        When the recording began, as a ``datetime`` or in ISO 8601, for a recording that does not have it. Without a time zone it
+        is local time.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        The recording is empty or its start time is unknown.
+    TimesError
+        The recording has neither a sampling rate nor times.
+    MissingDependencyError
+        pynwb is not installed.
+
+    References
+    ----------
+    The NWB format specification, version 2: ``NWBFile``, ``ImagingPlane``, ``TwoPhotonSeries``.
+    """
+    try:
+        from pynwb import NWBHDF5IO
+    except ImportError as error:
+        raise MissingDependencyError(
+            'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
+        ) from error
+    sidecar = Sidecar.of(recording)
+    began = _start_time(sidecar, start_time)
+    if not recording.size:
+        raise UnsupportedRecordingError(f"NWB cannot store an empty recording (shape {recording.shape})")
+    if sidecar.times is None and sidecar.rate is None:
+        raise TimesError(
+            "NWB needs a sampling rate or times and this recording has neither; pass sampling_frequency= when opening"
+        )
+    with NWBHDF5IO(str(partial), mode="w") as stream:
+        stream.write(_nwb_file(recording, sidecar, began, progress))
+
+
+def _start_time(sidecar: Sidecar, given: datetime | str | None) -> datetime:
+    """Return the start with a time zone, which NWB requires."""
+    start = sidecar.metadata.start_time
+    if start is None and isinstance(given, str):
+        try:
+            start = datetime.fromisoformat(given)
+        except ValueError:
+            raise UnsupportedRecordingError(
+                f"start_time must be an ISO 8601 date and time, got {given!r:.60}; for example 2026-01-31T12:00:00"
+            ) from None
+    elif start is None and given is not None:
+        start = given
+    if start is None:
+        raise UnsupportedRecordingError(
+            "NWB needs a start time and this recording has none; pass start_time= (--start-time on the command line)"
+        )
+    return start if start.tzinfo else start.astimezone()
+
+
+def _nwb_file(recording: Any, sidecar: Sidecar, start: datetime, progress: Progress) -> Any:
+    from pynwb import NWBFile
+    from pynwb.ophys import TwoPhotonSeries
+
+    names = ", ".join(printable(Path(path).name) for path in recording.provenance.paths) or "a recording in memory"
+    file = NWBFile(session_description=f"converted from {names}", identifier=uuid.uuid4().hex, session_start_time=start)
+    clock: dict[str, Any] = {"rate": sidecar.rate, "starting_time": 0.0}
+    if sidecar.times is not None:
+        clock = {"timestamps": sidecar.times}
+    without_times = replace(sidecar, times=None)  # the series has them
+    file.add_acquisition(
+        TwoPhotonSeries(
+            name="TwoPhotonSeries",
+            data=_pixels(recording, progress),
+            imaging_plane=_imaging_plane(file, sidecar),
+            unit="n.a.",
+            comments=json.dumps({SIDECAR_KEY: without_times.to_dict()}),
+            **clock,
+        )
+    )
+    return file
+
+
+def _imaging_plane(file: Any, sidecar: Sidecar) -> Any:
+    from pynwb.ophys import OpticalChannel
+
+    metadata = sidecar.metadata
+    channel = metadata.channels[0] if metadata.channels else None
+    light = OpticalChannel(
+        name=channel.name.replace("/", "_") if channel else "OpticalChannel",
+        description="unknown" if channel is None else channel.name,
+        emission_lambda=float("nan") if channel is None else channel.emission_wavelength or float("nan"),
+    )
+    spacing = [*reversed(metadata.pixel_size or ()), *([metadata.plane_spacing] if metadata.plane_spacing else [])]
+    return file.create_imaging_plane(
+        name="ImagingPlane",
+        optical_channel=light,
+        description="unknown",
+        device=file.create_device(name=metadata.device or "microscope"),
+        excitation_lambda=float("nan") if channel is None else channel.excitation_wavelength or float("nan"),
+        indicator="unknown",
+        location="unknown",
+        **({"grid_spacing": spacing, "grid_spacing_unit": "micrometers"} if metadata.pixel_size else {}),
+    )
+
+
+def _pixels(recording: Any, progress: Progress) -> Any:
+    """Return an iterator over blocks of pixels; NWB's order is (time, width, height[, depth])."""
+    from hdmf.data_utils import GenericDataChunkIterator
+
+    count, rows, columns, *planes = recording.shape
+    sample_bytes = max(1, recording.nbytes // count)
+
+    class Blocks(GenericDataChunkIterator):  # type: ignore[misc]
+        def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
+            samples, across, down, *deep = selection
+            block = np.asarray(recording[(samples, down, across, *deep)]).swapaxes(1, 2)
+            progress(samples.stop * sample_bytes, recording.nbytes)
+            return block
+
+        def _get_maxshape(self) -> tuple[int, ...]:
+            return (count, columns, rows, *planes)
+
+        def _get_dtype(self) -> np.dtype[Any]:
+            dtype: np.dtype[Any] = recording.dtype
+            return dtype
+
+    frame = (columns, rows, *planes)
+    length = min(count, max(1, _BLOCK_BYTES // sample_bytes))
+    return Blocks(
+        buffer_shape=(length, *frame), chunk_shape=(min(length, max(1, _CHUNK_BYTES // sample_bytes)), *frame)
+    )

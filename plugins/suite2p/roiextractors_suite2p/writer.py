@@ -1,0 +1,297 @@
+"""Writes the folder of plane folders from which suite2p starts, and gives recordings as the arrays that suite2p's functions take."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    DeclarationError,
+    SourceKindError,
+    TimesError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.io import Progress, read_blocks
+
+__all__ = ["Int16Array", "for_suite2p", "run_options", "write"]
+
+_Convert = Callable[[np.ndarray], np.ndarray]
+
+
+def write(
+    recording: Any,
+    partial: Path,
+    *,
+    target: Path,
+    progress: Progress,
+    second_channel: Any = None,
+    scale: float | None = None,
+) -> None:
+    """Write a recording as a suite2p folder; see :class:`roiextractors_core.registry.writer.Writer`.
+
+    Each plane gets a folder ``plane0``, ``plane1``, ... with ``data.bin`` (int16, little-endian, frames by rows by columns),
+    ``data_chan2.bin`` for a second channel, and descriptions made of plain numbers and texts: ``ops.npy`` for suite2p before
+    1.0, ``db.npy`` and ``settings.npy`` since.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+        The functional channel. Its sampling rate must be known.
+    partial, target, progress
+        As in the contract. suite2p's ``save_path0`` is the target's parent, ``save_folder`` its name.
+    second_channel : ImagingExtractor, optional
+        Of the same shape as the recording.
+    scale : float, optional
+        As for :func:`for_suite2p`; for both channels.
+
+    Raises
+    ------
+    TimesError
+        The sampling rate is unknown: suite2p would assume 10 Hz.
+    UnsupportedRecordingError
+        A value does not fit in int16, the recording is empty, or the channels differ in shape.
+    SourceKindError
+        The second channel is read from the target, or the target contains suite2p's results.
+
+    References
+    ----------
+    suite2p's ``BinaryFile``, ``init_dbs`` and ``run_plane``.
+    """
+    options = run_options(recording, target, second_channel=second_channel)
+    channels = [recording] if second_channel is None else [recording, second_channel]
+    for channel in channels[1:]:
+        _check_not_inside(channel, target)
+    _check_no_results(target)
+    converts = [_int16(channel, scale) for channel in channels]
+    partial.mkdir()
+    folders = [partial / f"plane{plane}" for plane in range(options["nplanes"])]
+    for folder in folders:
+        folder.mkdir()
+    count, total = len(recording), sum(channel.nbytes for channel in channels)
+    with contextlib.ExitStack() as stack:
+        names = ("data.bin", "data_chan2.bin")[: len(channels)]
+        movies = [[stack.enter_context((folder / name).open("xb")) for folder in folders] for name in names]
+        for start, first in read_blocks(recording):
+            end = start + len(first)
+            for channel, convert, planes in zip(channels, converts, movies, strict=True):
+                block = convert(first if channel is recording else channel.get_series(start, end))
+                for plane, movie in enumerate(planes):
+                    part = block if block.ndim == 3 else block[..., plane]
+                    movie.write(np.ascontiguousarray(part, "<i2").data)
+            progress(total * end // count, total)
+    _write_descriptions(options, folders, target)
+
+
+def run_options(recording: Any, target: str | os.PathLike[str], *, second_channel: Any = None) -> dict[str, Any]:
+    """Return the ``db`` that ``suite2p.run_s2p`` takes for a folder written from a recording.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+        The functional channel.
+    target : str or os.PathLike
+        The folder of plane folders, as passed to ``convert``.
+    second_channel : ImagingExtractor, optional
+
+    Returns
+    -------
+    dict
+        Paths, ``nplanes``, ``nchannels``, ``Ly``, ``Lx``, ``nframes``, and ``fs`` in Hz; JSON can store it.
+
+    Raises
+    ------
+    TimesError
+        The sampling rate is unknown.
+    UnsupportedRecordingError
+        The recording is empty, or the channels differ in shape.
+    """
+    shapes = [channel.shape for channel in (recording, second_channel) if channel is not None]
+    if len(set(shapes)) > 1:
+        raise UnsupportedRecordingError(f"the channels differ in shape: {', '.join(map(str, shapes))}")
+    if not recording.size:
+        raise UnsupportedRecordingError(f"suite2p cannot read an empty recording (shape {recording.shape})")
+    rate = recording.get_sampling_frequency()
+    if rate is None:
+        raise TimesError(
+            "suite2p needs a sampling rate (it would assume 10 Hz) and this recording has none; pass sampling_frequency= when opening"
+        )
+    rows, columns = recording.get_frame_shape()
+    folder = Path(os.path.abspath(target))
+    return {
+        "data_path": [str(folder.parent)],
+        "save_path0": str(folder.parent),
+        "save_folder": folder.name,
+        "fast_disk": str(folder.parent),
+        "keep_movie_raw": False,
+        "nplanes": recording.get_num_planes(),
+        "nrois": 1,
+        "nchannels": len(shapes),
+        "functional_chan": 1,
+        "fs": float(rate),
+        "Ly": rows,
+        "Lx": columns,
+        "yrange": [0, rows],
+        "xrange": [0, columns],
+        "nframes": len(recording),
+    }
+
+
+def for_suite2p(recording: Any, *, scale: float | None = None) -> Int16Array:
+    """Return a planar recording as the int16 array ``(frames, Ly, Lx)`` that suite2p's functions take.
+
+    Nothing is clipped: a value that does not fit is refused when it is read.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+        Of volumes, pass one plane at a time: ``recording.select_plane(0)``.
+    scale : float, optional
+        Multiply by this: ``0.5`` for uint16, ``1000`` for a ΔF/F. Integers are rounded down, as suite2p does when it halves
+        uint16; floats are rounded to the nearest integer.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        The recording is volumetric or complex; when read, a value does not fit in int16.
+    """
+    if recording.is_volumetric:
+        raise UnsupportedRecordingError(
+            f"suite2p takes one plane at a time and this recording has {recording.get_num_planes()}: "
+            'for_suite2p(recording.select_plane(0)), or convert(..., format="suite2p"), which writes all of them'
+        )
+    return Int16Array(recording, _int16(recording, scale))
+
+
+class Int16Array:
+    """A recording as a lazy, read-only int16 array; a value that does not fit is refused when it is read.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+    convert : callable
+        From an array of the recording's dtype to int16.
+    """
+
+    def __init__(self, recording: Any, convert: _Convert) -> None:
+        self.recording = recording
+        self.dtype: np.dtype[Any] = np.dtype(np.int16)
+        self._convert = convert
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(samples, rows, columns)``."""
+        shape: tuple[int, ...] = self.recording.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions, 3."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of pixels."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return self._convert(np.asarray(self.recording[key]))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[k] for k in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("a recording cannot become an array without reading it; leave out copy=False")
+        return np.asarray(self[...], dtype)
+
+    def __repr__(self) -> str:
+        return f"<{self.dtype} array {self.shape} of {self.recording!r}>"
+
+
+# Values
+
+
+def _int16(recording: Any, scale: float | None) -> _Convert:
+    if recording.dtype.kind == "c":
+        raise UnsupportedRecordingError(
+            f"suite2p needs int16 and this recording is {recording.dtype}; pass its magnitude"
+        )
+    if scale is not None and not (isinstance(scale, int | float) and math.isfinite(scale) and scale != 0):
+        raise DeclarationError(f"scale must be a finite number other than 0, got {scale!r:.40}")
+    return functools.partial(_as_int16, scale=scale)
+
+
+def _as_int16(block: np.ndarray, *, scale: float | None) -> np.ndarray:
+    if scale is None and np.can_cast(block.dtype, np.int16):
+        return block.astype(np.int16, copy=False)
+    rounded = np.rint if block.dtype.kind == "f" else np.floor
+    values = block if scale is None else rounded(block * np.float64(scale))
+    _check_int16(values, block.dtype, scale)
+    result = values.astype(np.int16)
+    if scale is None and not np.array_equal(result, values):
+        raise UnsupportedRecordingError(
+            f"suite2p needs int16 and this {block.dtype} recording contains fractions; "
+            "pass scale=, by which they are multiplied before they are rounded (1 rounds them as they are)"
+        )
+    return result
+
+
+def _check_int16(values: np.ndarray, dtype: np.dtype[Any], scale: float | None) -> None:
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    limits = np.iinfo(np.int16)
+    if not (limits.min <= low and high <= limits.max):  # NaN compares as False
+        after = "" if scale is None else f" after scale={scale}"
+        raise UnsupportedRecordingError(
+            f"suite2p needs int16 (-32,768 to 32,767) and this {dtype} recording contains values from {low} to {high}{after}; "
+            "pass a scale= that makes them fit, for uint16 scale=0.5"
+        )
+
+
+# Files
+
+
+def _check_not_inside(channel: Any, target: Path) -> None:
+    here = os.path.realpath(target)
+    for source in map(os.path.realpath, channel.provenance.paths):
+        if source == here or source.startswith(here + os.sep):
+            raise SourceKindError(f"the second channel is read from {printable(target)}; choose another target")
+
+
+def _check_no_results(target: Path) -> None:
+    """Refuse to replace a folder with results: they may have been curated by hand."""
+    results = [path for name in ("stat.npy", "iscell.npy") for path in target.glob(f"plane*/{name}")]
+    if results:
+        raise SourceKindError(
+            f"{printable(target)} contains suite2p's results ({results[0].parent.name}/{results[0].name}); choose another folder"
+        )
+
+
+def _write_descriptions(options: dict[str, Any], folders: Sequence[Path], target: Path) -> None:
+    """Write the description of each plane, with the paths that it will have; plain values load with NumPy alone."""
+    for number, folder in enumerate(folders):
+        place = Path(os.path.abspath(target)) / folder.name
+        own = {
+            **options,
+            "iplane": number,
+            "save_path": str(place),
+            "fast_disk": str(place),
+            "ops_path": str(place / "ops.npy"),
+            "db_path": str(place / "db.npy"),
+            "settings_path": str(place / "settings.npy"),
+            "reg_file": str(place / "data.bin"),
+        }
+        if options["nchannels"] > 1:
+            own["reg_file_chan2"] = str(place / "data_chan2.bin")
+        for name, values in (("ops", own), ("db", own), ("settings", {"fs": options["fs"]})):
+            np.save(folder / f"{name}.npy", np.array(values, dtype=object), allow_pickle=True)

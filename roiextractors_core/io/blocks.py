@@ -1,0 +1,64 @@
+"""A recording read from the first to the last sample in blocks of bounded size, for what writes it elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Progress", "read_blocks", "sample_chunks"]
+
+Progress = Callable[[int, int], None]
+
+MAX_BLOCK_BYTES = 32 << 20
+
+
+def read_blocks(
+    recording: Any, *, max_bytes: int | None = None, progress: Progress | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield consecutive samples of a recording until all of them were read.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+    max_bytes : int, optional
+        The largest block, 32 MiB by default. One chunk of the file is read whole even where it is larger.
+    progress : callable, optional
+        Called as ``progress(done, total)``, in bytes of pixels, after the caller has used a block.
+
+    Yields
+    ------
+    tuple of int and numpy.ndarray
+        The first sample's index, and the samples as ``(samples, rows, columns[, planes])``.
+    """
+    count, total = len(recording), recording.nbytes
+    length = sample_chunks(recording, max_bytes or MAX_BLOCK_BYTES)[0]
+    for start in range(0, count, length):
+        end = min(start + length, count)
+        yield start, recording.get_series(start, end)
+        if progress is not None:
+            progress(total * end // count, total)
+
+
+def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
+    """Return the shape of a chunk: the file's own chunks joined along the samples, at most ``limit`` bytes where one is smaller.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+    limit : int
+        Bytes.
+    """
+    shape, itemsize = recording.shape, recording.dtype.itemsize
+    own = tuple(max(1, min(a, b)) for a, b in zip(recording.get_chunk_shape(), shape, strict=True))
+    chunk = [own[0], *shape[1:]]
+    for axis in range(1, len(shape)):  # whole frames, unless one row of the file's chunks is too much already
+        if math.prod(chunk) * itemsize <= limit:
+            break
+        rest = math.prod(chunk) // chunk[axis] * itemsize
+        chunk[axis] = max(own[axis], limit // max(1, rest) // own[axis] * own[axis])
+    joined = limit // max(1, math.prod(chunk) * itemsize)
+    chunk[0] = min(max(1, shape[0]), own[0] * max(1, joined))
+    return tuple(min(max(1, n), max(1, whole)) for n, whole in zip(chunk, shape, strict=True))
