@@ -71,21 +71,23 @@ def write(
 
 def _start_time(sidecar: Sidecar, given: datetime | str | None) -> datetime:
     """Return the start with a time zone, which NWB requires."""
-    start = sidecar.metadata.start_time
-    if start is None and isinstance(given, str):
-        try:
-            start = datetime.fromisoformat(given)
-        except ValueError:
-            raise UnsupportedRecordingError(
-                f"start_time must be an ISO 8601 date and time, got {given!r:.60}; for example 2026-01-31T12:00:00"
-            ) from None
-    elif start is None and given is not None:
-        start = given
+    start = sidecar.metadata.start_time or _parse_start_time(given)
     if start is None:
         raise UnsupportedRecordingError(
             "NWB needs a start time and this recording has none; pass start_time= (--start-time on the command line)"
         )
     return start if start.tzinfo else start.astimezone()
+
+
+def _parse_start_time(given: datetime | str | None) -> datetime | None:
+    if not isinstance(given, str):
+        return given
+    try:
+        return datetime.fromisoformat(given)
+    except ValueError:
+        raise UnsupportedRecordingError(
+            f"start_time must be an ISO 8601 date and time, got {given!r:.60}; for example 2026-01-31T12:00:00"
+        ) from None
 
 
 def _nwb_file(recording: Any, sidecar: Sidecar, start: datetime, progress: Progress) -> Any:
