@@ -1,4 +1,4 @@
-"""What Experiment.xml says about a ThorImage recording."""
+"""The description of a ThorImage recording in its Experiment.xml."""
 
 from __future__ import annotations
 
@@ -9,37 +9,46 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
-from roiextractors_core.errors import CorruptRecordingError, RecordingError, UnsupportedRecordingError, printable
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
+from roiextractors_core.io import PositionedFile, parse_xml
 
 __all__ = ["Experiment", "Node"]
 
 _MAX_BYTES = 16 << 20
 _MAX_DEPTH = 64
-_MAX_NODES = 200_000
-_Z_AND_T = 0
+_MAX_ELEMENTS = 200_000
+_Z_AND_T = 0  # CaptureMode: a series of single frames; any other mode is a stream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
-    """One XML element: its name, its attributes, and the elements in it."""
+    """One XML element, with its attributes read as numbers and flags."""
 
-    name: str
-    attributes: Mapping[str, str]
-    children: list[Node]
+    element: Element
+
+    @property
+    def name(self) -> str:
+        """The tag without its namespace prefix."""
+        return self.element.tag.rpartition(":")[2]
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The attributes as text."""
+        return self.element.attrib
+
+    @property
+    def children(self) -> list[Node]:
+        """The elements in this one."""
+        return [Node(child) for child in self.element]
 
     def first(self, name: str) -> Node:
-        """Return the first element of that name in this one; an empty one when there is none."""
+        """Return the first child with that name; an empty element if there is none."""
         return next((child for child in self.children if child.name == name), _NOTHING)
 
-    def has(self, name: str) -> bool:
-        """Whether an element of that name is in this one."""
-        return any(child.name == name for child in self.children)
-
     def text(self, key: str) -> str:
-        """Return an attribute, or nothing."""
+        """Return an attribute, or an empty string."""
         return self.attributes.get(key, "")
 
     def number(self, key: str) -> float | None:
@@ -51,7 +60,7 @@ class Node:
         return value if math.isfinite(value) else None
 
     def whole(self, key: str) -> int | None:
-        """Return an attribute that is a whole number from 0 to 2**31, or None."""
+        """Return an attribute that is an integer from 0 to 2**31, or None."""
         value = self.number(key)
         return int(value) if value is not None and 0 <= value < 1 << 31 and value == int(value) else None
 
@@ -60,21 +69,21 @@ class Node:
         return {"1": True, "true": True, "0": False, "false": False}.get(self.text(key).strip().lower())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return attributes as ``@name`` and elements by their names, repeated ones as a list."""
-        found: dict[str, Any] = {f"@{key}": value for key, value in self.attributes.items()}
+        """Return attributes as ``@name`` and children by name, repeated ones as a list."""
+        result: dict[str, Any] = {f"@{key}": value for key, value in self.attributes.items()}
         for child in self.children:
             plain = child.to_dict()
-            before = found.get(child.name)
+            before = result.get(child.name)
             if before is None:
-                found[child.name] = plain
+                result[child.name] = plain
             elif isinstance(before, list):
                 before.append(plain)
             else:
-                found[child.name] = [before, plain]
-        return found
+                result[child.name] = [before, plain]
+        return result
 
 
-_NOTHING = Node("", {}, [])
+_NOTHING = Node(Element(""))
 
 
 class Experiment:
@@ -88,9 +97,9 @@ class Experiment:
     Raises
     ------
     CorruptRecordingError
-        No XML, cut XML, or another document.
+        The file is not XML, is truncated, or is another document.
     UnsupportedRecordingError
-        A DOCTYPE, which could declare entities.
+        It contains a DOCTYPE, which could declare entities.
 
     References
     ----------
@@ -101,11 +110,24 @@ class Experiment:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.root = _parsed(path)
+        self.root = self._read(path)
         if self.root.name != "ThorImageExperiment":
             raise CorruptRecordingError(
-                f"{self.name} is no ThorImage experiment: its root element is {printable(self.root.name)!r:.80}"
+                f"{self.name} is not a ThorImage experiment: its root element is {printable(self.root.name)!r:.80}"
             )
+
+    def _read(self, path: str) -> Node:
+        file = PositionedFile(path)
+        try:
+            if file.size > _MAX_BYTES:
+                raise CorruptRecordingError(
+                    f"{self.name} is too large for a ThorImage experiment ({file.size:,} bytes)"
+                )
+            data = file.read(0, file.size)
+        finally:
+            file.close()
+        advice = "copy it again from the microscope's computer"
+        return Node(parse_xml(data, self.name, max_elements=_MAX_ELEMENTS, max_depth=_MAX_DEPTH, advice=advice))
 
     @property
     def name(self) -> str:
@@ -114,24 +136,24 @@ class Experiment:
 
     @cached_property
     def channels(self) -> tuple[str, ...]:
-        """The names of the channels that were saved, in order."""
+        """The names of the saved channels, in order."""
         waves = (node.text("name") for node in self.root.first("Wavelengths").children if node.name == "Wavelength")
         return tuple(dict.fromkeys(name for name in waves if name))
 
     @cached_property
     def enabled(self) -> tuple[int, ...]:
-        """The places of the enabled channels among all that the microscope has, from 0."""
+        """The indices of the enabled channels among all channels of the microscope, from 0."""
         mask = self.root.first("Wavelengths").first("ChannelEnable").whole("Set") or self._lsm.whole("channel") or 0
         return tuple(place for place in range(16) if mask >> place & 1)
 
     @property
     def only_enabled_are_raw(self) -> bool | None:
-        """Whether raw files leave out the channels that are not enabled; None where the version does not say."""
+        """Whether raw files leave out the channels that are not enabled; None if the version does not say."""
         return self.root.first("RawData").flag("onlyEnabledChannels")
 
     @cached_property
     def is_streaming(self) -> bool:
-        """Whether frames were taken without a pause; otherwise one by one, by a series in Z and T."""
+        """Whether frames were taken without a pause, and not one by one in a series over Z and T."""
         mode = self.root.first("CaptureMode").whole("mode")
         if mode is not None:
             return mode != _Z_AND_T
@@ -139,12 +161,13 @@ class Experiment:
 
     @cached_property
     def is_fast_z(self) -> bool:
-        """Whether the planes were taken while streaming."""
+        """Whether the planes were acquired while streaming."""
         return self.is_streaming and self._streaming.flag("zFastEnable") is True
 
     @cached_property
     def planes(self) -> int:
         """Planes of a sample."""
+        # ``steps`` keeps the value of an earlier stack when Z is switched off, so it counts only together with its switch
         stage = self.root.first("ZStage")
         steps = max(1, stage.whole("steps") or 1)
         if self.is_streaming and self._streaming.attributes:
@@ -153,24 +176,24 @@ class Experiment:
 
     @property
     def flyback(self) -> int:
-        """Frames behind the planes of each volume, taken while the stage goes back."""
+        """Frames after the planes of each volume, acquired while the stage returns."""
         return (self._streaming.whole("flybackFrames") or 0) if self.is_fast_z and self.planes > 1 else 0
 
     @property
     def time_points(self) -> int | None:
-        """Samples that were to be taken."""
+        """The intended number of samples."""
         return self.root.first("Timelapse").whole("timepoints") or None
 
     @property
     def frames(self) -> tuple[int, ...]:
-        """The frames of one channel that a raw file should hold, flyback included; by each place that tells it."""
+        """The expected frames of one channel in a raw file, including flyback; one number for each entry that states it."""
         points, streamed = self.time_points, self._streaming.whole("frames")
-        told = (streamed if self.is_streaming else None, points and points * (self.planes + self.flyback))
-        return tuple(dict.fromkeys(count for count in told if count))
+        counts = (streamed if self.is_streaming else None, points and points * (self.planes + self.flyback))
+        return tuple(dict.fromkeys(count for count in counts if count))
 
     @property
     def saves_raw(self) -> bool:
-        """Whether raw files, and not TIFF, were asked for."""
+        """Whether the experiment was set to save raw files instead of TIFF."""
         return self.is_streaming and self._streaming.text("rawData") == "1"
 
     @property
@@ -186,39 +209,39 @@ class Experiment:
         if not (0 < rows <= 1 << 16 and 0 < columns <= 1 << 16):
             seen = ", ".join(f"{key}={printable(source.text(key))!r:.40}" for key in keys)
             raise CorruptRecordingError(
-                f"{self.name} does not say how large a frame is: {seen or 'nothing'} in {source.name or 'LSM'}"
+                f"{self.name} does not give the size of a frame: got {seen or 'nothing'} in {source.name or 'LSM'}"
             )
         if self._lsm.flag("ThreePhotonEnable") and (self._lsm.whole("NumberOfPlanes") or 1) > 1:
             raise UnsupportedRecordingError(
                 f"{self.name} describes {self._lsm.whole('NumberOfPlanes')} planes of three-photon multiplexing in each raw "
-                "frame, which is not read; save the recording as TIFF in ThorImage"
+                "frame, which is not supported; save the recording as TIFF in ThorImage"
             )
         return rows, columns
 
     @cached_property
     def averaged(self) -> int:
-        """Frames that ThorImage averaged into one."""
+        """The number of frames that ThorImage averaged into one."""
         source = self._camera if self._is_camera else self._lsm
         on = source.text("averageMode") in ("", "1")
         return max(1, source.whole("averageNum") or 1) if on else 1
 
     @property
     def scan_rate(self) -> float | None:
-        """Frames a second (Hz) before averaging, all planes counted, or None."""
+        """Frames per second (Hz) before averaging, counting all planes, or None."""
         if self._is_camera:
-            told = self._camera.flag("frameRateControlEnabled")
-            value = self._camera.number("frameRateControlValue") if told else None
+            is_set = self._camera.flag("frameRateControlEnabled")
+            value = self._camera.number("frameRateControlValue") if is_set else None
         else:
             value = self._lsm.number("frameRate")
         return value if value and value > 0 else None
 
     def rate(self, *, averaged: int, planes: int) -> float | None:
-        """Return samples a second (Hz), or None.
+        """Return samples per second (Hz), or None.
 
         Parameters
         ----------
         averaged : int
-            Frames that were averaged into one.
+            Number of frames averaged into one.
         planes : int
             Planes of a sample.
         """
@@ -230,18 +253,17 @@ class Experiment:
         return None if scan is None else scan / averaged / (planes + (self.flyback if planes > 1 else 0))
 
     def rate_note(self, *, averaged: int, planes: int) -> str:
-        """Return a sentence about a rate that is nominal or not known, or nothing."""
+        """Return a sentence about a rate that is nominal or unknown, or an empty string."""
         if self.rate(averaged=averaged, planes=planes) is None:
-            why = "a stack taken step by step" if planes > 1 and not self.is_streaming else "no frame rate"
-            return (
-                f"{self.name} describes {why}, so that the rate of samples is not known; pass sampling_frequency=<Hz>"
-            )
+            is_stack = planes > 1 and not self.is_streaming
+            why = "describes a stack acquired step by step" if is_stack else "does not contain a frame rate"
+            return f"{self.name} {why}, so the sampling rate is unknown; pass sampling_frequency=<Hz>"
         if not self.is_streaming:
-            return f"{self.name} describes a time series, not a stream: the rate is nominal"
+            return f"{self.name} describes a time series, not a stream, so the rate is nominal"
         if averaged > 1 and self.is_fast_z:
             return (
-                f"{self.name} says that {averaged} frames were averaged and that planes were taken while streaming: the rate counts "
-                "both; some versions of ThorImage do not average then: pass sampling_frequency=<Hz> to put another in force"
+                f"{self.name} lists both an average of {averaged} frames and planes acquired while streaming, and the rate accounts "
+                "for both; some versions of ThorImage do not average then: pass sampling_frequency=<Hz> to use another rate"
             )
         return ""
 
@@ -265,7 +287,7 @@ class Experiment:
 
     @property
     def start_time(self) -> datetime | None:
-        """When the experiment began, in UTC; without a time zone where only the local date is there; or None."""
+        """The start of the experiment in UTC; without a time zone if there is only a local date; or None."""
         date = self.root.first("Date")
         seconds = date.number("uTime")
         if seconds is not None and 0 < seconds < 1 << 33:
@@ -303,56 +325,3 @@ class Experiment:
     @property
     def _is_camera(self) -> bool:
         return self.root.first("Modality").text("primaryDetectorType") == "0"
-
-
-class _Tree:
-    """Builds the nodes while expat reads."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._open = [Node("", {}, [])]
-        self._count = 0
-
-    @property
-    def root(self) -> Node:
-        return self._open[0].children[0]
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        self._count += 1
-        if len(self._open) > _MAX_DEPTH or self._count > _MAX_NODES:
-            raise CorruptRecordingError(f"{self._name} holds more elements than a ThorImage experiment has")
-        node = Node(tag.rpartition(":")[2], attributes, [])
-        self._open[-1].children.append(node)
-        self._open.append(node)
-
-    def end(self, _tag: str) -> None:
-        self._open.pop()
-
-    def doctype(self, *_: object) -> None:
-        raise UnsupportedRecordingError(f"{self._name} holds a DOCTYPE, which is refused: it could declare entities")
-
-
-def _parsed(path: str) -> Node:
-    file = PositionedFile(path)
-    try:
-        if file.size > _MAX_BYTES:
-            raise CorruptRecordingError(
-                f"{file.name} holds {file.size:,} bytes, and no ThorImage experiment has more than {_MAX_BYTES:,}"
-            )
-        text = file.read(0, file.size)
-    finally:
-        file.close()
-    tree, parser = _Tree(file.name), expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = tree.start, tree.end
-    parser.StartDoctypeDeclHandler = tree.doctype
-    try:
-        parser.Parse(text, True)
-    except expat.ExpatError as error:
-        raise CorruptRecordingError(
-            f"{file.name} is not whole XML: {printable(error)}; copy it again from the microscope's computer"
-        ) from error
-    except RecordingError:
-        raise
-    except (ValueError, LookupError) as error:
-        raise CorruptRecordingError(f"{file.name} is in an encoding that cannot be read: {printable(error)}") from error
-    return tree.root

@@ -1,4 +1,4 @@
-"""The files of a ThorImage recording: one look at the folder, and what each name stands for."""
+"""The files of a ThorImage recording: one listing of the folder, and the meaning of each name."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Place = tuple[int, int]
 
 
 class Folder:
-    """The names in a recording's folder, listed once; none of the files is looked at.
+    """The names in a recording's folder, listed once; no file is opened.
 
     Parameters
     ----------
     path : str
         The folder.
     names : sequence of str, optional
-        Take these frames alone.
+        Use only these frames.
 
     Raises
     ------
@@ -50,11 +50,12 @@ class Folder:
 
     def __init__(self, path: str, names: Sequence[str] | None = None) -> None:
         self.path = path
-        listing = _listed(path)
+        listing = _list_folder(path)
         self._names = listing if names is None else list(names)
+        # one text, so that one regular expression searches half a million names at once and not one by one
         self._text = "\n".join(["", *self._names, ""])
-        self.experiment = _called("Experiment.xml", listing)
-        self.timing = _called("timing.txt", listing)
+        self.experiment = _name_on_disk("Experiment.xml", listing)
+        self.timing = _name_on_disk("timing.txt", listing)
 
     @property
     def name(self) -> str:
@@ -70,18 +71,18 @@ class Folder:
 
     @property
     def stores(self) -> tuple[str, ...]:
-        """Large TIFF files that hold a whole region."""
+        """Large TIFF files with a whole region each."""
         return tuple(_STORE.findall(self._text))
 
-    def channels(self, told: Sequence[str]) -> tuple[str, ...]:
-        """Return the channels that have TIFF frames: those of the experiment, or where none of them has any, all there are."""
-        found = tuple(name for name in told if self._has_frames(name))
-        return found or tuple(sorted({row[1] for row in _FRAME.findall(self._text)}))
+    def channels(self, listed: Sequence[str]) -> tuple[str, ...]:
+        """Return the channels with TIFF frames: those that the experiment lists, or all in the folder if none of these has any."""
+        present = tuple(name for name in listed if self._has_frames(name))
+        return present or tuple(sorted({row[1] for row in _FRAME.findall(self._text)}))
 
     def frames(self, channel: str) -> FrameFiles:
         """Return the TIFF frames of a channel."""
         start = f"{channel}_"
-        starts = tuple(f"{start}{digit}" for digit in "0123456789")  # ChanA_Preview.tif is none
+        starts = tuple(f"{start}{digit}" for digit in "0123456789")  # leaves out ChanA_Preview.tif
         names = [name for name in self._names if name.startswith(starts)]
         numbers = _numbers(names, len(start))
         if numbers is None:
@@ -97,7 +98,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The TIFF frames of one channel by name: ``numbers`` are their sites, tiles, planes and time points."""
+    """The TIFF frames of one channel: ``numbers`` are the sites, tiles, planes and time points in their names."""
 
     channel: str
     names: list[str]
@@ -106,7 +107,7 @@ class FrameFiles:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """The sites and tiles that there are."""
+        """The sites and tiles in the file names."""
         sites, tiles = self.numbers[:2]
         if not len(sites):
             return ()
@@ -120,35 +121,36 @@ class FrameFiles:
         planes, points = self.numbers[2, mine], self.numbers[3, mine]
         if min(planes.min(), points.min()) < 1:
             raise CorruptRecordingError(
-                f"{printable(self.names[mine[0]])}: ThorImage counts planes and time points from 1, and a file here says 0"
+                f"{printable(self.names[mine[0]])}: the numbers of planes and time points start at 1, but one of these files has 0"
             )
         shape = (int(points.max()), int(planes.max()))
+        # one stray file with a large number must not allocate a table of gigabytes
         if shape[0] * shape[1] > _MAX_EMPTY * (len(mine) + 1000):
             raise TruncatedRecordingError(
-                f"the files of {printable(self.channel)} are numbered up to plane {shape[1]:,} and time point {shape[0]:,}, and "
-                f"{len(mine):,} of them are there; copy the rest"
+                f"the files of {printable(self.channel)} are numbered up to plane {shape[1]:,} and time point {shape[0]:,}, but only "
+                f"{len(mine):,} of them exist; copy the rest"
             )
         table = np.full(shape, -1, np.int64)
         table[points - 1, planes - 1] = mine
         if np.count_nonzero(table >= 0) < len(mine):
             twice = mine[table[points - 1, planes - 1] != mine][0]
             raise CorruptRecordingError(
-                f"the frame of {printable(self.names[twice])} is there twice, under a number of another width; keep one recording in a folder"
+                f"the frame of {printable(self.names[twice])} exists twice, with a different number of digits; keep one recording per folder"
             )
         return FrameGrid(table, self.channel, place, self.digits)
 
 
 @dataclass(frozen=True)
 class FrameGrid:
-    """Which file holds which frame of one channel: ``files[time point, plane]``, -1 where there is none."""
+    """Which file contains which frame of one channel: ``files[time point, plane]``, -1 for a missing frame."""
 
     files: np.ndarray
     channel: str
     place: Place
     digits: int
 
-    def widened(self, planes: int) -> FrameGrid:
-        """Return the grid with at least so many planes."""
+    def with_planes(self, planes: int) -> FrameGrid:
+        """Return the grid with at least this number of planes; the added ones are missing."""
         more = planes - self.files.shape[1]
         if more <= 0:
             return self
@@ -156,12 +158,12 @@ class FrameGrid:
         return FrameGrid(padded, self.channel, self.place, self.digits)
 
     def file_name(self, point: int, plane: int) -> str:
-        """Return the name that the frame's file has, both counted from 0."""
+        """Return the file name of a frame, from its time point and plane, both from 0."""
         numbers = (*self.place, plane + 1, point + 1)
         return printable(f"{self.channel}_{'_'.join(f'{n:0{self.digits}d}' for n in numbers)}.tif")
 
     def missing(self, points: slice = slice(None)) -> tuple[str, int]:
-        """Return the name of the first file that is not there among some time points, and how many are not."""
+        """Return the name of the first missing file among some time points, and the number of missing files."""
         absent = np.argwhere(self.files[points] < 0)
         if not len(absent):
             return "", 0
@@ -169,16 +171,19 @@ class FrameGrid:
         return self.file_name(first + int(absent[0, 0]), int(absent[0, 1])), len(absent)
 
 
-def _called(name: str, listing: list[str]) -> str | None:
-    """Return the name as it is on disk, in whatever case."""
+def _name_on_disk(name: str, listing: list[str]) -> str | None:
+    """Return the name as spelled on disk, whatever its case; None if there is no such file."""
     if name in listing:
         return name
-    wanted, length = name.lower(), len(name)
-    return next((other for other in listing if len(other) == length and other.lower() == wanted), None)
+    lower, length = name.lower(), len(name)
+    return next((other for other in listing if len(other) == length and other.lower() == lower), None)
 
 
 def _numbers(names: list[str], start: int) -> np.ndarray | None:
-    """Return the four numbers of names that all end in ``.tif``, all at once; None where one is of another kind."""
+    """Return the four numbers in names that all end in ``.tif``; None if one of the names has another form.
+
+    All names are parsed at once: for half a million of them, a regular expression would take most of the time of opening.
+    """
     if not names or "\n".join([*names, ""]).lower().count(".tif\n") != len(names):
         return None
     text = "\n".join([name[start:-4] for name in names])
@@ -197,15 +202,15 @@ def _numbers(names: list[str], start: int) -> np.ndarray | None:
     return np.fromstring(text.replace("\n", "_"), np.int64, sep="_").reshape(-1, 4)
 
 
-def _listed(path: str) -> list[str]:
+def _list_folder(path: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries]
     except FileNotFoundError as error:
-        raise SourceNotFoundError(f"{printable(path)} is not there") from error
+        raise SourceNotFoundError(f"{printable(path)} does not exist") from error
     except NotADirectoryError as error:
-        raise SourceKindError(f"{printable(path)} is no folder") from error
+        raise SourceKindError(f"{printable(path)} is not a folder") from error
     except PermissionError as error:
-        raise SourcePermissionError(f"the folder {printable(path)} may not be listed") from error
+        raise SourcePermissionError(f"no permission to list the folder {printable(path)}") from error
     except OSError as error:
         raise SourceReadError(f"the folder {printable(path)} could not be listed: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""The frames of one channel: in a TIFF each, or one behind the other in a raw file."""
+"""The frames of one channel: one TIFF each, or one after the other in a raw file."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Frames(ABC):
     planes : int
         Planes of a sample.
     points : numpy.ndarray
-        The time point of each sample, from 0; without gaps where nothing is missing.
+        The time point of each sample, from 0; without gaps if nothing is missing.
     averaged : int
-        Frames that were averaged into one.
+        Number of frames averaged into one.
     notes, warnings : tuple of str
-        What was decided; what was left out.
+        Decisions made while opening; what was left out.
     """
 
     planes: int
@@ -56,7 +56,7 @@ class Frames(ABC):
 
     @abstractmethod
     def read(self, samples: np.ndarray, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """Return ``(samples * planes, rows, columns)``, the planes fastest."""
+        """Return ``(samples * planes, rows, columns)``; the plane varies fastest."""
 
     @abstractmethod
     def close(self) -> None:
@@ -64,24 +64,24 @@ class Frames(ABC):
 
 
 class TiffFrames(Frames):
-    """One TIFF a frame.
+    """Frames in one TIFF each.
 
     Parameters
     ----------
     folder : str
     names : list of str
-        What the grid counts.
+        The file names that the grid refers to.
     grid : FrameGrid
     experiment : Experiment
     allow_missing : bool
-        Leave out samples that lack a file, wherever they are.
+        Leave out samples with a missing file, wherever they are.
     allow_damaged : bool
-        Leave out samples that have a damaged file as well; every file is then opened at once.
+        Leave out samples with a damaged file as well; every file is then opened at once.
 
     Raises
     ------
     TruncatedRecordingError
-        A file is not there.
+        A file is missing.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class TiffFrames(Frames):
         prefix = os.path.join(folder, "")
         if allow_damaged:
             grid = self._without_damaged(prefix, names, grid)
-        grid = self._fitted(grid, experiment)
+        grid = self._fit_planes(grid, experiment)
         self.planes = grid.files.shape[1]
-        self.points = self._whole_points(grid, experiment, allow_missing)
+        self.points = self._complete_points(grid, experiment, allow_missing)
         files = grid.files[self.points].ravel().tolist()
-        self._index = _one_page_each([prefix + names[k] for k in files])
+        self._index = _index_single_pages([prefix + names[k] for k in files])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -123,70 +123,73 @@ class TiffFrames(Frames):
         self._index.close()
 
     def _without_damaged(self, prefix: str, names: list[str], grid: FrameGrid) -> FrameGrid:
-        """Take out the files that are cut or hold no frame: each is opened, and its pixels are not read."""
-        whole = [k < 0 or not _damage(prefix + names[k]) for k in grid.files.ravel().tolist()]
-        if all(whole):
+        """Leave out files that are truncated or damaged: each is opened, but its pixels are not read."""
+        sound = [k < 0 or not _damage(prefix + names[k]) for k in grid.files.ravel().tolist()]
+        if all(sound):
             return grid
-        files = np.where(np.array(whole).reshape(grid.files.shape), grid.files, -1)
-        first = names[int(grid.files.ravel()[whole.index(False)])]
-        told = _damage(prefix + first).removeprefix(printable(first)).lstrip(": ")
-        self.warnings += (f"{printable(first)} is damaged ({told}); {_frames(whole.count(False))} left out for that",)
+        files = np.where(np.array(sound).reshape(grid.files.shape), grid.files, -1)
+        first = names[int(grid.files.ravel()[sound.index(False)])]
+        reason = _damage(prefix + first).removeprefix(printable(first)).lstrip(": ")
+        self.warnings += (f"{printable(first)} is damaged ({reason}); {_frames(sound.count(False))} left out",)
         return FrameGrid(files, grid.channel, grid.place, grid.digits)
 
-    def _fitted(self, grid: FrameGrid, experiment: Experiment) -> FrameGrid:
-        """Give the grid the planes of the experiment, unless the files are a whole recording of fewer."""
-        points, held, told = len(grid.files), grid.files.shape[1], experiment.planes
-        if held >= told:
-            if held > told:
+    def _fit_planes(self, grid: FrameGrid, experiment: Experiment) -> FrameGrid:
+        """Give the grid the planes of the experiment, unless the files are a complete recording with fewer planes."""
+        points, present, expected = len(grid.files), grid.files.shape[1], experiment.planes
+        if present >= expected:
+            if present > expected:
                 self.notes += (
-                    f"{experiment.name} describes {told:,} planes, and the files hold {held:,}; they decide",
+                    f"{experiment.name} describes {expected:,} planes, but there are files for {present:,}; all are used",
                 )
             return grid
+        # every time point lacks the same planes: they were not saved, and the samples are complete without them
         if (grid.files >= 0).all() and points == (experiment.time_points or points) and points > 1:
             self.warnings += (
-                f"{experiment.name} describes {told:,} planes, and the files hold {held:,}: "
-                f"{grid.file_name(0, held)} is not there",
+                f"{experiment.name} describes {expected:,} planes, but there are files for {present:,}: "
+                f"{grid.file_name(0, present)} is missing",
             )
             return grid
-        return grid.widened(told)
+        return grid.with_planes(expected)
 
-    def _whole_points(self, grid: FrameGrid, experiment: Experiment, allow_missing: bool) -> np.ndarray:
-        whole = (grid.files >= 0).all(axis=1)
-        points = np.flatnonzero(whole)
+    def _complete_points(self, grid: FrameGrid, experiment: Experiment, allow_missing: bool) -> np.ndarray:
+        points = np.flatnonzero((grid.files >= 0).all(axis=1))
         if not len(points):
             name, count = grid.missing()
             raise TruncatedRecordingError(
-                f"{name} is not there, so that no sample of {printable(grid.channel)} is whole ({_frames(count)} missing); copy the "
+                f"{name} is missing, and no sample of {printable(grid.channel)} is complete ({_frames(count)} missing); copy the "
                 "folder again from the microscope's computer"
             )
         end = int(points[-1]) + 1
         name, count = grid.missing(slice(0, end))
         if count and not allow_missing:
             raise TruncatedRecordingError(
-                f"{name} is not there ({_frames(count)} of {printable(grid.channel)} missing before the last one); copy the folder again, or "
-                "leave out the samples that are not whole: open(..., allow_missing=True)"
+                f"{name} is missing ({_frames(count)} of {printable(grid.channel)} missing before the last one); copy the folder again, or "
+                "leave out the incomplete samples: open(..., allow_missing=True)"
             )
         if count:
             self.warnings += (
-                f"{name} is not there ({_frames(count)} missing): {end - len(points):,} of {end:,} samples are left out",
+                f"{name} is missing ({_frames(count)} missing): {end - len(points):,} of {end:,} samples are left out",
             )
-        self._tell_end(grid, experiment, end)
+        self._compare_end(grid, experiment, end)
         return points
 
-    def _tell_end(self, grid: FrameGrid, experiment: Experiment, end: int) -> None:
-        told = experiment.time_points or end
+    def _compare_end(self, grid: FrameGrid, experiment: Experiment, end: int) -> None:
+        described = experiment.time_points or end
         name = grid.missing(slice(end, None))[0] or grid.file_name(end, 0)
         stopped = "; the recording was stopped" if experiment.was_stopped else ""
-        if end < max(told, len(grid.files)):
+        if end < max(described, len(grid.files)):
             self.warnings += (
-                f"{experiment.name} describes {max(told, len(grid.files)):,} samples, and {end:,} are whole: {name} is not there{stopped}",
+                f"{experiment.name} describes {max(described, len(grid.files)):,} samples, but only {end:,} are complete: {name} is "
+                f"missing{stopped}",
             )
-        elif end > told:
-            self.notes += (f"{experiment.name} describes {told:,} samples, and the files hold {end:,}; they decide",)
+        elif end > described:
+            self.notes += (
+                f"{experiment.name} describes {described:,} samples, but there are files for {end:,}; all are used",
+            )
 
 
 class RawFrames(Frames):
-    """A raw file: little-endian uint16, the channels of a plane one behind the other, then the planes, the flyback, the next sample.
+    """Frames in a raw file: little-endian uint16, channel by channel in each plane, then the planes, the flyback, the next sample.
 
     Parameters
     ----------
@@ -198,7 +201,7 @@ class RawFrames(Frames):
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
-        The file holds no whole sample, or the experiment does not say what.
+        The file has no complete sample, or the experiment does not describe it.
     """
 
     def __init__(self, path: str, channel: str, experiment: Experiment) -> None:
@@ -207,15 +210,18 @@ class RawFrames(Frames):
         self._stored = StoredFrames((self._file,), shape=(rows, columns), dtype="<u2")
         self.planes, self.notes, self.warnings = experiment.planes, (), ()
         self._channels, self._place = self._layout(channel, experiment)
-        frames = self._whole_frames(experiment)
+        frames = self._complete_frames(experiment)
+        # some versions save every frame although averaging was on; the size of the file shows it
         self.averaged = experiment.averaged
         if frames in [count * self.averaged for count in experiment.frames] and self.averaged > 1:
             self.averaged = 1
-            self.notes += (f"{self._file.name} holds every frame that {experiment.name} says was averaged",)
+            self.notes += (
+                f"{self._file.name} contains every single frame, although {experiment.name} says that frames were averaged",
+            )
         self._step = self.planes + experiment.flyback
-        count = frames // self._step + (frames % self._step >= self.planes)
+        count = frames // self._step + (frames % self._step >= self.planes)  # the last flyback may be missing
         self.points = np.arange(count, dtype=np.int64)
-        self._tell(frames, count, experiment)
+        self._compare_length(frames, count, experiment)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -233,14 +239,16 @@ class RawFrames(Frames):
         self._file.close()
 
     def _layout(self, channel: str, experiment: Experiment) -> tuple[int, int]:
-        """Return how many channels lie behind each other, and which of them is meant."""
+        """Return the number of channels in the file, and the index of this one among them."""
         names = experiment.channels
         enabled, place = len(names), names.index(channel)
-        everything = [n for n in (4, 3) if n > enabled and max(experiment.enabled, default=0) < n]
-        told = experiment.only_enabled_are_raw
-        counts = (
-            [enabled] if told or enabled == 1 else [*everything, enabled] if told is False else [enabled, *everything]
-        )
+        # older versions write all 3 or 4 channels of the microscope whatever is enabled, and only the file's size tells
+        all_channels = [n for n in (4, 3) if n > enabled and max(experiment.enabled, default=0) < n]
+        only_enabled = experiment.only_enabled_are_raw
+        if only_enabled or enabled == 1:
+            counts = [enabled]
+        else:
+            counts = [*all_channels, enabled] if only_enabled is False else [enabled, *all_channels]
         size = self._file.size
         exact = [n for n in counts for frames in experiment.frames if size == frames * n * self._stored.frame_bytes]
         count = exact[0] if exact else counts[0]
@@ -248,46 +256,47 @@ class RawFrames(Frames):
             return count, place
         if len(experiment.enabled) != enabled:
             raise CorruptRecordingError(
-                f"{experiment.name} names {enabled} channels and enables {len(experiment.enabled)}, so that their places in "
-                f"{self._file.name}, which holds {count}, are not known"
+                f"{experiment.name} lists {enabled} channels but enables {len(experiment.enabled)}, so their order among the "
+                f"{count} channels of {self._file.name} is unknown"
             )
-        self.notes += (f"{self._file.name} holds {count} channels, of which {enabled} were enabled",)
+        self.notes += (f"{self._file.name} contains {count} channels, of which {enabled} were enabled",)
         return count, experiment.enabled[place]
 
-    def _whole_frames(self, experiment: Experiment) -> int:
+    def _complete_frames(self, experiment: Experiment) -> int:
         step = self._channels * self._stored.frame_bytes
         frames, rest = divmod(self._file.size, step)
         if rest:
             self.warnings += (
-                f"{self._file.name} ends inside frame {frames:,}: {rest:,} of its {step:,} bytes are there, and it is left out",
+                f"{self._file.name} ends inside frame {frames:,} ({rest:,} of its {step:,} bytes), which is left out",
             )
         if frames < self.planes:
             raise TruncatedRecordingError(
-                f"{self._file.name} holds {self._file.size:,} bytes, and one sample needs {self.planes * step:,} ({self.planes} "
-                f"x {self._channels} frames of {self.shape[0]:,} x {self.shape[1]:,} uint16 by {experiment.name}); the file is cut"
+                f"{self._file.name} has {self._file.size:,} bytes, but one sample needs {self.planes * step:,} ({self.planes} x "
+                f"{self._channels} frames of {self.shape[0]:,} x {self.shape[1]:,} uint16 by {experiment.name}); the file is truncated"
             )
         return frames
 
-    def _tell(self, frames: int, count: int, experiment: Experiment) -> None:
-        told = experiment.frames
+    def _compare_length(self, frames: int, count: int, experiment: Experiment) -> None:
         factor = experiment.averaged // self.averaged
-        if told and frames < min(told) * factor:
+        expected = [n * factor for n in experiment.frames]
+        if expected and frames < min(expected):
             stopped = "; the recording was stopped" if experiment.was_stopped else ""
             self.warnings += (
-                f"{experiment.name} describes {min(told) * factor:,} frames a channel, and {self._file.name} holds {frames:,}{stopped}; "
-                f"{count:,} samples are whole",
+                f"{experiment.name} describes {min(expected):,} frames per channel, but {self._file.name} contains {frames:,}{stopped}; "
+                f"{count:,} samples are complete",
             )
-        elif told and frames not in [n * factor for n in told]:
+        elif expected and frames not in expected:
             self.notes += (
-                f"{experiment.name} describes {max(told) * factor:,} frames a channel, and {self._file.name} holds {frames:,}; it decides",
+                f"{experiment.name} describes {max(expected):,} frames per channel, but {self._file.name} contains {frames:,}; "
+                "all are used",
             )
         left = max(0, frames - count * self._step)
         if left and not self.warnings:
             self.warnings += (f"{self._file.name} ends inside a volume: its last {_frames(left)} left out",)
 
 
-def _one_page_each(paths: list[str]) -> PageIndex:
-    """Return the index of files of one page each: the first is opened now, and every other at its first read."""
+def _index_single_pages(paths: list[str]) -> PageIndex:
+    """Return the index of files with one page each: the first is opened now, and every other at its first read."""
     try:
         with_first = PageIndex.of(paths[0])
     except CorruptRecordingError as error:
@@ -296,14 +305,14 @@ def _one_page_each(paths: list[str]) -> PageIndex:
     with_first.close()
     if (pages, values) != (1, 1):
         raise UnsupportedRecordingError(
-            f"{printable(os.path.basename(paths[0]))} holds {pages:,} pages of {values} values a pixel, and a frame of "
-            "ThorImage is one page of one; open(..., format='tiff') reads it as plain TIFF"
+            f"{printable(os.path.basename(paths[0]))} has {pages:,} pages with {values} values per pixel; expected one page with one "
+            "value per pixel. Read it as plain TIFF: open(..., format='tiff')"
         )
     return PageIndex.of(paths, pages_per_file=np.ones(len(paths), np.int64))
 
 
 def _damage(path: str) -> str:
-    """Return why a file holds no whole frame, or nothing."""
+    """Return why a file has no complete frame, or an empty string."""
     try:
         PageIndex.of(path).close()
     except CorruptRecordingError as error:
@@ -312,7 +321,7 @@ def _damage(path: str) -> str:
 
 
 def _with_advice(error: CorruptRecordingError) -> CorruptRecordingError:
-    return type(error)(f"{error}; the samples that are whole are read by open(..., allow_missing=True)")
+    return type(error)(f"{error}; read the complete samples with open(..., allow_missing=True)")
 
 
 def _frames(count: int) -> str:

@@ -14,7 +14,7 @@ _FRAME = "*_[0-9]*_[0-9]*_[0-9]*_[0-9]*.tif"
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the one format of this plugin."""
+    """Yield the format of this plugin."""
     yield FormatSpec(
         name="thorimage",
         title="ThorImage",
@@ -31,5 +31,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
         platforms=("any",),
-        description="Two-photon recordings of ThorImage LS: Experiment.xml with a TIFF a frame, or raw frames; volumes, channels.",
+        description="Two-photon recordings from ThorImage LS: Experiment.xml with one TIFF per frame or raw files, channels and volumes.",
     )

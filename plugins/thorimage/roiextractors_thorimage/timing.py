@@ -1,4 +1,4 @@
-"""The times in ``timing.txt``: seconds since the experiment began, one a line."""
+"""The times in ``timing.txt``: seconds since the start of the experiment, one per line."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Timing:
     Attributes
     ----------
     seconds : numpy.ndarray or None
-        One a sample, float64.
+        One per sample, float64.
     note : str
         Why there are none; empty otherwise.
 
     References
     ----------
-    ThorImage LS sources, ``AcquireSaveInfo``: the first line is 0, and each frame adds one; in stimulus mode the 0 stands
+    ThorImage LS sources, ``AcquireSaveInfo``: the first line is 0, and each frame adds one; in stimulus mode the 0 comes
     before the first frame.
     """
 
@@ -43,49 +43,49 @@ class Timing:
         ----------
         path : str
         samples : int
-            Samples that are read.
+            Number of samples in the recording.
         steps : sequence of int
-            How many lines a sample may have: one, one a plane, or one a plane and frame of the flyback.
+            Possible numbers of lines per sample: one, one per plane, or one per plane and flyback frame.
         time_points : int
-            Samples that the experiment describes.
+            Number of samples that the experiment describes.
         """
-        values, why = _values(path)
+        values, why = _read_values(path)
         if values is None:
             return cls(None, f"{why}; the times follow from the rate")
         counts = sorted({samples, time_points})
         fitting = [step for step in dict.fromkeys(steps) for count in counts if len(values) == count * step]
         if not fitting and len(values) > 1 and values[0] == 0 and values[1] < 1e-3:
-            values = values[1:]
+            values = values[1:]  # the 0 of stimulus mode, which is not a frame
             fitting = [step for step in dict.fromkeys(steps) for count in counts if len(values) == count * step]
         if not fitting or len(values) < (samples - 1) * fitting[0] + 1:
             return cls(
                 None,
-                f"{PositionedFile(path).name} holds {len(values):,} times for {samples:,} samples; the times follow from the rate",
+                f"{PositionedFile(path).name} contains {len(values):,} times for {samples:,} samples; the times follow from the rate",
             )
         return cls(np.ascontiguousarray(values[:: fitting[0]][:samples]))
 
 
-def _values(path: str) -> tuple[np.ndarray | None, str]:
+def _read_values(path: str) -> tuple[np.ndarray | None, str]:
     file = PositionedFile(path)
     try:
         if file.size > _MAX_BYTES:
-            return None, f"{file.name} holds {file.size:,} bytes, more than times have"
+            return None, f"{file.name} is too large for a list of times ({file.size:,} bytes)"
         text = file.read(0, file.size)
     finally:
         file.close()
     try:
         values = np.array(text.split(), np.float64)
     except ValueError:
-        return None, f"{file.name} holds something that is no time"
+        return None, f"{file.name} contains text that is not a number"
     if len(values) and not text.endswith((b"\n", b"\r")) and not _follows(values):
-        return None, f"{file.name} is cut inside its last line"
+        return None, f"{file.name} is truncated inside its last line"
     if not np.isfinite(values).all() or (np.diff(values) < 0).any():
-        return None, f"the times in {file.name} do not rise"
+        return None, f"the times in {file.name} are not increasing"
     return values, ""
 
 
 def _follows(values: np.ndarray) -> bool:
-    """Whether the last value, whose line has no end, is what the others lead to: it could be cut inside its digits."""
+    """Return whether the last value, on a line without an end, continues the others; it could be cut inside its digits."""
     if len(values) < _MIN_KNOWN:
         return False
     step = float(np.median(np.diff(values[:-1]))) if len(values) > _MIN_KNOWN else float(values[1] - values[0])
