@@ -1,7 +1,7 @@
-"""The readers that people would otherwise use, and the physical limit, each as one function of frames and a part.
+"""The other readers and the physical limit, each as a context manager with the same interface.
 
 Each opens a file once and yields ``read(frames, part)``: `frames` is a list of indices, or None for all; `part` is a
-pair of slices, of rows and of columns, or None for whole frames. A library is imported when it is asked for.
+pair of slices, of rows and of columns, or None for whole frames. A library is imported when it is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Read = Callable[[list[int] | None, Part | None], np.ndarray]
 
 @contextmanager
 def preadv(path: Path, offsets: Sequence[int], shape: tuple[int, ...], dtype: Any) -> Iterator[Read]:
-    """The physical limit: the same bytes by `os.preadv` into a new array; of a part, its rows."""
+    """The physical limit: `os.preadv` of the same bytes into a new array; for a part, of its rows."""
     descriptor = os.open(path, os.O_RDONLY)
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     is_gapless = all(b - a == size for a, b in itertools.pairwise(offsets))
@@ -72,7 +72,7 @@ def preadv(path: Path, offsets: Sequence[int], shape: tuple[int, ...], dtype: An
 
 @contextmanager
 def preadv_files(paths: Sequence[Path], offset: int, shape: tuple[int, ...], dtype: Any) -> Iterator[Read]:
-    """The physical limit of files of one frame: open, `os.preadv`, close."""
+    """The physical limit for files of one frame each: open, `os.preadv`, close."""
     names = [str(path) for path in paths]
 
     def read(frames: list[int] | None, part: Part | None) -> np.ndarray:
@@ -111,7 +111,7 @@ def tifffile(path: Path | list[Path]) -> Iterator[Read]:
 
 
 def opened(name: str, *arguments: Any, **options: Any) -> None:
-    """Open a recording by one of roiextractors' extractors."""
+    """Open a recording with an extractor of roiextractors."""
     import roiextractors as library  # type: ignore[import-untyped]
 
     getattr(library, name)(*arguments, **options)
@@ -119,7 +119,7 @@ def opened(name: str, *arguments: Any, **options: Any) -> None:
 
 @contextmanager
 def roiextractors(name: str, *arguments: Any, **options: Any) -> Iterator[Read]:
-    """The field's present library: one of its extractors by name."""
+    """roiextractors: one of its extractors, by name."""
     import roiextractors as library
 
     extractor = getattr(library, name)(*arguments, **options)
@@ -130,12 +130,12 @@ def roiextractors(name: str, *arguments: Any, **options: Any) -> Iterator[Read]:
         elif len(frames) == 1:
             found = extractor.get_series(frames[0], frames[0] + 1)
         else:
-            order = np.argsort(frames)  # indices that do not rise are beyond it
+            order = np.argsort(frames)  # it needs increasing indices
             samples = extractor.get_samples(np.asarray(frames)[order])
             found = np.empty_like(samples)
             found[order] = samples
         cut = found if part is None else found[:, part[0], part[1]]
-        is_read = type(cut) is np.ndarray and cut.base is None  # a map is read when it is copied
+        is_read = type(cut) is np.ndarray and cut.base is None  # copying reads a memory map
         return cut if is_read else np.array(cut)
 
     yield read
@@ -143,7 +143,7 @@ def roiextractors(name: str, *arguments: Any, **options: Any) -> Iterator[Read]:
 
 @contextmanager
 def array(opening: Callable[[], Any]) -> Iterator[Read]:
-    """What is indexed like an array: a dataset of h5py, an array of zarr, a memory map of numpy."""
+    """Array-likes: a dataset of h5py, an array of zarr, a memory map of numpy."""
     held = opening()
 
     def read(frames: list[int] | None, part: Part | None) -> np.ndarray:
@@ -152,7 +152,7 @@ def array(opening: Callable[[], Any]) -> Iterator[Read]:
             return np.array(held[:, cut[0], cut[1]])
         if len(frames) == 1:
             return np.array(held[frames[0] : frames[0] + 1, cut[0], cut[1]])
-        order = np.argsort(frames)  # h5py takes indices in order only
+        order = np.argsort(frames)  # h5py needs increasing indices
         result = np.empty((len(frames), *held.shape[1:]), held.dtype)
         result[order] = held[np.asarray(frames)[order].tolist()]
         return result
@@ -164,7 +164,7 @@ def array(opening: Callable[[], Any]) -> Iterator[Read]:
 
 @contextmanager
 def pims(path: Path) -> Iterator[Read]:
-    """pims: frame by frame, as it offers them."""
+    """pims: frame by frame."""
     import pims as library  # type: ignore[import-untyped]
 
     with closing(library.open(str(path))) as frames_of:
@@ -178,7 +178,7 @@ def pims(path: Path) -> Iterator[Read]:
 
 @contextmanager
 def bioio(path: Path) -> Iterator[Read]:
-    """bioio: a lazy dask array of what its plugin finds; opened anew for the whole, of which an image keeps a copy."""
+    """bioio: the lazy dask array; reopened for whole reads, because an image caches its pixels."""
     import bioio as library
 
     image = library.BioImage(str(path))
@@ -195,7 +195,7 @@ def bioio(path: Path) -> Iterator[Read]:
 
 @contextmanager
 def oiffile(path: Path, count: int) -> Iterator[Read]:
-    """oiffile: a frame at a time by its name, out of a file that stays open."""
+    """oiffile: one frame at a time by name, from a file that stays open."""
     from oiffile import OifFile
 
     with OifFile(path) as file:
@@ -210,7 +210,7 @@ def oiffile(path: Path, count: int) -> Iterator[Read]:
 
 @contextmanager
 def opencv(path: Path, shape: tuple[int, int]) -> Iterator[Read]:
-    """OpenCV: VideoCapture, opened for each call as a video that is read again must be; grey out of its colours."""
+    """OpenCV: VideoCapture, reopened for each call because it only reads forward; converted to grayscale."""
     import cv2
 
     def read(frames: list[int] | None, part: Part | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Uncompressed movies of plain arrays: raw bytes, .npy, suite2p's binary, CaImAn's maps."""
+"""Uncompressed movies of plain arrays: raw bytes, .npy, suite2p binaries, CaImAn memory maps."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def others(name: str, path: Path, dtype: str) -> dict[str, Callable[[], Any]]:
     native = np.dtype(dtype).newbyteorder("=")
     offsets = [start + k * size for k in range(COUNT)]
     found: dict[str, Callable[[], Any]] = {"os.preadv": partial(rivals.preadv, path, offsets, SHAPE, native)}
-    if name == ".npy":  # roiextractors takes the axes for others, and reads other pixels
+    if name == ".npy":  # roiextractors interprets the axes differently
         found["numpy.memmap"] = partial(rivals.array, partial(np.load, path, mmap_mode="r"))
     elif name != "CaImAn, order F":
         mapped = partial(np.memmap, path, dtype, "r", shape=(COUNT, *SHAPE))

@@ -1,4 +1,4 @@
-"""Prairie View recordings of one frame a file: one listing and the parse of the XML, and plain reads of the same files."""
+"""Prairie View, one frame per file, compared with listing the folder, parsing the XML and plain reads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_xml(folder: Path, count: int) -> None:
 
 
 def one_frame(rows: int) -> bytes:
-    """A file of one frame: pixels in strips of eight rows, their tables, the directory, the text."""
+    """Return a TIFF file of one frame: strips of eight rows, their tables, the directory, the text."""
     strips, step = rows // 8, rows * 16
     tables = 8 + rows * rows * 2
     directory = tables + 8 * strips
@@ -74,7 +74,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def parse(path: Path) -> int:
-    """Parse with a handler that counts the elements: the least that any use of the XML must do."""
+    """Parse with a handler that only counts elements: the minimum that any use of the XML needs."""
     count = 0
 
     def start(_tag: str, _attributes: dict[str, str]) -> None:
@@ -138,7 +138,7 @@ def test_opening_by_the_number_of_files(tmp_path: Path, count: int, by: str, bes
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording of 470,000 frames, of whose files one in a thousand is there."""
+    """A recording of 470,000 frames, with one in a thousand of its files."""
     folder = tmp_path_factory.mktemp("long") / NAME
     folder.mkdir()
     write_xml(folder, 470_000)

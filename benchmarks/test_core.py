@@ -1,4 +1,4 @@
-"""Import, discovery, detection and the first reading, each import in a process of its own."""
+"""Import, discovery, detection and the first read, with each import in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.conftest import Beside
 
 
 def process(code: str) -> Callable[[], object]:
-    """Return a call that runs code in a fresh process; of a package that is not installed, one that says so."""
+    """Return a call that runs code in a new process, or raises ImportError if the package is not installed."""
     name = code.removeprefix("import ")
 
     def run() -> None:
@@ -92,5 +92,5 @@ def by_bioio(path: Path) -> None:
     from bioio_base.exceptions import UnsupportedFileFormatError
 
     for _ in range(100):
-        with contextlib.suppress(UnsupportedFileFormatError):  # it has looked, and none of its plugins takes the file
+        with contextlib.suppress(UnsupportedFileFormatError):  # bioio has tried its plugins, and none accepts the file
             bioio.BioImage.determine_plugin(str(path))

@@ -76,7 +76,7 @@ def test_frames_one_by_one_out_of_long_chunks(path: Path, beside: Beside) -> Non
 
 @pytest.mark.parametrize("name", ["one frame per chunk", "tiles"])
 def test_reading_what_roiextractors_reads(tmp_path: Path, name: str, beside: Beside) -> None:
-    """Its reader takes a file of one dataset of four axes, the channel first."""
+    """roiextractors reads a file with one dataset of four axes, the channel first."""
     path = tmp_path / "movie.h5"
     movie = np.random.default_rng(1).poisson(200, (100, ROWS, COLUMNS)).astype(np.uint16)
     with h5py.File(path, "w") as file:

@@ -1,4 +1,4 @@
-"""Inscopix .isxd movies, with and without lines around each frame."""
+"""Inscopix .isxd movies, with and without a header and footer around each frame."""
 
 from __future__ import annotations
 

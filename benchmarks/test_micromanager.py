@@ -1,4 +1,4 @@
-"""Micro-Manager's NDTiff: frames, and the index of a long recording."""
+"""Micro-Manager NDTiff: frames, and the index of a long recording."""
 
 from __future__ import annotations
 

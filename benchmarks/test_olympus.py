@@ -1,4 +1,4 @@
-"""Olympus FluoView in one file: frames at their places in the sectors of a compound file."""
+"""Olympus FluoView `.oib`: frames in the sectors of a compound file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRITER = Path(__file__).resolve().parents[1] / "plugins" / "olympus" / "tests" /
 
 
 def writer() -> Any:
-    """Return what the plugin's own tests write with."""
+    """Import the module with which the tests of the plugin write files."""
     spec = importlib.util.spec_from_file_location("writer_of_oib", WRITER)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(WRITER)
@@ -60,7 +60,7 @@ def test_opening(movie: Path, beside: Beside) -> None:
 
 
 def listed(path: Path) -> None:
-    """What must be known of a file to read its frames: by oiffile, its series."""
+    """Read what oiffile needs to read frames: the series."""
     from oiffile import OifFile
 
     with OifFile(path) as file:

@@ -1,4 +1,4 @@
-"""OME-TIFF: its XML, one file, and a set of files of one plane."""
+"""OME-TIFF: the XML, one file, and one file per plane."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def xml(count: int, data: str, rows: int, columns: int, planes: str = "") -> byt
 
 
 def listed(count: int, name: str) -> str:
-    """One TiffData a plane, as Bio-Formats writes them."""
+    """Return XML with one TiffData per plane, as Bio-Formats writes it."""
     return "".join(
         f'<TiffData FirstC="0" FirstT="{t}" FirstZ="0" IFD="{t}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:1</UUID></TiffData>'
         for t in range(count)

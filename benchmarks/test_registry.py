@@ -72,7 +72,7 @@ SITES = [(0, 0), (30, 100), (300, 1000)]
 
 @pytest.fixture(scope="module", params=SITES, ids=lambda pair: str(pair[1]))
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
-    """A folder of distributions, and how many formats and distributions there are with it and with the project's."""
+    """A folder of distributions, and the total numbers of formats and distributions with those of the project."""
     folder = written(tmp_path_factory.mktemp("site") / "site", *request.param)
     code = "import roiextractors_core as roi; print(len(roi.formats()), len(roi.plugins()))"
     formats, plugins = map(int, process(folder, code).split())  # compiles the modules, as pip does on installing
@@ -96,7 +96,7 @@ def test_discovery_by_the_number_of_distributions(site: tuple[Path, int, int], b
 def test_detection_by_the_number_of_formats(
     tmp_path: Path, site: tuple[Path, int, int], name: str, beside: Beside
 ) -> None:
-    """The explanations of one process, told by the process: its start is no part of them."""
+    """Measures detection within one process, without the time to start it."""
     from roiextractors_core import NumpyImagingExtractor
     from roiextractors_core.testing import write_tiff
 
@@ -113,7 +113,7 @@ def test_detection_by_the_number_of_formats(
 
 
 class Explaining:
-    """A process that explains a file thirty times whenever it is asked."""
+    """A process that explains a file thirty times on request."""
 
     def __init__(self, folder: Path, path: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(folder)}

@@ -1,4 +1,4 @@
-"""ThorImage: listing the folder and parsing its XML, files of one frame, and every second frame of a raw file."""
+"""ThorImage: opening, files of one frame each, and every second frame of a raw file."""
 
 from __future__ import annotations
 

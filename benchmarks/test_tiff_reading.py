@@ -1,4 +1,4 @@
-"""TIFF: contiguous pages, pages with a description each as ScanImage writes them, compressed ones, and a million."""
+"""TIFF: contiguous pages, pages with descriptions as in ScanImage, compressed pages, a million pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def movie(count: int = COUNT) -> np.ndarray:
 
 
 def of_small_pages(path: Path, count: int) -> Path:
-    """Write pages of 16 x 16 bytes, each after its directory; the pattern of the first is repeated by arithmetic."""
+    """Write pages of 16 x 16 bytes, each after its directory; the first page is repeated with shifted offsets."""
     few = roi.NumpyImagingExtractor(np.zeros((3, 16, 16), np.uint8))
     write_tiff(few, path, bigtiff=True)
     content = path.read_bytes()
@@ -91,7 +91,7 @@ def test_opening(path: Path, beside: Beside) -> None:
 
 
 def num_pages(path: Path) -> None:
-    """What must be known of a file to read it by index: by tifffile, how many pages there are."""
+    """Read what tifffile needs to read by index: the number of pages."""
     with tifffile.TiffFile(path) as file:
         len(file.pages)
 
