@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import warnings
 from typing import Any
 
 from .errors import (
@@ -22,6 +21,7 @@ from .errors import (
     printable,
 )
 from .imaging.extractor import ImagingExtractor
+from .io.notices import silenced, warn
 from .metadata import Provenance
 from .registry.detection import examine
 from .registry.registry import Registry, default_registry
@@ -87,7 +87,7 @@ def open(
         value = looked_at.value
         paths = tuple(str(path) for path in looked_at.paths)
     if advice:
-        warnings.warn(advice, RoiExtractorsWarning, stacklevel=2)
+        warn(advice, RoiExtractorsWarning)
     extractor_class = _loaded(spec, found)
     recording = _made(extractor_class, spec, value, options)
     plugin = found.owner(spec.name)
@@ -164,8 +164,7 @@ def _words_by_suffix(source: Source, registry: Registry) -> str:
         return ""
     spec = general[0]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced():
             _made(_loaded(spec, registry), spec, source.value, {}).close()
     except (RecordingError, SourceError) as error:
         return f" Its suffix is that of {spec.title}, whose plugin says: {error}"

@@ -23,6 +23,7 @@ from roiextractors_core.errors import (
     TimesError,
 )
 from roiextractors_core.imaging import ImagingExtractor, ImagingView, NumpyImagingExtractor
+from roiextractors_core.io import warn
 from roiextractors_core.metadata import Provenance, RecordingMetadata
 from roiextractors_core.registry.npy import NpyImagingExtractor
 
@@ -760,12 +761,10 @@ class Opened(Least):
     opened = 0
 
     def __init__(self, path: str, *, channel: str = "Green", sampling_frequency: float | None = None) -> None:
-        import warnings
-
         super().__init__(PLANAR, sampling_frequency=sampling_frequency)
         Opened.opened += 1
         self.what = (path, channel)
-        warnings.warn("the last frame is cut", IncompleteRecordingWarning, stacklevel=2)
+        warn("the last frame is cut")
 
 
 def opened(*args: Any, **kwargs: Any) -> Opened:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+import threading
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.io import parse_xml, single_file, to_micrometres, to_seconds, xml_parser, xml_problems
+from roiextractors_core.io import (
+    parse_xml,
+    silenced,
+    single_file,
+    to_micrometres,
+    to_seconds,
+    warn,
+    xml_parser,
+    xml_problems,
+)
 
 
 def test_a_list_of_one_file_is_that_file(tmp_path: Path) -> None:
@@ -110,3 +124,40 @@ def test_a_damaged_or_overgrown_document_is_refused(data: bytes, words: str) -> 
 def test_an_error_of_ours_passes_through_the_parser() -> None:
     with pytest.raises(roi.TruncatedRecordingError, match="cut"), xml_problems("a.xml"):
         raise roi.TruncatedRecordingError("cut")
+
+
+def test_a_warning_points_at_the_callers_line_and_can_be_silenced_for_one_thread() -> None:
+    with pytest.warns(roi.IncompleteRecordingWarning, match="half of it") as record:
+        warn("half of it")
+    assert record[0].filename == __file__
+    with silenced():
+        warn("half of it")  # an error if it were issued: the tests turn warnings into errors
+        seen: list[str] = []
+
+        def elsewhere() -> None:
+            with pytest.warns(roi.RoiExtractorsWarning, match="another thread"):
+                warn("another thread", roi.RoiExtractorsWarning)
+            seen.append("warned")
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert seen == ["warned"]
+
+
+def test_unpickling_in_threads_leaves_the_filters_of_the_process_alone(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.zeros((4, 8, 8), np.uint16))
+    pickled = pickle.dumps(roi.open(tmp_path / "m.npy"))
+    before, switch = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: [pickle.loads(pickled).close() for _ in range(200)]) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(switch)
+    assert list(warnings.filters) == before

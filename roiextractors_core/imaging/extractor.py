@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
@@ -16,12 +15,12 @@ import numpy as np
 from ..clock import Clock, checked_times
 from ..errors import (
     ClosedRecordingError,
-    IncompleteRecordingWarning,
     RangeError,
     RangeTypeError,
     RecordingError,
     TimesError,
 )
+from ..io.notices import silenced
 from ..metadata import Provenance, RecordingMetadata
 from .indexing import as_array, as_integer, counted, plan_index, resolve_bounds, resolve_span
 
@@ -842,10 +841,7 @@ def _made_again(
     rate: float | None,
     provenance: Provenance | None,
 ) -> ImagingExtractor:
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", IncompleteRecordingWarning
-        )  # the warning was issued when the recording was first opened
+    with silenced():  # the warnings were issued when the recording was first opened
         extractor = kind(*args, **kwargs)
     if times is not None and len(times) != len(extractor):
         raise RecordingError(

@@ -6,6 +6,7 @@ from .blocks import Progress, read_blocks
 from .chunk_grid import RECENT_CHUNKS, Box, Cell, ChunkGrid, Part, Piece, RecentChunks, sample_pieces, shared_out
 from .hdf5 import open_hdf5_file
 from .locks import ProcessLock
+from .notices import silenced, warn
 from .paths import single_file
 from .positioned import PositionedFile, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
@@ -47,9 +48,11 @@ __all__ = [
     "run_on_cores",
     "sample_pieces",
     "shared_out",
+    "silenced",
     "single_file",
     "to_micrometres",
     "to_seconds",
+    "warn",
     "xml_parser",
     "xml_problems",
     "write_then_rename",

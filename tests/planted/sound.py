@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import roiextractors_core as roi
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, warn
 
 __all__ = [
     "BESIDE",
@@ -237,7 +236,7 @@ class Raw(Planted):
         self._num_samples, left_over = divmod(self._file.size, self._frame_bytes)
         self._notes = (f"{self._file.name} ends with {left_over} bytes of an unfinished frame",) if left_over else ()
         if left_over:
-            warnings.warn(self._notes[0], roi.IncompleteRecordingWarning, stacklevel=2)
+            warn(self._notes[0])
 
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -17,14 +16,13 @@ import numpy as np
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
-    IncompleteRecordingWarning,
     MissingDependencyError,
     RoiExtractorsError,
     SourceKindError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import ProcessLock, choose_stream
+from roiextractors_core.io import ProcessLock, choose_stream, warn
 
 __all__ = [
     "BioioImagingExtractor",
@@ -97,7 +95,7 @@ class BioioImagingExtractor(ImagingExtractor):
             self._rate = self._file_rate()
             self._notes = self._left_out()
         for note in self._notes:
-            warnings.warn(note, IncompleteRecordingWarning, stacklevel=3)
+            warn(note)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._sizes["Y"], self._sizes["X"]

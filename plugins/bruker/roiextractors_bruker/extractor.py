@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,6 @@ from roiextractors_tiff.pages import PageIndex
 from roiextractors_core import ImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
     EmptySourceError,
-    IncompleteRecordingWarning,
     RecordingError,
     SourceError,
     SourceNotFoundError,
@@ -23,7 +21,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import choose_stream
+from roiextractors_core.io import choose_stream, warn
 
 from .facts import metadata_of
 from .files import NamedFiles
@@ -108,7 +106,7 @@ class BrukerImagingExtractor(ImagingExtractor):
         self._rate = rate_of(scan, self._frames, self._times)
         self.is_volumetric = self._depth > 1 and self._plane is None
         for sentence in opened.warnings:
-            warnings.warn(sentence, IncompleteRecordingWarning, stacklevel=2)
+            warn(sentence)
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 from roiextractors_tiff.pages import PageIndex
 
 from roiextractors_core.errors import (
-    IncompleteRecordingWarning,
     RecordingError,
     SourceError,
     SourceReadError,
     printable,
 )
+from roiextractors_core.io import silenced
 
 from .pvscan import Channel, Scan
 
@@ -108,8 +107,7 @@ class NamedFiles:
 def _num_pages(path: str) -> int:
     """Return how many whole pages a file holds; 0 when it cannot be understood."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", IncompleteRecordingWarning)
+        with silenced():
             index = PageIndex.of(Path(path))
     except (RecordingError, SourceError):
         return 0

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import ChoiceError, IncompleteRecordingWarning
+from roiextractors_core.errors import ChoiceError
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import PositionedFile, StoredFrames, single_file
+from roiextractors_core.io import PositionedFile, StoredFrames, single_file, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .acquisition import metadata_of
@@ -91,7 +90,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
         self._planes = len(self._require_cycle()) if deinterleave else 1
         self.is_volumetric = deinterleave
         if self._left_over:
-            warnings.warn(f"{self._file.name}: {self._left_over}", IncompleteRecordingWarning, stacklevel=2)
+            warn(f"{self._file.name}: {self._left_over}")
 
     def get_image_shape(self) -> tuple[int, int]:
         """Return ``(rows, columns)``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -12,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import ChoiceError, CorruptRecordingError, IncompleteRecordingWarning, printable
+from roiextractors_core.errors import ChoiceError, CorruptRecordingError, printable
 from roiextractors_core.imaging import ImagingExtractor
-from roiextractors_core.io import PositionedFile, StoredFrames
+from roiextractors_core.io import PositionedFile, StoredFrames, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .dataset import dataset_of
@@ -110,7 +109,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         self._offsets, self._numbers = table.offsets[rows], table.numbers[rows]
         self.is_volumetric = rows.shape[1] > 1
         for sentence in self._selection.warnings:
-            warnings.warn(f"{self._dataset.name}: {sentence}", IncompleteRecordingWarning, stacklevel=2)
+            warn(f"{self._dataset.name}: {sentence}")
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,6 @@ import bisect
 import itertools
 import os
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +18,12 @@ from roiextractors_core import ImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     EmptySourceError,
-    IncompleteRecordingWarning,
     RecordingError,
     UnsupportedRecordingError,
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, warn
 from roiextractors_core.registry.source import Source
 
 from .layout import Device, find_device, json_of, sessions_of
@@ -92,7 +90,7 @@ class MiniscopeImagingExtractor(ImagingExtractor):
         self._notes = (*_left_out(self._device), *said.notes)
         self._shape, self._dtype = (first.rows, first.columns), first.dtype
         for problem in self._problems:
-            warnings.warn(problem, IncompleteRecordingWarning, stacklevel=2)
+            warn(problem)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._shape

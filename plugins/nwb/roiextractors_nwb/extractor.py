@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from roiextractors_hdf5.contents import named, one_path, open_hdf5
 
-from roiextractors_core.errors import CorruptRecordingError, IncompleteRecordingWarning, printable
+from roiextractors_core.errors import CorruptRecordingError, printable
 from roiextractors_core.imaging import ImagingExtractor, Samples
-from roiextractors_core.io import Sidecar
+from roiextractors_core.io import Sidecar, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
@@ -72,7 +71,7 @@ class NwbImagingExtractor(ImagingExtractor):
         missing = missing_chunks(self._path, self._series.data) if self._series.data and is_zarr(self._path) else 0
         self._pixels_notes = (_lost(self._name, missing),) if missing else ()
         for note in self._pixels_notes:
-            warnings.warn(note, IncompleteRecordingWarning, stacklevel=2)
+            warn(note)
         self.is_volumetric = self._pixels.is_volumetric
         kept = Sidecar.from_json(self._series.comments, where=f"the comments of {self._name}")
         self._companion = kept if kept is not None and kept.shape == self.shape else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import (
-    IncompleteRecordingWarning,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
 from roiextractors_core.imaging import ImagingExtractor
-from roiextractors_core.io import choose_stream
+from roiextractors_core.io import choose_stream, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .recording import Members, members_of
@@ -93,7 +91,7 @@ class OlympusImagingExtractor(ImagingExtractor):
         self._samples = len(self._firsts)
         self.is_volumetric = self._grid.planes > 1
         for note in self._notes:
-            warnings.warn(f"{self._members.name}: {note}", IncompleteRecordingWarning, stacklevel=2)
+            warn(f"{self._members.name}: {note}")
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **_: Any) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,14 +13,13 @@ from roiextractors_tiff.pages import Directory, PageIndex
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
-    IncompleteRecordingWarning,
     RecordingError,
     SourceError,
     StreamChoiceError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream
+from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream, warn
 
 from .document import Document, Image, scaled
 from .file_set import FileSet, Paths, recording_at
@@ -212,7 +210,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
                 f"{name}: its OME-XML describes {placement.described:,} samples; {placement.lack}; "
                 f"the {placement.num_samples:,} whole {'samples' if placement.num_samples != 1 else 'sample'} from the start are read"
             )
-            warnings.warn(words, IncompleteRecordingWarning, stacklevel=4)
+            warn(words)
             notes.append(words)
         if placement.passes > 1:
             notes.append(

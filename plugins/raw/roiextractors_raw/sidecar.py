@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
-    IncompleteRecordingWarning,
     SourceNotFoundError,
     TruncatedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, warn
 
 __all__ = ["beside", "fitted_count", "pair", "text_of", "whole_number"]
 
@@ -125,7 +123,7 @@ def fitted_count(file: PositionedFile, said: int, frame_bytes: int, side: str) -
     more = f" and {left:,} bytes of another" if left else ""
     if count < said:
         note = f"{file.name} holds {count:,} whole frames{more}, and {side} says {said:,}; the file is cut, and the whole frames are read"
-        warnings.warn(note, IncompleteRecordingWarning, stacklevel=3)
+        warn(note)
         return count, (note,)
     if left:
         return said, (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import (
-    IncompleteRecordingWarning,
     StreamChoiceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
 from roiextractors_core.imaging import ImagingExtractor, Samples
-from roiextractors_core.io import StoredFrames, run_on_cores
+from roiextractors_core.io import StoredFrames, run_on_cores, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .info import Layout, find, layout_of, number, plain
@@ -93,7 +91,7 @@ class ScanboxImagingExtractor(ImagingExtractor):
         shape = (layout.rows, layout.columns, len(layout.channels))
         self._frames = StoredFrames((self._file,), shape=shape[: 2 if shape[2] == 1 else 3], dtype="<u2")
         for sentence in self._left_out:
-            warnings.warn(f"{self._file.name}: {sentence}", IncompleteRecordingWarning, stacklevel=2)
+            warn(f"{self._file.name}: {sentence}")
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,6 @@ import math
 import operator
 import os
 import struct
-import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ from roiextractors_tiff.pages import PageIndex
 from roiextractors_core.errors import (
     ChoiceError,
     CorruptRecordingError,
-    IncompleteRecordingWarning,
     StreamChoiceError,
     UnsupportedRecordingError,
     printable,
 )
 from roiextractors_core.imaging import ImagingExtractor
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .acquisition import Acquisition, acquisition_of
@@ -120,7 +118,7 @@ class ScanImageImagingExtractor(ImagingExtractor):
         self._plane = _plane(self._files, _one_of("plane", plane, "plane_index", plane_index))
         self.is_volumetric = self._order.planes > 1 and self._plane is None
         for sentence in self._files.warnings:
-            warnings.warn(f"{self._files.name}: {sentence}", IncompleteRecordingWarning, stacklevel=2)
+            warn(f"{self._files.name}: {sentence}")
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:

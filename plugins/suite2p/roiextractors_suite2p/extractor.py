@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
-    IncompleteRecordingWarning,
     SourceKindError,
     SourceNotFoundError,
     StreamChoiceError,
@@ -20,7 +18,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, StoredFrames
+from roiextractors_core.io import PositionedFile, StoredFrames, warn
 
 from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of
 
@@ -238,7 +236,7 @@ class Suite2pImagingExtractor(ImagingExtractor):
             lost = CHANNELS[1 - CHANNELS.index(kept)]
             note = f"{self._planes[0].described_in} names {number} channels, and the movie of {lost} is missing; {kept} is read"
             self._notes.append(note)
-            warnings.warn(note, IncompleteRecordingWarning, stacklevel=4)
+            warn(note)
 
     def _counted(self, files: Sequence[PositionedFile]) -> int:
         """Return how many whole samples there are, and tell where files and descriptions differ."""
@@ -273,7 +271,7 @@ class Suite2pImagingExtractor(ImagingExtractor):
 
     def _warn(self, note: str) -> None:
         self._notes.append(note)
-        warnings.warn(note, IncompleteRecordingWarning, stacklevel=5)
+        warn(note)
 
 
 def _one_path(file_path: Any) -> str:

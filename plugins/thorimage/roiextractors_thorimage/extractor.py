@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,6 @@ import numpy as np
 
 from roiextractors_core.errors import (
     ChoiceError,
-    IncompleteRecordingWarning,
     SourceKindError,
     SourceNotFoundError,
     StreamChoiceError,
@@ -22,6 +20,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
+from roiextractors_core.io import warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .experiment import Experiment
@@ -95,7 +94,7 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         self._frames = contents.frames(self._channel, site, tile, allow_missing=allow_missing)
         self.is_volumetric = self._frames.planes > 1
         for sentence in (*contents.warnings, *self._frames.warnings):
-            warnings.warn(f"{contents.name}: {sentence}", IncompleteRecordingWarning, stacklevel=2)
+            warn(f"{contents.name}: {sentence}")
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:

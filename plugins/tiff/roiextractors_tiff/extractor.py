@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,12 +13,11 @@ import numpy as np
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
-    IncompleteRecordingWarning,
     SourceKindError,
     StreamChoiceError,
     printable,
 )
-from roiextractors_core.io import choose_stream
+from roiextractors_core.io import choose_stream, warn
 
 from .arrangement import Arrangement, arrange, imagej_fields, natural_key
 from .pages import PageIndex, Series, described_shape, series_of
@@ -105,7 +103,7 @@ class TiffImagingExtractor(ImagingExtractor):
             num_planes=num_planes,
         )
         if self._arrangement.left_over:
-            warnings.warn(self._arrangement.notes[-1], IncompleteRecordingWarning, stacklevel=2)
+            warn(self._arrangement.notes[-1])
         self._channels = _channel_names(self._pages, self._arrangement, tags, self._description)
         self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         self._num_planes = self._arrangement.size("Z")

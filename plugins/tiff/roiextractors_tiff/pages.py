@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import struct
-import warnings
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
@@ -24,7 +23,6 @@ import numpy as np
 from roiextractors_core.errors import (
     CorruptRecordingError,
     DeclarationError,
-    IncompleteRecordingWarning,
     RangeError,
     RecordingError,
     SourceError,
@@ -33,7 +31,16 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile, ProcessLock, StoredFrames, num_cores, read_once, run_on_cores
+from roiextractors_core.io import (
+    PositionedFile,
+    ProcessLock,
+    StoredFrames,
+    num_cores,
+    read_once,
+    run_on_cores,
+    silenced,
+    warn,
+)
 
 __all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]
 
@@ -986,7 +993,7 @@ class PageIndex:
             opened.append(_Opened(tiff, first, layout))
             if note:
                 notes.append(note)
-                warnings.warn(note, IncompleteRecordingWarning, stacklevel=4)
+                warn(note)
         self.notes = tuple(notes)
         self._files: list[_Opened] | _FilesAtNeed = opened
         return [one.layout.count for one in opened]
@@ -1446,8 +1453,7 @@ def _in_turn(tasks: Sequence[Any]) -> Any:
 
 
 def _quietly(paths: Sequence[str], span: tuple[int, int] | None) -> PageIndex:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", IncompleteRecordingWarning)  # it was said when the index was first made
+    with silenced():
         return PageIndex(paths, span=span)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 import numpy as np
 
 from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
-from roiextractors_core.errors import IncompleteRecordingWarning, SourceKindError, StreamChoiceError, printable
+from roiextractors_core.errors import SourceKindError, StreamChoiceError, printable
+from roiextractors_core.io import silenced, warn
 
 from .frames import VideoFrames, open_frames
 
@@ -58,7 +58,7 @@ class VideoImagingExtractor(ImagingExtractor):
             self._frames.close()
             raise
         for problem in self._frames.problems:
-            warnings.warn(problem, IncompleteRecordingWarning, stacklevel=2)
+            warn(problem)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._frames.rows, self._frames.columns
@@ -116,8 +116,7 @@ class VideoImagingExtractor(ImagingExtractor):
         """Return the channels of a video that shows colour; nothing for a grey one."""
         with_channel = {key: value for key, value in options.items() if key != "channel"}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", IncompleteRecordingWarning)
+            with silenced():
                 with cls(file_path, **with_channel):
                     return {}
         except StreamChoiceError as error:
