@@ -25,7 +25,7 @@ import pytest
 
 import roiextractors_core as roi
 from roiextractors_core.errors import PluginError, RoiExtractorsError, printable
-from roiextractors_core.testing.fuzz import Seed, seeds_of_tests
+from roiextractors_core.testing.fuzzing import Seed, seeds_of_tests
 
 ROOT = Path(__file__).resolve().parents[1]
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import import_on_use
 
 if TYPE_CHECKING:
-    from .conformance import ImagingExtractorTests
-    from .generators import CalciumImagingExtractor, NoiseImagingExtractor, write_npy, write_scanimage, write_tiff
+    from .conformance import ImagingExtractorTests as ImagingExtractorTests
+    from .fuzzing.tests import FuzzTests as FuzzTests
+    from .generators import CalciumImagingExtractor as CalciumImagingExtractor
+    from .generators import NoiseImagingExtractor as NoiseImagingExtractor
+    from .generators import write_npy as write_npy
+    from .generators import write_scanimage as write_scanimage
+    from .generators import write_tiff as write_tiff
 
-__all__ = [
-    "CalciumImagingExtractor",
-    "ImagingExtractorTests",
-    "NoiseImagingExtractor",
-    "write_npy",
-    "write_scanimage",
-    "write_tiff",
-]
-
-_HOME = dict.fromkeys(__all__, "generators") | {"ImagingExtractorTests": "conformance"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+__getattr__, __all__ = import_on_use(
+    __name__,
+    {
+        "conformance": ["ImagingExtractorTests"],
+        "fuzzing.tests": ["FuzzTests"],
+        "generators": [
+            "CalciumImagingExtractor",
+            "NoiseImagingExtractor",
+            "write_npy",
+            "write_scanimage",
+            "write_tiff",
+        ],
+    },
+)

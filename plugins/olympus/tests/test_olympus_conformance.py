@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from roiextractors_core.testing import ImagingExtractorTests
 
 
 class OlympusTests(ImagingExtractorTests):
+    fuzz_reader = f"{Path(__file__).with_name('by_oiffile.py')}:frames_of"
+
     @pytest.fixture
     def expected_rate(self) -> Any:
         return 8.0

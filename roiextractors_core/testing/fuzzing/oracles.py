@@ -1,18 +1,19 @@
 """What others read from the same files, and where the pixels lie in them: judges of pixels that an extractor returned.
 
-The judges share no code with the extractors: ``numpy.load`` for .npy, tifffile for TIFF, h5py for HDF5, zarr for
-Zarr, oiffile for .oib, and for uncompressed pixels of any format the bytes of the file themselves.
+The judges share no code with the extractors: ``numpy.load`` for .npy, tifffile for TIFF, h5py for HDF5, zarr XX of any format the bytes of the file themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 import itertools
 import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,13 @@ __all__ = ["PixelMap", "Verdict", "frames_of", "judged"]
 
 _MAX_FRAMES = 20_000
 _MAX_BYTES = 256 << 20
-_FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit)
+
+
+class _TooSlow(BaseException):
+    """Not an Exception: a reader that goes on after the failure of one frame must not catch it."""
+
+
+_FAILURES: tuple[type[BaseException], ...] = (Exception, SystemExit, _TooSlow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ def _is_elsewhere(files: Mapping[str, bytes], wanted: bytes, name: str, place: i
     return others or files[name].find(wanted) != place or files[name].find(wanted, place + 1) >= 0
 
 
-def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray] = ()) -> Verdict:
+def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray] = (), *, reader: str = "") -> Verdict:
     """Look whether every frame is one that others read from the files.
 
     Parameters
@@ -203,6 +210,8 @@ def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray
     known : sequence of numpy.ndarray
         Samples that are right without another reader: those of the unchanged recording, which can only have come out of the
         file, and what lies where its pixels were.
+    reader : str
+        Another reader of the format, as ``"module:function"`` or ``"file.py:function"``.
     """
     wanted = [_digest(part) for part in _parts(series, True)]
     if not wanted:
@@ -210,7 +219,7 @@ def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray
     held: dict[str, int] = {}
     failures: list[str] = []
     with _quietly(seconds=10.0):
-        for frame in _all_frames(paths, series.shape[1:3], failures):
+        for frame in _all_frames(paths, series.shape[1:3], failures, reader):
             if isinstance(frame, np.ndarray):
                 held.setdefault(_digest(frame), len(held))
             if len(held) >= _MAX_FRAMES:
@@ -243,16 +252,17 @@ def frames_of(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         yield from _hdf5_frames(path, shape)
     elif path.name in (".zarray", "zarr.json"):
         yield from _zarr_frames(path.parent, shape)
-    elif head[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
-        yield from _compound_frames(path, shape)
 
 
-def _all_frames(paths: Sequence[Path], shape: tuple[int, int], failures: list[str]) -> Iterator[np.ndarray]:
-    for path in paths:
+def _all_frames(
+    paths: Sequence[Path], shape: tuple[int, int], failures: list[str], reader: str
+) -> Iterator[np.ndarray]:
+    readers = [frames_of, _imported(reader)] if reader else [frames_of]
+    for path, read in itertools.product(paths, readers):
         if not path.is_file() or not path.stat().st_size:
             continue
         try:
-            yield from frames_of(path, shape)
+            yield from read(path, shape)
         except _FAILURES as error:
             failures.append(f"the judge says {type(error).__name__}: {str(error)[:80]}")
 
@@ -313,18 +323,19 @@ def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         yield from _planes_of(np.asarray(node[...]), shape)
 
 
-def _compound_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
-    from oiffile import OifFile
-
-    with OifFile(path) as file:
-        for name in file.glob("*.tif"):
-            try:
-                frame = file.asarray(name)
-            except _TooSlow:
-                raise
-            except _FAILURES:  # of one frame; the others are read all the same
-                continue
-            yield from _planes_of(frame, shape)
+def _imported(reader: str) -> Callable[[Path, tuple[int, int]], Iterable[np.ndarray]]:
+    """Import ``module:function`` or ``file.py:function``."""
+    place, _, name = reader.rpartition(":")
+    if not place.endswith(".py"):
+        found: Callable[[Path, tuple[int, int]], Iterable[np.ndarray]] = getattr(importlib.import_module(place), name)
+        return found
+    spec = importlib.util.spec_from_file_location(f"reader_{Path(place).stem}", place)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{place} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, name)
+    return found
 
 
 def _digest(frame: np.ndarray) -> str:
@@ -332,10 +343,6 @@ def _digest(frame: np.ndarray) -> str:
     return hashlib.sha1(
         f"{native.dtype.str}{native.shape}".encode() + native.tobytes(), usedforsecurity=False
     ).hexdigest()
-
-
-class _TooSlow(Exception):
-    pass
 
 
 @contextmanager

@@ -1,0 +1,303 @@
+"""The process that opens changed copies, reads them and judges what it read."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import random
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import roiextractors_core as roi
+
+from ...errors import PluginError, RoiExtractorsError, printable
+from ..cuts import files_of
+from .mutations import Change, changed
+from .oracles import judged
+from .outcomes import SECONDS, is_settled
+from .seeds import Seed, read_whole
+
+__all__ = ["serve"]
+
+_MEMORY = 256 << 20
+_SLACK = 48 << 20  # stacks and arenas of threads, which are reserved and not used
+_MAX_READ = 64 << 20
+
+
+def serve(folder: str, first: str, end: str) -> None:
+    """Open changed copies and tell what came of each: what the process of its own is started with."""
+    plan = json.loads((Path(folder) / "plan.json").read_text(encoding="utf-8"))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries print what they like
+    seeds = [Seed.saved(Path(folder) / f"seed{place}") for place in range(plan["count"])]
+    tables = [_Table(seed, Path(folder) / f"now{place}", plan["keep"]) for place, seed in enumerate(seeds)]
+    print(json.dumps({"case": int(first)}), file=answers, flush=True)
+    _warm_up(seeds[int(first) % len(seeds)])
+    for case in range(int(first), int(end)):
+        table = tables[case % len(tables)]
+        print(json.dumps({"case": case}), file=answers, flush=True)
+        answer = table.outcome(case, plan["number"])
+        print(json.dumps({"case": case, "seed": table.seed.name, **answer}), file=answers, flush=True)
+
+
+def _warm_up(seed: Seed) -> None:
+    """Import what reading needs before memory is counted; the recording is read once, whatever comes of it."""
+    faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
+    with suppress(Exception):
+        read_whole(seed)
+    faulthandler.cancel_dump_traceback_later()
+    for name in ("h5py", "tifffile", "zarr"):
+        with suppress(ImportError):
+            __import__(name)
+
+
+class _Table:
+    """Where one copy lies, is changed, opened and put right again."""
+
+    def __init__(self, seed: Seed, folder: Path, keep: str) -> None:
+        self.seed = seed
+        self.folder = folder
+        self.keep = keep
+
+    def outcome(self, case: int, number: int) -> dict[str, str]:
+        """Return what comes of one case."""
+        change = self.laid(case, number)
+        try:
+            answer = _judged_outcome(self.seed, change, self.folder, named=case % 4 != 3)
+            if self.keep and not is_settled(answer["outcome"]):
+                self._keep(case, answer)
+        finally:
+            self._put_right(change)
+        return answer
+
+    def laid(self, case: int, number: int) -> Change:
+        """Lay out the changed copy of a case."""
+        seed = self.seed
+        if not self.folder.exists():
+            shutil.copytree(seed.folder, self.folder, copy_function=shutil.copyfile)
+        change = changed(seed.files, seed.anatomies, random.Random(f"{number}/{seed.name}/{case}"))
+        for name, data in change.content.items():
+            if data is None:
+                (self.folder / name).unlink()
+            else:
+                (self.folder / name).write_bytes(data)
+        (self.folder.parent / "change.txt").write_text(
+            f"{seed.name} {seed.format} {dict(seed.options)}: {change.words}\n"
+        )
+        return change
+
+    def _put_right(self, change: Change) -> None:
+        for name in change.content:
+            (self.folder / name).write_bytes(self.seed.files[name])
+
+    def _keep(self, case: int, answer: Mapping[str, str]) -> None:
+        target = Path(self.keep) / f"case{case}"
+        shutil.copytree(self.folder, target, dirs_exist_ok=True)
+        words = (self.folder.parent / "change.txt").read_text(encoding="utf-8")
+        (Path(self.keep) / f"case{case}.txt").write_text(f"{words}\n{json.dumps(answer, indent=1)}\n", encoding="utf-8")
+
+
+def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool) -> dict[str, str]:
+    what = seed.opened_as(folder)
+    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    _limit_memory(_MEMORY + _SLACK + sum(len(data) for data in change.content.values() if data))
+    try:
+        found = _read(what, seed, named)
+    except MemoryError as error:
+        return {"outcome": "memory", "words": _trace(error)}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
+        return _error_outcome(error)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        _limit_memory(None)
+    if found.disagreement:
+        return {"outcome": "reads that disagree", "words": f"{found.disagreement}; {change.words}"}
+    outcome, words = _pixels_outcome(seed, change, folder, found)
+    return {"outcome": outcome, "words": f"{words}; {change.words}" if words else change.words}
+
+
+def _error_outcome(error: BaseException) -> dict[str, str]:
+    """Tell an error of our tree from others; one that a plugin's foreign exception hides behind is none of ours."""
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__ or at.__context__
+    if any(isinstance(link, MemoryError) for link in chain):
+        return {"outcome": "memory", "words": _trace(error)}
+    if isinstance(error, PluginError):
+        cause = error.__cause__ or error
+        return {"outcome": f"foreign exception {type(cause).__name__}", "words": _trace(cause)}
+    if isinstance(error, RoiExtractorsError):
+        text = str(error)
+        if text != printable(text.replace("\n", " ")) and "\n" not in text:
+            return {"outcome": "foreign exception (control characters in a message)", "words": repr(text)[:500]}
+        return {"outcome": type(error).__name__, "words": text[:300]}
+    return {"outcome": f"foreign exception {type(error).__name__}", "words": _trace(error)}
+
+
+def _trace(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f"{type(error).__name__}: {printable(error)[:300]} at {where}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    series: np.ndarray
+    count: int
+    shape: tuple[int, ...]
+    told: bool
+    format: str
+    disagreement: str = ""
+
+
+def _read(what: Any, seed: Seed, named: bool) -> _Found:
+    """Open, and read what there is to read of pixels, times and metadata."""
+    chosen: dict[str, Any] = {"format": seed.format} if named else {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if not named:
+            str(roi.explain(what))
+        with roi.open(what, **chosen, **seed.options) as opened:
+            count, sample = len(opened), opened.shape[1:]
+            size = max(1, int(np.prod(sample, dtype=object)) * opened.dtype.itemsize)
+            most = count if count * size <= _MAX_READ else max(1, min(count, _MAX_READ // size))
+            series = opened.get_series(0, most)
+            wrong = _disagreement(opened, series, count)
+            _read_the_rest(opened)
+            told = bool(opened.get_notes()) or any(issubclass(w.category, roi.RoiExtractorsWarning) for w in caught)
+            return _Found(series, count, opened.shape, told, opened.provenance.format, wrong)
+
+
+def _disagreement(opened: Any, series: np.ndarray, count: int) -> str:
+    if series.dtype != opened.dtype or series.shape[1:] != opened.shape[1:]:
+        return f"get_series gives {series.dtype} {series.shape}, and the recording says {opened.dtype} {opened.shape}"
+    if not len(series):
+        return ""
+    last = min(count, len(series)) - 1
+    rows, columns = series.shape[1:3]
+    if not _same(opened.get_samples([last, 0]), series[[last, 0]]):
+        return "get_samples([last, 0]) gives other pixels than get_series"
+    part = opened[last : last + 1, rows // 2 :, columns // 3 :]
+    if not _same(part, series[last : last + 1, rows // 2 :, columns // 3 :]):
+        return "a part of the last sample is not that part of get_series"
+    return ""
+
+
+def _read_the_rest(opened: Any) -> None:
+    json.dumps(opened.metadata.to_dict())
+    text = repr(opened)
+    if text != printable(text):
+        raise ValueError(f"repr holds control characters: {text!r:.200}")
+    opened.get_native_timestamps()
+    if opened.times_source is not None:
+        opened.get_timestamps()
+
+
+def _pixels_outcome(seed: Seed, change: Change, folder: Path, found: _Found) -> tuple[str, str]:
+    expected, series = seed.expected, found.series
+    whole = found.count == len(expected) and found.shape[1:] == expected.shape[1:]
+    if whole and _same(series, expected):
+        return (
+            ("wrong pixels", "pixels of the file were changed, and these are the old ones")
+            if _only_pixels(seed, change)
+            else ("same pixels", "")
+        )
+    lying = _lying(seed, change)
+    if lying is not None and _same(series, lying[: found.count]):
+        if whole:
+            return "changed pixels, as in the file", ""
+        if found.told:
+            return "fewer samples, and said", ""
+    elif whole and _only_pixels(seed, change):
+        return "wrong pixels", "only pixels were changed, and others are returned"
+    if found.told and _is_subset(series, expected):
+        return "fewer samples, and said", ""
+    verdict = judged(files_of(folder), series, (expected,) if lying is None else (expected, lying), reader=seed.reader)
+    if verdict.answer and (whole or found.told or verdict.by_reader):
+        return "other pixels, right by another reader" + (", in another order" if verdict.words else ""), ""
+    if verdict.answer is False and found.format == seed.format:
+        return "wrong pixels", verdict.words
+    return _unjudged(seed, change, found, verdict.words)
+
+
+def _lying(seed: Seed, change: Change) -> np.ndarray | None:
+    """Return what lies where the pixels were, as far as it goes."""
+    if seed.pixels is None:
+        return None
+    return seed.pixels.read(
+        {**seed.files, **{name: data or b"" for name, data in change.content.items()}}, seed.expected
+    )
+
+
+def _only_pixels(seed: Seed, change: Change) -> bool:
+    """Return whether pixels were changed, and nothing else."""
+    if seed.pixels is None:
+        return False
+    count = 0
+    for name, data in change.content.items():
+        before = seed.files[name]
+        if data is None or len(data) != len(before):
+            return False
+        touched = np.flatnonzero(np.frombuffer(before, np.uint8) != np.frombuffer(data, np.uint8))
+        if touched.size and not seed.pixels.holds(name, touched):
+            return False
+        count += touched.size
+    return count > 0
+
+
+def _unjudged(seed: Seed, change: Change, found: _Found, words: str) -> tuple[str, str]:
+    if found.format != seed.format:
+        return "unjudged: read as another format", f"as {found.format}"
+    if _is_subset(found.series, seed.expected):
+        return "unjudged: fewer samples, and not said", f"{found.count} of {len(seed.expected)}; {words}"
+    if found.shape == seed.expected.shape:
+        return "unjudged: other pixels, same shape", words
+    return "unjudged: another shape", f"{found.shape} for {seed.expected.shape}; {words}"
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return bool(
+        np.array_equal(one, other) or np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
+    )
+
+
+def _is_subset(series: np.ndarray, expected: np.ndarray) -> bool:
+    """Return whether these are samples of the whole recording, in their order."""
+    if series.dtype != expected.dtype or series.shape[1:] != expected.shape[1:] or len(series) > len(expected):
+        return False
+    at = 0
+    for sample in series:
+        while at < len(expected) and not _same(sample, expected[at]):
+            at += 1
+        if at == len(expected):
+            return False
+        at += 1
+    return True
+
+
+def _limit_memory(more: int | None) -> None:
+    """Let the process take this much more memory (bytes); any amount when None.  Only where the system can say no."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if more is None:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        return
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, hard))
