@@ -1,4 +1,4 @@
-"""Arrays in chunks: whatever part is asked for, each chunk is read once, and what is left of it is kept."""
+"""Arrays in chunks: for any part, each chunk is read once, and chunks with pixels left are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ SHAPE, CHUNK = (7, 9, 10), (3, 4, 4)
 
 
 class Stored:
-    """An array in chunks, which notes what is read of it."""
+    """An array in chunks, and the source of them, which notes the chunks that are read."""
+
+    is_encoded = True
 
     def __init__(self, shape: tuple[int, ...] = SHAPE, chunk: tuple[int, ...] = CHUNK) -> None:
         self.array = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
@@ -23,20 +25,23 @@ class Stored:
         self.asked: list[Cell] = []
         self.located: list[list[Cell]] = []
 
-    def chunk(self, cell: Cell, parts: Sequence[Part]) -> np.ndarray:
-        self.asked.append(cell)
-        found: np.ndarray = self.padded[
-            tuple(slice(k * c, (k + 1) * c) for k, c in zip(cell, self.grid.chunk, strict=True))
-        ].copy()
-        return found
+    def locate(self, cells: Sequence[Cell]) -> list[tuple[slice, ...]]:
+        self.located.append(list(cells))
+        return [tuple(slice(k * c, (k + 1) * c) for k, c in zip(cell, self.grid.chunk, strict=True)) for cell in cells]
+
+    def fill(self, place: tuple[slice, ...], parts: Sequence[Part]) -> bool:
+        return False
+
+    def decode(self, place: tuple[slice, ...]) -> np.ndarray:
+        self.asked.append(tuple(part.start // c for part, c in zip(place, self.grid.chunk, strict=True)))
+        pixels: np.ndarray = self.padded[place].copy()
+        return pixels
 
     def read(self, samples: slice | np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
         result = np.full((count, rows.stop - rows.start, columns.stop - columns.start), 999, np.uint16)
         box = [(0, 0), (rows.start, rows.stop), (columns.start, columns.stop)]
-        self.grid.fill(
-            sample_pieces(result, 0, samples, box), self.chunk, lambda cells: self.located.append(list(cells))
-        )
+        self.grid.fill(sample_pieces(result, 0, samples, box), self)
         return result
 
 
@@ -54,7 +59,7 @@ def test_any_part_is_put_together_out_of_chunks_read_once(
     assert [sorted(cells) for cells in stored.located] == ([sorted(stored.asked)] if stored.asked else [])
 
 
-def test_what_was_not_taken_of_a_chunk_is_kept_for_the_next_call() -> None:
+def test_a_chunk_with_pixels_left_is_kept_for_the_next_call() -> None:
     stored = Stored()
     for k in range(7):
         np.testing.assert_array_equal(stored.read(slice(k, k + 1), slice(0, 9), slice(0, 10)), stored.array[k : k + 1])
@@ -73,51 +78,63 @@ def test_a_corner_of_every_frame_is_decoded_once() -> None:
 
 def test_a_chunk_that_was_taken_whole_is_not_kept() -> None:
     stored = Stored()
-    for _ in range(2):  # chunks at the edges hold nothing beyond the array
+    for _ in range(2):  # chunks at the edges have no pixels beyond the array
         stored.read(slice(0, 7), slice(0, 9), slice(0, 10))
     assert sorted(stored.asked) == sorted(2 * list(itertools.product(range(3), range(3), range(3))))
 
 
-def test_what_a_chunk_writes_into_the_result_is_left_alone() -> None:
-    stored, whole = Stored(), []
+def test_a_chunk_that_the_source_fills_in_is_not_decoded() -> None:
+    class Sevens(Stored):
+        def fill(self, place: tuple[slice, ...], parts: Sequence[Part]) -> bool:
+            whole.append(self.grid.is_whole(parts))
+            for part, _ in parts:
+                part[...] = 7
+            return True
 
-    def read(cell: Cell, parts: Sequence[Part]) -> None:
-        whole.append(stored.grid.is_whole(parts))
-        for part, _ in parts:
-            part[...] = 7
-
+    whole: list[bool] = []
+    stored = Sevens()
     result = np.zeros((3, 4, 4), np.uint16)
-    stored.grid.fill([(result, ((0, 3), (0, 4), (0, 4)))], read)
-    stored.grid.fill([(result[:1], ((3, 4), (0, 4), (0, 4)))], read)
+    stored.grid.fill([(result, ((0, 3), (0, 4), (0, 4)))], stored)
+    stored.grid.fill([(result[:1], ((3, 4), (0, 4), (0, 4)))], stored)
     assert (result == 7).all()
     assert whole == [True, False]
+    assert stored.asked == []
+
+
+def test_a_source_must_locate_every_chunk() -> None:
+    class Forgetful(Stored):
+        def locate(self, cells: Sequence[Cell]) -> list[tuple[slice, ...]]:
+            return super().locate(cells)[1:]
+
+    with pytest.raises(ValueError, match="zip"):
+        Forgetful().read(slice(0, 7), slice(0, 9), slice(0, 10))
 
 
 def test_much_is_read_on_all_cores_and_an_error_is_raised() -> None:
     stored = Stored((64, 128, 128), (1, 128, 128))
     np.testing.assert_array_equal(stored.read(slice(0, 64), slice(0, 128), slice(0, 128)), stored.array)
 
-    def fails(cell: Cell, parts: Sequence[Part]) -> np.ndarray:
-        if cell[0] == 50:
-            raise OSError("a chunk that is not there")
-        return stored.chunk(cell, parts)
+    class Failing(Stored):
+        def decode(self, place: tuple[slice, ...]) -> np.ndarray:
+            if place[0].start == 50:
+                raise OSError("a chunk that does not exist")
+            return super().decode(place)
 
-    result = np.empty(stored.array.shape, np.uint16)
-    with pytest.raises(OSError, match="a chunk that is not there"):
-        stored.grid.fill([(result, ((0, 64), (0, 128), (0, 128)))], fails)
+    with pytest.raises(OSError, match="a chunk that does not exist"):
+        Failing((64, 128, 128), (1, 128, 128)).read(slice(0, 64), slice(0, 128), slice(0, 128))
 
 
 def test_more_than_may_be_kept_is_not_kept() -> None:
     stored = Stored((40, 1024, 1024), (1, 1024, 1024))
     part = (slice(0, 40), slice(0, 8), slice(0, 8))
-    assert stored.padded.nbytes > RECENT_CHUNKS.most
+    assert stored.padded.nbytes > RECENT_CHUNKS.max_bytes
     stored.read(*part)
     stored.read(*part)
     assert len(stored.asked) == 80
 
 
 def test_kept_chunks_stay_within_their_bytes() -> None:
-    kept = RecentChunks(most=100)
+    kept = RecentChunks(max_bytes=100)
     first, second = kept.new_owner(), kept.new_owner()
     for k in range(5):
         kept.keep(first, (k,), np.zeros(30, np.uint8))

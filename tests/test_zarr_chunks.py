@@ -1,4 +1,4 @@
-"""Chunks of Zarr arrays come out as zarr itself reads them, and what is not as it should be is left to zarr."""
+"""Chunks of Zarr arrays read as zarr itself reads them; chunks with unexpected bytes are left to zarr."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_every_part_of_every_kind_is_what_zarr_reads(tmp_path: Path, version: in
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_large_chunks_are_unpacked_into_the_result(tmp_path: Path, version: int) -> None:
+def test_large_chunks_are_decompressed_into_the_result(tmp_path: Path, version: int) -> None:
     movie = values("<u2", (40, 128, 160))
     for codec in ("plain", "gzip", "zstd", "blosc"):
         array = written(tmp_path / codec, movie, version, CODECS[codec][version - 2], chunks=(1, 128, 160))
@@ -94,7 +94,7 @@ def test_large_chunks_are_unpacked_into_the_result(tmp_path: Path, version: int)
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("separator", [".", "/"])
-def test_chunks_that_are_not_there_hold_the_fill_value(tmp_path: Path, version: int, separator: str) -> None:
+def test_chunks_that_do_not_exist_read_as_the_fill_value(tmp_path: Path, version: int, separator: str) -> None:
     kind = "default" if version == 3 else "v2"
     encoding: Any = {"name": kind, "separator": separator}
     array = written(tmp_path / "a", values("<u2"), version, None, fill_value=77, chunk_key_encoding=encoding)
@@ -159,13 +159,13 @@ def test_a_damaged_chunk_is_left_to_zarr(tmp_path: Path, codec: str, how: str) -
     np.testing.assert_array_equal(chunks.read((slice(0, 2),) * 3), array[0:2, 0:2, 0:2])
 
 
-def test_a_chunk_without_a_fill_value_is_what_zarr_makes_of_it(tmp_path: Path) -> None:
+def test_a_missing_chunk_without_a_fill_value_reads_as_in_zarr(tmp_path: Path) -> None:
     array = written(tmp_path / "a", values("<u2"), 2, None, fill_value=None)
     (tmp_path / "a" / "1.1.1").unlink()
     same(ZarrChunks(str(tmp_path / "a"), array), array)
 
 
-def test_an_array_that_was_moved_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+def test_an_array_that_was_moved_is_not_read_as_an_empty_one(tmp_path: Path) -> None:
     array = written(tmp_path / "a", values("<u2"), 2, None)
     chunks = ZarrChunks(str(tmp_path / "a"), array)
     shutil.move(tmp_path / "a", tmp_path / "b")
@@ -174,13 +174,13 @@ def test_an_array_that_was_moved_is_not_taken_for_an_empty_one(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("codec", [name for name in CODECS if name != "plain"])
-def test_a_chunk_that_unpacks_to_more_is_refused_before_it_is_unpacked(tmp_path: Path, codec: str) -> None:
+def test_a_chunk_that_decompresses_to_more_is_refused_before_it_is_decompressed(tmp_path: Path, codec: str) -> None:
     array = written(tmp_path / "a", values("<u2"), 2, CODECS[codec][0])
     bomb = CODECS[codec][0].encode(np.zeros(3 << 22, np.uint8))
     assert len(bomb) < 1 << 16
     (tmp_path / "a" / "0.0.0").write_bytes(bomb)
     tracemalloc.start()
-    with pytest.raises(CorruptRecordingError, match="unpacks to more than the 48 bytes that are due"):
+    with pytest.raises(CorruptRecordingError, match="decompresses to more than the 48 bytes"):
         ZarrChunks(str(tmp_path / "a"), array).read((slice(0, 1),) * 3)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -189,7 +189,7 @@ def test_a_chunk_that_unpacks_to_more_is_refused_before_it_is_unpacked(tmp_path:
 
 @pytest.mark.parametrize("codec", ["bz2", "lzma"])
 @pytest.mark.parametrize("how", ["cut", "empty", "longer", "noise"])
-def test_what_could_unpack_to_any_size_is_not_left_to_zarr(tmp_path: Path, codec: str, how: str) -> None:
+def test_a_codec_without_a_size_limit_is_not_left_to_zarr(tmp_path: Path, codec: str, how: str) -> None:
     array = written(tmp_path / "a", values("<u2"), 2, CODECS[codec][0])
     path = tmp_path / "a" / "0.0.0"
     path.write_bytes(changed(path.read_bytes(), how))
@@ -197,7 +197,7 @@ def test_what_could_unpack_to_any_size_is_not_left_to_zarr(tmp_path: Path, codec
         ZarrChunks(str(tmp_path / "a"), array).read((slice(0, 1),) * 3)
 
 
-def test_the_names_of_codecs_are_found_in_shards_and_whatever_else_is_told() -> None:
+def test_codec_names_include_those_in_shards_and_entries_that_are_not_codecs() -> None:
     inside = {"codecs": [{"name": "bytes"}, {"name": "numcodecs.bz2"}], "index_codecs": [{"name": "crc32c"}]}
     told = {"codecs": [{"name": "sharding_indexed", "configuration": inside}], "filters": [{"id": "delta"}, None, 7]}
     assert set(codec_names(told)) == {"bytes", "bz2", "crc32c", "sharding_indexed", "delta", "7"}

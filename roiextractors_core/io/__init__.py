@@ -3,7 +3,18 @@
 from ..errors import listed, printable
 from .atomic import write_then_rename
 from .blocks import Progress, read_blocks
-from .chunk_grid import RECENT_CHUNKS, Box, Cell, ChunkGrid, Part, Piece, RecentChunks, sample_pieces, shared_out
+from .chunk_grid import (
+    RECENT_CHUNKS,
+    Box,
+    Cell,
+    ChunkGrid,
+    ChunkSource,
+    Part,
+    Piece,
+    RecentChunks,
+    sample_pieces,
+    share_out,
+)
 from .hdf5 import open_hdf5_file
 from .locks import ProcessLock
 from .notices import silenced, warn
@@ -25,6 +36,7 @@ __all__ = [
     "Box",
     "Cell",
     "ChunkGrid",
+    "ChunkSource",
     "Part",
     "Piece",
     "PositionedFile",
@@ -47,7 +59,7 @@ __all__ = [
     "read_once",
     "run_on_cores",
     "sample_pieces",
-    "shared_out",
+    "share_out",
     "silenced",
     "single_file",
     "to_micrometres",

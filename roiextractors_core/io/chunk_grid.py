@@ -1,4 +1,7 @@
-"""Reads parts of an array that is stored in chunks: each chunk once, on all cores, the few decoded last kept."""
+"""Reads parts of an array that is stored in chunks: each chunk once, on all cores, keeping the few decoded last.
+
+:class:`ChunkGrid` is the same for every format; a :class:`ChunkSource` is what a format adds to it.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +10,101 @@ import math
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from .locks import ProcessLock
 from .threads import num_cores, run_on_cores
 
-__all__ = ["RECENT_CHUNKS", "Box", "Cell", "ChunkGrid", "Part", "Piece", "RecentChunks", "sample_pieces", "shared_out"]
+__all__ = [
+    "RECENT_CHUNKS",
+    "Box",
+    "Cell",
+    "ChunkGrid",
+    "ChunkSource",
+    "Part",
+    "Piece",
+    "RecentChunks",
+    "sample_pieces",
+    "share_out",
+]
 
 PARALLEL_BYTES = 1 << 20  # below this, starting threads costs more than it gains
-_PARALLEL_COPY = 256 << 10  # of a chunk that is copied only
+_PARALLEL_COPY = 256 << 10  # the same for a chunk whose bytes are only copied
 
 Box = tuple[tuple[int, int], ...]
 Piece = tuple[np.ndarray, Box]
 Cell = tuple[int, ...]
 Part = tuple[np.ndarray, tuple[slice, ...]]
+Place = TypeVar("Place")
+
+
+class ChunkSource(Protocol[Place]):
+    """The chunks of one array, as a format stores them: the part of reading that a :class:`ChunkGrid` leaves to the format.
+
+    During one :meth:`ChunkGrid.fill`, ``locate`` is called once, on the caller's thread.  Then, for each chunk and on any number
+    of threads, ``fill`` is called; where it returns False, ``decode`` is called and the grid copies out the parts.  A source needs
+    no state of its own: whatever ``locate`` found out about a chunk is passed on as its place.
+    """
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether reading a chunk takes more than copying bytes.
+
+        Where it does not, several threads that share small chunks wait for each other more than they work.
+        """
+
+    def locate(self, cells: Sequence[Cell]) -> Sequence[Place]:
+        """Return where each chunk is stored.
+
+        Parameters
+        ----------
+        cells : sequence of tuple of int
+            The positions of the chunks in the grid.
+
+        Returns
+        -------
+        sequence
+            One place for each cell, in the same order; of any type.
+        """
+
+    def fill(self, place: Place, parts: Sequence[Part]) -> bool:
+        """Fill the parts directly where that is cheaper than decoding the whole chunk.
+
+        A chunk that was never written, is stored as plain bytes, or can be decoded into the one part that takes all of it, needs
+        no array of its own.
+
+        Parameters
+        ----------
+        place : object
+            From ``locate``.
+        parts : sequence of (numpy.ndarray, tuple of slice)
+            The arrays to fill, and the slices of the chunk that go there.
+
+        Returns
+        -------
+        bool
+            False where the parts were not (or not all) filled; the chunk is then decoded.
+        """
+
+    def decode(self, place: Place) -> np.ndarray:
+        """Return the whole chunk in a new array of the grid's chunk shape and dtype."""
 
 
 class ChunkGrid:
-    """An array in chunks of one shape, of which parts are read.
+    """An array stored in chunks of one shape, read in parts.
 
-    Where and how a chunk lies is known to whoever asks; what is the same for all is here: which chunks a part touches, and
-    where in each; decoding on all cores; and keeping decoded what holds more than was asked for, so that reading frame by
-    frame, or one corner again and again, does not decode a chunk each time.
+    A :class:`ChunkSource` knows where the chunks are and how to decode them.  The grid knows which chunks a part touches and where
+    in each; it decodes on all cores, and it keeps decoded chunks that contain more than was asked for, so that reading frame by
+    frame, or one corner again and again, does not decode the same chunk each time.
 
     Parameters
     ----------
     shape : tuple of int
         Of the array, as stored.
     chunk : tuple of int
-        Of a chunk; those at the edges reach beyond the array.
+        Of a chunk; chunks at the edges reach beyond the array.
     dtype : numpy.dtype
         As stored.
     """
@@ -49,65 +116,56 @@ class ChunkGrid:
         self._owner = RECENT_CHUNKS.new_owner()
         weakref.finalize(self, RECENT_CHUNKS.forget, self._owner)
 
-    def fill(
-        self,
-        pieces: Sequence[Piece],
-        read: Callable[[Cell, Sequence[Part]], np.ndarray | None],
-        locate: Callable[[Sequence[Cell]], object] | None = None,
-        *,
-        is_decoded: bool = True,
-    ) -> None:
-        """Fill pieces of results, whatever number of them a chunk has a part in.
+    def fill(self, pieces: Sequence[Piece], source: ChunkSource[Any]) -> None:
+        """Fill pieces of a result; each chunk is read once, however many pieces have a part in it.
 
         Parameters
         ----------
         pieces : sequence of (numpy.ndarray, box)
-            What is filled, and the box of the array that it holds: ``(start, stop)`` an axis.
-        read : callable
-            ``read(cell, parts)`` with a chunk's position in the grid, and with what it fills: an array, and the slices of the
-            chunk that go there. It returns the whole chunk decoded, of which the parts are then taken; or fills them itself
-            and returns None. Called on several threads.
-        locate : callable, optional
-            Called once with all cells, before any is read.
-        is_decoded : bool, default: True
-            Whether there is more to do than to copy bytes; where there is not, threads that share out small chunks wait for each
-            other more than they work.
+            The array to fill, and the box of the stored array that goes there: ``(start, stop)`` for each axis.
+        source : ChunkSource
+            Reads the chunks.
         """
-        wanted: dict[Cell, list[Piece]] = {}
-        for piece in pieces:
-            ranges = [range(a // c, -(-b // c)) for (a, b), c in zip(piece[1], self.chunk, strict=True)]
-            for cell in itertools.product(*ranges):
-                wanted.setdefault(cell, []).append(piece)
-        cells = [cell for cell, mine in wanted.items() if not self._is_kept(cell, mine)]
+        pieces_of = self._pieces_by_cell(pieces)
+        cells = [cell for cell, mine in pieces_of.items() if not self._fill_from_kept(cell, mine)]
         if not cells:
             return
-        if locate is not None:
-            locate(cells)
-        keeps = self.nbytes * len(cells) <= RECENT_CHUNKS.most
+        # Chunks of one read that exceed the memory for kept chunks would only push each other out before they are used again.
+        keeps = self.nbytes * len(cells) <= RECENT_CHUNKS.max_bytes
 
-        def read_all(some: Sequence[Cell]) -> None:
-            for cell in some:
-                parts = [self._overlap(cell, target, box) for target, box in wanted[cell]]
-                pixels = read(cell, parts)
-                if pixels is None:
+        def read(chunks: Sequence[tuple[Cell, Any]]) -> None:
+            for cell, place in chunks:
+                parts = [self._overlap(cell, target, box) for target, box in pieces_of[cell]]
+                if source.fill(place, parts):
                     continue
+                pixels = source.decode(place)
                 for part, inside in parts:
                     part[...] = pixels[inside]
                 if keeps and self._has_pixels_left(cell, parts):
                     RECENT_CHUNKS.keep(self._owner, cell, pixels)
 
-        pays = is_decoded or self.nbytes >= _PARALLEL_COPY
-        shared_out(cells, read_all, pays and self.nbytes * len(cells) >= PARALLEL_BYTES)
+        pays = source.is_encoded or self.nbytes >= _PARALLEL_COPY
+        chunks = list(zip(cells, source.locate(cells), strict=True))
+        share_out(chunks, read, pays and self.nbytes * len(cells) >= PARALLEL_BYTES)
 
     def forget(self) -> None:
         """Forget the chunks that are kept."""
         RECENT_CHUNKS.forget(self._owner)
 
     def is_whole(self, parts: Sequence[Part]) -> bool:
-        """Return whether the parts are one array as large as a chunk, and in its order: what is decoded can go there at once."""
+        """Return whether there is one part, as large as a chunk and C-contiguous, so that a chunk can be decoded into it."""
         return len(parts) == 1 and parts[0][0].nbytes == self.nbytes and parts[0][0].flags.c_contiguous
 
-    def _is_kept(self, cell: Cell, pieces: Sequence[Piece]) -> bool:
+    def _pieces_by_cell(self, pieces: Sequence[Piece]) -> dict[Cell, list[Piece]]:
+        """Return the pieces that each chunk has a part in."""
+        pieces_of: dict[Cell, list[Piece]] = {}
+        for piece in pieces:
+            ranges = [range(a // c, -(-b // c)) for (a, b), c in zip(piece[1], self.chunk, strict=True)]
+            for cell in itertools.product(*ranges):
+                pieces_of.setdefault(cell, []).append(piece)
+        return pieces_of
+
+    def _fill_from_kept(self, cell: Cell, pieces: Sequence[Piece]) -> bool:
         """Fill the pieces from a chunk that is still kept; return whether it is."""
         pixels = RECENT_CHUNKS.get(self._owner, cell)
         if pixels is None:
@@ -127,7 +185,10 @@ class ChunkGrid:
         return target[tuple(outside)], tuple(inside)
 
     def _has_pixels_left(self, cell: Cell, parts: Sequence[Part]) -> bool:
-        """Return whether a chunk holds pixels of the array that were not asked for."""
+        """Return whether a chunk contains pixels of the array that were not asked for.
+
+        Indices that name a sample twice count it twice; a chunk is then at worst not kept.
+        """
         there = [min(c, n - k * c) for k, c, n in zip(cell, self.chunk, self.shape, strict=True)]
         return sum(part.size for part, _ in parts) < math.prod(there)
 
@@ -135,26 +196,26 @@ class ChunkGrid:
 def sample_pieces(
     stored: np.ndarray, axis: int, samples: slice | np.ndarray, box: Sequence[tuple[int, int]]
 ) -> list[Piece]:
-    """Return each run of consecutive samples: its part of the result, and its box in the array.
+    """Return each run of consecutive samples: its part of the result, and its box in the stored array.
 
     Parameters
     ----------
     stored : numpy.ndarray
         The result, in the order of the stored axes.
     axis : int
-        That of the samples.
+        The axis of the samples.
     samples : slice or numpy.ndarray
         With ``0 <= start <= stop`` and step 1, or indices in any order.
     box : sequence of (int, int)
-        Start and stop of every axis; that of the samples is not looked at.
+        Start and stop for every axis; the entry of the samples is ignored.
     """
-    found: list[Piece] = []
+    pieces: list[Piece] = []
     at = 0
     for start, stop in [(samples.start, samples.stop)] if isinstance(samples, slice) else _runs(samples):
         part = stored[(slice(None),) * axis + (slice(at, at + stop - start),)]
-        found.append((part, (*box[:axis], (start, stop), *box[axis + 1 :])))
+        pieces.append((part, (*box[:axis], (start, stop), *box[axis + 1 :])))
         at += stop - start
-    return found
+    return pieces
 
 
 def _runs(indices: np.ndarray) -> list[tuple[int, int]]:
@@ -164,8 +225,8 @@ def _runs(indices: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(a + n)) for a, n in zip(starts, lengths, strict=True)]
 
 
-def shared_out(items: Sequence[Any], work: Callable[[Sequence[Any]], None], pays: bool) -> None:
-    """Do the work on all items, in equal parts on all cores where that pays."""
+def share_out(items: Sequence[Any], work: Callable[[Sequence[Any]], None], pays: bool) -> None:
+    """Do the work on all items; where it pays, in one equal run of items for each core."""
     parts = min(num_cores(), len(items)) if pays else 1
     if parts < 2:
         work(items)
@@ -179,40 +240,40 @@ def _call(work: Callable[[Sequence[Any]], None], items: Sequence[Any]) -> Callab
 
 
 class RecentChunks:
-    """Decoded chunks of any number of arrays, the least recently used forgotten first.
+    """Decoded chunks of any number of arrays; the least recently used is forgotten first.
 
     Parameters
     ----------
-    most : int
-        Bytes that are kept in all.
+    max_bytes : int
+        Bytes that are kept in all, over all arrays.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._lock = ProcessLock()  # a finalizer can forget in the middle of any of these calls, on the same thread
         self._kept: OrderedDict[tuple[int, Cell], np.ndarray] = OrderedDict()
         self._size = 0
         self._owners = itertools.count(1)
 
     def new_owner(self) -> int:
-        """Return a number under which an array keeps its chunks."""
+        """Return a number that identifies an array."""
         return next(self._owners)
 
     def get(self, owner: int, cell: Cell) -> np.ndarray | None:
         """Return a chunk of an array by its position in the grid; None when it is not kept."""
         with self._lock:
-            found = self._kept.get((owner, cell))
-            if found is not None:
+            pixels = self._kept.get((owner, cell))
+            if pixels is not None:
                 self._kept.move_to_end((owner, cell))
-            return found
+            return pixels
 
     def keep(self, owner: int, cell: Cell, pixels: np.ndarray) -> None:
-        """Keep a decoded chunk, which nobody may change any more."""
+        """Keep a decoded chunk, which must not be changed afterwards."""
         with self._lock:
             self._drop((owner, cell))
             self._kept[owner, cell] = pixels
             self._size += pixels.nbytes
-            while self._size > self.most:
+            while self._size > self.max_bytes:
                 self._drop(next(iter(self._kept)))
 
     def forget(self, owner: int) -> None:
@@ -223,8 +284,8 @@ class RecentChunks:
                     self._drop(key)
 
     def _drop(self, key: tuple[int, Cell]) -> None:
-        found = self._kept.pop(key, None)
-        self._size -= 0 if found is None else found.nbytes
+        pixels = self._kept.pop(key, None)
+        self._size -= 0 if pixels is None else pixels.nbytes
 
 
-RECENT_CHUNKS = RecentChunks(most=64 << 20)
+RECENT_CHUNKS = RecentChunks(max_bytes=64 << 20)

@@ -18,44 +18,45 @@ from .chunk_grid import Cell, ChunkGrid, Part, sample_pieces
 from .positioned import PositionedFile
 from .stored import StoredArray
 
-__all__ = ["MOST_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names"]
+__all__ = ["MAX_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names"]
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
-MOST_OVERHEAD = 1 << 16  # bytes by which a coded chunk, with what is said of it, may be longer than its pixels
-_ZLIB, _GZIP = 15, 31  # zlib's window sizes, which also say what stands around the data
+MAX_OVERHEAD = 1 << 16  # bytes by which an encoded chunk, with its headers, may be longer than its pixels
+_ZLIB, _GZIP = 15, 31  # zlib's window sizes; adding 16 asks for the header of gzip
 _HEAD = 18
-_UNBOUNDED = frozenset(("bz2", "lzma"))  # by zarr, which unpacks them to whatever size they become
+_UNBOUNDED = frozenset(("bz2", "lzma"))  # zarr decompresses these without a limit on the size
 _MAX_DICTIONARY = 256 << 20
 
-Undo = Callable[[np.ndarray, np.ndarray], None]
+Decompress = Callable[[np.ndarray, np.ndarray], None]
+"""Takes a chunk's stored bytes and the array of bytes that it must fill exactly."""
 
 
 class UndecodedChunkError(ValueError):
-    """A chunk that is not what was expected; zarr itself reads it, or says what is wrong with it."""
+    """A chunk that differs from what was expected; let zarr read it, or say what is wrong with it."""
 
 
 class _OverlongError(ValueError):
-    """A chunk unpacks to more than is due."""
+    """A chunk decompresses to more than its pixels."""
 
 
 class ZarrChunks:
-    """The chunks of one array, version 2 or 3.
+    """The chunks of one array in a local folder, Zarr version 2 or 3.
 
-    What is read here is plain or packed by zlib, gzip, Zstandard, Blosc, LZ4, bzip2 or XZ, in C order and without filters; so
-    are almost all images.  Nothing is unpacked beyond the size of a chunk, and nothing stays open between reads.
+    Reads chunks in C order without filters, uncompressed or compressed by zlib, gzip, Zstandard, Blosc, LZ4, bzip2 or XZ, which
+    covers almost all images.  Nothing is decompressed beyond the size of a chunk, and no file stays open between reads.
 
     Parameters
     ----------
     folder : str
-        Of the array: the one that holds ``.zarray`` or ``zarr.json``.
+        The array's folder, which contains ``.zarray`` or ``zarr.json``.
     array : zarr.Array
 
     Attributes
     ----------
     can_read : bool
-        Whether the chunks are of a kind that is read here; if not, zarr reads them.
+        Whether this class reads such chunks; if not, let zarr read them.
     is_bounded : bool
-        Whether a chunk cannot become a million times as large as it is in the folder; if not, zarr must not read them.
+        Whether the size that a chunk decompresses to is limited, here or by zarr; if not, do not read the array.
 
     References
     ----------
@@ -64,20 +65,23 @@ class ZarrChunks:
 
     def __init__(self, folder: str, array: Any) -> None:
         metadata = array.metadata
-        told = metadata.to_dict()
-        self._folder = folder
+        description = metadata.to_dict()
         self._mark = os.path.join(folder, "zarr.json" if metadata.zarr_format == 3 else ".zarray")
-        self._key_of: Callable[[Cell], str] = metadata.encode_chunk_key
-        dtype, codec = _stored(np.dtype(array.dtype), told)
-        self._fill = 0 if metadata.fill_value is None else metadata.fill_value
+        dtype, codec = _stored_as(np.dtype(array.dtype), description)
         chunk = tuple(map(int, array.chunks))
-        self._undo = _undo(codec) if codec else None
-        self._is_plain = codec == {}
-        is_known = self._is_plain or self._undo is not None
-        self.can_read = is_known and getattr(array, "shards", None) is None and math.prod(chunk) > 0
-        self._is_unbounded = bool(_UNBOUNDED.intersection(codec_names(told)))
-        self.is_bounded = self.can_read or not self._is_unbounded
+        is_unbounded = bool(_UNBOUNDED.intersection(codec_names(description)))
         self._grid = ChunkGrid(tuple(map(int, array.shape)), chunk, dtype)
+        self._source = _FolderOfChunks(
+            folder,
+            self._grid,
+            path_of=metadata.encode_chunk_key,
+            fill_value=0 if metadata.fill_value is None else metadata.fill_value,
+            decompress=_decompressor(codec) if codec else None,
+            is_unbounded=is_unbounded,
+        )
+        is_known = codec == {} or self._source.is_encoded
+        self.can_read = is_known and getattr(array, "shards", None) is None and math.prod(chunk) > 0
+        self.is_bounded = self.can_read or not is_unbounded
 
     def read(self, key: Sequence[slice | int | np.ndarray]) -> np.ndarray:
         """Return a part as a new array in the order of the stored axes, in native byte order.
@@ -85,17 +89,17 @@ class ZarrChunks:
         Parameters
         ----------
         key : sequence of slice, int or numpy.ndarray
-            One an axis, positive and within it, slices of step 1; an axis with an int is left out of the result; one of them
-            may be indices in any order.
+            One for each axis, not negative and within it, slices with step 1.  An axis with an int is not in the result; one axis
+            may have indices in any order.
 
         Raises
         ------
         UndecodedChunkError
-            A chunk has other bytes than it should, or does not decode here.
+            A chunk has an unexpected number of bytes, or does not decode here.
         SourceNotFoundError
-            The array is not there any more; a chunk that alone is not there holds the fill value.
+            The array does not exist any more.  A single chunk that does not exist reads as the fill value.
         CorruptRecordingError
-            A chunk unpacks to more than its pixels.
+            A chunk decompresses to more than its pixels.
         SourcePermissionError, SourceReadError
             A chunk cannot be read.
         """
@@ -108,9 +112,11 @@ class ZarrChunks:
         result = np.empty(shape, self._grid.dtype)
         if result.size:
             pieces = sample_pieces(result, axis, samples, box)
-            self._grid.fill(pieces, self._read_chunk, is_decoded=not self._is_plain)
-        if not os.path.exists(self._mark):
-            raise SourceNotFoundError(f"{printable(self._mark)} is not there any more: the array was moved or deleted")
+            self._grid.fill(pieces, self._source)
+        if not os.path.exists(self._mark):  # after the read: chunks of a folder that is gone all look like fill value
+            raise SourceNotFoundError(
+                f"{printable(self._mark)} does not exist any more: the array was moved or deleted"
+            )
         if not result.dtype.isnative:
             result = result.byteswap(inplace=True).view(result.dtype.newbyteorder("="))
         return result[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
@@ -119,93 +125,134 @@ class ZarrChunks:
         """Forget the chunks that are kept decoded."""
         self._grid.forget()
 
-    def _read_chunk(self, cell: Cell, parts: Sequence[Part]) -> np.ndarray | None:
-        file = PositionedFile(os.path.join(self._folder, self._key_of(cell)))
+
+class _FolderOfChunks:
+    """The source of a Zarr array's chunks: one file for each; the place of a chunk is its file."""
+
+    def __init__(
+        self,
+        folder: str,
+        grid: ChunkGrid,
+        *,
+        path_of: Callable[[Cell], str],
+        fill_value: Any,
+        decompress: Decompress | None,
+        is_unbounded: bool,
+    ) -> None:
+        self._folder, self._path_of, self._fill_value = folder, path_of, fill_value
+        self._nbytes, self._shape, self._dtype, self._is_whole = grid.nbytes, grid.chunk, grid.dtype, grid.is_whole
+        self._decompress, self._is_unbounded = decompress, is_unbounded
+
+    @property
+    def is_encoded(self) -> bool:
+        return self._decompress is not None
+
+    def locate(self, cells: Sequence[Cell]) -> list[PositionedFile]:
+        return [PositionedFile(os.path.join(self._folder, self._path_of(cell))) for cell in cells]
+
+    def fill(self, place: PositionedFile, parts: Sequence[Part]) -> bool:
         try:
-            size = file.size
-        except SourceNotFoundError:
+            size = place.size
+        except SourceNotFoundError:  # a chunk of nothing but the fill value need not be written
             for part, _ in parts:
-                part[...] = self._fill
-            return None
-        target = parts[0][0] if self._grid.is_whole(parts) else None
-        if self._is_plain:
-            return self._plain(file, size, parts, target)
-        if size > 2 * self._grid.nbytes + MOST_OVERHEAD:
-            raise UndecodedChunkError(f"it has {size:,} bytes")
-        packed = np.empty(size, np.uint8)
-        file.read_into([packed], 0)
-        pixels = np.empty(self._grid.chunk, self._grid.dtype) if target is None else target
-        self._decode(packed, pixels, file.name)
-        return pixels if target is None else None
+                part[...] = self._fill_value
+            return True
+        if self._decompress is None:
+            return self._fill_from_plain(place, size, parts)
+        if not self._is_whole(parts):
+            return False
+        self._read_encoded(place, size, parts[0][0])
+        return True
 
-    def _plain(
-        self, file: PositionedFile, size: int, parts: Sequence[Part], target: np.ndarray | None
-    ) -> np.ndarray | None:
-        if size != self._grid.nbytes:
-            raise UndecodedChunkError(f"it has {size:,} bytes, and {self._grid.nbytes:,} are due")
-        if target is not None:
-            file.read_into([target], 0)
-            return None
-        if 2 * sum(part.nbytes for part, _ in parts) > size:
-            return file.read_array(0, self._grid.chunk, self._grid.dtype)
-        stored = StoredArray(file, shape=self._grid.chunk, dtype=self._grid.dtype)
-        for part, inside in parts:
-            part[...] = stored.read(inside)
-        return None
+    def decode(self, place: PositionedFile) -> np.ndarray:
+        pixels = np.empty(self._shape, self._dtype)
+        if self._decompress is None:
+            place.read_array_into(pixels, 0)
+            place.close()
+        else:
+            self._read_encoded(place, place.size, pixels)
+        return pixels
 
-    def _decode(self, packed: np.ndarray, pixels: np.ndarray, name: str) -> None:
+    def _fill_from_plain(self, file: PositionedFile, size: int, parts: Sequence[Part]) -> bool:
+        if size != self._nbytes:
+            raise UndecodedChunkError(f"the chunk has {size:,} bytes, expected {self._nbytes:,}")
+        if self._is_whole(parts):
+            file.read_into([parts[0][0]], 0)
+        elif 2 * sum(part.nbytes for part, _ in parts) > size:
+            return False  # most of it is needed: one read of the whole is cheaper than one for each run of bytes
+        else:
+            stored = StoredArray(file, shape=self._shape, dtype=self._dtype)
+            for part, inside in parts:
+                part[...] = stored.read(inside)
+        file.close()
+        return True
+
+    def _read_encoded(self, file: PositionedFile, size: int, pixels: np.ndarray) -> None:
+        """Read and decompress a chunk into the pixels of all of it."""
+        if size > 2 * self._nbytes + MAX_OVERHEAD:
+            raise UndecodedChunkError(f"the chunk has {size:,} bytes for {self._nbytes:,} bytes of pixels")
+        stored = np.empty(size, np.uint8)
+        file.read_into([stored], 0)
+        file.close()  # one file a chunk: at once, not when the whole read is over
         try:
-            self._undo(packed, pixels.reshape(-1).view(np.uint8))  # type: ignore[misc]
+            self._decompress(stored, pixels.reshape(-1).view(np.uint8))  # type: ignore[misc]
         except _OverlongError:
             raise CorruptRecordingError(
-                f"{name}, a chunk of {printable(os.path.basename(self._folder))}, unpacks to more than the {self._grid.nbytes:,} bytes that are due"
+                f"{self._name_of(file)}, decompresses to more than the {self._nbytes:,} bytes of its pixels"
             ) from None
         except (ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             words = printable(error)[:200]
-            if self._is_unbounded:
-                where = printable(os.path.basename(self._folder))
-                raise CorruptRecordingError(f"{name}, a chunk of {where}, does not decode: {words}") from error
+            if self._is_unbounded:  # zarr would decompress it without a limit
+                raise CorruptRecordingError(f"{self._name_of(file)}, does not decode: {words}") from error
             raise UndecodedChunkError(words) from error
 
+    def _name_of(self, file: PositionedFile) -> str:
+        return f"{file.name}, a chunk of {printable(os.path.basename(self._folder))}"
 
-def codec_names(told: Mapping[str, Any]) -> list[str]:
-    """Return the names of all codecs in the description of an array, those inside of shards as well.
+
+def codec_names(description: Mapping[str, Any]) -> list[str]:
+    """Return the names of all codecs in the description of an array, including those inside shards.
 
     Parameters
     ----------
-    told : mapping
-        Of ``.zarray`` or ``zarr.json``, or what zarr makes of them; whatever is no codec is given as its own text.
+    description : mapping
+        The content of ``.zarray`` or ``zarr.json``, or zarr's own ``metadata.to_dict()``.  An entry that is not a codec is
+        returned as its own text, so that a list of allowed names refuses it.
     """
-    found: list[str] = []
-    coded = [told.get("compressor")]
-    for key in ("filters", "codecs"):
-        value = told.get(key)
-        coded += value if isinstance(value, list | tuple) else [value]
-    while coded:
-        codec = coded.pop()
+    names: list[str] = []
+    pending = [description.get("compressor"), *_entries(description, "filters", "codecs")]
+    while pending:
+        codec = pending.pop()
         if codec is None:
             continue
         facts = _config(codec)
         if not isinstance(facts, Mapping):
-            found.append(str(facts))
+            names.append(str(facts))
             continue
-        found.append(str(facts.get("id", facts.get("name"))).removeprefix("numcodecs."))
+        names.append(str(facts.get("id", facts.get("name"))).removeprefix("numcodecs."))
         inside = facts.get("configuration")
-        for key in ("codecs", "index_codecs"):
-            value = inside.get(key) if isinstance(inside, Mapping) else None
-            coded += value if isinstance(value, list | tuple) else [value]
-    return found
+        if isinstance(inside, Mapping):
+            pending += _entries(inside, "codecs", "index_codecs")
+    return names
+
+
+def _entries(description: Mapping[str, Any], *keys: str) -> list[Any]:
+    entries: list[Any] = []
+    for key in keys:
+        value = description.get(key)
+        entries += value if isinstance(value, list | tuple) else [value]
+    return entries
 
 
 def claimed_bytes(head: bytes, length: int) -> int:
-    """Return how many bytes a chunk says that it decodes to, by Zstandard's and Blosc's own heads; 0 where it says nothing.
+    """Return how many bytes a chunk claims to decode to, by the header of Zstandard or Blosc; 0 where there is none.
 
     Parameters
     ----------
     head : bytes
         The first 18 bytes.
     length : int
-        Of the whole chunk, in bytes.
+        Bytes in the whole chunk.
 
     References
     ----------
@@ -234,16 +281,16 @@ def _bounds(part: slice | int | np.ndarray, length: int) -> tuple[int, int]:
 
 
 def _config(codec: Any) -> Any:
-    """Return what a codec says of itself: older releases of zarr give the codec, newer ones its description."""
+    """Return a codec's configuration: older releases of zarr give the codec itself, newer ones its configuration."""
     return codec.get_config() if hasattr(codec, "get_config") else codec
 
 
-def _stored(dtype: np.dtype[Any], told: Mapping[str, Any]) -> tuple[np.dtype[Any], Mapping[str, Any] | None]:
-    """Return the dtype of the bytes, and the one codec that packs them: none ({}), or one that is not read here (None)."""
-    if told.get("zarr_format") == 2:
-        is_simple = told.get("order") == "C" and not told.get("filters")
-        return dtype, _config(told.get("compressor") or {}) if is_simple else None
-    codecs: Sequence[Mapping[str, Any]] = told.get("codecs") or ({},)
+def _stored_as(dtype: np.dtype[Any], description: Mapping[str, Any]) -> tuple[np.dtype[Any], Mapping[str, Any] | None]:
+    """Return the dtype as stored, and the one codec that compresses: ``{}`` for none, None for what is not read here."""
+    if description.get("zarr_format") == 2:
+        is_simple = description.get("order") == "C" and not description.get("filters")
+        return dtype, _config(description.get("compressor") or {}) if is_simple else None
+    codecs: Sequence[Mapping[str, Any]] = description.get("codecs") or ({},)
     first, *rest = codecs
     if first.get("name") != "bytes" or len(rest) > 1:
         return dtype, None
@@ -252,42 +299,44 @@ def _stored(dtype: np.dtype[Any], told: Mapping[str, Any]) -> tuple[np.dtype[Any
     return dtype, ({"id": rest[0].get("name")} if rest else {})
 
 
-def _undo(codec: Mapping[str, Any]) -> Undo | None:
-    """Return what unpacks a chunk into an array of as many bytes as are due."""
+def _decompressor(codec: Mapping[str, Any]) -> Decompress | None:
+    """Return a function that decompresses a chunk into an array of bytes; None for a codec that is not read here."""
     name = codec.get("id")
-    unpacking: dict[str, Callable[[], Any]] = {
+    streams: dict[str, Callable[[], Any]] = {
         "zlib": functools.partial(zlib.decompressobj, _ZLIB),
         "gzip": functools.partial(zlib.decompressobj, _GZIP),
         "bz2": bz2.BZ2Decompressor,
         "lzma": functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _MAX_DICTIONARY),
     }
-    made = unpacking.get(str(name))
+    new_stream = streams.get(str(name))
     if name == "lzma" and (codec.get("format", lzma.FORMAT_XZ) != lzma.FORMAT_XZ):
         return None
-    if made is not None:
-        return functools.partial(_inflate, made)
+    if new_stream is not None:
+        return functools.partial(_decompress_stream, new_stream)
     if name not in ("zstd", "blosc", "lz4"):
         return None
     import numcodecs
 
-    return functools.partial(_unpack, numcodecs.get_codec({"id": name}), name == "lz4")
+    return functools.partial(_decompress_block, numcodecs.get_codec({"id": name}), name == "lz4")
 
 
-def _inflate(made: Callable[[], Any], packed: np.ndarray, due: np.ndarray) -> None:
-    stream = made()
-    found = stream.decompress(packed.data, due.nbytes + 1)
-    if len(found) > due.nbytes:
+def _decompress_stream(new_stream: Callable[[], Any], stored: np.ndarray, pixels: np.ndarray) -> None:
+    """Decompress a format that does not state its size: one byte more than expected is enough to see that it is too long."""
+    stream = new_stream()
+    data = stream.decompress(stored.data, pixels.nbytes + 1)
+    if len(data) > pixels.nbytes:
         raise _OverlongError
-    if len(found) != due.nbytes or not stream.eof or stream.unused_data:
-        raise UndecodedChunkError(f"{len(found):,} bytes are unpacked, and {due.nbytes:,} are due")
-    due[...] = np.frombuffer(found, np.uint8)
+    if len(data) != pixels.nbytes or not stream.eof or stream.unused_data:
+        raise UndecodedChunkError(f"decompressed to {len(data):,} bytes, expected {pixels.nbytes:,} and no more data")
+    pixels[...] = np.frombuffer(data, np.uint8)
 
 
-def _unpack(codec: Any, is_lz4: bool, packed: np.ndarray, due: np.ndarray) -> None:
-    head = packed[:_HEAD].tobytes()
-    claimed = int.from_bytes(head[:4], "little") if is_lz4 else claimed_bytes(head, packed.nbytes)
-    if claimed > due.nbytes:
+def _decompress_block(codec: Any, is_lz4: bool, stored: np.ndarray, pixels: np.ndarray) -> None:
+    """Decompress a format whose header states its size, which is compared before any memory is used."""
+    head = stored[:_HEAD].tobytes()
+    claimed = int.from_bytes(head[:4], "little") if is_lz4 else claimed_bytes(head, stored.nbytes)
+    if claimed > pixels.nbytes:
         raise _OverlongError
-    if claimed != due.nbytes:
-        raise UndecodedChunkError(f"it claims {claimed:,} bytes, and {due.nbytes:,} are due")
-    codec.decode(packed, out=due)
+    if claimed != pixels.nbytes:
+        raise UndecodedChunkError(f"the chunk claims {claimed:,} bytes, expected {pixels.nbytes:,}")
+    codec.decode(stored, out=pixels)

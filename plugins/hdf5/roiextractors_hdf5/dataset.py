@@ -32,7 +32,7 @@ from roiextractors_core.io import (
     PositionedFile,
     ProcessLock,
     sample_pieces,
-    shared_out,
+    share_out,
 )
 
 from .contents import named, open_hdf5
@@ -248,6 +248,7 @@ class Hdf5Dataset:
         self._places = _Places(self._file, name, self._layout)
         self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
         self._grid = ChunkGrid(self._layout.shape, self._layout.chunk, self._layout.dtype)
+        self._chunks = _DatasetChunks(self._file, name, self._layout, self._places, self._grid)
         self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -384,7 +385,7 @@ class Hdf5Dataset:
         elif self._layout.kind == "plain":
             _read_plain(self._file, self._layout, pieces)
         elif self._layout.kind == "chunks":
-            _ChunkedRead(self._file, self._name, self._layout, self._places, self._grid).run(pieces)
+            self._grid.fill(pieces, self._chunks)
         else:
             _read_through_h5py(self._file, self._name, pieces)
 
@@ -436,7 +437,7 @@ def _read_plain(file: PositionedFile, layout: Layout, pieces: Sequence[Piece]) -
         for target, box in part:
             _read_spans(file, layout, target, box)
 
-    shared_out(pieces, read, min(target.nbytes for target, _ in pieces) >= _PARALLEL_SPAN)
+    share_out(pieces, read, min(target.nbytes for target, _ in pieces) >= _PARALLEL_SPAN)
 
 
 def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: Box) -> None:
@@ -453,6 +454,7 @@ def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: B
     whole = span == math.prod(shape[depth:]) * itemsize
 
     def read(outer: Sequence[Cell]) -> None:
+        # Without gaps the bytes go to the target at once; with gaps, through a buffer that numpy sees with the file's own strides.
         is_direct = whole and target.flags.c_contiguous
         scratch = bytearray(0 if is_direct else span)
         view = memoryview(scratch)
@@ -466,7 +468,7 @@ def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: B
                     fill(view, offset)
                     target[index] = pixels
 
-    shared_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
+    share_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
 
 
 def _byte_steps(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -507,15 +509,19 @@ def _read_through_h5py(file: PositionedFile, name: str, pieces: Sequence[Piece])
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a chunk lies: offset and bytes in the file, and a bit for each filter that was left out; absent is size 0."""
+    """Where a chunk is stored: its position in the grid; offset and bytes in the file; a bit for each filter that was skipped.
 
+    A chunk that was never written has size 0.
+    """
+
+    cell: Cell
     offset: int
     size: int
     mask: int
 
 
 class _Places:
-    """Where the chunks lie: a few looked up one by one, the whole index read when many are asked for."""
+    """Where the chunks are stored: a few are looked up one by one; when many are needed, the whole index is read."""
 
     def __init__(self, file: PositionedFile, name: str, layout: Layout) -> None:
         self._file, self._name, self._layout = file, name, layout
@@ -534,7 +540,7 @@ class _Places:
             if self._table is None:
                 return [self._kept[cell] for cell in cells]
             rows = self._table[tuple(np.array(cells).T)]
-            return [_Place(*map(int, row)) for row in rows]
+            return [_Place(cell, *row) for cell, row in zip(cells, rows.tolist(), strict=True)]
 
     def _look(self, cells: Sequence[Cell]) -> None:
         few = len(self._kept) + len(cells) <= _MAX_LOOKUPS
@@ -542,11 +548,12 @@ class _Places:
             dataset = _dataset(file, self._name)
             if dataset.chunks != self._layout.chunk or dataset.shape != self._layout.shape:
                 raise CorruptRecordingError(f"{self._file.name} was changed since it was opened; open it again")
+            # Each look-up searches the index by itself, so many of them take longer than reading all of it once.
             can_be_read = math.prod(self._layout.grid) <= _MAX_INDEX and hasattr(dataset.id, "chunk_iter")
             if few or not can_be_read:
                 self._look_up(dataset, cells)
             if can_be_read and not (few and all(self._kept[cell].size for cell in cells)):
-                self._read_index(dataset)  # many are asked for; or one is not there, which a damaged index may hide
+                self._read_index(dataset)  # many are needed; or one is missing, which may be a fault in the index
 
     def _look_up(self, dataset: Any, cells: Sequence[Cell]) -> None:
         if len(self._kept) > _MAX_KEPT:
@@ -554,7 +561,7 @@ class _Places:
         chunk = self._layout.chunk
         for cell in cells:
             info = dataset.id.get_chunk_info_by_coord(tuple(k * c for k, c in zip(cell, chunk, strict=True)))
-            self._kept[cell] = self._place(dataset, info)
+            self._kept[cell] = self._place(dataset, cell, info)
 
     def _read_index(self, dataset: Any) -> None:
         table = np.zeros((*self._layout.grid, 3), np.int64)
@@ -563,13 +570,13 @@ class _Places:
         outside: list[Any] = []
 
         def note(info: Any) -> None:
-            place = self._place(dataset, info)
             cell = tuple(start // c for start, c in zip(info.chunk_offset, chunk, strict=True))
             if not all(k < n for k, n in zip(cell, grid, strict=True)):
                 outside.append(info.chunk_offset)  # a dataset that is still being written may have some
                 return
             if table[cell].any():
                 faults.append(f"the chunk at {tuple(info.chunk_offset)} is listed twice")
+            place = self._place(dataset, cell, info)
             table[cell] = (place.offset, place.size, place.mask)
 
         dataset.id.chunk_iter(note)
@@ -583,15 +590,15 @@ class _Places:
             )
         self._table, self._kept = table, {}
 
-    def _place(self, dataset: Any, info: Any) -> _Place:
+    def _place(self, dataset: Any, cell: Cell, info: Any) -> _Place:
         if info.byte_offset is None or not info.size:
-            return _Place(0, 0, 0)
+            return _Place(cell, 0, 0, 0)
         if self._shift is None:
-            self._shift = self._found_shift(dataset, info)
-        return _Place(int(info.byte_offset) + self._shift, int(info.size), int(info.filter_mask))
+            self._shift = self._shift_of(dataset, info)
+        return _Place(cell, int(info.byte_offset) + self._shift, int(info.size), int(info.filter_mask))
 
-    def _found_shift(self, dataset: Any, info: Any) -> int:
-        """Return what to add to a chunk's offset behind a user block: releases of HDF5 differ in where they count from."""
+    def _shift_of(self, dataset: Any, info: Any) -> int:
+        """Return the number to add to chunk offsets in a file with a user block; releases of HDF5 differ in where they count from."""
         cell = info.chunk_offset
         known = dataset.id.read_direct_chunk(tuple(cell))[1]
         if self._file.read(int(info.byte_offset) + self._layout.block, len(known)) == known:
@@ -599,94 +606,101 @@ class _Places:
         return 0
 
 
-class _ChunkedRead:
-    """Reads pieces out of a chunked dataset."""
+class _DatasetChunks:
+    """The source of a dataset's chunks, for a :class:`ChunkGrid`."""
 
     def __init__(self, file: PositionedFile, name: str, layout: Layout, places: _Places, grid: ChunkGrid) -> None:
-        self._file, self._name, self._layout, self._places, self._grid = file, name, layout, places, grid
-        self._located: dict[Cell, _Place] = {}
+        self._file, self._name, self._layout, self._places = file, name, layout, places
+        self._nbytes, self._is_whole = grid.nbytes, grid.is_whole
 
-    def run(self, pieces: Sequence[Piece]) -> None:
-        """Read and decode the chunks that the pieces touch."""
-        self._grid.fill(pieces, self._read_chunk, self._locate, is_decoded=bool(self._layout.filters))
+    @property
+    def is_encoded(self) -> bool:
+        return bool(self._layout.filters)
 
-    def _locate(self, cells: Sequence[Cell]) -> None:
-        self._located = dict(zip(cells, self._places.of(cells), strict=True))
+    def locate(self, cells: Sequence[Cell]) -> list[_Place]:
+        return self._places.of(cells)
 
-    def _read_chunk(self, cell: Cell, parts: Sequence[Part]) -> np.ndarray | None:
-        place = self._located[cell]
+    def fill(self, place: _Place, parts: Sequence[Part]) -> bool:
         if place.size == 0:
             for part, _ in parts:
                 part[...] = self._layout.fill
-            return None
-        if place.size == self._grid.nbytes and not self._active(place):
-            return self._as_it_is(parts, place)
-        return self._decode(self._bytes_of(place), parts, cell, place)
+            return True
+        filters = self._filters_of(place)
+        if not filters and place.size == self._nbytes:
+            return self._fill_from_plain(place, parts)
+        if filters == [_DEFLATE] and self._is_whole(parts):
+            data = self._bytes_of(place)
+            with contextlib.suppress(ValueError, RuntimeError, MemoryError):  # then decode() finds out what is wrong
+                return _inflate_into(parts[0][0], data)
+        return False
 
-    def _as_it_is(self, parts: Sequence[Part], place: _Place) -> np.ndarray | None:
-        """Read what is wanted of a chunk that is stored without filters."""
+    def decode(self, place: _Place) -> np.ndarray:
+        filters = self._filters_of(place)
+        if not filters and place.size == self._nbytes:
+            return self._file.read_array(place.offset, self._layout.chunk, self._layout.dtype)
+        data = self._bytes_of(place)
+        try:
+            pixels = _decoded(data, filters, self._layout.dtype.itemsize, self._nbytes)
+        except (ValueError, RuntimeError, MemoryError):
+            pixels = np.empty(0, np.uint8)
+        if pixels.nbytes == self._nbytes:
+            return pixels.view(self._layout.dtype).reshape(self._layout.chunk)
+        # libhdf5 would read beyond the data of a chunk that was stored without filters and is too short.
+        if len(filters) < len(self._layout.filters) or not filters:
+            raise CorruptRecordingError(
+                f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} is marked as stored without "
+                f"filters but has {len(data):,} bytes, expected {self._nbytes:,}"
+            )
+        return self._decode_through_h5py(place)
+
+    def _fill_from_plain(self, place: _Place, parts: Sequence[Part]) -> bool:
+        """Read the parts of a chunk that is stored as its pixels."""
         target = parts[0][0]
         if len(parts) == 1 and target.nbytes == place.size and not target.flags.c_contiguous:
-            return self._file.read_array(place.offset, self._layout.chunk, self._layout.dtype)
+            return False  # all of it, in another order: read at once, then copied
         layout = Layout(self._layout.chunk, self._layout.dtype, "plain", offset=place.offset)
         for part, inside in parts:
             _read_spans(self._file, layout, part, tuple((s.start, s.stop) for s in inside))
-        return None
+        return True
 
-    def _decode(self, data: bytes, parts: Sequence[Part], cell: Cell, place: _Place) -> np.ndarray | None:
-        filters = self._active(place)
-        due = self._grid.nbytes
+    def _decode_through_h5py(self, place: _Place) -> np.ndarray:
+        """Read a chunk that does not decode here as h5py reads it, or raise the reason that h5py gives."""
+        start, shape, chunk = self._start_of(place), self._layout.shape, self._layout.chunk
+        pixels = np.zeros(chunk, self._layout.dtype)
+        stops = [min(k + c, n) for k, c, n in zip(start, chunk, shape, strict=True)]
+        inside = tuple(slice(0, stop - k) for k, stop in zip(start, stops, strict=True))
         try:
-            if filters == [_DEFLATE] and self._grid.is_whole(parts) and _inflated_into(parts[0][0], data):
-                return None
-            decoded = _decoded(data, filters, self._layout.dtype.itemsize, due)
-        except (ValueError, RuntimeError, MemoryError):
-            decoded = np.empty(0, np.uint8)
-        if decoded.nbytes == due:
-            pixels: np.ndarray = decoded.view(self._layout.dtype).reshape(self._layout.chunk)
-            return pixels
-        if len(filters) < len(self._layout.filters) or not filters:  # the HDF5 library would fill up what is missing
-            start = tuple(k * c for k, c in zip(cell, self._layout.chunk, strict=True))
-            raise CorruptRecordingError(
-                f"{self._file.name}: the chunk at {start} of {printable(self._name)} is said to be stored without filters, and has "
-                f"{len(data):,} bytes; {due:,} are needed"
-            )
-        self._ask_h5py(parts, cell)
-        return None
-
-    def _ask_h5py(self, parts: Sequence[Part], cell: Cell) -> None:
-        """Let h5py say what a chunk holds that does not decode here: a partial one can be stored without its filters."""
-        starts = [k * c for k, c in zip(cell, self._layout.chunk, strict=True)]
-        pieces = [
-            (part, tuple((k + s.start, k + s.stop) for k, s in zip(starts, inside, strict=True)))
-            for part, inside in parts
-        ]
-        try:
-            _read_through_h5py(self._file, self._name, pieces)
+            _read_through_h5py(self._file, self._name, [(pixels[inside], tuple(zip(start, stops, strict=True)))])
         except CorruptRecordingError as error:
             raise CorruptRecordingError(
-                f"{self._file.name}: the chunk at {tuple(starts)} of {printable(self._name)} does not decode: {error.__cause__}"
+                f"{self._file.name}: the chunk at {start} of {printable(self._name)} does not decode: {error.__cause__}"
             ) from error
+        return pixels
 
-    def _active(self, place: _Place) -> list[int]:
+    def _start_of(self, place: _Place) -> tuple[int, ...]:
+        return tuple(k * c for k, c in zip(place.cell, self._layout.chunk, strict=True))
+
+    def _filters_of(self, place: _Place) -> list[int]:
+        """Return the filters that were applied to a chunk; its mask names those that were skipped."""
         return [number for k, number in enumerate(self._layout.filters) if not place.mask >> k & 1]
 
     def _bytes_of(self, place: _Place) -> bytes:
-        limit = 2 * self._grid.nbytes + (1 << 16)
-        if place.size > limit:
+        if place.size > 2 * self._nbytes + (
+            1 << 16
+        ):  # before memory is set aside for a size that only a fault can give
             raise CorruptRecordingError(
-                f"{self._file.name} claims {place.size:,} bytes for a chunk of {self._grid.nbytes:,} of {printable(self._name)}"
+                f"{self._file.name} claims {place.size:,} bytes for a chunk of {printable(self._name)} with {self._nbytes:,} bytes of pixels"
             )
-        found = self._file.read(place.offset, place.size)
-        if len(found) < place.size:
+        data = self._file.read(place.offset, place.size)
+        if len(data) < place.size:
             raise TruncatedRecordingError(
-                f"{self._file.name} ends at byte {place.offset + len(found):,}, inside a chunk of {printable(self._name)} that "
-                f"reaches to byte {place.offset + place.size:,}; the file is cut"
+                f"{self._file.name} ends at byte {place.offset + len(data):,}, inside a chunk of {printable(self._name)} that "
+                f"reaches to byte {place.offset + place.size:,}; the file is truncated"
             )
-        return found
+        return data
 
 
-def _inflated_into(part: np.ndarray, data: bytes) -> bool:
+def _inflate_into(part: np.ndarray, data: bytes) -> bool:
     from imagecodecs import deflate_decode
 
     view = memoryview(part.reshape(-1).view(np.uint8))  # type: ignore[arg-type]

@@ -45,10 +45,10 @@ def test_a_chunk_that_is_listed_twice_is_refused(movie: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0xFFFFFFFF, 0b10])
-def test_a_short_chunk_that_is_said_to_have_no_filters_is_refused(movie: Path, mask: int) -> None:
+def test_a_short_chunk_that_is_marked_as_unfiltered_is_refused(movie: Path, mask: int) -> None:
     put(movie, 51, place=4, form="<I", value=mask)
     with pytest.raises(
-        CorruptRecordingError, match=r"chunk at \(51, 0, 0\) of movie is said to be stored without filters, and has"
+        CorruptRecordingError, match=r"chunk at \(51, 0, 0\) of movie is marked as stored without filters but has"
     ):
         read(movie)
 
