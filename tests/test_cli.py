@@ -98,7 +98,7 @@ def test_projections_are_written_whole_or_not_at_all(movie: Path) -> None:
         assert "times" not in found
     assert sorted(path.name for path in movie.parent.iterdir()) == ["found.npz", "movie.npy"]
     done = command("projections", "movie.npy", "-o", "found.tif", folder=movie.parent)
-    assert (done.returncode, done.stderr) == (2, "found.tif: the projections are written as .npz\n")
+    assert (done.returncode, done.stderr) == (2, "cannot write found.tif: projections are written as .npz\n")
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,18 @@ def test_projections_are_written_whole_or_not_at_all(movie: Path) -> None:
     ],
 )
 def test_what_names_a_stream_stays_text_and_numbers_are_numbers(text: str, value: object) -> None:
-    from roiextractors_core.cli.app import _option
+    from roiextractors_core.cli.arguments import parse_options
 
-    assert _option(text) == (text.partition("=")[0], value)
+    assert parse_options([text]) == {text.partition("=")[0]: value}
+
+
+def test_options_of_a_writer_are_passed_and_unknown_ones_refused(movie: Path) -> None:
+    done = command("convert", "movie.npy", "a.npy", "--write-option", "level=3", folder=movie.parent)
+    words = "the writer of NumPy array has no option 'level'. It takes none\n"
+    assert (done.returncode, done.stderr) == (2, words)
+    done = command("convert", "movie.npy", "copy.dat", "--target-format", "npy", folder=movie.parent)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(movie.parent / "copy.dat"), np.load(movie))
 
 
 def test_a_range_is_converted_with_its_times(movie: Path) -> None:
@@ -128,4 +137,4 @@ def test_a_range_is_converted_with_its_times(movie: Path) -> None:
     done = command(*words, folder=movie.parent)
     assert (done.returncode, done.stderr) == (2, "part.npy already exists; pass overwrite=True to replace it\n")
     done = command("convert", "movie.npy", "a.npy", "--samples", "many", folder=movie.parent)
-    assert (done.returncode, done.stderr) == (2, "--samples 'many' is no range; write START:END, for example 0:100\n")
+    assert (done.returncode, done.stderr) == (2, "--samples 'many' is not a range; use START:END, for example 0:100\n")

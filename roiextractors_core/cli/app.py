@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,32 +19,30 @@ import roiextractors_core as roi
 
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
 from ..interop import preview as pictures
+from ..io.atomic import write_then_rename
 from ..registry.detection import Explanation
 from . import scaffold, terminal, validation
+from .arguments import AsJson, Format, OnePath, Options, Paths, parse_options
+from .commands import CommandGroup
 from .facts import every_channel, facts_of, in_words, plugin_border
 
 __all__ = ["app", "run"]
 
 app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Opens optical-physiology recordings and says what they are.",
+    help="Open optical-physiology recordings: show what they contain, draw them, and convert them.",
 )
 
 scaffold.register(app)
 validation.register(app)
 
-Paths = Annotated[list[str], typer.Argument(help="Files or folders.")]
-OnePath = Annotated[str, typer.Argument(help="A file or a folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Options = Annotated[list[str] | None, typer.Option("--option", help="name=value, passed to open; repeatable.")]
-Format = Annotated[str | None, typer.Option(help="The format, when it shall not be found.")]
-
 
 def run() -> None:
-    """Run the command; an error of this library or of the system is one line, and the exit status 2."""
+    """Run the command. An error of this library or of the system is printed as one line, with exit status 2."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -58,7 +55,7 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:  # who read the output has closed it: `roiextractors formats | head`
+    except BrokenPipeError:  # the reader of the output has closed it: `roiextractors formats | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except (RoiExtractorsError, OSError, MemoryError) as error:
@@ -70,8 +67,10 @@ def _one_line_errors() -> Iterator[None]:
 
 
 @app.callback(invoke_without_command=True)
-def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Print the version when it is asked for."""
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Print the version if --version was given."""
     if version:
         print(f"roiextractors-core {roi.__version__}")
         raise typer.Exit
@@ -83,16 +82,17 @@ def info(
     option: Options = None,
     format: Format = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Where to draw; the default is <name>-preview.png in this folder.")
+        Path | None,
+        typer.Option(help="Write the picture to this PNG file. The default is NAME-preview.png in the current folder."),
     ] = None,
-    no_picture: Annotated[bool, typer.Option("--no-picture", help="Draw nothing.")] = False,
+    no_picture: Annotated[bool, typer.Option("--no-picture", help="Do not draw a picture.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a recording is and why, its rate, shape and times, and draw it; of several channels, each."""
-    options = _given(option)
+    """Show the format, shape, rate and times of recordings, and draw them. Each channel is shown."""
+    options = parse_options(option)
     if picture is not None:
         if len(paths) > 1:
-            raise typer.BadParameter("one picture is named, and several recordings; leave --picture out")
+            raise typer.BadParameter("--picture names one file for several recordings; leave it out")
         pictures.check_target(picture)
     drawn = not (no_picture or as_json)
     told: list[dict[str, Any]] = []
@@ -145,21 +145,21 @@ def _draw(path: str, panels: list[pictures.Panel], picture: Path | None) -> None
 def preview(
     path: OnePath,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .png; <name>-preview.png when left out.")
+        Path | None, typer.Option("--output", "-o", help="Write this PNG file. The default is NAME-preview.png.")
     ] = None,
     option: Options = None,
     format: Format = None,
 ) -> None:
-    """Draw a recording: mean image, maximum projection and mean trace; of several channels, each."""
+    """Draw a recording: mean image, maximum projection and mean trace. Each channel is drawn."""
     if not pictures.can_draw():
-        raise MissingDependencyError('a picture needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+        raise MissingDependencyError('drawing needs matplotlib: python -m pip install "roiextractors-core[plot]"')
     if output is not None:
         pictures.check_target(output)
     panels = []
     with plugin_border(f"{printable(path)} could not be drawn"):
-        for chosen, recording in every_channel(path, format, _given(option)):
+        for chosen, recording in every_channel(path, format, parse_options(option)):
             if not recording.size:
-                raise SourceKindError(f"there is nothing to draw: the shape of {printable(path)} is {recording.shape}")
+                raise SourceKindError(f"{printable(path)} is empty (shape {recording.shape}); there is nothing to draw")
             with terminal.progress_bar("reading for the picture") as progress:
                 panels.append(pictures.panel_of(recording, chosen, progress=progress))
     _draw(path, panels, output)
@@ -168,58 +168,55 @@ def preview(
 @app.command()
 def projections(
     path: OnePath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .npz.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write this .npz file.")],
     option: Options = None,
     format: Format = None,
-    scheduler: Annotated[str | None, typer.Option(help="The address of a running dask scheduler.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Compute on the dask cluster with this scheduler address.")
+    ] = None,
 ) -> None:
-    """Compute mean, standard deviation, maximum, local correlation and mean trace of all samples, into a .npz."""
+    """Compute the mean, standard deviation, maximum, local correlation and mean trace of all samples."""
     if output.suffix.lower() != ".npz":
-        raise SourceKindError(f"{printable(output)}: the projections are written as .npz")
+        raise SourceKindError(f"cannot write {printable(output)}: projections are written as .npz")
     with (
-        roi.open(path, format=format, **_given(option)) as recording,
+        roi.open(path, format=format, **parse_options(option)) as recording,
         terminal.progress_bar("computing projections") as progress,
     ):
-        found = roi.projections(recording, scheduler=scheduler, progress=progress)
-    arrays = {name: array for name, array in found.to_dict().items() if array is not None}
-    partial = output.with_name(f".{uuid.uuid4().hex[:12]}.partial.npz")
-    try:
+        result = roi.projections(recording, scheduler=scheduler, progress=progress)
+    arrays = {name: array for name, array in result.to_dict().items() if array is not None}
+    with write_then_rename(output) as partial:
         np.savez_compressed(partial, allow_pickle=False, **arrays)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
     print(f"{printable(output)}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
-
-
-@app.command()
-def view(path: OnePath, option: Options = None, format: Format = None) -> None:
-    """Show a recording in napari, lazily; of several channels, each as a layer."""
-    try:
-        from roiextractors_napari.window import show
-    except ImportError as error:
-        raise MissingDependencyError(
-            'the view needs napari: python -m pip install "napari[all]" roiextractors-napari'
-        ) from error
-    show(path, format=format, **_given(option))
 
 
 @app.command()
 def convert(
     path: OnePath,
-    target: Annotated[Path, typer.Argument(help=".npy, .tif (OME-BigTIFF), .zarr (OME-Zarr 0.5) or .nwb.")],
-    samples: Annotated[str | None, typer.Option(help="A range of samples, START:END; END is exclusive.")] = None,
+    target: Annotated[Path, typer.Argument(help="The file or folder to write. Its suffix chooses the format.")],
+    samples: Annotated[
+        str | None, typer.Option(help="Convert only the samples START:END. END is not included.")
+    ] = None,
     option: Options = None,
     format: Format = None,
-    start_time: Annotated[
-        datetime | None, typer.Option(help="For .nwb, where the recording tells none: 2026-01-31T12:00:00.")
+    target_format: Annotated[
+        str | None, typer.Option(help="Write this format instead of choosing it by the suffix of the target.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target when it is there.")] = False,
+    write_option: Annotated[
+        list[str] | None, typer.Option(help="Pass NAME=VALUE to the writer of the format. Can be repeated.")
+    ] = None,
+    start_time: Annotated[
+        datetime | None,
+        typer.Option(help="The start time, for formats that need one, if the recording has none: 2026-01-31T12:00:00."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target if it exists.")] = False,
 ) -> None:
-    """Write a recording in another format; under its name only when it is whole."""
-    with roi.open(path, format=format, **_given(option)) as recording:
+    """Write a recording in another format. The target appears when it is complete."""
+    options = parse_options(write_option, flag="--write-option")
+    options |= {} if start_time is None else {"start_time": start_time}
+    with roi.open(path, format=format, **parse_options(option)) as recording:
         part = recording if samples is None else recording.slice_samples(*_range(samples))
         with terminal.progress_bar(f"writing {printable(target.name)}", of_bytes=True) as progress:
-            written = roi.convert(part, target, overwrite=overwrite, start_time=start_time, progress=progress)
+            written = roi.convert(part, target, format=target_format, overwrite=overwrite, progress=progress, **options)
         size = (
             sum(p.stat().st_size for p in written.rglob("*") if p.is_file())
             if written.is_dir()
@@ -231,19 +228,19 @@ def convert(
 
 @app.command()
 def streams(path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False) -> None:
-    """List what can be chosen inside a recording."""
-    found = roi.streams(path, format=format, **_given(option))
+    """List the channels, planes and other streams of a recording."""
+    found = roi.streams(path, format=format, **parse_options(option))
     if as_json:
         print(json.dumps({key: list(value) for key, value in found.items()}, indent=1))
     elif found:
         terminal.grid(("option", "values"), ((key, ", ".join(map(printable, found[key]))) for key in found))
     else:
-        print(f"{printable(path)}: there is nothing to choose")
+        print(f"{printable(path)} has one stream; there is nothing to choose")
 
 
 @app.command()
 def explain(path: OnePath, as_json: AsJson = False) -> None:
-    """Say which formats were asked about a path, and what each answered."""
+    """Show which formats were tried for a path, and the result of each."""
     found = roi.explain(path)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
@@ -269,7 +266,7 @@ def _answers(found: Explanation) -> Iterator[tuple[str, ...]]:
 
 @app.command()
 def formats(as_json: AsJson = False) -> None:
-    """List the formats that can be opened, and those that a plugin would add."""
+    """List the formats that can be opened, and those that other plugins would add."""
     registry = roi.default_registry()
     installed = [(spec, registry.owner(spec.name), True) for spec in registry.formats()]
     names = {spec.name for spec, _, _ in installed}
@@ -320,11 +317,11 @@ def plugins(as_json: AsJson = False) -> None:
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Where the files are written.")] = Path("roiextractors-demo"),
-    seed: Annotated[int, typer.Option(help="Of the scene and the noise.")] = 1,
-    samples: Annotated[int, typer.Option(min=30, max=100_000, help="Frames of each channel.")] = 600,
+    output: Annotated[Path, typer.Option(help="Write the files to this folder.")] = Path("roiextractors-demo"),
+    seed: Annotated[int, typer.Option(help="The seed of the scene and the noise.")] = 1,
+    samples: Annotated[int, typer.Option(min=30, max=100_000, help="The number of frames per channel.")] = 600,
 ) -> None:
-    """Simulate a two-photon recording, write it as ScanImage BigTIFF and .npy, open both, and draw it."""
+    """Simulate a two-photon recording, write it as ScanImage BigTIFF and .npy, open both files, and draw it."""
     from .demo import demonstrate
 
     if not demonstrate(output, seed=seed, num_samples=samples):
@@ -334,26 +331,6 @@ def demo(
 def _range(text: str) -> tuple[int | None, int | None]:
     found = re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", text)
     if found is None:
-        raise SourceKindError(f"--samples {printable(text)!r} is no range; write START:END, for example 0:100")
+        raise SourceKindError(f"--samples {printable(text)!r} is not a range; use START:END, for example 0:100")
     start, end = (int(part) if part else None for part in found.groups())
     return start, end
-
-
-def _given(option: list[str] | None) -> dict[str, Any]:
-    return dict(_option(text) for text in option or [])
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """Return an option and its value: a number, a list, true, false; what names a stream stays text."""
-    key, separator, value = text.partition("=")
-    if not separator or not key.isidentifier():
-        raise SourceKindError(f"--option {printable(text)!r} is not name=value")
-    if any(key in spec.streams for spec in roi.formats()) or not _LITERAL.fullmatch(value):
-        return key, value
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
-
-
-_LITERAL = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?|\[.*\]|\{.*\}|true|false|null", re.DOTALL)

@@ -1,4 +1,4 @@
-"""The demonstration: a recording is made up, written in two formats, opened, compared and drawn."""
+"""The demonstration: simulates a recording, writes it in two formats, opens both, compares and draws them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import roiextractors_core as roi
 from ..errors import SourceKindError, printable
 from ..imaging.extractor import ImagingExtractor
 from ..interop import preview as pictures
+from ..registry.detection import Explanation
+from ..registry.spec import FormatSpec
 from ..testing.generators import CalciumImagingExtractor, TargetExistsError, write_npy, write_scanimage
 from .facts import facts_of, in_words
 from .terminal import amount, card, heading, progress_bar
@@ -31,7 +33,7 @@ def demonstrate(folder: Path, *, seed: int, num_samples: int) -> bool:
     Parameters
     ----------
     folder : pathlib.Path
-        Made when it is not there; in one that is, only files that an earlier demonstration wrote are replaced.
+        Created if it does not exist. In an existing folder, only files of an earlier demonstration are replaced.
     seed : int
     num_samples : int
         Frames of each channel.
@@ -39,23 +41,23 @@ def demonstrate(folder: Path, *, seed: int, num_samples: int) -> bool:
     Raises
     ------
     TargetExistsError
-        A file of the same name is there that the demonstration did not write.
+        A file of the same name exists that the demonstration did not write.
     """
     _claim(folder)
     shape = (num_samples, *FRAME)
     green = CalciumImagingExtractor(shape, "int16", seed, sampling_frequency=RATE, photons=12.0)
     red = CalciumImagingExtractor(shape, "int16", seed, sampling_frequency=RATE, photons=12.0, functional=False)
     print(
-        f"a made-up two-photon recording: {num_samples:,} frames of {FRAME[0]} x {FRAME[1]} pixels at {RATE:g} Hz; "
-        "green: calcium transients, red: a still marker"
+        f"a simulated two-photon recording: {num_samples:,} frames of {FRAME[0]} x {FRAME[1]} pixels at {RATE:g} Hz; "
+        "the green channel has calcium transients, the red channel a constant marker"
     )
     channels = [green, red]
     _write(folder / TIFF, "ScanImage BigTIFF, two channels", lambda **o: write_scanimage(channels, folder / TIFF, **o))
     _write(folder / NPY, "NumPy, the first channel", lambda **o: write_npy(green, folder / NPY, **o))
-    first = _opened(folder / TIFF, channel="Channel 1")
-    second = _opened(folder / NPY, sampling_frequency=RATE)
+    first = _open(folder / TIFF, channel="Channel 1")
+    second = _open(folder / NPY, sampling_frequency=RATE)
     try:
-        agree = _compared(first or green, second)
+        agree = _compare(first or green, second)
         if first is None:
             _draw(folder / PICTURE, [("Channel 1", second)])
         else:
@@ -68,9 +70,9 @@ def demonstrate(folder: Path, *, seed: int, num_samples: int) -> bool:
 
 
 def _claim(folder: Path) -> None:
-    """Make the folder, and list in it what the demonstration writes there."""
+    """Create the folder with a list of the files that the demonstration writes there."""
     if folder.exists() and not folder.is_dir():
-        raise SourceKindError(f"{printable(folder)} is a file, and --output names a folder")
+        raise SourceKindError(f"--output must name a folder, got the file {printable(folder)}")
     folder.mkdir(parents=True, exist_ok=True)
     names = (TIFF, NPY, PICTURE)
     listed = folder / LIST
@@ -78,7 +80,7 @@ def _claim(folder: Path) -> None:
         strange = [name for name in (*names, LIST) if (folder / name).exists()]
         if strange:
             raise TargetExistsError(
-                f"{printable(folder / strange[0])} is there already, and no demonstration wrote it; choose another --output"
+                f"{printable(folder / strange[0])} already exists and was not written by a demonstration; choose another --output"
             )
     listed.write_text(json.dumps({"written by": "roiextractors demo", "files": names}, indent=1) + "\n", "utf-8")
 
@@ -89,29 +91,30 @@ def _write(path: Path, words: str, write: Callable[..., Path]) -> None:
     print(f"wrote {printable(path)} ({words}, {amount(path.stat().st_size)})")
 
 
-def _opened(path: Path, **options: Any) -> Any:
-    """Open one of the files and say what was found, or say what to install for it."""
+def _open(path: Path, **options: Any) -> Any:
+    """Open one of the files and show its facts, or print what to install for it."""
     explanation = roi.explain(path)
-    wanted = "scanimage" if path.name == TIFF else "npy"
     print()
-    if explanation.best is None or explanation.best.spec.name != wanted:
-        missing = [entry for entry in explanation.not_installed if entry.spec.name == wanted]
-        entry = missing[0] if missing else None
-        if entry is None:
-            explanation.require_best()
-            return None
-        print(f"{printable(path)} is {entry.spec.title}; to open it: python -m pip install {entry.plugin}")
+    missing = [entry for entry in explanation.not_installed if _is_better(entry.spec, explanation)]
+    if missing:
+        print(f"{printable(path)} is {missing[0].spec.title}; to open it: python -m pip install {missing[0].plugin}")
         return None
+    explanation.require_best()
     for option, choices in roi.streams(path).items():
-        print(f"{printable(path)} holds the {option}s {', '.join(map(printable, choices))}")
+        print(f"{printable(path)} contains the {option}s {', '.join(map(printable, choices))}")
     recording = roi.open(path, **options)
     heading(printable(path))
     card(in_words(facts_of(recording, {k: v for k, v in options.items() if k == "channel"})))
     return recording
 
 
-def _compared(first: ImagingExtractor, second: ImagingExtractor) -> bool:
-    """Compare all samples, some at a time, and say what came out."""
+def _is_better(spec: FormatSpec, explanation: Explanation) -> bool:
+    """Whether a format that is not installed fits better than the best of those that are."""
+    return explanation.best is None or explanation.best.spec.name in spec.specializes
+
+
+def _compare(first: ImagingExtractor, second: ImagingExtractor) -> bool:
+    """Compare all samples, some at a time, print and return whether they agree."""
     same = len(first) == len(second)
     for start in range(0, len(first) if same else 0, 64):
         end = min(start + 64, len(first))
@@ -130,5 +133,5 @@ def _draw(target: Path, recordings: list[tuple[str, ImagingExtractor]]) -> None:
     for channel, recording in recordings:
         with progress_bar(f"reading {channel} for the picture") as progress:
             panels.append(pictures.panel_of(recording, {"channel": channel}, progress=progress))
-    pictures.draw(f"{TIFF}, a made-up two-photon recording", panels, target)
+    pictures.draw(f"{TIFF}, a simulated two-photon recording", panels, target)
     print(f"picture: {printable(target)}")

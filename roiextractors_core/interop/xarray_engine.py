@@ -1,4 +1,4 @@
-"""``xarray.open_dataset(path, engine="roiextractors")``: what xarray's entry point names."""
+"""``xarray.open_dataset(path, engine="roiextractors")``, through xarray's entry point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["RoiExtractorsEntrypoint"]
 
 
 class RoiExtractorsEntrypoint(BackendEntrypoint):
-    """Opens a recording as a dataset with one variable, lazily; ``chunks=`` of xarray makes it dask's."""
+    """Opens a recording as a lazy dataset with one variable; with ``chunks=``, xarray makes it a dask array."""
 
     description = "Opens optical-physiology recordings with roiextractors-core"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "format")  # the others are the extractor's own
@@ -47,16 +47,16 @@ class RoiExtractorsEntrypoint(BackendEntrypoint):
             With the variable ``imaging`` over ``time, y, x[, z]``; closing it closes the recording.
         """
         recording = open_recording(filename_or_obj, format=format, **options)
-        found = recording.to_xarray(chunks=None, name="imaging").to_dataset(promote_attrs=True)
+        imaging = recording.to_xarray(chunks=None, name="imaging").to_dataset(promote_attrs=True)
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
-        dataset: xarray.Dataset = found.drop_vars(dropped, errors="ignore")
+        dataset: xarray.Dataset = imaging.drop_vars(dropped, errors="ignore")
         dataset.set_close(recording.close)
         return dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Say yes to what a format recognises by its content, and leave plain containers to others."""
+        """Return whether a format recognises the content; plain containers are left to other engines."""
         try:
             best = explain(filename_or_obj).best
         except (RoiExtractorsError, OSError, TypeError):
             return False
-        return best is not None and best.strength is Strength.CONTENT and best.spec.name != "hdf5"
+        return best is not None and best.strength is Strength.CONTENT and not best.spec.is_container

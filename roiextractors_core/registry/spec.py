@@ -51,6 +51,9 @@ class FormatSpec:
         ``("any",)``, or the systems on which the plugin works.
     description : str
         One sentence for the list of formats.
+    is_container : bool
+        Whether the format is a general container, such as plain HDF5, that other readers open too. Software that asks several
+        readers, such as xarray, is then told no unless it names this one.
     writer : str
         ``"package.module:function"``, imported when ``convert`` writes this format; empty for a format that is only read. See
         :class:`roiextractors_core.registry.writer.Writer`.
@@ -76,6 +79,7 @@ class FormatSpec:
     metadata: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ("any",)
     description: str = ""
+    is_container: bool = False
     writer: str = ""
     writer_extensions: tuple[str, ...] = ()
 
@@ -97,6 +101,7 @@ class FormatSpec:
             values = getattr(self, key)
             self._check(all(_SUFFIX.fullmatch(e) for e in values), key, "suffixes that begin with a dot")
             object.__setattr__(self, key, tuple(e.lower() for e in values))
+        self._check(isinstance(self.is_container, bool), "is_container", "True or False")
         self._check(
             isinstance(self.writer, str) and (not self.writer or bool(_IMPORTABLE.fullmatch(self.writer))),
             "writer",

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tomllib
+import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from importlib_metadata import EntryPoint
 from roiextractors_napari.layers import image_layer, layers_of, open_as_layers
 
 import roiextractors_core as roi
+from roiextractors_core.cli.commands import find_commands
 from roiextractors_core.testing import write_scanimage
 
 pytest.importorskip("dask.array", reason="dask is not installed: roiextractors-core[dask]")
@@ -106,3 +112,26 @@ def test_a_window_of_napari_shows_the_channels(two_channels: Path, monkeypatch: 
             assert viewer.screenshot(canvas_only=False, flash=False)[..., :3].std() > 1
     finally:
         viewer.close()
+
+
+def test_the_command_is_declared_and_opens_the_window(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = project["entry-points"]["roiextractors_core.commands"]
+    point = EntryPoint("view", declared["view"], "roiextractors_core.commands")
+    ((command,), notes) = find_commands(("info",), [point])
+    assert (command.name, notes) == ("view", ())
+    shown: list[tuple[str, dict[str, Any]]] = []
+    window = types.ModuleType("roiextractors_napari.window")
+    window.show = lambda path, **options: shown.append((path, options))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "roiextractors_napari.window", window)
+    command.load().main([str(movie), "--option", "sampling_frequency=4"], standalone_mode=False)
+    assert shown == [(str(movie), {"format": None, "sampling_frequency": 4})]
+
+
+def test_without_napari_the_command_names_what_to_install(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roiextractors_napari.command import view
+
+    monkeypatch.setitem(sys.modules, "napari", None)
+    monkeypatch.delitem(sys.modules, "roiextractors_napari.window", raising=False)
+    with pytest.raises(roi.MissingDependencyError, match="python -m pip install"):
+        view(str(movie))

@@ -1,0 +1,17 @@
+"""The command ``roiextractors view``, which an entry point adds."""
+
+from __future__ import annotations
+
+from roiextractors_core.cli.arguments import Format, OnePath, Options, parse_options
+from roiextractors_core.errors import MissingDependencyError
+
+__all__ = ["view"]
+
+
+def view(path: OnePath, option: Options = None, format: Format = None) -> None:
+    """Show a recording in napari, reading only what is displayed. Each channel is a layer."""
+    try:
+        from .window import show
+    except ImportError as error:
+        raise MissingDependencyError('view needs napari: python -m pip install "napari[all]"') from error
+    show(path, format=format, **parse_options(option))
