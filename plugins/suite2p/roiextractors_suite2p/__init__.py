@@ -1,1 +1,1 @@
-"""Opens the movies that suite2p keeps: registered and raw frames, both channels, all planes."""
+"""Opens the movies that suite2p saves: registered and raw frames, both channels, all planes."""

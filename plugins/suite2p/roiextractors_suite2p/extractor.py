@@ -1,24 +1,24 @@
-"""Reads the movies that suite2p keeps beside its results."""
+"""Reads the movies that suite2p saves next to its results."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
-    SourceKindError,
     SourceNotFoundError,
     StreamChoiceError,
     TruncatedRecordingError,
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, StoredFrames, warn
+from roiextractors_core.io import PositionedFile, StoredFrames, single_file, warn
 
 from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of
 
@@ -27,31 +27,32 @@ __all__ = ["Suite2pImagingExtractor"]
 _FUNCTIONAL = "functional"
 
 
-class Suite2pImagingExtractor(ImagingExtractor):
+class Suite2pImagingExtractor(BlockImagingExtractor):
     """The movies of a suite2p folder as a recording.
 
     Parameters
     ----------
     file_path : str or os.PathLike
-        The ``suite2p`` folder with ``plane0``, ``plane1``, ... in it: all planes are the volumes of one recording.  Or the
+        The ``suite2p`` folder that contains ``plane0``, ``plane1``, ...: all planes are the volumes of one recording.  Or the
         folder of one plane, its ``ops.npy`` (``db.npy``), or a movie in it.
     channel : str, optional
         ``"chan1"`` (``data.bin``, also called ``"functional"``) or ``"chan2"`` (``data_chan2.bin``).
     plane : str or int, optional
         One of several planes: ``"plane0"`` or 0.
     stage : str, optional
-        ``"registered"``, the default where it was kept, or ``"raw"``: before the registration (``data_raw.bin``).
+        ``"registered"``, the default if it was saved, or ``"raw"``: before the registration (``data_raw.bin``).
     sampling_frequency : float, optional
-        Samples a second (Hz); else suite2p's ``fs``, which is the rate of each plane and so that of the volumes.
+        Samples a second (Hz); by default suite2p's ``fs``, the rate of each plane and so of the volumes.
 
     Raises
     ------
     StreamChoiceError
-        Two channels, or planes that make no volumes, and none, or one that is not there, was named.
+        There are two channels, or planes that cannot be combined into volumes, and none was chosen; or the chosen one does
+        not exist.
     SourceNotFoundError
         The movie or its description is missing.
     UnsupportedRecordingError, CorruptRecordingError, TruncatedRecordingError
-        The description is one of settings alone, or cannot be read safely; the movie holds no whole frame.
+        The description contains settings only, or cannot be read safely; the movie has no complete frame.
 
     References
     ----------
@@ -68,73 +69,60 @@ class Suite2pImagingExtractor(ImagingExtractor):
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        path = _one_path(file_path)
-        self._name = printable(os.path.basename(path) or path)
-        self._notes: list[str] = []
-        self._all = planes_of(path)
-        self._planes = self._chosen_planes(plane)
-        stage_named, channel_named = chosen_by(path)
-        self._given = Path(path) if channel is None and stage is None and is_movie(path) else None
-        if self._given:
-            self._channel, self._stage = channel_named or CHANNELS[0], stage_named or STAGES[0]
-            others = [c for c in CHANNELS if c != self._channel and self._planes[0].movie(self._stage, c)]
-            self._notes += [
-                f"{self._name} is {self._channel}, as its name says; the other channel is there, too: channel={c!r}"
-                for c in others
-            ]
-        else:
-            self._channel = self._chosen_channel(channel or channel_named, stage or stage_named)
-            self._stage = self._chosen_stage(stage or stage_named)
-        files = [PositionedFile(place) for place in self._movies()]
-        self._num_samples = self._counted(files)
-        self.is_volumetric = len(self._planes) > 1
-        self._frames = StoredFrames(files, shape=(self._planes[0].rows, self._planes[0].columns), dtype="<i2")
+        self._selection = selection = _select(_absolute(file_path), channel, plane, stage)
+        files = [PositionedFile(movie) for movie in selection.movies]
+        self._num_samples, problems, notes = _count_samples(selection.planes, files)
+        self._notes = (*selection.notes, *notes)
+        self.is_volumetric = len(selection.planes) > 1
+        first = selection.planes[0]
+        self._frames = StoredFrames(files, shape=(first.rows, first.columns), dtype="<i2")
+        for problem in (*selection.problems, *problems):
+            warn(problem)
 
     def get_image_shape(self) -> tuple[int, int]:
-        return self._planes[0].rows, self._planes[0].columns
+        return self._selection.planes[0].rows, self._selection.planes[0].columns
 
     def get_num_samples(self) -> int:
         return self._num_samples
 
     def get_num_planes(self) -> int:
-        return len(self._planes)
+        return len(self._selection.planes)
 
     def get_dtype(self) -> np.dtype[Any]:
         return np.dtype(np.int16)
 
     def get_sampling_frequency(self) -> float | None:
-        """Return suite2p's ``fs`` (Hz): the frames of each plane a second, and so the volumes."""
-        return self._planes[0].rate
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        return self._read(np.arange(start, end, dtype=np.int64))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._read(self.resolve_indices(sample_indices))
+        """Return suite2p's ``fs`` (Hz): frames of each plane a second, and so volumes."""
+        return self._selection.planes[0].rate
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
     ) -> np.ndarray:
         self.check_open()
-        wanted = np.arange(samples.start, samples.stop, dtype=np.int64) if isinstance(samples, slice) else samples
-        return self._read(wanted, rows, columns, planes)
+        indices = np.arange(samples.start, samples.stop, dtype=np.int64) if isinstance(samples, slice) else samples
+        # plane by plane, each from its own file; the planes become the last axis of a view
+        numbers = np.arange(len(self._selection.planes))[planes or slice(None)]
+        places = np.tile(indices * self._frames.frame_bytes, len(numbers))
+        block = self._frames.read(places, rows, columns, numbers=np.repeat(numbers, len(indices)))
+        if not self.is_volumetric:
+            return block
+        return block.reshape(len(numbers), len(indices), *block.shape[1:]).transpose(1, 2, 3, 0)
 
     def get_metadata(self) -> RecordingMetadata:
-        version = self._planes[0].fields.get("suite2p_version")
+        version = self._selection.planes[0].fields.get("suite2p_version")
         return RecordingMetadata(
-            channels=(ChannelMetadata(self._channel),),
+            channels=(ChannelMetadata(self._selection.channel),),
             software=f"suite2p {printable(version)[:40]}" if isinstance(version, str) else "suite2p",
-            vendor=self._planes[0].vendor(),
+            vendor=self._selection.planes[0].vendor(),
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        return tuple(self._notes)
+        return self._notes
 
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
         """Return the channels, planes and stages that can be chosen."""
-        planes = planes_of(_one_path(file_path))
+        planes = planes_of(_absolute(file_path))
         channels = tuple(c for c in CHANNELS if any(p.movie(s, c) for p in planes for s in STAGES))
         stages = tuple(s for s in STAGES if any(p.movie(s, c) for p in planes for c in CHANNELS))
         found = {"channel": channels, "plane": tuple(p.name for p in planes), "stage": stages}
@@ -144,148 +132,189 @@ class Suite2pImagingExtractor(ImagingExtractor):
         self._frames.close()
         super().close()
 
-    def _read(
-        self,
-        samples: np.ndarray,
-        rows: slice = slice(None),
-        columns: slice = slice(None),
-        planes: slice | None = None,
-    ) -> np.ndarray:
-        """Read plane by plane, each from its own file; the planes come last in a view of the result."""
-        numbers = np.arange(len(self._planes))[planes or slice(None)]
-        places = np.tile(samples * self._frames.frame_bytes, len(numbers))
-        found = self._frames.read(places, rows, columns, numbers=np.repeat(numbers, len(samples)))
-        if not self.is_volumetric:
-            return found
-        return found.reshape(len(numbers), len(samples), *found.shape[1:]).transpose(1, 2, 3, 0)
 
-    def _chosen_planes(self, plane: str | int | None) -> tuple[Plane, ...]:
-        names = [p.name for p in self._all]
-        if plane is not None:
-            wanted = str(plane) if str(plane) in names else f"plane{plane}"
-            found = tuple(p for p in self._all if p.name == wanted)
-            if not found:
-                raise StreamChoiceError.for_option(self._name, "plane", names, seen=plane)
-            return found
-        kept = tuple(p for p in self._all if not p.is_flyback) or self._all
-        if len(kept) < len(self._all):
-            left = listed(p.name for p in self._all if p.is_flyback)
-            self._notes.append(
-                f"{left} is left out of the volumes, as suite2p was told (ignore_flyback); plane= opens it"
-            )
-        why = _why_no_volumes(kept)
-        if why:
-            text = f"{self._name} holds the planes {listed(names)}, and {why}, so that they make no volumes; choose one: open(..., plane={names[0]!r})"
-            raise StreamChoiceError(text, option="plane", choices=names)
-        return kept
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """What is read: the planes of a recording, and the movie of each.
 
-    def _chosen_channel(self, channel: str | None, stage: str | None) -> str:
-        stages = (stage,) if stage in STAGES else STAGES
-        there = [c for c in CHANNELS if any(p.movie(s, c) for p in self._planes for s in stages)]
-        if not there:
-            raise SourceNotFoundError(self._missing(self._planes[0], stages[0], channel or CHANNELS[0]))
-        wanted = CHANNELS[0] if channel == _FUNCTIONAL else channel
-        if wanted is None and len(there) == 1:
-            self._tell_lost_channel(there[0])
-            return there[0]
-        if wanted not in there:
-            raise StreamChoiceError.for_option(self._name, "channel", there, seen=channel)
-        return wanted
+    Attributes
+    ----------
+    planes : tuple of Plane
+    channel, stage : str
+    movies : tuple of pathlib.Path
+        One for each plane.
+    notes : tuple of str
+        What was decided.
+    problems : tuple of str
+        Data that should be there and is not; these are notes, too.
+    """
 
-    def _chosen_stage(self, stage: str | None) -> str:
-        there = [s for s in STAGES if any(p.movie(s, self._channel) for p in self._planes)]
-        if stage is not None:
-            if stage not in there:
-                raise StreamChoiceError.for_option(self._name, "stage", there, seen=stage)
-            return stage
-        if len(there) > 1:
-            self._notes.append(
-                "the registered frames are read; those before the registration are there, too: stage='raw'"
-            )
-        elif there[0] == "raw":
-            self._notes.append(
-                "the frames are those before the registration (data_raw.bin); registered ones were not kept"
-            )
-        return there[0]
+    planes: tuple[Plane, ...]
+    channel: str
+    stage: str
+    movies: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
-    def _movies(self) -> list[Path]:
-        found = [self._given] if self._given else []
-        for plane in self._planes if self._given is None else ():
-            place = plane.movie(self._stage, self._channel)
-            if place is None:
-                raise SourceNotFoundError(self._missing(plane, self._stage, self._channel))
-            found.append(place)
-        return found
 
-    def _missing(self, plane: Plane, stage: str, channel: str) -> str:
-        name = plane.movie_name(stage, channel)
-        if plane.folder.name.lower() == "combined":
-            return f"{printable(plane.folder)} is suite2p's view of all planes' results, which has no frames of its own; open the folder above it"
-        frames = f"{plane.num_frames:,} frames" if plane.num_frames else "the frames"
-        where = f" to {plane.elsewhere()}" if plane.elsewhere() else ""
-        others = [p.name for p in self._planes if p.movie(stage, channel)]
-        advice = f", or open a plane that has it: open(..., plane={others[0]!r})" if others else ""
+def _select(path: str, channel: str | None, plane: str | int | None, stage: str | None) -> _Selection:
+    """Choose the planes first, as channels and stages are those of which these planes have a movie."""
+    name = printable(os.path.basename(path) or path)
+    planes, notes = _select_planes(planes_of(path), plane, name)
+    stage_of_file, channel_of_file = chosen_by(path)
+    if channel is None and stage is None and is_movie(path):
+        return _select_file(path, planes, channel_of_file or CHANNELS[0], stage_of_file or STAGES[0], notes)
+    wanted_stage = stage or stage_of_file
+    chosen, problems = _select_channel(planes, channel or channel_of_file, wanted_stage, name)
+    chosen_stage, more = _select_stage(planes, chosen, wanted_stage, name)
+    movies = tuple(_require_movie(p, planes, chosen_stage, chosen) for p in planes)
+    return _Selection(planes, chosen, chosen_stage, movies, (*notes, *problems, *more), problems)
+
+
+def _select_file(path: str, planes: tuple[Plane, ...], channel: str, stage: str, notes: tuple[str, ...]) -> _Selection:
+    """Take the very file that was passed, whatever its name."""
+    others = [c for c in CHANNELS if c != channel and planes[0].movie(stage, c)]
+    name = printable(os.path.basename(path))
+    more = tuple(f"{name} is {channel}; the other channel is available as channel={c!r}" for c in others)
+    return _Selection(planes, channel, stage, (Path(path),), (*notes, *more))
+
+
+def _select_planes(
+    planes: tuple[Plane, ...], wanted: str | int | None, name: str
+) -> tuple[tuple[Plane, ...], tuple[str, ...]]:
+    names = [plane.name for plane in planes]
+    if wanted is not None:
+        text = str(wanted) if str(wanted) in names else f"plane{wanted}"
+        if text not in names:
+            raise StreamChoiceError.for_option(name, "plane", names, seen=wanted)
+        return (planes[names.index(text)],), ()
+    kept = tuple(plane for plane in planes if not plane.is_flyback) or planes
+    why = _why_not_volumes(kept)
+    if why:
+        text = (
+            f"the planes {listed(names)} of {name} cannot be combined into volumes because {why}; "
+            f"choose one: open(..., plane={names[0]!r})"
+        )
+        raise StreamChoiceError(text, option="plane", choices=names)
+    if len(kept) == len(planes):
+        return planes, ()
+    flyback = listed(plane.name for plane in planes if plane.is_flyback)
+    return kept, (f"{flyback} is not part of the volumes (ignore_flyback); plane= opens it",)
+
+
+def _select_channel(
+    planes: Sequence[Plane], wanted: str | None, stage: str | None, name: str
+) -> tuple[str, tuple[str, ...]]:
+    stages = (stage,) if stage in STAGES else STAGES
+    available = [c for c in CHANNELS if any(p.movie(s, c) for p in planes for s in stages)]
+    if not available:
+        raise SourceNotFoundError(_describe_missing(planes[0], planes, stages[0], wanted or CHANNELS[0]))
+    if wanted is None and len(available) == 1:
+        return available[0], _missing_channel(planes[0], available[0])
+    channel = CHANNELS[0] if wanted == _FUNCTIONAL else wanted
+    if channel not in available:
+        raise StreamChoiceError.for_option(name, "channel", available, seen=wanted)
+    return channel, ()
+
+
+def _select_stage(planes: Sequence[Plane], channel: str, wanted: str | None, name: str) -> tuple[str, tuple[str, ...]]:
+    available = [s for s in STAGES if any(p.movie(s, channel) for p in planes)]
+    if wanted is not None:
+        if wanted not in available:
+            raise StreamChoiceError.for_option(name, "stage", available, seen=wanted)
+        return wanted, ()
+    if len(available) > 1:
+        return available[0], ("reading the registered frames; the raw ones are available as stage='raw'",)
+    if available[0] == "raw":
+        return "raw", ("reading the raw frames (data_raw.bin); the registered ones were not saved",)
+    return available[0], ()
+
+
+def _missing_channel(plane: Plane, kept: str) -> tuple[str, ...]:
+    """Return a sentence when suite2p processed two channels and the movie of one is gone."""
+    number = plane.fields.get("nchannels")
+    if not isinstance(number, int) or number < 2:
+        return ()
+    lost = CHANNELS[1 - CHANNELS.index(kept)]
+    return (f"{plane.described_in} names {number} channels, but the movie of {lost} is missing; reading {kept}",)
+
+
+def _require_movie(plane: Plane, planes: Sequence[Plane], stage: str, channel: str) -> Path:
+    movie = plane.movie(stage, channel)
+    if movie is None:
+        raise SourceNotFoundError(_describe_missing(plane, planes, stage, channel))
+    return movie
+
+
+def _describe_missing(plane: Plane, planes: Sequence[Plane], stage: str, channel: str) -> str:
+    name = plane.movie_name(stage, channel)
+    if plane.folder.name.lower() == "combined":
         return (
-            f"{printable(plane.folder)} holds no {name}. By {plane.described_in}, suite2p wrote {frames} of {plane.rows} x {plane.columns}{where}; "
-            f"they were deleted or lie elsewhere. Copy {name} into the folder{advice}"
+            f"{printable(plane.folder)} combines the results of all planes and has no frames; open the folder above it"
         )
-
-    def _tell_lost_channel(self, kept: str) -> None:
-        number = self._planes[0].fields.get("nchannels")
-        if isinstance(number, int) and number > 1:
-            lost = CHANNELS[1 - CHANNELS.index(kept)]
-            note = f"{self._planes[0].described_in} names {number} channels, and the movie of {lost} is missing; {kept} is read"
-            self._notes.append(note)
-            warn(note)
-
-    def _counted(self, files: Sequence[PositionedFile]) -> int:
-        """Return how many whole samples there are, and tell where files and descriptions differ."""
-        counts = []
-        for plane, file in zip(self._planes, files, strict=True):
-            count, left = divmod(file.size, plane.frame_bytes)
-            counts.append(count)
-            self._compare(plane, file, count, left)
-        fewest, most = min(counts), max(counts)
-        if fewest < most:
-            ends = ", ".join(f"{p.name}: {n:,}" for p, n in zip(self._planes, counts, strict=True))
-            self._warn(f"the planes hold different numbers of frames ({ends}); the {fewest:,} whole volumes are read")
-        return fewest
-
-    def _compare(self, plane: Plane, file: PositionedFile, count: int, left: int) -> None:
-        name, said = f"{printable(plane.folder.name)}/{file.name}", plane.num_frames
-        if count == 0:
-            raise TruncatedRecordingError(
-                f"{name} holds {file.size:,} bytes, and one frame of {plane.rows} x {plane.columns} needs {plane.frame_bytes:,}: not one is whole"
-            )
-        more = f" and {left:,} bytes of another" if left else ""
-        if said is not None and count < said:
-            self._warn(
-                f"{name} holds {count:,} whole frames{more}, and {plane.described_in} says {said:,}; the whole frames are read"
-            )
-        elif left:
-            self._warn(f"{name} holds {count:,} whole frames{more}; the whole frames are read")
-        elif said is not None and count > said:
-            self._notes.append(
-                f"{name} holds {count:,} frames, and {plane.described_in} says {said:,}; all {count:,} are read"
-            )
-
-    def _warn(self, note: str) -> None:
-        self._notes.append(note)
-        warn(note)
+    frames = f"{plane.num_frames:,} frames" if plane.num_frames else "the frames"
+    where = f" to {plane.elsewhere()}" if plane.elsewhere() else ""
+    others = [p.name for p in planes if p.movie(stage, channel)]
+    advice = f", or open a plane that has it: open(..., plane={others[0]!r})" if others else ""
+    return (
+        f"{printable(plane.folder)} does not contain {name}. According to {plane.described_in}, suite2p wrote {frames} of "
+        f"{plane.rows} x {plane.columns}{where}; they were deleted or moved. Copy {name} into the folder{advice}"
+    )
 
 
-def _one_path(file_path: Any) -> str:
-    if isinstance(file_path, str | os.PathLike):
-        return os.path.abspath(os.fspath(file_path))
-    paths = [os.fspath(path) for path in file_path]
-    if len(paths) != 1:
-        raise SourceKindError(
-            f"{len(paths)} files were given; pass the suite2p folder, the folder of one plane, or a file in it"
+def _count_samples(
+    planes: Sequence[Plane], files: Sequence[PositionedFile]
+) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """Return the number of complete samples, the problems, and all notes, problems among them.
+
+    The size of the files decides: suite2p's ``nframes`` is not updated when a run is cut short.
+    """
+    counts: list[int] = []
+    problems: list[str] = []
+    notes: list[str] = []
+    for plane, file in zip(planes, files, strict=True):
+        count, rest = divmod(file.size, plane.frame_bytes)
+        counts.append(count)
+        problem, note = _compare(plane, file, count, rest)
+        problems += [problem] if problem else []
+        notes += [problem or note] if problem or note else []
+    fewest = min(counts)
+    if fewest < max(counts):
+        ends = ", ".join(f"{p.name}: {n:,}" for p, n in zip(planes, counts, strict=True))
+        problems.append(
+            f"the planes have different numbers of frames ({ends}); reading the {fewest:,} complete volumes"
         )
-    return os.path.abspath(str(paths[0]))
+        notes.append(problems[-1])
+    return fewest, tuple(problems), tuple(notes)
 
 
-def _why_no_volumes(planes: Sequence[Plane]) -> str:
+def _compare(plane: Plane, file: PositionedFile, count: int, rest: int) -> tuple[str, str]:
+    """Return a problem, or a note, where the size of a movie differs from the description."""
+    name, expected = f"{printable(plane.folder.name)}/{file.name}", plane.num_frames
+    if count == 0:
+        raise TruncatedRecordingError(
+            f"{name} has {file.size:,} bytes, less than one frame of {plane.rows} x {plane.columns} ({plane.frame_bytes:,} bytes)"
+        )
+    more = f" and {rest:,} bytes of another" if rest else ""
+    if expected is not None and count < expected:
+        seen = f"{name} contains {count:,} complete frames{more}, but {plane.described_in} says {expected:,}"
+        return f"{seen}; reading the complete frames", ""
+    if rest:
+        return f"{name} contains {count:,} complete frames{more}; reading the complete frames", ""
+    if expected is not None and count > expected:
+        return (
+            "",
+            f"{name} contains {count:,} frames, but {plane.described_in} says {expected:,}; reading all {count:,}",
+        )
+    return "", ""
+
+
+def _absolute(file_path: Any) -> str:
+    hint = "pass the suite2p folder, the folder of one plane, or a file in it"
+    return os.path.abspath(single_file(file_path, hint=hint, may_be_folder=True))
+
+
+def _why_not_volumes(planes: Sequence[Plane]) -> str:
     """Return why the planes cannot be one volume, or nothing where they can."""
     if len(planes) < 2:
         return ""
@@ -293,7 +322,8 @@ def _why_no_volumes(planes: Sequence[Plane]) -> str:
         return "they are regions of a mesoscope"
     if len({(plane.rows, plane.columns) for plane in planes}) > 1:
         return "their frames have different shapes"
-    said = [plane.num_frames for plane in planes if plane.num_frames]
-    if said and max(said) - min(said) > 1:
-        return f"they hold from {min(said):,} to {max(said):,} frames"
+    # planes of one volume differ by one frame at most, where the recording ended within a volume
+    counts = [plane.num_frames for plane in planes if plane.num_frames]
+    if counts and max(counts) - min(counts) > 1:
+        return f"they have from {min(counts):,} to {max(counts):,} frames"
     return ""

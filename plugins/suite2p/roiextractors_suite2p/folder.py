@@ -1,4 +1,4 @@
-"""What lies in a folder of suite2p: planes, their description, their movies."""
+"""The content of a suite2p folder: planes, their descriptions, their movies."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Plane:
     described_in : str
         The name of the file that describes it.
     fields : mapping
-        What suite2p says of it.
+        The entries of the description.
     rows, columns : int
     """
 
@@ -81,7 +81,7 @@ class Plane:
 
     @property
     def num_frames(self) -> int | None:
-        """The number of frames that suite2p says, or None."""
+        """The number of frames according to suite2p, or None."""
         value = _as_number(self.fields.get("nframes"))
         return int(value) if value is not None and value > 0 and value == int(value) else None
 
@@ -100,9 +100,8 @@ class Plane:
 
     @property
     def is_flyback(self) -> bool:
-        """Whether suite2p was told to leave this plane out."""
-        left_out, number = self.fields.get("ignore_flyback"), _PLANE.fullmatch(self.name)
-        values = _plain(left_out)
+        """Whether suite2p ignored this plane (``ignore_flyback``)."""
+        values, number = _plain(self.fields.get("ignore_flyback")), _PLANE.fullmatch(self.name)
         return isinstance(values, list) and number is not None and int(number[1]) in values
 
     def movie(self, stage: str, channel: str) -> Path | None:
@@ -111,28 +110,28 @@ class Plane:
         return next((place for place in places if place.is_file()), None)
 
     def movie_name(self, stage: str, channel: str) -> str:
-        """Return how suite2p calls the file of a stage and channel."""
+        """Return suite2p's name for the file of a stage and channel."""
         return _MOVIES[stage, channel][0]
 
     def elsewhere(self) -> str:
-        """Return where suite2p wrote the movie, by its own words, which may be on another machine."""
+        """Return where suite2p wrote the movie, possibly on another machine."""
         value = self.fields.get("reg_file") or self.fields.get("raw_file")
         return printable(value)[:200] if isinstance(value, str) else ""
 
     def vendor(self) -> dict[str, Any]:
-        """Return the description without its pictures: numbers, texts, short lists."""
+        """Return the description without images: numbers, texts, short lists."""
         plain = {str(key): _plain(value) for key, value in self.fields.items()}
-        return {key: value for key, value in plain.items() if value is not _LEFT_OUT}
+        return {key: value for key, value in plain.items() if value is not _OMITTED}
 
 
 def chosen_by(path: str) -> tuple[str | None, str | None]:
-    """Return the stage and the channel that the name of a file stands for, or None and None."""
+    """Return the stage and the channel that the name of a file says, or None and None."""
     name = os.path.basename(path).lower()
     return next((choice for choice, names in _MOVIES.items() if name in names), (None, None))
 
 
 def is_movie(path: str) -> bool:
-    """Whether this is a file of frames, whatever its name, and no .npy file of a description.
+    """Whether this is a file of frames, whatever its name, rather than a .npy file of a description.
 
     Raises
     ------
@@ -149,16 +148,16 @@ def is_movie(path: str) -> bool:
 
 
 def planes_of(path: str) -> tuple[Plane, ...]:
-    """Return the planes of a recording, in order: of suite2p's folder all, of a plane's folder or file that one.
+    """Return the planes of a recording in order: all of a suite2p folder, or the one of a plane's folder or file.
 
     Raises
     ------
     SourceKindError
-        The folder is none of suite2p's.
+        The folder is not a suite2p folder.
     SourceNotFoundError
         The description is missing.
     UnsupportedRecordingError, CorruptRecordingError
-        The description is one of settings alone, or cannot be read.
+        The description contains settings only, or cannot be read.
     """
     place = Path(path)
     if place.is_file():
@@ -172,13 +171,13 @@ def planes_of(path: str) -> tuple[Plane, ...]:
         return tuple(_described(folder, None) for folder in below)
     if not any((place / name).is_file() for name in _DESCRIPTIONS):
         raise SourceKindError(
-            f"{printable(place)} is no folder of suite2p: it holds neither plane0, plane1, ... nor ops.npy or db.npy"
+            f"{printable(place)} is not a suite2p folder: it does not contain plane0, plane1, ..., ops.npy or db.npy"
         )
     return (_described(place, None),)
 
 
 def holds_description(source: Source) -> bool:
-    """Whether this is suite2p's description of a recording, or a folder of suite2p's files with one in it."""
+    """Whether this is a description by suite2p, or a folder of suite2p's files that contains one."""
     if not source.is_folder:
         return _is_described(source)
     names = [name.lower() for name in source.members if not name.startswith(".")]
@@ -209,8 +208,8 @@ def _described(folder: Path, given: Path | None) -> Plane:
     names = [given.name] if given else [name for name in _DESCRIPTIONS if (folder / name).is_file()]
     if not names:
         raise SourceNotFoundError(
-            f"{printable(folder)} holds no ops.npy and no db.npy, in which suite2p writes how large the frames are; copy it there, "
-            "or say it: open(..., format='raw', shape=(rows, columns), dtype='<i2')"
+            f"{printable(folder)} contains neither ops.npy nor db.npy, which give the size of the frames; copy it there, "
+            "or pass the size: open(..., format='raw', shape=(rows, columns), dtype='<i2')"
         )
     fields = _fields(folder / names[0])
     if names[0].lower() == "db.npy" and (folder / "settings.npy").is_file():
@@ -226,26 +225,26 @@ def _fields(path: Path) -> dict[str, Any]:
     finally:
         file.close()
     if len(objects) != 1 or not isinstance(objects[0], dict):
-        raise CorruptRecordingError(f"{file.name} holds no dictionary, as suite2p writes it")
+        raise CorruptRecordingError(f"{file.name} does not contain a dictionary, which suite2p writes")
     return objects[0]
 
 
 def _side(fields: Mapping[str, Any], key: str, name: str) -> int:
     if key not in fields:
         raise UnsupportedRecordingError(
-            f"{name} holds settings of suite2p, and no recording: it does not say {key}, which suite2p adds when it has read the frames; "
-            "open the folder that suite2p wrote, with plane0/ops.npy and plane0/data.bin in it"
+            f"{name} contains settings of suite2p, not a recording: it has no {key}, which suite2p adds after reading the frames; "
+            "open the folder that suite2p wrote, which contains plane0/ops.npy and plane0/data.bin"
         )
     value = _as_number(fields[key])
     if value is None or value != int(value) or not 0 < value <= _MAX_LENGTH:
         raise CorruptRecordingError(
-            f"{name} says {key} = {printable(repr(fields[key]))[:60]}, which is no number of pixels"
+            f"{name} says {key} = {printable(repr(fields[key]))[:60]}, which is not a number of pixels"
         )
     return int(value)
 
 
 def _as_number(value: Any) -> float | None:
-    """Return a number, or the one number of an array, as float; None for all else."""
+    """Return a number, or the one number of an array, as float; None for anything else."""
     if _is_small(value) and math.prod(value.shape) == 1:
         with contextlib.suppress(CorruptRecordingError):
             value = value.read().ravel()[0].item()
@@ -261,20 +260,20 @@ def _is_small(value: Any) -> bool:
     return isinstance(value, PickledArray) and value.dtype.kind in "biuf" and math.prod(value.shape) <= 64
 
 
-_LEFT_OUT = object()
+_OMITTED = object()
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that goes into the metadata, or ``_LEFT_OUT``."""
+    """Return a value as it goes into the metadata, or ``_OMITTED``."""
     if value is None or isinstance(value, str | int | float | datetime):
         return value
     if _is_small(value) and len(value.shape) < 2:
         return value.read().tolist()
     if isinstance(value, list | tuple) and len(value) <= 64:
-        items = [_plain(item) if not isinstance(item, list | tuple) else _LEFT_OUT for item in value]
-        return _LEFT_OUT if _LEFT_OUT in items else items
+        items = [_plain(item) if not isinstance(item, list | tuple) else _OMITTED for item in value]
+        return _OMITTED if _OMITTED in items else items
     if isinstance(value, dict) and len(value) <= 64:
         return {
             str(k): v if v is None or isinstance(v, str | int | float) else type(v).__name__ for k, v in value.items()
         }
-    return _LEFT_OUT
+    return _OMITTED

@@ -38,6 +38,6 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         streams=("channel", "plane", "stage"),
         clock="rate",
         metadata=("channels", "software", "vendor"),
-        description="Movies that suite2p keeps: registered or raw frames of one or two channels, of one plane or of volumes.",
+        description="Movies saved by suite2p: registered or raw frames of one or two channels, as planes or volumes.",
         writer="roiextractors_suite2p.writer:write",
     )

@@ -264,7 +264,7 @@ def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
         (ARRAY + b"}b", "a dict is in an impossible place"),
         (ARRAY + b"(K\x01K\x01\x85" + DTYPE_F8 + b"\x89K\x08tb", "a int is in an impossible place"),
         (b"cnumpy\ndtype\n}b", "is in an impossible place"),
-        (b"]}b", "a list is in an impossible place"),
+        (b"])b", "a list is in an impossible place"),
         (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_O + b"C\x08" + bytes(8) + b"\x86R", "scalar got impossible"),
         (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_F8 + b"C\x04" + bytes(4) + b"\x86R", "scalar got impossible"),
         (

@@ -201,7 +201,7 @@ def test_of_two_channels_one_must_be_chosen_and_a_files_name_chooses(tmp_path: P
     for name, frames in movies.items():
         with roi.open(plane / name) as recording:
             np.testing.assert_array_equal(recording.get_series(), frames)
-            assert "as its name says; the other channel is there, too: channel='chan" in recording.get_notes()[0]
+            assert "the other channel is available as channel='chan" in recording.get_notes()[0]
     with roi.open(plane / "data.bin", channel="chan2") as recording:
         np.testing.assert_array_equal(recording.get_series(), movies["data_chan2.bin"])
         assert [c.name for c in recording.metadata.channels] == ["chan2"]
@@ -210,7 +210,7 @@ def test_of_two_channels_one_must_be_chosen_and_a_files_name_chooses(tmp_path: P
 def test_a_lost_second_channel_is_told(tmp_path: Path, write_plane: Write) -> None:
     plane = write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)}, nchannels=2)
     with pytest.warns(
-        IncompleteRecordingWarning, match=r"plane0/ops\.npy names 2 channels, and the movie of chan2 is missing"
+        IncompleteRecordingWarning, match=r"plane0/ops\.npy names 2 channels, but the movie of chan2 is missing"
     ):
         roi.open(plane).close()
 
@@ -228,9 +228,7 @@ def test_raw_movies_are_a_stage_of_their_own(tmp_path: Path, write_plane: Write,
                 np.testing.assert_array_equal(recording.get_series(), frames)
     with roi.open(plane, channel="chan1") as recording:
         np.testing.assert_array_equal(recording.get_series(), movies["data.bin"])
-        assert recording.get_notes() == (
-            "the registered frames are read; those before the registration are there, too: stage='raw'",
-        )
+        assert recording.get_notes() == ("reading the registered frames; the raw ones are available as stage='raw'",)
     with pytest.raises(
         StreamChoiceError, match="holds the stages 'registered' and 'raw', and not 'cooked'; choose one"
     ):
@@ -241,8 +239,8 @@ def test_the_raw_stage_alone_is_read_and_noted(tmp_path: Path, write_plane: Writ
     plane = write_plane(tmp_path / "plane0", {"data_raw.bin": movie(4, 3, 5)}, nchannels=1)
     with roi.open(plane) as recording:
         np.testing.assert_array_equal(recording.get_series(), movie(4, 3, 5))
-        assert "before the registration (data_raw.bin)" in recording.get_notes()[0]
-    with pytest.raises(SourceNotFoundError, match=r"holds no data\.bin"):
+        assert "raw frames (data_raw.bin)" in recording.get_notes()[0]
+    with pytest.raises(SourceNotFoundError, match=r"does not contain data\.bin"):
         roi.open(plane, stage="registered")
 
 
@@ -252,10 +250,10 @@ def test_the_raw_stage_alone_is_read_and_noted(tmp_path: Path, write_plane: Writ
         (
             4,
             3 * 3 * 5 * 2,
-            r"plane0/data\.bin holds 3 whole frames, and plane0/ops\.npy says 4; the whole frames are read",
+            r"plane0/data\.bin contains 3 complete frames, but plane0/ops\.npy says 4",
         ),
-        (4, 3 * 3 * 5 * 2 + 11, r"holds 3 whole frames and 11 bytes of another, and plane0/ops\.npy says 4"),
-        (2, 3 * 3 * 5 * 2 + 11, r"holds 3 whole frames and 11 bytes of another; the whole frames are read"),
+        (4, 3 * 3 * 5 * 2 + 11, r"contains 3 complete frames and 11 bytes of another, but plane0/ops\.npy says 4"),
+        (2, 3 * 3 * 5 * 2 + 11, r"contains 3 complete frames and 11 bytes of another; reading"),
     ],
 )
 def test_a_cut_movie_gives_its_whole_frames_and_says_so(
@@ -268,9 +266,7 @@ def test_a_cut_movie_gives_its_whole_frames_and_says_so(
     with recording:
         np.testing.assert_array_equal(recording.get_series(), movie(4, 3, 5)[:3])
     (plane / "data.bin").write_bytes(b"1234567")
-    with pytest.raises(
-        TruncatedRecordingError, match="holds 7 bytes, and one frame of 3 x 5 needs 30: not one is whole"
-    ):
+    with pytest.raises(TruncatedRecordingError, match=r"has 7 bytes, less than one frame of 3 x 5 \(30 bytes\)"):
         roi.open(plane)
 
 
@@ -278,14 +274,14 @@ def test_more_frames_than_were_promised_are_read_and_noted(tmp_path: Path, write
     plane = write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)}, nframes=2)
     with roi.open(plane) as recording:
         assert len(recording) == 4
-        assert recording.get_notes() == ("plane0/data.bin holds 4 frames, and plane0/ops.npy says 2; all 4 are read",)
+        assert recording.get_notes() == ("plane0/data.bin contains 4 frames, but plane0/ops.npy says 2; reading all 4",)
 
 
 def test_an_incomplete_last_volume_is_left_out_with_a_warning(tmp_path: Path, write_plane: Write) -> None:
     for k, count in enumerate((6, 6, 5)):
         write_plane(tmp_path / f"plane{k}", {"data.bin": movie(6, 3, 5, seed=k)[:count]})
     with pytest.warns(
-        IncompleteRecordingWarning, match="plane0: 6, plane1: 6, plane2: 5.*the 5 whole volumes are read"
+        IncompleteRecordingWarning, match="plane0: 6, plane1: 6, plane2: 5.*reading the 5 complete volumes"
     ):
         recording = roi.open(tmp_path)
     with recording:
@@ -299,7 +295,7 @@ def test_an_incomplete_last_volume_is_left_out_with_a_warning(tmp_path: Path, wr
     ("second", "said", "words"),
     [
         ((4, 3, 6), {}, "their frames have different shapes"),
-        ((9, 3, 5), {}, "they hold from 4 to 9 frames"),
+        ((9, 3, 5), {}, "they have from 4 to 9 frames"),
         ((4, 3, 5), {"lines": [np.arange(3)], "dy": 4, "dx": 0}, "they are regions of a mesoscope"),
         ((4, 3, 5), {"nrois": 2}, "they are regions of a mesoscope"),
     ],
@@ -310,7 +306,7 @@ def test_planes_that_make_no_volumes_are_chosen_one_by_one(
     write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)}, **said)
     write_plane(tmp_path / "plane1", {"data.bin": movie(*second)}, **said)
     with pytest.raises(
-        StreamChoiceError, match=f"the planes 'plane0' and 'plane1', and {words}.*plane='plane0'"
+        StreamChoiceError, match=f"the planes 'plane0' and 'plane1' of .* because {words}.*plane='plane0'"
     ) as caught:
         roi.open(tmp_path)
     assert (caught.value.option, caught.value.choices) == ("plane", ("plane0", "plane1"))
@@ -323,7 +319,7 @@ def test_planes_of_the_flyback_are_left_out_of_the_volumes(tmp_path: Path, write
         write_plane(tmp_path / f"plane{k}", {"data.bin": np.full((4, 3, 5), k)}, ignore_flyback=[0])
     with roi.open(tmp_path) as recording:
         assert recording[0, 0, 0].tolist() == [1, 2]
-        assert recording.get_notes()[0].startswith("'plane0' is left out of the volumes, as suite2p was told")
+        assert recording.get_notes()[0].startswith("'plane0' is not part of the volumes (ignore_flyback)")
     with roi.open(tmp_path, plane=0) as recording:
         assert int(recording[0, 0, 0]) == 0
 
@@ -333,7 +329,7 @@ def test_a_plane_without_its_movie_is_named_and_another_offered(tmp_path: Path, 
         write_plane(tmp_path / f"plane{k}", {"data.bin": movie(4, 3, 5)})
     (tmp_path / "plane1" / "data.bin").unlink()
     with pytest.raises(
-        SourceNotFoundError, match=r"plane1 holds no data\.bin.*open a plane that has it: .*plane='plane0'"
+        SourceNotFoundError, match=r"plane1 does not contain data\.bin.*open a plane that has it: .*plane='plane0'"
     ):
         roi.open(tmp_path)
 
@@ -341,15 +337,15 @@ def test_a_plane_without_its_movie_is_named_and_another_offered(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"Ly": 0}, "Ly = 0, which is no number of pixels"),
-        ({"Ly": -5}, "which is no number"),
-        ({"Ly": 2.5}, "which is no number"),
-        ({"Ly": "many"}, "which is no number"),
-        ({"Ly": True}, "which is no number"),
-        ({"Ly": 1 << 70}, "which is no number"),
-        ({"Ly": float("nan")}, "which is no number"),
-        ({"Lx": np.arange(2)}, "which is no number"),
-        ({"Lx": None}, "Lx = None, which is no number of pixels"),
+        ({"Ly": 0}, "Ly = 0, which is not a number of pixels"),
+        ({"Ly": -5}, "which is not a number"),
+        ({"Ly": 2.5}, "which is not a number"),
+        ({"Ly": "many"}, "which is not a number"),
+        ({"Ly": True}, "which is not a number"),
+        ({"Ly": 1 << 70}, "which is not a number"),
+        ({"Ly": float("nan")}, "which is not a number"),
+        ({"Lx": np.arange(2)}, "which is not a number"),
+        ({"Lx": None}, "Lx = None, which is not a number of pixels"),
     ],
 )
 def test_a_size_that_cannot_be_is_refused(tmp_path: Path, write_plane: Write, said: dict[str, Any], words: str) -> None:
@@ -393,7 +389,7 @@ def test_presets_are_settings_and_no_recording(recordings: Path) -> None:
     folder = recordings / "suite2p" / "ops_presets_not_an_output_folder"
     for path in (folder, folder / "ops.npy", folder / "ops_1P.npy", folder / "ops_soma.npy"):
         with pytest.raises(
-            UnsupportedRecordingError, match=r"holds settings of suite2p, and no recording: it does not say Ly"
+            UnsupportedRecordingError, match=r"contains settings of suite2p, not a recording: it has no Ly"
         ):
             roi.open(path)
 
@@ -402,10 +398,10 @@ def test_a_real_folder_without_its_movies_names_what_is_missing(recordings: Path
     folder = recordings / "suite2p" / "two_plane_two_channel"
     for path in (folder, folder / "plane0", folder / "plane0" / "ops.npy", folder / "ops1.npy"):
         with pytest.raises(
-            SourceNotFoundError, match=r"plane0 holds no data\.bin\. .* wrote 250 frames of 128 x 128 to C:"
+            SourceNotFoundError, match=r"plane0 does not contain data\.bin\. .* wrote 250 frames of 128 x 128 to C:"
         ):
             roi.open(path)
-    with pytest.raises(SourceNotFoundError, match=r"view of all planes' results, .* open the folder above it"):
+    with pytest.raises(SourceNotFoundError, match=r"combines the results of all planes .* open the folder above it"):
         roi.open(folder / "combined")
 
 
@@ -453,13 +449,13 @@ def test_files_under_other_names_open_with_the_format_named(tmp_path: Path, writ
     with roi.open(plane / "description", format="suite2p") as recording:
         assert recording.shape == (4, 3, 5)
     plane.rename(tmp_path / "anything")
-    with pytest.raises(SourceNotFoundError, match=r"holds no ops\.npy and no db\.npy.*format='raw'"):
+    with pytest.raises(SourceNotFoundError, match=r"contains neither ops\.npy nor db\.npy.*format='raw'"):
         roi.open(tmp_path / "anything" / "data.bin", format="suite2p")
 
 
 def test_what_is_no_folder_of_suite2p_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("nothing")
-    with pytest.raises(SourceKindError, match=r"is no folder of suite2p: it holds neither plane0"):
+    with pytest.raises(SourceKindError, match=r"is not a suite2p folder: it does not contain plane0"):
         roi.open(tmp_path, format="suite2p")
-    with pytest.raises(SourceKindError, match="2 files were given; pass the suite2p folder"):
+    with pytest.raises(SourceKindError, match="expected one file, got 2; pass the suite2p folder"):
         roi.open([tmp_path / "a.txt", tmp_path / "a.txt"], format="suite2p")
