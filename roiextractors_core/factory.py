@@ -23,8 +23,9 @@ from .errors import (
 from .imaging.extractor import ImagingExtractor
 from .io.notices import silenced, warn
 from .metadata import Provenance
-from .registry.detection import examine
-from .registry.registry import Registry, default_registry
+from .registry.catalogue import catalogue
+from .registry.detection import choose
+from .registry.registry import Registry, RegistryState, default_registry
 from .registry.source import Source, SourceLike
 from .registry.spec import FormatSpec
 
@@ -46,9 +47,9 @@ def open(
     source : str, os.PathLike, or a list of them
         A file, a folder, or the files of one recording in order.
     format : str, optional
-        The format's name, when it shall not be found from the content.
+        Use this format instead of detecting it.
     kind : str
-        ``"imaging"``; other kinds are not open yet.
+        ``"imaging"``; other kinds are not supported yet.
     registry : Registry, optional
         The default one when left out.
     **options
@@ -62,15 +63,15 @@ def open(
     Raises
     ------
     SourceError
-        The path is missing, empty, forbidden, a URL.
+        The path does not exist, is empty, may not be read, or is a URL.
     UnknownFormatError, FormatNotInstalledError, AmbiguousFormatError
-        No format, none that is installed, or two.
+        No format matches, none that is installed, or two match equally well.
     UnknownOptionError
-        The format does not take an option; the known ones are listed.
+        The format does not have an option; the message lists those that it has.
     StreamChoiceError
-        The recording holds several streams; they are listed.
+        The recording contains several streams; the message lists them.
     RecordingError
-        The content stands in the way.
+        The content is damaged or not supported.
 
     Examples
     --------
@@ -80,21 +81,19 @@ def open(
     >>> recording.shape
     (100, 32, 32)
     """
-    found = registry or default_registry()
     _check_kind(kind)
-    with Source(source) as looked_at:
-        spec, evidence, advice = _chosen(looked_at, format, found)
-        value = looked_at.value
-        paths = tuple(str(path) for path in looked_at.paths)
+    state = (registry or default_registry()).snapshot()
+    with Source(source) as opened:
+        spec, evidence, advice = _choose_format(opened, format, state)
+        value = opened.value
+        paths = tuple(str(path) for path in opened.paths)
     if advice:
         warn(advice, RoiExtractorsWarning)
-    extractor_class = _loaded(spec, found)
-    recording = _made(extractor_class, spec, value, options)
-    plugin = found.owner(spec.name)
+    recording = _construct(_load_class(spec, state), spec, value, options)
+    plugin = state.owner(spec.name)
+    notes = tuple(recording.get_notes())
     recording.bind_provenance(
-        Provenance(
-            spec.name, plugin, found.version(plugin), paths, dict(options), evidence, tuple(recording.get_notes())
-        )
+        Provenance(spec.name, plugin, state.version(plugin), paths, dict(options), evidence, notes)
     )
     return recording
 
@@ -106,7 +105,7 @@ def streams(
     registry: Registry | None = None,
     **options: Any,
 ) -> dict[str, tuple[str, ...]]:
-    """Return what can be chosen inside a recording: option name to its values.
+    """Return the streams of a recording: the options that choose one, and their values.
 
     Parameters
     ----------
@@ -118,128 +117,141 @@ def streams(
     dict
         ``{"channel": ("Channel 1", "Channel 2")}``; empty when there is nothing to choose.
     """
-    found = registry or default_registry()
-    with Source(source) as looked_at:
-        spec, _, _ = _chosen(looked_at, format, found)
-        value = looked_at.value
-    extractor_class = _loaded(spec, found)
-    method = getattr(extractor_class, "get_streams", None)
+    state = (registry or default_registry()).snapshot()
+    with Source(source) as opened:
+        spec, _, _ = _choose_format(opened, format, state)
+        value = opened.value
+    method = getattr(_load_class(spec, state), "get_streams", None)
     if method is None:
         return {}
     try:
-        answer = method(value, **options)
+        choices = method(value, **options)
     except (RoiExtractorsError, OSError):
         raise
-    except Exception as error:
+    except Exception as error:  # whatever the plugin's code raises: the message names the plugin's format
         raise PluginError(
             f"{spec.title}: listing the streams of {printable(value)} failed: {type(error).__name__}: {printable(error)}"
         ) from error
-    return {str(option): tuple(str(choice) for choice in choices) for option, choices in answer.items()}
+    return {str(option): tuple(str(choice) for choice in values) for option, values in choices.items()}
 
 
 def _check_kind(kind: str) -> None:
     if kind != "imaging":
-        raise UnknownOptionError(f"kind={kind!r} cannot be opened; the kinds are: 'imaging'")
+        raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are: 'imaging'")
 
 
-def _chosen(source: Source, name: str | None, registry: Registry) -> tuple[FormatSpec, str, str]:
+def _choose_format(source: Source, name: str | None, state: RegistryState) -> tuple[FormatSpec, str, str]:
+    """Return the format, the evidence for it in words, and advice for the user (often empty)."""
     if name is not None:
-        return _named(name, registry), "named by format=", ""
-    explanation = examine(source, registry)
+        return _named_format(name, state), "named by format=", ""
     try:
-        best = explanation.require_best()
+        match, advice = choose(source, state)
     except FormatNotInstalledError:
         raise
     except UnknownFormatError as error:
-        raise UnknownFormatError(f"{error}{_words_by_suffix(source, registry)}") from None
-    return best.spec, best.finding.basis, explanation.advice()
+        raise UnknownFormatError(f"{error}{_reason_by_suffix(source, state)}") from None
+    return match.spec, match.finding.basis, advice
 
 
-def _words_by_suffix(source: Source, registry: Registry) -> str:
-    """Ask the one format that bears the source's suffix what is missing: a cut file can be known by its suffix alone."""
-    bearing = [spec for spec in registry.formats() if any(suffix in spec.extensions for suffix in source.suffixes)]
-    names = {spec.name for spec in bearing}
-    general = [spec for spec in bearing if not names & set(spec.specializes)]  # the one that the others are kinds of
-    if source.is_folder or len(general) != 1:
-        return ""
-    spec = general[0]
-    try:
-        with silenced():
-            _made(_loaded(spec, registry), spec, source.value, {}).close()
-    except (RecordingError, SourceError) as error:
-        return f" Its suffix is that of {spec.title}, whose plugin says: {error}"
-    except (RoiExtractorsError, OSError, MemoryError, Warning):
-        pass
-    return ""
+def _named_format(name: str, state: RegistryState) -> FormatSpec:
+    spec = state.specs.get(name)
+    if spec is None:
+        raise _unknown_name_error(name, state)
+    return spec
 
 
-def _named(name: str, registry: Registry) -> FormatSpec:
-    spec = registry.get(name)
-    if spec is not None:
-        return spec
-    for entry in registry.catalogue():
-        if entry.spec.name == name:
-            raise FormatNotInstalledError(
-                f"format {name!r} ({entry.spec.title}) is not installed: python -m pip install {entry.plugin}"
-            )
-    names = [spec.name for spec in registry.formats()]
-    near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    aside = [f"{record.name} ({record.reason})" for record in registry.plugins() if record.status == "set aside"]
-    raise UnknownFormatError(
-        f"there is no format {name!r}{hint} The formats are {listed(names, limit=40)}"
-        + (f". Set aside: {'; '.join(aside)}" if aside else "")
-    )
-
-
-def _loaded(spec: FormatSpec, registry: Registry) -> Any:
+def _load_class(spec: FormatSpec, state: RegistryState) -> Any:
+    plugin = state.owner(spec.name)
     try:
         return spec.load()
     except ImportError as error:
         raise MissingDependencyError(
-            f"{spec.title} cannot be read: importing {spec.extractor} of {registry.owner(spec.name)} failed: {printable(error)}; "
-            f"python -m pip install --upgrade {registry.owner(spec.name)}"
+            f"cannot read {spec.title}: importing {spec.extractor} of {plugin} failed: {printable(error)}; "
+            f"python -m pip install --upgrade {plugin}"
         ) from error
     except RoiExtractorsError:
         raise
-    except Exception as error:
+    except Exception as error:  # an import runs the plugin's code, which may raise anything
         raise PluginError(
-            f"importing {spec.extractor} of {registry.owner(spec.name)} failed: {type(error).__name__}: {printable(error)}"
+            f"importing {spec.extractor} of {plugin} failed: {type(error).__name__}: {printable(error)}"
         ) from error
 
 
-def _made(extractor_class: Any, spec: FormatSpec, value: Any, options: dict[str, Any]) -> ImagingExtractor:
-    known, open_ended = _known_options(extractor_class)
-    given = dict(options)
-    rate = given.get("sampling_frequency")
-    if "sampling_frequency" not in known and not open_ended:
-        given.pop("sampling_frequency", None)
-    unknown = [key for key in given if key not in known and not open_ended]
+def _construct(extractor_class: Any, spec: FormatSpec, value: Any, options: dict[str, Any]) -> ImagingExtractor:
+    known, takes_any = _known_options(extractor_class)
+    arguments = dict(options)
+    if "sampling_frequency" not in known and not takes_any:
+        arguments.pop("sampling_frequency", None)  # an option of every format; applied below
+    unknown = [] if takes_any else [key for key in arguments if key not in known]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        choices = sorted({*known, "sampling_frequency"})
-        raise UnknownOptionError(
-            f"{spec.title} takes no option {unknown[0]!r}{hint} Its options are {listed(choices, limit=40)}"
-        )
+        raise _unknown_option_error(spec, unknown[0], known)
     try:
-        recording = extractor_class(value, **given)
+        recording = extractor_class(value, **arguments)
     except (RoiExtractorsError, OSError, MemoryError, Warning):
         raise
-    except Exception as error:
+    except Exception as error:  # as above: the message names the format, and the cause is kept
         raise PluginError(
             f"{spec.title}: {extractor_class.__name__} failed on {printable(value)}: {type(error).__name__}: {printable(error)}"
         ) from error
     if not isinstance(recording, ImagingExtractor):
         raise DeclarationError(
-            f"format {spec.name!r}: {spec.extractor} makes {type(recording).__name__}, which is no ImagingExtractor"
+            f"format {spec.name!r}: {type(recording).__name__}, made by {spec.extractor}, is not an ImagingExtractor"
         )
-    if rate is not None:
-        recording.override_sampling_frequency(rate)
+    if options.get("sampling_frequency") is not None:
+        recording.override_sampling_frequency(options["sampling_frequency"])
     return recording
 
 
 def _known_options(extractor_class: Any) -> tuple[list[str], bool]:
-    parameters = list(inspect.signature(extractor_class.__init__).parameters.values())[2:]
-    named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
+    """Return the names of the keyword arguments, and whether the class takes any others."""
+    parameters = list(inspect.signature(extractor_class.__init__).parameters.values())[2:]  # not self, not the path
+    names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+# Errors in detail: nothing below runs when a recording opens
+
+
+def _reason_by_suffix(source: Source, state: RegistryState) -> str:
+    """Return the complaint of the one format with the source's suffix: a cut file may have nothing else left."""
+    candidates = [s for s in state.specs.values() if any(suffix in s.extensions for suffix in source.suffixes)]
+    names = {spec.name for spec in candidates}
+    general = [spec for spec in candidates if not names & set(spec.specializes)]  # the others are special cases of it
+    if source.is_folder or len(general) != 1:
+        return ""
+    spec = general[0]
+    try:
+        with silenced():
+            _construct(_load_class(spec, state), spec, source.value, {}).close()
+    except (RecordingError, SourceError) as error:
+        return f" Its suffix is that of {spec.title}, whose plugin says: {error}"
+    except (RoiExtractorsError, OSError, MemoryError, Warning):
+        pass  # the plugin's own failure would only distract from the error that is being raised
+    return ""
+
+
+def _unknown_name_error(name: str, state: RegistryState) -> UnknownFormatError:
+    entry = next((entry for entry in catalogue() if entry.spec.name == name), None)
+    if entry is not None:
+        return FormatNotInstalledError(
+            f"format {name!r} ({entry.spec.title}) is not installed: python -m pip install {entry.plugin}"
+        )
+    names = list(state.specs)
+    failed = [f"{record.name} ({record.reason})" for record in state.failed_plugins]
+    return UnknownFormatError(
+        f"there is no format {name!r}{_suggestion(name, names)} The formats are {listed(names, limit=40)}"
+        + (f". Plugins that failed to load: {'; '.join(failed)}" if failed else "")
+    )
+
+
+def _unknown_option_error(spec: FormatSpec, option: str, known: list[str]) -> UnknownOptionError:
+    choices = sorted({*known, "sampling_frequency"})
+    return UnknownOptionError(
+        f"{spec.title} takes no option {option!r}{_suggestion(option, known)} Its options are {listed(choices, limit=40)}"
+    )
+
+
+def _suggestion(name: str, names: list[str]) -> str:
+    """Return the end of a sentence: the most similar name, or a full stop."""
+    similar = difflib.get_close_matches(str(name), names, n=1)
+    return f"; did you mean {similar[0]!r}?" if similar else "."

@@ -143,13 +143,13 @@ def test_an_installed_plugin_is_checked_by_its_name(name: str) -> None:
             "hook",
             "there is no hook 'roiextractors_format'; the hook is called 'roiextractors_formats'",
         ),
-        (hooks().replace("@roi.hookimpl\n", ""), "hook", "lacks the mark @hookimpl"),
+        (hooks().replace("@roi.hookimpl\n", ""), "hook", "mark the function with @hookimpl"),
         ("", "hook", "has no hook"),
         (hooks().replace("():\n    yield", "(path):\n    yield"), "hook", "takes no arguments"),
         (
             hooks().replace("    yield roi.FormatSpec", "    yield dict"),
             "hook",
-            "must yield FormatSpec values, and yielded dict",
+            "must yield FormatSpec values, got dict",
         ),
         (hooks(name="ACME"), "hook", "FormatSpec('ACME'): name must be"),
         (hooks(suffix="acme"), "hook", "suffixes that begin with a dot"),
@@ -280,7 +280,7 @@ def test_the_table_and_the_json_say_the_same(folder: Callable[..., Path]) -> Non
     assert table.endswith("faults were found")
 
 
-def test_a_plugin_that_is_installed_and_set_aside_says_why(
+def test_a_plugin_that_is_installed_and_failed_says_why(
     tmp_path: Path, distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = distribution(
@@ -299,5 +299,5 @@ def test_a_plugin_that_is_installed_and_set_aside_says_why(
         default_registry().refresh()
     assert ("name", "'npy' is a format of roiextractors-core: choose another name") in found
     assert any(
-        subject == "plugin" and "set aside: the format name 'npy' is taken already" in words for subject, words in found
+        subject == "plugin" and "failed: the format name 'npy' is already taken" in words for subject, words in found
     )

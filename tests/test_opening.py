@@ -203,7 +203,7 @@ def test_a_class_without_a_method_cannot_be_made_and_the_error_names_it() -> Non
         (lambda p: roi.open(p / "movie.npy", format="npx"), ValueError, "did you mean 'npy'"),
         (lambda p: roi.open(p / "movie.npy", sampling_frequency=-1), ValueError, "above 0 Hz"),
         (lambda p: roi.open(p / "movie.npy").get_timestamps(), ValueError, "pass open"),
-        (lambda p: roi.open(p), ValueError, "in no format that is known here"),
+        (lambda p: roi.open(p), ValueError, "could not identify the format"),
         (lambda p: roi.open([]), ValueError, "empty list"),
     ],
 )
@@ -224,7 +224,7 @@ def test_an_empty_file_and_a_text_file_called_tif_are_one_clear_sentence(tmp_pat
 
 def test_a_cut_file_is_explained_by_the_one_format_that_bears_its_suffix(tmp_path: Path) -> None:
     (tmp_path / "cut.npy").write_bytes(b"\x93NUM")
-    words = r"in no format that is known here: .* Its suffix is that of NumPy array, whose plugin says: cut\.npy does not begin"
+    words = r"could not identify the format of .* Its suffix is that of NumPy array, whose plugin says: cut\.npy does not begin"
     with pytest.raises(roi.UnknownFormatError, match=words):
         roi.open(tmp_path / "cut.npy")
 
@@ -341,9 +341,9 @@ def misspelt() -> Any:
         (raising(ImportError("no module")), "importing it raised ImportError: no module"),
         (raising(SystemExit(3)), "raised SystemExit"),
         (misspelt, "there is no hook 'roiextractors_format'"),
-        (plugin(), "names no format"),
-        (plugin(spec("one"), spec("two", api=99)), "asks for API number 99"),
-        (plugin(spec("one"), spec("npy")), "'npy' is taken already"),
+        (plugin(), "declares no format"),
+        (plugin(spec("one"), spec("two", api=99)), "needs API number 99"),
+        (plugin(spec("one"), spec("npy")), "'npy' is already taken"),
         (plugin(spec("one"), "two"), "must yield FormatSpec values"),
         (object, "has no hook"),
     ],
@@ -353,7 +353,7 @@ def test_a_broken_plugin_does_not_harm_the_others(broken: Any, reason: str) -> N
     registry = Registry(entry_points=lambda: points)
     assert [s.name for s in registry.formats()] == ["npy", "sound"]
     record = next(r for r in registry.plugins() if r.name == "broken")
-    assert record.status == "set aside"
+    assert record.status == "failed"
     assert reason in record.reason
     assert Registry(entry_points=lambda: points[::-1]).formats() == registry.formats()
 

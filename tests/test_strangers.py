@@ -1,13 +1,15 @@
-"""Plugins of strangers, installed as wheels beside sound ones: whatever they do on import, the others work and the fault is named."""
+"""Third-party plugins, installed as wheels beside sound ones: whatever they do on import, the others work and the fault is named."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -109,8 +111,6 @@ WHEELS: dict[str, dict[str, str]] = {
     "imports-much": strange("import a_heavy_package\n", "imports_much", "heavy"),
     "takes-the-name-of-another": sound("takes_the_name_of_another", "first", b"OTHER!"),
     "a-name-of-the-projects": sound("a_name_of_the_projects", "tiff", b"II*\0"),
-    "claims-everything": claiming("claims_everything", "everything", "Magic(b'no file begins so') | Probe('claims_everything.probe:yes')",
-                                  probe="def yes(source):\n    return True\n"),
     "raises-in-its-probe": claiming("raises_in_its_probe", "probed", "Probe('raises_in_its_probe.probe:fails')",
                                     probe="def fails(source):\n    raise RuntimeError('my probe')\n"),
     "exits-in-its-probe": claiming("exits_in_its_probe", "exiting", "Probe('exits_in_its_probe.probe:fails')",
@@ -130,15 +130,15 @@ WHEELS["evidence-of-its-own"]["hooks"] = WHEELS["evidence-of-its-own"]["hooks"].
     "class Own(Evidence):\n    def check(self, source):\n        raise OSError('nothing works')\n\n\n@hookimpl",
     1,
 )
-ASIDE = {
+FAILING = {
     "fails-on-import": "importing it raised ModuleNotFoundError: No module named 'a_package_that_is_not_there'",
     "raises-on-import": r"importing it raised ZeroDivisionError: my own fault \x1b[31m",
     "exits": "importing it raised SystemExit: 3",
     "has-a-syntax-error": "importing it raised SyntaxError: ",
-    "takes-the-name-of-another": "the format name 'first' is taken already",
-    "a-name-of-the-projects": "the format name 'tiff' is taken already",
-    "yields-a-number": "must yield FormatSpec values, and yielded int: 42",
-    "returns-nothing": "its hook 'roiextractors_formats' names no format",
+    "takes-the-name-of-another": "the format name 'first' is already taken",
+    "a-name-of-the-projects": "the format name 'tiff' is already taken",
+    "yields-a-number": "must yield FormatSpec values, got int: 42",
+    "returns-nothing": "its hook 'roiextractors_formats' declares no format",
     "raises-halfway": "raised LookupError: halfway",
     "evidence-of-its-own": "its evidence is of a kind of its own, evidence_of_its_own.hooks.Own",
     "colours-the-terminal": "title must be text without control characters",
@@ -223,17 +223,17 @@ def record(seen: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ASIDE)
-def test_a_plugin_that_fails_is_set_aside_with_its_reason(seen: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize("name", FAILING)
+def test_a_plugin_that_fails_is_listed_with_its_reason(seen: dict[str, Any], name: str) -> None:
     found = record(seen, name)
-    assert found["status"] == "set aside"
-    assert ASIDE[name] in found["reason"]
+    assert found["status"] == "failed"
+    assert FAILING[name] in found["reason"]
     assert found["reason"].isprintable()
     assert found["formats"] == []
     assert found["version"] == "1.2.3"
 
 
-@pytest.mark.parametrize("name", sorted(WHEELS.keys() - ASIDE.keys()))
+@pytest.mark.parametrize("name", sorted(WHEELS.keys() - FAILING.keys()))
 def test_a_plugin_whose_declaration_is_sound_is_there_whatever_else_it_does(seen: dict[str, Any], name: str) -> None:
     assert record(seen, name)["status"] == "ok"
     assert len(record(seen, name)["formats"]) == 1
@@ -246,15 +246,54 @@ def test_the_sound_ones_open_their_files_beside_all_of_them(seen: dict[str, Any]
     assert seen["best"]["movie.npy"] == "npy"
 
 
-def test_who_claims_everything_comes_last_and_is_told(seen: dict[str, Any]) -> None:
-    assert seen["best"]["text.txt"] == "everything"
-    assert "everything (everything, from claims-everything): " in seen["text"]
-    assert "it claims bytes at random, too, so that this weighs nothing" in seen["text"]
-
-
-def test_a_stranger_does_not_take_the_names_of_the_projects_own_formats(seen: dict[str, Any]) -> None:
+def test_a_distribution_named_after_its_format_keeps_the_name(seen: dict[str, Any]) -> None:
     pytest.importorskip("roiextractors_tiff", reason="roiextractors-tiff is not installed")
     assert "tiff" in record(seen, "roiextractors-tiff")["formats"]
+    assert "roiextractors-tiff" in record(seen, "a-name-of-the-projects")["reason"]
+
+
+@pytest.fixture(scope="module")
+def greedy(tmp_path_factory: pytest.TempPathFactory, site: Path) -> tuple[Path, Path]:
+    """Two sites: a plugin that says yes to every file, and all of the others."""
+    folder = tmp_path_factory.mktemp("greedy")
+    evidence = "Magic(b'no file begins so') | Probe('claims_everything.probe:yes')"
+    probe = "def yes(source):\n    return True\n"
+    modules = claiming("claims_everything", "everything", evidence, probe=probe)
+    return install(folder / "site", build(folder, "claims-everything", modules)), site
+
+
+def test_a_plugin_that_claims_everything_ties_and_the_error_says_how_to_go_on(
+    greedy: tuple[Path, Path], files: Path, run: Run
+) -> None:
+    code = f"""
+import json
+import roiextractors_core as roi
+path = {str(files / "b")!r}
+try:
+    roi.open(path)
+except roi.AmbiguousFormatError as error:
+    message = str(error)
+told = [message, [m.spec.name for m in roi.explain(path).tied], int(roi.open(path, format="last").get_series().sum())]
+print("TOLD" + json.dumps([*told, roi.explain({str(files / "text.txt")!r}).best.spec.name]))
+"""
+    message, tied, total, other = json.loads(run(code, path=greedy).partition("TOLD")[2])
+    assert "open(..., format='everything')" in message
+    assert "ROIEXTRACTORS_PREFER=" in message
+    assert "everything (claims-everything): " in message
+    assert tied == ["everything", "last"]
+    assert (total, other) == (7 * 24, "everything")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ROIEXTRACTORS_BLOCK", "claims-everything"), ("ROIEXTRACTORS_PREFER", "first>everything,last>everything")],
+)
+def test_a_plugin_that_claims_everything_can_be_blocked_or_come_last(
+    greedy: tuple[Path, Path], files: Path, run: Run, name: str, value: str
+) -> None:
+    paths = [str(files / name) for name in ("a.first", "b")]
+    code = f"import roiextractors_core as roi\nprint([roi.explain(path).best.spec.name for path in {paths}])"
+    assert run(code, path=greedy, environment={name: value}).strip().endswith("['first', 'last']")
 
 
 def test_probes_that_fail_are_unknown_with_their_reason(seen: dict[str, Any]) -> None:
@@ -298,12 +337,12 @@ def test_what_a_plugin_prints_does_not_reach_a_commands_json(site: Path, files: 
     assert "hello from a plugin" in done.stderr
 
 
-def test_the_command_names_what_is_slow_and_what_was_set_aside(site: Path) -> None:
+def test_the_command_names_what_is_slow_and_what_failed(site: Path) -> None:
     done = command("plugins", site=site, COLUMNS="300")
     assert done.returncode == 0
     shown = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     assert "(slow)" in shown["imports-much"]
-    assert "set aside" in shown["exits"]
+    assert "failed" in shown["exits"]
 
 
 def test_a_blocked_plugin_is_not_imported_at_all(site: Path, run: Run) -> None:
@@ -405,7 +444,7 @@ def test_a_declaration_cannot_hold_what_would_colour_a_terminal(key: str) -> Non
         roi.FormatSpec(**values)  # type: ignore[arg-type]
 
 
-def test_who_claims_noise_gives_way_even_when_it_specializes_all(
+def test_a_preference_comes_before_a_format_that_claims_to_specialize_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "greedy_probe.py").write_text("def yes(source):\n    return True\n")
@@ -418,9 +457,54 @@ def test_who_claims_noise_gives_way_even_when_it_specializes_all(
     )
     found = roi.explain(tmp_path / "movie.npy", registry=registry)
     assert found.best is not None
-    assert found.best.spec.name == "npy"
-    assert found.matches[1].strength is Strength.NAME
-    registry.prefer("greedy", "npy")
+    assert found.best.spec.name == "greedy"
+    assert [match.strength for match in found.matches] == [Strength.CONTENT, Strength.CONTENT]
+    registry.prefer("npy", over="greedy")
     found = roi.explain(tmp_path / "movie.npy", registry=registry)
     assert found.best is not None
-    assert found.best.spec.name == "greedy"
+    assert found.best.spec.name == "npy"
+
+
+# Two distributions, one name
+
+
+class Installed:
+    """An entry point of a distribution that is made up."""
+
+    def __init__(self, distribution: str, *formats: str) -> None:
+        metadata = {"Name": distribution, "Version": "1.0"}
+        self.dist = SimpleNamespace(metadata=metadata)
+        self.name, self.value = distribution, f"{distribution}.hooks"
+        self._specs = tuple(
+            roi.FormatSpec(name=name, title=distribution, extractor="a.b:C", extensions=(f".{name}",))
+            for name in formats
+        )
+
+    def load(self) -> Any:
+        return SimpleNamespace(roiextractors_formats=roi.hookimpl(lambda: self._specs))
+
+
+@pytest.mark.parametrize(
+    ("points", "owners"),
+    [
+        ([("bbb", "x"), ("aaa", "x")], {"x": "aaa"}),
+        ([("aaa", "xyz"), ("roiextractors-xyz", "xyz")], {"xyz": "roiextractors-xyz"}),
+        ([("aaa", "xyz"), ("XYZ", "xyz")], {"xyz": "XYZ"}),
+        ([("roiextractors-aaa", "scanimage"), ("roiextractors-zzz", "scanimage")], {"scanimage": "roiextractors-aaa"}),
+        ([("roiextractors-abc", "abc", "xyz"), ("roiextractors_xyz", "xyz")], {"xyz": "roiextractors_xyz"}),
+        ([("aaa", "x", "y"), ("bbb", "y", "z"), ("ccc", "z")], {"x": "aaa", "y": "aaa", "z": "ccc"}),
+    ],
+)
+def test_who_keeps_a_name_depends_on_names_alone(points: list[tuple[str, ...]], owners: dict[str, str]) -> None:
+    for order in itertools.permutations(points):
+        made = [Installed(*point) for point in order]
+        registry = Registry(entry_points=lambda made=made: made, environment={})
+        assert {spec.name: registry.owner(spec.name) for spec in registry.formats() if spec.name != "npy"} == owners
+        failed = [record for record in registry.plugins() if record.status == "failed"]
+        assert all("is already taken" in record.reason and not record.formats for record in failed)
+        assert len(failed) == len(points) - len(set(owners.values()))
+
+
+def test_a_plugin_that_declares_a_name_twice_fails() -> None:
+    registry = Registry(entry_points=lambda: [Installed("aaa", "x", "x")], environment={})
+    assert [record.reason for record in registry.plugins()][1:] == ["it declares the format name 'x' twice"]

@@ -247,8 +247,8 @@ def explain(path: OnePath, as_json: AsJson = False) -> None:
         return
     print(f"{printable(found.path)}: {printable(found.looks_like)}")
     terminal.grid(("", "format", "from", "answer"), _answers(found))
-    for record in found.set_aside:
-        print(f"set aside: {printable(record.name)}: {printable(record.reason)}")
+    for record in found.failed_plugins:
+        print(f"failed: {printable(record.name)}: {printable(record.reason)}")
     for note in found.notes:
         print(f"note: {printable(note)}")
     found.require_best()
@@ -294,7 +294,7 @@ def formats(as_json: AsJson = False) -> None:
 
 @app.command()
 def plugins(as_json: AsJson = False) -> None:
-    """List the plugins that were found, and why one was set aside."""
+    """List the plugins that were found, and why one failed to load."""
     found = roi.plugins()
     if as_json:
         print(json.dumps([record.to_dict() for record in found], indent=1))

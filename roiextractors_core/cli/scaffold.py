@@ -186,13 +186,9 @@ def _checked_name(name: str) -> str:
     registry = default_registry()
     taken = {entry.spec.name: entry.plugin for entry in registry.catalogue()}
     taken |= {spec.name: registry.owner(spec.name) for spec in registry.formats()}
-    if taken.get(name, f"roiextractors-{name}") != f"roiextractors-{name}" or name in _catalogued():
+    if name in taken:
         raise DeclarationError(f"there is a format {name!r} already, from {taken[name]}; choose another name")
     return name
-
-
-def _catalogued() -> set[str]:
-    return {entry.spec.name for entry in default_registry().catalogue()}
 
 
 def _checked_extension(extension: str | None, folder: bool) -> str:

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DeclarationError, listed, printable
+from ..registry.discovery import SLOW_SECONDS, normalized
 from ..registry.hook import API_NUMBERS, GROUP
-from ..registry.registry import SESSION, SLOW_SECONDS, Registry, default_registry
+from ..registry.registry import SESSION, Registry, default_registry
 from ..registry.spec import FormatSpec
 from ..testing.declarations import heavy_imports, spec_faults
 from ..testing.foreign import CONTAINERS, USUAL_SUFFIXES, foreign_sources
@@ -212,16 +213,16 @@ def _checks(found: _Distribution) -> Iterator[Check]:
 
 
 def _format_name(found: _Distribution) -> str:
-    return _normal(found.name).removeprefix("roiextractors-")
+    return normalized(found.name).removeprefix("roiextractors-")
 
 
 def _package(found: _Distribution) -> str:
-    return _normal(found.name).replace("-", "_")
+    return normalized(found.name).replace("-", "_")
 
 
 def _requirement_checks(found: _Distribution) -> Iterator[Check]:
-    names = {_normal(re.split(r"[\s\[;<>=!~(@]", text.strip(), maxsplit=1)[0]) for text in found.requirements}
-    if "roiextractors-core" not in names and _normal(found.name) != "roiextractors-core":
+    names = {normalized(re.split(r"[\s\[;<>=!~(@]", text.strip(), maxsplit=1)[0]) for text in found.requirements}
+    if "roiextractors-core" not in names and normalized(found.name) != "roiextractors-core":
         yield Check(
             "dependencies",
             "fault",
@@ -329,7 +330,7 @@ def _registry_checks(found: _Distribution) -> Iterator[Check]:
     if found.folders:
         return
     for record in default_registry().plugins():
-        if _is_own(record.name, found) and record.status in ("set aside", "blocked"):
+        if _is_own(record.name, found) and record.status in ("failed", "blocked"):
             yield Check("plugin", "fault", f"here it is {record.status}: {record.reason}")
 
 
@@ -350,8 +351,4 @@ def _with(registry: Registry, specs: Iterable[FormatSpec]) -> Registry:
 
 
 def _is_own(plugin: str, found: _Distribution) -> bool:
-    return plugin != SESSION and _normal(plugin) == _normal(found.name)
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return plugin != SESSION and normalized(plugin) == normalized(found.name)

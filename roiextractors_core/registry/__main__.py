@@ -3,6 +3,6 @@
 import sys
 from pathlib import Path
 
-from .registry import CATALOGUE, catalogue_text
+from .catalogue import CATALOGUE, catalogue_text
 
 CATALOGUE.write_text(catalogue_text(Path(sys.argv[1] if len(sys.argv) > 1 else "plugins")), encoding="utf-8")

@@ -1,24 +1,23 @@
-"""Which format a source is: every format is asked, the matches are ranked, and all of it can be explained."""
+"""Which format a source is: every format is asked, the matches are ranked, and the result can be explained."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from ..errors import AmbiguousFormatError, FormatNotInstalledError, UnknownFormatError, printable
-from .evidence import Evidence, Finding, Strength
-from .registry import CatalogueEntry, PluginRecord, Registry, default_registry
+from .catalogue import CatalogueEntry, catalogue
+from .discovery import normalized
+from .evidence import Finding, Strength
+from .explanation import Explanation, looks_like, more_specific_advice
+from .registry import Registry, RegistryState, default_registry
 from .source import Source, SourceLike
 from .spec import FormatSpec, Match
 
-__all__ = ["Explanation", "examine", "explain", "matching"]
+__all__ = ["Explanation", "choose", "examine", "explain", "looks_like", "matching"]
 
 
 def explain(source: SourceLike, *, registry: Registry | None = None) -> Explanation:
-    """Return why a path would be opened the way it would, or why not; nothing is opened.
+    """Return why a path would be opened in its format, or why it could not be; nothing is opened.
 
     Parameters
     ----------
@@ -34,332 +33,214 @@ def explain(source: SourceLike, *, registry: Registry | None = None) -> Explanat
     Raises
     ------
     SourceError
-        The path is missing, empty, forbidden or no path.
+        The path does not exist, is empty, may not be read or is not a valid path.
     """
-    with Source(source) as looked_at:
-        return examine(looked_at, registry or default_registry())
+    with Source(source) as opened:
+        return examine(opened, (registry or default_registry()).snapshot())
+
+
+def examine(source: Source, state: RegistryState) -> Explanation:
+    """Ask every format about a source, installed or in the catalogue, and rank those that match.
+
+    Parameters
+    ----------
+    source : Source
+    state : RegistryState
+        From :meth:`Registry.snapshot`.
+    """
+    return _explanation(source, state, _rank_formats(source, state))
+
+
+def choose(source: Source, state: RegistryState) -> tuple[Match, str]:
+    """Return the format to open a source with, and advice about a better plugin (often empty).
+
+    The full explanation is made only when it is needed for an error.
+
+    Parameters
+    ----------
+    source : Source
+    state : RegistryState
+
+    Raises
+    ------
+    ChoiceError
+        No format matches, or two match equally well.
+    """
+    ranking = _rank_formats(source, state)
+    if ranking.best is None:
+        return _explanation(source, state, ranking).require_best(), ""
+    entries = [entry for entry in catalogue() if ranking.best.spec.name in entry.spec.specializes]
+    candidates = _recognised_entries(source, state, entries, has_match=True)
+    return ranking.best, more_specific_advice(str(source.path), ranking.best, candidates)
+
+
+def matching(source: Source, state: RegistryState) -> tuple[Match, ...]:
+    """Return the installed formats that match a source, best first.
+
+    Parameters
+    ----------
+    source : Source
+    state : RegistryState
+    """
+    return _rank_formats(source, state).matches
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """What was asked and answered about a source.
+class _Ranking:
+    """The matches, best first, those that share the first place, and the answers of all other formats."""
 
-    Attributes
-    ----------
-    path : str
-    looks_like : str
-        The bytes, in words.
-    matches : tuple of Match
-        Best first.
-    best : Match or None
-        The one that ``open`` takes; None when nothing matches or two tie.
-    tied : tuple of Match
-        The matches that share the first place, when more than one does.
-    findings : tuple of (str, Finding)
-        What every format that did not match was found to be, by name.
-    not_installed : tuple of CatalogueEntry
-        Formats that the catalogue recognises here and no plugin brings.
-    set_aside : tuple of PluginRecord
-    notes : tuple of str
-    """
-
-    path: str
-    looks_like: str
     matches: tuple[Match, ...]
-    best: Match | None
-    tied: tuple[Match, ...]
+    first_place: tuple[Match, ...]
     findings: tuple[tuple[str, Finding], ...]
-    not_installed: tuple[CatalogueEntry, ...]
-    set_aside: tuple[PluginRecord, ...]
-    notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all of this as plain data."""
-        return {
-            "path": self.path,
-            "looks_like": self.looks_like,
-            "best": None if self.best is None else self.best.to_dict(),
-            "matches": [match.to_dict() for match in self.matches],
-            "tied": [match.spec.name for match in self.tied],
-            "others": [
-                {"format": name, "answer": finding.word, "basis": finding.basis} for name, finding in self.findings
-            ],
-            "not_installed": [
-                {"format": e.spec.name, "title": e.spec.title, "plugin": e.plugin} for e in self.not_installed
-            ],
-            "set_aside": [record.to_dict() for record in self.set_aside],
-            "notes": list(self.notes),
-        }
-
-    def require_best(self) -> Match:
-        """Return the best match.
-
-        Raises
-        ------
-        AmbiguousFormatError
-            Two formats tie; both are named, and what to type.
-        FormatNotInstalledError
-            The catalogue knows the content and the plugin is not installed.
-        UnknownFormatError
-            Nothing matches.
-        """
-        if self.best is not None:
-            return self.best
-        if self.tied:
-            raise AmbiguousFormatError(self._tie())
-        if self.not_installed:
-            raise FormatNotInstalledError(self._missing())
-        raise UnknownFormatError(self._unknown())
-
-    def advice(self) -> str:
-        """Return a sentence about a more specific plugin that is not installed, or an empty string."""
-        if self.best is None:
-            return ""
-        better = [e for e in self.not_installed if self.best.spec.name in e.spec.specializes]
-        if not better:
-            return ""
-        return (
-            f"{printable(self.path)} is {better[0].spec.title}, and is opened as plain {self.best.spec.title}, which does not know its "
-            f"channels, planes and times; for those: python -m pip install {better[0].plugin}"
-        )
-
-    def __str__(self) -> str:
-        lines = [f"{printable(self.path)}: {self.looks_like}"]
-        for match in self.matches:
-            mark = "->" if match is self.best else "  "
-            lines.append(f" {mark} {match.spec.name} ({match.spec.title}, from {match.plugin}): {match.finding.basis}")
-        if self.tied:
-            lines.append(f"    a tie: {' and '.join(m.spec.name for m in self.tied)}; say which by format=")
-        lines += [f"    not {name}: {finding.basis}" for name, finding in self.findings]
-        lines += [
-            f"    known, not installed: {e.spec.title}; python -m pip install {e.plugin}" for e in self.not_installed
-        ]
-        lines += [f"    set aside: {record.name}: {record.reason}" for record in self.set_aside]
-        lines += [f"    note: {note}" for note in self.notes]
-        return "\n".join(lines)
-
-    def _tie(self) -> str:
-        names = [match.spec.name for match in self.tied]
-        bases = "; ".join(f"{m.spec.name} ({m.plugin}): {m.finding.basis}" for m in self.tied)
-        return f"{printable(self.path)} is claimed equally by {' and '.join(names)}; choose one: open(..., format={names[0]!r}). {bases}"
-
-    def _missing(self) -> str:
-        entry = self.not_installed[0]
-        systems = "" if entry.spec.platforms == ("any",) else f" (for {', '.join(entry.spec.platforms)})"
-        return f"{printable(self.path)} is {entry.spec.title}; the plugin that reads it is not installed: python -m pip install {entry.plugin}{systems}"
-
-    def _unknown(self) -> str:
-        tried = ", ".join(sorted({name for name, _ in self.findings})) or "none is installed"
-        text = f"{printable(self.path)} is in no format that is known here: it looks like {self.looks_like}. Tried: {tried}."
-        unsure = [f"{name} ({finding.basis})" for name, finding in self.findings if finding.answer is None]
-        if unsure:
-            text += f" Not sure: {'; '.join(unsure)}."
-        if self.set_aside:
-            text += " Set aside: " + "; ".join(f"{record.name} ({record.reason})" for record in self.set_aside) + "."
-        return text + " If you know the format, name it: open(..., format=...)"
+    @property
+    def best(self) -> Match | None:
+        return self.first_place[0] if len(self.first_place) == 1 else None
 
 
-def examine(source: Source, registry: Registry) -> Explanation:
-    """Ask every format about a source and rank those that match.
-
-    Parameters
-    ----------
-    source : Source
-    registry : Registry
-    """
-    ranked, findings = _answers(source, registry)
-    first = _first_place(ranked, registry.preferences())
+def _explanation(source: Source, state: RegistryState, ranking: _Ranking) -> Explanation:
     return Explanation(
         path=str(source.path),
         looks_like=looks_like(source),
-        matches=tuple(ranked),
-        best=first[0] if len(first) == 1 else None,
-        tied=tuple(first) if len(first) > 1 else (),
-        findings=findings,
-        not_installed=_known_elsewhere(source, registry, ranked),
-        set_aside=tuple(record for record in registry.plugins() if record.status == "set aside"),
-        notes=(*registry.settings_notes(), *registry.slow_notes()),
+        matches=ranking.matches,
+        best=ranking.best,
+        tied=ranking.first_place if len(ranking.first_place) > 1 else (),
+        findings=ranking.findings,
+        not_installed=_recognised_entries(source, state, catalogue(), has_match=bool(ranking.matches)),
+        failed_plugins=state.failed_plugins,
+        notes=state.notes,
     )
 
 
-def matching(source: Source, registry: Registry) -> tuple[Match, ...]:
-    """Return the formats that match a source, best first; the catalogue of what is not installed is not asked.
-
-    Parameters
-    ----------
-    source : Source
-    registry : Registry
-    """
-    return tuple(_answers(source, registry)[0])
-
-
-def looks_like(source: Source) -> str:
-    """Return what the first bytes are, in words."""
-    if source.is_folder:
-        names = source.members
-        return f"a folder of {len(names):,} names, the first {printable(names[0])!r}" if names else "an empty folder"
-    head = source.head(512)
-    for signature, words in _SIGNATURES.items():
-        if head.startswith(signature):
-            return words
-    if source.is_hdf5:
-        return "HDF5"
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "an AVI video"
-    if b"\0" not in head and _is_text(head):
-        first = head.decode("utf-8", "replace").strip().splitlines()
-        return f"text: {printable(first[0][:60])!r}" if first else "blank text"
-    return f"bytes that begin {head[:16].hex(' ')}"
-
-
-_SIGNATURES: Mapping[bytes, str] = {
-    b"II*\0": "TIFF (little-endian)",
-    b"MM\0*": "TIFF (big-endian)",
-    b"II+\0": "BigTIFF (little-endian)",
-    b"MM\0+": "BigTIFF (big-endian)",
-    b"\x93NUMPY": "a NumPy array",
-    b"PK\x03\x04": "a ZIP archive",
-    b"\x1f\x8b": "gzip-compressed data; unpack it first",
-    b"\xd0\xcf\x11\xe0": "an OLE compound file",
-    b"MATLAB 5.0": "a MATLAB 5 file",
-    b"\x80\x04": "a Python pickle, which is never loaded",
-    b"%PDF": "a PDF",
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-}
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:
-            return False
-    return all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
-
-
-def _answers(source: Source, registry: Registry) -> tuple[list[Match], tuple[tuple[str, Finding], ...]]:
+def _rank_formats(source: Source, state: RegistryState) -> _Ranking:
     matches, findings = [], []
-    own = {entry.spec.name for entry in registry.catalogue()}
-    for spec in (spec for spec in registry.formats() if spec.kind == "imaging"):
-        match, finding = _asked(spec, registry.owner(spec.name), source)
-        if match is not None and match.strength is Strength.CONTENT and spec.name not in own:
-            match = _weighed(match)
+    for spec in state.specs.values():
+        if spec.kind != "imaging":
+            continue
+        match, finding = _ask(spec, state.owner(spec.name), source)
         if match is None:
             findings.append((spec.name, finding))
         else:
             matches.append(match)
-    return _ranked(matches, registry.preferences()), tuple(findings)
+    ranks = _ranks(matches, state.preferences)
+    matches.sort(key=lambda match: (ranks[match.spec.name], match.spec.name))
+    first_place = [match for match in matches if ranks[match.spec.name] == ranks[matches[0].spec.name]]
+    return _Ranking(tuple(matches), tuple(first_place), tuple(findings))
 
 
-def _asked(spec: FormatSpec, plugin: str, source: Source) -> tuple[Match | None, Finding]:
-    extension = (
-        next((suffix for suffix in source.suffixes if suffix in spec.extensions), "")
-        if not source.is_folder or spec.extensions
-        else ""
-    )
+# Does one format match?
+
+
+def _ask(spec: FormatSpec, plugin: str, source: Source) -> tuple[Match | None, Finding]:
+    """Return the match of one format, or None, and the answer of its evidence.
+
+    ======================  =====================  ==============  ==========================
+    evidence says           the declared suffix    source          result
+    ======================  =====================  ==============  ==========================
+    (none is declared)      is there               file            match by name
+    (none is declared)      otherwise              any             no match
+    yes, from content       any                    any             match by content
+    yes, otherwise          any                    folder          match by neighbours or name
+    yes, otherwise          is there, or none is   file            match by neighbours or name
+    yes, otherwise          is another             file            no match
+    unknown                 is there               file            match by name
+    unknown                 otherwise              any             no match
+    no                      any                    any             no match
+    ======================  =====================  ==============  ==========================
+    """
+    suffix = next((suffix for suffix in source.suffixes if suffix in spec.extensions), "")
     if spec.evidence is None:
-        finding = Finding(
-            bool(extension), f"the suffix is {extension}" if extension else "the suffix is another", Strength.NAME
-        )
-        if source.is_folder:
-            finding = Finding(False, "this is a folder", Strength.NAME)
-        return (Match(spec, plugin, Strength.NAME, finding, extension) if finding.answer else None), finding
+        finding = _ask_suffix(suffix, source)
+        return _match_if(finding.answer is True, spec, plugin, finding, suffix), finding
     finding = spec.evidence.check(source)
-    if finding.answer is True:
-        if finding.strength is Strength.CONTENT or source.is_folder or extension or not spec.extensions:
-            return Match(spec, plugin, finding.strength, finding, extension), finding
-        return None, Finding(False, f"{finding.basis}, but the suffix is another", finding.strength)
-    if finding.answer is None and extension and not source.is_folder:
-        weak = Finding(None, f"the suffix is {extension}; {finding.basis}", Strength.NAME)
-        return Match(spec, plugin, Strength.NAME, weak, extension), weak
-    return None, finding
+    if finding.answer is True and not _is_sufficient(finding, spec, suffix, source):
+        return None, Finding(False, f"{finding.basis}, but the suffix is different", finding.strength)
+    if finding.answer is None and suffix and not source.is_folder:
+        # The evidence could not be checked (h5py is missing, the file is damaged): the suffix is what is left.
+        finding = Finding(None, f"the suffix is {suffix}; {finding.basis}", Strength.NAME)
+        return _match_if(True, spec, plugin, finding, suffix), finding
+    return _match_if(finding.answer is True, spec, plugin, finding, suffix), finding
 
 
-def _weighed(match: Match) -> Match:
-    """Return the match, weak where the format says yes to noise as well: who claims everything comes last."""
-    if match.spec.evidence is None or not _claims_noise(match.spec.evidence):
-        return match
-    basis = f"{match.finding.basis}; it claims bytes at random, too, so that this weighs nothing"
-    weak = replace(match.finding, basis=basis, strength=Strength.NAME)
-    return replace(match, spec=replace(match.spec, specializes=()), strength=Strength.NAME, finding=weak)
+def _ask_suffix(suffix: str, source: Source) -> Finding:
+    if source.is_folder:
+        return Finding(False, "this is a folder", Strength.NAME)
+    return Finding(bool(suffix), f"the suffix is {suffix}" if suffix else "the suffix is different", Strength.NAME)
 
 
-@functools.lru_cache(maxsize=4096)
-def _claims_noise(evidence: Evidence) -> bool:
-    import random
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="roiextractors-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder, "noise")
-        path.write_bytes(random.Random(0).randbytes(8192))
-        with Source(path) as noise:
-            return evidence.check(noise).answer is True
+def _is_sufficient(finding: Finding, spec: FormatSpec, suffix: str, source: Source) -> bool:
+    """Whether a yes is enough: what lies beside a file says little about it, unless its suffix fits too."""
+    return finding.strength is Strength.CONTENT or source.is_folder or bool(suffix) or not spec.extensions
 
 
-def _ranked(matches: list[Match], preferences: Iterable[tuple[str, str]]) -> list[Match]:
-    strength = _effective_strength(matches)
-    beaten = _beaten(matches, preferences)
-    return sorted(matches, key=lambda m: (beaten[m.spec.name], -strength[m.spec.name], -len(m.extension), m.spec.name))
+def _match_if(is_match: bool, spec: FormatSpec, plugin: str, finding: Finding, suffix: str) -> Match | None:
+    return Match(spec, plugin, finding.strength, finding, suffix) if is_match else None
 
 
-def _first_place(ranked: list[Match], preferences: Iterable[tuple[str, str]]) -> list[Match]:
-    if not ranked:
-        return []
-    strength, beaten = _effective_strength(ranked), _beaten(ranked, preferences)
+# Which match is better?
+
+
+def _ranks(matches: Iterable[Match], preferences: Iterable[tuple[str, str]]) -> Mapping[str, tuple[int, int, int]]:
+    """Return the rank of each match by format name: lower is better, and equal ranks are a tie.
+
+    First come the formats with fewer others before them, by specialization or by preference; then those
+    with the stronger evidence; then those with the longer compound suffix (``.ome.tif`` before ``.tif``).
+    """
+    by_name = {match.spec.name: match for match in matches}
+    ancestors = {name: _ancestors(match.spec, by_name) for name, match in by_name.items()}
+    num_before = _num_before(ancestors, preferences)
 
     def rank(match: Match) -> tuple[int, int, int]:
-        return beaten[match.spec.name], -strength[match.spec.name], -match.extension.count(".")
+        # A format that specializes a matching one has at least the evidence of that one.
+        strength = max(match.strength, *(by_name[name].strength for name in ancestors[match.spec.name]), Strength.NAME)
+        return num_before[match.spec.name], -strength, -match.extension.count(".")
 
-    return [match for match in ranked if rank(match) == rank(ranked[0])]
-
-
-def _effective_strength(matches: list[Match]) -> dict[str, Strength]:
-    """A format that specializes a matching one weighs at least as much as that one."""
-    by_name = {match.spec.name: match for match in matches}
-    found = {}
-    for match in matches:
-        below = [by_name[name].strength for name in _ancestors(match.spec, by_name)]
-        found[match.spec.name] = max([match.strength, *below])
-    return found
+    return {name: rank(match) for name, match in by_name.items()}
 
 
-def _beaten(matches: list[Match], preferences: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """How many matching formats come before each, by specialization or by preference."""
-    by_name = {match.spec.name: match for match in matches}
-    preferred = {(winner, loser) for winner, loser in preferences if winner in by_name and loser in by_name}
-    before: dict[str, set[str]] = {name: set() for name in by_name}
-    for match in matches:
-        for ancestor in _ancestors(match.spec, by_name):
-            if (ancestor, match.spec.name) not in preferred:
-                before[ancestor].add(match.spec.name)
+def _num_before(ancestors: Mapping[str, set[str]], preferences: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Return how many of the matching formats come before each; a preference overrides a specialization."""
+    preferred = {pair for pair in preferences if pair[0] in ancestors and pair[1] in ancestors}
+    before: dict[str, set[str]] = {name: set() for name in ancestors}
+    for name, more_general in ancestors.items():
+        for ancestor in more_general:
+            if (ancestor, name) not in preferred:
+                before[ancestor].add(name)
     for winner, loser in preferred:
         before[loser].add(winner)
     return {name: len(names) for name, names in before.items()}
 
 
 def _ancestors(spec: FormatSpec, by_name: Mapping[str, Match]) -> set[str]:
-    found: set[str] = set()
+    """Return the matching formats that this one specializes, directly or through others; cycles are harmless."""
+    ancestors: set[str] = set()
     pending = list(spec.specializes)
     while pending:
         name = pending.pop()
-        if name in found or name not in by_name:
-            continue
-        found.add(name)
-        pending += by_name[name].spec.specializes
-    return found - {spec.name}
+        if name not in ancestors and name in by_name:
+            ancestors.add(name)
+            pending += by_name[name].spec.specializes
+    return ancestors - {spec.name}
 
 
-def _known_elsewhere(source: Source, registry: Registry, ranked: list[Match]) -> tuple[CatalogueEntry, ...]:
-    installed = {spec.name for spec in registry.formats()}
-    present = {record.name for record in registry.plugins()}  # one that is blocked or set aside needs no installing
-    found = []
-    for entry in registry.catalogue():
-        if entry.spec.name in installed or entry.plugin in present:
+# Formats that are not installed
+
+
+def _recognised_entries(
+    source: Source, state: RegistryState, entries: Iterable[CatalogueEntry], *, has_match: bool
+) -> tuple[CatalogueEntry, ...]:
+    """Return the entries that are not installed and match, the more specific and the more certain first.
+
+    A match by name alone counts only where no installed format matches.
+    """
+    known_plugins = {normalized(record.name) for record in state.plugins}  # blocked or failed: installing is no remedy
+    recognised = []
+    for entry in entries:
+        if entry.spec.name in state.specs or normalized(entry.plugin) in known_plugins:
             continue
-        match, _ = _asked(entry.spec, entry.plugin, source)
-        if match is not None and match.finding.answer is True and (match.strength > Strength.NAME or not ranked):
-            found.append((entry, match))
-    specialized = {name for entry, _ in found for name in entry.spec.specializes}
-    found.sort(key=lambda pair: (pair[0].spec.name in specialized, -pair[1].strength, pair[0].spec.name))
-    return tuple(entry for entry, _ in found)
+        match, _ = _ask(entry.spec, entry.plugin, source)
+        if match is not None and match.finding.answer is True and (match.strength > Strength.NAME or not has_match):
+            recognised.append((entry, match))
+    specialized = {name for entry, _ in recognised for name in entry.spec.specializes}
+    recognised.sort(key=lambda pair: (pair[0].spec.name in specialized, -pair[1].strength, pair[0].spec.name))
+    return tuple(entry for entry, _ in recognised)

@@ -158,7 +158,9 @@ def foreign_claims(
         suffixes = dict.fromkeys(("", *own_suffixes, *USUAL_SUFFIXES.get(foreign.family, ())))
         for suffix in suffixes if isinstance(foreign.content, bytes) else ("",):
             with Source(foreign.write(folder, suffix)) as source:
-                claims = [m.finding.basis for m in matching(source, registry) if m.spec.name == looked_at.name]
+                claims = [
+                    m.finding.basis for m in matching(source, registry.snapshot()) if m.spec.name == looked_at.name
+                ]
             if claims:
                 found.append(Claim(foreign, suffix, claims[0]))
                 break

@@ -67,10 +67,10 @@ class GivenTests(GivenRecording):
             fail(f"{type(self).__name__} names no format", 'write `format = "<the name in your FormatSpec>"` in it')
         registry = default_registry()
         if registry.get(self.format) is None:
-            aside = "; ".join(f"{r.name}: {r.reason}" for r in registry.plugins() if r.status != "ok")
+            failed = "; ".join(f"{r.name}: {r.reason}" for r in registry.plugins() if r.status != "ok")
             names = ", ".join(spec.name for spec in registry.formats())
             fail(
-                f"no format {self.format!r} is registered; the formats are {names}. Set aside: {aside or 'no plugin'}",
+                f"no format {self.format!r} is registered; the formats are {names}. Plugins that failed: {failed or 'none'}",
                 "mend what the reason says; or install the plugin (python -m pip install -e .), whose pyproject.toml names "
                 "the entry point in [project.entry-points.roiextractors_core]",
             )

@@ -1,0 +1,300 @@
+"""Plugins found through entry points, loaded one by one, so that one that fails does not harm the others."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+from ..errors import DeclarationError, RoiExtractorsError, printable
+from . import hook
+from .evidence import evidence_fault
+from .isolation import stdout_to_stderr
+from .spec import FormatSpec
+
+__all__ = [
+    "LoadedPlugin",
+    "PluginRecord",
+    "declared_formats",
+    "discover",
+    "installed_entry_points",
+    "normalized",
+    "spec_fault",
+]
+
+SLOW_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecord:
+    """One plugin, and how its loading went.
+
+    Attributes
+    ----------
+    name : str
+        The distribution.
+    version : str
+    entry_point : str
+        ``"name = module"``.
+    status : str
+        ``"ok"``, ``"failed"`` or ``"blocked"``.
+    reason : str
+        Why it failed or is blocked; empty otherwise.
+    formats : tuple of str
+        The formats that it provides; none unless the status is ``"ok"``.
+    load_seconds : float
+        Duration of the import of its declarations.
+    num_modules : int
+        Number of modules that this import added.
+    """
+
+    name: str
+    version: str = ""
+    entry_point: str = ""
+    status: str = "ok"
+    reason: str = ""
+    formats: tuple[str, ...] = ()
+    load_seconds: float = 0.0
+    num_modules: int = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether loading took more than a second."""
+        return self.load_seconds > SLOW_SECONDS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain data."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "entry_point": self.entry_point,
+            "status": self.status,
+            "reason": self.reason,
+            "formats": list(self.formats),
+            "load_seconds": round(self.load_seconds, 6),
+            "num_modules": self.num_modules,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugin:
+    """A plugin's record, and its formats: all of them or none."""
+
+    record: PluginRecord
+    specs: tuple[FormatSpec, ...] = ()
+
+
+def discover(
+    entry_points: Callable[[], Iterable[Any]], blocked: Set[str], taken: Mapping[str, FormatSpec]
+) -> tuple[LoadedPlugin, ...]:
+    """Load the plugins of the entry points, in the order of their names.
+
+    Two plugins may declare a format of the same name.  The one whose distribution is named after
+    the format (``roiextractors-tiff`` or ``tiff`` for ``"tiff"``) keeps the name, otherwise the first in
+    the order of the distributions' names.  The other one fails, with the reason.
+
+    Parameters
+    ----------
+    entry_points : callable
+        Returns the entry points.
+    blocked : set of str
+        Normalized names of distributions or entry points that are not loaded.
+    taken : mapping
+        Formats whose names no plugin can have.
+    """
+    points = sorted(((_record_of(point), point) for point in entry_points()), key=_sort_key)
+    loaded = [_load(record, point, blocked) for record, point in points]
+    namesakes: dict[str, LoadedPlugin] = {}
+    for plugin in loaded:
+        for spec in plugin.specs:
+            if _is_named_after(plugin.record.name, spec.name):
+                namesakes.setdefault(spec.name, plugin)
+    accepted, result = dict(taken), []
+    for plugin in loaded:
+        reason = _conflict(plugin, accepted, namesakes)
+        if reason:
+            plugin = LoadedPlugin(replace(plugin.record, status="failed", reason=reason, formats=()))
+        accepted.update({spec.name: spec for spec in plugin.specs})
+        result.append(plugin)
+    return tuple(result)
+
+
+def spec_fault(spec: Any) -> str:
+    """Return what is wrong with a declaration for this core, or an empty string."""
+    if not isinstance(spec, FormatSpec):
+        return f"expected a FormatSpec, got {type(spec).__name__}"
+    if spec.api not in hook.API_NUMBERS:
+        known = ", ".join(map(str, sorted(hook.API_NUMBERS)))
+        advice = "update roiextractors-core" if spec.api > max(hook.API_NUMBERS) else "update the plugin"
+        return f"format {spec.name!r} needs API number {spec.api}, but this core supports {known}; {advice}"
+    fault = evidence_fault(spec.evidence)
+    return f"format {spec.name!r}: {fault}" if fault else ""
+
+
+def name_fault(name: str, taken: Mapping[str, FormatSpec]) -> str:
+    """Return the sentence on a name that another format has, or an empty string."""
+    return f"the format name {name!r} is already taken ({taken[name].title})" if name in taken else ""
+
+
+def normalized(name: str) -> str:
+    """Return a distribution's name in lower case, with ``-`` for ``_`` and ``.`` (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
+    """Return the formats that one plugin module declares, through pluggy.
+
+    Parameters
+    ----------
+    module : module
+        A plugin's ``hooks``.
+
+    Raises
+    ------
+    DeclarationError
+        It declares nothing, misspells the hook, or yields something that is not a ``FormatSpec``.
+    """
+    import pluggy
+
+    manager = pluggy.PluginManager(hook.GROUP)
+    specification: Any = SimpleNamespace(**{hook.HOOK: hook.roiextractors_formats})
+    manager.add_hookspecs(specification)
+    marked = [name for name in dir(module) if _is_marked(module, name)]
+    misspelt = [name for name in marked if name != hook.HOOK]
+    if misspelt:
+        raise DeclarationError(f"there is no hook {misspelt[0]!r}; the hook is called {hook.HOOK!r}")
+    if not marked:
+        hint = "; mark the function with @hookimpl" if hasattr(module, hook.HOOK) else ""
+        raise DeclarationError(f"it has no hook {hook.HOOK!r}{hint}")
+    try:
+        manager.register(SimpleNamespace(**{hook.HOOK: getattr(module, hook.HOOK)}), name=printable(module))
+    except pluggy.PluginValidationError as error:
+        raise DeclarationError(f"the hook {hook.HOOK!r} takes no arguments: {printable(error)}") from error
+    specs = [spec for answer in getattr(manager.hook, hook.HOOK)() for spec in _checked_specs(answer)]
+    if not specs:
+        raise DeclarationError(f"its hook {hook.HOOK!r} declares no format")
+    return tuple(specs)
+
+
+def _is_marked(module: Any, name: str) -> bool:
+    """Whether a name bears the marker of the hook; pluggy's own search is slower, as it inspects every name."""
+    try:
+        return isinstance(getattr(getattr(module, name), f"{hook.GROUP}_impl", None), dict)
+    except Exception:  # noqa: BLE001 - any object of the plugin's module may raise when an attribute is looked up
+        return False
+
+
+def _checked_specs(answer: Any) -> Iterator[FormatSpec]:
+    if isinstance(answer, FormatSpec):
+        raise DeclarationError(f"{hook.HOOK!r} returned one FormatSpec: yield it, or return a tuple")
+    for spec in answer:
+        if not isinstance(spec, FormatSpec):
+            shown = printable(repr(spec))[:80]
+            raise DeclarationError(f"{hook.HOOK!r} must yield FormatSpec values, got {type(spec).__name__}: {shown}")
+        yield spec
+
+
+def _load(record: PluginRecord, point: Any, blocked: Set[str]) -> LoadedPlugin:
+    """Import what an entry point names, and return its declarations or the reason for the failure."""
+    if normalized(record.name) in blocked or normalized(point.name) in blocked:
+        return LoadedPlugin(replace(record, status="blocked", reason="blocked by a setting"))
+    start, num_before = time.perf_counter(), len(sys.modules)
+    specs, reason = _declarations(point)
+    record = replace(record, load_seconds=time.perf_counter() - start, num_modules=len(sys.modules) - num_before)
+    reason = reason or next(filter(None, map(spec_fault, specs)), "")
+    if reason:
+        return LoadedPlugin(replace(record, status="failed", reason=reason))
+    return LoadedPlugin(replace(record, formats=tuple(sorted(spec.name for spec in specs))), specs)
+
+
+def _declarations(point: Any) -> tuple[tuple[FormatSpec, ...], str]:
+    try:
+        with stdout_to_stderr():
+            return declared_formats(point.load()), ""
+    except KeyboardInterrupt:
+        raise
+    except RoiExtractorsError as error:
+        return (), printable(error)
+    except BaseException as error:  # noqa: BLE001 - the plugin's own code runs here: it may even call sys.exit
+        where = "importing it" if not isinstance(error, TypeError) else "loading it"
+        return (), f"{where} raised {type(error).__name__}: {printable(error)[:300]}"
+
+
+def _conflict(plugin: LoadedPlugin, accepted: Mapping[str, FormatSpec], namesakes: Mapping[str, LoadedPlugin]) -> str:
+    """Return why a plugin cannot have one of its names, or an empty string."""
+    names = [spec.name for spec in plugin.specs]
+    for name in names:
+        if name in accepted:
+            return name_fault(name, accepted)
+        if names.count(name) > 1:
+            return f"it declares the format name {name!r} twice"
+        if namesakes.get(name, plugin) is not plugin:
+            return f"the format name {name!r} is already taken (by {printable(namesakes[name].record.name)})"
+    return ""
+
+
+def _is_named_after(distribution: str, format_name: str) -> bool:
+    return normalized(distribution).removeprefix("roiextractors-") == normalized(format_name)
+
+
+def installed_entry_points() -> Iterable[Any]:
+    """Return the entry points of the group; a damaged distribution yields one that fails when it is loaded."""
+    import importlib_metadata
+
+    try:
+        return importlib_metadata.entry_points(group=hook.GROUP)
+    except Exception:  # noqa: BLE001 - metadata of any installed distribution is parsed here; one damaged file fails all
+        return _readable_entry_points(importlib_metadata.distributions())
+
+
+def _readable_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
+    """Yield the entry points of distributions one by one; a damaged one that is a plugin by its name yields a stand-in."""
+    seen: set[str] = set()
+    for distribution in distributions:
+        name, _ = _name_and_version(distribution)
+        if name and normalized(name) in seen:
+            continue
+        seen.add(normalized(name))
+        try:
+            yield from distribution.entry_points.select(group=hook.GROUP)
+        except Exception as error:  # noqa: BLE001 - as above
+            if name.lower().startswith("roiextractors"):
+                yield _DamagedEntryPoint(distribution, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _DamagedEntryPoint:
+    """Takes the place of the entry points of a distribution whose ``entry_points.txt`` cannot be parsed."""
+
+    dist: Any
+    error: Exception
+    name: str = "entry_points.txt"
+    value: str = ""
+
+    def load(self) -> Any:
+        cause = f"{type(self.error).__name__}: {printable(self.error)[:200]}"
+        raise DeclarationError(f"its entry_points.txt cannot be read ({cause}); reinstall the plugin")
+
+
+def _record_of(point: Any) -> PluginRecord:
+    name, version = _name_and_version(getattr(point, "dist", None))
+    return PluginRecord(name or str(point.name), version, f"{point.name} = {point.value}")
+
+
+def _name_and_version(distribution: Any) -> tuple[str, str]:
+    """Return the name and version of a distribution, or empty strings where its metadata is missing."""
+    try:
+        metadata = distribution.metadata
+        return str(metadata["Name"] or ""), str(metadata["Version"] or "")
+    except Exception:  # noqa: BLE001 - as above
+        return "", ""
+
+
+def _sort_key(pair: tuple[PluginRecord, Any]) -> tuple[str, str, str]:
+    """Sort by names alone, so that neither the date of an installation nor the order of a folder matters."""
+    record, point = pair
+    return normalized(record.name), str(point.name), str(point.value)

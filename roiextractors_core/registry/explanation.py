@@ -1,0 +1,193 @@
+"""The answer to "which format is this, and why": a value that prints as text and as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import AmbiguousFormatError, FormatNotInstalledError, UnknownFormatError, printable
+from .catalogue import CatalogueEntry
+from .discovery import PluginRecord
+from .evidence import Finding
+from .source import Source
+from .spec import Match
+
+__all__ = ["Explanation", "looks_like", "more_specific_advice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Which formats were asked about a source, and their answers.
+
+    Attributes
+    ----------
+    path : str
+    looks_like : str
+        A description of the first bytes.
+    matches : tuple of Match
+        Best first.
+    best : Match or None
+        The one that ``open`` takes; None when nothing matches or two tie.
+    tied : tuple of Match
+        The matches that share the first place, when more than one does.
+    findings : tuple of (str, Finding)
+        Name and answer of every format that did not match.
+    not_installed : tuple of CatalogueEntry
+        Formats that the catalogue recognises here and no installed plugin provides.
+    failed_plugins : tuple of PluginRecord
+        Plugins that could not be loaded.
+    notes : tuple of str
+    """
+
+    path: str
+    looks_like: str
+    matches: tuple[Match, ...]
+    best: Match | None
+    tied: tuple[Match, ...]
+    findings: tuple[tuple[str, Finding], ...]
+    not_installed: tuple[CatalogueEntry, ...]
+    failed_plugins: tuple[PluginRecord, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of this as plain data."""
+        return {
+            "path": self.path,
+            "looks_like": self.looks_like,
+            "best": None if self.best is None else self.best.to_dict(),
+            "matches": [match.to_dict() for match in self.matches],
+            "tied": [match.spec.name for match in self.tied],
+            "others": [
+                {"format": name, "answer": finding.word, "basis": finding.basis} for name, finding in self.findings
+            ],
+            "not_installed": [
+                {"format": e.spec.name, "title": e.spec.title, "plugin": e.plugin} for e in self.not_installed
+            ],
+            "failed_plugins": [record.to_dict() for record in self.failed_plugins],
+            "notes": list(self.notes),
+        }
+
+    def require_best(self) -> Match:
+        """Return the best match.
+
+        Raises
+        ------
+        AmbiguousFormatError
+            Two formats tie; the message names both, and what to type.
+        FormatNotInstalledError
+            The catalogue knows the content and the plugin is not installed.
+        UnknownFormatError
+            Nothing matches.
+        """
+        if self.best is not None:
+            return self.best
+        if self.tied:
+            raise AmbiguousFormatError(self._tie_message())
+        if self.not_installed:
+            raise FormatNotInstalledError(self._not_installed_message())
+        raise UnknownFormatError(self._unknown_message())
+
+    def advice(self) -> str:
+        """Return a sentence about a more specific plugin that is not installed, or an empty string."""
+        return "" if self.best is None else more_specific_advice(self.path, self.best, self.not_installed)
+
+    def __str__(self) -> str:
+        lines = [f"{printable(self.path)}: {self.looks_like}"]
+        for match in self.matches:
+            mark = "->" if match is self.best else "  "
+            lines.append(f" {mark} {match.spec.name} ({match.spec.title}, from {match.plugin}): {match.finding.basis}")
+        if self.tied:
+            lines.append(f"    a tie: {' and '.join(m.spec.name for m in self.tied)}; choose one with format=")
+        lines += [f"    not {name}: {finding.basis}" for name, finding in self.findings]
+        lines += [
+            f"    known, not installed: {e.spec.title}; python -m pip install {e.plugin}" for e in self.not_installed
+        ]
+        lines += [f"    failed: {record.name}: {record.reason}" for record in self.failed_plugins]
+        lines += [f"    note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _tie_message(self) -> str:
+        names = [match.spec.name for match in self.tied]
+        bases = "; ".join(f"{m.spec.name} ({m.plugin}): {m.finding.basis}" for m in self.tied)
+        return (
+            f"{printable(self.path)} matches {' and '.join(names)} equally well; choose one: open(..., format={names[0]!r}), "
+            f"or prefer one from now on: ROIEXTRACTORS_PREFER='{names[0]}>{names[1]}'. {bases}"
+        )
+
+    def _not_installed_message(self) -> str:
+        entry = self.not_installed[0]
+        systems = "" if entry.spec.platforms == ("any",) else f" (for {', '.join(entry.spec.platforms)})"
+        return (
+            f"{printable(self.path)} is {entry.spec.title}, but the plugin that reads it is not installed: "
+            f"python -m pip install {entry.plugin}{systems}"
+        )
+
+    def _unknown_message(self) -> str:
+        tried = ", ".join(sorted({name for name, _ in self.findings})) or "no format is installed"
+        text = (
+            f"could not identify the format of {printable(self.path)}: it looks like {self.looks_like}. Tried: {tried}."
+        )
+        unsure = [f"{name} ({finding.basis})" for name, finding in self.findings if finding.answer is None]
+        if unsure:
+            text += f" Uncertain: {'; '.join(unsure)}."
+        if self.failed_plugins:
+            failed = "; ".join(f"{record.name} ({record.reason})" for record in self.failed_plugins)
+            text += f" Plugins that failed to load: {failed}."
+        return text + " If you know the format, name it: open(..., format=...)"
+
+
+def more_specific_advice(path: str, best: Match, not_installed: tuple[CatalogueEntry, ...]) -> str:
+    """Return a sentence about the first plugin whose format specializes the best match, or an empty string."""
+    better = next((entry for entry in not_installed if best.spec.name in entry.spec.specializes), None)
+    if better is None:
+        return ""
+    return (
+        f"{printable(path)} is {better.spec.title}, but it is opened as plain {best.spec.title}, without its channels, planes "
+        f"and times; for these: python -m pip install {better.plugin}"
+    )
+
+
+_SIGNATURES: Mapping[bytes, str] = {
+    b"II*\0": "TIFF (little-endian)",
+    b"MM\0*": "TIFF (big-endian)",
+    b"II+\0": "BigTIFF (little-endian)",
+    b"MM\0+": "BigTIFF (big-endian)",
+    b"\x93NUMPY": "a NumPy array",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "gzip-compressed data; unpack it first",
+    b"\xd0\xcf\x11\xe0": "an OLE compound file",
+    b"MATLAB 5.0": "a MATLAB 5 file",
+    b"\x80\x04": "a Python pickle, which is never loaded",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+}
+
+
+def looks_like(source: Source) -> str:
+    """Return a description of the first bytes of a file, or of the names in a folder."""
+    if source.is_folder:
+        names = source.members
+        return f"a folder of {len(names):,} names, the first {printable(names[0])!r}" if names else "an empty folder"
+    head = source.head(512)
+    for signature, words in _SIGNATURES.items():
+        if head.startswith(signature):
+            return words
+    if source.is_hdf5:
+        return "HDF5"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "an AVI video"
+    if b"\0" not in head and _is_text(head):
+        lines = head.decode("utf-8", "replace").strip().splitlines()
+        return f"text: {printable(lines[0][:60])!r}" if lines else "blank text"
+    return f"bytes that begin {head[:16].hex(' ')}"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # later ones may be a character that the end of the head has cut
+            return False
+    return all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
