@@ -110,7 +110,7 @@ def test_times_of_the_user_come_before_native_before_computed(recording: Any) ->
     assert recording.times_source == "user"
     np.testing.assert_allclose(recording.slice_samples(3, 5).get_timestamps(), [103, 104])
     np.testing.assert_allclose(pickle.loads(pickle.dumps(recording)).get_timestamps(0, 2), [100, 101])
-    with pytest.raises(roi.TimesError, match="50 samples, but times of shape"):
+    with pytest.raises(roi.TimesError, match="expected 50 times, one per sample"):
         recording.set_times([1.0])
 
 
