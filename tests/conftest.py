@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
 import subprocess
@@ -300,19 +299,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "kind" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
     ):
         metafunc.parametrize("kind", KINDS)
-
-
-def pytest_collection_finish() -> None:
-    """Let the garbage collector leave apart what is there before the tests: many of them collect, and all of it is searched."""
-    gc.collect()
-    gc.freeze()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless it is asked for by ``-m``."""
-    if config.getoption("markexpr"):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]

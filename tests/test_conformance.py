@@ -214,6 +214,7 @@ def registered() -> Iterator[Callable[..., None]]:
         default_registry().unregister(name)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "tif"])
 def test_a_sound_extractor_passes_every_test(
     layout: str, kit: Callable[..., Outcome], registered: Callable[..., None]
@@ -227,6 +228,7 @@ def test_a_sound_extractor_passes_every_test(
     assert "test_no_more_is_read_than_was_asked_for" in outcome.passed or sys.platform != "linux"
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_planted_fault_is_caught_and_only_it(
     name: str, kit: Callable[..., Outcome], registered: Callable[..., None]
@@ -279,6 +281,7 @@ def installed(
         del sys.modules[name]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("hooks", "init", "says"),
     [

@@ -232,6 +232,7 @@ def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
             del sys.modules[name]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_examples_of_a_page_run_in_order(page: Path, run_page: Callable[[Path], Run]) -> None:
     run_page(page)
@@ -246,6 +247,7 @@ def test_every_block_has_a_known_language(page: Path) -> None:
     assert ">>>" not in text
 
 
+@pytest.mark.thorough
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="sphinx is not installed; requirements-docs.txt names it")
     words = [
@@ -302,6 +304,7 @@ def test_the_pictures_have_a_title_a_description_and_no_fixed_text_colours() -> 
         assert not re.search(r"<text[^>]*fill=.#", text), f"{picture.name}: text takes its colour from the page"
 
 
+@pytest.mark.thorough
 def test_the_wheel_of_the_tutorial_opens_a_file_in_a_process_of_its_own(
     tmp_path: Path, run_page: Callable[[Path], Run]
 ) -> None:

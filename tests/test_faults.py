@@ -26,6 +26,8 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import positioned as files
 
+pytestmark = pytest.mark.thorough
+
 Write = Callable[..., Any]
 Job = Callable[..., dict[str, dict[str, Any]]]
 

@@ -44,6 +44,7 @@ def makers_of(plugin: str) -> list[Path]:
     return [path for path in tests if "ImagingExtractorTests" in path.read_text(encoding="utf-8")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format", ["npy", "tiff"])
 def test_changed_copies_of_what_the_core_writes(format: str, tmp_path: Path) -> None:
     if default_registry().get(format) is None:
@@ -51,6 +52,7 @@ def test_changed_copies_of_what_the_core_writes(format: str, tmp_path: Path) -> 
     require_no_defects(fuzz(seeds_of_writers(format, tmp_path / "seeds"), cases=CASES))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if makers_of(plugin)])
 def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path: Path) -> None:
     pytest.importorskip(f"roiextractors_{plugin}")

@@ -27,6 +27,8 @@ import roiextractors_core as roi
 from roiextractors_core.errors import PluginError, RoiExtractorsError, printable
 from roiextractors_core.testing.fuzzing import Seed, seeds_of_tests
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[1]
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
     f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)

@@ -27,6 +27,8 @@ import pytest
 
 import roiextractors_core as roi
 
+pytestmark = pytest.mark.thorough
+
 WORKERS = 8
 MOST_BYTES = 24 << 20  # of a real recording that takes part
 MOST_GROWTH = 48 << 20  # when all has been read for a while; what some seconds need at first is more

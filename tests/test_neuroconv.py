@@ -18,7 +18,10 @@ from roiextractors_core.testing import NoiseImagingExtractor, write_scanimage
 
 pytest.importorskip("neuroconv", reason="neuroconv is not installed; it is tested in an environment of its own")
 # what NeuroConv and the packages that it imports tell their authors
-pytestmark = pytest.mark.filterwarnings("ignore", "error::roiextractors_core.errors.RoiExtractorsWarning")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.filterwarnings("ignore", "error::roiextractors_core.errors.RoiExtractorsWarning"),
+]
 
 START = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 PLANAR, VOLUMETRIC = (24, 16, 20), (24, 16, 20, 3)

@@ -43,6 +43,7 @@ def new_plugin(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return process("-m", "roiextractors_core.cli", "new-plugin", *words, folder=folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_installs_and_passes_its_own_tests_as_it_is(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="the plugin is built with hatchling")
@@ -72,6 +73,7 @@ def test_a_new_plugin_installs_and_passes_its_own_tests_as_it_is(kind: str, tmp_
     assert "12.5 Hz" in printed
 
 
+@pytest.mark.thorough
 def test_a_new_plugin_passes_ruff_and_mypy(tmp_path: Path) -> None:
     for kind, options in KINDS.items():
         write_plugin(kind, output=tmp_path, **options)  # type: ignore[arg-type]

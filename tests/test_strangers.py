@@ -20,6 +20,8 @@ from roiextractors_core.errors import DeclarationError
 from roiextractors_core.registry.evidence import Evidence, Finding, Magic, Probe, Strength
 from roiextractors_core.registry.registry import Registry
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., str]
 
 ROOT = Path(__file__).resolve().parents[1]

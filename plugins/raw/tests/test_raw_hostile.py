@@ -42,6 +42,7 @@ def known_outcome(path: Path, **options: Any) -> bool:
     return True
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("side", "movie", "name", "text"), [(".inf", ".dax", "dax", INF), (".yaml", ".raw", "picasso-raw", YAML)]
 )
@@ -73,6 +74,7 @@ def test_random_bytes_beside_a_movie_end_in_one_of_our_errors(tmp_path: Path, na
                 known_outcome(path, format=name)
 
 
+@pytest.mark.thorough
 def test_random_options_end_in_one_of_our_errors(tmp_path: Path) -> None:
     rng = random.Random(3)
     path = tmp_path / "movie.raw"

@@ -74,6 +74,7 @@ def test_an_info_of_something_else_is_not_claimed(tmp_path: Path, write_mat: Wri
         assert finding(write_mat(tmp_path / "x.mat", info=value)) is False
 
 
+@pytest.mark.thorough
 def test_a_cut_or_damaged_info_is_an_error_whatever_was_hit(
     tmp_path: Path, write_mat: Write, write_sbx: Write, version_3: Info
 ) -> None:

@@ -388,6 +388,7 @@ def outcome_is_known(call: Callable[[], object]) -> bool:
     return True
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_random_damage_ends_in_one_of_our_errors(
     tmp_path: Path, write_plane: Callable[..., Path], protocol: int
@@ -424,6 +425,7 @@ def test_random_damage_ends_in_one_of_our_errors(
     assert 0 < known < 400
 
 
+@pytest.mark.thorough
 def test_random_bytes_are_no_pickle(tmp_path: Path) -> None:
     rng = random.Random(7)
     path = tmp_path / "ops.npy"

@@ -362,6 +362,7 @@ print("done")
 """
 
 
+@pytest.mark.thorough
 def test_damage_ends_in_an_error_of_ours_and_never_in_a_crash(tmp_path: Path, encode: Make, noisy: Make) -> None:
     grey = {"pixels": "yuv420p", "source": "gray"}
     paths = [

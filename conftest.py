@@ -1,0 +1,96 @@
+"""The quick selection: what ``python -m pytest`` runs when no file, folder or test is named.
+
+A test is quick unless it is marked ``thorough``; ``python -m pytest -m thorough`` runs these.  The marker is written on
+a test or a file, and added here by rules, so that a new plugin has nothing to do:
+
+* Of the classes of one folder that inherit the conformance tests, the first is quick: the other layouts are thorough.
+* Of that class, the rules in ``COSTLY``, most of which start processes, are quick in the folders of ``REPRESENTATIVES``.
+* Of the parameters of one test, ``QUICK_PARAMETERS`` are quick, evenly spaced, or as many as ``@pytest.mark.quick(n)`` says.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roiextractors_core.testing import ImagingExtractorTests
+
+ROOT = Path(__file__).parent
+QUICK_PARAMETERS = 4
+REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
+COSTLY = frozenset(
+    {
+        "test_declaring_imports_the_core_and_nothing_else",
+        "test_foreign_files_are_not_claimed",
+        "test_forked_processes_read_each_for_itself",
+        "test_it_can_be_read_from_several_threads",
+        "test_it_pickles_into_a_fresh_process",
+        "test_memory_is_bounded_by_the_request",
+        "test_opening_writes_nothing_and_runs_nothing_from_the_file",
+    }
+)
+_names_tests = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Note whether tests were named: those are all run.  A worker is told by the process that started it."""
+    given = getattr(config, "workerinput", None)
+    by_path = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    named = by_path or bool(config.getoption("keyword"))
+    config.stash[_names_tests] = given["names_tests"] if given is not None else named
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist whether tests were named; to it, all are."""
+    node.workerinput["names_tests"] = node.config.stash[_names_tests]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is thorough; leave it out where no test was named, and what takes minutes wherever ``-m`` does not ask."""
+    for item in {*_other_layouts(items), *_more_parameters(items)}:
+        item.add_marker("thorough")
+    if config.getoption("markexpr"):
+        return
+    omitted = ("long",) if config.stash[_names_tests] else ("long", "thorough")
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in omitted)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not any(item.get_closest_marker(name) for name in omitted)]
+
+
+def pytest_collection_finish() -> None:
+    """Exclude everything made so far from garbage collection: many tests collect, and each would search all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    first: dict[Path, type] = {}
+    for item in items:
+        tests = getattr(item, "cls", None)
+        name = getattr(item, "originalname", "")
+        if tests is None or not issubclass(tests, ImagingExtractorTests) or not hasattr(ImagingExtractorTests, name):
+            continue
+        folder = item.path.parent
+        is_costly = name in COSTLY and folder.relative_to(ROOT).as_posix() not in REPRESENTATIVES
+        if first.setdefault(folder, tests) is not tests or is_costly:
+            yield item
+
+
+def _more_parameters(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    sets: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if hasattr(item, "callspec"):
+            sets[item.nodeid.partition("[")[0]].append(item)
+    for same in sets.values():
+        marker = same[0].get_closest_marker("quick")
+        count = marker.args[0] if marker else QUICK_PARAMETERS
+        kept = {place * len(same) // count for place in range(count)}
+        yield from (item for place, item in enumerate(same) if place not in kept)
