@@ -1,7 +1,8 @@
 """The suite on every Python, and with the lowest dependencies that the metadata allows.
 
-``python -m nox -s newest-3.12`` and ``python -m nox -s lowest``; what stands behind ``--`` goes to pytest.
-``python noxfile.py`` prints what ``lowest`` installs, and ``python noxfile.py warnings`` what it lets be.
+``python -m nox -s newest-3.12`` and ``python -m nox -s lowest`` run all tests, or those named after ``--``.
+``python noxfile.py`` prints the versions that ``lowest`` installs, ``python noxfile.py warnings`` which warnings it ignores, and
+``python noxfile.py folders`` the tests of the plugins that depend on a library other than numpy.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-__all__ = ["WARNINGS", "lowest", "lowest_versions", "newest"]
+__all__ = ["WARNINGS", "dependent_folders", "lowest", "lowest_versions", "newest"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ("3.11", "3.12", "3.13")
 EVERYTHING = ("-r", "requirements-dev.txt")
+EVERY_TEST = ("tests", "plugins")  # without a path, the quick ones alone
 COMMAND = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 # That old libraries call what the newest of theirs deprecate is no fault of this repository; what it calls itself is
 WARNINGS = "filterwarnings=error\nignore::DeprecationWarning\nerror::DeprecationWarning:(roiextractors|tests|plugins)"
@@ -34,7 +36,7 @@ def lowest_versions() -> dict[str, str]:
     """
     own: set[str] = set()
     bounds: dict[str, Version] = {}
-    for name, requirements in _distributions():
+    for name, _, requirements in _distributions():
         own.add(name)
         for requirement in map(Requirement, requirements):
             asked = canonicalize_name(requirement.name)
@@ -46,17 +48,33 @@ def lowest_versions() -> dict[str, str]:
     return {name: str(bounds[name]) for name in sorted(bounds) if name not in own}
 
 
-def _distributions() -> Iterator[tuple[str, list[str]]]:
+def dependent_folders() -> list[str]:
+    """Return the folders of tests whose result can depend on the version of a library other than numpy."""
+    own = {name for name, _, _ in _distributions()}
+    return [
+        f"{folder}/tests"
+        for _, folder, requirements in _distributions()
+        if folder and {canonicalize_name(Requirement(each).name) for each in requirements} - own - {"numpy"}
+    ]
+
+
+def _distributions() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the name of each distribution, its folder (empty for the core), and its requirements with all extras."""
     for path in [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]:
         project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
         extras = project.get("optional-dependencies", {}).values()
-        yield canonicalize_name(project["name"]), [*project.get("dependencies", []), *(r for e in extras for r in e)]
+        folder = path.parent.relative_to(ROOT).as_posix().removeprefix(".")
+        yield (
+            canonicalize_name(project["name"]),
+            folder,
+            [*project.get("dependencies", []), *(r for e in extras for r in e)],
+        )
 
 
 def newest(session: Any) -> None:
     """Run the suite with the newest dependencies."""
     session.install("-q", *EVERYTHING)
-    session.run(*COMMAND, *session.posargs)
+    session.run(*COMMAND, *(session.posargs or EVERY_TEST))
 
 
 def lowest(session: Any) -> None:
@@ -64,12 +82,14 @@ def lowest(session: Any) -> None:
     constraints = Path(session.create_tmp()) / "lowest.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest_versions().items()))
     session.install("-q", *EVERYTHING, "-c", str(constraints))
-    session.run(*COMMAND, "-o", WARNINGS, *session.posargs)
+    session.run(*COMMAND, "-o", WARNINGS, *(session.posargs or EVERY_TEST))
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["warnings"]:
         print(WARNINGS)
+    elif sys.argv[1:] == ["folders"]:
+        print("\n".join(dependent_folders()))
     else:
         print("\n".join(f"{package}=={version}" for package, version in lowest_versions().items()))
 else:
