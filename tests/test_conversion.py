@@ -14,7 +14,7 @@ import roiextractors_core as roi
 from roiextractors_core.interop.convert import writable_formats
 from roiextractors_core.io import Sidecar
 from roiextractors_core.registry.registry import Registry
-from roiextractors_core.testing import NoiseImagingExtractor
+from roiextractors_core.testing import NoiseImagingExtractor, WriterTests
 
 SUFFIXES = sorted(suffix for spec in writable_formats() for suffix in spec.writer_extensions if suffix != ".mmap")
 METADATA = roi.RecordingMetadata(
@@ -344,3 +344,9 @@ def test_metadata_is_the_same_after_json() -> None:
     assert again is not None
     assert again.times is not None
     assert again.times.tobytes() == (companion.times.tobytes() if companion.times is not None else b"")
+
+
+class TestWritingNpy(WriterTests):
+    format = "npy"
+    target_name = "movie.npy"
+    dtypes = {name: name for name in ("uint16", "bool", "int64", "float16", "float64", "complex64")}

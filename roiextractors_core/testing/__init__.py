@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .generators import write_npy as write_npy
     from .generators import write_scanimage as write_scanimage
     from .generators import write_tiff as write_tiff
+    from .writers import WriterTests as WriterTests
 
 __getattr__, __all__ = import_on_use(
     __name__,
@@ -27,5 +28,6 @@ __getattr__, __all__ = import_on_use(
             "write_scanimage",
             "write_tiff",
         ],
+        "writers": ["WriterTests"],
     },
 )

@@ -12,7 +12,7 @@ import pytest
 from roiextractors_caiman.writer import for_caiman
 
 import roiextractors_core as roi
-from roiextractors_core.testing import NoiseImagingExtractor
+from roiextractors_core.testing import NoiseImagingExtractor, WriterTests
 
 
 def recording(shape: tuple[int, ...] = (40, 6, 9), dtype: Any = np.int16, **options: Any) -> Any:
@@ -154,3 +154,15 @@ def test_a_map_that_exists_is_replaced_with_overwrite_and_at_the_end(tmp_path: P
     assert path.read_bytes() == before
     write(recording(seed=2), tmp_path / "movie.mmap", overwrite=True)
     np.testing.assert_array_equal(as_caiman_maps(path)[..., 0], recording(seed=2).get_series())
+
+
+class TestWritingCaiman(WriterTests):
+    format = "caiman-mmap"
+    target_name = "movie.mmap"
+    dtypes = {"float32": "float32", "uint16": "float32"}
+    keeps_rate = False
+    keeps_metadata = False
+
+
+class TestWritingCaimanFrames(TestWritingCaiman):
+    write_options = {"order": "F"}

@@ -15,7 +15,7 @@ import pytest
 from roiextractors_suite2p.writer import for_suite2p, run_options
 
 import roiextractors_core as roi
-from roiextractors_core.testing import NoiseImagingExtractor
+from roiextractors_core.testing import NoiseImagingExtractor, WriterTests
 
 
 def recording(shape: tuple[int, ...] = (40, 6, 9), dtype: Any = np.int16, **options: Any) -> Any:
@@ -275,3 +275,11 @@ def test_a_recording_is_never_written_over_itself(tmp_path: Path) -> None:
             with pytest.raises(roi.SourceKindError, match="second channel is read from"):
                 write(recording(), tmp_path / "suite2p", second_channel=own, overwrite=True)
     assert (tmp_path / "suite2p" / "plane0" / "data.bin").read_bytes() == before
+
+
+class TestWritingSuite2p(WriterTests):
+    format = "suite2p"
+    target_name = "suite2p"
+    dtypes = {"int16": "int16", "uint8": "int16"}
+    keeps_times = False
+    keeps_metadata = False
