@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .interop.projections import Projections as Projections
     from .interop.projections import projections as projections
     from .metadata import ChannelMetadata as ChannelMetadata
+    from .metadata import ObjectiveMetadata as ObjectiveMetadata
     from .metadata import Provenance as Provenance
     from .metadata import RecordingMetadata as RecordingMetadata
     from .registry.detection import Explanation as Explanation
@@ -73,7 +74,7 @@ __getattr__, _LAZY = import_on_use(
         "interop.convert": ("convert",),
         "interop.preview": ("Preview",),
         "interop.projections": ("Projections", "projections"),
-        "metadata": ("ChannelMetadata", "Provenance", "RecordingMetadata"),
+        "metadata": ("ChannelMetadata", "ObjectiveMetadata", "Provenance", "RecordingMetadata"),
         "registry.detection": ("Explanation", "explain"),
         "registry.evidence": (
             *("Hdf5Path", "JsonKey", "Magic", "Member", "Name", "Probe", "Sibling", "TiffTag", "XmlRoot"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from pathlib import PurePath
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ChannelMetadata", "Provenance", "RecordingMetadata", "as_plain"]
+__all__ = ["ChannelMetadata", "ObjectiveMetadata", "Provenance", "RecordingMetadata", "as_plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,59 @@ class ChannelMetadata:
     name : str
     emission_wavelength, excitation_wavelength : float or None
         In nanometres.
+    detection_band : tuple of float or None
+        Lower and upper limit of the detected light, in nanometres.
+    laser_lines : tuple of float
+        Wavelengths of the lasers that were on, in nanometres.
+    laser_power : float or None
+        In percent of the maximum, as microscope software shows it.
+    exposure_time : float or None
+        Of one frame, in seconds.
     """
 
     name: str
     emission_wavelength: float | None = None
     excitation_wavelength: float | None = None
+    detection_band: tuple[float, float] | None = None
+    laser_lines: tuple[float, ...] = ()
+    laser_power: float | None = None
+    exposure_time: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for ``json.dumps``."""
+        return {f.name: as_plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ChannelMetadata:
+        """Make a channel from the data of :meth:`to_dict`; unknown fields are ignored."""
+        band = data.get("detection_band")
+        return cls(
+            str(data["name"]),
+            detection_band=None if band is None else (float(band[0]), float(band[1])),
+            laser_lines=tuple(float(line) for line in data.get("laser_lines") or ()),
+            **{key: _number(data.get(key)) for key in _CHANNEL_NUMBERS},
+        )
+
+
+_CHANNEL_NUMBERS = ("emission_wavelength", "excitation_wavelength", "laser_power", "exposure_time")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveMetadata:
+    """The objective lens.
+
+    Attributes
+    ----------
+    name : str or None
+        Its model, as the file gives it.
+    magnification : float or None
+        Nominal.
+    numerical_aperture : float or None
+    """
+
+    name: str | None = None
+    magnification: float | None = None
+    numerical_aperture: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +94,13 @@ class RecordingMetadata:
         Position of each plane in micrometres, in order.
     channels : tuple of ChannelMetadata
         The channel that this recording reads.
+    objective : ObjectiveMetadata or None
+    zoom : float or None
+        Of the scanner or the camera; 1 is none.
+    bit_depth : int or None
+        Significant bits of a pixel, where the file says so; at most those of the dtype.
+    modality : str or None
+        ``"one-photon"``, ``"two-photon"``, ``"three-photon"``, ``"confocal"`` or ``"light-sheet"``, if the file or its format says so.
     device : str or None
         The microscope, or the software that controls it.
     software : str or None
@@ -59,6 +114,10 @@ class RecordingMetadata:
     plane_spacing: float | None = None
     plane_positions: tuple[float, ...] = ()
     channels: tuple[ChannelMetadata, ...] = ()
+    objective: ObjectiveMetadata | None = None
+    zoom: float | None = None
+    bit_depth: int | None = None
+    modality: str | None = None
     device: str | None = None
     software: str | None = None
     vendor: Mapping[str, Any] = field(default_factory=dict)
@@ -68,16 +127,14 @@ class RecordingMetadata:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``; dates in ISO 8601, NaN and infinity as text."""
-        names = ("start_time", "pixel_size", "plane_spacing", "plane_positions", "device", "software", "vendor")
-        plain = {name: as_plain(getattr(self, name)) for name in names}
-        plain["channels"] = [
-            {
-                "name": c.name,
-                "emission_wavelength": c.emission_wavelength,
-                "excitation_wavelength": c.excitation_wavelength,
-            }
-            for c in self.channels
-        ]
+        plain = {
+            f.name: as_plain(getattr(self, f.name)) for f in fields(self) if f.name not in ("channels", "objective")
+        }
+        plain["channels"] = [channel.to_dict() for channel in self.channels]
+        objective = self.objective
+        plain["objective"] = (
+            None if objective is None else {f.name: getattr(objective, f.name) for f in fields(objective)}
+        )
         return plain
 
     @classmethod
@@ -94,19 +151,20 @@ class RecordingMetadata:
         ValueError, TypeError, KeyError
             A field has a value of the wrong type.
         """
-        start, size, spacing = data.get("start_time"), data.get("pixel_size"), data.get("plane_spacing")
-        waves = ("emission_wavelength", "excitation_wavelength")
+        start, size, lens = data.get("start_time"), data.get("pixel_size"), data.get("objective")
+        depth = data.get("bit_depth")
         return cls(
             start_time=None if start is None else datetime.fromisoformat(start),
             pixel_size=None if size is None else (float(size[0]), float(size[1])),
-            plane_spacing=None if spacing is None else float(spacing),
+            plane_spacing=_number(data.get("plane_spacing")),
             plane_positions=tuple(float(position) for position in data.get("plane_positions") or ()),
-            channels=tuple(
-                ChannelMetadata(str(c["name"]), *(None if c.get(w) is None else float(c[w]) for w in waves))
-                for c in data.get("channels") or ()
-            ),
-            device=None if data.get("device") is None else str(data["device"]),
-            software=None if data.get("software") is None else str(data["software"]),
+            channels=tuple(ChannelMetadata.from_dict(channel) for channel in data.get("channels") or ()),
+            objective=None if lens is None else _objective(lens),
+            zoom=_number(data.get("zoom")),
+            bit_depth=None if depth is None else int(depth),
+            modality=_text(data.get("modality")),
+            device=_text(data.get("device")),
+            software=_text(data.get("software")),
             vendor=dict(data.get("vendor") or {}),
         )
 
@@ -115,16 +173,22 @@ class RecordingMetadata:
         return replace(self, **changes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = (
-            self.start_time,
-            self.pixel_size,
-            self.plane_spacing,
-            self.plane_positions,
-            self.channels,
-            self.device,
-            self.software,
-        )
+        # A mappingproxy does not pickle
+        values = tuple(getattr(self, f.name) for f in fields(self) if f.name != "vendor")
         return (RecordingMetadata, (*values, dict(self.vendor)))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _objective(data: Mapping[str, Any]) -> ObjectiveMetadata:
+    numbers = (_number(data.get(key)) for key in ("magnification", "numerical_aperture"))
+    return ObjectiveMetadata(_text(data.get("name")), *numbers)
 
 
 @dataclass(frozen=True, slots=True)

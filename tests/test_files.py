@@ -128,6 +128,8 @@ def test_a_request_over_one_calls_limit_is_cut_in_calls(path: Path, monkeypatch:
     monkeypatch.setattr(files, "_MAX_BUFFERS_A_CALL", 3)
     sizes: list[tuple[int, int]] = []
     real = files._pread_into
+    file = PositionedFile(path)
+    file.read(0, 1)
 
     def watched(descriptor: int, views: list[memoryview], offset: int) -> int:
         sizes.append((len(views), sum(map(len, views))))
@@ -135,7 +137,7 @@ def test_a_request_over_one_calls_limit_is_cut_in_calls(path: Path, monkeypatch:
 
     monkeypatch.setattr(files, "_pread_into", watched)
     buffers = [bytearray(n) for n in (70, 250, 1, 1, 1, 1, 1, 90)]
-    PositionedFile(path).read_into(buffers, 1)
+    file.read_into(buffers, 1)
     assert b"".join(buffers) == CONTENT[1:416]
     assert all(count <= 3 and size <= 100 for count, size in sizes)
 
@@ -195,7 +197,7 @@ def test_a_file_that_was_replaced_is_not_mistaken_for_the_first(path: Path) -> N
     other.replace(path)
     second = PositionedFile(path)
     assert second.read(0, 9) == b"something"
-    with pytest.raises(SourceReadError, match=r"content\.bin was replaced by another file since it was opened"):
+    with pytest.raises(SourceReadError, match=r"content\.bin was replaced or written anew since it was opened"):
         first.read(0, 2)
 
 
@@ -205,8 +207,29 @@ def test_a_file_that_shrank_is_an_error_that_says_so(path: Path) -> None:
     with path.open("r+b") as stream:
         stream.truncate(100)
     assert file.size == 100
-    with pytest.raises(TruncatedRecordingError, match=r"ends at byte 100, .*was truncated since it was opened"):
+    with pytest.raises(TruncatedRecordingError, match=r"content\.bin has 100 bytes, but had 10,240 when it was opened"):
         file.read_into([bytearray(50)], 80)
+
+
+def test_a_file_that_was_written_anew_in_place_is_not_read_with_its_old_header(path: Path) -> None:
+    file = PositionedFile(path)
+    file.read(0, 2)
+    inode = path.stat().st_ino
+    path.write_bytes(CONTENT[::-1])
+    os.utime(path, ns=(1, 1))
+    assert path.stat().st_ino == inode
+    with pytest.raises(SourceReadError, match="replaced or written anew"):
+        file.read(5000, 2)
+
+
+def test_a_file_that_is_still_being_recorded_goes_on_being_read(path: Path) -> None:
+    path.write_bytes(CONTENT[:100])
+    file = PositionedFile(path)
+    assert file.read(0, 2) == CONTENT[:2]
+    for end in (200, 5000, 9000):
+        with path.open("ab") as stream:
+            stream.write(CONTENT[path.stat().st_size : end])
+        assert file.read(end - 9, 9) == CONTENT[end - 9 : end]
 
 
 def test_closing_releases_the_descriptor_and_a_later_read_opens_it_again(path: Path) -> None:
@@ -676,5 +699,5 @@ def test_a_file_is_known_to_be_the_same_before_another_library_opens_it(path: Pa
     with pytest.raises(SourceNotFoundError, match=r"content\.bin no longer exists"):
         file.require_unchanged()
     path.write_bytes(CONTENT)
-    with pytest.raises(SourceReadError, match=r"content\.bin was replaced by another file"):
+    with pytest.raises(SourceReadError, match=r"content\.bin was replaced"):
         file.require_unchanged()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roiextractors_core.metadata import ChannelMetadata, Provenance, RecordingMetadata, as_plain
+from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, Provenance, RecordingMetadata, as_plain
 
 
 class Mode(IntEnum):
@@ -25,7 +25,21 @@ FULL = RecordingMetadata(
     pixel_size=(0.5, 0.25),
     plane_spacing=12.0,
     plane_positions=(0.0, 12.0),
-    channels=(ChannelMetadata("Green", 525.0, 920.0),),
+    channels=(
+        ChannelMetadata(
+            "Green",
+            525.0,
+            920.0,
+            detection_band=(500.0, 550.0),
+            laser_lines=(920.0,),
+            laser_power=12.5,
+            exposure_time=0.02,
+        ),
+    ),
+    objective=ObjectiveMetadata("XLUMPlanFl", 20.0, 1.0),
+    zoom=2.5,
+    bit_depth=14,
+    modality="two-photon",
     device="Bergamo",
     software="ScanImage 2023",
     vendor={"SI.x": np.int16(3), "nan": float("nan"), "raw": b"\xff\x00a", "deep": {"list": [1, (2, 3)], 5: None}},
@@ -39,6 +53,10 @@ def test_what_a_file_does_not_say_is_none_or_empty() -> None:
         "plane_spacing": None,
         "plane_positions": [],
         "channels": [],
+        "objective": None,
+        "zoom": None,
+        "bit_depth": None,
+        "modality": None,
         "device": None,
         "software": None,
         "vendor": {},
@@ -49,7 +67,19 @@ def test_everything_becomes_plain_data_that_json_takes() -> None:
     told = json.loads(json.dumps(FULL.to_dict(), allow_nan=False))
     assert told["start_time"] == "2024-03-21T09:05:07.250000+00:00"
     assert told["pixel_size"] == [0.5, 0.25]
-    assert told["channels"] == [{"name": "Green", "emission_wavelength": 525.0, "excitation_wavelength": 920.0}]
+    assert told["channels"] == [
+        {
+            "name": "Green",
+            "emission_wavelength": 525.0,
+            "excitation_wavelength": 920.0,
+            "detection_band": [500.0, 550.0],
+            "laser_lines": [920.0],
+            "laser_power": 12.5,
+            "exposure_time": 0.02,
+        }
+    ]
+    assert told["objective"] == {"name": "XLUMPlanFl", "magnification": 20.0, "numerical_aperture": 1.0}
+    assert (told["zoom"], told["bit_depth"], told["modality"]) == (2.5, 14, "two-photon")
     assert told["vendor"] == {"SI.x": 3, "nan": "nan", "raw": "\\xff\x00a", "deep": {"list": [1, [2, 3]], "5": None}}
 
 

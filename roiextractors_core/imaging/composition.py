@@ -126,6 +126,22 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
     def get_notes(self) -> tuple[str, ...]:
         return tuple(note for part in self._parts for note in part.get_notes())
 
+    def get_paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(path for part in self._parts for path in part.get_paths()))
+
+    def get_missing_samples(self) -> np.ndarray:
+        first, numbers = 0, [np.empty(0, np.int64)]
+        for part in self._parts:
+            missing = part.get_missing_samples()
+            numbers.append(missing + first)
+            first += len(part) + (0 if part.keeps_missing_samples else len(missing))
+        return np.concatenate(numbers)
+
+    @property
+    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
+        """Whether every part keeps its missing samples."""
+        return all(part.keeps_missing_samples for part in self._parts)
+
     def close(self) -> None:
         """Close the parts."""
         for part in self._parts:
@@ -237,6 +253,18 @@ class PlaneStackImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         return tuple(note for part in self._parts for note in part.get_notes())
+
+    def get_paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(path for part in self._parts for path in part.get_paths()))
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that any part lacks."""
+        return np.unique(np.concatenate([part.get_missing_samples() for part in self._parts]))
+
+    @property
+    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
+        """Whether every part keeps its missing samples."""
+        return all(part.keeps_missing_samples for part in self._parts)
 
     def close(self) -> None:
         """Close the parts."""

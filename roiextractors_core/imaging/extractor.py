@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
@@ -21,6 +22,7 @@ from ..errors import (
     TimesError,
 )
 from ..io.notices import silenced
+from ..io.paths import file_states, require_same_files
 from ..metadata import Provenance, RecordingMetadata
 from .indexing import as_array, as_integer, counted, plan_index, resolve_bounds, resolve_span
 
@@ -70,6 +72,7 @@ class ImagingExtractor(ABC):
     __rate: float | None = None
     __volumetric: bool | None = None
     __provenance: Provenance | None = None
+    __states: tuple[tuple[str, int, int, int, int], ...] | None = None
     __closed: bool = False
     __arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
@@ -165,6 +168,35 @@ class ImagingExtractor(ABC):
     def get_metadata(self) -> RecordingMetadata:
         """Return the file's metadata; authors override this."""
         return RecordingMetadata()
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return which samples of the acquisition are missing from the file, or incomplete in it.
+
+        Samples are counted as they were acquired, from 0.  If :attr:`keeps_missing_samples` is True, they are in the recording,
+        at their index and time, with pixels of 0 (or the fill value of the file).  Otherwise they are left out, and the other
+        samples keep their own times.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, ascending; empty when nothing is known to be missing.
+        """
+        return np.empty(0, np.int64)
+
+    keeps_missing_samples: bool = False
+    """Whether missing samples are in the recording, with pixels of 0, rather than left out of it."""
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the files and folders that the recording reads; a folder stands for everything inside it.
+
+        Authors override it when the constructor's arguments do not name every file: siblings of a sequence, companions.
+        """
+        args, kwargs = self.__arguments
+        given = [*args, *kwargs.values()]
+        listed = [item for value in given for item in (value if isinstance(value, list | tuple) else [value])]
+        named = [os.fspath(item) for item in listed if isinstance(item, str | os.PathLike)]
+        paths = [*self.provenance.paths, *(os.fsdecode(name) for name in named if os.path.exists(name))]
+        return tuple(dict.fromkeys(map(os.path.abspath, paths)))
 
     def get_notes(self) -> tuple[str, ...]:
         """Return sentences about decisions made while opening, and anything left out."""
@@ -505,6 +537,7 @@ class ImagingExtractor(ABC):
     def bind_provenance(self, provenance: Provenance) -> None:
         """Set the provenance; called by the factory."""
         self.__provenance = provenance
+        self.__states = file_states(provenance.paths)
 
     # Views
 
@@ -639,7 +672,9 @@ class ImagingExtractor(ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         args, kwargs = self.__arguments
-        return (_made_again, (type(self), args, kwargs, self.__times, self.__rate, self.__provenance))
+        states = self.__states if self.__states is not None else file_states(self.provenance.paths)
+        facts = (self.shape, self.dtype.str, states)
+        return (_made_again, (type(self), args, kwargs, self.__times, self.__rate, self.__provenance, facts))
 
     def __repr__(self) -> str:
         shape = self.get_sample_shape()
@@ -648,8 +683,14 @@ class ImagingExtractor(ABC):
         timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {_duration(len(self) / rate)}"
         return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {self.dtype}, {_amount(self.nbytes)}; {timing}>"
 
-    def _restore(self, times: np.ndarray | None, rate: float | None, provenance: Provenance | None) -> None:
-        self.__times, self.__rate, self.__provenance = times, rate, provenance
+    def _restore(
+        self,
+        times: np.ndarray | None,
+        rate: float | None,
+        provenance: Provenance | None,
+        states: tuple[tuple[str, int, int, int, int], ...],
+    ) -> None:
+        self.__times, self.__rate, self.__provenance, self.__states = times, rate, provenance, states
 
     def _native(self, start: int, end: int) -> np.ndarray | None:
         found = self.get_native_timestamps(start_sample=start, end_sample=end)
@@ -823,6 +864,24 @@ class ImagingView(BlockImagingExtractor):
     def get_notes(self) -> tuple[str, ...]:
         return self._parent.get_notes()
 
+    def get_missing_samples(self) -> np.ndarray:
+        missing = self._parent.get_missing_samples()
+        first, end = self._first, self._first + self._count
+        if not self._parent.keeps_missing_samples:
+            # The number in the acquisition of each sample that is there: what is missing before it is counted too
+            ranked = missing - np.arange(len(missing))
+            first, end = (k + int(np.searchsorted(ranked, k, side="right")) for k in (first, end - 1))
+            end += 1
+        return missing[(missing >= first) & (missing < end)] - first if self._count else missing[:0]
+
+    @property
+    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
+        """As of the parent."""
+        return self._parent.keeps_missing_samples
+
+    def get_paths(self) -> tuple[str, ...]:
+        return self._parent.get_paths()
+
     @property
     def provenance(self) -> Provenance:
         """The provenance of the parent."""
@@ -840,14 +899,19 @@ def _made_again(
     times: np.ndarray | None,
     rate: float | None,
     provenance: Provenance | None,
+    facts: tuple[tuple[int, ...], str, tuple[tuple[str, int, int, int, int], ...]],
 ) -> ImagingExtractor:
+    shape, dtype, states = facts
+    require_same_files(states)
     with silenced():  # the warnings were issued when the recording was first opened
         extractor = kind(*args, **kwargs)
-    if times is not None and len(times) != len(extractor):
+    if extractor.shape != shape or extractor.dtype != np.dtype(dtype):
+        seen = f"{extractor.dtype} of shape {extractor.shape}"
+        extractor.close()
         raise RecordingError(
-            f"the recording had {len(times):,} samples when it was pickled and has {len(extractor):,} now; open it again"
+            f"the recording was {np.dtype(dtype)} of shape {shape} when it was pickled and is {seen} now; open it again"
         )
-    extractor._restore(times, rate, provenance)
+    extractor._restore(times, rate, provenance, states)
     return extractor
 
 

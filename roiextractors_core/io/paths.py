@@ -1,14 +1,18 @@
-"""The path of a recording that is one file."""
+"""Paths of recordings: the one that is a single file, and which files they were when a recording was pickled."""
 
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import SourceKindError, printable
+from ..errors import SourceKindError, SourceNotFoundError, SourceReadError, printable
 
-__all__ = ["single_file"]
+__all__ = ["file_states", "require_same_files", "single_file"]
+
+_MAX_FILES = 16  # of a long sequence, evenly spread ones are compared
 
 
 def single_file(path: Any, *, hint: str = "", may_be_folder: bool = False) -> Path:
@@ -38,3 +42,47 @@ def single_file(path: Any, *, hint: str = "", may_be_folder: bool = False) -> Pa
     if not may_be_folder and single.is_dir():
         raise SourceKindError(f"{printable(single)} is a folder; open the file inside it")
     return single
+
+
+def file_states(paths: Sequence[str]) -> tuple[tuple[str, int, int, int, int], ...]:
+    """Return what identifies files: path, device, inode, size in bytes and time of modification in nanoseconds.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Files; folders and paths that do not exist are left out. Of many, a few that are evenly spread are looked at.
+    """
+    step = max(1, -(-len(paths) // _MAX_FILES))
+    chosen = dict.fromkeys([*paths[::step], *paths[-1:]])
+    states = []
+    for path in chosen:
+        try:
+            found = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISREG(found.st_mode):
+            states.append((path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+    return tuple(states)
+
+
+def require_same_files(states: Sequence[tuple[str, int, int, int, int]]) -> None:
+    """Raise if a file is not the one that :func:`file_states` saw.
+
+    Raises
+    ------
+    SourceNotFoundError
+        It does not exist any more.
+    SourceReadError
+        It was replaced or modified.
+    """
+    for path, device, inode, size, modified in states:
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise SourceNotFoundError(f"{printable(path)} no longer exists: {error.strerror}") from error
+        # The same file has another device number on another machine; then the inode cannot be compared either
+        replaced = found.st_dev == device and found.st_ino != inode
+        if replaced or (found.st_size, found.st_mtime_ns) != (size, modified):
+            raise SourceReadError(
+                f"{printable(path)} was replaced or modified since this recording was pickled; open it again"
+            )

@@ -8,14 +8,16 @@ import io
 import itertools
 import os
 import threading
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import (
+    RoiExtractorsError,
     SourceError,
     SourceNotFoundError,
     SourcePermissionError,
@@ -34,6 +36,7 @@ _MAX_UNCHECKED = (
 )  # a larger read checks the file size first, since a damaged header may ask for any number of bytes
 _MAX_OFFSET = (1 << 63) - 1 - _MAX_BYTES_A_CALL
 PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
+_HEAD_BYTES = 4096  # compared when a file changed: a header, and often some pixels
 _HAS_PREADV = hasattr(os, "preadv")
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -97,11 +100,12 @@ class PositionedFile:
         The file is missing, not permitted, unreadable, or was replaced since the first read.
     """
 
-    __slots__ = ("_identity", "_path")
+    __slots__ = ("_head", "_path", "_state")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
-        self._identity: tuple[int, int] | None = None
+        self._state: _State | None = None
+        self._head = 0
 
     @property
     def path(self) -> Path:
@@ -116,9 +120,18 @@ class PositionedFile:
     @property
     def size(self) -> int:
         """Bytes in the file now."""
-        entry = self._taken()
+        entry = _DESCRIPTORS.take(self._path, fresh=self._state is None)
         try:
-            return os.fstat(entry.descriptor).st_size
+            state = _State.of(os.fstat(entry.descriptor))
+            if self._state is None:
+                self._verify(entry.descriptor)
+            elif state[:2] != self._state[:2]:
+                raise self._replaced()
+            return state.size
+        except OSError as error:
+            if isinstance(error, RoiExtractorsError):
+                raise
+            raise _not_read(self._path, error) from error
         finally:
             _DESCRIPTORS.give_back(entry)
 
@@ -132,12 +145,12 @@ class PositionedFile:
         SourceNotFoundError, SourcePermissionError, SourceReadError
         """
         try:
-            found = _identity(os.stat(self._path))
+            found = _State.of(os.stat(self._path))
         except OSError as error:
             raise _not_opened(self._path, error) from error
-        if self._identity is None:
-            self._identity = found
-        elif self._identity != found:
+        if self._state is None:
+            self._state = found
+        elif found[:2] != self._state[:2] or found.size < self._state.size:
             raise self._replaced()
 
     def read(self, offset: int, count: int) -> bytes:
@@ -261,13 +274,44 @@ class PositionedFile:
             _DESCRIPTORS.give_back(entry)
 
     def _taken(self) -> _Descriptor:
-        entry = _DESCRIPTORS.take(self._path, fresh=self._identity is None)
-        if self._identity is None:
-            self._identity = entry.identity
-        elif self._identity != entry.identity:
+        entry = _DESCRIPTORS.take(self._path, fresh=self._state is None)
+        try:
+            self._verify(entry.descriptor)
+        except BaseException as error:
             _DESCRIPTORS.give_back(entry)
-            raise self._replaced()
+            if isinstance(error, RoiExtractorsError) or not isinstance(error, OSError):
+                raise
+            raise _not_read(self._path, error) from error
         return entry
+
+    def _verify(self, descriptor: int) -> None:
+        """Raise if the file is not the one that was read first, or was written anew; a file that only grew is the same.
+
+        A file may be written anew in place, as ``numpy.save`` does: then the inode is the same and what was read of its header
+        is no longer true.  A file that is still being recorded changes too, but its head stays and it does not shrink.
+        """
+        state = _State.of(os.fstat(descriptor))
+        if state == self._state:
+            return
+        if self._state is not None:
+            if state[:2] != self._state[:2]:
+                raise self._replaced()
+            if state.size < self._state.size:
+                raise TruncatedRecordingError(
+                    f"{self.name} has {state.size:,} bytes, but had {self._state.size:,} when it was opened; "
+                    "it was truncated or written anew since then: open it again"
+                )
+            if self._head_of(descriptor) != self._head:
+                raise self._replaced()
+        self._state = state
+        self._head = self._head_of(descriptor)
+
+    def _head_of(self, descriptor: int) -> int:
+        """Return a checksum of the beginning of the file, of no more bytes than it had when it was last looked at."""
+        size = 0 if self._state is None else min(self._state.size, _HEAD_BYTES)
+        buffer = bytearray(size)
+        got = _pread_into(descriptor, (buffer,), 0) if size else 0
+        return zlib.crc32(buffer[:got])
 
     def _ends_early(self, end: int, offset: int, count: int) -> TruncatedRecordingError:
         return TruncatedRecordingError(
@@ -277,7 +321,7 @@ class PositionedFile:
 
     def _replaced(self) -> SourceReadError:
         return SourceReadError(
-            f"{printable(self._path)} was replaced by another file since it was opened; open it again"
+            f"{printable(self._path)} was replaced or written anew since it was opened; open it again"
         )
 
     @staticmethod
@@ -363,23 +407,32 @@ else:  # Windows: no positioned read, so one seek and read at a time
 
 
 class _Descriptor:
-    __slots__ = ("descriptor", "dropped", "identity", "users")
+    __slots__ = ("descriptor", "dropped", "state", "users")
 
     def __init__(self, path: str) -> None:
         self.users = 0
         self.dropped = False
         self.descriptor = _open(path)
-        self.identity = _identity(os.fstat(self.descriptor))
+        self.state = _State.of(os.fstat(self.descriptor))
 
     def is_what_the_path_names(self, path: str) -> bool:
         try:
-            return _identity(os.stat(path)) == self.identity
+            return _State.of(os.stat(path))[:2] == self.state[:2]
         except OSError:
             return False
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+class _State(NamedTuple):
+    """Which file it is, and the last change that can be seen from outside."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> _State:
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _open(path: str) -> int:
