@@ -3,35 +3,35 @@
 ::
 
     RoiExtractorsError
-    ├── SourceError                      the path itself
+    ├── SourceError                      the path cannot be used
     │   ├── SourceNotFoundError          (FileNotFoundError)
     │   ├── SourcePermissionError        (PermissionError)
-    │   ├── SourceKindError              (ValueError)  a folder for a file, a URL, a pipe
+    │   ├── SourceKindError              (ValueError)  a folder instead of a file, a URL, a pipe
     │   ├── EmptySourceError             (ValueError)
-    │   └── SourceReadError              (OSError)     the disk failed while reading
-    ├── ChoiceError                      (ValueError)  finding the format, or what is inside
+    │   └── SourceReadError              (OSError)     a read failed
+    ├── ChoiceError                      (ValueError)  the format or the stream is unclear
     │   ├── UnknownFormatError
     │   │   └── FormatNotInstalledError
     │   ├── AmbiguousFormatError
     │   ├── UnknownOptionError           (TypeError)
-    │   └── StreamChoiceError            names the streams to choose from
-    ├── RecordingError                   (ValueError)  the file's content
+    │   └── StreamChoiceError            lists the streams to choose from
+    ├── RecordingError                   (ValueError)  the content of the file
     │   ├── CorruptRecordingError
     │   │   └── TruncatedRecordingError  (EOFError)
-    │   └── UnsupportedRecordingError    sound, but not readable here
+    │   └── UnsupportedRecordingError    valid, but not supported
     ├── RangeError                       (ValueError, IndexError)
     ├── RangeTypeError                   (TypeError)
-    ├── TimesError                       (ValueError)  no rate known, or times that cannot be
+    ├── TimesError                       (ValueError)  times are unknown or invalid
     ├── ClosedRecordingError             (ValueError)
-    ├── DeclarationError                 (ValueError)  a plugin declared what cannot be
-    ├── PluginError                      (RuntimeError)  a plugin failed while it worked
+    ├── DeclarationError                 (ValueError)  an invalid declaration of a plugin
+    ├── PluginError                      (RuntimeError)  an unexpected error in a plugin
     └── MissingDependencyError           (ImportError)
 
     RoiExtractorsWarning (UserWarning)
-    └── IncompleteRecordingWarning       something was left out, and what
+    └── IncompleteRecordingWarning       part of the recording is missing
 
-Messages say what, where, what was seen and what to do now.  Names that come out of files pass
-:func:`printable` first, so that no control character reaches a terminal.
+Messages say what is wrong, where, what was seen, and what to do.  Names from files pass through
+:func:`printable`, so that no control character reaches a terminal.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ __all__ = [
 
 
 class RoiExtractorsError(Exception):
-    """The root: every error that this library raises on purpose is one of these."""
+    """Base class of all errors that this library raises."""
 
 
 class SourceError(RoiExtractorsError):
@@ -81,15 +81,15 @@ class SourceNotFoundError(SourceError, FileNotFoundError):
 
 
 class SourcePermissionError(SourceError, PermissionError):
-    """The path exists and may not be read."""
+    """The path exists, but permission to read it was denied."""
 
 
 class SourceKindError(SourceError, ValueError):
-    """The path is not the kind of thing that is needed: a folder for a file, a URL, a pipe."""
+    """The path is of the wrong kind: a folder instead of a file, a URL, a pipe."""
 
 
 class EmptySourceError(SourceError, ValueError):
-    """The file holds no byte, or the folder no file."""
+    """The file or folder is empty."""
 
 
 class SourceReadError(SourceError, OSError):
@@ -97,7 +97,7 @@ class SourceReadError(SourceError, OSError):
 
 
 class ChoiceError(RoiExtractorsError, ValueError):
-    """What to open, or how, is not settled."""
+    """The format or the stream to open is unknown or ambiguous."""
 
 
 class UnknownFormatError(ChoiceError):
@@ -105,28 +105,28 @@ class UnknownFormatError(ChoiceError):
 
 
 class FormatNotInstalledError(UnknownFormatError):
-    """The catalogue knows the format; the plugin that reads it is not installed."""
+    """The format is known, but the plugin that reads it is not installed."""
 
 
 class AmbiguousFormatError(ChoiceError):
-    """Two formats claim the source equally."""
+    """Two formats match the source equally well."""
 
 
 class UnknownOptionError(ChoiceError, TypeError):
-    """The format does not take this option."""
+    """The format has no such option."""
 
 
 class StreamChoiceError(ChoiceError):
-    """A recording holds several streams and none, or one that is not there, was named.
+    """A recording has several streams, and none or an unknown one was named.
 
     Parameters
     ----------
     message : str
-        The sentence for the person.
+        The message.
     option : str
         The keyword to pass to ``open``, for example ``"channel"``.
     choices : iterable of str
-        The values that it takes.
+        The values to choose from.
     """
 
     def __init__(self, message: str, *, option: str = "", choices: Iterable[object] = ()) -> None:
@@ -139,26 +139,24 @@ class StreamChoiceError(ChoiceError):
 
     @classmethod
     def for_option(cls, name: str, option: str, choices: Iterable[object], seen: object = None) -> StreamChoiceError:
-        """Make the usual sentence: what the recording holds, and what to type.
+        """Create the error with the usual message: the streams of the recording, and what to type.
 
         Parameters
         ----------
         name : str
-            The recording's file or folder name.
+            The name of the file or folder.
         option : str
             The keyword, for example ``"channel"``.
         choices : iterable
-            What there is to choose from; not empty.
+            The values to choose from; not empty.
         seen : optional
-            What the user passed, when it is not among the choices.
+            What the user passed, if it is not among the choices.
         """
         values = tuple(choices)
-        asked = "" if seen is None else f", and not {seen!r}"
-        plural = option if option.endswith("s") else f"{option}s"
+        asked = "" if seen is None else f", not {seen!r}"
+        noun = option if option.endswith("s") or len(values) == 1 else f"{option}s"
         example = repr(values[0]) if values else "..."
-        text = (
-            f"{printable(name)} holds the {plural} {listed(values)}{asked}; choose one: open(..., {option}={example})"
-        )
+        text = f"{printable(name)} has the {noun} {listed(values)}{asked}; choose one: open(..., {option}={example})"
         return cls(text, option=option, choices=values)
 
 
@@ -168,7 +166,7 @@ def _restore_choice(kind: type, message: str, option: str, choices: tuple[object
 
 
 class RecordingError(RoiExtractorsError, ValueError):
-    """The content of the recording stands in the way."""
+    """The content of the recording cannot be read."""
 
 
 class CorruptRecordingError(RecordingError):
@@ -176,15 +174,15 @@ class CorruptRecordingError(RecordingError):
 
 
 class TruncatedRecordingError(CorruptRecordingError, EOFError):
-    """The file ends before its own content does."""
+    """The file ends before its content does."""
 
 
 class UnsupportedRecordingError(RecordingError):
-    """The recording is sound, and this extractor does not read its kind."""
+    """The recording is valid, but of a kind that this extractor does not support."""
 
 
 class RangeError(RoiExtractorsError, ValueError, IndexError):
-    """A range or index of samples, rows, columns or planes lies outside the recording."""
+    """A range or index of samples, rows, columns or planes is outside the recording."""
 
 
 class RangeTypeError(RoiExtractorsError, TypeError):
@@ -192,7 +190,7 @@ class RangeTypeError(RoiExtractorsError, TypeError):
 
 
 class TimesError(RoiExtractorsError, ValueError):
-    """No times can be given: no rate is known, or the times cannot be right."""
+    """Sample times are unknown or invalid."""
 
 
 class ClosedRecordingError(RoiExtractorsError, ValueError):
@@ -200,27 +198,27 @@ class ClosedRecordingError(RoiExtractorsError, ValueError):
 
 
 class DeclarationError(RoiExtractorsError, ValueError):
-    """A format declaration cannot be right."""
+    """A declaration of a format is invalid."""
 
 
 class PluginError(RoiExtractorsError, RuntimeError):
-    """A plugin failed while it worked; the cause is kept."""
+    """A plugin raised an unexpected error, which is the cause of this one."""
 
 
 class MissingDependencyError(RoiExtractorsError, ImportError):
-    """An optional package is needed; the message names what to install."""
+    """An optional package is not installed; the message names it."""
 
 
 class RoiExtractorsWarning(UserWarning):
-    """The root of this library's warnings."""
+    """Base class of the warnings of this library."""
 
 
 class IncompleteRecordingWarning(RoiExtractorsWarning):
-    """Part of the recording is missing or cut and was left out; the message says which part."""
+    """Part of the recording is missing or truncated; the message says which part."""
 
 
 def printable(text: object) -> str:
-    """Return text that came out of a file, safe to print on one line.
+    """Return text from a file, safe to print on one line.
 
     Parameters
     ----------
@@ -244,9 +242,9 @@ def listed(values: Iterable[object], *, limit: int = 12) -> str:
     Parameters
     ----------
     values : iterable
-        What to show.
+        The values to show.
     limit : int
-        After this many, the rest is counted.
+        Maximum number of values; the rest is only counted.
     """
     shown = [repr(value) for value in values]
     if len(shown) > limit:

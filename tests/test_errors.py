@@ -73,9 +73,9 @@ def test_a_choice_of_streams_keeps_its_option_and_choices_through_pickling() -> 
 
 def test_the_sentence_about_streams_says_what_is_there_and_what_to_type() -> None:
     error = StreamChoiceError.for_option("recording.tif", "channel", ["Green", "Red"])
-    assert str(error) == "recording.tif holds the channels 'Green' and 'Red'; choose one: open(..., channel='Green')"
+    assert str(error) == "recording.tif has the channels 'Green' and 'Red'; choose one: open(..., channel='Green')"
     asked = StreamChoiceError.for_option("a\x1b.tif", "plane", [0, 1, 2], seen="Blue")
-    assert str(asked) == "a\\x1b.tif holds the planes 0, 1 and 2, and not 'Blue'; choose one: open(..., plane=0)"
+    assert str(asked) == "a\\x1b.tif has the planes 0, 1 and 2, not 'Blue'; choose one: open(..., plane=0)"
 
 
 @pytest.mark.parametrize(

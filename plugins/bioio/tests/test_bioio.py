@@ -187,7 +187,7 @@ def test_a_scene_is_chosen_by_its_number_from_0(tmp_path: Path, write_lif: Calla
     pytest.importorskip("liffile")
     data = {"first": made(3, 1, 1), "second": made(4, 1, 1)[:, ::-1]}
     path = write_lif(tmp_path / "a.lif", data)
-    with pytest.raises(roi.StreamChoiceError, match="holds the scenes 'first' and 'second'; choose one"):
+    with pytest.raises(roi.StreamChoiceError, match="has the scenes 'first' and 'second'; choose one"):
         roi.open(path)
     with roi.open(path, scene=1) as recording:
         np.testing.assert_array_equal(recording.get_series(), data["second"][:, 0, 0])

@@ -140,12 +140,12 @@ def test_channels_have_their_own_names_in_the_order_of_their_numbers(prairie: Ma
     made.movie(movies)
     folder = made.write()
     assert roi.streams(folder) == {"channel": ("Red µ", "Green", "Dodt")}
-    with pytest.raises(roi.StreamChoiceError, match=r"holds the channels 'Red µ', 'Green' and 'Dodt'; choose one"):
+    with pytest.raises(roi.StreamChoiceError, match=r"has the channels 'Red µ', 'Green' and 'Dodt'; choose one"):
         roi.open(folder)
     for number, name in movies:
         for choice in (name, number, str(number)):
             np.testing.assert_array_equal(roi.open(folder, channel=choice).get_series(), movies[number, name])
-    with pytest.raises(roi.StreamChoiceError, match="and not 'Blue'"):
+    with pytest.raises(roi.StreamChoiceError, match=", not 'Blue'"):
         roi.open(folder, channel="Blue")
     assert roi.open(folder, channel=2).metadata.channels[0].name == "Green"
 
@@ -281,7 +281,7 @@ def test_volumes_of_two_channels(prairie: Make, stack: np.ndarray, paged: bool) 
     plane = roi.open(folder, channel="Green", plane="2")
     np.testing.assert_array_equal(plane.get_series(), stack[..., 2] + 5)
     assert plane.metadata.plane_positions == (130.5,)
-    with pytest.raises(roi.StreamChoiceError, match="holds the planes '0', '1' and '2', and not 3"):
+    with pytest.raises(roi.StreamChoiceError, match="has the planes '0', '1' and '2', not 3"):
         roi.open(folder, channel="Green", plane=3)
 
 

@@ -183,13 +183,13 @@ def test_each_choice_is_asked_for_in_its_turn(tmp_path: Path) -> None:
         add_unit(file, "MSession_0/MUnit_0", {"UG": stored})
         add_unit(file, "MSession_1/MUnit_0", {"UG": stored})
         add_unit(file, "MSession_1/MUnit_3", {"UG": stored, "UR": stored + 1})
-    with pytest.raises(StreamChoiceError, match=r"holds the sessions 'MSession_0' and 'MSession_1'; choose one"):
+    with pytest.raises(StreamChoiceError, match=r"has the sessions 'MSession_0' and 'MSession_1'; choose one"):
         roi.open(path)
-    with pytest.raises(StreamChoiceError, match=r"holds the units 'MUnit_0' and 'MUnit_3'; choose one"):
+    with pytest.raises(StreamChoiceError, match=r"has the units 'MUnit_0' and 'MUnit_3'; choose one"):
         roi.open(path, session=1)
-    with pytest.raises(StreamChoiceError, match=r"holds the channels 'UG' and 'UR'; choose one"):
+    with pytest.raises(StreamChoiceError, match=r"has the channels 'UG' and 'UR'; choose one"):
         roi.open(path, session=1, unit=3)
-    with pytest.raises(StreamChoiceError, match=r"holds the units 'MUnit_0', and not 'MUnit_7'"):
+    with pytest.raises(StreamChoiceError, match=r"has the unit 'MUnit_0', not 'MUnit_7'"):
         roi.open(path, session=0, unit="MUnit_7")
     for options in (
         {"unit": "MUnit_3", "channel": "Channel_1"},

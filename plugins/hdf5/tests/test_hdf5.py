@@ -316,13 +316,13 @@ def test_channels_bear_the_names_that_the_file_gives(tmp_path: Path) -> None:
         tmp_path / "named.h5", {"m": stored}, attributes={"m@axes": "TYXC", "m@channel_names": ["Green", "Red"]}
     )
     assert roi.streams(path) == {"channel": ("Green", "Red")}
-    with pytest.raises(StreamChoiceError, match=r"holds the channels 'Green' and 'Red'; choose one"):
+    with pytest.raises(StreamChoiceError, match=r"has the channels 'Green' and 'Red'; choose one"):
         Hdf5ImagingExtractor(path)
     for channel in ("Red", 2, "2"):
         with Hdf5ImagingExtractor(path, channel=channel) as recording:
             np.testing.assert_array_equal(recording.get_series(), stored[..., 1])
             assert [c.name for c in recording.metadata.channels] == ["Red"]
-    with pytest.raises(StreamChoiceError, match=r"and not 'Blue'"):
+    with pytest.raises(StreamChoiceError, match=r", not 'Blue'"):
         Hdf5ImagingExtractor(path, channel="Blue")
 
 
@@ -376,7 +376,7 @@ def test_links_inside_the_file_are_followed_and_circles_end(tmp_path: Path) -> N
     with pytest.raises(UnsupportedRecordingError, match=r"lead in a circle"):
         Hdf5ImagingExtractor(path, dataset="loop")
     for name in ("nowhere", "a", "b"):
-        with pytest.raises(StreamChoiceError, match=r"holds the datasets 'a/data', and not"):
+        with pytest.raises(StreamChoiceError, match=r"has the dataset 'a/data', not"):
             Hdf5ImagingExtractor(path, dataset=name)
 
 

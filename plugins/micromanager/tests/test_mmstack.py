@@ -84,7 +84,7 @@ def test_positions_in_one_file_or_in_several_are_a_stream(
         write_stack(tmp_path / "several" / f"a_MMStack_Pos{k}.ome.tif", frames)
     for folder in ("one", "several"):
         assert roi.streams(tmp_path / folder) == {"position": ("0", "1", "2")}
-        with pytest.raises(StreamChoiceError, match=f"{folder} holds the positions '0', '1' and '2'"):
+        with pytest.raises(StreamChoiceError, match=f"{folder} has the positions '0', '1' and '2'"):
             roi.open(tmp_path / folder)
         with roi.open(tmp_path / folder, position=2) as recording:
             same(recording.get_series(), blocks[2][:, 0, 0])

@@ -93,7 +93,7 @@ def test_of_a_pyramid_the_full_resolution_is_read(
         assert "map" in str(roi.explain(tmp_path / "map"))
     with roi.open(tmp_path / "map", row="-1") as recording:
         same(recording.get_series(), tiles[-1, 1][:, 0, 0])
-    with pytest.raises(StreamChoiceError, match=r"map holds the rows '-1' and '0'"):
+    with pytest.raises(StreamChoiceError, match=r"map has the rows '-1' and '0'"):
         roi.open(tmp_path / "map")
 
 
@@ -141,9 +141,9 @@ def test_channels_are_chosen_by_the_names_of_the_axes(
     block = pixels(4, 3, 2)
     folder = write_ndtiff(tmp_path / "movie", by_axes(block, ("DAPI", "FITC"), position="Pos2"))
     assert roi.streams(folder) == {"channel": ("DAPI", "FITC")}
-    with pytest.raises(StreamChoiceError, match="movie holds the channels 'DAPI' and 'FITC'; choose one"):
+    with pytest.raises(StreamChoiceError, match="movie has the channels 'DAPI' and 'FITC'; choose one"):
         roi.open(folder)
-    with pytest.raises(StreamChoiceError, match="and not 'Cy5'"):
+    with pytest.raises(StreamChoiceError, match=", not 'Cy5'"):
         roi.open(folder, channel="Cy5")
     for options in ({"channel": "FITC"}, {"channel_name": "FITC"}, {"channel": "FITC", "position": "Pos2"}):
         with roi.open(folder, **options) as recording:

@@ -227,11 +227,9 @@ def test_several_miniscopes_and_sessions_are_chosen_from(tmp_path: Path, frames:
     write_v4(tmp_path / "day" / "11_00_00", first)
     assert roi.streams(tmp_path / "day") == {"session": ("10_00_00", "11_00_00")}
     assert roi.streams(tmp_path / "day", session="10_00_00") == {"device": ("Miniscope_A", "Miniscope_B")}
-    with pytest.raises(StreamChoiceError, match="day holds the sessions '10_00_00' and '11_00_00'; choose one"):
+    with pytest.raises(StreamChoiceError, match="day has the sessions '10_00_00' and '11_00_00'; choose one"):
         roi.open(tmp_path / "day")
-    with pytest.raises(
-        StreamChoiceError, match="10_00_00 holds the devices 'Miniscope_A' and 'Miniscope_B'; choose one"
-    ):
+    with pytest.raises(StreamChoiceError, match="10_00_00 has the devices 'Miniscope_A' and 'Miniscope_B'; choose one"):
         roi.open(tmp_path / "day", session="10_00_00")
     with roi.open(tmp_path / "day", session="10_00_00", device="Miniscope_B") as recording:
         np.testing.assert_array_equal(recording.get_series(), second)

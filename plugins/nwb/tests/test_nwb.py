@@ -258,11 +258,11 @@ def test_series_are_named_and_paths_where_names_repeat(
     assert roi.streams(path) == {"series": names}
     with pytest.raises(
         StreamChoiceError,
-        match=r"holds the series 'Green', 'acquisition/Movie' and .*; choose one: open\(..., series='Green'\)",
+        match=r"has the series 'Green', 'acquisition/Movie' and .*; choose one: open\(..., series='Green'\)",
     ):
         roi.open(path)
     for name in ("Movie", "acquisition/None", ""):
-        with pytest.raises(StreamChoiceError, match=r"and not '"):
+        with pytest.raises(StreamChoiceError, match=r", not '"):
             roi.open(path, series=name)
     for k, name in ((2, "Green"), (2, "acquisition/Green"), (1, names[2]), (3, "stimulus/presentation/Screen")):
         with roi.open(path, series=name) as recording:

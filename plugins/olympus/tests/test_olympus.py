@@ -27,7 +27,7 @@ def oracle(path: Path) -> dict[str, np.ndarray]:
 
 def test_a_real_oib_is_what_oiffile_reads(recordings: Path, tmp_path: Path) -> None:
     path = recordings / "olympus" / "test.oib"
-    with pytest.raises(roi.StreamChoiceError, match=r"test\.oib holds the channels 'CH1', 'CH2' and 'TD1'"):
+    with pytest.raises(roi.StreamChoiceError, match=r"test\.oib has the channels 'CH1', 'CH2' and 'TD1'"):
         roi.open(path)
     frames = oracle(path)
     assert len(frames) == 3
@@ -174,7 +174,7 @@ def test_channels_go_by_name_dye_and_number(tmp_path: Path, frames_of: Any, writ
     path = write_oif(tmp_path / "n" / "m.oif", movie, changes=same)
     assert roi.streams(path) == {"channel": ("1", "2")}
     for channel in ("", "None", "GCaMP6"):
-        with pytest.raises(roi.StreamChoiceError, match="holds the channels '1' and '2', and not"):
+        with pytest.raises(roi.StreamChoiceError, match="has the channels '1' and '2', not"):
             roi.open(path, channel=channel)
 
 

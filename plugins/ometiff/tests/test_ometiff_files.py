@@ -341,7 +341,7 @@ def images_in_one_file(ome: Any, path: Path, names: tuple[str, str]) -> tuple[Pa
 def test_images_of_different_sizes_in_one_file_are_series(ome: Any, tmp_path: Path) -> None:
     path, movie, stack = images_in_one_file(ome, tmp_path / "two.ome.tif", ("movie", "stack"))
     assert roi.streams(path) == {"series": ("movie", "stack")}
-    with pytest.raises(roi.StreamChoiceError, match=r"holds the seriess? 'movie' and 'stack'; choose one"):
+    with pytest.raises(roi.StreamChoiceError, match=r"has the seriess? 'movie' and 'stack'; choose one"):
         roi.open(path)
     for chosen in ("movie", "Image:0", 0, "0"):
         with roi.open(path, series=chosen) as recording:

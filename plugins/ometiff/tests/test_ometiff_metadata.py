@@ -193,7 +193,7 @@ def test_channels_have_names_numbers_or_ids(ome: Any, tmp_path: Path, elements: 
     movie = ome.frames(3, 2, 1, 5, 6)
     path = ome.simple(tmp_path / "m.ome.tif", movie, channels=elements)
     assert roi.streams(path)["channel"] == names
-    with pytest.raises(roi.StreamChoiceError, match=f"holds the channels '{names[0]}' and '{names[1]}'; choose one"):
+    with pytest.raises(roi.StreamChoiceError, match=f"has the channels '{names[0]}' and '{names[1]}'; choose one"):
         roi.open(path)
     for number, name in enumerate(names):
         for chosen in (name, number + 1):
@@ -201,7 +201,7 @@ def test_channels_have_names_numbers_or_ids(ome: Any, tmp_path: Path, elements: 
                 assert np.array_equal(recording.get_series(), movie[:, number, 0])
                 assert recording.metadata.channels[0].name == name
     for wrong in ("GFP", 0, 3, -1):
-        with pytest.raises(roi.StreamChoiceError, match=f"and not {wrong!r}; choose one"):
+        with pytest.raises(roi.StreamChoiceError, match=f", not {wrong!r}; choose one"):
             roi.open(path, channel=wrong)
 
 

@@ -335,7 +335,7 @@ def test_one_plane_of_volumes_is_a_movie(ome: Any, tmp_path: Path) -> None:
         assert recording.shape == (4, 8, 9)
         assert np.array_equal(recording.get_series(), MOVIE[:, 0, 2])
         assert np.array_equal(recording[[3, 0], 2:5, 1:], MOVIE[[3, 0], 0, 2, 2:5, 1:])
-    with pytest.raises(roi.StreamChoiceError, match="holds the planes '0', '1' and '2', and not 3; choose one"):
+    with pytest.raises(roi.StreamChoiceError, match="has the planes '0', '1' and '2', not 3; choose one"):
         roi.open(path, plane=3)
 
 

@@ -225,7 +225,7 @@ def test_a_collection_of_images_lists_them(tmp_path: Path) -> None:
     put(tmp_path / "a.zarr" / ".zgroup", {"zarr_format": 2})
     put(tmp_path / "a.zarr" / ".zattrs", {"bioformats2raw.layout": 3})
     assert roi.streams(tmp_path / "a.zarr") == {"series": ("0", "1")}
-    with pytest.raises(roi.StreamChoiceError, match=r"a\.zarr holds the series '0' and '1'; choose one"):
+    with pytest.raises(roi.StreamChoiceError, match=r"a\.zarr has the series '0' and '1'; choose one"):
         roi.open(tmp_path / "a.zarr")
     with roi.open(tmp_path / "a.zarr", series="1") as recording:
         np.testing.assert_array_equal(recording.get_series(), arrays[1])

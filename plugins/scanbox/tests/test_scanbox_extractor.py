@@ -198,7 +198,7 @@ def test_a_channel_that_is_not_there_is_refused_with_those_that_are(
     write: Write, version_2: Info, code: float, channel: Any
 ) -> None:
     path = write(version_2(ROWS, COLUMNS, channels=code), noise(3, channels=2 if code == 1 else 1))
-    with pytest.raises(StreamChoiceError, match=rf"holds the channels 'PMT\d'.*, and not {channel!r}; choose one"):
+    with pytest.raises(StreamChoiceError, match=rf"has the channels? 'PMT\d'.*, not {channel!r}; choose one"):
         roi.open(path, channel=channel)
 
 

@@ -113,10 +113,10 @@ def test_the_header_tells_start_and_pixel_size(make: Make) -> None:
 def test_channels_are_interleaved_and_chosen_by_name_or_number(make: Make) -> None:
     path = make(10, {"SI.hChannels.channelSave": "[1;3]", "SI.hChannels.channelsActive": "[1;3]"}, channels=2)
     assert ScanImageImagingExtractor.get_streams(path) == {"channel": ("Channel 1", "Channel 3")}
-    with pytest.raises(StreamChoiceError, match="holds the channels 'Channel 1' and 'Channel 3'; choose one") as caught:
+    with pytest.raises(StreamChoiceError, match="has the channels 'Channel 1' and 'Channel 3'; choose one") as caught:
         ScanImageImagingExtractor(path)
     assert (caught.value.option, caught.value.choices) == ("channel", ("Channel 1", "Channel 3"))
-    with pytest.raises(StreamChoiceError, match="and not 2; choose one"):
+    with pytest.raises(StreamChoiceError, match=", not 2; choose one"):
         ScanImageImagingExtractor(path, channel=2)
     for wanted in ("Channel 3", 3, "3"):
         with ScanImageImagingExtractor(path, channel=wanted) as recording:
@@ -184,9 +184,9 @@ def test_several_frames_of_a_plane_ask_which(make: Make) -> None:
     ) as caught:
         ScanImageImagingExtractor(path)
     assert (caught.value.option, caught.value.choices) == ("slice_sample", ("0", "1"))
-    with pytest.raises(StreamChoiceError, match="holds the slice_samples '0' and '1', and not 2"):
+    with pytest.raises(StreamChoiceError, match="has the slice_samples '0' and '1', not 2"):
         ScanImageImagingExtractor(path, slice_sample=2)
-    with pytest.raises(StreamChoiceError, match="holds the planes '0', '1' and '2', and not -1"):
+    with pytest.raises(StreamChoiceError, match="has the planes '0', '1' and '2', not -1"):
         ScanImageImagingExtractor(path, slice_sample=0, plane=-1)
 
 

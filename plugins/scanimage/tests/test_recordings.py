@@ -61,7 +61,7 @@ def test_the_pages_decide_where_the_header_lies_about_its_channels(recordings: P
     entry = expected(recordings, "scanimage/5_7")
     path = recordings / entry["path"]
     assert ScanImageImagingExtractor.get_streams(path) == {"channel": ("Channel 1", "Channel 2")}
-    with pytest.raises(StreamChoiceError, match="holds the channels 'Channel 1' and 'Channel 2'; choose one"):
+    with pytest.raises(StreamChoiceError, match="has the channels 'Channel 1' and 'Channel 2'; choose one"):
         ScanImageImagingExtractor(path)
     for position, name in enumerate(("Channel 1", "Channel 2")):
         with ScanImageImagingExtractor(path, channel=name) as recording:

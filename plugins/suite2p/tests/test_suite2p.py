@@ -192,7 +192,7 @@ def test_the_rate_of_a_plane_is_the_rate_of_the_volumes(tmp_path: Path, write_pl
 def test_of_two_channels_one_must_be_chosen_and_a_files_name_chooses(tmp_path: Path, write_plane: Write) -> None:
     movies = {"data.bin": movie(4, 3, 5), "data_chan2.bin": movie(4, 3, 5, seed=2)}
     plane = write_plane(tmp_path / "plane0", movies, functional_chan=2)
-    with pytest.raises(StreamChoiceError, match="plane0 holds the channels 'chan1' and 'chan2'; choose one"):
+    with pytest.raises(StreamChoiceError, match="plane0 has the channels 'chan1' and 'chan2'; choose one"):
         roi.open(plane)
     wanted = {"chan1": "data.bin", "functional": "data.bin", "chan2": "data_chan2.bin"}
     for channel, name in wanted.items():
@@ -229,9 +229,7 @@ def test_raw_movies_are_a_stage_of_their_own(tmp_path: Path, write_plane: Write,
     with roi.open(plane, channel="chan1") as recording:
         np.testing.assert_array_equal(recording.get_series(), movies["data.bin"])
         assert recording.get_notes() == ("reading the registered frames; the raw ones are available as stage='raw'",)
-    with pytest.raises(
-        StreamChoiceError, match="holds the stages 'registered' and 'raw', and not 'cooked'; choose one"
-    ):
+    with pytest.raises(StreamChoiceError, match="has the stages 'registered' and 'raw', not 'cooked'; choose one"):
         roi.open(plane, channel="chan1", stage="cooked")
 
 

@@ -72,9 +72,9 @@ def test_the_names_of_the_channels_are_those_of_the_files(tmp_path: Path, frames
     frames = frames_of(2, 1, 2)
     folder = write_tiff(tmp_path / "movie", frames, names=["GCaMP_6s", "td Tomato"])
     assert roi.streams(folder) == {"channel": ("GCaMP_6s", "td Tomato")}
-    with pytest.raises(StreamChoiceError, match="movie holds the channels 'GCaMP_6s' and 'td Tomato'; choose one"):
+    with pytest.raises(StreamChoiceError, match="movie has the channels 'GCaMP_6s' and 'td Tomato'; choose one"):
         roi.open(folder)
-    with pytest.raises(StreamChoiceError, match="and not 'ChanA'"):
+    with pytest.raises(StreamChoiceError, match=", not 'ChanA'"):
         roi.open(folder, channel="ChanA")
     with roi.open(folder, channel_name="td Tomato") as recording:
         same(recording.get_series(), frames[:, 0, 1])
@@ -106,9 +106,9 @@ def test_sites_and_tiles_are_streams(tmp_path: Path, frames_of: Make, write_tiff
     for place, block in frames.items():
         folder = write_tiff(tmp_path / "tiles", block, place=place)
     assert roi.streams(folder) == {"site": ("1", "2"), "tile": ("1", "2")}
-    with pytest.raises(StreamChoiceError, match="holds the sites '1' and '2'"):
+    with pytest.raises(StreamChoiceError, match="has the sites '1' and '2'"):
         roi.open(folder)
-    with pytest.raises(StreamChoiceError, match="holds the tiles '1' and '2'"):
+    with pytest.raises(StreamChoiceError, match="has the tiles '1' and '2'"):
         roi.open(folder, site="1")
     with roi.open(folder, site=1, tile="2") as recording:
         same(recording.get_series(), frames[1, 2][:, 0, 0])

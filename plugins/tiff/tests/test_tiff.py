@@ -152,7 +152,7 @@ def test_an_imagej_hyperstack_has_its_axes(tmp_path: Path) -> None:
     facts = {"axes": "TZCYX", "finterval": 0.25, "unit": "um", "spacing": 3.0}
     tifffile.imwrite(tmp_path / "h.tif", stack, imagej=True, metadata=facts, resolution=(2.0, 4.0))
     with pytest.raises(
-        roi.StreamChoiceError, match=r"holds the channels '1' and '2'; choose one: open\(\.\.\., channel='1'\)"
+        roi.StreamChoiceError, match=r"has the channels '1' and '2'; choose one: open\(\.\.\., channel='1'\)"
     ):
         roi.open(tmp_path / "h.tif")
     assert roi.streams(tmp_path / "h.tif")["channel"] == ("1", "2")

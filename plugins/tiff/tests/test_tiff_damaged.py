@@ -63,7 +63,7 @@ def test_pages_of_jpeg_in_other_colours_are_another_series(tmp_path: Path) -> No
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, np.zeros((4, 48, 64), np.uint8), photometric="minisblack", compression="jpeg")
     put(path, 2, "PhotometricInterpretation", 2)
-    with pytest.raises(StreamChoiceError, match="holds the series '0', '1' and '2'"):
+    with pytest.raises(StreamChoiceError, match="has the series '0', '1' and '2'"):
         opened_and_read(path)
     assert roi.open(path, format="tiff", series="0").shape == (2, 48, 64)
 

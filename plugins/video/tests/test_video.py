@@ -131,7 +131,7 @@ def test_uncompressed_colours_are_chosen_from(tmp_path: Path, write_avi: Make, n
     rows[..., :21] = colours[:, ::-1].reshape(3, 5, 21)
     path = write_avi(tmp_path / "m.avi", payloads(rows), shape=(5, 7), codec=bytes(4), bits=24)
     with pytest.raises(
-        StreamChoiceError, match=r"m\.avi holds the channels 'grey', 'red', 'green' and 'blue'; choose one"
+        StreamChoiceError, match=r"m\.avi has the channels 'grey', 'red', 'green' and 'blue'; choose one"
     ):
         roi.open(path)
     for place, name in enumerate(("blue", "green", "red")):
@@ -472,7 +472,7 @@ def test_what_is_said_of_real_videos(recordings: Path) -> None:
     with roi.open(folder / "stream_daq_test_output_200px.avi") as recording:
         assert recording.get_notes() == ()
     channels = "'grey', 'luma', 'red', 'green' and 'blue'"
-    with pytest.raises(StreamChoiceError, match=f"realshort.mp4 holds the channels {channels}; choose one"):
+    with pytest.raises(StreamChoiceError, match=f"realshort.mp4 has the channels {channels}; choose one"):
         roi.open(folder / "realshort.mp4")
 
 
