@@ -101,6 +101,7 @@ def test_a_sound_folder_that_is_not_installed_is_sound(folder: Callable[..., Pat
         "name",
         "suffix",
         "extractor",
+        "random bytes",
         "foreign files",
     }
 
@@ -301,3 +302,11 @@ def test_a_plugin_that_is_installed_and_failed_says_why(
     assert any(
         subject == "plugin" and "failed: the format name 'npy' is already taken" in words for subject, words in found
     )
+
+
+def test_evidence_that_says_yes_to_random_bytes_is_a_fault(folder: Callable[..., Path]) -> None:
+    root = folder(hooks(evidence="roi.Probe('roiextractors_acme.probe:always')"))
+    package = next(root.rglob("hooks.py")).parent
+    (package / "probe.py").write_text("def always(source):\n    return True\n")
+    found = faults_of(validation.examine_plugin(root))
+    assert any(subject == "random bytes" and "8,192 random bytes" in words for subject, words in found)

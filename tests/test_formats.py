@@ -562,3 +562,14 @@ def test_nothing_is_asked_twice_of_the_disk(write: Any, monkeypatch: pytest.Monk
         (Magic(b"II*\0") & TiffTag("Software", contains=f"SI.{number}")).check(source)
         Magic(bytes([number]), 100 + number).check(source)
     assert reads == [(0, 4096)]
+
+
+def test_the_markers_are_those_of_pluggy() -> None:
+    import pluggy
+
+    import roiextractors_core as roi
+    from roiextractors_core.registry import hook
+
+    assert type(roi.hookimpl) is pluggy.HookimplMarker
+    assert type(hook.hookspec) is pluggy.HookspecMarker
+    assert roi.hookimpl.project_name == hook.hookspec.project_name == "roiextractors_core"

@@ -37,7 +37,7 @@ class Check:
     ----------
     subject : str
         ``"entry point"``, ``"hook"``, ``"weight"``, ``"declaration"``, ``"extractor"``, ``"name"``, ``"suffix"``,
-        ``"foreign files"``, ``"dependencies"``, or ``"plugin"`` where it could not be looked at.
+        ``"random bytes"``, ``"foreign files"``, ``"dependencies"``, or ``"plugin"`` where it could not be looked at.
     answer : str
         ``"ok"``, ``"fault"``, ``"note"`` (right for some formats), or ``"unknown"`` (it could not be checked).
     words : str
@@ -304,9 +304,19 @@ def _answer_checks(answers: Iterable[Mapping[str, Any]], specs: Mapping[str, For
         if answer["stage"] == "foreign files":
             yield _claim_check(specs[answer["format"]], answer["claims"])
             continue
+        if answer["stage"] == "random bytes":
+            yield _random_check(answer["format"], answer["claims"])
+            continue
         yield from (Check("extractor", "fault", words, answer["format"]) for words in answer["faults"])
         if not answer["faults"]:
             yield Check("extractor", "ok", "it is imported, and whole", answer["format"])
+
+
+def _random_check(name: str, claims: tuple[str, ...]) -> Check:
+    """Report evidence that says yes to anything: every file would match, and tie with its real format."""
+    if not claims:
+        return Check("random bytes", "ok", "the evidence does not match them", name)
+    return Check("random bytes", "fault", f"the evidence matches {claims[0]}: narrow the evidence", name)
 
 
 def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
+import pluggy
+
 from ..errors import DeclarationError, RoiExtractorsError, printable
 from . import hook
 from .evidence import evidence_fault
@@ -158,8 +160,6 @@ def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
     DeclarationError
         It declares nothing, misspells the hook, or yields something that is not a ``FormatSpec``.
     """
-    import pluggy
-
     manager = pluggy.PluginManager(hook.GROUP)
     specification: Any = SimpleNamespace(**{hook.HOOK: hook.roiextractors_formats})
     manager.add_hookspecs(specification)
@@ -181,7 +181,7 @@ def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
 
 
 def _is_marked(module: Any, name: str) -> bool:
-    """Whether a name bears the marker of the hook; pluggy's own search is slower, as it inspects every name."""
+    """Whether a name has the mark of @hookimpl, under this name or a misspelt one, which pluggy would ignore."""
     try:
         return isinstance(getattr(getattr(module, name), f"{hook.GROUP}_impl", None), dict)
     except Exception:  # noqa: BLE001 - any object of the plugin's module may raise when an attribute is looked up

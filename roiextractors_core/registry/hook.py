@@ -1,13 +1,10 @@
-"""The one hook, its markers, and the entry-point group: a plugin's whole surface.
-
-A marker only writes an attribute on the function, so that declaring a format needs no pluggy at
-import; ``registry`` asks pluggy to read the markers at the first look for plugins.
-"""
+"""The hook through which a plugin declares its formats, its markers, and the entry-point group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
+
+import pluggy
 
 from .spec import FormatSpec
 
@@ -19,36 +16,13 @@ GROUP = "roiextractors_core"
 HOOK = "roiextractors_formats"
 API_NUMBERS = frozenset({1})
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
-
-
-def _marker(role: str) -> Callable[[_Function], _Function]:
-    options: dict[str, object] = {
-        "spec": {"firstresult": False, "historic": False, "warn_on_impl": None, "warn_on_impl_args": None},
-        "impl": {
-            "wrapper": False,
-            "hookwrapper": False,
-            "optionalhook": False,
-            "tryfirst": False,
-            "trylast": False,
-            "specname": None,
-        },
-    }
-
-    def mark(function: _Function) -> _Function:
-        setattr(function, f"{GROUP}_{role}", options[role])
-        return function
-
-    return mark
-
-
-hookspec = _marker("spec")
-hookimpl = _marker("impl")
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 @hookspec
 def roiextractors_formats() -> Iterable[FormatSpec]:
-    """Return or yield the formats that this plugin brings.
+    """Return or yield the formats that this plugin provides.
 
     Returns
     -------

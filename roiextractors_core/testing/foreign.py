@@ -25,7 +25,7 @@ from ..registry.registry import Registry
 from ..registry.source import Source
 from ..registry.spec import FormatSpec
 
-__all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources"]
+__all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources", "random_claims"]
 
 CONTAINERS = frozenset({"tiff", "hdf5", "npy", "zip", "gzip", "png", "jpeg", "riff", "mp4", "xml", "json", "matlab"})
 """Families that are containers: a general format for one of them may well take all of its files."""
@@ -165,6 +165,32 @@ def foreign_claims(
                 found.append(Claim(foreign, suffix, claims[0]))
                 break
     return tuple(found)
+
+
+def random_claims(spec: FormatSpec, folder: Path) -> tuple[str, ...]:
+    """Return the answers of a format's evidence that say yes to random bytes, or to nearly empty text.
+
+    Such evidence takes every file for its own, and ties with the format that the file really has.
+
+    Parameters
+    ----------
+    spec : FormatSpec
+    folder : pathlib.Path
+        Existing; the files are written there.
+    """
+    if spec.evidence is None:
+        return ()
+    contents = [random.Random(seed).randbytes(8192) for seed in range(5)]
+    claims = []
+    for number, content in enumerate([*contents, b"\n", b" \n\t\n", b"a"]):
+        path = folder / f"random_{number}"  # no suffix: the name is not what is tested
+        path.write_bytes(content)
+        with Source(path) as source:
+            finding = spec.evidence.check(source)
+        if finding.answer is True:
+            words = f"{len(content):,} random bytes" if len(content) > 100 else f"the text {content.decode()!r}"
+            claims.append(f"{words}: {finding.basis}")
+    return tuple(claims)
 
 
 @functools.cache

@@ -282,8 +282,17 @@ def look_over(module: str) -> Iterator[dict[str, Any]]:
     for data in declared["formats"]:
         for answer in import_extractors([data]):
             yield {"stage": "extractor", **answer}
+        yield {"stage": "random bytes", "format": data["name"], "claims": _claims_of_random_bytes(data)}
         for answer in claim_foreign([data]):
             yield {"stage": "foreign files", **answer}
+
+
+def _claims_of_random_bytes(data: dict[str, Any]) -> tuple[str, ...]:
+    from roiextractors_core.registry.spec import FormatSpec
+    from roiextractors_core.testing.foreign import random_claims
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return random_claims(FormatSpec.from_dict(data), Path(folder))
 
 
 # What opens

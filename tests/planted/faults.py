@@ -1131,6 +1131,7 @@ class EveryTifIsClaimedByName(Planted):
 @planted(
     "test_foreign_files_are_not_claimed",
     "test_foreign_folders_are_not_claimed",
+    "test_the_evidence_does_not_match_random_bytes",
     says="narrow evidence=",
     evidence=roi.Probe("planted.faults:always"),
 )

@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ...imaging.extractor import ImagingExtractor
 from ...metadata import RecordingMetadata
 from ...registry.registry import SLOW_SECONDS, PluginRecord, default_registry
 from ..declarations import heavy_imports, spec_faults
+from ..foreign import random_claims
 from ..fresh import Outcome, extractor_faults, in_fresh_process
 from .case import Case, GivenRecording
 from .judging import fail
@@ -30,6 +32,14 @@ class DeclarationTests(GivenRecording):
         faults = list(spec_faults(case.spec, default_registry()))
         if faults:
             fail("; ".join(faults), "change the FormatSpec in hooks.py")
+
+    def test_the_evidence_does_not_match_random_bytes(self, case: Case, workplace: Path) -> None:
+        claims = random_claims(case.spec, workplace)
+        if claims:
+            fail(
+                f"the evidence of {case.spec.name} matches {'; '.join(claims[:3])}",
+                "narrow evidence= in FormatSpec: compare bytes, tags or names that only this format has",
+            )
 
     def test_the_extractor_class_is_whole(self, case: Case) -> None:
         faults = list(extractor_faults(case.spec))
