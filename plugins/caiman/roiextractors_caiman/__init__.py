@@ -1,1 +1,1 @@
-"""Opens the memory-mapped movies of CaImAn."""
+"""Opens the .mmap movies of CaImAn."""

@@ -1,4 +1,4 @@
-"""Reads CaImAn's memory-mapped movies, whose names say what their bytes are."""
+"""Reads the .mmap movies of CaImAn, whose file names give their layout."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from roiextractors_raw.extractor import only_file
 from roiextractors_raw.stored import StoredMovie, StoredMovieExtractor
 
 from roiextractors_core import RecordingMetadata
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, TruncatedRecordingError, printable
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, single_file
 
 __all__ = ["CaimanMmapImagingExtractor"]
 
@@ -26,15 +25,15 @@ _MAX_LENGTH = 1 << 40
 class CaimanMmapImagingExtractor(StoredMovieExtractor):
     """A ``.mmap`` file of CaImAn as a recording.
 
-    The file holds a matrix of pixels by frames; the pixels count through d1 (rows) fastest, then d2 (columns), then d3
-    (planes).  In order F the frames lie one behind the other, in order C the time courses of the pixels do.
+    The file is a matrix of pixels by frames.  Pixels are counted along d1 (rows) first, then d2 (columns), then d3 (planes).
+    In order F the file is a sequence of frames; in order C it is a sequence of the time courses of the pixels.
 
     Parameters
     ----------
     file_path : str or os.PathLike
-        Named as CaImAn names it: ``..._d1_512_d2_512_d3_1_order_C_frames_2000.mmap``.
+        Named as by CaImAn: ``..._d1_512_d2_512_d3_1_order_C_frames_2000.mmap``.
     dims : tuple of int, optional
-        ``(d1, d2)`` or ``(d1, d2, d3)``, where the name does not say it or says it wrongly.
+        ``(d1, d2)`` or ``(d1, d2, d3)``, if the name is missing it or is wrong.
     num_frames : int, optional
         The number of frames, likewise.
     order : str, optional
@@ -42,14 +41,14 @@ class CaimanMmapImagingExtractor(StoredMovieExtractor):
     dtype : str, optional
         ``"float32"``, which CaImAn writes; or ``"float64"``, ``"uint16"``, ``"uint8"``.
     sampling_frequency : float, optional
-        Samples a second (Hz); the file holds none.
+        Samples a second (Hz); the file contains none.
 
     Raises
     ------
     ChoiceError
-        The name does not say all, and it was not passed.
+        The name is incomplete, and the missing part was not passed.
     CorruptRecordingError, TruncatedRecordingError
-        The file has another size; the message says what would fit.
+        The size of the file does not match; the message says what would fit.
 
     References
     ----------
@@ -66,8 +65,8 @@ class CaimanMmapImagingExtractor(StoredMovieExtractor):
         dtype: str = "float32",
         sampling_frequency: float | None = None,
     ) -> None:
-        file = PositionedFile(only_file(file_path))
-        self._said = _said_by_name(os.path.basename(file.path))
+        file = PositionedFile(single_file(file_path))
+        self._said = _parse_name(os.path.basename(file.path))
         lengths = _dims(dims, self._said, file.name)
         count = _count(num_frames, self._said, file.name)
         stored = _dtype(dtype)
@@ -84,8 +83,8 @@ class CaimanMmapImagingExtractor(StoredMovieExtractor):
         return RecordingMetadata(software="CaImAn", vendor=dict(self._said))
 
 
-def _said_by_name(name: str) -> dict[str, str]:
-    """Return what a name says of d1, d2, d3, order and frames; the last mention counts, as it does for CaImAn."""
+def _parse_name(name: str) -> dict[str, str]:
+    """Return d1, d2, d3, order and frames from a name; the last mention counts, as in CaImAn."""
     found = {}
     for key in ("d1", "d2", "d3", "frames"):
         numbers = re.findall(rf"(?<=_){key}_(\d{{1,15}})(?!\d)", name, re.IGNORECASE)
@@ -106,7 +105,7 @@ def _dims(given: Any, said: Mapping[str, str], name: str) -> tuple[int, int, int
         values = [*values, 1] if len(values) == 2 else values
     if len(values) != 3 or not all(0 < n < _MAX_LENGTH for n in values):
         raise ChoiceError(
-            f"d1, d2 and d3 of {name} must be two or three whole numbers of 1 or more, and are {printable(repr(given or values))[:60]}"
+            f"dims of {name} must be two or three positive integers, got {printable(repr(given or values))[:60]}"
         )
     return values[0], values[1], values[2]
 
@@ -114,13 +113,13 @@ def _dims(given: Any, said: Mapping[str, str], name: str) -> tuple[int, int, int
 def _count(given: Any, said: Mapping[str, str], name: str) -> int:
     count = _number(said, "frames", name, "num_frames=") if given is None else given
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 < count < _MAX_LENGTH:
-        raise ChoiceError(f"the number of frames of {name} must be 1 or more, and is {printable(repr(count))[:60]}")
+        raise ChoiceError(f"num_frames of {name} must be a positive integer, got {printable(repr(count))[:60]}")
     return int(count)
 
 
 def _number(said: Mapping[str, str], key: str, name: str, option: str) -> int:
     if key not in said:
-        raise ChoiceError(_missing(key, name, option))
+        raise ChoiceError(_describe_missing(key, name, option))
     return int(said[key])
 
 
@@ -128,24 +127,24 @@ def _order(given: Any, said: Mapping[str, str], name: str) -> str:
     order = said.get("order") if given is None else str(given).upper()
     if order not in ("C", "F"):
         raise ChoiceError(
-            _missing("order", name, "order='C' or order='F'")
+            _describe_missing("order", name, "order='C' or order='F'")
             if given is None
-            else f"order must be 'C' or 'F', and is {given!r:.40}"
+            else f"order must be 'C' or 'F', got {given!r:.40}"
         )
     return order
 
 
-def _missing(key: str, name: str, option: str) -> str:
+def _describe_missing(key: str, name: str, option: str) -> str:
     return (
-        f"the name of {name} does not say {key!r}; CaImAn's names, ..._d1_512_d2_512_d3_1_order_C_frames_2000.mmap, say what the bytes are. "
-        f"Give it its name again, or pass {option}"
+        f"the file name {name} does not contain {key!r}; CaImAn writes the layout into the name, as in "
+        f"..._d1_512_d2_512_d3_1_order_C_frames_2000.mmap. Restore the name, or pass {option}"
     )
 
 
 def _dtype(given: Any) -> np.dtype[Any]:
     name = given if isinstance(given, str) else getattr(given, "__name__", str(given))
     if name not in _DTYPES:
-        raise ChoiceError(f"dtype must be one of {', '.join(_DTYPES)}, and is {printable(name)[:40]!r}")
+        raise ChoiceError(f"dtype must be one of {', '.join(_DTYPES)}, got {printable(name)[:40]!r}")
     return np.dtype(name).newbyteorder("<")
 
 
@@ -156,7 +155,7 @@ def _check_size(file: PositionedFile, dims: tuple[int, int, int], count: int, dt
     shown = " x ".join(map(str, dims if dims[2] > 1 else dims[:2]))
     kind = TruncatedRecordingError if file.size < needed else CorruptRecordingError
     raise kind(
-        f"{file.name} holds {file.size:,} bytes, and {count:,} frames of {shown} {dtype.name} need {needed:,}; {_advice(file.size, dims, count, dtype)}"
+        f"{file.name} has {file.size:,} bytes, but {count:,} frames of {shown} {dtype.name} need {needed:,}; {_advice(file.size, dims, count, dtype)}"
     )
 
 
@@ -167,4 +166,4 @@ def _advice(size: int, dims: tuple[int, int, int], count: int, dtype: np.dtype[A
     fits += [f"dtype={name!r}" for name in _DTYPES if pixels * count * np.dtype(name).itemsize == size]
     if fits:
         return f"{' or '.join(fits)} would fit"
-    return f"there is room for {frames:,} frames and {left:,} bytes more, so it was cut, or is not what its name says"
+    return f"it has room for {frames:,} frames and {left:,} more bytes, so it is truncated or its name is wrong"

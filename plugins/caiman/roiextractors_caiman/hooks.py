@@ -1,4 +1,4 @@
-"""Declares the format of CaImAn's memory-mapped movies."""
+"""Declares the format of CaImAn's .mmap movies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         api=1,
         clock="none",
         metadata=("software", "vendor"),
-        description="Movies and volumes that CaImAn keeps as float32 in a file whose name says their shape and order.",
+        description="Movies and volumes saved by CaImAn as .mmap files, whose names give their shape and order.",
         writer="roiextractors_caiman.writer:write",
         writer_extensions=(".mmap",),
     )

@@ -144,7 +144,7 @@ def test_real_files_have_the_size_that_their_names_say(recordings: Path, name: s
         (5 * 6 * 4 * 9, CorruptRecordingError, "need 840; num_frames=9 would fit"),
         (5 * 6 * 8 * 7, CorruptRecordingError, "num_frames=14 or dtype='float64' would fit"),
         (5 * 6 * 2 * 7, TruncatedRecordingError, "7 frames of 6 x 5 float32 need 840; dtype='uint16' would fit"),
-        (500, TruncatedRecordingError, "there is room for 4 frames and 20 bytes more, so it was cut"),
+        (500, TruncatedRecordingError, "it has room for 4 frames and 20 more bytes, so it is truncated"),
     ],
 )
 def test_a_size_that_does_not_fit_the_name_is_refused_with_what_would(
@@ -178,19 +178,19 @@ def test_a_renamed_file_opens_with_what_the_name_said(tmp_path: Path, order: str
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("movie.mmap", {}, r"does not say 'd1'; .* or pass dims=\(rows, columns\)"),
-        ("x_d1_6_d2_5.mmap", {}, "does not say 'd3'"),
-        ("x_d1_6_d2_5_d3_1_order_F.mmap", {}, "does not say 'frames'; .* pass num_frames="),
-        ("x_d1_6_d2_5_d3_1_frames_7.mmap", {}, "does not say 'order'; .* pass order='C' or order='F'"),
-        ("x_d1_0_d2_5_d3_1_order_F_frames_7.mmap", {}, "must be two or three whole numbers of 1 or more"),
-        ("x_d1_6_d2_5_d3_1_order_F_frames_0.mmap", {}, "must be 1 or more, and is 0"),
-        ("x_d1_999999999999999_d2_5_d3_1_order_F_frames_7.mmap", {}, "whole numbers of 1 or more"),
-        ("movie.mmap", {"dims": (6,)}, "must be two or three whole numbers"),
-        ("movie.mmap", {"dims": (6, 5.5)}, "must be two or three whole numbers"),
-        ("movie.mmap", {"dims": 6}, "must be two or three whole numbers"),
-        ("movie.mmap", {"dims": (6, 5), "num_frames": "7"}, "must be 1 or more, and is '7'"),
+        ("movie.mmap", {}, r"does not contain 'd1'; .* or pass dims=\(rows, columns\)"),
+        ("x_d1_6_d2_5.mmap", {}, "does not contain 'd3'"),
+        ("x_d1_6_d2_5_d3_1_order_F.mmap", {}, "does not contain 'frames'; .* pass num_frames="),
+        ("x_d1_6_d2_5_d3_1_frames_7.mmap", {}, "does not contain 'order'; .* pass order='C' or order='F'"),
+        ("x_d1_0_d2_5_d3_1_order_F_frames_7.mmap", {}, "must be two or three positive integers"),
+        ("x_d1_6_d2_5_d3_1_order_F_frames_0.mmap", {}, "must be a positive integer, got 0"),
+        ("x_d1_999999999999999_d2_5_d3_1_order_F_frames_7.mmap", {}, "must be two or three positive integers"),
+        ("movie.mmap", {"dims": (6,)}, "must be two or three positive integers"),
+        ("movie.mmap", {"dims": (6, 5.5)}, "must be two or three positive integers"),
+        ("movie.mmap", {"dims": 6}, "must be two or three positive integers"),
+        ("movie.mmap", {"dims": (6, 5), "num_frames": "7"}, "must be a positive integer, got '7'"),
         ("movie.mmap", {"dims": (6, 5), "num_frames": 7, "dtype": "O"}, "dtype must be one of float32"),
-        ("movie.mmap", {"dims": (6, 5), "num_frames": 7, "order": "K"}, "order must be 'C' or 'F', and is 'K'"),
+        ("movie.mmap", {"dims": (6, 5), "num_frames": 7, "order": "K"}, "order must be 'C' or 'F', got 'K'"),
     ],
 )
 def test_what_is_not_said_is_asked_for(tmp_path: Path, name: str, options: dict[str, Any], words: str) -> None:

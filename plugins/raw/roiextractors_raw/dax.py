@@ -1,4 +1,4 @@
-"""Reads the Zhuang lab's movies: frames in a .dax file, described by the .inf file beside it."""
+"""Reads DAX movies of the Zhuang lab: frames in a .dax file, described by the .inf file next to it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 
 from roiextractors_core import RecordingMetadata
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, UnsupportedRecordingError, printable
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, single_file
 
-from .extractor import only_file
-from .sidecar import fitted_count, pair, text_of, whole_number
+from .sidecar import count_frames, pair, text_of, whole_number
 from .stored import StoredMovie, StoredMovieExtractor
 
 __all__ = ["DaxImagingExtractor"]
@@ -27,11 +26,11 @@ class DaxImagingExtractor(StoredMovieExtractor):
     Parameters
     ----------
     file_path : str or os.PathLike
-        The ``.dax`` file, or the ``.inf`` beside it.
+        The ``.dax`` file, or the ``.inf`` next to it.
     byte_order : str, optional
-        ``"big"`` or ``"little"``, where the ``.inf`` does not say it.
+        ``"big"`` or ``"little"``, if the ``.inf`` does not say it.
     sampling_frequency : float, optional
-        Samples a second (Hz); else ``Frames Per Second`` of the ``.inf``.
+        Samples a second (Hz); by default ``Frames Per Second`` of the ``.inf``.
 
     Raises
     ------
@@ -52,19 +51,19 @@ class DaxImagingExtractor(StoredMovieExtractor):
         byte_order: str | None = None,
         sampling_frequency: float | None = None,
     ) -> None:
-        dax, inf = pair(only_file(file_path), movie=".dax", side=".inf", title="a movie of the Zhuang lab")
+        dax, inf = pair(str(single_file(file_path)), movie=".dax", side=".inf", title="a DAX movie")
         file, side = PositionedFile(dax), printable(Path(inf).name)
         self._fields = _inf_fields(text_of(inf))
         rows, columns, notes = _frame_shape(self._fields, side)
         dtype = _dtype(self._fields, byte_order, side)
         said = whole_number(self._fields, "number of frames", side)
-        count, more = fitted_count(file, said, rows * columns * dtype.itemsize, side)
+        count, more = count_frames(file, said, rows * columns * dtype.itemsize, side)
         self._notes = (*notes, *more)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
         super().__init__(movie, sampling_frequency=sampling_frequency)
 
     def get_sampling_frequency(self) -> float | None:
-        """Return HAL's ``Frames Per Second`` (Hz), or None where the file has no camera's timing."""
+        """Return HAL's ``Frames Per Second`` (Hz), or None if the file has no camera timing."""
         text = self._fields.get("frames per second", "")
         return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,30})?(e[+-]?\d{1,2})?", text) else None
 
@@ -87,14 +86,14 @@ def _inf_fields(text: str) -> dict[str, str]:
 
 
 def _frame_shape(fields: dict[str, str], side: str) -> tuple[int, int, tuple[str, ...]]:
-    """Return rows, columns and a note: columns come first, unless the camera's region says otherwise."""
+    """Return rows, columns and a note: columns come first, unless the region of the camera says otherwise."""
     text = fields.get("frame dimensions")
     found = _DIMENSIONS.match(text or "")
     if found is None or 0 in map(int, found.groups()):
         raise CorruptRecordingError(
-            f"{side} says frame dimensions = {printable(text)[:40]!r}, and 'columns x rows' is needed"
+            f"{side} says frame dimensions = {printable(text)[:40]!r}, expected 'columns x rows'"
             if text
-            else f"{side} does not say 'frame dimensions'; without them the frames in the .dax cannot be told apart"
+            else f"{side} has no 'frame dimensions', which are needed to read the frames in the .dax"
         )
     columns, rows = int(found[1]), int(found[2])
     region = _extent(fields, "y"), _extent(fields, "x")
@@ -118,14 +117,14 @@ def _dtype(fields: dict[str, str], byte_order: str | None, side: str) -> np.dtyp
     bits = re.search(r"(\d{1,3}) bit integers", text)
     if bits is None or bits[1] not in ("8", "16", "32"):
         raise UnsupportedRecordingError(
-            f"{side} says data type = {printable(text)[:60]!r}, and 8, 16 or 32 bit integers are read"
+            f"{side} says data type = {printable(text)[:60]!r}; 8, 16 and 32 bit integers are supported"
         )
     ordered = re.search(r"\b(big|little) endian", text)
     order = byte_order or (ordered[1] if ordered else "" if bits[1] != "8" else "little")
     if order not in ("big", "little"):
         raise ChoiceError(
-            f"{side} does not say whether its bytes are big or little endian; say which: open(..., byte_order='big')"
+            f"{side} does not say whether the data are big or little endian; pass the byte order: open(..., byte_order='big')"
             if byte_order is None
-            else f"byte_order must be 'big' or 'little', and is {byte_order!r:.40}"
+            else f"byte_order must be 'big' or 'little', got {byte_order!r:.40}"
         )
     return np.dtype(f"{'>' if order == 'big' else '<'}u{int(bits[1]) // 8}")

@@ -1,4 +1,4 @@
-"""Reads bytes that say nothing about themselves: the user gives shape and dtype."""
+"""Reads raw binary files, whose shape and dtype the user gives."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ import numpy as np
 from roiextractors_core.errors import (
     ChoiceError,
     CorruptRecordingError,
-    SourceKindError,
     TruncatedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, single_file
 
 from .stored import StoredMovie, StoredMovieExtractor
 
-__all__ = ["RawImagingExtractor", "only_file"]
+__all__ = ["RawImagingExtractor"]
 
 _USUAL_AXES = {3: "TYX", 4: "TYXZ"}
 _USUAL_FRAMES = ((512, 512), (256, 256), (1024, 1024), (480, 752), (600, 600), (608, 608), (128, 128), (2048, 2048))
@@ -37,8 +36,8 @@ class RawImagingExtractor(StoredMovieExtractor):
     ----------
     file_path : str or os.PathLike
     shape : tuple of int
-        ``(samples, rows, columns)``, ``(samples, rows, columns, planes)``, or ``(rows, columns)``: the samples are then
-        counted from the size of the file, as they are where the number of samples is -1.
+        ``(samples, rows, columns)``, ``(samples, rows, columns, planes)``, or ``(rows, columns)``.  In the last case, or
+        if samples is -1, the number of samples follows from the size of the file.
     dtype : str or numpy.dtype
         With its byte order: ``"<u2"``, ``">i2"``, ``"float32"``.
     offset : int
@@ -46,17 +45,17 @@ class RawImagingExtractor(StoredMovieExtractor):
     order : str
         ``"C"``, the last axis of the shape varies fastest; ``"F"``, the first.
     dimension_order : str, optional
-        What the axes of ``shape`` are, where they are others than above: one letter each of T (time), Z (planes), Y (rows)
-        and X (columns), ``"TZYX"``.
+        The axes of ``shape`` if they differ from the above, one letter each: T (time), Z (planes), Y (rows), X (columns);
+        for example ``"TZYX"``.
     sampling_frequency : float, optional
-        Samples a second (Hz); the file holds none.
+        Samples a second (Hz); the file contains none.
 
     Raises
     ------
     ChoiceError
-        Shape or dtype were not given, or cannot be.
+        Shape or dtype are missing or invalid.
     CorruptRecordingError, TruncatedRecordingError
-        The file has another size; the message says what would fit.
+        The size of the file does not match; the message says what would fit.
     """
 
     def __init__(
@@ -70,50 +69,29 @@ class RawImagingExtractor(StoredMovieExtractor):
         dimension_order: str | None = None,
         sampling_frequency: float | None = None,
     ) -> None:
-        file = PositionedFile(only_file(file_path))
+        file = PositionedFile(single_file(file_path))
         if shape is None or dtype is None:
             raise ChoiceError(_question(file, shape, dtype))
         stored = _checked_dtype(dtype)
         start = _whole_number(offset, "offset", least=0)
         axes, lengths = _axes_and_lengths(shape, dimension_order)
-        lengths = _counted(file, axes, lengths, stored, start)
+        lengths = _complete_shape(file, axes, lengths, stored, start)
         if _checked_order(order) == "F":
             axes, lengths = axes[::-1], lengths[::-1]
         movie = StoredMovie(file, axes=axes, shape=lengths, dtype=stored, offset=start)
         super().__init__(movie, sampling_frequency=sampling_frequency)
 
 
-def only_file(file_path: Any) -> str:
-    """Return the path of a recording that is one file.
-
-    Raises
-    ------
-    SourceKindError
-        A folder, or several files.
-    """
-    if not isinstance(file_path, str | os.PathLike):
-        paths = [os.fspath(path) for path in file_path]
-        if len(paths) != 1:
-            raise SourceKindError(
-                f"a recording of this format is one file, and {len(paths)} were given; open each by itself"
-            )
-        return str(paths[0])
-    path = os.fspath(file_path)
-    if os.path.isdir(path):
-        raise SourceKindError(f"{printable(path)} is a folder; open the file in it")
-    return path
-
-
 def _question(file: PositionedFile, shape: Any, dtype: Any) -> str:
-    """Say what must be passed, with what the size of the file suggests."""
+    """Return which options are needed, with suggestions that fit the size of the file."""
     if shape is not None:
-        return f"{file.name} does not say its dtype; pass it with its byte order: open(..., shape={shape!r:.80}, dtype='<u2')"
+        return f"{file.name} needs a dtype with its byte order: open(..., shape={shape!r:.80}, dtype='<u2')"
     size, name = file.size, "'<u2'" if dtype is None else repr(str(np.dtype(_checked_dtype(dtype)).str))
     dtypes = _USUAL_DTYPES if dtype is None else (str(_checked_dtype(dtype)),)
     guesses = _guesses(size, dtypes)
-    seen = f" Its {size:,} bytes would be {' or '.join(guesses)}." if guesses else f" It holds {size:,} bytes."
+    seen = f" {size:,} bytes could be {' or '.join(guesses)}." if guesses else f" It has {size:,} bytes."
     return (
-        f"{file.name} does not say what it holds; pass the shape{' and the dtype' if dtype is None else ''}: "
+        f"{file.name} does not describe its content; pass the shape{' and the dtype' if dtype is None else ''}: "
         f"open(..., shape=(rows, columns), dtype={name}), or shape=(samples, rows, columns[, planes]).{seen}"
     )
 
@@ -135,7 +113,7 @@ def _axes_and_lengths(shape: Sequence[int] | str, dimension_order: str | None) -
     axes = str(dimension_order).upper()
     if len(axes) != len(lengths) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes) <= set("TZYX"):
         raise ChoiceError(
-            f"dimension_order={dimension_order!r:.40} does not fit shape={lengths}: one letter an axis, of T, Z, Y and X, with Y and X among them"
+            f"dimension_order={dimension_order!r:.40} does not fit shape={lengths}: expected one letter per axis, out of T, Z, Y and X, including Y and X"
         )
     return (axes, lengths) if "T" in axes else (f"T{axes}", (-1, *lengths))
 
@@ -148,8 +126,8 @@ def _checked_shape(shape: Any) -> tuple[int, ...]:
         lengths = ()
     if not 2 <= len(lengths) <= 4 or 0 in lengths:
         raise ChoiceError(
-            "shape must be (rows, columns), (samples, rows, columns) or (samples, rows, columns, planes), whole numbers "
-            f"of 1 or more, and is {printable(repr(shape))[:80]}"
+            "shape must be (rows, columns), (samples, rows, columns) or (samples, rows, columns, planes), as positive "
+            f"integers, got {printable(repr(shape))[:80]}"
         )
     return lengths
 
@@ -159,16 +137,16 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
         found: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
         raise ChoiceError(
-            f"dtype={printable(repr(dtype))[:80]} is none that NumPy knows; '<u2' or 'float32' are"
+            f"dtype={printable(repr(dtype))[:80]} is not a NumPy dtype; pass '<u2' or 'float32', for example"
         ) from error
     if found.kind not in "biufc" or found.itemsize == 0:
-        raise ChoiceError(f"dtype={printable(repr(dtype))[:80]} is no kind of number; '<u2' or 'float32' are")
+        raise ChoiceError(f"dtype={printable(repr(dtype))[:80]} is not numeric; pass '<u2' or 'float32', for example")
     return found
 
 
 def _checked_order(order: Any) -> str:
     if not isinstance(order, str) or order.upper() not in ("C", "F"):
-        raise ChoiceError(f"order must be 'C' (the last axis varies fastest) or 'F' (the first), and is {order!r:.40}")
+        raise ChoiceError(f"order must be 'C' (the last axis varies fastest) or 'F' (the first), got {order!r:.40}")
     return order.upper()
 
 
@@ -178,26 +156,26 @@ def _whole_number(value: Any, name: str, *, least: int) -> int:
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or not least <= number < _MAX_LENGTH:
-        raise ChoiceError(f"{name} must be a whole number of {least} or more, and is {printable(repr(value))[:80]}")
+        raise ChoiceError(f"{name} must be an integer >= {least}, got {printable(repr(value))[:80]}")
     return number
 
 
-def _counted(
+def _complete_shape(
     file: PositionedFile, axes: str, lengths: tuple[int, ...], dtype: np.dtype[Any], offset: int
 ) -> tuple[int, ...]:
-    """Return the shape with the number of samples filled in, when it fits the file.
+    """Return the shape with the number of samples filled in, checked against the size of the file.
 
     Raises
     ------
     ChoiceError
-        Another length than that of time is -1.
+        A length other than that of time is -1.
     CorruptRecordingError, TruncatedRecordingError
-        The bytes are more or fewer.
+        The file has more or fewer bytes.
     """
     time = axes.index("T")
     sample = math.prod(n for k, n in enumerate(lengths) if k != time) * dtype.itemsize
     if any(n < 0 for k, n in enumerate(lengths) if k != time):
-        raise ChoiceError(f"only the number of samples can be left open by -1, and shape is {lengths}")
+        raise ChoiceError(f"only the number of samples can be -1, got shape={lengths}")
     room = file.size - offset
     count, left = divmod(max(0, room), sample)
     wanted = count if lengths[time] < 0 else lengths[time]
@@ -214,12 +192,12 @@ def _misfit(file: PositionedFile, axes: str, lengths: tuple[int, ...], dtype: np
     count, left = divmod(max(0, size - offset), sample)
     words = f"{' x '.join(map(str, inner))} {dtype}"
     needed = f"{_samples(lengths[time])} of {words}" if lengths[time] >= 0 else f"whole samples of {words}"
-    total = f" need {lengths[time] * sample + offset:,}" if lengths[time] >= 0 else f" are {sample:,} each"
-    before = f" behind the first {offset:,}" if offset else ""
-    room = f"{_samples(count)} and {left:,} bytes more" if left else _samples(count)
+    total = f" need {lengths[time] * sample + offset:,}" if lengths[time] >= 0 else f" take {sample:,} each"
+    before = f" after the first {offset:,}" if offset else ""
+    room = f"{_samples(count)} and {left:,} more bytes" if left else _samples(count)
     fits = list(_what_fits(size, math.prod(inner), lengths[time], dtype, offset))
-    advice = f"{', or '.join(fits)} would fit" if fits else "no other dtype or offset would make it fit"
-    return f"{file.name} holds {size:,} bytes, and {needed}{before}{total}. There is room for {room}; {advice}"
+    advice = f"{', or '.join(fits)} would fit" if fits else "no other dtype or offset would fit"
+    return f"{file.name} has {size:,} bytes, but {needed}{before}{total}. It has room for {room}; {advice}"
 
 
 def _what_fits(size: int, pixels: int, samples: int, dtype: np.dtype[Any], offset: int) -> Iterator[str]:

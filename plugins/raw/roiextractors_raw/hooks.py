@@ -1,4 +1,4 @@
-"""Declares the formats of raw bytes: with nothing, with Zhuang's .inf, with Picasso's .yaml."""
+"""Declares the formats of uncompressed files: raw binary, DAX with its .inf, Picasso raw with its .yaml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".raw", ".bin", ".dat"),
         api=1,
         clock="none",
-        description="Uncompressed numbers in a file that says nothing of them: shape=, dtype=, offset= and order= are given.",
+        description="Uncompressed binary files without a header; pass shape=, dtype= and optionally offset= and order=.",
     )
     yield FormatSpec(
         name="dax",
@@ -30,7 +30,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         api=1,
         clock="rate",
         metadata=("device", "software", "vendor"),
-        description="Movies of HAL and storm-analysis: frames in a .dax file, their size and byte order in the .inf beside it.",
+        description="Movies of HAL and storm-analysis: frames in a .dax file, their size and byte order in the .inf next to it.",
     )
     yield FormatSpec(
         name="picasso-raw",
@@ -42,5 +42,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         api=1,
         clock="none",
         metadata=("pixel_size", "device", "software", "vendor"),
-        description="Movies of Picasso: frames in a .raw file, their size, dtype and byte order in the .yaml beside it.",
+        description="Movies of Picasso: frames in a .raw file, their size, dtype and byte order in the .yaml next to it.",
     )

@@ -1,4 +1,4 @@
-"""Reads Picasso's movies: frames in a .raw file, described by the .yaml file beside it."""
+"""Reads Picasso movies: frames in a .raw file, described by the .yaml file next to it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 
 from roiextractors_core import RecordingMetadata, Source
 from roiextractors_core.errors import CorruptRecordingError, printable
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, single_file
 
-from .extractor import only_file
-from .sidecar import beside, fitted_count, pair, text_of, whole_number
+from .sidecar import beside, count_frames, pair, text_of, whole_number
 from .stored import StoredMovie, StoredMovieExtractor
 
 __all__ = ["PicassoRawImagingExtractor", "is_picasso"]
@@ -29,9 +28,9 @@ class PicassoRawImagingExtractor(StoredMovieExtractor):
     Parameters
     ----------
     file_path : str or os.PathLike
-        The ``.raw`` file, or the ``.yaml`` beside it.
+        The ``.raw`` file, or the ``.yaml`` next to it.
     sampling_frequency : float, optional
-        Samples a second (Hz); the ``.yaml`` holds integration times and no rate.
+        Samples a second (Hz); the ``.yaml`` contains integration times but no rate.
 
     Raises
     ------
@@ -46,13 +45,13 @@ class PicassoRawImagingExtractor(StoredMovieExtractor):
     """
 
     def __init__(self, file_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
-        raw, yaml = pair(only_file(file_path), movie=".raw", side=".yaml", title="a movie of Picasso")
+        raw, yaml = pair(str(single_file(file_path)), movie=".raw", side=".yaml", title="a Picasso movie")
         file, side = PositionedFile(raw), printable(Path(yaml).name)
         self._fields = _top_level(text_of(yaml))
         rows, columns = (whole_number(self._fields, key, side) for key in ("Height", "Width"))
         dtype = _dtype(self._fields, side)
         said = whole_number(self._fields, "Frames", side)
-        count, self._notes = fitted_count(file, said, rows * columns * dtype.itemsize, side)
+        count, self._notes = count_frames(file, said, rows * columns * dtype.itemsize, side)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
         super().__init__(movie, sampling_frequency=sampling_frequency)
 
@@ -72,10 +71,10 @@ class PicassoRawImagingExtractor(StoredMovieExtractor):
 
 
 def is_picasso(source: Source) -> bool:
-    """Whether this is a movie of Picasso, or the .yaml of one.
+    """Whether this is a Picasso movie, or the .yaml of one.
 
-    Picasso writes a .yaml of the same keys beside its tables of localisations, too; so the movie must
-    be a .raw file, or have the very size.
+    Picasso also writes a .yaml with the same keys next to its tables of localisations, so the movie must
+    be a .raw file or have exactly the size of the frames.
     """
     given_yaml = source.suffixes[-1:] == (".yaml",)
     yaml = source.path if given_yaml else Path(beside(str(source.path), ".yaml") or source.path)
@@ -83,7 +82,7 @@ def is_picasso(source: Source) -> bool:
         return False
     try:
         fields = _top_level(text_of(str(yaml)))
-    except CorruptRecordingError:  # no text
+    except CorruptRecordingError:  # not text
         return False
     if not all(key in fields for key in _NEEDED):
         return False
@@ -94,7 +93,7 @@ def is_picasso(source: Source) -> bool:
 
 
 def _top_level(text: str) -> dict[str, str]:
-    """Return the plain values of the first document's own keys; nothing nested, no tags, no references."""
+    """Return the plain top-level values of the first document; nested values, tags and references are skipped."""
     document = re.split(r"^(?:---|\.\.\.)[^\n]*$", text.removeprefix("---"), maxsplit=1, flags=re.MULTILINE)[0]
     return {key: _unquoted(value) for key, value in _SCALAR.findall(document)}
 
@@ -106,9 +105,9 @@ def _unquoted(value: str) -> str:
 def _dtype(fields: dict[str, str], side: str) -> np.dtype[np.generic]:
     name, order = fields.get("Data Type", ""), fields.get("Byte Order", "")
     if name not in _DTYPES:
-        seen = f"says Data Type = {printable(name)[:40]!r}" if name else "does not say 'Data Type'"
-        raise CorruptRecordingError(f"{side} {seen}; {', '.join(_DTYPES)} are read")
+        seen = f"says Data Type = {printable(name)[:40]!r}" if name else "has no 'Data Type'"
+        raise CorruptRecordingError(f"{side} {seen}; supported: {', '.join(_DTYPES)}")
     if order not in ("<", ">", "=", "|") or (order in "=|" and np.dtype(name).itemsize > 1):
-        seen = f"says Byte Order = {printable(order)[:40]!r}" if order else "does not say 'Byte Order'"
-        raise CorruptRecordingError(f"{side} {seen}; '<' (little endian) or '>' (big endian) is needed")
+        seen = f"says Byte Order = {printable(order)[:40]!r}" if order else "has no 'Byte Order'"
+        raise CorruptRecordingError(f"{side} {seen}; expected '<' (little endian) or '>' (big endian)")
     return np.dtype(name).newbyteorder("<" if order in "=|" else order)  # type: ignore[arg-type]

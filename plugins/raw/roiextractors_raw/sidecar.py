@@ -1,4 +1,4 @@
-"""The file beside a movie that says what its bytes are: found by the stem, read as lines."""
+"""The text file next to a movie that describes its bytes: found by its stem, read as lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import PositionedFile, warn
 
-__all__ = ["beside", "fitted_count", "pair", "text_of", "whole_number"]
+__all__ = ["beside", "count_frames", "pair", "text_of", "whole_number"]
 
 _MAX_BYTES = 4 << 20
 _MAX_NUMBER = 1 << 40
@@ -34,24 +34,26 @@ def pair(path: str, *, movie: str, side: str, title: str) -> tuple[str, str]:
     Raises
     ------
     SourceNotFoundError
-        The other file is not there; the message names it.
+        The other file is missing; the message names it.
     """
     given_side = path.lower().endswith(side)
     other = beside(path, movie if given_side else side)
     if other is None:
         name, missing = (printable(Path(p).name) for p in (path, Path(path).with_suffix(movie if given_side else side)))
         what = (
-            f"{name} describes {title}, and its pixels are in" if given_side else f"{title} needs, beside {name}, its"
+            f"{name} describes {title} whose pixels are in"
+            if given_side
+            else f"to read {name}, {title}, its description is needed:"
         )
         advice = (
-            "" if given_side else "; or say what it says: open(..., format='raw', shape=(rows, columns), dtype='<u2')"
+            "" if given_side else "; or pass the layout: open(..., format='raw', shape=(rows, columns), dtype='<u2')"
         )
-        raise SourceNotFoundError(f"{what} {missing}, which is not there; copy it there{advice}")
+        raise SourceNotFoundError(f"{what} {missing}, which does not exist; copy it into the same folder{advice}")
     return (other, path) if given_side else (path, other)
 
 
 def beside(path: str, suffix: str) -> str | None:
-    """Return the file with the same stem and this suffix, compared without regard to case, or None."""
+    """Return the file with the same stem and this suffix in any case, or None."""
     wanted = Path(path).with_suffix(suffix)
     if wanted.is_file():
         return str(wanted)
@@ -69,7 +71,7 @@ def text_of(path: str) -> str:
     Raises
     ------
     CorruptRecordingError
-        More than 4 MiB, or bytes that are no text.
+        More than 4 MiB, or not text.
     """
     file = PositionedFile(path)
     try:
@@ -77,8 +79,10 @@ def text_of(path: str) -> str:
     finally:
         file.close()
     if len(raw) > _MAX_BYTES or b"\0" in raw:
-        what = f"over {_MAX_BYTES:,} bytes long" if len(raw) > _MAX_BYTES else "no text: it holds NUL bytes"
-        raise CorruptRecordingError(f"{file.name} is {what}, and should be a page of text that describes the movie")
+        what = (
+            f"longer than {_MAX_BYTES:,} bytes" if len(raw) > _MAX_BYTES else "not a text file: it contains NUL bytes"
+        )
+        raise CorruptRecordingError(f"{file.name} is {what}; expected a short text that describes the movie")
     return raw.decode("utf-8-sig", "replace")
 
 
@@ -92,43 +96,45 @@ def whole_number(fields: dict[str, str], key: str, name: str) -> int:
     """
     text = fields.get(key)
     if text is None:
-        raise CorruptRecordingError(f"{name} does not say {key!r}; without it the bytes beside it cannot be read")
+        raise CorruptRecordingError(f"{name} has no {key!r}, which is needed to read the movie")
     if not (text.isascii() and text.isdigit() and len(text) < 14 and 0 < int(text) < _MAX_NUMBER):
-        raise CorruptRecordingError(f"{name} says {key} = {printable(text)[:40]!r}, which is no number of 1 or more")
+        raise CorruptRecordingError(
+            f"{name} says {key} = {printable(text)[:40]!r}, which is not an integer of 1 or more"
+        )
     return int(text)
 
 
-def fitted_count(file: PositionedFile, said: int, frame_bytes: int, side: str) -> tuple[int, tuple[str, ...]]:
-    """Return how many whole frames are read, and a note where the file and its description differ.
+def count_frames(file: PositionedFile, said: int, frame_bytes: int, side: str) -> tuple[int, tuple[str, ...]]:
+    """Return the number of complete frames, and a note if the file and its description differ.
 
     Parameters
     ----------
     file : PositionedFile
     said : int
-        The number of frames by the description.
+        The number of frames according to the description.
     frame_bytes : int
     side : str
-        The description's name.
+        The name of the description.
 
     Raises
     ------
     TruncatedRecordingError
-        Not one whole frame is there.
+        There is not one complete frame.
     """
     count, left = divmod(file.size, frame_bytes)
     if count == 0:
         raise TruncatedRecordingError(
-            f"{file.name} holds {file.size:,} bytes, and by {side} one frame needs {frame_bytes:,}: not one is whole"
+            f"{file.name} has {file.size:,} bytes, less than one frame ({frame_bytes:,} bytes according to {side})"
         )
     more = f" and {left:,} bytes of another" if left else ""
     if count < said:
-        note = f"{file.name} holds {count:,} whole frames{more}, and {side} says {said:,}; the file is cut, and the whole frames are read"
+        note = f"{file.name} is truncated: it contains {count:,} complete frames{more}, but {side} says {said:,}; reading the complete frames"
         warn(note)
         return count, (note,)
     if left:
         return said, (
-            f"{file.name} holds {file.size - said * frame_bytes:,} bytes behind the {said:,} frames that {side} says; they are left out",
+            f"{file.name} has {file.size - said * frame_bytes:,} bytes after the {said:,} frames that {side} describes; they are ignored",
         )
     if count > said:
-        return count, (f"{file.name} holds {count:,} frames, and {side} says {said:,}; all {count:,} are read",)
+        return count, (f"{file.name} contains {count:,} frames, but {side} says {said:,}; reading all {count:,}",)
     return count, ()

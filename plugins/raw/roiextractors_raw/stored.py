@@ -1,4 +1,4 @@
-"""A movie that lies uncompressed in one file, its axes in any order."""
+"""An uncompressed movie in one file, with its axes in any order."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core import ImagingExtractor
+from roiextractors_core import BlockImagingExtractor
 from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores
 
 __all__ = ["StoredMovie", "StoredMovieExtractor"]
 
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
-_MIN_PIECE, _MAX_PIECE = 128 << 10, 4 << 20  # what is read at once of time courses that are wanted densely
+_MIN_PIECE, _MAX_PIECE = 128 << 10, 4 << 20  # bytes of one read of time courses, where most of them are needed
 
 
 class StoredMovie:
-    """An array of time, rows, columns and perhaps planes in one file, read in parts.
+    """An array of time, rows, columns and optionally planes in one file, read in parts.
 
-    Where time varies slower than two other axes, frames are read one by one.  Where it varies faster, one frame is
-    spread over the whole file, and much more than a frame is read.
+    If time varies slower than two other axes, frames are read one by one.  If it varies faster, the pixels of a frame are
+    scattered over the whole file, and reading one frame reads much more than its bytes.
 
     Parameters
     ----------
     file : PositionedFile
     axes : str
-        T (time), Y (rows), X (columns) and perhaps Z (planes), the slowest first, as they lie in the file.
+        T (time), Y (rows), X (columns) and optionally Z (planes), in the order of the file, the slowest first.
     shape : tuple of int
         The lengths of the axes, in the same order.
     dtype : numpy.dtype
@@ -84,7 +84,7 @@ class StoredMovie:
         Returns
         -------
         numpy.ndarray
-            ``(samples, rows, columns[, planes])``, native byte order, a view of a buffer of its own in the file's order.
+            ``(samples, rows, columns[, planes])`` in native byte order, owned by the caller; its memory is in the file's order.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class StoredMovie:
         self.file.close()
 
     def _read_frames(self, wanted: Mapping[str, Any]) -> np.ndarray:
-        """Read by positioned reads, in the file's order; at most one axis is slower than time."""
+        """Read frames in the order of the file; at most one axis is slower than time."""
         times = _as_indices(wanted["T"])
         outer = _as_indices(wanted[self.axes[0]]) if self._time else np.zeros(1, np.int64)
         inner = [wanted[axis] for axis in self.axes[self._time + 1 :]]
@@ -124,17 +124,19 @@ class StoredMovie:
         return result
 
     def _is_dense(self, part: tuple[Any, ...]) -> bool:
-        """Whether reading the time courses whole, which is one long read, beats looking for their parts."""
+        """Whether one long read of complete time courses is faster than many reads of their parts."""
         whole = all(_length(p) == n for p, n in zip(part[1:-1], self.stored_shape[1:-1], strict=True))
         if self._inner or not whole:
             return False
         return 2 * _length(part[-1]) >= self.stored_shape[-1]
 
     def _read_lines(self, part: tuple[Any, ...], result: np.ndarray) -> None:
-        """Read the time courses of the part whole, and keep what is wanted of each."""
+        """Read complete time courses, and keep the requested samples of each."""
         length, chosen = self.stored_shape[-1], part[-1]
         step = length * self.dtype.itemsize
-        courses = math.prod(self.stored_shape[1:-1])  # behind each index of the first axis; all are wanted
+        courses = math.prod(
+            self.stored_shape[1:-1]
+        )  # per index of the first axis; _is_dense made sure that all are requested
         start = self.offset + part[0].start * courses * step
         if isinstance(chosen, slice) and _length(chosen) == length and self.dtype.isnative:
             self.file.read_array_into(result, start)
@@ -150,8 +152,8 @@ class StoredMovie:
         _on_cores(read, len(lines), result.nbytes, most=max(1, piece // step))
 
 
-class StoredMovieExtractor(ImagingExtractor):
-    """A recording that is a :class:`StoredMovie`; a format's extractor inherits it and hands the movie over.
+class StoredMovieExtractor(BlockImagingExtractor):
+    """A recording that is a :class:`StoredMovie`; the extractor of a format inherits it and passes the movie.
 
     Parameters
     ----------
@@ -178,12 +180,6 @@ class StoredMovieExtractor(ImagingExtractor):
     def get_dtype(self) -> np.dtype[Any]:
         return self._movie.dtype.newbyteorder("=")
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        return self._movie.read(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._movie.read(self.resolve_indices(sample_indices))
-
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
     ) -> np.ndarray:
@@ -196,7 +192,7 @@ class StoredMovieExtractor(ImagingExtractor):
 
 
 def _within(wanted: slice | np.ndarray, length: int) -> slice | np.ndarray:
-    """Fill in a slice's bounds; indices that follow each other become a slice."""
+    """Fill in the bounds of a slice; consecutive indices become a slice."""
     if isinstance(wanted, slice):
         start, stop, _ = wanted.indices(length)
         return slice(start, max(start, stop))
@@ -214,7 +210,7 @@ def _length(wanted: slice | np.ndarray) -> int:
 
 
 def _on_cores(work: Callable[[int, int], None], count: int, nbytes: int, *, most: int) -> None:
-    """Give every core its share, in runs of at most ``most``; one core where there is little to do."""
+    """Share the work out over the cores, in runs of at most ``most``; small reads use one core."""
     cores = num_cores() if nbytes >= _PARALLEL_BYTES else 1
     marks = [count * k // cores for k in range(cores + 1)]
 

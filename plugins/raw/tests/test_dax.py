@@ -118,15 +118,15 @@ def test_a_cut_movie_gives_its_whole_frames_and_says_so(tmp_path: Path) -> None:
     dax = write_dax(tmp_path, expected)
     dax.write_bytes(dax.read_bytes()[: 4 * 6 * 2 * 3 + 7])
     with pytest.warns(
-        IncompleteRecordingWarning, match=r"3 whole frames and 7 bytes of another, and movie_0001\.inf says 5"
+        IncompleteRecordingWarning, match=r"3 complete frames and 7 bytes of another, but movie_0001\.inf says 5"
     ):
         recording = roi.open(dax)
     with recording:
         np.testing.assert_array_equal(recording.get_series(), expected[:3])
-        assert "the file is cut" in recording.get_notes()[0]
+        assert "is truncated" in recording.get_notes()[0]
     dax.write_bytes(b"1234567")
     with pytest.raises(
-        TruncatedRecordingError, match=r"7 bytes, and by movie_0001\.inf one frame needs 48: not one is whole"
+        TruncatedRecordingError, match=r"7 bytes, less than one frame \(48 bytes according to movie_0001\.inf\)"
     ):
         roi.open(dax)
 
@@ -136,12 +136,13 @@ def test_more_frames_than_were_promised_are_read_and_noted(tmp_path: Path) -> No
     dax = write_dax(tmp_path, expected, text=INF.replace("{count}", "3"))
     with roi.open(dax) as recording:
         np.testing.assert_array_equal(recording.get_series(), expected)
-        assert recording.get_notes() == ("movie_0001.dax holds 5 frames, and movie_0001.inf says 3; all 5 are read",)
+        assert recording.get_notes() == ("movie_0001.dax contains 5 frames, but movie_0001.inf says 3; reading all 5",)
     dax.write_bytes(dax.read_bytes()[:-1])
     with roi.open(dax) as recording:
         np.testing.assert_array_equal(recording.get_series(), expected[:3])
         assert (
-            "holds 95 bytes behind the 3 frames that movie_0001.inf says; they are left out" in recording.get_notes()[0]
+            "has 95 bytes after the 3 frames that movie_0001.inf describes; they are ignored"
+            in recording.get_notes()[0]
         )
 
 
@@ -152,11 +153,11 @@ def test_a_missing_half_is_named(tmp_path: Path) -> None:
     shutil.copy(dax, alone / "movie.dax")
     shutil.copy(dax.with_suffix(".inf"), alone / "other.inf")
     with pytest.raises(
-        SourceNotFoundError, match=r"needs, beside movie\.dax, its movie\.inf, which is not there; .*format='raw'"
+        SourceNotFoundError, match=r"movie\.dax.* needed: movie\.inf, which does not exist; .*format='raw'"
     ):
         roi.open(alone / "movie.dax")
     with pytest.raises(
-        SourceNotFoundError, match=r"other\.inf describes .*, and its pixels are in other\.dax, which is not there"
+        SourceNotFoundError, match=r"other\.inf describes .* whose pixels are in other\.dax, which does not exist"
     ):
         roi.open(alone / "other.inf", format="dax")
 
@@ -164,16 +165,16 @@ def test_a_missing_half_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "kind", "words"),
     [
-        ("number of frames = {count}", "", CorruptRecordingError, "does not say 'number of frames'"),
-        ("{count}", "-3", CorruptRecordingError, "number of frames = '-3', which is no number of 1 or more"),
-        ("{count}", "9" * 60, CorruptRecordingError, "which is no number of 1 or more"),
-        ("frame dimensions", "frame_dimensions", CorruptRecordingError, "does not say 'frame dimensions'"),
+        ("number of frames = {count}", "", CorruptRecordingError, "has no 'number of frames'"),
+        ("{count}", "-3", CorruptRecordingError, "number of frames = '-3', which is not an integer of 1 or more"),
+        ("{count}", "9" * 60, CorruptRecordingError, "which is not an integer of 1 or more"),
+        ("frame dimensions", "frame_dimensions", CorruptRecordingError, "has no 'frame dimensions'"),
         ("{columns} x {rows}", "wide", CorruptRecordingError, "frame dimensions = 'wide'"),
         ("{columns} x {rows}", "0 x 4", CorruptRecordingError, "frame dimensions = '0 x 4'"),
         ("{columns} x {rows}", "4 x 00", CorruptRecordingError, "frame dimensions = '4 x 00'"),
         (", {order} endian", "", ChoiceError, r"does not say whether .*byte_order='big'"),
-        ("16 bit integers", "64 bit floats", UnsupportedRecordingError, "8, 16 or 32 bit integers are read"),
-        ("machine", "\0", CorruptRecordingError, "is no text: it holds NUL bytes"),
+        ("16 bit integers", "64 bit floats", UnsupportedRecordingError, "8, 16 and 32 bit integers are supported"),
+        ("machine", "\0", CorruptRecordingError, "is not a text file: it contains NUL bytes"),
     ],
 )
 def test_an_inf_that_does_not_say_what_is_needed_is_refused(
@@ -189,5 +190,5 @@ def test_the_users_byte_order_fills_the_gap(tmp_path: Path) -> None:
     dax = write_dax(tmp_path, expected, text=INF.replace(", {order} endian", ""))
     with roi.open(dax, byte_order="big") as recording:
         np.testing.assert_array_equal(recording.get_series(), expected)
-    with pytest.raises(ChoiceError, match="byte_order must be 'big' or 'little', and is 'middle'"):
+    with pytest.raises(ChoiceError, match="byte_order must be 'big' or 'little', got 'middle'"):
         roi.open(dax, byte_order="middle")

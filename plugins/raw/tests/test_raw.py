@@ -100,7 +100,7 @@ class TestTimeFastest(RawTests):
 
 
 class TestLongTimeCourses(RawTests):
-    """Time fastest, in courses so long that parts of them are read through a map."""
+    """Time fastest, in courses so long that only parts of them are read."""
 
     open_options = {"shape": (4, 5, 3, 3000), "dtype": ">f8", "dimension_order": "ZXYT"}
 
@@ -151,8 +151,8 @@ def test_a_suffix_alone_is_the_weakest_match_and_asks_for_shape_and_dtype(tmp_pa
     with pytest.raises(ChoiceError) as caught:
         roi.open(path)
     assert str(caught.value) == (
-        "movie.raw does not say what it holds; pass the shape and the dtype: open(..., shape=(rows, columns), dtype='<u2'), "
-        "or shape=(samples, rows, columns[, planes]). Its 52,428,800 bytes would be 100 samples of 512 x 512 uint16 "
+        "movie.raw does not describe its content; pass the shape and the dtype: open(..., shape=(rows, columns), dtype='<u2'), "
+        "or shape=(samples, rows, columns[, planes]). 52,428,800 bytes could be 100 samples of 512 x 512 uint16 "
         "or 400 samples of 256 x 256 uint16 or 25 samples of 1024 x 1024 uint16."
     )
 
@@ -160,10 +160,10 @@ def test_a_suffix_alone_is_the_weakest_match_and_asks_for_shape_and_dtype(tmp_pa
 def test_what_is_still_missing_is_asked_for(tmp_path: Path) -> None:
     path = raw(tmp_path / "movie.bin", 12345)
     with pytest.raises(
-        ChoiceError, match=r"pass the shape: open\(..., shape=\(rows, columns\), dtype='>i2'\).* holds 12,345 bytes"
+        ChoiceError, match=r"pass the shape: open\(..., shape=\(rows, columns\), dtype='>i2'\).* has 12,345 bytes"
     ):
         roi.open(path, dtype=">i2")
-    with pytest.raises(ChoiceError, match=r"does not say its dtype; .*shape=\(5, 4\), dtype='<u2'"):
+    with pytest.raises(ChoiceError, match=r"needs a dtype with its byte order: .*shape=\(5, 4\), dtype='<u2'"):
         roi.open(path, shape=(5, 4))
 
 
@@ -182,46 +182,46 @@ def test_no_other_suffix_is_claimed_and_format_opens_any(tmp_path: Path) -> None
             1_000_000,
             {"shape": (100, 64, 64), "dtype": "uint16"},
             CorruptRecordingError,
-            "holds 1,000,000 bytes, and 100 samples of 64 x 64 uint16 need 819,200. There is room for 122 samples and "
-            "576 bytes more; offset=180_800 would fit",
+            "has 1,000,000 bytes, but 100 samples of 64 x 64 uint16 need 819,200. It has room for 122 samples and "
+            "576 more bytes; offset=180_800 would fit",
         ),
         (
             1_000_000,
             {"shape": (64, 64), "dtype": "uint16"},
             CorruptRecordingError,
-            "holds 1,000,000 bytes, and whole samples of 64 x 64 uint16 are 8,192 each. There is room for 122 samples and "
-            "576 bytes more; offset=576 would fit",
+            "has 1,000,000 bytes, but whole samples of 64 x 64 uint16 take 8,192 each. It has room for 122 samples and "
+            "576 more bytes; offset=576 would fit",
         ),
         (
             8192,
             {"shape": (4, 32, 32), "dtype": "uint8"},
             CorruptRecordingError,
-            "There is room for 8 samples; 8 as the number of samples, or dtype='uint16', or offset=4096 would fit",
+            "It has room for 8 samples; 8 as the number of samples, or dtype='uint16', or offset=4096 would fit",
         ),
         (
             4096,
             {"shape": (4, 32, 32), "dtype": "uint16"},
             TruncatedRecordingError,
-            "4 samples of 32 x 32 uint16 need 8,192. There is room for 2 samples; 2 as the number of samples, or "
+            "4 samples of 32 x 32 uint16 need 8,192. It has room for 2 samples; 2 as the number of samples, or "
             "dtype='uint8' would fit",
         ),
         (
             100,
             {"shape": (32, 32), "dtype": "uint16"},
             TruncatedRecordingError,
-            "There is room for 0 samples and 100 bytes more",
+            "It has room for 0 samples and 100 more bytes",
         ),
         (
             100,
             {"shape": (5, 5), "dtype": "uint8", "offset": 101},
             TruncatedRecordingError,
-            "behind the first 101 are 25 each. There is room for 0 samples",
+            "after the first 101 take 25 each. It has room for 0 samples",
         ),
         (
             7,
             {"shape": (1, 3, 3), "dtype": "uint8"},
             TruncatedRecordingError,
-            "no other dtype or offset would make it fit",
+            "no other dtype or offset would fit",
         ),
     ],
 )
@@ -252,13 +252,13 @@ def test_the_samples_are_counted_where_their_number_is_left_open(tmp_path: Path)
         ({"shape": "__import__('os')", "dtype": "u2"}, "shape must be"),
         ({"shape": (1 << 60, 1 << 60), "dtype": "u2"}, "shape must be"),
         ({"shape": 5, "dtype": "u2"}, "shape must be"),
-        ({"shape": (-1, -1, 4), "dtype": "u2"}, "only the number of samples can be left open"),
-        ({"shape": (-1, 4), "dtype": "u2"}, "only the number of samples can be left open"),
-        ({"shape": (5, 4), "dtype": "u3"}, "is none that NumPy knows"),
-        ({"shape": (5, 4), "dtype": "O"}, "is no kind of number"),
-        ({"shape": (5, 4), "dtype": "U4"}, "is no kind of number"),
-        ({"shape": (5, 4), "dtype": [("a", "u2")]}, "is no kind of number"),
-        ({"shape": (5, 4), "dtype": "u2", "offset": -1}, "offset must be a whole number of 0 or more"),
+        ({"shape": (-1, -1, 4), "dtype": "u2"}, "only the number of samples can be -1"),
+        ({"shape": (-1, 4), "dtype": "u2"}, "only the number of samples can be -1"),
+        ({"shape": (5, 4), "dtype": "u3"}, "is not a NumPy dtype"),
+        ({"shape": (5, 4), "dtype": "O"}, "is not numeric"),
+        ({"shape": (5, 4), "dtype": "U4"}, "is not numeric"),
+        ({"shape": (5, 4), "dtype": [("a", "u2")]}, "is not numeric"),
+        ({"shape": (5, 4), "dtype": "u2", "offset": -1}, "offset must be an integer >= 0"),
         ({"shape": (5, 4), "dtype": "u2", "offset": 1.5}, "offset must be"),
         ({"shape": (5, 4), "dtype": "u2", "order": "K"}, "order must be 'C'"),
         ({"shape": (5, 4), "dtype": "u2", "dimension_order": "TYX"}, "does not fit shape"),
@@ -272,9 +272,9 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, options: dict[str, Any]
 
 def test_several_files_and_folders_are_refused(tmp_path: Path) -> None:
     paths = [raw(tmp_path / name, 40) for name in ("a.raw", "b.raw")]
-    with pytest.raises(SourceKindError, match="is one file, and 2 were given"):
+    with pytest.raises(SourceKindError, match="expected one file, got 2"):
         roi.open(paths, format="raw", shape=(5, 4), dtype="u2")
-    with pytest.raises(SourceKindError, match="is a folder; open the file in it"):
+    with pytest.raises(SourceKindError, match="is a folder; open the file inside it"):
         roi.open(tmp_path, format="raw", shape=(5, 4), dtype="u2")
     with roi.open(paths[:1], shape=(5, 4), dtype="u2") as recording:
         assert len(recording) == 1
