@@ -1,4 +1,4 @@
-"""HDF5 files opened through a watch on their global heaps, which the HDF5 library itself does not come back from when damaged."""
+"""HDF5 files, with a check of their global heaps: libhdf5 loops forever on damaged ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _HEAD = 16
 
 
 def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
-    """Open an HDF5 file read-only, without a lock on the disk.
+    """Open an HDF5 file read-only, without locking it.
 
-    Texts and lists of variable length stand in global heaps.  The library walks one from object to object by their sizes, and
-    goes round for ever where a size is zero; here each heap is walked before the library is given it.
+    Strings and lists of variable length are stored in global heaps.  libhdf5 walks a heap from object to object by their
+    sizes, and loops forever if a size is zero.  Each heap is therefore checked before libhdf5 receives it.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
     ImportError
         h5py is not installed.
     SourceError
-        The file is not there, may not be read, or is a folder.
+        The file does not exist, cannot be read, or is a folder.
     OSError, RuntimeError, ValueError, KeyError
-        By h5py: it is no HDF5, or is damaged.  A damaged heap is a CorruptRecordingError, also later, when it is read.
+        From h5py: the file is not HDF5, or is damaged.  A damaged heap raises CorruptRecordingError, now or when it is read.
 
     References
     ----------
@@ -48,7 +48,7 @@ def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
 
     file = PositionedFile(path)
     if os.path.isdir(file.path):
-        raise SourceKindError(f"{file.name} is a folder, and HDF5 is a file")
+        raise SourceKindError(f"{file.name} is a folder, not an HDF5 file")
     try:
         stream = _Watched(file)
         return h5py.File(file.path, "r", driver="fileobj", fileobj=stream)
@@ -58,11 +58,11 @@ def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
 
 
 class _Watched(io.RawIOBase):
-    """The file as h5py reads it."""
+    """The file object that h5py reads from; it checks each global heap on the way."""
 
     def __init__(self, file: PositionedFile) -> None:
         self._file, self._at = file, 0
-        self._size = file.size  # looked at once: h5py asks for it where an exception of ours would not stop it
+        self._size = file.size  # read once: h5py asks for it where an exception of ours would not stop it
         self._seen: set[int] = set()
 
     def readable(self) -> bool:
@@ -92,7 +92,7 @@ class _Watched(io.RawIOBase):
         head = self._file.read(start, min(_HEAD, self._file.size - start))
         size = int.from_bytes(head[8 : 8 + width], "little") if len(head) == _HEAD else 0
         if not _HEAD <= size <= min(_MAX_HEAP, self._file.size - start):
-            raise self._damaged(start, f"says that it has {size:,} bytes")
+            raise self._damaged(start, f"claims {size:,} bytes")
         heap = self._file.read(start, size)
         at = _HEAD
         while at + _HEAD <= size:
@@ -102,11 +102,11 @@ class _Watched(io.RawIOBase):
             )
             step = _HEAD + (length + 7) // 8 * 8 if number else length
             if step < _HEAD or at + step > size:
-                raise self._damaged(start, f"holds an object of {length:,} bytes at {at:,} of its {size:,}")
+                raise self._damaged(start, f"contains an object of {length:,} bytes at byte {at:,} of {size:,}")
             at += step
 
     def _width_of_lengths(self) -> int:
-        """Return how many bytes a length takes; the superblock says it, at 0 or behind a user block."""
+        """Return the size of a length in bytes, from the superblock, which is at byte 0 or after a user block."""
         offset = 0
         while offset + 32 <= self._file.size:
             head = self._file.read(offset, 32)

@@ -450,7 +450,7 @@ def test_a_list_of_one_file_is_that_file_and_of_several_is_refused(tmp_path: Pat
         assert recording.shape == (4, 5, 6)
     with pytest.raises(SourceKindError, match=r"one file, and 2 were given; open each of them, and join them"):
         roi.open(paths)
-    with pytest.raises(SourceKindError, match=r"is a folder, and HDF5 is a file"):
+    with pytest.raises(SourceKindError, match=r"is a folder, not an HDF5 file"):
         roi.open(tmp_path, format="hdf5")
 
 
