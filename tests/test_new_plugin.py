@@ -118,7 +118,7 @@ def test_the_layout_in_the_readme_is_the_one_that_is_read(tmp_path: Path) -> Non
 def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "roiextractors-acme").mkdir()
     (tmp_path / "roiextractors-acme" / "README.md").write_text("mine")
-    with pytest.raises(roi.DeclarationError, match=r"nothing was written: .* holds 'README.md' already"):
+    with pytest.raises(roi.DeclarationError, match=r"nothing was written: .* already contains 'README.md'"):
         write_plugin("acme", extension=".xyz", output=tmp_path)
     assert [path.name for path in (tmp_path / "roiextractors-acme").iterdir()] == ["README.md"]
     assert (tmp_path / "roiextractors-acme" / "README.md").read_text() == "mine"
@@ -130,7 +130,7 @@ def test_a_dangling_link_is_not_overwritten(tmp_path: Path) -> None:
         (tmp_path / "roiextractors-acme" / "LICENSE").symlink_to(tmp_path / "elsewhere")
     except OSError:
         pytest.skip("this system lets nobody make links")
-    with pytest.raises(roi.DeclarationError, match="holds 'LICENSE' already"):
+    with pytest.raises(roi.DeclarationError, match="already contains 'LICENSE'"):
         write_plugin("acme", extension=".xyz", output=tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 
@@ -151,9 +151,9 @@ def test_a_dangling_link_is_not_overwritten(tmp_path: Path) -> None:
         ("acme", {"extension": "xyz"}, "write a dot"),
         ("acme", {"extension": ".x/y"}, "write a dot"),
         ("acme", {"extension": '.x"'}, "write a dot"),
-        ("acme", {"extension": None}, "which suffix"),
-        ("acme", {"signature": "abc"}, "no hexadecimal"),
-        ("acme", {"signature": "xyz!"}, "no hexadecimal"),
+        ("acme", {"extension": None}, "the suffix of the files"),
+        ("acme", {"signature": "abc"}, "not hexadecimal"),
+        ("acme", {"signature": "xyz!"}, "not hexadecimal"),
         ("acme", {"signature": "ab"}, "2 to 64 bytes"),
         ("acme", {"signature": "ab" * 65}, "2 to 64 bytes"),
         ("acme", {"signature": "00000000"}, "one byte repeated"),

@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command, or say in one line what to install for it."""
+    """Run the command, or print in one line what to install for it."""
     try:
         from .app import run
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What the command takes and prints."""
+"""The subcommands of ``roiextractors``, their arguments and output."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def formats(as_json: AsJson = False) -> None:
         print(json.dumps([{**s.to_dict(), "plugin": plugin, "installed": here} for s, plugin, here in rows], indent=1))
         return
     terminal.grid(
-        ("format", "title", "suffixes", "streams", "clock", "systems", "plugin"),
+        ("format", "title", "suffixes", "streams", "clock", "writes", "systems", "plugin"),
         (
             (
                 spec.name,
@@ -284,6 +284,7 @@ def formats(as_json: AsJson = False) -> None:
                 " ".join(spec.extensions),
                 " ".join(spec.streams),
                 "" if spec.clock == "none" else spec.clock,
+                " ".join(spec.writer_extensions) or ("by name" if spec.writer else ""),
                 "" if spec.platforms == ("any",) else " ".join(spec.platforms),
                 plugin if here else f"pip install {plugin}",
             )

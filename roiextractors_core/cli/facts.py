@@ -1,4 +1,4 @@
-"""What the command says about a recording: opened once a channel, put into plain data, and into words."""
+"""The facts about a recording that the command shows, as plain data and as text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_CHOICES = 8
 def every_channel(
     path: str, format: str | None, options: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, str], ImagingExtractor]]:
-    """Open a recording; where a stream must be chosen, each of its values in turn, at most eight.
+    """Open a recording, once for each choice of a stream if one must be chosen, at most eight times.
 
     Parameters
     ----------
@@ -35,19 +35,19 @@ def every_channel(
     Yields
     ------
     tuple of dict and ImagingExtractor
-        What was chosen (empty when there was no choice), and the recording, which is closed before the next one.
+        The choice (empty if there was none) and the recording, which is closed before the next one.
     """
     try:
-        recording = _opened(path, format, options)
+        recording = _open(path, format, options)
     except StreamChoiceError as error:
         if not error.option or error.option in options or not error.choices:
             raise
         for choice in map(str, error.choices[:_MAX_CHOICES]):
-            for further, found in every_channel(path, format, {**options, error.option: choice}):
-                yield {error.option: choice, **further}, found
+            for further, recording in every_channel(path, format, {**options, error.option: choice}):
+                yield {error.option: choice, **further}, recording
         if len(error.choices) > _MAX_CHOICES:
             left = listed(error.choices[_MAX_CHOICES:])
-            text = f"{printable(path)} holds more {error.option}s, which are left out here: {left}; --option {error.option}=... shows one"
+            text = f"{printable(path)} contains more {error.option}s, which are not shown: {left}; show one with --option {error.option}=..."
             warnings.warn(text, RoiExtractorsWarning, stacklevel=2)
         return
     with recording:
@@ -55,7 +55,7 @@ def every_channel(
 
 
 def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is known about a recording as plain data for JSON.
+    """Return the facts about a recording as plain data for JSON.
 
     Parameters
     ----------
@@ -90,14 +90,14 @@ def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str
 
 
 def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the facts as labels and values, safe to print; a value that is not known is empty.
+    """Return the facts as labels and values that are safe to print; an unknown value is empty.
 
     Parameters
     ----------
     facts : mapping
         From :func:`facts_of`.
     """
-    found = facts["metadata"]
+    metadata = facts["metadata"]
     rate = facts["sampling_frequency"]
     parts = [f"{n:,} {axis}" for n, axis in zip(facts["shape"], facts["axes"], strict=True)]
     rows = [
@@ -106,14 +106,14 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((name, value) for name, value in facts["stream"].items()),
         ("shape", " x ".join(parts)),
         ("pixels", f"{facts['dtype']}, {amount(facts['bytes'])} in all"),
-        ("rate", "unknown; if you know it: --option sampling_frequency=<Hz>" if rate is None else f"{rate:.6g} Hz"),
+        ("rate", "unknown; pass --option sampling_frequency=<Hz> if you know it" if rate is None else f"{rate:.6g} Hz"),
         ("times", _times(facts)),
-        ("start", _moment(found["start_time"])),
-        ("pixel size", _sizes(found["pixel_size"])),
-        ("planes", _planes(found)),
-        ("colours", _colours(found["channels"])),
-        ("device", found["device"] or ""),
-        ("software", "" if found["software"] == found["device"] else found["software"] or ""),
+        ("start", _moment(metadata["start_time"])),
+        ("pixel size", _sizes(metadata["pixel_size"])),
+        ("planes", _planes(metadata)),
+        ("colours", _colours(metadata["channels"])),
+        ("device", metadata["device"] or ""),
+        ("software", "" if metadata["software"] == metadata["device"] else metadata["software"] or ""),
         *(("note", note) for note in facts["notes"]),
     ]
     return [(printable(label), printable(value)) for label, value in rows]
@@ -121,7 +121,7 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 @contextmanager
 def plugin_border(words: str) -> Iterator[None]:
-    """Turn an error of a plugin's own, which names neither file nor plugin, into one that does."""
+    """Turn an error of a plugin that names neither file nor plugin into one that does."""
     try:
         yield
     except (RoiExtractorsError, OSError, MemoryError):
@@ -130,8 +130,8 @@ def plugin_border(words: str) -> Iterator[None]:
         raise PluginError(f"{words}: {type(error).__name__}: {error}") from error
 
 
-def _opened(path: str, format: str | None, options: Mapping[str, Any]) -> ImagingExtractor:
-    """Open, and pass on the warnings that the recording's notes do not repeat."""
+def _open(path: str, format: str | None, options: Mapping[str, Any]) -> ImagingExtractor:
+    """Open a recording, and repeat the warnings that are not among its notes."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", RoiExtractorsWarning)
         recording = roi.open(path, format=format, **options)
@@ -147,7 +147,7 @@ def _times(facts: Mapping[str, Any]) -> str:
         return "unknown"
     if not facts["first_and_last_time"]:
         return "none"
-    words = {"native": "by the hardware", "computed": "computed from the rate", "user": "set by the user"}
+    words = {"native": "recorded by the hardware", "computed": "computed from the rate", "user": "set by the user"}
     first, last = (f"{t:.6f} s" if isinstance(t, float | int) else f"{t} s" for t in facts["first_and_last_time"])
     return f"{first} to {last}, {words[facts['times_source']]}"
 
@@ -163,8 +163,8 @@ def _sizes(size: list[float] | None) -> str:
     return "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"
 
 
-def _planes(found: Mapping[str, Any]) -> str:
-    positions, spacing = found["plane_positions"], found["plane_spacing"]
+def _planes(metadata: Mapping[str, Any]) -> str:
+    positions, spacing = metadata["plane_positions"], metadata["plane_spacing"]
     said = [] if spacing is None else [f"{spacing:.5g} µm apart"]
     if positions:
         shown = [f"{p:.6g}" if isinstance(p, float | int) else str(p) for p in positions[:12]]

@@ -1,4 +1,4 @@
-"""A new plugin, written complete: it reads a tiny documented format, and passes its tests as it is."""
+"""Writes a complete new plugin, which reads a tiny documented format and passes its tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..registry.source import Source
 __all__ = ["LICENCES", "register", "write_plugin"]
 
 LICENCES: Mapping[str, str] = {"bsd-3-clause": "BSD-3-Clause", "mit": "MIT", "apache-2.0": "Apache-2.0"}
-"""The licences that can be chosen, and what SPDX calls them."""
+"""The licences to choose from, and their SPDX identifiers."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -44,11 +44,11 @@ def write_plugin(
     extension : str, optional
         The suffix with its dot, ``".xyz"``; needed unless a recording is a folder.
     signature : str, optional
-        The first bytes of a file in hexadecimal, at least two; made up from the name when left out.
+        The first bytes of a file in hexadecimal, at least two; derived from the name by default.
     folder : bool
         Whether a recording is a folder (``header.json`` and ``frames.bin``) rather than one file.
     output : str or os.PathLike
-        Where the distribution's folder is written.
+        The folder in which the distribution's folder is created.
     licence : str
         ``"bsd-3-clause"``, ``"mit"`` or ``"apache-2.0"``.
 
@@ -60,7 +60,7 @@ def write_plugin(
     Raises
     ------
     DeclarationError
-        The name, extension, signature or licence cannot be, or a file is there already; nothing is written then.
+        The name, extension, signature or licence is not valid, or a file exists already. Nothing is written then.
     """
     plugin = _Plugin(
         name=_checked_name(name),
@@ -74,8 +74,7 @@ def write_plugin(
     there = [place for place in plugin.files() if os.path.lexists(root / place)]
     if there:
         raise DeclarationError(
-            f"nothing was written: {printable(root)} holds {listed(there)} already, and nothing is overwritten; "
-            "choose another name or another place (--output)"
+            f"nothing was written: {printable(root)} already contains {listed(there)}; choose another name or another folder (--output)"
         )
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,13 +90,13 @@ def register(app: typer.Typer) -> None:
 
 def new_plugin(
     name: Annotated[str, typer.Argument(help="The format's name: lower-case letters, digits and hyphens.")],
-    extension: Annotated[str | None, typer.Option(help="The suffix of its files: .xyz")] = None,
+    extension: Annotated[str | None, typer.Option(help="The suffix of its files, for example .xyz.")] = None,
     signature: Annotated[str | None, typer.Option(help="The first bytes of its files, in hexadecimal.")] = None,
-    folder: Annotated[bool, typer.Option("--folder", help="A recording is a folder, not a file.")] = False,
-    output: Annotated[Path, typer.Option(help="Where the plugin's folder is written.")] = Path(),
-    licence: Annotated[str, typer.Option(help=f"One of {', '.join(LICENCES)}.")] = "bsd-3-clause",
+    folder: Annotated[bool, typer.Option("--folder", help="A recording of this format is a folder.")] = False,
+    output: Annotated[Path, typer.Option(help="Create the plugin's folder in this folder.")] = Path(),
+    licence: Annotated[str, typer.Option(help=f"The licence of the plugin: {', '.join(LICENCES)}.")] = "bsd-3-clause",
 ) -> None:
-    """Write a new plugin: it reads a tiny documented format and passes its tests; put yours in its place."""
+    """Write a complete new plugin. It reads a tiny documented format, which you replace with yours."""
     written = write_plugin(
         name, extension=extension, signature=signature, folder=folder, output=output, licence=licence
     )
@@ -111,7 +110,7 @@ def new_plugin(
 
 @dataclass(frozen=True, slots=True)
 class _Plugin:
-    """What was asked for, checked."""
+    """The checked options of a new plugin."""
 
     name: str
     extension: str
@@ -171,15 +170,15 @@ class _Plugin:
 
 def _filled(template: str, words: Mapping[str, str]) -> str:
     text = (TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")
-    return re.sub(r"__([A-Z]+(?:_[A-Z]+)*)__", lambda found: words[found[1]], text)
+    return re.sub(r"__([A-Z]+(?:_[A-Z]+)*)__", lambda match: words[match[1]], text)
 
 
 def _checked_name(name: str) -> str:
     if name.startswith(("roiextractors-", "roiextractors_")):
-        raise DeclarationError(f"give the format's name alone: {name[14:]!r}, and not {name!r}")
+        raise DeclarationError(f"pass the format's name alone: {name[14:]!r} instead of {name!r}")
     if len(name) > 40 or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise DeclarationError(
-            f"a plugin cannot be called {name!r:.60}; at most 40 lower-case letters, digits and single hyphens, beginning with a letter"
+            f"a plugin cannot be called {name!r:.60}; use at most 40 lower-case letters, digits and single hyphens, starting with a letter"
         )
     if name in ("core", "testing"):
         raise DeclarationError(f"the name {name!r} belongs to the core; choose another")
@@ -196,11 +195,11 @@ def _checked_extension(extension: str | None, folder: bool) -> str:
         return ""
     if extension is None:
         raise DeclarationError(
-            "say which suffix the files have: --extension .xyz (or --folder, when a recording is one)"
+            "pass the suffix of the files: --extension .xyz (or --folder if a recording is a folder)"
         )
     if not re.fullmatch(r"(\.[A-Za-z0-9_+-]+)+", extension):
         raise DeclarationError(
-            f"the extension {extension!r:.60} cannot be; write a dot, then letters, digits, _, + or -: .xyz"
+            f"the extension {extension!r:.60} is not valid; write a dot, then letters, digits, _, + or -: .xyz"
         )
     return extension.lower()
 
@@ -211,21 +210,21 @@ def _checked_signature(signature: str | None, name: str, folder: bool) -> bytes:
     if folder:
         raise DeclarationError("a folder has no first bytes: leave out --signature, or leave out --folder")
     try:
-        found = bytes.fromhex(signature.removeprefix("0x"))
+        first_bytes = bytes.fromhex(signature.removeprefix("0x"))
     except ValueError:
         raise DeclarationError(
-            f"the signature {signature!r:.80} is no hexadecimal number of whole bytes; write two digits a byte: 89584d4f"
+            f"the signature {signature!r:.80} is not hexadecimal; write two digits per byte: 89584d4f"
         ) from None
-    if not 2 <= len(found) <= 64:
-        raise DeclarationError(f"a signature has 2 to 64 bytes, and {signature!r:.80} has {len(found)}")
-    _require_own(found)
-    return found
+    if not 2 <= len(first_bytes) <= 64:
+        raise DeclarationError(f"a signature has 2 to 64 bytes, got {len(first_bytes)} in {signature!r:.80}")
+    _require_own(first_bytes)
+    return first_bytes
 
 
 def _require_own(signature: bytes) -> None:
-    """Refuse the signature of a container that others share, or that says nothing."""
+    """Refuse the signature of a container that other formats share, and one byte repeated."""
     if len(set(signature)) == 1:
-        raise DeclarationError(f"the signature {signature.hex()} is one byte repeated, which many files begin with")
+        raise DeclarationError(f"the signature {signature.hex()} is one byte repeated, which many files start with")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "signature"
         path.write_bytes(signature + b"\xff" * 16)
@@ -233,12 +232,12 @@ def _require_own(signature: bytes) -> None:
             words = looks_like(source)
     if not words.startswith(("bytes that begin", "text")):
         raise DeclarationError(
-            f"files that begin with {signature.hex()} are {words}, which other formats are too; for such a format, "
-            "choose another signature here, and declare evidence of its content afterwards (TiffTag, Hdf5Path, ...)"
+            f"files that start with {signature.hex()} are {words}, a container of several formats; for such a format, choose another "
+            "signature here and declare evidence of its content afterwards (TiffTag, Hdf5Path, ...)"
         )
 
 
 def _checked_licence(licence: str) -> str:
     if licence.lower() not in LICENCES:
-        raise DeclarationError(f"there is no licence {licence!r:.60} here; choose one of {listed(LICENCES)}")
+        raise DeclarationError(f"unknown licence {licence!r:.60}; choose one of {listed(LICENCES)}")
     return licence.lower()

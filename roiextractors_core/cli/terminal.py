@@ -1,4 +1,4 @@
-"""What reaches the terminal: tables, bars and one-line sentences, sound in a pipe and in any encoding."""
+"""Output to the terminal: tables, progress bars and one-line messages, in a pipe and in any encoding too."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def heading(text: str) -> None:
 
 
 def card(rows: Iterable[tuple[str, str]]) -> None:
-    """Print facts, a label and its value a row; rows without a value are left out."""
+    """Print facts, one label and value per row; rows without a value are left out."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
@@ -66,13 +66,13 @@ def grid(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 @contextmanager
 def progress_bar(words: str, *, of_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on the standard error while the block runs, where that is a terminal: how much, how fast, how long still.
+    """Show a progress bar on the standard error while the block runs, if that is a terminal.
 
     Parameters
     ----------
     words : str
     of_bytes : bool
-        Whether bytes are counted, so that their rate is shown.
+        Whether the counts are bytes; the bar then shows their rate.
 
     Yields
     ------
@@ -118,7 +118,7 @@ def sentence(error: BaseException) -> str:
 
 
 def amount(count: float) -> str:
-    """Return a number of bytes in words: ``152.6 MiB``."""
+    """Return a number of bytes with its unit: ``152.6 MiB``."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
@@ -127,7 +127,7 @@ def amount(count: float) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return the text with the micro sign spelt as u where the standard output cannot show it."""
+    """Return the text with u for the micro sign if the standard output cannot encode it."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -140,7 +140,7 @@ def _on_one_line(text: str) -> str:
 
 
 def _console(stream: TextIO) -> Console:
-    """Return a console on which nothing in a name is taken for markup, and whose width in a pipe is steady."""
+    """Return a console that interprets no markup and whose width in a pipe does not depend on the terminal."""
     given = os.environ.get("COLUMNS", "")
     width = None if stream.isatty() else max(40, int(given)) if given.isdecimal() else _PIPE_WIDTH
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
