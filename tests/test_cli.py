@@ -56,7 +56,7 @@ def test_every_table_is_also_json(movie: Path, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("verb", ["info", "explain", "streams"])
 @pytest.mark.parametrize(
-    ("name", "said"), [("nope.tif", "is not there"), ("text.tif", "looks like text"), ("empty.tif", "is empty")]
+    ("name", "said"), [("nope.tif", "does not exist"), ("text.tif", "looks like text"), ("empty.tif", "is empty")]
 )
 def test_what_cannot_be_opened_is_one_line_and_status_2(tmp_path: Path, verb: str, name: str, said: str) -> None:
     (tmp_path / "text.tif").write_text("[bold]hello[/bold]\n")

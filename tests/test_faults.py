@@ -141,7 +141,7 @@ def test_a_recording_that_was_deleted_before_its_first_read_is_named(
         files._DESCRIPTORS.drop(str(recorded.path))
         shutil.rmtree(recorded.path) if recorded.path.is_dir() else recorded.path.unlink()
         require_right_or_not_there(*attempted(recording.get_series, SourceNotFoundError), recorded)
-    with pytest.raises(FileNotFoundError, match=r"movie.* is not there"):
+    with pytest.raises(FileNotFoundError, match=r"movie.* does not exist"):
         opened(recorded)
 
 
@@ -686,7 +686,7 @@ def test_any_name_is_opened_explained_and_printed(kind: str, stem: str, tmp_path
 
 @posix
 def test_names_below_a_path_longer_than_the_system_takes_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"could not be looked at: File name too long|is not there"):
+    with pytest.raises(OSError, match=r"could not be accessed: File name too long|does not exist"):
         roi.open(tmp_path / ("m" * 5000))
 
 

@@ -311,7 +311,7 @@ def test_hdf5_path_is_no_for_other_files_and_unknown_without_h5py(write: Any, mo
     monkeypatch.setitem(sys.modules, "h5py", None)
     finding = Hdf5Path("/a").check(Source(write("y", b"\x89HDF\r\n\x1a\n" + bytes(100))))
     assert finding.answer is UNKNOWN
-    assert finding.basis == "unknown: h5py is not installed, so the HDF5 content was not looked at"
+    assert finding.basis == "unknown: h5py is not installed, so the HDF5 content was not checked"
 
 
 @pytest.mark.parametrize("place", [100, 300, 600, 900])
@@ -333,7 +333,7 @@ def test_damage_inside_an_hdf5_file_is_an_answer_and_no_crash(hdf5: Path, place:
         (XmlRoot("Sidecar", file="companion.*"), YES, "companion.ome is XML with the root 'Sidecar'"),
         (XmlRoot("OME", file="*.nothing"), NO, "*.nothing is not there"),
         (XmlRoot("OME", file="notes.txt"), NO, "notes.txt is not XML"),
-        (XmlRoot("OME", file="bomb.txt"), UNKNOWN, "unknown: bomb.txt holds a DOCTYPE"),
+        (XmlRoot("OME", file="bomb.txt"), UNKNOWN, "unknown: bomb.txt contains a DOCTYPE"),
     ],
 )
 def test_xml_root(write: Any, evidence: Evidence, answer: bool | None, basis: str) -> None:

@@ -24,6 +24,7 @@ from .sidecar import SIDECAR_KEY, Sidecar
 from .stored import StoredArray, StoredFrames
 from .streams import choose_stream
 from .threads import num_cores, run_on_cores
+from .tiff_directory import TiffDirectory
 from .units import MICROMETRES, SECONDS, to_micrometres, to_seconds
 from .xml import parse_xml, xml_parser, xml_problems
 from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
@@ -46,6 +47,7 @@ __all__ = [
     "Sidecar",
     "StoredArray",
     "StoredFrames",
+    "TiffDirectory",
     "UndecodedChunkError",
     "ZarrChunks",
     "choose_stream",

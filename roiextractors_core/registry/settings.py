@@ -76,7 +76,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     block = [*_comma_separated(environment.get("ROIEXTRACTORS_BLOCK", "")), *config.get("block", [])]
     texts = [*_comma_separated(environment.get("ROIEXTRACTORS_PREFER", "")), *config.get("prefer", [])]
     pairs, wrong = _preferences(texts)
-    notes += [f"the preference {printable(text)!r} is ignored: it must be 'winner>loser'" for text in wrong]
+    notes += [f"the preference '{printable(text)}' is ignored: it must be 'winner>loser'" for text in wrong]
     return Settings(tuple(block), tuple(pairs), tuple(notes))
 
 
@@ -97,7 +97,7 @@ def _read_config(environment: Mapping[str, str]) -> tuple[dict[str, list[str]], 
     wrong = [key for key in content if key not in _KEYS or not _is_list_of_texts(content[key])]
     if not wrong:
         return content, []
-    names = ", ".join(repr(printable(key)) for key in wrong)
+    names = ", ".join(f"'{printable(key)}'" for key in wrong)
     note = f"{printable(path)}: {names} ignored; the settings are block = ['plugin', ...] and prefer = ['a>b', ...]"
     return {key: value for key, value in content.items() if key not in wrong}, [note]
 

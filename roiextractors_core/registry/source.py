@@ -1,4 +1,4 @@
-"""The one look at a path that all formats share: size, first bytes, suffixes, neighbours, containers."""
+"""One bounded look at a path, shared by all formats: size, first bytes, suffixes, neighbours, containers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import json
 import os
 import re
 import stat
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from xml.parsers import expat
 
@@ -25,21 +23,19 @@ from ..errors import (
     SourceNotFoundError,
     SourcePermissionError,
     SourceReadError,
-    UnsupportedRecordingError,
     printable,
 )
 from ..io.hdf5 import open_hdf5_file
 from ..io.positioned import PositionedFile
+from ..io.tiff_directory import TiffDirectory
+from ..io.xml import xml_parser
 
-__all__ = ["Source", "SourceLike", "TiffDirectory"]
+__all__ = ["Source", "SourceLike"]
 
 SourceLike = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-_HEAD_LIMIT = 1 << 20
-_TAG_LIMIT = 1 << 16
-_JSON_LIMIT = 4 << 20
-_MAX_TAGS = 4096
-_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_MAX_HEAD_BYTES = 1 << 20
+_MAX_JSON_BYTES = 4 << 20
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(https?|ftps?|s3|gs|gcs|az|abfss?|file|dandi):/", re.IGNORECASE)
 _MAX_FOLDERS_BELOW = 256
@@ -48,23 +44,23 @@ _MAX_FOLDERS_BELOW = 256
 class Source:
     """One bounded look at a file, a folder, or the files of one recording.
 
-    Everything is read at most once and only when asked for, so that hundreds of formats can be
-    checked against one source: one ``stat``, one head that grows on demand up to 1 MiB, the
-    neighbours listed at most once, the first TIFF directory parsed once, the HDF5 file opened once.
+    Everything is read at most once and only when needed, so that hundreds of formats can be
+    checked against one source: one ``stat``, one head that grows on demand up to 1 MiB, one
+    listing of the neighbours, one parse of the first TIFF directory, one open HDF5 file.
 
     Parameters
     ----------
     path : str, os.PathLike, or a sequence of them
-        A file, a folder, or the files of one recording in order (all looks are at the first).
+        A file, a folder, or the files of one recording in order (only the first one is examined).
 
     Raises
     ------
     SourceKindError
-        A URL, a pipe or device, or something that is no path.
+        A URL, a pipe or device, or a value that is not a path.
     SourceNotFoundError, SourcePermissionError
-        Nothing there, or not allowed.
+        The path does not exist, or may not be read.
     EmptySourceError
-        A file of no bytes, a folder of no files, an empty list.
+        The file has 0 bytes, or the folder or list is empty.
     """
 
     def __init__(self, path: SourceLike) -> None:
@@ -73,14 +69,16 @@ class Source:
             raise EmptySourceError("an empty list of files was given; pass the files of one recording, in order")
         self.is_list = not isinstance(path, str | os.PathLike)
         self.path: Path = self.paths[0]
-        found = [_status(p) for p in self.paths]
-        self.is_folder = stat.S_ISDIR(found[0].st_mode)
-        if self.is_list and any(stat.S_ISDIR(status.st_mode) for status in found):
-            raise SourceKindError("a list must name files, and it names a folder; pass the folder alone")
-        self.size = 0 if self.is_folder else found[0].st_size
-        for place, status in zip(self.paths, found, strict=True):
+        statuses = [_status(p) for p in self.paths]
+        self.is_folder = stat.S_ISDIR(statuses[0].st_mode)
+        if self.is_list and any(stat.S_ISDIR(status.st_mode) for status in statuses):
+            raise SourceKindError(
+                "a list must contain only files, but one of its paths is a folder; pass the folder alone"
+            )
+        self.size = 0 if self.is_folder else statuses[0].st_size
+        for place, status in zip(self.paths, statuses, strict=True):
             if not self.is_folder and status.st_size == 0:
-                raise EmptySourceError(f"{printable(place)} is empty: the file holds no byte")
+                raise EmptySourceError(f"{printable(place)} is empty (0 bytes)")
         if self.is_folder and not self.members:
             raise EmptySourceError(f"the folder {printable(self.path)} is empty")
 
@@ -91,7 +89,7 @@ class Source:
 
     @property
     def value(self) -> str | list[str]:
-        """What an extractor is given: the absolute path, or the list of them."""
+        """The argument for an extractor: the absolute path, or the list of them."""
         return [str(p) for p in self.paths] if self.is_list else str(self.path)
 
     @cached_property
@@ -107,7 +105,7 @@ class Source:
 
     @cached_property
     def neighbours(self) -> tuple[str, ...]:
-        """Sorted names beside the source, its own among them."""
+        """Sorted names in the folder of the source, including its own."""
         return self._around.names
 
     @cached_property
@@ -120,10 +118,10 @@ class Source:
 
     def head(self, count: int = 4096) -> bytes:
         """Return the first bytes, at most 1 MiB; none for a folder."""
-        wanted = min(count, _HEAD_LIMIT, self.size)
-        if len(self._head) < wanted:
-            self._head = self.read_at(0, max(wanted, min(4096, self.size)))
-        return self._head[:wanted]
+        count = min(count, _MAX_HEAD_BYTES, self.size)
+        if len(self._head) < count:
+            self._head = self.read_at(0, max(count, min(4096, self.size)))
+        return self._head[:count]
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Return up to ``count`` bytes (at most 1 MiB) from ``offset``; none for a folder."""
@@ -131,18 +129,19 @@ class Source:
             return b""
         if offset + count <= len(self._head):
             return self._head[offset : offset + count]
-        return self._file.read(offset, min(count, _HEAD_LIMIT, self.size - offset))
+        return self._file.read(offset, min(count, _MAX_HEAD_BYTES, self.size - offset))
 
     @cached_property
     def tiff(self) -> TiffDirectory | None:
         """The first TIFF directory, or None when the bytes are not TIFF."""
-        return TiffDirectory.of(self)
+        self.head(16)  # fills the shared head, from which most of the directory is then read
+        return TiffDirectory.parse(self.read_at)
 
     @cached_property
     def is_hdf5(self) -> bool:
-        """Whether the HDF5 signature stands at 0 or behind a user block (512, 1024, ... bytes)."""
+        """Whether the HDF5 signature is at byte 0 or behind a user block (512, 1024, ... bytes)."""
         offset = 0
-        while offset < min(self.size, _HEAD_LIMIT):
+        while offset < min(self.size, _MAX_HEAD_BYTES):
             if self.read_at(offset, 8) == _HDF5_SIGNATURE:
                 return True
             offset = 512 if offset == 0 else offset * 2
@@ -162,7 +161,7 @@ class Source:
         try:
             return open_hdf5_file(self.path)
         except ImportError as error:
-            raise MissingDependencyError("h5py is not installed, so the HDF5 content was not looked at") from error
+            raise MissingDependencyError("h5py is not installed, so the HDF5 content was not checked") from error
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise CorruptRecordingError(f"{printable(self.name)} cannot be opened as HDF5: {error}") from error
 
@@ -173,7 +172,7 @@ class Source:
         Raises
         ------
         UnsupportedRecordingError
-            The XML holds a DOCTYPE, which is refused: it could declare entities.
+            The XML contains a DOCTYPE, which is refused because it could declare entities.
         """
         return _xml_root(self.head(1 << 16), self.name)
 
@@ -182,11 +181,11 @@ class Source:
         """The parsed JSON document, or None when this is not JSON or is over 4 MiB."""
         if (
             self.is_folder
-            or self.size > _JSON_LIMIT
+            or self.size > _MAX_JSON_BYTES
             or self.head(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"[")
         ):
             return None
-        pieces = [self.read_at(at, _HEAD_LIMIT) for at in range(0, self.size, _HEAD_LIMIT)]
+        pieces = [self.read_at(at, _MAX_HEAD_BYTES) for at in range(0, self.size, _MAX_HEAD_BYTES)]
         try:
             return json.loads(b"".join(pieces).decode("utf-8-sig"))
         except (ValueError, RecursionError):
@@ -224,7 +223,7 @@ class Source:
         return None
 
     def close(self) -> None:
-        """Release what the looks opened."""
+        """Close the files that were opened."""
         hdf5 = self.__dict__.pop("hdf5", None)
         if hdf5 is not None:
             hdf5.close()
@@ -265,7 +264,7 @@ class Source:
         return {}
 
     def _match_below(self, folder: Path, pattern: str) -> str | None:
-        """Look in a folder below, each listed at most once, and not in more of them than a recording has."""
+        """Look in a folder below; each is listed at most once, and only the first 256 are listed at all."""
         if folder not in self._below:
             if len(self._below) >= _MAX_FOLDERS_BELOW:
                 return None
@@ -292,7 +291,7 @@ class Source:
 
 
 class _Listing:
-    """The names in a folder, read once; made so that many formats can ask about a folder of 100,000."""
+    """The names in a folder, listed once; fast for many patterns in a folder of 100,000 files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -305,15 +304,15 @@ class _Listing:
 
     def matching(self, pattern: str, *, folders: bool = False) -> Iterator[str]:
         """Yield the names, or those of folders alone, that match a glob, compared without regard to case."""
-        wanted = pattern.lower()
-        match = re.compile(fnmatch.translate(wanted)).match
+        lowered = pattern.lower()
+        match = re.compile(fnmatch.translate(lowered)).match
         if folders:
             yield from (name for name in self._folders if match(name.lower()))
-        elif _literal_part(wanted) in self._text:  # one search in all of them: most globs match nothing
+        elif _literal_part(lowered) in self._text:  # one search in all names first, since most globs match nothing
             yield from (name for name, low in zip(self.names, self._lowered, strict=True) if match(low))
 
     def caseless(self, name: str) -> str | None:
-        """Return the first name that is this one but for the case."""
+        """Return the first name that equals this one without regard to case, or None."""
         return self._by_lowered.get(name.lower())
 
     @cached_property
@@ -337,93 +336,6 @@ class _Listing:
         return dict(zip(reversed(self._lowered), reversed(self.names), strict=True))
 
 
-class TiffDirectory:
-    """The first directory of a TIFF file: byte order, flavour, and tags decoded when asked for.
-
-    References
-    ----------
-    TIFF Revision 6.0, Adobe 1992, section 2; BigTIFF design, Joris Van Damme et al., 2007.
-    """
-
-    __slots__ = ("_entries", "_source", "big", "byteorder", "offset")
-
-    def __init__(
-        self, source: Source, byteorder: str, big: bool, offset: int, entries: Mapping[int, tuple[int, int, bytes]]
-    ):
-        self._source = source
-        self._entries = entries
-        self.byteorder = byteorder
-        self.big = big
-        self.offset = offset
-
-    @classmethod
-    def of(cls, source: Source) -> TiffDirectory | None:
-        """Parse the directory, or return None where the bytes are not TIFF or the directory is not there."""
-        head = source.head(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2])
-        if order is None or len(head) < 8:
-            return None
-        version = struct.unpack(order + "H", head[2:4])[0]
-        if version == 42:
-            big, offset = False, struct.unpack(order + "I", head[4:8])[0]
-        elif version == 43 and head[4:8] == struct.pack(order + "HH", 8, 0) and len(head) == 16:
-            big, offset = True, struct.unpack(order + "Q", head[8:16])[0]
-        else:
-            return None
-        entries = _tiff_entries(source, order, big, offset)
-        return None if entries is None else cls(source, order, big, offset, MappingProxyType(entries))
-
-    @property
-    def codes(self) -> tuple[int, ...]:
-        """The tag codes that are there."""
-        return tuple(self._entries)
-
-    def value(self, code: int) -> bytes | tuple[int, ...] | None:
-        """Return a tag's value: text and unknown types as bytes (at most 64 KiB), whole numbers as a tuple."""
-        entry = self._entries.get(code)
-        if entry is None:
-            return None
-        kind, count, field = entry
-        size = _TIFF_SIZES.get(kind, 1) * count
-        data = field[:size]
-        if size > len(field):
-            at = struct.unpack(self.byteorder + ("Q" if self.big else "I"), field)[0]
-            data = self._source.read_at(at, min(size, _TAG_LIMIT))
-        form = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}.get(kind)
-        if form is None:
-            return data
-        whole = len(data) // _TIFF_SIZES[kind]
-        return struct.unpack(f"{self.byteorder}{whole}{form}", data[: whole * _TIFF_SIZES[kind]])
-
-    def text(self, code: int) -> str | None:
-        """Return a tag's text up to 64 KiB, or None when it is not there or holds numbers."""
-        value = self.value(code)
-        return value.split(b"\0", 1)[0].decode("utf-8", "replace") if isinstance(value, bytes) else None
-
-
-def _tiff_entries(source: Source, order: str, big: bool, offset: int) -> dict[int, tuple[int, int, bytes]] | None:
-    count_form, entry_size, field = ("Q", 20, 8) if big else ("H", 12, 4)
-    count_size = struct.calcsize(order + count_form)
-    raw = source.read_at(offset, count_size)
-    if len(raw) < count_size:
-        return None
-    count = struct.unpack(order + count_form, raw)[0]
-    if not 0 < count <= _MAX_TAGS:
-        return None
-    table = source.read_at(offset + count_size, count * entry_size)
-    if len(table) < count * entry_size:
-        return None
-    form = order + ("HHQ" if big else "HHI")
-    entries: dict[
-        int, tuple[int, int, bytes]
-    ] = {}  # of a tag that is there twice the first counts, as for libtiff; of descriptions the second
-    for at in range(0, len(table), entry_size):
-        code, kind, number = struct.unpack_from(form, table, at)
-        if code not in entries or code == 270:
-            entries[code] = (kind, number, table[at + entry_size - field : at + entry_size])
-    return entries
-
-
 class _RootFound(Exception):
     """Stops the parser at the first element."""
 
@@ -433,29 +345,23 @@ def _xml_root(head: bytes, name: str) -> str | None:
         return None
     try:
         return _first_element(head, name, None)
-    except (ValueError, LookupError):  # an encoding that the parser cannot; names of elements are ASCII in most
+    except (ValueError, LookupError):  # an encoding that expat does not support; element names are mostly ASCII
         return _first_element(head, name, "iso-8859-1")
 
 
 def _first_element(head: bytes, name: str, encoding: str | None) -> str | None:
-    found: list[str] = []
+    names: list[str] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        found.append(tag.rpartition(":")[2])
+        names.append(tag.rpartition(":")[2])
         raise _RootFound
 
-    def doctype(*_: object) -> None:
-        raise UnsupportedRecordingError(
-            f"{printable(name)} holds a DOCTYPE, which is refused: it could declare entities"
-        )
-
-    parser = expat.ParserCreate(encoding)
+    parser = xml_parser(name, encoding)
     parser.StartElementHandler = start
-    parser.StartDoctypeDeclHandler = doctype
     try:
         parser.Parse(head, False)
     except _RootFound:
-        return found[0]
+        return names[0]
     except expat.ExpatError:
         return None
     return None
@@ -471,22 +377,20 @@ def _each(path: SourceLike) -> Iterable[object]:
     if isinstance(path, str | os.PathLike):
         return (path,)
     if not isinstance(path, list | tuple):
-        raise SourceKindError(f"a path, or a list of paths, is needed, and not {type(path).__name__}")
+        raise SourceKindError(f"expected a path or a list of paths, got {type(path).__name__}")
     return path
 
 
 def _as_path(path: object) -> Path:
     if not isinstance(path, str | os.PathLike):
-        raise SourceKindError(f"a path (str or os.PathLike) is needed, and not {type(path).__name__}: {path!r:.80}")
+        raise SourceKindError(f"expected a path (str or os.PathLike), got {type(path).__name__}: {path!r:.80}")
     text = os.fspath(path)
     if isinstance(text, bytes):
         text = os.fsdecode(text)
     if _URL.match(text):
-        raise SourceKindError(
-            f"{printable(text)} is a URL, and only local files are opened; download it, and open the local file"
-        )
+        raise SourceKindError(f"{printable(text)} is a URL, but only local files can be opened; download it first")
     if not text or "\0" in text:
-        raise SourceKindError(f"{text!r} is no path: it is empty or holds a NUL character")
+        raise SourceKindError(f"{text!r} is not a valid path: it is empty or contains a NUL character")
     return Path(os.path.abspath(text))
 
 
@@ -494,24 +398,25 @@ def _status(path: Path) -> os.stat_result:
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise SourceNotFoundError(f"{printable(path)} is not there{_near(path)}") from error
+        raise SourceNotFoundError(f"{printable(path)} does not exist{_hint(path)}") from error
     except PermissionError as error:
-        raise SourcePermissionError(f"{printable(path)} may not be looked at: {error.strerror}") from error
+        raise SourcePermissionError(f"{printable(path)} may not be accessed: {error.strerror}") from error
     except OSError as error:
-        raise SourceReadError(f"{printable(path)} could not be looked at: {error.strerror}") from error
+        raise SourceReadError(f"{printable(path)} could not be accessed: {error.strerror}") from error
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise SourceKindError(f"{printable(path)} is neither a file nor a folder")
     return status
 
 
-def _near(path: Path) -> str:
+def _hint(path: Path) -> str:
+    """Return the end of the sentence on a missing path: a similar name, or what its folder contains."""
     try:
         names = os.listdir(path.parent)
     except OSError:
-        return f"; the folder {printable(path.parent)} is not there either" if not path.parent.exists() else ""
+        return f"; the folder {printable(path.parent)} does not exist either" if not path.parent.exists() else ""
     close = difflib.get_close_matches(path.name, names[:2000], n=1, cutoff=0.75)
     return (
         f"; did you mean {printable(close[0])!r}?"
         if close
-        else f"; its folder holds {len(names):,} other name{'s' if len(names) != 1 else ''}"
+        else f"; its folder contains {len(names):,} other name{'s' if len(names) != 1 else ''}"
     )
