@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from roiextractors_scanimage.testing import write_scanimage
 from roiextractors_tiff.pages import PageIndex
 
 import roiextractors_core as roi
 from benchmarks import rivals
 from benchmarks.conftest import READS, Beside
-from roiextractors_core.testing import write_scanimage, write_tiff
+from roiextractors_core.testing import write_tiff
 
 COUNT, ROWS, COLUMNS = 400, 512, 512
 TARGETS = {"sequential": 0.9, "scattered": 0.7, "single": 0.5}

@@ -175,7 +175,9 @@ def _write_packed_tiff(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, A
 
 def _write_scanimage(stem: Path, movie: np.ndarray) -> tuple[Path, dict[str, Any], Path]:
     path = stem.with_name(f"{stem.name}.tif")
-    testing.write_scanimage(roi.NumpyImagingExtractor(movie, 30.0), path)
+    from roiextractors_scanimage.testing import write_scanimage
+
+    write_scanimage(roi.NumpyImagingExtractor(movie, 30.0), path)
     return path, {}, path
 
 

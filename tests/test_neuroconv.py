@@ -14,7 +14,7 @@ import pytest
 
 import roiextractors_core as roi
 from roiextractors_core.registry.registry import default_registry
-from roiextractors_core.testing import NoiseImagingExtractor, write_scanimage
+from roiextractors_core.testing import NoiseImagingExtractor
 
 pytest.importorskip("neuroconv", reason="neuroconv is not installed; it is tested in an environment of its own")
 # what NeuroConv and the packages that it imports tell their authors
@@ -143,6 +143,7 @@ def test_one_photon_series_and_processed_ones(tmp_path: Path) -> None:
 def test_a_file_of_a_microscope_goes_straight_through(tmp_path: Path) -> None:
     pytest.importorskip("roiextractors_scanimage", reason="roiextractors-scanimage is not installed")
     made = NoiseImagingExtractor((12, 16, 20, 2), dtype=np.int16, sampling_frequency=5.0)
+    write_scanimage = pytest.importorskip("roiextractors_scanimage.testing").write_scanimage
     write_scanimage([made], tmp_path / "a.tif")
     with roi.open(tmp_path / "a.tif") as recording, written(recording, tmp_path / "a.nwb") as series:
         np.testing.assert_array_equal(pixels(series), made.get_series())

@@ -412,7 +412,9 @@ def test_the_real_npy_recording_opens(recordings: Path) -> None:
 
 
 def test_a_plugin_that_is_blocked_is_not_asked_and_not_said_to_be_missing(tmp_path: Path) -> None:
-    from roiextractors_core.testing import NoiseImagingExtractor, write_scanimage
+    from roiextractors_core.testing import NoiseImagingExtractor
+
+    write_scanimage = pytest.importorskip("roiextractors_scanimage.testing").write_scanimage
 
     write_scanimage(NoiseImagingExtractor((3, 16, 16), "int16", 1, sampling_frequency=5.0), tmp_path / "movie.tif")
     registry = roi.Registry(environment={"ROIEXTRACTORS_BLOCK": "roiextractors-scanimage"})

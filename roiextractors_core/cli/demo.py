@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from ..errors import SourceKindError, printable
 from ..imaging.extractor import ImagingExtractor
 from ..interop import preview as pictures
 from ..registry.detection import Explanation
+from ..registry.registry import default_registry
 from ..registry.spec import FormatSpec
-from ..testing.generators import CalciumImagingExtractor, TargetExistsError, write_npy, write_scanimage
+from ..testing.generators import CalciumImagingExtractor
+from ..testing.writing import TargetExistsError, write_npy
 from .facts import facts_of, in_words
 from .terminal import amount, card, heading, progress_bar
 
@@ -51,10 +55,14 @@ def demonstrate(folder: Path, *, seed: int, num_samples: int) -> bool:
         f"a simulated two-photon recording: {num_samples:,} frames of {FRAME[0]} x {FRAME[1]} pixels at {RATE:g} Hz; "
         "the green channel has calcium transients, the red channel a constant marker"
     )
-    channels = [green, red]
-    _write(folder / TIFF, "ScanImage BigTIFF, two channels", lambda **o: write_scanimage(channels, folder / TIFF, **o))
+    first = None
+    for spec, write in _two_photon_writers():
+        _write(folder / TIFF, f"{spec.title}, two channels", lambda w=write, **o: w([green, red], folder / TIFF, **o))
+        first = _open(folder / TIFF, channel="Channel 1")
+        break
+    else:
+        print("no installed plugin writes two-photon TIFF files; only the NumPy file is written")
     _write(folder / NPY, "NumPy, the first channel", lambda **o: write_npy(green, folder / NPY, **o))
-    first = _open(folder / TIFF, channel="Channel 1")
     second = _open(folder / NPY, sampling_frequency=RATE)
     try:
         agree = _compare(first or green, second)
@@ -67,6 +75,16 @@ def demonstrate(folder: Path, *, seed: int, num_samples: int) -> bool:
         for recording in filter(None, (first, second)):
             recording.close()
     return agree
+
+
+def _two_photon_writers() -> Iterator[tuple[FormatSpec, Callable[..., Path]]]:
+    """Yield the formats whose plugin has a module ``testing`` with a function ``write_two_photon``, and that function."""
+    for spec in default_registry().formats():
+        module = f"{spec.extractor.partition('.')[0].partition(':')[0]}.testing"
+        if importlib.util.find_spec(module) is not None:
+            write = getattr(importlib.import_module(module), "write_two_photon", None)
+            if write is not None:
+                yield spec, write
 
 
 def _claim(folder: Path) -> None:

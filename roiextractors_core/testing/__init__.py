@@ -11,23 +11,17 @@ if TYPE_CHECKING:
     from .fuzzing.tests import FuzzTests as FuzzTests
     from .generators import CalciumImagingExtractor as CalciumImagingExtractor
     from .generators import NoiseImagingExtractor as NoiseImagingExtractor
-    from .generators import write_npy as write_npy
-    from .generators import write_scanimage as write_scanimage
-    from .generators import write_tiff as write_tiff
     from .writers import WriterTests as WriterTests
+    from .writing import write_npy as write_npy
+    from .writing import write_tiff as write_tiff
 
 __getattr__, __all__ = import_on_use(
     __name__,
     {
         "conformance": ["ImagingExtractorTests"],
         "fuzzing.tests": ["FuzzTests"],
-        "generators": [
-            "CalciumImagingExtractor",
-            "NoiseImagingExtractor",
-            "write_npy",
-            "write_scanimage",
-            "write_tiff",
-        ],
+        "generators": ["CalciumImagingExtractor", "NoiseImagingExtractor"],
+        "writing": ["write_npy", "write_tiff"],
         "writers": ["WriterTests"],
     },
 )

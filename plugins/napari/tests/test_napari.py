@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from importlib_metadata import EntryPoint
 from roiextractors_napari.layers import image_layer, layers_of, open_as_layers
+from roiextractors_scanimage.testing import write_scanimage
 
 import roiextractors_core as roi
 from roiextractors_core.cli.commands import find_commands
-from roiextractors_core.testing import write_scanimage
 
 pytest.importorskip("dask.array", reason="dask is not installed: roiextractors-core[dask]")
 

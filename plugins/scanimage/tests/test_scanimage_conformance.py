@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from roiextractors_scanimage.testing import write_scanimage
 
-from roiextractors_core.testing import ImagingExtractorTests
-from roiextractors_core.testing.generators import NoiseImagingExtractor, write_scanimage
+from roiextractors_core.testing import ImagingExtractorTests, NoiseImagingExtractor
 
 
 class _ScanImage(ImagingExtractorTests):

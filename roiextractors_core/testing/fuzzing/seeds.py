@@ -168,7 +168,8 @@ def seeds_of_writers(format: str, folder: Path) -> list[Seed]:
 
 
 def _write_npy(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    from ..generators import NoiseImagingExtractor, write_npy
+    from ..generators import NoiseImagingExtractor
+    from ..writing import write_npy
 
     movie = NoiseImagingExtractor((12, 24, 32), seed=1)
     yield write_npy(movie, folder / "movie.npy"), {}
@@ -179,7 +180,8 @@ def _write_npy(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _write_tiff(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    from ..generators import NoiseImagingExtractor, write_tiff
+    from ..generators import NoiseImagingExtractor
+    from ..writing import write_tiff
 
     movie = NoiseImagingExtractor((12, 24, 32), seed=1)
     yield write_tiff(movie, folder / "pages.tif"), {}
