@@ -105,7 +105,7 @@ class PositionedFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         self._state: _State | None = None
-        self._head = 0
+        self._head: int | None = None  # not read by require_unchanged, which opens nothing
 
     @property
     def path(self) -> Path:
@@ -150,8 +150,8 @@ class PositionedFile:
             raise _not_opened(self._path, error) from error
         if self._state is None:
             self._state = found
-        elif found[:2] != self._state[:2] or found.size < self._state.size:
-            raise self._replaced()
+        else:
+            self._require_no_shorter(found)
 
     def read(self, offset: int, count: int) -> bytes:
         """Return up to ``count`` bytes from ``offset``; fewer only at the end of the file."""
@@ -294,17 +294,20 @@ class PositionedFile:
         if state == self._state:
             return
         if self._state is not None:
-            if state[:2] != self._state[:2]:
-                raise self._replaced()
-            if state.size < self._state.size:
-                raise TruncatedRecordingError(
-                    f"{self.name} has {state.size:,} bytes, but had {self._state.size:,} when it was opened; "
-                    "it was truncated or written anew since then: open it again"
-                )
-            if self._head_of(descriptor) != self._head:
+            self._require_no_shorter(state)
+            if self._head is not None and self._head_of(descriptor) != self._head:
                 raise self._replaced()
         self._state = state
         self._head = self._head_of(descriptor)
+
+    def _require_no_shorter(self, state: _State) -> None:
+        if self._state is None or state[:2] != self._state[:2]:
+            raise self._replaced()
+        if state.size < self._state.size:
+            raise TruncatedRecordingError(
+                f"{self.name} has {state.size:,} bytes, but had {self._state.size:,} when it was opened; "
+                "it was truncated or written anew since then: open it again"
+            )
 
     def _head_of(self, descriptor: int) -> int:
         """Return a checksum of the beginning of the file, of no more bytes than it had when it was last looked at."""

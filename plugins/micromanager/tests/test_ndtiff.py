@@ -318,7 +318,7 @@ def test_a_cut_file_gives_its_whole_frames(tmp_path: Path, pixels: Make, by_axes
     with recording:
         same(recording.get_series(), block[:4, 0, 0])
         os.truncate(path, 3000)
-        with pytest.raises(TruncatedRecordingError, match="ends at byte 3,000"):
+        with pytest.raises(TruncatedRecordingError, match="has 3,000 bytes, but had"):
             recording.get_series()
 
 
