@@ -59,7 +59,7 @@ def test_a_damaged_heap_is_an_error_and_no_endless_loop(path: Path, size: int) -
     command = [sys.executable, "-X", "utf8", "-c", code, str(path)]
     ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, check=True)
     assert "its global heap at byte" in ran.stdout
-    assert f"holds an object of {size:,} bytes" in ran.stdout
+    assert f"contains an object of {size:,} bytes" in ran.stdout
     assert "(5, 8, 9)" in ran.stdout
 
 
@@ -74,7 +74,7 @@ def test_a_heap_that_reaches_beyond_the_file(path: Path) -> None:
         file["movie"].attrs["labels"]
 
 
-def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
     with pytest.raises(roi.SourceNotFoundError, match=r"nothing\.h5"):
         open_hdf5_file(tmp_path / "nothing.h5")
     with pytest.raises(roi.SourceKindError, match="is a folder"):
