@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from roiextractors_tiff import pages
 from roiextractors_tiff.pages import Directory, PageIndex
+from roiextractors_tiff.pages.directory import TiffFile
 
 import roiextractors_core as roi
 
@@ -58,13 +58,13 @@ def sequence(tmp_path: Path) -> list[Path]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are parsed, in order."""
     seen: list[str] = []
-    make = pages._TiffFile.__init__
+    make = TiffFile.__init__
 
     def noted(self: Any, path: Any) -> None:
         seen.append(os.path.basename(path))
         make(self, path)
 
-    monkeypatch.setattr(pages._TiffFile, "__init__", noted)
+    monkeypatch.setattr(TiffFile, "__init__", noted)
     return seen
 
 
@@ -94,7 +94,9 @@ def test_a_file_that_is_named_and_missing_is_said_when_it_is_read(sequence: list
     sequence[17].unlink()
     index = PageIndex.of(sequence, pages_per_file=ones(sequence))
     np.testing.assert_array_equal(index.read(range(17)), FRAMES[:17])
-    with pytest.raises(roi.SourceNotFoundError, match=r"s_000017\.ome\.tif is not there: file 18 of the 200") as caught:
+    with pytest.raises(
+        roi.SourceNotFoundError, match=r"s_000017\.ome\.tif does not exist: file 18 of the 200"
+    ) as caught:
         index.read(range(10, 20))
     assert str(sequence[17]) in str(caught.value)
 
@@ -116,7 +118,7 @@ def test_one_listing_says_which_files_are_absent_without_a_look_at_each(
 
 def test_a_sequence_of_which_nothing_is_there_names_its_first_file(sequence: list[Path], tmp_path: Path) -> None:
     paths = [tmp_path / "gone" / path.name for path in sequence]
-    with pytest.raises(roi.SourceNotFoundError, match=r"gone.s_000000\.ome\.tif is not there"):
+    with pytest.raises(roi.SourceNotFoundError, match=r"gone.s_000000\.ome\.tif does not exist"):
         PageIndex.of(paths, pages_per_file=ones(paths), names=[])
 
 
@@ -207,17 +209,17 @@ def test_files_of_several_pages_and_of_one_make_one_sequence(tmp_path: Path, ope
         (
             6,
             roi.TruncatedRecordingError,
-            r"m_1\.tif: page 5 is not there: 6 pages were promised, and the file of .* holds 5",
+            r"m_1\.tif: page 5 is missing: expected 6 pages, and the file of .* contains 5",
         ),
         (
             4,
             roi.CorruptRecordingError,
-            r"m_1\.tif: page 4 is one too many: 4 pages were promised, and the file holds 5",
+            r"m_1\.tif: page 4 is one too many: expected 4 pages, and the file contains 5",
         ),
         (
             1,
             roi.CorruptRecordingError,
-            r"m_1\.tif: page 1 is one too many: 1 pages were promised, and the file holds 5",
+            r"m_1\.tif: page 1 is one too many: expected 1 pages, and the file contains 5",
         ),
     ],
 )

@@ -1,0 +1,11 @@
+"""The pages of TIFF files: where each one is, found without walking the file where possible, and how it is read.
+
+The names in ``__all__`` are public for other plugins; the modules of this folder are not.
+"""
+
+from .directory import Directory
+from .index import PageIndex
+from .page import Page
+from .series import Series, described_shape, series_of
+
+__all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]

@@ -1,0 +1,144 @@
+"""Follows the chain of directories through a file."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from roiextractors_core.errors import CorruptRecordingError
+
+from .directory import HEADER_BYTES, MAX_TAGS, TiffFile, too_many_tags, truncated_directory
+
+__all__ = ["Chain"]
+
+_MIN_AHEAD, _MAX_AHEAD = 4 << 10, 4 << 20
+
+
+class Chain:
+    """The directories of a file in the order of their chain.
+
+    Parameters
+    ----------
+    tiff : TiffFile
+
+    Attributes
+    ----------
+    note : str
+        After the last directory: that the file is truncated, and how many pages are complete; else empty.
+    """
+
+    def __init__(self, tiff: TiffFile) -> None:
+        self._tiff = tiff
+        self.note = ""
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the offset and the table of each directory.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            A directory is outside the file, cut or impossible, or the chain is circular.
+        """
+        tiff, window, cycle = self._tiff, _Window(self._tiff), _CycleDetector()
+        count_size, entry, field = tiff.count_size, tiff.entry_size, tiff.field_size
+        unpack_count = struct.Struct(tiff.count_form).unpack_from
+        unpack_next = struct.Struct(tiff.offset_form).unpack_from
+        # The window's state is kept in locals: this loop runs once a page, at a microsecond each
+        start, buffer = 0, b""
+        offset, page = tiff.first, 0
+        before = earlier = 0
+        while offset:
+            at = offset - start
+            if at < 0 or at + count_size > len(buffer):
+                if page > 1 and self._is_cut(offset, before, earlier):
+                    self.note = f"{tiff.name} ends inside page {page:,} (directory at byte {offset:,} of {tiff.size:,}); the {page:,} whole pages are read"
+                    return
+                self._require_inside(offset, page)
+                start, buffer = window.move(offset)
+                at = 0
+            count = unpack_count(buffer, at)[0]
+            if not 0 < count <= MAX_TAGS:
+                raise too_many_tags(tiff, page, offset, count)
+            end = at + count_size + count * entry
+            if end + field > len(buffer):
+                end -= at
+                start, buffer = window.move(offset, end + field)
+                at = 0
+                if len(buffer) < end:
+                    raise truncated_directory(tiff, page, offset)
+            yield offset, buffer[at:end]
+            following = unpack_next(buffer, end)[0] if end + field <= len(buffer) else 0
+            if 0 < following <= offset and cycle.closes(following):
+                raise CorruptRecordingError(
+                    f"{tiff.name}: the chain of directories is circular: page {page:,} at byte {offset:,} points back to byte {following:,}"
+                )
+            page += 1
+            earlier, before, offset = before, offset, following
+
+    def _is_cut(self, offset: int, before: int, earlier: int) -> bool:
+        """Return whether the file was cut before this directory, rather than damaged.
+
+        A chain that is complete ends with an offset of 0.  Where a copy or a recording was interrupted, the last
+        directory points beyond the end of the file, to where the next one would have been: as far behind it as it is
+        behind the one before.  Any other offset outside the file is damage, and the pages before are doubtful too.
+        """
+        return offset >= self._tiff.size - self._tiff.count_size and offset - before == before - earlier
+
+    def _require_inside(self, offset: int, page: int) -> None:
+        if not HEADER_BYTES <= offset <= self._tiff.size - self._tiff.count_size:
+            raise CorruptRecordingError(
+                f"{self._tiff.name}: the directory of page {page:,} should be at byte {offset:,}, outside the file of {self._tiff.size:,} bytes"
+            )
+
+
+class _Window:
+    """A stretch of the file in memory, which moves with the chain.
+
+    A read costs the same for 100 bytes as for 4 KiB, and over a network the same as for megabytes.  Many programs write
+    all directories together, or small pages, so that one read brings many directories: each time that the next one is
+    within reach of the window, four times as much is read.  When the chain leaps over pixels, reading ahead would
+    read pixels that nobody asked for, and begins anew with a few kilobytes.
+    """
+
+    def __init__(self, tiff: TiffFile) -> None:
+        self._file = tiff.file
+        self._start = self._stop = 0
+        self._ahead = _MIN_AHEAD
+
+    def move(self, offset: int, need: int = 0) -> tuple[int, bytes]:
+        """Read from an offset on, and return it with the bytes; fewer than ``need`` only at the end of the file."""
+        if not need:  # a further stretch, not more of this one
+            is_near = self._start <= offset <= self._stop + self._ahead and self._stop > self._start
+            self._ahead = min(_MAX_AHEAD, self._ahead * 4) if is_near else _MIN_AHEAD
+        buffer = self._file.read(offset, max(self._ahead, need))
+        self._start, self._stop = offset, offset + len(buffer)
+        return offset, buffer
+
+
+class _CycleDetector:
+    """Finds that a chain of directories has become circular, in constant memory.
+
+    A circle must lead back to a smaller offset somewhere, and files are written forwards: looking at the steps back alone
+    costs nothing in ordinary files.  Where a step back leads to depends only on where the last one led to, so these places
+    become periodic when the chain is circular, and Brent's method finds it: one place is remembered, and replaced after
+    1, 2, 4, 8, ... steps.  Once it is a part of the circle, and the next replacement is farther away than the circle is
+    long, the chain comes back to it.  A set of all offsets would take tens of bytes a page.
+
+    References
+    ----------
+    R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980), 176-184.
+    """
+
+    __slots__ = ("_mark", "_power", "_steps")
+
+    def __init__(self) -> None:
+        self._mark, self._power, self._steps = -1, 1, 0
+
+    def closes(self, target: int) -> bool:
+        """Return whether a step back closes a circle."""
+        if target == self._mark:
+            return True
+        self._steps += 1
+        if self._steps == self._power:
+            self._mark, self._power = target, self._power * 2
+        return False

@@ -1,0 +1,384 @@
+"""The pages of a recording of one or several TIFF files, numbered through."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import itertools
+import os
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    DeclarationError,
+    RangeError,
+)
+from roiextractors_core.io import run_on_cores, silenced, warn
+
+from .chain import Chain
+from .directory import Directory, TiffFile
+from .file import PagedFile, find_layout
+from .page import Page, differing_page
+from .sequence import FolderPaths, SequenceFiles
+from .walked import walk
+
+__all__ = ["PageIndex"]
+
+Path = str | os.PathLike[str]
+
+_FILES_A_TASK = 64
+_MIN_SHARED_PAGE = 1 << 17  # below this, threads that open files wait for each other longer than they read
+
+
+class PageIndex(ABC):
+    """The pages of a recording of one or several TIFF files, numbered through, and their reads.
+
+    Make one by :meth:`of`.  A file whose pages are at equal distances is recognized by its first, its last and some
+    sampled pages, and not walked; each page is checked when it is read.  Otherwise the chain of directories is followed once.
+
+    Attributes
+    ----------
+    paths : sequence of str
+    notes : tuple of str
+        What was left out because the end of a file is missing.
+    absent : tuple of int
+        Numbers of the files that do not exist, from 0, where ``names`` were given; they may be fewer than
+        are missing otherwise.
+
+    References
+    ----------
+    TIFF Revision 6.0, Adobe 1992; BigTIFF design, 2007; ImageJ's TiffDecoder for stacks of one directory.
+    """
+
+    paths: Sequence[str]
+    notes: tuple[str, ...] = ()
+    absent: tuple[int, ...] = ()
+
+    def __init__(self, paths: Sequence[str], page: Page, counts: Sequence[int] | np.ndarray) -> None:
+        self.paths = paths
+        self._page = page
+        self._edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._single_shape = self._shape(1, slice(0, page.rows), slice(0, page.columns))
+
+    @staticmethod
+    def of(
+        paths: Path | Sequence[Path],
+        *,
+        span: tuple[int, int] | None = None,
+        pages_per_file: Sequence[int] | np.ndarray | None = None,
+        names: Collection[str] | None = None,
+        folder: Path | None = None,
+    ) -> PageIndex:
+        """Make the index of one file or of several.
+
+        Parameters
+        ----------
+        paths : str, os.PathLike or a sequence of them
+            In the order of the recording.
+        span : tuple of int, optional
+            First page and last page (exclusive) within each file; the chain is then walked.
+        pages_per_file : sequence of int, optional
+            How many pages each file contains, where a vendor's file says so.  One file is opened at once, and every
+            other at its first read; it must then contain pages like the first one's, and as many as stated here.
+        names : collection of str, optional
+            With ``pages_per_file``: the names in the folder, from one listing of it; a path whose name is not
+            among them is in :attr:`absent`.  Without it no file is looked for before it is read.
+        folder : str or os.PathLike, optional
+            The folder of ``paths``, which are then names: half a million of them take half the memory of whole paths.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            The message names file, page and offset.
+        UnsupportedRecordingError
+            Pixels of a type that is not supported.
+        SourceNotFoundError
+            A file does not exist; with ``pages_per_file``, when it is read.
+        DeclarationError
+            ``pages_per_file`` does not fit ``paths``, or is given together with ``span``.
+
+        Warns
+        -----
+        IncompleteRecordingWarning
+            The end of a file is missing; its complete pages are read.
+        """
+        several = (paths,) if isinstance(paths, str | os.PathLike) else paths
+        given: Sequence[str] = tuple(os.fspath(path) for path in several)
+        given = given if folder is None else FolderPaths(folder, given)
+        if pages_per_file is None:
+            return _OpenIndex(given, span)
+        if span is not None:
+            raise DeclarationError("span and pages_per_file were both given; pass one of them")
+        return _SequenceIndex(given, _checked_counts(len(given), pages_per_file), names)
+
+    @property
+    def num_pages(self) -> int:
+        """Pages in all files."""
+        return int(self._edges[-1])
+
+    @property
+    def pages_per_file(self) -> tuple[int, ...]:
+        """Pages in each file."""
+        return tuple(np.diff(self._edges).tolist())
+
+    @property
+    def page_shape(self) -> tuple[int, int]:
+        """``(rows, columns)``."""
+        return self._page.rows, self._page.columns
+
+    @property
+    def samples_per_pixel(self) -> int:
+        """Values of one pixel."""
+        return self._page.samples
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The pixels' dtype, in native byte order."""
+        return np.dtype(self._page.dtype).newbyteorder("=")
+
+    @property
+    def first_tags(self) -> Mapping[int, Any]:
+        """The decoded tags of the first page."""
+        return self.tags(0)
+
+    def tags(self, page: int) -> Mapping[int, Any]:
+        """Return the decoded tags of a page, by code: text as bytes, one number, or a tuple."""
+        _, number, local = next(self._by_file(self._resolve(np.array([page]))))
+        directory = self._file(number).directory(int(local[0]))
+        return MappingProxyType({code: directory.value(code) for code in directory.entries})
+
+    def descriptions(self, pages: range | slice | Sequence[int] | np.ndarray) -> list[bytes]:
+        """Return each page's own ImageDescription up to its first NUL; empty where it has none."""
+        wanted = self._resolve(pages)
+        owners = self._owners(wanted)
+        local = wanted - self._edges[owners]
+        return [
+            self._file(number).description(page) for number, page in zip(owners.tolist(), local.tolist(), strict=True)
+        ]
+
+    def read(
+        self,
+        pages: range | slice | Sequence[int] | np.ndarray,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+    ) -> np.ndarray:
+        """Return pages as a new array.
+
+        Parameters
+        ----------
+        pages : range, slice or array of int
+            In any order, with repeats.
+        rows, columns : slice
+            With step 1.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(pages, rows, columns)`` or ``(pages, rows, columns, samples)``, native byte order.
+
+        Raises
+        ------
+        RangeError
+            A page is outside the recording.
+        CorruptRecordingError, TruncatedRecordingError, SourceNotFoundError
+            A page is not as expected, or its file does not exist.
+        """
+        wanted = self._resolve(pages)
+        rows, columns = _within(rows, self._page.rows), _within(columns, self._page.columns)
+        if len(wanted) == 1 and (rows, columns) == (slice(0, self._page.rows), slice(0, self._page.columns)):
+            single = self._read_one(int(wanted[0]))
+            if single is not None:
+                return single
+        result = np.empty(self._shape(len(wanted), rows, columns), self._page.dtype)
+        if result.size:
+            self._read_into(result, wanted, rows, columns)
+        return _native(result)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the files."""
+
+    @abstractmethod
+    def _file(self, number: int) -> PagedFile:
+        """Return a file, opened."""
+
+    def _read_one(self, page: int) -> np.ndarray | None:
+        """Read one whole page in a short way; None where there is none."""
+        return None
+
+    def _read_into(self, result: np.ndarray, pages: np.ndarray, rows: slice, columns: slice) -> None:
+        for place, number, local in self._by_file(pages):
+            self._file(number).read_into(result[place], local, rows, columns)
+
+    def _shape(self, count: int, rows: slice, columns: slice) -> tuple[int, ...]:
+        tail = (self._page.samples,) if self._page.samples > 1 else ()
+        return (count, rows.stop - rows.start, columns.stop - columns.start, *tail)
+
+    def _resolve(self, pages: Any) -> np.ndarray:
+        """Return page numbers as int64."""
+        if isinstance(pages, slice):
+            pages = range(*pages.indices(self.num_pages))
+        if isinstance(pages, range) and len(pages) == 1 and 0 <= pages.start < self.num_pages:
+            return np.array([pages.start], np.int64)
+        wanted = (
+            np.arange(pages.start, pages.stop, pages.step, dtype=np.int64)
+            if isinstance(pages, range)
+            else np.atleast_1d(np.asarray(pages))
+        )
+        if wanted.size == 0:
+            return np.empty(0, np.int64)
+        if wanted.dtype.kind not in "iu" or wanted.min() < 0 or wanted.max() >= self.num_pages:
+            raise RangeError(
+                f"pages must be whole numbers from 0 to {self.num_pages - 1:,}, got {wanted.min():,} to {wanted.max():,}"
+            )
+        return wanted.astype(np.int64)
+
+    def _owners(self, pages: np.ndarray) -> np.ndarray:
+        """Return the number of each page's file."""
+        return np.asarray(np.searchsorted(self._edges, pages, side="right") - 1)
+
+    def _by_file(self, pages: np.ndarray) -> Iterator[tuple[slice, int, np.ndarray]]:
+        """Yield runs of pages in one file: their place among the pages, the file's number, and their numbers in it."""
+        owners = self._owners(pages)
+        cuts = [0, *(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(pages)]
+        for a, b in itertools.pairwise(cuts):
+            number = int(owners[a])
+            yield slice(a, b), number, pages[a:b] - self._edges[number]
+
+
+class _OpenIndex(PageIndex):
+    """All files are opened and their pages counted when the index is made."""
+
+    def __init__(self, paths: Sequence[str], span: tuple[int, int] | None) -> None:
+        self._span = span
+        files = [TiffFile(path) for path in paths]
+        firsts = [_first_directory(tiff, span) for tiff in files]
+        page = Page.of(firsts[0])
+        opened, notes = [], []
+        for first in firsts:
+            if Page.of(first) != page:
+                raise differing_page(page, first)
+            layout, note = find_layout(first, page) if span is None else walk(first.tiff, page, span)
+            opened.append(PagedFile(first, page, layout))
+            if note:
+                notes.append(note)
+                warn(note)
+        self._files = tuple(opened)
+        super().__init__(paths, page, [file.layout.count for file in opened])
+        self.notes = tuple(notes)
+        self._starts: list[int] = self._edges[:-1].tolist()
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+    def _file(self, number: int) -> PagedFile:
+        return self._files[number]
+
+    def _read_one(self, page: int) -> np.ndarray | None:
+        number = bisect.bisect_right(self._starts, page) - 1
+        result = np.empty(self._single_shape, self._page.dtype)
+        return _native(result) if self._files[number].read_one(result, page - self._starts[number]) else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopen, (tuple(self.paths), self._span))
+
+
+class _SequenceIndex(PageIndex):
+    """The number of pages of each file is given, and a file is opened at its first read."""
+
+    def __init__(self, paths: Sequence[str], counts: np.ndarray, names: Collection[str] | None) -> None:
+        if names is not None:
+            known = names if isinstance(names, Set | Mapping) else frozenset(names)
+            self.absent = tuple(k for k, path in enumerate(paths) if os.path.basename(path) not in known)
+        # The first file that exists is the model; when none does, the error names file 0
+        model = next((k for k, absent in enumerate(itertools.chain(self.absent, [-1])) if k != absent), 0)
+        self._files = SequenceFiles(paths, counts, model if model < len(paths) else 0)
+        super().__init__(paths, self._files.page, counts)
+        self._counts = counts
+
+    def close(self) -> None:
+        self._files.close()
+
+    def _file(self, number: int) -> PagedFile:
+        return self._files[number]
+
+    def _read_into(self, result: np.ndarray, pages: np.ndarray, rows: slice, columns: slice) -> None:
+        """Read files of one page whole, on all cores where that is worth it, and the others page by page."""
+        owners = self._owners(pages)
+        alone = self._counts[owners] == 1
+        cuts = [0, *(np.flatnonzero(np.diff(alone)) + 1).tolist(), len(pages)]
+        for a, b in itertools.pairwise(cuts):
+            if not alone[a]:
+                super()._read_into(result[a:b], pages[a:b], rows, columns)
+                continue
+            tasks = [
+                functools.partial(self._read_files, result[a:b][part], owners[a:b][part], rows, columns)
+                for part in (slice(k, k + _FILES_A_TASK) for k in range(0, b - a, _FILES_A_TASK))
+            ]
+            is_shared = self._page.nbytes >= _MIN_SHARED_PAGE and len(tasks) > 1
+            run_on_cores(tasks) if is_shared else [task() for task in tasks]
+
+    def _read_files(self, result: np.ndarray, numbers: np.ndarray, rows: slice, columns: slice) -> None:
+        """Read files of one page each."""
+        every = slice(0, self._page.columns)
+        scratch = None if columns == every else np.empty(self._shape(1, rows, every)[1:], result.dtype)
+        for frame, number in zip(result, numbers.tolist(), strict=True):
+            room = frame if scratch is None else scratch
+            if not self._files.read_alike(number, room, rows.start):
+                super()._read_into(frame[np.newaxis], self._edges[number : number + 1], rows, columns)
+            elif scratch is not None:
+                frame[...] = scratch[:, columns]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Half a million paths differ in their numbers alone, and pack to a hundredth
+        paths = zlib.compress("\0".join(self.paths).encode("utf-8", "surrogateescape"), 1)
+        return (_reopen_sequence, (paths, zlib.compress(self._counts.tobytes(), 1), self.absent))
+
+
+def _reopen(paths: Sequence[str], span: tuple[int, int] | None) -> PageIndex:
+    with silenced():  # the warnings were given when the index was first made
+        return PageIndex.of(paths, span=span)
+
+
+def _reopen_sequence(packed: bytes, counts: bytes, absent: tuple[int, ...]) -> PageIndex:
+    paths = zlib.decompress(packed).decode("utf-8", "surrogateescape").split("\0")
+    missing = frozenset(absent)
+    names = [os.path.basename(path) for k, path in enumerate(paths) if k not in missing] if absent else None
+    return PageIndex.of(paths, pages_per_file=np.frombuffer(zlib.decompress(counts), np.int64), names=names)
+
+
+def _checked_counts(num_files: int, pages_per_file: Sequence[int] | np.ndarray) -> np.ndarray:
+    counts = np.asarray(pages_per_file)
+    if counts.shape != (num_files,) or counts.dtype.kind not in "iu" or not num_files or counts.min() < 1:
+        raise DeclarationError(
+            f"pages_per_file must be {num_files:,} whole numbers of 1 or more, one per file, got {pages_per_file!r:.80}"
+        )
+    return counts.astype(np.int64)
+
+
+def _first_directory(tiff: TiffFile, span: tuple[int, int] | None) -> Directory:
+    if span is None:
+        return tiff.directory(tiff.first, 0)
+    for offset, _ in itertools.islice(iter(Chain(tiff)), *span):
+        return tiff.directory(offset, span[0])
+    raise CorruptRecordingError(
+        f"{tiff.name} has no page {span[0]:,}; its first directory should be at byte {tiff.first:,}"
+    )
+
+
+def _within(part: slice, length: int) -> slice:
+    start, stop, _ = part.indices(length)
+    return slice(start, max(start, stop))
+
+
+def _native(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels in native byte order, swapped in place."""
+    stored = pixels.dtype
+    return pixels if stored.isnative else pixels.byteswap(inplace=True).view(stored.newbyteorder("="))

@@ -1,0 +1,85 @@
+"""The arrays that tifffile and others write one after the other into one file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from .chain import Chain
+from .directory import Directory, TiffFile
+from .page import Page
+
+__all__ = ["Series", "described_shape", "series_of"]
+
+_MAX_DESCRIPTION = 1 << 16
+_DESCRIPTION, _NEW_SUBFILE_TYPE, _REDUCED = 270, 254, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Consecutive pages of one file that were written as one array.
+
+    Attributes
+    ----------
+    start, stop : int
+        Pages, ``stop`` exclusive.
+    shape : tuple of int
+        The array's shape as the description states it; empty when it states none.
+    page : Page
+    """
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    page: Page
+
+
+def series_of(path: str | os.PathLike[str]) -> tuple[Series, ...]:
+    """Return the series of a file: a new one begins where a page states an array's shape, or is of another kind.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    References
+    ----------
+    tifffile's "shaped" series: a JSON object with the key ``shape`` in the ImageDescription of the first page.
+    """
+    tiff = TiffFile(path)
+    series: list[Series] = []
+    for number, (offset, table) in enumerate(Chain(tiff)):
+        directory = Directory(tiff, offset, table, 0, number)
+        page = Page.of(directory)
+        # A reduced image (a level of a pyramid, a thumbnail) repeats the description of the image that it belongs to
+        is_reduced = directory.number(_NEW_SUBFILE_TYPE, 0) & _REDUCED
+        shape = () if is_reduced else described_shape(directory.value(_DESCRIPTION))
+        if not series or shape or page != series[-1].page:
+            series.append(Series(number, number + 1, shape, page))
+        else:
+            series[-1] = Series(series[-1].start, number + 1, series[-1].shape, page)
+    return tuple(series)
+
+
+def described_shape(description: Any) -> tuple[int, ...]:
+    """Return the shape that tifffile wrote into an ImageDescription, or nothing.
+
+    Parameters
+    ----------
+    description : bytes or any
+        The tag's value: ``b'{"shape": [10, 4, 5]}'``, or ``b'shape=(10,4,5)'`` of old versions.
+    """
+    if not isinstance(description, bytes) or len(description) > _MAX_DESCRIPTION:
+        return ()
+    if description.startswith(b"shape=("):
+        numbers = description[7:].partition(b")")[0].split(b",")
+        return tuple(int(n) for n in numbers if len(n) < 20 and n.strip().isdigit())
+    if not description.startswith(b'{"'):
+        return ()
+    try:
+        shape = json.loads(description).get("shape", [])
+    except (ValueError, AttributeError, RecursionError):
+        return ()
+    good = isinstance(shape, list) and all(isinstance(n, int) and 0 < n < 1 << 40 for n in shape)
+    return tuple(shape) if good else ()
