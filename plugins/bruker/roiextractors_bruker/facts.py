@@ -1,4 +1,4 @@
-"""What a PVScan XML says beside times and files, as metadata: sizes, positions, lasers, dates."""
+"""The metadata in a PVScan XML: sizes, positions, lasers, dates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def metadata_of(scan: Scan, channel: str, positions: tuple[float, ...]) -> Recor
     channel : str
         The channel's name.
     positions : tuple of float
-        The planes' positions in micrometres; empty for a planar recording or where they are not said.
+        The planes' positions in micrometres; empty for a planar recording or if they are unknown.
     """
     version = scan.attributes.get("version", "")
     rows, columns = _microns(scan, "YAxis"), _microns(scan, "XAxis")
@@ -70,7 +70,7 @@ def _microns(scan: Scan, axis: str) -> float | None:
 
 
 def _spacing(positions: tuple[float, ...]) -> float | None:
-    """Return the distance between planes where it is one."""
+    """Return the distance between planes if it is the same for all."""
     steps = np.abs(np.diff(positions))
     if not len(steps) or steps.min() <= 0 or steps.max() - steps.min() > 0.01 * steps.max():
         return None
@@ -78,7 +78,7 @@ def _spacing(positions: tuple[float, ...]) -> float | None:
 
 
 def _excitation(scan: Scan) -> float | None:
-    """Return the wavelength of the laser (nm) where a single one is said to be on."""
+    """Return the wavelength (nm) of the laser if exactly one is on."""
     waves, powers = scan.setting("laserWavelength"), scan.setting("laserPower")
     if not isinstance(waves, Mapping):
         return None

@@ -1,4 +1,4 @@
-"""The TIFF files that a PVScan XML names: which are there, by one listing, and the index of their pages."""
+"""The TIFF files listed in a PVScan XML: which of them exist, by one listing, and the index of their pages."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from .pvscan import Channel, Scan
 
 __all__ = ["NamedFiles"]
 
-_TEXTS_DIFFER = 200  # bytes; a file of one page that is smaller than most by more than this is looked into
+# Files of one page differ in size by the lengths of the texts in them; one that is smaller by more bytes may be truncated.
+_MAX_TEXT_DIFFERENCE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class NamedFiles:
-    """The files that the XML names.
+    """The files listed in the XML.
 
     Attributes
     ----------
     folder : str
     names : tuple of str
     counts : numpy.ndarray
-        The pages that each file is said to hold.
+        The number of pages in each file, according to the XML.
     sizes : numpy.ndarray
-        Bytes, -1 for a file that is not there; 0 where it is and its size was not asked for.
+        Bytes, -1 for a missing file; 0 for an existing file if sizes were not requested.
     """
 
     folder: str
@@ -45,7 +46,7 @@ class NamedFiles:
 
     @classmethod
     def of(cls, scan: Scan, folder: str, *, with_sizes: bool = False) -> NamedFiles:
-        """List the folder once, and note which of the files are there."""
+        """List the folder once, and note which of the files exist."""
         sizes = np.full(len(scan.names), -1, np.int64)
         try:
             with os.scandir(folder) as entries:
@@ -58,37 +59,33 @@ class NamedFiles:
         return cls(folder, scan.names, scan.counts, sizes)
 
     def path(self, number: int) -> str:
-        """Return where a file is or should be."""
+        """Return the expected path of a file."""
         return os.path.join(self.folder, self.names[number])
 
     @property
-    def any_there(self) -> bool:
-        """Whether one of the files is there."""
+    def any_present(self) -> bool:
+        """Whether at least one of the files exists."""
         return bool((self.sizes >= 0).any())
 
-    def listed(self, channel: Channel) -> np.ndarray:
-        """Return for each image of a channel whether its file is there."""
-        return np.asarray(self.sizes[channel.files] >= 0)
-
-    def looked_into(self, channel: Channel) -> NamedFiles:
-        """Return the same with the pages that a channel's files hold indeed: those of several pages, and those that look cut."""
+    def with_counted_pages(self, channel: Channel) -> NamedFiles:
+        """Return the same with the actual page counts of a channel's files with several pages, or with too few bytes."""
         counts, sizes = self.counts.copy(), self.sizes.copy()
         mine = np.unique(channel.files)
         mine = mine[sizes[mine] >= 0]
-        small = sizes < np.median(sizes[mine]) - _TEXTS_DIFFER if len(mine) else sizes < 0
+        small = sizes < np.median(sizes[mine]) - _MAX_TEXT_DIFFERENCE if len(mine) else sizes < 0
         for number in mine[(counts[mine] > 1) | small[mine]].tolist():
-            held = _num_pages(self.path(number))
-            counts[number] = min(counts[number], held) or 1
-            if not held:
+            complete = _num_pages(self.path(number))
+            counts[number] = min(counts[number], complete) or 1
+            if not complete:
                 sizes[number] = -1
         return NamedFiles(self.folder, self.names, counts, sizes)
 
-    def held(self, channel: Channel) -> np.ndarray:
-        """Return for each image of a channel whether its page is there."""
-        return np.asarray(self.listed(channel) & (channel.pages < self.counts[channel.files]))
+    def has_page(self, channel: Channel) -> np.ndarray:
+        """Return for each image of a channel whether its page exists."""
+        return np.asarray((self.sizes[channel.files] >= 0) & (channel.pages < self.counts[channel.files]))
 
     def index(self, channel: Channel, images: np.ndarray) -> tuple[PageIndex, np.ndarray]:
-        """Return the index of the files of some images, and the images' pages in it.
+        """Return the page index of the files of some images, and the images' pages in it.
 
         Parameters
         ----------
@@ -105,7 +102,7 @@ class NamedFiles:
 
 
 def _num_pages(path: str) -> int:
-    """Return how many whole pages a file holds; 0 when it cannot be understood."""
+    """Return the number of complete pages in a file; 0 if it cannot be read."""
     try:
         with silenced():
             index = PageIndex.of(Path(path))

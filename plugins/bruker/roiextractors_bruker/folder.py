@@ -1,4 +1,4 @@
-"""Finds the PVScan XML of a recording from its folder or from any of its files, and looks at the head of one."""
+"""Finds the PVScan XML of a recording from its folder or from any of its files, and checks the beginning of one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = ["describes_images", "lies_beside_its_scan", "scan_of"]
 _BESIDE = re.compile(
     r"_(Cycle\d+|MarkPoints|VoltageRecording|VoltageOutput|BOT)\w*(-\w+)?(_\d+)?\.xml$|^\._", re.IGNORECASE
 )
+# Possessive quantifiers: on a long run of comments without an element, backtracking would take quadratic time.
 _ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?:<\?.*?\?>\s*+|<!--.*?-->\s*+|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>\s*+)*+<([A-Za-z_][\w.:-]*)",
     re.DOTALL,
@@ -32,10 +33,10 @@ _HEAD, _PIECE = 1 << 20, 1 << 16
 
 
 def describes_images(source: Source) -> bool:
-    """Return whether a PVScan XML, or a folder that holds one, describes images.
+    """Return whether a PVScan XML, or a folder that contains one, describes images.
 
-    A scan that only recorded voltages is a PVScan too, and holds no frame.  One that ends early counts: the extractor says so,
-    where any other format would read the frames and miss what the XML should say.
+    A scan that only recorded voltages is a PVScan too, but has no frames.  A truncated one counts: the extractor raises an
+    error about it, while any other format would read the frames without the metadata of the XML.
 
     Parameters
     ----------
@@ -53,13 +54,13 @@ def describes_images(source: Source) -> bool:
 
 
 def lies_beside_its_scan(source: Source) -> bool:
-    """Return whether the PVScan XML of the recording that a file is named after lies beside it.
+    """Return whether the folder of a file also contains the PVScan XML of the recording in the file's name.
 
     Parameters
     ----------
     source : Source
     """
-    return _beside(source.path) is not None
+    return _scan_named_in(source.path) is not None
 
 
 def scan_of(path: str) -> str:
@@ -73,45 +74,43 @@ def scan_of(path: str) -> str:
     Raises
     ------
     SourceNotFoundError
-        No XML is there.
+        There is no such XML.
     SourceKindError
-        The folder holds several recordings.
+        The folder contains several recordings.
     UnsupportedRecordingError
-        An XML of another kind.
+        The path is an XML of another kind.
     """
     place = Path(path)
     if place.is_dir():
         own = place / f"{place.name}.xml"  # the usual case, found without a listing of half a million names
         return str(own) if _has_images(own) else _only(place, _in_folder(place, _names(place)))
     if not place.exists():
-        raise SourceNotFoundError(f"{printable(path)} is not there")
+        raise SourceNotFoundError(f"{printable(path)} does not exist")
     root = _root(place)
     if root == "PVScan":
         return str(place)
     if root is not None and root not in ("Environment", "OME", "PVConfig"):
         raise UnsupportedRecordingError(
-            f"{printable(place.name)} is XML with the root {printable(root)!r:.80}, and not a PVScan; open the folder, or the XML "
-            "that is named as the recording"
+            f"{printable(place.name)} is XML with the root {printable(root)!r:.80}, not a PVScan; open the folder, or the XML "
+            "with the name of the recording"
         )
-    found = _beside(place)
-    return (
-        str(found) if found is not None else _only(place.parent, _in_folder(place.parent, _names(place.parent)), place)
-    )
+    scan = _scan_named_in(place)
+    return str(scan) if scan is not None else _only(place.parent, _in_folder(place.parent, _names(place.parent)), place)
 
 
-def _only(folder: Path, found: list[str], of: Path | None = None) -> str:
-    if len(found) == 1:
-        return str(folder / found[0])
+def _only(folder: Path, scans: list[str], of: Path | None = None) -> str:
+    if len(scans) == 1:
+        return str(folder / scans[0])
     name = printable(folder.name)
-    if found:
+    if scans:
         raise SourceKindError(
-            f"the folder {name} holds {len(found):,} recordings of Prairie View: {listed(found, limit=6)}; open one of these XML files"
+            f"the folder {name} contains {len(scans):,} Prairie View recordings: {listed(scans, limit=6)}; open one of these XML files"
         )
-    what = "" if of is None else f"{printable(of.name)} is of Prairie View, and "
-    alone = "" if of is None or _root(of) is not None else "; this file alone: open(..., format='tiff')"
+    what = "" if of is None else f"{printable(of.name)} is a file of Prairie View, but "
+    alone = "" if of is None or _root(of) is not None else ", or read this file alone: open(..., format='tiff')"
     raise SourceNotFoundError(
-        f"{what}the folder {name} holds no PVScan XML that describes images, which says what the frames are and when they came; "
-        f"copy it there ('{_stem(of) if of is not None else name}.xml'){alone}"
+        f"{what}the folder {name} contains no PVScan XML that describes images, and the frames cannot be identified without it; "
+        f"copy '{_stem(of) if of is not None else name}.xml' there{alone}"
     )
 
 
@@ -127,7 +126,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _in_folder(folder: Path, names: Iterable[str]) -> list[str]:
-    """Return the names of the PVScan XML files that describe images; that of the folder's own name alone, when it is one."""
+    """Return the names of the PVScan XML files that describe images; only the one with the folder's name, if it exists."""
     xml = sorted(name for name in names if name.lower().endswith(".xml") and not _BESIDE.search(name))
     own = [name for name in xml if name[:-4] == folder.name]
     if own and _has_images(folder / own[0]):
@@ -135,15 +134,15 @@ def _in_folder(folder: Path, names: Iterable[str]) -> list[str]:
     return [name for name in xml[:_MAX_CANDIDATES] if _has_images(folder / name)]
 
 
-def _beside(path: Path) -> Path | None:
-    """Return the XML whose name is the beginning of the file's, without a listing of the folder."""
+def _scan_named_in(path: Path) -> Path | None:
+    """Return the XML whose name is the beginning of the file's name, without listing the folder."""
     stem = path.name.partition(".")[0]
     starts = [stem, *(stem[: match.start()] for match in reversed(list(re.finditer("_", stem))))]
     for start in starts[:40]:
         for suffix in (".xml", ".XML"):
-            found = path.with_name(start + suffix)
-            if start and found != path and found.is_file() and _has_images(found):
-                return found
+            scan = path.with_name(start + suffix)
+            if start and scan != path and scan.is_file() and _has_images(scan):
+                return scan
     return None
 
 
@@ -156,12 +155,12 @@ def _has_images(path: Path) -> bool:
 
 
 def _root(path: Path) -> str | None:
-    """Return the root element of an XML file; None for any other file."""
+    """Return the name of the root element of an XML file; None for any other file."""
     with Source(path) as source:
         return _root_of(source)
 
 
 def _root_of(source: Source) -> str | None:
-    """Return the name of the first element, though a DOCTYPE stands before it: the extractor is to refuse that in words."""
-    found = _ROOT.match(source.head(1 << 16))
-    return None if found is None else found.group(1).decode()
+    """Return the name of the first element, even after a DOCTYPE, which the extractor then refuses with a clear message."""
+    match = _ROOT.match(source.head(1 << 16))
+    return None if match is None else match.group(1).decode()

@@ -11,7 +11,7 @@ __all__ = ["roiextractors_formats"]
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the one format of this plugin."""
+    """Yield the format of this plugin."""
     is_xml = Magic(b"\xef\xbb\xbf<") | Magic(b"<?xml") | Magic(b"<PVScan")
     has_images = Probe("roiextractors_bruker.folder:describes_images")
     is_listed = Probe("roiextractors_bruker.folder:lies_beside_its_scan")
@@ -41,5 +41,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "vendor",
         ),
         platforms=("any",),
-        description="Two-photon recordings of Bruker's Prairie View 3 to 5.8: channels, planes, cycles and bursts, frame times.",
+        description="Two-photon recordings from Bruker's Prairie View 3 to 5.8: channels, volumes, cycles and bursts, frame times.",
     )

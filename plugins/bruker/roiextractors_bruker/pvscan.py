@@ -1,4 +1,4 @@
-"""Reads a PVScan XML as a stream: every frame's place, time and files in columns, the settings once."""
+"""Reads a PVScan XML as a stream: the position, time and files of every frame as columns, and the settings once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ import numpy as np
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
-    RecordingError,
     SourceNotFoundError,
     SourceReadError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.io import xml_parser, xml_problems
 
 __all__ = ["Channel", "Scan", "read_scan"]
 
 _CHUNK = 1 << 17
-_NOT_XML = bytes(code for code in range(32) if code not in b"\t\n\r")  # Prairie View writes some; no parser takes them
+_NOT_XML = bytes(
+    code for code in range(32) if code not in b"\t\n\r"
+)  # Prairie View writes some, and parsers refuse them
 _ENDED_EARLY = {
     expat.errors.codes[words]
     for words in (
@@ -43,15 +45,15 @@ Attributes = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The images of one channel, a column each, in the order of the XML.
+    """The images of one channel as columns, in the order of the XML.
 
     Attributes
     ----------
     number : int
     name : str
-        The user's own name for it, else ``Ch`` and the number.
+        The user's name for it, or ``Ch`` and the number.
     frames, files, pages : numpy.ndarray
-        int64: which frame each image is of, which file it is in, and its page there, from 0.
+        int64: the frame of each image, its file, and its page in the file, from 0.
     """
 
     number: int
@@ -63,36 +65,36 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a PVScan XML says.
+    """The contents of a PVScan XML.
 
     Attributes
     ----------
     name : str
         The XML's name, safe to print.
     attributes, state : mapping
-        Of the PVScan element, and its settings: text, or index to ``{"value": ..., "description": ...}``.
+        The attributes of the PVScan element, and its settings: text, or a mapping of index to
+        ``{"value": ..., "description": ...}``.
     first_state, first_sequence : mapping
-        What the first sequence and its first frame set otherwise; the first sequence's attributes.
+        The settings that the first sequence and its first frame override; the attributes of that sequence.
     kinds : tuple of str
-        The types of sequences that hold frames, in order of appearance.
+        The types of the sequences that contain frames, in order of appearance.
     sequence_kinds, cycles, clocks : numpy.ndarray
-        For each sequence its type (an index into ``kinds``), its cycle, and its time of day in seconds (NaN: not said).
+        For each sequence its type (an index into ``kinds``), its cycle, and its time of day in seconds (NaN if unknown).
     sequences, indices : numpy.ndarray
-        For each frame its sequence and its index there.
+        For each frame its sequence and its index in the sequence.
     relative, absolute, periods, depths : numpy.ndarray
-        For each frame seconds, seconds, seconds, and micrometres: the sum of all devices' Z; NaN where not said.
+        For each frame its two times and its frame period in seconds, and its depth in micrometres, summed over all devices
+        that move in Z; NaN if unknown.
     channels : tuple of Channel
         By number.
     names : tuple of str
-        The files.
+        The file names.
     places : mapping
-        Each file's place among them.
+        The index of each file name in ``names``.
     counts : numpy.ndarray
-        How many pages each file is said to hold.
-    other_kinds : tuple of str
-        The types of sequences without frames.
+        The number of pages in each file, according to the XML.
     cut : str
-        Where the XML ends before its end, in words; empty when it is whole.
+        A description of where a truncated XML ends; empty for a complete one.
     """
 
     name: str
@@ -114,7 +116,6 @@ class Scan:
     names: tuple[str, ...]
     places: Mapping[str, int]
     counts: np.ndarray
-    other_kinds: tuple[str, ...]
     cut: str
 
     def frame_words(self, frame: int) -> str:
@@ -122,12 +123,12 @@ class Scan:
         return f"frame {self.indices[frame]} of cycle {self.cycles[self.sequences[frame]]}"
 
     def setting(self, key: str) -> Any:
-        """Return a setting as the first frame has it: text or a mapping; None where it is not said."""
+        """Return a setting as it is at the first frame: text or a mapping; None if there is no such setting."""
         return self.first_state.get(key, self.state.get(key))
 
 
 def read_scan(path: str) -> Scan:
-    """Read a PVScan XML in pieces; memory goes with the number of frames, not with the size of the XML.
+    """Read a PVScan XML in pieces; memory grows with the number of frames, not with the size of the XML.
 
     Parameters
     ----------
@@ -138,44 +139,46 @@ def read_scan(path: str) -> Scan:
     CorruptRecordingError
         The XML is malformed, contradicts itself, or names files outside its folder.
     UnsupportedRecordingError
-        Another XML of Prairie View, one without images, or one with a DOCTYPE.
+        It is another XML of Prairie View, describes no images, or contains a DOCTYPE.
 
     References
     ----------
     Bio-Formats' PrairieMetadata for the elements of Prairie View before and after 5.2.
     """
-    found = _Content(printable(Path(path).name))
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = found.root(parser)
-    parser.StartDoctypeDeclHandler = found.doctype
+    content = _Content(printable(Path(path).name))
+    parser = xml_parser(content.name)
+    parser.StartElementHandler = content.element_callback(parser)
+    try:
+        with xml_problems(content.name):
+            _feed(parser, path, content)
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"{printable(path)} does not exist") from error
+    except OSError as error:
+        raise SourceReadError(f"{printable(path)} could not be read: {error.strerror or error}") from error
+    return content.scan()
+
+
+def _feed(parser: Any, path: str, content: _Content) -> None:
     try:
         with open(path, "rb") as stream:
             while chunk := stream.read(_CHUNK):
                 parser.Parse(chunk.translate(None, _NOT_XML), False)
-            _finish(parser, found)
+            _finish(parser, content)
     except expat.ExpatError as error:
+        # not left to xml_problems, since only here the frame at which the XML is damaged is known
         raise CorruptRecordingError(
-            f"{found.name} is not sound XML at line {error.lineno}, column {error.offset} ({expat.ErrorString(error.code)}), "
-            f"{found.where()}; the file is damaged"
+            f"{content.name} is not well-formed XML: {expat.ErrorString(error.code)} at line {error.lineno:,}, column "
+            f"{error.offset:,}, {content.where()}; the file is damaged"
         ) from error
-    except RecordingError:
-        raise
-    except (LookupError, ValueError) as error:  # an encoding that Python does not know
-        raise CorruptRecordingError(f"{found.name} cannot be read as XML: {printable(error)}") from error
-    except FileNotFoundError as error:
-        raise SourceNotFoundError(f"{printable(path)} is not there") from error
-    except OSError as error:
-        raise SourceReadError(f"{printable(path)} could not be read: {error.strerror or error}") from error
-    return found.scan()
 
 
-def _finish(parser: Any, found: _Content) -> None:
+def _finish(parser: Any, content: _Content) -> None:
     try:
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        if error.code not in _ENDED_EARLY or not found.attributes:
+        if error.code not in _ENDED_EARLY or not content.attributes:
             raise
-        found.end_early(error.lineno)
+        content.end_early(error.lineno)
 
 
 class _Images:
@@ -187,47 +190,83 @@ class _Images:
         self.name = name
         self.frames, self.files, self.pages = array("q"), array("q"), array("q")
 
+    def drop(self, frame: int) -> None:
+        """Remove the images of the last frame."""
+        while self.frames and self.frames[-1] == frame:
+            for column in (self.frames, self.files, self.pages):
+                column.pop()
+
+
+class _Scope:
+    """The settings of the scan, of a sequence, or of a frame; the scope around it provides what they leave out."""
+
+    __slots__ = ("depth", "period", "settings")
+
+    def __init__(self, period: float = _NAN, depth: float = _NAN) -> None:
+        self.settings: dict[str, Any] = {}
+        self.period, self.depth = period, depth  # inherited, until `resolve` finds own ones
+
+    def resolve(self) -> None:
+        """Read the frame period and the depth from the settings, once all of them have been read."""
+        settings = self.settings
+        if not settings:
+            return  # true of most frames, so that half a million of them cost little
+        period, position = settings.get("framePeriod"), settings.get("positionCurrent")
+        if isinstance(period, str):
+            self.period = _number(period)
+        if isinstance(position, dict) and "ZAxis" in position:
+            self.depth = _depth(position["ZAxis"])
+
+
+def _depth(axis: Mapping[str, Any]) -> float:
+    """Return the sum over the devices that move in Z, from one entry of ``positionCurrent``."""
+    value = axis.get("value")
+    if isinstance(axis.get("index"), str):  # an IndexedValue: one device
+        return _number(value)
+    if isinstance(value, str):  # a Key, as before 5.2, with all devices in one text: "-9,62.45"
+        return sum(_number(part) for part in value.split(","))
+    return float(sum(_number(device.get("value")) for device in axis.values()))
+
 
 class _Content:
-    """Takes the elements as they come, and keeps what is needed of them."""
+    """Receives the start of every element, and keeps what is needed of it.
+
+    The end of an element is not watched: that would double the calls from expat for half a million frames.  A scope ends
+    where the next one of its kind begins, which is the same, since Prairie View writes settings only at the beginning of the
+    scan and of a sequence, and inside frames.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.attributes: Attributes = {}
-        self._state: dict[str, Any] = {}
+        self._scopes = [_Scope()]  # of the scan; then of the sequence; then of the frame
+        self._table: dict[str, Any] = {}  # the entries of the setting that was last begun
+        self._subtable: dict[str, Any] = {}
         self._first_state: dict[str, Any] = {}
         self._first_sequence: Attributes = {}
         self._systems: list[Attributes] = []
         self._sequences: list[tuple[str, int, float]] = []
         self._sequence, self._index = array("q"), array("q")
         self._relative, self._absolute = array("d"), array("d")
-        self._period, self._depth = array("d"), array("d")
+        self._period, self._depth = array("d"), array("d")  # one shorter than the others while a frame is open
         self._images: dict[str, _Images] = {}
         self._files: dict[str, int] = {}
         self._counts = array("q")
         self._cut = ""
-        # where the stream is: settings go to `_target` (None: not kept), and periods and depths are inherited
-        self._target: dict[str, Any] | None = self._state
-        self._table: dict[str, Any] | None = None
-        self._key = self._axis = ""
-        self._outer_period = self._outer_depth = _NAN
-        self._scan_period = self._scan_depth = _NAN
-        self._in_frame = False
-        self._handle: Mapping[str, Callable[[Attributes], None]] = {
-            "Frame": self._frame,
+
+    def element_callback(self, parser: Any) -> Callable[[str, Attributes], None]:
+        """Return the function for the first element, which installs the one for all others."""
+        find = {
+            "Frame": self._begin_frame,
             "File": self._file,
             "PVStateValue": self._value,
             "Key": self._old_value,
             "IndexedValue": self._indexed,
             "SubindexedValues": self._subindexed_group,
             "SubindexedValue": self._subindexed,
-            "Sequence": self._sequence_begins,
+            "Sequence": self._begin_sequence,
             "SystemID": self._system,
-        }
-
-    def root(self, parser: Any) -> Callable[[str, Attributes], None]:
-        """Return what takes the first element, and then lets the rest be taken."""
-        find = self._handle.get
+        }.get
 
         def element(tag: str, attributes: Attributes) -> None:
             handle = find(tag)
@@ -240,32 +279,29 @@ class _Content:
 
         return begin
 
-    def doctype(self, *_: object) -> None:
-        """Refuse what could declare entities."""
-        raise UnsupportedRecordingError(f"{self.name} holds a DOCTYPE, which is refused: it could declare entities")
-
     def where(self) -> str:
-        """Return where in the recording the stream is."""
+        """Return the current position in the recording, for messages."""
         if not self._sequences:
             return "before the first sequence"
         cycle = self._sequences[-1][1]
-        last = f"behind the beginning of frame {self._index[-1]}" if self._in_frame else "before the first frame"
+        last = f"after the beginning of frame {self._index[-1]}" if self._in_frame else "before the first frame"
         return f"{last} of cycle {cycle}"
 
     def end_early(self, line: int) -> None:
-        """Note that the XML ends before its end, and drop the frame that may be half there."""
-        self._cut = f"{self.name} ends at line {line:,}, {self.where()}, without an end of the XML"
+        """Note that the XML is truncated, and drop the frame that may be incomplete."""
+        self._cut = f"{self.name} ends at line {line:,}, {self.where()}, before the end of the XML"
         if not self._in_frame:
             return
+        self._scopes.pop()
         last = len(self._index) - 1
         for images in self._images.values():
-            while images.frames and images.frames[-1] == last:
-                for column in (images.frames, images.files, images.pages):
-                    column.pop()
-        for whole in (self._sequence, self._index):
-            whole.pop()
-        for real in (self._relative, self._absolute, self._period, self._depth):
-            real.pop()
+            images.drop(last)
+        for column in (self._sequence, self._index, self._relative, self._absolute):
+            column.pop()
+
+    @property
+    def _in_frame(self) -> bool:
+        return len(self._scopes) == 3
 
     def _begin(self, tag: str, attributes: Attributes) -> None:
         if tag == "PVScan":
@@ -278,42 +314,52 @@ class _Content:
         }
         what = kinds.get(tag, f"XML with the root {printable(tag)!r:.80}")
         raise UnsupportedRecordingError(
-            f"{self.name} is {what}, and not a PVScan; open the folder, or the XML that is named as the recording"
+            f"{self.name} is {what}, not a PVScan; open the folder, or the XML with the name of the recording"
         )
 
     def _system(self, attributes: Attributes) -> None:
         if len(self._systems) < 16:
             self._systems.append(attributes)
 
-    def _sequence_begins(self, attributes: Attributes) -> None:
-        cycle = _whole(attributes.get("cycle"), len(self._sequences) + 1)
+    def _begin_sequence(self, attributes: Attributes) -> None:
+        self._end_frame()
+        cycle = _integer(attributes.get("cycle"), len(self._sequences) + 1)
         self._sequences.append((attributes.get("type", ""), cycle, _seconds_of_day(attributes.get("time"))))
-        self._outer_period, self._outer_depth = self._scan_period, self._scan_depth
-        self._in_frame = False
-        self._table = None
-        self._target = self._first_state if not len(self._index) else None
+        scan = self._scopes[0]
+        scan.resolve()
+        self._scopes[1:] = [_Scope(scan.period, scan.depth)]
         if not len(self._index):
             self._first_sequence = attributes
 
-    def _frame(self, attributes: Attributes) -> None:
+    def _begin_frame(self, attributes: Attributes) -> None:
         if not self._sequences:
-            raise CorruptRecordingError(f"{self.name} holds a frame outside of all sequences")
-        number = self._index[-1] + 1 if self._in_frame else 1
-        get = attributes.get
-        self._in_frame = True
+            raise CorruptRecordingError(f"{self.name} contains a frame outside of all sequences")
+        if len(self._scopes) == 3:
+            number = self._index[-1] + 1
+            self._end_frame()
+        else:
+            number = 1
+            self._scopes[1].resolve()  # its settings come before its first frame
+        get, outer = attributes.get, self._scopes[1]
         self._sequence.append(len(self._sequences) - 1)
-        self._index.append(_whole(get("index"), number))
+        self._index.append(_integer(get("index"), number))
         self._relative.append(_number(get("relativeTime")))
         self._absolute.append(_number(get("absoluteTime")))
-        self._period.append(self._outer_period)
-        self._depth.append(self._outer_depth)
-        self._target = self._first_state if len(self._index) == 1 else None
-        self._table = None
-        self._key = ""
+        self._scopes.append(_Scope(outer.period, outer.depth))
+
+    def _end_frame(self) -> None:
+        if len(self._scopes) < 3:
+            return
+        frame = self._scopes.pop()
+        frame.resolve()
+        if not self._period:
+            self._first_state = _overridden(self._scopes[1].settings, frame.settings)
+        self._period.append(frame.period)
+        self._depth.append(frame.depth)
 
     def _file(self, attributes: Attributes) -> None:
         if not self._in_frame:
-            return  # a reference image or a voltage recording of the sequence
+            return  # a reference image or a voltage recording that belongs to the sequence
         name, channel = attributes.get("filename", ""), attributes.get("channel", "")
         images = self._images.get(channel)
         if images is None:
@@ -330,14 +376,14 @@ class _Content:
         images.pages.append(page - 1)
 
     def _page(self, text: str | None, number: int) -> int:
-        """Return the page from 1; where none is said, the next one of this file."""
+        """Return the page from 1; without an attribute, the next page of this file."""
         if text is None:
             page = self._counts[number] + 1
         else:
-            page = _whole(text, 0)
+            page = _integer(text, 0)
         if not 0 < page < _MAX_PAGES:
             raise CorruptRecordingError(
-                f"{self.name}, {self._here()}: page {printable(text)!r:.40} is no page from 1 on"
+                f"{self.name}, {self._here()}: expected a page number from 1, got {printable(text)!r:.40}"
             )
         if page > self._counts[number]:
             self._counts[number] = page
@@ -346,97 +392,58 @@ class _Content:
     def _check_channel(self, channel: str) -> None:
         if not channel.isdecimal() or len(channel) > 6:
             raise CorruptRecordingError(
-                f"{self.name}, {self._here()}: the channel {printable(channel)!r:.40} is no number"
+                f"{self.name}, {self._here()}: the channel {printable(channel)!r:.40} is not a number"
             )
 
     def _check_name(self, name: str) -> None:
         if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
             raise CorruptRecordingError(
-                f"{self.name}, {self._here()}, names the file {printable(name)!r:.200}, which is no name in the recording's folder"
+                f"{self.name}, {self._here()}: {printable(name)!r:.200} is not the name of a file in the recording's folder"
             )
 
     def _here(self) -> str:
         return f"frame {self._index[-1]} of cycle {self._sequences[-1][1]}"
 
     def _value(self, attributes: Attributes) -> None:
-        key, value = attributes.get("key", ""), attributes.get("value")
-        self._key, self._axis = key, ""
+        value, settings = attributes.get("value"), self._scopes[-1].settings
         if value is None:
-            self._table = None if self._target is None else self._target.setdefault(key, {})
-            if not isinstance(self._table, dict):
-                self._table = None
+            self._table = _table_of(settings, attributes.get("key", ""))
             return
-        self._table = None
-        if self._target is not None:
-            self._target[key] = value
-        if key == "framePeriod":
-            self._set_period(_number(value))
+        self._table = {}  # not that of the setting before: an entry that follows would be put there
+        settings[attributes.get("key", "")] = value
 
     def _old_value(self, attributes: Attributes) -> None:
         """Take a setting as Prairie View wrote it before 5.2: ``positionCurrent_ZAxis`` = ``-9,62.45``."""
-        key, value = attributes.get("key", ""), attributes.get("value", "")
+        key, settings = attributes.get("key", ""), self._scopes[-1].settings
         head, _, index = key.partition("_")
-        if not index:
-            self._value({"key": key, "value": value})
-            return
-        if self._target is not None:
-            table = self._target.setdefault(head, {})
-            if isinstance(table, dict):
-                table[index] = {"value": value}
-        if key == "positionCurrent_ZAxis":
-            self._set_depth(sum(_number(part) for part in value.split(",")))
+        if index:
+            _table_of(settings, head)[index] = {"value": attributes.get("value", "")}
+        else:
+            settings[key] = attributes.get("value", "")
 
     def _indexed(self, attributes: Attributes) -> None:
-        index = attributes.get("index", "")
-        if self._table is not None:
-            self._table[index] = _item(attributes)
-        if self._key == "positionCurrent" and index == "ZAxis":
-            self._set_depth(_number(attributes.get("value")))
+        self._table[attributes.get("index", "")] = attributes
 
     def _subindexed_group(self, attributes: Attributes) -> None:
-        self._axis = attributes.get("index", "")
-        if self._table is not None:
-            self._table[self._axis] = {}
-        if self._axis == "ZAxis" and self._key == "positionCurrent":
-            self._set_depth(0.0)
+        self._subtable = self._table[attributes.get("index", "")] = {}
 
     def _subindexed(self, attributes: Attributes) -> None:
-        if self._table is not None and isinstance(self._table.get(self._axis), dict):
-            self._table[self._axis][attributes.get("subindex", "")] = _item(attributes)
-        if self._axis == "ZAxis" and self._key == "positionCurrent":
-            so_far = self._depth[-1] if self._in_frame else self._outer_depth
-            self._set_depth(so_far + _number(attributes.get("value")))
-
-    def _set_period(self, seconds: float) -> None:
-        if self._in_frame:
-            self._period[-1] = seconds
-            return
-        self._outer_period = seconds
-        if not self._sequences:
-            self._scan_period = seconds
-
-    def _set_depth(self, micrometres: float) -> None:
-        if self._in_frame:
-            self._depth[-1] = micrometres
-            return
-        self._outer_depth = micrometres
-        if not self._sequences:
-            self._scan_depth = micrometres
+        self._subtable[attributes.get("subindex", "")] = attributes
 
     def scan(self) -> Scan:
-        """Return what was found, checked."""
+        """Return the checked contents, after the last element."""
+        self._end_frame()
         if not len(self._index) or not self._images:
             raise self._without_images()
         sequences = np.array(self._sequence, np.int64)
         with_frames = sorted(set(self._sequence.tolist()))
         kinds = tuple(dict.fromkeys(self._sequences[k][0] for k in with_frames))
-        others = dict.fromkeys(kind for kind, _, _ in self._sequences if kind not in kinds)
-        state = {**self._state, "SystemIDs": self._systems} if self._systems else self._state
+        state = _plain(self._scopes[0].settings)
         scan = Scan(
             name=self.name,
             attributes=self.attributes,
-            state=state,
-            first_state=self._first_state,
+            state={**state, "SystemIDs": self._systems} if self._systems else state,
+            first_state=_plain(self._first_state),
             first_sequence=self._first_sequence,
             kinds=kinds,
             sequence_kinds=np.array([kinds.index(kind) if kind in kinds else -1 for kind, _, _ in self._sequences]),
@@ -452,7 +459,6 @@ class _Content:
             names=tuple(self._files),
             places=self._files,
             counts=np.array(self._counts, np.int64),
-            other_kinds=tuple(others),
             cut=self._cut,
         )
         _check_pages(scan)
@@ -479,16 +485,17 @@ class _Content:
     def _without_images(self) -> UnsupportedRecordingError | TruncatedRecordingError:
         if self._cut:
             return TruncatedRecordingError(
-                f"{self._cut}; no whole frame is described before. Copy it again; what the TIFF files alone tell: open(<folder>, format='ometiff') or 'tiff'"
+                f"{self._cut}, and no frame before it is complete. Copy it again, or read the TIFF files alone: "
+                "open(<folder>, format='ometiff') or 'tiff'"
             )
         kinds = ", ".join(dict.fromkeys(printable(kind) for kind, _, _ in self._sequences)) or "none"
         return UnsupportedRecordingError(
-            f"{self.name} describes no image (its sequences: {kinds[:200]}); it is not a recording of images"
+            f"{self.name} does not describe images (its sequences: {kinds[:200]}), so it is not an imaging recording"
         )
 
 
 def _check_pages(scan: Scan) -> None:
-    """Refuse an XML by which two images are the same page."""
+    """Refuse an XML in which two images are the same page."""
     files = np.concatenate([channel.files for channel in scan.channels])
     pages = np.concatenate([channel.pages for channel in scan.channels])
     frames = np.concatenate([channel.frames for channel in scan.channels])
@@ -497,13 +504,38 @@ def _check_pages(scan: Scan) -> None:
     if len(same):
         one, other = order[same[0]], order[same[0] + 1]
         raise CorruptRecordingError(
-            f"{scan.name}: {scan.frame_words(int(frames[one]))} and {scan.frame_words(int(frames[other]))} are both said to be "
+            f"{scan.name}: {scan.frame_words(int(frames[one]))} and {scan.frame_words(int(frames[other]))} are both "
             f"page {int(pages[one]) + 1} of {printable(scan.names[files[one]])}"
         )
 
 
-def _item(attributes: Attributes) -> dict[str, str]:
-    return {key: attributes[key] for key in ("value", "description") if key in attributes}
+def _table_of(settings: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the entries of a setting; a damaged file may give it a plain value first, and then the entries are dropped."""
+    table = settings.setdefault(key, {})
+    return table if isinstance(table, dict) else {}
+
+
+def _overridden(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of two scopes together; of a setting with entries, each entry can be overridden by itself."""
+    result = dict(outer)
+    for key, value in inner.items():
+        before = result.get(key)
+        result[key] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the value and the description of each entry, without its other attributes."""
+    return {key: _entries(value) if isinstance(value, dict) else value for key, value in settings.items()}
+
+
+def _entries(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        index: _entries(entry)
+        if any(isinstance(value, dict) for value in entry.values())
+        else {key: entry[key] for key in ("value", "description") if key in entry}
+        for index, entry in table.items()
+    }
 
 
 def _number(text: str | None) -> float:
@@ -513,7 +545,7 @@ def _number(text: str | None) -> float:
         return _NAN
 
 
-def _whole(text: str | None, otherwise: int) -> int:
+def _integer(text: str | None, otherwise: int) -> int:
     return int(text) if text is not None and text.isdecimal() and len(text) < 12 else otherwise
 
 

@@ -1,4 +1,4 @@
-"""Which frames make a sample, and when it was: planes and volumes, cycles and bursts, rates."""
+"""Groups frames into samples and finds their times: planes and volumes, cycles and bursts, rates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .pvscan import Channel, Scan
 
 __all__ = ["Samples", "frame_times", "is_volume", "rate_of", "samples_of"]
 
-_SAME_TIME = 1e-6  # seconds: the XML's times are written with nine decimals, the absolute ones with noise behind them
+_SAME_TIME = 1e-6  # seconds: times have nine decimals in the XML, but the last digits of the absolute ones are noise
 _DAY = 86400.0
 
 
@@ -26,9 +26,9 @@ class Samples:
     images : numpy.ndarray
         ``(samples, planes)`` int64: rows of the channel's columns.
     left_out : tuple of str
-        What the XML itself does not hold whole.
+        Samples that are incomplete in the XML itself.
     notes : tuple of str
-        What was decided.
+        Decisions made while grouping.
     """
 
     images: np.ndarray
@@ -42,7 +42,7 @@ class Samples:
 
 
 def is_volume(kind: str) -> bool:
-    """Return whether a sequence of this type is a volume, its frames the planes."""
+    """Return whether a sequence of this type is a volume, with its frames as planes."""
     return "zseries" in kind.lower()
 
 
@@ -54,28 +54,28 @@ def samples_of(scan: Scan, channel: Channel, kinds: Collection[int]) -> Samples:
     scan : Scan
     channel : Channel
     kinds : collection of int
-        The types of sequences to take, all volumes or all not.
+        The types of sequences to use, either all volumes or none.
 
     Raises
     ------
     CorruptRecordingError
         A frame has two images of the channel.
     UnsupportedRecordingError
-        No sample is whole.
+        No sample is complete.
     """
     image_of = np.full(len(scan.indices), -1, np.int64)
     image_of[channel.frames] = np.arange(len(channel.frames))
     _check_single(scan, channel, image_of)
-    wanted = np.flatnonzero(np.isin(scan.sequence_kinds[scan.sequences], list(kinds)))
+    chosen = np.flatnonzero(np.isin(scan.sequence_kinds[scan.sequences], list(kinds)))
     if any(is_volume(scan.kinds[kind]) for kind in kinds):
-        found = _volumes(scan, wanted, image_of)
+        samples = _volumes(scan, chosen, image_of)
     else:
-        found = _frames(scan, channel, wanted, image_of)
-    if not len(found.images):
+        samples = _frames(scan, channel, chosen, image_of)
+    if not len(samples.images):
         raise UnsupportedRecordingError(
-            f"{scan.name}: the channel {printable(channel.name)!r} has no whole sample. {'; '.join(found.left_out)}"
+            f"{scan.name}: the channel {printable(channel.name)!r} has no complete sample. {'; '.join(samples.left_out)}"
         )
-    return found
+    return samples
 
 
 def _check_single(scan: Scan, channel: Channel, image_of: np.ndarray) -> None:
@@ -88,80 +88,83 @@ def _check_single(scan: Scan, channel: Channel, image_of: np.ndarray) -> None:
         )
 
 
-def _frames(scan: Scan, channel: Channel, wanted: np.ndarray, image_of: np.ndarray) -> Samples:
-    images = image_of[wanted]
+def _frames(scan: Scan, channel: Channel, chosen: np.ndarray, image_of: np.ndarray) -> Samples:
+    images = image_of[chosen]
     without = np.flatnonzero(images < 0)
     notes: tuple[str, ...] = ()
     if len(without):
         notes = (
-            f"{scan.name}: {len(without):,} of {len(wanted):,} frames have no image of the channel {printable(channel.name)!r}, "
-            f"the first {scan.frame_words(int(wanted[without[0]]))}",
+            f"{scan.name}: {len(without):,} of {len(chosen):,} frames have no image of the channel {printable(channel.name)!r}; "
+            f"the first is {scan.frame_words(int(chosen[without[0]]))}",
         )
     return Samples(images[images >= 0][:, np.newaxis], (), notes)
 
 
-def _volumes(scan: Scan, wanted: np.ndarray, image_of: np.ndarray) -> Samples:
-    """Group the frames of a sequence; where the index begins anew inside one, so does the volume."""
-    if not len(wanted):
+def _volumes(scan: Scan, chosen: np.ndarray, image_of: np.ndarray) -> Samples:
+    """Group the frames of each sequence; a new volume also begins where the index inside a sequence starts again."""
+    if not len(chosen):
         return Samples(np.empty((0, 1), np.int64))
-    new = (np.diff(scan.sequences[wanted]) != 0) | (np.diff(scan.indices[wanted]) <= 0)
+    new = (np.diff(scan.sequences[chosen]) != 0) | (np.diff(scan.indices[chosen]) <= 0)
     starts = np.concatenate([[0], np.flatnonzero(new) + 1])
-    counts = np.diff(np.append(starts, len(wanted)))
+    counts = np.diff(np.append(starts, len(chosen)))
+    # the most frequent number of planes, and of equally frequent ones the largest: a stopped volume is short, never long
     lengths, occurrences = np.unique(counts, return_counts=True)
     depth = int(lengths[len(lengths) - 1 - np.argmax(occurrences[::-1])])
-    frames = wanted[starts[counts == depth][:, np.newaxis] + np.arange(depth)]
+    frames = chosen[starts[counts == depth][:, np.newaxis] + np.arange(depth)]
     images = image_of[frames]
-    whole = (images >= 0).all(axis=1)
-    short = np.concatenate([wanted[starts[counts != depth]], frames[~whole, 0]])
-    left_out = _incomplete(scan, np.sort(short), len(starts), depth)
-    turned, notes = _turned(scan, frames[whole])
-    images = images[whole]
-    images[turned] = images[turned, ::-1]
+    complete = (images >= 0).all(axis=1)
+    short = np.concatenate([chosen[starts[counts != depth]], frames[~complete, 0]])
+    left_out = _describe_short(scan, np.sort(short), len(starts), depth)
+    is_reversed, notes = _find_reversed(scan, frames[complete])
+    images = images[complete]
+    images[is_reversed] = images[is_reversed, ::-1]
     return Samples(images, left_out, notes)
 
 
-def _incomplete(scan: Scan, firsts: np.ndarray, total: int, depth: int) -> tuple[str, ...]:
+def _describe_short(scan: Scan, firsts: np.ndarray, total: int, depth: int) -> tuple[str, ...]:
     if not len(firsts):
         return ()
     cycle = scan.cycles[scan.sequences[firsts[0]]]
     return (
-        f"{scan.name}: {len(firsts):,} of {total:,} volumes do not hold the {depth:,} planes of the others and are left out, "
-        f"the first that of cycle {cycle}",
+        f"{scan.name}: {len(firsts):,} of {total:,} volumes do not have the {depth:,} planes of the others and are left out; "
+        f"the first is in cycle {cycle}",
     )
 
 
-def _turned(scan: Scan, frames: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return which volumes were taken from the last plane to the first, as their positions say."""
-    depths = scan.depths[frames]
+def _find_reversed(scan: Scan, frames: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return which volumes were acquired from the last plane to the first, according to their positions."""
+    depths = scan.depths[frames]  # bidirectional Z writes the frames of every other volume in the opposite order
     if not len(depths) or depths.shape[1] < 2:
         return np.zeros(len(depths), bool), ()
     near = 1e-3 + 1e-6 * np.abs(depths[0])
     forward = (np.abs(depths - depths[0]) <= near).all(axis=1)
-    turned = (np.abs(depths - depths[0, ::-1]) <= near[::-1]).all(axis=1) & ~forward
-    if not turned.any():
-        return turned, ()
-    return turned, (
-        f"{scan.name}: {int(turned.sum()):,} of {len(frames):,} volumes were taken in the other direction; their planes are put in the order "
-        "of the first volume's positions",
+    backward = (np.abs(depths - depths[0, ::-1]) <= near[::-1]).all(axis=1) & ~forward
+    if not backward.any():
+        return backward, ()
+    return backward, (
+        f"{scan.name}: {int(backward.sum()):,} of {len(frames):,} volumes were acquired in the opposite direction; their planes are "
+        "reordered to match the positions of the first volume",
     )
 
 
 def frame_times(scan: Scan) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return the time of every frame in seconds, and what was decided; None where the XML does not tell.
+    """Return the time of every frame in seconds, or None if the XML has no usable times, and notes about it.
 
-    The relative times; where cycles begin anew, each is put at its absolute time, else at its sequence's time of day.
+    These are the relative times; if they start again in each cycle, the cycle is placed by its absolute time, or by the
+    time of day of its sequence.
     """
     relative, absolute = scan.relative, scan.absolute
     if not np.isfinite(relative).all():
         if np.isfinite(absolute).all() and (np.diff(absolute) > 0).all():
-            return absolute - absolute[0], (f"{scan.name}: relative times are missing; the absolute ones are used",)
-        return None, (f"{scan.name}: some frames have no time, so that none is told",)
+            return absolute - absolute[0], (f"{scan.name}: relative times are missing, so the absolute times are used",)
+        return None, (f"{scan.name}: some frames have no time, so there are no native timestamps",)
     firsts = np.concatenate([[0], np.flatnonzero(np.diff(scan.sequences)) + 1])
     for times in (_by_absolute(scan, firsts), _if_rising(relative, firsts), _by_clock(scan, firsts)):
         if times is not None:
             return times, _gaps(scan, times, firsts)
     return None, (
-        f"{scan.name}: the times of its {len(firsts):,} cycles begin anew, and nothing says when each began; no times are told",
+        f"{scan.name}: the times start again in each of its {len(firsts):,} cycles, and the start of each cycle is unknown; there are "
+        "no native timestamps",
     )
 
 
@@ -187,7 +190,7 @@ def _by_clock(scan: Scan, firsts: np.ndarray) -> np.ndarray | None:
     if not np.isfinite(clocks).all():
         return None
     steps = np.diff(clocks, prepend=clocks[0])
-    steps[steps < -_DAY / 2] += _DAY  # over midnight
+    steps[steps < -_DAY / 2] += _DAY  # past midnight
     offsets = np.cumsum(steps) - (scan.relative[firsts] - scan.relative[0])
     lengths = np.diff(np.append(firsts, len(scan.relative)))
     return _if_rising(scan.relative + np.repeat(offsets, lengths), firsts)
@@ -201,13 +204,13 @@ def _gaps(scan: Scan, times: np.ndarray, firsts: np.ndarray) -> tuple[str, ...]:
         return ()
     long = gaps[gaps >= 3 * np.median(inside)]
     return (
-        f"{scan.name}: {len(long):,} gaps of {long.min():.6g} to {long.max():.6g} s lie between its {len(firsts):,} cycles; the native times "
-        "keep them, and the sampling frequency is the rate between them",
+        f"{scan.name}: there are {len(long):,} gaps of {long.min():.6g} to {long.max():.6g} s between its {len(firsts):,} cycles; the "
+        "native timestamps include them, and the sampling frequency is the rate within a cycle",
     )
 
 
 def rate_of(scan: Scan, frames: np.ndarray, times: np.ndarray | None) -> float | None:
-    """Return the samples a second within a burst, or None where neither times nor frame period tell it.
+    """Return the samples per second within a burst, or None if neither the times nor the frame period give it.
 
     Parameters
     ----------
@@ -215,7 +218,7 @@ def rate_of(scan: Scan, frames: np.ndarray, times: np.ndarray | None) -> float |
     frames : numpy.ndarray
         ``(samples, planes)``: the frames of each sample.
     times : numpy.ndarray or None
-        Seconds, one a sample.
+        Seconds, one per sample.
     """
     planar = frames.shape[1] == 1
     period = _median(scan.periods[frames[:, 0]]) if planar else None
@@ -223,13 +226,14 @@ def rate_of(scan: Scan, frames: np.ndarray, times: np.ndarray | None) -> float |
     if step is None:
         alone = times is None or len(times) < 2
         return 1.0 / period if period is not None and alone else None
+    # the period has more digits than the times; one that does not fit them is not used (averaging, skipped frames)
     if period is not None and abs(period - step) <= 1e-3 * step:
         return 1.0 / period
     return 1.0 / step
 
 
 def _step(times: np.ndarray, sequences: np.ndarray) -> float | None:
-    """Return the usual time between samples of one cycle, or of all where a cycle is one sample; None where there is none."""
+    """Return the usual time between samples within a cycle, or of all if each cycle is one sample; None if it varies."""
     steps = np.diff(times)
     inside = steps[np.diff(sequences) == 0]
     steps = inside if len(inside) else steps

@@ -74,7 +74,7 @@ def test_two_recordings_in_one_folder_are_listed(prairie: Make, frames: Make) ->
     made.xml.rename(folder / "a.xml")
     (folder / "b.xml").write_text(text)
     with pytest.raises(
-        roi.SourceKindError, match=r"holds 2 recordings of Prairie View: 'a\.xml' and 'b\.xml'; open one"
+        roi.SourceKindError, match=r"contains 2 Prairie View recordings: 'a\.xml' and 'b\.xml'; open one"
     ):
         roi.open(folder)
     assert len(roi.open(folder / "b.xml")) == 2
@@ -85,7 +85,7 @@ def test_a_tiff_without_its_xml_says_what_is_missing(prairie: Make, frames: Make
     made.movie({(2, "Ch2"): frames(2)})
     folder = made.write()
     made.xml.unlink()
-    with pytest.raises(roi.SourceNotFoundError, match=rf"holds no PVScan XML .*'{made.name}\.xml'.*format='tiff'"):
+    with pytest.raises(roi.SourceNotFoundError, match=rf"contains no PVScan XML .*'{made.name}\.xml'.*format='tiff'"):
         roi.open(folder / made.file(1, 2, 1), format="bruker")
     assert roi.open(folder / made.file(1, 2, 1), format="tiff").shape == (1, 20, 12)
 
@@ -110,9 +110,11 @@ def test_what_is_no_recording_of_images_is_not_claimed(tmp_path: Path, name: str
     path.write_text(text)
     for source in (path, folder):
         assert roi.explain(source).best is None
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"not a PVScan|describes no image .*VoltageRecording"):
+    with pytest.raises(
+        roi.UnsupportedRecordingError, match=r"not a PVScan|does not describe images .*VoltageRecording"
+    ):
         roi.open(path, format="bruker")
-    with pytest.raises(roi.SourceNotFoundError, match="holds no PVScan XML that describes images"):
+    with pytest.raises(roi.SourceNotFoundError, match="contains no PVScan XML that describes images"):
         roi.open(folder, format="bruker")
 
 
@@ -171,7 +173,8 @@ def test_frames_without_a_channel_are_no_samples_of_it_and_a_note_says_so(prairi
     np.testing.assert_array_equal(found.get_series(), movie[1::2] + 1)
     assert found.get_native_timestamps().tolist() == [0.5, 1.5]
     assert (
-        "2 of 4 frames have no image of the channel 'Green', the first frame 1 of cycle 1" in found.provenance.notes[0]
+        "2 of 4 frames have no image of the channel 'Green'; the first is frame 1 of cycle 1"
+        in found.provenance.notes[0]
     )
 
 
@@ -185,7 +188,7 @@ def test_bursts_that_begin_anew_keep_their_gaps(prairie: Make, frames: Make) -> 
     np.testing.assert_allclose(found.get_native_timestamps(), times, atol=1e-12)
     assert found.times_source == "native"
     assert found.get_sampling_frequency() == 1 / 0.033
-    assert re.search(r"2 gaps of 10\.401 to 20\.467 s lie between its 3 cycles", found.provenance.notes[0])
+    assert re.search(r"2 gaps of 10\.401 to 20\.467 s between its 3 cycles", found.provenance.notes[0])
 
 
 def test_cycles_that_run_on_have_the_times_of_the_xml_to_the_last_bit(prairie: Make, frames: Make) -> None:
@@ -215,7 +218,7 @@ def test_cycles_that_begin_anew_and_nobody_says_when_have_no_times(prairie: Make
     found = roi.open(made.write())
     assert found.get_native_timestamps() is None
     assert found.get_sampling_frequency() is None or found.get_sampling_frequency() == 1 / 0.033
-    assert "nothing says when each began" in found.provenance.notes[0]
+    assert "the start of each cycle is unknown" in found.provenance.notes[0]
 
 
 def test_one_frame_a_cycle_has_the_rate_of_the_cycles(prairie: Make, frames: Make) -> None:
@@ -301,7 +304,7 @@ def test_volumes_taken_in_the_other_direction_are_turned_by_their_positions(prai
     found = roi.open(made.write())
     np.testing.assert_array_equal(found.get_series(), stack)
     np.testing.assert_allclose(found.get_native_timestamps(), times)
-    assert "3 of 7 volumes were taken in the other direction" in found.provenance.notes[0]
+    assert "3 of 7 volumes were acquired in the opposite direction" in found.provenance.notes[0]
 
 
 def test_a_last_volume_of_fewer_planes_is_left_out_with_a_warning(prairie: Make, stack: np.ndarray) -> None:
@@ -310,7 +313,7 @@ def test_a_last_volume_of_fewer_planes_is_left_out_with_a_warning(prairie: Make,
     begin = made.sequences[-1].index('<Frame relativeTime="1.566"')
     made.sequences[-1] = made.sequences[-1][:begin] + "</Sequence>\n"
     with pytest.warns(
-        roi.IncompleteRecordingWarning, match="1 of 7 volumes do not hold the 3 planes .*the first that of cycle 7"
+        roi.IncompleteRecordingWarning, match="1 of 7 volumes do not have the 3 planes .*the first is in cycle 7"
     ):
         found = roi.open(made.write())
     np.testing.assert_array_equal(found.get_series(), stack[:6])
@@ -399,7 +402,7 @@ def test_another_size_than_the_xml_says_is_a_note(prairie: Make, frames: Make) -
     made.state += made.setting("linesPerFrame", "512") + made.setting("pixelsPerLine", "512")
     made.movie({(2, "Green"): frames(3)})
     assert (
-        "says 512 lines of 512 pixels a frame, and the TIFF files hold 20 rows of 12"
+        "describes frames of 512 lines x 512 pixels, but the TIFF files have 20 rows x 12 columns"
         in roi.open(made.write()).get_notes()[0]
     )
 
@@ -416,7 +419,7 @@ def test_a_missing_file_is_named_with_its_frame_and_the_rest_is_read_on_demand(p
     (folder / made.file(2, 2, 1)).unlink()
     with pytest.raises(
         roi.SourceNotFoundError,
-        match=rf"frame 4 of cycle 1 \({made.file(1, 2, 4)}\) is not there; 2 of 9 frames are not whole.*allow_missing=True",
+        match=rf"frame 4 of cycle 1 \({made.file(1, 2, 4)}\) is missing; 2 of 9 frames are incomplete.*allow_missing=True",
     ):
         roi.open(folder)
     with pytest.warns(roi.IncompleteRecordingWarning, match=r"2 of 9 frames are left out.*frame 4 of cycle 1 \("):
@@ -435,7 +438,7 @@ def test_a_missing_plane_takes_its_volume_with_it(prairie: Make, stack: np.ndarr
     folder = made.write()
     (folder / made.file(3, 1, 2)).unlink()
     np.testing.assert_array_equal(roi.open(folder, channel="Green").get_series(), stack + 1)
-    with pytest.raises(roi.SourceNotFoundError, match=r"frame 2 of cycle 3 .* is not there; 1 of 7 volumes"):
+    with pytest.raises(roi.SourceNotFoundError, match=r"frame 2 of cycle 3 .* is missing; 1 of 7 volumes"):
         roi.open(folder, channel="Red")
     found = roi.open(folder, channel="Red", allow_missing=True)
     np.testing.assert_array_equal(found.get_series(), stack[[0, 1, 3, 4, 5, 6]])
@@ -544,10 +547,10 @@ def test_a_cut_xml_says_where_and_its_whole_frames_are_read_on_demand(prairie: M
     made.xml.write_bytes(content[: content.index(made.file(2, 2, 3).encode()) + 200])
     with pytest.raises(
         roi.TruncatedRecordingError,
-        match=r"ends at line \d+, behind the beginning of frame 3 of cycle 2, without an end of the XML.*7 whole frames",
+        match=r"ends at line \d+, after the beginning of frame 3 of cycle 2, before the end of the XML.*7 complete frames",
     ):
         roi.open(folder)
-    with pytest.warns(roi.IncompleteRecordingWarning, match="the whole frames before are read"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="the complete frames before it are read"):
         found = roi.open(folder, allow_missing=True)
     np.testing.assert_array_equal(found.get_series(), movie[:7])
 
@@ -560,7 +563,7 @@ def test_a_folder_whose_xml_is_cut_before_its_frames_is_no_other_format(prairie:
     made.xml.write_bytes(content[: content.index(b"<Sequence")])
     assert roi.explain(folder).best.spec.name == "bruker"
     for path in (folder, made.xml):
-        with pytest.raises(roi.TruncatedRecordingError, match=r"no whole frame is described before.*format='ometiff'"):
+        with pytest.raises(roi.TruncatedRecordingError, match=r"no frame before it is complete.*format='ometiff'"):
             roi.open(path)
 
 
@@ -592,27 +595,32 @@ def test_an_xml_cut_anywhere_is_an_error_or_fewer_frames(prairie: Make, frames: 
             'filename="',
             'filename="../',
             "CorruptRecordingError",
-            r"frame 1 of cycle 1, names the file '\.\./TSeries.*no name in",
+            r"frame 1 of cycle 1: '\.\./TSeries.*not the name of a file in",
         ),
-        ('filename="', 'filename="C:\\', "CorruptRecordingError", "names the file"),
-        ('page="3"', 'page="0"', "CorruptRecordingError", "frame 3 of cycle 1: page '0' is no page from 1 on"),
-        ('page="3"', 'page="-1"', "CorruptRecordingError", "page '-1'"),
-        ('page="3"', 'page="99999999999"', "CorruptRecordingError", "page '99999999999'"),
+        ('filename="', 'filename="C:\\', "CorruptRecordingError", "not the name of a file"),
+        ('page="3"', 'page="0"', "CorruptRecordingError", "frame 3 of cycle 1: expected a page number from 1, got '0'"),
+        ('page="3"', 'page="-1"', "CorruptRecordingError", "got '-1'"),
+        ('page="3"', 'page="99999999999"', "CorruptRecordingError", "got '99999999999'"),
         (
             'page="3"',
             'page="2"',
             "CorruptRecordingError",
-            "frame 2 of cycle 1 and frame 3 of cycle 1 are both said to be page 2",
+            "frame 2 of cycle 1 and frame 3 of cycle 1 are both page 2",
         ),
-        ('channel="2"', 'channel="two"', "CorruptRecordingError", "the channel 'two' is no number"),
+        ('channel="2"', 'channel="two"', "CorruptRecordingError", "the channel 'two' is not a number"),
         ("<PVScan", "<!DOCTYPE a [<!ENTITY b 'c'>]><PVScan", "UnsupportedRecordingError", "DOCTYPE"),
-        ("</Frame>", "</Fram>", "CorruptRecordingError", r"is not sound XML at line \d+.*frame 1 of cycle 1"),
-        ("Frame", "Fraim", "UnsupportedRecordingError", "describes no image .*TSeries Timed Element"),
-        ('encoding="utf-8"', 'encoding="utf-99"', "CorruptRecordingError", "unknown encoding|cannot be read as XML"),
-        ("PVScan", "Settings", "UnsupportedRecordingError", "root 'Settings', and not a PVScan"),
+        ("</Frame>", "</Fram>", "CorruptRecordingError", r"is not well-formed XML: .* at line \d+.*frame 1 of cycle 1"),
+        ("Frame", "Fraim", "UnsupportedRecordingError", "does not describe images .*TSeries Timed Element"),
+        (
+            'encoding="utf-8"',
+            'encoding="utf-99"',
+            "CorruptRecordingError",
+            "unknown encoding|encoding that cannot be read",
+        ),
+        ("PVScan", "Settings", "UnsupportedRecordingError", "root 'Settings', not a PVScan"),
     ],
 )
-def test_an_xml_that_cannot_be_says_what_and_where(
+def test_the_error_about_a_damaged_xml_names_the_fault_and_the_frame(
     prairie: Make, frames: Make, old: str, new: str, error: str, words: str
 ) -> None:
     made = prairie()

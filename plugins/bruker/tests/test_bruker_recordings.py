@@ -66,6 +66,6 @@ def test_a_real_xml_without_its_files_names_the_first_frame(recordings: Path) ->
     assert roi.streams(folder) == {"channel": ("Ch1", "Ch2")}
     for options in ({}, {"channel": "Ch1"}, {"channel": "Ch1", "allow_missing": True}):
         with pytest.raises(
-            roi.SourceNotFoundError, match=r"frame 1 of cycle 1 \(page 1 of NCCR62.*Ch1_000001\.ome\.tif\) is not there"
+            roi.SourceNotFoundError, match=r"frame 1 of cycle 1 \(page 1 of NCCR62.*Ch1_000001\.ome\.tif\) is missing"
         ):
             roi.open(folder, **options)
