@@ -142,7 +142,7 @@ FAILING = {
     "yields-a-number": "must yield FormatSpec values, got int: 42",
     "returns-nothing": "its hook 'roiextractors_formats' declares no format",
     "raises-halfway": "raised LookupError: halfway",
-    "evidence-of-its-own": "its evidence is of a kind of its own, evidence_of_its_own.hooks.Own",
+    "evidence-of-its-own": "its evidence is of the unknown class evidence_of_its_own.hooks.Own",
     "colours-the-terminal": "title must be text without control characters",
     "has-no-hook": "it has no hook 'roiextractors_formats'",
 }
@@ -302,7 +302,7 @@ def test_probes_that_fail_are_unknown_with_their_reason(seen: dict[str, Any]) ->
     for words in (
         "the probe raises_in_its_probe.probe:fails raised RuntimeError: my probe",
         "the probe exits_in_its_probe.probe:fails raised SystemExit: 1",
-        "the probe answers_nonsense.probe:fails returned str, and not a bool",
+        "the probe answers_nonsense.probe:fails returned str instead of a bool",
     ):
         assert words in seen["text"]
 
@@ -434,7 +434,7 @@ def test_evidence_of_a_strangers_own_kind_is_refused_at_any_depth() -> None:
     registry = Registry(entry_points=lambda: (), environment={})
     for evidence in (OfItsOwn(), Magic(b"x") & OfItsOwn(), Magic(b"x") | (Magic(b"y") & OfItsOwn())):
         with pytest.raises(
-            DeclarationError, match=r"a kind of its own, .*OfItsOwn, and evidence is data; put the code"
+            DeclarationError, match=r"the unknown class .*OfItsOwn, but evidence is data; move the code"
         ):
             registry.register(roi.FormatSpec(name="own", title="own", extractor="a.b:C", evidence=evidence))
 

@@ -1,4 +1,4 @@
-"""``python -m roiextractors_core.registry [plugins]`` writes the catalogue of the repository's plugins anew."""
+"""``python -m roiextractors_core.registry [plugins]`` writes the catalogue of the plugins in this repository."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a format is: its declaration, the kinds of evidence for it, and a match."""
+"""Evidence: facts about a source that can be checked, printed, compared and stored as data."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ TIFF_TAGS: Mapping[str, int] = {
 }
 
 
-_MAX_WORDS = 300
+_MAX_LETTERS = 300
 
 
 class Strength(IntEnum):
-    """How much a finding weighs: content before neighbours before the name alone."""
+    """How much a yes counts: content before neighbours before the name alone."""
 
     NAME = 1
     NEIGHBOURS = 2
@@ -65,16 +65,16 @@ class Strength(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """The answer of one check.
 
     Attributes
     ----------
     answer : bool or None
         Yes, no, or unknown.
     basis : str
-        On what basis, in words.
+        The reason for the answer, in words.
     strength : Strength
-        How much a yes weighs.
+        How much a yes counts.
     """
 
     answer: bool | None
@@ -96,7 +96,7 @@ class Evidence:
     cost: ClassVar[int] = 1
 
     def check(self, source: Source) -> Finding:
-        """Look, and answer yes, no or unknown; a look that fails, in whatever way, is an unknown with its reason.
+        """Return yes, no or unknown; a check that fails, for any reason, is unknown.
 
         Parameters
         ----------
@@ -109,9 +109,9 @@ class Evidence:
         try:
             answer, basis = self._look(source)
         except (RoiExtractorsError, OSError) as error:
-            return Finding(None, f"unknown: {printable(error)[:_MAX_WORDS]}", self.strength)
-        except Exception as error:  # noqa: BLE001 - the border to what a plugin declares, and to damaged containers
-            words = f"unknown: {type(error).__name__}: {printable(error)[:_MAX_WORDS]}"
+            return Finding(None, f"unknown: {printable(error)[:_MAX_LETTERS]}", self.strength)
+        except Exception as error:  # noqa: BLE001 - checks parse damaged containers, and a failed check must not end detection
+            words = f"unknown: {type(error).__name__}: {printable(error)[:_MAX_LETTERS]}"
             return Finding(None, words, self.strength)
         return Finding(answer, basis, self.strength)
 
@@ -134,12 +134,12 @@ class Evidence:
         return self.strength is Strength.CONTENT
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
-        raise TypeError(f"{type(self).__name__} does not say how to look")
+        raise TypeError(f"{type(self).__name__} does not implement a check")
 
 
 def _parts(evidence: Evidence, kind: type) -> tuple[Evidence, ...]:
     if not isinstance(evidence, Evidence):
-        raise DeclarationError(f"evidence is joined with evidence, and not with {evidence!r}")
+        raise DeclarationError(f"evidence can only be joined with evidence, got {evidence!r}")
     return evidence.parts if isinstance(evidence, kind) and isinstance(evidence, AllOf | AnyOf) else (evidence,)
 
 
@@ -211,7 +211,7 @@ def _require_text(evidence: Evidence, key: str, *, optional: bool = False) -> No
     value = getattr(evidence, key)
     if (value is None and optional) or (isinstance(value, str) and value):
         return
-    raise DeclarationError(f"{type(evidence).__name__} takes text for {key}, and not {value!r}")
+    raise DeclarationError(f"{type(evidence).__name__} takes text for {key}, got {value!r}")
 
 
 def _cost(evidence: Evidence) -> int:
@@ -238,9 +238,9 @@ class Magic(Evidence):
 
     def __post_init__(self) -> None:
         if not isinstance(self.signature, bytes) or not self.signature:
-            raise DeclarationError(f"Magic takes bytes, at least one, and not {self.signature!r}")
+            raise DeclarationError(f"Magic takes bytes, at least one, got {self.signature!r}")
         if not isinstance(self.offset, int) or self.offset < 0:
-            raise DeclarationError(f"Magic takes an offset of 0 or more, and not {self.offset!r}")
+            raise DeclarationError(f"Magic takes an offset of 0 or more, got {self.offset!r}")
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
         if source.is_folder:
@@ -252,8 +252,8 @@ class Magic(Evidence):
         )
         where = f"at byte {self.offset}" if self.offset else "at the start"
         if seen == self.signature:
-            return True, f"the bytes {self.signature.hex(' ')} stand {where}"
-        return False, f"the bytes {where} are {seen.hex(' ') or 'none'}, and not {self.signature.hex(' ')}"
+            return True, f"the bytes {where} are {self.signature.hex(' ')}"
+        return False, f"the bytes {where} are {seen.hex(' ') or 'none'}, expected {self.signature.hex(' ')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,18 +278,18 @@ class TiffTag(Evidence):
     def __post_init__(self) -> None:
         if not isinstance(self.tag, int) and self.tag not in TIFF_TAGS:
             raise DeclarationError(
-                f"TiffTag knows no tag {self.tag!r}; give its code, or one of {', '.join(TIFF_TAGS)}"
+                f"TiffTag does not know the tag {self.tag!r}; pass its code, or one of {', '.join(TIFF_TAGS)}"
             )
         for key in ("startswith", "contains", "matches"):
             _require_text(self, key, optional=True)
         if not isinstance(self.equals, str | int | None):
-            raise DeclarationError(f"TiffTag takes text or a whole number for equals, and not {self.equals!r}")
+            raise DeclarationError(f"TiffTag takes text or an integer for equals, got {self.equals!r}")
         if self.matches is not None:
             try:
                 re.compile(self.matches)
             except re.error as error:
                 raise DeclarationError(
-                    f"TiffTag(matches={self.matches!r}) is no regular expression: {error}"
+                    f"TiffTag(matches={self.matches!r}) is not a valid regular expression: {error}"
                 ) from error
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
@@ -298,7 +298,7 @@ class TiffTag(Evidence):
             return False, "this is not TIFF"
         code = self.tag if isinstance(self.tag, int) else TIFF_TAGS[self.tag]
         if code not in directory.codes:
-            return False, f"the TIFF tag {self.tag} is not there"
+            return False, f"the TIFF tag {self.tag} is missing"
         value = directory.text(code)
         if value is None:
             numbers = directory.value(code)
@@ -334,7 +334,7 @@ class Hdf5Path(Evidence):
     Parameters
     ----------
     path : str
-        From the root: ``"/data"``; ``"*"`` stands for any one name on its level.
+        From the root: ``"/data"``; ``"*"`` matches any one name on its level.
     attribute : str, optional
         An attribute that must be there.
     equals : str or int, optional
@@ -351,26 +351,29 @@ class Hdf5Path(Evidence):
         _require_text(self, "path")
         _require_text(self, "attribute", optional=True)
         if not isinstance(self.equals, str | int | None):
-            raise DeclarationError(f"Hdf5Path takes text or a whole number for equals, and not {self.equals!r}")
+            raise DeclarationError(f"Hdf5Path takes text or an integer for equals, got {self.equals!r}")
         if self.equals is not None and self.attribute is None:
-            raise DeclarationError("Hdf5Path takes equals for an attribute, and none is named")
+            raise DeclarationError("Hdf5Path compares attributes: equals= needs attribute=")
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
         if not source.is_hdf5:
             return False, "this is not HDF5"
         for node in _hdf5_nodes(source.hdf5, [p for p in self.path.split("/") if p]):
             if self.attribute is None:
-                return True, f"HDF5 holds {self.path}"
+                return True, f"the HDF5 file contains {self.path}"
             if self.attribute in node.attrs:
                 value = _hdf5_plain(node.attrs[self.attribute])
                 if self.equals is None or value == self.equals:
-                    return True, f"HDF5 {self.path} has the attribute {self.attribute} = {printable(value)[:60]}"
+                    return (
+                        True,
+                        f"{self.path} of the HDF5 file has the attribute {self.attribute} = {printable(value)[:60]}",
+                    )
         what = self.path if self.attribute is None else f"{self.path} with the attribute {self.attribute}"
-        return False, f"HDF5 does not hold {what}"
+        return False, f"the HDF5 file does not contain {what}"
 
 
 def _hdf5_plain(value: Any) -> Any:
-    """Return an attribute's value as Python has it; one in an array of one is the value itself."""
+    """Return an attribute's value as a Python object; an array of one element becomes that element."""
     plain = value.tolist() if hasattr(value, "tolist") else value
     while isinstance(plain, list) and len(plain) == 1:
         plain = plain[0]
@@ -401,7 +404,7 @@ class XmlRoot(Evidence):
     ----------
     name : str
     file : str, optional
-        A glob: look at this member of the folder, or file beside the source, and not at the source.
+        A glob: check this member of the folder, or file beside the source, instead of the source.
     """
 
     name: str
@@ -429,7 +432,7 @@ class JsonKey(Evidence):
     ----------
     key : str
     file : str, optional
-        A glob: look at this member of the folder, or file beside the source, and not at the source.
+        A glob: check this member of the folder, or file beside the source, instead of the source.
     """
 
     key: str
@@ -446,24 +449,24 @@ class JsonKey(Evidence):
         if document is None:
             return False, where
         value = document.json
-        whole = isinstance(value, dict) and self.key in value  # a key may hold a dot itself
+        whole = isinstance(value, dict) and self.key in value  # a key may itself contain a dot
         for part in [self.key] if whole else self.key.split("."):
             if not isinstance(value, dict) or part not in value:
-                return False, f"{where} holds no JSON key {self.key!r}"
+                return False, f"{where} has no JSON key {self.key!r}"
             value = value[part]
-        return True, f"{where} holds the JSON key {self.key!r}"
+        return True, f"{where} has the JSON key {self.key!r}"
 
 
 def _document(source: Source, file: str | None) -> tuple[Source | None, str]:
     if file is None:
-        return (None, "a folder is no document") if source.is_folder else (source, "the file")
+        return (None, "a folder is not a document") if source.is_folder else (source, "the file")
     found = source.related(file)
-    return (None, f"{file} is not there") if found is None else (found, printable(found.name))
+    return (None, f"{file} does not exist") if found is None else (found, printable(found.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Member(Evidence):
-    """A folder that holds a name which matches the glob (``"sub/*.tif"`` looks one level down)."""
+    """A folder that contains a name matching the glob (``"sub/*.tif"`` looks one level down)."""
 
     glob: str
     kind: ClassVar[str] = "member"
@@ -479,13 +482,13 @@ class Member(Evidence):
         found = source.matching(self.glob)
         return (
             found is not None,
-            f"the folder holds {printable(found)}" if found else f"the folder holds no {self.glob}",
+            f"the folder contains {printable(found)}" if found else f"the folder does not contain {self.glob}",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Sibling(Evidence):
-    """A name beside the source that matches the glob; ``{stem}`` stands for the source's own stem."""
+    """A name beside the source that matches the glob; ``{stem}`` is replaced by the source's own stem."""
 
     glob: str
     kind: ClassVar[str] = "sibling"
@@ -541,7 +544,7 @@ class Probe(Evidence):
 
     def __post_init__(self) -> None:
         if not isinstance(self.function, str) or not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.function):
-            raise DeclarationError(f"Probe takes 'package.module:function', and not {self.function!r}")
+            raise DeclarationError(f"Probe takes 'package.module:function', got {self.function!r}")
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
         module, _, name = self.function.partition(":")
@@ -549,17 +552,17 @@ class Probe(Evidence):
             with stdout_to_stderr():
                 function: Callable[[Source], object] = getattr(importlib.import_module(module), name)
                 answer = function(source)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin: its failure is an answer
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code: its failure is an answer
             return (
                 None,
-                f"unknown: the probe {self.function} raised {type(error).__name__}: {printable(error)[:_MAX_WORDS]}",
+                f"unknown: the probe {self.function} raised {type(error).__name__}: {printable(error)[:_MAX_LETTERS]}",
             )
         if answer is None or isinstance(answer, bool):
             return (
                 answer,
                 f"the probe {self.function} says {'unknown' if answer is None else 'yes' if answer else 'no'}",
             )
-        return None, f"unknown: the probe {self.function} returned {type(answer).__name__}, and not a bool"
+        return None, f"unknown: the probe {self.function} returned {type(answer).__name__} instead of a bool"
 
 
 _KINDS: Mapping[str, type[Evidence]] = {
@@ -568,31 +571,31 @@ _KINDS: Mapping[str, type[Evidence]] = {
 
 
 def evidence_fault(evidence: Evidence | None) -> str:
-    """Return what is wrong with declared evidence: a kind that the core does not have, at any depth; or nothing."""
+    """Return a sentence about evidence whose class the core does not have, at any depth, or an empty string."""
     if evidence is None or type(evidence) in _KINDS.values():
         return ""
     if isinstance(evidence, AllOf | AnyOf) and type(evidence) in (AllOf, AnyOf):
         return next(filter(None, map(evidence_fault, evidence.parts)), "")
     return (
-        f"its evidence is of a kind of its own, {type(evidence).__module__}.{type(evidence).__qualname__}, and evidence is data; "
-        "put the code into a function, and declare Probe('package.module:function')"
+        f"its evidence is of the unknown class {type(evidence).__module__}.{type(evidence).__qualname__}, but evidence is data; "
+        "move the code into a function and declare Probe('package.module:function')"
     )
 
 
 def evidence_from_dict(data: Mapping[str, Any]) -> Evidence:
-    """Make evidence again from its ``to_dict``.
+    """Return the evidence that ``to_dict`` described.
 
     Raises
     ------
     DeclarationError
-        When the kind is not known.
+        The kind is unknown.
     """
     kind = str(data.get("kind"))
     if kind in ("all", "any"):
         parts = tuple(evidence_from_dict(part) for part in data["parts"])
         return AllOf(parts) if kind == "all" else AnyOf(parts)
     if kind not in _KINDS:
-        raise DeclarationError(f"no kind of evidence is called {kind!r}")
+        raise DeclarationError(f"there is no kind of evidence {kind!r}")
     values = {key: value for key, value in data.items() if key != "kind"}
     if kind == "magic":
         values["signature"] = bytes.fromhex(values["signature"])

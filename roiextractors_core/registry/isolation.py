@@ -1,4 +1,4 @@
-"""What a format is: its declaration, the kinds of evidence for it, and a match."""
+"""Keeps the output of plugins apart from the output of a command."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ __all__ = ["stdout_to_stderr"]
 
 
 _printing_lock = threading.Lock()
-_printing: list[tuple[TextIO, TextIO]] = []  # what stood there, and what stands there while plugins are imported
+_printing: list[tuple[TextIO, TextIO]] = []  # the original stdout, and its replacement
 _num_printing = 0
 
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send what a plugin prints while it is imported to the standard error: a command's output is its own."""
+    """Redirect ``sys.stdout`` to the standard error while the code of a plugin runs.
+
+    A plugin that prints during its import or in a probe would otherwise corrupt the output of a command, such as the JSON
+    of ``roiextractors formats --json``.  The redirection is that of the whole process: other threads print to the standard
+    error, too, until the last of overlapping redirections ends.
+    """
     global _num_printing
     with _printing_lock:
         if not _num_printing and sys.stdout is not None and sys.stderr is not None:

@@ -89,13 +89,13 @@ class NpyImagingExtractor(BlockImagingExtractor):
         return self._dtype.newbyteorder("=")
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate that stands beside the file, or None."""
+        """Return the rate in the sidecar file, or None."""
         return None if self._companion is None else self._companion.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the times that stand beside the file, or None."""
+        """Return the times in the sidecar file, or None."""
         start, end = self.resolve_range(start_sample, end_sample)
         if self._companion is None or self._companion.times is None:
             return None
@@ -124,7 +124,7 @@ class NpyImagingExtractor(BlockImagingExtractor):
             return None
         if size > _MAX_COMPANION:
             self._notes = (
-                f"{beside.name} was not looked at: it holds {size:,} bytes, and at most {_MAX_COMPANION:,} are read",
+                f"{beside.name} was ignored: it has {size:,} bytes, more than the limit of {_MAX_COMPANION:,}",
             )
             return None
         found = Sidecar.from_json(beside.read(0, size), where=beside.name)
@@ -198,7 +198,7 @@ def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
         found = ast.literal_eval(text.strip())
     if not isinstance(found, dict) or set(found) != {"descr", "fortran_order", "shape"}:
         raise CorruptRecordingError(
-            f"the header of {name} is no dictionary of descr, fortran_order and shape: {printable(text[:80])!r}"
+            f"the header of {name} is not a dictionary of descr, fortran_order and shape: {printable(text[:80])!r}"
         )
     shape = found["shape"]
     if not isinstance(shape, tuple) or not all(

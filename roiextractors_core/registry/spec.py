@@ -1,4 +1,4 @@
-"""What a format is: its declaration, the kinds of evidence for it, and a match."""
+"""The declaration of a format, and a match of one with a source."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ _SUFFIX = re.compile(r"(\.[^./\\\s]+)+")
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
-    """The declaration of a format: data only, checked at birth.
+    """The declaration of a format: data only, checked when it is made.
 
     Parameters
     ----------
     name : str
-        What ``open(format=...)`` takes: lower-case letters, digits, ``-`` and ``_``.
+        The argument of ``open(format=...)``: lower-case letters, digits, ``-`` and ``_``.
     title : str
         For people: ``"ScanImage TIFF"``.
     extractor : str
-        ``"package.module:Class"``, imported when the format has been chosen and not before.
+        ``"package.module:Class"``, imported only when the format has been chosen.
     extensions : tuple of str
         Suffixes with their dot, compared without regard to case; compound ones may be given.
     evidence : Evidence, optional
         Checkable facts about the content, the neighbours or the name, joined with ``&`` and ``|``.
-        Without it the suffix alone decides, the weakest kind of match.
+        Without it only the suffix decides, which is the weakest kind of match.
     specializes : tuple of str
-        Names of the formats that this one is a kind of; it comes before them.
+        Names of more general formats; this one comes before them.
     api : int
-        The number of the hook's API that the declaration was written for: 1.
+        The API number that the declaration was written for: 1.
     kind : str
         ``"imaging"``; ``"segmentation"`` is reserved.
     streams : tuple of str
-        The options that choose a stream inside a recording: ``("channel", "plane")``.
+        The options that choose a stream of a recording: ``("channel", "plane")``.
     clock : str
-        The best clock that the format can hold: ``"native"`` (a time per sample), ``"rate"`` or ``"none"``.
+        The best clock that the format can have: ``"native"`` (a time per sample), ``"rate"`` or ``"none"``.
     metadata : tuple of str
         The fields of ``RecordingMetadata`` that the extractor fills where the file has them.
     platforms : tuple of str
@@ -53,7 +53,7 @@ class FormatSpec:
         One sentence for the list of formats.
     is_container : bool
         Whether the format is a general container, such as plain HDF5, that other readers open too. Software that asks several
-        readers, such as xarray, is then told no unless it names this one.
+        readers, such as xarray, uses this one only when it is named.
     writer : str
         ``"package.module:function"``, imported when ``convert`` writes this format; empty for a format that is only read. See
         :class:`roiextractors_core.registry.writer.Writer`.
@@ -63,7 +63,7 @@ class FormatSpec:
     Raises
     ------
     DeclarationError
-        When a field cannot be right; the message names the field and what was seen.
+        A field is invalid; the message names the field and its value.
     """
 
     name: str
@@ -116,7 +116,7 @@ class FormatSpec:
         self._check(
             bool(self.extensions) or self.evidence is not None, "extensions", "at least one suffix, or evidence"
         )
-        self._check(isinstance(self.api, int) and not isinstance(self.api, bool), "api", "a whole number")
+        self._check(isinstance(self.api, int) and not isinstance(self.api, bool), "api", "an integer")
         self._check(self.kind in ("imaging", "segmentation"), "kind", "'imaging' or 'segmentation'")
         self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
         self._check(self.name not in self.specializes, "specializes", "names of other formats")
@@ -132,7 +132,7 @@ class FormatSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FormatSpec:
-        """Make the declaration again from :meth:`to_dict`."""
+        """Return the declaration that :meth:`to_dict` described."""
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
         }
@@ -146,14 +146,14 @@ class FormatSpec:
         Raises
         ------
         DeclarationError
-            When the module imports but has no such class; what the import itself raises passes through.
+            The module imports but has no such class. An error of the import itself passes through.
         """
         module, _, attribute = self.extractor.partition(":")
         with stdout_to_stderr():
             found = getattr(importlib.import_module(module), attribute, None)
         if not isinstance(found, type):
             raise DeclarationError(
-                f"format {self.name!r} names {self.extractor!r}, and {module} has no class {attribute}"
+                f"format {self.name!r} names {self.extractor!r}, but {module} has no class {attribute}"
             )
         return found
 
@@ -175,9 +175,9 @@ class FormatSpec:
         function: Callable[..., Any] = writer
         return function
 
-    def _check(self, right: bool, key: str, wanted: str) -> None:
-        if not right:
-            raise DeclarationError(f"FormatSpec({self.name!r}): {key} must be {wanted}, and is {getattr(self, key)!r}")
+    def _check(self, is_valid: bool, key: str, expected: str) -> None:
+        if not is_valid:
+            raise DeclarationError(f"FormatSpec({self.name!r}): {key} must be {expected}, got {getattr(self, key)!r}")
 
     def _check_texts(self, key: str) -> None:
         value = getattr(self, key)
@@ -195,11 +195,11 @@ class Match:
     ----------
     spec : FormatSpec
     plugin : str
-        The distribution that brings it.
+        The distribution that provides it.
     strength : Strength
     finding : Finding
     extension : str
-        The declared suffix that the source bears, or ``""``.
+        The declared suffix that the source has, or ``""``.
     """
 
     spec: FormatSpec

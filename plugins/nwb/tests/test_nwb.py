@@ -431,9 +431,9 @@ def test_nwb_1_is_said_to_be_nwb_1(tmp_path: Path, write_nwb: Write) -> None:
 
 
 def test_a_url_is_said_to_be_one() -> None:
-    with pytest.raises(SourceKindError, match=r"is a URL, and only local files are opened"):
+    with pytest.raises(SourceKindError, match=r"is a URL, but only local files can be opened"):
         NwbImagingExtractor("https://api.dandiarchive.org/api/assets/1/download/")
-    with pytest.raises(SourceKindError, match=r"is a URL, and only local files are opened"):
+    with pytest.raises(SourceKindError, match=r"is a URL, but only local files can be opened"):
         roi.open("s3://dandiarchive/blobs/1", format="nwb")
 
 
