@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from roiextractors_video.frames import VideoFrames, open_frames
 
-from roiextractors_core import ImagingExtractor, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     EmptySourceError,
@@ -37,7 +37,7 @@ _MAX_FRAMES_A_FILE = 10_000_000
 _MAX_NOTES = 1 << 16
 
 
-class MiniscopeImagingExtractor(ImagingExtractor):
+class MiniscopeImagingExtractor(BlockImagingExtractor):
     """The recording of one UCLA Miniscope, V3 or V4: all of its videos in natural order.
 
     Parameters
@@ -113,19 +113,19 @@ class MiniscopeImagingExtractor(ImagingExtractor):
         start, end = self.resolve_range(start_sample, end_sample)
         return None if self._times is None else np.array(self._times[start:end])
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        return self._read(np.arange(start, end))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._read(self.resolve_indices(sample_indices))
-
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
     ) -> np.ndarray:
         self.check_open()
         indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
-        return self._read(indices, rows, columns)
+        result = np.empty((len(indices), rows.stop - rows.start, columns.stop - columns.start), self._dtype)
+        for number, places in _by_video(indices, self._starts):
+            frames, first = self._videos[number].frames, self._starts[number]
+            if isinstance(places, slice):
+                frames.read_into(result[places], indices[places] - first, rows=rows, columns=columns)
+            else:
+                result[places] = frames.read(indices[places] - first, rows=rows, columns=columns)
+        return result
 
     def get_metadata(self) -> RecordingMetadata:
         session = _session_facts(self._device)
@@ -162,17 +162,6 @@ class MiniscopeImagingExtractor(ImagingExtractor):
         for video in self._videos:
             video.frames.close()
         super().close()
-
-    def _read(self, indices: np.ndarray, rows: slice | None = None, columns: slice | None = None) -> np.ndarray:
-        rows, columns = rows or slice(0, self._shape[0]), columns or slice(0, self._shape[1])
-        result = np.empty((len(indices), rows.stop - rows.start, columns.stop - columns.start), self._dtype)
-        for number, places in _by_video(indices, self._starts):
-            frames, first = self._videos[number].frames, self._starts[number]
-            if isinstance(places, slice):
-                frames.read_into(result[places], indices[places] - first, rows=rows, columns=columns)
-            else:
-                result[places] = frames.read(indices[places] - first, rows=rows, columns=columns)
-        return result
 
 
 @dataclass(frozen=True, slots=True)

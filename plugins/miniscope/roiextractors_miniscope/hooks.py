@@ -49,5 +49,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=("start_time", "device", "vendor"),
         platforms=("any",),
-        description="One-photon recordings of the UCLA Miniscope V3 and V4: several videos as one, with their own times.",
+        description="One-photon recordings of the UCLA Miniscope V3 and V4: consecutive videos as one recording, with its timestamps.",
     )

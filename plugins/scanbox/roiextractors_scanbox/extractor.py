@@ -14,7 +14,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.imaging import BlockImagingExtractor, Samples
 from roiextractors_core.io import StoredFrames, run_on_cores, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
@@ -29,11 +29,11 @@ _BATCH_BYTES = 4 << 20  # little enough to be still in the cache when its channe
 _COLOURS = {"green": 0, "red": 1}
 
 
-class ScanboxImagingExtractor(ImagingExtractor):
+class ScanboxImagingExtractor(BlockImagingExtractor):
     """One channel of a Scanbox recording: a movie ``(samples, rows, columns)``, or volumes with the planes last.
 
-    Scanbox stores what its digitizer gives, which falls where the light rises; the pixels are 65535 less the stored
-    value, as in the vendor's own ``sbxread``.
+    Scanbox stores the values of its digitizer, which fall as the light rises; the pixels are 65535 minus the stored value,
+    as in the vendor's ``sbxread``.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class ScanboxImagingExtractor(ImagingExtractor):
         With the optotune, True gives volumes, the planes in the order in which the frames go through them; False gives
         the frames one after the other.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over the one that the info tells.
+        Samples a second (Hz); overrides the rate in the info.
 
     Raises
     ------
@@ -120,18 +120,16 @@ class ScanboxImagingExtractor(ImagingExtractor):
         """Return frames or volumes a second (Hz), by the resonant mirror's frequency and the lines of a frame."""
         return None if self._layout.frame_rate is None else self._layout.frame_rate / self._planes
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        """Return consecutive samples; see :meth:`ImagingExtractor.get_series`."""
-        return self._part(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), None)
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index; see :meth:`ImagingExtractor.get_samples`."""
-        return self._part(self.resolve_indices(sample_indices), slice(None), slice(None), None)
-
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        """Return a part of the recording, reading what is asked; see :meth:`ImagingExtractor.get_block`."""
+        """Return a part of the recording; see :meth:`BlockImagingExtractor.get_block`."""
         self.check_open()
-        return self._part(samples, rows, columns, planes)
+        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        if not self.is_volumetric:
+            return self._read(indices, rows, columns)
+        chosen = np.arange(self._planes)[slice(None) if planes is None else planes]
+        frames = indices[:, None] * self._planes + chosen
+        block = self._read(frames.ravel(), rows, columns)
+        return np.moveaxis(block.reshape(*frames.shape, *block.shape[1:]), 1, 3)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return what the info says; ``vendor`` is all of it, the TTL events included (``frame``, ``line``, ``event_id``)."""
@@ -192,15 +190,6 @@ class ScanboxImagingExtractor(ImagingExtractor):
         return (
             f"the info says {expected:,} frames (max_idx), and the file holds {self._num_frames:,}, which are read",
         )
-
-    def _part(self, samples: Samples, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
-        indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
-        if not self.is_volumetric:
-            return self._read(indices, rows, columns)
-        chosen = np.arange(self._planes)[slice(None) if planes is None else planes]
-        wanted = indices[:, None] * self._planes + chosen
-        found = self._read(wanted.ravel(), rows, columns)
-        return np.moveaxis(found.reshape(*wanted.shape, *found.shape[1:]), 1, 3)
 
     def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return frames ``(frames, rows, columns)`` of the channel, inverted."""

@@ -24,5 +24,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="rate",
         metadata=("pixel_size", "plane_positions", "channels", "device", "software", "vendor"),
         platforms=("any",),
-        description="Two-photon recordings of Neurolabware's Scanbox 2 and 3 (.sbx with its .mat): both PMTs, optotune planes.",
+        description="Two-photon recordings of Neurolabware's Scanbox 2 and 3 (.sbx with its .mat): both PMTs as channels, optotune planes as volumes.",
     )

@@ -31,11 +31,11 @@ class VideoFrames(ABC):
     rate : float or None
         Frames a second (Hz), by the stream.
     times : numpy.ndarray or None
-        The stream's own times, seconds, float64; None where they are the frame's number divided by the rate.
+        The times in the stream, seconds, float64; None if they are the frame number divided by the rate.
     notes : tuple of str
-        What was found, and what was decided.
+        What was decided while opening.
     problems : tuple of str
-        What is missing or cannot be read, and what is read all the same; warn with these.
+        What is missing or cannot be read; these are issued as warnings.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -162,7 +162,7 @@ class Facts:
 def check_size(name: str, rows: int, columns: int) -> None:
     if rows < 1 or columns < 1 or rows * columns > _MAX_PIXELS:
         raise UnsupportedRecordingError(
-            f"{name} says that its frames have {rows:,} rows and {columns:,} columns; up to {_MAX_PIXELS:,} pixels are read"
+            f"{name} says that its frames have {rows:,} rows and {columns:,} columns; up to {_MAX_PIXELS:,} pixels are supported"
         )
 
 

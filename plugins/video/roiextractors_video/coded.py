@@ -22,7 +22,7 @@ from .pixels import PixelFormat, channel_of, has_colour
 __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture", "undecodable"]
 
 
-_LOOKED_AT = 16
+_MAX_CHECKED = 16
 _MAX_AHEAD = 4  # runs of frames that are decoded at once where frames are asked for one by one
 _MAX_FRAMES_AHEAD = 64
 _MAX_BYTES_AHEAD = 32 << 20
@@ -44,8 +44,8 @@ class Packets:
 
     @cached_property
     def has_sums(self) -> bool:
-        """Whether the frames bear FFV1's checksums, as any of some that are looked at shows: the first may be damaged."""
-        places = np.linspace(0, len(self._offsets) - 1, _LOOKED_AT).astype(int).tolist() if len(self._offsets) else []
+        """Whether the frames have FFV1's checksums; several are checked, as the first may be damaged."""
+        places = np.linspace(0, len(self._offsets) - 1, _MAX_CHECKED).astype(int).tolist() if len(self._offsets) else []
         return self._may_have_sums and any(ffv1_sums_agree(self[place]) for place in dict.fromkeys(places))
 
     def offset(self, index: int) -> int:
@@ -56,7 +56,7 @@ class Packets:
 
 
 class Decoder(ABC):
-    """A decoder that stands somewhere in the video; ``following`` is the frame that it would give next."""
+    """A decoder at some position in the video; ``following`` is the frame that it would return next."""
 
     following = -1
 
@@ -99,7 +99,7 @@ class PacketDecoder(Decoder):
         except (av.FFmpegError, EOFError) as error:
             raise undecodable(self._facts, index, str(error), self._packets.offset(index)) from error
         if len(found) != 1 or found[0].is_corrupt:
-            reason = "the decoder says that it is damaged" if found else "the decoder gives no picture"
+            reason = "the decoder reports damage" if found else "the decoder returned no picture"
             raise undecodable(self._facts, index, reason, self._packets.offset(index))
         check_picture(self._facts, index, found[0])
         self.following = index + 1
@@ -111,7 +111,7 @@ def _codec_context(facts: Facts, extra: bytes) -> Any:
 
     context: Any = av.CodecContext.create(facts.codec, "r")
     context.width, context.height = facts.columns, facts.rows
-    # Frames are shared out over the cores by us.  A decoder with threads of its own would hang in a process that was forked
+    # Frames are already shared out over the cores, and a decoder with its own threads hangs in a forked process
     context.thread_count = 1
     context.options = {
         "max_pixels": str((facts.columns + 64) * (facts.rows + 64)),
@@ -133,7 +133,7 @@ def undecodable(facts: Facts, index: int, reason: str, offset: int | None = None
 def check_picture(facts: Facts, index: int, picture: Any) -> None:
     if (picture.height, picture.width) != (facts.rows, facts.columns):
         raise CorruptRecordingError(
-            f"{facts.name}: frame {index:,} has {picture.height:,} rows of {picture.width:,} columns, and the header says "
+            f"{facts.name}: frame {index:,} has {picture.height:,} rows of {picture.width:,} columns, but the header says "
             f"{facts.rows:,} rows of {facts.columns:,}"
         )
     if PixelFormat.of(picture.format) != facts.pixels:
@@ -168,7 +168,7 @@ class CodedFrames(VideoFrames):
         _OPENED.add(self)
 
     def after_fork_in_child(self) -> None:
-        """Begin anew: FFmpeg's place in a file that was opened before is shared with the parent, whose reads would move it."""
+        """Drop the decoders: a file that FFmpeg opened before the fork shares its position with the parent process."""
         self._idle, self._ahead = [], {}
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class CodedFrames(VideoFrames):
 
     def _fill(self, targets: list[np.ndarray], indices: list[int], rows: slice, columns: slice, channel: str) -> None:
         if len(indices) == 1 and num_cores() > 1:
-            found = self._in_turn(indices[0], channel)
+            found = self._read_ahead(indices[0], channel)
             if found is not None:
                 targets[0][...] = found[rows, columns]
                 return
@@ -200,37 +200,40 @@ class CodedFrames(VideoFrames):
         columns: slice,
         channel: str,
     ) -> None:
-        decoder = self._taken(keys[0], indices[0])
+        decoder = self._take(keys[0], indices[0])
         try:
             for target, index, key in zip(targets, indices, keys, strict=True):
                 picture = decoder.picture(index, key)
                 target[...] = channel_of(picture, self.pixels, channel)[rows, columns]
         finally:
-            self._given_back(decoder)
+            self._give_back(decoder)
 
-    def _in_turn(self, index: int, channel: str) -> np.ndarray | None:
-        """Return a frame that is asked for behind the one before it, and decode those that follow on all cores; None for others.
+    def _read_ahead(self, index: int, channel: str) -> np.ndarray | None:
+        """Return a frame that continues a sequential pass through the video; None for a frame anywhere else.
 
-        A decoder uses one core; who goes through a video frame by frame is given all of them this way.
+        A decoder uses one core.  Whoever reads frame by frame would use one core, too, so the runs of frames that follow
+        (each from one key frame to the next) are decoded together, one run a core, and kept until they are asked for.
         """
         with self._lock:
             is_next, self._following = index == self._following, index + 1
-            found = self._ahead.pop((index, channel), None)
-            if found is not None:
-                return found
+            kept = self._ahead.pop((index, channel), None)
+            if kept is not None:
+                return kept
+            # the caller jumped, or changed the channel: what was decoded ahead will not be asked for
             self._ahead = {}
         runs = self._runs_from(index) if is_next else []
-        if len(runs) < 2:
+        if len(runs) < 2:  # one run is one core's work, as without reading ahead
             return None
+        # decoding happens outside of the lock, so that other threads can read meanwhile
         decoded: dict[tuple[int, str], np.ndarray] = {}
-        run_on_cores([task(self._decode_for_later, decoded, run, index, channel) for run in runs])
-        found = decoded.pop((index, channel))
+        run_on_cores([task(self._decode_run, decoded, run, index, channel) for run in runs])
+        frame = decoded.pop((index, channel))
         with self._lock:
             self._ahead = {} if self._is_closed else decoded
-        return found
+        return frame
 
     def _runs_from(self, index: int) -> list[range]:
-        """Return the frames from a key frame to the next, one run a core; none where the frame is no key frame, or they are too many."""
+        """Return runs from one key frame to the next, one a core; none if the frame is not a key frame or they are too long."""
         at = int(np.searchsorted(self._keys, index))
         edges = [*self._keys[at : at + min(num_cores(), _MAX_AHEAD) + 1].tolist(), self.num_frames]
         if edges[0] != index:
@@ -240,30 +243,28 @@ class CodedFrames(VideoFrames):
         size = self.rows * self.columns * self.dtype.itemsize
         return runs if frames <= _MAX_FRAMES_AHEAD and frames * size <= _MAX_BYTES_AHEAD else []
 
-    def _decode_for_later(
-        self, decoded: dict[tuple[int, str], np.ndarray], run: range, wanted: int, channel: str
-    ) -> None:
-        decoder = self._taken(run[0], run[0])
+    def _decode_run(self, decoded: dict[tuple[int, str], np.ndarray], run: range, wanted: int, channel: str) -> None:
+        decoder = self._take(run[0], run[0])
         try:
             for index in run:
                 picture = decoder.picture(index, run[0])
                 decoded[index, channel] = np.array(channel_of(picture, self.pixels, channel))
-        except CorruptRecordingError:  # who comes to it will be told
+        except CorruptRecordingError:  # raised again when the damaged frame itself is read
             if run[0] == wanted and (wanted, channel) not in decoded:
                 raise
         finally:
-            self._given_back(decoder)
+            self._give_back(decoder)
 
     def _shows_colour(self, index: int) -> bool:
         key = int(self._keys[np.searchsorted(self._keys, index, "right") - 1])
-        decoder = self._taken(key, key)
+        decoder = self._take(key, key)
         try:
             return has_colour(decoder.picture(key, key), self.pixels)
         finally:
-            self._given_back(decoder)
+            self._give_back(decoder)
 
-    def _taken(self, key: int, index: int) -> Decoder:
-        """Take the decoder that stands nearest before the frame, else any, else a new one."""
+    def _take(self, key: int, index: int) -> Decoder:
+        """Take the decoder that is closest before the frame, else any idle one, else a new one."""
         with self._lock:
             near = [d for d in self._idle if key <= d.following <= index]
             chosen = max(near or self._idle, key=lambda d: d.following, default=None)
@@ -271,7 +272,7 @@ class CodedFrames(VideoFrames):
                 self._idle.remove(chosen)
         return self._make() if chosen is None else chosen
 
-    def _given_back(self, decoder: Decoder) -> None:
+    def _give_back(self, decoder: Decoder) -> None:
         with self._lock:
             if len(self._idle) < num_cores() and not self._is_closed:
                 self._idle.append(decoder)
@@ -280,7 +281,7 @@ class CodedFrames(VideoFrames):
 
 
 def _shares(indices: list[int], keys: list[int], cores: int) -> list[tuple[int, int]]:
-    """Cut the frames into shares of equal work, at key frames alone; the work is the frames that must be decoded."""
+    """Split the frames into shares of equal work, at key frames only; the work is the number of frames to decode."""
     costs = np.array([i - k + 1 for i, k in zip(indices, keys, strict=True)])
     costs[1:] = np.where(np.diff(keys) == 0, np.diff(indices), costs[1:])
     total = np.cumsum(costs)

@@ -7,33 +7,33 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
-from roiextractors_core.errors import SourceKindError, StreamChoiceError, printable
-from roiextractors_core.io import silenced, warn
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
+from roiextractors_core.errors import StreamChoiceError
+from roiextractors_core.io import silenced, single_file, warn
 
 from .frames import VideoFrames, open_frames
 
 __all__ = ["VideoImagingExtractor"]
 
 
-class VideoImagingExtractor(ImagingExtractor):
+class VideoImagingExtractor(BlockImagingExtractor):
     """A video file as a recording.
 
     Parameters
     ----------
     file_path : str or os.PathLike
-        One file; AVI, MP4, MOV, Matroska, MPEG, ASF.
+        One file: AVI, MP4, MOV, Matroska, MPEG or ASF.
     sampling_frequency : float, optional
         Frames a second (Hz); it wins over the stream's.
     channel : str, optional
-        For a video in colour: ``"grey"`` (the field's usual weights of red, green and blue, equal to OpenCV's), ``"red"``,
-        ``"green"``, ``"blue"``, and where luma is stored ``"luma"``, as stored.  A video stored in colour that shows none
-        in its first, middle and last key frame needs no choice: it is read as ``"grey"``, and a note says so.
+        For a video in colour: ``"grey"`` (weights of ITU-R BT.601, equal to OpenCV's), ``"red"``, ``"green"``, ``"blue"``
+        and, if luma is stored, ``"luma"`` as stored.  A video that is stored in colour but shows none in its first, middle
+        and last key frame is read as ``"grey"`` without a choice, and a note says so.
 
     Raises
     ------
     StreamChoiceError
-        The video shows colour and no channel, or one that is not there, was named.
+        The video shows colour and no channel was chosen, or the chosen one does not exist.
     CorruptRecordingError, UnsupportedRecordingError
         The message names the file, the frame and the byte.
 
@@ -50,10 +50,9 @@ class VideoImagingExtractor(ImagingExtractor):
         channel: str | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = _one_file(file_path)
-        self._frames = open_frames(self._path)
+        self._frames = open_frames(single_file(file_path))
         try:
-            self._channel, self._is_found_grey = _chosen(self._frames, channel)
+            self._channel, self._is_found_grey = _choose_channel(self._frames, channel)
         except BaseException:
             self._frames.close()
             raise
@@ -70,27 +69,19 @@ class VideoImagingExtractor(ImagingExtractor):
         return self._frames.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the stream's rate in frames a second (Hz), where its times bear it out."""
+        """Return the stream's rate in frames a second (Hz), if its times agree with it."""
         return self._frames.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the times that the stream bears, in seconds.
+        """Return the times in the stream, in seconds.
 
-        AVI bears none: its frames are counted at a steady rate, so that there are times only where it holds places
-        without a picture.
+        AVI has none: its frames are counted at a constant rate.  Times exist only if it has places without a picture.
         """
         start, end = self.resolve_range(start_sample, end_sample)
         times = self._frames.times
         return None if times is None else np.array(times[start:end], np.float64)
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        return self._frames.read(np.arange(start, end), channel=self._channel)
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._frames.read(self.resolve_indices(sample_indices), channel=self._channel)
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -107,13 +98,13 @@ class VideoImagingExtractor(ImagingExtractor):
         notes = (*self._frames.problems, *self._frames.notes)
         if self._is_found_grey:
             notes += (
-                f"{self._frames.name} is stored in colour and shows none in its first, middle and last key frame: read as grey",
+                f"{self._frames.name} is stored in colour but shows none in its first, middle and last key frame; reading it as grey",
             )
         return notes
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the channels of a video that shows colour; nothing for a grey one."""
+        """Return the channels of a video that shows colour; none for a grey one."""
         with_channel = {key: value for key, value in options.items() if key != "channel"}
         try:
             with silenced():
@@ -127,22 +118,8 @@ class VideoImagingExtractor(ImagingExtractor):
         super().close()
 
 
-def _one_file(file_path: Any) -> str:
-    if not isinstance(file_path, str | os.PathLike):
-        paths = list(file_path)
-        if len(paths) != 1:
-            raise SourceKindError(
-                f"a video is one file, and {len(paths)} were given; open each, and join them: roi.concatenate([...])"
-            )
-        file_path = paths[0]
-    path = str(os.fspath(file_path))
-    if os.path.isdir(path):
-        raise SourceKindError(f"{printable(path)} is a folder; pass the video file in it")
-    return path
-
-
-def _chosen(frames: VideoFrames, channel: str | None) -> tuple[str, bool]:
-    """Return the channel, and whether it is grey because no colour was found."""
+def _choose_channel(frames: VideoFrames, channel: str | None) -> tuple[str, bool]:
+    """Return the channel, and whether it is grey because the video shows no colour."""
     if channel is None and frames.channels and not frames.has_colour():
         return "grey", True
     return frames.checked_channel(channel), False

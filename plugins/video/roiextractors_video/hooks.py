@@ -35,5 +35,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=("channels", "software", "vendor"),
         platforms=("any",),
-        description="Video by frames: exact counts, the stream's own times, grey in its depth or one colour.",
+        description="Video files with exact frame counts and stream timestamps, as grayscale or one colour channel.",
     )

@@ -26,7 +26,7 @@ def stored_frames(file: PositionedFile, index: AviIndex) -> VideoFrames | None:
         return None
     check_size(file.name, stream.rows, stream.columns)
     if not len(index.offsets):
-        raise CorruptRecordingError(f"{file.name} {index.problem or 'holds no frame'}; there is nothing to read")
+        raise CorruptRecordingError(f"{file.name} {index.problem or 'contains no frames'}; there is nothing to read")
     head = file.read(int(index.offsets[0]), min(int(index.sizes[0]), _MAX_HEAD))
     if stream.codec == b"FFV1":
         pixels = ffv1_pixels(head, stream.extra)
@@ -48,9 +48,7 @@ def _coded(file: PositionedFile, index: AviIndex, codec: str, pixels: PixelForma
         if index.was_walked or not is_key[0]:
             is_key = packets.ffv1_keys()
         if not is_key[0]:
-            raise CorruptRecordingError(
-                f"{file.name}: its first frame does not stand alone, so that none can be decoded"
-            )
+            raise CorruptRecordingError(f"{file.name}: its first frame is not a key frame, so no frame can be decoded")
     extra = index.stream.extra
     return CodedFrames(facts, np.flatnonzero(is_key), lambda: PacketDecoder(facts, packets, extra), file.close)
 
@@ -73,7 +71,7 @@ def _avi_facts(file: PositionedFile, index: AviIndex, codec: str, pixels: PixelF
     problems, notes = avi_words(file.name, index, len(ticks))
     left = int((~is_whole).sum())
     if left:
-        problems += (f"{file.name} holds {left:,} frames that are shorter than a picture, which are left out",)
+        problems += (f"{file.name} contains {left:,} frames that are shorter than a picture and are skipped",)
     return Facts(file.name, codec, pixels, len(ticks), stream.rows, stream.columns, rate, times, notes, problems)
 
 
@@ -88,14 +86,14 @@ def tick_clock(ticks: np.ndarray, rate: int, scale: int) -> tuple[float | None, 
 
 
 def avi_words(name: str, index: AviIndex, num_frames: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    problems = (f"{name} {index.problem}; the {num_frames:,} whole frames are read",) if index.problem else ()
+    problems = (f"{name} {index.problem}; reading the {num_frames:,} complete frames",) if index.problem else ()
     notes: tuple[str, ...] = ()
     dropped = index.num_places - len(index.offsets)
     if dropped:
         notes += (
-            f"{name} counts {index.num_places:,} frames, and {dropped:,} of them are places without a picture; "
-            f"the {num_frames:,} pictures are read, with the times of their places",
+            f"{name} counts {index.num_places:,} frames, but {dropped:,} of them are places without a picture; "
+            f"reading the {num_frames:,} pictures, with the times of their places",
         )
     if index.was_walked and not index.problem:
-        notes += (f"{name} has no index that fits; its frames were found chunk by chunk",)
+        notes += (f"{name} has no usable index; its frames were found chunk by chunk",)
     return problems, notes

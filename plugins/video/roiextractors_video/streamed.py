@@ -1,4 +1,4 @@
-"""Streams that FFmpeg takes apart: an index of their packets, and decoding from the key frame before what is wanted."""
+"""Streams that FFmpeg demuxes: an index of their packets, and decoding from the preceding key frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_STAMP = -(1 << 63)
 _MAX_EBML = 4096
 _MAX_BLOCK_HEAD, _COMPARED = 64, 64
 _FOUND_IN_FILE = ("ffv1", "mjpeg")
-_NO_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
+_NOT_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _head(file: PositionedFile, stream: Any) -> _Head:
     context = stream.codec_context
     check_size(file.name, context.height, context.width)
     if context.format is None:
-        raise CorruptRecordingError(f"{file.name}: its {context.name} frames do not say what their pixels are")
+        raise CorruptRecordingError(f"{file.name}: its {context.name} frames have no known pixel format")
     return _Head(
         codec=context.name,
         extra=bytes(context.extradata or b""),
@@ -104,10 +104,10 @@ def _head(file: PositionedFile, stream: Any) -> _Head:
 def _missing(file: PositionedFile, claimed: int, found: int) -> str:
     """Return in words what the container promises and the file does not hold."""
     if claimed > found:
-        return f"counts {claimed:,} frames in its header and holds {found:,}"
+        return f"has {found:,} frames, but its header says {claimed:,}"
     end = _end_of_matroska(file.read(0, _MAX_EBML))
     if end > file.size:
-        return f"is cut: it ends at byte {file.size:,}, and its header tells of {end:,}"
+        return f"is truncated: it ends at byte {file.size:,}, but its header says {end:,}"
     return ""
 
 
@@ -137,7 +137,7 @@ def _containers() -> str:
     import av
 
     found = (name for name in av.formats_available if not name.endswith("pipe") or name == "yuv4mpegpipe")
-    return ",".join(sorted(set(found) - _NO_VIDEOS))
+    return ",".join(sorted(set(found) - _NOT_VIDEOS))
 
 
 def _container(file: PositionedFile) -> Any:
@@ -148,7 +148,7 @@ def _container(file: PositionedFile) -> Any:
         return av.open(str(file.path), "r", options={"format_whitelist": _containers()}, **lenient)
     except (av.FFmpegError, EOFError) as error:
         raise CorruptRecordingError(
-            f"{file.name} begins as a video and cannot be opened as one: {printable(error)}; it may be cut"
+            f"{file.name} begins as a video but cannot be opened: {printable(error)}; it may be truncated"
         ) from error
 
 
@@ -158,22 +158,22 @@ def _video_stream(file: PositionedFile, container: Any) -> Any:
     cover = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
-        raise UnsupportedRecordingError(f"{file.name} holds no video stream")
+        raise UnsupportedRecordingError(f"{file.name} contains no video stream")
     if len(streams) > 1:
         kinds = listed(f"{s.codec_context.name} {s.width} x {s.height}" for s in streams)
         raise UnsupportedRecordingError(
-            f"{file.name} holds {len(streams)} video streams ({kinds}), and files of one are read; "
-            f"take one out first: ffmpeg -i {file.name} -map 0:v:0 -c copy one.mkv"
+            f"{file.name} contains {len(streams)} video streams ({kinds}), but only files with one are supported; "
+            f"extract one first: ffmpeg -i {file.name} -map 0:v:0 -c copy one.mkv"
         )
     if streams[0].codec_context is None:
-        raise UnsupportedRecordingError(f"{file.name} is coded in a way that FFmpeg does not know")
+        raise UnsupportedRecordingError(f"{file.name} uses a codec that FFmpeg does not know")
     return streams[0]
 
 
 def _table(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
     found, problem = _packets(file, container, stream)
     if not found:
-        raise CorruptRecordingError(f"{file.name} holds no frame{': ' + problem if problem else ''}")
+        raise CorruptRecordingError(f"{file.name} contains no frame{': ' + problem if problem else ''}")
     stamps, seeks, offsets, sizes, is_key = (np.array(column, np.int64) for column in zip(*found, strict=True))
     table = _PacketTable(stamps, seeks, offsets, sizes, is_key.astype(bool), problem)
     is_plain = (table.stamps != _NO_STAMP).all() and len(np.unique(table.stamps)) == len(table.stamps)
@@ -192,13 +192,13 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
             if not packet.size or packet.is_discard:
                 continue
             if packet.is_corrupt:
-                return found, f"is cut or damaged: the packet behind frame {len(found):,} is not whole"
+                return found, f"is truncated or damaged: the packet after frame {len(found):,} is incomplete"
             stamp = _NO_STAMP if packet.pts is None else packet.pts
             seek = stamp if packet.dts is None else packet.dts
             offset = _offset_of(file, packet) if is_sought else -1
             found.append((stamp, seek, offset, packet.size, int(packet.is_keyframe)))
     except (av.FFmpegError, EOFError) as error:
-        return found, f"cannot be followed behind frame {len(found):,} ({printable(error)})"
+        return found, f"cannot be demuxed after frame {len(found):,} ({printable(error)})"
     return found, ""
 
 
@@ -213,9 +213,9 @@ def _counted(file: PositionedFile) -> _PacketTable:
                 stamps.append(_NO_STAMP if picture.pts is None else picture.pts)
                 keys.append(bool(picture.key_frame))
         except CorruptRecordingError as error:
-            problem = f"cannot be decoded behind frame {len(stamps):,} ({error})"
+            problem = f"cannot be decoded after frame {len(stamps):,} ({error})"
     if not stamps:
-        raise CorruptRecordingError(f"{file.name} holds no frame that can be decoded")
+        raise CorruptRecordingError(f"{file.name} contains no frame that can be decoded")
     table = np.array(stamps, np.int64)
     if _NO_STAMP in stamps or len(set(stamps)) < len(stamps):
         table = np.full(len(stamps), _NO_STAMP)
@@ -238,7 +238,7 @@ def _without_a_head(table: _PacketTable) -> _PacketTable:
     if table.is_counted or table.is_key[0] or not table.is_key.any():
         return table
     first = int(np.argmax(table.is_key))
-    words = f"begins with {first:,} frames before its first key frame, which cannot be decoded and are left out"
+    words = f"begins with {first:,} frames before its first key frame, which cannot be decoded and are skipped"
     return table.kept(np.arange(len(table.stamps)) >= first, words)
 
 
@@ -252,9 +252,9 @@ def _without_short_frames(table: _PacketTable, head: _Head, name: str) -> _Packe
     if not is_whole.any():
         raise CorruptRecordingError(
             f"{name} says that its frames have {head.rows:,} rows of {head.columns:,} columns, which takes "
-            f"{head.frame_bytes:,} bytes, and the largest holds {int(table.sizes.max()):,}"
+            f"{head.frame_bytes:,} bytes, but the largest has {int(table.sizes.max()):,}"
         )
-    words = f"holds {int((~is_whole).sum()):,} frames that are shorter than a picture, which are left out"
+    words = f"contains {int((~is_whole).sum()):,} frames that are shorter than a picture and are skipped"
     return table.kept(is_whole, words)
 
 
@@ -274,9 +274,11 @@ def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _Pa
     missing = "" if index is not None else _missing(file, head.claimed, len(stamps))
     told = [words for words in (table.problem, missing) if words and not problems]
     if told:
-        problems += (f"{file.name} {'; it '.join(told)}; {len(stamps):,} frames are read",)
+        problems += (f"{file.name} {'; it '.join(told)}; reading {len(stamps):,} frames",)
     if table.is_counted:
-        notes += (f"{file.name} was decoded once to count its frames: its packets do not tell their pictures",)
+        notes += (
+            f"{file.name} was decoded once to count its frames: its packets do not say which picture they contain",
+        )
     return Facts(file.name, head.codec, head.pixels, len(stamps), head.rows, head.columns, rate, times, notes, problems)
 
 
@@ -284,7 +286,7 @@ def _other_size(name: str, stated: tuple[int, int], seen: tuple[int, int]) -> tu
     if stated == seen:
         return ()
     return (
-        f"{name} states {stated[0]:,} rows of {stated[1]:,} columns, and its frames have {seen[0]:,} of {seen[1]:,}: the frames decide",
+        f"{name} says {stated[0]:,} rows of {stated[1]:,} columns, but its frames have {seen[0]:,} rows of {seen[1]:,}; using those of the frames",
     )
 
 
@@ -376,8 +378,8 @@ class _Stream:
 
     def _shortened(self, count: int) -> _Stream:
         if not count:
-            raise CorruptRecordingError(f"{self.facts.name} holds no frame that can be decoded")
-        words = f"{self.facts.name}: the last {len(self.stamps) - count:,} frames cannot be decoded; {count:,} are read"
+            raise CorruptRecordingError(f"{self.facts.name} contains no frame that can be decoded")
+        words = f"{self.facts.name}: the last {len(self.stamps) - count:,} frames cannot be decoded; reading {count:,}"
         times = None if self.facts.times is None else self.facts.times[:count]
         facts = replace(self.facts, num_frames=count, times=times, problems=(*self.facts.problems, words))
         return replace(
@@ -416,7 +418,7 @@ class _StreamDecoder(Decoder):
             raise undecodable(facts, index, str(error)) from error
         self.close()
         raise undecodable(
-            facts, index, f"no picture comes for its time, {wanted}" if self._stream.is_stamped else "no picture comes"
+            facts, index, f"no picture has its time, {wanted}" if self._stream.is_stamped else "no more pictures"
         )
 
     def close(self) -> None:
@@ -433,25 +435,33 @@ class _StreamDecoder(Decoder):
         return -1 if picture.is_corrupt else self._stream.place_of(picture.pts)
 
     def _seek(self, key: int) -> None:
-        """Stand before a key frame, or before an earlier one where the container lands behind it."""
+        """Move to a key frame, or to an earlier one, from which it can be reached by decoding.
+
+        A container may land anywhere: without an index of its own it guesses the byte from the bit rate.  So a place is
+        only used if the packet there is known from the index that was made when the file was opened.  Decoding from a
+        wrong place would give pictures with the right times and wrong content.
+        """
         import av
 
-        for candidate in self._candidates(key):
+        for candidate in self._seek_candidates(key):
             try:
                 packets = self._packets_from(candidate)
                 first = next(packets, None)
-            except (av.FFmpegError, EOFError):  # a damaged index leads nowhere
-                first = None
-            if first is None:
+            except (av.FFmpegError, EOFError):  # the container's index is damaged
                 continue
-            if candidate == 0 or self._stream.is_at_key(first, key):
+            # the start of the file needs no proof: it is reached by opening the file again, not by seeking
+            if first is not None and (candidate == 0 or self._stream.is_at_key(first, key)):
                 self._pictures = self._decoded(first, packets)
                 self.following = candidate if candidate == 0 else -1
                 return
         self._pictures = iter(())
 
-    def _candidates(self, key: int) -> Sequence[int]:
-        if not self._stream.is_stamped:
+    def _seek_candidates(self, key: int) -> Sequence[int]:
+        """Return the key frames to try, nearest first: this one, the one before it, the start of the file.
+
+        The one before helps if the container lands behind the place asked for, which is one key frame too far.
+        """
+        if not self._stream.is_stamped:  # without times there is nothing to seek by
             return (0,)
         before = self._stream.keys[self._stream.keys < key]
         return tuple(dict.fromkeys((key, *before[::-1][:1].tolist(), 0)))

@@ -60,7 +60,7 @@ def test_frames_are_found_by_each_kind_of_index_and_without(
     path = write_avi(tmp_path / "m.avi", payloads(frames), shape=(7, 5), index=index, audio_first=audio_first)
     with roi.open(path) as recording:
         np.testing.assert_array_equal(recording.get_series(), frames)
-        told = recording.get_notes() == ("m.avi has no index that fits; its frames were found chunk by chunk",)
+        told = recording.get_notes() == ("m.avi has no usable index; its frames were found chunk by chunk",)
         assert told is (index == "none")
 
 
@@ -99,7 +99,7 @@ def test_places_without_a_picture_are_no_frames_and_keep_the_clock(
         np.testing.assert_array_equal(recording.get_series(), frames)
         np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.1, 0.2, 0.3])
         assert recording.get_sampling_frequency() == 10.0
-        assert "m.avi counts 8 frames, and 4 of them are places without a picture" in recording.get_notes()[0]
+        assert "m.avi counts 8 frames, but 4 of them are places without a picture" in recording.get_notes()[0]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_grey_movie_stored_in_colour_opens_with_one_call_and_says_so(
     with roi.open(path) as recording:
         np.testing.assert_array_equal(recording.get_series(), frames)
         assert recording.get_notes() == (
-            "m.avi is stored in colour and shows none in its first, middle and last key frame: read as grey",
+            "m.avi is stored in colour but shows none in its first, middle and last key frame; reading it as grey",
         )
     assert roi.streams(path) == {}
 
@@ -263,12 +263,12 @@ def test_a_cut_file_gives_its_whole_frames_and_says_so(
     path = write_avi(tmp_path / "m.avi", payloads(frames), shape=(20, 20), index=index)
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(frames[6].tobytes()) + 399])
-    words = r"m\.avi is cut: it ends at byte .* inside the chunk that begins at byte .*; the 6 whole frames are read"
+    words = r"m\.avi is cut: it ends at byte .* inside the chunk that begins at byte .*; reading the 6 complete frames"
     with pytest.warns(IncompleteRecordingWarning, match=words):
         recording = roi.open(path)
     with recording:
         np.testing.assert_array_equal(recording.get_series(), frames[:6])
-        assert "the 6 whole frames are read" in recording.get_notes()[0]
+        assert "reading the 6 complete frames" in recording.get_notes()[0]
 
 
 def test_a_frame_that_cannot_be_decoded_is_named(tmp_path: Path, encode: Make, noisy: Make) -> None:
@@ -297,7 +297,7 @@ def test_frames_decide_over_a_header_that_states_another_size(tmp_path: Path, en
     with roi.open(path, channel="grey") as recording:
         np.testing.assert_array_equal(recording.get_series(), usual_grey(whole))
         assert (
-            "s.avi states 16 rows of 16 columns, and its frames have 64 of 64: the frames decide"
+            "s.avi says 16 rows of 16 columns, but its frames have 64 rows of 64; using those of the frames"
             in recording.get_notes()
         )
 
@@ -314,7 +314,7 @@ def test_a_frame_of_another_size_in_the_middle_is_refused(
     with roi.open(path, channel="grey") as recording:
         assert recording[:2].shape == (2, 32, 32)
         with pytest.raises(
-            CorruptRecordingError, match=r"m\.avi: frame 2 has 64 rows of 64 columns, and the header says|frame 2 of 3"
+            CorruptRecordingError, match=r"m\.avi: frame 2 has 64 rows of 64 columns, but the header says|frame 2 of 3"
         ):
             recording.get_series()
 
@@ -334,7 +334,7 @@ def test_a_video_without_content_is_a_clear_error(tmp_path: Path, content: bytes
     with pytest.raises(CorruptRecordingError, match=r"m\.avi"):
         roi.open(tmp_path / "m.avi")
     (tmp_path / "m.mp4").write_bytes(struct.pack(">I", 24) + b"ftypisom" + bytes(4) + b"isommp42" + bytes(64))
-    with pytest.raises(CorruptRecordingError, match=r"m\.mp4 begins as a video and cannot be opened|holds no"):
+    with pytest.raises(CorruptRecordingError, match=r"m\.mp4 begins as a video but cannot be opened|contains no"):
         roi.open(tmp_path / "m.mp4")
 
 
@@ -389,15 +389,15 @@ def test_a_file_of_sound_alone_is_refused(tmp_path: Path) -> None:
         frame.rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    with pytest.raises(UnsupportedRecordingError, match=r"m\.mkv holds no video stream"):
+    with pytest.raises(UnsupportedRecordingError, match=r"m\.mkv contains no video stream"):
         roi.open(path)
 
 
 def test_several_files_or_a_folder_are_not_one_video(tmp_path: Path, write_avi: Make, noisy: Make) -> None:
     path = write_avi(tmp_path / "m.avi", payloads(noisy(3, 4, 8)), shape=(4, 8))
-    with pytest.raises(SourceKindError, match="a video is one file, and 2 were given"):
+    with pytest.raises(SourceKindError, match="expected one file, got 2"):
         roi.open([path, path], format="video")
-    with pytest.raises(SourceKindError, match="is a folder; pass the video file in it"):
+    with pytest.raises(SourceKindError, match="is a folder; open the file inside it"):
         roi.open(tmp_path, format="video")
 
 
@@ -466,7 +466,7 @@ def test_what_is_said_of_real_videos(recordings: Path) -> None:
     folder = recordings / "video"
     with roi.open(folder / "movie_part1_108x122x200.avi") as recording:
         assert recording.get_notes()[0].startswith(
-            "movie_part1_108x122x200.avi counts 200 frames, and 100 of them are places without a picture"
+            "movie_part1_108x122x200.avi counts 200 frames, but 100 of them are places without a picture"
         )
         np.testing.assert_allclose(recording.get_timestamps(), np.arange(100) / 10, rtol=0, atol=1e-12)
     with roi.open(folder / "stream_daq_test_output_200px.avi") as recording:

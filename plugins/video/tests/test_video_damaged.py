@@ -68,7 +68,7 @@ def test_frames_that_are_shorter_than_a_picture_are_refused(tmp_path: Path, nois
     padded = np.pad(frames[:, ::-1], ((0, 0), (0, 0), (0, 3)))
     path = write_avi(tmp_path / "dib.avi", [f.tobytes() for f in padded], shape=(15, 13_150), codec=bytes(4), bits=24)
     with pytest.raises(
-        CorruptRecordingError, match=r"15 rows of 13,150 columns, which takes .* and the largest holds 360"
+        CorruptRecordingError, match=r"15 rows of 13,150 columns, which takes .* but the largest has 360"
     ):
         read(path)
 
