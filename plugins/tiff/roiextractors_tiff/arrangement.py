@@ -1,4 +1,4 @@
-"""How the pages of TIFF files are times, planes and channels: from the metadata that is there, or as the user says."""
+"""Which page is which time, plane and channel: from the metadata in the file, or as the user declares it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VOLUME_NAME = re.compile(r"(?:^|[^a-z])(?:t|time|tp|timepoint|vol|volume)[ _-]*
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """The order of pages: which axis runs fastest, how long each is, and what was decided.
+    """The order of the pages: which axis changes fastest, and how long each one is.
 
     Attributes
     ----------
@@ -26,8 +26,9 @@ class Arrangement:
     sizes : mapping
         The length of each axis.
     left_over : int
-        Pages at the end that make no whole sample.
+        Pages at the end that are not a whole sample.
     notes : tuple of str
+        What was decided.
     """
 
     order: str
@@ -37,15 +38,15 @@ class Arrangement:
 
     @property
     def strides(self) -> dict[str, int]:
-        """How many pages one step along each axis is; 0 for an axis that is not there."""
-        found, step = {"T": 0, "Z": 0, "C": 0}, 1
+        """How many pages apart neighbours along each axis are; 0 for an axis that is missing."""
+        strides, step = {"T": 0, "Z": 0, "C": 0}, 1
         for axis in reversed(self.order):
-            found[axis] = step
+            strides[axis] = step
             step *= self.sizes[axis]
-        return found
+        return strides
 
     def size(self, axis: str) -> int:
-        """Return an axis's length; 1 for one that is not there."""
+        """Return an axis's length; 1 for one that is missing."""
         return self.sizes.get(axis, 1)
 
 
@@ -71,17 +72,17 @@ def arrange(
     name : str
         For messages.
     stems, pages_per_file : sequence
-        The files' names without suffix, and how many pages each holds.
+        The files' names without suffix, and the number of pages of each.
     dimension_order, num_channels, num_planes : optional
-        What the user says; it wins.
+        What the user declares; it overrides the description.
 
     Raises
     ------
     DeclarationError
-        When what the user says does not fit.
+        The declaration does not fit the pages.
     """
     if dimension_order is not None or num_channels is not None or num_planes is not None:
-        return _as_told(num_pages, name, dimension_order, num_channels, num_planes)
+        return _as_declared(num_pages, name, dimension_order, num_channels, num_planes)
     fields = imagej_fields(description)
     if fields:
         return _of_imagej(num_pages, fields, name, len(stems))
@@ -89,7 +90,7 @@ def arrange(
 
 
 def imagej_fields(description: bytes) -> dict[str, str]:
-    """Return the ``key=value`` lines of an ImageJ description; empty when it is none.
+    """Return the ``key=value`` lines of an ImageJ description; empty for any other one.
 
     References
     ----------
@@ -106,39 +107,65 @@ def natural_key(name: str) -> list[Any]:
     return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)]
 
 
-def _as_told(num_pages: int, name: str, order: str | None, channels: int | None, planes: int | None) -> Arrangement:
-    given = "TZC" if order is None else order.upper()
-    letters = given.removesuffix("YX")
-    if len(set(letters)) != len(letters) or not set(letters) <= set("TZC") or not letters:
+def _as_declared(
+    num_pages: int, name: str, order: str | None, num_channels: int | None, num_planes: int | None
+) -> Arrangement:
+    """Return the arrangement that the user declares."""
+    axes = _declared_axes(order)
+    given = {
+        axis: _positive_integer(option, length)
+        for axis, option, length in (("C", "num_channels", num_channels), ("Z", "num_planes", num_planes))
+        if length is not None
+    }
+    _require_axes_of_lengths(given, axes, order)
+    sizes = {axis: given.get(axis, 1) for axis in axes}
+    step = math.prod(sizes.values())
+    open_axis = _axis_without_length(axes, given)
+    if open_axis is not None:
+        sizes[open_axis] = num_pages // step
+    left = num_pages - math.prod(sizes.values())
+    # Only a last sample can be incomplete: where T is not the slowest axis, every sample would lack pages
+    if left == num_pages or (left and axes[0] != "T"):
         raise DeclarationError(
-            f"dimension_order={order!r} must be of the letters T, Z and C, each at most once, the slowest first"
+            f"{name} has {num_pages:,} pages, which cannot be divided into {axes} with {step:,} pages per step"
         )
-    sizes = {"C": _whole("num_channels", channels), "Z": _whole("num_planes", planes)}
-    for axis, word in (("C", "num_channels"), ("Z", "num_planes")):
-        if sizes[axis] > 1 and axis not in letters:
-            raise DeclarationError(f"{word}={sizes[axis]} needs the letter {axis} in dimension_order={order!r}")
-    free = [axis for axis in letters if axis == "T"] or [
-        axis for axis in letters if sizes[axis] == 1 and (channels, planes)["CZ".index(axis)] is None
-    ]
-    known = math.prod(sizes[axis] for axis in letters if axis in sizes)
-    if free:
-        sizes[free[0]] = num_pages // known
-    total = math.prod(sizes.get(axis, 1) for axis in letters)
-    left = num_pages - total
-    if total == 0 or (left and letters[0] != "T"):
-        raise DeclarationError(
-            f"{name} holds {num_pages:,} pages, and {letters} with {known:,} pages a step does not divide them"
-        )
-    notes = (f"{name}: the last {left:,} of {num_pages:,} pages make no whole sample and are left out",) if left else ()
-    return Arrangement(letters, {axis: sizes.get(axis, 1) for axis in letters}, left, notes)
+    return Arrangement(axes, sizes, left, _left_over_note(name, left, num_pages))
 
 
-def _whole(word: str, value: int | None) -> int:
-    if value is None:
-        return 1
+def _declared_axes(order: str | None) -> str:
+    axes = "TZC" if order is None else order.upper().removesuffix("YX")
+    if not axes or len(set(axes)) != len(axes) or not set(axes) <= set("TZC"):
+        raise DeclarationError(
+            f"dimension_order must consist of the letters T, Z and C, each at most once, the slowest first; got {order!r}"
+        )
+    return axes
+
+
+def _require_axes_of_lengths(given: Mapping[str, int], axes: str, order: str | None) -> None:
+    """Refuse a length above 1 for an axis that the order does not contain."""
+    for axis, length in given.items():
+        if length > 1 and axis not in axes:
+            option = {"C": "num_channels", "Z": "num_planes"}[axis]
+            raise DeclarationError(f"{option}={length} needs the letter {axis} in dimension_order={order!r}")
+
+
+def _axis_without_length(axes: str, given: Mapping[str, int]) -> str | None:
+    """Return the axis whose length follows from the number of pages: T, else the slowest one without a length."""
+    if "T" in axes:
+        return "T"
+    return next((axis for axis in axes if axis not in given), None)
+
+
+def _positive_integer(option: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise DeclarationError(f"{word} must be a whole number of 1 or more, and is {value!r}")
+        raise DeclarationError(f"{option} must be a whole number of 1 or more, got {value!r}")
     return value
+
+
+def _left_over_note(name: str, left: int, num_pages: int) -> tuple[str, ...]:
+    return (
+        (f"{name}: the last {left:,} of {num_pages:,} pages are not a whole sample and are left out",) if left else ()
+    )
 
 
 def _of_imagej(num_pages: int, fields: Mapping[str, str], name: str, num_files: int) -> Arrangement:
@@ -146,7 +173,7 @@ def _of_imagej(num_pages: int, fields: Mapping[str, str], name: str, num_files: 
     only_slices = sizes["Z"] > 1 and sizes["T"] == 1 and sizes["C"] == 1 and fields.get("hyperstack") != "true"
     if only_slices:
         notes = (
-            f"{name}: ImageJ labels its {sizes['Z']:,} images as slices, as it does for any stack; read as time. For planes: dimension_order='Z'",
+            f"{name}: ImageJ labels any stack as slices, so its {sizes['Z']:,} images are read as time; for planes, pass dimension_order='Z'",
         )
         return Arrangement("T", {"T": num_pages}, 0, notes)
     step = sizes["Z"] * sizes["C"]
@@ -154,11 +181,10 @@ def _of_imagej(num_pages: int, fields: Mapping[str, str], name: str, num_files: 
         sizes["T"] = num_pages // step
         if sizes["T"] == 0:
             raise UnsupportedRecordingError(
-                f"{name}: ImageJ's description says {step:,} pages a time point, and the file holds {num_pages:,}; pass dimension_order="
+                f"{name}: ImageJ's description states {step:,} pages per time point, but the file has {num_pages:,}; pass dimension_order="
             )
     left = num_pages - sizes["T"] * step
-    cut = (f"{name}: the last {left:,} of {num_pages:,} pages make no whole sample and are left out",) if left else ()
-    return Arrangement("TZC", sizes, left, cut)
+    return Arrangement("TZC", sizes, left, _left_over_note(name, left, num_pages))
 
 
 def _count(fields: Mapping[str, str], key: str) -> int:
@@ -170,6 +196,6 @@ def _of_names(num_pages: int, stems: Sequence[str], pages_per_file: Sequence[int
     depth = pages_per_file[0]
     alike = len(stems) > 1 and depth > 1 and all(count == depth for count in pages_per_file)
     if alike and all(_VOLUME_NAME.search(stem) for stem in stems):
-        note = f"each of the {len(stems):,} files holds {depth} pages and is named by time: read as volumes of {depth} planes. For frames: dimension_order='T'"
+        note = f"each of the {len(stems):,} files has {depth} pages and is named by time: read as volumes of {depth} planes; for frames, pass dimension_order='T'"
         return Arrangement("TZ", {"T": len(stems), "Z": depth}, 0, (note,))
     return Arrangement("T", {"T": num_pages})

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     SourceKindError,
     StreamChoiceError,
     printable,
 )
-from roiextractors_core.io import choose_stream, warn
+from roiextractors_core.io import choose_stream, to_micrometres, warn
 
 from .arrangement import Arrangement, arrange, imagej_fields, natural_key
 from .pages import PageIndex, Series, described_shape, series_of
@@ -27,21 +27,9 @@ __all__ = ["TiffImagingExtractor", "files_of"]
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
-_MICROMETRES = {
-    "micron": 1.0,
-    "um": 1.0,
-    "\\u00b5m": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "inch": 25400.0,
-}
 
 
-class TiffImagingExtractor(ImagingExtractor):
+class TiffImagingExtractor(BlockImagingExtractor):
     """TIFF files as a recording.
 
     Parameters
@@ -49,9 +37,9 @@ class TiffImagingExtractor(ImagingExtractor):
     file_path : str, os.PathLike, or a sequence of them
         A file; the files of one recording, in order; or a folder of frames, taken in natural order.
     sampling_frequency : float, optional
-        Samples a second (Hz).
+        Sampling frequency in Hz; overrides the value in the file.
     dimension_order : str, optional
-        The order of the pages over T, Z and C, the slowest first (``"TZC"``); what the file says otherwise.
+        The order of the pages over T, Z and C, the slowest first (``"TZC"``); overrides the file's.
     num_channels, num_planes : int, optional
         The lengths of C and Z.
     channel : str, optional
@@ -64,7 +52,7 @@ class TiffImagingExtractor(ImagingExtractor):
     Raises
     ------
     StreamChoiceError
-        Several channels or series and none, or one that is not there, was named.
+        There are several channels or series and none was chosen, or one that does not exist.
     CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
         The message names file, page and offset.
 
@@ -87,7 +75,7 @@ class TiffImagingExtractor(ImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._paths = files_of(file_path)
-        self._pages, self._first_page = _indexed(self._paths, series)
+        self._pages = _index(self._paths, series)
         tags = self._pages.tags(0)
         described = tags.get(270)
         self._description = described if isinstance(described, bytes) else b""
@@ -124,17 +112,10 @@ class TiffImagingExtractor(ImagingExtractor):
         return self._pages.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate by ImageJ's frame interval or frames a second, else None."""
+        """Return the sampling frequency in Hz from ImageJ's frame interval or frames per second, else None."""
         fields = imagej_fields(self._description)
         interval, rate = _positive(fields.get("finterval")), _positive(fields.get("fps"))
         return 1.0 / interval if interval else rate
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        return self._read(np.arange(start, end, dtype=np.int64), None)
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._read(self.resolve_indices(sample_indices), None)
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -224,7 +205,7 @@ def files_of(file_path: Paths) -> tuple[str, ...]:
     Raises
     ------
     SourceKindError
-        The folder holds no TIFF file, or files of several recordings.
+        The folder contains no TIFF file, or files of several recordings.
     """
     if not isinstance(file_path, str | os.PathLike):
         return tuple(os.fspath(path) for path in file_path)
@@ -235,18 +216,19 @@ def files_of(file_path: Paths) -> tuple[str, ...]:
         (n for n in os.listdir(path) if n.lower().endswith(_SUFFIXES) and not n.startswith(".")), key=natural_key
     )
     if not names:
-        raise SourceKindError(f"the folder {printable(path)} holds no file of {', '.join(_SUFFIXES)}")
+        raise SourceKindError(f"the folder {printable(path)} contains no file with a suffix of {', '.join(_SUFFIXES)}")
     stems = sorted({"#".join(str(p) for p in natural_key(n) if not isinstance(p, int)) for n in names})
     if len(stems) > 1:
         shown = ", ".join(printable(stem) for stem in stems[:5])
         raise SourceKindError(
-            f"the folder {printable(path)} holds TIFF files of {len(stems)} kinds of names ({shown}{', ...' if len(stems) > 5 else ''}); "
-            "open one file, or pass the list of those that are one recording"
+            f"the folder {printable(path)} contains TIFF files of {len(stems)} kinds of names ({shown}{', ...' if len(stems) > 5 else ''}); "
+            "open one file, or pass the list of files of one recording"
         )
     return tuple(os.path.join(path, name) for name in names)
 
 
-def _indexed(paths: tuple[str, ...], series: str | int | None) -> tuple[PageIndex, int]:
+def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
+    """Return the pages of the files, or of one series in each of them."""
     if series is None and len(paths) == 1:
         try:
             index = PageIndex.of(paths)
@@ -257,18 +239,18 @@ def _indexed(paths: tuple[str, ...], series: str | int | None) -> tuple[PageInde
             raise _several(paths[0], found) from None
         shape = described_shape(index.tags(0).get(270))
         if not shape or index.num_pages == 1:
-            return index, 0
+            return index
         found = series_of(paths[0]) if _num_pages(shape, index) != index.num_pages else ()
         if len(found) < 2 or all(one.stop - one.start == 1 for one in found):
-            return index, 0
+            return index
         index.close()
         raise _several(paths[0], found)
     if series is None:
-        return PageIndex.of(paths), 0
+        return PageIndex.of(paths)
     found = series_of(paths[0])
     names = [str(k) for k in range(len(found))]
     number = choose_stream(printable(Path(paths[0]).name), "series", names, series)
-    return PageIndex.of(paths, span=(found[number].start, found[number].stop)), found[number].start
+    return PageIndex.of(paths, span=(found[number].start, found[number].stop))
 
 
 def _num_pages(shape: tuple[int, ...], index: PageIndex) -> int:
@@ -313,9 +295,8 @@ def _start_time(value: Any) -> datetime | None:
 
 
 def _pixel_size(tags: Mapping[int, Any], fields: Mapping[str, str]) -> tuple[float, float] | None:
-    unit = _MICROMETRES.get(fields.get("unit", "").lower()) if fields else None
-    if unit is None:
-        unit = {3: 1e4}.get(tags.get(296, 2)) if not fields else None
+    # Resolutions in inches are what programs write that know no size, so that only centimetres are taken from other files
+    unit = to_micrometres(1.0, fields.get("unit")) if fields else {3: 1e4}.get(tags.get(296, 2))
     sizes = []
     for code in (283, 282):
         value = tags.get(code)
@@ -326,5 +307,5 @@ def _pixel_size(tags: Mapping[int, Any], fields: Mapping[str, str]) -> tuple[flo
 
 
 def _spacing(fields: Mapping[str, str]) -> float | None:
-    spacing, unit = _positive(fields.get("spacing")), _MICROMETRES.get(fields.get("unit", "").lower())
-    return spacing * unit if spacing and unit else None
+    spacing = _positive(fields.get("spacing"))
+    return to_micrometres(spacing, fields.get("unit")) if spacing else None

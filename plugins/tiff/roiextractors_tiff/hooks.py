@@ -11,7 +11,7 @@ __all__ = ["roiextractors_formats"]
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the format."""
+    """Declare the format of this plugin."""
     yield FormatSpec(
         name="tiff",
         title="TIFF",
@@ -26,5 +26,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         streams=("channel", "plane", "series"),
         clock="rate",
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "software"),
-        description="Multi-page TIFF and BigTIFF, ImageJ hyperstacks, and sequences of TIFF files.",
+        description="TIFF and BigTIFF files with many pages, ImageJ hyperstacks, and sequences of TIFF files.",
     )
