@@ -83,7 +83,7 @@ import h5py, os, signal, threading, time, warnings
 import roiextractors_core as roi
 from roiextractors_core.io import hdf5 as heaps
 warnings.simplefilter("ignore")
-inside, readinto = threading.Event(), heaps._Watched.readinto
+inside, readinto = threading.Event(), heaps._CheckedStream.readinto
 
 def slow(stream, buffer):
     if threading.current_thread() is thread and not inside.is_set():
@@ -95,7 +95,7 @@ def read():
     return roi.open(os.environ["MOVIE"], format="hdf5").get_series()
 
 read()  # so that nothing is imported any more: Python itself keeps what a thread imports locked in a child
-heaps._Watched.readinto = slow
+heaps._CheckedStream.readinto = slow
 signal.alarm(90)
 thread = threading.Thread(target=read)
 thread.start()

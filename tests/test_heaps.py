@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def first_free(content: bytes) -> int:
-    """Return where the object of a heap stands that is its free space, whose size counts its own head."""
+    """Return the offset of the object that is a heap's free space, whose size includes its head."""
     start = content.index(b"GCOL")
     at = start + 16
     while number := struct.unpack_from("<H", content, at)[0]:
@@ -45,7 +45,7 @@ def test_a_sound_file_is_as_h5py_opens_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 8, 1 << 40])
-def test_a_damaged_heap_is_an_error_and_no_endless_loop(path: Path, size: int) -> None:
+def test_a_damaged_heap_is_an_error_not_an_endless_loop(path: Path, size: int) -> None:
     content = bytearray(path.read_bytes())
     struct.pack_into("<Q", content, first_free(content) + 8, size)
     path.write_bytes(content)

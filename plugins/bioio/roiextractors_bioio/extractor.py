@@ -1,4 +1,4 @@
-"""Reads what bioio's plugins read: T as samples, Z as planes, C and scenes as streams."""
+"""Reads images through bioio's plugins: T as samples, Z as planes, C and scenes as streams."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     MissingDependencyError,
     RoiExtractorsError,
-    SourceKindError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import ProcessLock, choose_stream, warn
+from roiextractors_core.io import ProcessLock, choose_stream, single_file, to_micrometres, to_seconds, warn
 
 __all__ = [
     "BioioImagingExtractor",
@@ -30,21 +29,19 @@ __all__ = [
     "moment",
 ]
 
-_MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
-_SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0}
 _OTHER_AXES = {"M": "tiles of a mosaic", "S": "colour samples", "H": "phases", "I": "illuminations", "V": "views"}
 
 _Value = TypeVar("_Value")
 
 
-class BioioImagingExtractor(ImagingExtractor):
-    """One channel of one scene of an image that an installed plugin of bioio reads.
+class BioioImagingExtractor(BlockImagingExtractor):
+    """One channel of one scene of an image that an installed bioio plugin can read.
 
     Parameters
     ----------
     file_path : str or os.PathLike
     sampling_frequency : float, optional
-        Samples a second (Hz); it wins over what the file says.
+        Samples a second (Hz); overrides the rate in the file.
     scene : str or int, optional
         One of several scenes (positions, series), by its name in bioio, or by its number from 0.
     channel : str or int, optional
@@ -55,7 +52,7 @@ class BioioImagingExtractor(ImagingExtractor):
     MissingDependencyError
         The plugin of bioio that reads this format is not installed.
     StreamChoiceError
-        Several scenes or channels and none, or one that is not there, was named.
+        Several scenes or channels, and none was named; or the named one does not exist.
     UnsupportedRecordingError
         Axes beyond time, channel, planes, rows and columns: mosaics, colour samples, phases.
     CorruptRecordingError
@@ -80,20 +77,20 @@ class BioioImagingExtractor(ImagingExtractor):
         channel: str | int | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = self._one_path(file_path)
+        self._path = self._path_of(file_path)
         self._name = printable(os.path.basename(self._path))
         self._lock = ProcessLock()
         self._known: dict[str, Any] = {}
         with at_the_border(self._name, self.package):
-            self._image = self._opened(self._path)
-            self._scene, sizes, self._channels = self._looked(self._image, self._name, scene)[1:]
+            self._image = self._open_image(self._path)
+            self._scene, sizes, self._channels = self._choose_scene(self._image, self._name, scene)[1:]
             self._dtype: np.dtype[Any] = np.dtype(self._image.dtype)
         self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         self._sizes = self._checked(sizes)
         self.is_volumetric = self._sizes["Z"] > 1
         with at_the_border(self._name, self.package):
             self._rate = self._file_rate()
-            self._notes = self._left_out()
+            self._notes = self._omissions()
         for note in self._notes:
             warn(note)
 
@@ -110,16 +107,8 @@ class BioioImagingExtractor(ImagingExtractor):
         return self._dtype.newbyteorder("=")
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate by the interval between samples that the file tells, or None."""
+        """Return the rate by the interval between samples that the file states, or None."""
         return self._rate
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        samples = slice(*self.resolve_range(start_sample, end_sample))
-        return self._part(samples, slice(0, self._sizes["Y"]), slice(0, self._sizes["X"]), slice(0, self._sizes["Z"]))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        indices = self.resolve_indices(sample_indices)
-        return self._part(indices, slice(0, self._sizes["Y"]), slice(0, self._sizes["X"]), slice(0, self._sizes["Z"]))
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -128,53 +117,47 @@ class BioioImagingExtractor(ImagingExtractor):
         return self._part(samples, rows, columns, slice(0, 1) if planes is None else planes)
 
     def get_metadata(self) -> RecordingMetadata:
-        return self._told("metadata", self._file_metadata)
+        return self._ask_once("metadata", self._file_metadata)
 
     def get_notes(self) -> tuple[str, ...]:
         if self._sizes["Y"] == 1 and self.is_volumetric:
-            return (f"{self._name} was scanned along columns and planes: a frame has one row", *self._notes)
+            return (f"{self._name} was scanned along columns and planes, so a frame has one row", *self._notes)
         return self._notes
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
         """Return the scenes, and the channels of the chosen or the first scene."""
-        path = cls._one_path(file_path)
+        path = cls._path_of(file_path)
         name = printable(os.path.basename(path))
         with at_the_border(name, cls.package):
-            scenes, _, _, channels = cls._looked(cls._opened(path), name, options.get("scene", 0))
+            scenes, _, _, channels = cls._choose_scene(cls._open_image(path), name, options.get("scene", 0))
         found = {"scene": scenes, "channel": channels}
         return {option: values for option, values in found.items() if len(values) > 1}
 
-    # What bioio is asked
+    # Calls of bioio
 
     @classmethod
-    def _one_path(cls, file_path: Any) -> str:
-        paths = [file_path] if isinstance(file_path, str | os.PathLike) else list(file_path)
-        if len(paths) != 1:
-            raise SourceKindError(f"one file is one recording here, and {len(paths)} were given; open each by itself")
-        path = os.fspath(paths[0])
-        if os.path.isdir(path) and not cls.takes_folders:
-            raise SourceKindError(f"{printable(path)} is a folder; open the file in it")
-        return str(path)
+    def _path_of(cls, file_path: Any) -> str:
+        return str(single_file(file_path, may_be_folder=cls.takes_folders))
 
     @classmethod
-    def _opened(cls, path: str) -> Any:
-        """Return bioio's object for a file: its plugin's own, which joins no tiles and adds no axes."""
-        module = cls._imported(path)
+    def _open_image(cls, path: str) -> Any:
+        """Return bioio's object for a file: the plugin's own reader, which does not join tiles or add axes."""
+        module = cls._import_package(path)
         return module.Reader(path) if cls.package != "bioio" else module.BioImage(path).reader
 
     @classmethod
-    def _imported(cls, path: str) -> Any:
+    def _import_package(cls, path: str) -> Any:
         try:
             return import_module(cls.package)
         except ImportError as error:
             raise MissingDependencyError(
-                f"{printable(os.path.basename(path))} is read by {cls.package.replace('_', '-')}, which cannot be imported "
+                f"{printable(os.path.basename(path))} needs {cls.package.replace('_', '-')}, which cannot be imported "
                 f"({printable(error)}); python -m pip install {cls.advice}"
             ) from error
 
     @classmethod
-    def _looked(
+    def _choose_scene(
         cls, image: Any, name: str, scene: str | int | None
     ) -> tuple[tuple[str, ...], int, dict[str, int], tuple[str, ...]]:
         """Choose the scene, and return the scenes, its number, its sizes by axis, and its channels."""
@@ -198,7 +181,9 @@ class BioioImagingExtractor(ImagingExtractor):
         with self._lock, at_the_border(self._name, self.package, reads_pixels=True):
             found = self._read(samples, rows, columns, planes)
         if found.shape != (shape[0], shape[3], shape[1], shape[2]):
-            raise CorruptRecordingError(f"{self._name}: {self.package} gave the shape {found.shape} for {shape}")
+            raise CorruptRecordingError(
+                f"{self._name}: {self.package} returned the shape {found.shape}, expected {(shape[0], shape[3], shape[1], shape[2])}"
+            )
         owned = np.array(found, dtype=self.get_dtype(), order="C")
         return np.moveaxis(owned, 1, 3) if self.is_volumetric else owned[:, 0].copy()
 
@@ -218,14 +203,11 @@ class BioioImagingExtractor(ImagingExtractor):
         interval = self._image.time_interval
         if not interval or self._sizes["T"] < 2:
             return None
-        if isinstance(interval, timedelta):
-            seconds = interval.total_seconds()
-        else:
-            seconds = float(interval) * _SECONDS.get(self._unit("T"), 0.0)
-        return 1.0 / seconds if seconds > 0 and math.isfinite(seconds) else None
+        seconds = interval.total_seconds() if isinstance(interval, timedelta) else to_seconds(interval, self._unit("T"))
+        return 1.0 / seconds if seconds and seconds > 0 else None
 
-    def _left_out(self) -> tuple[str, ...]:
-        """Return sentences about what the file lacks, or what cannot be reached in it."""
+    def _omissions(self) -> tuple[str, ...]:
+        """Return notes on parts of the recording that are missing from the file or cannot be read."""
         return ()
 
     def _file_metadata(self) -> RecordingMetadata:
@@ -247,32 +229,31 @@ class BioioImagingExtractor(ImagingExtractor):
         return {"bioio": self.package}
 
     def _micrometres(self, axis: str) -> float | None:
-        """Return the distance between neighbours on an axis, where its unit is known."""
-        value, factor = getattr(self._image.physical_pixel_sizes, axis), _MICROMETRES.get(self._unit(axis))
-        return None if value is None or factor is None else float(value) * factor
+        """Return the distance between neighbours on an axis; None where its unit is unknown."""
+        return to_micrometres(getattr(self._image.physical_pixel_sizes, axis), self._unit(axis))
 
     def _unit(self, axis: str) -> str:
         return str(getattr(getattr(self._image.dimension_properties, axis), "unit", ""))
 
     def _described(self) -> dict[str, Any]:
-        """Return what is known of the channel and the instrument: start, emission, excitation, device, software."""
+        """Return facts about the channel and the instrument: start, emission, excitation, device, software."""
         return _described(self._image, self._scene, self._channel)
 
-    # Around it
+    # Checks
 
     def _checked(self, sizes: dict[str, int]) -> dict[str, int]:
         for axis, size in sizes.items():
             if axis not in "TCZYX" and size > 1:
                 words = _OTHER_AXES.get(axis, "values")
                 raise UnsupportedRecordingError(
-                    f"{self._name} has an axis {printable(axis)} of {size:,} {words}; what is read are T, C, Z, Y and X"
+                    f"{self._name} has an axis {printable(axis)} of {size:,} {words}; expected only T, C, Z, Y and X"
                 )
         if self._dtype.kind not in "biufc":
-            raise UnsupportedRecordingError(f"{self._name} holds {self._dtype}, and only numbers are read")
+            raise UnsupportedRecordingError(f"{self._name} has the type {self._dtype}; pixels must be numbers")
         return {axis: sizes.get(axis, 1) for axis in "TZYX"}
 
-    def _told(self, key: str, ask: Callable[[], _Value]) -> _Value:
-        """Ask once; what is found is kept."""
+    def _ask_once(self, key: str, ask: Callable[[], _Value]) -> _Value:
+        """Return the answer to a slow question, which is asked at the first call only."""
         with self._lock:
             if key not in self._known:
                 with at_the_border(self._name, self.package):
@@ -283,25 +264,28 @@ class BioioImagingExtractor(ImagingExtractor):
 
 @contextlib.contextmanager
 def at_the_border(name: str, package: str, *, reads_pixels: bool = False) -> Iterator[None]:
-    """Say what a file did to the library that reads it in this library's words.
+    """Raise the errors of another library as errors of this one.
 
-    What is read beside the pixels is small: there, too little memory for it is a length that a damaged file claims.
+    Metadata is small, so running out of memory while reading it means that a damaged file claims an impossible length.
     """
     try:
         yield
     except RoiExtractorsError:
         raise
-    except Exception as error:
+    except Exception as error:  # each library raises its own types, down to AssertionError, for a damaged file
         if isinstance(error, MemoryError) and reads_pixels:
             raise
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a place that no file has
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # EINVAL: an offset that no file can have
             raise
         words = f"{type(error).__name__}: {printable(error)[:300]}"
         raise CorruptRecordingError(f"{name} cannot be read by {package}: {words}") from error
 
 
 def _labels(names: Sequence[Any], *, count: int | None = None, first: int) -> tuple[str, ...]:
-    """Return names as they can be chosen: as they are where they differ, else their numbers."""
+    """Return the names to choose from: the names themselves if they differ, else their numbers."""
     found = tuple(printable(name) for name in names)
     count = len(found) if count is None else count
     if len(found) == count == len(set(found)) and all(found):
@@ -310,15 +294,15 @@ def _labels(names: Sequence[Any], *, count: int | None = None, first: int) -> tu
 
 
 def _described(image: Any, scene: int, channel: int) -> dict[str, Any]:
-    """Return what the plugin's OME metadata says of the image; nothing where the plugin makes none."""
+    """Return facts from the plugin's OME metadata; empty for a plugin without any."""
     try:
         ome = image.ome_metadata
-        told = ome.images[scene if scene < len(ome.images) else 0]
+        stated = ome.images[scene if scene < len(ome.images) else 0]
     except (NotImplementedError, AttributeError, IndexError, ValueError):
         return {}
-    found: dict[str, Any] = {"start": told.acquisition_date}
-    if channel < len(told.pixels.channels):
-        one = told.pixels.channels[channel]
+    found: dict[str, Any] = {"start": stated.acquisition_date}
+    if channel < len(stated.pixels.channels):
+        one = stated.pixels.channels[channel]
         found |= {"emission": _wave(one, "emission"), "excitation": _wave(one, "excitation")}
     for instrument in ome.instruments:
         parts = [instrument.microscope, *instrument.detectors]
@@ -337,5 +321,5 @@ def _wave(channel: Any, kind: str) -> float | None:
 
 
 def moment(ticks: int) -> datetime:
-    """Return the moment (UTC) that lies so many units of 100 ns after 1 January 1970."""
+    """Return the time (UTC) that is the given number of 100 ns units after 1 January 1970."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10)

@@ -1,4 +1,4 @@
-"""Declares what bioio's plugins read, one format a container."""
+"""Declares the formats that bioio's plugins read, one for each type of file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         streams=("scene", "channel"),
         clock="native",
         metadata=_METADATA,
-        description="Files of Zeiss ZEN, read by bioio-czi; times of acquisition where the frames bear them.",
+        description="Files of Zeiss ZEN, read through bioio-czi; acquisition times if the frames have them.",
     )
     yield FormatSpec(
         name="nd2",
@@ -37,7 +37,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         streams=("scene", "channel"),
         clock="native",
         metadata=_METADATA,
-        description="Files of Nikon NIS-Elements, of JPEG 2000 as well, read by bioio-nd2; a time for each frame.",
+        description="Files of Nikon NIS-Elements, including JPEG 2000, read through bioio-nd2; a time for each frame.",
     )
     yield FormatSpec(
         name="lif",
@@ -49,16 +49,16 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         streams=("scene", "channel"),
         clock="native",
         metadata=_METADATA,
-        description="Files of Leica LAS AF and LAS X, read by liffile as bioio-lif does; a time for each frame.",
+        description="Files of Leica LAS AF and LAS X, read through liffile as in bioio-lif; a time for each frame.",
     )
     yield FormatSpec(
         name="bioio",
-        title="an image that a plugin of bioio reads",
+        title="Image read by a bioio plugin",
         extractor="roiextractors_bioio.extractor:BioioImagingExtractor",
         extensions=(".dv", ".r3d", ".sldy", ".vsi", ".zvi"),
         api=1,
         streams=("scene", "channel"),
         clock="rate",
         metadata=_METADATA,
-        description='Anything for which a plugin of bioio is installed, by format="bioio", or by these suffixes.',
+        description='Any image that an installed bioio plugin can read, with format="bioio" or by one of these suffixes.',
     )

@@ -1,4 +1,4 @@
-"""Leica LIF, by liffile, which bioio-lif reads with: it finds a frame without laying out all of them."""
+"""Leica LIF through liffile, the library of bioio-lif: it finds a frame without indexing all of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NUMBERS = {"X": "1", "Y": "2", "Z": "3", "T": "4"}
 class LifImagingExtractor(BioioImagingExtractor):
     """One channel of one image of a Leica LIF file; parameters and errors are those of the base class.
 
-    The clock stands at 0 s at the image's first time stamp.
+    The clock is 0 s at the image's first time stamp.
 
     References
     ----------
@@ -41,30 +41,30 @@ class LifImagingExtractor(BioioImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the first time stamp of each sample, or None where the file's stamps do not say which is whose."""
+        """Return the first time stamp of each sample, or None if the stamps cannot be assigned to samples."""
         start, end = self.resolve_range(start_sample, end_sample)
-        times = self._told("times", self._times)
+        times = self._ask_once("times", self._times)
         return None if times is None else times[start:end].copy()
 
     @classmethod
-    def _opened(cls, path: str) -> Any:
-        cls._imported(path)
+    def _open_image(cls, path: str) -> Any:
+        cls._import_package(path)
         return _Images(path)
 
-    def _left_out(self) -> tuple[str, ...]:
-        """Leave out what lies beyond the file's end; where time is not the outermost axis, no sample is whole without it."""
+    def _omissions(self) -> tuple[str, ...]:
+        """Leave out samples beyond the end of the file; if time is not the outermost axis, no sample is complete without them."""
         with self._image.open() as image:
             block, outermost = image.memory_block, next(iter(image.sizes), "") == "T"
-            told = int(_axis(image, "T").get("NumberOfElements", 1)) if outermost else 1
+            stated = int(_axis(image, "T").get("NumberOfElements", 1)) if outermost else 1
         there = max(0, os.stat(self._path).st_size - block.offset)
-        whole = there // max(1, block.size // max(1, told))
-        if there >= block.size or whole >= told:
+        whole = there // max(1, block.size // max(1, stated))
+        if there >= block.size or whole >= stated:
             return ()
         words = f"{self._name} ends inside its image {printable(self._image.scenes[self._scene])!r}"
         if whole == 0:
-            raise TruncatedRecordingError(f"{words}: {there:,} of {block.size:,} bytes of pixels are there")
+            raise TruncatedRecordingError(f"{words}: {there:,} of {block.size:,} bytes of pixels are present")
         self._sizes["T"] = whole
-        return (f"{words}: {whole:,} of {told:,} samples are there, and are read",)
+        return (f"{words}: {whole:,} of {stated:,} samples are complete and can be read",)
 
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
         wanted = {
@@ -85,7 +85,7 @@ class LifImagingExtractor(BioioImagingExtractor):
         return kept[:, slice(None) if "Z" in chosen else planes, rows, columns]
 
     def _file_rate(self) -> float | None:
-        """Return the nominal rate: the steps on the time axis, over its length in seconds."""
+        """Return the nominal rate: the number of steps on the time axis divided by its length in seconds."""
         with self._image.open() as image:
             axis = _axis(image, "T")
         steps, length = int(axis.get("NumberOfElements", 1)) - 1, float(axis.get("Length", 0))
@@ -100,10 +100,10 @@ class LifImagingExtractor(BioioImagingExtractor):
     def _times(self) -> np.ndarray | None:
         with self._image.open() as image:
             stamps, outermost = _stamps(image), next(iter(image.sizes), "") == "T"
-            told = int(_axis(image, "T").get("NumberOfElements", 1))
-        if not len(stamps) or len(stamps) % told or not (outermost or told == 1):
+            stated = int(_axis(image, "T").get("NumberOfElements", 1))
+        if not len(stamps) or len(stamps) % stated or not (outermost or stated == 1):
             return None
-        found = (stamps[:: len(stamps) // told] - stamps[0]) / 1e7
+        found = (stamps[:: len(stamps) // stated] - stamps[0]) / 1e7
         return found[: len(self)] if (np.diff(found) >= 0).all() else None
 
     def _described(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class LifImagingExtractor(BioioImagingExtractor):
 
 
 class _Images:
-    """A LIF file in the words of bioio's own objects; the file is open while it is read, and no longer."""
+    """A LIF file with the attributes of bioio's readers; the file is open only while it is read."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -144,7 +144,7 @@ class _Images:
 
 
 class _Bounded(io.FileIO):
-    """A file of which no more is asked for than it holds: a length in it may be any number, and its bytes would be given room first."""
+    """A file that limits reads to its own size: a damaged length would otherwise allocate any amount of memory."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, os.fstat(self.fileno()).st_size - self.tell())
@@ -152,7 +152,7 @@ class _Bounded(io.FileIO):
 
 
 def _axis(image: Any, letter: str) -> dict[str, str]:
-    """Return what is said of an axis; nothing for one that the image has not."""
+    """Return the attributes of an axis; empty for an axis that the image does not have."""
     for axis in image.xml_element.iterfind(f"{_DESCRIPTION}/Dimensions/DimensionDescription"):
         if axis.get("DimID") == _NUMBERS[letter]:
             return dict(axis.attrib)
@@ -160,10 +160,10 @@ def _axis(image: Any, letter: str) -> dict[str, str]:
 
 
 def _stamps(image: Any) -> np.ndarray:
-    """Return the image's time stamps in units of 100 ns since 1 January 1601 (UTC); liffile would round them."""
-    told = image.xml_element.find("./Data/Image/TimeStampList")
-    if told is None:
+    """Return the image's time stamps in units of 100 ns since 1 January 1601 (UTC); liffile itself rounds them."""
+    stated = image.xml_element.find("./Data/Image/TimeStampList")
+    if stated is None:
         return np.empty(0, np.int64)
-    pairs = [(int(e.get("HighInteger", 0)), int(e.get("LowInteger", 0))) for e in told.iterfind("TimeStamp")]
-    values = [high << 32 | low for high, low in pairs] or [int(text, 16) for text in (told.text or "").split()]
+    pairs = [(int(e.get("HighInteger", 0)), int(e.get("LowInteger", 0))) for e in stated.iterfind("TimeStamp")]
+    values = [high << 32 | low for high, low in pairs] or [int(text, 16) for text in (stated.text or "").split()]
     return np.array(values, np.int64)

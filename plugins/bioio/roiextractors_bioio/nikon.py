@@ -1,4 +1,4 @@
-"""Nikon ND2: frames by bioio-nd2; names, sizes and times by nd2, which it reads with."""
+"""Nikon ND2: frames through bioio-nd2; names, sizes and times through nd2, its library."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .extractor import BioioImagingExtractor
 __all__ = ["Nd2ImagingExtractor"]
 
 _JULIAN_DAY_OF_1970 = 2440587.5
-_NOT_TOLD = (KeyError, IndexError, AttributeError, TypeError, NotImplementedError)
+_NOT_STATED = (KeyError, IndexError, AttributeError, TypeError, NotImplementedError)
 
 
 class Nd2ImagingExtractor(BioioImagingExtractor):
     """One channel of one position of a Nikon ND2 file; parameters and errors are those of the base class.
 
-    The clock is the file's own: it stands at 0 s at the start of the experiment.
+    The clock is the file's own: 0 s is the start of the experiment.
 
     References
     ----------
@@ -39,23 +39,23 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return when the first plane of each sample was acquired, or None where the file tells no times."""
+        """Return when the first plane of each sample was acquired, or None if the file has no times."""
         start, end = self.resolve_range(start_sample, end_sample)
-        if self._told("last", lambda: self._times(len(self) - 1, len(self))) is None:
+        if self._ask_once("last", lambda: self._times(len(self) - 1, len(self))) is None:
             return None
         if end <= 1:
-            found = self._told("time of the first sample", lambda: self._times(0, 1))
+            found = self._ask_once("time of the first sample", lambda: self._times(0, 1))
         else:
-            found = self._told("times", lambda: self._times(0, len(self)))
+            found = self._ask_once("times", lambda: self._times(0, len(self)))
         return None if found is None else found[start:end].copy()
 
     def _times(self, start: int, end: int) -> np.ndarray | None:
-        """Return seconds, or None where the file tells none: a clock that stands at 0 at the end was never started."""
-        with _opened(self._path) as file:
+        """Return seconds, or None if the file has no times: a clock that is still 0 at the end never ran."""
+        with _open_nd2(self._path) as file:
             places = self._places(file)
             try:
                 stamps = [file.frame_metadata(places[k]).channels[self._channel].time for k in range(start, end)]
-            except _NOT_TOLD:
+            except _NOT_STATED:
                 return None
         times = np.array([stamp.relativeTimeMs for stamp in stamps], np.float64) / 1e3
         return times if np.isfinite(times).all() and (not start or times[-1] > 0) else None
@@ -70,16 +70,16 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
 
     @classmethod
     def _channel_names(cls, image: Any) -> Sequence[Any]:
-        with _opened(str(image._path)) as file:
+        with _open_nd2(str(image._path)) as file:
             return [channel.channel.name for channel in getattr(file.metadata, "channels", None) or ()]
 
     def _micrometres(self, axis: str) -> float | None:
-        with _opened(self._path) as file:
+        with _open_nd2(self._path) as file:
             return float(getattr(file.voxel_size(), axis.lower()))
 
     def _described(self) -> dict[str, Any]:
         found: dict[str, Any] = {"start": None}
-        with _opened(self._path) as file, contextlib.suppress(*_NOT_TOLD):
+        with _open_nd2(self._path) as file, contextlib.suppress(*_NOT_STATED):
             camera = re.search(r"Camera Name:[ \t]*([^\r\n]*)", file.text_info.get("description", ""))
             found["device"] = printable(camera[1].strip()) if camera else None
             one = file.metadata.channels[self._channel].channel
@@ -93,11 +93,11 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
         return found
 
     def _vendor(self) -> dict[str, Any]:
-        with _opened(self._path) as file:
+        with _open_nd2(self._path) as file:
             return {str(key): str(value) for key, value in dict(file.text_info).items()}
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[Any]:
+def _open_nd2(path: str) -> Iterator[Any]:
     with import_module("nd2").ND2File(path) as file:
         yield file

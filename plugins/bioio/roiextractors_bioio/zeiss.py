@@ -23,7 +23,7 @@ __all__ = ["CziImagingExtractor"]
 class CziImagingExtractor(BioioImagingExtractor):
     """One channel of one scene of a Zeiss CZI file; parameters and errors are those of the base class.
 
-    The clock stands at 0 s when the first frame of the scene was acquired.
+    The clock is 0 s at the first frame of the scene.
 
     References
     ----------
@@ -36,10 +36,10 @@ class CziImagingExtractor(BioioImagingExtractor):
     reads_parts = True
 
     @classmethod
-    def _opened(cls, path: str) -> Any:
-        cls._imported(path)
+    def _open_image(cls, path: str) -> Any:
+        cls._import_package(path)
         _subblocks(path).require_sound()
-        return super()._opened(path)
+        return super()._open_image(path)
 
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
         wanted = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
@@ -49,21 +49,21 @@ class CziImagingExtractor(BioioImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return when the first plane of each sample was acquired, or None where the frames bear no time."""
+        """Return when the first plane of each sample was acquired, or None if the frames have no times."""
         start, end = self.resolve_range(start_sample, end_sample)
-        if self._told("first", self._first_time) is None:
+        if self._ask_once("first", self._first_time) is None:
             return None
-        if end <= 1:  # which clock is in force is asked often, and all the frames of a long file are many
-            return self._told("time of the first sample", lambda: self._times(1, T=0))[start:end].copy()
-        return self._told("times", lambda: self._times(len(self)))[start:end].copy()
+        if end <= 1:  # checking whether there are times must not read those of all frames
+            return self._ask_once("time of the first sample", lambda: self._times(1, T=0))[start:end].copy()
+        return self._ask_once("times", lambda: self._times(len(self)))[start:end].copy()
 
     def _first_time(self) -> int | None:
         return min((ticks for _, ticks in self._acquired(T=0)), default=None)
 
     def _times(self, count: int, **which: int) -> np.ndarray:
-        """Return seconds, one a sample; NaN where a frame bears no time."""
+        """Return seconds, one for each sample; NaN for a frame without a time."""
         found = np.full(count, np.nan)
-        first = self._told("first", self._first_time) or 0
+        first = self._ask_once("first", self._first_time) or 0
         for place, ticks in self._acquired(**which):
             at = int(place.get("T", 0))
             if at < count and int(place.get("C", 0)) == self._channel and int(place.get("Z", 0)) == 0:
@@ -71,7 +71,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         return found
 
     def _acquired(self, **which: int) -> Iterator[tuple[dict[str, str], int]]:
-        """Yield place and time, in units of 100 ns since 1 January 1970, of each subblock that bears one."""
+        """Yield the position and the time (100 ns units since 1 January 1970) of each subblock that has a time."""
         there = {axis: number for axis, number in which.items() if axis in self._image.dims.order}
         for block in self._image.get_subblock_metadata(**there):
             ticks = _ticks(block.findtext(".//AcquisitionTime") or "")
@@ -89,7 +89,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         return float(found) * 1e6 if found else None
 
     def _described(self) -> dict[str, Any]:
-        header, first = self._header(), self._told("first", self._first_time)
+        header, first = self._header(), self._ask_once("first", self._first_time)
         channels = _channels(header, self._scene)
         one = channels[self._channel] if self._channel < len(channels) else ElementTree.Element("Channel")
         started = header.findtext("./Metadata/Information/Image/AcquisitionDateAndTime")
@@ -103,8 +103,8 @@ class CziImagingExtractor(BioioImagingExtractor):
             ),
         }
 
-    def _left_out(self) -> tuple[str, ...]:
-        """Say so where the frames are of more scenes than the metadata names: bioio-czi reaches the named ones alone."""
+    def _omissions(self) -> tuple[str, ...]:
+        """Return a note if there are frames of more scenes than the metadata names: bioio-czi reads only the named ones."""
         with open(self._path, "rb") as stream:
             blocks = import_module("aicspylibczi").CziFile(stream).get_dims_shape()
         there = sum(end - start for start, end in (block.get("S", (0, 1)) for block in blocks))
@@ -112,18 +112,18 @@ class CziImagingExtractor(BioioImagingExtractor):
         if there <= named:
             return ()
         return (
-            f"{self._name} holds frames of {there:,} scenes, and its metadata names {named:,}; the others cannot be reached",
+            f"{self._name} contains frames of {there:,} scenes but its metadata names {named:,}; the others cannot be read",
         )
 
     def _vendor(self) -> dict[str, Any]:
         return {"xml": ElementTree.tostring(self._header(), encoding="unicode")}
 
     def _header(self) -> ElementTree.Element:
-        return self._told("header", lambda: _xml(self._path))
+        return self._ask_once("header", lambda: _xml(self._path))
 
 
 def _subblocks(path: str) -> Subblocks:
-    """Return where the subblocks of a file lie; the directory is read once, as long as the file is the same."""
+    """Return the subblocks of a file; the directory is read once for as long as the file does not change."""
     found = os.stat(path)
     return _subblocks_of(path, found.st_ino, found.st_size, found.st_mtime_ns)
 
@@ -134,7 +134,7 @@ def _subblocks_of(path: str, *_: int) -> Subblocks:
 
 
 def _xml(path: str) -> ElementTree.Element:
-    """Return the file's metadata; bioio-czi would lay out all frames of the file before it tells them."""
+    """Return the file's metadata without bioio-czi, which would index all frames of the file first."""
     with open(path, "rb") as stream:
         found: ElementTree.Element = import_module("aicspylibczi").CziFile(stream).meta
         return found
@@ -146,7 +146,7 @@ def _channels(header: ElementTree.Element, scene: int) -> list[ElementTree.Eleme
 
 
 def _ticks(text: str) -> int | None:
-    """Return a moment in ISO 8601 as units of 100 ns since 1 January 1970; its seven digits are one more than datetime holds."""
+    """Return an ISO 8601 time as 100 ns units since 1 January 1970; ZEN writes seven digits, one more than datetime can store."""
     whole, _, rest = text.strip().partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     started = _moment_of(whole + rest[len(digits) :])
@@ -154,7 +154,7 @@ def _ticks(text: str) -> int | None:
 
 
 def _moment_of(text: str | None) -> datetime | None:
-    """Return a moment in ISO 8601; ZEN writes UTC."""
+    """Return an ISO 8601 time; ZEN writes UTC."""
     try:
         found = datetime.fromisoformat((text or "").strip())
     except ValueError:

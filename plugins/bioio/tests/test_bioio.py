@@ -193,11 +193,11 @@ def test_a_scene_is_chosen_by_its_number_from_0(tmp_path: Path, write_lif: Calla
         np.testing.assert_array_equal(recording.get_series(), data["second"][:, 0, 0])
 
 
-def test_scenes_that_a_czi_does_not_name_are_told(tmp_path: Path, write_czi: Callable[..., Path]) -> None:
+def test_scenes_that_a_czi_does_not_name_raise_a_warning(tmp_path: Path, write_czi: Callable[..., Path]) -> None:
     pytest.importorskip("bioio_czi")
     data = made(3, 1, 1)
     path = write_czi(tmp_path / "a.czi", data, scenes=2)
-    with pytest.warns(roi.IncompleteRecordingWarning, match="frames of 2 scenes, and its metadata names 1"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="frames of 2 scenes but its metadata names 1"):
         recording = roi.open(path)
     np.testing.assert_array_equal(recording.get_series(), data[:, 0, 0])
     assert "2 scenes" in recording.get_notes()[0]
@@ -208,7 +208,7 @@ def test_a_lif_that_was_cut_gives_its_whole_samples(tmp_path: Path, write_lif: C
     data = made(5, 2, 1)
     path = write_lif(tmp_path / "a.lif", {"one": data}, stamps=np.arange(5.0))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.warns(roi.IncompleteRecordingWarning, match="ends inside its image 'one': 4 of 5 samples are there"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends inside its image 'one': 4 of 5 samples are complete"):
         recording = roi.open(path)
     np.testing.assert_array_equal(recording.get_series(), np.moveaxis(data[:4, :, 0], 1, 3))
     assert recording.get_native_timestamps() == pytest.approx([0.0, 1.0, 2.0, 3.0])
@@ -221,13 +221,11 @@ def test_a_lif_that_was_cut_gives_its_whole_samples(tmp_path: Path, write_lif: C
 def test_a_missing_plugin_of_bioio_is_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bioio_czi", None)
     (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE".ljust(2048, b"\0"))
-    with pytest.raises(
-        roi.MissingDependencyError, match=r'read by bioio-czi.*pip install "roiextractors-bioio\[czi\]"'
-    ):
+    with pytest.raises(roi.MissingDependencyError, match=r'needs bioio-czi.*pip install "roiextractors-bioio\[czi\]"'):
         roi.open(tmp_path / "a.czi")
 
 
-def test_what_bioio_cannot_read_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_a_file_that_bioio_cannot_read_is_a_corrupt_recording(tmp_path: Path) -> None:
     pytest.importorskip("liffile")
     broken = b"\x70\0\0\0\x20\0\0\0\x2a\x0c\0\0\0" + "<broken".encode("utf-16-le")
     (tmp_path / "a.lif").write_bytes(broken)
@@ -237,9 +235,9 @@ def test_what_bioio_cannot_read_is_told_in_one_sentence(tmp_path: Path) -> None:
 
 def test_a_folder_and_several_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.lif").write_bytes(b"x")
-    with pytest.raises(roi.SourceKindError, match="is a folder; open the file in it"):
+    with pytest.raises(roi.SourceKindError, match="is a folder; open the file inside it"):
         roi.open(tmp_path, format="lif")
-    with pytest.raises(roi.SourceKindError, match="one file is one recording here, and 2 were given"):
+    with pytest.raises(roi.SourceKindError, match="expected one file, got 2"):
         roi.open([tmp_path / "a.lif", tmp_path / "a.lif"], format="lif")
 
 
@@ -261,10 +259,8 @@ class Tiled:
 def test_an_image_of_tiles_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from roiextractors_bioio.extractor import BioioImagingExtractor
 
-    monkeypatch.setattr(BioioImagingExtractor, "_opened", classmethod(lambda cls, path: Tiled()))
-    with pytest.raises(
-        roi.UnsupportedRecordingError, match="an axis M of 4 tiles of a mosaic; what is read are T, C, Z"
-    ):
+    monkeypatch.setattr(BioioImagingExtractor, "_open_image", classmethod(lambda cls, path: Tiled()))
+    with pytest.raises(roi.UnsupportedRecordingError, match="an axis M of 4 tiles of a mosaic; expected only T, C, Z"):
         BioioImagingExtractor(tmp_path / "a.czi")
 
 
@@ -290,7 +286,7 @@ class Still:
 def test_one_picture_is_a_recording_of_one_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from roiextractors_bioio.extractor import BioioImagingExtractor
 
-    monkeypatch.setattr(BioioImagingExtractor, "_opened", classmethod(lambda cls, path: Still()))
+    monkeypatch.setattr(BioioImagingExtractor, "_open_image", classmethod(lambda cls, path: Still()))
     monkeypatch.setattr(BioioImagingExtractor, "reads_parts", True)
     recording = BioioImagingExtractor(tmp_path / "a.nd2")
     picture = np.arange(72, dtype=np.uint8).reshape(8, 9)
@@ -415,7 +411,7 @@ def test_any_file_is_read_through_bioio_when_the_format_is_named(ome_tiff: Path)
 
 
 @pytest.mark.filterwarnings("ignore", "error::roiextractors_core.errors.RoiExtractorsWarning")
-def test_a_file_that_no_plugin_of_bioio_reads_is_told(tmp_path: Path) -> None:
+def test_a_file_that_no_bioio_plugin_reads_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("bioio", reason="bioio is not installed")
     (tmp_path / "a.vsi").write_bytes(b"nothing that is known")
     with pytest.raises(roi.RecordingError, match=r"a\.vsi cannot be read by bioio"):
@@ -451,7 +447,7 @@ def test_a_length_in_a_lif_is_no_reason_to_make_room_for_it(tmp_path: Path, writ
     ],
     ids=["place", "disk", "length", "result", "damage"],
 )
-def test_what_a_file_does_to_the_library_is_told_from_what_the_system_does(
+def test_errors_of_the_file_are_distinguished_from_errors_of_the_system(
     error: Exception, reads_pixels: bool, seen: type[Exception]
 ) -> None:
     with pytest.raises(seen) as caught, at_the_border("a.nd2", "nd2", reads_pixels=reads_pixels):

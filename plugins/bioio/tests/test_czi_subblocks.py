@@ -69,11 +69,11 @@ def test_sound_subblocks_are_let_pass(written: Callable[..., tuple[Path, list[in
 @pytest.mark.parametrize(
     ("at", "form", "value", "words"),
     [
-        (0, "<i", 7, r"is none: it begins with 07 00"),
-        (32, "<i", 99, r"claims 99 bytes of metadata, 0 attached and 40 of pixels, and has room for 306"),
+        (0, "<i", 7, r"is not a subblock: it begins with 07 00"),
+        (32, "<i", 99, r"claims 99 bytes of metadata, 0 attached and 40 of pixels but has space for 306"),
         (36, "<i", -5, r"claims 10 bytes of metadata, -5 attached"),
         (40, "<q", 1 << 40, r".* 1,099,511,627,776 of pixels"),
-        (76, "<i", 0x5D820004, r"claims 1,568,800,772 dimensions, and the directory says 4"),
+        (76, "<i", 0x5D820004, r"claims 1,568,800,772 dimensions, but the directory states 4"),
         (24, "<q", 1 << 50, None),
     ],
 )
@@ -98,15 +98,15 @@ def test_a_subblock_outside_of_the_file_is_refused(
     written: Callable[..., tuple[Path, list[int], int]], value: int
 ) -> None:
     path, _, directory = written()
-    with pytest.raises(roi.CorruptRecordingError, match="lies outside the file"):
+    with pytest.raises(roi.CorruptRecordingError, match="is outside the file"):
         Subblocks(changed(path, directory + 160 + 6, "<q", value)).require_sound()
 
 
 @pytest.mark.parametrize(
     ("at", "form", "value", "words"),
     [
-        (84, "<q", 1 << 40, "the directory of its subblocks should be at byte 1,099,511,627,776"),
-        (84, "<q", 600, "the directory of its subblocks should be at byte 600"),
+        (84, "<q", 1 << 40, "expected the directory of its subblocks at byte 1,099,511,627,776"),
+        (84, "<q", 600, "expected the directory of its subblocks at byte 600"),
         (None, "<i", 1 << 30, "the directory of its subblocks claims 1,073,741,824 of them"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Reads Femtonics MESc files: one channel of one unit, as it is stored or by the file's own conversion."""
+"""Reads Femtonics MESc files: one channel of one unit, as stored or with the file's own conversion."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from typing import Any
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import attributes_of, named, one_path, open_hdf5
+from roiextractors_hdf5.contents import attributes_of, named, open_hdf5
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
-from roiextractors_core.imaging import ImagingExtractor, Samples
+from roiextractors_core.imaging import BlockImagingExtractor, Samples
+from roiextractors_core.io import single_file, to_micrometres, to_seconds
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 __all__ = ["FemtonicsImagingExtractor"]
 
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
-_MICROMETRES = {"um": 1.0, "µm": 1.0, "μm": 1.0, "mm": 1e3, "nm": 1e-3, "m": 1e6}
 _TEXTS = re.compile(
     r".*(Name|Title|UnitNamePrefix|UnitNamePostfix|Comment|Hostname|Profilename|SetupID|Username|MEScVersion)"
 )
 _MAX_GROUPS = 10_000
 
 
-class FemtonicsImagingExtractor(ImagingExtractor):
+class FemtonicsImagingExtractor(BlockImagingExtractor):
     """One channel of one measurement unit of a MESc file: ``(samples, rows, columns)``; a stack in depth is one volume.
 
     Parameters
@@ -36,29 +35,29 @@ class FemtonicsImagingExtractor(ImagingExtractor):
     file_path : str or os.PathLike
         The ``.mesc`` file.
     session : str or int, optional
-        ``"MSession_0"`` or 0; needed when the file holds several with recordings.
+        ``"MSession_0"`` or 0; needed when several of them contain recordings.
     unit : str or int, optional
-        ``"MUnit_0"`` or 0; needed when the session holds several recordings.
+        ``"MUnit_0"`` or 0; needed when the session contains several recordings.
     channel : str or int, optional
         The channel's name (``"UG"``), or MESc's number of it (``"Channel_0"`` or 0); needed when there are several.
     apply_conversion : bool
-        False, the default, gives the stored integers.  True applies the channel's linear conversion (scale and offset): for the
-        usual scale -1 and offset 65535, which turn the detector's sign, the result stays uint16; otherwise it is float64.
+        False, the default, returns the stored integers.  True applies the channel's linear conversion (scale and offset): for the
+        usual scale -1 and offset 65535, which invert the detector's signal, the result stays uint16; otherwise it is float64.
     sampling_frequency : float, optional
         Samples a second (Hz); wins over the file's.
 
     Raises
     ------
     StreamChoiceError
-        Several sessions, units or channels, and none named; or one that is not there.
+        Several sessions, units or channels, and none was named; or the named one does not exist.
     UnsupportedRecordingError
         No recording in the file, or the unit is of another kind (a line scan, a curve).
     CorruptRecordingError, TruncatedRecordingError
-        The file is damaged or cut.
+        The file is damaged or truncated.
 
     Notes
     -----
-    ``ZDim`` states how many frames were planned; the dataset's own length is how many there are.
+    ``ZDim`` is the number of frames that were planned; the length of the dataset is the number that were recorded.
 
     References
     ----------
@@ -76,8 +75,8 @@ class FemtonicsImagingExtractor(ImagingExtractor):
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        path = one_path(file_path)
-        self._unit, self._channel = _looked_up(path, session, unit, channel)
+        path = single_file(file_path)
+        self._unit, self._channel = _find_unit(path, session, unit, channel)
         self._scale, self._offset = self._unit.conversion(self._channel) if apply_conversion else (1.0, 0.0)
         axes = "ZYX" if self._unit.is_stack else "TYX"
         self._movie = Hdf5Dataset(path, self._unit.dataset(self._channel), axes=axes)
@@ -86,14 +85,14 @@ class FemtonicsImagingExtractor(ImagingExtractor):
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the sessions, units and channels, where there are several; those of the session and unit that are named.
+        """Return the sessions, units and channels, where there are several, within the session and unit that are named.
 
         Returns
         -------
         dict
             ``{"session": ("MSession_0", ...), "unit": ("MUnit_0", ...), "channel": ("UG", "UR")}``
         """
-        units = _units_in(one_path(file_path))
+        units = _units_in(single_file(file_path))
         sessions = tuple(dict.fromkeys(one.session for one in units))
         units = [one for one in units if _fits(options.get("session"), one.session)]
         names = tuple(dict.fromkeys(one.name for one in units))
@@ -107,7 +106,7 @@ class FemtonicsImagingExtractor(ImagingExtractor):
         return self._movie.frame_shape
 
     def get_num_samples(self) -> int:
-        """Return the number of frames that the dataset holds; 1 for a stack in depth."""
+        """Return the number of frames in the dataset; 1 for a stack in depth."""
         return self._movie.num_samples
 
     def get_num_planes(self) -> int:
@@ -115,32 +114,24 @@ class FemtonicsImagingExtractor(ImagingExtractor):
         return self._movie.num_planes
 
     def get_dtype(self) -> np.dtype[Any]:
-        """Return the dtype: the file's, or float64 for a conversion that does not stay within it."""
+        """Return the dtype: the file's, or float64 for a conversion whose results do not fit it."""
         return self._movie.dtype if self._is_kept or self._is_inverted else np.dtype(np.float64)
 
     def get_chunk_shape(self) -> tuple[int, ...]:
-        """Return the shape of the file's chunks; one whole sample where there are none."""
+        """Return the shape of the file's chunks; one whole sample without chunks."""
         return self._movie.chunk_shape
 
     def get_sampling_frequency(self) -> float | None:
-        """Return frames a second (Hz) by the time axis's conversion; None for a stack."""
+        """Return the rate (Hz) by the conversion of the time axis; None for a stack."""
         return self._unit.rate
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        """Return consecutive samples."""
-        return self._converted(self._movie.read(slice(*self.resolve_range(start_sample, end_sample))))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index."""
-        return self._converted(self._movie.read(self.resolve_indices(sample_indices)))
-
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        """Return a part; only the chunks that it touches are read."""
+        """Return a part; reads only the chunks that it touches."""
         self.check_open()
         return self._converted(self._movie.read(samples, rows, columns, planes))
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return the moment of the measurement, sizes, the channel, microscope and software, and the unit's attributes."""
+        """Return the start time, sizes, channel, microscope, software, and the unit's attributes."""
         return RecordingMetadata(
             start_time=self._unit.start_time,
             pixel_size=self._unit.pixel_size,
@@ -152,7 +143,7 @@ class FemtonicsImagingExtractor(ImagingExtractor):
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return what the file says of its frames and values that the pixels do not follow."""
+        """Return where the file's statements on frames and values differ from the pixels that are read."""
         return self._notes
 
     def close(self) -> None:
@@ -166,7 +157,7 @@ class FemtonicsImagingExtractor(ImagingExtractor):
 
     @property
     def _is_inverted(self) -> bool:
-        """Whether the conversion turns an unsigned type over within itself, as 65535 - x does."""
+        """Whether the conversion inverts an unsigned type within its range, as 65535 - x does."""
         dtype = self._movie.dtype
         return dtype.kind == "u" and self._scale == -1.0 and self._offset == np.iinfo(dtype).max
 
@@ -183,7 +174,7 @@ class FemtonicsImagingExtractor(ImagingExtractor):
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """One measurement unit: where it stands, its channels, and its attributes with their texts decoded."""
+    """One measurement unit: its path, channels, and attributes with their texts decoded."""
 
     file_name: str
     session: str
@@ -196,7 +187,7 @@ class _Unit:
         return f"{self.session}/{self.name}/Channel_{self.numbers[channel]}"
 
     def conversion(self, channel: int) -> tuple[float, float]:
-        """Return (scale, offset) of a channel; (1, 0) where it has no linear conversion."""
+        """Return (scale, offset) of a channel; (1, 0) without a linear conversion."""
         prefix = f"Channel_{self.numbers[channel]}_Conversion_ConversionLinear"
         scale, offset = self.number(f"{prefix}Scale"), self.number(f"{prefix}Offset")
         return (1.0, 0.0) if scale is None or offset is None else (scale, offset)
@@ -213,23 +204,19 @@ class _Unit:
 
     def length(self, axis: str) -> float | None:
         """Return the distance between pixels along an axis, in micrometres."""
-        return self._step(axis, _MICROMETRES)
-
-    def _step(self, axis: str, units: Mapping[str, float]) -> float | None:
-        factor = units.get(self.text(f"{axis}AxisConversionUnitName"))
         step = self.number(f"{axis}AxisConversionConversionLinearScale")
-        return abs(step) * factor if step and factor else None
+        return to_micrometres(abs(step), self.text(f"{axis}AxisConversionUnitName")) if step else None
 
     @property
     def is_stack(self) -> bool:
-        """Whether the third axis is depth: its unit is a length, where a movie's is a time."""
+        """Whether the third axis is depth: its unit is a length; the unit of a movie is a time."""
         return self.length("Z") is not None
 
     @property
     def rate(self) -> float | None:
         step = self.number("ZAxisConversionConversionLinearScale")
-        factor = _SECONDS.get(self.text("ZAxisConversionUnitName"))
-        return 1.0 / factor / step if step and step > 0 and factor else None
+        seconds = to_seconds(step, self.text("ZAxisConversionUnitName"))
+        return 1.0 / seconds if seconds and seconds > 0 else None
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:
@@ -253,7 +240,7 @@ class _Unit:
         return version if revision is None else f"{version} (revision {revision:.0f})"
 
 
-def _looked_up(
+def _find_unit(
     path: str | os.PathLike[str], session: str | int | None, unit: str | int | None, channel: str | int | None
 ) -> tuple[_Unit, int]:
     """Return the unit that the options name, and the position of the channel in it."""
@@ -288,7 +275,7 @@ def _fits(given: str | int | None, name: str) -> bool:
 
 
 def _units_in(path: str | os.PathLike[str]) -> list[_Unit]:
-    """Return the units that hold pictures, in the order of their numbers."""
+    """Return the units that contain images, in the order of their numbers."""
     file_name = printable(os.path.basename(os.fspath(path)))
     found: list[_Unit] = []
     others: list[str] = []
@@ -304,8 +291,8 @@ def _units_in(path: str | os.PathLike[str]) -> list[_Unit]:
                         f"{session}/{name} ({printable(unit.attributes.get('TypeDebugString', 'of an unknown type'))})"
                     )
     if not found:
-        what = f"its units are of other kinds: {', '.join(others[:6])}" if others else "it holds no unit"
-        raise UnsupportedRecordingError(f"{file_name} holds no movie that MESc measured; {what}")
+        reason = f"its units are of other types: {', '.join(others[:6])}" if others else "it contains no units"
+        raise UnsupportedRecordingError(f"{file_name} contains no MESc movie: {reason}")
     return found
 
 
@@ -332,7 +319,7 @@ def _is_movie(node: Any) -> bool:
 
 
 def _decoded(key: str, value: Any) -> Any:
-    """Return text that MESc stores as a list of UTF-16 units with a zero at the end; everything else as it is."""
+    """Return text that MESc stores as a list of UTF-16 code units ending in zero; any other value unchanged."""
     if not isinstance(value, list) or not value or value[-1] != 0 or not _TEXTS.fullmatch(key):
         return value
     if not all(isinstance(code, int) and -(1 << 15) <= code < 1 << 16 for code in value):
@@ -348,11 +335,11 @@ def _notes(unit: _Unit, channel: int, movie: Hdf5Dataset, applied: bool) -> list
         claimed = unit.number(key)
         if claimed is not None and claimed != number:
             notes.append(
-                f"{unit.session}/{unit.name}: {key} says {claimed:,.0f} {word}, and the dataset holds {number:,}"
+                f"{unit.session}/{unit.name}: {key} states {claimed:,.0f} {word}, but the dataset has {number:,}"
             )
     scale, offset = unit.conversion(channel)
     if not applied and (scale, offset) != (1.0, 0.0):
         notes.append(
-            f"the pixels are as stored; the file's conversion (scale {scale:g}, offset {offset:g}) is applied by apply_conversion=True"
+            f"pixels are as stored; pass apply_conversion=True to apply the file's conversion (scale {scale:g}, offset {offset:g})"
         )
     return notes

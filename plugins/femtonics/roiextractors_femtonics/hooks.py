@@ -32,5 +32,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "vendor",
         ),
         platforms=("any",),
-        description="Two-photon recordings of Femtonics microscopes: the sessions, units and channels of a MESc file.",
+        description="Two-photon recordings of Femtonics microscopes; sessions, units and channels of a MESc file.",
     )

@@ -215,7 +215,7 @@ def test_the_frames_are_those_of_the_dataset_whatever_zdim_says(tmp_path: Path, 
         add_unit(file, "MSession_0/MUnit_0", {"UG": stored}, ZDim=np.uint64(claimed))
     with roi.open(path) as recording:
         assert len(recording) == 4
-        assert recording.get_notes()[0] == f"MSession_0/MUnit_0: ZDim says {claimed} frames, and the dataset holds 4"
+        assert recording.get_notes()[0] == f"MSession_0/MUnit_0: ZDim states {claimed} frames, but the dataset has 4"
 
 
 def test_a_stack_in_depth_is_one_volume(tmp_path: Path) -> None:
@@ -264,12 +264,12 @@ def test_units_of_other_kinds_are_named(tmp_path: Path) -> None:
         unit.attrs["TypeDebugString"] = np.bytes_(b"MLineScan2D")
         unit["Channel_0"] = np.zeros((5, 6), np.uint16)
     with pytest.raises(
-        UnsupportedRecordingError, match=r"its units are of other kinds: MSession_0/MUnit_0 \(MLineScan2D\)"
+        UnsupportedRecordingError, match=r"its units are of other types: MSession_0/MUnit_0 \(MLineScan2D\)"
     ):
         roi.open(path)
     with h5py.File(path, "w") as file:
         file.attrs["VecMSessionsSize"] = np.uint64(0)
-    with pytest.raises(UnsupportedRecordingError, match=r"holds no movie that MESc measured; it holds no unit"):
+    with pytest.raises(UnsupportedRecordingError, match=r"contains no MESc movie: it contains no units"):
         roi.open(path)
 
 
@@ -280,5 +280,5 @@ def test_channels_in_other_files_are_not_followed(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         add_unit(file, "MSession_0/MUnit_0", {"UG": stored})
         file["MSession_0/MUnit_0/Channel_1"] = h5py.ExternalLink("other.h5", "data")
-    with pytest.raises(UnsupportedRecordingError, match=r"is a link into another file \(other.h5\)"):
+    with pytest.raises(UnsupportedRecordingError, match=r"is a link to another file \(other.h5\)"):
         roi.open(path)

@@ -1,4 +1,4 @@
-"""Which axis of a dataset is time, planes, rows, columns or channels: by its labels, by its writer, or by what the user says."""
+"""Identifies the axes of a dataset (time, planes, rows, columns, channels): by labels, by the writer, or by the user."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class AxisOrder:
     Attributes
     ----------
     letters : str
-        One a dimension: T, Z, Y, X, C; ``1``, ``2``, ... for axes of length 1 that are left out.
+        One for each dimension: T, Z, Y, X, C; ``1``, ``2``, ... for axes of length 1 that are left out.
     basis : str
-        What says so.
-    is_told : bool
-        Whether the file or the user says so, and nothing was taken for granted.
+        How the axes are known.
+    is_stated : bool
+        Whether the file or the user states the axes, so that nothing is assumed.
     """
 
     letters: str
     basis: str
-    is_told: bool = True
+    is_stated: bool = True
 
 
 def axis_order(dataset: Any, attributes: Mapping[str, Any], *, where: str, given: str | None = None) -> AxisOrder:
@@ -62,18 +62,18 @@ def axis_order(dataset: Any, attributes: Mapping[str, Any], *, where: str, given
     dataset : h5py.Dataset
         Open.
     attributes : mapping
-        Its attributes, plain.
+        Its attributes as plain values.
     where : str
         File and dataset, for messages.
     given : str, optional
-        What the user says: a letter a dimension.
+        The order that the user passed: one letter for each dimension.
 
     Raises
     ------
     ChoiceError
         The user's order does not fit the dataset.
     StreamChoiceError
-        Nothing in the file tells the axes apart.
+        The file does not identify the axes.
 
     References
     ----------
@@ -97,7 +97,7 @@ def _checked(given: str, shape: tuple[int, ...], where: str) -> str:
         or not {"Y", "X"} <= set(letters) <= set("TZYXC")
     ):
         raise ChoiceError(
-            f"dimension_order={printable(given)!r} does not fit {where} of the shape {shape}: one letter a dimension, of "
+            f"dimension_order={printable(given)!r} does not fit {where} of the shape {shape}: pass one letter for each dimension, of "
             "T (time), Z (planes), Y (rows), X (columns), C (channels), for example "
             f"{'TYX' if len(shape) == 3 else 'TZYX' if len(shape) == 4 else 'YX' if len(shape) == 2 else 'TZYXC'!r}"
         )
@@ -105,7 +105,7 @@ def _checked(given: str, shape: tuple[int, ...], where: str) -> str:
 
 
 def _labels(dataset: Any, attributes: Mapping[str, Any]) -> Sequence[tuple[Sequence[str], str]]:
-    """Return all that labels the axes: words, and where they stand."""
+    """Return everything that labels the axes: words, and where they were found."""
     found: list[tuple[Sequence[str], str]] = []
     labels = attributes.get("DIMENSION_LABELS")
     if isinstance(labels, list):
@@ -153,7 +153,7 @@ def _by_writer(dataset: Any, attributes: Mapping[str, Any], shape: tuple[int, ..
     if "MATLAB_class" in attributes and len(shape) in (3, 4):
         letters = "TXY" if len(shape) == 3 else "TZXY"
         return AxisOrder(
-            _without_ones(letters, shape), "MATLAB wrote it, whose arrays are (rows, columns, ..., time)", False
+            _without_ones(letters, shape), "written by MATLAB, whose arrays are (rows, columns, ..., time)", False
         )
     if name == "imaging" and len(shape) == 3 and 2 * shape[2] < min(shape[:2]):
         return AxisOrder("YXT", "SIMA's /imaging of three axes, the last by far the shortest", False)
@@ -176,9 +176,9 @@ def _by_shape(shape: tuple[int, ...], where: str) -> AxisOrder:
                 )
     choices = _FOUR if len(shape) == 4 else ("TZYXC", "TCZYX")
     if len(shape) not in (4, 5):
-        raise UnsupportedRecordingError(f"{where} has the shape {shape}, and a movie has 2 to 5 axes")
+        raise UnsupportedRecordingError(f"{where} has the shape {shape}; a movie has 2 to 5 axes")
     raise StreamChoiceError(
-        f"{where} has the shape {shape}, and nothing labels its axes; say which is which: open(..., dimension_order={choices[0]!r})",
+        f"{where} has the shape {shape} and its axes have no labels; pass their order: open(..., dimension_order={choices[0]!r})",
         option="dimension_order",
         choices=choices,
     )

@@ -1,4 +1,4 @@
-"""What lies in an HDF5 file: opened read-only, searched within bounds, never left for another file."""
+"""The objects in an HDF5 file: opened read-only, searched within limits, never followed into another file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RoiExtractorsError,
-    SourceKindError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
@@ -26,41 +25,23 @@ __all__ = [
     "datasets_below",
     "hard_links",
     "named",
-    "one_path",
     "open_hdf5",
     "plain",
     "text_of",
 ]
 
 HDF5_FAULTS = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
-"""What h5py raises when the bytes of a file contradict the format."""
+"""The exceptions that h5py raises when the bytes of a file contradict the format."""
 
-_FILES_LOCK = ProcessLock()  # held while a file is open here: one that another thread closes would be closed for all
+_FILES_LOCK = (
+    ProcessLock()
+)  # held while a file is open: HDF5 shares one file among threads, and closing it in one closes it in all
 
 _MAX_OBJECTS = 20_000
 _MAX_DEPTH = 16
 _MAX_SOFT_LINKS = 16
 _MAX_ATTRIBUTES = 500
 _MAX_ATTRIBUTE_BYTES = 1 << 16
-
-
-def one_path(path: Any) -> str:
-    """Return the path of a recording that is one file, given alone or as a list of one.
-
-    Raises
-    ------
-    SourceKindError
-        Several files.
-    """
-    if isinstance(path, str | os.PathLike):
-        return os.fspath(path)
-    files = list(path)
-    if len(files) != 1:
-        raise SourceKindError(
-            f"a recording of this format is one file, and {len(files):,} were given; open each of them, and join them in time with "
-            "roiextractors_core.concatenate"
-        )
-    return str(os.fspath(files[0]))
 
 
 @contextmanager
@@ -78,11 +59,11 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
     Raises
     ------
     SourceNotFoundError, SourcePermissionError, SourceKindError
-        Nothing is there, it may not be read, or it is a folder.
+        The path does not exist, must not be read, or is a folder.
     TruncatedRecordingError
-        The file is shorter than it says itself.
+        The file is shorter than its header states.
     CorruptRecordingError
-        It is no HDF5, or what is read inside the block contradicts the format.
+        It is not HDF5, or the bytes that are read inside the block contradict the format.
     """
     name = printable(os.path.basename(os.fspath(path)))
     with _FILES_LOCK:
@@ -92,7 +73,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
         except RoiExtractorsError:
             raise
         except HDF5_FAULTS as error:
-            raise CorruptRecordingError(f"{name} is damaged inside: {_reason(error)}") from error
+            raise CorruptRecordingError(f"{name} is damaged: {_reason(error)}") from error
         finally:
             file.close()
 
@@ -106,12 +87,10 @@ def _opened(path: str, name: str) -> Any:
         reason = _reason(error)
         if "truncated" in reason or "eof" in reason.lower():
             raise TruncatedRecordingError(
-                f"{name} holds {os.path.getsize(path):,} bytes, and its own header needs more; the file is cut: {reason}"
+                f"{name} has {os.path.getsize(path):,} bytes but its header states more; the file is truncated: {reason}"
             ) from error
         if "already open" in reason or "consistency" in reason:
-            reason += (
-                " (it was not closed by the program that wrote it, or is still being written; h5clear -s mends that)"
-            )
+            reason += " (it is still being written, or the program that wrote it did not close it; in that case run h5clear -s)"
         raise CorruptRecordingError(f"{name} cannot be opened as HDF5: {reason}") from error
 
 
@@ -125,18 +104,18 @@ def named(file: Any, name: str) -> Any:
     Parameters
     ----------
     file : h5py.File or h5py.Group
-        Where the path begins; one that begins with ``/`` begins at the root.
+        Where the path begins; a path that begins with ``/`` begins at the root.
     name : str
 
     Returns
     -------
     h5py.Group, h5py.Dataset or None
-        None where nothing is at the path.
+        None where the path does not exist.
 
     Raises
     ------
     UnsupportedRecordingError
-        An external link, or links that lead in a circle.
+        An external link, or a circle of links.
     """
     node, pending = (file.file["/"] if name.startswith("/") else file), _parts(name)
     budget = _MAX_SOFT_LINKS
@@ -147,13 +126,13 @@ def named(file: Any, name: str) -> Any:
         link = node.get(part, getlink=True)
         if isinstance(link, h5py.ExternalLink):
             raise UnsupportedRecordingError(
-                f"{_file_name(file)}: {printable(node.name.rstrip('/'))}/{printable(part)} is a link into another file "
+                f"{_file_name(file)}: {printable(node.name.rstrip('/'))}/{printable(part)} is a link to another file "
                 f"({printable(link.filename)}), which is not followed; open that file"
             )
         if isinstance(link, h5py.SoftLink):
             budget -= 1
             if budget < 0:
-                raise UnsupportedRecordingError(f"{_file_name(file)}: the links at {printable(name)} lead in a circle")
+                raise UnsupportedRecordingError(f"{_file_name(file)}: the links at {printable(name)} form a circle")
             pending = _parts(link.path) + pending
             node = file.file["/"] if link.path.startswith("/") else node
             continue
@@ -176,7 +155,7 @@ def _file_name(node: Any) -> str:
 def datasets_below(group: Any, *, most: int = _MAX_OBJECTS, depth: int = _MAX_DEPTH) -> Iterator[Any]:
     """Yield the datasets in a group and below it, each once, by hard links alone.
 
-    Soft links inside the file lead to nothing that hard links do not; external ones leave it.
+    Soft links inside the file only lead to objects that hard links lead to as well; external links leave the file.
 
     Parameters
     ----------
@@ -201,7 +180,7 @@ def datasets_below(group: Any, *, most: int = _MAX_OBJECTS, depth: int = _MAX_DE
 
 
 def hard_links(group: Any, most: int) -> list[bytes]:
-    """Return the names of what is in a group itself, at most so many; what soft and external links name is not."""
+    """Return the names of a group's hard links, at most ``most``; soft and external links are left out."""
     names: list[bytes] = []
 
     def visit(name: bytes, info: Any) -> bool | None:
@@ -214,9 +193,9 @@ def hard_links(group: Any, most: int) -> list[bytes]:
 
 
 def attributes_of(node: Any) -> dict[str, Any]:
-    """Return the attributes as plain numbers, text and lists; what is large or no data is left out.
+    """Return the attributes as plain numbers, text and lists; large ones, references and opaque values are left out.
 
-    Nothing is unpickled: bytes stay text, references and opaque values are left out.
+    Nothing is unpickled: bytes become text.
     """
     found: dict[str, Any] = {}
     for name in list(node.attrs)[:_MAX_ATTRIBUTES]:
@@ -233,7 +212,7 @@ def attributes_of(node: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of h5py's as Python has it, or None for what is no data (references, opaque, empty)."""
+    """Return a value from h5py as a plain Python value; None for references, opaque and empty values."""
     if isinstance(value, bytes):
         return _text(value.rstrip(b"\0"))
     if isinstance(value, str | bool | int | float):
@@ -258,7 +237,7 @@ def _text(value: bytes) -> str:
 
 
 def text_of(attributes: Mapping[str, Any], key: str) -> str:
-    """Return an attribute's text, an empty string when it is missing or no text."""
+    """Return an attribute's text; an empty string when it is missing or not text."""
     value = attributes.get(key)
     while isinstance(value, list) and len(value) == 1:
         value = value[0]

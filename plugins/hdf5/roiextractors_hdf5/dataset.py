@@ -1,7 +1,7 @@
 """Reads one dataset of an HDF5 file as blocks of samples: by offset, chunk by chunk on all cores, or through h5py.
 
-Stored plainly, the bytes are read at computed offsets.  Stored in chunks, only the chunks that a block touches are
-read and decoded, on all cores.  What is stored in other ways is read by h5py itself, one read at a time.
+The bytes of a contiguous dataset are read at computed offsets.  Of a chunked dataset, only the chunks that a block touches are
+read and decoded, on all cores.  Other storage is read by h5py itself, one read at a time.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _MAX_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is
 _MAX_INDEX = 1 << 23  # chunks whose places are kept in one table
 _MAX_KEPT = 1 << 16  # chunks whose places are kept when the table would be too large
 _SECONDS_A_READ, _SECONDS_A_BYTE = 3e-6, 3e-10
-_MAX_UNCHECKED = 256 << 20  # bytes; a larger sample, or chunk, must be borne out by what is stored
-_MAX_PACKED = 4096  # bytes that one stored byte can stand for
+_MAX_UNCHECKED = 256 << 20  # bytes; a larger sample or chunk must be plausible from the bytes stored
+_MAX_PACKED = 4096  # bytes that one stored byte can decode to
 _MAX_CHUNK_BYTES = 1 << 32
 
 Samples = slice | np.ndarray
@@ -57,7 +57,7 @@ Samples = slice | np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a dataset lies in its file.
+    """How a dataset is stored in its file.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Layout:
 
 
 def layout_of(dataset: Any) -> Layout:
-    """Return how an open dataset of numbers lies in its file.
+    """Return how an open dataset of numbers is stored in its file.
 
     Parameters
     ----------
@@ -104,9 +104,9 @@ def layout_of(dataset: Any) -> Layout:
     Raises
     ------
     UnsupportedRecordingError
-        It holds no numbers, its bytes lie in another file, or its filter is not known here.
+        It does not contain numbers, its bytes are in another file, or its filter is not available.
     TruncatedRecordingError
-        It reaches beyond the end of the file.
+        It extends beyond the end of the file.
     """
     where = f"{printable(os.path.basename(dataset.file.filename))}: {printable(dataset.name)}"
     dtype = _number_type(dataset, where)
@@ -123,7 +123,7 @@ def layout_of(dataset: Any) -> Layout:
     if found.kind == "h5py":
         _require_filters(filters, where)
     elif found.chunk and math.prod(found.chunk) * dtype.itemsize > _MAX_CHUNK_BYTES:
-        raise CorruptRecordingError(f"{where} has chunks of {found.chunk}, more than HDF5 allows")
+        raise CorruptRecordingError(f"{where} has chunks of {found.chunk}, larger than HDF5 allows")
     return found
 
 
@@ -136,9 +136,7 @@ def _number_type(dataset: Any, where: str) -> np.dtype[Any]:
     try:
         dtype = np.dtype(dataset.dtype)
     except (TypeError, ValueError) as error:
-        raise UnsupportedRecordingError(
-            f"{where} holds values that numpy has no type for: {printable(error)}"
-        ) from None
+        raise UnsupportedRecordingError(f"{where} has a type that numpy does not have: {printable(error)}") from None
     if dataset.shape is None:
         raise UnsupportedRecordingError(f"{where} is an empty dataset without a shape")
     if dtype.kind not in "biuf" or dtype.subdtype is not None:
@@ -148,9 +146,9 @@ def _number_type(dataset: Any, where: str) -> np.dtype[Any]:
             "S": "text",
             "c": "complex numbers",
         }
-        what = kinds.get(dtype.kind, f"{dtype}") if dtype.subdtype is None else "small arrays"
-        raise UnsupportedRecordingError(f"{where} holds {what}, and pixels are numbers")
-    bare: np.dtype[Any] = np.dtype(dtype.str)  # without h5py's notes on it
+        content = kinds.get(dtype.kind, f"{dtype}") if dtype.subdtype is None else "small arrays"
+        raise UnsupportedRecordingError(f"{where} contains {content}; pixels must be numbers")
+    bare: np.dtype[Any] = np.dtype(dtype.str)  # without the metadata that h5py adds
     return bare
 
 
@@ -158,13 +156,13 @@ def _refuse_other_files(dataset: Any, plist: Any, where: str) -> None:
     if plist.get_external_count():
         named_file = printable(plist.get_external(0)[0].decode("utf-8", "replace"))
         raise UnsupportedRecordingError(
-            f"{where} keeps its pixels in another file ({named_file}), which is not followed; copy them in with h5repack"
+            f"{where} stores its pixels in another file ({named_file}), which is not followed; copy them into this one with h5repack"
         )
     if dataset.is_virtual:
         others = sorted({source.file_name for source in dataset.virtual_sources()} - {"."})
         if others:
             raise UnsupportedRecordingError(
-                f"{where} is put together from other files ({printable(others[0])}, ...), which are not followed; open those"
+                f"{where} combines other files ({printable(others[0])}, ...), which are not followed; open those files"
             )
 
 
@@ -173,7 +171,7 @@ def _user_block(dataset: Any) -> int:
 
 
 def _is_bare(dataset: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether the bytes in the file are those of numpy's type: no enumeration, no odd precision."""
+    """Whether the bytes in the file are those of numpy's type: not an enumeration, not an unusual precision."""
     if dtype.kind not in "iuf":
         return False
     with contextlib.suppress(TypeError, ValueError):
@@ -189,7 +187,7 @@ def _contiguous(found: Layout, dataset: Any, where: str) -> Layout:
     size = os.path.getsize(dataset.file.filename)
     if end > size:
         raise TruncatedRecordingError(
-            f"{where} needs the bytes to {end:,}, and the file holds {size:,}; the file is cut"
+            f"{where} extends to byte {end:,} but the file has {size:,} bytes; it is truncated"
         )
     return _changed(found, kind="plain", offset=int(offset))
 
@@ -198,16 +196,16 @@ def _require_filters(filters: Sequence[int], where: str) -> None:
     for number in filters:
         if not h5py.h5z.filter_avail(number):
             raise UnsupportedRecordingError(
-                f"{where} is packed by the HDF5 filter {number}, which is not here; `python -m pip install hdf5plugin` brings "
-                "many, and `import hdf5plugin` before opening makes them known"
+                f"{where} uses the HDF5 filter {number}, which is not available; if hdf5plugin provides it, run "
+                "`python -m pip install hdf5plugin` and `import hdf5plugin` before opening"
             )
 
 
 class Hdf5Dataset:
-    """One dataset of numbers, read as blocks ``(samples, rows, columns[, planes])`` whatever the order of its axes.
+    """One dataset of numbers, read as blocks ``(samples, rows, columns[, planes])`` in any order of its stored axes.
 
-    Nothing stays open between reads but the core's pooled descriptor; of packed chunks that hold several samples, the last
-    few are kept decoded, 64 MiB in the whole process.  Reads may come from any number of threads.
+    Only the core's pooled descriptor stays open between reads.  Compressed chunks with pixels left to read stay decoded, up to
+    64 MiB in the whole process.  Any number of threads may read.
 
     Parameters
     ----------
@@ -216,17 +214,17 @@ class Hdf5Dataset:
     name : str
         The dataset's path inside it; soft links inside the file are followed.
     axes : str
-        The stored axes, one letter each: T samples, Y rows, X columns, Z planes; any other letter is an axis of which
-        ``fixed`` names one position.
+        The stored axes, one letter each: T samples, Y rows, X columns, Z planes; for any other letter, ``fixed`` gives the
+        position to read.
     fixed : mapping, optional
         Letter to position: ``{"C": 1}`` reads the second channel.
 
     Raises
     ------
     UnsupportedRecordingError
-        No such dataset, no numbers, other axes than dimensions, or bytes that lie in other files.
+        No such dataset, not numbers, axes that do not fit its dimensions, or bytes in other files.
     CorruptRecordingError, TruncatedRecordingError
-        The file is damaged or cut.
+        The file is damaged or truncated.
     """
 
     def __init__(
@@ -249,6 +247,7 @@ class Hdf5Dataset:
         self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
         self._grid = ChunkGrid(self._layout.shape, self._layout.chunk, self._layout.dtype)
         self._chunks = _DatasetChunks(self._file, name, self._layout, self._places, self._grid)
+        self._whole_sample = [(0, n) for n in self._layout.shape[1:]]
         self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -259,17 +258,17 @@ class Hdf5Dataset:
 
     @property
     def layout(self) -> Layout:
-        """How the dataset lies in its file."""
+        """How the dataset is stored in its file."""
         return self._layout
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of what is read, in native byte order."""
+        """The dtype that :meth:`read` returns, in native byte order."""
         return self._layout.dtype.newbyteorder("=")
 
     @property
     def num_samples(self) -> int:
-        """The length of the axis T; 1 where there is none."""
+        """The length of the axis T; 1 without one."""
         return self._length("T")
 
     @property
@@ -279,7 +278,7 @@ class Hdf5Dataset:
 
     @property
     def num_planes(self) -> int:
-        """The length of the axis Z; 1 where there is none."""
+        """The length of the axis Z; 1 without one."""
         return self._length("Z")
 
     @property
@@ -289,7 +288,7 @@ class Hdf5Dataset:
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
-        """``(samples, rows, columns[, planes])`` of a chunk; of a dataset that is not stored in chunks, one whole sample."""
+        """``(samples, rows, columns[, planes])`` of a chunk; for a dataset without chunks, one whole sample."""
         stored = self._layout.chunk or tuple(
             1 if letter == "T" else length for letter, length in zip(self._axes, self._layout.shape, strict=True)
         )
@@ -317,11 +316,11 @@ class Hdf5Dataset:
         Raises
         ------
         TruncatedRecordingError, CorruptRecordingError
-            The bytes are not there, or do not decode.
+            Bytes are missing, or do not decode.
         """
-        if self._is_in_order and isinstance(samples, slice) and rows is None and columns is None and planes is None:
-            return self._read_frames(samples.start, samples.stop)
         box = self._box(rows, columns, planes)
+        if self._is_in_order and isinstance(samples, slice) and box[1:] == self._whole_sample:
+            return self._read_frames(samples.start, samples.stop)
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
         shape = [
             count if letter == "T" else stop - start for letter, (start, stop) in zip(self._axes, box, strict=True)
@@ -332,22 +331,22 @@ class Hdf5Dataset:
         return self._arranged(self._native(stored), count)
 
     def _check_size(self, held: int, where: str) -> None:
-        """Refuse a sample or a chunk that is far larger than the bytes in the file can stand for."""
+        """Refuse a sample or a chunk that is far larger than the bytes in the file can decode to."""
         lengths = [n for n, letter in zip(self._layout.shape, self._axes, strict=True) if letter in "YXZ"]
         claimed = self._layout.dtype.itemsize * max(math.prod(lengths), math.prod(self._layout.chunk or (0,)))
         if claimed > max(_MAX_UNCHECKED, held * _MAX_PACKED):
             raise CorruptRecordingError(
-                f"{where} claims {claimed:,} bytes for one sample or chunk ({self._layout.shape} {self._layout.dtype}), and holds {held:,}, "
-                "which cannot be that much"
+                f"{where} claims {claimed:,} bytes for one sample or chunk ({self._layout.shape} {self._layout.dtype}) but has only {held:,} "
+                "bytes stored; the file is damaged"
             )
 
     def close(self) -> None:
-        """Release the descriptor and the chunks that are kept; a later read would open the file again."""
+        """Release the descriptor and the kept chunks; a later read opens the file again."""
         self._grid.forget()
         self._file.close()
 
     def _read_frames(self, start: int, stop: int) -> np.ndarray:
-        """Read whole samples that lie one after the other, in their order."""
+        """Read whole samples that are stored one after the other in order."""
         shape = (stop - start, *self._layout.shape[1:])
         offset = self._layout.offset + start * math.prod(shape[1:]) * self._layout.dtype.itemsize
         return self._native(self._file.read_array(offset, shape, self._layout.dtype))
@@ -362,7 +361,7 @@ class Hdf5Dataset:
         length = self._length(letter)
         if not 0 <= position < length:
             raise UnsupportedRecordingError(
-                f"{self._file.name}: {printable(self._name)} has {length} along {letter}, and position {position} was asked for"
+                f"{self._file.name}: {printable(self._name)} has {length} positions along {letter}; {position} is out of range"
             )
         return position
 
@@ -400,7 +399,7 @@ class Hdf5Dataset:
 
 @contextlib.contextmanager
 def _open_same(file: PositionedFile) -> Iterator[Any]:
-    """Open the file through h5py, and be sure that the path names the same one as before."""
+    """Open the file through h5py, checking that the path still names the same file."""
     file.require_unchanged()
     with open_hdf5(file.path) as opened:
         file.require_unchanged()
@@ -414,9 +413,9 @@ def _made_again(path: str, name: str, axes: str, fixed: dict[str, int]) -> Hdf5D
 def _dataset(file: Any, name: str) -> Any:
     found = named(file, name)
     if not isinstance(found, h5py.Dataset):
-        what = "a group" if isinstance(found, h5py.Group) else "nothing" if found is None else "no dataset"
+        kind = "a group" if isinstance(found, h5py.Group) else "missing" if found is None else "another object"
         raise UnsupportedRecordingError(
-            f"{printable(os.path.basename(file.filename))}: {what} is at {printable(name)}, where a dataset was looked for"
+            f"{printable(os.path.basename(file.filename))}: {printable(name)} is {kind}, expected a dataset"
         )
     return found
 
@@ -424,12 +423,12 @@ def _dataset(file: Any, name: str) -> Any:
 def _checked_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
     if len(axes) != len(shape) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
         raise UnsupportedRecordingError(
-            f"{where} has the shape {shape}, and the axes {axes!r} do not fit it: one letter a dimension, Y and X among them"
+            f"{where} has the shape {shape}, which the axes {axes!r} do not fit; expected one letter for each dimension, including Y and X"
         )
     return axes
 
 
-# Bytes that lie as they are
+# Contiguous bytes
 
 
 def _read_plain(file: PositionedFile, layout: Layout, pieces: Sequence[Piece]) -> None:
@@ -441,7 +440,7 @@ def _read_plain(file: PositionedFile, layout: Layout, pieces: Sequence[Piece]) -
 
 
 def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: Box) -> None:
-    """Read spans of the file into the target, each as long as pays: reading over a gap can cost less than a call."""
+    """Read spans of the file into the target; one long read over gaps can be faster than many short ones."""
     itemsize = layout.dtype.itemsize
     if target.flags.c_contiguous and all(part == (0, n) for part, n in zip(box[1:], layout.shape[1:], strict=True)):
         file.read_array_into(target, layout.offset + box[0][0] * math.prod(layout.shape[1:]) * itemsize)
@@ -483,7 +482,7 @@ def _span_bytes(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -
 
 
 def _best_depth(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -> int:
-    """Return how many leading axes to walk along, one read at each position."""
+    """Return how many leading axes to iterate over, with one read at each position."""
     best, least = len(shape) - 1, math.inf
     for depth in range(len(shape)):
         span = _span_bytes(shape[depth:], steps[depth:], itemsize)
@@ -494,7 +493,7 @@ def _best_depth(shape: tuple[int, ...], steps: tuple[int, ...], itemsize: int) -
     return best
 
 
-# What only h5py reads
+# Storage that only h5py reads
 
 
 def _read_through_h5py(file: PositionedFile, name: str, pieces: Sequence[Piece]) -> None:
@@ -687,7 +686,7 @@ class _DatasetChunks:
     def _bytes_of(self, place: _Place) -> bytes:
         if place.size > 2 * self._nbytes + (
             1 << 16
-        ):  # before memory is set aside for a size that only a fault can give
+        ):  # before memory is allocated for a size that only a damaged index states
             raise CorruptRecordingError(
                 f"{self._file.name} claims {place.size:,} bytes for a chunk of {printable(self._name)} with {self._nbytes:,} bytes of pixels"
             )

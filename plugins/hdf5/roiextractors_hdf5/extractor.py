@@ -1,4 +1,4 @@
-"""Reads movies out of plain HDF5 files: the one dataset that can be a movie, or the one that was named."""
+"""Reads movies in plain HDF5 files: the only dataset that can be a movie, or the one that was named."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, listed, printable
-from roiextractors_core.imaging import ImagingExtractor, Samples
-from roiextractors_core.io import choose_stream
+from roiextractors_core.imaging import BlockImagingExtractor, Samples
+from roiextractors_core.io import choose_stream, single_file
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .axes import AxisOrder, axis_order
-from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, one_path, open_hdf5, plain, text_of
+from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, open_hdf5, plain, text_of
 from .dataset import Hdf5Dataset
 
 __all__ = ["Hdf5ImagingExtractor"]
@@ -31,13 +31,13 @@ _RATE_WORDS = {name.replace("_", "") for name in _RATES}
 _MAX_CANDIDATES = 1000
 _MAX_SHOWN = 6
 _ANALYSES = (
-    ("estimates/A", "what CaImAn found in a movie (its components and traces), and not the movie"),
-    ("output/spatial_weights", "what EXTRACT found in a movie (its components and traces), and not the movie"),
-    ("Global/GCtr", "ThorSync's recording of lines and counters, without pictures; the movie is in its own file"),
+    ("estimates/A", "the results of CaImAn (components and traces), not the movie"),
+    ("output/spatial_weights", "the results of EXTRACT (components and traces), not the movie"),
+    ("Global/GCtr", "ThorSync's lines and counters, without images; the movie is in another file"),
 )
 
 
-class Hdf5ImagingExtractor(ImagingExtractor):
+class Hdf5ImagingExtractor(BlockImagingExtractor):
     """A movie in an HDF5 file: ``(samples, rows, columns)``, or volumes with the planes last.
 
     Parameters
@@ -49,23 +49,24 @@ class Hdf5ImagingExtractor(ImagingExtractor):
         The channel, when the dataset has an axis of them: its name, or its number from 1.
     dimension_order : str, optional
         One letter for each dimension as stored: T (time), Z (planes), Y (rows), X (columns), C (channels).  Wins over
-        what the file says.
+        the axes that the file states.
     sampling_frequency : float, optional
         Samples a second (Hz); wins over the file's.
 
     Raises
     ------
     StreamChoiceError
-        Several datasets could be the movie, or several channels, and none was named; or four axes that nothing labels.
+        Several datasets could be the movie, or there are several channels, and none was named; or the dataset has four axes
+        without labels.
     UnsupportedRecordingError
-        Nothing in the file can be a movie; the message says what it holds.
+        No dataset in the file can be a movie; the message lists what the file contains.
     CorruptRecordingError, TruncatedRecordingError
-        The file is damaged or cut.
+        The file is damaged or truncated.
 
     Notes
     -----
-    The axes are told by dimension labels or scales, an attribute such as ``axes``, or vigra's ``axistags``.  Without any,
-    three axes are taken as time, rows and columns, and :meth:`get_notes` says so.
+    The axes are known by dimension labels or scales, an attribute such as ``axes``, or vigra's ``axistags``.  Without any of
+    these, three axes are read as time, rows and columns, and :meth:`get_notes` says so.
 
     References
     ----------
@@ -83,8 +84,8 @@ class Hdf5ImagingExtractor(ImagingExtractor):
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        path = one_path(file_path)
-        self._facts = _looked_at(path, dataset, dimension_order)
+        path = single_file(file_path)
+        self._facts = _find_movie(path, dataset, dimension_order)
         self._channel = _chosen(self._facts, channel)
         fixed = {} if self._channel is None else {"C": self._channel}
         self._movie = Hdf5Dataset(path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
@@ -100,13 +101,13 @@ class Hdf5ImagingExtractor(ImagingExtractor):
             ``{"dataset": ("data/ch0", "data/ch1"), "channel": ("1", "2")}``
         """
         found: dict[str, tuple[str, ...]] = {}
-        path = one_path(file_path)
+        path = single_file(file_path)
         with open_hdf5(path) as file:
             names = _candidates(file)
         if len(names) > 1:
             found["dataset"] = names
         try:
-            facts = _looked_at(path, options.get("dataset"), options.get("dimension_order"))
+            facts = _find_movie(path, options.get("dataset"), options.get("dimension_order"))
         except StreamChoiceError as error:
             return found if error.option == "dataset" else {**found, error.option: tuple(map(str, error.choices))}
         return {**found, "channel": facts.channels} if len(facts.channels) > 1 else found
@@ -132,19 +133,11 @@ class Hdf5ImagingExtractor(ImagingExtractor):
         return self._movie.chunk_shape
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate (Hz) that the one attribute of a known name states, or None."""
+        """Return the rate (Hz) in an attribute or dataset with a known name, or None."""
         return self._facts.rate
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        """Return consecutive samples; only their bytes, or their chunks, are read."""
-        return self._movie.read(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index; each chunk is decoded once."""
-        return self._movie.read(self.resolve_indices(sample_indices))
-
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        """Return a part; only the bytes, or the chunks, that it touches are read."""
+        """Return a part; reads only the bytes, or the chunks, that it touches."""
         self.check_open()
         return self._movie.read(samples, rows, columns, planes)
 
@@ -160,7 +153,7 @@ class Hdf5ImagingExtractor(ImagingExtractor):
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return which dataset was taken, how its axes were told apart, and whether rates disagreed."""
+        """Return which dataset is read, how its axes were identified, and whether rates disagreed."""
         return self._facts.notes
 
     def close(self) -> None:
@@ -171,7 +164,7 @@ class Hdf5ImagingExtractor(ImagingExtractor):
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the file says about the movie in it."""
+    """The movie in a file: its dataset, axes, channels, rate, sizes and attributes."""
 
     file_name: str
     name: str
@@ -184,7 +177,7 @@ class _Facts:
     notes: tuple[str, ...]
 
 
-def _looked_at(path: str | os.PathLike[str], dataset: str | None, dimension_order: str | None) -> _Facts:
+def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_order: str | None) -> _Facts:
     with open_hdf5(path) as file:
         file_name = printable(os.path.basename(os.fspath(path)))
         found = _movie_in(file, file_name, dataset)
@@ -194,11 +187,13 @@ def _looked_at(path: str | os.PathLike[str], dataset: str | None, dimension_orde
         rate, rate_notes = _rate(file, found, attributes)
         notes = (
             []
-            if order.is_told
-            else [f"{where} {found.shape} is read as {order.letters} ({order.basis}); dimension_order= says otherwise"]
+            if order.is_stated
+            else [
+                f"{where} {found.shape} is read as {order.letters} ({order.basis}); pass dimension_order= if that is wrong"
+            ]
         )
         if dataset is None and found.name.strip("/").count("/"):
-            notes.append(f"{where} is the one dataset that can be a movie")
+            notes.append(f"{where} is the only dataset that can be a movie")
         return _Facts(
             file_name,
             found.name.strip("/"),
@@ -234,13 +229,13 @@ def _movie_in(file: Any, file_name: str, dataset: str | None) -> Any:
 def _refuse_analyses(file: Any, file_name: str) -> None:
     if text_of({"of": plain(file.attrs.get("neurodata_type"))}, "of") == "NWBFile" or "nwb_version" in file.attrs:
         raise UnsupportedRecordingError(
-            f"{file_name} is an NWB file, which the plugin roiextractors-nwb reads: python -m pip install roiextractors-nwb; "
-            "or name a dataset in it: open(..., format='hdf5', dataset=...)"
+            f"{file_name} is an NWB file; to read it, install its plugin (python -m pip install roiextractors-nwb), "
+            "or name a dataset: open(..., format='hdf5', dataset=...)"
         )
     for place, words in _ANALYSES:
         if named(file, place) is not None:
             raise UnsupportedRecordingError(
-                f"{file_name} holds {words}; open the movie's own file, or name a dataset of this one: open(..., dataset=...)"
+                f"{file_name} contains {words}; open the file of the movie, or name a dataset of this file: open(..., dataset=...)"
             )
 
 
@@ -269,20 +264,20 @@ def _no_movie(file: Any, file_name: str) -> UnsupportedRecordingError:
     for dataset in datasets_below(file, most=_MAX_CANDIDATES):
         if len(seen) < _MAX_SHOWN:
             seen.append(_words(dataset))
-    what = f"it holds {', '.join(seen)}" if seen else "it holds no dataset of its own"
+    shown = f"it contains {', '.join(seen)}" if seen else "it contains no dataset"
     outside = [
         name
         for name in itertools.islice(file, _MAX_CANDIDATES)
         if isinstance(file.get(name, getlink=True), h5py.ExternalLink)
     ]
     links = (
-        f"; {listed([printable(name) for name in outside], limit=3)} lead into other files and are not followed"
+        f"; {listed([printable(name) for name in outside], limit=3)} link to other files and are not followed"
         if outside
         else ""
     )
     return UnsupportedRecordingError(
-        f"{file_name} holds no movie, a dataset of numbers with three axes or more: {what}{links}. "
-        "A dataset of another kind can be named: open(..., dataset=...)"
+        f"{file_name} contains no dataset of numbers with three or more axes: {shown}{links}; "
+        "to read another dataset, name it: open(..., dataset=...)"
     )
 
 
@@ -290,7 +285,7 @@ def _words(dataset: Any) -> str:
     try:
         return f"{printable(dataset.name)} {dataset.shape} {printable(dataset.dtype)[:40]}"
     except HDF5_FAULTS:
-        return f"{printable(dataset.name)} of a type that numpy lacks"
+        return f"{printable(dataset.name)} of a type that numpy does not have"
 
 
 def _channel_names(dataset: Any, attributes: Mapping[str, Any], letters: str) -> tuple[str, ...]:
@@ -311,14 +306,14 @@ def _chosen(facts: _Facts, channel: str | int | None) -> int | None:
 
 
 def _rate(file: Any, dataset: Any, attributes: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:
-    """Return the rate that is nearest to the dataset: its attributes, then its groups', then numbers that lie beside it."""
+    """Return the rate that is nearest to the dataset: in its attributes, its group's, numbers beside it, then the same at the root."""
     node = dataset.parent
     for place in (attributes, attributes_of(node), _scalars_of(node), attributes_of(file["/"]), _scalars_of(file["/"])):
         rates = {key: value for key, value in ((k, _number(v)) for k, v in place.items() if _is_rate(k)) if value}
         if len(set(rates.values())) > 1:
             words = " and ".join(f"{printable(key)} = {value:g}" for key, value in rates.items())
             return None, (
-                f"{printable(dataset.name)}: {words} disagree, and no rate is taken; sampling_frequency= says it",
+                f"{printable(dataset.name)}: {words} disagree, so the rate is unknown; pass sampling_frequency=",
             )
         if rates:
             return next(iter(rates.values())), ()
@@ -330,7 +325,7 @@ def _is_rate(name: str) -> bool:
 
 
 def _scalars_of(group: Any) -> dict[str, Any]:
-    """Return the single numbers that lie in a group under the names of rates."""
+    """Return the datasets of one number in a group whose names are those of rates."""
     found = {}
     for name in (link.decode("utf-8", "replace") for link in hard_links(group, _MAX_CANDIDATES)):
         if _is_rate(name):
@@ -349,7 +344,7 @@ def _number(value: Any) -> float | None:
 
 
 def _sizes(attributes: Mapping[str, Any], letters: str) -> tuple[tuple[float, float] | None, float | None]:
-    """Return (row, column) and plane distances by ``element_size_um``, which is (planes, rows, columns)."""
+    """Return (row, column) and plane distances from ``element_size_um``, which is (planes, rows, columns)."""
     sizes: Sequence[Any] = attributes.get("element_size_um") or ()
     numbers = [_number(size) for size in sizes] if isinstance(sizes, list) else []
     if len(numbers) != 3 or numbers[1] is None or numbers[2] is None:

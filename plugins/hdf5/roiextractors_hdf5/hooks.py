@@ -29,6 +29,6 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="rate",
         metadata=("pixel_size", "plane_spacing", "channels", "vendor"),
         platforms=("any",),
-        description="The movie in a plain HDF5 file: CaImAn, suite2p, SIMA, Allen, ImageJ's HDF5 plugin, ilastik, MATLAB 7.3.",
+        description="A movie in a plain HDF5 file: CaImAn, suite2p, SIMA, Allen, ImageJ's HDF5 plugin, ilastik, MATLAB 7.3.",
         is_container=True,
     )

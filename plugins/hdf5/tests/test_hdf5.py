@@ -135,7 +135,7 @@ def test_a_real_file_gives_the_pixels_that_h5py_gives(
         np.testing.assert_array_equal(recording.get_series(), wanted)
         np.testing.assert_array_equal(recording[1:3, 2:7, ::2], wanted[1:3, 2:7, ::2])
         assert recording.get_sampling_frequency() is None
-        assert any("dimension_order= says otherwise" in note for note in recording.get_notes())
+        assert any("pass dimension_order=" in note for note in recording.get_notes())
         total = float(recording.get_series().sum(dtype=np.float64))
     facts = next((entry for entry in entries if entry["path"] == name), None)
     assert facts is None or facts["datasets"][dataset][2] == total
@@ -144,12 +144,12 @@ def test_a_real_file_gives_the_pixels_that_h5py_gives(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("caiman/caiman_analysis.hdf5", "what CaImAn found in a movie"),
-        ("extract/extract_public_output.mat", "what EXTRACT found in a movie"),
-        ("thorimage/tiff_zstack_two_channels/Episode001.h5", "ThorSync's recording of lines and counters"),
+        ("caiman/caiman_analysis.hdf5", "the results of CaImAn"),
+        ("extract/extract_public_output.mat", "the results of EXTRACT"),
+        ("thorimage/tiff_zstack_two_channels/Episode001.h5", "ThorSync's lines and counters"),
     ],
 )
-def test_what_is_no_movie_is_said_to_be_none(recordings: Path, name: str, words: str) -> None:
+def test_a_file_that_is_not_a_movie_is_refused(recordings: Path, name: str, words: str) -> None:
     with pytest.raises(UnsupportedRecordingError, match=words):
         Hdf5ImagingExtractor(recordings / name)
 
@@ -239,7 +239,7 @@ def test_four_axes_without_labels_take_the_fewest_for_planes_or_ask(tmp_path: Pa
         assert recording.shape == (9, 16, 18)
     asking = written(tmp_path / "cube.h5", {"data": movie(5, 6, 7, 8)})
     with pytest.raises(
-        StreamChoiceError, match=r"shape \(5, 6, 7, 8\), and nothing labels its axes.*dimension_order='TZYX'"
+        StreamChoiceError, match=r"shape \(5, 6, 7, 8\) and its axes have no labels.*dimension_order='TZYX'"
     ):
         Hdf5ImagingExtractor(asking)
     assert roi.streams(asking, format="hdf5")["dimension_order"][0] == "TZYX"
@@ -350,12 +350,13 @@ def test_links_out_of_the_file_are_not_followed(tmp_path: Path) -> None:
         file["group"] = h5py.ExternalLink("other.h5", "/")
         file["soft"] = h5py.SoftLink("/group/data")
     with pytest.raises(
-        UnsupportedRecordingError, match=r"holds no movie.*/table \(5,\) int64.*'group' and 'out' lead into other files"
+        UnsupportedRecordingError,
+        match=r"contains no dataset of numbers.*/table \(5,\) int64.*'group' and 'out' link to other files",
     ):
         Hdf5ImagingExtractor(path)
     for name in ("out", "group/data", "soft"):
         with pytest.raises(
-            UnsupportedRecordingError, match=r"is a link into another file \(other.h5\), which is not followed"
+            UnsupportedRecordingError, match=r"is a link to another file \(other.h5\), which is not followed"
         ):
             Hdf5ImagingExtractor(path, dataset=name)
 
@@ -373,7 +374,7 @@ def test_links_inside_the_file_are_followed_and_circles_end(tmp_path: Path) -> N
     for name in ("alias", "/a/data", None):
         with Hdf5ImagingExtractor(path, dataset=name) as recording:
             np.testing.assert_array_equal(recording.get_series(), stored)
-    with pytest.raises(UnsupportedRecordingError, match=r"lead in a circle"):
+    with pytest.raises(UnsupportedRecordingError, match=r"form a circle"):
         Hdf5ImagingExtractor(path, dataset="loop")
     for name in ("nowhere", "a", "b"):
         with pytest.raises(StreamChoiceError, match=r"has the dataset 'a/data', not"):
@@ -389,25 +390,23 @@ def test_pixels_in_other_files_are_refused(tmp_path: Path) -> None:
         layout = h5py.VirtualLayout((4, 5, 6), "<u2")
         layout[...] = h5py.VirtualSource("part.h5", "data", (4, 5, 6))
         file.create_virtual_dataset("virtual", layout)
-    with pytest.raises(UnsupportedRecordingError, match=r"keeps its pixels in another file \(pixels.raw\)"):
+    with pytest.raises(UnsupportedRecordingError, match=r"stores its pixels in another file \(pixels.raw\)"):
         Hdf5ImagingExtractor(path, dataset="raw")
-    with pytest.raises(UnsupportedRecordingError, match=r"put together from other files \(part.h5"):
+    with pytest.raises(UnsupportedRecordingError, match=r"combines other files \(part.h5"):
         Hdf5ImagingExtractor(path, dataset="virtual")
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (np.zeros((3, 4, 5), [("a", "<f4"), ("b", "<i2")]), "holds records of several fields"),
-        (np.full((3, 4, 5), b"text"), "holds text"),
-        (np.zeros((3, 4, 5), "<c8"), "holds complex numbers|holds records"),
+        (np.zeros((3, 4, 5), [("a", "<f4"), ("b", "<i2")]), "contains records of several fields"),
+        (np.full((3, 4, 5), b"text"), "contains text"),
+        (np.zeros((3, 4, 5), "<c8"), "contains complex numbers|contains records"),
     ],
 )
-def test_what_are_no_pixels_is_said(tmp_path: Path, data: np.ndarray, words: str) -> None:
+def test_values_that_are_not_pixels_are_refused(tmp_path: Path, data: np.ndarray, words: str) -> None:
     path = written(tmp_path / "records.h5", {"data": data})
-    with pytest.raises(
-        UnsupportedRecordingError, match=r"holds no movie, a dataset of numbers with three axes or more"
-    ):
+    with pytest.raises(UnsupportedRecordingError, match=r"contains no dataset of numbers with three or more axes"):
         Hdf5ImagingExtractor(path)
     with pytest.raises(UnsupportedRecordingError, match=words):
         Hdf5ImagingExtractor(path, dataset="data", dimension_order="TYX")
@@ -420,20 +419,20 @@ def test_references_and_ragged_lists_are_no_pixels(tmp_path: Path) -> None:
         file.create_dataset("ragged", (3, 4, 5), h5py.vlen_dtype(np.int32))
     for name in ("refs", "ragged"):
         with pytest.raises(
-            UnsupportedRecordingError, match=r"holds text, references or ragged lists, and pixels are numbers"
+            UnsupportedRecordingError, match=r"contains text, references or ragged lists; pixels must be numbers"
         ):
             Hdf5ImagingExtractor(path, dataset=name)
 
 
 def test_an_empty_file_is_said_to_hold_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedRecordingError, match=r"it holds no dataset of its own"):
+    with pytest.raises(UnsupportedRecordingError, match=r"it contains no dataset"):
         roi.open(written(tmp_path / "empty.h5", {}))
 
 
 def test_a_cut_file_is_said_to_be_cut(tmp_path: Path) -> None:
     path = written(tmp_path / "cut.h5", {"data": movie(40, 50, 60)})
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(TruncatedRecordingError, match=r"its own header needs more; the file is cut"):
+    with pytest.raises(TruncatedRecordingError, match=r"its header states more; the file is truncated"):
         roi.open(path)
 
 
@@ -448,9 +447,9 @@ def test_a_list_of_one_file_is_that_file_and_of_several_is_refused(tmp_path: Pat
     paths = [written(tmp_path / name, {"data": movie(4, 5, 6)}) for name in ("a.h5", "b.h5")]
     with roi.open(paths[:1]) as recording:
         assert recording.shape == (4, 5, 6)
-    with pytest.raises(SourceKindError, match=r"one file, and 2 were given; open each of them, and join them"):
+    with pytest.raises(SourceKindError, match=r"expected one file, got 2; open each of them and join"):
         roi.open(paths)
-    with pytest.raises(SourceKindError, match=r"is a folder, not an HDF5 file"):
+    with pytest.raises(SourceKindError, match=r"is a folder; open the file inside it"):
         roi.open(tmp_path, format="hdf5")
 
 

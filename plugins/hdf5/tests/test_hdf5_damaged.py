@@ -63,7 +63,7 @@ def test_a_sample_that_nothing_accounts_for_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "movie.h5", "w") as file:
         file.create_dataset("movie", (3, 50_000, 50_000), "u2", chunks=(1, 64, 64))
     with pytest.raises(
-        CorruptRecordingError, match=r"claims 5,000,000,000 bytes for one sample or chunk .* and holds 0"
+        CorruptRecordingError, match=r"claims 5,000,000,000 bytes for one sample or chunk .* but has only 0 bytes"
     ):
         read(tmp_path / "movie.h5")
 

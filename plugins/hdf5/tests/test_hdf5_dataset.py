@@ -89,9 +89,9 @@ def test_a_fixed_axis_is_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "movie.h5", array, {"chunks": (2, 1, 8, 9), "compression": "gzip"})
     dataset = Hdf5Dataset(path, "movie", axes="TCYX", fixed={"C": 2})
     np.testing.assert_array_equal(dataset.read(slice(0, 5)), array[:, 2])
-    with pytest.raises(UnsupportedRecordingError, match=r"has 3 along C, and position 3 was asked for"):
+    with pytest.raises(UnsupportedRecordingError, match=r"has 3 positions along C; 3 is out of range"):
         Hdf5Dataset(path, "movie", axes="TCYX", fixed={"C": 3})
-    with pytest.raises(UnsupportedRecordingError, match=r"the axes 'TYX' do not fit it"):
+    with pytest.raises(UnsupportedRecordingError, match=r"the axes 'TYX' do not fit"):
         Hdf5Dataset(path, "movie", axes="TYX")
 
 
@@ -146,7 +146,7 @@ def test_a_filter_that_nobody_has_is_named(tmp_path: Path) -> None:
         plist.set_filter(31999, h5py.h5z.FLAG_OPTIONAL, ())
         h5py.h5d.create(file.id, b"movie", h5py.h5t.STD_U16LE, h5py.h5s.create_simple((4, 6, 8)), plist)
     with pytest.raises(
-        UnsupportedRecordingError, match=r"packed by the HDF5 filter 31999, which is not here.*hdf5plugin"
+        UnsupportedRecordingError, match=r"uses the HDF5 filter 31999, which is not available.*hdf5plugin"
     ):
         Hdf5Dataset(path, "movie")
 
@@ -192,7 +192,7 @@ def test_pixels_beyond_the_end_of_the_file_are_said(tmp_path: Path) -> None:
     at = content.find(struct.pack("<QQ", offset, array.nbytes))
     content[at : at + 8] = struct.pack("<Q", len(content) - 100)
     path.write_bytes(content)
-    with pytest.raises((TruncatedRecordingError, CorruptRecordingError), match=r"the file is cut|damaged inside"):
+    with pytest.raises((TruncatedRecordingError, CorruptRecordingError), match=r"is truncated|is damaged"):
         Hdf5Dataset(path, "movie").read(slice(0, 17))
 
 

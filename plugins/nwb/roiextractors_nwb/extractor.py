@@ -1,4 +1,4 @@
-"""Reads the imaging series of NWB files: pixels, and the times that the file states."""
+"""Reads the imaging series of NWB files: pixels, and the times in the file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from roiextractors_hdf5.contents import named, one_path, open_hdf5
+from roiextractors_hdf5.contents import named, open_hdf5
 
-from roiextractors_core.errors import CorruptRecordingError, printable
-from roiextractors_core.imaging import ImagingExtractor, Samples
-from roiextractors_core.io import Sidecar, warn
+from roiextractors_core.errors import CorruptRecordingError, SourceKindError, printable
+from roiextractors_core.imaging import BlockImagingExtractor, Samples
+from roiextractors_core.io import Sidecar, single_file, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
@@ -21,7 +21,7 @@ from .tree import is_zarr, missing_chunks, open_tree, read_zarr, root_of
 __all__ = ["NwbImagingExtractor"]
 
 
-class NwbImagingExtractor(ImagingExtractor):
+class NwbImagingExtractor(BlockImagingExtractor):
     """One imaging series of an NWB 2 file: ``(samples, rows, columns)``, or volumes with the planes last.
 
     Parameters
@@ -29,30 +29,30 @@ class NwbImagingExtractor(ImagingExtractor):
     file_path : str or os.PathLike
         A ``.nwb`` file (HDF5), or the folder of an NWB Zarr.
     series : str, optional
-        The name of the series, or its path (``"acquisition/TwoPhotonSeries"``); needed when the file holds several.
+        The name of the series, or its path (``"acquisition/TwoPhotonSeries"``); needed when the file contains several.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over the file's.
+        Samples a second (Hz); overrides the file's.
 
     Raises
     ------
     StreamChoiceError
-        Several series and none named, or one that is not there.
+        Several series, and none was named; or the named one does not exist.
     UnsupportedRecordingError
-        No imaging series, NWB 1, or pixels that lie outside the file's folder or are no TIFF.
+        No imaging series, NWB 1, or external files that are not TIFF or are outside the file's folder.
     CorruptRecordingError, TruncatedRecordingError
-        The file is damaged or cut.
+        The file is damaged or truncated.
 
     Warns
     -----
     IncompleteRecordingWarning
-        Chunks of a Zarr array are not there; they read as the fill value.
+        Chunks of a Zarr array are missing; they read as the fill value.
 
     Notes
     -----
     NWB stores ``(time, width, height[, depth])``: its third axis is the rows, and its second the columns.  Pages of external
-    TIFF files are (rows, columns) already.  The pixels are as stored; conversion and offset are in the notes and the metadata.
+    TIFF files are (rows, columns) already.  Pixels are as stored; conversion and offset are in the notes and the metadata.
 
-    Times that the series holds, or the starting time and rate that it states, are its native clock.
+    The native clock is the timestamps of the series, or its starting time and rate.
 
     References
     ----------
@@ -63,29 +63,29 @@ class NwbImagingExtractor(ImagingExtractor):
         self, file_path: str | os.PathLike[str], *, series: str | None = None, sampling_frequency: float | None = None
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = root_of(one_path(file_path))
+        self._path = _local_path(file_path)
         with open_tree(self._path) as tree:
             self._series = chosen_series(tree, series)
             self._name = tree.name
         self._pixels = pixels_of(self._path, self._series)
         missing = missing_chunks(self._path, self._series.data) if self._series.data and is_zarr(self._path) else 0
-        self._pixels_notes = (_lost(self._name, missing),) if missing else ()
+        self._pixels_notes = (_missing_note(self._name, missing),) if missing else ()
         for note in self._pixels_notes:
             warn(note)
         self.is_volumetric = self._pixels.is_volumetric
         kept = Sidecar.from_json(self._series.comments, where=f"the comments of {self._name}")
-        self._companion = kept if kept is not None and kept.shape == self.shape else None
+        self._sidecar = kept if kept is not None and kept.shape == self.shape else None
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the imaging series, where there are several: their names, or their paths where names repeat.
+        """Return the imaging series if there are several: their names, or their paths where names repeat.
 
         Returns
         -------
         dict
             ``{"series": ("OnePhotonSeries", "TwoPhotonSeries")}``
         """
-        with open_tree(root_of(one_path(file_path))) as tree:
+        with open_tree(_local_path(file_path)) as tree:
             names = tuple(series_names(tree))
         return {"series": names} if len(names) > 1 else {}
 
@@ -106,17 +106,17 @@ class NwbImagingExtractor(ImagingExtractor):
         return self._pixels.dtype
 
     def get_chunk_shape(self) -> tuple[int, ...]:
-        """Return the shape of the file's chunks; one whole sample where there are none."""
+        """Return the shape of the file's chunks; one whole sample without chunks."""
         return self._pixels.chunk_shape
 
     def get_sampling_frequency(self) -> float | None:
         """Return the rate (Hz) that the series states; None when it has timestamps instead."""
-        return self._series.rate if self._companion is None else self._companion.rate
+        return self._series.rate if self._sidecar is None else self._sidecar.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the series' timestamps, or its rate from a starting time other than 0 on (s, float64); else None: the rate says them."""
+        """Return the series' timestamps (s, float64), or times by a rate and a starting time other than 0; else None."""
         start, end = self.resolve_range(start_sample, end_sample)
         if self._has_timestamps:
             return self._timestamps[start:end].copy()
@@ -126,33 +126,25 @@ class NwbImagingExtractor(ImagingExtractor):
         times: np.ndarray = np.arange(start, end) / rate + self._series.starting_time
         return times
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        """Return consecutive samples."""
-        return self._pixels.read(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index."""
-        return self._pixels.read(self.resolve_indices(sample_indices))
-
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        """Return a part; only the chunks that it touches are read."""
+        """Return a part; reads only the chunks that it touches."""
         self.check_open()
         return self._pixels.read(samples, rows, columns, planes)
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return the session's start, sizes, optical channels, device, and what the file says of series and plane."""
-        return self._series.metadata if self._companion is None else self._companion.metadata
+        """Return the session's start, sizes, optical channels, device, and the file's fields of series and plane."""
+        return self._series.metadata if self._sidecar is None else self._sidecar.metadata
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return the conversion that is not applied, chunks that are not there, and counts that do not agree."""
+        """Return notes: a conversion that is not applied, missing chunks, and counts that disagree."""
         notes, count, stamps = [*self._series.notes, *self._pixels_notes], len(self), self._series.num_timestamps
         if self._series.num_frames not in (None, count):
             notes.append(
-                f"{self._name}: num_samples says {self._series.num_frames:,}, and the external files hold {count:,}"
+                f"{self._name}: num_samples is {self._series.num_frames:,}, but the external files contain {count:,}"
             )
         if self._series.timestamps is not None and stamps != count:
-            used = f"the first {count:,} of them are taken" if stamps > count else "they are not taken"
-            notes.append(f"{self._name}: the samples are {count:,}, and the timestamps {stamps:,}; {used}")
+            used = f"the first {count:,} of them are used" if stamps > count else "they are not used"
+            notes.append(f"{self._name}: there are {count:,} samples but {stamps:,} timestamps; {used}")
         return tuple(notes)
 
     def close(self) -> None:
@@ -176,12 +168,21 @@ class NwbImagingExtractor(ImagingExtractor):
             return np.asarray(found, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise CorruptRecordingError(
-                f"{self._name}: {printable(where)} holds no seconds: {printable(error)}"
+                f"{self._name}: {printable(where)} is not a list of seconds: {printable(error)}"
             ) from error
 
 
-def _lost(name: str, missing: int) -> str:
+def _local_path(file_path: Any) -> str:
+    """Return the path of a file or folder; ``Path`` would turn a URL into a path that does not exist."""
+    if "://" in str(file_path):
+        raise SourceKindError(
+            f"{printable(file_path)} is a URL; only local files can be opened. Download it (`dandi download` for DANDI) and open the copy"
+        )
+    return root_of(single_file(file_path, may_be_folder=True))
+
+
+def _missing_note(name: str, missing: int) -> str:
     return (
-        f"{name}: {missing:,} chunk{'s' if missing > 1 else ''} of the pixels {'are' if missing > 1 else 'is'} not there, never written or lost; "
-        "what they would hold reads as the fill value"
+        f"{name}: {missing:,} chunk{'s' if missing > 1 else ''} of the pixels {'are' if missing > 1 else 'is'} missing (lost, or never written) "
+        "and will be read as the fill value"
     )

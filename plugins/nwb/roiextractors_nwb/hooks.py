@@ -30,7 +30,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
         platforms=("any",),
-        description="The imaging series of NWB 2 files in HDF5 and Zarr: two-photon, one-photon, and series in external TIFF files.",
+        description="Imaging series of NWB 2 files (HDF5 and Zarr): two-photon, one-photon, and series in external TIFF files.",
         writer="roiextractors_nwb.writer:write",
         writer_extensions=(".nwb",),
     )

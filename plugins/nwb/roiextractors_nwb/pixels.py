@@ -1,4 +1,4 @@
-"""Where the pixels of a series lie when it is not in HDF5: an array of a Zarr folder, or TIFF files beside the NWB file."""
+"""The pixels of a series: a dataset in HDF5, an array in a Zarr folder, or TIFF files beside the NWB file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pixels(Protocol):
 
     @property
     def num_samples(self) -> int:
-        """Frames, or volumes."""
+        """The number of frames, or of volumes."""
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -40,7 +40,7 @@ class Pixels(Protocol):
 
     @property
     def num_planes(self) -> int:
-        """1 for a planar movie."""
+        """The number of planes; 1 for a planar movie."""
 
     @property
     def is_volumetric(self) -> bool:
@@ -48,7 +48,7 @@ class Pixels(Protocol):
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
-        """``(samples, rows, columns[, planes])`` of what is stored together."""
+        """``(samples, rows, columns[, planes])`` of a chunk."""
 
     def read(
         self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
@@ -65,14 +65,14 @@ def pixels_of(path: str | os.PathLike[str], series: Series) -> Pixels:
     Raises
     ------
     UnsupportedRecordingError
-        They are not read: external files that are no TIFF or lie outside the file's folder.
+        External files that are not TIFF or are outside the file's folder.
     """
     if series.data is None:
         return _ExternalPixels(os.fspath(path), series)
     axes = "TXYZ"[: len(series.shape)]
     if len(series.shape) not in (3, 4):
         raise UnsupportedRecordingError(
-            f"{printable(series.path)} has the shape {series.shape}, and (time, x, y[, z]) is read"
+            f"{printable(series.path)} has the shape {series.shape}, expected (time, x, y[, z])"
         )
     return _ZarrPixels(os.fspath(path), series.data) if is_zarr(path) else Hdf5Dataset(path, series.data, axes=axes)
 
@@ -88,7 +88,7 @@ class _ZarrPixels:
         self._dtype: np.dtype[Any] = np.dtype(found.dtype)
         self._chunks = ZarrChunks(os.path.join(folder, *where.split("/")), found)
         if self._dtype.kind not in "biuf":
-            raise UnsupportedRecordingError(f"{printable(where)} holds {self._dtype}, and pixels are numbers")
+            raise UnsupportedRecordingError(f"{printable(where)} has the type {self._dtype}; pixels must be numbers")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -134,18 +134,18 @@ class _ZarrPixels:
         return np.require(self._stored(key), self.dtype, "W").swapaxes(1, 2)
 
     def close(self) -> None:
-        """Forget the chunks that are kept decoded; nothing stays open."""
+        """Forget the kept chunks; no file is open."""
         self._chunks.forget()
 
     def _stored(self, key: tuple[Any, ...]) -> np.ndarray:
         if self._chunks.can_read:
-            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or says what is wrong
+            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or raises a reason
                 return self._chunks.read(key)
         return read_zarr(self._folder, self._where, key)
 
 
 class _ExternalPixels:
-    """TIFF files that the NWB file names, their pages numbered through."""
+    """The TIFF files that an NWB file names, as one sequence of pages."""
 
     def __init__(self, path: str, series: Series) -> None:
         from roiextractors_tiff.pages import PageIndex
@@ -163,13 +163,13 @@ class _ExternalPixels:
     def _check(self, series: Series, name: str) -> None:
         if self._index.samples_per_pixel != 1:
             raise UnsupportedRecordingError(
-                f"{name}: the files of {printable(series.path)} hold {self._index.samples_per_pixel} values a pixel, and 1 is read"
+                f"{name}: the files of {printable(series.path)} have {self._index.samples_per_pixel} values for each pixel, expected 1"
             )
         starts, pages = series.starting_frames, self._index.pages_per_file
         counted = [sum(pages[:k]) for k in range(len(pages))]
         if len(starts) == len(pages) > 1 and list(starts) != counted:
             raise CorruptRecordingError(
-                f"{name}: starting_frame of {printable(series.path)} says {list(starts)}, and the files' pages give {counted}"
+                f"{name}: starting_frame of {printable(series.path)} is {list(starts)}, but the pages of the files give {counted}"
             )
 
     @property
@@ -207,7 +207,7 @@ class _ExternalPixels:
 
 
 def _inside(folder: str, file: str, name: str) -> str:
-    """Return the place of an external file, which must lie in the NWB file's folder or below it."""
+    """Return the path of an external file, which must be in the NWB file's folder or below it."""
     parts = _parts(file)
     if (
         "://" in file
@@ -218,15 +218,15 @@ def _inside(folder: str, file: str, name: str) -> str:
         or "\0" in file
     ):
         raise UnsupportedRecordingError(
-            f"{name} names the external file {printable(file)!r}, which is not in its own folder and is not followed; "
+            f"{name} names the external file {printable(file)!r}, which is outside its folder and is not followed; "
             "open that file itself"
         )
     place = os.path.join(folder, *parts)
     if not os.path.isfile(place):
-        raise SourceNotFoundError(f"{name} names the external file {printable(file)!r}, which is not beside it")
+        raise SourceNotFoundError(f"{name} names the external file {printable(file)!r}, which does not exist")
     if not _is_tiff(place):
         raise UnsupportedRecordingError(
-            f"{name} names the external file {printable(file)!r}, which is no TIFF; open that file itself"
+            f"{name} names the external file {printable(file)!r}, which is not a TIFF; open that file itself"
         )
     return place
 

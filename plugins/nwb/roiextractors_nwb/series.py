@@ -1,4 +1,4 @@
-"""The imaging series of an NWB file: which there are, and what the file says about one of them."""
+"""The imaging series of an NWB file: their names, and the metadata of each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
+from roiextractors_core.io import to_micrometres
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .tree import Tree
@@ -21,13 +22,6 @@ _SEARCHED = ("acquisition", "processing", "analysis", "scratch")
 _MAX_GROUPS = 20_000
 _MAX_DEPTH = 8
 _VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".webm", ".flv")
-_MICROMETRES = {
-    "m": 1e6, "meter": 1e6, "meters": 1e6, "metre": 1e6, "metres": 1e6,
-    "mm": 1e3, "millimeter": 1e3, "millimeters": 1e3,
-    "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0,
-    "micrometer": 1.0, "micrometers": 1.0, "micrometre": 1.0, "micrometres": 1.0,
-    "nm": 1e-3, "nanometer": 1e-3, "nanometers": 1e-3,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +31,24 @@ class Series:
     Attributes
     ----------
     path : str
-        Where it stands: ``"acquisition/TwoPhotonSeries"``.
+        Its path: ``"acquisition/TwoPhotonSeries"``.
     data : str or None
-        Where its pixels stand, links followed; None when they lie in external files.
+        The path of its pixels, with links followed; None when they are in external files.
     shape : tuple of int
         Of the pixels as stored: (time, width, height[, depth]); empty for external files.
     external_files, starting_frames : tuple
-        The paths as the file writes them, and the number of the first frame of each.
+        The paths as written in the file, and the number of the first frame of each.
     num_frames : int or None
-        How many frames the external files hold, as the file states it.
+        The number of frames in the external files, as stated in the file.
     timestamps : str or None
-        Where its times stand, links followed.
+        The path of its times, with links followed.
     num_timestamps : int
     starting_time, rate : float or None
         Seconds, Hz.
     metadata : RecordingMetadata
     notes : tuple of str
     comments : str
-        As the file writes them; in them ``roiextractors_core.convert`` keeps what NWB has no names for.
+        As written in the file; ``roiextractors_core.convert`` stores here what NWB has no fields for.
     """
 
     path: str
@@ -73,12 +67,12 @@ class Series:
 
 
 def series_names(tree: Tree) -> dict[str, str]:
-    """Return the series that can be chosen: name to path; the path itself where several bear one name.
+    """Return the series to choose from, as name to path; where several have the same name, their paths are the names.
 
     Raises
     ------
     UnsupportedRecordingError
-        The file is NWB 1, or holds no imaging series; the message says what it holds.
+        The file is NWB 1, or contains no imaging series; the message lists what it contains.
     """
     _require_nwb_2(tree)
     paths = sorted(_paths(tree))
@@ -94,9 +88,9 @@ def chosen_series(tree: Tree, series: str | None) -> Series:
     Raises
     ------
     StreamChoiceError
-        Several and none named, or one that is not there.
+        Several, and none was named; or the named one does not exist.
     UnsupportedRecordingError
-        No imaging series, or one of a kind that is not read.
+        No imaging series, or one of a type that is not read.
     """
     if series is not None and _is_imaging(tree, str(series).strip("/"), anywhere=True):
         return _series(tree, str(series).strip("/"))
@@ -114,7 +108,7 @@ def _require_nwb_2(tree: Tree) -> None:
     digits = str(text or "2").removeprefix("NWB-")
     if digits.startswith(("0.", "1.")):
         raise UnsupportedRecordingError(
-            f"{tree.name} is NWB {printable(digits)}, and NWB 2 is read; convert it, or read its datasets with format='hdf5'"
+            f"{tree.name} is NWB {printable(digits)}; only NWB 2 is read. Convert it, or read a dataset with format='hdf5'"
         )
 
 
@@ -135,12 +129,12 @@ def _groups_below(tree: Tree, top: str) -> Iterator[str]:
 
 
 def _is_segmentation(tree: Tree, path: str) -> bool:
-    """Whether the pictures in a group are those that a segmentation refers to."""
+    """Whether the images in a group belong to a segmentation."""
     return tree.kind(path) == "PlaneSegmentation"
 
 
 def _is_imaging(tree: Tree, path: str, *, anywhere: bool = False) -> bool:
-    """Whether a group is a series of pictures; pictures of behaviour and stimuli only when they are named by path."""
+    """Whether a group is a series of images; videos of behaviour and stimuli count only when named by path."""
     if anywhere and "/" not in path:
         return False
     kind = tree.kind(path)
@@ -173,12 +167,12 @@ def _nothing(tree: Tree) -> UnsupportedRecordingError:
                 kinds[kind] = path
     if "PlaneSegmentation" in kinds:
         return UnsupportedRecordingError(
-            f"{tree.name} holds what was found in a movie ({printable(kinds['PlaneSegmentation'])}, a PlaneSegmentation), and not the movie; "
+            f"{tree.name} contains a segmentation ({printable(kinds['PlaneSegmentation'])}, a PlaneSegmentation), not a movie; "
             "segmentation is not read yet"
         )
     shown = ", ".join(f"{printable(path)} ({printable(kind)})" for kind, path in list(kinds.items())[:6])
     return UnsupportedRecordingError(
-        f"{tree.name} holds no imaging series (TwoPhotonSeries, OnePhotonSeries or ImageSeries); it holds {shown or 'no data at all'}"
+        f"{tree.name} contains no imaging series (TwoPhotonSeries, OnePhotonSeries or ImageSeries); it contains {shown or 'no data'}"
     )
 
 
@@ -189,7 +183,7 @@ def _series(tree: Tree, path: str) -> Series:
     data = None if external else tree.target(f"{path}/data")
     if data is None and not external:
         raise UnsupportedRecordingError(
-            f"{tree.name}: {printable(path)} holds neither pixels nor the names of external files"
+            f"{tree.name}: {printable(path)} contains neither pixels nor names of external files"
         )
     timestamps, stamp_notes = _timestamps(tree, path)
     start = tree.value(f"{path}/starting_time")
@@ -226,7 +220,7 @@ def _notes(tree: Tree, path: str) -> Iterator[str]:
     factor, shift = _finite(facts.get("conversion")), _finite(facts.get("offset"))
     if (factor is not None and factor != 1.0) or shift:
         unit = printable(facts.get("unit", ""))
-        yield f"the pixels are as stored; the file's conversion to {unit!r} is {factor if factor is not None else 1.0:g} * pixel + {shift or 0.0:g}"
+        yield f"pixels are as stored; the file's conversion to {unit!r} is {factor if factor is not None else 1.0:g} * pixel + {shift or 0.0:g}"
 
 
 # Metadata
@@ -250,14 +244,12 @@ def _metadata(tree: Tree, path: str) -> RecordingMetadata:
 
 
 def _spacing(tree: Tree, plane: str) -> tuple[float | None, float | None, float | None]:
-    """Return the (row, column, plane) distances in micrometres by grid_spacing, which is (x, y[, z])."""
+    """Return the (row, column, plane) distances in micrometres from grid_spacing, which is (x, y[, z])."""
     values = tree.value(f"{plane}/grid_spacing") if plane else None
-    unit = str(tree.attributes(f"{plane}/grid_spacing").get("unit", "meters")).strip() if values is not None else ""
-    factor = _MICROMETRES.get(unit.lower())
-    if not isinstance(values, list) or len(values) not in (2, 3) or factor is None:
+    if not isinstance(values, list) or len(values) not in (2, 3):
         return None, None, None
-    sizes = [_positive(value) for value in values]
-    x, y, z = (None if size is None else size * factor for size in [*sizes, None][:3])
+    unit = str(tree.attributes(f"{plane}/grid_spacing").get("unit", "meters"))
+    x, y, z = (to_micrometres(_positive(value), unit) for value in [*values, None][:3])
     return y, x, z
 
 

@@ -1,4 +1,4 @@
-"""The groups, datasets, attributes and links of an NWB file, in HDF5 or in Zarr, under the same few questions."""
+"""The groups, datasets, attributes and links of an NWB file, through one interface for HDF5 and Zarr."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CODECS = frozenset(
 
 
 class Tree(Protocol):
-    """What is asked of a file; paths begin at the root, without a slash."""
+    """The content of a file; paths begin at the root, without a slash."""
 
     name: str
 
@@ -48,28 +48,28 @@ class Tree(Protocol):
         """Return the attributes of a group or dataset as plain values."""
 
     def kind(self, path: str) -> str:
-        """Return a group's neurodata_type; an empty string where it has none."""
+        """Return a group's neurodata_type; an empty string without one."""
 
     def groups(self, path: str) -> list[str]:
-        """Return the names of the groups that a group itself holds; what links name is not among them."""
+        """Return the names of the groups directly in a group, without those that are links."""
 
     def target(self, path: str) -> str | None:
-        """Return where a path leads, links inside the file followed; None where nothing is."""
+        """Return the path that a path leads to, following links inside the file; None if it does not exist."""
 
     def shape(self, path: str) -> tuple[int, ...] | None:
-        """Return a dataset's shape; None where there is no dataset."""
+        """Return a dataset's shape; None if there is no dataset."""
 
     def value(self, path: str) -> Any:
-        """Return a small dataset as plain numbers and text; None where there is none."""
+        """Return a small dataset as plain numbers and text; None if there is none."""
 
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder with Zarr's marks."""
+    """Whether a path is a folder that Zarr wrote."""
     return any(os.path.isfile(os.path.join(path, name)) for name in _MARKS)
 
 
 def root_of(path: str | os.PathLike[str]) -> str:
-    """Return the folder of a Zarr that is named by its own mark (``.zattrs``, ``.zgroup``, ``zarr.json``); else the path."""
+    """Return the folder of a Zarr given by one of its own files (``.zattrs``, ``.zgroup``, ``zarr.json``); else the path."""
     text = os.fspath(path)
     return os.path.dirname(text) or "." if os.path.basename(text) in _MARKS and os.path.isfile(text) else text
 
@@ -81,18 +81,16 @@ def open_tree(path: str | os.PathLike[str]) -> Iterator[Tree]:
     Raises
     ------
     SourceKindError
-        A URL, or a folder that is no Zarr.
+        A folder that is not a Zarr.
     CorruptRecordingError, TruncatedRecordingError
-        The file is damaged or cut.
+        The file is damaged or truncated.
     """
     text = os.fspath(path)
-    if "://" in text:
-        raise SourceKindError(
-            f"{printable(text)} is a URL, and only local files are opened; download it (`dandi download` for DANDI), and open the local file"
-        )
     if os.path.isdir(text):
         if not is_zarr(text):
-            raise SourceKindError(f"the folder {printable(text)} is no NWB Zarr: it holds no .zgroup and no zarr.json")
+            raise SourceKindError(
+                f"the folder {printable(text)} is not an NWB Zarr: it contains no .zgroup and no zarr.json"
+            )
         yield _ZarrTree(text)
         return
     with open_hdf5(text) as file:
@@ -136,7 +134,7 @@ class _Hdf5Tree:
             return plain(node[()])
         except HDF5_FAULTS as error:
             raise CorruptRecordingError(
-                f"{self.name}: {printable(path)} does not read: {printable(error)[:200]}"
+                f"{self.name}: {printable(path)} cannot be read: {printable(error)[:200]}"
             ) from error
 
 
@@ -175,7 +173,7 @@ class _ZarrTree:
                 return None
             budget -= 1
             if budget < 0:
-                raise UnsupportedRecordingError(f"{self.name}: the links at {printable(path)} lead in a circle")
+                raise UnsupportedRecordingError(f"{self.name}: the links at {printable(path)} form a circle")
             pending, node = _checked_parts(link, self.name) + pending, ""
         return node
 
@@ -185,7 +183,7 @@ class _ZarrTree:
             return None
         shape = (self._json(where, ".zarray") or self._json(where, "zarr.json")).get("shape")
         if not isinstance(shape, list) or not all(isinstance(n, int) and 0 <= n < 1 << 62 for n in shape):
-            raise CorruptRecordingError(f"{self.name}: {printable(where)} states no shape: {printable(shape)[:80]}")
+            raise CorruptRecordingError(f"{self.name}: {printable(where)} has no valid shape: {printable(shape)[:80]}")
         return tuple(shape)
 
     def value(self, path: str) -> Any:
@@ -210,7 +208,7 @@ class _ZarrTree:
                     os.path.normpath(self._folder)
                 ):
                     raise UnsupportedRecordingError(
-                        f"{self.name}: {printable(node)}/{printable(part)} is a link into another file ({printable(source)}), which is not followed; open that"
+                        f"{self.name}: {printable(node)}/{printable(part)} is a link to another file ({printable(source)}), which is not followed; open that file"
                     )
                 return str(link.get("path", ""))
         return None
@@ -240,16 +238,16 @@ def _json_at(place: str, name: str) -> dict[str, Any]:
         with open(place, "rb") as stream:
             found = json.loads(stream.read())
     except (ValueError, RecursionError) as error:
-        raise CorruptRecordingError(f"{name}: {printable(place)} is no JSON: {printable(error)[:120]}") from error
+        raise CorruptRecordingError(
+            f"{name}: {printable(place)} is not valid JSON: {printable(error)[:120]}"
+        ) from error
     return found if isinstance(found, dict) else {}
 
 
 def _checked_parts(path: str, name: str) -> list[str]:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if any(part == ".." or "\\" in part or "\0" in part or ":" in part for part in parts):
-        raise UnsupportedRecordingError(
-            f"{name}: the path {printable(path)} leads out of the file, and is not followed"
-        )
+        raise UnsupportedRecordingError(f"{name}: the path {printable(path)} leads out of the file and is not followed")
     return parts
 
 
@@ -258,10 +256,10 @@ def _is_reference(value: Any) -> bool:
 
 
 def _texts_in(place: str, where: str, shape: tuple[int, ...]) -> list[str] | None:
-    """Return the texts of a list that Zarr 2 keeps as objects; None for numbers.
+    """Return the strings of a list that Zarr 2 stores as objects; None for numbers.
 
-    zarr 3 refuses such lists when their fill value is 0, as hdmf-zarr writes it; the coding is a count of texts, and
-    each text's length (4 bytes, little-endian) before its bytes.
+    zarr 3 refuses such lists when their fill value is 0, as hdmf-zarr writes it.  The encoding is the number of strings, then for
+    each its length (4 bytes, little-endian) and its bytes.
     """
     facts = _json_at(os.path.join(place, ".zarray"), where)
     if facts.get("dtype") != "|O" or len(shape) > 1:
@@ -273,11 +271,11 @@ def _texts_in(place: str, where: str, shape: tuple[int, ...]) -> list[str] | Non
     for number in range(min(count, _MAX_VALUES)):
         file = os.path.join(place, str(number))
         if os.path.isfile(file) and os.path.getsize(file) <= _MAX_JSON:
-            found += _texts_of(_unpacked(file, facts.get("compressor"), where), where)
+            found += _texts_of(_decompress(file, facts.get("compressor"), where), where)
     return found[: shape[0] if shape else 1]
 
 
-def _unpacked(file: str, compressor: Any, where: str) -> bytes:
+def _decompress(file: str, compressor: Any, where: str) -> bytes:
     with open(file, "rb") as stream:
         data = stream.read()
     if not isinstance(compressor, dict):
@@ -295,7 +293,7 @@ def _texts_of(data: bytes, where: str) -> list[str]:
         length = int.from_bytes(data[at : at + 4], "little")
         at += 4 + length
         if at > len(data):
-            raise TruncatedRecordingError(f"{where} ends inside a text; the file is cut")
+            raise TruncatedRecordingError(f"{where} ends inside a string; the file is truncated")
         found.append(data[at - length : at].decode("utf-8", "replace"))
     return found
 
@@ -305,7 +303,7 @@ def _required(module: str, where: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingDependencyError(
-            f"{where} lies in NWB Zarr, and zarr is not installed: python -m pip install 'roiextractors-nwb[zarr]'"
+            f"{where} is in NWB Zarr, which needs zarr: python -m pip install 'roiextractors-nwb[zarr]'"
         ) from error
 
 
@@ -317,7 +315,7 @@ def zarr_array(folder: str, where: str) -> Any:
     MissingDependencyError
         zarr is not installed.
     UnsupportedRecordingError
-        The array is coded in a way that is not read.
+        The array uses a codec that is not read.
     CorruptRecordingError
         It does not open.
     """
@@ -327,17 +325,17 @@ def zarr_array(folder: str, where: str) -> Any:
     zarr = _required("zarr", f"{name}: {printable(where)}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on codecs that zarr 3 has and its specification not yet
+            warnings.simplefilter("ignore")  # about codecs that are in zarr 3 but not yet in its specification
             store = _required("roiextractors_core.io.zarr_store", name).BoundedStore(place)
             found = zarr.open_array(store, mode="r")
             store.bound_by(found)
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise CorruptRecordingError(
-            f"{name}: {printable(where)} does not open as Zarr: {printable(error)[:200]}"
+            f"{name}: {printable(where)} cannot be opened as Zarr: {printable(error)[:200]}"
         ) from error
     if not ZarrChunks(place, found).is_bounded:
         raise UnsupportedRecordingError(
-            f"{name}: {printable(where)} is packed by bzip2 or LZMA and filtered, which is not read here: it could unpack to any size"
+            f"{name}: {printable(where)} combines bzip2 or LZMA with filters, which is not read because it could decompress to any size"
         )
     return found
 
@@ -347,16 +345,16 @@ def _refuse_codecs(place: str, where: str) -> None:
         {**_json_at(os.path.join(place, ".zarray"), where), **_json_at(os.path.join(place, "zarr.json"), where)}
     ):
         if number not in _CODECS:
-            words = "; pickles could run code" if number == "pickle" else ""
+            reason = "; a pickle could run code" if number == "pickle" else ""
             raise UnsupportedRecordingError(
-                f"{where} is coded by {printable(number)[:60]!r}, which is not read here{words}"
+                f"{where} uses the codec {printable(number)[:60]!r}, which is not read{reason}"
             )
 
 
 def missing_chunks(folder: str, where: str) -> int:
-    """Return how many chunks of a Zarr 2 array have no file; 0 where there are too many to look, or for Zarr 3 (which shards).
+    """Return how many chunks of a Zarr 2 array have no file; 0 for more chunks than are checked, and for Zarr 3 (which has shards).
 
-    A chunk that is all fill value may have been left out by the writer; one that was lost looks the same.
+    A writer may leave out a chunk of nothing but the fill value; a chunk that was lost looks the same.
     """
     place = os.path.join(folder, *where.split("/"))
     facts = _json_at(os.path.join(place, ".zarray"), where)
@@ -367,13 +365,13 @@ def missing_chunks(folder: str, where: str) -> int:
         or not all(isinstance(c, int) and c > 0 for c in chunks)
     ):
         return 0
-    wanted: int = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=False))
-    if wanted > _MAX_CHUNKS:
+    expected: int = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=False))
+    if expected > _MAX_CHUNKS:
         return 0
     if facts.get("dimension_separator", ".") == "/":
-        return wanted - sum(name.isdigit() for _, _, names in os.walk(place) for name in names)
+        return expected - sum(name.isdigit() for _, _, names in os.walk(place) for name in names)
     with os.scandir(place) as entries:
-        return wanted - sum(entry.name.replace(".", "").isdigit() for entry in entries)
+        return expected - sum(entry.name.replace(".", "").isdigit() for entry in entries)
 
 
 def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
@@ -382,7 +380,7 @@ def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
-        A chunk does not decode, or is shorter than it must be.
+        A chunk does not decode, or is too short.
     """
     name = printable(os.path.basename(os.path.normpath(folder)))
     try:
@@ -394,4 +392,4 @@ def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
         return np.asarray(found.oindex[key])
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         kind = TruncatedRecordingError if "reshape" in str(error) or "buffer" in str(error) else CorruptRecordingError
-        raise kind(f"{name}: a chunk of {printable(where)} does not read: {printable(error)[:200]}") from error
+        raise kind(f"{name}: a chunk of {printable(where)} cannot be read: {printable(error)[:200]}") from error

@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 import zarr.errors
 
-from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     SourceKindError,
@@ -28,32 +28,20 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import SIDECAR_KEY, Sidecar, UndecodedChunkError, ZarrChunks, choose_stream, codec_names
+from roiextractors_core.io import (
+    SIDECAR_KEY,
+    Sidecar,
+    UndecodedChunkError,
+    ZarrChunks,
+    choose_stream,
+    codec_names,
+    to_micrometres,
+    to_seconds,
+)
 from roiextractors_core.io.zarr_store import BoundedStore
 
 __all__ = ["OmeZarrImagingExtractor"]
 
-_SECONDS = {
-    "second": 1.0,
-    "millisecond": 1e-3,
-    "microsecond": 1e-6,
-    "minute": 60.0,
-    "hour": 3600.0,
-    "s": 1.0,
-    "ms": 1e-3,
-}
-_MICROMETRES = {
-    "micrometer": 1.0,
-    "micron": 1.0,
-    "um": 1.0,
-    "µm": 1.0,
-    "nanometer": 1e-3,
-    "nm": 1e-3,
-    "millimeter": 1e3,
-    "mm": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-}
 _MAX_IMAGES = 10_000
 _UNDECODABLE: tuple[type[Exception], ...] = (
     ValueError,
@@ -72,11 +60,11 @@ _CODECS = frozenset(
     ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
 )  # fmt: skip
-_MAX_UNCHECKED = 256 << 20  # a larger sample, or chunk, must be borne out by the bytes in the folder
-_MAX_PACKED = 4096  # bytes that one byte in the folder can stand for
+_MAX_UNCHECKED = 256 << 20  # a larger sample or chunk must be plausible from the bytes in the folder
+_MAX_PACKED = 4096  # bytes that one byte in the folder can decode to
 
 
-class OmeZarrImagingExtractor(ImagingExtractor):
+class OmeZarrImagingExtractor(BlockImagingExtractor):
     """One channel of an OME-Zarr image, at full resolution.
 
     Parameters
@@ -84,7 +72,7 @@ class OmeZarrImagingExtractor(ImagingExtractor):
     file_path : str or os.PathLike
         The folder of an image, or of a bioformats2raw collection of images.
     sampling_frequency : float, optional
-        Samples a second (Hz); it wins over the scale of the time axis.
+        Samples a second (Hz); overrides the scale of the time axis.
     series : str or int, optional
         One of several images, by the name of its group: ``"0"``.
     channel : str or int, optional
@@ -95,11 +83,11 @@ class OmeZarrImagingExtractor(ImagingExtractor):
     Raises
     ------
     StreamChoiceError
-        Several images or channels and none, or one that is not there, was named.
+        Several images or channels, and none was named; or the named one does not exist.
     UnsupportedRecordingError
         A plate of wells, labels, or axes beyond time, channel and space.
     CorruptRecordingError
-        Attributes that contradict the arrays.
+        The attributes contradict the arrays, or a chunk does not decode.
 
     References
     ----------
@@ -118,7 +106,7 @@ class OmeZarrImagingExtractor(ImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         self._path = os.fspath(file_path)
         self._name = printable(os.path.basename(self._path.rstrip("/\\")) or self._path)
-        root = _opened(self._path, self._name)
+        root = _open_group(self._path, self._name)
         self._series = _images(root, self._name)
         self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
         self._channels = self._image.channels
@@ -146,26 +134,20 @@ class OmeZarrImagingExtractor(ImagingExtractor):
         return tuple(own.get(axis, 1) for axis in ("tyxz" if self.is_volumetric else "tyx"))
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate by the scale of the time axis, where it bears a unit of time and there are times to be apart."""
+        """Return the rate by the scale of the time axis; None without a unit of time, or with one sample."""
         if self._companion is not None:
             return self._companion.rate
-        seconds = self._image.step("t", _SECONDS)
+        seconds = self._image.step("t", to_seconds)
         return 1.0 / seconds if seconds and self._image.length("t") > 1 else None
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the times that ``convert`` kept in the image's attributes, else None: the format has none."""
+        """Return the times that ``convert`` stored in the image's attributes, else None: the format itself has none."""
         start, end = self.resolve_range(start_sample, end_sample)
         if self._companion is None or self._companion.times is None:
             return None
         return self._companion.times[start:end].copy()
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        return self._read(slice(*self.resolve_range(start_sample, end_sample)), slice(None), slice(None), slice(None))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._read(self.resolve_indices(sample_indices), slice(None), slice(None), slice(None))
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -180,11 +162,11 @@ class OmeZarrImagingExtractor(ImagingExtractor):
     def get_metadata(self) -> RecordingMetadata:
         if self._companion is not None:
             return self._companion.metadata
-        rows, columns = self._image.step("y", _MICROMETRES), self._image.step("x", _MICROMETRES)
+        rows, columns = self._image.step("y", to_micrometres), self._image.step("x", to_micrometres)
         name = self._channels[self._channel] if self._channels else None
         return RecordingMetadata(
             pixel_size=(rows, columns) if rows and columns else None,
-            plane_spacing=self._image.step("z", _MICROMETRES) if self.is_volumetric else None,
+            plane_spacing=self._image.step("z", to_micrometres) if self.is_volumetric else None,
             channels=(ChannelMetadata(name),) if name else (),
             vendor=self._image.attributes,
         )
@@ -194,7 +176,7 @@ class OmeZarrImagingExtractor(ImagingExtractor):
         """Return the images, channels and planes that can be chosen."""
         path = os.fspath(file_path)
         name = printable(os.path.basename(path.rstrip("/\\")))
-        root = _opened(path, name)
+        root = _open_group(path, name)
         series = _images(root, name)
         found = {"series": tuple(series)} if len(series) > 1 else {}
         chosen = options.get("series", series[0] if series else None)
@@ -206,15 +188,15 @@ class OmeZarrImagingExtractor(ImagingExtractor):
         return found
 
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> np.ndarray:
-        wanted = {
+        parts_of = {
             "t": samples,
             "y": rows,
             "x": columns,
             "c": self._channel,
             "z": planes if self.is_volumetric else self._plane or 0,
         }
-        key = tuple(wanted[axis] for axis in self._image.axes)
-        kept = [axis for axis in self._image.axes if not isinstance(wanted[axis], int)]
+        key = tuple(parts_of[axis] for axis in self._image.axes)
+        kept = [axis for axis in self._image.axes if not isinstance(parts_of[axis], int)]
         found = self._image.read(key)
         if "t" not in kept:
             found = (
@@ -249,12 +231,12 @@ class _Image:
         array = _array(group, dataset.get("path"), name)
         if array.ndim != len(axes):
             raise CorruptRecordingError(
-                f"{name} names the axes {', '.join(axes)}, and its array has {array.ndim} dimensions {array.shape}"
+                f"{name} names the axes {', '.join(axes)} but its array has {array.ndim} dimensions {array.shape}"
             )
         chunks = ZarrChunks(os.path.join(str(array.store.root), *array.path.split("/")), array)
         _refuse_codecs(array, chunks, name)
         if np.dtype(array.dtype).kind not in "biufc":
-            raise UnsupportedRecordingError(f"{name} holds {array.dtype}, and only arrays of numbers are recordings")
+            raise UnsupportedRecordingError(f"{name} has the type {array.dtype}; pixels must be numbers")
         _check_size(array, axes, name)
         array.store.bound_by(array)
         scale = _scale(dataset, multiscale, axes)
@@ -264,21 +246,20 @@ class _Image:
     def length(self, axis: str) -> int:
         return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1
 
-    def step(self, axis: str, units: Mapping[str, float]) -> float | None:
-        """Return the distance between two places on an axis, where its unit is known; None elsewhere."""
-        factor = units.get(self.units.get(axis, "").lower())
-        size = self.scale.get(axis)
-        return size * factor if factor and size and 0 < size < float("inf") else None
+    def step(self, axis: str, to_unit: Callable[[Any, str | None], float | None]) -> float | None:
+        """Return the distance between two positions on an axis; None where its unit is unknown."""
+        size = to_unit(self.scale.get(axis), self.units.get(axis))
+        return size if size is not None and size > 0 else None
 
     def companion(self, shape: tuple[int, ...], name: str) -> Sidecar | None:
-        told = self.attributes.get(SIDECAR_KEY)
-        found = None if told is None else Sidecar.from_dict(told, where=f"the attributes of {name}")
+        stated = self.attributes.get(SIDECAR_KEY)
+        found = None if stated is None else Sidecar.from_dict(stated, where=f"the attributes of {name}")
         return found if found is not None and found.shape == shape else None
 
     def read(self, key: tuple[Any, ...]) -> np.ndarray:
-        """Read a part; a chunk that is not there holds the fill value, and so would all of them where the folder is gone."""
+        """Read a part; a missing chunk reads as the fill value, as would all chunks if the folder were gone."""
         if self.chunks.can_read:
-            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or says what is wrong
+            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or raises a reason
                 return self.chunks.read(key)
         try:
             found = np.asarray(self.array.oindex[key])
@@ -292,21 +273,21 @@ class _Image:
             raise CorruptRecordingError(
                 f"{self.name}: a chunk of {printable(self.array.path) or 'the array'} cannot be decoded: {printable(error)[:200]}"
             ) from error
-        self.require_there()
+        self.require_existing()
         return found
 
-    def require_there(self) -> None:
-        """Raise when the array's own description is gone since it was opened."""
+    def require_existing(self) -> None:
+        """Raise when the array was moved or deleted since it was opened."""
         name = "zarr.json" if self.array.metadata.zarr_format == 3 else ".zarray"
         place = os.path.join(self.array.store.root, self.array.path, name)
         if not os.path.exists(place):
-            raise SourceNotFoundError(f"{printable(place)} is not there any more: {self.name} was moved or deleted")
+            raise SourceNotFoundError(f"{printable(place)} does not exist any more: {self.name} was moved or deleted")
 
 
-def _opened(path: str, name: str) -> Any:
+def _open_group(path: str, name: str) -> Any:
     if not os.path.isdir(path):
         raise SourceKindError(
-            f"{name} is a file, and an OME-Zarr image is a folder; open the folder that holds .zattrs or zarr.json"
+            f"{name} is a file; an OME-Zarr image is a folder. Open the folder that contains .zattrs or zarr.json"
         )
     try:
         return zarr.open_group(BoundedStore(path), mode="r")
@@ -328,14 +309,14 @@ def _images(root: Any, name: str) -> tuple[str, ...]:
         raise UnsupportedRecordingError(f"{name} is a plate of wells; open one of the images in it")
     if "bioformats2raw.layout" not in described:
         raise UnsupportedRecordingError(
-            f"{name} describes no image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
+            f"{name} does not describe an image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
         )
     try:
         found = tuple(itertools.takewhile(lambda k: k in root, map(str, range(_MAX_IMAGES))))
     except _DAMAGED as error:
         raise CorruptRecordingError(f"{name}: its images cannot be listed: {printable(error)[:200]}") from error
     if not found:
-        raise CorruptRecordingError(f"{name} says that it is a collection of images, and holds none")
+        raise CorruptRecordingError(f"{name} is marked as a collection of images but contains none")
     return found
 
 
@@ -348,45 +329,45 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
 
 
 def _member(group: Any, path: str, name: str) -> Any:
-    """Return a group or an array; zarr parses the description of it now, and raises whatever that runs into."""
+    """Return a group or an array, with zarr's many errors for a damaged description as one of ours."""
     try:
         with warnings.catch_warnings():
-            # newer versions of zarr only warn of chunks that cannot be, and read others in their place
+            # newer versions of zarr only warn about an impossible chunk shape, and use another one
             warnings.filterwarnings("error", ".* is invalid: ")
             return group[path]
     except KeyError as error:
-        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, and it is not there") from error
+        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, which does not exist") from error
     except _DOUBTED as error:
         raise CorruptRecordingError(
-            f"{name}: the description of {printable(path)!r} cannot be understood: {printable(error)[:200]}"
+            f"{name}: the description of {printable(path)!r} is not valid: {printable(error)[:200]}"
         ) from error
 
 
 def _first(value: Any, key: str, name: str) -> Mapping[str, Any]:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return value[0]
-    raise CorruptRecordingError(f"{name}: {key} must be a list of objects, and is {printable(value)[:80]}")
+    raise CorruptRecordingError(f"{name}: {key} must be a list of objects, got {printable(value)[:80]}")
 
 
 def _axes(multiscale: Mapping[str, Any], name: str) -> tuple[str, dict[str, str]]:
-    """Return a letter an axis, and the units that are told; before version 0.3 the axes were always the same five."""
-    told = multiscale.get("axes")
-    if told is None:
+    """Return one letter for each axis, and the units; before version 0.3 the axes were always the same five."""
+    stated = multiscale.get("axes")
+    if stated is None:
         return "tczyx", {}
-    if not isinstance(told, list):
-        raise CorruptRecordingError(f"{name}: axes must be a list, and is {printable(told)[:80]}")
+    if not isinstance(stated, list):
+        raise CorruptRecordingError(f"{name}: axes must be a list, got {printable(stated)[:80]}")
     letters, units = "", {}
-    for axis in told:
+    for axis in stated:
         letter = str(axis.get("name") if isinstance(axis, dict) else axis).lower()
         if letter not in tuple("tczyx") or letter in letters:
             raise UnsupportedRecordingError(
-                f"{name} has the axis {printable(axis)[:60]!r}; what is read are t, c, z, y and x, each once"
+                f"{name} has the axis {printable(axis)[:60]!r}; expected t, c, z, y and x, each at most once"
             )
         letters += letter
         if isinstance(axis, dict) and isinstance(axis.get("unit"), str):
             units[letter] = axis["unit"]
     if not {"y", "x"} <= set(letters):
-        raise UnsupportedRecordingError(f"{name} has the axes {letters!r}, and an image has y and x")
+        raise UnsupportedRecordingError(f"{name} has the axes {letters!r}, expected y and x among them")
     return letters, units
 
 
@@ -394,30 +375,30 @@ def _array(group: Any, path: Any, name: str) -> Any:
     inside = isinstance(path, str) and path and not path.startswith("/") and ".." not in path.split("/")
     if not inside:
         raise CorruptRecordingError(
-            f"{name}: the path of its array is {printable(path)!r:.80}, which is not inside the image"
+            f"{name}: the path of its array is {printable(path)!r:.80}, expected a path inside the image"
         )
     found = _member(group, path, name)
     if not isinstance(found, zarr.Array):
-        raise CorruptRecordingError(f"{name} names {printable(path)!r} as its array, and it is a group")
+        raise CorruptRecordingError(f"{name} names {printable(path)!r} as its array, but it is a group")
     return found
 
 
 def _refuse_codecs(array: Any, chunks: ZarrChunks, name: str) -> None:
-    """Refuse chunks that would be unpickled, decoded by whatever else is installed, or unpacked to any size."""
+    """Refuse chunks that would be unpickled, decoded by an unknown codec, or decompressed without a limit."""
     for number in codec_names(array.metadata.to_dict()):
         if number not in _CODECS:
-            words = "; pickles could run code" if number == "pickle" else ""
+            reason = "; a pickle could run code" if number == "pickle" else ""
             raise UnsupportedRecordingError(
-                f"{name} is coded by {printable(number)[:60]!r}, which is not read here{words}"
+                f"{name} uses the codec {printable(number)[:60]!r}, which is not read{reason}"
             )
     if not chunks.is_bounded:
         raise UnsupportedRecordingError(
-            f"{name} is packed by bzip2 or LZMA and filtered or in shards, which is not read here: it could unpack to any size"
+            f"{name} combines bzip2 or LZMA with filters or shards, which is not read because it could decompress to any size"
         )
 
 
 def _check_size(array: Any, axes: str, name: str) -> None:
-    """Refuse a sample or a chunk that is far larger than the bytes in the folder can stand for."""
+    """Refuse a sample or a chunk that is far larger than the bytes in the folder can decode to."""
     itemsize = np.dtype(array.dtype).itemsize
     sample = itemsize * math.prod(n for n, axis in zip(array.shape, axes, strict=True) if axis != "t")
     chunk = itemsize * math.prod(array.chunks)
@@ -426,12 +407,12 @@ def _check_size(array: Any, axes: str, name: str) -> None:
     held = _bytes_up_to(os.path.join(str(array.store.root), *array.path.split("/")), max(sample, chunk) // _MAX_PACKED)
     if held * _MAX_PACKED < max(sample, chunk):
         raise CorruptRecordingError(
-            f"{name} claims {array.shape} {array.dtype} in chunks of {array.chunks}, and holds {held:,} bytes, which cannot be that much"
+            f"{name} claims {array.shape} {array.dtype} in chunks of {array.chunks} but has only {held:,} bytes stored; the image is damaged"
         )
 
 
 def _bytes_up_to(folder: str, enough: int) -> int:
-    """Return how many bytes lie in a folder, or some number that is enough."""
+    """Return the number of bytes in a folder, counting no further than ``enough``."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -442,7 +423,7 @@ def _bytes_up_to(folder: str, enough: int) -> int:
 
 
 def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: str) -> dict[str, float]:
-    """Return the product of the scales of the array and of the image, one an axis."""
+    """Return the scale of each axis: the array's times the image's."""
     found = dict.fromkeys(axes, 1.0)
     for holder in (dataset, multiscale):
         for step in holder.get("coordinateTransformations") or ():
@@ -457,10 +438,10 @@ def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: str)
 
 
 def _channel_names(described: Mapping[str, Any], count: int) -> tuple[str, ...]:
-    """Return the labels of the channels where they are told and differ, else their numbers; none for an image without any."""
+    """Return the labels of the channels if they differ, else their numbers; empty for an image without channels."""
     omero = described.get("omero")
-    told = omero.get("channels") if isinstance(omero, dict) else None
-    labels = [str(c.get("label", "")) for c in told if isinstance(c, dict)] if isinstance(told, list) else []
+    stated = omero.get("channels") if isinstance(omero, dict) else None
+    labels = [str(c.get("label", "")) for c in stated if isinstance(c, dict)] if isinstance(stated, list) else []
     if len(labels) == count == len(set(labels)) and all(labels):
         return tuple(labels)
     return _numbers(count, first=1) if count > 1 else ()

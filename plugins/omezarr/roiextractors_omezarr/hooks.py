@@ -35,7 +35,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "software",
             "vendor",
         ),
-        description="OME-Zarr 0.1 to 0.5 (OME-NGFF) at full resolution, images of bioformats2raw included.",
+        description="OME-Zarr 0.1 to 0.5 (OME-NGFF) at full resolution, including images from bioformats2raw.",
         writer="roiextractors_omezarr.writer:write",
         writer_extensions=(".zarr",),
     )
