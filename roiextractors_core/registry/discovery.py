@@ -96,7 +96,7 @@ def discover(
     """Load the plugins of the entry points, in the order of their names.
 
     Two plugins may declare a format of the same name.  The one whose distribution is named after
-    the format (``roiextractors-tiff`` or ``tiff`` for ``"tiff"``) keeps the name, otherwise the first in
+    the format (``roiextractors-xyz`` or ``xyz`` for ``"xyz"``) keeps the name, otherwise the first in
     the order of the distributions' names.  The other one fails, with the reason.
 
     Parameters
