@@ -1,4 +1,4 @@
-"""The streams of an OLE compound file, by where their bytes lie: read at their places, whatever order the sectors have."""
+"""The streams of an OLE compound file as runs of bytes in the file, so that they can be read directly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNATURE = bytes.fromhex("d0cf11e0a1b11ae1")
 
 _LAST, _MAX_SECTOR = 0xFFFFFFFE, 0xFFFFFFFA
 _HEADER = 512
-_IN_HEADER = 109  # sectors of the table that the header itself names
+_IN_HEADER = 109  # sectors of the sector table that the header lists
 _MINI = 64
 _ENTRY = np.dtype(
     [
@@ -39,17 +39,17 @@ _STREAM, _ROOT = 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The bytes of one stream: where they lie in the file, run by run.
+    """The bytes of one stream, as runs in the file.
 
     Attributes
     ----------
     file : PositionedFile
     name : str
-        For errors, safe to print.
+        For messages, safe to print.
     size : int
         Bytes.
     runs : tuple of (int, int)
-        Offset in the file and bytes of each run, in the order of the stream.
+        Offset in the file and number of bytes of each run, in the order of the stream.
     """
 
     file: PositionedFile
@@ -58,7 +58,7 @@ class Stream:
     runs: tuple[tuple[int, int], ...]
 
     def place(self, offset: int, count: int) -> int | None:
-        """Return where these bytes lie in the file; None where they lie in several runs."""
+        """Return the file offset of some bytes; None if they are in several runs."""
         for start, length in self.runs:
             if offset < length:
                 return start + offset if offset + count <= length else None
@@ -66,7 +66,7 @@ class Stream:
         return None
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return up to ``count`` bytes from ``offset`` on; fewer only where the stream ends.
+        """Return up to ``count`` bytes from ``offset``; fewer only at the end of the stream.
 
         Raises
         ------
@@ -78,17 +78,17 @@ class Stream:
         return bytes(data)
 
     def read_into(self, view: memoryview, offset: int) -> None:
-        """Fill a view of bytes with those from ``offset`` on.
+        """Fill a view with the bytes from ``offset``.
 
         Raises
         ------
         TruncatedRecordingError
             The file, or the stream, ends inside them.
         """
-        wanted = len(view)
-        if offset + wanted > self.size:
+        end = offset + len(view)
+        if end > self.size:
             raise TruncatedRecordingError(
-                f"{self.name} has {self.size:,} bytes, and bytes {offset:,} to {offset + wanted:,} are needed"
+                f"{self.name} has {self.size:,} bytes, but bytes {offset:,} to {end:,} are needed"
             )
         for start, length in self.runs:
             if offset < length and len(view):
@@ -102,8 +102,7 @@ class Stream:
 class CompoundFile:
     """An OLE compound file, read-only.
 
-    The table of sectors and the directory are read once; streams are found by their names, and the storages that they are put
-    in are not looked at.
+    The sector table and the directory are read once.  Streams are found by their names, whatever storage they are in.
 
     Parameters
     ----------
@@ -112,7 +111,7 @@ class CompoundFile:
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
-        It is no such file, or contradicts itself.
+        It is not a compound file, or contradicts itself.
 
     References
     ----------
@@ -124,14 +123,19 @@ class CompoundFile:
         self._size = file.size
         header = file.read(0, _HEADER)
         if len(header) < _HEADER or header[:8] != SIGNATURE:
-            raise CorruptRecordingError(f"{file.name} is no compound file: its first bytes are {header[:8].hex(' ')}")
+            raise CorruptRecordingError(
+                f"{file.name} is not a compound file: its first bytes are {header[:8].hex(' ')}"
+            )
         order, shift, mini = struct.unpack_from("<HHH", header, 28)
         if order != 0xFFFE or shift not in (9, 12) or mini != 6:
             raise CorruptRecordingError(
-                f"{file.name} claims sectors of 2^{shift} and 2^{mini} bytes, byte order {order:#06x}; a compound file has 2^9 or 2^12, 2^6 and 0xfffe"
+                f"{file.name} is not a valid compound file: expected sectors of 2^9 or 2^12 bytes, small ones of 2^6, and byte order "
+                f"0xfffe; got 2^{shift}, 2^{mini} and {order:#06x}"
             )
         self._sector = 1 << shift
-        self._most = self._size // self._sector + 1  # sectors that the file has room for
+        self._max_sectors = (
+            self._size // self._sector + 1
+        )  # a chain with more of them than the file has room for is a loop
         first, _, self._cutoff, self._mini_start, _, more, _ = struct.unpack_from("<7I", header, 48)
         self._table = self._read_table(header, more)
         entries = np.frombuffer(self._sectors(self._chain(first, "directory")), _ENTRY)
@@ -139,49 +143,51 @@ class CompoundFile:
         if not len(roots):
             raise CorruptRecordingError(f"{file.name} is damaged: its directory, at sector {first:,}, has no root")
         self._root, self._root_size = int(roots[0]["start"]), int(roots[0]["size"])
-        mask = 0xFFFFFFFF if self._sector == 512 else -1  # there, only half of the field counts
+        mask = (
+            0xFFFFFFFF if self._sector == 512 else -1
+        )  # with sectors of 512 bytes, the upper half of the size is undefined
         self._entries = {
             _name_of(entry): (int(entry["start"]), int(entry["size"]) & mask)
             for entry in entries[entries["kind"] == _STREAM]
         }
         large = [start for start, size in self._entries.values() if size >= self._cutoff]
-        self._require_apart(self._table[: self._most], [first, self._mini_start, self._root, *large], "sectors")
+        self._require_apart(self._table[: self._max_sectors], [first, self._mini_start, self._root, *large], "sectors")
         self._mini_table: np.ndarray | None = None
         self._mini_sectors: np.ndarray | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all streams, whatever storage they are in."""
+        """The names of all streams, in whatever storage."""
         return tuple(self._entries)
 
-    def stream(self, name: str, *, called: str = "") -> Stream:
+    def stream(self, name: str, *, shown: str = "") -> Stream:
         """Return a stream by its name.
 
         Parameters
         ----------
         name : str
-        called : str
-            How errors call it; its name, when nothing is said.
+        shown : str
+            Its name in messages, if another.
 
         Raises
         ------
         SourceNotFoundError
-            There is none.
+            There is no such stream.
         CorruptRecordingError
-            Its sectors do not make it up.
+            The chain of its sectors is damaged.
         """
         if name not in self._entries:
-            raise SourceNotFoundError(f"{self.file.name} holds no {printable(called or name)}")
-        (start, size), words = self._entries[name], f"{self.file.name}: {printable(called or name)}"
+            raise SourceNotFoundError(f"{self.file.name} does not contain {printable(shown or name)}")
+        (start, size), words = self._entries[name], f"{self.file.name}: {printable(shown or name)}"
         if size > self._size:
             raise CorruptRecordingError(
-                f"{words} claims {size:,} bytes, more than the {self._size:,} of the file; the file is damaged or cut"
+                f"{words} claims {size:,} bytes, more than the {self._size:,} of the file; the file is damaged or truncated"
             )
         if size < self._cutoff:
             numbers, width = self._mini_chain(start, -(-size // _MINI), words), _MINI
             per, sectors = self._sector // _MINI, self._root_sectors()
             if len(numbers) and int(numbers.max()) // per >= len(sectors):
-                raise CorruptRecordingError(f"{words} claims small sectors that are not there; the file is damaged")
+                raise CorruptRecordingError(f"{words} claims small sectors that do not exist; the file is damaged")
             offsets = (sectors[numbers // per] + 1) * self._sector + numbers % per * _MINI
         else:
             numbers, width = self._chain(start, words, -(-size // self._sector)), self._sector
@@ -189,24 +195,24 @@ class CompoundFile:
         return Stream(self.file, words, size, _runs(offsets, width, size))
 
     def _read_table(self, header: bytes, more: int) -> np.ndarray:
-        """Read the table that names the sector behind each sector."""
+        """Read the table with the next sector of each sector."""
         named = np.frombuffer(header, "<u4", _IN_HEADER, 76).tolist()
         seen = 0
         while more < _MAX_SECTOR:
             seen += 1
-            if seen > self._most:
-                raise self._circle("the list of its table's sectors")
+            if seen > self._max_sectors:
+                raise self._loop("the list of its table's sectors")
             *numbers, more = struct.unpack(f"<{self._sector // 4}I", self._sectors(np.array([more])))
             named += numbers
         places = np.array(list(itertools.takewhile(lambda number: number < _MAX_SECTOR, named)), np.int64)
         return np.frombuffer(self._sectors(places), "<u4")
 
     def _sectors(self, numbers: np.ndarray) -> bytes:
-        """Read whole sectors, those behind each other by one call."""
-        if len(numbers) > self._most or (len(numbers) and int(numbers.max()) >= self._most):
+        """Read whole sectors, adjacent ones with one call."""
+        if len(numbers) > self._max_sectors or (len(numbers) and int(numbers.max()) >= self._max_sectors):
             raise TruncatedRecordingError(
-                f"{self.file.name} has {self._size:,} bytes, and sector {int(numbers.max()):,} of {self._sector:,} bytes is "
-                "needed; the file is cut or damaged"
+                f"{self.file.name} has {self._size:,} bytes, but sector {int(numbers.max()):,} of {self._sector:,} bytes is "
+                "needed; the file is truncated or damaged"
             )
         data = bytearray(len(numbers) * self._sector)
         view = memoryview(data)
@@ -216,8 +222,8 @@ class CompoundFile:
         return bytes(data)
 
     def _chain(self, start: int, words: str, count: int | None = None) -> np.ndarray:
-        """Return the numbers of so many sectors from one on, or of all to the last, as the table chains them."""
-        return self._followed(self._table, start, words, count)
+        """Return the sectors of a chain: the first ``count``, or all of them."""
+        return self._follow(self._table, start, words, count)
 
     def _mini_chain(self, start: int, count: int, words: str) -> np.ndarray:
         if self._mini_table is None:
@@ -225,60 +231,61 @@ class CompoundFile:
             self._mini_table = np.frombuffer(self._sectors(chain), "<u4")
             small = [start for start, size in self._entries.values() if 0 < size < self._cutoff]
             self._require_apart(self._mini_table[: -(-self._root_size // _MINI)], small, "small sectors")
-        return self._followed(self._mini_table, start, words, count)
+        return self._follow(self._mini_table, start, words, count)
 
     def _root_sectors(self) -> np.ndarray:
         if self._mini_sectors is None:
             self._mini_sectors = self._chain(self._root, "the stream of small sectors")
         return self._mini_sectors
 
-    def _followed(self, table: np.ndarray, start: int, words: str, count: int | None) -> np.ndarray:
-        numbers = self._straight(table, start, count)
+    def _follow(self, table: np.ndarray, start: int, words: str, count: int | None) -> np.ndarray:
+        numbers = self._adjacent(table, start, count)
         if numbers is None:
-            numbers = np.array(self._walked(table, start, words, count), np.int64)
+            numbers = np.array(self._walk(table, start, words, count), np.int64)
         following = int(table[numbers[-1]]) if len(numbers) else _LAST
         if len(table) <= following != _LAST:
             raise CorruptRecordingError(
-                f"{self.file.name} is damaged: {words} goes on in sector {int(numbers[-1]):,}, behind which its table names {following:#x}"
+                f"{self.file.name} is damaged: {words} continues in sector {int(numbers[-1]):,}, and the table gives {following:#x} as "
+                "the next one"
             )
         return numbers
 
     @staticmethod
-    def _straight(table: np.ndarray, start: int, count: int | None) -> np.ndarray | None:
-        """Return sectors that lie behind each other, as almost all do; None where they do not."""
+    def _adjacent(table: np.ndarray, start: int, count: int | None) -> np.ndarray | None:
+        """Return the sectors of a chain if they are adjacent, as almost all are; else None."""
         if count is None or start + count > len(table):
             return None
         numbers = np.arange(start, start + count, dtype=np.int64)
         return numbers if (table[numbers[:-1]] == numbers[1:]).all() else None
 
-    def _walked(self, table: np.ndarray, start: int, words: str, count: int | None) -> list[int]:
-        found: list[int] = []
-        while start < _MAX_SECTOR and (count is None or len(found) < count):
+    def _walk(self, table: np.ndarray, start: int, words: str, count: int | None) -> list[int]:
+        numbers: list[int] = []
+        while start < _MAX_SECTOR and (count is None or len(numbers) < count):
             if start >= len(table):
                 raise CorruptRecordingError(
-                    f"{self.file.name} is damaged: {words} goes on in sector {start:,}, and its table knows {len(table):,}"
+                    f"{self.file.name} is damaged: {words} continues in sector {start:,}, but the table has {len(table):,}"
                 )
-            if len(found) >= len(table):
-                raise self._circle(words)
-            found.append(start)
+            if len(numbers) >= len(table):
+                raise self._loop(words)
+            numbers.append(start)
             start = int(table[start])
-        if count is not None and len(found) < count:
+        if count is not None and len(numbers) < count:
             raise CorruptRecordingError(
-                f"{self.file.name} is damaged: {words} needs {count:,} sectors, and its chain ends after {len(found):,}"
+                f"{self.file.name} is damaged: {words} needs {count:,} sectors, but its chain ends after {len(numbers):,}"
             )
-        return found
+        return numbers
 
     def _require_apart(self, table: np.ndarray, starts: Sequence[int], what: str) -> None:
-        """Refuse chains that begin, or go on, in a sector that another one holds: each would be taken for the other's."""
+        """Refuse chains that share a sector: the pixels of one stream would be read as those of the other."""
         following = np.concatenate([table, np.array(starts, np.uint32)])
         counts = np.bincount(following[following < len(table)], minlength=1)
         if counts.max() > 1:
             raise CorruptRecordingError(
-                f"{self.file.name} is damaged: two chains of its {what} run into one at {int(counts.argmax()):,}"
+                f"{self.file.name} is damaged: two chains of its {what} meet at {int(counts.argmax()):,}"
             )
 
-    def _circle(self, words: str) -> CorruptRecordingError:
-        return CorruptRecordingError(f"{self.file.name} is damaged: the sectors of {words} run in a circle")
+    def _loop(self, words: str) -> CorruptRecordingError:
+        return CorruptRecordingError(f"{self.file.name} is damaged: the sectors of {words} form a loop")
 
 
 def _name_of(entry: np.void) -> str:
@@ -287,11 +294,11 @@ def _name_of(entry: np.void) -> str:
 
 
 def _runs(offsets: np.ndarray, width: int, size: int) -> tuple[tuple[int, int], ...]:
-    """Join pieces of one width that lie behind each other; the last ends where the size is reached."""
-    return tuple(_joined(offsets, width, size))
+    """Join adjacent pieces of one width; the last run ends where the size is reached."""
+    return tuple(_join(offsets, width, size))
 
 
-def _joined(offsets: np.ndarray, width: int, size: int) -> Iterator[tuple[int, int]]:
+def _join(offsets: np.ndarray, width: int, size: int) -> Iterator[tuple[int, int]]:
     cuts = [0, *(np.flatnonzero(np.diff(offsets) != width) + 1).tolist(), len(offsets)]
     for a, b in itertools.pairwise(cuts):
         length = min((b - a) * width, size - a * width)

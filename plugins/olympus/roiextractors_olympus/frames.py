@@ -1,4 +1,4 @@
-"""The frames of a recording: TIFF streams inside of one file, or TIFF files in a folder."""
+"""The frames of a recording: TIFF streams inside one file, or TIFF files in a folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_SIDE = 1 << 20
 
 
 class Frames(ABC):
-    """The frames of one channel, numbered through."""
+    """The frames of one channel, numbered from 0."""
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
@@ -44,22 +44,22 @@ class Frames(ABC):
 
 
 class FileFrames(Frames):
-    """A TIFF file a frame.
+    """Frames in one TIFF file each.
 
     Parameters
     ----------
     folder : str
     names : sequence of str
-        One a frame.
+        One per frame.
     listed : collection of str
-        What the folder holds.
+        All names in the folder.
     """
 
     def __init__(self, folder: str, names: Sequence[str], listed: Collection[str]) -> None:
         self._index = PageIndex.of(names, folder=folder, pages_per_file=np.ones(len(names), np.int64), names=listed)
         if self._index.samples_per_pixel > 1:
             raise UnsupportedRecordingError(
-                f"{names[0]} has {self._index.samples_per_pixel} values a pixel, and frames are grey"
+                f"{names[0]} has {self._index.samples_per_pixel} values per pixel; expected one"
             )
         self.shape, self.dtype = self._index.page_shape, self._index.dtype
 
@@ -71,13 +71,15 @@ class FileFrames(Frames):
 
 
 class StreamFrames(Frames):
-    """A TIFF a frame, each a stream of a compound file; its head is compared with the first one's, and its pixels are read at their place.
+    """Frames in one TIFF each, which are streams of a compound file.
+
+    The header of each is compared with that of the first, and its pixels are read directly from the file.
 
     Parameters
     ----------
     file : CompoundFile
     names : sequence of (str, str)
-        Of each frame's stream, and what errors call it.
+        The name of each frame's stream, and its name in messages.
     """
 
     def __init__(self, file: CompoundFile, names: Sequence[tuple[str, str]]) -> None:
@@ -85,16 +87,16 @@ class StreamFrames(Frames):
         self._page = _Page.of(self._stream(0))
         self.shape, self.dtype = (self._page.rows, self._page.columns), self._page.dtype.newbyteorder("=")
         self._stored = StoredFrames([file.file], shape=self.shape, dtype=self._page.dtype)
-        self._places = np.full(
-            len(self._names), -1, np.int64
-        )  # of those that lie in one piece, once they were looked at
+        # file offsets of the pixels, for frames that are contiguous, once their headers have been read
+        self._places = np.full(len(self._names), -1, np.int64)
 
     def read(self, numbers: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         for number in set(numbers[self._places[numbers] < 0].tolist()):
-            self._look(number)
+            self._check(number)
         places = self._places[numbers]
         if (places >= 0).all():
             return self._stored.read(places, rows, columns)
+        # contiguous frames are read together, on all cores; only those scattered over the file one by one
         result = np.empty((len(numbers), rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         edges = [0, *(np.flatnonzero(np.diff(places >= 0)) + 1).tolist(), len(places)]
         for a, b in itertools.pairwise(edges):
@@ -102,32 +104,32 @@ class StreamFrames(Frames):
                 self._stored.read_into(result[a:b], places[a:b], rows, columns)
                 continue
             for frame, number in zip(result[a:b], numbers[a:b].tolist(), strict=True):
-                frame[...] = self._in_pieces(number)[rows, columns]
+                frame[...] = self._read_scattered(number)[rows, columns]
         return result
 
     def close(self) -> None:
         self._file.file.close()
 
     def _stream(self, number: int) -> Stream:
-        name, called = self._names[number]
-        return self._file.stream(name, called=called)
+        name, shown = self._names[number]
+        return self._file.stream(name, shown=shown)
 
-    def _look(self, number: int) -> tuple[Stream, int]:
-        """Compare a frame with the first, and note where its pixels lie."""
+    def _check(self, number: int) -> tuple[Stream, int]:
+        """Compare a frame's header with that of the first, and note the position of its pixels."""
         stream = self._stream(number)
         page = self._page if number == 0 else _Page.of(stream)
         if (page.rows, page.columns, page.dtype) != (self._page.rows, self._page.columns, self._page.dtype):
             raise CorruptRecordingError(
-                f"{stream.name} has {page.rows:,} x {page.columns:,} pixels of {page.dtype}, and the first frame {self._page.rows:,} x "
-                f"{self._page.columns:,} of {self._page.dtype}"
+                f"{stream.name} has {page.rows:,} x {page.columns:,} pixels of {page.dtype}, but the first frame has "
+                f"{self._page.rows:,} x {self._page.columns:,} of {self._page.dtype}"
             )
         place = stream.place(page.offset, page.nbytes)
         if place is not None:
             self._places[number] = place
         return stream, page.offset
 
-    def _in_pieces(self, number: int) -> np.ndarray:
-        stream, offset = self._look(number)
+    def _read_scattered(self, number: int) -> np.ndarray:
+        stream, offset = self._check(number)
         pixels = np.empty(self.shape, self._page.dtype)
         stream.read_into(memoryview(pixels.reshape(-1).view(np.uint8)), offset)  # type: ignore[arg-type]
         return pixels
@@ -135,7 +137,7 @@ class StreamFrames(Frames):
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What a stream's TIFF says of its one page, whose pixels are one block of bytes.
+    """The one page of a TIFF stream; its pixels are one block of bytes.
 
     References
     ----------
@@ -156,7 +158,9 @@ class _Page:
         head = stream.read(0, _HEAD)
         order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
         if order is None or len(head) < 8:
-            raise CorruptRecordingError(f"{stream.name} is no TIFF: its first bytes are {head[:8].hex(' ') or 'none'}")
+            raise CorruptRecordingError(
+                f"{stream.name} is not a TIFF: its first bytes are {head[:8].hex(' ') or 'none'}"
+            )
         values = _tags(stream, head, order)
         rows, columns = _one(values, 257, 0), _one(values, 256, 0)
         packing, samples, bits, kind = (_one(values, tag, 1) for tag in (259, 277, 258, 339))
@@ -164,47 +168,48 @@ class _Page:
             raise CorruptRecordingError(f"{stream.name} claims {rows:,} rows of {columns:,} pixels")
         if packing != 1 or samples != 1 or bits not in (8, 16, 32) or kind not in _KINDS or (kind == 3 and bits != 32):
             raise UnsupportedRecordingError(
-                f"{stream.name} is a TIFF of compression {packing}, {samples} values a pixel, {bits} bits in format {kind}; what FluoView "
-                "writes into an .oib, plain grey values, is read; save it as .oif, whose TIFF files may be packed"
+                f"{stream.name} is a TIFF with compression {packing}, {samples} values per pixel, {bits} bits in sample format {kind}; in "
+                "an .oib only uncompressed grayscale is supported, as FluoView writes it. Save it as .oif, where TIFF files may be compressed"
             )
         page = cls(rows, columns, np.dtype(f"{order}{_KINDS[kind]}{bits // 8}"), _begin(stream, values))
         if page.offset + page.nbytes > stream.size or sum(values.get(279, (page.nbytes,))) < page.nbytes:
             raise CorruptRecordingError(
-                f"{stream.name} has {stream.size:,} bytes, and its {rows:,} x {columns:,} pixels need {page.nbytes:,} from byte {page.offset:,}"
+                f"{stream.name} has {stream.size:,} bytes, but its {rows:,} x {columns:,} pixels need {page.nbytes:,} from byte "
+                f"{page.offset:,}"
             )
         return page
 
 
 def _tags(stream: Stream, head: bytes, order: str) -> dict[int, tuple[int, ...]]:
-    """Return the numbers of the first directory by their tags."""
+    """Return the numbers in the first directory, by tag."""
     at = struct.unpack_from(order + "I", head, 4)[0]
     count = struct.unpack(order + "H", _bytes(stream, head, at, 2))[0]
     if not 0 < count <= _MAX_TAGS:
-        raise CorruptRecordingError(f"{stream.name}: its directory at byte {at:,} claims {count:,} tags")
+        raise CorruptRecordingError(f"{stream.name}: the directory at byte {at:,} claims {count:,} tags")
     table = _bytes(stream, head, at + 2, 12 * count)
-    found: dict[int, tuple[int, ...]] = {}
+    values: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, place in struct.iter_unpack(order + "HHII", table):
-        if tag not in (256, 257, 258, 259, 273, 277, 279, 339) or kind not in _FORMS or tag in found:
-            continue
+        if tag not in (256, 257, 258, 259, 273, 277, 279, 339) or kind not in _FORMS or tag in values:
+            continue  # of a tag that occurs twice the first counts, as in libtiff
         if not 0 < number <= _MAX_SEGMENTS:
-            raise CorruptRecordingError(f"{stream.name}: its tag {tag} claims {number:,} values")
+            raise CorruptRecordingError(f"{stream.name}: the tag {tag} claims {number:,} values")
         form, size = f"{order}{number}{_FORMS[kind]}", number * _SIZES[kind]
         data = struct.pack(order + "I", place)[:size] if size <= 4 else _bytes(stream, head, place, size)
-        found[tag] = struct.unpack(form, data)
-    return found
+        values[tag] = struct.unpack(form, data)
+    return values
 
 
 def _begin(stream: Stream, values: dict[int, tuple[int, ...]]) -> int:
-    """Return where the pixels begin; strips must lie behind each other."""
+    """Return the offset of the pixels; strips must be contiguous."""
     offsets, counts = values.get(273, ()), values.get(279, ())
     if not offsets or (len(offsets) > 1 and len(counts) != len(offsets)):
-        raise CorruptRecordingError(f"{stream.name} does not say where its pixels are")
+        raise CorruptRecordingError(f"{stream.name} does not contain the offsets of its pixels")
     if any(a + n != b for (a, b), n in zip(itertools.pairwise(offsets), counts, strict=False)):
         raise UnsupportedRecordingError(
-            f"{stream.name} has its pixels in {len(offsets):,} strips that lie apart, which is not read; save it as .oif"
+            f"{stream.name} has its pixels in {len(offsets):,} strips that are not contiguous, which is not supported; save it as .oif"
         )
     if offsets[0] < 8:
-        raise CorruptRecordingError(f"{stream.name} has its pixels at byte {offsets[0]}, inside of its header")
+        raise CorruptRecordingError(f"{stream.name} has its pixels at byte {offsets[0]}, inside its header")
     return offsets[0]
 
 
@@ -218,6 +223,6 @@ def _bytes(stream: Stream, head: bytes, at: int, count: int) -> bytes:
     data = stream.read(at, count)
     if len(data) < count:
         raise CorruptRecordingError(
-            f"{stream.name} has {stream.size:,} bytes, and its tags point to bytes {at:,} to {at + count:,}"
+            f"{stream.name} has {stream.size:,} bytes, but its tags point to bytes {at:,} to {at + count:,}"
         )
     return data

@@ -16,7 +16,7 @@ _TEXT = Magic(b"\xff\xfe[\0") | Magic(b"[")
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the two formats of this plugin."""
+    """Yield the formats of this plugin."""
     yield FormatSpec(
         name="oib",
         title="Olympus OIB",
@@ -28,7 +28,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=_METADATA,
         platforms=("any",),
-        description="Olympus FluoView FV1000 in one file: volumes, channels, a time for each frame.",
+        description="Olympus FluoView FV1000 recordings in one file (.oib): channels, volumes, the time of every frame.",
     )
     yield FormatSpec(
         name="oif",
@@ -42,5 +42,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=_METADATA,
         platforms=("any",),
-        description="Olympus FluoView FV1000: a file of settings, and beside it a folder with a TIFF a frame; volumes, channels.",
+        description="Olympus FluoView FV1000 recordings as a settings file (.oif) and a folder with one TIFF per frame: channels, volumes.",
     )

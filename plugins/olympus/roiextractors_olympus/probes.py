@@ -1,4 +1,4 @@
-"""What declared evidence cannot say: whether an OLE compound file is an OIB, and a text the settings of an OIF."""
+"""Checks beyond declared evidence: whether an OLE compound file is an OIB, and a text file the settings of an OIF."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD = 1 << 18
 
 
 def is_oib(source: Source) -> bool:
-    """Return whether the directory of an OLE compound file names ``OibInfo.txt``; its first 64 sectors are looked at.
+    """Return whether the directory of an OLE compound file contains ``OibInfo.txt``, within its first 64 sectors.
 
     Parameters
     ----------
@@ -37,21 +37,21 @@ def is_oib(source: Source) -> bool:
 
 
 def is_oif(source: Source) -> bool:
-    """Return whether a text has the sections in which FluoView tells the axes and the frames of a recording.
+    """Return whether a text has the sections in which FluoView describes the axes and the frames of a recording.
 
     Parameters
     ----------
     source : Source
     """
     try:
-        found = Settings.of(source.head(_HEAD), "").sections
+        sections = Settings.of(source.head(_HEAD), "").sections
     except CorruptRecordingError:
         return False
-    return "AxisOrder" in found.get("Axis Parameter Common", {}) and "ProfileSaveInfo" in found
+    return "AxisOrder" in sections.get("Axis Parameter Common", {}) and "ProfileSaveInfo" in sections
 
 
 def _directory(source: Source, header: bytes) -> Iterator[set[str]]:
-    """Yield the names in each sector of the directory, as the table of sectors chains them."""
+    """Yield the names in each sector of the directory, following the sector table."""
     size = 1 << header[30]
     number = struct.unpack_from("<I", header, 48)[0]
     for _ in range(_MAX_SECTORS):

@@ -1,4 +1,4 @@
-"""What belongs to a recording of FluoView: its settings and its frames, in one file or in a folder."""
+"""The members of a FluoView recording: its settings and its frames, in one file or in a folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, single_file
 
 from .compound import SIGNATURE, CompoundFile
 from .frames import FileFrames, Frames, StreamFrames
-from .settings import MOST_BYTES, Settings
+from .settings import MAX_BYTES, Settings
 
 __all__ = ["Members", "members_of"]
 
@@ -32,12 +32,12 @@ _FRAMES = ".oif.files"
 
 
 class Members(ABC):
-    """The settings and the frames that make up a recording.
+    """The settings and the frames of a recording.
 
     Attributes
     ----------
     name : str
-        The recording's, safe to print.
+        The recording's name, safe to print.
     main : Settings
     """
 
@@ -46,7 +46,7 @@ class Members(ABC):
 
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """Return the names of all members, without a folder."""
+        """Return the names of all members, without their folder."""
 
     @abstractmethod
     def settings(self, name: str) -> Settings:
@@ -61,13 +61,13 @@ class Members(ABC):
         """Release the files."""
 
     def positions(self) -> dict[str, dict[str, int]]:
-        """Return each frame's position by axis, from 1 on; what else is a TIFF (a reference, a preview) is none."""
-        found = {name: _FRAME.fullmatch(name) for name in self.names()}
-        return {name: _position(match[1]) for name, match in found.items() if match}
+        """Return the position of each frame by axis, from 1; other TIFF files (references, previews) are left out."""
+        matches = {name: _FRAME.fullmatch(name) for name in self.names()}
+        return {name: _position(match[1]) for name, match in matches.items() if match}
 
 
 class _OneFile(Members):
-    """An ``.oib``: a compound file whose stream ``OibInfo.txt`` names the others."""
+    """An ``.oib``: a compound file whose stream ``OibInfo.txt`` lists the others."""
 
     def __init__(self, path: str) -> None:
         self._file = PositionedFile(path)
@@ -77,13 +77,13 @@ class _OneFile(Members):
         packing = info.get("Compression", "None")
         if packing not in ("None", "", "0"):
             raise UnsupportedRecordingError(
-                f"{self.name} is packed by {printable(packing)!r}, which is not read; save it as .oif"
+                f"{self.name} is compressed with {printable(packing)!r}, which is not supported; save it as .oif"
             )
         streams = {key: value for key, value in info.items() if key.startswith("Stream")}
         main = info.get("MainFileName", "")
         if main not in streams:
             raise CorruptRecordingError(
-                f"{self.name}: {_INFO} names {printable(main)!r} as its main file, and no such stream"
+                f"{self.name}: {_INFO} gives {printable(main)!r} as the main file, but does not list such a stream"
             )
         self.main = self._read(main, streams[main])
         self._streams = {re.split(r"[\\/]", value)[-1]: key for key, value in streams.items()}
@@ -100,22 +100,22 @@ class _OneFile(Members):
     def close(self) -> None:
         self._file.close()
 
-    def _read(self, stream: str, called: str) -> Settings:
-        found = self._compound.stream(stream, called=called)
-        return Settings.of(found.read(0, min(found.size, MOST_BYTES)), found.name)
+    def _read(self, name: str, shown: str) -> Settings:
+        stream = self._compound.stream(name, shown=shown)
+        return Settings.of(stream.read(0, min(stream.size, MAX_BYTES)), stream.name)
 
 
 class _Folder(Members):
-    """An ``.oif``, and the folder beside it that holds the frames."""
+    """An ``.oif``, and the folder with the frames next to it."""
 
     def __init__(self, path: str) -> None:
         file = PositionedFile(path)
         self.name = file.name
         try:
-            self.main = _settings(file, self.name)
+            self.main = _read_settings(file, self.name)
         finally:
             file.close()
-        self._folder, self._names = self._found(path)
+        self._folder, self._names = self._find_frames(path)
 
     def names(self) -> Sequence[str]:
         return self._names
@@ -123,7 +123,7 @@ class _Folder(Members):
     def settings(self, name: str) -> Settings:
         file = PositionedFile(os.path.join(self._folder, name))
         try:
-            return _settings(file, f"{self.name}: {file.name}")
+            return _read_settings(file, f"{self.name}: {file.name}")
         finally:
             file.close()
 
@@ -131,25 +131,30 @@ class _Folder(Members):
         return FileFrames(self._folder, names, frozenset(self._names))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is kept open."""
 
-    def _found(self, path: str) -> tuple[str, tuple[str, ...]]:
-        """Return the folder of the frames and its names: named as the file is, or as it was when it was written."""
+    def _find_frames(self, path: str) -> tuple[str, tuple[str, ...]]:
+        """Return the folder of the frames and its contents; it has the file's name, or its name before it was renamed."""
         place, name = os.path.split(path)
-        told = re.split(r"[\\/]", self.main.text("ProfileSaveInfo", "PtyFileNameS"))
-        wanted = [f"{name}.files", f"{os.path.splitext(name)[0]}{_FRAMES}", told[0] if len(told) == 2 else ""]
-        there = {entry.casefold(): entry for entry in _listed(place)}
-        found = next((there[entry.casefold()] for entry in wanted if entry.casefold() in there), None)
-        if found is None:
+        original = re.split(r"[\\/]", self.main.text("ProfileSaveInfo", "PtyFileNameS"))
+        candidates = [
+            f"{name}.files",
+            f"{os.path.splitext(name)[0]}{_FRAMES}",
+            original[0] if len(original) == 2 else "",
+        ]
+        on_disk = {entry.casefold(): entry for entry in _list_folder(place)}  # FluoView runs on Windows
+        match = next((on_disk[entry.casefold()] for entry in candidates if entry.casefold() in on_disk), None)
+        if match is None:
             raise SourceNotFoundError(
-                f"{self.name} tells of frames in the folder {self.name}.files, which is not beside it; copy both from the microscope's computer"
+                f"the frames of {self.name} should be in the folder {self.name}.files next to it, which does not exist; copy both from "
+                "the microscope's computer"
             )
-        folder = os.path.join(place, found)
-        return folder, tuple(sorted(_listed(folder)))
+        folder = os.path.join(place, match)
+        return folder, tuple(sorted(_list_folder(folder)))
 
 
 def members_of(path: Any) -> Members:
-    """Return the members of the recording that a file, or the one ``.oif`` in a folder, begins.
+    """Return the members of the recording in a file, or of the one ``.oif`` in a folder.
 
     Parameters
     ----------
@@ -158,58 +163,49 @@ def members_of(path: Any) -> Members:
     Raises
     ------
     SourceKindError
-        Several files, or a folder with none or several.
+        There are several files, or the folder contains none or several.
     CorruptRecordingError, TruncatedRecordingError
-        It is no recording of FluoView, or damaged.
+        It is not a FluoView recording, or is damaged.
     """
-    if not isinstance(path, str | os.PathLike):
-        several = list(path)
-        if len(several) != 1:
-            raise SourceKindError(
-                f"one .oib or .oif is one recording, and {len(several)} were given; open each by itself"
-            )
-        (path,) = several
-    found = os.path.abspath(os.fspath(path))
-    if os.path.isdir(found):
-        found = _settings_of(found)
-    file = PositionedFile(found)
+    start = os.path.abspath(single_file(path, may_be_folder=True))
+    if os.path.isdir(start):
+        start = _settings_of(start)
+    file = PositionedFile(start)
     is_one_file = file.read(0, len(SIGNATURE)) == SIGNATURE
     file.close()
-    return _OneFile(found) if is_one_file else _Folder(found)
+    return _OneFile(start) if is_one_file else _Folder(start)
 
 
 def _settings_of(folder: str) -> str:
-    """Return the one ``.oif`` in a folder; of a folder of frames, the one beside it."""
+    """Return the one ``.oif`` in a folder; for a folder of frames, the one next to it."""
     place, name = os.path.split(folder)
     if name.casefold().endswith(_FRAMES):
-        wanted = name[: -len(".files")].casefold()
-        found = next((entry for entry in _listed(place) if entry.casefold() == wanted), None)
-        if found is None:
+        expected = name[: -len(".files")]
+        match = next((entry for entry in _list_folder(place) if entry.casefold() == expected.casefold()), None)
+        if match is None:
             raise SourceNotFoundError(
-                f"{printable(name)} holds the frames of {printable(name[: -len('.files')])}, which is not beside it; "
+                f"{printable(name)} contains the frames of {printable(expected)}, which is not next to it; "
                 "copy both from the microscope's computer"
             )
-        return os.path.join(place, found)
-    names = sorted(entry for entry in _listed(folder) if entry.lower().endswith(".oif"))
+        return os.path.join(place, match)
+    names = sorted(entry for entry in _list_folder(folder) if entry.lower().endswith(".oif"))
     if len(names) != 1:
         words = f"{len(names)} ({', '.join(map(printable, names[:3]))}, ...)" if names else "none"
-        raise SourceKindError(
-            f"of the files in {printable(folder)} one .oif is opened, and there is {words}; name the file"
-        )
+        raise SourceKindError(f"expected one .oif in the folder {printable(folder)}, got {words}; open the file itself")
     return os.path.join(folder, names[0])
 
 
-def _listed(folder: str) -> list[str]:
+def _list_folder(folder: str) -> list[str]:
     try:
         return os.listdir(folder or ".")
     except PermissionError as error:
-        raise SourcePermissionError(f"{printable(folder)} may not be listed: {error.strerror}") from error
+        raise SourcePermissionError(f"no permission to list {printable(folder)}: {error.strerror}") from error
     except OSError as error:
         raise SourceReadError(f"{printable(folder)} could not be listed: {error.strerror or error}") from error
 
 
-def _settings(file: PositionedFile, name: str) -> Settings:
-    return Settings.of(file.read(0, MOST_BYTES), name)
+def _read_settings(file: PositionedFile, name: str) -> Settings:
+    return Settings.of(file.read(0, MAX_BYTES), name)
 
 
 def _position(words: str) -> dict[str, int]:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from roiextractors_core.errors import CorruptRecordingError
 
-__all__ = ["MOST_BYTES", "Settings"]
+__all__ = ["MAX_BYTES", "Settings"]
 
-MOST_BYTES = 16 << 20
-"""A longer settings file is none."""
+MAX_BYTES = 16 << 20
+"""At most this many bytes of a settings file are read."""
 
 _NO_TEXT = "[ColorLUTData]"
 _COMMA = re.compile(r"-?\d+,\d+(\.0)?")
@@ -26,11 +26,11 @@ class Settings:
     sections : mapping of str to mapping of str to str
         Values without the quotes around them.
     name : str
-        The file's, for errors.
+        The file's name, for messages.
 
     References
     ----------
-    The accounts of the packages oiffile (``SettingsFile``) and Bio-Formats (``FV1000Reader``).
+    The packages oiffile (``SettingsFile``) and Bio-Formats (``FV1000Reader``).
     """
 
     def __init__(self, sections: Mapping[str, Mapping[str, str]], name: str) -> None:
@@ -38,25 +38,25 @@ class Settings:
 
     @classmethod
     def of(cls, data: bytes, name: str) -> Settings:
-        """Understand the content of a file.
+        """Parse the contents of a file.
 
         Parameters
         ----------
         data : bytes
-            UTF-16 with its mark, or UTF-8.  A table of colours at the end is left out.
+            UTF-16 with a byte order mark, or UTF-8.  A table of colours at the end is ignored.
         name : str
-            Safe to print.
+            The file's name, safe to print.
 
         Raises
         ------
         CorruptRecordingError
-            It is no text, or has no section.
+            The data are not text, or have no section.
         """
         try:
             is_wide = data[:2] == b"\xff\xfe"
             text = data[: len(data) // 2 * 2].decode("utf-16") if is_wide else data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise CorruptRecordingError(f"{name} is no settings file of FluoView: it is no text ({error})") from error
+            raise CorruptRecordingError(f"{name} is not a FluoView settings file: it is not text ({error})") from error
         sections: dict[str, dict[str, str]] = {}
         current: dict[str, str] = {}
         for line in text.partition(_NO_TEXT)[0].splitlines():
@@ -65,34 +65,34 @@ class Settings:
                 current = sections.setdefault(words[1:-1], {})
             elif "=" in words:
                 key, _, value = words.partition("=")
-                current[key.strip()] = _unquoted(value.strip())
+                current[key.strip()] = _unquote(value.strip())
         if not sections:
-            raise CorruptRecordingError(f"{name} is no settings file of FluoView: it begins with {data[:12]!r}")
+            raise CorruptRecordingError(f"{name} is not a FluoView settings file: it begins with {data[:12]!r}")
         return cls(sections, name)
 
     def text(self, section: str, key: str) -> str:
-        """Return a value; nothing where it is not told, or told as none."""
-        found = self.sections.get(section, {}).get(key, "")
-        return "" if found in ("None", "(null)", "Unknown") else found
+        """Return a value; an empty string if it is missing or unknown."""
+        value = self.sections.get(section, {}).get(key, "")
+        return "" if value in ("None", "(null)", "Unknown") else value
 
     def number(self, section: str, key: str) -> float | None:
-        """Return a value as a number; None where it is not told, or none.
+        """Return a value as a number; None if it is missing or not a finite number.
 
         A computer with a decimal comma writes ``0,207``, or ``0,207.0``.
         """
-        found = self.text(section, key)
-        if _COMMA.fullmatch(found):
-            found = found.removesuffix(".0").replace(",", ".")
+        text = self.text(section, key)
+        if _COMMA.fullmatch(text):
+            text = text.removesuffix(".0").replace(",", ".")
         with contextlib.suppress(ValueError):
-            value = float(found)
+            value = float(text)
             return value if math.isfinite(value) else None
         return None
 
     def count(self, section: str, key: str) -> int | None:
-        """Return a value as a number of things; None where it is not told, or no such number."""
-        found = self.number(section, key)
-        return int(found) if found is not None and found == int(found) and 0 <= found < 1 << 31 else None
+        """Return a value as an integer from 0 to 2**31; None if it is missing or not such a number."""
+        value = self.number(section, key)
+        return int(value) if value is not None and value == int(value) and 0 <= value < 1 << 31 else None
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value

@@ -105,7 +105,7 @@ def test_a_table_too_long_for_the_header_is_read(tmp_path: Path, write_compound:
     assert file.stream("big").read(0, 1 << 30) == big
     assert file.stream("small").read(3, 6) == b"xyzxyz"
     assert file.stream("none").read(0, 10) == b""
-    with pytest.raises(roi.SourceNotFoundError, match="a holds no other"):
+    with pytest.raises(roi.SourceNotFoundError, match="a does not contain other"):
         file.stream("other")
 
 
@@ -149,7 +149,7 @@ def test_a_time_that_is_not_told_is_no_number(tmp_path: Path, frames_of: Any, wr
 
 def test_an_oib_that_is_packed_as_a_whole_is_refused(tmp_path: Path, frames_of: Any, write_oib: Any) -> None:
     path = write_oib(tmp_path / "m.oib", frames_of(1, 1, 1, 8, 9), info={"Compression": "Zip"})
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"m\.oib is packed by 'Zip', which is not read"):
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"m\.oib is compressed with 'Zip', which is not supported"):
         roi.open(path)
 
 
@@ -184,7 +184,7 @@ def test_a_line_scan_says_what_its_rows_are(tmp_path: Path, frames_of: Any, writ
     )
     found = roi.open(path)
     assert found.shape == (1, 50, 9)
-    assert found.get_notes() == ("it was scanned as XT: the rows of a frame lie along time (T)",)
+    assert found.get_notes() == ("the scan order is XT: the rows of a frame are along time (T)",)
     assert found.get_native_timestamps() is None
 
 
@@ -192,7 +192,7 @@ def test_wavelengths_are_refused(tmp_path: Path, frames_of: Any, write_oif: Any)
     path = write_oif(tmp_path / "m.oif", frames_of(1, 1, 1, 8, 9))
     frame = tmp_path / "m.oif.files" / "s_C001.tif"
     frame.rename(frame.with_name("s_C001L001.tif"))
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"m\.oif was scanned along wavelengths \(L\) too"):
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"m\.oif was also scanned along wavelengths \(L\)"):
         roi.open(path)
 
 
@@ -207,7 +207,7 @@ def test_a_recording_that_was_ended_early_gives_its_whole_samples(
     for name in ("s_C001Z002T004", "s_C001Z001T005", "s_C001Z002T005", "s_C001Z001T006", "s_C001Z002T006"):
         (tmp_path / "m.oif.files" / f"{name}.tif").unlink()
     with pytest.warns(
-        roi.IncompleteRecordingWarning, match=r"m\.oif: 6 samples are told of, and the 3 that are whole are read"
+        roi.IncompleteRecordingWarning, match=r"m\.oif: 3 of 6 described samples are complete and are read"
     ):
         found = roi.open(path)
     np.testing.assert_array_equal(found.get_series(), np.moveaxis(movie[:3, :, 0], 1, 3))
@@ -216,20 +216,18 @@ def test_a_recording_that_was_ended_early_gives_its_whole_samples(
 def test_a_frame_in_the_middle_that_is_not_there_is_an_error(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
     path = write_oif(tmp_path / "m.oif", frames_of(6, 2, 1, 8, 9))
     (tmp_path / "m.oif.files" / "s_C001Z002T003.tif").unlink()
-    with pytest.raises(roi.TruncatedRecordingError, match="the frame of channel 1, plane 2, sample 3 is not there"):
+    with pytest.raises(roi.TruncatedRecordingError, match="the frame of channel 1, plane 2, sample 3 is missing"):
         roi.open(path)
 
 
 def test_numbers_that_no_recording_has_cost_nothing(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
     samples = {"Axis 4 Parameters Common": {"MaxSize": 2_000_000_000}}
     path = write_oif(tmp_path / "t" / "m.oif", frames_of(3, 1, 1, 8, 9), changes=samples)
-    with pytest.warns(
-        roi.IncompleteRecordingWarning, match="2,000,000,000 samples are told of, and the 3 that are whole"
-    ):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="3 of 2,000,000,000 described samples are complete"):
         assert len(roi.open(path)) == 3
     planes = {"Axis 3 Parameters Common": {"MaxSize": 2_000_000_000}}
     path = write_oif(tmp_path / "z" / "m.oif", frames_of(3, 2, 1, 8, 9), changes=planes)
-    with pytest.raises(roi.TruncatedRecordingError, match="the frame of channel 1, plane 3, sample 1 is not there"):
+    with pytest.raises(roi.TruncatedRecordingError, match="the frame of channel 1, plane 3, sample 1 is missing"):
         roi.open(path)
 
 
@@ -237,10 +235,12 @@ def test_no_frames_and_no_folder_are_errors(tmp_path: Path, frames_of: Any, writ
     path = write_oif(tmp_path / "m.oif", frames_of(2, 1, 1, 8, 9))
     for frame in (tmp_path / "m.oif.files").glob("s_C*"):
         frame.unlink()
-    with pytest.raises(roi.TruncatedRecordingError, match=r"m\.oif holds its settings and no frames"):
+    with pytest.raises(roi.TruncatedRecordingError, match=r"m\.oif contains settings but no frames"):
         roi.open(path)
     shutil.rmtree(tmp_path / "m.oif.files")
-    with pytest.raises(roi.SourceNotFoundError, match=r"the folder m\.oif\.files, which is not beside it; copy both"):
+    with pytest.raises(
+        roi.SourceNotFoundError, match=r"the folder m\.oif\.files next to it, which does not exist; copy both"
+    ):
         roi.open(path)
 
 
@@ -250,7 +250,7 @@ def test_a_file_that_was_renamed_finds_its_folder_and_no_other(tmp_path: Path, f
     renamed = path.rename(tmp_path / "mouse 3.oif")
     np.testing.assert_array_equal(roi.open(renamed).get_series(), movie[:, 0, 0])
     (tmp_path / "m.oif.files").rename(tmp_path / "n.oif.files")
-    with pytest.raises(roi.SourceNotFoundError, match="which is not beside it"):
+    with pytest.raises(roi.SourceNotFoundError, match="next to it, which does not exist"):
         roi.open(renamed)
 
 
@@ -261,7 +261,7 @@ def test_the_folder_of_the_frames_is_the_recording(tmp_path: Path, frames_of: An
     np.testing.assert_array_equal(found.get_series(), movie[:, 0, 1])
     path.unlink()
     with pytest.raises(
-        roi.SourceNotFoundError, match=r"m\.oif\.files holds the frames of m\.oif, which is not beside it"
+        roi.SourceNotFoundError, match=r"m\.oif\.files contains the frames of m\.oif, which is not next to it"
     ):
         roi.open(tmp_path / "m.oif.files")
 
@@ -273,9 +273,9 @@ def test_a_folder_with_one_oif_is_opened_and_one_with_several_is_not(
     path = write_oif(tmp_path / "m.oif", movie)
     np.testing.assert_array_equal(roi.open(tmp_path).get_series(), movie[:, 0, 0])
     shutil.copy(path, tmp_path / "n.oif")
-    with pytest.raises(roi.SourceKindError, match=r"one \.oif is opened, and there is 2 \(m\.oif, n\.oif"):
+    with pytest.raises(roi.SourceKindError, match=r"expected one \.oif in the folder .*, got 2 \(m\.oif, n\.oif"):
         roi.open(tmp_path)
-    with pytest.raises(roi.SourceKindError, match="one recording, and 2 were given"):
+    with pytest.raises(roi.SourceKindError, match="expected one file, got 2"):
         roi.open([path, tmp_path / "n.oif"], format="oif")
     assert len(roi.open([path], format="oif")) == 3
 
@@ -305,7 +305,7 @@ def frame_of(path: Path, number: int) -> tuple[int, int]:
 def test_sectors_in_a_circle_are_refused(oib: Path) -> None:
     directory = struct.unpack_from("<I", oib.read_bytes(), 48)[0]
     changed(oib, 512 + 4 * directory, "<I", directory)
-    with pytest.raises(roi.CorruptRecordingError, match="the sectors of directory run in a circle"):
+    with pytest.raises(roi.CorruptRecordingError, match="the sectors of directory form a loop"):
         roi.open(oib, format="oib")
 
 
@@ -313,11 +313,11 @@ def test_a_chain_that_goes_on_in_another_stream_is_refused(oib: Path, tmp_path: 
     whole = oib.read_bytes()
     (_, sector), (_, other) = frame_of(oib, 1), frame_of(oib, 2)
     changed(oib, 512 + 4 * sector, "<I", other + 1)
-    with pytest.raises(roi.CorruptRecordingError, match=rf"two chains of its sectors run into one at {other + 1}"):
+    with pytest.raises(roi.CorruptRecordingError, match=rf"two chains of its sectors meet at {other + 1}"):
         roi.open(oib)
     entry = whole.index("Stream00006".encode("utf-16-le"))
     oib.write_bytes(whole)
-    with pytest.raises(roi.CorruptRecordingError, match=rf"two chains of its sectors run into one at {sector}"):
+    with pytest.raises(roi.CorruptRecordingError, match=rf"two chains of its sectors meet at {sector}"):
         roi.open(changed(oib, entry + 116, "<I", sector))
 
 
@@ -327,7 +327,7 @@ def test_a_chain_that_ends_early_is_refused(oib: Path) -> None:
     with roi.open(oib) as found:
         assert found[1].shape == (48, 64)
         with pytest.raises(
-            roi.CorruptRecordingError, match=r"s_C001T003\.tif needs [\d,]+ sectors, and its chain ends after 1"
+            roi.CorruptRecordingError, match=r"s_C001T003\.tif needs [\d,]+ sectors, but its chain ends after 1"
         ):
             found.get_series()
 
@@ -341,7 +341,7 @@ def test_a_stream_whose_last_sector_is_free_is_refused(oib: Path) -> None:
         roi.open(oib) as found,
         pytest.raises(
             roi.CorruptRecordingError,
-            match=rf"s_C001T003\.tif goes on in sector {last:,}, behind which its table names 0xffffffff",
+            match=rf"s_C001T003\.tif continues in sector {last:,}, and the table gives 0xffffffff",
         ),
     ):
         found.get_series()
@@ -350,10 +350,10 @@ def test_a_stream_whose_last_sector_is_free_is_refused(oib: Path) -> None:
 @pytest.mark.parametrize(
     ("at", "form", "value", "words"),
     [
-        (30, "<H", 20, r"claims sectors of 2\^20"),
-        (48, "<I", 1 << 30, "directory goes on in sector 1,073,741,824"),
-        (76, "<I", 1 << 30, "sector 1,073,741,824 of 512 bytes is needed; the file is cut or damaged"),
-        (60, "<I", 1 << 30, "the table of small sectors goes on in sector"),
+        (30, "<H", 20, r"got 2\^20"),
+        (48, "<I", 1 << 30, "directory continues in sector 1,073,741,824"),
+        (76, "<I", 1 << 30, "sector 1,073,741,824 of 512 bytes is needed; the file is truncated or damaged"),
+        (60, "<I", 1 << 30, "the table of small sectors continues in sector"),
     ],
 )
 def test_numbers_that_no_file_has_are_refused(oib: Path, at: int, form: str, value: int, words: str) -> None:
@@ -364,7 +364,7 @@ def test_numbers_that_no_file_has_are_refused(oib: Path, at: int, form: str, val
 def test_a_list_of_tables_in_a_circle_is_refused(oib: Path) -> None:
     last = 512 * (frame_of(oib, 3)[1] + 2) - 4
     changed(oib, last, "<I", frame_of(oib, 3)[1])
-    with pytest.raises(roi.CorruptRecordingError, match="the list of its table's sectors run in a circle"):
+    with pytest.raises(roi.CorruptRecordingError, match="the list of its table's sectors form a loop"):
         roi.open(changed(oib, 68, "<I", frame_of(oib, 3)[1]), format="oib")
 
 
@@ -377,20 +377,20 @@ def test_a_frame_of_another_size_is_refused(oib: Path) -> None:
         assert found[1].shape == (48, 64)
         with pytest.raises(
             roi.CorruptRecordingError,
-            match=r"s_C001T003\.tif has 12 x 64 pixels of uint16, and the first frame 48 x 64",
+            match=r"s_C001T003\.tif has 12 x 64 pixels of uint16, but the first frame has 48 x 64",
         ):
             found[2]
 
 
 def test_packed_frames_in_one_file_are_refused(tmp_path: Path, frames_of: Any, write_oib: Any) -> None:
     path = write_oib(tmp_path / "m.oib", frames_of(2, 1, 1, 24, 32), compression="lzw")
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"s_C001T001\.tif is a TIFF of compression 5"):
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"s_C001T001\.tif is a TIFF with compression 5"):
         roi.open(path)
 
 
 def test_an_oib_that_tells_of_no_main_file_is_refused(tmp_path: Path, frames_of: Any, write_oib: Any) -> None:
     path = write_oib(tmp_path / "m.oib", frames_of(1, 1, 1, 8, 9), info={"MainFileName": "Stream09999"})
-    with pytest.raises(roi.CorruptRecordingError, match=r"OibInfo\.txt names 'Stream09999' as its main file"):
+    with pytest.raises(roi.CorruptRecordingError, match=r"OibInfo\.txt gives 'Stream09999' as the main file"):
         roi.open(path)
 
 
@@ -413,7 +413,7 @@ def test_settings_are_text_in_sections() -> None:
     )
     assert Settings.of(b"[B]\nx=1e400\n", "s").number("B", "x") is None
     for nonsense in (b"", b"\xff\xfe\x00\xd8", b"text", b"\x80"):
-        with pytest.raises(roi.CorruptRecordingError, match="s is no settings file of FluoView"):
+        with pytest.raises(roi.CorruptRecordingError, match="s is not a FluoView settings file"):
             Settings.of(nonsense, "s")
 
 
