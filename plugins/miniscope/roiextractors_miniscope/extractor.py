@@ -76,7 +76,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._device = _device_of(file_path, session, device)
-        self._videos, gaps = _opened(self._device, is_list=not isinstance(file_path, str | os.PathLike))
+        self._videos, gaps = _open_videos(self._device, is_list=not isinstance(file_path, str | os.PathLike))
         try:
             self._starts = _starts(self._videos)
             places = _places(self._device, self._videos)
@@ -182,19 +182,19 @@ def _device_of(file_path: Paths, session: str | None, device: str | None) -> Dev
         return find_device(os.path.abspath(os.fspath(file_path)), session=session, device=device)
     paths = [os.path.abspath(os.fspath(path)) for path in file_path]
     if not paths:
-        raise EmptySourceError("an empty list of videos was given; pass the videos of one Miniscope, in order")
+        raise EmptySourceError("got an empty list; pass the videos of one Miniscope, in order")
     found = find_device(paths[0], session=session, device=device)
     known = dict(zip(found.videos, found.numbers, strict=True))
     if any(os.path.dirname(path) != found.folder for path in paths):
-        raise UnsupportedRecordingError("the videos of one recording lie in one folder, and the list names several")
+        raise UnsupportedRecordingError("the videos of one recording must be in one folder, but the list names several")
     numbers = tuple(known.get(path, place) for place, path in enumerate(paths))
     return Device(found.folder, tuple(paths), numbers, found.generation, found.facts)
 
 
-def _opened(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[str, ...]]:
-    """Index the videos up to the first gap; those behind it are left out, and a sentence names them.
+def _open_videos(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[str, ...]]:
+    """Index the videos up to the first gap; a sentence names those after it, which are skipped.
 
-    Behind a gap a frame would stand at another place than it was taken at.  A list is taken as it is.
+    After a gap, frames would get wrong numbers and times.  A list of videos is taken as it is.
     """
     videos: list[_Video] = []
     why = ""
@@ -220,8 +220,8 @@ def _opened(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[str, 
         return videos, ()
     count = sum(video.frames.num_frames for video in videos)
     return videos, (
-        f"{listed(rest, limit=6)} of {printable(device.name)} {'are' if len(rest) > 1 else 'is'} left out: {why}; the {count:,} frames "
-        "before are read, and a list of videos, open([...]), reads others",
+        f"{listed(rest, limit=6)} of {printable(device.name)} {'are' if len(rest) > 1 else 'is'} skipped: {why}; reading the {count:,} frames "
+        "before. Pass a list of videos, open([...]), to read others",
     )
 
 
@@ -233,7 +233,7 @@ def _gap(last: _Video, number: int, full: int | None) -> str:
     if frames.problems:
         return frames.problems[0]
     if full is not None and frames.num_frames < full:
-        return f"{frames.name} holds {frames.num_frames:,} frames, and a video that others follow holds {full:,}"
+        return f"{frames.name} has {frames.num_frames:,} frames, but a video that is not the last should have {full:,}"
     return ""
 
 
@@ -243,8 +243,8 @@ def _require_alike(videos: Sequence[_Video]) -> None:
         frames = video.frames
         if (frames.rows, frames.columns, frames.dtype) != (first.rows, first.columns, first.dtype):
             raise CorruptRecordingError(
-                f"{frames.name} has {frames.rows} rows of {frames.columns} columns of {frames.dtype}, and {first.name} "
-                f"{first.rows} rows of {first.columns} columns of {first.dtype}; they are not one recording: pass the list of those that are"
+                f"{frames.name} has {frames.rows} rows of {frames.columns} columns of {frames.dtype}, but {first.name} "
+                f"has {first.rows} rows of {first.columns} columns of {first.dtype}; pass a list of the videos that belong together"
             )
 
 
@@ -252,7 +252,7 @@ def _left_out(device: Device) -> tuple[str, ...]:
     if not device.left_out:
         return ()
     return (
-        f"{listed((printable(n) for n in device.left_out), limit=6)} beside the videos bears no number and is left out",
+        f"{listed((printable(n) for n in device.left_out), limit=6)} next to the videos has no number and is skipped",
     )
 
 
@@ -302,7 +302,7 @@ def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np
     name = "timestamp.dat" if device.generation == 3 else "timeStamps.csv"
     path = _beside(device, name)
     if path is None:
-        return None, None, _Said(notes=(f"{name} is not beside the videos, so that the frames have no times",))
+        return None, None, _Said(notes=(f"{name} is not next to the videos, so the frames have no times",))
     file = PositionedFile(path)
     try:
         cameras, problems = parse_times(file)
@@ -329,7 +329,7 @@ def _camera(device: Device, cameras: Sequence[FrameTimes], count: int) -> tuple[
     """Return the rows of the scope: of several cameras the one with as many rows as the videos have frames."""
     name = "timestamp.dat" if device.generation == 3 else "timeStamps.csv"
     if not cameras:
-        return None, f"{name} holds no row of times"
+        return None, f"{name} contains no times"
     if len(cameras) == 1:
         return cameras[0], ""
     fitting = [camera for camera in cameras if len(camera.times) == count]
@@ -342,7 +342,7 @@ def _camera(device: Device, cameras: Sequence[FrameTimes], count: int) -> tuple[
     rows = ", ".join(f"{len(camera.times):,} of camera {camera.camera}" for camera in cameras)
     return (
         None,
-        f"{name} holds rows of {len(cameras)} cameras ({rows}), and {count:,} frames do not tell which is the scope",
+        f"{name} contains rows of {len(cameras)} cameras ({rows}), and none matches the {count:,} frames",
     )
 
 
@@ -363,11 +363,11 @@ def _behaviour_frames(device: Device) -> int | None:
 def _misfit(name: str, camera: FrameTimes, count: int, times: np.ndarray | None) -> tuple[str, ...]:
     noted = len(camera.times)
     if times is None:
-        return (f"{name} notes {noted:,} times that do not cover the {count:,} frames; none is taken for a frame's",)
+        return (f"{name} has {noted:,} times, too few for the {count:,} frames; the times are not used",)
     if noted > count:
         return (
-            f"{name} notes {noted:,} times and the videos hold {count:,} frames; each frame bears the time of its number, "
-            f"and {noted - count:,} times are left over",
+            f"{name} has {noted:,} times but the videos have {count:,} frames; each frame gets the time of its number, "
+            f"and {noted - count:,} times are unused",
         )
     return ()
 
@@ -377,8 +377,8 @@ def _backwards(name: str, times: np.ndarray) -> tuple[str, ...]:
     if not len(steps):
         return ()
     return (
-        f"the times in {name} do not rise at {len(steps):,} place{'s' if len(steps) > 1 else ''}, the first behind "
-        f"frame {int(steps[0]):,}; they are as noted",
+        f"the times in {name} do not increase at {len(steps):,} place{'s' if len(steps) > 1 else ''}, the first after "
+        f"frame {int(steps[0]):,}; they are given as recorded",
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a Miniscope recording are: sessions, devices, their videos and what lies beside them."""
+"""The files of a Miniscope recording: sessions, devices, their videos and the files next to them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Device:
 
     @property
     def is_scope(self) -> bool:
-        """Whether this is no behaviour camera: by its type, and where that is not told, by its folder's name."""
+        """Whether this is a miniscope rather than a behaviour camera, by its type or else the name of its folder."""
         if self.kind:
             return self.kind.lower().startswith("miniscope")
         return not re.match(r"(behav|webcam|minicam|camera)", self.name.lower())
@@ -115,7 +115,7 @@ def find_device(path: str, *, session: str | None = None, device: str | None = N
     """
     sessions = sessions_of(path)
     if not sessions:
-        raise SourceKindError(f"{printable(path)} holds no video of a Miniscope")
+        raise SourceKindError(f"{printable(path)} does not contain videos of a Miniscope")
     chosen: Session = _chosen(path, "session", sessions, session, lambda one: one.name)
     scopes = chosen.scopes
     if not scopes:
@@ -139,7 +139,7 @@ def sessions_of(path: str) -> tuple[Session, ...]:
 
 
 def is_video_of_scope(source: Source) -> bool:
-    """Return whether a video lies in the folder of a miniscope and not of a behaviour camera; a probe."""
+    """Return whether a video is in the folder of a miniscope, not of a behaviour camera; a probe."""
     if source.name.lower().startswith("behavcam"):
         return False
     device = _device_at(str(source.path.parent), given=source.name)
@@ -147,7 +147,7 @@ def is_video_of_scope(source: Source) -> bool:
 
 
 def holds_sessions(source: Source) -> bool:
-    """Return whether a folder is of sessions that hold a miniscope; a probe."""
+    """Return whether a folder contains sessions with a miniscope; a probe."""
     return any(
         scope.facts.get("deviceType") or scope.generation == 3 or _has(scope.folder, "timeStamps.csv")
         for session in sessions_of(str(source.path))
@@ -156,7 +156,7 @@ def holds_sessions(source: Source) -> bool:
 
 
 def json_of(folder: str, name: str = "metaData.json") -> Mapping[str, Any]:
-    """Return the JSON object in a folder's file; empty where it is not there or none."""
+    """Return the JSON object in a file of a folder; empty if there is none."""
     path = _has(folder, name)
     if not path:
         return {}
@@ -181,8 +181,8 @@ def _only_cameras(devices: Iterable[Device]) -> UnsupportedRecordingError:
     camera = next(iter(devices))
     kind = f" ({printable(camera.kind)})" if camera.kind else ""
     return UnsupportedRecordingError(
-        f"{printable(camera.name)} is a behaviour camera{kind} and no miniscope; "
-        f"a video of it can be opened by itself: open({printable(camera.videos[0])!r}, format='video')"
+        f"{printable(camera.name)} is a behaviour camera{kind}, not a miniscope; "
+        f"open one of its videos instead: open({printable(camera.videos[0])!r}, format='video')"
     )
 
 
@@ -190,7 +190,7 @@ def _sessions_at_file(path: str) -> tuple[Session, ...]:
     folder, name = os.path.dirname(path), os.path.basename(path)
     if name.lower().startswith("behavcam"):
         raise UnsupportedRecordingError(
-            f"{printable(name)} is of a behaviour camera and no miniscope; open it with format='video'"
+            f"{printable(name)} is from a behaviour camera, not a miniscope; open it with format='video'"
         )
     is_video = _is_avi(path)
     device = _device_at(folder, given=name if is_video else "")
@@ -268,7 +268,7 @@ def _folders(folder: str) -> list[str]:
 
 
 def _has(folder: str, name: str) -> str:
-    """Return the path of a file in a folder, compared without regard to case; empty where it is not there."""
+    """Return the path of a file in a folder, ignoring case; empty if there is none."""
     direct = os.path.join(folder, name)
     if os.path.isfile(direct):
         return direct

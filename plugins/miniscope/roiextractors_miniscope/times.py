@@ -1,4 +1,4 @@
-"""The times that the Miniscope software notes for every frame, in ``timeStamps.csv`` and ``timestamp.dat``."""
+"""The times that the Miniscope software records for every frame, in ``timeStamps.csv`` and ``timestamp.dat``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["FrameTimes", "parse_times", "rate_of"]
 
 _MAX_BYTES = 1 << 30
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d+)?\Z")
-_LEAST, _MOST = 0.5, 1.5
+_MIN_STEP, _MAX_STEP = 0.5, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def parse_times(file: PositionedFile) -> tuple[tuple[FrameTimes, ...], tuple[str
     sysClock in milliseconds, buffer.
     """
     if file.size > _MAX_BYTES:
-        raise CorruptRecordingError(f"{file.name} has {file.size:,} bytes, which no list of times has")
+        raise CorruptRecordingError(f"{file.name} has {file.size:,} bytes, too many for a list of times")
     text = file.read(0, file.size).decode("utf-8-sig", "replace")
     lines = text.splitlines()
     heading, width = _heading(lines)
@@ -88,14 +88,14 @@ def parse_times(file: PositionedFile) -> tuple[tuple[FrameTimes, ...], tuple[str
 def rate_of(times: np.ndarray) -> float | None:
     """Return the rate (Hz) by the mean interval, intervals far from the median one left out; None for under two times.
 
-    Times are noted in whole milliseconds, so that the median by itself would be off by up to a tenth.
+    Times are whole milliseconds, so the median alone would be wrong by up to a tenth.
     """
     steps = np.diff(times)
     steps = steps[steps > 0]
     if not len(steps):
         return None
     usual = float(np.median(steps))
-    kept = steps[(steps >= _LEAST * usual) & (steps <= _MOST * usual)]
+    kept = steps[(steps >= _MIN_STEP * usual) & (steps <= _MAX_STEP * usual)]
     return float(1.0 / kept.mean())
 
 
@@ -123,8 +123,8 @@ def _rows(
         is_last = place == len(kept) - 1 and not is_ended
         row = _row(fields, width)
         if row is None or (is_last and len(fields) < width):
-            words = f"line {before + place + 1:,} of {name} is no row of times ({printable(line[:40])!r}); "
-            return found, (words + f"the {place:,} rows before it are taken",)
+            words = f"line {before + place + 1:,} of {name} is not a row of times ({printable(line[:40])!r}); "
+            return found, (words + f"using the {place:,} rows before it",)
         found.append(row)
     return found, ()
 

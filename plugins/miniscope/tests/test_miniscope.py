@@ -109,7 +109,7 @@ def test_without_times_the_stated_rate_holds(
     with roi.open(folder) as recording:
         assert recording.get_sampling_frequency() == rate
         assert recording.get_native_timestamps() is None
-        assert recording.get_notes() == ("timeStamps.csv is not beside the videos, so that the frames have no times",)
+        assert recording.get_notes() == ("timeStamps.csv is not next to the videos, so the frames have no times",)
 
 
 def test_without_its_facts_a_device_is_known_by_its_times(tmp_path: Path, frames: Make, write_v4: Make) -> None:
@@ -127,7 +127,9 @@ def test_more_times_than_frames_are_told_and_each_frame_keeps_its_own(
     tmp_path: Path, frames: Make, write_v4: Make
 ) -> None:
     folder = write_v4(tmp_path / "run", frames(10), times=range(0, 520, 40))
-    words = r"notes 13 times and the videos hold 10 frames; each frame bears the time of its number, and 3 times are left over"
+    words = (
+        r"has 13 times but the videos have 10 frames; each frame gets the time of its number, and 3 times are unused"
+    )
     with told(folder, words) as recording:
         np.testing.assert_array_equal(recording.get_timestamps(), np.arange(10) * 40 / 1000)
         assert recording.times_source == "native"
@@ -135,7 +137,7 @@ def test_more_times_than_frames_are_told_and_each_frame_keeps_its_own(
 
 def test_fewer_times_than_frames_are_told_and_none_is_invented(tmp_path: Path, frames: Make, write_v4: Make) -> None:
     folder = write_v4(tmp_path / "run", frames(10), times=range(0, 320, 40))
-    words = r"timeStamps.csv notes 8 times that do not cover the 10 frames; none is taken for a frame's"
+    words = r"timeStamps.csv has 8 times, too few for the 10 frames; the times are not used"
     with told(folder, words) as recording:
         assert recording.get_native_timestamps() is None
         assert recording.get_sampling_frequency() == 25.0
@@ -145,7 +147,8 @@ def test_times_that_do_not_rise_are_as_noted_and_told(tmp_path: Path, frames: Ma
     with roi.open(write_v4(tmp_path / "run", frames(5), times=[0, 40, 30, 120, 160])) as recording:
         assert recording.get_timestamps().tolist() == [0.0, 0.04, 0.03, 0.12, 0.16]
         assert (
-            "the times in timeStamps.csv do not rise at 1 place, the first behind frame 1" in recording.get_notes()[0]
+            "the times in timeStamps.csv do not increase at 1 place, the first after frame 1"
+            in recording.get_notes()[0]
         )
 
 
@@ -153,7 +156,7 @@ def test_a_list_of_times_that_breaks_off_is_told(tmp_path: Path, frames: Make, w
     folder = write_v4(tmp_path / "run", frames(5))
     text = (folder / "timeStamps.csv").read_text(encoding="ascii")
     (folder / "timeStamps.csv").write_text(text[: text.index("4,180") + 4], encoding="ascii")
-    words = r"line 6 of timeStamps.csv is no row of times \('4,18'\); the 4 rows before it are taken"
+    words = r"line 6 of timeStamps.csv is not a row of times \('4,18'\); using the 4 rows before it"
     with told(folder, words) as recording:
         assert recording.get_native_timestamps() is None
 
@@ -162,11 +165,11 @@ def test_a_missing_video_ends_the_recording_and_a_list_reads_on(tmp_path: Path, 
     taken = frames(30)
     folder = write_v4(tmp_path / "run", taken, a_file=10, pixels="gray")
     (folder / "1.avi").unlink()
-    words = r"'2.avi' of Miniscope is left out: the video between 0.avi and number 2 is missing; the 10 frames before"
+    words = r"'2.avi' of Miniscope is skipped: the video between 0.avi and number 2 is missing; reading the 10 frames before"
     with told(folder, words) as recording:
         np.testing.assert_array_equal(recording.get_series(), taken[:10])
         np.testing.assert_array_equal(recording.get_timestamps(), (np.arange(10) * 50 - 20) / 1000)
-    with told([folder / "0.avi", folder / "2.avi"], r"30 times and the videos hold 20 frames") as recording:
+    with told([folder / "0.avi", folder / "2.avi"], r"30 times but the videos have 20 frames") as recording:
         np.testing.assert_array_equal(recording.get_series(), np.concatenate([taken[:10], taken[20:]]))
         places = np.concatenate([np.arange(10), np.arange(20, 30)])
         np.testing.assert_array_equal(recording.get_timestamps(), (places * 50 - 20) / 1000)
@@ -177,11 +180,11 @@ def test_a_cut_video_ends_the_recording(tmp_path: Path, frames: Make, write_v4: 
     folder = write_v4(tmp_path / "run", taken, a_file=10, codec="rawvideo", pixels="gray")
     whole = (folder / "1.avi").read_bytes()
     (folder / "1.avi").write_bytes(whole[: whole.index(taken[17].tobytes())])
-    with told(folder, r"'2.avi' of Miniscope is left out: 1.avi is cut: it ends at byte") as recording:
+    with told(folder, r"'2.avi' of Miniscope is skipped: 1.avi is cut: it ends at byte") as recording:
         np.testing.assert_array_equal(recording.get_series(), taken[:17])
     shutil.copy(folder / "0.avi", folder / "1.avi")
     (folder / "2.avi").write_bytes(b"RIFF\0\0\0\0AVI ")
-    with told(folder, r"'2.avi' of Miniscope is left out: 2.avi begins as AVI and ends") as recording:
+    with told(folder, r"'2.avi' of Miniscope is skipped: 2.avi begins as AVI and ends") as recording:
         assert len(recording) == 20
 
 
@@ -190,7 +193,7 @@ def test_videos_of_different_frames_are_not_joined(
 ) -> None:
     folder = write_v4(tmp_path / "run", frames(10), a_file=10)
     write_video(folder / "1.avi", frames(5, 16, 16))
-    with pytest.raises(CorruptRecordingError, match=r"1.avi has 16 rows of 16 columns of uint8, and 0.avi 24 rows"):
+    with pytest.raises(CorruptRecordingError, match=r"1.avi has 16 rows of 16 columns of uint8, but 0.avi has 24 rows"):
         roi.open(folder)
 
 
@@ -201,7 +204,7 @@ def test_a_video_without_a_number_is_left_out_and_named(
     write_video(folder / "minian_mc.avi", frames(5))
     with roi.open(folder) as recording:
         assert len(recording) == 10
-        assert recording.get_notes() == ("'minian_mc.avi' beside the videos bears no number and is left out",)
+        assert recording.get_notes() == ("'minian_mc.avi' next to the videos has no number and is skipped",)
 
 
 def test_behaviour_cameras_are_told_apart(tmp_path: Path, frames: Make, write_v4: Make) -> None:
@@ -213,7 +216,7 @@ def test_behaviour_cameras_are_told_apart(tmp_path: Path, frames: Make, write_v4
     assert roi.streams(tmp_path / "run") == {}
     for path in (camera, camera / "metaData.json", camera / "timeStamps.csv"):
         with pytest.raises(
-            UnsupportedRecordingError, match=r"BehavCam_2 is a behaviour camera \(WebCam-1920x1080\) and no"
+            UnsupportedRecordingError, match=r"BehavCam_2 is a behaviour camera \(WebCam-1920x1080\), not a"
         ):
             roi.open(path)
     with roi.open(camera / "0.avi") as recording:
@@ -269,13 +272,13 @@ def test_the_behaviour_cameras_frames_tell_which_rows_are_not_the_scopes(
     tmp_path: Path, frames: Make, write_v3: Make
 ) -> None:
     folder = write_v3(tmp_path / "run", frames(25), behaviour=frames(9, 32, 48), times=range(0, 27 * 30, 30))
-    with told(folder, "timestamp.dat notes 27 times and the videos hold 25 frames") as recording:
+    with told(folder, "timestamp.dat has 27 times but the videos have 25 frames") as recording:
         np.testing.assert_array_equal(recording.get_timestamps(), np.arange(25) * 30 / 1000)
 
 
 def test_cameras_that_cannot_be_told_apart_give_no_times(tmp_path: Path, frames: Make, write_v3: Make) -> None:
     folder = write_v3(tmp_path / "run", frames(9), behaviour=frames(9, 32, 48))
-    words = r"rows of 2 cameras \(9 of camera 0, 9 of camera 1\), and 9 frames do not tell which is the scope"
+    words = r"rows of 2 cameras \(9 of camera 0, 9 of camera 1\), and none matches the 9 frames"
     with told(folder, words) as recording:
         assert recording.get_native_timestamps() is None
         assert recording.get_sampling_frequency() is None
@@ -285,7 +288,7 @@ def test_the_third_generations_behaviour_camera_is_a_video(tmp_path: Path, frame
     folder = write_v3(tmp_path / "run", frames(9), behaviour=frames(8, 32, 48))
     with roi.open(folder / "behavCam1.avi") as recording:
         assert recording.provenance.format == "video"
-    with pytest.raises(UnsupportedRecordingError, match=r"behavCam1\.avi is of a behaviour camera and no miniscope"):
+    with pytest.raises(UnsupportedRecordingError, match=r"behavCam1\.avi is from a behaviour camera, not a miniscope"):
         roi.open(folder / "behavCam1.avi", format="miniscope")
 
 

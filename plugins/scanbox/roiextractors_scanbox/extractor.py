@@ -51,20 +51,20 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
     Raises
     ------
     SourceNotFoundError
-        One of the two files is not there.
+        One of the two files is missing.
     StreamChoiceError
-        Several channels and none named, or one that is not there.
+        There are several channels and none was chosen, or the chosen one does not exist.
     UnsupportedRecordingError
-        A version of Scanbox whose layout is not known; an info file without info.
+        A version of Scanbox whose layout is unknown, or a MATLAB file without the info.
     CorruptRecordingError
-        An info that is damaged or holds numbers that cannot be.
+        The info is damaged or contains impossible numbers.
     TruncatedRecordingError
         Not one complete frame, or volume.
 
     Warns
     -----
     IncompleteRecordingWarning
-        The last frame or volume is not complete and was left out, or the file holds fewer frames than the info says.
+        The last frame or volume is incomplete and is skipped, or the file contains fewer frames than the info says.
 
     References
     ----------
@@ -90,7 +90,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         self._channel = _channel(layout, channel, self._file.name)
         shape = (layout.rows, layout.columns, len(layout.channels))
         self._frames = StoredFrames((self._file,), shape=shape[: 2 if shape[2] == 1 else 3], dtype="<u2")
-        for sentence in self._left_out:
+        for sentence in self._incomplete:
             warn(f"{self._file.name}: {sentence}")
 
     @classmethod
@@ -136,8 +136,8 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         return self._metadata
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return what was decided or left out while opening."""
-        return (*self._layout.notes, *self._left_out, *self._extra_frames)
+        """Return what was decided or skipped while opening."""
+        return (*self._layout.notes, *self._incomplete, *self._extra_frames)
 
     def close(self) -> None:
         """Release the file."""
@@ -168,18 +168,18 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         return self._size // self._layout.frame_bytes
 
     @property
-    def _left_out(self) -> tuple[str, ...]:
+    def _incomplete(self) -> tuple[str, ...]:
         frames, rest = divmod(self._size, self._layout.frame_bytes)
         expected, planes = self._layout.expected_frames, frames % self._planes
         found = []
         if rest:
             found.append(
-                f"the file ends inside frame {frames:,}, of which {rest:,} of {self._layout.frame_bytes:,} bytes are there; it was left out"
+                f"the file ends inside frame {frames:,} (after {rest:,} of {self._layout.frame_bytes:,} bytes), which is skipped"
             )
         if planes:
-            found.append(f"the last volume holds {planes} of {self._planes} planes and was left out")
+            found.append(f"the last volume has {planes} of {self._planes} planes and is skipped")
         if expected is not None and frames < expected:
-            found.append(f"the info says {expected:,} frames (max_idx), and the file holds {frames:,} complete ones")
+            found.append(f"the info says {expected:,} frames (max_idx), but the file contains {frames:,} complete ones")
         return tuple(found)
 
     @property
@@ -188,7 +188,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         if expected is None or self._num_frames <= expected:
             return ()
         return (
-            f"the info says {expected:,} frames (max_idx), and the file holds {self._num_frames:,}, which are read",
+            f"the info says {expected:,} frames (max_idx), but the file contains {self._num_frames:,}; reading all of them",
         )
 
     def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
@@ -222,14 +222,14 @@ def _require_frames(size: int, layout: Layout, planes: int, name: str, *, info: 
         raw = (number(info, "postTriggerSamples") or 0) * layout.rows * len(layout.channels) * 2
         if raw > layout.frame_bytes and size and size % raw == 0:
             raise UnsupportedRecordingError(
-                f"{name} was written by Scanbox 1, which stored every sample of the digitizer ({raw:,.0f} bytes a frame) and no pixels; "
+                f"{name} was written by Scanbox 1, which stored every sample of the digitizer ({raw:,.0f} bytes a frame) instead of pixels; "
                 "convert it with Scanbox's own tools"
             )
     needed = layout.frame_bytes * planes
     if size < needed:
         what = f"volume of {planes} planes (deinterleave=False reads frames)" if planes > 1 else "frame"
         raise TruncatedRecordingError(
-            f"{name} holds {size:,} bytes, and one {what} of {layout.rows} x {layout.columns} pixels needs {needed:,}: the file is cut"
+            f"{name} has {size:,} bytes, but one {what} of {layout.rows} x {layout.columns} pixels needs {needed:,}: the file is truncated"
         )
 
 
@@ -250,7 +250,7 @@ def _channel(layout: Layout, wanted: str | int | None, name: str) -> int:
 
 
 def _pixel_size(info: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return ``(row, column)`` in micrometres: the calibration of the magnification that was in force."""
+    """Return ``(row, column)`` in micrometres: the calibration of the magnification in use."""
     found = number(info, "dycal"), number(info, "dxcal")
     if found == (None, None):
         table, place = find(info, "calibration"), number(info, "config.magnification")
@@ -264,7 +264,7 @@ def _pixel_size(info: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _positions(info: Mapping[str, Any], planes: int) -> tuple[float, ...]:
-    """Return the optotune's positions in micrometres, where the info holds one a plane."""
+    """Return the optotune's positions in micrometres, if the info has one for each plane."""
     values = info.get("otwave_um")
     if planes < 2 or not isinstance(values, np.ndarray) or values.size != planes or not np.isfinite(values).all():
         return ()

@@ -25,7 +25,7 @@ _MARKS = ("resfreq", "recordsPerBuffer", "config")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the pixels lie in the ``.sbx`` file.
+    """The layout of the pixels in the ``.sbx`` file.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class Layout:
     frame_rate : float or None
         Frames a second (Hz), all planes counted.
     expected_frames : int or None
-        How many frames the info says there are.
+        The number of frames according to the info.
     notes : tuple of str
-        Where the info contradicts itself, and what was decided.
+        Inconsistencies of the info, and what was decided.
     """
 
     rows: int
@@ -60,12 +60,12 @@ class Layout:
 
 
 def is_info(value: Any) -> bool:
-    """Say whether a variable called ``info`` is Scanbox's."""
+    """Return whether a variable called ``info`` is Scanbox's."""
     return isinstance(value, Mapping) and all(mark in value for mark in _MARKS)
 
 
 def layout_of(info: Mapping[str, Any], name: str) -> Layout:
-    """Return how the pixels lie, every number checked.
+    """Return the layout of the pixels, with every number checked.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ def layout_of(info: Mapping[str, Any], name: str) -> Layout:
     Raises
     ------
     UnsupportedRecordingError
-        A version whose layout is not known.
+        A version whose layout is unknown.
     CorruptRecordingError
-        A number that is missing or cannot be right.
+        A number is missing or impossible.
 
     References
     ----------
@@ -118,13 +118,13 @@ def find(info: Any, path: str) -> Any:
 
 
 def number(info: Any, path: str) -> float | None:
-    """Return a single number, or None where there is none."""
+    """Return a single number, or None."""
     values = _numbers(find(info, path))
     return values[0] if len(values) == 1 else None
 
 
 def plain(value: Any) -> Any:
-    """Return a value as people write it: one number instead of an array of one, rows of one as lists."""
+    """Return a value in its simplest form: one number instead of an array of one, rows of one as lists."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -146,7 +146,7 @@ def _whole(info: Mapping[str, Any], path: str, name: str, most: int) -> int | No
     if value is None:
         return None
     if not 0 < value <= most or value != math.floor(value):
-        raise CorruptRecordingError(f"{name} says {path} = {value:g}, and a whole number from 1 to {most:,} is needed")
+        raise CorruptRecordingError(f"{name} says {path} = {value:g}, expected an integer from 1 to {most:,}")
     return int(value)
 
 
@@ -155,29 +155,27 @@ def _version(info: Mapping[str, Any], name: str) -> int:
     if version is None:
         return 1
     if version not in _VERSIONS:
-        raise UnsupportedRecordingError(
-            f"{name} is of Scanbox version {version:g}, and the layouts of versions 2 and 3 are known"
-        )
+        raise UnsupportedRecordingError(f"{name} is of Scanbox version {version:g}; versions 2 and 3 are supported")
     return int(version)
 
 
 def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str) -> tuple[int, tuple[str, ...]]:
     """Return the lines of a frame.
 
-    Three fields tell them, and old versions leave one or the other at its usual value: two that agree decide, else the
-    one that the vendor's ``sbxread.m`` takes: the buffer's (version 2) or the image's (version 3).
+    Three fields give them, and old versions leave one or the other at its default: two that agree decide, else the one
+    that the vendor's ``sbxread.m`` uses: that of the buffer (version 2) or of the image (version 3).
     """
     size = _numbers(info.get("sz"))
     buffer = _whole(info, "recordsPerBuffer", name, _MAX_SIDE)
-    told = {
+    counts = {
         "recordsPerBuffer": None if buffer is None else buffer * (2 if bidirectional else 1),
         "sz": int(size[0]) if len(size) == 2 and 0 < size[0] <= _MAX_SIDE else None,
         "config.lines": _whole(info, "config.lines", name, _MAX_SIDE) if number(info, "config.lines") else None,
     }
-    known = {key: value for key, value in told.items() if value is not None}
+    known = {key: value for key, value in counts.items() if value is not None}
     if not known:
         raise CorruptRecordingError(
-            f"{name} tells neither recordsPerBuffer nor sz, so the shape of its frames is not known"
+            f"{name} has neither recordsPerBuffer nor sz, so the shape of its frames is unknown"
         )
     value, votes = Counter(known.values()).most_common(1)[0]
     if votes == 1:
@@ -188,26 +186,24 @@ def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str)
     if len(set(known.values())) == 1:
         return value, ()
     words = ", ".join(f"{key} {count}" for key, count in known.items())
-    return value, (f"the info contradicts itself about the lines of a frame ({words}); {value} are read",)
+    return value, (f"the info is inconsistent about the lines of a frame ({words}); using {value}",)
 
 
 def _columns(info: Mapping[str, Any], name: str) -> int:
     size = _numbers(info.get("sz")) or list(map(float, _USUAL_SIZE))
     columns = size[1] if len(size) == 2 else math.nan
     if not 0 < columns <= _MAX_SIDE or columns != math.floor(columns):
-        raise CorruptRecordingError(f"{name} says sz = {size[:4]}, and rows and columns are needed")
+        raise CorruptRecordingError(f"{name} says sz = {size[:4]}, expected rows and columns")
     return int(columns)
 
 
 def _folds(info: Mapping[str, Any], rows: int, name: str) -> int:
-    """Return how many images of ``fold_lines`` lines a frame was cut into; 1 where it was not."""
+    """Return how many images of ``fold_lines`` lines a frame consists of; 1 if frames are not folded."""
     if not number(info, "fold_lines"):
         return 1
     lines = _whole(info, "fold_lines", name, _MAX_SIDE) or rows
     if rows % lines:
-        raise CorruptRecordingError(
-            f"{name} says fold_lines = {lines}, and a frame of {rows} lines cannot be cut into such"
-        )
+        raise CorruptRecordingError(f"{name} says fold_lines = {lines}, which does not divide a frame of {rows} lines")
     return rows // lines
 
 
@@ -220,9 +216,7 @@ def _channels(info: Mapping[str, Any], name: str) -> tuple[tuple[str, ...], tupl
     numbers = _PMTS.get(0 if code is None else code)
     if numbers is None:
         said = "nothing" if code is None else f"{code:g}"
-        raise CorruptRecordingError(
-            f"{name} says channels = {said}, and 1 (both PMTs), 2 (PMT 0) and 3 (PMT 1) are known"
-        )
+        raise CorruptRecordingError(f"{name} says channels = {said}, expected 1 (both PMTs), 2 (PMT 0) or 3 (PMT 1)")
     return tuple(f"PMT{k}" for k in numbers), numbers
 
 
@@ -242,19 +236,19 @@ def _named_channels(info: Mapping[str, Any], count: int) -> tuple[tuple[str, ...
 
 def _planes(info: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
     """Return the period of the optotune in frames."""
-    told = dict(_plane_counts(info))
+    counts = dict(_plane_counts(info))
     moving = number(info, "volscan")
     if moving is None:
-        moving = any(count > 1 for key, count in told.items() if key in ("etl_table", "otwave"))
-    if not moving or not told:
+        moving = any(count > 1 for key, count in counts.items() if key in ("etl_table", "otwave"))
+    if not moving or not counts:
         return 1, (
-            "the info says that the optotune moved, and not through how many planes; one is read",
+            "the info says that the optotune moved, but not the number of planes; reading one plane",
         ) if moving else ()
-    planes = next(iter(told.values()))
-    if len(set(told.values())) == 1:
+    planes = next(iter(counts.values()))
+    if len(set(counts.values())) == 1:
         return planes, ()
-    words = ", ".join(f"{key} {count}" for key, count in told.items())
-    return planes, (f"the info contradicts itself about the planes of a volume ({words}); {planes} are read",)
+    words = ", ".join(f"{key} {count}" for key, count in counts.items())
+    return planes, (f"the info is inconsistent about the planes of a volume ({words}); using {planes}",)
 
 
 def _plane_counts(info: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -55,11 +55,11 @@ def pair_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
     Raises
     ------
     SourceNotFoundError
-        The other file is not beside it.
+        The other file is not in the same folder.
     UnsupportedRecordingError
-        The info file holds no info of Scanbox.
+        The MATLAB file does not contain the info of Scanbox.
     SourceKindError
-        A list of something else than one recording's two files.
+        A list of other files than the two of one recording.
     """
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     files = [PositionedFile(path) for path in paths]
@@ -67,7 +67,7 @@ def pair_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
     pixels = [file for file in files if file not in infos]
     if len(infos) > 1 or len(pixels) > 1 or not files:
         raise SourceKindError(
-            f"{len(files)} files were given, and a Scanbox recording is one .sbx file and its .mat; open each recording, "
+            f"got {len(files)} files, but a Scanbox recording is one .sbx file and its .mat; open each recording "
             "and join them with concatenate"
         )
     known = infos[0] if infos else _info_beside(pixels[0])
@@ -76,12 +76,12 @@ def pair_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
 
 
 def is_scanbox(source: Source) -> bool:
-    """Say whether a source is an info file of Scanbox, or has one beside it that describes it.
+    """Return whether a source is an info file of Scanbox, or is described by one next to it.
 
     Parameters
     ----------
     source : Source
-        Under another suffix than ``.sbx``, only whole frames as they are described are taken for the pixels.
+        With a suffix other than ``.sbx``, the size must be a multiple of the described frames.
     """
     if source.is_folder:
         return False
@@ -104,7 +104,7 @@ def _info(file: PositionedFile) -> Mapping[str, Any]:
     if not is_info(info):
         raise UnsupportedRecordingError(
             f"{file.name} is a MATLAB file without the info of a Scanbox recording: no variable 'info' with resfreq, "
-            "recordsPerBuffer and config is in it"
+            "recordsPerBuffer and config"
         )
     return dict(info)
 
@@ -113,7 +113,7 @@ def _pixels_beside(known: PositionedFile) -> PositionedFile:
     found = _beside(known.path, ".sbx")
     if found is None:
         raise SourceNotFoundError(
-            f"{known.name} describes a Scanbox recording, and {printable(known.path.stem)}.sbx, which holds its pixels, is not beside it; "
+            f"{known.name} describes a Scanbox recording, but {printable(known.path.stem)}.sbx, which contains its pixels, is missing; "
             "put both into one folder, under one name"
         )
     return PositionedFile(found)
@@ -123,7 +123,7 @@ def _info_beside(pixels: PositionedFile) -> PositionedFile:
     found = _beside(pixels.path, ".mat")
     if found is None:
         raise SourceNotFoundError(
-            f"{pixels.name} holds pixels alone, and {printable(pixels.path.stem)}.mat, which tells their shape and rate, is not beside it; "
+            f"{pixels.name} contains only pixels, but {printable(pixels.path.stem)}.mat, which gives their shape and rate, is missing; "
             "put both into one folder, under one name"
         )
     return PositionedFile(found)

@@ -225,9 +225,7 @@ def test_pixels_without_info_and_info_without_pixels_name_the_file_that_is_missi
     path = write(version_2(ROWS, COLUMNS), noise(3))
     known = path.with_suffix(".mat").read_bytes()
     path.with_suffix(".mat").unlink()
-    words = (
-        r"xx0_000_001\.sbx holds pixels alone, and xx0_000_001\.mat, which tells their shape and rate, is not beside it"
-    )
+    words = r"xx0_000_001\.sbx contains only pixels, but xx0_000_001\.mat, which gives their shape and rate, is missing"
     with pytest.raises(SourceNotFoundError, match=words):
         roi.open(path, format="scanbox")
     with pytest.raises(UnknownFormatError, match=f"Its suffix is that of Scanbox, whose plugin says: {words}"):
@@ -235,16 +233,14 @@ def test_pixels_without_info_and_info_without_pixels_name_the_file_that_is_missi
     path.unlink()
     path.with_suffix(".mat").write_bytes(known)
     with pytest.raises(
-        SourceNotFoundError, match=r"\.mat describes a Scanbox recording, and xx0_000_001\.sbx, which holds its"
+        SourceNotFoundError, match=r"\.mat describes a Scanbox recording, but xx0_000_001\.sbx, which contains its"
     ):
         roi.open(path.with_suffix(".mat"))
 
 
 def test_files_of_two_recordings_are_not_one(write: Write, version_2: Info) -> None:
     paths = [write(version_2(ROWS, COLUMNS), noise(3), name) for name in ("a", "b")]
-    with pytest.raises(
-        SourceKindError, match=r"2 files were given, and a Scanbox recording is one \.sbx file and its \.mat"
-    ):
+    with pytest.raises(SourceKindError, match=r"got 2 files, but a Scanbox recording is one \.sbx file and its \.mat"):
         roi.open(paths, format="scanbox")
 
 
@@ -256,8 +252,8 @@ def test_what_is_left_of_a_cut_recording_is_read(write: Write, version_2: Info) 
     with recording:
         np.testing.assert_array_equal(recording.get_series(), frames[:4, ..., 0])
         assert recording.get_notes() == (
-            "the file ends inside frame 4, of which 1,820 of 1,920 bytes are there; it was left out",
-            "the info says 5 frames (max_idx), and the file holds 4 complete ones",
+            "the file ends inside frame 4 (after 1,820 of 1,920 bytes), which is skipped",
+            "the info says 5 frames (max_idx), but the file contains 4 complete ones",
         )
     assert [str(w.message) for w in caught] == [f"xx0_000_001.sbx: {note}" for note in recording.get_notes()]
 
@@ -265,7 +261,9 @@ def test_what_is_left_of_a_cut_recording_is_read(write: Write, version_2: Info) 
 def test_more_frames_than_the_info_says_are_read_and_noted(write: Write, version_2: Info) -> None:
     with roi.open(write(version_2(ROWS, COLUMNS, max_idx=2.0), noise(5))) as recording:
         assert len(recording) == 5
-        assert recording.get_notes() == ("the info says 3 frames (max_idx), and the file holds 5, which are read",)
+        assert recording.get_notes() == (
+            "the info says 3 frames (max_idx), but the file contains 5; reading all of them",
+        )
 
 
 def test_an_incomplete_volume_is_left_out_and_its_frames_are_there_without_volumes(
@@ -273,7 +271,7 @@ def test_an_incomplete_volume_is_left_out_and_its_frames_are_there_without_volum
 ) -> None:
     frames = noise(8)
     path = write(version_2(ROWS, COLUMNS, volscan=1.0, otwave=np.array([[5.0, 6.0, 7.0]])), frames)
-    with pytest.warns(IncompleteRecordingWarning, match="the last volume holds 2 of 3 planes and was left out"):
+    with pytest.warns(IncompleteRecordingWarning, match="the last volume has 2 of 3 planes and is skipped"):
         volumes = roi.open(path)
     with volumes, roi.open(path, deinterleave=False) as flat:
         assert volumes.shape == (2, ROWS, COLUMNS, 3)
@@ -284,7 +282,7 @@ def test_an_incomplete_volume_is_left_out_and_its_frames_are_there_without_volum
 
 
 def test_a_file_without_one_whole_frame_or_volume_says_what_it_needs(write: Write, version_2: Info) -> None:
-    words = r"holds 1,919 bytes, and one frame of 24 x 40 pixels needs 1,920: the file is cut"
+    words = r"has 1,919 bytes, but one frame of 24 x 40 pixels needs 1,920: the file is truncated"
     with pytest.raises(TruncatedRecordingError, match=words):
         roi.open(write(version_2(ROWS, COLUMNS), noise(1), cut=1))
     words = r"one volume of 3 planes \(deinterleave=False reads frames\) of 24 x 40 pixels needs 5,760"
@@ -303,11 +301,11 @@ def test_a_file_without_one_whole_frame_or_volume_says_what_it_needs(write: Writ
         ({"volscan": 1.0, "etl_table": [[1.0, 2.0, 3.0]]}, 1, ""),
         ({"volscan": 0.0, "otwave": np.array([[1.0, 2.0, 3.0]])}, 1, ""),
         ({"volscan": np.empty((0, 0)), "otwave": np.array([[1.0, 2.0, 3.0]])}, 3, ""),
-        ({"volscan": 1.0}, 1, "the info says that the optotune moved, and not through how many planes; one is read"),
+        ({"volscan": 1.0}, 1, "the info says that the optotune moved, but not the number of planes; reading one plane"),
         (
             {"volscan": 1.0, "otwave": np.array([[1.0, 2.0, 3.0]]), "otparam": np.array([[0.0, 900.0, 2.0]])},
             3,
-            "the info contradicts itself about the planes of a volume (otwave 3, otparam 2); 3 are read",
+            "the info is inconsistent about the planes of a volume (otwave 3, otparam 2); using 3",
         ),
     ],
 )
@@ -367,20 +365,24 @@ def test_a_mirror_of_unknown_frequency_is_an_unknown_rate(write: Write, version_
         (
             {"scanbox_version": 4.0},
             UnsupportedRecordingError,
-            "is of Scanbox version 4, and the layouts of versions 2 and 3",
+            "is of Scanbox version 4; versions 2 and 3",
         ),
-        ({"channels": 7.0}, CorruptRecordingError, r"says channels = 7, and 1 \(both PMTs\), 2 \(PMT 0\) and 3"),
-        ({"channels": np.empty((0, 0))}, CorruptRecordingError, "says channels = nothing, and 1"),
+        ({"channels": 7.0}, CorruptRecordingError, r"says channels = 7, expected 1 \(both PMTs\), 2 \(PMT 0\) or 3"),
+        ({"channels": np.empty((0, 0))}, CorruptRecordingError, "says channels = nothing, expected 1"),
         (
             {"recordsPerBuffer": 24.5},
             CorruptRecordingError,
-            r"says recordsPerBuffer = 24\.5, and a whole number from 1",
+            r"says recordsPerBuffer = 24\.5, expected an integer from 1",
         ),
         ({"recordsPerBuffer": 1e30}, CorruptRecordingError, r"says recordsPerBuffer = 1e\+30"),
-        ({"sz": np.array([[24.0, 0.0]])}, CorruptRecordingError, r"says sz = \[24\.0, 0\.0\], and rows and columns"),
+        (
+            {"sz": np.array([[24.0, 0.0]])},
+            CorruptRecordingError,
+            r"says sz = \[24\.0, 0\.0\], expected rows and columns",
+        ),
         ({"sz": np.array([[24.0, np.nan]])}, CorruptRecordingError, r"says sz = \[24\.0, nan\]"),
-        ({"fold_lines": 7.0}, CorruptRecordingError, "says fold_lines = 7, and a frame of 24 lines cannot be cut"),
-        ({"chan": {"nchan": 9.0}}, CorruptRecordingError, r"says chan\.nchan = 9, and a whole number from 1 to 4"),
+        ({"fold_lines": 7.0}, CorruptRecordingError, "says fold_lines = 7, which does not divide a frame of 24 lines"),
+        ({"chan": {"nchan": 9.0}}, CorruptRecordingError, r"says chan\.nchan = 9, expected an integer from 1 to 4"),
     ],
 )
 def test_an_info_that_cannot_be_is_named(

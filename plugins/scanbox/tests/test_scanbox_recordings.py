@@ -43,7 +43,7 @@ def test_a_real_info_without_its_pixels_names_the_file_that_is_missing(recording
     path = recordings / "scanbox" / f"{name}.mat"
     stem = path.stem
     with pytest.raises(
-        SourceNotFoundError, match=rf"{stem}\.mat describes a Scanbox recording, and {stem}\.sbx, which holds"
+        SourceNotFoundError, match=rf"{stem}\.mat describes a Scanbox recording, but {stem}\.sbx, which contains"
     ):
         roi.open(path)
 
