@@ -89,15 +89,6 @@ def test_any_dtype_is_kept_where_the_format_has_it(tmp_path: Path, suffix: str, 
         np.testing.assert_array_equal(found.get_series(), recording.get_series())
 
 
-def test_what_a_format_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"OME-TIFF cannot store int64; write \.npy or \.zarr"):
-        _converted(made(1, "computed", "int64"), tmp_path / "a.tif")
-    bare = roi.NumpyImagingExtractor(np.zeros((3, 4, 5), np.uint8), sampling_frequency=1.0)
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"NWB needs a start time.*--start-time"):
-        _converted(bare, tmp_path / "a.nwb")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_interruption_leaves_nothing_and_no_half_file(tmp_path: Path, suffix: str) -> None:
     class Interrupted(roi.NumpyImagingExtractor):
@@ -126,14 +117,6 @@ def test_an_existing_target_is_replaced_only_when_that_is_asked_for_and_only_at_
     assert target.read_bytes() == before
     roi.convert(recording.slice_samples(0, 3), target, overwrite=True)
     assert roi.open(target).shape == (3, 14, 11)
-
-
-def test_a_folder_that_is_a_target_is_replaced_whole(tmp_path: Path) -> None:
-    _converted(made(1, "native"), tmp_path / "a.zarr")
-    (tmp_path / "a.zarr" / "old").write_text("x")
-    _converted(made(1, "native"), tmp_path / "a.zarr", overwrite=True)
-    assert not (tmp_path / "a.zarr" / "old").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
 def test_a_recording_is_never_written_over_itself(tmp_path: Path) -> None:

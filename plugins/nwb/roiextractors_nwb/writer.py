@@ -57,8 +57,7 @@ def write(
         raise MissingDependencyError(
             'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
         ) from error
-    sidecar = Sidecar.of(recording)
-    began = _start_time(sidecar, start_time)
+    sidecar = _with_start_time(Sidecar.of(recording), start_time)
     if not recording.size:
         raise UnsupportedRecordingError(f"NWB cannot store an empty recording (shape {recording.shape})")
     if sidecar.times is None and sidecar.rate is None:
@@ -66,17 +65,18 @@ def write(
             "NWB needs a sampling rate or times and this recording has neither; pass sampling_frequency= when opening"
         )
     with NWBHDF5IO(str(partial), mode="w") as stream:
-        stream.write(_nwb_file(recording, sidecar, began, progress))
+        stream.write(_nwb_file(recording, sidecar, progress))
 
 
-def _start_time(sidecar: Sidecar, given: datetime | str | None) -> datetime:
-    """Return the start with a time zone, which NWB requires."""
-    start = sidecar.metadata.start_time or _parse_start_time(given)
+def _with_start_time(sidecar: Sidecar, given: datetime | str | None) -> Sidecar:
+    if sidecar.metadata.start_time is not None:
+        return sidecar
+    start = _parse_start_time(given)
     if start is None:
         raise UnsupportedRecordingError(
             "NWB needs a start time and this recording has none; pass start_time= (--start-time on the command line)"
         )
-    return start if start.tzinfo else start.astimezone()
+    return replace(sidecar, metadata=sidecar.metadata.replaced(start_time=start))
 
 
 def _parse_start_time(given: datetime | str | None) -> datetime | None:
@@ -90,12 +90,17 @@ def _parse_start_time(given: datetime | str | None) -> datetime | None:
         ) from None
 
 
-def _nwb_file(recording: Any, sidecar: Sidecar, start: datetime, progress: Progress) -> Any:
+def _nwb_file(recording: Any, sidecar: Sidecar, progress: Progress) -> Any:
     from pynwb import NWBFile
     from pynwb.ophys import TwoPhotonSeries
 
     names = ", ".join(printable(Path(path).name) for path in recording.provenance.paths) or "a recording in memory"
-    file = NWBFile(session_description=f"converted from {names}", identifier=uuid.uuid4().hex, session_start_time=start)
+    start = sidecar.metadata.start_time
+    file = NWBFile(
+        session_description=f"converted from {names}",
+        identifier=uuid.uuid4().hex,
+        session_start_time=start if start is None or start.tzinfo else start.astimezone(),  # NWB requires a time zone
+    )
     clock: dict[str, Any] = {"rate": sidecar.rate, "starting_time": 0.0}
     if sidecar.times is not None:
         clock = {"timestamps": sidecar.times}
