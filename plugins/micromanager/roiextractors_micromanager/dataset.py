@@ -1,4 +1,4 @@
-"""Finds the files of a Micro-Manager dataset, from whichever of them was given."""
+"""Finds the files of a Micro-Manager dataset from any one of them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _NDTIFF = re.compile(r"(.*)_NDTiffStack(?:_\d+)?\.tiff?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Dataset:
-    """The frames of a dataset, and what its summary says.
+    """The frames of a dataset, and its summary metadata.
 
     Attributes
     ----------
     folder : str
-        Where its TIFF files are.
+        The folder of its TIFF files.
     name : str
         Safe to print.
     table : FrameTable
@@ -63,14 +63,14 @@ def dataset_of(file_path: Paths) -> Dataset:
     Parameters
     ----------
     file_path : str, os.PathLike, or a sequence of them
-        Its folder, its ``NDTiff.index``, any of its TIFF files; or a list of image file stacks, which are then taken alone.
+        Its folder, its ``NDTiff.index``, any of its TIFF files; or a list of image file stacks, which are then the only ones read.
 
     Raises
     ------
     TruncatedRecordingError
-        Only settings are there, or the TIFF files are not.
+        There are only settings, or the TIFF files are missing.
     ChoiceError
-        The folder holds several datasets.
+        The folder contains several datasets.
     CorruptRecordingError, UnsupportedRecordingError, SourceKindError
     """
     if not isinstance(file_path, str | os.PathLike):
@@ -89,7 +89,7 @@ def _of_folder(folder: str) -> Dataset:
     if len(stacks) > 1:
         firsts = [next(n for n in names if n.startswith(f"{stem}_MMStack")) for stem in stacks]
         raise ChoiceError(
-            f"the folder {_shown(folder)} holds {len(stacks)} datasets; open one file of the one that is meant: {listed(map(printable, firsts))}"
+            f"the folder {_shown(folder)} contains {len(stacks)} datasets; open one of their files: {listed(map(printable, firsts))}"
         )
     if stacks:
         return _stacks(folder, sorted(name for name in names if _STACK.fullmatch(name)))
@@ -122,7 +122,9 @@ def _of_file(path: str) -> Dataset:
 def _of_list(paths: list[str]) -> Dataset:
     folders = {os.path.dirname(path) for path in paths}
     if len(folders) != 1:
-        raise SourceKindError(f"the files of a dataset lie in one folder, and these lie in {len(folders)}")
+        raise SourceKindError(
+            f"expected the files of one dataset, all in one folder; got files in {len(folders)} folders"
+        )
     file = PositionedFile(paths[0])
     try:
         is_stack = not StackHeader.of(file).is_ndtiff
@@ -136,7 +138,7 @@ def _ndtiff(folder: str, index: str, names: Sequence[str]) -> Dataset:
     there = [name for name in table.files if name in set(names)]
     if not there:
         raise TruncatedRecordingError(
-            f"{printable(index)} in {_shown(folder)} describes {len(table):,} frames, and {printable(table.files[0])}, which holds them, is not there; "
+            f"{printable(index)} in {_shown(folder)} describes {len(table):,} frames, but their file {printable(table.files[0])} is missing; "
             "the recording is incomplete, copy its folder again"
         )
     header = _header(folder, there[0])
@@ -144,11 +146,11 @@ def _ndtiff(folder: str, index: str, names: Sequence[str]) -> Dataset:
 
 
 def _without_index(folder: str, names: Sequence[str], name: str = "") -> Dataset:
-    """Read NDTiff whose index was lost: each frame's own metadata names its axes."""
+    """Read NDTiff without its index: each frame's metadata contain its axes."""
     files = sorted((n for n in names if _NDTIFF.fullmatch(n)), key=_numbered) or [name]
     headers = [_header(folder, one) for one in files]
     table = read_chains(folder, files, headers)
-    note = f"{_INDEX} is not in {_shown(folder)}; the {len(table):,} frames were found by their directories"
+    note = f"{_INDEX} is missing in {_shown(folder)}; the {len(table):,} frames were found by their directories"
     return Dataset(folder, _shown(folder), replace(table, warnings=(*table.warnings, note)), headers[0].summary, True)
 
 
@@ -157,7 +159,7 @@ def _stacks(folder: str, names: Sequence[str]) -> Dataset:
     headers = [_header(folder, name) for name in files]
     if any(header.is_ndtiff for header in headers) or len({header.order for header in headers}) > 1:
         raise CorruptRecordingError(
-            f"the files {listed(map(printable, files))} are not of one kind; open them one by one"
+            f"the files {listed(map(printable, files))} are of different kinds; open them one by one"
         )
     return Dataset(folder, _shown(folder), read_stacks(folder, files, headers), headers[0].summary, False)
 
@@ -174,13 +176,13 @@ def _nothing(folder: str, names: Sequence[str], given: str = "") -> Exception:
     settings = given or next((name for name in names if name in _SETTINGS), "")
     if not settings:
         return SourceKindError(
-            f"the folder {_shown(folder)} holds no dataset of Micro-Manager: neither {_INDEX} nor a file named *_MMStack*.ome.tif"
+            f"the folder {_shown(folder)} does not contain a Micro-Manager dataset: neither {_INDEX} nor a file named *_MMStack*.ome.tif"
         )
     return TruncatedRecordingError(
-        f"{_shown(folder)} holds {settings} and no images: neither {_INDEX} with its TIFF files nor a file named *_MMStack*.ome.tif is there; "
+        f"{_shown(folder)} contains {settings} but no images: neither {_INDEX} with its TIFF files nor a file named *_MMStack*.ome.tif; "
         "the recording is incomplete, copy its folder again"
         if not any(name.lower().endswith((".tif", ".tiff", ".index")) for name in names)
-        else f"{settings} says how images are shown and holds none; open the folder {_shown(folder)}, or one of its TIFF files"
+        else f"{settings} contains display settings, not images; open the folder {_shown(folder)}, or one of its TIFF files"
     )
 
 
@@ -198,8 +200,8 @@ def _listing(folder: str) -> list[str]:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)
     except FileNotFoundError as error:
-        raise SourceNotFoundError(f"{printable(folder)} is not there") from error
+        raise SourceNotFoundError(f"{printable(folder)} does not exist") from error
     except PermissionError as error:
-        raise SourcePermissionError(f"the folder {printable(folder)} may not be listed") from error
+        raise SourcePermissionError(f"no permission to list the folder {printable(folder)}") from error
     except OSError as error:
         raise SourceReadError(f"the folder {printable(folder)} could not be listed: {error.strerror}") from error

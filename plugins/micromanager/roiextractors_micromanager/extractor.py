@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, printable
-from roiextractors_core.imaging import ImagingExtractor
+from roiextractors_core.imaging import BlockImagingExtractor
 from roiextractors_core.io import PositionedFile, StoredFrames, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
@@ -34,41 +34,42 @@ _MOMENTS = (
 )
 
 
-class MicroManagerImagingExtractor(ImagingExtractor):
+class MicroManagerImagingExtractor(BlockImagingExtractor):
     """One channel of one position: a movie ``(samples, rows, columns)``, or volumes with the planes last.
 
     Parameters
     ----------
     file_path : str, os.PathLike, or a list of them
-        The dataset's folder, its ``NDTiff.index``, any of its TIFF files; or a list of image file stacks, which are then taken alone.
+        The dataset's folder, its ``NDTiff.index``, any of its TIFF files; or a list of image file stacks, which are then the
+        only ones read.
     channel, channel_name : str or int, optional
-        The channel, by name or number. Needed when several were saved.
+        The channel, by name or number. Required if several were saved.
     position : str or int, optional
-        One of several places of the stage.
+        One of several stage positions.
     row, column : int, optional
         One tile of a stitched dataset.
     axes : mapping or str, optional
         A place on other axes of the dataset: ``{"laser": 488}`` or ``"laser=488"``.
     allow_missing : bool
-        Leave out the samples that lack a frame, instead of refusing a dataset with gaps. The times of the others stay.
+        Leave out samples with a missing frame, instead of refusing a dataset with gaps. The times of the others do not change.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over the dataset's.
+        Samples per second (Hz); overrides the dataset's rate.
 
     Raises
     ------
     StreamChoiceError
-        An axis other than time and z has several values and none, or one that is not there, was named.
+        An axis other than time and z has several values and none was chosen, or the chosen one does not exist.
     ChoiceError
-        There is no such axis; or the folder holds several datasets.
+        There is no such axis; or the folder contains several datasets.
     TruncatedRecordingError
-        Only settings or an index are there, or frames are missing.
+        There are only settings or an index, or frames are missing.
     CorruptRecordingError, UnsupportedRecordingError
         A damaged index; colour or compressed frames; NDTiff 1.
 
     Warns
     -----
     IncompleteRecordingWarning
-        The dataset holds less than it describes.
+        The dataset contains less than it describes.
 
     References
     ----------
@@ -99,8 +100,8 @@ class MicroManagerImagingExtractor(ImagingExtractor):
             "column": column,
         }
         self._dataset = dataset_of(file_path)
-        wanted = {name: value for name, value in named.items() if value is not None}
-        self._selection = select(self._dataset, wanted, axes=axes, allow_missing=allow_missing)
+        given = {name: value for name, value in named.items() if value is not None}
+        self._selection = select(self._dataset, given, axes=axes, allow_missing=allow_missing)
         table, rows = self._dataset.table, self._selection.rows
         files = [PositionedFile(os.path.join(self._dataset.folder, name)) for name in table.files]
         first = rows[0, 0]
@@ -113,7 +114,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the axes other than time and z that have several values.
+        """Return the axes to choose from: those other than time and z with several values.
 
         Returns
         -------
@@ -127,7 +128,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         return self._frames.shape[0], self._frames.shape[1]
 
     def get_num_samples(self) -> int:
-        """Return the number of whole frames, or of whole volumes."""
+        """Return the number of complete frames or volumes."""
         return len(self._offsets)
 
     def get_num_planes(self) -> int:
@@ -139,7 +140,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         return self._frames.dtype.newbyteorder("=")
 
     def get_sampling_frequency(self) -> float | None:
-        """Return samples a second (Hz) by the interval of the summary metadata, or None where frames came as fast as they could."""
+        """Return samples per second (Hz), from the interval in the summary metadata; None if frames were not timed."""
         summary = self._dataset.summary
         interval = _number(summary.get("Interval_ms"))
         if interval is None:
@@ -148,29 +149,26 @@ class MicroManagerImagingExtractor(ImagingExtractor):
             return None
         return 1000.0 / interval / self._selection.step
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        """Return consecutive samples; see :meth:`ImagingExtractor.get_series`."""
-        return self._part(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index; see :meth:`ImagingExtractor.get_samples`."""
-        return self._part(self.resolve_indices(sample_indices))
-
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
     ) -> np.ndarray:
-        """Return a part of the recording, reading what is asked; see :meth:`ImagingExtractor.get_block`."""
+        """Return a part of the recording; see :meth:`ImagingExtractor.get_block`."""
         self.check_open()
-        return self._part(samples, rows, columns, planes)
+        chosen = planes or slice(None)
+        offsets, numbers = self._offsets[samples, chosen], self._numbers[samples, chosen]
+        block = self._frames.read(offsets.ravel(), rows, columns, numbers=numbers.ravel())
+        if not self.is_volumetric:
+            return block
+        return np.moveaxis(block.reshape(*offsets.shape, *block.shape[1:]), 1, 3)
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the times that the frames' metadata state, of the first plane of a volume; read for these samples alone.
+        """Return the times in the frames' metadata (of the first plane of a volume), which are read for these samples only.
 
-        ``ElapsedTime-ms`` counts from the start of the acquisition; where it is not written, the time at which the frame was received
-        counts from that of the first sample.  Where samples were left out and the frames state no time, the time of each is its place
-        in time by the rate, so that the gaps stay.
+        ``ElapsedTime-ms`` counts from the start of the acquisition.  If it is missing, the time at which a frame was received is
+        used, counted from the first sample.  If the frames have no times and samples were left out, times are computed from
+        the rate and the position on the time axis, so that gaps are kept.
 
         Parameters
         ----------
@@ -185,7 +183,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         Raises
         ------
         CorruptRecordingError
-            A frame of the range states no time, though the first one does.
+            The first frame has a time, but one in the range does not.
         """
         start, end = self.resolve_range(start_sample, end_sample)
         if self._first_time is None:
@@ -196,14 +194,14 @@ class MicroManagerImagingExtractor(ImagingExtractor):
             value = _time(self._text(sample), key)
             if value is None:
                 raise CorruptRecordingError(
-                    f"{self._dataset.name}: the metadata of sample {sample:,} state no {key}, though the first ones do; set_times(<seconds>) "
-                    "puts other times in force"
+                    f"{self._dataset.name}: the metadata of sample {sample:,} have no {key}, but those of the first sample do; call "
+                    "set_times(<seconds>) to use other times"
                 )
             result[place] = value - begun
         return result
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return what the summary and the first frame's metadata say; ``vendor`` holds both."""
+        """Return the metadata of the summary and of the first frame; ``vendor`` contains both."""
         return self._metadata
 
     def get_notes(self) -> tuple[str, ...]:
@@ -217,7 +215,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
 
     @cached_property
     def _first_time(self) -> tuple[str, float] | None:
-        """Which key of the metadata holds the time, and what it is to be counted from (seconds)."""
+        """The key of the time in the metadata, and the value (seconds) from which times are counted."""
         text = self._text(0)
         for key in ("ElapsedTime-ms", "ReceivedTime", "TimeReceivedByCore"):
             value = _time(text, key)
@@ -244,9 +242,7 @@ class MicroManagerImagingExtractor(ImagingExtractor):
         camera = _plain(frame.get("Camera")) or _plain(frame.get("Core-Camera")) or _plain(summary.get("Core-Camera"))
         channel = self._selection.labels.get("channel", "")
         if not channel or channel.isdigit():
-            channel = str(
-                _plain(frame.get("Channel")) or channel
-            )  # a number says less than the name that the frame bears
+            channel = str(_plain(frame.get("Channel")) or channel)  # the name in the frame says more than a number
         return RecordingMetadata(
             start_time=self._start_time(summary, frame),
             pixel_size=_pixel_size(frame) or _pixel_size(summary),
@@ -260,8 +256,8 @@ class MicroManagerImagingExtractor(ImagingExtractor):
     def _start_time(self, summary: Mapping[str, Any], frame: Mapping[str, Any]) -> datetime | None:
         if self._first_time is not None and self._first_time[0] != "ElapsedTime-ms":
             return _moment(frame.get(self._first_time[0]))
-        found = (_moment(summary.get(key)) for key in ("StartTime", "DateAndTime", "Time"))
-        return next((moment for moment in found if moment is not None), None)
+        moments = (_moment(summary.get(key)) for key in ("StartTime", "DateAndTime", "Time"))
+        return next((moment for moment in moments if moment is not None), None)
 
     def _spacing(self, summary: Mapping[str, Any], frame: Mapping[str, Any]) -> float | None:
         step = _number(summary.get("z-step_um"))
@@ -276,23 +272,9 @@ class MicroManagerImagingExtractor(ImagingExtractor):
                 return abs(b - a)
         return None
 
-    def _part(
-        self,
-        samples: slice | np.ndarray,
-        rows: slice = slice(None),
-        columns: slice = slice(None),
-        planes: slice | None = None,
-    ) -> np.ndarray:
-        chosen = planes or slice(None)
-        offsets, numbers = self._offsets[samples, chosen], self._numbers[samples, chosen]
-        block = self._frames.read(offsets.ravel(), rows, columns, numbers=numbers.ravel())
-        if not self.is_volumetric:
-            return block
-        return np.moveaxis(block.reshape(*offsets.shape, *block.shape[1:]), 1, 3)
-
 
 def _plain(value: Any) -> Any:
-    """Return a value as it is, out of whichever wrapping the version puts it in."""
+    """Return a value without the object in which some versions wrap it."""
     if isinstance(value, dict):
         return value.get("scalar", value.get("PropVal"))
     return value
@@ -303,10 +285,10 @@ def _number(value: Any) -> float | None:
     if isinstance(plain, bool) or not isinstance(plain, int | float | str):
         return None
     try:
-        found = float(plain)
+        number = float(plain)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None
 
 
 def _moment(value: Any) -> datetime | None:
@@ -316,7 +298,7 @@ def _moment(value: Any) -> datetime | None:
     text = text.strip().removesuffix(" -")
     whole, dot, rest = text.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    if len(digits) > 6:  # nanoseconds, by Java
+    if len(digits) > 6:  # Java writes nanoseconds, which strptime refuses
         text = f"{whole}{dot}{digits[:6]}{rest[len(digits) :]}"
     for form in _MOMENTS:
         try:
@@ -327,7 +309,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _time(text: Mapping[str, Any], key: str) -> float | None:
-    """Return what a frame's metadata say about its time, in seconds."""
+    """Return the time in a frame's metadata, in seconds, or None."""
     if key == "ElapsedTime-ms":
         value = _number(text.get(key))
         return None if value is None else value / 1000.0
@@ -340,7 +322,7 @@ def _time(text: Mapping[str, Any], key: str) -> float | None:
 
 
 def _pixel_size(text: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return ``(row, column)`` distances in micrometres by the affine transform, else by the one size; or None."""
+    """Return ``(row, column)`` distances in micrometres from the affine transform, else from the pixel size, or None."""
     affine = _plain(text.get("PixelSizeAffine"))
     size = next((found for key in ("PixelSizeUm", "PixelSize_um") if (found := _number(text.get(key)))), None)
     if isinstance(affine, str):
@@ -356,5 +338,5 @@ def _pixel_size(text: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _is_identity(a: float, b: float, d: float, e: float) -> bool:
-    """Whether the transform is the one that stands where none was measured."""
+    """Return whether this is the default transform, which is written if none was measured."""
     return (a, b, d, e) == (1.0, 0.0, 0.0, 1.0)

@@ -26,7 +26,7 @@ _SETTINGS = (
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the one format of this plugin."""
+    """Yield the format of this plugin."""
     yield FormatSpec(
         name="micromanager",
         title="Micro-Manager",
@@ -39,5 +39,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         clock="native",
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
         platforms=("any",),
-        description="Micro-Manager and Pycro-Manager: NDTiff 2 and 3 by their index, image file stacks (MMStack); the time of every frame.",
+        description="Micro-Manager and Pycro-Manager datasets: NDTiff 2 and 3, image file stacks (MMStack), the time of every frame.",
     )

@@ -1,4 +1,4 @@
-"""NDTiff: ``NDTiff.index`` says where every frame and its metadata lie."""
+"""NDTiff: ``NDTiff.index`` gives the position of every frame and of its metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DEPTHS = np.array([1, 2, 0, 2, 2, 2, 2])  # 8 bits, 16, RGB, 10, 12, 14, 11
 
 
 def is_index(source: Source) -> bool:
-    """Return whether a file begins with a whole entry of an index."""
+    """Return whether a file begins with a complete entry of an index."""
     head = source.head(4096)
     order = _order(head)
     try:
@@ -51,7 +51,7 @@ def read_index(path: str) -> FrameTable:
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
-        Bytes that are no index; the message says at which.
+        The file is not an index, or is damaged; the message gives the position.
     UnsupportedRecordingError
         Compressed pixels.
 
@@ -62,7 +62,7 @@ def read_index(path: str) -> FrameTable:
     file = PositionedFile(path)
     try:
         if file.size > _MAX_BYTES:
-            raise CorruptRecordingError(f"{file.name} holds {file.size:,} bytes, which no index of NDTiff has")
+            raise CorruptRecordingError(f"{file.name} is too large for an NDTiff index ({file.size:,} bytes)")
         data = file.read(0, file.size)
     finally:
         file.close()
@@ -70,7 +70,7 @@ def read_index(path: str) -> FrameTable:
     texts, names, tails, note = _entries(data, order, file.name)
     if not tails:
         raise TruncatedRecordingError(
-            f"{file.name} holds no whole entry in its {len(data):,} bytes; the recording is incomplete"
+            f"{file.name} has no complete entry in its {len(data):,} bytes; the recording is incomplete"
         )
     table = np.frombuffer(b"".join(tails), f"{order}u4").reshape(-1, 8).astype(np.int64)
     files, numbers = _files(names, file.name)
@@ -100,7 +100,7 @@ def _order(head: bytes) -> str:
 def _entries(
     data: bytes, order: str, name: str, *, most: int | None = None
 ) -> tuple[list[bytes], list[bytes], list[bytes], str]:
-    """Cut the index into axes, file names and numbers; and tell of a cut end."""
+    """Split the index into axes, file names and numbers; the last value describes a truncated end."""
     texts: list[bytes] = []
     names: list[bytes] = []
     tails: list[bytes] = []
@@ -108,7 +108,7 @@ def _entries(
     while at + 4 <= end and len(tails) != most:
         size = length(data, at)[0]
         if not size:
-            break  # an index that was written in advance, and not to its end
+            break  # space that was allocated in advance and not used
         middle = at + 4 + size
         size_of_name = length(data, middle)[0] if middle + 4 <= end else 0
         if size > _MAX_TEXT or size_of_name > _MAX_TEXT:
@@ -126,11 +126,13 @@ def _entries(
 
 
 def _cut(name: str, end: int, at: int, count: int) -> str:
-    return f"{name} ends at byte {end:,}, inside its entry {count:,} at byte {at:,}; the {count:,} before are read"
+    return (
+        f"{name} ends at byte {end:,}, inside entry {count:,} at byte {at:,}; the {count:,} entries before it are read"
+    )
 
 
 def _axes(texts: Sequence[bytes], name: str) -> list[Mapping[str, Any]]:
-    """Parse the axes of all entries at once; one by one where that fails, to say which is damaged."""
+    """Parse the axes of all entries at once; if that fails, one by one, to name the damaged one."""
     try:
         found = json.loads(b"[" + b",".join(texts) + b"]")
         if len(found) == len(texts) and all(type(one) is dict for one in found):
@@ -144,9 +146,9 @@ def _axes(texts: Sequence[bytes], name: str) -> list[Mapping[str, Any]]:
             good = False
         if not good:
             raise CorruptRecordingError(
-                f"{name}: entry {number:,} does not name its axes as JSON: {printable(text[:60].decode('utf-8', 'replace'))!r}"
+                f"{name}: the axes of entry {number:,} are not a JSON object: {printable(text[:60].decode('utf-8', 'replace'))!r}"
             )
-    raise CorruptRecordingError(f"{name} does not name its axes as JSON")
+    raise CorruptRecordingError(f"{name}: the axes are not JSON objects")
 
 
 def _files(names: Sequence[bytes], index: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -156,13 +158,13 @@ def _files(names: Sequence[bytes], index: str) -> tuple[tuple[str, ...], np.ndar
     for name in files:
         if not name or name in (".", "..") or os.path.basename(name) != name or "\\" in name or "\0" in name:
             raise CorruptRecordingError(
-                f"{index} names the file {printable(name)!r:.120}, which does not lie beside it; it is not opened"
+                f"{index} lists the file {printable(name)!r:.120}, which is outside its folder and is not opened"
             )
     return files, numbers
 
 
 def _require_apart(table: np.ndarray, numbers: np.ndarray, depths: np.ndarray, files: Sequence[str], name: str) -> None:
-    """Refuse an index of which two entries claim some of the same bytes: one of them is damaged, and would give other pixels."""
+    """Refuse an index with entries that overlap: one of them is damaged, and would return wrong pixels."""
     pixels = np.stack([table[:, 0], table[:, 0] + table[:, 1] * table[:, 2] * depths], axis=1)
     texts = np.stack([table[:, 5], table[:, 5] + table[:, 6]], axis=1)
     spans, owners = np.concatenate([pixels, texts]), np.concatenate([numbers, numbers])
@@ -181,15 +183,15 @@ def _require_apart(table: np.ndarray, numbers: np.ndarray, depths: np.ndarray, f
 
 
 def _require_texts_behind(table: np.ndarray, depths: np.ndarray, name: str) -> None:
-    """Refuse an entry whose metadata does not begin where its pixels end, when that of most does: its pixels would be others."""
+    """Refuse an entry whose metadata do not follow its pixels, if those of most entries do: its pixels would be wrong."""
     gaps = table[:, 5] - table[:, 0] - table[:, 1] * table[:, 2] * depths
     judged = (depths > 0) & (table[:, 6] > 0)
     wrong = np.flatnonzero(judged & (gaps != 0))
     if len(wrong) and 2 * len(wrong) < judged.sum():
         k = int(wrong[0])
         raise CorruptRecordingError(
-            f"{name}: the metadata of entry {k:,} is at byte {int(table[k, 5]):,} and its pixels would end at {int(table[k, 5] - gaps[k]):,}, "
-            "which are one in most entries; the index is damaged"
+            f"{name}: the metadata of entry {k:,} are at byte {int(table[k, 5]):,}, but its pixels end at {int(table[k, 5] - gaps[k]):,}; "
+            "in most entries these are equal, so the index is damaged"
         )
 
 

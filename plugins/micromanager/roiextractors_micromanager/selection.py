@@ -1,4 +1,4 @@
-"""Which frames of a dataset are the recording: one place on every axis but time and z."""
+"""Selects the frames of one recording: one value on every axis except time and z."""
 
 from __future__ import annotations
 
@@ -202,19 +202,19 @@ def _require_alike(dataset: Dataset, chosen: np.ndarray, labels: Mapping[str, st
     depths, shapes = table.depths[chosen], table.shapes[chosen]
     if (depths == 0).any():
         raise UnsupportedRecordingError(
-            f"{dataset.name} holds colour (RGB) or compressed frames{_of(labels)}, and grey uncompressed ones of 8 to 16 bits are read; "
-            "open(..., format='tiff') reads its TIFF files"
+            f"{dataset.name} contains colour (RGB) or compressed frames{_of(labels)}; only uncompressed grayscale of 8 to 16 bits is "
+            "supported. Read its TIFF files with open(..., format='tiff')"
         )
     other = np.flatnonzero((shapes != shapes[0]).any(axis=1) | (depths != depths[0]))
     if len(other):
         k = int(other[0])
         raise CorruptRecordingError(
-            f"{dataset.name}: frame {int(chosen[k]):,} has {shapes[k, 0]:,} rows of {shapes[k, 1]:,} columns of {depths[k]} bytes, and the first "
-            f"{shapes[0, 0]:,} of {shapes[0, 1]:,} of {depths[0]}"
+            f"{dataset.name}: frame {int(chosen[k]):,} has {shapes[k, 0]:,} x {shapes[k, 1]:,} pixels of {depths[k]} bytes, but the first "
+            f"has {shapes[0, 0]:,} x {shapes[0, 1]:,} of {depths[0]}"
         )
     if not (shapes[0] > 0).all() or not (shapes[0] <= 1 << 20).all():
         raise CorruptRecordingError(
-            f"{dataset.name} claims frames of {shapes[0, 0]:,} rows of {shapes[0, 1]:,} columns, which cannot be"
+            f"{dataset.name} claims frames of {shapes[0, 0]:,} x {shapes[0, 1]:,} pixels, which is not possible; it is damaged"
         )
 
 
@@ -234,7 +234,7 @@ class _Grid:
         planes, self._planes = self._axis("z", chosen)
         times, self.step = self._spread(times)
         rows = np.full((len(self._times), len(self._planes)), -1, np.int64)
-        rows[times, planes] = chosen  # a frame that was written again stands later in the index, and counts
+        rows[times, planes] = chosen  # of a frame that was written twice, the later one counts
         twice = len(chosen) - int(np.count_nonzero(rows >= 0))
         if twice:
             self._require_one_file(chosen, rows)
@@ -265,19 +265,19 @@ class _Grid:
         name = self._dataset.name
         if not len(points):
             raise TruncatedRecordingError(
-                f"{name}: {self._first(absent)} is not there, and no sample is whole ({int(absent.sum()):,} of {absent.size:,} frames are missing); "
-                "the recording is incomplete"
+                f"{name}: {self._first(absent)} is missing, and no sample is complete ({int(absent.sum()):,} of {absent.size:,} frames are "
+                "missing); the recording is incomplete"
             )
         end = int(points[-1]) + 1
         missing = int(absent[:end].sum())
         if missing and not allow_missing:
             raise TruncatedRecordingError(
-                f"{name}: {self._first(absent)} is not there ({missing:,} of {absent[:end].size:,} frames up to the last whole sample are missing); "
-                "leave out the samples that are not whole: open(..., allow_missing=True)"
+                f"{name}: {self._first(absent)} is missing ({missing:,} of {absent[:end].size:,} frames up to the last complete sample are "
+                "missing); leave out incomplete samples with open(..., allow_missing=True)"
             )
         if missing:
             self.warnings += (
-                f"{self._first(absent)} is not there; {end - len(points):,} of {end:,} samples are left out",
+                f"{self._first(absent)} is missing; {end - len(points):,} of {end:,} samples are left out",
             )
         self._tell_end(end, absent)
         return points
@@ -287,7 +287,7 @@ class _Grid:
         if end >= told:
             return
         which = self._first(absent[end:], end) if end < len(absent) else f"the frame at time={self._time(end)}"
-        self.warnings += (f"{told:,} samples are described, and {end:,} are whole: {which} is not there",)
+        self.warnings += (f"{told:,} samples are described, but only {end:,} are complete: {which} is missing",)
 
     def _told(self) -> int:
         """Return how many samples there should be, by the summary and by the other places of the dataset."""
@@ -343,8 +343,8 @@ class _Grid:
             return rows
         number = int(table.numbers[flat[np.flatnonzero(lost)[0]]])
         name, size = printable(table.files[number]), int(sizes[number])
-        what = f"{name} is not there" if size < 0 else f"{name} ends at byte {size:,}"
-        self.warnings += (f"{what}, and {int(lost.sum()):,} of {len(flat):,} frames lie beyond; they are missing",)
+        what = f"{name} is missing" if size < 0 else f"{name} ends at byte {size:,}"
+        self.warnings += (f"{what}, so {int(lost.sum()):,} of {len(flat):,} frames are missing",)
         return np.where(lost, -1, flat).reshape(rows.shape)
 
     def _first(self, absent: np.ndarray, start: int = 0) -> str:

@@ -80,8 +80,8 @@ def test_volumes_of_sixteen_planes() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mm_mda_tcz_15", r"describes 112 frames, and mm_mda_tcz_15_NDTiffStack.tif, which holds them, is not there"),
-        ("mmstack_sidecar_only", r"holds DisplaySettings.json and no images"),
+        ("mm_mda_tcz_15", r"describes 112 frames, but their file mm_mda_tcz_15_NDTiffStack.tif is missing"),
+        ("mmstack_sidecar_only", r"contains DisplaySettings.json but no images"),
     ],
 )
 def test_incomplete_datasets_are_told(name: str, words: str) -> None:

@@ -59,7 +59,7 @@ def test_any_file_of_the_set_opens_all_of_its_files(
             assert recording.provenance.format == "micromanager"
             same(recording.get_series(), block[:, 0, 1])
             assert recording.metadata.channels[0].name == "Cy5"
-    with pytest.raises(TruncatedRecordingError, match=r"the frame at time=3, z=0, channel='Cy5'.* is not there"):
+    with pytest.raises(TruncatedRecordingError, match=r"the frame at time=3, z=0, channel='Cy5'.* is missing"):
         roi.open([tmp_path / "movie" / names[0], tmp_path / "movie" / names[2]], channel="Cy5")
 
 
@@ -97,7 +97,8 @@ def test_two_datasets_in_a_folder_are_told_apart_by_a_file(
     for name, block in blocks.items():
         write_stack(tmp_path / f"{name}_MMStack_Pos0.ome.tif", by_index(block))
     with pytest.raises(
-        ChoiceError, match=r"holds 2 datasets; open one file .*'one_MMStack_Pos0.ome.tif' and 'other_MMStack"
+        ChoiceError,
+        match=r"contains 2 datasets; open one of their files.*'one_MMStack_Pos0.ome.tif' and 'other_MMStack",
     ):
         roi.open(tmp_path)
     with roi.open(tmp_path / "other_MMStack_Pos0.ome.tif") as recording:
@@ -113,7 +114,7 @@ def test_an_acquisition_that_was_interrupted_is_read_by_its_directories(
         same(recording.get_series(), np.moveaxis(block[:, :, 0], 1, 3))
         assert any("has no index map" in note for note in recording.get_notes())
     os.truncate(path, path.stat().st_size - 2500)
-    with pytest.warns(IncompleteRecordingWarning, match="6 samples are described, and 5 are whole"):
+    with pytest.warns(IncompleteRecordingWarning, match="6 samples are described, but only 5 are complete"):
         recording = roi.open(path)
     with recording:
         same(recording.get_series(), np.moveaxis(block[:5, :, 0], 1, 3))
@@ -124,7 +125,8 @@ def test_fewer_frames_than_the_summary_describes_are_told(
 ) -> None:
     path = write_stack(tmp_path / "movie_MMStack_Pos0.ome.tif", by_index(pixels(4)), summary={"Frames": 100})
     with pytest.warns(
-        IncompleteRecordingWarning, match="100 samples are described, and 4 are whole: the frame at time=4 is not there"
+        IncompleteRecordingWarning,
+        match="100 samples are described, but only 4 are complete: the frame at time=4 is missing",
     ):
         roi.open(path).close()
 
@@ -132,7 +134,7 @@ def test_fewer_frames_than_the_summary_describes_are_told(
 def test_colour_is_refused_with_its_reason(tmp_path: Path, write_stack: Make) -> None:
     frames = [((0, 0, t, 0), np.zeros((8, 9, 3), np.uint8)) for t in range(3)]
     path = write_stack(tmp_path / "movie_MMStack_Pos0.ome.tif", frames)
-    with pytest.raises(UnsupportedRecordingError, match=r"holds colour \(RGB\) or compressed frames"):
+    with pytest.raises(UnsupportedRecordingError, match=r"contains colour \(RGB\) or compressed frames"):
         roi.open(path)
 
 

@@ -115,11 +115,11 @@ def test_colour_is_refused_with_its_reason(tmp_path: Path, write_ndtiff: Make) -
     folder = write_ndtiff(tmp_path / "movie", [({"time": 0, "channel": "RGB"}, frame)])
     with pytest.raises(
         UnsupportedRecordingError,
-        match=r"movie holds colour \(RGB\) or compressed frames at channel='RGB'.*format='tiff'",
+        match=r"movie contains colour \(RGB\) or compressed frames at channel='RGB'.*format='tiff'",
     ):
         roi.open(folder)
     (folder / "NDTiff.index").unlink()
-    with pytest.raises(UnsupportedRecordingError, match=r"holds colour \(RGB\)"):
+    with pytest.raises(UnsupportedRecordingError, match=r"contains colour \(RGB\)"):
         roi.open(folder)
 
 
@@ -242,11 +242,11 @@ def test_a_frame_missing_in_the_middle_is_named_and_the_rest_is_a_choice(
     frames = [(axes, frame) for axes, frame in by_axes(block) if axes != {"z": 1, "time": 2}]
     folder = write_ndtiff(tmp_path / "movie", frames)
     with pytest.raises(
-        TruncatedRecordingError, match=r"the frame at time=2, z=1 is not there \(1 of 10 frames.*allow_missing=True"
+        TruncatedRecordingError, match=r"the frame at time=2, z=1 is missing \(1 of 10 frames.*allow_missing=True"
     ):
         roi.open(folder)
     with pytest.warns(
-        IncompleteRecordingWarning, match="the frame at time=2, z=1 is not there; 1 of 5 samples are left out"
+        IncompleteRecordingWarning, match="the frame at time=2, z=1 is missing; 1 of 5 samples are left out"
     ):
         recording = roi.open(folder, allow_missing=True)
     with recording:
@@ -260,7 +260,7 @@ def test_a_time_missing_in_the_middle_leaves_its_gap_in_the_times(
     block = pixels(6)
     frames = [frame for k, frame in enumerate(by_axes(block)) if k != 4]
     folder = write_ndtiff(tmp_path / "movie", frames, texts=lambda number, axes: {"ElapsedTime-ms": None})
-    with pytest.raises(TruncatedRecordingError, match="the frame at time=4 is not there"):
+    with pytest.raises(TruncatedRecordingError, match="the frame at time=4 is missing"):
         roi.open(folder)
     with open_quietly(folder, allow_missing=True) as recording:
         np.testing.assert_allclose(recording.get_timestamps(), np.array([0, 1, 2, 3, 5]) / 25.0)
@@ -272,7 +272,7 @@ def test_frames_missing_at_the_end_are_told(tmp_path: Path, pixels: Make, by_axe
     folder = write_ndtiff(tmp_path / "movie", frames[:-1])
     with pytest.warns(
         IncompleteRecordingWarning,
-        match="5 samples are described, and 4 are whole: the frame at time=4, z=1, channel='b' is",
+        match="5 samples are described, but only 4 are complete: the frame at time=4, z=1, channel='b' is",
     ):
         recording = roi.open(folder, channel="b")
     with recording:
@@ -281,7 +281,7 @@ def test_frames_missing_at_the_end_are_told(tmp_path: Path, pixels: Make, by_axe
         assert len(recording) == 5
     shorter = write_ndtiff(tmp_path / "shorter", frames[:-4])
     with pytest.warns(
-        IncompleteRecordingWarning, match="5 samples are described, and 4 are whole: the frame at time=4"
+        IncompleteRecordingWarning, match="5 samples are described, but only 4 are complete: the frame at time=4"
     ):
         roi.open(write_ndtiff(tmp_path / "told", frames[:-4], summary={"Frames": 5}), channel="b").close()
     with roi.open(shorter, channel="b") as recording:
@@ -295,12 +295,12 @@ def test_a_missing_file_is_named(tmp_path: Path, pixels: Make, by_axes: Make, wr
     (folder / "movie_NDTiffStack_2.tif").unlink()
     with pytest.warns(IncompleteRecordingWarning) as told:
         recording = roi.open(folder)
-    assert re.search(r"movie_NDTiffStack_2.tif is not there, and 2 of 6 frames lie beyond", str(told[0].message))
-    assert "6 samples are described, and 4 are whole: the frame at time=4 is not there" in str(told[1].message)
+    assert re.search(r"movie_NDTiffStack_2.tif is missing, so 2 of 6 frames are missing", str(told[0].message))
+    assert "6 samples are described, but only 4 are complete: the frame at time=4 is missing" in str(told[1].message)
     with recording:
         same(recording.get_series(), block[:4, 0, 0])
     (tmp_path / "middle" / "movie_NDTiffStack_1.tif").unlink()
-    with pytest.raises(TruncatedRecordingError, match="the frame at time=2 is not there"):
+    with pytest.raises(TruncatedRecordingError, match="the frame at time=2 is missing"):
         roi.open(tmp_path / "middle")
     with open_quietly(tmp_path / "middle", allow_missing=True) as recording:
         same(recording.get_series(), block[[0, 1, 4, 5], 0, 0])
@@ -313,8 +313,8 @@ def test_a_cut_file_gives_its_whole_frames(tmp_path: Path, pixels: Make, by_axes
     os.truncate(path, path.stat().st_size - 3000)
     with pytest.warns(IncompleteRecordingWarning) as told:
         recording = roi.open(folder)
-    assert re.search(r"movie_NDTiffStack.tif ends at byte [\d,]+, and 2 of 6 frames lie beyond", str(told[0].message))
-    assert "6 samples are described, and 4 are whole: the frame at time=4 is not there" in str(told[1].message)
+    assert re.search(r"movie_NDTiffStack.tif ends at byte [\d,]+, so 2 of 6 frames are missing", str(told[0].message))
+    assert "6 samples are described, but only 4 are complete: the frame at time=4 is missing" in str(told[1].message)
     with recording:
         same(recording.get_series(), block[:4, 0, 0])
         os.truncate(path, 3000)
@@ -328,7 +328,7 @@ def test_an_index_without_its_files_is_told(tmp_path: Path, pixels: Make, by_axe
     for path in (folder, folder / "NDTiff.index"):
         with pytest.raises(
             TruncatedRecordingError,
-            match=r"describes 6 frames, and movie_NDTiffStack.tif, which holds them, is not there",
+            match=r"describes 6 frames, but their file movie_NDTiffStack.tif is missing",
         ):
             roi.open(path)
 
@@ -340,7 +340,9 @@ def test_files_without_their_index_are_read_by_their_directories(
     folder = write_ndtiff(tmp_path / "movie", by_axes(block, ("a", "b")), per_file=11)
     (folder / "NDTiff.index").unlink()
     for path in (folder, folder / "movie_NDTiffStack_1.tif"):
-        with pytest.warns(IncompleteRecordingWarning, match=r"NDTiff.index is not in movie; the 24 frames were found"):
+        with pytest.warns(
+            IncompleteRecordingWarning, match=r"NDTiff.index is missing in movie; the 24 frames were found"
+        ):
             recording = roi.open(path, channel="b")
         with recording:
             same(recording.get_series(), np.moveaxis(block[:, :, 1], 1, 3))
@@ -353,19 +355,19 @@ def test_settings_alone_are_no_recording(tmp_path: Path) -> None:
     (folder / "DisplaySettings.json").write_text(json.dumps({"map": {"ChannelSettings": {"type": "PROPERTY_MAP"}}}))
     for path in (folder, folder / "DisplaySettings.json"):
         with pytest.raises(
-            TruncatedRecordingError, match=r"settings holds DisplaySettings.json and no images: .* incomplete"
+            TruncatedRecordingError, match=r"settings contains DisplaySettings.json but no images: .* incomplete"
         ):
             roi.open(path)
     other = tmp_path / "other"
     other.mkdir()
     (other / "display_settings.txt").write_text(json.dumps({"All channel settings": {}, "GFP": {"Min": 0}}))
-    with pytest.raises(TruncatedRecordingError, match=r"other holds display_settings.txt and no images"):
+    with pytest.raises(TruncatedRecordingError, match=r"other contains display_settings.txt but no images"):
         roi.open(other)
 
 
 def test_a_folder_of_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("nothing")
-    with pytest.raises(SourceKindError, match="holds no dataset of Micro-Manager"):
+    with pytest.raises(SourceKindError, match="does not contain a Micro-Manager dataset"):
         roi.open(tmp_path, format="micromanager")
 
 
@@ -381,13 +383,13 @@ def test_a_cut_index_gives_its_whole_entries(tmp_path: Path, pixels: Make, by_ax
         path.write_bytes(data[:left])
         with pytest.warns(
             IncompleteRecordingWarning,
-            match=r"NDTiff.index ends at byte .* inside its entry 5 .* the 5 before are read",
+            match=r"NDTiff.index ends at byte .* inside entry 5 .* the 5 entries before it are read",
         ):
             recording = roi.open(folder)
         with recording:
             same(recording.get_series(), block[:5, 0, 0])
     path.write_bytes(data[:20])
-    with pytest.raises(TruncatedRecordingError, match=r"NDTiff.index holds no whole entry in its 20 bytes"):
+    with pytest.raises(TruncatedRecordingError, match=r"NDTiff.index has no complete entry in its 20 bytes"):
         roi.open(folder)
 
 
@@ -402,20 +404,20 @@ def test_an_index_written_in_advance_ends_at_its_zeros(
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (b'{"time":1}', b'{"time":1,', "entry 1 does not name its axes as JSON"),
-        (b'{"time":1}', b'[["time":1', "entry 1 does not name its axes as JSON"),
-        (b'{"time":1}', b'{"time":[]', "entry 1 does not name its axes"),
-        (b'{"time":1}', b'1],["a",11', "entry 1 does not name its axes as JSON"),
-        (b'{"time":1}', b'{"t":[1,2]}'[:10], "entry 1 does not name"),
-        (b'{"time":2}', b'{"time":{}}'[:10], "does not name|neither a whole number nor text"),
-        (b'{"time":2}', b'{"time":.5'[:10], "does not name"),
-        (b'{"time":2}', b'{"tim":1.5}'[:10], "does not name"),
+        (b'{"time":1}', b'{"time":1,', "the axes of entry 1 are not a JSON object"),
+        (b'{"time":1}', b'[["time":1', "the axes of entry 1 are not a JSON object"),
+        (b'{"time":1}', b'{"time":[]', "the axes of entry 1 are not a JSON object"),
+        (b'{"time":1}', b'1],["a",11', "the axes of entry 1 are not a JSON object"),
+        (b'{"time":1}', b'{"t":[1,2]}'[:10], "the axes of entry 1 are not"),
+        (b'{"time":2}', b'{"time":{}}'[:10], "the axes of entry 2 are not|neither a whole number nor text"),
+        (b'{"time":2}', b'{"time":.5'[:10], "the axes of entry 2 are not"),
+        (b'{"time":2}', b'{"tim":1.5}'[:10], "the axes of entry 2 are not"),
         (
             b"movie_NDTiffStack.tif",
             b"../../../etc/somethin",
-            "names the file '../../../etc/somethin', which does not lie beside it",
+            "lists the file '../../../etc/somethin', which is outside its folder",
         ),
-        (b"movie_NDTiffStack.tif", b"C:\\\\ovie_NDTiffStk.tif"[:21], "does not lie beside it"),
+        (b"movie_NDTiffStack.tif", b"C:\\\\ovie_NDTiffStk.tif"[:21], "which is outside its folder"),
     ],
 )
 def test_a_damaged_index_is_told_by_its_entry(
@@ -458,7 +460,7 @@ def test_frames_that_cannot_be_are_refused(
     data = bytearray(path.read_bytes())
     data[-28:-20] = struct.pack("<II", *size)
     path.write_bytes(data)
-    with pytest.raises(CorruptRecordingError, match="which cannot be"):
+    with pytest.raises(CorruptRecordingError, match="which is not possible"):
         roi.open(folder)
 
 
@@ -467,7 +469,7 @@ def test_frames_of_two_sizes_are_refused(tmp_path: Path, pixels: Make, write_ndt
         tmp_path / "movie", [({"time": 0}, pixels(1)[0, 0, 0]), ({"time": 1}, pixels(1, rows=12)[0, 0, 0])]
     )
     with pytest.raises(
-        CorruptRecordingError, match=r"frame 1 has 12 rows of 40 columns of 2 bytes, and the first 24 of 40"
+        CorruptRecordingError, match=r"frame 1 has 12 x 40 pixels of 2 bytes, but the first has 24 x 40"
     ):
         roi.open(folder)
 
@@ -537,7 +539,7 @@ def test_a_frame_without_a_time_among_others_is_told(
     )
     with roi.open(folder) as recording:
         assert len(recording.get_native_timestamps(0, 3)) == 3
-        with pytest.raises(CorruptRecordingError, match="the metadata of sample 3 state no ElapsedTime-ms"):
+        with pytest.raises(CorruptRecordingError, match="the metadata of sample 3 have no ElapsedTime-ms"):
             recording.get_timestamps()
 
 
@@ -605,7 +607,7 @@ def test_the_pixel_size_comes_from_where_it_was_measured(
     ("shift", "words"),
     [
         (9, r"two entries claim the bytes .* the index is damaged"),
-        (-1, r"the metadata of entry 3 is at byte [\d,]+ and its pixels would end at [\d,]+, .* the index is damaged"),
+        (-1, r"the metadata of entry 3 are at byte [\d,]+, but its pixels end at [\d,]+; .* the index is damaged"),
     ],
 )
 def test_an_entry_that_points_beside_its_pixels_is_refused(
