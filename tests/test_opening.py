@@ -224,7 +224,7 @@ def test_an_empty_file_and_a_text_file_called_tif_are_one_clear_sentence(tmp_pat
 
 def test_a_cut_file_is_explained_by_the_one_format_that_bears_its_suffix(tmp_path: Path) -> None:
     (tmp_path / "cut.npy").write_bytes(b"\x93NUM")
-    words = r"could not identify the format of .* Its suffix is that of NumPy array, whose plugin says: cut\.npy does not begin"
+    words = r"could not identify the format of .* Its suffix is that of NumPy array, whose plugin says: cut\.npy is not a .npy file"
     with pytest.raises(roi.UnknownFormatError, match=words):
         roi.open(tmp_path / "cut.npy")
 
@@ -236,7 +236,7 @@ def test_a_file_without_its_suffix_is_opened_by_its_content(movie: Path) -> None
 
 def test_a_npy_file_that_would_need_unpickling_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{}, {}, {}], object), allow_pickle=True)
-    with pytest.raises(roi.UnsupportedRecordingError, match="unpickled"):
+    with pytest.raises(roi.UnsupportedRecordingError, match="unpickling"):
         roi.open(tmp_path / "objects.npy")
 
 

@@ -160,32 +160,28 @@ class NpyImagingExtractor(BlockImagingExtractor):
 def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     head = file.read(0, 12)
     if head[:6] != b"\x93NUMPY" or len(head) < 10:
-        raise CorruptRecordingError(
-            f"{file.name} does not begin as a .npy file: its first bytes are {head[:8].hex(' ')}"
-        )
+        raise CorruptRecordingError(f"{file.name} is not a .npy file: its first bytes are {head[:8].hex(' ')}")
     version = (head[6], head[7])
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise UnsupportedRecordingError(
-            f"{file.name} is .npy version {version[0]}.{version[1]}, and 1.0, 2.0 and 3.0 are read"
+            f"{file.name} has .npy version {version[0]}.{version[1]}; supported are 1.0, 2.0 and 3.0"
         )
     width = 2 if version == (1, 0) else 4
     length, start = int.from_bytes(head[8 : 8 + width], "little"), 8 + width
     if length > _MAX_HEADER:
         raise CorruptRecordingError(
-            f"{file.name} claims a header of {length:,} bytes at byte 8; no array of numbers needs more than {_MAX_HEADER:,}"
+            f"{file.name} claims a header of {length:,} bytes, more than any array of numbers needs ({_MAX_HEADER:,})"
         )
     text = file.read(start, length)
     if len(text) < length:
-        raise TruncatedRecordingError(
-            f"{file.name} ends at byte {start + len(text):,}, inside its header of {length:,} bytes"
-        )
+        raise TruncatedRecordingError(f"{file.name} is truncated: got {len(text):,} of {length:,} header bytes")
     shape, fortran, dtype = _parsed_header(text.decode("utf-8" if version == (3, 0) else "latin-1"), file.name)
     offset, count = start + length, 1
     for number in shape:
         count *= number
     if file.size < offset + count * dtype.itemsize:
         raise TruncatedRecordingError(
-            f"{file.name} holds {file.size:,} bytes, and its header (shape {shape}, {dtype}) needs {offset + count * dtype.itemsize:,}; the file is cut"
+            f"{file.name} is truncated: it has {file.size:,} bytes, expected {offset + count * dtype.itemsize:,} (shape {shape}, {dtype})"
         )
     return shape, fortran, dtype, offset
 
@@ -204,20 +200,20 @@ def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
     if not isinstance(shape, tuple) or not all(
         isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 62 for n in shape
     ):
-        raise CorruptRecordingError(f"the header of {name} holds the shape {printable(repr(shape))[:80]}")
+        raise CorruptRecordingError(f"the header of {name} has an invalid shape: {printable(repr(shape))[:80]}")
     try:
         dtype = np.dtype(found["descr"])
     except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
         raise CorruptRecordingError(
-            f"the header of {name} holds a dtype that NumPy does not know: {printable(repr(found['descr']))[:80]}"
+            f"the header of {name} has an unknown dtype: {printable(repr(found['descr']))[:80]}"
         ) from error
     if dtype.hasobject:
         raise UnsupportedRecordingError(
-            f"{name} holds Python objects, which would have to be unpickled, and that could run code; save it again as an array of numbers"
+            f"{name} contains Python objects, and unpickling them could run code; save it again as an array of numbers"
         )
     if dtype.kind not in "biufc":
         raise UnsupportedRecordingError(
-            f"{name} holds {printable(dtype)[:80]}, and only arrays of numbers are recordings"
+            f"{name} is an array of {printable(dtype)[:80]}; a recording must be an array of numbers"
         )
     return shape, bool(found["fortran_order"]), dtype
 
@@ -227,12 +223,12 @@ def _checked_axes(order: str | None, shape: tuple[int, ...], name: str) -> str:
         usual = {2: "YX", 3: "TYX", 4: "TYXZ"}.get(len(shape))
         if usual is None:
             raise UnsupportedRecordingError(
-                f"{name} has {len(shape)} dimensions {shape}; a recording has (samples, rows, columns[, planes]). Reshape it, and save it again"
+                f"{name} has {len(shape)} dimensions {shape}; reshape it to (samples, rows, columns[, planes]) and save it again"
             )
         return usual
     axes = order.upper()
     if len(axes) != len(shape) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes) <= set("TZYX"):
         raise DeclarationError(
-            f"dimension_order={order!r} does not fit {name} of shape {shape}: one letter an axis, of T, Z, Y, X, with Y and X among them"
+            f"dimension_order={order!r} does not fit {name} of shape {shape}; use one letter per axis from T, Z, Y, X, including Y and X"
         )
     return axes
