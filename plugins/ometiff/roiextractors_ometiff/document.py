@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import SIDECAR_KEY, PositionedFile
+from roiextractors_core.io import SIDECAR_KEY, PositionedFile, xml_parser
 
 __all__ = ["UNSAID", "Document", "Image", "Reference", "is_tiff", "read_document", "root_attributes", "scaled"]
 
@@ -259,7 +259,9 @@ class _Text:
             return cls(file, 0, file.size, False)._checked()
         directory = Directory.of(path)
         if _DESCRIPTION not in directory.entries:
-            raise UnsupportedRecordingError(f"{file.name} is TIFF without an ImageDescription, and so holds no OME-XML")
+            raise UnsupportedRecordingError(
+                f"{file.name} is TIFF without an ImageDescription, and therefore without OME-XML"
+            )
         return cls(file, *directory.place(_DESCRIPTION), True)._checked()
 
     @property
@@ -284,7 +286,7 @@ class _Text:
         if piece and not piece.startswith((b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
             begin = printable(piece[:40].decode("utf-8", "replace"))
             where = "ImageDescription" if self.in_tiff else "text"
-            raise UnsupportedRecordingError(f"{self.name} holds no OME-XML: its {where} begins {begin!r}")
+            raise UnsupportedRecordingError(f"{self.name} contains no OME-XML: its {where} begins with {begin!r}")
 
     def _checked(self) -> _Text:
         if self.offset + self.length > self.file.size:
@@ -293,7 +295,7 @@ class _Text:
             )
         if self.length > _MAX_XML:
             raise UnsupportedRecordingError(
-                f"{self.name} holds XML of {self.length:,} bytes; more than {_MAX_XML:,} are not read"
+                f"{self.name} contains XML of {self.length:,} bytes; more than {_MAX_XML:,} are not supported"
             )
         return self
 
@@ -351,17 +353,15 @@ def _checked_pixels(pixels: Attributes, name: str) -> Attributes:
     for key in ("SizeX", "SizeY", "SizeZ", "SizeC", "SizeT"):
         text = pixels.get(key, "")
         if not (text.isascii() and text.isdigit() and len(text) < 11 and 0 < int(text) < 1 << 31):
-            raise CorruptRecordingError(
-                f"{name}: its OME-XML says {key}={printable(text)[:40]!r}, and no image has that"
-            )
+            raise CorruptRecordingError(f"{name}: its OME-XML says {key}={printable(text)[:40]!r}, which is impossible")
     if int(pixels["SizeC"]) > _MAX_CHANNELS:
         raise UnsupportedRecordingError(
-            f"{name}: its OME-XML says SizeC={pixels['SizeC']}; more than {_MAX_CHANNELS:,} channels are not read"
+            f"{name}: its OME-XML says SizeC={pixels['SizeC']}; more than {_MAX_CHANNELS:,} channels are not supported"
         )
     if pixels.get("DimensionOrder") not in _ORDERS:
         seen = printable(pixels.get("DimensionOrder", ""))[:40]
         raise CorruptRecordingError(
-            f"{name}: its OME-XML says DimensionOrder={seen!r}, which is none of {', '.join(_ORDERS)}"
+            f"{name}: its OME-XML says DimensionOrder={seen!r}, expected one of {', '.join(_ORDERS)}"
         )
     return MappingProxyType(dict(pixels))
 
@@ -388,11 +388,10 @@ class _Listener:
         self._file_name: str | None = None
 
     def parser(self, encoding: str | None) -> expat.XMLParserType:
-        made = expat.ParserCreate(encoding)
+        made = xml_parser(self._name, encoding)  # refuses a DOCTYPE
         made.buffer_text = True
         made.StartElementHandler = self._start_root
         made.EndElementHandler = self._end
-        made.StartDoctypeDeclHandler = self._refuse
         self._parser = made
         return made
 
@@ -425,7 +424,7 @@ class _Listener:
         name = tag.rpartition(":")[2]
         if name != "OME":
             raise UnsupportedRecordingError(
-                f"{self._name} holds XML whose root is {printable(name)[:80]!r}, and not OME"
+                f"{self._name} contains XML whose root is {printable(name)[:80]!r}, expected OME"
             )
         self.root = attributes
         self._above.append(self._here)
@@ -458,11 +457,6 @@ class _Listener:
             self.modulo.add(name[-1])
         found = here[tag] = here.get(name) or (None, {})
         return found
-
-    def _refuse(self, *_: object) -> None:
-        raise UnsupportedRecordingError(
-            f"{self._name}: its OME-XML holds a DOCTYPE, which is refused: it could declare entities"
-        )
 
     def _hear_binary_only(self, attributes: dict[str, str]) -> None:
         self.binary_only = MappingProxyType(attributes)
@@ -536,7 +530,7 @@ class _Listener:
         shown = ", ".join(f"{key}={printable(value)[:20]!r}" for key, value in list(attributes.items())[:8])
         line = self._parser.CurrentLineNumber
         return CorruptRecordingError(
-            f"{self._name}: in its OME-XML, {element} at line {line:,} has {shown}, and whole numbers are needed"
+            f"{self._name}: in its OME-XML, {element} at line {line:,} has {shown}; expected whole numbers"
         )
 
     def _hear_uuid_text(self, text: str) -> None:

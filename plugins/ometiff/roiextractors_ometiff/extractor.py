@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from roiextractors_tiff.pages import Directory, PageIndex
 
-from roiextractors_core import ChannelMetadata, ImagingExtractor, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RecordingError,
@@ -35,7 +35,7 @@ _SAMPLES_TAG, _PHOTOMETRIC_TAG, _RGB = 277, 262, 2
 _COLOURS = ("red", "green", "blue", "alpha")
 
 
-class OmeTiffImagingExtractor(ImagingExtractor):
+class OmeTiffImagingExtractor(BlockImagingExtractor):
     """One channel of one image of an OME-TIFF recording: T are the samples, Z the planes.
 
     Parameters
@@ -43,7 +43,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
     file_path : str, os.PathLike, or a sequence of them
         Any file of the recording, its ``.companion.ome``, its folder, or the list of its files.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over ``TimeIncrement``.
+        Sampling frequency in Hz; overrides ``TimeIncrement``.
     series : str or int, optional
         One of several images: by name where the names differ, by OME's ID, or by number from 0.
     channel : str or int, optional
@@ -54,7 +54,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
     Raises
     ------
     StreamChoiceError
-        Several images or channels and none, or one that is not there, was named.
+        There are several images or channels and none was chosen, or one that does not exist.
     CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError, SourceNotFoundError
         The message names the file, and the page or the place in the XML.
 
@@ -104,7 +104,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         return self._planes.first.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate by ``TimeIncrement``, else None."""
+        """Return the sampling frequency in Hz from ``TimeIncrement``, else None."""
         return _rate(self._image) if self._companion is None else self._companion.rate
 
     def get_native_timestamps(
@@ -113,13 +113,6 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         """Return ``DeltaT``, of a volume that of the plane which came first; None where a sample has none."""
         start, end = self.resolve_range(start_sample, end_sample)
         return None if self._times is None else self._times[start:end].copy()
-
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        start, end = self.resolve_range(start_sample, end_sample)
-        return self._read(np.arange(start, end, dtype=np.int64))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        return self._read(self.resolve_indices(sample_indices))
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -219,7 +212,7 @@ class OmeTiffImagingExtractor(ImagingExtractor):
         seen, said = str(self._planes.first.dtype), _TYPES.get(self._image.type)
         if said != seen:
             notes.append(
-                f"{name}: its OME-XML says Type={printable(self._image.type)!r}, and the pages hold {seen}; the pages are right"
+                f"{name}: its OME-XML says Type={printable(self._image.type)!r}, but the pages contain {seen}, as which they are read"
             )
         return (
             *notes,
@@ -283,7 +276,7 @@ def _ids(elements: Sequence[Any]) -> list[str]:
 
 def _series_names(document: Document) -> list[str]:
     if not document.images:
-        raise CorruptRecordingError(f"{document.name}: its OME-XML describes no image")
+        raise CorruptRecordingError(f"{document.name}: its OME-XML does not describe an image")
     names = [printable(image.attributes.get("Name", "").strip()) for image in document.images]
     unique = all(names) and len(set(names)) == len(names)
     return names if unique else [str(k) for k in range(len(names))]
@@ -310,11 +303,11 @@ def _usable(document: Document, number: int) -> Image:
     image = document.images[number]
     if image.type == "bit":
         raise UnsupportedRecordingError(
-            f"{document.name}: image {number} has pixels of the type bit, of which eight share a byte; they are not read"
+            f"{document.name}: image {number} has pixels of the type bit, of which eight share a byte; this is not supported"
         )
     if image.has_binary and not len(image.blocks):
         raise UnsupportedRecordingError(
-            f"{document.name}: image {number} has its pixels in the XML itself (BinData), and in no TIFF file; they are not read"
+            f"{document.name}: image {number} has its pixels in the XML itself (BinData) instead of in TIFF pages; this is not supported"
         )
     return image
 
@@ -336,7 +329,7 @@ def _first_number(files: FileSet, code: int) -> int:
 def _require_channels(image: Image, samples: int, name: str) -> None:
     if image.size("C") % samples:
         raise CorruptRecordingError(
-            f"{name}: its OME-XML says SizeC={image.size('C')}, and a page holds {samples} samples a pixel"
+            f"{name}: its OME-XML says SizeC={image.size('C')}, but a page has {samples} samples per pixel"
         )
 
 
@@ -367,9 +360,9 @@ def _times(image: Image, placement: Placement, channel: int, plane: int | None) 
     np.minimum.at(times, t[inside].astype(np.int64), delta[inside])
     known = int(np.isfinite(times).sum())
     if known < count:
-        return None, f"DeltaT is given for {known:,} of {count:,} samples, and is left out"
+        return None, f"DeltaT is given for {known:,} of {count:,} samples only, and is ignored"
     if count > 1 and (times == times[0]).all():
-        return None, f"DeltaT is {times[0]:g} s for every sample, which is no clock, and is left out"
+        return None, f"DeltaT is {times[0]:g} s for every sample, and is ignored"
     return times, ""
 
 

@@ -14,7 +14,7 @@ _ROOT = r"\A\ufeff?(?>\s+|<\?(?s:.*?)\?>|<!--(?s:.*?)-->)*+<(?:\w+:)?OME\s[^>]*o
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the one format of this plugin."""
+    """Declare the format of this plugin."""
     yield FormatSpec(
         name="ometiff",
         title="OME-TIFF",

@@ -92,15 +92,13 @@ def test_each_channel_has_its_own_times_and_a_volume_that_of_its_first_plane(ome
 def test_times_that_are_not_there_for_all_samples_are_left_out(ome: Any, tmp_path: Path) -> None:
     with opened(ome, tmp_path, planes=planes(["0", None, "1", None])) as recording:
         assert recording.get_native_timestamps() is None
-        assert recording.get_notes() == ("m.ome.tif: DeltaT is given for 2 of 4 samples, and is left out",)
+        assert recording.get_notes() == ("m.ome.tif: DeltaT is given for 2 of 4 samples only, and is ignored",)
 
 
 def test_times_that_stand_still_are_no_clock(ome: Any, tmp_path: Path) -> None:
     with opened(ome, tmp_path, planes=planes(["0"] * 4), more='TimeIncrement="0.5"') as recording:
         assert recording.times_source == "computed"
-        assert recording.get_notes() == (
-            "m.ome.tif: DeltaT is 0 s for every sample, which is no clock, and is left out",
-        )
+        assert recording.get_notes() == ("m.ome.tif: DeltaT is 0 s for every sample, and is ignored",)
 
 
 def test_a_rate_that_the_times_contradict_is_told(ome: Any, tmp_path: Path) -> None:

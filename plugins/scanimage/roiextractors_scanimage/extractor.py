@@ -24,7 +24,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.imaging import ImagingExtractor
+from roiextractors_core.imaging import BlockImagingExtractor
 from roiextractors_core.io import PositionedFile, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
@@ -43,7 +43,7 @@ _FEWEST_LOOKED_AT = 48
 _STAMPS_AT_ONCE = 4096
 
 
-class ScanImageImagingExtractor(ImagingExtractor):
+class ScanImageImagingExtractor(BlockImagingExtractor):
     """One channel of a ScanImage recording: a movie ``(samples, rows, columns)``, or volumes with the planes last.
 
     The file of an acquisition that ScanImage split is enough: the others are found beside it, in natural order.
@@ -55,25 +55,25 @@ class ScanImageImagingExtractor(ImagingExtractor):
     channel : str or int, optional
         The channel's name (``"Channel 2"``) or ScanImage's number of it (2). Needed when several were saved.
     channel_name : str, optional
-        The same, under the field's name for it.
+        Alias of ``channel``, as named in roiextractors.
     plane : int, optional
         Read this plane alone, from 0: the samples are then frames ``(rows, columns)``.
     plane_index : int, optional
-        The same, under the field's name for it.
+        Alias of ``plane``, as named in roiextractors.
     slice_sample : int, optional
         Where each plane was taken several times before the next one: which of them to read, from 0.
     interleave_slice_samples : bool
         Read them all instead, each as a volume of its own.  The sampling frequency stays the rate of the
-        whole volumes, as in the field; the native timestamps hold the real times.
+        whole volumes, as in roiextractors; the native timestamps are the real times.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over the header's.
+        Sampling frequency in Hz; overrides the header's.
     file_paths : list of str or os.PathLike, optional
         The same as a list in ``file_path``.
 
     Raises
     ------
     StreamChoiceError
-        Several channels, or several frames a plane, and none named; or one that is not there.
+        There are several channels, or several frames of each plane, and none was chosen; or one that does not exist.
     UnsupportedRecordingError
         No ScanImage header, or frames of several planes averaged into one.
     TruncatedRecordingError
@@ -172,18 +172,10 @@ class ScanImageImagingExtractor(ImagingExtractor):
         """Volumes a second (Hz), or None for a movie of one plane; nominal for a slow stack."""
         return self._files.acquisition.volume_rate
 
-    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
-        """Return consecutive samples; see :meth:`ImagingExtractor.get_series`."""
-        return self._whole(slice(*self.resolve_range(start_sample, end_sample)))
-
-    def get_samples(self, sample_indices: Any) -> np.ndarray:
-        """Return samples by index; see :meth:`ImagingExtractor.get_samples`."""
-        return self._whole(self.resolve_indices(sample_indices))
-
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
     ) -> np.ndarray:
-        """Return a part of the recording, reading what is asked; see :meth:`ImagingExtractor.get_block`."""
+        """Return a part of the recording, reading only that; see :meth:`BlockImagingExtractor.get_block`."""
         self.check_open()
         index = self._files.index
         if not self.is_volumetric:
@@ -273,10 +265,6 @@ class ScanImageImagingExtractor(ImagingExtractor):
             vendor=header.to_dict(),
         )
 
-    def _whole(self, samples: slice | np.ndarray) -> np.ndarray:
-        rows, columns = self.get_image_shape()
-        return self.get_block(samples, slice(0, rows), slice(0, columns))
-
     def _pages_of_frames(self, samples: slice | np.ndarray) -> range | np.ndarray:
         """Return the pages of a recording that gives frames; a range where they are evenly spaced."""
         order = self._order
@@ -323,12 +311,12 @@ class _Files:
         numbers = [frame_number_of(text) for text in looked_at]
         if not header.dialect and (not numbers or numbers[0] is None):
             raise UnsupportedRecordingError(
-                f"{name} holds no ScanImage header: neither a Software tag with 'SI.' lines nor a description with 'scanimage.' "
+                f"{name} has no ScanImage header: neither a Software tag with 'SI.' lines nor a description with 'scanimage.' "
                 "or 'state.' lines; open(..., format='tiff') reads it as plain TIFF"
             )
         if index.samples_per_pixel != 1:
             raise UnsupportedRecordingError(
-                f"{name} has {index.samples_per_pixel} samples a pixel, and ScanImage writes one; "
+                f"{name} has {index.samples_per_pixel} samples per pixel, but ScanImage writes one; "
                 "open(..., format='tiff') reads it as plain TIFF"
             )
         acquisition = acquisition_of(header, name=name, frame_numbers=numbers, num_pages=int(index.num_pages))
@@ -375,8 +363,8 @@ class _Files:
         if None in found:
             path, page = self._place(int(pages[found.index(None)]))
             raise CorruptRecordingError(
-                f"page {page:,} of {path} states no time (frameTimestamps_sec), though the first page does; "
-                "set_times(<seconds>) puts other times in force"
+                f"page {page:,} of {path} states no time (frameTimestamps_sec), although the first page does; "
+                "call set_times(...) to set other times"
             )
         offsets: np.ndarray = self._offsets[np.searchsorted(self._ends, pages, side="right")]
         return offsets + np.array(found, np.float64)
@@ -407,15 +395,15 @@ class _Files:
         order, num_pages = self.acquisition.order, int(self.index.num_pages)
         if order.planes == 1:
             left = num_pages % order.pages % order.channels if not order.is_plain else num_pages % order.channels
-            what = f"frame is not complete: {left} of its {order.channels} channels are there"
+            what = f"frame is not complete: {left} of its {order.channels} channels are in the file"
         else:
             left = max(0, num_pages - order.num_volumes(num_pages) * order.pages)
-            what = f"volume is not complete: {left:,} of its {order.pages:,} pages are there"
+            what = f"volume is not complete: {left:,} of its {order.pages:,} pages are in the file"
         return (f"the last {what}, and it is left out",) if left else ()
 
     def _rate_notes(self) -> tuple[str, ...]:
         slow = self.header.text("SI.hStackManager.stackMode") == "slow" and self.acquisition.volume_rate is not None
-        return ("a slow stack: the volume rate is nominal, and the timestamps hold the real times",) if slow else ()
+        return ("a slow stack: the volume rate is nominal, and the timestamps are the real times",) if slow else ()
 
     def _number_notes(self) -> tuple[str, ...]:
         first, step = frame_number_of(self.first_page), self.acquisition.number_step
@@ -488,7 +476,7 @@ def _one_of(name: str, value: Any, other_name: str, other: Any) -> Any:
     """Return the one of two options of the same meaning that was given."""
     if value is not None and other is not None and value != other:
         raise ChoiceError(
-            f"{name}={value!r:.80} and {other_name}={other!r:.80} mean the same and contradict each other; pass one"
+            f"{name}={value!r:.80} and {other_name}={other!r:.80} mean the same but differ; pass one of them"
         )
     return other if value is None else value
 
@@ -530,7 +518,7 @@ def _repeat(files: _Files, wanted: Any, interleave: bool) -> int | None:
     if repeats == 1 or interleave:
         return 0 if repeats == 1 else None
     raise StreamChoiceError(
-        f"{files.name} holds {repeats} frames of each plane in every volume; choose one: open(..., slice_sample=0) to "
+        f"{files.name} has {repeats} frames of each plane in every volume; choose one: open(..., slice_sample=0) to "
         f"slice_sample={repeats - 1}, or read each as a volume of its own: open(..., interleave_slice_samples=True)",
         option="slice_sample",
         choices=choices,

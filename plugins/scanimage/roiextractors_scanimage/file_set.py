@@ -70,7 +70,7 @@ def files_of_acquisition(path: str, header: Header, names: Sequence[str]) -> Fil
 
     References
     ----------
-    The rule of the field's library, from a developer of ScanImage: a grab with a finite number of frames a
+    The rule of roiextractors, from a developer of ScanImage: a grab with a finite number of frames a
     file, a loop, and a slow stack number their files behind the last underscore.
     """
     parts = _NUMBERED.match(os.path.basename(path))
@@ -108,7 +108,7 @@ def first_of_folder(folder: str, names: Sequence[str]) -> str:
         path = os.path.join(folder, name)
         if _Look.at(path).is_scanimage:
             return path
-    raise UnknownFormatError(f"the folder {printable(folder)} holds no ScanImage TIFF file; pass the file itself")
+    raise UnknownFormatError(f"the folder {printable(folder)} contains no ScanImage TIFF file; pass the file itself")
 
 
 def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) -> tuple[str, ...]:
@@ -125,10 +125,10 @@ def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) ->
         if _Look.at(os.path.join(folder, name)).is_scanimage:
             first = os.path.basename(paths[0])
             raise ChoiceError(
-                f"the folder {printable(folder)} holds several acquisitions, among them {listed([first, name])}; "
+                f"the folder {printable(folder)} contains several acquisitions, among them {listed([first, name])}; "
                 "open one by a file of it, or pass the list of files"
             )
-    return (f"{_named(others)} in the folder is no ScanImage file and is left out",) if others else ()
+    return (f"{_named(others)} in the folder is not a ScanImage file and is left out",) if others else ()
 
 
 def holds_scanimage(source: Source) -> bool:
@@ -157,7 +157,7 @@ class _Look:
             with Source(path) as source:
                 directory = source.tiff
                 if directory is None:
-                    return cls(problem="it is not TIFF")
+                    return cls(problem="it is not a TIFF file")
                 return cls._of(directory, source)
         except (RoiExtractorsError, OSError) as error:
             return cls(problem=printable(error))
@@ -181,7 +181,7 @@ class _Look:
         if other.problem:
             return other.problem
         if not other.is_scanimage:
-            return "it is no ScanImage file"
+            return "it is not a ScanImage file"
         if other.frame != self.frame:
             return "its frames have another size or type"
         restarted = self.epoch and other.epoch and self.epoch != other.epoch and self.number == other.number

@@ -11,7 +11,7 @@ __all__ = ["roiextractors_formats"]
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the one format of this plugin."""
+    """Declare the format of this plugin."""
     yield FormatSpec(
         name="scanimage",
         title="ScanImage TIFF",
@@ -38,5 +38,5 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "vendor",
         ),
         platforms=("any",),
-        description="Two-photon recordings of ScanImage 3.8 to 2023: channels, planes and volumes, split files, frame times.",
+        description="Two-photon recordings of ScanImage 3.8 to 2023, with channels, volumes, split files and the times of frames.",
     )

@@ -133,9 +133,7 @@ def test_the_fields_names_of_the_options_mean_the_same(make: Make) -> None:
         np.testing.assert_array_equal(pages_of(recording.get_series()), [3, 9])
     with ScanImageImagingExtractor(file_paths=[path], channel="Channel 2", channel_name="Channel 2") as recording:
         assert recording.shape == (2, 4, 6, 3)
-    with pytest.raises(
-        ChoiceError, match="channel='Channel 1' and channel_name='Channel 2' mean the same and contradict"
-    ):
+    with pytest.raises(ChoiceError, match="channel='Channel 1' and channel_name='Channel 2' mean the same but differ"):
         ScanImageImagingExtractor(path, channel="Channel 1", channel_name="Channel 2")
     with pytest.raises(ChoiceError, match="no file was given"):
         ScanImageImagingExtractor()
@@ -207,7 +205,7 @@ def test_a_reading_of_a_few_planes_reads_no_other_page(make: Make, monkeypatch: 
 
 def test_an_incomplete_last_volume_is_left_out_and_reported(make: Make) -> None:
     path = make(13, volumes(3, flyback=2))
-    sentence = "the last volume is not complete: 3 of its 5 pages are there, and it is left out"
+    sentence = "the last volume is not complete: 3 of its 5 pages are in the file, and it is left out"
     with ScanImageImagingExtractor(path) as recording:
         assert recording.shape == (3, 4, 6, 3)  # the third volume lacks its flyback alone: it is complete
         assert recording.get_notes() == ()
@@ -222,7 +220,7 @@ def test_an_incomplete_last_volume_is_left_out_and_reported(make: Make) -> None:
 def test_an_incomplete_last_frame_is_left_out_and_reported(make: Make) -> None:
     path = make(7, {"SI.hChannels.channelSave": "[1 2]"}, channels=2)
     with pytest.warns(
-        IncompleteRecordingWarning, match="the last frame is not complete: 1 of its 2 channels are there"
+        IncompleteRecordingWarning, match="the last frame is not complete: 1 of its 2 channels are in the file"
     ):
         recording = ScanImageImagingExtractor(path, channel=1)
     assert recording.shape == (3, 4, 6)
@@ -371,7 +369,7 @@ def test_a_file_that_lost_its_header_is_a_movie_by_its_frame_numbers(make: Make)
 
 def test_a_tiff_that_is_not_scanimages_is_refused(tmp_path: Path, write_classic: Make, numbered_frames: Make) -> None:
     path = write_classic(tmp_path / "plain.tif", ["ImageJ=1.53t\nimages=2\n"] * 2, numbered_frames(2))
-    with pytest.raises(UnsupportedRecordingError, match=r"plain\.tif holds no ScanImage header.*format='tiff'"):
+    with pytest.raises(UnsupportedRecordingError, match=r"plain\.tif has no ScanImage header.*format='tiff'"):
         ScanImageImagingExtractor(path)
 
 

@@ -113,7 +113,7 @@ def test_files_of_another_kind_or_size_are_left_out_with_a_note(split: Make, tmp
         recording = ScanImageImagingExtractor(path)
     notes = " ".join(recording.get_notes())
     assert "m_00001_00002.tif is left out: its frames have another size or type" in notes
-    assert "m_00001_00004.tif is left out: it is not TIFF" in notes
+    assert "m_00001_00004.tif is left out: it is not a TIFF file" in notes
     assert "m_00001_00005.tif" in notes
     assert "m_00001_00006.tif" in notes
     assert pages_of(recording) == list(range(10))
@@ -174,7 +174,7 @@ def test_a_folder_that_holds_one_acquisition_is_opened(split: Make, tmp_path: Pa
     with pytest.warns(IncompleteRecordingWarning, match=r"m_00001_3\.tif.*m_00001_9\.tif of the sequence are missing"):
         recording = ScanImageImagingExtractor(tmp_path)
     assert pages_of(recording) == [1, 2, 10]
-    assert "average.tif in the folder is no ScanImage file and is left out" in recording.get_notes()
+    assert "average.tif in the folder is not a ScanImage file and is left out" in recording.get_notes()
     recording.close()
     split("n_00001.tif", 0, 1)
     with pytest.raises(ChoiceError, match=r"several acquisitions, among them 'm_00001_1\.tif' and 'n_00001\.tif'"):
@@ -183,5 +183,5 @@ def test_a_folder_that_holds_one_acquisition_is_opened(split: Make, tmp_path: Pa
 
 def test_a_folder_without_scanimage_files_says_so(tmp_path: Path) -> None:
     (tmp_path / "notes.tif").write_bytes(b"nothing")
-    with pytest.raises(UnknownFormatError, match="holds no ScanImage TIFF file"):
+    with pytest.raises(UnknownFormatError, match="contains no ScanImage TIFF file"):
         ScanImageImagingExtractor(tmp_path)
