@@ -247,7 +247,7 @@ def test_the_package_may_lie_below_src(folder: Callable[..., Path]) -> None:
     ("content", "words"),
     [
         (None, "cannot be read"),
-        ("[project\n", "is no TOML"),
+        ("[project\n", "is not valid TOML"),
         ("[tool.x]\n", "has no [project] with a name"),
         ('[project]\nname = "x"\ndynamic = ["entry-points"]\n', "leaves entry-points to the build"),
     ],

@@ -1,4 +1,4 @@
-"""A plugin looked over without pytest and without a recording: what it declares, what that weighs, what it would claim."""
+"""Checks of a plugin without pytest and without a recording: its declarations, their import time, and foreign files."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """One check and its result.
 
     Attributes
     ----------
     subject : str
         ``"entry point"``, ``"hook"``, ``"weight"``, ``"declaration"``, ``"extractor"``, ``"name"``, ``"suffix"``,
-        ``"random bytes"``, ``"foreign files"``, ``"dependencies"``, or ``"plugin"`` where it could not be looked at.
+        ``"random bytes"``, ``"foreign files"``, ``"dependencies"``, or ``"plugin"`` where it could not be checked.
     answer : str
         ``"ok"``, ``"fault"``, ``"note"`` (right for some formats), or ``"unknown"`` (it could not be checked).
     words : str
-        What was seen, and for a fault what to do.
+        The observation, and for a fault the remedy.
     format : str
-        The format that it is about, where it is about one.
+        The format that was checked, if it was one.
     """
 
     subject: str
@@ -58,12 +58,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class PluginReport:
-    """What came of looking at a plugin.
+    """The result of checking a plugin.
 
     Attributes
     ----------
     name, version : str
-        The distribution's; empty where they are not known.
+        Of the distribution; empty where they are unknown.
     checks : tuple of Check
     """
 
@@ -95,7 +95,7 @@ class _Distribution:
 
 
 class _NotToBeCheckedError(DeclarationError):
-    """There is nothing here to look at."""
+    """The plugin cannot be checked."""
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +107,7 @@ def check_plugin(
     plugin: Annotated[str, typer.Argument(help="An installed distribution's name, or a folder with a pyproject.toml.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say whether a plugin is sound: entry point, declarations, weight, extractor, clashes, claims. Its code is imported."""
+    """Check a plugin: entry point, declarations, import time, extractor, names and foreign files. Its code is imported."""
     report = examine_plugin(plugin)
     if as_json:
         print(json.dumps(report.to_dict(), indent=1))
@@ -121,7 +121,7 @@ def check_plugin(
 
 
 def examine_plugin(plugin: str | os.PathLike[str]) -> PluginReport:
-    """Look a plugin over; each import happens in a fresh process.
+    """Check a plugin; each import happens in a fresh process.
 
     Parameters
     ----------
@@ -147,16 +147,16 @@ def _from_folder(folder: Path) -> _Distribution:
     except OSError as error:
         raise _NotToBeCheckedError(f"{printable(path)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise _NotToBeCheckedError(f"{printable(path)} is no TOML: {error}") from error
+        raise _NotToBeCheckedError(f"{printable(path)} is not valid TOML: {error}") from error
     project = told.get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise _NotToBeCheckedError(
-            f"{printable(path)} has no [project] with a name; install the plugin, and check it by its name"
+            f"{printable(path)} has no [project] with a name; install the plugin and check it by name"
         )
     groups = project.get("entry-points", {})
     if "entry-points" in project.get("dynamic", ()):
         raise _NotToBeCheckedError(
-            f"{printable(path)} leaves entry-points to the build; install the plugin, and check it by its name"
+            f"{printable(path)} leaves entry-points to the build; install the plugin and check it by name"
         )
     points = groups.get(GROUP, {}) if isinstance(groups, dict) else {}
     return _Distribution(
@@ -190,13 +190,13 @@ def _checks(found: _Distribution) -> Iterator[Check]:
         yield Check(
             "entry point",
             "fault",
-            f'there is none: write [project.entry-points.{GROUP}] and below it {_format_name(found)} = "{_package(found)}.hooks" in pyproject.toml',
+            f'there is none: in pyproject.toml, write [project.entry-points.{GROUP}] and below it {_format_name(found)} = "{_package(found)}.hooks"',
         )
         return
     seen: dict[str, str] = {}
     for name, value in sorted(found.points):
         outcome = in_fresh_process("look_over", {"module": value}, seconds=_SECONDS, folders=found.folders)
-        ended = "it has no end" if outcome.timed_out else outcome.failure
+        ended = "it did not end" if outcome.timed_out else outcome.failure
         if not outcome.answers:
             yield Check("entry point", "fault", f"{name} = {value}: importing it ended the process: {ended}")
             continue
@@ -226,7 +226,7 @@ def _requirement_checks(found: _Distribution) -> Iterator[Check]:
         yield Check(
             "dependencies",
             "fault",
-            'the core is not among them: write dependencies = ["roiextractors-core"] in [project]',
+            'roiextractors-core is missing: write dependencies = ["roiextractors-core"] in [project]',
         )
 
 
@@ -252,11 +252,11 @@ def _weight_check(module: str, told: Mapping[str, Any]) -> Check:
     if heavy:
         more = f", and {len(heavy) - 3} more" if len(heavy) > 3 else ""
         advice = (
-            "let hooks.py import roiextractors_core alone, and __init__.py nothing; the extractor is named as a string"
+            "hooks.py should import only roiextractors_core, and __init__.py nothing; name the extractor as a string"
         )
         return Check("weight", "fault", f"{'; '.join(heavy[:3])}{more}: {advice}")
     if told["seconds"] > SLOW_SECONDS:
-        return Check("weight", "fault", f"{words}: more than {SLOW_SECONDS:g} s, in every session of everybody")
+        return Check("weight", "fault", f"{words}: more than {SLOW_SECONDS:g} s, in every session of every user")
     return Check("weight", "ok", words)
 
 
@@ -269,7 +269,7 @@ def _clash_checks(spec: FormatSpec, found: _Distribution, seen: Mapping[str, str
     elif spec.name in taken:
         yield Check("name", "fault", f"{spec.name!r} is a format of {taken[spec.name]}: choose another name", spec.name)
     else:
-        yield Check("name", "ok", "no other format is called so", spec.name)
+        yield Check("name", "ok", "no other format has this name", spec.name)
     yield from _suffix_checks(spec, found, registry)
 
 
@@ -284,19 +284,17 @@ def _suffix_checks(spec: FormatSpec, found: _Distribution, registry: Registry) -
     )
     by_content = spec.evidence is not None and spec.evidence.has_content()
     if shared and not by_content:
-        advice = "declare evidence of the content, or the two cannot be told apart"
+        advice = "declare evidence of the content, or the formats cannot be distinguished"
         yield Check("suffix", "fault", f"shared with others: {', '.join(shared)}: {advice}", spec.name)
     elif shared:
-        yield Check("suffix", "ok", f"shared with others, and told apart by content: {', '.join(shared)}", spec.name)
+        yield Check("suffix", "ok", f"shared with others, distinguished by content: {', '.join(shared)}", spec.name)
     elif spec.extensions:
         yield Check("suffix", "ok" if by_content else "note", _suffix_words(spec, by_content), spec.name)
 
 
 def _suffix_words(spec: FormatSpec, by_content: bool) -> str:
     own = f"no other format has {', '.join(spec.extensions)}"
-    return (
-        own if by_content else f"{own}; nothing but the suffix says what a file is, so that a renamed one is not found"
-    )
+    return own if by_content else f"{own}; only the suffix identifies a file, so a renamed file is not recognised"
 
 
 def _answer_checks(answers: Iterable[Mapping[str, Any]], specs: Mapping[str, FormatSpec]) -> Iterator[Check]:
@@ -309,7 +307,7 @@ def _answer_checks(answers: Iterable[Mapping[str, Any]], specs: Mapping[str, For
             continue
         yield from (Check("extractor", "fault", words, answer["format"]) for words in answer["faults"])
         if not answer["faults"]:
-            yield Check("extractor", "ok", "it is imported, and whole", answer["format"])
+            yield Check("extractor", "ok", "it can be imported and has all methods", answer["format"])
 
 
 def _random_check(name: str, claims: tuple[str, ...]) -> Check:
@@ -321,7 +319,7 @@ def _random_check(name: str, claims: tuple[str, ...]) -> Check:
 
 def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:
     if not claims:
-        return Check("foreign files", "ok", f"none of {len(foreign_sources())} is claimed", spec.name)
+        return Check("foreign files", "ok", f"none of {len(foreign_sources())} matches", spec.name)
     words = ", ".join(f"{claim['name']}{claim['suffix']}" for claim in claims[:4])
     words += f" and {len(claims) - 4} more" if len(claims) > 4 else ""
     families = {claim["family"] for claim in claims}
@@ -329,14 +327,14 @@ def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:
     by_content = spec.evidence is not None and spec.evidence.has_content()
     shares_suffix = bool(set(spec.extensions) & set(USUAL_SUFFIXES.get(family, ())))
     if by_content and shares_suffix and len(families) == 1 and family in CONTAINERS:
-        seen = f"it claims {words}: right for a general {family} format, and for no other"
+        seen = f"it claims {words}: correct only for a general {family} format"
         return Check("foreign files", "note", seen, spec.name)
     seen = f"it claims {words}, which belong to others ({claims[0]['basis']}): narrow the evidence"
     return Check("foreign files", "fault", seen, spec.name)
 
 
 def _registry_checks(found: _Distribution) -> Iterator[Check]:
-    """Tell what an installed plugin came to in this environment."""
+    """Report an installed plugin that failed or is blocked in this environment."""
     if found.folders:
         return
     for record in default_registry().plugins():
@@ -345,7 +343,7 @@ def _registry_checks(found: _Distribution) -> Iterator[Check]:
 
 
 def _others(found: _Distribution) -> Registry:
-    """Return a registry of all that is installed beside the plugin."""
+    """Return a registry of all other installed plugins."""
     import importlib_metadata
 
     points = importlib_metadata.entry_points(group=GROUP)
