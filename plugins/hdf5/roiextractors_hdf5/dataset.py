@@ -239,6 +239,7 @@ class Hdf5Dataset:
             held = int(found.id.get_storage_size())
         where = f"{self._file.name}: {printable(name)}"
         self._axes = _checked_axes(axes, self._layout.shape, where)
+        self._lengths = dict(zip(axes, self._layout.shape, strict=True))
         self._check_size(held, where)
         self._fixed = {
             letter: self._position(letter, (fixed or {}).get(letter, 0)) for letter in axes if letter not in "TYXZ"
@@ -247,7 +248,8 @@ class Hdf5Dataset:
         self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
         self._grid = ChunkGrid(self._layout.shape, self._layout.chunk, self._layout.dtype)
         self._chunks = _DatasetChunks(self._file, name, self._layout, self._places, self._grid)
-        self._whole_sample = [(0, n) for n in self._layout.shape[1:]]
+        planes = slice(0, self.num_planes) if self.is_volumetric else None
+        self._whole_sample = (*(slice(0, n) for n in self.frame_shape), planes)
         self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -318,9 +320,10 @@ class Hdf5Dataset:
         TruncatedRecordingError, CorruptRecordingError
             Bytes are missing, or do not decode.
         """
-        box = self._box(rows, columns, planes)
-        if self._is_in_order and isinstance(samples, slice) and box[1:] == self._whole_sample:
+        parts = (rows, columns, planes)
+        if self._is_in_order and isinstance(samples, slice) and parts in (self._whole_sample, (None, None, None)):
             return self._read_frames(samples.start, samples.stop)
+        box = self._box(rows, columns, planes)
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
         shape = [
             count if letter == "T" else stop - start for letter, (start, stop) in zip(self._axes, box, strict=True)
@@ -355,7 +358,7 @@ class Hdf5Dataset:
         return stored if stored.dtype.isnative else stored.byteswap(inplace=True).view(self.dtype)
 
     def _length(self, letter: str) -> int:
-        return self._layout.shape[self._axes.index(letter)] if letter in self._axes else 1
+        return self._lengths.get(letter, 1)
 
     def _position(self, letter: str, position: int) -> int:
         length = self._length(letter)
