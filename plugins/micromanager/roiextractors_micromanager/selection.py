@@ -34,18 +34,18 @@ _NO_AXIS = Axis((), np.empty(0, np.int64))
 
 @dataclass(frozen=True)
 class Selection:
-    """The frames that were chosen.
+    """The selected frames.
 
     Attributes
     ----------
     rows : numpy.ndarray
-        ``(samples, planes)``: the frames, by their places in the table.
+        ``(samples, planes)``: the frames, as rows of the table.
     points : numpy.ndarray
-        The place in time of each sample, in steps of ``step``.
+        The time point of each sample, in units of ``step``.
     step : int
-        How far one sample is from the next on the time axis; 0 where that is not the same for all.
+        Distance between samples on the time axis; 0 if it is not the same for all.
     labels : mapping
-        What was chosen on each axis.
+        The chosen value on each axis.
     notes, warnings : tuple of str
     """
 
@@ -76,14 +76,14 @@ def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, all
     axes : mapping or str, optional
         The same for other axes: ``{"laser": 488}`` or ``"laser=488"``.
     allow_missing : bool
-        Leave out samples that lack a frame, wherever they are.
+        Leave out samples with a missing frame, wherever they are.
 
     Raises
     ------
     StreamChoiceError, ChoiceError
-        An axis with several values and none, or one that is not there, was named.
+        An axis has several values and none was chosen, or the chosen one does not exist.
     TruncatedRecordingError
-        Frames are missing, and may not be.
+        Frames are missing, which was not allowed.
     UnsupportedRecordingError, CorruptRecordingError
     """
     mask, labels = _masked(dataset, wanted, axes)
@@ -96,7 +96,7 @@ def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, all
 
 
 def _masked(dataset: Dataset, wanted: Mapping[str, Any], axes: Any) -> tuple[np.ndarray, dict[str, str]]:
-    """Return which frames lie where it was asked, and the label on each axis that was settled."""
+    """Return which frames are at the chosen values, and the label on each axis with a choice."""
     table = dataset.table
     mask, labels = np.ones(len(table), bool), {}
     named = {**wanted, **_parsed(dataset, axes)}
@@ -314,7 +314,7 @@ class _Grid:
         return places, [axis.values[code] if code >= 0 else 0 for code in found.tolist()]
 
     def _spread(self, times: np.ndarray) -> tuple[np.ndarray, int]:
-        """Leave room for times that are missing between others; a step that all of them share is none."""
+        """Make room for missing times between others; a step that all times share does not count as missing."""
         values = self._times
         if len(values) < 2 or not self._are_numbers(values):
             return times, 1
@@ -332,7 +332,7 @@ class _Grid:
         return ((numbers - int(values[0])) // step).astype(np.int64)[times], step
 
     def _present(self, rows: np.ndarray) -> np.ndarray:
-        """Take out the frames that their files do not hold to the end."""
+        """Mark the frames as missing that are beyond the end of their files."""
         table = self._dataset.table
         sizes = np.array([_size(os.path.join(self._dataset.folder, name)) for name in table.files], np.int64)
         flat = rows.ravel()

@@ -1,4 +1,4 @@
-"""The TIFF files of Micro-Manager: their header, their index map, their directories."""
+"""The TIFF files of Micro-Manager: header, index map and directories."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AXES = {"channel": "ChannelIndex", "z": "SliceIndex", "time": "FrameIndex", "po
 
 @dataclass(frozen=True)
 class StackHeader:
-    """What stands at the beginning of a TIFF file of Micro-Manager.
+    """The beginning of a TIFF file of Micro-Manager.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class StackHeader:
     order : str
         ``"<"`` or ``">"``.
     first : int
-        Where the first directory is.
+        Offset of the first directory.
     index_map : int
-        Where the index map is; 0 where there is none.
+        Offset of the index map; 0 if there is none.
     summary : mapping
-        The summary metadata; empty where it was not written to its end.
+        The summary metadata; empty if they are incomplete.
 
     References
     ----------
@@ -65,7 +65,7 @@ class StackHeader:
         Raises
         ------
         CorruptRecordingError
-            The file is no TIFF of Micro-Manager.
+            The file is not a TIFF of Micro-Manager.
         UnsupportedRecordingError
             NDTiff 1.
         """
@@ -73,7 +73,7 @@ class StackHeader:
         order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
         if order is None or len(head) < 28:
             raise CorruptRecordingError(
-                f"{file.name} is no TIFF of Micro-Manager: its first bytes are {head[:8].hex(' ') or 'none'}"
+                f"{file.name} is not a TIFF of Micro-Manager: its first bytes are {head[:8].hex(' ') or 'none'}"
             )
         words = struct.unpack(f"{order}{len(head) // 4}I", head[: len(head) // 4 * 4])
         if words[2] == _NDTIFF:
@@ -81,11 +81,11 @@ class StackHeader:
             return cls(True, order, words[1], 0, _summary(file, order, at))
         if words[2] != _INDEX_MAP:
             raise CorruptRecordingError(
-                f"{file.name} is no TIFF of Micro-Manager: the number at byte 8 is {words[2]:,}, and not {_INDEX_MAP:,} or {_NDTIFF:,}"
+                f"{file.name} is not a TIFF of Micro-Manager: expected {_INDEX_MAP:,} or {_NDTIFF:,} at byte 8, got {words[2]:,}"
             )
         if words[6] == _NDTIFF:
             raise UnsupportedRecordingError(
-                f"{file.name} is NDTiff 1, from before the index file, and NDTiff 2 and 3 are read; open(..., format='tiff') reads its pages"
+                f"{file.name} is NDTiff 1, which has no index file; only NDTiff 2 and 3 are supported. Read its pages with open(..., format='tiff')"
             )
         at = 32 if len(words) > 8 and words[8] == _SUMMARY else 0
         return cls(False, order, words[1], words[3], _summary(file, order, at))
@@ -112,13 +112,13 @@ def _parsed(text: bytes) -> Mapping[str, Any]:
 
 
 def text_of(file: PositionedFile, place: tuple[int, int]) -> Mapping[str, Any]:
-    """Return a frame's metadata, or nothing where they are not whole.
+    """Return a frame's metadata, or an empty mapping if they are incomplete.
 
     Parameters
     ----------
     file : PositionedFile
     place : tuple of int
-        Where they begin, and how many bytes they have.
+        Their offset and number of bytes.
     """
     offset, length = place
     if not 0 < length <= _MAX_TEXT:
@@ -127,7 +127,7 @@ def text_of(file: PositionedFile, place: tuple[int, int]) -> Mapping[str, Any]:
 
 
 def read_stacks(folder: str, names: Sequence[str], headers: Sequence[StackHeader]) -> FrameTable:
-    """Return the frames of image file stacks, by their index maps; by their directories where a map was never written.
+    """Return the frames of image file stacks, from their index maps, or from their directories if a map was never written.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def read_stacks(folder: str, names: Sequence[str], headers: Sequence[StackHeader
     names : sequence of str
         The files of one dataset.
     headers : sequence of StackHeader
-        Of each file.
+        One per file.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _joined(
     found = [part.directories for part in parts]
     axes = [one for part in parts for one in part.axes]
     if not axes:
-        raise TruncatedRecordingError(f"{printable(names[0])} holds no frame; the recording is incomplete")
+        raise TruncatedRecordingError(f"{printable(names[0])} contains no frames; the recording is incomplete")
     return FrameTable(
         axes=axes_of(axes, printable(names[0])),
         files=tuple(names),
@@ -234,7 +234,7 @@ def _axes_in(text: Mapping[str, Any], is_ndtiff: bool) -> dict[str, Value] | Non
 
 @dataclass(frozen=True)
 class _Directories:
-    """What the directories of a file say: columns, one row a frame."""
+    """The directories of a file as columns, one row per frame."""
 
     offsets: np.ndarray
     shapes: np.ndarray
@@ -246,7 +246,7 @@ class _Directories:
 
     @classmethod
     def of(cls, file: PositionedFile, order: str, places: Sequence[int]) -> _Directories:
-        """Read the directories at these places; those alike are taken apart together."""
+        """Read the directories at these offsets; those with the same tags are parsed together, since most are alike."""
         found = cls(
             *(np.zeros(shape, np.int64) for shape in (len(places), (len(places), 2), len(places), (len(places), 2)))
         )
@@ -276,7 +276,7 @@ class _Directories:
 
 
 class _Columns:
-    """The entries of directories that hold the same tags: ``rows`` are (frames, tags, 12 bytes)."""
+    """The entries of directories with the same tags: ``rows`` are (frames, tags, 12 bytes)."""
 
     def __init__(self, rows: np.ndarray, order: str) -> None:
         self._rows, self._order = rows, order
@@ -286,11 +286,11 @@ class _Columns:
         return code in self._places
 
     def counts(self, code: int) -> int:
-        """Return how many values a tag has, the same in every row."""
+        """Return the number of values of a tag, which is the same in every row."""
         return int(self._words(self._rows[:1, self._places[code], 4:8], "u4")[0]) if self.has(code) else 1
 
     def values(self, code: int, default: int = 0) -> np.ndarray:
-        """Return a tag's number, or where its values are, for every row."""
+        """Return the value of a tag, or the offset of its values, for every row."""
         if not self.has(code):
             return np.full(len(self._rows), default, np.int64)
         entry = self._rows[:, self._places[code]]
@@ -306,13 +306,13 @@ def _table(file: PositionedFile, order: str, at: int, number: int) -> bytes:
     raw = file.read(at, _DIRECTORY)
     count = struct.unpack_from(f"{order}H", raw)[0] if len(raw) >= 2 else 0
     if not 0 < count <= (_DIRECTORY - 6) // 12 or len(raw) < 2 + 12 * count:
-        where = "is cut" if at + _DIRECTORY > file.size else "is damaged"
+        where = "is truncated" if at + _DIRECTORY > file.size else "is damaged"
         raise TruncatedRecordingError(
-            f"{file.name}: the directory of frame {number:,} should be at byte {at:,} of {file.size:,}, and holds {count:,} tags; the file {where}"
+            f"{file.name}: the directory of frame {number:,} should be at byte {at:,} of {file.size:,}, but has {count:,} tags there; the file {where}"
         )
     return raw[2 : 2 + 12 * count]
 
 
 def _kind(table: bytes) -> bytes:
-    """Return codes, types and counts; the values left out."""
+    """Return codes, types and counts, without the values."""
     return b"".join([table[at : at + 8] for at in range(0, len(table), 12)])

@@ -1,4 +1,4 @@
-"""Where every frame of a dataset lies, and on which place of which axis."""
+"""The position of every frame of a dataset: in its file, and on each axis."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Value = int | str
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: its values, and for every frame the place of its own among them, -1 where it has none."""
+    """One axis: its values, and for every frame the index of its value, -1 if it has none."""
 
     values: tuple[Value, ...]
     codes: np.ndarray
 
     @classmethod
     def of(cls, column: Sequence[Value | None]) -> Axis:
-        """Number the values: whole numbers in their order, others as they come."""
+        """Number the values: integers in their order, others as they occur."""
         places: dict[Value | None, int] = {}
         codes = np.fromiter((places.setdefault(value, len(places)) for value in column), np.int64, len(column))
         found = list(places)
@@ -47,15 +47,15 @@ class FrameTable:
     files : tuple of str
         Names of the TIFF files.
     numbers : numpy.ndarray
-        The file of each frame, by its place in ``files``.
+        The file of each frame, as an index into ``files``.
     offsets : numpy.ndarray
-        Where its pixels begin.
+        The offset of its pixels.
     shapes : numpy.ndarray
         ``(frames, 2)``: rows and columns.
     depths : numpy.ndarray
-        Bytes of a pixel: 1 or 2; 0 for pixels of a kind that is not read.
+        Bytes per pixel: 1 or 2; 0 for an unsupported kind.
     texts : numpy.ndarray
-        ``(frames, 2)``: where its metadata is, and how long.
+        ``(frames, 2)``: offset and length of its metadata.
     order : str
         The byte order of the files, ``"<"`` or ``">"``.
     notes, warnings : tuple of str
@@ -77,7 +77,7 @@ class FrameTable:
 
 
 def axes_of(found: Sequence[Mapping[str, Value]], where: str) -> dict[str, Axis]:
-    """Turn one mapping a frame into axes.
+    """Convert one mapping per frame into axes.
 
     Raises
     ------

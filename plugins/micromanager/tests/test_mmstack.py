@@ -143,7 +143,7 @@ def test_ndtiff_1_is_refused_with_its_reason(tmp_path: Path, pixels: Make, by_in
     data = bytearray(path.read_bytes())
     data[24:32] = struct.pack("<II", 483729, 1)
     path.write_bytes(data)
-    with pytest.raises(UnsupportedRecordingError, match="is NDTiff 1, from before the index file"):
+    with pytest.raises(UnsupportedRecordingError, match="is NDTiff 1, which has no index file"):
         roi.open(path)
 
 
