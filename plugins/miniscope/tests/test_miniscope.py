@@ -180,7 +180,7 @@ def test_a_cut_video_ends_the_recording(tmp_path: Path, frames: Make, write_v4: 
     folder = write_v4(tmp_path / "run", taken, a_file=10, codec="rawvideo", pixels="gray")
     whole = (folder / "1.avi").read_bytes()
     (folder / "1.avi").write_bytes(whole[: whole.index(taken[17].tobytes())])
-    with told(folder, r"'2.avi' of Miniscope is skipped: 1.avi is cut: it ends at byte") as recording:
+    with told(folder, r"'2.avi' of Miniscope is skipped: 1.avi is truncated: it ends at byte") as recording:
         np.testing.assert_array_equal(recording.get_series(), taken[:17])
     shutil.copy(folder / "0.avi", folder / "1.avi")
     (folder / "2.avi").write_bytes(b"RIFF\0\0\0\0AVI ")

@@ -118,7 +118,7 @@ def avi_index(file: PositionedFile) -> AviIndex:
         problem = walked or problem
     found = np.array(entries, np.int64).reshape(-1, 3)
     if not problem and len(found) < stream.claimed:
-        problem = f"counts {stream.claimed:,} frames in its header and holds {len(found):,}"
+        problem = f"has {len(found):,} frames, but its header says {stream.claimed:,}"
     held = found[:, 1] > 0
     return AviIndex(
         stream,
@@ -154,7 +154,7 @@ class _Layout:
         for riff in _riffs(file, size):
             riffs += 1
             if riff.end > size:
-                problem = f"is cut: it ends at byte {size:,}, and its header tells of {riff.end:,}"
+                problem = f"is truncated: it ends at byte {size:,}, but its header says {riff.end:,}"
             for name, span in _chunks(file, _Span(riff.start, min(riff.end, size)), size):
                 if name == b"hdrl" and header is None:
                     header = span
@@ -212,7 +212,7 @@ def _stream(file: PositionedFile, layout: _Layout) -> AviStream:
         parts = dict(_pieces(piece))
         if parts.get(b"strh", b"")[:4] == b"vids":
             return _video_stream(file.name, number, parts, header)
-    raise CorruptRecordingError(f"{file.name} is AVI, and its header describes no video stream")
+    raise CorruptRecordingError(f"{file.name} is an AVI file without a video stream")
 
 
 def _pieces(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -227,7 +227,7 @@ def _pieces(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _video_stream(name: str, number: int, parts: dict[bytes, bytes], header: bytes) -> AviStream:
     head, bitmap = parts[b"strh"], parts.get(b"strf", b"")
     if len(head) < 36 or len(bitmap) < 40:
-        raise CorruptRecordingError(f"{name}: the header of video stream {number} is cut")
+        raise CorruptRecordingError(f"{name}: the header of video stream {number} is truncated")
     scale, rate, _, claimed = struct.unpack_from("<4I", head, 20)
     size, columns, rows, _, bits = struct.unpack_from("<IiiHH", bitmap)
     if columns <= 0 or rows == 0:
@@ -343,10 +343,13 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
             if name in (b"idx1", b"RIFF"):
                 break
             if at + 8 + length > movie.end:
-                return found, f"is cut: it ends at byte {layout.size:,}, inside the chunk that begins at byte {at:,}"
+                return (
+                    found,
+                    f"is truncated: it ends at byte {layout.size:,}, inside the chunk that begins at byte {at:,}",
+                )
             if _is_frame(name, stream):
                 found.append((at + 8, length, 0))
             at += 8 + length + length % 2
     if not layout.movies:
-        return found, f"is cut: it ends at byte {layout.size:,}, before its first frame"
+        return found, f"is truncated: it ends at byte {layout.size:,}, before its first frame"
     return found, ""

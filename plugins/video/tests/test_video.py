@@ -263,7 +263,7 @@ def test_a_cut_file_gives_its_whole_frames_and_says_so(
     path = write_avi(tmp_path / "m.avi", payloads(frames), shape=(20, 20), index=index)
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(frames[6].tobytes()) + 399])
-    words = r"m\.avi is cut: it ends at byte .* inside the chunk that begins at byte .*; reading the 6 complete frames"
+    words = r"m\.avi is truncated: it ends at byte .* inside the chunk that begins at byte .*; reading the 6 complete frames"
     with pytest.warns(IncompleteRecordingWarning, match=words):
         recording = roi.open(path)
     with recording:
