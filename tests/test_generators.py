@@ -222,11 +222,11 @@ def test_written_imagej_is_imagej_to_tifffile(tmp_path: Path, shape: tuple[int, 
 @pytest.mark.parametrize(
     ("recording", "options", "said"),
     [
-        (NoiseImagingExtractor((3, 4, 5), "bool"), {}, "holds whole numbers and floats"),
-        (NoiseImagingExtractor((0, 4, 5)), {}, "has no samples"),
-        (NoiseImagingExtractor((3, 4, 5), "int16"), {"layout": "imagej"}, "ImageJ holds uint8, uint16 and float32"),
+        (NoiseImagingExtractor((3, 4, 5), "bool"), {}, "integers and floats"),
+        (NoiseImagingExtractor((0, 4, 5)), {}, "without samples"),
+        (NoiseImagingExtractor((3, 4, 5), "int16"), {"layout": "imagej"}, "ImageJ supports uint8, uint16 and float32"),
         (NoiseImagingExtractor((3, 4, 5)), {"layout": "tiles"}, "layout one of 'pages', 'trailing' and 'imagej'"),
-        (NoiseImagingExtractor((10**6, 512, 512)), {}, "more than classic TIFF holds; pass bigtiff=True"),
+        (NoiseImagingExtractor((10**6, 512, 512)), {}, "exceed the 4 GiB of classic TIFF; pass bigtiff=True"),
     ],
 )
 def test_what_tiff_cannot_hold_is_refused(tmp_path: Path, recording: Any, options: dict[str, Any], said: str) -> None:

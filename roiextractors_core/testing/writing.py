@@ -148,7 +148,7 @@ def write_tiff(
     head = 16 if bigtiff else 8
     bulk = head + len(encoded) + (total - 1) * len(other) + total * size
     if not bigtiff and layout != "imagej" and bulk + len(first) > _CLASSIC_LIMIT:
-        raise DeclarationError(f"{total:,} pages of {size:,} bytes are more than classic TIFF holds; pass bigtiff=True")
+        raise DeclarationError(f"{total:,} pages of {size:,} bytes exceed the 4 GiB of classic TIFF; pass bigtiff=True")
 
     def frames() -> Iterator[Any]:
         swapped = recording.dtype.newbyteorder("<" if byteorder == "<" else ">")
@@ -265,14 +265,14 @@ def _check_tiff(recording: ImagingExtractor, byteorder: str, layout: str) -> Non
     dtype, layouts = recording.dtype, ("pages", "trailing", "imagej")
     if byteorder not in ("<", ">") or layout not in layouts:
         raise DeclarationError(
-            f"byteorder is '<' or '>', and layout one of {listed(layouts)}; they are {byteorder!r} and {layout!r}"
+            f"byteorder must be '<' or '>' and layout one of {listed(layouts)}, got {byteorder!r} and {layout!r}"
         )
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise DeclarationError(f"TIFF holds whole numbers and floats of up to 64 bits, and not {dtype}")
+        raise DeclarationError(f"TIFF supports integers and floats of up to 64 bits, got {dtype}")
     if layout == "imagej" and dtype not in (np.uint8, np.uint16, np.float32):
-        raise DeclarationError(f"ImageJ holds uint8, uint16 and float32, and not {dtype}")
+        raise DeclarationError(f"ImageJ supports uint8, uint16 and float32, got {dtype}")
     if len(recording) == 0:
-        raise DeclarationError("a TIFF file holds at least one page, and the recording has no samples")
+        raise DeclarationError("cannot write a TIFF file without samples")
 
 
 def read_blocks(recordings: Sequence[ImagingExtractor]) -> Iterator[tuple[int, list[np.ndarray]]]:
