@@ -93,7 +93,7 @@ def read_index(path: str) -> FrameTable:
 
 
 def _order(head: bytes) -> str:
-    """Return the byte order in which the first length is a small number."""
+    """Return the byte order in which the first length is a small number, since the index does not state its own."""
     return "<" if len(head) < 4 or struct.unpack_from("<I", head)[0] <= _MAX_TEXT else ">"
 
 

@@ -321,6 +321,7 @@ class _Grid:
         numbers = np.array(values, dtype=object)
         step = math.gcd(*(int(b) - int(a) for a, b in itertools.pairwise(values)))
         count = (int(values[-1]) - int(values[0])) // step + 1
+        # times can be any numbers, such as milliseconds: a grid with a place for each would be almost empty
         if count > _MAX_EMPTY * (len(values) + 1000):
             self.notes += (
                 f"the times of the frames run from {values[0]:,} to {values[-1]:,}, and {len(values):,} of them are there",

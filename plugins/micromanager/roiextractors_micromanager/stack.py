@@ -192,6 +192,7 @@ def _joined(
 def _by_map(file: PositionedFile, header: StackHeader) -> _Part:
     raw = file.read(header.index_map, 8) if header.index_map else b""
     block, count = struct.unpack(f"{header.order}II", raw) if len(raw) == 8 else (0, 0)
+    # the map is written when the acquisition ends; after an interrupted one its place is empty
     if block != _INDEX_MAP_BLOCK or count * 20 > file.size - header.index_map - 8:
         part = _by_chain(file, header)
         return _Part(
@@ -213,7 +214,7 @@ def _by_chain(file: PositionedFile, header: StackHeader) -> _Part:
             break
         offsets.append(at)
         following = struct.unpack_from(f"{header.order}I", raw, 2 + 12 * count)[0]
-        if following <= at:
+        if following <= at:  # Micro-Manager only appends, so that a step back would be a loop
             break
         at = following
     directories = _Directories.of(file, header.order, offsets)
