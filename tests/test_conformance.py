@@ -1,4 +1,4 @@
-"""The kit is proven by planted faults: every rule has an extractor that breaks it, and the kit says which and how to mend it."""
+"""The kit is proven by planted faults: every rule has an extractor that breaks it, and the kit says which and how to fix it."""
 
 from __future__ import annotations
 
@@ -334,7 +334,7 @@ def test_a_fixture_that_was_forgotten_is_asked_for(
     ("expected", "says"),
     [
         (np.zeros((40, 48, 64), np.uint16), "all samples of `expected` are equal"),
-        (sound.movie((2, 48, 64)), "holds 2 samples"),
+        (sound.movie((2, 48, 64)), "has 2 samples"),
         (np.stack([m + m.T for m in sound.movie((4, 8, 8))]), "symmetric"),
         ([1, 2, 3], "give a numpy array"),
     ],

@@ -26,7 +26,7 @@ def paths_of(recording: Any) -> tuple[Path, ...]:
     """
     given = (recording,) if isinstance(recording, str | os.PathLike) else recording
     if not isinstance(given, list | tuple) or not given or not all(isinstance(p, str | os.PathLike) for p in given):
-        raise SourceKindError(f"a recording is a path or a list of paths, and not {given!r:.80}")
+        raise SourceKindError(f"a recording is a path or a list of paths, got {given!r:.80}")
     return tuple(Path(os.path.abspath(os.fspath(path))) for path in given)
 
 

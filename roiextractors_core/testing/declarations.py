@@ -32,7 +32,7 @@ def spec_faults(spec: FormatSpec, registry: Registry) -> Iterator[str]:
     known = {found.name for found in registry.formats()} | {entry.spec.name for entry in registry.catalogue()}
     unknown = [name for name in spec.specializes if name not in known]
     if unknown:
-        yield f"specializes={spec.specializes}, and no format is called {', '.join(unknown)}"
+        yield f"specializes={spec.specializes}, but no format is called {', '.join(unknown)}"
     names = {field.name for field in fields(RecordingMetadata)}
     wrong = [name for name in spec.metadata if name not in names]
     if wrong:

@@ -142,7 +142,7 @@ def foreign_claims(
     folder : pathlib.Path
         Existing and empty; the sources are written there.
     own : collection of str
-        Names or families that are this format indeed.
+        Names or families that really are this format.
     sources : iterable of Foreign, optional
         All of :func:`foreign_sources` when left out.
     """

@@ -230,7 +230,7 @@ def extractor_faults(spec: FormatSpec) -> Iterator[str]:
         module, _, name = function.partition(":")
         try:
             if not callable(getattr(importlib.import_module(module), name)):
-                yield f"the probe {function} is no function"
+                yield f"the probe {function} is not a function"
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
             yield f"the probe {function} cannot be imported: {type(error).__name__}: {printable(error)}"
 
@@ -345,7 +345,7 @@ def open_cut(
     removed : list of str
         Paths of files that are also emptied, and taken away.
     expected, times : numpy.ndarray or None
-        What the whole recording holds.
+        The samples of the whole recording.
     options : mapping
         For ``open``.
     """
@@ -401,7 +401,7 @@ def _compared(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, 
     if count > len(expected):
         return {
             "count": count,
-            "wrong": f"it claims {count:,} samples, and the whole recording holds {len(expected):,}",
+            "wrong": f"it claims {count:,} samples, but the whole recording has {len(expected):,}",
         }
     if series.shape != (count, *expected.shape[1:]):
         return {"count": count, "wrong": f"get_series() gave shape {series.shape} for {count:,} samples"}

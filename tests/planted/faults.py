@@ -1,7 +1,7 @@
 """Extractors that each break one rule, with the tests of the kit that must fail for it and what these must say.
 
 A fault is a class and what is told of it by ``@planted``: the layout of the recording, what the declaration says
-otherwise, the tests that fail, all of them, and words that one of their messages holds.
+otherwise, the tests that fail, all of them, and words that one of their messages contains.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def planted(
 # Ranges
 
 
-@planted("test_the_format_is_found_without_being_named", says="holds", wide=True)
+@planted("test_the_format_is_found_without_being_named", says="expected", wide=True)
 class TheLastFrameIsTheOneBefore(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         found = super().get_series(start_sample, end_sample)
@@ -67,7 +67,7 @@ class TheLastFrameIsTheOneBefore(Planted):
         return found
 
 
-@planted("test_the_end_of_a_range_is_exclusive", says="holds", wide=True)
+@planted("test_the_end_of_a_range_is_exclusive", says="expected", wide=True)
 class OnlyTheVeryLastFrameAloneIsWrong(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         start, end = self.resolve_range(start_sample, end_sample)
@@ -318,7 +318,7 @@ class TheLastAnswerIsKept(Planted):
         return self._last[1]
 
 
-@planted("test_results_are_writable_arrays_in_native_byte_order", says="not a plain numpy.ndarray")
+@planted("test_results_are_writable_arrays_in_native_byte_order", says="expected a plain numpy.ndarray")
 class AWindowOfTheMapIsReturned(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         start, end = self.resolve_range(start_sample, end_sample)
@@ -371,7 +371,7 @@ class TheDtypeIsBigEndianToo(ResultsAreBigEndian):
         return PIXEL.newbyteorder(">")
 
 
-@planted("test_results_are_writable_arrays_in_native_byte_order", says="not a plain numpy.ndarray")
+@planted("test_results_are_writable_arrays_in_native_byte_order", says="expected a plain numpy.ndarray")
 class ResultsAreMasked(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> Any:
         return np.ma.asarray(super().get_series(start_sample, end_sample))
@@ -426,7 +426,7 @@ class VolumesAreNotSaidToBeVolumes(Planted):
         self.is_volumetric = False
 
 
-@planted("test_the_shape_is_samples_rows_columns_planes", says="holds what is no whole number")
+@planted("test_the_shape_is_samples_rows_columns_planes", says="something other than integers")
 class TheNumberOfSamplesIsAFloat(Planted):
     def get_num_samples(self) -> Any:
         return float(self._num_samples)
@@ -470,7 +470,7 @@ class TheDtypeIsAnother(Planted):
 # Parts and views
 
 
-@planted("test_a_block_is_the_part_that_was_asked_for", says="mend get_block")
+@planted("test_a_block_is_the_part_that_was_asked_for", says="fix get_block")
 class APartOfTheColumnsBeginsTooFarLeft(Planted):
     def get_block(self, samples: Any, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         if columns.start > 0 and columns.stop < self._columns:
@@ -483,7 +483,7 @@ class APartOfTheColumnsBeginsTooFarLeft(Planted):
     "test_a_plane_is_what_was_recorded",
     "test_it_is_indexed_as_an_array",
     "test_views_of_views_compose",
-    says="mend get_block",
+    says="fix get_block",
     layout="volumes",
 )
 class PartsIgnoreThePlanes(Planted):
@@ -702,7 +702,7 @@ class PixelsAreMeasuredInMetres(Planted):
 
 
 @planted(
-    "test_the_declaration_agrees_with_the_recording", "test_the_metadata_is_in_the_units_of_ome", says="not a datetime"
+    "test_the_declaration_agrees_with_the_recording", "test_the_metadata_is_in_the_units_of_ome", says="expected a datetime"
 )
 class TheStartIsText(Planted):
     def get_metadata(self) -> roi.RecordingMetadata:
@@ -733,7 +733,7 @@ class NotesAreAList(Planted):
 # Pickling, threads, files, memory
 
 
-@planted("test_it_pickles_into_a_fresh_process", says="holds pixels")
+@planted("test_it_pickles_into_a_fresh_process", says="contains pixels")
 class PixelsArePickled(Planted):
     def __reduce__(self) -> Any:
         return (_unpickled, (type(self), str(self._file.path), self.get_series(0, 2)))
@@ -743,7 +743,7 @@ def _unpickled(kind: type, path: str, pixels: Any) -> Any:
     return kind(path)
 
 
-@planted("test_it_pickles_into_a_fresh_process", says="is more than how to open it again")
+@planted("test_it_pickles_into_a_fresh_process", says="more than opening it again needs")
 class CompressedPixelsArePickled(Planted):
     def __reduce__(self) -> Any:
         return (_unpickled, (type(self), str(self._file.path), b"\0" * 200_000))
@@ -897,7 +897,7 @@ class TheWholeFileIsReadForOneFrame(Planted):
         return whole[start:end].copy()
 
 
-@planted("test_no_more_is_read_than_was_asked_for", says="compute where the samples stand")
+@planted("test_no_more_is_read_than_was_asked_for", says="compute the offsets of the samples")
 class TheWholeFileIsReadThroughForOneFrame(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         start, end = self.resolve_range(start_sample, end_sample)
@@ -1068,14 +1068,14 @@ class MissingPixelsAreZero(_Lenient):
         return np.stack(frames) if frames else super().get_series(start, end)
 
 
-@planted("test_a_cut_recording_is_told_and_never_garbage", says="nothing says so")
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="without a notice")
 class MissingFramesAreLeftOutInSilence(Planted):
     def _check_size(self, file: PositionedFile) -> None:
         room = file.size - HEADER_BYTES - 8 * self._num_samples * self._timed
         self._num_samples = max(0, min(self._num_samples, room // (self._frame_bytes * self._num_channels)))
 
 
-@planted("test_a_cut_recording_is_told_and_never_garbage", says="nothing says so")
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="without a notice")
 class MissingFramesAreLeftOutInSilenceWhenTheyAreWhole(MissingFramesAreLeftOutInSilence):
     def _check_size(self, file: PositionedFile) -> None:
         room = file.size - HEADER_BYTES - 8 * self._num_samples * self._timed
@@ -1087,7 +1087,7 @@ class MissingFramesAreLeftOutInSilenceWhenTheyAreWhole(MissingFramesAreLeftOutIn
 @planted(
     "test_a_cut_recording_is_told_and_never_garbage",
     "test_what_is_another_format_is_refused_in_words",
-    says="no clear error",
+    says="not a clear error",
 )
 class ACutHeaderIsAStructError(Planted):
     def _read_header(self, file: PositionedFile) -> None:
@@ -1095,7 +1095,7 @@ class ACutHeaderIsAStructError(Planted):
         super()._read_header(file)
 
 
-@planted("test_a_cut_recording_is_told_and_never_garbage", says="no end within", patience=6.0)
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="did not end within", patience=6.0)
 class ACutFileIsReadForEver(_Lenient):
     def _check_size(self, file: PositionedFile) -> None:
         while file.size < HEADER_BYTES + self._num_samples * self._frame_bytes:
@@ -1300,7 +1300,7 @@ class OpeningRaises(Planted):
 # Other layouts
 
 
-@planted("test_a_cut_recording_is_told_and_never_garbage", says="nothing says so", layout="raw")
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="without a notice", layout="raw")
 class AnUnfinishedFrameIsLeftOutInSilence(Raw):
     def __init__(self, file_path: Any, *, sampling_frequency: Any = None) -> None:
         with warnings.catch_warnings():
@@ -1323,7 +1323,7 @@ class AFolderGetsAnIndex(Folder):
         (Path(folder_path) / "index.bin").write_bytes(b"")
 
 
-@planted("test_a_cut_recording_is_told_and_never_garbage", says="no clear error", layout="folder")
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="not a clear error", layout="folder")
 class ACutHeaderOfAFolderIsAStructError(Folder):
     def _read_header(self, file: PositionedFile) -> None:
         FIELDS.unpack(file.read(0, FIELDS.size))

@@ -61,7 +61,7 @@ class ImagingExtractorTests(
     DeclarationTests,
     GivenTests,
 ):
-    """Inherit, name the format, give the fixtures: every rule of the design is then a test.
+    """Inherit, name the format, give the fixtures: every rule of the design becomes a test.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class ImagingExtractorTests(
     open_options : mapping
         What ``open`` needs to give ``expected``: ``{"channel": "2"}``.
     claims : tuple of str
-        Names or families of the kit's foreign files that are this format indeed: ``("tiff",)`` for a
+        Names or families of the kit's foreign files that really are this format: ``("tiff",)`` for a
         general TIFF format.  Empty for most.
     counts_samples : bool
-        False where nothing in a recording says how many samples it holds, as with raw frames; then a recording that
-        was cut at the end of a sample cannot be told from a shorter one.
+        False if nothing in a recording states its number of samples, as with raw frames; a recording that was
+        truncated at the end of a sample is then the same as a shorter one.
     frames_lie_together : bool
         False for a recording whose time varies fastest, so that a frame is spread over the whole file.
     patience : float

@@ -79,12 +79,12 @@ class GivenRecording:
 
     @pytest.fixture
     def expected(self) -> Any:
-        """What the recording holds: ``(samples, rows, columns)``, volumetric ``(samples, rows, columns, planes)``."""
+        """The pixels of the recording: ``(samples, rows, columns)``, volumetric ``(samples, rows, columns, planes)``."""
         return NOT_GIVEN
 
     @pytest.fixture
     def expected_rate(self) -> Any:
-        """The rate in samples a second (Hz) that the file tells, or None."""
+        """The rate in samples a second (Hz) that the file states, or None."""
         return NOT_GIVEN
 
     @pytest.fixture
@@ -111,10 +111,10 @@ class GivenRecording:
         if forgotten:
             pytest.skip(f"{', '.join(forgotten)} not given: see test_the_author_gives_every_fixture")
         if not isinstance(expected, np.ndarray) or expected.ndim not in (3, 4) or len(expected) < 3:
-            pytest.skip("`expected` is no array of samples: see test_expected_can_tell_mistakes_apart")
+            pytest.skip("`expected` is not an array of samples: see test_expected_can_tell_mistakes_apart")
         spec = default_registry().get(self.format)
         if spec is None:
-            pytest.skip(f"{self.format!r} is no format: see test_the_format_is_registered")
+            pytest.skip(f"{self.format!r} is not a registered format: see test_the_format_is_registered")
         times = None if expected_times is NOT_GIVEN or expected_times is None else np.asarray(expected_times)
         return Case(spec, recording, expected, expected_rate, times, expected_streams, self.open_options)
 

@@ -30,7 +30,7 @@ class ClockTests(GivenRecording):
         ):
             fail(
                 f"get_sampling_frequency() is {seen!r}, and expected_rate {case.rate!r}",
-                "return the file's rate unrounded, and None where it tells none: an invented rate is worse than none",
+                "return the file's rate unrounded, and None where it has none: an invented rate is worse than none",
             )
 
     def test_the_users_rate_wins(self, case: Case) -> None:
@@ -83,7 +83,7 @@ class ClockTests(GivenRecording):
         advice = "leave get_timestamps and times_source to the base class"
         wanted = "native" if case.times is not None else "computed" if case.rate is not None else None
         if extractor.times_source != wanted:
-            fail(f"times_source is {extractor.times_source!r}, and not {wanted!r}", advice)
+            fail(f"times_source is {extractor.times_source!r}, expected {wanted!r}", advice)
         if wanted is None:
             with refusal((TimesError,), "get_timestamps() without times and rate", advice) as caught:
                 extractor.get_timestamps()

@@ -35,7 +35,7 @@ class DamageTests(GivenRecording):
         }
         outcome = in_fresh_process("open_cut", arguments, seconds=self.patience)
         if not outcome.answers:
-            fail(f"a copy was not opened: {outcome.failure or 'no answer in time'}", "mend the extractor")
+            fail(f"a copy was not opened: {outcome.failure or 'no answer in time'}", "fix the extractor")
         whole, *answers = outcome.answers
         if whole["outcome"] != "read" or whole["wrong"] or whole["count"] != case.count:
             fail(
@@ -47,13 +47,13 @@ class DamageTests(GivenRecording):
             last = outcome.last
             fail(
                 f"{_cut_words(last)}: {outcome.failure or f'no end within {self.patience:g} s'}",
-                "bound every loop by the file's size; a class attribute `patience` gives slow formats more seconds",
+                "limit every loop by the file's size; for a slow format, set the class attribute `patience` to more seconds",
             )
 
 
 def _cut_words(answer: Mapping[str, Any]) -> str:
     if answer.get("size") == -1:
-        return f"{answer['file']}, which lies beside the recording, removed"
+        return f"{answer['file']}, a file beside the recording, removed"
     return (
         f"{answer['file']} cut to {answer['size']:,} of {answer['of']:,} bytes"
         if answer.get("file")
@@ -75,7 +75,7 @@ def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: Case, counts_samples
     for answer in answers:
         words, outcome, lost = _cut_words(answer), answer["outcome"], answer["of"] - answer["size"]
         if outcome == "crash":
-            fail(f"{words}: {answer['words']}, which is no clear error", advice)
+            fail(f"{words}: {answer['words']}, which is not a clear error", advice)
         if answer.get("open"):
             fail(
                 f"{words}: it is still open after {'an error' if outcome == 'error' else 'close()'}",
@@ -86,8 +86,8 @@ def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: Case, counts_samples
         may_be_silent = not counts_samples and any(lost % unit == 0 for unit in _units(case))
         if outcome == "read" and answer["count"] < case.count and not answer["told"] and not may_be_silent:
             fail(
-                f"{words}: {answer['count']:,} of {case.count:,} samples are left, and nothing says so",
-                f"{advice}. Where nothing in a recording says how many samples it holds, write counts_samples = False in the test class",
+                f"{words}: {answer['count']:,} of {case.count:,} samples are left, without a notice",
+                f"{advice}. If nothing in a recording states its number of samples, write counts_samples = False in the test class",
             )
         if answer.get("grown", 0) > 64 * KIB * KIB + 8 * (answer["of"] + case.expected.nbytes):
             fail(f"{words}: opening it took {answer['grown']:,} bytes of memory", advice)

@@ -54,11 +54,11 @@ class DeclarationTests(GivenRecording):
         if outcome.timed_out or outcome.failure or outcome.last.get("reason"):
             fail(
                 f"importing {module} in a fresh process failed: {outcome.last.get('reason') or outcome.failure or 'it hangs'}",
-                "mend hooks.py",
+                "fix hooks.py",
             )
         if outcome.last["seconds"] > SLOW_SECONDS:
             fail(
-                f"importing {module} took {outcome.last['seconds']:.1f} s, and would in every session of everybody",
+                f"importing {module} took {outcome.last['seconds']:.1f} s, as it would in every session of every user",
                 "let hooks.py declare, and do nothing else",
             )
         heavy = heavy_imports(module, outcome.last["imports"], outcome.last["modules"])
@@ -72,18 +72,16 @@ class DeclarationTests(GivenRecording):
     def test_the_declaration_agrees_with_the_recording(self, case: Case, extractor: ImagingExtractor) -> None:
         spec, wrong = case.spec, []
         if case.times is not None and spec.clock != "native":
-            wrong.append(
-                f"the recording holds native times, and clock={spec.clock!r} is declared: write clock='native'"
-            )
+            wrong.append(f"the recording has native times, but clock={spec.clock!r} is declared: write clock='native'")
         if case.rate is not None and spec.clock == "none":
-            wrong.append("the recording tells its rate, and clock='none' is declared: write clock='rate'")
+            wrong.append("the recording states its rate, but clock='none' is declared: write clock='rate'")
         undeclared = sorted(set(case.streams) - set(spec.streams))
         if undeclared:
             wrong.append(f"the recording offers the streams {undeclared}: name them in streams=")
         filled = [name for name in _METADATA_FIELDS if _is_filled(getattr(extractor.metadata, name))]
         unnamed = sorted(set(filled) - set(spec.metadata) - {"vendor"})
         if unnamed:
-            wrong.append(f"the metadata holds {', '.join(unnamed)}: name it in metadata=")
+            wrong.append(f"the metadata has {', '.join(unnamed)}: name it in metadata=")
         if wrong:
             fail("; ".join(wrong), "the list of formats is made from the FormatSpec in hooks.py; change it there")
 

@@ -40,7 +40,7 @@ class GivenTests(GivenRecording):
             fail(f"expected_rate is {expected_rate!r}", "give the samples a second in Hz, or None")
         if expected_times is not None and np.shape(expected_times) != (len(expected),):
             fail(
-                f"expected_times has shape {np.shape(expected_times)}, and expected holds {len(expected)} samples",
+                f"expected_times has shape {np.shape(expected_times)}, but expected has {len(expected)} samples",
                 "give one time in seconds for each sample",
             )
         if not isinstance(expected_streams, Mapping):
@@ -55,22 +55,31 @@ class GivenTests(GivenRecording):
                 "give a numpy array of numbers, (samples, rows, columns) or (samples, rows, columns, planes)",
             )
         if len(expected) < 3:
-            fail(f"`expected` holds {len(expected)} samples", "make a recording of at least 3, better 30")
+            fail(f"`expected` has {len(expected)} samples", "make a recording of at least 3 samples, preferably 30")
         if all(np.array_equal(expected[0], sample) for sample in expected[1:]):
-            fail("all samples of `expected` are equal", "give samples that differ, or mixing them up goes unseen")
+            fail(
+                "all samples of `expected` are equal",
+                "give samples that differ, otherwise mixing them up would go unnoticed",
+            )
         rows, columns = expected.shape[1:3]
         if rows == columns and all(np.array_equal(s, np.swapaxes(s, 0, 1)) for s in expected[:3]):
-            fail("the samples of `expected` are symmetric", "give rows and columns that differ, or a swap goes unseen")
+            fail(
+                "the samples of `expected` are symmetric",
+                "give rows and columns that differ, otherwise swapping them would go unnoticed",
+            )
 
     def test_the_format_is_registered(self) -> None:
         if not self.format:
-            fail(f"{type(self).__name__} names no format", 'write `format = "<the name in your FormatSpec>"` in it')
+            fail(
+                f"{type(self).__name__} does not name a format",
+                'write `format = "<the name in your FormatSpec>"` in it',
+            )
         registry = default_registry()
         if registry.get(self.format) is None:
             failed = "; ".join(f"{r.name}: {r.reason}" for r in registry.plugins() if r.status != "ok")
             names = ", ".join(spec.name for spec in registry.formats())
             fail(
                 f"no format {self.format!r} is registered; the formats are {names}. Plugins that failed: {failed or 'none'}",
-                "mend what the reason says; or install the plugin (python -m pip install -e .), whose pyproject.toml names "
+                "fix the reason given; or install the plugin (python -m pip install -e .), whose pyproject.toml names "
                 "the entry point in [project.entry-points.roiextractors_core]",
             )

@@ -62,7 +62,7 @@ def advised(test: Callable[..., Any]) -> Callable[..., Any]:
             cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
             fail(
                 f"{type(cause).__name__} was raised: {cause}\n{_steps_of(cause)}",
-                f"mend the last of these lines; the rule is: {sentence}",
+                f"fix the last of these lines; the rule is: {sentence}",
             )
 
     return advised
@@ -96,7 +96,7 @@ def within(seconds: float, call: Callable[[], None], words: str) -> None:
     if thread.is_alive():
         frame = sys._current_frames().get(thread.ident or 0)
         place = f" at {frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
-        fail(f"{words} has no end within {seconds:g} s{place}", "bound every loop by the file's size")
+        fail(f"{words} did not end within {seconds:g} s{place}", "limit every loop by the file's size")
     if raised:
         raise raised[0]
 
@@ -110,19 +110,19 @@ def refusal(kinds: tuple[type[Exception], ...], words: str, advice: str) -> Iter
     except kinds as error:
         caught.append(error)
     except Exception as error:  # noqa: BLE001 - the border to the plugin
-        fail(f"{words} raised {type(error).__name__} ({error}), and not {kinds[0].__name__}", advice)
+        fail(f"{words} raised {type(error).__name__} ({error}), expected {kinds[0].__name__}", advice)
     if not caught:
-        fail(f"{words} was not refused: {kinds[0].__name__} is due", advice)
+        fail(f"{words} was not refused; expected {kinds[0].__name__}", advice)
 
 
 def same(seen: Any, wanted: np.ndarray, words: str, advice: str) -> None:
     if not isinstance(seen, np.ndarray):
-        fail(f"{words} gave {type(seen).__name__}, and not an array", advice)
+        fail(f"{words} gave {type(seen).__name__}, expected an array", advice)
     if seen.shape != wanted.shape:
-        fail(f"{words} has shape {seen.shape}, and {wanted.shape} is right", advice)
+        fail(f"{words} has shape {seen.shape}, expected {wanted.shape}", advice)
     if not same_values(seen, wanted):
         at = tuple(int(k) for k in np.argwhere(~_equal(seen, wanted))[0])
-        fail(f"{words} holds {seen[at]!r} at {at}, and {wanted[at]!r} is right", advice)
+        fail(f"{words} contains {seen[at]!r} at {at}, expected {wanted[at]!r}", advice)
 
 
 def _equal(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -135,13 +135,13 @@ def _equal(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def close(seen: Any, wanted: np.ndarray, words: str, advice: str) -> None:
     """Require the same seconds, to a part in 10^9."""
     if not isinstance(seen, np.ndarray) or seen.dtype != np.float64:
-        fail(f"{words} gave {getattr(seen, 'dtype', type(seen).__name__)}, and not float64", advice)
+        fail(f"{words} gave {getattr(seen, 'dtype', type(seen).__name__)}, expected float64", advice)
     if seen.shape != wanted.shape:
-        fail(f"{words} has shape {seen.shape}, and {wanted.shape} is right", advice)
+        fail(f"{words} has shape {seen.shape}, expected {wanted.shape}", advice)
     wrong = ~np.isclose(seen, wanted, rtol=1e-9, atol=1e-9, equal_nan=True)
     if wrong.any():
         at = int(np.argmax(wrong))
-        fail(f"{words} holds {seen[at]!r} s for sample {at}, and {wanted[at]!r} s is right", advice)
+        fail(f"{words} contains {seen[at]!r} s for sample {at}, expected {wanted[at]!r} s", advice)
 
 
 def noting(original: Callable[..., Any], asked: list[str], name: str) -> Callable[..., Any]:

@@ -47,7 +47,7 @@ class MetadataTests(GivenRecording):
         found = extractor.metadata
         wrong = [words for words, right in _metadata_checks(found, case) if not right]
         if wrong:
-            fail("; ".join(wrong), "change get_metadata; a field that the file does not tell stays None or empty")
+            fail("; ".join(wrong), "change get_metadata; a field that the file does not state stays None or empty")
 
     def test_the_provenance_says_where_it_came_from(self, case: Case, extractor: ImagingExtractor) -> None:
         found = extractor.provenance
@@ -81,12 +81,12 @@ def _metadata_checks(found: RecordingMetadata, case: Case) -> Iterator[tuple[str
 
     planes = case.expected.shape[3] if case.is_volumetric else 1
     yield (
-        f"start_time is {found.start_time!r}, and not a datetime",
+        f"start_time is {found.start_time!r}, expected a datetime",
         found.start_time is None or isinstance(found.start_time, datetime),
     )
     size = found.pixel_size
     yield (
-        f"pixel_size is {size!r}, and not (row, column) in micrometres",
+        f"pixel_size is {size!r}, expected (row, column) in micrometres",
         size is None or (isinstance(size, tuple) and len(size) == 2 and all(map(length, size))),
     )
     yield (
@@ -94,24 +94,24 @@ def _metadata_checks(found: RecordingMetadata, case: Case) -> Iterator[tuple[str
         size is None or not all(map(length, size)) or all(1e-3 <= part <= 1e5 for part in size),
     )
     yield (
-        f"plane_spacing is {found.plane_spacing!r}, and not a distance in micrometres",
+        f"plane_spacing is {found.plane_spacing!r}, expected a distance in micrometres",
         found.plane_spacing is None or length(found.plane_spacing),
     )
     positions = found.plane_positions
     yield (
-        f"plane_positions holds {len(positions)} positions for {planes} planes",
+        f"plane_positions has {len(positions)} positions for {planes} planes",
         not positions or (isinstance(positions, tuple) and len(positions) == planes),
     )
     yield (
-        f"channels is {found.channels!r:.120}, and not a tuple of ChannelMetadata",
+        f"channels is {found.channels!r:.120}, expected a tuple of ChannelMetadata",
         isinstance(found.channels, tuple) and all(isinstance(c, ChannelMetadata) for c in found.channels),
     )
     for channel in (c for c in found.channels if isinstance(c, ChannelMetadata)):
         waves = (channel.emission_wavelength, channel.excitation_wavelength)
         yield (
-            f"the wavelengths of channel {channel.name!r} are {waves}, and not nanometres",
+            f"the wavelengths of channel {channel.name!r} are {waves}, expected nanometres",
             all(wave is None or (length(wave) and 50 < wave < 20_000) for wave in waves),
         )
     for name in ("device", "software"):
         value = getattr(found, name)
-        yield f"{name} is {value!r}, and not text", value is None or (isinstance(value, str) and bool(value))
+        yield f"{name} is {value!r}, expected text", value is None or (isinstance(value, str) and bool(value))

@@ -39,7 +39,7 @@ class OpeningTests(GivenRecording):
                 cause = error.__cause__ or error
                 fail(
                     f"roi.open({_shown(case)}) raised{attempt} {type(error).__name__}: {error}",
-                    f"mend {case.spec.extractor}" if cause is error else f"mend {case.spec.extractor}: {cause!r}",
+                    f"fix {case.spec.extractor}" if cause is error else f"fix {case.spec.extractor}: {cause!r}",
                 )
             opened.close()
 
@@ -48,11 +48,11 @@ class OpeningTests(GivenRecording):
         if found.best is None or found.best.spec.name != case.spec.name:
             seen = "nothing" if found.best is None else found.best.spec.name
             fail(
-                f"roi.open would take {seen} for this recording, and not {case.spec.name}:\n{found}",
+                f"roi.open would take {seen} for this recording, expected {case.spec.name}:\n{found}",
                 "change evidence= or extensions= in FormatSpec; specializes=(...) lets a format come before a more general one",
             )
         with quiet(), roi.open(case.recording, **case.options) as opened:
-            same(opened.get_series(), case.expected, "roi.open(recording) without format=", "mend the extractor")
+            same(opened.get_series(), case.expected, "roi.open(recording) without format=", "fix the extractor")
 
     def test_a_suffix_in_capitals_is_the_same_suffix(self, case: Case, workplace: Path) -> None:
         copy = copied(case.recording, workplace / "copy", rename=lambda name: _with_suffix(name, case.spec, str.upper))
@@ -85,7 +85,7 @@ class OpeningTests(GivenRecording):
             names = ", ".join(repr(name) for name in dict.fromkeys(claim.foreign.family for claim in found))
             fail(
                 f"{spec.name} claims what belongs to others:\n  " + "\n  ".join(map(str, found)),
-                f"narrow evidence= in FormatSpec, or, where these are this format indeed, write claims = ({names},) in the test class",
+                f"narrow evidence= in FormatSpec, or, if these really are this format, write claims = ({names},) in the test class",
             )
 
     def test_what_is_another_format_is_refused_in_words(self, case: Case, workplace: Path) -> None:
@@ -99,13 +99,13 @@ class OpeningTests(GivenRecording):
             try:
                 within(self.patience, functools.partial(opened_and_read, case, path), words)
             except PluginError as error:
-                fail(f"{words} raised {error.__cause__!r}, which is no clear error", advice)
+                fail(f"{words} raised {error.__cause__!r}, which is not a clear error", advice)
             except RoiExtractorsError:
                 continue
             except Exception as error:  # noqa: BLE001 - the border to the plugin
-                fail(f"{words} raised {type(error).__name__}: {error}, which is no error of this library", advice)
+                fail(f"{words} raised {type(error).__name__}: {error}, which is not an error of this library", advice)
             if by_content:
-                fail(f"{words} was not refused: CorruptRecordingError or UnsupportedRecordingError is due", advice)
+                fail(f"{words} was not refused; expected CorruptRecordingError or UnsupportedRecordingError", advice)
 
     def test_a_path_may_be_text_and_hold_any_letters(self, case: Case, workplace: Path) -> None:
         copy = copied(

@@ -49,7 +49,7 @@ class ProcessTests(GivenRecording):
             wanted = {words: summary(recording) for words, recording in recordings.items()}
         outcome = in_fresh_process("unpickle", {"pickles": pickles})
         if outcome.timed_out or outcome.failure:
-            fail(f"unpickling in a fresh process failed: {outcome.failure or 'it hangs'}", "mend pickling")
+            fail(f"unpickling in a fresh process failed: {outcome.failure or 'it hangs'}", "fix pickling")
         for answer in outcome.answers:
             words = answer.pop("name")
             error = answer.pop("error")
@@ -58,7 +58,7 @@ class ProcessTests(GivenRecording):
                 fail(f"{words} does not open again in a fresh process: {error}", advice)
             for key, value in wanted[words].items():
                 if answer[key] != value:
-                    fail(f"{words} has another {key} after pickling: {answer[key]!r}, and had {value!r}", advice)
+                    fail(f"{words} has another {key} after pickling: {answer[key]!r}; before it was {value!r}", advice)
 
     def test_it_can_be_read_from_several_threads(self, case: Case) -> None:
         for attempt in range(6):
@@ -101,9 +101,9 @@ def _require_no_pixels(pickled: bytes, case: Case, words: str) -> None:
     for part in (expected[0], expected[1], swapped[0], swapped[1]):
         row = np.ascontiguousarray(part.reshape(part.shape[0], -1)[part.shape[0] // 2]).tobytes()
         if len(set(row)) >= 8 and len(row) >= 24 and row in pickled:
-            fail(f"the pickle of {words} holds pixels ({len(pickled):,} bytes)", advice)
+            fail(f"the pickle of {words} contains pixels ({len(pickled):,} bytes)", advice)
     if len(pickled) > 64 * KIB + 16 * case.count:
-        fail(f"the pickle of {words} takes {len(pickled):,} bytes, which is more than how to open it again", advice)
+        fail(f"the pickle of {words} takes {len(pickled):,} bytes, more than opening it again needs", advice)
 
 
 def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float, seed: int) -> str:

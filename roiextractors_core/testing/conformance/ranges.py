@@ -44,7 +44,7 @@ class RangeTests(GivenRecording):
             seen = seen() if callable(seen) else seen
             numbers = seen if isinstance(seen, tuple | list) else (seen,)
             if not all(isinstance(number, int | np.integer) for number in numbers):
-                fail(f"{name} is {seen!r}, and holds what is no whole number", "return int")
+                fail(f"{name} is {seen!r}; it contains something other than integers", "return int")
             if (tuple(numbers) if isinstance(value, tuple) else seen) != value:
                 fail(
                     f"{name} is {seen!r}, and `expected` has {value!r}",
@@ -83,8 +83,8 @@ class RangeTests(GivenRecording):
             )
 
     def test_the_whole_series_is_what_was_recorded(self, case: Case, extractor: ImagingExtractor) -> None:
-        same(extractor.get_series(), case.expected, "get_series()", "mend get_series")
-        same(np.asarray(extractor), case.expected, "numpy.asarray(recording)", "mend get_series")
+        same(extractor.get_series(), case.expected, "get_series()", "fix get_series")
+        same(np.asarray(extractor), case.expected, "numpy.asarray(recording)", "fix get_series")
 
     def test_the_end_of_a_range_is_exclusive(self, case: Case, extractor: ImagingExtractor) -> None:
         n = case.count
@@ -95,7 +95,7 @@ class RangeTests(GivenRecording):
         rng = random.Random(3)
         for _ in range(60):
             a, b = sorted((rng.randint(0, n), rng.randint(0, n)))
-            same(extractor.get_series(a, b), case.expected[a:b], f"get_series({a}, {b})", "mend get_series")
+            same(extractor.get_series(a, b), case.expected[a:b], f"get_series({a}, {b})", "fix get_series")
 
     def test_none_means_the_whole(self, case: Case, extractor: ImagingExtractor) -> None:
         same(extractor.get_series(None, None), case.expected, "get_series(None, None)", RANGE_ADVICE)
@@ -119,7 +119,7 @@ class RangeTests(GivenRecording):
         ):
             if seen.shape != (0, *case.expected.shape[1:]) or seen.dtype != extractor.get_dtype():
                 fail(
-                    f"{words} gave shape {seen.shape} of {seen.dtype}, and not {(0, *case.expected.shape[1:])} of {extractor.get_dtype()}",
+                    f"{words} gave shape {seen.shape} of {seen.dtype}, expected {(0, *case.expected.shape[1:])} of {extractor.get_dtype()}",
                     "return numpy.empty((0, *self.get_sample_shape()), self.get_dtype()) for an empty range",
                 )
 

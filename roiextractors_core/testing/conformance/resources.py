@@ -121,7 +121,7 @@ class ResourceTests(GivenRecording):
                 return
         fail(
             f"{words} read {count:,} bytes from the disk; {size}",
-            "compute where the samples stand, and read these (PositionedFile.read_array). Where each sample is spread over the "
+            "compute the offsets of the samples and read only these (PositionedFile.read_array). If each sample is spread over the "
             "whole file, write frames_lie_together = False in the test class",
         )
 
@@ -142,7 +142,7 @@ class ResourceTests(GivenRecording):
             size = _Size(len(opened), opened.nbytes // max(1, len(opened)))
         if size.memory > 0.75 * size.total:
             pytest.skip(
-                f"{size.total:,} bytes in {size.count:,} samples are too few to tell; make `expected` 24 samples of 80 x 112 "
+                f"{size.total:,} bytes in {size.count:,} samples are too few to measure; make `expected` 24 samples of 80 x 112 "
                 "or more, or give a fixture large_recording"
             )
         return size

@@ -21,7 +21,7 @@ class ResultTests(GivenRecording):
     def test_results_are_writable_arrays_in_native_byte_order(self, extractor: ImagingExtractor) -> None:
         for words, result in routes(extractor):
             if type(result) is not np.ndarray:
-                fail(f"{words} gave {type(result).__name__}, and not a plain numpy.ndarray", OWNED_ADVICE)
+                fail(f"{words} gave {type(result).__name__}, expected a plain numpy.ndarray", OWNED_ADVICE)
             if not result.flags.writeable:
                 fail(f"{words} gave a read-only array", OWNED_ADVICE)
             if not result.dtype.isnative:

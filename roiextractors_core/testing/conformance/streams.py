@@ -22,13 +22,13 @@ class StreamTests(GivenRecording):
         wanted = {str(option): tuple(map(str, choices)) for option, choices in case.streams.items()}
         if seen != wanted:
             fail(
-                f"roi.streams gives {seen}, and expected_streams {wanted}",
-                "mend the classmethod get_streams, or the fixture expected_streams",
+                f"roi.streams gives {seen}, expected_streams {wanted}",
+                "fix the classmethod get_streams, or the fixture expected_streams",
             )
 
     def test_every_stream_can_be_opened(self, case: Case) -> None:
         if not case.streams:
-            pytest.skip("there is nothing to choose in this recording: expected_streams is empty")
+            pytest.skip("this recording has nothing to choose from: expected_streams is empty")
         for option, choices in case.streams.items():
             for choice in choices:
                 try:
@@ -42,7 +42,7 @@ class StreamTests(GivenRecording):
 
     def test_another_choice_gives_other_pixels(self, case: Case) -> None:
         if not any(len(choices) > 1 for choices in case.streams.values()):
-            pytest.skip("there is nothing to choose in this recording: expected_streams names no several")
+            pytest.skip("this recording has nothing to choose from: expected_streams does not name several")
         for option, choices in case.streams.items():
             seen: dict[str, str] = {}
             for choice in choices:
@@ -51,14 +51,14 @@ class StreamTests(GivenRecording):
                 if pixels in seen:
                     fail(
                         f"open(..., {option}={seen[pixels]!r}) and open(..., {option}={choice!r}) gave the same pixels",
-                        f"read the {option} that was chosen; or, where the recording holds the same twice, record two that differ",
+                        f"read the {option} that was chosen; or, if the recording contains the same twice, provide one whose streams differ",
                     )
                 seen[pixels] = choice
 
     def test_of_several_channels_one_must_be_chosen(self, case: Case) -> None:
         channels = case.streams.get("channel", ())
         if len(channels) < 2:
-            pytest.skip("the recording holds one channel: expected_streams names no several")
+            pytest.skip("the recording has one channel: expected_streams does not name several")
         others = {key: value for key, value in case.options.items() if key != "channel"}
         advice = 'raise StreamChoiceError.for_option(name, "channel", choices) when none was named'
         with refusal((StreamChoiceError,), "opening without channel=", advice) as caught:
@@ -66,11 +66,11 @@ class StreamTests(GivenRecording):
                 roi.open(case.recording, format=case.spec.name, **others).close()
         error = caught[0]
         if isinstance(error, StreamChoiceError) and (error.option != "channel" or tuple(error.choices) != channels):
-            fail(f"the error offers {error.option!r}: {error.choices}, and not 'channel': {channels}", advice)
+            fail(f"the error offers {error.option!r}: {error.choices}, expected 'channel': {channels}", advice)
 
     def test_an_unknown_stream_is_refused(self, case: Case) -> None:
         if not case.streams:
-            pytest.skip("there is nothing to choose in this recording: expected_streams is empty")
+            pytest.skip("this recording has nothing to choose from: expected_streams is empty")
         for option in case.streams:
             advice = f'raise StreamChoiceError.for_option(name, "{option}", choices, seen={option})'
             with refusal((StreamChoiceError,), f"open(..., {option}='no such one')", advice):

@@ -27,13 +27,13 @@ class ViewTests(GivenRecording):
                 np.asarray(extractor[key]),
                 np.asarray(case.expected[key]),
                 f"recording[{_key_words(key)}]",
-                "mend get_block: it gets samples as a slice or int64 indices, and rows, columns and planes as slices",
+                "fix get_block: it gets samples as a slice or int64 indices, and rows, columns and planes as slices",
             )
 
     def test_it_is_walked_through_sample_by_sample(self, case: Case, extractor: ImagingExtractor) -> None:
         count = 0
         for count, (seen, wanted) in enumerate(zip(extractor, case.expected, strict=False), 1):
-            same(seen, wanted, f"sample {count - 1} of `for sample in recording`", "mend get_block")
+            same(seen, wanted, f"sample {count - 1} of `for sample in recording`", "fix get_block")
         if count != case.count or sum(1 for _ in extractor.slice_samples(1)) != case.count - 1:
             fail(f"`for sample in recording` gives another number of samples than {case.count}", "leave __iter__ alone")
 
@@ -53,7 +53,7 @@ class ViewTests(GivenRecording):
                         key = (samples, r, c) if p is None else (samples, r, c, p)
                         given = samples.copy() if isinstance(samples, np.ndarray) else samples
                         seen = extractor.get_block(given, r, c, p)
-                        advice = "mend get_block, or leave it to the base class"
+                        advice = "fix get_block, or leave it to the base class"
                         if isinstance(given, np.ndarray) and not np.array_equal(given, samples):
                             fail("get_block changed the array of indices that it was given", "sort a copy of it")
                         same(seen, case.expected[key], f"get_block({_key_words(key)})", advice)
@@ -91,7 +91,7 @@ class ViewTests(GivenRecording):
         words = f"slice_samples(1, {n})"
         for said, narrow, cut in steps:
             words, view, wanted = f"{words}.{said}", narrow(view), cut(wanted)
-            advice = "mend get_block: views read through it"
+            advice = "fix get_block: views read through it"
             same(view.get_series(), wanted, f"{words}.get_series()", advice)
             same(np.asarray(view[...]), wanted, f"{words}[...]", advice)
             same(view.get_samples([0]), wanted[[0]], f"{words}.get_samples([0])", advice)
@@ -110,7 +110,7 @@ class ViewTests(GivenRecording):
         planes = case.expected.shape[3]
         for k in range(planes):
             view = extractor.select_plane(k)
-            same(view.get_series(), case.expected[..., k], f"select_plane({k}).get_series()", "mend get_block")
+            same(view.get_series(), case.expected[..., k], f"select_plane({k}).get_series()", "fix get_block")
         for k in (planes, -1):
             with refusal((RangeError,), f"select_plane({k})", "leave select_plane to the base class"):
                 extractor.select_plane(k)
@@ -122,9 +122,9 @@ class ViewTests(GivenRecording):
                 part.set_times(np.arange(len(part), dtype=np.float64))
         with quiet():
             joined = roi.concatenate(parts)
-        same(joined.get_series(), case.expected, "concatenate([first, rest]).get_series()", "mend get_series")
+        same(joined.get_series(), case.expected, "concatenate([first, rest]).get_series()", "fix get_series")
         same(
-            joined[1:, 1:, :-1], case.expected[1:, 1:, :-1], "concatenate([first, rest])[1:, 1:, :-1]", "mend get_block"
+            joined[1:, 1:, :-1], case.expected[1:, 1:, :-1], "concatenate([first, rest])[1:, 1:, :-1]", "fix get_block"
         )
 
 
