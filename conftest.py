@@ -3,7 +3,8 @@
 A test is quick unless it is marked ``thorough``; ``python -m pytest -m thorough`` runs these.  The marker is written on
 a test or a file, and added here by rules, so that a new plugin has nothing to do:
 
-* Of the classes of one folder that inherit the conformance tests, the first is quick: the other layouts are thorough.
+* Of the classes of one folder that inherit the tests of the kit, the first of each format is quick: the other layouts are
+  thorough.
 * Of that class, the rules in ``COSTLY``, most of which start processes, are quick in the folders of ``REPRESENTATIVES``.
 * Of the parameters of one test, ``QUICK_PARAMETERS`` are quick, evenly spaced, or as many as ``@pytest.mark.quick(n)`` says.
 """
@@ -18,13 +19,15 @@ from typing import Any
 
 import pytest
 
-from roiextractors_core.testing import ImagingExtractorTests
+from roiextractors_core.testing import FuzzTests, ImagingExtractorTests, WriterTests
 
 ROOT = Path(__file__).parent
+KIT = (ImagingExtractorTests, WriterTests, FuzzTests)
 QUICK_PARAMETERS = 4
 REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
 COSTLY = frozenset(
     {
+        "test_changed_copies_open_rightly_or_say_what_is_wrong",
         "test_declaring_imports_the_core_and_nothing_else",
         "test_foreign_files_are_not_claimed",
         "test_forked_processes_read_each_for_itself",
@@ -72,16 +75,13 @@ def pytest_collection_finish() -> None:
 
 
 def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
-    first: dict[Path, type] = {}
+    first: dict[tuple[Path, type, str], type] = {}
     for item in items:
-        tests = getattr(item, "cls", None)
-        name = getattr(item, "originalname", "")
-        if tests is None or not issubclass(tests, ImagingExtractorTests) or not hasattr(ImagingExtractorTests, name):
-            continue
-        folder = item.path.parent
-        is_costly = name in COSTLY and folder.relative_to(ROOT).as_posix() not in REPRESENTATIVES
-        if first.setdefault(folder, tests) is not tests or is_costly:
-            yield item
+        tests, name, folder = getattr(item, "cls", None), getattr(item, "originalname", ""), item.path.parent
+        for kit in (kit for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, name)):
+            is_costly = name in COSTLY and folder.relative_to(ROOT).as_posix() not in REPRESENTATIVES
+            if first.setdefault((folder, kit, getattr(tests, "format", "")), tests) is not tests or is_costly:
+                yield item
 
 
 def _more_parameters(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:

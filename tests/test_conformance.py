@@ -287,7 +287,7 @@ def installed(
     [
         (HOOKS, "", ""),
         ("import h5py\n" + HOOKS, "", "roiextractors_planted.hooks imports h5py"),
-        ("import time\ntime.sleep(1.1)\n" + HOOKS, "", "and would in every session of everybody"),
+        ("import time\ntime.sleep(1.1)\n" + HOOKS, "", "as it would in every session of every user"),
         ("import numpy\n" + HOOKS, "", "roiextractors_planted.hooks imports numpy"),
         ("from importlib import import_module\nimport_module('h5py')\n" + HOOKS, "", "brings in h5py"),
         (HOOKS.replace("    yield", "    import h5py\n    yield"), "", "roiextractors_planted.hooks imports h5py"),

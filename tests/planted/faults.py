@@ -702,7 +702,9 @@ class PixelsAreMeasuredInMetres(Planted):
 
 
 @planted(
-    "test_the_declaration_agrees_with_the_recording", "test_the_metadata_is_in_the_units_of_ome", says="expected a datetime"
+    "test_the_declaration_agrees_with_the_recording",
+    "test_the_metadata_is_in_the_units_of_ome",
+    says="expected a datetime",
 )
 class TheStartIsText(Planted):
     def get_metadata(self) -> roi.RecordingMetadata:

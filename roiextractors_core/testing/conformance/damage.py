@@ -46,7 +46,7 @@ class DamageTests(GivenRecording):
         if outcome.timed_out or outcome.failure:
             last = outcome.last
             fail(
-                f"{_cut_words(last)}: {outcome.failure or f'no end within {self.patience:g} s'}",
+                f"{_cut_words(last)}: {outcome.failure or f'did not end within {self.patience:g} s'}",
                 "limit every loop by the file's size; for a slow format, set the class attribute `patience` to more seconds",
             )
 
