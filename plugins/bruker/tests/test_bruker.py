@@ -471,7 +471,7 @@ def test_a_file_that_goes_away_after_opening_is_named_with_its_frame(prairie: Ma
     found = roi.open(folder)
     (folder / made.file(1, 2, 6)).unlink()
     with pytest.raises(
-        roi.SourceNotFoundError, match=rf"frame 6 of cycle 1: .*{made.file(1, 2, 6)} is not there.*allow_missing=True"
+        roi.SourceNotFoundError, match=rf"frame 6 of cycle 1: .*{made.file(1, 2, 6)} does not exist.*allow_missing=True"
     ):
         found.get_series()
 
@@ -487,7 +487,8 @@ def test_fewer_pages_than_the_xml_says_name_the_page_and_the_rest_is_read_on_dem
     found = roi.open(folder)
     np.testing.assert_array_equal(found.get_series(0, 6), movie[:6])
     with pytest.raises(
-        roi.TruncatedRecordingError, match=rf"frame 1 of cycle 2: {made.file(2, 2, 1)}: page 4 is not there: 6 pages"
+        roi.TruncatedRecordingError,
+        match=rf"frame 1 of cycle 2: {made.file(2, 2, 1)}: page 4 is missing: expected 6 pages",
     ):
         found.get_series()
     with pytest.warns(
@@ -522,7 +523,9 @@ def test_more_pages_than_the_xml_says_are_a_contradiction(prairie: Make, frames:
     made.movie({(2, "Ch2"): frames(6)}, bursts=[3, 3], starts=[0.0, 9.0], paged=True)
     folder = made.write()
     (folder / made.file(2, 2, 1)).write_bytes(tiff(frames(5)))
-    with pytest.raises(roi.CorruptRecordingError, match=r"frame 1 of cycle 2: .* page 3 is one too many: 3 pages"):
+    with pytest.raises(
+        roi.CorruptRecordingError, match=r"frame 1 of cycle 2: .* page 3 is one too many: expected 3 pages"
+    ):
         roi.open(folder).get_series()
 
 
@@ -645,7 +648,7 @@ def test_a_page_in_the_millions_allocates_nothing(prairie: Make, frames: Make) -
     changed(made, 'page="6"', 'page="2000000000"')
     with pytest.raises(
         roi.TruncatedRecordingError,
-        match=r"frame 1 of cycle 1: .* page 6 is not there: 2,000,000,000 pages were promised",
+        match=r"frame 1 of cycle 1: .* page 6 is missing: expected 2,000,000,000 pages",
     ):
         roi.open(made.folder)
     with pytest.warns(roi.IncompleteRecordingWarning, match="1 of 6 frames"):
