@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from .interop.preview import Preview as Preview
     from .interop.projections import Projections as Projections
     from .interop.projections import projections as projections
+    from .io.source import Source as Source
     from .metadata import ChannelMetadata as ChannelMetadata
     from .metadata import ObjectiveMetadata as ObjectiveMetadata
     from .metadata import Provenance as Provenance
     from .metadata import RecordingMetadata as RecordingMetadata
+    from .npy import NpyImagingExtractor as NpyImagingExtractor
     from .registry.detection import Explanation as Explanation
     from .registry.detection import explain as explain
     from .registry.evidence import Hdf5Path as Hdf5Path
@@ -45,14 +47,12 @@ if TYPE_CHECKING:
     from .registry.evidence import TiffTag as TiffTag
     from .registry.evidence import XmlRoot as XmlRoot
     from .registry.hook import hookimpl as hookimpl
-    from .registry.npy import NpyImagingExtractor as NpyImagingExtractor
     from .registry.registry import PluginRecord as PluginRecord
     from .registry.registry import Registry as Registry
     from .registry.registry import default_registry as default_registry
     from .registry.registry import formats as formats
     from .registry.registry import plugins as plugins
     from .registry.registry import refresh as refresh
-    from .registry.source import Source as Source
     from .registry.spec import FormatSpec as FormatSpec
     from .registry.spec import Match as Match
 
@@ -80,9 +80,9 @@ __getattr__, _LAZY = import_on_use(
             *("Hdf5Path", "JsonKey", "Magic", "Member", "Name", "Probe", "Sibling", "TiffTag", "XmlRoot"),
         ),
         "registry.hook": ("hookimpl",),
-        "registry.npy": ("NpyImagingExtractor",),
+        "npy": ("NpyImagingExtractor",),
         "registry.registry": ("PluginRecord", "Registry", "default_registry", "formats", "plugins", "refresh"),
-        "registry.source": ("Source",),
+        "io.source": ("Source",),
         "registry.spec": ("FormatSpec", "Match"),
     },
 )

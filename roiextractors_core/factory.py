@@ -22,11 +22,11 @@ from .errors import (
 )
 from .imaging.extractor import ImagingExtractor
 from .io.notices import silenced, warn
+from .io.source import Source, SourceLike
 from .metadata import Provenance
 from .registry.catalogue import catalogue
 from .registry.detection import choose
 from .registry.registry import Registry, RegistryState, default_registry
-from .registry.source import Source, SourceLike
 from .registry.spec import FormatSpec
 
 __all__ = ["open", "streams"]

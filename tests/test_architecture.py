@@ -168,7 +168,7 @@ registry = roi.Registry(entry_points=lambda: points, environment={{}})
 for record in registry.plugins():
     if record.status != "ok":
         raise SystemExit(f"{{record.name}}: {{record.reason}}")
-extractors = {{spec.extractor.partition(":")[0] for spec in registry.formats()}} - {{"roiextractors_core.registry.npy"}}
+extractors = {{spec.extractor.partition(":")[0] for spec in registry.formats()}} - {{"roiextractors_core.npy"}}
 import sys
 if extractors & set(sys.modules):
     raise SystemExit(f"imported: {{sorted(extractors & set(sys.modules))}}")

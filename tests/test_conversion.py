@@ -157,7 +157,7 @@ def registry(*specs: roi.FormatSpec) -> Registry:
 
 
 def writing(name: str, *suffixes: str, writer: str = "roiextractors_core.interop.npy_writer:write") -> roi.FormatSpec:
-    extractor = "roiextractors_core.registry.npy:NpyImagingExtractor"
+    extractor = "roiextractors_core.npy:NpyImagingExtractor"
     return roi.FormatSpec(name, name.title(), extractor, (".x",), writer=writer, writer_extensions=suffixes)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from roiextractors_core.errors import DeclarationError
+from roiextractors_core.io import Source
 from roiextractors_core.registry.evidence import (
     AllOf,
     AnyOf,
@@ -28,7 +29,6 @@ from roiextractors_core.registry.evidence import (
     XmlRoot,
     evidence_from_dict,
 )
-from roiextractors_core.registry.source import Source
 from roiextractors_core.registry.spec import FormatSpec
 
 YES, NO, UNKNOWN = True, False, None

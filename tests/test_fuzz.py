@@ -69,7 +69,7 @@ def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path
 
 
 SPEC = """
-from roiextractors_core.registry.npy import NpyImagingExtractor
+from roiextractors_core.npy import NpyImagingExtractor
 
 
 class Broken(NpyImagingExtractor):

@@ -25,7 +25,7 @@ from roiextractors_core.errors import (
 from roiextractors_core.imaging import ImagingExtractor, ImagingView, NumpyImagingExtractor
 from roiextractors_core.io import warn
 from roiextractors_core.metadata import Provenance, RecordingMetadata
-from roiextractors_core.registry.npy import NpyImagingExtractor
+from roiextractors_core.npy import NpyImagingExtractor
 
 PLANAR = np.random.default_rng(1).integers(0, 4000, (12, 5, 7)).astype("<i2")
 VOLUMES = np.random.default_rng(2).integers(0, 4000, (9, 4, 6, 3)).astype("<u2")

@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     SourcePermissionError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source
 
 BIG_OR_SMALL = [("<", False), (">", False), ("<", True), (">", True)]
 

@@ -139,7 +139,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], None]]:
             roi.FormatSpec(
                 "planted-writer",
                 "Planted",
-                "roiextractors_core.registry.npy:NpyImagingExtractor",
+                "roiextractors_core.npy:NpyImagingExtractor",
                 (".planted",),
                 writer=f"planted_writers:{writer.__name__}",
                 writer_extensions=(".planted",),

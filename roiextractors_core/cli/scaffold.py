@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 from ..errors import DeclarationError, listed, printable
+from ..io.source import Source
 from ..registry.detection import looks_like
 from ..registry.registry import default_registry
-from ..registry.source import Source
 
 __all__ = ["LICENCES", "register", "write_plugin"]
 

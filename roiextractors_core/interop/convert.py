@@ -27,8 +27,8 @@ from ..factory import open as open_recording
 from ..imaging.extractor import ImagingExtractor
 from ..io.atomic import write_then_rename
 from ..io.blocks import Progress
+from ..io.source import Source
 from ..registry.registry import Registry, default_registry
-from ..registry.source import Source
 from ..registry.spec import FormatSpec
 from ..registry.writer import NamingWriter
 

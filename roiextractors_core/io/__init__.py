@@ -21,6 +21,7 @@ from .notices import silenced, warn
 from .paths import single_file
 from .positioned import PositionedFile, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
+from .source import Source
 from .stored import StoredArray, StoredFrames
 from .streams import choose_stream
 from .threads import num_cores, run_on_cores
@@ -45,6 +46,7 @@ __all__ = [
     "Progress",
     "RecentChunks",
     "Sidecar",
+    "Source",
     "StoredArray",
     "StoredFrames",
     "TiffDirectory",

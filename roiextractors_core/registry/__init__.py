@@ -11,10 +11,8 @@ __getattr__, __all__ = import_on_use(
             *("Sibling", "Strength", "TiffTag", "XmlRoot"),
         ),
         "hook": ("hookimpl",),
-        "npy": ("NpyImagingExtractor",),
         "registry": ("PluginRecord", "Registry", "RegistryState", "default_registry"),
         "settings": ("config_file",),
-        "source": ("Source",),
         "spec": ("FormatSpec", "Match"),
     },
 )

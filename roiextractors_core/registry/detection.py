@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..io.source import Source, SourceLike
 from .catalogue import CatalogueEntry, catalogue
 from .discovery import normalized
 from .evidence import Finding, Strength
 from .explanation import Explanation, looks_like, more_specific_advice
 from .registry import Registry, RegistryState, default_registry
-from .source import Source, SourceLike
 from .spec import FormatSpec, Match
 
 __all__ = ["Explanation", "choose", "examine", "explain", "looks_like", "matching"]

@@ -12,8 +12,8 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
+from ..io.source import Source
 from .isolation import stdout_to_stderr
-from .source import Source
 
 __all__ = [
     "AllOf",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AmbiguousFormatError, FormatNotInstalledError, UnknownFormatError, printable
+from ..io.source import Source
 from .catalogue import CatalogueEntry
 from .discovery import PluginRecord
 from .evidence import Finding
-from .source import Source
 from .spec import Match
 
 __all__ = ["Explanation", "looks_like", "more_specific_advice"]

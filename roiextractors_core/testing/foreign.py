@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from ..io.source import Source
 from ..registry.detection import matching
 from ..registry.hook import API_NUMBERS
 from ..registry.registry import Registry
-from ..registry.source import Source
 from ..registry.spec import FormatSpec
 
 __all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources", "random_claims"]

@@ -16,7 +16,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source
 
 __all__ = ["describes_images", "lies_beside_its_scan", "scan_of"]
 

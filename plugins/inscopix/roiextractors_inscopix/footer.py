@@ -16,7 +16,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source
 
 __all__ = ["FRAME_HEADER_BYTES", "Footer", "Movie", "find", "is_inscopix", "movie_of", "read_footer"]
 

@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     UnknownFormatError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source
 
 Write = Callable[..., Path]
 FRAMES = np.arange(5 * 6 * 8, dtype=np.uint16).reshape(5, 6, 8)

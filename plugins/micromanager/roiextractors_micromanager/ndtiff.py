@@ -16,8 +16,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import PositionedFile, Source
 
 from .table import FrameTable, axes_of
 

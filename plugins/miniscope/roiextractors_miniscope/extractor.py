@@ -23,8 +23,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, warn
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import PositionedFile, Source, warn
 
 from .layout import Device, find_device, json_of, sessions_of
 from .times import FrameTimes, parse_times, rate_of

@@ -15,7 +15,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source
 
 __all__ = ["Device", "Session", "find_device", "holds_sessions", "is_video_of_scope", "json_of", "sessions_of"]
 

@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source
 
 from .document import Document, Image, Reference, is_tiff, read_document, root_attributes
 

@@ -18,8 +18,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import PositionedFile, Source
 
 from .info import is_info, layout_of
 from .mat_file import read_variable

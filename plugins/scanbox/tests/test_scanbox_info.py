@@ -18,8 +18,7 @@ from roiextractors_scanbox.mat_file import read_variable
 
 import roiextractors_core as roi
 from roiextractors_core.errors import CorruptRecordingError, RecordingError, UnsupportedRecordingError
-from roiextractors_core.io import PositionedFile
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import PositionedFile, Source
 
 Write = Callable[..., Path]
 Info = Callable[..., dict[str, Any]]

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roiextractors_core.errors import ChoiceError, RoiExtractorsError, UnknownFormatError, listed, printable
-from roiextractors_core.io import TiffDirectory
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source, TiffDirectory
 
 from .header import Header, epoch_of, frame_number_of
 

@@ -12,7 +12,7 @@ import pytest
 from roiextractors_scanimage.hooks import roiextractors_formats
 
 import roiextractors_core as roi
-from roiextractors_core.registry.source import Source
+from roiextractors_core.io import Source
 
 Make = Callable[..., Any]
 

@@ -25,10 +25,10 @@ from ..errors import (
     SourceReadError,
     printable,
 )
-from ..io.hdf5 import open_hdf5_file
-from ..io.positioned import PositionedFile
-from ..io.tiff_directory import TiffDirectory
-from ..io.xml import xml_parser
+from .hdf5 import open_hdf5_file
+from .positioned import PositionedFile
+from .tiff_directory import TiffDirectory
+from .xml import xml_parser
 
 __all__ = ["Source", "SourceLike"]
 

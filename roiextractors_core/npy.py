@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import (
+from .errors import (
     CorruptRecordingError,
     DeclarationError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from ..imaging.extractor import BlockImagingExtractor, Samples
-from ..io.positioned import PositionedFile
-from ..io.sidecar import Sidecar
-from ..io.stored import StoredArray, StoredFrames
-from ..metadata import RecordingMetadata
+from .imaging.extractor import BlockImagingExtractor, Samples
+from .io.positioned import PositionedFile
+from .io.sidecar import Sidecar
+from .io.stored import StoredArray, StoredFrames
+from .metadata import RecordingMetadata
 
 __all__ = ["NpyImagingExtractor"]
 
