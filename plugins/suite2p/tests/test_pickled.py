@@ -373,7 +373,7 @@ def test_an_array_is_told_that_its_file_was_cut_since(tmp_path: Path) -> None:
     path.write_bytes(content)
     (found,) = read_objects(PositionedFile(path))
     path.write_bytes(content[:5000])
-    with pytest.raises(TruncatedRecordingError, match="the file ends inside the 80,000 bytes"):
+    with pytest.raises(TruncatedRecordingError, match="has 5,000 bytes, but had 80,360"):
         found["a"].read()
 
 

@@ -315,7 +315,7 @@ def test_a_raw_file_cut_after_opening_is_told_when_it_is_read(tmp_path: Path, fr
     folder = write_raw(tmp_path / "raw", frames_of(5))
     with roi.open(folder) as recording:
         os.truncate(folder / "Image_0001_0001.raw", 5000)
-        with pytest.raises(TruncatedRecordingError, match=r"Image_0001_0001.raw ends at byte 5,000"):
+        with pytest.raises(TruncatedRecordingError, match=r"Image_0001_0001.raw has 5,000 bytes"):
             recording.get_series()
 
 
