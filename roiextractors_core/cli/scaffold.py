@@ -14,8 +14,7 @@ from typing import Annotated
 import typer
 
 from ..errors import DeclarationError, listed, printable
-from ..io.source import Source
-from ..registry.detection import looks_like
+from ..io.source import Source, looks_like
 from ..registry.registry import default_registry
 
 __all__ = ["LICENCES", "register", "write_plugin"]

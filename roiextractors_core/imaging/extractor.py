@@ -598,24 +598,19 @@ class ImagingExtractor(ABC):
     # Arrays of other libraries, and pictures
 
     def to_dask(self, chunks: Any = "auto") -> Any:
-        """Return a lazy ``dask.array.Array`` of the same shape and dtype, whose graph contains no pixels and no open files.
+        """Return a lazy ``dask.array.Array`` of the same shape and dtype, whose graph contains no pixels and no open files (needs dask).
 
         Parameters
         ----------
         chunks : "auto", int, tuple or dict
             ``"auto"`` joins the file's chunks up to dask's ``array.chunk-size``; an int is a number of samples.
-
-        Raises
-        ------
-        MissingDependencyError
-            dask is not installed.
         """
         from ..interop.to_dask import to_dask
 
         return to_dask(self, chunks)
 
     def to_xarray(self, *, chunks: Any = "auto", name: str | None = None) -> Any:
-        """Return a lazy ``xarray.DataArray``: dims ``time, y, x[, z]``, coordinates in seconds and micrometres, metadata as attributes.
+        """Return a lazy ``xarray.DataArray``: dims ``time, y, x[, z]``, coordinates in seconds and micrometres (needs xarray).
 
         Parameters
         ----------
@@ -623,18 +618,13 @@ class ImagingExtractor(ABC):
             As for :meth:`to_dask`; None for a lazy array without dask.
         name : str, optional
             Default: the channel's name, or ``"imaging"``.
-
-        Raises
-        ------
-        MissingDependencyError
-            xarray is not installed.
         """
         from ..interop.to_xarray import to_xarray
 
         return to_xarray(self, chunks=chunks, name=name)
 
     def preview(self, target: Any = None, **options: Any) -> Any:
-        """Draw the mean image, the maximum projection and the mean trace of a bounded part of the recording.
+        """Draw the mean image, the maximum projection and the mean trace of a bounded part of the recording (needs matplotlib).
 
         Parameters
         ----------
@@ -647,11 +637,6 @@ class ImagingExtractor(ABC):
         -------
         Preview
             ``png`` contains the picture as bytes.
-
-        Raises
-        ------
-        MissingDependencyError
-            matplotlib is not installed.
         """
         from ..interop.preview import preview
 

@@ -30,7 +30,7 @@ from ..io.blocks import Progress
 from ..io.source import Source
 from ..registry.registry import Registry, default_registry
 from ..registry.spec import FormatSpec
-from ..registry.writer import NamingWriter
+from .writer import NamingWriter
 
 __all__ = ["convert", "writable_formats"]
 

@@ -14,7 +14,7 @@ __all__ = ["write"]
 
 
 def write(recording: Any, partial: Path, *, target: Path, progress: Progress) -> None:
-    """Write a recording as ``movie.npy`` and ``movie.npy.json``; see :class:`roiextractors_core.registry.writer.Writer`.
+    """Write a recording as ``movie.npy`` and ``movie.npy.json``; see :class:`roiextractors_core.interop.writer.Writer`.
 
     References
     ----------

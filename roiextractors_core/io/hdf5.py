@@ -9,14 +9,16 @@ small pieces, up to about twice the time.  Pixels are not read this way where a 
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import CorruptRecordingError, SourceKindError
 from .positioned import PositionedFile
 
-__all__ = ["open_hdf5_file"]
+__all__ = ["hdf5_nodes", "open_hdf5_file", "plain_attribute"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_HEAP = 64 << 20
@@ -126,3 +128,28 @@ class _CheckedStream(io.RawIOBase):
 
     def _damaged(self, start: int, words: str) -> CorruptRecordingError:
         return CorruptRecordingError(f"{self._file.name} is damaged: its global heap at byte {start:,} {words}")
+
+
+def plain_attribute(value: Any) -> Any:
+    """Return an attribute's value as a Python object; an array of one element becomes that element."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    while isinstance(plain, list) and len(plain) == 1:
+        plain = plain[0]
+    return plain.decode("utf-8", "replace") if isinstance(plain, bytes) else plain
+
+
+def hdf5_nodes(node: Any, parts: Sequence[str]) -> Iterator[Any]:
+    """Yield the nodes at a path below a node, of which a part may be ``"*"``; links to other files are not followed."""
+    if not parts:
+        yield node
+        return
+    if not hasattr(node, "keys"):
+        return
+    names = list(itertools.islice(node.keys(), 1000)) if parts[0] == "*" else [parts[0]]
+    for name in names:
+        link = node.get(name, getlink=True)
+        if link is None or type(link).__name__ == "ExternalLink":
+            continue
+        below = node.get(name)
+        if below is not None:
+            yield from hdf5_nodes(below, parts[1:])

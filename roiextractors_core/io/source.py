@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from .positioned import PositionedFile
 from .tiff_directory import TiffDirectory
 from .xml import xml_parser
 
-__all__ = ["Source", "SourceLike"]
+__all__ = ["Source", "SourceLike", "looks_like"]
 
 SourceLike = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -420,3 +420,48 @@ def _hint(path: Path) -> str:
         if close
         else f"; its folder contains {len(names):,} other name{'s' if len(names) != 1 else ''}"
     )
+
+
+_SIGNATURES: Mapping[bytes, str] = {
+    b"II*\0": "TIFF (little-endian)",
+    b"MM\0*": "TIFF (big-endian)",
+    b"II+\0": "BigTIFF (little-endian)",
+    b"MM\0+": "BigTIFF (big-endian)",
+    b"\x93NUMPY": "a NumPy array",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "gzip-compressed data; unpack it first",
+    b"\xd0\xcf\x11\xe0": "an OLE compound file",
+    b"MATLAB 5.0": "a MATLAB 5 file",
+    b"\x80\x04": "a Python pickle, which is never loaded",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+}
+
+
+def looks_like(source: Source) -> str:
+    """Return a description of the first bytes of a file, or of the names in a folder."""
+    if source.is_folder:
+        names = source.members
+        return f"a folder of {len(names):,} names, the first {printable(names[0])!r}" if names else "an empty folder"
+    head = source.head(512)
+    for signature, words in _SIGNATURES.items():
+        if head.startswith(signature):
+            return words
+    if source.is_hdf5:
+        return "HDF5"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "an AVI video"
+    if b"\0" not in head and _is_text(head):
+        lines = head.decode("utf-8", "replace").strip().splitlines()
+        return f"text: {printable(lines[0][:60])!r}" if lines else "blank text"
+    return f"bytes that begin {head[:16].hex(' ')}"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # later ones may be a character that the end of the head has cut
+            return False
+    return all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)

@@ -6,7 +6,25 @@ import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-__all__ = ["TiffDirectory"]
+__all__ = ["TIFF_TAGS", "TiffDirectory"]
+
+TIFF_TAGS: Mapping[str, int] = {
+    "NewSubfileType": 254,
+    "ImageWidth": 256,
+    "ImageLength": 257,
+    "BitsPerSample": 258,
+    "Compression": 259,
+    "ImageDescription": 270,
+    "Make": 271,
+    "Model": 272,
+    "Software": 305,
+    "DateTime": 306,
+    "Artist": 315,
+    "HostComputer": 316,
+    "IJMetadata": 50839,
+    "MicroManagerMetadata": 51123,
+}
+"""Codes of the tags that evidence can name."""
 
 ReadAt = Callable[[int, int], bytes]
 """Takes an offset and a count, and returns at most as many bytes; fewer at the end of the file."""

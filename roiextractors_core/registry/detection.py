@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..io.source import Source, SourceLike
+from ..io.source import Source, SourceLike, looks_like
 from .catalogue import CatalogueEntry, catalogue
 from .discovery import normalized
 from .evidence import Finding, Strength
-from .explanation import Explanation, looks_like, more_specific_advice
+from .explanation import Explanation, more_specific_advice
 from .registry import Registry, RegistryState, default_registry
 from .spec import FormatSpec, Match
 
-__all__ = ["Explanation", "choose", "examine", "explain", "looks_like", "matching"]
+__all__ = ["Explanation", "choose", "examine", "explain", "matching"]
 
 
 def explain(source: SourceLike, *, registry: Registry | None = None) -> Explanation:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
-import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, ClassVar
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
+from ..io.hdf5 import hdf5_nodes, plain_attribute
 from ..io.source import Source
+from ..io.tiff_directory import TIFF_TAGS
 from .isolation import stdout_to_stderr
 
 __all__ = [
@@ -33,24 +34,6 @@ __all__ = [
     "evidence_fault",
     "evidence_from_dict",
 ]
-
-TIFF_TAGS: Mapping[str, int] = {
-    "NewSubfileType": 254,
-    "ImageWidth": 256,
-    "ImageLength": 257,
-    "BitsPerSample": 258,
-    "Compression": 259,
-    "ImageDescription": 270,
-    "Make": 271,
-    "Model": 272,
-    "Software": 305,
-    "DateTime": 306,
-    "Artist": 315,
-    "HostComputer": 316,
-    "IJMetadata": 50839,
-    "MicroManagerMetadata": 51123,
-}
-
 
 _MAX_LETTERS = 300
 
@@ -358,11 +341,11 @@ class Hdf5Path(Evidence):
     def _look(self, source: Source) -> tuple[bool | None, str]:
         if not source.is_hdf5:
             return False, "this is not HDF5"
-        for node in _hdf5_nodes(source.hdf5, [p for p in self.path.split("/") if p]):
+        for node in hdf5_nodes(source.hdf5, [p for p in self.path.split("/") if p]):
             if self.attribute is None:
                 return True, f"the HDF5 file contains {self.path}"
             if self.attribute in node.attrs:
-                value = _hdf5_plain(node.attrs[self.attribute])
+                value = plain_attribute(node.attrs[self.attribute])
                 if self.equals is None or value == self.equals:
                     return (
                         True,
@@ -370,30 +353,6 @@ class Hdf5Path(Evidence):
                     )
         what = self.path if self.attribute is None else f"{self.path} with the attribute {self.attribute}"
         return False, f"the HDF5 file does not contain {what}"
-
-
-def _hdf5_plain(value: Any) -> Any:
-    """Return an attribute's value as a Python object; an array of one element becomes that element."""
-    plain = value.tolist() if hasattr(value, "tolist") else value
-    while isinstance(plain, list) and len(plain) == 1:
-        plain = plain[0]
-    return plain.decode("utf-8", "replace") if isinstance(plain, bytes) else plain
-
-
-def _hdf5_nodes(node: Any, parts: list[str]) -> Iterable[Any]:
-    if not parts:
-        yield node
-        return
-    if not hasattr(node, "keys"):
-        return
-    names = list(itertools.islice(node.keys(), 1000)) if parts[0] == "*" else [parts[0]]
-    for name in names:
-        link = node.get(name, getlink=True)
-        if link is None or type(link).__name__ == "ExternalLink":
-            continue
-        below = node.get(name)
-        if below is not None:
-            yield from _hdf5_nodes(below, parts[1:])
 
 
 @dataclass(frozen=True, slots=True)

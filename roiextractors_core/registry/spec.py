@@ -56,7 +56,7 @@ class FormatSpec:
         readers, such as xarray, uses this one only when it is named.
     writer : str
         ``"package.module:function"``, imported when ``convert`` writes this format; empty for a format that is only read. See
-        :class:`roiextractors_core.registry.writer.Writer`.
+        :class:`roiextractors_core.interop.writer.Writer`.
     writer_extensions : tuple of str
         The suffixes by which ``convert`` chooses this writer; without them only ``format=`` does.
 

@@ -25,7 +25,7 @@ _Convert = Callable[[np.ndarray], np.ndarray]
 
 
 class MemoryMapWriter:
-    """Writes a recording as a memory map of CaImAn; see :class:`roiextractors_core.registry.writer.Writer`.
+    """Writes a recording as a memory map of CaImAn; see :class:`roiextractors_core.interop.writer.Writer`.
 
     CaImAn reads shape and order from the file's name, so ``movie.mmap`` becomes
     ``movie_d1_<rows>_d2_<columns>_d3_<planes>_order_<order>_frames_<samples>.mmap``. The values are the recording's; CaImAn's

@@ -28,7 +28,7 @@ def write(
     progress: Progress,
     start_time: datetime | str | None = None,
 ) -> None:
-    """Write a recording as NWB; see :class:`roiextractors_core.registry.writer.Writer`.
+    """Write a recording as NWB; see :class:`roiextractors_core.interop.writer.Writer`.
 
     Parameters
     ----------

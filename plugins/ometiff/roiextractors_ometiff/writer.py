@@ -20,7 +20,7 @@ _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "fl
 
 
 def write(recording: Any, partial: Path, *, target: Path, progress: Progress) -> None:
-    """Write a recording as OME-BigTIFF; see :class:`roiextractors_core.registry.writer.Writer`.
+    """Write a recording as OME-BigTIFF; see :class:`roiextractors_core.interop.writer.Writer`.
 
     Raises
     ------

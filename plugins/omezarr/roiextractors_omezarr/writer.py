@@ -16,7 +16,7 @@ _CHUNK_BYTES = 4 << 20
 
 
 def write(recording: Any, partial: Path, *, target: Path, progress: Progress) -> None:
-    """Write a recording as OME-Zarr 0.5; see :class:`roiextractors_core.registry.writer.Writer`.
+    """Write a recording as OME-Zarr 0.5; see :class:`roiextractors_core.interop.writer.Writer`.
 
     References
     ----------

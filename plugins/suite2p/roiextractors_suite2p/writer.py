@@ -35,7 +35,7 @@ def write(
     second_channel: Any = None,
     scale: float | None = None,
 ) -> None:
-    """Write a recording as a suite2p folder; see :class:`roiextractors_core.registry.writer.Writer`.
+    """Write a recording as a suite2p folder; see :class:`roiextractors_core.interop.writer.Writer`.
 
     Each plane gets a folder ``plane0``, ``plane1``, ... with ``data.bin`` (int16, little-endian, frames by rows by columns),
     ``data_chan2.bin`` for a second channel, and descriptions made of plain numbers and texts: ``ops.npy`` for suite2p before
