@@ -34,6 +34,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _MAX_FRAMES_A_FILE = 10_000_000
 _MAX_NOTES = 1 << 16
+_MAX_SHOWN = 6
 
 
 class MiniscopeImagingExtractor(BlockImagingExtractor):
@@ -79,7 +80,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         try:
             self._starts = _starts(self._videos)
             places = _places(self._device, self._videos)
-            self._noted, self._times, said = _times_of(self._device, places)
+            self._noted, self._times, self._missing, said = _times_of(self._device, places)
         except BaseException:
             self.close()
             raise
@@ -112,6 +113,14 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         start, end = self.resolve_range(start_sample, end_sample)
         return None if self._times is None else np.array(self._times[start:end])
 
+    def get_missing_samples(self) -> np.ndarray:
+        """Return which frames of the acquisition are not in the videos: by the numbers of frames and videos, and the times."""
+        return self._missing.copy()
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the videos, and the files of times and settings next to them."""
+        return tuple(dict.fromkeys([*super().get_paths(), *self._device.videos, *_companions(self._device)]))
+
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
     ) -> np.ndarray:
@@ -138,6 +147,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         return RecordingMetadata(
             start_time=_start_time(session.get("recordingStartTime") or self._device.facts.get("recordingStartTime")),
             device=printable(kind) if kind else None,
+            modality="one-photon",
             vendor=vendor,
         )
 
@@ -196,10 +206,11 @@ def _open_videos(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[
     After a gap, frames would get wrong numbers and times.  A list of videos is taken as it is.
     """
     videos: list[_Video] = []
-    why = ""
+    why, most = "", 0
     try:
         for number, path in zip(device.numbers, device.videos, strict=True):
-            why = "" if is_list or not videos else _gap(videos[-1], number, _frames_a_file(device, videos))
+            most = max(most, videos[-1].frames.num_frames) if videos else 0
+            why = "" if is_list or not videos else _gap(videos[-1], number, _full_video(device, most, len(videos)))
             if why:
                 break
             try:
@@ -274,12 +285,15 @@ def _places(device: Device, videos: Sequence[_Video]) -> np.ndarray:
 
 
 def _frames_a_file(device: Device, videos: Sequence[_Video]) -> int | None:
-    """Return how many frames a video holds before the next is begun: what is stated, else the most that one holds."""
-    counts = [video.frames.num_frames for video in videos]
+    """Return how many frames a video has before the next one begins: the stated number, else the most that one has."""
+    return _full_video(device, max(video.frames.num_frames for video in videos), len(videos))
+
+
+def _full_video(device: Device, most: int, count: int) -> int | None:
     stated = device.facts.get("framesPerFile")
-    if isinstance(stated, int) and not isinstance(stated, bool) and max(counts) <= stated <= _MAX_FRAMES_A_FILE:
+    if isinstance(stated, int) and not isinstance(stated, bool) and most <= stated <= _MAX_FRAMES_A_FILE:
         return stated
-    return max(counts) if len(counts) > 1 else None
+    return most if count > 1 else None
 
 
 def _by_video(indices: np.ndarray, starts: list[int]) -> list[tuple[int, Any]]:
@@ -296,32 +310,72 @@ def _by_video(indices: np.ndarray, starts: list[int]) -> list[tuple[int, Any]]:
 # Times
 
 
-def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, _Said]:
-    """Return the noted times of this camera, those of the frames, and what is to be said about them."""
+def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray, _Said]:
+    """Return the recorded times of this camera, those of the frames, the frames that are missing, and sentences about them."""
     name = "timestamp.dat" if device.generation == 3 else "timeStamps.csv"
     path = _beside(device, name)
+    lost = _absent(places, 0)
     if path is None:
-        return None, None, _Said(notes=(f"{name} is not next to the videos, so the frames have no times",))
+        return None, None, lost, _Said(notes=(f"{name} is not next to the videos, so the frames have no times",))
     file = PositionedFile(path)
     try:
         cameras, problems = parse_times(file)
     finally:
         file.close()
-    camera, why = _camera(device, cameras, len(places))
-    if camera is None:
-        return None, None, _Said((*problems, f"{why}; the frames have no times"))
+    chosen, why = _camera(device, cameras, len(places))
+    if chosen is None:
+        return None, None, lost, _Said((*problems, f"{why}; the frames have no times"))
+    camera = chosen.unwrapped()
+    acquired, gap = _acquired(name, camera, places)
+    if camera.is_standing:
+        said = _Said(problems + gap, (f"the clock in {name} stands still; its times are not used",))
+        return None, None, acquired, said
     times = camera.of_frames(places)
-    said = _Said((*problems, *_misfit(name, camera, len(places), times)), _backwards(name, camera.times))
-    return camera.times, times, said
+    notes = _overflow(name, chosen, camera) + _backwards(name, camera.times)
+    return camera.times, times, acquired, _Said((*problems, *_misfit(name, camera, len(places), times), *gap), notes)
+
+
+def _acquired(name: str, camera: FrameTimes, places: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return which frames of the acquisition are missing, and a sentence about those that were lost before they were saved."""
+    acquired = camera.acquired()
+    if not len(places) or not len(acquired) or int(places.max()) >= len(acquired):
+        return _absent(places, 0), ()
+    missing = _absent(acquired[places], int(acquired[-1]) + 1)
+    dropped = int(acquired[-1]) + 1 - len(acquired)
+    if not dropped:
+        return missing, ()
+    first = int(np.flatnonzero(np.diff(acquired) > 1)[0])
+    return missing, (
+        f"{dropped:,} of {int(acquired[-1]) + 1:,} frames were lost during the recording according to the frame numbers in "
+        f"{name}, the first after frame {first:,}; the others have their own times",
+    )
+
+
+def _absent(present: np.ndarray, count: int) -> np.ndarray:
+    """Return the numbers below ``count``, and below the last one that is present, that are not present."""
+    total = max(count, int(present.max()) + 1 if len(present) else 0)
+    is_absent = np.ones(total, bool)
+    is_absent[present] = False
+    return np.flatnonzero(is_absent).astype(np.int64)
+
+
+def _overflow(name: str, before: FrameTimes, after: FrameTimes) -> tuple[str, ...]:
+    if after is before:
+        return ()
+    return (f"the clock in {name} began again at 0 when its counter was full; its times go on from there",)
 
 
 def _beside(device: Device, name: str) -> str | None:
+    return _in_folder(device.folder, name)
+
+
+def _in_folder(folder: str, name: str) -> str | None:
     try:
-        names = os.listdir(device.folder)
+        names = os.listdir(folder)
     except OSError:
         return None
     found = next((n for n in sorted(names) if n.lower() == name.lower()), None)
-    return None if found is None else os.path.join(device.folder, found)
+    return None if found is None else os.path.join(folder, found)
 
 
 def _camera(device: Device, cameras: Sequence[FrameTimes], count: int) -> tuple[FrameTimes | None, str]:
@@ -338,11 +392,23 @@ def _camera(device: Device, cameras: Sequence[FrameTimes], count: int) -> tuple[
     rest = [camera for camera in cameras if len(camera.times) != others]
     if others is not None and len(rest) == 1:
         return rest[0], ""
-    rows = ", ".join(f"{len(camera.times):,} of camera {camera.camera}" for camera in cameras)
+    rows = ", ".join(f"{len(camera.times):,} of camera {camera.camera}" for camera in cameras[:_MAX_SHOWN])
+    rows += f", and {len(cameras) - _MAX_SHOWN:,} more" if len(cameras) > _MAX_SHOWN else ""
     return (
         None,
         f"{name} contains rows of {len(cameras)} cameras ({rows}), and none matches the {count:,} frames",
     )
+
+
+def _companions(device: Device) -> list[str]:
+    """Return the files next to the videos that are read."""
+    names = (
+        ("timestamp.dat", "settings_and_notes.dat") if device.generation == 3 else ("timeStamps.csv", "metaData.json")
+    )
+    found = [_beside(device, name) for name in names]
+    if device.generation == 4:
+        found.append(_in_folder(os.path.dirname(device.folder), "metaData.json"))
+    return [path for path in found if path is not None]
 
 
 def _behaviour_frames(device: Device) -> int | None:

@@ -9,7 +9,9 @@ from roiextractors_core import FormatSpec, JsonKey, Magic, Member, Name, Probe, 
 __all__ = ["roiextractors_formats"]
 
 _AVI = Magic(b"RIFF") & Magic(b"AVI ", offset=8)
-_CSV = Magic(b"Frame Number,Time Stamp (ms),Buffer Index")
+_CSV = Magic(b"Frame Number,") | (
+    Name("timeStamps.csv") & (Magic(b"frame") | Magic(b"Frame") | Magic(b"Time") | Magic(b"time"))
+)
 _DAT = Magic(b"camNum\tframeNum\tsysClock") | Magic(b"camNum frameNum sysClock")
 _ANY_OF_V4 = (
     (Member("*.avi") & JsonKey("deviceType", file="metaData.json"))
@@ -47,7 +49,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         api=1,
         streams=("session", "device"),
         clock="native",
-        metadata=("start_time", "device", "vendor"),
+        metadata=("start_time", "modality", "device", "vendor"),
         platforms=("any",),
         description="One-photon recordings of the UCLA Miniscope V3 and V4: consecutive videos as one recording, with its timestamps.",
     )

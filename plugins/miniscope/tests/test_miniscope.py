@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from datetime import datetime
@@ -238,6 +239,115 @@ def test_several_miniscopes_and_sessions_are_chosen_from(tmp_path: Path, frames:
         np.testing.assert_array_equal(recording.get_series(), second)
     with roi.open(tmp_path / "day" / "10_00_00" / "Miniscope_A" / "0.avi") as recording:
         np.testing.assert_array_equal(recording.get_series(), first)
+
+
+# Untidy lists of times
+
+
+def write_times(folder: Path, heading: str, rows: list[tuple[Any, ...]]) -> Path:
+    lines = [heading, *(",".join(map(str, row)) for row in rows)]
+    (folder / "timeStamps.csv").write_text("\n".join(lines) + "\n", encoding="ascii")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("heading", "row"),
+    [
+        ("Frame Number,Time Stamp (ms),Buffer Index,DAQ Frame Number", lambda k: (k, 3 + 35 * k, 46, k + 7)),
+        ("Frame Number,Time Stamp (ms),Buffer Index,Head,Roll,Pitch", lambda k: (k, 3 + 35 * k, 1, -0.5, "nan", "")),
+        ("FrameNumber,TimeStamp(ms),BufferIndex", lambda k: (k, 3 + 35 * k, 1)),
+        ("Time Stamp (ms),Buffer Index,Frame Number", lambda k: (3 + 35 * k, 1, k)),
+        ("frame number,time stamp (s)", lambda k: (k, (3 + 35 * k) / 1000)),
+        ("Frame Number,Time Stamp (us),Buffer Index", lambda k: (k, 3000 + 35000 * k, 1)),
+    ],
+)
+def test_columns_of_times_are_found_by_name_and_unit(
+    tmp_path: Path, frames: Make, write_v4: Make, heading: str, row: Any
+) -> None:
+    folder = write_times(write_v4(tmp_path / "run", frames(12)), heading, [row(k) for k in range(12)])
+    with roi.open(folder) as recording:
+        assert recording.times_source == "native"
+        np.testing.assert_allclose(recording.get_timestamps(), (3 + 35 * np.arange(12)) / 1000, rtol=1e-12)
+        assert len(recording.get_missing_samples()) == 0
+
+
+def test_columns_that_are_not_known_are_named_in_the_warning(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_v4(tmp_path / "run", frames(5))
+    write_times(folder, "Frame Number,Ticks,Buffer Index", [(k, 40 * k, 0) for k in range(5)])
+    with told(
+        folder, r"has no column of times that is known \(its columns are Frame Number, Ticks, Buffer Index\)"
+    ) as it:
+        assert it.get_native_timestamps() is None
+        assert it.get_sampling_frequency() == 20.0
+
+
+def test_frames_that_the_hardware_counted_and_the_software_lost_are_missing_samples(
+    tmp_path: Path, frames: Make, write_v4: Make
+) -> None:
+    folder = write_v4(tmp_path / "run", frames(12))
+    heading = "Frame Number,Time Stamp (ms),Buffer Index,DAQ Frame Number"
+    write_times(folder, heading, [(k, 35 * k + 70 * (k > 4), 46, 9 + k + 2 * (k > 4)) for k in range(12)])
+    with told(folder, r"2 of 14 frames were lost during the recording .* the first after frame 4") as recording:
+        assert recording.get_missing_samples().tolist() == [5, 6]
+        assert not recording.keeps_missing_samples
+        np.testing.assert_array_equal(recording.get_timestamps()[4:7], [0.14, 0.245, 0.28])
+
+
+def test_frames_of_a_missing_video_are_missing_samples(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_v4(tmp_path / "run", frames(30), a_file=10, pixels="gray")
+    (folder / "1.avi").unlink()
+    with told([folder / "0.avi", folder / "2.avi"], "30 times but the videos have 20 frames") as recording:
+        assert recording.get_missing_samples().tolist() == list(range(10, 20))
+    with told(folder, "number 2 is missing") as recording:
+        assert recording.get_missing_samples().tolist() == list(range(10, 30))
+
+
+@pytest.mark.parametrize("times", [[0] * 8, [1234] * 8, [0, 0, 0, 0, 0, 0, 40, 80]])
+def test_a_clock_that_stands_still_gives_way_to_the_rate(
+    tmp_path: Path, frames: Make, write_v4: Make, times: list[int]
+) -> None:
+    with roi.open(write_v4(tmp_path / "run", frames(8), times=times)) as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_sampling_frequency() == 20.0
+        assert recording.get_notes() == ("the clock in timeStamps.csv stands still; its times are not used",)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_a_clock_whose_counter_was_full_goes_on(tmp_path: Path, frames: Make, write_v4: Make, bits: int) -> None:
+    ticks = 2**bits - 100 + 33 * np.arange(9)
+    with roi.open(write_v4(tmp_path / "run", frames(9), times=(ticks % 2**bits).tolist())) as recording:
+        np.testing.assert_array_equal(recording.get_timestamps(), ticks / 1000)
+        assert "began again at 0 when its counter was full" in recording.get_notes()[0]
+
+
+def test_a_first_time_below_0_that_lost_its_sign_is_below_0(tmp_path: Path, frames: Make, write_v3: Make) -> None:
+    folder = write_v3(tmp_path / "run", frames(6), times=[2**32 - 6, 27, 60, 94, 127, 160])
+    text = (folder / "timestamp.dat").read_text(encoding="ascii").splitlines()
+    rows = sorted(text[1:], key=lambda line: int(line.split()[1]))
+    (folder / "timestamp.dat").write_text("\n".join([text[0], *rows]) + "\n", encoding="ascii")
+    with roi.open(folder) as recording:
+        assert recording.get_timestamps()[:3].tolist() == [-0.006, 0.027, 0.06]
+
+
+def test_a_long_list_of_times_is_read_at_once_and_no_warning_grows_with_it(
+    tmp_path: Path, frames: Make, write_v3: Make
+) -> None:
+    folder = write_v3(tmp_path / "run", frames(5))
+    rows = "".join(f"{k}\t{k}\t{33 * k}\t1\n" for k in range(100_000))
+    (folder / "timestamp.dat").write_text(f"camNum\tframeNum\tsysClock\tbuffer\n{rows}", encoding="ascii")
+    begun = time.perf_counter()
+    with told(folder, r"rows of 100000 cameras \(1 of camera 0, .*, and 99,994 more\)") as recording:
+        assert max(map(len, recording.get_notes())) < 1000
+    assert time.perf_counter() - begun < 5
+
+
+def test_every_file_that_is_read_is_named(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_v4(tmp_path / "run", frames(20), a_file=10)
+    with roi.open(folder / "0.avi") as recording:
+        names = {Path(path).relative_to(tmp_path / "run").as_posix() for path in recording.get_paths()}
+        assert {f"Miniscope/{n}" for n in ("0.avi", "1.avi", "timeStamps.csv", "metaData.json")} <= names
+        assert "metaData.json" in names
+        assert recording.metadata.modality == "one-photon"
 
 
 # Third generation
