@@ -13,7 +13,7 @@ __all__ = ["roiextractors_formats"]
 def roiextractors_formats() -> Iterator[FormatSpec]:
     """Yield the one format of this plugin."""
     yield FormatSpec(
-        name="caiman-mmap",
+        name="caiman",
         title="CaImAn memory map",
         extractor="roiextractors_caiman.extractor:CaimanMmapImagingExtractor",
         extensions=(".mmap",),

@@ -44,7 +44,7 @@ def write(folder: Path, frames: np.ndarray, order: str, base: str = "memmap_", e
 
 
 class CaimanTests(ImagingExtractorTests):
-    format = "caiman-mmap"
+    format = "caiman"
     order = "F"
 
     @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_renamed_file_opens_with_what_the_name_said(tmp_path: Path, order: str
     path = write(tmp_path, frames, order).rename(tmp_path / "movie.mmap")
     with pytest.raises(UnknownFormatError):
         roi.open(path)
-    with roi.open(path, format="caiman-mmap", dims=(6, 5, 2), num_frames=7, order=order) as recording:
+    with roi.open(path, format="caiman", dims=(6, 5, 2), num_frames=7, order=order) as recording:
         np.testing.assert_array_equal(recording.get_series(), frames)
 
 
@@ -196,13 +196,13 @@ def test_a_renamed_file_opens_with_what_the_name_said(tmp_path: Path, order: str
 def test_what_is_not_said_is_asked_for(tmp_path: Path, name: str, options: dict[str, Any], words: str) -> None:
     (tmp_path / name).write_bytes(bytes(6 * 5 * 7 * 4))
     with pytest.raises(ChoiceError, match=words):
-        roi.open(tmp_path / name, format="caiman-mmap", **options)
+        roi.open(tmp_path / name, format="caiman", **options)
 
 
 def test_other_names_with_the_suffix_are_not_claimed(tmp_path: Path) -> None:
     for name in ("movie.mmap", "x_d1_6_d2_5.mmap", "d1_6_d2_5_d3_1_order_F_frames_7_.bin"):
         (tmp_path / name).write_bytes(bytes(840))
-        assert "caiman-mmap" not in [match.spec.name for match in roi.explain(tmp_path / name).matches]
+        assert "caiman" not in [match.spec.name for match in roi.explain(tmp_path / name).matches]
 
 
 def test_random_names_end_in_one_of_our_errors(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_random_names_end_in_one_of_our_errors(tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                with roi.open(path, format="caiman-mmap") as recording:
+                with roi.open(path, format="caiman") as recording:
                     recording.get_series()
             except RoiExtractorsError:
                 pass

@@ -157,7 +157,7 @@ def test_a_map_that_exists_is_replaced_with_overwrite_and_at_the_end(tmp_path: P
 
 
 class TestWritingCaiman(WriterTests):
-    format = "caiman-mmap"
+    format = "caiman"
     target_name = "movie.mmap"
     dtypes = {"float32": "float32", "uint16": "float32"}
     keeps_rate = False
