@@ -259,7 +259,7 @@ def test_a_path_is_opened_and_closed(tmp_path: Path) -> None:
 def test_a_folder_of_other_content_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.npy").mkdir()
     (tmp_path / "a.npy" / "thesis.txt").write_text("years")
-    with pytest.raises(roi.SourceKindError, match="folder with other content than NumPy array"):
+    with pytest.raises(roi.SourceKindError, match="folder with other content, not NumPy array"):
         roi.convert(made(1, "native"), tmp_path / "a.npy", overwrite=True)
     assert (tmp_path / "a.npy" / "thesis.txt").read_text() == "years"
 

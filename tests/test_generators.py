@@ -273,5 +273,5 @@ class TestEveryWriter:
         assert (tmp_path / "m").stat().st_size > recording.nbytes > 100e6
 
     def test_says_when_the_folder_is_missing(self, tmp_path: Path, write: Any) -> None:
-        with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere is not there"):
+        with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
             write(NoiseImagingExtractor((2, 3, 4), "int16"), tmp_path / "nowhere" / "m")

@@ -228,7 +228,7 @@ def _check_target(path: Path, recording: ImagingExtractor, spec: FormatSpec, ove
         raise SourceKindError(f"{printable(path)} already exists; pass overwrite=True to replace it")
     if path.is_dir() and not _is_of_format(path, spec):
         raise SourceKindError(
-            f"{printable(path)} is a folder with other content than {spec.title}, and is not replaced; choose another name"
+            f"{printable(path)} is a folder with other content, not {spec.title}, so it is not replaced; choose another name"
         )
 
 

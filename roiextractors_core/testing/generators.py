@@ -30,7 +30,7 @@ class _MadeUp(ImagingExtractor):
         self._shape = tuple(int(n) for n in shape)
         if len(self._shape) not in (3, 4) or self._shape[0] < 0 or min(self._shape[1:]) < 1:
             raise DeclarationError(
-                f"a shape (samples, rows, columns[, planes]) of 0 or more samples of 1 or more pixels is needed, and not {shape}"
+                f"a shape (samples, rows, columns[, planes]) of 0 or more samples of 1 or more pixels is needed, got {shape}"
             )
         self._dtype: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
         if self._dtype.kind not in self._kinds:

@@ -295,7 +295,7 @@ def write_whole(path: str | os.PathLike[str], content: Callable[[BinaryIO], None
     target = Path(path)
     if not target.parent.is_dir():
         raise SourceNotFoundError(
-            f"{printable(target)} cannot be written: the folder {printable(target.parent)} is not there"
+            f"{printable(target)} cannot be written: the folder {printable(target.parent)} does not exist"
         )
     if not overwrite and os.path.lexists(target):
         raise TargetExistsError(f"{printable(target)} is there already; pass overwrite=True to replace it")

@@ -58,7 +58,7 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
     TruncatedRecordingError, CorruptRecordingError
         The file is cut or damaged.
     UnsupportedRecordingError
-        The file is no MATLAB file, or larger than any info file.
+        The file is not a MATLAB file, or larger than any info file.
 
     References
     ----------
@@ -71,11 +71,11 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
     order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
     if not head.startswith(b"MATLAB 5.0") or order is None:
         raise UnsupportedRecordingError(
-            f"{file.name} is no MATLAB 5 to 7.3 file: it begins {printable(repr(head[:16]))}"
+            f"{file.name} is not a MATLAB 5 to 7.3 file: it begins with {printable(repr(head[:16]))}"
         )
     if size > _MAX_BYTES:
         raise UnsupportedRecordingError(
-            f"{file.name} holds {size:,} bytes, and an info file of Scanbox has less than {_MAX_BYTES:,}"
+            f"{file.name} has {size:,} bytes, but a Scanbox info file has at most {_MAX_BYTES:,}"
         )
     for content in _variables(memoryview(file.read(_HEADER_BYTES, size)), order, variable, file.name):
         name, value = _Matrix(content, order, file.name, 0).read()
@@ -85,7 +85,7 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
 
 
 def _variables(data: memoryview, order: str, variable: str, name: str) -> Iterator[memoryview]:
-    """Yield the matrices of a file; of the compressed ones those alone whose beginning holds the variable's name."""
+    """Yield the matrices of a file; of the compressed ones only those with the variable's name at their beginning."""
     elements = _Elements(data, order, name, offset=_HEADER_BYTES)
     while elements.more():
         kind, content = elements.read(padded=False)
@@ -103,11 +103,13 @@ def _inflated(content: memoryview, most: int, name: str, *, whole: bool) -> byte
     try:
         found = stream.decompress(content, most)
     except zlib.error as error:
-        raise CorruptRecordingError(f"{name} holds a compressed variable that cannot be unpacked: {error}") from error
+        raise CorruptRecordingError(
+            f"{name} contains a compressed variable that cannot be decompressed: {error}; the file is damaged"
+        ) from error
     if whole and stream.unconsumed_tail:
-        raise UnsupportedRecordingError(f"{name} holds a variable that unpacks to more than {most:,} bytes")
+        raise UnsupportedRecordingError(f"{name} contains a variable that decompresses to more than {most:,} bytes")
     if whole and not stream.eof:
-        raise TruncatedRecordingError(f"{name} holds a compressed variable that ends too early: the file is cut")
+        raise TruncatedRecordingError(f"{name} contains an incomplete compressed variable; the file is truncated")
     return found
 
 
@@ -127,11 +129,15 @@ class _Elements:
         if not self.more():
             raise self._cut(8, len(self._data) - self._at)
         kind, size = struct.unpack_from(f"{self._order}II", self._data, self._at)
-        if kind >> 16:  # a small element: the length stands beside the type, the content in the place of the length
+        if (
+            kind >> 16
+        ):  # a small element: the length is packed with the type, and the content takes the place of the length
             kind, size = kind & 0xFFFF, kind >> 16
             start, end = self._at + 4, self._at + 8
             if size > 4:
-                raise CorruptRecordingError(f"{self._name} holds a small element of {size} bytes, and 4 is the most")
+                raise CorruptRecordingError(
+                    f"{self._name} contains a small element of {size} bytes, expected at most 4; the file is damaged"
+                )
         else:
             start = self._at + 8
             end = start + size + (-size % 8 if padded else 0)
@@ -145,11 +151,13 @@ class _Elements:
         kind, content = self.read()
         form = _STORED.get(kind)
         if form is None or form[0] == "f" or len(content) > 8 * most:
-            raise CorruptRecordingError(f"{self._name} holds an element of type {kind} where whole numbers should be")
+            raise CorruptRecordingError(
+                f"{self._name} contains an element of type {kind}, expected integers; the file is damaged"
+            )
         dtype = np.dtype(self._order + form)
         if len(content) % dtype.itemsize:
             raise CorruptRecordingError(
-                f"{self._name} holds {len(content):,} bytes where numbers of {dtype.itemsize} bytes should be"
+                f"{self._name} contains {len(content):,} bytes, expected numbers of {dtype.itemsize} bytes; the file is damaged"
             )
         found: list[int] = np.frombuffer(content, dtype).tolist()
         return found
@@ -157,7 +165,7 @@ class _Elements:
     def _cut(self, wanted: int, seen: int) -> TruncatedRecordingError:
         where = f"at byte {self._offset + self._at:,}" if self._offset else "inside a variable"
         return TruncatedRecordingError(
-            f"{self._name} holds an element {where} that needs {wanted:,} bytes, and {max(0, seen):,} are left: the file is cut or damaged"
+            f"{self._name} contains an element {where} of {wanted:,} bytes, but only {max(0, seen):,} are left; the file is truncated or damaged"
         )
 
 
@@ -170,7 +178,7 @@ class _Matrix:
         self._order, self._name, self._level = order, name, level
         if level > _MAX_LEVELS:
             raise CorruptRecordingError(
-                f"{name} nests its values more than {_MAX_LEVELS} levels deep, as no info of Scanbox does"
+                f"{name} nests its values more than {_MAX_LEVELS} levels deep; it is not a Scanbox info file, or is damaged"
             )
 
     def read(self) -> tuple[str, Any]:
@@ -183,7 +191,7 @@ class _Matrix:
             return "", None
         shape = tuple(self._elements.numbers(32))
         if len(shape) < 2 or min(shape) < 0:
-            raise CorruptRecordingError(f"{self._name} holds a matrix of the dimensions {shape}")
+            raise CorruptRecordingError(f"{self._name} contains a matrix of dimensions {shape}; the file is damaged")
         name = bytes(self._elements.read()[1]).decode("latin-1")
         return name, self._value(kind, shape)
 
@@ -199,13 +207,13 @@ class _Matrix:
         return None
 
     def _array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-        """Return numbers; they are stored in the smallest type that holds them. An imaginary part is left out."""
+        """Return numbers; they are stored in the smallest type that fits them. An imaginary part is left out."""
         kind, content = self._elements.read()
         form = _STORED.get(kind)
         width = np.dtype(form).itemsize if form else 1
         if form is None or len(content) != math.prod(shape) * width:
             raise CorruptRecordingError(
-                f"{self._name} holds an array of the dimensions {shape} in {len(content):,} bytes of type {kind}"
+                f"{self._name} contains an array of dimensions {shape} in {len(content):,} bytes of type {kind}; the file is damaged"
             )
         stored = np.frombuffer(content, self._order + form)
         return stored.astype(dtype).reshape(shape, order="F")
@@ -231,7 +239,9 @@ class _Matrix:
         width = (self._elements.numbers(1) or [0])[0]
         names = bytes(self._elements.read()[1])
         if not 0 < width <= 256 or len(names) % width or len(names) // width > _MAX_FIELDS:
-            raise CorruptRecordingError(f"{self._name} holds a structure with {len(names):,} bytes of names of {width}")
+            raise CorruptRecordingError(
+                f"{self._name} contains a structure with {len(names):,} bytes of field names of {width} bytes each; the file is damaged"
+            )
         fields = [names[at : at + width].split(b"\0", 1)[0].decode("latin-1") for at in range(0, len(names), width)]
         found = []
         for _ in range(count if fields else 0):
@@ -243,7 +253,9 @@ class _Matrix:
         for _ in range(count):
             kind, content = self._elements.read()
             if kind != _MATRIX:
-                raise CorruptRecordingError(f"{self._name} holds an element of type {kind} where a matrix should be")
+                raise CorruptRecordingError(
+                    f"{self._name} contains an element of type {kind}, expected a matrix; the file is damaged"
+                )
             found.append(_Matrix(content, self._order, self._name, self._level + 1).read()[1])
         return found
 
@@ -268,12 +280,14 @@ def _hdf5_value(group: Any, key: str, name: str, level: int) -> Any:
 
 
 def _hdf5_node(node: Any, name: str, level: int) -> Any:
-    """Return the value of a group (a structure) or a dataset; dimensions stand reversed in the file."""
+    """Return the value of a group (a structure) or a dataset; dimensions are reversed in the file."""
     if level > _MAX_LEVELS:
         raise CorruptRecordingError(f"{name} nests its values more than {_MAX_LEVELS} levels deep")
     if hasattr(node, "keys"):
         if len(node) > _MAX_FIELDS:
-            raise CorruptRecordingError(f"{name} holds a structure of {len(node):,} fields")
+            raise CorruptRecordingError(
+                f"{name} contains a structure of {len(node):,} fields, expected at most {_MAX_FIELDS:,}"
+            )
         return {str(key): _hdf5_value(node, key, name, level + 1) for key in node}
     if node.external or node.is_virtual or node.nbytes > _MAX_BYTES:
         return None

@@ -28,5 +28,5 @@ def test_numbers_that_are_cut_inside_one_are_refused(
     assert inner[8:16] == flags
     packed = zlib.compress(inner[:8] + struct.pack("<II", 6, 7) + inner[16:])
     (tmp_path / "movie.mat").write_bytes(content[:128] + struct.pack("<II", 15, len(packed)) + packed)
-    with pytest.raises(roi.RecordingError, match="7 bytes where numbers of 4 bytes should be"):
+    with pytest.raises(roi.RecordingError, match="7 bytes, expected numbers of 4 bytes"):
         roi.open(tmp_path / "movie.sbx", format="scanbox")

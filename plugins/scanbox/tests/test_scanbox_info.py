@@ -122,7 +122,7 @@ def test_a_variable_that_unpacks_without_end_takes_no_memory(
     tracemalloc.start()
     try:
         with pytest.raises(
-            UnsupportedRecordingError, match="holds a variable that unpacks to more than 67,108,864 bytes"
+            UnsupportedRecordingError, match="contains a variable that decompresses to more than 67,108,864 bytes"
         ):
             roi.open(path, format="scanbox")
         assert tracemalloc.get_traced_memory()[1] < 150 << 20
@@ -146,9 +146,7 @@ def test_dimensions_that_do_not_fit_their_values_are_named(
         struct.pack("<ii", 2, 3), struct.pack("<ii", 2, 1 << 30)
     )
     path.write_bytes(path.read_bytes() + wrong)
-    with pytest.raises(
-        CorruptRecordingError, match=r"an array of the dimensions \(2, 1073741824\) in 12 bytes of type 4"
-    ):
+    with pytest.raises(CorruptRecordingError, match=r"an array of dimensions \(2, 1073741824\) in 12 bytes of type 4"):
         read_variable(PositionedFile(path), "info")
 
 

@@ -116,7 +116,7 @@ class _Payload:
         try:
             return raw.decode("utf-8").encode("latin-1") if self.is_text else raw
         except UnicodeError as error:
-            raise CorruptRecordingError(f"the text at byte {self.offset:,} does not stand for bytes") from error
+            raise CorruptRecordingError(f"the text at byte {self.offset:,} does not encode bytes") from error
 
 
 class PickledArray:

@@ -199,7 +199,7 @@ def _read_the_rest(opened: Any) -> None:
     json.dumps(opened.metadata.to_dict())
     text = repr(opened)
     if text != printable(text):
-        raise ValueError(f"repr holds control characters: {text!r:.200}")
+        raise ValueError(f"repr contains control characters: {text!r:.200}")
     opened.get_native_timestamps()
     if opened.times_source is not None:
         opened.get_timestamps()
