@@ -2,7 +2,7 @@
 
 from ..errors import listed, printable
 from .atomic import write_then_rename
-from .blocks import Progress, read_blocks
+from .blocks import ConvertedArray, Progress, read_blocks
 from .chunk_grid import (
     RECENT_CHUNKS,
     Box,
@@ -38,6 +38,7 @@ __all__ = [
     "Box",
     "Cell",
     "ChunkGrid",
+    "ConvertedArray",
     "ChunkSource",
     "Part",
     "Piece",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Progress", "read_blocks", "sample_chunks"]
+__all__ = ["ConvertedArray", "Progress", "read_blocks", "sample_chunks"]
 
 Progress = Callable[[int, int], None]
 
@@ -62,3 +62,55 @@ def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
     joined = limit // max(1, math.prod(chunk) * itemsize)
     chunk[0] = min(max(1, shape[0]), own[0] * max(1, joined))
     return tuple(min(max(1, n), max(1, whole)) for n, whole in zip(chunk, shape, strict=True))
+
+
+class ConvertedArray:
+    """A recording as a lazy, read-only array of another dtype, for a library that reads arrays.
+
+    Parameters
+    ----------
+    recording : ImagingExtractor
+    dtype : numpy.dtype
+        Of the values that ``convert`` returns.
+    convert : callable
+        From an array of the recording's dtype to one of ``dtype`` and the same shape. It raises an error for a value that
+        does not fit, rather than clip or round it.
+    """
+
+    def __init__(self, recording: Any, dtype: Any, convert: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.recording = recording
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self._convert = convert
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``."""
+        shape: tuple[int, ...] = self.recording.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """3, or 4 when volumetric."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of pixels."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return self._convert(np.asarray(self.recording[key]))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[k] for k in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("cannot convert a recording to an array without copying; remove copy=False")
+        return np.asarray(self[...], dtype)
+
+    def __repr__(self) -> str:
+        return f"<{self.dtype} array {self.shape} of {self.recording!r}>"

@@ -6,16 +6,16 @@ import errno
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from roiextractors_core.errors import DeclarationError, UnsupportedRecordingError
-from roiextractors_core.io import Progress, read_blocks
+from roiextractors_core.io import ConvertedArray, Progress, read_blocks
 
-__all__ = ["Float32Array", "MemoryMapWriter", "for_caiman", "write"]
+__all__ = ["MemoryMapWriter", "for_caiman", "write"]
 
 _FRAME_BLOCK = 32 << 20
 _PIXEL_BLOCK = 128 << 20
@@ -87,7 +87,7 @@ class MemoryMapWriter:
 write = MemoryMapWriter()
 
 
-def for_caiman(recording: Any, *, rounding: bool = False) -> Float32Array:
+def for_caiman(recording: Any, *, rounding: bool = False) -> ConvertedArray:
     """Return a recording as the float32 array ``(frames, d1, d2[, d3])`` that CaImAn's functions take.
 
     Parameters
@@ -101,56 +101,7 @@ def for_caiman(recording: Any, *, rounding: bool = False) -> Float32Array:
     UnsupportedRecordingError
         The recording is complex; when read, a value would have to be rounded and ``rounding`` is False.
     """
-    return Float32Array(recording, _float32(recording, rounding))
-
-
-class Float32Array:
-    """A recording as a lazy, read-only float32 array; a value that does not fit is refused when it is read.
-
-    Parameters
-    ----------
-    recording : ImagingExtractor
-    convert : callable
-        From an array of the recording's dtype to float32.
-    """
-
-    def __init__(self, recording: Any, convert: _Convert) -> None:
-        self.recording = recording
-        self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._convert = convert
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``."""
-        shape: tuple[int, ...] = self.recording.shape
-        return shape
-
-    @property
-    def ndim(self) -> int:
-        """3, or 4 when volumetric."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of pixels."""
-        return math.prod(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._convert(np.asarray(self.recording[key]))
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[k] for k in range(len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if copy is False:
-            raise ValueError("a recording cannot become an array without reading it; leave out copy=False")
-        return np.asarray(self[...], dtype)
-
-    def __repr__(self) -> str:
-        return f"<{self.dtype} array {self.shape} of {self.recording!r}>"
+    return ConvertedArray(recording, np.float32, _float32(recording, rounding))
 
 
 # Values

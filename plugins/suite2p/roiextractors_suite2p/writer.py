@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import Progress, read_blocks
+from roiextractors_core.io import ConvertedArray, Progress, read_blocks
 
-__all__ = ["Int16Array", "for_suite2p", "run_options", "write"]
+__all__ = ["for_suite2p", "run_options", "write"]
 
 _Convert = Callable[[np.ndarray], np.ndarray]
 
@@ -144,7 +144,7 @@ def run_options(recording: Any, target: str | os.PathLike[str], *, second_channe
     }
 
 
-def for_suite2p(recording: Any, *, scale: float | None = None) -> Int16Array:
+def for_suite2p(recording: Any, *, scale: float | None = None) -> ConvertedArray:
     """Return a planar recording as the int16 array ``(frames, Ly, Lx)`` that suite2p's functions take.
 
     Nothing is clipped: a value that does not fit is refused when it is read.
@@ -167,56 +167,7 @@ def for_suite2p(recording: Any, *, scale: float | None = None) -> Int16Array:
             f"suite2p takes one plane at a time and this recording has {recording.get_num_planes()}: "
             'for_suite2p(recording.select_plane(0)), or convert(..., format="suite2p"), which writes all of them'
         )
-    return Int16Array(recording, _int16(recording, scale))
-
-
-class Int16Array:
-    """A recording as a lazy, read-only int16 array; a value that does not fit is refused when it is read.
-
-    Parameters
-    ----------
-    recording : ImagingExtractor
-    convert : callable
-        From an array of the recording's dtype to int16.
-    """
-
-    def __init__(self, recording: Any, convert: _Convert) -> None:
-        self.recording = recording
-        self.dtype: np.dtype[Any] = np.dtype(np.int16)
-        self._convert = convert
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(samples, rows, columns)``."""
-        shape: tuple[int, ...] = self.recording.shape
-        return shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions, 3."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of pixels."""
-        return math.prod(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._convert(np.asarray(self.recording[key]))
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[k] for k in range(len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if copy is False:
-            raise ValueError("a recording cannot become an array without reading it; leave out copy=False")
-        return np.asarray(self[...], dtype)
-
-    def __repr__(self) -> str:
-        return f"<{self.dtype} array {self.shape} of {self.recording!r}>"
+    return ConvertedArray(recording, np.int16, _int16(recording, scale))
 
 
 # Values
