@@ -12,6 +12,7 @@ import numpy as np
 
 from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
+    RoiExtractorsWarning,
     SourceNotFoundError,
     StreamChoiceError,
     TruncatedRecordingError,
@@ -20,11 +21,14 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import PositionedFile, StoredFrames, single_file, warn
 
-from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of
+from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of, undescribed_planes
 
 __all__ = ["Suite2pImagingExtractor"]
 
 _FUNCTIONAL = "functional"
+_MAX_SHOWN = 6
+_MAX_FACTOR = 64
+_RATE_TOLERANCE = 1e-3
 
 
 class Suite2pImagingExtractor(BlockImagingExtractor):
@@ -41,6 +45,8 @@ class Suite2pImagingExtractor(BlockImagingExtractor):
         One of several planes: ``"plane0"`` or 0.
     stage : str, optional
         ``"registered"``, the default if it was saved, or ``"raw"``: before the registration (``data_raw.bin``).
+    allow_missing : bool
+        Whether to read volumes although the folders of some planes are missing.
     sampling_frequency : float, optional
         Samples a second (Hz); by default suite2p's ``fs``, the rate of each plane and so of the volumes.
 
@@ -66,18 +72,22 @@ class Suite2pImagingExtractor(BlockImagingExtractor):
         channel: str | None = None,
         plane: str | int | None = None,
         stage: str | None = None,
+        allow_missing: bool = False,
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._selection = selection = _select(_absolute(file_path), channel, plane, stage)
+        self._selection = selection = _select(_absolute(file_path), channel, plane, stage, allow_missing)
         files = [PositionedFile(movie) for movie in selection.movies]
-        self._num_samples, problems, notes = _count_samples(selection.planes, files)
-        self._notes = (*selection.notes, *notes)
+        counts = _count_samples(selection.planes, files)
+        self._num_samples, self._num_acquired = counts.complete, counts.acquired
+        self._notes = (*selection.notes, *counts.problems, *counts.contradictions, *counts.notes)
         self.is_volumetric = len(selection.planes) > 1
         first = selection.planes[0]
         self._frames = StoredFrames(files, shape=(first.rows, first.columns), dtype="<i2")
-        for problem in (*selection.problems, *problems):
+        for problem in (*selection.problems, *counts.problems):
             warn(problem)
+        for contradiction in counts.contradictions:
+            warn(contradiction, RoiExtractorsWarning)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._selection.planes[0].rows, self._selection.planes[0].columns
@@ -119,6 +129,15 @@ class Suite2pImagingExtractor(BlockImagingExtractor):
     def get_notes(self) -> tuple[str, ...]:
         return self._notes
 
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that suite2p counted, or other planes have, and that are not in all movies."""
+        return np.arange(self._num_samples, self._num_acquired, dtype=np.int64)
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the movies and their descriptions."""
+        movies = [str(movie) for movie in self._selection.movies]
+        return tuple(dict.fromkeys([*super().get_paths(), *movies, *(p.description for p in self._selection.planes)]))
+
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
         """Return the channels, planes and stages that can be chosen."""
@@ -157,10 +176,15 @@ class _Selection:
     problems: tuple[str, ...] = ()
 
 
-def _select(path: str, channel: str | None, plane: str | int | None, stage: str | None) -> _Selection:
+def _select(
+    path: str, channel: str | None, plane: str | int | None, stage: str | None, allow_missing: bool
+) -> _Selection:
     """Choose the planes first, as channels and stages are those of which these planes have a movie."""
     name = printable(os.path.basename(path) or path)
-    planes, notes = _select_planes(planes_of(path), plane, name)
+    every = planes_of(path)
+    planes, notes = _select_planes(every, plane, name)
+    is_whole = plane is None and os.path.isdir(path) and every[0].folder != Path(path)
+    lost = _missing_planes(every, path, name, allow_missing) if is_whole else ()
     stage_of_file, channel_of_file = chosen_by(path)
     if channel is None and stage is None and is_movie(path):
         return _select_file(path, planes, channel_of_file or CHANNELS[0], stage_of_file or STAGES[0], notes)
@@ -168,6 +192,7 @@ def _select(path: str, channel: str | None, plane: str | int | None, stage: str 
     chosen, problems = _select_channel(planes, channel or channel_of_file, wanted_stage, name)
     chosen_stage, more = _select_stage(planes, chosen, wanted_stage, name)
     movies = tuple(_require_movie(p, planes, chosen_stage, chosen) for p in planes)
+    problems = (*lost, *problems)
     return _Selection(planes, chosen, chosen_stage, movies, (*notes, *problems, *more), problems)
 
 
@@ -200,6 +225,40 @@ def _select_planes(
         return planes, ()
     flyback = listed(plane.name for plane in planes if plane.is_flyback)
     return kept, (f"{flyback} is not part of the volumes (ignore_flyback); plane= opens it",)
+
+
+def _missing_planes(planes: Sequence[Plane], path: str, name: str, allow_missing: bool) -> tuple[str, ...]:
+    """Return a sentence when planes are missing; volumes without them need ``allow_missing``.
+
+    Raises
+    ------
+    StreamChoiceError
+        There are several planes, but not all, and the user did not agree.
+    """
+    numbers = {plane.number for plane in planes}
+    if None in numbers or any(plane.is_region for plane in planes):
+        return ()
+    ignored = {number for plane in planes for number in plane.ignored}
+    count = max(plane.num_planes for plane in planes)
+    lost = [f"plane{k}" for k in range(count) if k not in numbers and k not in ignored]
+    bare = undescribed_planes(path)
+    lost += [name for name in bare if name not in lost]
+    if not lost:
+        return ()
+    names = [plane.name for plane in planes]
+    why = f" ({listed(bare, limit=6)} without ops.npy or db.npy)" if bare else ""
+    are = "are" if len(lost) > 1 else "is"
+    text = f"{listed(lost, limit=6)} of the {max(count, len(lost) + len(names))} planes of {name} {are} missing{why}"
+    if len(planes) == 1:
+        return (f"{text}; reading {names[0]} alone",)
+    if not allow_missing:
+        raise StreamChoiceError(
+            f"{text}; choose one of {listed(names, limit=6)}: open(..., plane={names[0]!r}), or read volumes without the missing "
+            "planes: open(..., allow_missing=True)",
+            option="plane",
+            choices=names,
+        )
+    return (f"{text}; the volumes have the planes {listed(names, limit=6)}",)
 
 
 def _select_channel(
@@ -262,34 +321,71 @@ def _describe_missing(plane: Plane, planes: Sequence[Plane], stage: str, channel
     )
 
 
-def _count_samples(
-    planes: Sequence[Plane], files: Sequence[PositionedFile]
-) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-    """Return the number of complete samples, the problems, and all notes, problems among them.
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """The number of samples, and sentences about it.
+
+    Attributes
+    ----------
+    complete, acquired : int
+        Samples that every movie has; samples that suite2p counted, or some movie has.
+    problems : tuple of str
+        About data that are missing.
+    contradictions : tuple of str
+        About movies that have twice the frames of their description, and the like.
+    notes : tuple of str
+    """
+
+    complete: int
+    acquired: int
+    problems: tuple[str, ...]
+    contradictions: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def _count_samples(planes: Sequence[Plane], files: Sequence[PositionedFile]) -> _Counts:
+    """Count the complete samples.
 
     The size of the files decides: suite2p's ``nframes`` is not updated when a run is cut short.
     """
     counts: list[int] = []
     problems: list[str] = []
+    contradictions: list[str] = []
     notes: list[str] = []
     for plane, file in zip(planes, files, strict=True):
         count, rest = divmod(file.size, plane.frame_bytes)
         counts.append(count)
-        problem, note = _compare(plane, file, count, rest)
-        problems += [problem] if problem else []
-        notes += [problem or note] if problem or note else []
+        problems += _too_few(plane, file, count, rest)
+        more = "" if rest else _too_many(plane, file, count)
+        is_exact = bool(plane.num_frames) and count % (plane.num_frames or 1) == 0
+        if more:
+            (contradictions if is_exact else notes).append(more)
     fewest = min(counts)
     if fewest < max(counts):
-        ends = ", ".join(f"{p.name}: {n:,}" for p, n in zip(planes, counts, strict=True))
+        ends = ", ".join(f"{p.name}: {n:,}" for p, n in zip(planes[:_MAX_SHOWN], counts, strict=False))
+        ends += ", ..." if len(planes) > _MAX_SHOWN else ""
         problems.append(
             f"the planes have different numbers of frames ({ends}); reading the {fewest:,} complete volumes"
         )
-        notes.append(problems[-1])
-    return fewest, tuple(problems), tuple(notes)
+    said = [plane.num_frames or 0 for plane in planes]
+    return _Counts(
+        fewest,
+        max(fewest, *counts, *said),
+        _few(problems, "planes"),
+        _few(contradictions, "planes"),
+        _few(notes, "planes"),
+    )
 
 
-def _compare(plane: Plane, file: PositionedFile, count: int, rest: int) -> tuple[str, str]:
-    """Return a problem, or a note, where the size of a movie differs from the description."""
+def _few(sentences: Sequence[str], things: str) -> tuple[str, ...]:
+    """Return some sentences, and the number of the others: there may be a hundred planes."""
+    if len(sentences) <= _MAX_SHOWN:
+        return tuple(sentences)
+    return (*sentences[:_MAX_SHOWN], f"the same is true of {len(sentences) - _MAX_SHOWN:,} more {things}")
+
+
+def _too_few(plane: Plane, file: PositionedFile, count: int, rest: int) -> list[str]:
+    """Return a sentence when a movie has fewer frames than its description says, or part of one."""
     name, expected = f"{printable(plane.folder.name)}/{file.name}", plane.num_frames
     if count == 0:
         raise TruncatedRecordingError(
@@ -298,15 +394,35 @@ def _compare(plane: Plane, file: PositionedFile, count: int, rest: int) -> tuple
     more = f" and {rest:,} bytes of another" if rest else ""
     if expected is not None and count < expected:
         seen = f"{name} contains {count:,} complete frames{more}, but {plane.described_in} says {expected:,}"
-        return f"{seen}; reading the complete frames", ""
+        return [f"{seen}; reading the complete frames{'' if rest else _other_run(plane, count, expected)}"]
+    return [f"{name} contains {count:,} complete frames{more}; reading the complete frames"] if rest else []
+
+
+def _other_run(plane: Plane, count: int, expected: int) -> str:
+    """Return what an exact factor between the numbers of frames suggests."""
+    factor, rest = divmod(expected, count)
+    if rest or factor > _MAX_FACTOR or plane.rows % factor:
+        return ""
+    return (
+        f". It is exactly 1/{factor}: frames of {plane.rows // factor} x {plane.columns} would give {expected:,}, so the "
+        "description may be of another run; for another size, open(..., format='raw', shape=(rows, columns), dtype='<i2')"
+    )
+
+
+def _too_many(plane: Plane, file: PositionedFile, count: int) -> str:
+    """Return a sentence when a movie has more frames than its description says."""
+    name, expected = f"{printable(plane.folder.name)}/{file.name}", plane.num_frames
+    if expected is None or count <= expected:
+        return ""
+    seen = f"{name} contains {count:,} frames, but {plane.described_in} says {expected:,}; reading all {count:,}"
+    factor, rest = divmod(count, expected)
     if rest:
-        return f"{name} contains {count:,} complete frames{more}; reading the complete frames", ""
-    if expected is not None and count > expected:
-        return (
-            "",
-            f"{name} contains {count:,} frames, but {plane.described_in} says {expected:,}; reading all {count:,}",
-        )
-    return "", ""
+        return seen
+    return (
+        f"{seen}. It is exactly {factor} times as many: frames of {plane.rows * factor} x {plane.columns} would give {expected:,}, "
+        "so the description may be of another run, or the movie has several channels in turn; for another size, "
+        "open(..., format='raw', shape=(rows, columns), dtype='<i2')"
+    )
 
 
 def _absolute(file_path: Any) -> str:
@@ -322,6 +438,9 @@ def _why_not_volumes(planes: Sequence[Plane]) -> str:
         return "they are regions of a mesoscope"
     if len({(plane.rows, plane.columns) for plane in planes}) > 1:
         return "their frames have different shapes"
+    rates = [plane.rate for plane in planes if plane.rate]
+    if rates and max(rates) > min(rates) * (1 + _RATE_TOLERANCE):
+        return f"they have rates from {min(rates):g} to {max(rates):g} Hz"
     # planes of one volume differ by one frame at most, where the recording ended within a volume
     counts = [plane.num_frames for plane in planes if plane.num_frames]
     if counts and max(counts) - min(counts) > 1:

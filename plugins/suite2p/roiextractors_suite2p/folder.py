@@ -24,7 +24,17 @@ from roiextractors_core.io import PositionedFile
 
 from .pickled import PickledArray, read_objects, texts_at_the_start
 
-__all__ = ["CHANNELS", "STAGES", "Plane", "chosen_by", "holds_description", "is_movie", "planes_of"]
+__all__ = [
+    "CHANNELS",
+    "STAGES",
+    "Plane",
+    "chosen_by",
+    "holds_description",
+    "is_movie",
+    "is_result",
+    "planes_of",
+    "undescribed_planes",
+]
 
 CHANNELS = ("chan1", "chan2")
 STAGES = ("registered", "raw")
@@ -45,6 +55,17 @@ _RESULTS = (
     "iscell.npy",
     "redcell.npy",
 )
+# What suite2p saves beside the movies; a name may have _chan2 before its suffix
+_CONTENTS: Mapping[str, str] = {
+    "F": "fluorescence traces",
+    "Fneu": "neuropil traces",
+    "spks": "deconvolved traces",
+    "iscell": "the classification of ROIs",
+    "redcell": "the classification of ROIs in the second channel",
+    "stat": "ROIs (pixels, weights and statistics)",
+    "reg_outputs": "results of the registration",
+    "detect_outputs": "results of the detection",
+}
 _OTHERS = (".npy", ".mat", ".bin", ".nwb", ".log", ".txt", ".png", ".svg", ".pdf")
 _PLANE = re.compile(r"plane(\d{1,6})", re.IGNORECASE)
 _MAX_LENGTH = 1 << 20
@@ -80,6 +101,11 @@ class Plane:
         return self.rows * self.columns * 2
 
     @property
+    def description(self) -> str:
+        """The path of the file that describes it."""
+        return str(self.folder / self.described_in.rpartition("/")[2])
+
+    @property
     def num_frames(self) -> int | None:
         """The number of frames according to suite2p, or None."""
         value = _as_number(self.fields.get("nframes"))
@@ -97,6 +123,24 @@ class Plane:
         lines, regions = self.fields.get("lines"), _as_number(self.fields.get("nrois"))
         has_lines = lines.shape != (0,) if isinstance(lines, PickledArray) else bool(lines)
         return has_lines or (regions is not None and regions > 1)
+
+    @property
+    def number(self) -> int | None:
+        """The number in the folder's name, or None."""
+        match = _PLANE.fullmatch(self.name)
+        return int(match[1]) if match else None
+
+    @property
+    def num_planes(self) -> int:
+        """The planes of the recording according to suite2p; 1 if it does not say."""
+        value = _as_number(self.fields.get("nplanes"))
+        return int(value) if value is not None and 1 <= value <= _MAX_PLANES and value == int(value) else 1
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """The planes that suite2p ignored (``ignore_flyback``)."""
+        values = _plain(self.fields.get("ignore_flyback"))
+        return tuple(int(v) for v in values if isinstance(v, int | float)) if isinstance(values, list) else ()
 
     @property
     def is_flyback(self) -> bool:
@@ -162,6 +206,8 @@ def planes_of(path: str) -> tuple[Plane, ...]:
     place = Path(path)
     if place.is_file():
         is_description = not is_movie(path)
+        if is_description:
+            _refuse_results(place)
         below = _plane_folders(place.parent) if is_description else []
         if below:
             return tuple(_described(folder, None) for folder in below)
@@ -174,6 +220,43 @@ def planes_of(path: str) -> tuple[Plane, ...]:
             f"{printable(place)} is not a suite2p folder: it does not contain plane0, plane1, ..., ops.npy or db.npy"
         )
     return (_described(place, None),)
+
+
+def _refuse_results(place: Path) -> None:
+    content = _content_of(place.name)
+    if content is not None:
+        raise UnsupportedRecordingError(
+            f"{printable(place.name)} contains {content} by suite2p, not a movie; for the movie open the folder that contains it: "
+            f"open({printable(place.parent)!r}). ROIs and traces are a segmentation (kind='segmentation')"
+        )
+
+
+def _content_of(name: str) -> str | None:
+    """Return what a file of suite2p's results contains, or None for other files."""
+    stem, end = os.path.splitext(name)
+    return _CONTENTS.get(stem.removesuffix("_chan2")) if end.lower() == ".npy" else None
+
+
+def is_result(source: Source) -> bool:
+    """Whether this is one of the arrays of results that suite2p saves; a probe."""
+    return not source.is_folder and _content_of(source.name) is not None
+
+
+def undescribed_planes(path: str) -> tuple[str, ...]:
+    """Return the folders of planes that contain a movie and neither ops.npy nor db.npy."""
+    place = Path(path)
+    for folder in (place, place / "suite2p"):
+        if not _plane_folders(folder):
+            continue
+        names = sorted(name for name in os.listdir(folder) if _PLANE.fullmatch(name))
+        movies = [movie for names_of_movie in _MOVIES.values() for movie in names_of_movie]
+        return tuple(
+            name
+            for name in names[:_MAX_PLANES]
+            if not any((folder / name / described).is_file() for described in _DESCRIPTIONS)
+            and any((folder / name / movie).is_file() for movie in movies)
+        )
+    return ()
 
 
 def holds_description(source: Source) -> bool:

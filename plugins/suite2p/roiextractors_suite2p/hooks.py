@@ -15,6 +15,11 @@ _MOVIE = (
     | Name("data_chan2_raw.bin")
     | Name("data_raw_chan2.bin")
 )
+_RESULT = (
+    (Sibling("ops.npy") | Sibling("db.npy") | Sibling("stat.npy") | Sibling("iscell.npy"))
+    & Magic(b"\x93NUMPY")
+    & Probe("roiextractors_suite2p.folder:is_result")
+)
 _DESCRIPTION = Probe("roiextractors_suite2p.folder:holds_description")
 
 
@@ -32,7 +37,8 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | (Member("ops.npy") & _DESCRIPTION)
         | (Member("db.npy") & _DESCRIPTION)
         | (_MOVIE & (Sibling("ops.npy") | Sibling("db.npy")))
-        | (Magic(b"\x93NUMPY") & _DESCRIPTION),
+        | (Magic(b"\x93NUMPY") & _DESCRIPTION)
+        | _RESULT,
         specializes=("npy", "raw"),
         api=1,
         streams=("channel", "plane", "stage"),

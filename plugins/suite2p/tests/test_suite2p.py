@@ -15,6 +15,7 @@ import roiextractors_core as roi
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
+    RoiExtractorsWarning,
     SourceKindError,
     SourceNotFoundError,
     StreamChoiceError,
@@ -269,10 +270,99 @@ def test_a_cut_movie_gives_its_whole_frames_and_says_so(
 
 
 def test_more_frames_than_were_promised_are_read_and_noted(tmp_path: Path, write_plane: Write) -> None:
-    plane = write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)}, nframes=2)
+    plane = write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)}, nframes=3)
     with roi.open(plane) as recording:
         assert len(recording) == 4
-        assert recording.get_notes() == ("plane0/data.bin contains 4 frames, but plane0/ops.npy says 2; reading all 4",)
+        assert recording.get_notes() == ("plane0/data.bin contains 4 frames, but plane0/ops.npy says 3; reading all 4",)
+        assert len(recording.get_missing_samples()) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "category", "words"),
+    [
+        (
+            {"nframes": 2},
+            RoiExtractorsWarning,
+            r"contains 4 frames, but .* says 2.* exactly 2 times .* 8 x 5 would give 2",
+        ),
+        (
+            {"Ly": 2},
+            RoiExtractorsWarning,
+            r"contains 8 frames, but .* says 4.* exactly 2 times as many: frames of 4 x 5",
+        ),
+        ({"Ly": 8}, IncompleteRecordingWarning, r"contains 2 .* says 4.* exactly 1/2: frames of 4 x 5 would give 4"),
+    ],
+)
+def test_a_description_of_another_run_is_suspected_by_an_exact_factor(
+    tmp_path: Path, write_plane: Write, said: dict[str, Any], category: type[Warning], words: str
+) -> None:
+    plane = write_plane(tmp_path / "plane0", {"data.bin": movie(4, 4, 5)}, **said)
+    with pytest.warns(category, match=words + r".*format='raw', shape=\(rows, columns\)") as caught:
+        recording = roi.open(plane)
+    with recording:
+        assert recording.get_notes() == (str(caught[0].message),)
+
+
+@pytest.mark.parametrize("lost", ["folder", "description"])
+def test_volumes_without_one_of_their_planes_are_a_decision_of_the_user(
+    tmp_path: Path, write_plane: Write, lost: str
+) -> None:
+    for k in range(3):
+        write_plane(tmp_path / f"plane{k}", {"data.bin": np.full((4, 3, 5), k)}, nplanes=3)
+    if lost == "folder":
+        shutil.rmtree(tmp_path / "plane1")
+    else:
+        (tmp_path / "plane1" / "ops.npy").unlink()
+    words = r"'plane1' of the 3 planes of .* is missing.*plane='plane0'.*allow_missing=True"
+    with pytest.raises(StreamChoiceError, match=words):
+        roi.open(tmp_path)
+    with roi.open(tmp_path, plane="plane2") as recording:
+        assert int(recording[0, 0, 0]) == 2
+    with roi.open(tmp_path / "plane2") as recording:
+        assert recording.get_notes() == ()
+    with pytest.warns(
+        IncompleteRecordingWarning, match="'plane1' of .* the volumes have the planes 'plane0' and 'plane2'"
+    ):
+        recording = roi.open(tmp_path, allow_missing=True)
+    with recording:
+        assert recording[0, 0, 0].tolist() == [0, 2]
+
+
+def test_the_one_plane_that_is_left_is_read_with_a_warning(tmp_path: Path, write_plane: Write) -> None:
+    write_plane(tmp_path / "plane2", {"data.bin": movie(4, 3, 5)}, nplanes=3)
+    with pytest.warns(
+        IncompleteRecordingWarning, match="'plane0' and 'plane1' of the 3 planes .* reading plane2 alone"
+    ):
+        recording = roi.open(tmp_path)
+    with recording:
+        assert recording.shape == (4, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("F.npy", "fluorescence traces"),
+        ("Fneu_chan2.npy", "neuropil traces"),
+        ("spks.npy", "deconvolved traces"),
+        ("iscell.npy", "the classification of ROIs"),
+        ("stat.npy", "ROIs"),
+    ],
+)
+def test_results_are_not_movies_and_the_error_names_them(
+    tmp_path: Path, write_plane: Write, name: str, content: str
+) -> None:
+    plane = write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)})
+    np.save(plane / name, np.zeros((7, 4), np.float32))
+    words = rf"{name} contains {content}.* by suite2p, not a movie; .*open\('.*plane0'\).*kind='segmentation'"
+    for options in ({}, {"format": "suite2p"}):
+        with pytest.raises(UnsupportedRecordingError, match=words):
+            roi.open(plane / name, **options)
+
+
+def test_the_files_that_are_read_are_named(tmp_path: Path, write_plane: Write) -> None:
+    plane = write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)})
+    with roi.open(plane / "data.bin") as recording:
+        assert {Path(path).name for path in recording.get_paths()} == {"data.bin", "ops.npy"}
 
 
 def test_an_incomplete_last_volume_is_left_out_with_a_warning(tmp_path: Path, write_plane: Write) -> None:
@@ -294,6 +384,7 @@ def test_an_incomplete_last_volume_is_left_out_with_a_warning(tmp_path: Path, wr
     [
         ((4, 3, 6), {}, "their frames have different shapes"),
         ((9, 3, 5), {}, "they have from 4 to 9 frames"),
+        ((4, 3, 5), {"second": {"fs": 30.0}}, "they have rates from 7.5 to 30 Hz"),
         ((4, 3, 5), {"lines": [np.arange(3)], "dy": 4, "dx": 0}, "they are regions of a mesoscope"),
         ((4, 3, 5), {"nrois": 2}, "they are regions of a mesoscope"),
     ],
@@ -301,8 +392,9 @@ def test_an_incomplete_last_volume_is_left_out_with_a_warning(tmp_path: Path, wr
 def test_planes_that_make_no_volumes_are_chosen_one_by_one(
     tmp_path: Path, write_plane: Write, second: tuple[int, int, int], said: dict[str, Any], words: str
 ) -> None:
+    only_second = said.pop("second", {})
     write_plane(tmp_path / "plane0", {"data.bin": movie(4, 3, 5)}, **said)
-    write_plane(tmp_path / "plane1", {"data.bin": movie(*second)}, **said)
+    write_plane(tmp_path / "plane1", {"data.bin": movie(*second)}, **said, **only_second)
     with pytest.raises(
         StreamChoiceError, match=f"the planes 'plane0' and 'plane1' of .* because {words}.*plane='plane0'"
     ) as caught:
@@ -426,7 +518,18 @@ def test_a_description_is_suite2ps_and_other_arrays_are_not(tmp_path: Path, writ
         best = roi.explain(path).best
         assert best is not None
         found[str(path.relative_to(tmp_path))] = best.spec.name
-    assert found == {"plane0/ops.npy": "suite2p", "plane0/F.npy": "npy", "plane0/stat.npy": "npy", "ops.npy": "npy"}
+    assert found == {
+        "plane0/ops.npy": "suite2p",
+        "plane0/F.npy": "suite2p",
+        "plane0/stat.npy": "suite2p",
+        "ops.npy": "npy",
+    }
+    # results are claimed in order to be refused by name; an array of others with such a name is not
+    (tmp_path / "movies").mkdir()
+    np.save(tmp_path / "movies" / "F.npy", np.zeros((4, 5, 6)))
+    best = roi.explain(tmp_path / "movies" / "F.npy").best
+    assert best is not None
+    assert best.spec.name == "npy"
 
 
 def test_pictures_with_a_description_among_them_are_not_claimed(tmp_path: Path, write_plane: Write) -> None:
