@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
 from roiextractors_core.io import PositionedFile
 
 from .ndtiff import read_index
-from .stack import StackHeader, read_chains, read_stacks
+from .stack import StackHeader, directories_from, read_chains, read_stacks
 from .table import FrameTable
 
 __all__ = ["Dataset", "dataset_of"]
@@ -32,6 +32,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _INDEX, _FULL = "NDTiff.index", "Full resolution"
 _SETTINGS = ("DisplaySettings.json", "display_settings.txt")
 _STACK = re.compile(r"(.*)_MMStack(?:_.*)?(?:\.ome)?\.tiff?", re.IGNORECASE)
+_IDENTITY = ("UUID", "StartTime", "DateAndTime")
 _NDTIFF = re.compile(r"(.*)_NDTiffStack(?:_\d+)?\.tiff?", re.IGNORECASE)
 
 
@@ -48,6 +49,8 @@ class Dataset:
     table : FrameTable
     summary : mapping
     is_ndtiff : bool
+    index : str
+        The name of its index; empty if there is none.
     """
 
     folder: str
@@ -55,6 +58,12 @@ class Dataset:
     table: FrameTable
     summary: Mapping[str, Any]
     is_ndtiff: bool
+    index: str = ""
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the index and the TIFF files."""
+        names = (self.index, *self.table.files) if self.index else self.table.files
+        return tuple(os.path.join(self.folder, name) for name in names)
 
 
 def dataset_of(file_path: Paths) -> Dataset:
@@ -92,7 +101,7 @@ def _of_folder(folder: str) -> Dataset:
             f"the folder {_shown(folder)} contains {len(stacks)} datasets; open one of their files: {listed(map(printable, firsts))}"
         )
     if stacks:
-        return _stacks(folder, sorted(name for name in names if _STACK.fullmatch(name)))
+        return _stacks(folder, sorted(name for name in names if _STACK.fullmatch(name)), known_by_name=True)
     if any(_NDTIFF.fullmatch(name) for name in names):
         return _without_index(folder, names)
     raise _nothing(folder, names)
@@ -111,12 +120,24 @@ def _of_file(path: str) -> Dataset:
         file.close()
     names = _listing(folder)
     if header.is_ndtiff:
-        return _ndtiff(folder, _INDEX, names) if _INDEX in names else _without_index(folder, names, name)
+        return _of_ndtiff_file(folder, names, name)
     match = _STACK.fullmatch(name)
     if match is None:
         return _stacks(folder, [name])
     others = (other for other in names if (found := _STACK.fullmatch(other)) and found[1] == match[1])
-    return _stacks(folder, sorted(others))
+    return _stacks(folder, sorted(others), known_by_name=True, given=name)
+
+
+def _of_ndtiff_file(folder: str, names: Sequence[str], name: str) -> Dataset:
+    if _INDEX not in names:
+        return _without_index(folder, names, name)
+    dataset = _ndtiff(folder, _INDEX, names)
+    if name not in dataset.table.files:
+        raise CorruptRecordingError(
+            f"{printable(name)} is not described by {_INDEX} in the same folder, which is the index of "
+            f"{listed(map(printable, dataset.table.files), limit=3)}; move {printable(name)} to a folder of its own to read it by its directories"
+        )
+    return dataset
 
 
 def _of_list(paths: list[str]) -> Dataset:
@@ -141,27 +162,148 @@ def _ndtiff(folder: str, index: str, names: Sequence[str]) -> Dataset:
             f"{printable(index)} in {_shown(folder)} describes {len(table):,} frames, but their file {printable(table.files[0])} is missing; "
             "the recording is incomplete, copy its folder again"
         )
-    header = _header(folder, there[0])
-    return Dataset(folder, _shown(folder), table, header.summary, True)
+    headers = {name: _header(folder, name) for name in there}
+    _require_belonging(folder, index, headers)
+    warnings = (*table.warnings, *_not_described(folder, table, there, names))
+    return Dataset(folder, _shown(folder), replace(table, warnings=warnings), headers[there[0]].summary, True, index)
+
+
+def _require_belonging(folder: str, index: str, headers: Mapping[str, StackHeader]) -> None:
+    """Refuse a file that an index describes, but that is another kind of TIFF or of another acquisition."""
+    first = next(iter(headers))
+    for name, header in headers.items():
+        if header.is_ndtiff and len(_by_acquisition([headers[first], header])) < 2:
+            continue
+        what = f"is of another acquisition than {printable(first)}" if header.is_ndtiff else "is not an NDTiff file"
+        raise CorruptRecordingError(
+            f"{printable(name)} {what}, although {printable(index)} in {_shown(folder)} describes its frames; it was replaced or renamed. "
+            "Copy the folder again, or open that file alone in a folder without the index"
+        )
+
+
+def _not_described(folder: str, table: FrameTable, there: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return sentences about frames and files that the index does not describe."""
+    sentences = []
+    advice = "left out. If they belong to this recording, move the index to another folder: all frames are then found by their directories"
+    for number, name in enumerate(table.files):
+        # a truncated index has said so already
+        more = 0 if table.warnings or name not in there else _frames_after(folder, table, number)
+        if more:
+            count = int((table.numbers == number).sum())
+            sentences.append(
+                f"{printable(name)} contains {count + more:,} frames, but the index describes {count:,}; the others are {advice}"
+            )
+    others = [name for name in names if _NDTIFF.fullmatch(name) and name not in table.files]
+    if others:
+        sentences.append(
+            f"{listed(map(printable, others), limit=4)} in the same folder are not described by the index and are {advice}"
+        )
+    return tuple(sentences[:4])
+
+
+def _frames_after(folder: str, table: FrameTable, number: int) -> int:
+    """Return the number of frames behind the last one of a file that the index describes."""
+    mine = table.numbers == number
+    end = int((table.texts[mine].sum(axis=1)).max())
+    file = PositionedFile(os.path.join(folder, table.files[number]))
+    try:
+        return len(directories_from(file, table.order, end + end % 2)) if table.texts[mine, 1].all() else 0
+    finally:
+        file.close()
 
 
 def _without_index(folder: str, names: Sequence[str], name: str = "") -> Dataset:
     """Read NDTiff without its index: each frame's metadata contain its axes."""
-    files = sorted((n for n in names if _NDTIFF.fullmatch(n)), key=_numbered) or [name]
+    given = _NDTIFF.fullmatch(name)
+    stems = dict.fromkeys(match[1] for other in names if (match := _NDTIFF.fullmatch(other)))
+    if not name and len(stems) > 1:
+        firsts = [next(n for n in names if n.startswith(f"{stem}_NDTiffStack")) for stem in stems]
+        raise ChoiceError(
+            f"the folder {_shown(folder)} contains {len(stems)} datasets without an index; open one of their files: "
+            f"{listed(map(printable, firsts), limit=6)}"
+        )
+    stem = given[1] if given else next(iter(stems), "")
+    mine = (n for n in names if (match := _NDTIFF.fullmatch(n)) and match[1] == stem)
+    files = [name] if name and not given else sorted(mine, key=_numbered)
     headers = [_header(folder, one) for one in files]
+    _require_one_acquisition(files, headers)
     table = read_chains(folder, files, headers)
     note = f"{_INDEX} is missing in {_shown(folder)}; the {len(table):,} frames were found by their directories"
     return Dataset(folder, _shown(folder), replace(table, warnings=(*table.warnings, note)), headers[0].summary, True)
 
 
-def _stacks(folder: str, names: Sequence[str]) -> Dataset:
+def _stacks(folder: str, names: Sequence[str], *, known_by_name: bool = False, given: str = "") -> Dataset:
+    """Read image file stacks.
+
+    Files that were only found by their names belong to the set if their summaries name the same acquisition as the given file.
+    """
     files = sorted(names, key=_numbered)
     headers = [_header(folder, name) for name in files]
+    warnings: tuple[str, ...] = ()
+    if known_by_name:
+        files, headers, warnings = _of_one_acquisition(folder, files, headers, given)
+    else:
+        _require_one_acquisition(files, headers)
     if any(header.is_ndtiff for header in headers) or len({header.order for header in headers}) > 1:
         raise CorruptRecordingError(
             f"the files {listed(map(printable, files))} are of different kinds; open them one by one"
         )
-    return Dataset(folder, _shown(folder), read_stacks(folder, files, headers), headers[0].summary, False)
+    table = read_stacks(folder, files, headers)
+    return Dataset(
+        folder, _shown(folder), replace(table, warnings=(*warnings, *table.warnings)), headers[0].summary, False
+    )
+
+
+def _of_one_acquisition(
+    folder: str, files: list[str], headers: list[StackHeader], given: str
+) -> tuple[list[str], list[StackHeader], tuple[str, ...]]:
+    """Return the files of the acquisition of the given file, and a sentence about those that belong to others.
+
+    Raises
+    ------
+    ChoiceError
+        No file was given, and there are several acquisitions.
+    """
+    groups = _by_acquisition(headers)
+    if len(groups) < 2:
+        return files, headers, ()
+    own = next((group for group in groups if given and files.index(given) in group), None)
+    if own is None:
+        firsts = listed((f"{printable(files[group[0]])} ({len(group)} files)" for group in groups), limit=6)
+        raise ChoiceError(
+            f"the files in {_shown(folder)} are of {len(groups)} acquisitions, by the start times in their summaries, although their names "
+            f"begin alike: {firsts}; open one of these files"
+        )
+    others = [printable(name) for k, name in enumerate(files) if k not in own]
+    return (
+        [files[k] for k in own],
+        [headers[k] for k in own],
+        (f"{listed(others, limit=4)} left out: the summary is that of another acquisition",),
+    )
+
+
+def _require_one_acquisition(files: Sequence[str], headers: Sequence[StackHeader]) -> None:
+    groups = _by_acquisition(headers)
+    if len(groups) > 1:
+        raise CorruptRecordingError(
+            f"{printable(files[groups[1][0]])} is a file of another acquisition than {printable(files[groups[0][0]])}, by the summary in "
+            "each; open them one by one"
+        )
+
+
+def _by_acquisition(headers: Sequence[StackHeader]) -> list[list[int]]:
+    """Return the files of each acquisition, as indices; a file that does not name its acquisition counts to the first."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    unknown = []
+    for k, header in enumerate(headers):
+        identity = tuple(str(header.summary[key]) if header.summary.get(key) else "" for key in _IDENTITY)
+        if any(identity):
+            groups.setdefault(identity, []).append(k)
+        else:
+            unknown.append(k)
+    result = list(groups.values()) or [[]]
+    result[0] = sorted([*result[0], *unknown])
+    return result
 
 
 def _header(folder: str, name: str) -> StackHeader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -14,9 +15,10 @@ import numpy as np
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, printable
 from roiextractors_core.imaging import BlockImagingExtractor
 from roiextractors_core.io import PositionedFile, StoredFrames, warn
-from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .dataset import dataset_of
+from .identity import FrameIdentity
 from .selection import select, streams_of
 from .stack import text_of
 
@@ -24,6 +26,12 @@ __all__ = ["MicroManagerImagingExtractor"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+_TIME_KEYS = ("ElapsedTime-ms", "ReceivedTime", "TimeReceivedByCore")
+_MAX_TIMED = 20_000  # frames whose metadata are read to learn the rate
+_MAX_JITTER = 1e-3
+_TURRET = re.compile(r"(?:objective|nose ?piece)[^-]*-Label$", re.IGNORECASE)
+_MAGNIFICATION = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?[xX](?!\d)|(?<![a-zA-Z\d])[xX](\d{1,3}(?:\.\d+)?)")
+_APERTURE = re.compile(r"NA ?[=:]? ?([01](?:\.\d+))|(?<![\d.])([01]\.\d+) ?NA|[xX] ?/ ?([01]\.\d+)", re.IGNORECASE)
 _MOMENTS = (
     "%Y-%m-%d %H:%M:%S.%f %z",
     "%Y-%m-%d %H:%M:%S %z",
@@ -109,6 +117,10 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         self._frames = StoredFrames(files, shape=shape, dtype=f"{table.order}u{table.depths[first]}")
         self._offsets, self._numbers = table.offsets[rows], table.numbers[rows]
         self.is_volumetric = rows.shape[1] > 1
+        self._identity = FrameIdentity(self._dataset.name, table, files)
+        self._texts: dict[int, Mapping[str, Any]] = {}
+        if self._dataset.is_ndtiff:
+            self._verify_ends(rows)
         for sentence in self._selection.warnings:
             warn(f"{self._dataset.name}: {sentence}")
 
@@ -140,7 +152,12 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         return self._frames.dtype.newbyteorder("=")
 
     def get_sampling_frequency(self) -> float | None:
-        """Return samples per second (Hz), from the interval in the summary metadata; None if frames were not timed."""
+        """Return samples per second (Hz), from the interval in the summary metadata, else from regular native times; or None."""
+        rate = self._rate_by_interval
+        return self._rate_by_times if rate is None else rate
+
+    @cached_property
+    def _rate_by_interval(self) -> float | None:
         summary = self._dataset.summary
         interval = _number(summary.get("Interval_ms"))
         if interval is None:
@@ -156,6 +173,8 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         self.check_open()
         chosen = planes or slice(None)
         offsets, numbers = self._offsets[samples, chosen], self._numbers[samples, chosen]
+        if self._dataset.is_ndtiff:
+            self._identity.require(self._selection.rows[samples, chosen].ravel())
         block = self._frames.read(offsets.ravel(), rows, columns, numbers=numbers.ravel())
         if not self.is_volumetric:
             return block
@@ -186,9 +205,14 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             The first frame has a time, but one in the range does not.
         """
         start, end = self.resolve_range(start_sample, end_sample)
+        return self._read_times(start, end)
+
+    def _read_times(self, start: int, end: int) -> np.ndarray | None:
         if self._first_time is None:
             return self._times_by_rate(start, end)
         key, begun = self._first_time
+        if self._dataset.is_ndtiff:
+            self._identity.require(self._selection.rows[start:end, 0])
         result = np.empty(end - start, np.float64)
         for place, sample in enumerate(range(start, end)):
             value = _time(self._text(sample), key)
@@ -206,31 +230,84 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return what was decided or left out while opening."""
-        return (*self._selection.warnings, *self._selection.notes)
+        return (*self._selection.warnings, *self._selection.notes, *self._clock_notes)
 
     def close(self) -> None:
         """Release the files."""
         self._frames.close()
         super().close()
 
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the time points that are missing or incomplete; they are left out of the recording."""
+        return self._selection.missing.copy()
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the index and the TIFF files of the dataset."""
+        return self._dataset.get_paths()
+
+    @cached_property
+    def _rate_by_times(self) -> float | None:
+        """The rate of native times that are regular."""
+        key = self._first_time
+        if key is None or not 2 < len(self._offsets) <= _MAX_TIMED or not self._selection.step:
+            return None
+        try:
+            times = self._read_times(0, len(self._offsets))
+        except CorruptRecordingError:  # a time is missing: asking for the times says so, and the rate is unknown
+            return None
+        steps = np.diff(times) / np.diff(self._selection.points) if times is not None else np.empty(0)
+        period = float(np.median(steps)) if len(steps) else 0.0
+        if period <= 0 or np.abs(steps - period).max() > _MAX_JITTER * period:
+            return None
+        return 1.0 / period
+
     @cached_property
     def _first_time(self) -> tuple[str, float] | None:
         """The key of the time in the metadata, and the value (seconds) from which times are counted."""
-        text = self._text(0)
-        for key in ("ElapsedTime-ms", "ReceivedTime", "TimeReceivedByCore"):
-            value = _time(text, key)
-            if value is not None:
+        first, last = self._text(0), self._text(len(self._offsets) - 1)
+        for key in _TIME_KEYS:
+            value = _time(first, key)
+            if value is not None and not self._stands_still(key, value, last):
                 return key, 0.0 if key == "ElapsedTime-ms" else value
         return None
 
+    def _stands_still(self, key: str, value: float, last: Mapping[str, Any]) -> bool:
+        end = _time(last, key)
+        return len(self._offsets) > 1 and end is not None and end <= value
+
+    @cached_property
+    def _clock_notes(self) -> tuple[str, ...]:
+        """A sentence about times that are the same in the first and the last sample."""
+        first, last = self._text(0), self._text(len(self._offsets) - 1)
+        values = {key: value for key in _TIME_KEYS if (value := _time(first, key)) is not None}
+        key = next(iter(values), "")
+        if not key or not self._stands_still(key, values[key], last):
+            return ()
+        used = self._first_time[0] if self._first_time else "the rate"
+        return (f"{key} does not advance from the first sample to the last, so it is not used; times are from {used}",)
+
+    def _verify_ends(self, rows: np.ndarray) -> None:
+        """Verify the first and the last frames against the index now; the others are verified when they are read."""
+        # also the last but one: of a truncated file, the metadata of the last frame can be missing
+        self._identity.require(np.unique(rows[[0, len(rows) // 2, max(0, len(rows) - 2), -1]]))
+        for sample in (0, len(rows) - 1):
+            frame = int(rows[sample, 0])
+            self._texts[sample] = self._read_text(frame)
+            self._identity.require_shape(frame, self._texts[sample])
+
     def _times_by_rate(self, start: int, end: int) -> np.ndarray | None:
-        points, rate = self._selection.points, self.get_sampling_frequency()
+        points, rate = self._selection.points, self._rate_by_interval
         if rate is None or points[-1] == len(points) - 1:
             return None
         return np.asarray(points[start:end] / rate, np.float64)
 
     def _text(self, sample: int) -> Mapping[str, Any]:
-        frame = int(self._selection.rows[sample, 0])
+        known = self._texts.get(sample)
+        if known is not None:
+            return known
+        return self._read_text(int(self._selection.rows[sample, 0]))
+
+    def _read_text(self, frame: int) -> Mapping[str, Any]:
         table = self._dataset.table
         offset, length = table.texts[frame].tolist()
         return text_of(self._frames.files[table.numbers[frame]], (offset, length))
@@ -243,15 +320,22 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         channel = self._selection.labels.get("channel", "")
         if not channel or channel.isdigit():
             channel = str(_plain(frame.get("Channel")) or channel)  # the name in the frame says more than a number
+        exposure = _exposure(frame) or _exposure(summary)
         return RecordingMetadata(
             start_time=self._start_time(summary, frame),
             pixel_size=_pixel_size(frame) or _pixel_size(summary),
             plane_spacing=self._spacing(summary, frame) if self.is_volumetric else None,
-            channels=(ChannelMetadata(channel),) if channel else (),
+            channels=(ChannelMetadata(channel, exposure_time=exposure),) if channel or exposure else (),
+            objective=_objective(frame) or _objective(summary),
+            bit_depth=self._bit_depth(frame, summary),
             device=printable(camera) if isinstance(camera, str) and camera else None,
             software=f"Micro-Manager {printable(version)}" if isinstance(version, str) and version else "Micro-Manager",
             vendor={"Summary": dict(summary), "FirstFrame": dict(frame)},
         )
+
+    def _bit_depth(self, frame: Mapping[str, Any], summary: Mapping[str, Any]) -> int | None:
+        bits = next((bits for text in (frame, summary) if (bits := _number(text.get("BitDepth")))), None)
+        return int(bits) if bits is not None and 0 < bits <= 8 * self.get_dtype().itemsize else None
 
     def _start_time(self, summary: Mapping[str, Any], frame: Mapping[str, Any]) -> datetime | None:
         if self._first_time is not None and self._first_time[0] != "ElapsedTime-ms":
@@ -263,14 +347,33 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         step = _number(summary.get("z-step_um"))
         if step:
             return abs(step)
-        table, second = self._dataset.table, int(self._selection.rows[0, 1])
-        offset, length = table.texts[second].tolist()
-        other = text_of(self._frames.files[table.numbers[second]], (offset, length))
+        other = self._read_text(int(self._selection.rows[0, 1]))
         for key in ("ZPosition_um_Intended", "ZPositionUm"):
             a, b = _number(frame.get(key)), _number(other.get(key))
             if a is not None and b is not None and a != b:
                 return abs(b - a)
         return None
+
+
+def _exposure(text: Mapping[str, Any]) -> float | None:
+    """Return the exposure of a frame in seconds, or None."""
+    value = next((found for key in ("Exposure-ms", "Exposure") if (found := _number(text.get(key)))), None)
+    return value / 1000.0 if value is not None and value > 0 else None
+
+
+def _objective(text: Mapping[str, Any]) -> ObjectiveMetadata | None:
+    """Return the objective that the label of an objective turret names, or None."""
+    for key, value in text.items():
+        label = _plain(value)
+        if not _TURRET.search(key) or not isinstance(label, str) or not label.strip():
+            continue
+        magnification, aperture = _MAGNIFICATION.search(label), _APERTURE.search(label)
+        return ObjectiveMetadata(
+            printable(label.strip()),
+            float(magnification[1] or magnification[2]) if magnification else None,
+            next((float(part) for part in aperture.groups() if part), None) if aperture else None,
+        )
+    return None
 
 
 def _plain(value: Any) -> Any:

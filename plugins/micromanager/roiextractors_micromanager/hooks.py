@@ -37,7 +37,17 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         api=1,
         streams=("channel", "position", "row", "column", "axes"),
         clock="native",
-        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
+        metadata=(
+            "start_time",
+            "pixel_size",
+            "plane_spacing",
+            "channels",
+            "objective",
+            "bit_depth",
+            "device",
+            "software",
+            "vendor",
+        ),
         platforms=("any",),
         description="Micro-Manager and Pycro-Manager datasets: NDTiff 2 and 3, image file stacks (MMStack), the time of every frame.",
     )

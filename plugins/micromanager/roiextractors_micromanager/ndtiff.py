@@ -25,6 +25,9 @@ __all__ = ["is_index", "read_index"]
 _MAX_BYTES = 4 << 30
 _MAX_TEXT = 1 << 16
 _TAIL = 32
+_MAX_FINAL_ZEROS = 7  # of a complete entry: the last number, which is 0, and the upper bytes of the number before it
+
+_Entries = tuple[list[bytes], list[bytes], list[bytes], str]
 _DEPTHS = np.array([1, 2, 0, 2, 2, 2, 2])  # 8 bits, 16, RGB, 10, 12, 14, 11
 
 
@@ -66,7 +69,7 @@ def read_index(path: str) -> FrameTable:
     finally:
         file.close()
     order = _order(data)
-    texts, names, tails, note = _entries(data, order, file.name)
+    texts, names, tails, note = _without_zeros(data, file.name, _entries(data, order, file.name))
     if not tails:
         raise TruncatedRecordingError(
             f"{file.name} has no complete entry in its {len(data):,} bytes; the recording is incomplete"
@@ -91,14 +94,30 @@ def read_index(path: str) -> FrameTable:
     )
 
 
+def _without_zeros(data: bytes, name: str, entries: _Entries) -> _Entries:
+    """Drop the last entry if zeros begin inside it, as in a file whose last block was never written."""
+    texts, names, tails, note = entries
+    sizes = [4 + len(text) + 4 + len(other) + _TAIL for text, other in zip(texts, names, strict=True)]
+    end, used = sum(sizes), len(data.rstrip(b"\0"))
+    if note or not tails:
+        return entries
+    if used > end:
+        note = (
+            f"{name} contains zeros from byte {end:,} and other bytes after them; it is damaged, and the {len(tails):,} entries before "
+            "the zeros are read"
+        )
+    elif end - used > _MAX_FINAL_ZEROS and any(tail[20:28].strip(b"\0") for tail in tails[:-1]):
+        texts, names, tails = texts[:-1], names[:-1], tails[:-1]
+        note = f"{name} contains zeros from byte {used:,}, inside entry {len(tails):,}; the {len(tails):,} entries before it are read"
+    return texts, names, tails, note
+
+
 def _order(head: bytes) -> str:
     """Return the byte order in which the first length is a small number, since the index does not state its own."""
     return "<" if len(head) < 4 or struct.unpack_from("<I", head)[0] <= _MAX_TEXT else ">"
 
 
-def _entries(
-    data: bytes, order: str, name: str, *, most: int | None = None
-) -> tuple[list[bytes], list[bytes], list[bytes], str]:
+def _entries(data: bytes, order: str, name: str, *, most: int | None = None) -> _Entries:
     """Split the index into axes, file names and numbers; the last value describes a truncated end."""
     texts: list[bytes] = []
     names: list[bytes] = []

@@ -20,8 +20,10 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
+from roiextractors_core.io import PositionedFile
 
 from .dataset import Dataset
+from .identity import unwritten_frames
 from .table import Axis
 
 __all__ = ["Selection", "select", "streams_of"]
@@ -47,6 +49,8 @@ class Selection:
     labels : mapping
         The chosen value on each axis.
     notes, warnings : tuple of str
+    missing : numpy.ndarray
+        The time points that are missing or incomplete, in units of ``step``.
     """
 
     rows: np.ndarray
@@ -55,6 +59,7 @@ class Selection:
     labels: Mapping[str, str]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    missing: np.ndarray
 
 
 def streams_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
@@ -92,7 +97,9 @@ def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, all
     grid = _Grid(dataset, chosen, labels)
     points = grid.whole_points(allow_missing)
     notes = tuple(note for note in (*dataset.table.notes, *grid.notes) if note)
-    return Selection(grid.rows[points], points, grid.step, labels, notes, (*dataset.table.warnings, *grid.warnings))
+    missing = np.setdiff1d(np.arange(grid.num_described), points) if grid.step else np.empty(0, np.int64)
+    warnings = (*dataset.table.warnings, *grid.warnings)
+    return Selection(grid.rows[points], points, grid.step, labels, notes, warnings, missing)
 
 
 def _masked(dataset: Dataset, wanted: Mapping[str, Any], axes: Any) -> tuple[np.ndarray, dict[str, str]]:
@@ -230,6 +237,7 @@ class _Grid:
         self._dataset, self._labels = dataset, labels
         self.notes: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
+        self._lead = 0
         times, self._times = self._axis("time", chosen)
         planes, self._planes = self._axis("z", chosen)
         times, self.step = self._spread(times)
@@ -239,7 +247,31 @@ class _Grid:
         if twice:
             self._require_one_file(chosen, rows)
             self.notes += (f"{_frames(twice)} written again later in the index; the last of each counts",)
-        self.rows = self._present(rows)
+        self.rows = self._present(self._from_the_beginning(rows))
+        self.num_described = len(self.rows)
+
+    def _from_the_beginning(self, rows: np.ndarray) -> np.ndarray:
+        """Make room for the times before the first one, if other frames of the dataset, or the rule for stacks, show that it began earlier."""
+        axis = self._dataset.table.axes.get("time")
+        if (
+            axis is None
+            or "time" in self._labels
+            or not self.step
+            or not self._are_numbers([*axis.values, *self._times])
+        ):
+            return rows
+        first = int(self._times[0])
+        # stacks number their frames from 0; the times of NDTiff are whatever the user's program passed
+        begin = int(axis.values[0]) if self._dataset.is_ndtiff else min(0, int(axis.values[0]))
+        count = (first - begin) // self.step
+        if count <= 0 or count > _MAX_EMPTY * (len(rows) + 1000):
+            return rows
+        self._times = [first - self.step * k for k in range(count, 0, -1)] + self._times
+        self._lead = count
+        self.warnings += (
+            f"the first {count:,} samples are missing: the recording begins at time={first}{_of(self._labels)}",
+        )
+        return np.concatenate([np.full((count, rows.shape[1]), -1, np.int64), rows])
 
     def _require_one_file(self, chosen: np.ndarray, rows: np.ndarray) -> None:
         """Refuse the same place in two files of a stack: they are positions that do not say which."""
@@ -269,21 +301,23 @@ class _Grid:
                 "missing); the recording is incomplete"
             )
         end = int(points[-1]) + 1
-        missing = int(absent[:end].sum())
-        if missing and not allow_missing:
-            raise TruncatedRecordingError(
-                f"{name}: {self._first(absent)} is missing ({missing:,} of {absent[:end].size:,} frames up to the last complete sample are "
-                "missing); leave out incomplete samples with open(..., allow_missing=True)"
-            )
+        inside = absent[self._lead : end]
+        missing = int(inside.sum())
         if missing:
-            self.warnings += (
-                f"{self._first(absent)} is missing; {end - len(points):,} of {end:,} samples are left out",
-            )
+            which = self._first(inside, self._lead)
+            if not allow_missing:
+                raise TruncatedRecordingError(
+                    f"{name}: {which} is missing ({missing:,} of {inside.size:,} frames up to the last complete sample are "
+                    "missing); leave out incomplete samples with open(..., allow_missing=True)"
+                )
+            left_out = end - self._lead - len(points)
+            self.warnings += (f"{which} is missing; {left_out:,} of {end - self._lead:,} samples are left out",)
         self._tell_end(end, absent)
         return points
 
     def _tell_end(self, end: int, absent: np.ndarray) -> None:
         told = max(len(absent), self._told())
+        self.num_described = told
         if end >= told:
             return
         which = self._first(absent[end:], end) if end < len(absent) else f"the frame at time={self._time(end)}"
@@ -335,18 +369,34 @@ class _Grid:
     def _present(self, rows: np.ndarray) -> np.ndarray:
         """Mark the frames as missing that are beyond the end of their files."""
         table = self._dataset.table
-        sizes = np.array([_size(os.path.join(self._dataset.folder, name)) for name in table.files], np.int64)
+        paths = [os.path.join(self._dataset.folder, name) for name in table.files]
+        sizes = np.array([_size(path) for path in paths], np.int64)
         flat = rows.ravel()
         nbytes = int(np.prod(table.shapes[flat.max()])) * int(table.depths[flat.max()])
         ends = table.offsets[flat] + nbytes
         lost = (flat >= 0) & (ends > sizes[table.numbers[flat]])
         if not lost.any():
-            return rows
+            return self._written(rows, paths) if self._dataset.is_ndtiff else rows
         number = int(table.numbers[flat[np.flatnonzero(lost)[0]]])
         name, size = printable(table.files[number]), int(sizes[number])
         what = f"{name} is missing" if size < 0 else f"{name} ends at byte {size:,}"
         self.warnings += (f"{what}, so {int(lost.sum()):,} of {len(flat):,} frames are missing",)
         return np.where(lost, -1, flat).reshape(rows.shape)
+
+    def _written(self, rows: np.ndarray, paths: list[str]) -> np.ndarray:
+        """Mark the frames as missing that were described but never written: zeros at the end of a file."""
+        flat = rows.ravel()
+        files = [PositionedFile(path) for path in paths]
+        try:
+            lost = unwritten_frames(self._dataset.table, files, flat[flat >= 0].tolist())
+        finally:
+            for file in files:
+                file.close()
+        if not lost:
+            return rows
+        name = printable(files[int(self._dataset.table.numbers[min(lost)])].name)
+        self.warnings += (f"{name} ends in zeros, so {len(lost):,} of {len(flat):,} frames are missing",)
+        return np.where(np.isin(flat, list(lost)), -1, flat).reshape(rows.shape)
 
     def _first(self, absent: np.ndarray, start: int = 0) -> str:
         point, plane = np.argwhere(absent)[0].tolist()

@@ -21,7 +21,7 @@ from roiextractors_core.io import PositionedFile
 
 from .table import FrameTable, Value, axes_of
 
-__all__ = ["StackHeader", "read_chains", "read_stacks", "text_of"]
+__all__ = ["StackHeader", "directories_from", "read_chains", "read_stacks", "text_of"]
 
 _INDEX_MAP, _INDEX_MAP_BLOCK, _NDTIFF, _SUMMARY = 54773648, 3453623, 483729, 2355492
 _MAX_SUMMARY = 64 << 20
@@ -157,6 +157,7 @@ class _Part:
     axes: list[dict[str, Value]]
     directories: _Directories
     note: str = ""
+    warning: str = ""
 
 
 def _joined(
@@ -186,6 +187,7 @@ def _joined(
         texts=np.concatenate([one.texts for one in found]),
         order=headers[0].order,
         notes=tuple(part.note for part in parts if part.note),
+        warnings=tuple(part.warning for part in parts if part.warning),
     )
 
 
@@ -195,28 +197,73 @@ def _by_map(file: PositionedFile, header: StackHeader) -> _Part:
     # the map is written when the acquisition ends; after an interrupted one its place is empty
     if block != _INDEX_MAP_BLOCK or count * 20 > file.size - header.index_map - 8:
         part = _by_chain(file, header)
-        return _Part(
-            part.axes, part.directories, f"{file.name} has no index map; its frames were found by their directories"
+        sentence = f"{file.name} has no index map; its frames were found by their directories"
+        if not header.index_map:
+            return _Part(part.axes, part.directories, sentence)
+        warning = (
+            f"{file.name} is truncated or damaged: its index map should be at byte {header.index_map:,} of {file.size:,}; the "
+            f"{len(part.axes):,} complete frames before it were found by their directories"
         )
+        return _Part(part.axes, part.directories, warning=warning)
     data = file.read(header.index_map + 8, count * 20)
     table = np.frombuffer(data, f"{header.order}u4").reshape(-1, 5).astype(np.int64)
     places = [dict(zip(_AXES, row, strict=True)) for row in table[:, :4].tolist()]
     axes: list[dict[str, Value]] = [dict(place.items()) for place in places]
-    return _Part(axes, _Directories.of(file, header.order, table[:, 4].tolist()))
+    directories = _Directories.of(file, header.order, table[:, 4].tolist())
+    return _Part(
+        axes,
+        directories,
+        warning=_more_than_mapped(file, header, table[:, 4]) or _contradicted(file, axes, directories),
+    )
 
 
-def _by_chain(file: PositionedFile, header: StackHeader) -> _Part:
-    offsets, at, size = [], header.first, file.size
+def _more_than_mapped(file: PositionedFile, header: StackHeader, places: np.ndarray) -> str:
+    """Return a sentence about directories that follow the last one of the index map, if there are any."""
+    if not len(places):
+        return ""
+    following = directories_from(file, header.order, int(places.max()))[1:]
+    if not following:
+        return ""
+    return (
+        f"{file.name} contains {len(following):,} more frames than the {len(places):,} of its index map, which are left out; read all of "
+        "its pages with open(..., format='tiff')"
+    )
+
+
+def _contradicted(file: PositionedFile, axes: Sequence[Mapping[str, Value]], directories: _Directories) -> str:
+    """Return a sentence about the first or last frame whose own metadata give another place than the index map."""
+    for number in dict.fromkeys((0, len(axes) - 1) if axes else ()):
+        offset, length = directories.texts[number].tolist()
+        text = text_of(file, (offset, length))
+        seen = {name: text[key] for name, key in _AXES.items() if type(text.get(key)) is int}
+        if any(value != axes[number][name] for name, value in seen.items()):
+            described = ", ".join(f"{name}={value}" for name, value in axes[number].items())
+            own = ", ".join(f"{name}={value}" for name, value in seen.items())
+            return f"{file.name}: the index map places frame {number:,} at {described}, but its own metadata at {own}; the index map is used"
+    return ""
+
+
+def directories_from(file: PositionedFile, order: str, at: int) -> list[int]:
+    """Return the offsets of the directories from this one on, as long as each names the next."""
+    offsets, size = [], file.size
     while 8 <= at < size - 2:
         raw = file.read(at, _DIRECTORY)
-        count = struct.unpack_from(f"{header.order}H", raw)[0]
+        count = struct.unpack_from(f"{order}H", raw)[0]
         if not 0 < count <= (_DIRECTORY - 6) // 12 or len(raw) < 6 + 12 * count:
             break
+        codes = struct.unpack_from(f"{order}" + "H10x" * count, raw, 2)
+        if _WIDTH not in codes or _STRIP not in codes:  # other bytes: no directory is without a size and pixels
+            break
         offsets.append(at)
-        following = struct.unpack_from(f"{header.order}I", raw, 2 + 12 * count)[0]
+        following = struct.unpack_from(f"{order}I", raw, 2 + 12 * count)[0]
         if following <= at:  # Micro-Manager only appends, so that a step back would be a loop
             break
         at = following
+    return offsets
+
+
+def _by_chain(file: PositionedFile, header: StackHeader) -> _Part:
+    offsets = directories_from(file, header.order, header.first)
     directories = _Directories.of(file, header.order, offsets)
     axes = [_axes_in(text_of(file, (int(a), int(n))), header.is_ndtiff) for a, n in directories.texts]
     whole = next((k for k, one in enumerate(axes) if one is None), len(axes))

@@ -75,6 +75,11 @@ class FrameTable:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def axes_at(self, frame: int) -> dict[str, Value]:
+        """Return the value of a frame on each axis that it has a place on."""
+        places = {name: int(axis.codes[frame]) for name, axis in self.axes.items()}
+        return {name: self.axes[name].values[code] for name, code in places.items() if code >= 0}
+
 
 def axes_of(found: Sequence[Mapping[str, Value]], where: str) -> dict[str, Axis]:
     """Convert one mapping per frame into axes.

@@ -55,7 +55,7 @@ class TestNDTiffVolumesOfTwoChannels(MicroManagerTests):
 
     @pytest.fixture
     def expected_rate(self) -> Any:
-        return None
+        return 1000 / (6 * 33.5)
 
     @pytest.fixture
     def expected_times(self) -> Any:

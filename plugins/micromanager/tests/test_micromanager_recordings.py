@@ -53,6 +53,10 @@ def test_channels_of_twelve_bits_alternate() -> None:
             total += require_pages(recording, entry, [k, k + 2, k + 4, k + 6])
             assert recording.get_sampling_frequency() is None
             assert recording.times_source == "native"
+            found = recording.metadata
+            assert found.objective is not None
+            assert (found.objective.name, found.objective.magnification) == ("Nikon 10X S Fluor", 10.0)
+            assert (found.bit_depth, found.channels[0].exposure_time) == (12, 0.01)
     assert total == entry["sum"]
 
 

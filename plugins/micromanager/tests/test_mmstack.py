@@ -167,7 +167,12 @@ def test_numbers_in_the_header_that_cannot_be_are_survived_or_told(
         with pytest.raises(error, match=words):
             roi.open(path)
         return
-    with roi.open(path) as recording:
+    if at == 12:
+        with pytest.warns(IncompleteRecordingWarning, match="its index map should be at byte 2,147,483,648 of"):
+            recording = roi.open(path)
+    else:
+        recording = roi.open(path)
+    with recording:
         same(recording.get_series(), block[:, 0, 0])
 
 
@@ -208,3 +213,77 @@ def test_files_that_claim_the_same_frames_are_refused_together(
     for path, block in zip(paths, blocks, strict=True):
         with roi.open([path]) as recording:
             same(recording.get_series(), block[:, 0, 0])
+
+
+def test_a_file_of_another_acquisition_is_left_out_or_refused_by_its_name(
+    tmp_path: Path, pixels: Make, by_index: Make, write_stack: Make
+) -> None:
+    block, foreign = pixels(6), pixels(6, seed=7)
+    names = ("a_MMStack_Pos0.ome.tif", "a_MMStack_Pos0_1.ome.tif")
+    first = write_stack(tmp_path / names[0], by_index(block)[:3], summary={"UUID": "one"})
+    second = write_stack(tmp_path / names[1], by_index(foreign)[3:], summary={"UUID": "two"})
+    with pytest.raises(ChoiceError, match=r"are of 2 acquisitions.*'a_MMStack_Pos0.ome.tif \(1 files\)'.*open one"):
+        roi.open(tmp_path)
+    with pytest.raises(
+        CorruptRecordingError, match=r"Pos0_1.ome.tif is a file of another acquisition than a_MMStack_Pos0"
+    ):
+        roi.open([first, second])
+    with pytest.warns(IncompleteRecordingWarning, match=r"'a_MMStack_Pos0_1.ome.tif' left out: the summary is that of"):
+        recording = roi.open(first)
+    with recording:
+        same(recording.get_series(), block[:3, 0, 0])
+        assert recording.get_paths() == (str(first),)
+    write_stack(second, by_index(block)[3:], summary={"UUID": "one"})
+    with roi.open(tmp_path) as recording:
+        same(recording.get_series(), block[:, 0, 0])
+        assert recording.get_paths() == (str(first), str(second))
+
+
+def test_later_files_of_a_set_alone_keep_their_place_in_time(
+    tmp_path: Path, pixels: Make, by_index: Make, write_stack: Make
+) -> None:
+    block = pixels(6)
+    later = write_stack(
+        tmp_path / "a_MMStack_Pos0_1.ome.tif", by_index(block)[2:], texts=lambda number: {"ElapsedTime-ms": None}
+    )
+    with pytest.warns(
+        IncompleteRecordingWarning, match="the first 2 samples are missing: the recording begins at time=2"
+    ):
+        recording = roi.open([later])
+    with recording:
+        same(recording.get_series(), block[2:, 0, 0])
+        assert recording.get_missing_samples().tolist() == [0, 1]
+        np.testing.assert_allclose(recording.get_timestamps(), np.arange(2, 6) / 10)
+
+
+def test_an_index_map_that_contradicts_its_frames_is_a_warning(
+    tmp_path: Path, pixels: Make, by_index: Make, write_stack: Make
+) -> None:
+    block = pixels(4)
+    path = write_stack(tmp_path / "a_MMStack_Pos0.ome.tif", by_index(block))
+    data = bytearray(path.read_bytes())
+    at = struct.unpack_from("<I", data, 12)[0]
+    complete = bytes(data)
+    struct.pack_into("<I", data, at + 4, 3)  # one entry less
+    path.write_bytes(data)
+    with pytest.warns(IncompleteRecordingWarning, match="contains 1 more frames than the 3 of its index map"):
+        roi.open(path).close()
+    data = bytearray(complete)
+    struct.pack_into("<I", data, at + 8 + 2 * 20 + 8, 3)  # the last two frames exchanged
+    struct.pack_into("<I", data, at + 8 + 3 * 20 + 8, 2)
+    path.write_bytes(data)
+    with pytest.warns(IncompleteRecordingWarning, match="places frame 3 at .*time=2.*but its own metadata at .*time=3"):
+        roi.open(path).close()
+
+
+def test_a_stack_that_was_cut_is_told_from_one_without_a_map(
+    tmp_path: Path, pixels: Make, by_index: Make, write_stack: Make
+) -> None:
+    block = pixels(6)
+    path = write_stack(tmp_path / "movie_MMStack_Pos0.ome.tif", by_index(block))
+    os.truncate(path, path.stat().st_size - 4500)
+    with pytest.warns(IncompleteRecordingWarning, match="is truncated or damaged: its index map should be at byte"):
+        recording = roi.open(path)
+    with recording:
+        same(recording.get_series(), block[: len(recording), 0, 0])
+        assert 3 <= len(recording) < 6

@@ -496,11 +496,11 @@ def test_times_are_read_for_the_samples_that_are_asked(
     monkeypatch.setattr(extractor, "text_of", lambda file, place: read.append(place) or real(file, place))
     folder = write_ndtiff(tmp_path / "movie", by_axes(pixels(50, 2)))
     with roi.open(folder) as recording:
-        assert len(read) == 0
+        assert len(read) == 2  # of the first and the last sample, which are compared with the index
         np.testing.assert_allclose(
             recording.get_native_timestamps(10, 13), (1000 + 33.5 * np.array([20, 22, 24])) / 1000
         )
-        assert len(set(read)) == 4
+        assert len(set(read)) == 5
 
 
 @pytest.mark.parametrize(
@@ -548,12 +548,12 @@ def test_a_frame_without_a_time_among_others_is_told(
     [
         ({"Interval_ms": 40}, 25.0),
         ({"Interval_ms": "40.0"}, 25.0),
-        ({"Interval_ms": 0}, None),
-        ({"Interval_ms": None}, None),
+        ({"Interval_ms": 0}, 1000 / 33.5),
+        ({"Interval_ms": None}, 1000 / 33.5),
         ({"Interval_ms": None, "WaitInterval": {"type": "DOUBLE", "scalar": 200.0}}, 5.0),
-        ({"Interval_ms": 40, "CustomIntervals_ms": [10, 20]}, None),
-        ({"Interval_ms": -1}, None),
-        ({"Interval_ms": True}, None),
+        ({"Interval_ms": 40, "CustomIntervals_ms": [10, 20]}, 1000 / 33.5),
+        ({"Interval_ms": -1}, 1000 / 33.5),
+        ({"Interval_ms": True}, 1000 / 33.5),
     ],
 )
 def test_the_rate_is_the_interval_and_never_the_displays(
@@ -564,7 +564,7 @@ def test_the_rate_is_the_interval_and_never_the_displays(
         json.dumps({"map": {"PlaybackFPS": {"type": "DOUBLE", "scalar": 10.0}}})
     )
     with roi.open(folder) as recording:
-        assert recording.get_sampling_frequency() == rate
+        assert recording.get_sampling_frequency() == pytest.approx(rate, rel=1e-12)
 
 
 # Metadata
@@ -624,3 +624,181 @@ def test_an_entry_that_points_beside_its_pixels_is_refused(
     index.write_bytes(content)
     with pytest.raises(CorruptRecordingError, match=words):
         roi.open(folder)
+
+
+# What frames say of themselves
+
+
+def test_an_index_of_another_acquisition_is_refused(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    block = pixels(10)
+    folder = write_ndtiff(tmp_path / "a" / "movie", by_axes(block))
+    other = write_ndtiff(
+        tmp_path / "b" / "movie", by_axes(pixels(10, seed=4)), texts=lambda *_: {"Camera": "Dhyana 95"}
+    )
+    shutil.copy(other / "NDTiff.index", folder)
+    with pytest.raises(
+        CorruptRecordingError, match=r"the index says that time=\d.* belongs to another acquisition.* move"
+    ):
+        roi.open(folder)
+    (folder / "NDTiff.index").unlink()
+    with pytest.warns(IncompleteRecordingWarning, match="is missing in movie; the 10 frames were found"):
+        recording = roi.open(folder)
+    with recording:
+        same(recording.get_series(), block[:, 0, 0])
+
+
+def test_frames_that_the_index_exchanges_are_refused_when_they_are_read(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    block = pixels(6)
+    folder = write_ndtiff(tmp_path / "movie", by_axes(block))
+    index = folder / "NDTiff.index"
+    data = index.read_bytes().replace(b'{"time":1}', b'{"time":?}').replace(b'{"time":2}', b'{"time":1}')
+    index.write_bytes(data.replace(b'{"time":?}', b'{"time":2}'))
+    with roi.open(folder) as recording:
+        same(recording[[0, 3, 4, 5]], block[[0, 3, 4, 5], 0, 0])
+        with pytest.raises(
+            CorruptRecordingError, match=r"the index says that time=1 is at .* but the frame there is at time=2"
+        ):
+            recording.get_series()
+        with pytest.raises(CorruptRecordingError, match="but the frame there is at time=2"):
+            recording.get_native_timestamps()
+
+
+def test_a_frame_of_another_size_or_depth_than_the_index_says_is_refused(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    for name, text in (("size", {"Width": 24, "Height": 40}), ("depth", {"PixelType": "GRAY8"})):
+        folder = write_ndtiff(tmp_path / name, by_axes(pixels(3)), texts=lambda *_, text=text: text)
+        with pytest.raises(
+            CorruptRecordingError, match=r"the metadata there are those of (40 x 24 pixels|pixels of 1 bytes)"
+        ):
+            roi.open(folder)
+
+
+def test_a_file_of_another_acquisition_under_the_name_in_the_index_is_refused(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    frames = by_axes(pixels(6))
+    folder = write_ndtiff(tmp_path / "a" / "movie", frames, per_file=3)
+    other = write_ndtiff(
+        tmp_path / "b" / "movie",
+        by_axes(pixels(6, seed=4)),
+        per_file=3,
+        summary={"StartTime": "2022-08-27 14:03:11 -0700"},
+    )
+    shutil.copy(other / "movie_NDTiffStack_1.tif", folder)
+    with pytest.raises(
+        CorruptRecordingError, match=r"movie_NDTiffStack_1.tif is of another acquisition than movie_NDTiffStack"
+    ):
+        roi.open(folder)
+
+
+def test_frames_and_files_that_the_index_does_not_describe_are_a_warning(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    block = pixels(8)
+    folder = write_ndtiff(tmp_path / "movie", by_axes(block))
+    short = write_ndtiff(tmp_path / "short" / "movie", by_axes(block[:5]))
+    shutil.copy(short / "NDTiff.index", folder)
+    with pytest.warns(
+        IncompleteRecordingWarning, match=r"contains 8 frames, but the index describes 5.* move the index"
+    ) as told:
+        recording = roi.open(folder)
+    with recording:
+        same(recording.get_series(), block[:5, 0, 0])
+        assert any("the index describes 5" in note for note in recording.get_notes())
+        assert len(told) == 1
+    whole = write_ndtiff(tmp_path / "whole", by_axes(block))
+    shutil.copy(folder / "movie_NDTiffStack.tif", whole / "other_NDTiffStack.tif")
+    with pytest.warns(
+        IncompleteRecordingWarning, match="'other_NDTiffStack.tif' in the same folder are not described by the index"
+    ):
+        roi.open(whole).close()
+    with pytest.raises(CorruptRecordingError, match=r"other_NDTiffStack.tif is not described by NDTiff.index"):
+        roi.open(whole / "other_NDTiffStack.tif")
+    (whole / "NDTiff.index").unlink()
+    with pytest.raises(ChoiceError, match="contains 2 datasets without an index; open one of their files"):
+        roi.open(whole)
+    with open_quietly(whole / "whole_NDTiffStack.tif") as recording:
+        same(recording.get_series(), block[:, 0, 0])
+
+
+def test_zeros_at_the_end_of_the_index_or_of_a_file_give_the_whole_frames(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    block = pixels(6)
+    folder = write_ndtiff(tmp_path / "movie", by_axes(block))
+    index, data = folder / "NDTiff.index", (folder / "NDTiff.index").read_bytes()
+    entry = len(data) // 6
+    for left in (entry * 5 - 30, entry * 5 - 12, entry * 4 + 6, entry * 4 + 20):
+        index.write_bytes(data[:left].ljust(len(data), b"\0"))
+        with pytest.warns(
+            IncompleteRecordingWarning, match=r"NDTiff.index contains zeros from byte [\d,]+, inside entry 4"
+        ):
+            recording = roi.open(folder)
+        with recording:
+            same(recording.get_series(), block[:4, 0, 0])
+    index.write_bytes(data[: entry * 4].ljust(len(data), b"\0"))
+    with pytest.warns(IncompleteRecordingWarning, match="contains 6 frames, but the index describes 4"):
+        roi.open(folder).close()
+    index.write_bytes(data)
+    path = folder / "movie_NDTiffStack.tif"
+    size = path.stat().st_size
+    os.truncate(path, size - 3000)
+    os.truncate(path, size)
+    with pytest.warns(IncompleteRecordingWarning) as told:
+        recording = roi.open(folder)
+    assert "movie_NDTiffStack.tif ends in zeros, so 2 of 6 frames are missing" in str(told[0].message)
+    assert "6 samples are described, but only 4 are complete" in str(told[1].message)
+    with recording:
+        same(recording.get_series(), block[:4, 0, 0])
+        assert recording.get_missing_samples().tolist() == [4, 5]
+        assert recording.get_paths() == (str(index), str(path))
+
+
+def test_a_clock_that_stands_still_is_not_used(tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make) -> None:
+    still = {"ElapsedTime-ms": 0}
+    with roi.open(write_ndtiff(tmp_path / "a", by_axes(pixels(4)), texts=lambda *_: still)) as recording:
+        assert recording.get_native_timestamps() is None
+        np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) / 25)
+        assert any("ElapsedTime-ms does not advance" in note for note in recording.get_notes())
+    received = [f"2022-08-26 14:03:11.{100 * k:03d} -0700" for k in range(4)]
+    texts = lambda number, axes: {**still, "ReceivedTime": received[number]}  # noqa: E731
+    with roi.open(write_ndtiff(tmp_path / "b", by_axes(pixels(4)), texts=texts)) as recording:
+        np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) / 10, atol=2e-6)
+        assert any("times are from ReceivedTime" in note for note in recording.get_notes())
+
+
+def test_regular_times_give_the_rate_and_uneven_ones_do_not(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    for name, jitter, rate in (("regular", 0.01, 1000 / 33.5), ("uneven", 5.0, None)):
+        texts = lambda number, axes, jitter=jitter: {"ElapsedTime-ms": 33.5 * number + jitter * (number % 3)}  # noqa: E731
+        folder = write_ndtiff(tmp_path / name, by_axes(pixels(9)), texts=texts, summary={"Interval_ms": 0})
+        with roi.open(folder) as recording:
+            assert recording.get_sampling_frequency() == (rate and pytest.approx(rate, rel=1e-3))
+
+
+@pytest.mark.parametrize(
+    ("label", "magnification", "aperture"),
+    [
+        ("Nikon 10X S Fluor", 10.0, None),
+        ("3-Plan Apo 40x/1.3 Oil", 40.0, 1.3),
+        ("XLUMPLFLN 20x W NA 1.00", 20.0, 1.0),
+        ("N16XLWD-PF 0.8 NA", 16.0, 0.8),
+        ("empty", None, None),
+    ],
+)
+def test_objective_exposure_and_bit_depth_come_from_the_frame(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make, label: str, magnification: Any, aperture: Any
+) -> None:
+    text = {"TINosePiece-Label": label, "Exposure-ms": 12.5, "BitDepth": 12}
+    with roi.open(write_ndtiff(tmp_path / "movie", by_axes(pixels(3)), bits=12, texts=lambda *_: text)) as recording:
+        found = recording.metadata
+    assert found.objective is not None
+    assert (found.objective.name, found.objective.magnification) == (label, magnification)
+    assert found.objective.numerical_aperture == aperture
+    assert (found.bit_depth, found.channels[0].exposure_time) == (12, 0.0125)

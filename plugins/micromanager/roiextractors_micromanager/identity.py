@@ -1,0 +1,151 @@
+"""Compares the metadata of a frame, written beside its pixels, with the index that says where the frame is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import CorruptRecordingError, printable
+from roiextractors_core.io import PositionedFile
+
+from .table import FrameTable
+
+__all__ = ["FrameIdentity", "unwritten_frames"]
+
+_AXES = '"Axes"'
+_DECODER = json.JSONDecoder()
+_BITS = {"GRAY8": 1, "GRAY16": 2}
+
+
+class FrameIdentity:
+    """Verifies frames of an NDTiff dataset: that the index points at them, and that they are at the axes that it gives.
+
+    An index of another acquisition fits a file of the same settings in its first frames, and goes astray where the metadata
+    differ in length: the pixels would come from between two frames.
+
+    Parameters
+    ----------
+    name : str
+        The dataset, for messages.
+    table : FrameTable
+    files : sequence of PositionedFile
+        The files of the table.
+    """
+
+    def __init__(self, name: str, table: FrameTable, files: Sequence[PositionedFile]) -> None:
+        self._name, self._table, self._files = name, table, files
+        self._verified = np.zeros(len(table), bool)
+
+    def require(self, frames: np.ndarray) -> None:
+        """Verify frames that were not verified before.
+
+        Raises
+        ------
+        CorruptRecordingError
+            A frame is not what the index says of it; the message names the file, the byte and both places.
+        """
+        for frame in frames[~self._verified[frames]].tolist():
+            self._require_one(frame)
+            self._verified[frame] = True
+
+    def _require_one(self, frame: int) -> None:
+        table = self._table
+        file = self._files[int(table.numbers[frame])]
+        offset, length = table.texts[frame].tolist()
+        if length <= 0 or offset + length > file.size:
+            return
+        # line ends are not removed: a directory of 13 or 10 tags, read as text, begins with one
+        text = file.read(offset, length).rstrip(b"\0 ").decode("utf-8", "replace")
+        if not (text.startswith("{") and text.endswith("}")):
+            raise self._contradiction(frame, "there are no metadata of a frame")
+        described = table.axes_at(frame)
+        seen = _axes_in(text)
+        if _differ(seen, described):  # the same key may occur in a nested object, before that of the frame
+            whole = _parsed(text)
+            if whole is None:
+                raise self._contradiction(frame, "there are no metadata of a frame")
+            axes = whole.get("Axes")
+            seen = axes if isinstance(axes, dict) else {}
+        if _differ(seen, described):
+            raise self._contradiction(frame, f"the frame there is at {_words(seen)}")
+
+    def require_shape(self, frame: int, text: Mapping[str, Any]) -> None:
+        """Refuse a frame whose own metadata give another size or depth than the index."""
+        table = self._table
+        rows, columns = table.shapes[frame].tolist()
+        seen = [text.get("Height"), text.get("Width")]
+        if all(type(value) is int and value > 0 for value in seen) and seen != [rows, columns]:
+            raise self._contradiction(
+                frame,
+                f"the metadata there are those of {seen[0]:,} x {seen[1]:,} pixels, not {rows:,} x {columns:,}",
+            )
+        depth = _BITS.get(str(text.get("PixelType")))
+        if depth is not None and depth != table.depths[frame]:
+            raise self._contradiction(
+                frame, f"the metadata there are those of pixels of {depth} bytes, not {int(table.depths[frame])}"
+            )
+
+    def _contradiction(self, frame: int, seen: str) -> CorruptRecordingError:
+        table = self._table
+        file = self._files[int(table.numbers[frame])]
+        return CorruptRecordingError(
+            f"{self._name}: the index says that {_words(table.axes_at(frame))} is at byte {int(table.offsets[frame]):,} of {file.name}, "
+            f"but {seen}; the index is damaged or belongs to another acquisition. Copy the folder again, or move NDTiff.index to another "
+            "folder: the frames are then found by their own metadata"
+        )
+
+
+def unwritten_frames(table: FrameTable, files: Sequence[PositionedFile], frames: Iterable[int]) -> set[int]:
+    """Return the frames at the end of each file whose metadata are zeros: space that was allocated and never written.
+
+    Parameters
+    ----------
+    table : FrameTable
+    files : sequence of PositionedFile
+    frames : iterable of int
+        Frames that are inside their files.
+    """
+    lost = set()
+    by_file: dict[int, list[int]] = {}
+    for frame in frames:
+        by_file.setdefault(int(table.numbers[frame]), []).append(frame)
+    for number, own in by_file.items():
+        for frame in sorted(own, key=lambda one: int(table.texts[one, 0]), reverse=True):
+            offset, length = table.texts[frame].tolist()
+            start = files[number].read(offset, min(length, 64)) if length > 0 and offset < files[number].size else b"{"
+            if start.strip(b"\0"):
+                break
+            lost.add(frame)
+    return lost
+
+
+def _axes_in(text: str) -> Mapping[str, Any]:
+    """Return the first axes in the text, without parsing the rest: several kilobytes of settings for every frame."""
+    at = text.find(_AXES)
+    begin = text.find("{", at) if at >= 0 else -1
+    if begin < 0 or text[at + len(_AXES) : begin].strip() != ":":
+        return {}
+    try:
+        found, _ = _DECODER.raw_decode(text, begin)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parsed(text: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _differ(seen: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
+    return any(seen[name] != value for name, value in described.items() if name in seen)
+
+
+def _words(axes: Mapping[str, Any]) -> str:
+    return printable(", ".join(f"{name}={value!r:.40}" for name, value in list(axes.items())[:6])) or "the only frame"
