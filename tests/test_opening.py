@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry.registry import CATALOGUE, Registry, catalogue_text
+from roiextractors_core.registry.catalogue import CATALOGUE, catalogue_text
+from roiextractors_core.registry.registry import Registry
 
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 STACK = np.random.default_rng(0).integers(0, 999, (50, 7, 9)).astype("<u2")

@@ -82,7 +82,7 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
             return self._consecutive(samples, rows, columns, planes)
         samples = np.asarray(samples, np.int64)
         owners = np.searchsorted(self._edges, samples, side="right") - 1
-        if len(set(owners.tolist())) == 1:
+        if len(set(owners.tolist())) == 1:  # one part: its array is returned without a copy
             return self._parts[int(owners[0])].get_block(samples - self._edges[int(owners[0])], rows, columns, planes)
         result = self._empty(len(samples), rows, columns, planes)
         for owner in np.unique(owners):
@@ -110,6 +110,7 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         sources = {clock.source for clock in clocks}
         if None in sources:
             return Clock(len(self), rate=None)
+        # One grid needs no vector of times in memory
         if sources == {"computed"} and rate is not None and self._is_one_grid(clocks):
             return Clock(len(self), rate=rate)
         source = "user" if "user" in sources else "native" if "native" in sources else "computed"
@@ -165,6 +166,7 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         except TypeError:  # one is not known, or some have a time zone and some have none
             return None
         moved = [piece + offset for piece, offset in zip(times, offsets, strict=True)]
+        # Start times that overlap are wrong, e.g. those of files that all repeat the time of the first
         return moved if _run_on(moved) else None
 
     def _consecutive(self, samples: slice, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
@@ -275,6 +277,7 @@ class PlaneStackImagingExtractor(BlockImagingExtractor):
 
 def _run_on(times: list[np.ndarray]) -> bool:
     pieces = [piece for piece in times if len(piece)]
+    # Strictly later: an equal time would belong to two samples
     return all(b[0] > a[-1] for a, b in itertools.pairwise(pieces))
 
 

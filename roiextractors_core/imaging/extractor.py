@@ -41,6 +41,7 @@ def _user_first(own: Callable[[Any], float | None]) -> Callable[[Any], float | N
     @functools.wraps(own)
     def get_sampling_frequency(self: Any) -> float | None:
         users = ImagingExtractor.get_sampling_frequency(self)
+        # The author's method is asked only without a rate of the user
         return _known_rate(own(self), type(self).__name__) if users is None else users
 
     get_sampling_frequency._user_first = True  # type: ignore[attr-defined]
@@ -83,7 +84,7 @@ class ImagingExtractor(ABC):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
-        self.__arguments = (args, kwargs)
+        self.__arguments = (args, kwargs)  # in __new__, so that it works for authors who do not call super().__init__
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -284,8 +285,9 @@ class ImagingExtractor(ABC):
         indices = self.resolve_indices(sample_indices)
         if len(indices) == 0:
             return np.empty((0, *self.get_sample_shape()), self.dtype)
-        if (np.diff(indices) == 1).all():
+        if (np.diff(indices) == 1).all():  # consecutive samples are one read
             return _owned(self.get_series(int(indices[0]), int(indices[-1]) + 1))
+        # The file is read forwards, and the samples are put into the order asked for
         order = np.argsort(indices, kind="stable")
         ranked = indices[order]
         result = np.empty((len(indices), *self.get_sample_shape()), self.dtype)
@@ -924,6 +926,7 @@ def _known_rate(value: Any, name: str) -> float | None:
 def _owned(series: Any) -> np.ndarray:
     """Return the series as an array of the caller's own; an author's may be a view of what the extractor keeps."""
     found = np.asarray(series)
+    # A view would change with the buffer behind it, or keep a whole file in memory
     if found.base is None and found.flags.writeable and found.dtype.isnative:
         return found
     return np.array(found, dtype=found.dtype.newbyteorder("="))

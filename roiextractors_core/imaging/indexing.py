@@ -20,7 +20,7 @@ def as_array(value: Any, word: str) -> np.ndarray:
 
 
 def as_integer(value: Any, word: str) -> int:
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool | np.bool_):  # operator.index takes True for 1, which is never meant as an index
         raise RangeTypeError(f"a {word} must be a whole number, got {value!r}")
     try:
         return operator.index(value)
@@ -57,7 +57,7 @@ def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slic
     rest: list[Any] = []
     for part in parts:
         if part is None:
-            rest.append(None)
+            rest.append(None)  # np.newaxis reads nothing and stays in the index that is applied afterwards
             continue
         axis = len(reads)
         read, left = _axis_plan(part, shape[axis], axis)
@@ -68,7 +68,7 @@ def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slic
     except ValueError as error:
         raise RangeError(f"the index arrays cannot be broadcast together: {error}") from None
     while len(reads) < 4:
-        reads.append(slice(0, 1))
+        reads.append(slice(0, 1))  # a planar recording has one plane; the caller drops this slice
     return (reads[0], reads[1], reads[2], reads[3]), tuple(rest)
 
 
@@ -79,6 +79,7 @@ def _expanded(key: Any, ndim: int) -> list[Any]:
         if isinstance(part, np.ndarray | list | tuple | range):
             part = as_array(part, "sample")
             if part.dtype == bool and part.ndim > 1:
+                # Numpy reads an n-dimensional mask as n index arrays
                 parts.extend(_MaskPart(found, part.shape[axis]) for axis, found in enumerate(part.nonzero()))
                 continue
         parts.append(part)
@@ -138,6 +139,7 @@ def _slice_plan(part: slice, count: int, axis: int) -> tuple[Any, Any]:
     low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
     if step == 1 or len(chosen) == 1:
         return slice(low, high), slice(None)
+    # Only samples can be read one by one: inside a frame, reading all rows and striding is faster
     if axis == 0 and abs(step) > 1:
         return np.arange(start, stop, step, dtype=np.int64), slice(None)
     return slice(low, high), slice(None, None, step)
@@ -147,9 +149,10 @@ def _array_plan(indices: np.ndarray, axis: int) -> tuple[Any, np.ndarray]:
     if indices.size == 0:
         return slice(0, 0), indices.astype(np.int64)
     if axis == 0:
+        # Each sample is read once, however often it is asked for
         unique, inverse = np.unique(indices, return_inverse=True)
         return unique.astype(np.int64), inverse.reshape(indices.shape)
-    low = int(indices.min())
+    low = int(indices.min())  # rows and columns: the span of the indices is read, and indexed in memory
     return slice(low, int(indices.max()) + 1), indices - low
 
 

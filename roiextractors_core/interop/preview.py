@@ -245,6 +245,7 @@ def _png(name: str, panels: Sequence[Panel]) -> bytes:
 
     one = len(panels) == 1
     style: Any = {"font.size": 9, "axes.titlesize": 9.5, "agg.path.chunksize": 20_000, "axes.linewidth": 0.6}
+    # The user's own matplotlib settings do not apply, and are not changed
     with rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
@@ -277,6 +278,7 @@ def _image(axes: Any, image: np.ndarray, title: str, panel: Panel) -> None:
     axes.set_facecolor("#3b2020")  # shows through where no pixel was finite
     size = panel.pixel_size or (1.0, 1.0)
     stretched = max(image.shape[0] * size[0], 1e-9) / max(image.shape[1] * size[1], 1e-9)
+    # A line scan in true proportions would be a thread of pixels
     aspect = size[0] / size[1] if 0.25 <= stretched <= 4 else "auto"
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest", aspect=aspect)
     axes.set_title(title)
@@ -288,6 +290,7 @@ def _image(axes: Any, image: np.ndarray, title: str, panel: Panel) -> None:
 
 def _contrast(image: np.ndarray) -> tuple[float, float]:
     finite = image[np.isfinite(image)]
+    # One hot pixel does not set the contrast
     low, high = map(float, np.percentile(finite, (1, 99.7))) if finite.size else (0.0, 1.0)
     return low, high if high > low else low + 1
 

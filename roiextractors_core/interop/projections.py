@@ -84,6 +84,7 @@ def projections(
     length = sample_chunks(recording, _BLOCK_BYTES)[0]
     spans = [(a, min(a + length, len(recording))) for a in range(0, len(recording), length)]
     groups = [spans[k : k + _PARTS_PER_TASK] for k in range(0, len(spans), _PARTS_PER_TASK)]
+    # Sums of deviations from a real frame keep their digits: x**2 of a 16-bit movie would not
     reference = recording[0].astype(np.float64)
     tell = progress or (lambda done, total: None)
     if scheduler is None:
@@ -117,6 +118,7 @@ class _Sums:
 
     def result(self, reference: np.ndarray, times: np.ndarray | None) -> Projections:
         mean = self.total / self.count
+        # Rounding can make the variance of a constant pixel slightly negative
         variance = np.maximum(self.squares / self.count - mean**2, 0.0)
         return Projections(
             mean=reference + mean,
@@ -134,7 +136,7 @@ class _Sums:
             first, second = _pairs(step, mean.shape)
             with np.errstate(invalid="ignore", divide="ignore"):
                 one = (product / self.count - mean[first] * mean[second]) / (spread[first] * spread[second])
-            right = np.isfinite(one)
+            right = np.isfinite(one)  # 0 / 0 for a pixel that never changes
             for side in (first, second):
                 total[side] += np.where(right, np.clip(one, -1.0, 1.0), 0.0)
                 known[side] += right
@@ -227,6 +229,7 @@ def _in_order(
     waiting = deque(begin(spans) for spans in groups[:ahead])
     for done in range(1, len(groups) + 1):
         found: _Sums = waiting.popleft().result()
+        # A bounded number of groups is in flight, so memory does not grow with the recording
         if done + ahead <= len(groups):
             waiting.append(begin(groups[done + ahead - 1]))
         tell(done, len(groups))

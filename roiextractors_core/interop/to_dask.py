@@ -58,7 +58,7 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
         name=name,
         asarray=False,
         meta=np.empty((0,) * recording.ndim, recording.dtype),
-        inline_array=True,
+        inline_array=True,  # no separate task for the array: the graph stays as small as the number of chunks
     )
 
 
@@ -94,7 +94,7 @@ def _identity(recording: Any) -> tuple[Any, ...]:
     """Return what identifies the pixels: the recording as it pickles, and the sizes and modification times of its files."""
     paths = recording.provenance.paths
     if not paths:
-        return (uuid.uuid4().hex,)
+        return (uuid.uuid4().hex,)  # an array in memory has no identity that another process could check
     states = [(s.st_size, s.st_mtime_ns) for s in map(os.stat, paths)]
     return (pickle.dumps(recording), states)
 

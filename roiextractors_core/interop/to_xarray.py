@@ -46,6 +46,7 @@ def to_xarray(recording: Any, *, chunks: Any = "auto", name: str | None = None) 
             'an xarray.DataArray needs xarray: python -m pip install "roiextractors-core[xarray]"'
         ) from error
     if chunks is None or (chunks == "auto" and importlib.util.find_spec("dask") is None):
+        # Private, but the only lazy array of xarray without dask
         data: Any = xarray.core.indexing.LazilyIndexedArray(_array_of(recording))
     else:
         data = to_dask(recording, chunks)

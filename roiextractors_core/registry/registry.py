@@ -12,12 +12,10 @@ from typing import Any
 
 from ..errors import DeclarationError, printable
 from ..io.locks import ProcessLock
-from .catalogue import CATALOGUE, CatalogueEntry, catalogue, catalogue_text
+from .catalogue import CatalogueEntry, catalogue
 from .discovery import (
-    SLOW_SECONDS,
     LoadedPlugin,
     PluginRecord,
-    declared_formats,
     discover,
     installed_entry_points,
     name_fault,
@@ -25,23 +23,10 @@ from .discovery import (
     spec_fault,
 )
 from .evidence import Magic
-from .settings import Settings, config_file, read_settings
+from .settings import Settings, read_settings
 from .spec import FormatSpec
 
-__all__ = [
-    "CATALOGUE",
-    "SLOW_SECONDS",
-    "PluginRecord",
-    "Registry",
-    "RegistryState",
-    "catalogue_text",
-    "config_file",
-    "declared_formats",
-    "default_registry",
-    "formats",
-    "plugins",
-    "refresh",
-]
+__all__ = ["PluginRecord", "Registry", "RegistryState", "default_registry", "formats", "plugins", "refresh"]
 
 BUILT_IN = "roiextractors-core"
 SESSION = "this session"

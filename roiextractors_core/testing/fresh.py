@@ -138,7 +138,7 @@ def digest(array: np.ndarray) -> str:
 def import_declarations(module: str) -> Iterator[dict[str, Any]]:
     """Import what an entry point names, and tell its formats, its seconds and what it pulled in."""
     import roiextractors_core as roi
-    from roiextractors_core.registry.registry import declared_formats
+    from roiextractors_core.registry.discovery import declared_formats
 
     for name in roi.__all__:  # what the core brings along is not counted against the plugin
         getattr(roi, name)

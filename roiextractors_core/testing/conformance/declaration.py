@@ -13,7 +13,8 @@ import pytest
 
 from ...imaging.extractor import ImagingExtractor
 from ...metadata import RecordingMetadata
-from ...registry.registry import SLOW_SECONDS, PluginRecord, default_registry
+from ...registry.discovery import SLOW_SECONDS, PluginRecord
+from ...registry.registry import default_registry
 from ..declarations import heavy_imports, spec_faults
 from ..foreign import random_claims
 from ..fresh import Outcome, extractor_faults, in_fresh_process
