@@ -17,6 +17,7 @@ from .chunk_grid import (
 )
 from .hdf5 import open_hdf5_file
 from .locks import ProcessLock
+from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
 from .paths import single_file
 from .positioned import PositionedFile, read_once
@@ -40,6 +41,7 @@ __all__ = [
     "ChunkGrid",
     "ConvertedArray",
     "ChunkSource",
+    "MissingChunks",
     "Part",
     "Piece",
     "PositionedFile",
@@ -53,12 +55,15 @@ __all__ = [
     "TiffDirectory",
     "UndecodedChunkError",
     "ZarrChunks",
+    "at_positions",
     "choose_stream",
     "codec_names",
     "listed",
+    "missing_chunks",
     "num_cores",
     "open_hdf5_file",
     "parse_xml",
+    "present_zarr_chunks",
     "printable",
     "read_blocks",
     "read_once",

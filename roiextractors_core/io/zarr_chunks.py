@@ -121,6 +121,11 @@ class ZarrChunks:
             result = result.byteswap(inplace=True).view(result.dtype.newbyteorder("="))
         return result[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
 
+    @property
+    def has_met_missing(self) -> bool:
+        """Whether any chunk that was read so far was missing, and read as the fill value."""
+        return self._source.has_met_missing
+
     def forget(self) -> None:
         """Forget the chunks that are kept decoded."""
         self._grid.forget()
@@ -142,6 +147,7 @@ class _FolderOfChunks:
         self._folder, self._path_of, self._fill_value = folder, path_of, fill_value
         self._nbytes, self._shape, self._dtype, self._is_whole = grid.nbytes, grid.chunk, grid.dtype, grid.is_whole
         self._decompress, self._is_unbounded = decompress, is_unbounded
+        self.has_met_missing = False
 
     @property
     def is_encoded(self) -> bool:
@@ -156,6 +162,7 @@ class _FolderOfChunks:
         except SourceNotFoundError:  # a chunk of nothing but the fill value need not be written
             for part, _ in parts:
                 part[...] = self._fill_value
+            self.has_met_missing = True
             return True
         if self._decompress is None:
             return self._fill_from_plain(place, size, parts)

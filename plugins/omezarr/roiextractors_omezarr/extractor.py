@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import lzma
 import math
 import os
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import zarr.errors
 from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    RoiExtractorsWarning,
     SourceKindError,
     SourceNotFoundError,
     SourcePermissionError,
@@ -30,19 +30,25 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import (
     SIDECAR_KEY,
+    MissingChunks,
     Sidecar,
     UndecodedChunkError,
     ZarrChunks,
+    at_positions,
     choose_stream,
     codec_names,
+    missing_chunks,
+    present_zarr_chunks,
     to_micrometres,
     to_seconds,
+    warn,
 )
 from roiextractors_core.io.zarr_store import BoundedStore
 
+from .containers import image_paths
+
 __all__ = ["OmeZarrImagingExtractor"]
 
-_MAX_IMAGES = 10_000
 _UNDECODABLE: tuple[type[Exception], ...] = (
     ValueError,
     RuntimeError,
@@ -70,11 +76,11 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
     Parameters
     ----------
     file_path : str or os.PathLike
-        The folder of an image, or of a bioformats2raw collection of images.
+        The folder of an image, or of a collection of images: by bioformats2raw, a plate or a well, or groups of any names.
     sampling_frequency : float, optional
         Samples a second (Hz); overrides the scale of the time axis.
     series : str or int, optional
-        One of several images, by the name of its group: ``"0"``.
+        One of several images, by the path of its group: ``"0"``, ``"A/1/0"`` (row, column and field of a plate).
     channel : str or int, optional
         One of several channels, by its label or by its number from 1.
     plane : str or int, optional
@@ -85,7 +91,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
     StreamChoiceError
         Several images or channels, and none was named; or the named one does not exist.
     UnsupportedRecordingError
-        A plate of wells, labels, or axes beyond time, channel and space.
+        A label image, or axes beyond time, channel and space.
     CorruptRecordingError
         The attributes contradict the arrays, or a chunk does not decode.
 
@@ -107,20 +113,41 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         self._path = os.fspath(file_path)
         self._name = printable(os.path.basename(self._path.rstrip("/\\")) or self._path)
         root = _open_group(self._path, self._name)
-        self._series = _images(root, self._name)
+        self._series = _images(root, self._path, self._name)
         self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
+        for words in self._image.doubts:
+            warn(words, RoiExtractorsWarning)
         self._channels = self._image.channels
         self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         planes = self._image.length("z")
         self._plane = None if plane is None else choose_stream(self._name, "plane", _numbers(planes), plane)
         self.is_volumetric = planes > 1 and self._plane is None
-        self._companion = self._image.companion(self.shape, self._name)
+        self._missing = self._image.missing({"c": self._channel, "z": self._plane})
+        for words in self._missing.warnings(self._name):
+            warn(words)
+        self._companion = self._image.companion((self._image.length("t"), *self.shape[1:]), self._name)
+        self._late_notes: tuple[str, ...] = ()
+
+    keeps_missing_samples = True
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._image.length("y"), self._image.length("x")
 
     def get_num_samples(self) -> int:
-        return self._image.length("t")
+        return self._missing.num_samples
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that lack at least one chunk, which reads as the fill value."""
+        return self._missing.samples.copy()
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return which image is read, what contradicts the specification, and what is missing."""
+        only = (
+            (f"{self._name}: its only image, {printable(self._series[0])!r}, is read",)
+            if len(self._series) == 1
+            else ()
+        )
+        return (*only, *self._image.doubts, *self._missing.notes(self._name), *self._late_notes)
 
     def get_num_planes(self) -> int:
         return self._image.length("z") if self.is_volumetric else 1
@@ -177,7 +204,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         path = os.fspath(file_path)
         name = printable(os.path.basename(path.rstrip("/\\")))
         root = _open_group(path, name)
-        series = _images(root, name)
+        series = _images(root, path, name)
         found = {"series": tuple(series)} if len(series) > 1 else {}
         chosen = options.get("series", series[0] if series else None)
         image = _Image.of(_chosen_image(root, series, chosen, name), name)
@@ -198,6 +225,11 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         key = tuple(parts_of[axis] for axis in self._image.axes)
         kept = [axis for axis in self._image.axes if not isinstance(parts_of[axis], int)]
         found = self._image.read(key)
+        if self._image.chunks.has_met_missing and not self._missing.is_complete and not self._late_notes:
+            self._late_notes = (
+                f"{self._name}: chunks are missing (lost, or never written) and are read as the fill value",
+            )
+            warn(self._late_notes[0])
         if "t" not in kept:
             found = (
                 found[np.newaxis] if isinstance(samples, slice) else np.repeat(found[np.newaxis], len(samples), axis=0)
@@ -220,6 +252,7 @@ class _Image:
     attributes: Mapping[str, Any]
     name: str
     chunks: ZarrChunks
+    doubts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, group: Any, name: str) -> _Image:
@@ -227,12 +260,13 @@ class _Image:
         described = attributes.get("ome", attributes)
         multiscale = _first(described.get("multiscales"), "multiscales", name)
         axes, units = _axes(multiscale, name)
-        dataset = _first(multiscale.get("datasets"), "datasets", name)
+        dataset, doubts = _finest(multiscale, axes, name)
         array = _array(group, dataset.get("path"), name)
         if array.ndim != len(axes):
             raise CorruptRecordingError(
                 f"{name} names the axes {', '.join(axes)} but its array has {array.ndim} dimensions {array.shape}"
             )
+        doubts += _doubts(multiscale, array, axes, name)
         chunks = ZarrChunks(os.path.join(str(array.store.root), *array.path.split("/")), array)
         _refuse_codecs(array, chunks, name)
         if np.dtype(array.dtype).kind not in "biufc":
@@ -241,7 +275,7 @@ class _Image:
         array.store.bound_by(array)
         scale = _scale(dataset, multiscale, axes)
         count = array.shape[axes.index("c")] if "c" in axes else 1
-        return cls(array, axes, units, scale, _channel_names(described, count), attributes, name, chunks)
+        return cls(array, axes, units, scale, _channel_names(described, count), attributes, name, chunks, doubts)
 
     def length(self, axis: str) -> int:
         return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1
@@ -255,6 +289,20 @@ class _Image:
         stated = self.attributes.get(SIDECAR_KEY)
         found = None if stated is None else Sidecar.from_dict(stated, where=f"the attributes of {name}")
         return found if found is not None and found.shape == shape else None
+
+    def missing(self, fixed: Mapping[str, int | None]) -> MissingChunks:
+        """Return which chunks are missing, of those at the given positions of some axes."""
+        count, axis = self.length("t"), self.axes.find("t")
+        along = axis if axis >= 0 else None
+        folder = os.path.join(str(self.array.store.root), *self.array.path.split("/"))
+        looked = present_zarr_chunks(folder, self.array, axis=along)
+        if looked is None:
+            return MissingChunks(0, 0, count, count, is_complete=False)
+        chunks = tuple(map(int, self.array.chunks))
+        present = at_positions(looked[0], [fixed.get(letter) for letter in self.axes], chunks)
+        step = 1 if along is None else chunks[axis]
+        found = missing_chunks(present, axis=along, chunk=step, num_samples=count)
+        return replace(found, is_complete=looked[1])
 
     def read(self, key: tuple[Any, ...]) -> np.ndarray:
         """Read a part; a missing chunk reads as the fill value, as would all chunks if the folder were gone."""
@@ -299,25 +347,28 @@ def _attributes(group: Any) -> dict[str, Any]:
     return dict(group.attrs.asdict())
 
 
-def _images(root: Any, name: str) -> tuple[str, ...]:
-    """Return the names of the images in a collection; none for a single image."""
+def _images(root: Any, path: str, name: str) -> tuple[str, ...]:
+    """Return the paths of the images in a collection, a plate, or a group of groups; none for a single image."""
     attributes = _attributes(root)
     described = attributes.get("ome", attributes)
+    if not isinstance(described, Mapping):
+        raise CorruptRecordingError(f"{name}: its attribute 'ome' is {printable(described)[:60]}, expected an object")
+    if "image-label" in described:
+        raise UnsupportedRecordingError(
+            f"{name} is a label image (a segmentation), not a movie; open the image that it belongs to"
+        )
     if "multiscales" in described:
         return ()
+    found = image_paths(path)
+    if found:
+        return found
     if "plate" in described or "well" in described:
-        raise UnsupportedRecordingError(f"{name} is a plate of wells; open one of the images in it")
-    if "bioformats2raw.layout" not in described:
-        raise UnsupportedRecordingError(
-            f"{name} does not describe an image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
-        )
-    try:
-        found = tuple(itertools.takewhile(lambda k: k in root, map(str, range(_MAX_IMAGES))))
-    except _DAMAGED as error:
-        raise CorruptRecordingError(f"{name}: its images cannot be listed: {printable(error)[:200]}") from error
-    if not found:
+        raise UnsupportedRecordingError(f"{name} is a plate of wells in which no image was found")
+    if "bioformats2raw.layout" in described:
         raise CorruptRecordingError(f"{name} is marked as a collection of images but contains none")
-    return found
+    raise UnsupportedRecordingError(
+        f"{name} does not describe an image: its attributes are {printable(', '.join(map(str, described)))[:200] or 'empty'}"
+    )
 
 
 def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, name: str) -> Any:
@@ -369,6 +420,42 @@ def _axes(multiscale: Mapping[str, Any], name: str) -> tuple[str, dict[str, str]
     if not {"y", "x"} <= set(letters):
         raise UnsupportedRecordingError(f"{name} has the axes {letters!r}, expected y and x among them")
     return letters, units
+
+
+def _finest(multiscale: Mapping[str, Any], axes: str, name: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return the array of full resolution, which should be the first; another only where its scale is smaller."""
+    first = _first(multiscale.get("datasets"), "datasets", name)
+    levels = [level for level in multiscale["datasets"] if isinstance(level, dict)]
+
+    def size(level: Mapping[str, Any]) -> float:
+        scale = _scale(level, {}, axes)
+        return abs(scale["y"] * scale["x"])
+
+    finest = min(levels, key=size)
+    if finest is first or size(finest) == size(first):
+        return first, ()
+    words = (
+        f"{name}: its arrays are not in the order of their resolution; {printable(finest.get('path'))!r}, whose pixels are the smallest, is read "
+        f"in place of the first, {printable(first.get('path'))!r}"
+    )
+    return finest, (words,)
+
+
+def _doubts(multiscale: Mapping[str, Any], array: Any, axes: str, name: str) -> tuple[str, ...]:
+    """Return where the axes contradict the specification or the array's own names."""
+    found = []
+    if axes != "".join(letter for letter in "tczyx" if letter in axes):
+        found.append(
+            f"{name}: its axes are {', '.join(axes)}, and the specification orders them t, c, z, y, x; they are read by their names, "
+            f"the array {tuple(map(int, array.shape))} as stored"
+        )
+    stated = getattr(array.metadata, "dimension_names", None)
+    if stated and all(stated) and [str(word).lower() for word in stated] != list(axes):
+        found.append(
+            f"{name}: the image names the axes {', '.join(axes)}, but its array names them {printable(', '.join(map(str, stated)))[:80]}; "
+            "the image's are used"
+        )
+    return tuple(found)
 
 
 def _array(group: Any, path: Any, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, JsonKey, Member, hookimpl
+from roiextractors_core import FormatSpec, JsonKey, Member, Probe, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
@@ -19,9 +19,16 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".ome.zarr", ".zarr"),
         evidence=(
             Member(".zattrs")
-            & (JsonKey("multiscales", file=".zattrs") | JsonKey("bioformats2raw.layout", file=".zattrs"))
+            & (
+                JsonKey("multiscales", file=".zattrs")
+                | JsonKey("bioformats2raw.layout", file=".zattrs")
+                | JsonKey("plate", file=".zattrs")
+                | JsonKey("well", file=".zattrs")
+            )
         )
-        | (Member("zarr.json") & JsonKey("attributes.ome", file="zarr.json")),
+        | (Member("zarr.json") & JsonKey("attributes.ome", file="zarr.json"))
+        # Groups that describe nothing themselves, with images below them
+        | ((Member(".zgroup") | Member("zarr.json")) & Probe("roiextractors_omezarr.containers:holds_images")),
         api=1,
         streams=("series", "channel", "plane"),
         clock="native",
@@ -35,7 +42,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "software",
             "vendor",
         ),
-        description="OME-Zarr 0.1 to 0.5 (OME-NGFF) at full resolution, including images from bioformats2raw.",
+        description="OME-Zarr 0.1 to 0.5 (OME-NGFF) at full resolution, including collections of bioformats2raw, plates and wells.",
         writer="roiextractors_omezarr.writer:write",
         writer_extensions=(".zarr",),
     )

@@ -37,6 +37,7 @@ def write(recording: Any, partial: Path, *, target: Path, progress: Progress) ->
         ),
         dtype=recording.dtype,
         dimension_names=("t", "z", "y", "x") if planes else ("t", "y", "x"),
+        config={"write_empty_chunks": True},  # a chunk that was left out looks like one that was lost
     )
     for start, block in read_blocks(recording, progress=progress):
         array[start : start + len(block)] = np.moveaxis(block, 3, 1) if planes else block

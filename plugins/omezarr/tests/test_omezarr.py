@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,11 @@ def test_every_order_of_axes_comes_out_as_samples_rows_columns_planes(tmp_path: 
     sizes = {"t": 4, "c": 2, "z": 3, "y": 6, "x": 5}
     array = noise(tuple(sizes[axis] for axis in axes))
     path = write_image(tmp_path / "a.zarr", array, axes, version=version)
-    options = {"channel": 2} if "c" in axes else {}
+    options: dict[str, Any] = {"channel": 2} if "c" in axes else {}
+    if axes == "zctyx":
+        with pytest.warns(roi.RoiExtractorsWarning, match="its axes are z, c, t, y, x"):
+            roi.open(path, **options)
+        warnings.simplefilter("ignore")
     expected = array.take(1, axes.index("c")) if "c" in axes else array
     left = axes.replace("c", "")
     if "t" not in left:
@@ -231,12 +236,188 @@ def test_a_collection_of_images_lists_them(tmp_path: Path) -> None:
         np.testing.assert_array_equal(recording.get_series(), arrays[1])
 
 
+def test_a_plate_lists_the_fields_of_its_wells(tmp_path: Path) -> None:
+    arrays = {place: noise((3, 4, 5 + k)) for k, place in enumerate(("A/1/0", "A/1/1", "B/2/0"))}
+    plate = tmp_path / "plate.zarr"
+    for place, array in arrays.items():
+        write_image(plate.joinpath(*place.split("/")), array, "tyx")
+    put(plate / ".zgroup", {"zarr_format": 2})
+    put(plate / ".zattrs", {"plate": {"wells": [{"path": "A/1"}, {"path": "B/2"}, {"path": "../C/3"}]}})
+    for well, count in (("A/1", 2), ("B/2", 1)):
+        put(plate / well / ".zgroup", {"zarr_format": 2})
+        put(plate / well / ".zattrs", {"well": {"images": [{"path": str(k)} for k in range(count)]}})
+        put(plate / well[0] / ".zgroup", {"zarr_format": 2})
+    assert roi.streams(plate) == {"series": ("A/1/0", "A/1/1", "B/2/0")}
+    with pytest.raises(roi.StreamChoiceError, match="'A/1/0', 'A/1/1' and 'B/2/0'; choose one"):
+        roi.open(plate)
+    np.testing.assert_array_equal(roi.open(plate, series="A/1/1").get_series(), arrays["A/1/1"])
+    well = roi.open(plate / "B" / "2")
+    np.testing.assert_array_equal(well.get_series(), arrays["B/2/0"])
+    assert "only image, '0'" in well.get_notes()[0]
+
+
+@pytest.mark.parametrize("below", ["rbc0", "Row_0/Col_0/Pos_000"])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_image_below_groups_without_attributes_is_read(tmp_path: Path, below: str, version: str) -> None:
+    array, group = noise((3, 4, 5)), {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    write_image(tmp_path / "a.zarr" / below, array, "tyx", version=version)
+    place = tmp_path / "a.zarr"
+    for part in below.split("/"):
+        put(place / ("zarr.json" if version == "0.5" else ".zgroup"), group if version == "0.5" else {"zarr_format": 2})
+        place /= part
+    recording = roi.open(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(recording.get_series(), array)
+    assert f"its only image, '{below}'" in recording.get_notes()[0]
+
+
+def test_a_label_image_is_not_a_movie(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr", noise((3, 4, 5)), "tyx")
+    write_image(tmp_path / "a.zarr" / "labels" / "cells", noise((3, 4, 5)), "tyx", more={"image-label": {}})
+    assert roi.open(tmp_path / "a.zarr").shape == (3, 4, 5)
+    with pytest.raises(roi.UnsupportedRecordingError, match="label image"):
+        roi.open(tmp_path / "a.zarr" / "labels" / "cells")
+
+
+def test_axes_that_contradict_the_array_are_warned_about(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr", noise((3, 4, 5)), "ytx", version="0.5")
+    with pytest.warns(roi.RoiExtractorsWarning, match="axes are y, t, x, and the specification orders them"):
+        assert roi.open(tmp_path / "a.zarr").shape == (4, 3, 5)
+    write_image(tmp_path / "b.zarr", noise((3, 4, 5)), "tyx", version="0.5")
+    described = json.loads((tmp_path / "b.zarr" / "0" / "zarr.json").read_text())
+    put(tmp_path / "b.zarr" / "0" / "zarr.json", {**described, "dimension_names": ["y", "x", "t"]})
+    with pytest.warns(roi.RoiExtractorsWarning, match="its array names them y, x, t"):
+        assert roi.open(tmp_path / "b.zarr").shape == (3, 4, 5)
+
+
+def test_levels_out_of_order_give_the_finest_with_a_warning(tmp_path: Path) -> None:
+    array = noise((3, 8, 6))
+    write_image(tmp_path / "a.zarr", array[:, ::2, ::2].copy(), "tyx", version="0.4")
+    write_image(tmp_path / "b.zarr", array, "tyx", version="0.4")
+    (tmp_path / "b.zarr" / "0").rename(tmp_path / "a.zarr" / "1")
+    described = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
+    described["multiscales"][0]["datasets"] = [
+        {"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": [1.0, size, size]}]}
+        for k, size in enumerate((1.0, 0.5))
+    ]
+    put(tmp_path / "a.zarr" / ".zattrs", described)
+    with pytest.warns(roi.RoiExtractorsWarning, match="not in the order of their resolution; '1'"):
+        np.testing.assert_array_equal(roi.open(tmp_path / "a.zarr").get_series(), array)
+
+
 def test_an_absent_chunk_is_the_fill_value_as_zarr_says(tmp_path: Path) -> None:
     array = noise((3, 4, 5))
     write_image(tmp_path / "a.zarr", array, "tyx")
     (tmp_path / "a.zarr" / "0" / "1" / "0" / "0").unlink()
     array[1] = 0
-    np.testing.assert_array_equal(roi.open(tmp_path / "a.zarr").get_series(), array)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="1 chunk of the pixels is missing, of 3 .* sample 1"):
+        recording = roi.open(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(recording.get_series(), array)
+    assert recording.get_missing_samples().tolist() == [1]
+    assert recording.keeps_missing_samples
+    assert any("missing" in note for note in recording.get_notes())
+
+
+def opened_with_warnings(path: Path, **options: Any) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        recording = roi.open(path, **options)
+    return recording, [str(warning.message) for warning in seen]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_interrupted_recording_ends_before_its_missing_chunks(tmp_path: Path, version: str) -> None:
+    array = noise((20, 8, 6))
+    write_image(tmp_path / "a.zarr", array, "tyx", version=version, chunk=(2, 4, 6))
+    for place in (tmp_path / "a.zarr" / "0").rglob("*"):
+        parts = [int(part) for part in place.relative_to(tmp_path / "a.zarr" / "0").parts if part.isdigit()]
+        if place.is_file() and len(parts) == 3 and (parts[0] > 5 or parts[:2] == [5, 1]):
+            place.unlink()
+    recording, words = opened_with_warnings(tmp_path / "a.zarr")
+    assert len(words) == 1
+    assert "10 of 20 samples are whole" in words[0]
+    np.testing.assert_array_equal(recording.get_series(), array[:10])
+    assert recording.get_missing_samples().size == 0
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_empty_files_at_the_end_are_not_samples(tmp_path: Path, version: str) -> None:
+    array = noise((9, 8, 6))
+    write_image(tmp_path / "a.zarr", array, "tyx", version=version)
+    for place in (tmp_path / "a.zarr" / "0").rglob("*"):
+        parts = [int(part) for part in place.relative_to(tmp_path / "a.zarr" / "0").parts if part.isdigit()]
+        if place.is_file() and len(parts) == 3 and parts[0] > 3:
+            place.write_bytes(b"")
+    recording, words = opened_with_warnings(tmp_path / "a.zarr")
+    assert "4 of 9 samples are whole" in words[0]
+    np.testing.assert_array_equal(recording.get_series(), array[:4])
+
+
+def write_shards(folder: Path, array: np.ndarray) -> Path:
+    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    made = group.create_array("0", shape=array.shape, chunks=(1, 16, 20), shards=(4, 16, 20), dtype=array.dtype)
+    made[...] = array
+    axes = [{"name": "t", "type": "time"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+    return folder
+
+
+def test_shards_that_are_lost_or_cut_and_chunks_inside_them_are_counted(tmp_path: Path) -> None:
+    array = noise((12, 16, 20))
+    array[2] = 0  # zarr leaves it out of its shard
+    recording, words = opened_with_warnings(write_shards(tmp_path / "inside.zarr", array))
+    assert "1 chunk of the pixels is missing, of 12" in words[0]
+    np.testing.assert_array_equal(recording.get_series(), array)
+    assert recording.get_missing_samples().tolist() == [2]
+
+    array = noise((12, 16, 20))
+    (write_shards(tmp_path / "lost.zarr", array) / "0" / "c" / "1" / "0" / "0").unlink()
+    recording, words = opened_with_warnings(tmp_path / "lost.zarr")
+    assert "4 chunks of the pixels are missing, of 12" in words[0]
+    assert recording.get_missing_samples().tolist() == [4, 5, 6, 7]
+    array[4:8] = 0
+    np.testing.assert_array_equal(recording.get_series(), array)
+
+    array = noise((12, 16, 20))
+    shard = write_shards(tmp_path / "cut.zarr", array) / "0" / "c" / "2" / "0" / "0"
+    shard.write_bytes(shard.read_bytes()[:700])
+    recording, words = opened_with_warnings(tmp_path / "cut.zarr")
+    assert "8 of 12 samples are whole" in words[0]
+    np.testing.assert_array_equal(recording.get_series(), array[:8])
+
+
+def test_a_part_of_the_frame_that_was_never_written_is_a_note_and_no_warning(tmp_path: Path) -> None:
+    array = noise((6, 8, 6))
+    array[:, 4:] = 0
+    write_image(tmp_path / "a.zarr", array, "tyx", version="0.5", chunk=(1, 4, 6))
+    for number in range(6):
+        (tmp_path / "a.zarr" / "0" / "c" / str(number) / "1" / "0").unlink()
+    recording, words = opened_with_warnings(tmp_path / "a.zarr")
+    assert not words
+    assert "6 chunks, in parts of the frame that were never written" in recording.get_notes()[0]
+    np.testing.assert_array_equal(recording.get_series(), array)
+    assert recording.get_missing_samples().size == 0
+
+
+def test_only_the_chunks_of_the_chosen_channel_count(tmp_path: Path) -> None:
+    array = noise((5, 2, 8, 6))
+    write_image(tmp_path / "a.zarr", array, "tcyx", version="0.4")
+    (tmp_path / "a.zarr" / "0" / "3" / "1" / "0" / "0").unlink()
+    assert opened_with_warnings(tmp_path / "a.zarr", channel=1)[1] == []
+    assert opened_with_warnings(tmp_path / "a.zarr", channel=2)[0].get_missing_samples().tolist() == [3]
+
+
+def test_an_array_in_very_many_folders_is_found_incomplete_when_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roiextractors_core.io.missing._MAX_LISTINGS", 3)
+    write_image(tmp_path / "a.zarr", noise((6, 8, 6)), "tyx", version="0.5")
+    (tmp_path / "a.zarr" / "0" / "c" / "3" / "0" / "0").unlink()
+    recording, words = opened_with_warnings(tmp_path / "a.zarr")
+    assert not words
+    with pytest.warns(roi.IncompleteRecordingWarning, match="chunks are missing"):
+        recording.get_series()
+    recording.get_series()
+    assert "chunks are missing" in recording.get_notes()[-1]
 
 
 def test_a_cut_chunk_is_an_error_that_names_the_recording(tmp_path: Path) -> None:

@@ -1,0 +1,318 @@
+"""Which chunks of a stored movie are missing, and which samples lack pixels for it.
+
+A chunk can be absent because it was lost, because the recording was interrupted before it was written, or because a writer left out a
+chunk of nothing but the fill value.  The three look the same in a file, so all of them are reported.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .chunk_grid import Cell
+from .positioned import PositionedFile
+from .zarr_chunks import codec_names
+
+__all__ = ["MissingChunks", "at_positions", "missing_chunks", "present_zarr_chunks"]
+
+_MAX_CELLS = 1 << 22  # chunks whose presence is kept in one table
+_MAX_LISTINGS = 4096  # folders that are listed; deeper levels of an array of more are not looked at
+_MAX_SHARDS = 4096  # shards whose index is read
+_MIN_ROWS = 3  # steps in time after which a part of the frame without any chunk is taken for empty, not lost
+_NO_CHUNK = np.uint64(2**64 - 1)
+_BYTES_AN_ENTRY, _BYTES_A_CHECKSUM = 16, 4
+
+
+@dataclass(frozen=True, slots=True)
+class MissingChunks:
+    """What is missing of the chunks that a recording reads.
+
+    Attributes
+    ----------
+    num_missing, num_chunks : int
+        Chunks that are missing, and all chunks; without those after ``num_samples``, and without parts of the frame that no sample has.
+    num_samples, stated_samples : int
+        Samples before a run of missing ones that reaches to the end; and samples that the array has by its shape.
+    num_empty : int
+        Chunks in parts of the frame that were never written for any sample; they are not counted as missing.
+    samples : numpy.ndarray
+        int64; the samples before ``num_samples`` that lack at least one chunk.
+    is_complete : bool
+        Whether every chunk was looked at; very many are not, and may turn out to be missing when they are read.
+    """
+
+    num_missing: int
+    num_chunks: int
+    num_samples: int
+    stated_samples: int
+    num_empty: int = 0
+    samples: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    is_complete: bool = True
+
+    def warnings(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for each kind of loss; empty when nothing is missing.
+
+        Parameters
+        ----------
+        name : str
+            Of the recording.
+        """
+        words = []
+        if self.num_samples < self.stated_samples:
+            words.append(
+                f"{name}: {self.num_samples:,} of {self.stated_samples:,} samples are whole; the others, at the end, were never completely "
+                "written (the recording was interrupted, or chunks were lost) and are left out"
+            )
+        if self.num_missing:
+            plural, verb = ("", "is") if self.num_missing == 1 else ("s", "are")
+            words.append(
+                f"{name}: {self.num_missing:,} chunk{plural} of the pixels {verb} missing, of {self.num_chunks:,} (lost, or never written), "
+                f"and {self._places()}"
+            )
+        return tuple(words)
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        """Return :meth:`warnings`, and whether parts of the frame were never written."""
+        if not self.num_empty:
+            return self.warnings(name)
+        words = f"{name}: {self.num_empty:,} chunks, in parts of the frame that were never written, are read as the fill value"
+        return (*self.warnings(name), words)
+
+    def _places(self) -> str:
+        count = len(self.samples)
+        where = (
+            f"sample {int(self.samples[0]):,}"
+            if count == 1
+            else f"{count:,} of {self.num_samples:,} samples (get_missing_samples() returns them)"
+        )
+        return f"will be read as the fill value in {where}"
+
+
+def missing_chunks(
+    present: np.ndarray, *, axis: int | None, chunk: int, num_samples: int, leaves_out_end: bool = True
+) -> MissingChunks:
+    """Return what is missing, by the chunks that exist.
+
+    Parameters
+    ----------
+    present : numpy.ndarray
+        bool, over the grid of the chunks that the recording reads.
+    axis : int or None
+        The axis of the samples; None for a single sample.
+    chunk, num_samples : int
+        Samples in a chunk, and by the shape.
+    leaves_out_end : bool
+        Whether samples at the end without any chunk are left out.
+    """
+    rows = (present[np.newaxis] if axis is None else np.moveaxis(present, axis, 0)).reshape(
+        _num_rows(present, axis), -1
+    )
+    if rows.all():
+        return MissingChunks(0, rows.size, num_samples, num_samples)
+    if not rows.any():  # of no sample is there anything: all are kept, rather than a recording without samples
+        return MissingChunks(rows.size, rows.size, num_samples, num_samples, samples=np.arange(num_samples))
+    used = rows.any(axis=0)
+    num_empty = 0
+    if len(rows) >= _MIN_ROWS:
+        num_empty, rows = int((~used).sum()) * len(rows), rows[:, used]
+    end = _end_of(rows) if leaves_out_end and axis is not None else len(rows)
+    rows, count = rows[:end], min(num_samples, end * chunk)
+    lacking = np.flatnonzero(~rows.all(axis=1))
+    samples = (lacking[:, np.newaxis] * chunk + np.arange(chunk)).reshape(-1).astype(np.int64)
+    return MissingChunks(int((~rows).sum()), rows.size, count, num_samples, num_empty, samples[samples < count])
+
+
+def _num_rows(present: np.ndarray, axis: int | None) -> int:
+    return 1 if axis is None else int(present.shape[axis])
+
+
+def _end_of(rows: np.ndarray) -> int:
+    """Return the end of what was written: after the last row with a chunk, or before it where that row was not completed."""
+    last = int(np.flatnonzero(rows.any(axis=1))[-1])
+    is_cut = last + 1 < len(rows)
+    if is_cut and not rows[last].all() and rows[:last].all(axis=1).any():
+        return last
+    return last + 1
+
+
+# Zarr
+
+
+def present_zarr_chunks(folder: str, array: Any, *, axis: int | None) -> tuple[np.ndarray, bool] | None:
+    """Return which chunks of a Zarr array have a file, or a place in a shard.
+
+    The folder is listed once, or once for each of its subfolders; no file is looked at by itself, except those at the end.
+
+    Parameters
+    ----------
+    folder : str
+        The folder of the array.
+    array : zarr.Array
+    axis : int or None
+        The axis of the samples: the last chunks along it count as missing when they are empty files or cut.
+
+    Returns
+    -------
+    tuple of (numpy.ndarray, bool) or None
+        bool over the grid of ``array.chunks``, and whether every level was looked at: of an array in very many subfolders only the
+        first levels are, and deeper ones count as present.  None for an array of more chunks than are looked at, or without any.
+    """
+    shards = getattr(array, "shards", None)
+    shape, chunk = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
+    stored = tuple(map(int, shards)) if shards else chunk
+    grid = _grid(shape, stored)
+    if not 0 < math.prod(_grid(shape, chunk)) <= _MAX_CELLS:
+        return None
+    listing = _Listing(folder, grid, array.metadata.encode_chunk_key((0,) * len(grid)))
+    present = listing.present()
+    if axis is not None:
+        _drop_cut_end(np.moveaxis(present, axis, 0), axis, folder, array)
+    if shards:
+        present = _inside_shards(present, folder, array, chunk, stored)
+    return present, listing.is_complete
+
+
+def _grid(shape: Sequence[int], chunk: Sequence[int]) -> tuple[int, ...]:
+    return tuple(-(-n // c) if c else 0 for n, c in zip(shape, chunk, strict=True))
+
+
+class _Listing:
+    """The files of a folder of chunks by their names, ``c/0/1`` or ``0.1``."""
+
+    def __init__(self, folder: str, grid: tuple[int, ...], first: str) -> None:
+        self._grid = grid
+        name = first[2:] if first.startswith("c") else first
+        self._prefix = first[: len(first) - len(name)]
+        self._is_nested = "/" in name
+        nested_prefix = self._prefix.endswith("/")
+        self._folder = os.path.join(folder, "c") if nested_prefix else folder
+        self._prefix = "" if nested_prefix else self._prefix
+        folders = 0
+        self._depth = len(grid)
+        if self._is_nested:
+            for depth in range(1, len(grid)):
+                folders += math.prod(grid[:depth])
+                if folders > _MAX_LISTINGS:
+                    self._depth = depth
+                    break
+        self.is_complete = self._depth == len(grid)
+
+    def present(self) -> np.ndarray:
+        """Return a table of the chunks that exist."""
+        table = np.zeros(self._grid, bool)
+        for cell in self._nested(self._folder, ()) if self._is_nested else self._flat():
+            table[cell] = True  # a shorter cell is a folder, and stands for all that it can contain
+        return table
+
+    def _flat(self) -> Iterator[Cell]:
+        for name in _names(self._folder):
+            if name.startswith(self._prefix):
+                cell = tuple(_number(part) for part in name[len(self._prefix) :].split("."))
+                if len(cell) == len(self._grid) and all(0 <= k < n for k, n in zip(cell, self._grid, strict=True)):
+                    yield cell
+
+    def _nested(self, folder: str, above: Cell) -> Iterator[Cell]:
+        level = len(above)
+        for name in _names(folder):
+            number = _number(name)
+            if not 0 <= number < self._grid[level]:
+                continue
+            if level + 1 == self._depth:
+                yield (*above, number)
+            else:
+                yield from self._nested(os.path.join(folder, name), (*above, number))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # not written, or a file where a folder was expected: nothing is in it
+        return []
+
+
+def _number(name: str) -> int:
+    return int(name) if name.isascii() and name.isdigit() and len(name) < 19 else -1
+
+
+def _drop_cut_end(rows: np.ndarray, axis: int, folder: str, array: Any) -> None:
+    """Mark the last row as missing if one of its files is empty or cut, and rows before it likewise.
+
+    A disk that was full leaves any number of empty files, so the rows before are looked at until one is whole.
+    """
+    row = len(rows) - 1
+    while row >= 0:
+        cells = [(*rest[:axis], row, *rest[axis:]) for rest in np.argwhere(rows[row]).tolist()]
+        if cells and not any(
+            _is_cut(os.path.join(folder, array.metadata.encode_chunk_key(cell)), array) for cell in cells
+        ):
+            return
+        rows[row] = False
+        row -= 1
+
+
+def _is_cut(path: str, array: Any) -> bool:
+    chunk, shards = tuple(map(int, array.chunks)), getattr(array, "shards", None)
+    size = os.path.getsize(path) if os.path.isfile(path) else -1
+    if size <= 0:
+        return size == 0  # a folder that was not listed any further counts as present
+    if shards:
+        return _shard_index(path, array, chunk, tuple(map(int, shards))) is None
+    description = array.metadata.to_dict()
+    is_plain = not description.get("filters") and codec_names(description) in ([], ["bytes"])
+    return is_plain and size < math.prod(chunk) * np.dtype(array.dtype).itemsize
+
+
+def _inside_shards(present: np.ndarray, folder: str, array: Any, chunk: Cell, stored: Cell) -> np.ndarray:
+    """Return the table for the chunks inside the shards, whose indices are read where they are not too many."""
+    shape = tuple(map(int, array.shape))
+    ratio = tuple(s // c for s, c in zip(stored, chunk, strict=True))
+    table = present
+    for k, n in enumerate(ratio):
+        table = np.repeat(table, n, axis=k)
+    if present.sum() <= _MAX_SHARDS:
+        for cell in map(tuple, np.argwhere(present).tolist()):
+            index = _shard_index(os.path.join(folder, array.metadata.encode_chunk_key(cell)), array, chunk, stored)
+            if index is not None:  # reading from a shard whose index is damaged is an error
+                table[tuple(slice(k * n, (k + 1) * n) for k, n in zip(cell, ratio, strict=True))] = index
+    return table[tuple(slice(0, n) for n in _grid(shape, chunk))]
+
+
+def _shard_index(path: str, array: Any, chunk: Cell, stored: Cell) -> np.ndarray | None:
+    """Return which chunks a shard contains; None where its index does not fit the file, which was cut.
+
+    References
+    ----------
+    Zarr version 3, the codec ``sharding_indexed``: for each chunk its offset and length, both 2**64 - 1 for a chunk that is absent.
+    """
+    codec = next((c for c in array.metadata.to_dict().get("codecs", ()) if c.get("name") == "sharding_indexed"), {})
+    facts = codec.get("configuration", {})
+    names = [c.get("name") for c in facts.get("index_codecs", ())]
+    ratio = tuple(s // c for s, c in zip(stored, chunk, strict=True))
+    if not {"bytes"} <= set(names) <= {"bytes", "crc32c"}:
+        return np.ones(ratio, bool)
+    count = math.prod(ratio)
+    length = _BYTES_AN_ENTRY * count + (_BYTES_A_CHECKSUM if "crc32c" in names else 0)
+    file = PositionedFile(path)
+    size = file.size
+    start = 0 if facts.get("index_location", "end") == "start" else size - length
+    data = file.read(start, _BYTES_AN_ENTRY * count) if size >= length else b""
+    file.close()
+    if len(data) < _BYTES_AN_ENTRY * count:
+        return None
+    entries = np.frombuffer(data, "<u8").reshape(*ratio, 2)
+    offset, nbytes = entries[..., 0], entries[..., 1]
+    absent = (offset == _NO_CHUNK) & (nbytes == _NO_CHUNK)
+    # Compared without a sum, which could overflow
+    fits = (nbytes > 0) & (nbytes <= size) & (offset <= np.uint64(size) - np.minimum(nbytes, np.uint64(size)))
+    return ~absent if bool((fits | absent).all()) else None
+
+
+def at_positions(present: np.ndarray, positions: Sequence[int | None], chunk: Sequence[int]) -> np.ndarray:
+    """Return the part of a grid of chunks at fixed positions of some axes (None: the whole axis), with the same number of axes."""
+    key = [slice(None) if at is None else slice(at // c, at // c + 1) for at, c in zip(positions, chunk, strict=True)]
+    return present[tuple(key)]
