@@ -25,7 +25,7 @@ _MAX_HEAP = 64 << 20
 _HEAD = 16
 
 
-def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
+def open_hdf5_file(path: str | os.PathLike[str], *, end: int = 0) -> Any:
     """Open an HDF5 file read-only, without locking it.
 
     Strings and lists of variable length are stored in global heaps.  libhdf5 walks a heap from object to object by their
@@ -34,6 +34,9 @@ def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : str or os.PathLike
+    end : int
+        The size that the file's header states, for a file that is shorter: bytes after its end then read as zeros, so that what
+        is whole can be read.  libhdf5 refuses such a file.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
     if os.path.isdir(file.path):
         raise SourceKindError(f"{file.name} is a folder, not an HDF5 file")
     try:
-        stream = _CheckedStream(file)
+        stream = _CheckedStream(file, end)
         return h5py.File(file.path, "r", driver="fileobj", fileobj=stream)
     except BaseException:  # whatever happens, the file must not stay open; the exception is raised again
         file.close()
@@ -68,9 +71,9 @@ def open_hdf5_file(path: str | os.PathLike[str]) -> Any:
 class _CheckedStream(io.RawIOBase):
     """The file as a stream for h5py, with each global heap checked once."""
 
-    def __init__(self, file: PositionedFile) -> None:
+    def __init__(self, file: PositionedFile, end: int = 0) -> None:
         self._file, self._at = file, 0
-        self._size = file.size  # read once: h5py asks for it where it cannot pass on an exception
+        self._size = max(file.size, end)  # read once: h5py asks for it where it cannot pass on an exception
         self._checked: set[int] = set()
 
     def readable(self) -> bool:
@@ -87,8 +90,10 @@ class _CheckedStream(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)[: max(0, self._file.size - self._at)]
-        self._file.read_into([view], self._at)
+        view = memoryview(buffer)[: max(0, self._size - self._at)]
+        there = max(0, min(len(view), self._file.size - self._at))
+        self._file.read_into([view[:there]], self._at)
+        view[there:] = bytes(len(view) - there)
         # libhdf5 reads a heap from its first byte on, so its signature is at the start of a read
         if bytes(view[:4]) == b"GCOL" and self._at not in self._checked:
             self._check_heap(self._at)

@@ -289,7 +289,9 @@ def _shard_index(path: str, array: Any, chunk: Cell, stored: Cell) -> np.ndarray
     ----------
     Zarr version 3, the codec ``sharding_indexed``: for each chunk its offset and length, both 2**64 - 1 for a chunk that is absent.
     """
-    codec: dict[str, Any] = next((c for c in array.metadata.to_dict().get("codecs", ()) if c.get("name") == "sharding_indexed"), {})
+    codec: dict[str, Any] = next(
+        (c for c in array.metadata.to_dict().get("codecs", ()) if c.get("name") == "sharding_indexed"), {}
+    )
     facts = codec.get("configuration", {})
     names = [c.get("name") for c in facts.get("index_codecs", ())]
     ratio = tuple(s // c for s, c in zip(stored, chunk, strict=True))

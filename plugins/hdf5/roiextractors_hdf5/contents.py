@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "attributes_of",
     "datasets_below",
     "hard_links",
+    "missing_bytes",
     "named",
     "open_hdf5",
     "plain",
@@ -37,6 +39,7 @@ _FILES_LOCK = (
     ProcessLock()
 )  # held while a file is open: HDF5 shares one file among threads, and closing it in one closes it in all
 
+_MAX_END = 1 << 60
 _MAX_OBJECTS = 20_000
 _MAX_DEPTH = 16
 _MAX_SOFT_LINKS = 16
@@ -73,6 +76,11 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
         except RoiExtractorsError:
             raise
         except HDF5_FAULTS as error:
+            lost = missing_bytes(file)
+            if lost:
+                raise TruncatedRecordingError(
+                    f"{name} is truncated: it lacks {lost:,} bytes that its header states, and what is left cannot be read: {_reason(error)}"
+                ) from error
             raise CorruptRecordingError(f"{name} is damaged: {_reason(error)}") from error
         finally:
             file.close()
@@ -86,12 +94,31 @@ def _opened(path: str, name: str) -> Any:
     except HDF5_FAULTS as error:
         reason = _reason(error)
         if "truncated" in reason or "eof" in reason.lower():
+            file = _open_cut(path, reason)
+            if file is not None:
+                return file
             raise TruncatedRecordingError(
                 f"{name} has {os.path.getsize(path):,} bytes but its header states more; the file is truncated: {reason}"
             ) from error
         if "already open" in reason or "consistency" in reason:
             reason += " (it is still being written, or the program that wrote it did not close it; in that case run h5clear -s)"
         raise CorruptRecordingError(f"{name} cannot be opened as HDF5: {reason}") from error
+
+
+def _open_cut(path: str, reason: str) -> Any:
+    """Open a file that is shorter than its header states, so that what is whole can be read; None where that fails as well."""
+    stated = re.search(r"stored_eof = (\d+)", reason)
+    if stated is None or int(stated[1]) >= _MAX_END:
+        return None
+    try:
+        return open_hdf5_file(path, end=int(stated[1]))
+    except HDF5_FAULTS:
+        return None
+
+
+def missing_bytes(file: Any) -> int:
+    """Return by how many bytes an open file is shorter than its header states."""
+    return max(0, int(file.id.get_filesize()) - os.path.getsize(file.filename))
 
 
 def _reason(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -27,15 +27,18 @@ from roiextractors_core.io import (
     Box,
     Cell,
     ChunkGrid,
+    MissingChunks,
     Part,
     Piece,
     PositionedFile,
     ProcessLock,
+    at_positions,
+    missing_chunks,
     sample_pieces,
     share_out,
 )
 
-from .contents import named, open_hdf5
+from .contents import missing_bytes, named, open_hdf5
 
 __all__ = ["Hdf5Dataset", "Layout", "layout_of"]
 
@@ -185,7 +188,7 @@ def _contiguous(found: Layout, dataset: Any, where: str) -> Layout:
         return _changed(found, kind="fill", fill=dataset.fillvalue)
     end = int(offset) + math.prod(found.shape) * found.dtype.itemsize
     size = os.path.getsize(dataset.file.filename)
-    if end > size:
+    if end > size and not missing_bytes(dataset.file):
         raise TruncatedRecordingError(
             f"{where} extends to byte {end:,} but the file has {size:,} bytes; it is truncated"
         )
@@ -237,6 +240,9 @@ class Hdf5Dataset:
             found = _dataset(file, name)
             self._layout = layout_of(found)
             held = int(found.id.get_storage_size())
+            self._places = _Places(self._file, name, self._layout)
+            self._lost_bytes = missing_bytes(file)
+            self._missing = self._find_missing(found, held, axes, fixed or {})
         where = f"{self._file.name}: {printable(name)}"
         self._axes = _checked_axes(axes, self._layout.shape, where)
         self._lengths = dict(zip(axes, self._layout.shape, strict=True))
@@ -244,7 +250,6 @@ class Hdf5Dataset:
         self._fixed = {
             letter: self._position(letter, (fixed or {}).get(letter, 0)) for letter in axes if letter not in "TYXZ"
         }
-        self._places = _Places(self._file, name, self._layout)
         self._order = [axes.index(letter) for letter in "TYXZ" if letter in axes]
         self._grid = ChunkGrid(self._layout.shape, self._layout.chunk, self._layout.dtype)
         self._chunks = _DatasetChunks(self._file, name, self._layout, self._places, self._grid)
@@ -270,8 +275,31 @@ class Hdf5Dataset:
 
     @property
     def num_samples(self) -> int:
-        """The length of the axis T; 1 without one."""
-        return self._length("T")
+        """The length of the axis T, without samples at its end that were never written; 1 without such an axis."""
+        return self._missing.num_samples
+
+    @property
+    def missing(self) -> MissingChunks:
+        """Which chunks, and samples, are missing: never written, or after the end of a truncated file."""
+        return self._missing
+
+    def get_warnings(self, name: str) -> tuple[str, ...]:
+        """Return what the user should be warned of: a truncated file, and missing chunks.
+
+        Parameters
+        ----------
+        name : str
+            Of the recording.
+        """
+        words = self._missing.warnings(name)
+        if not self._lost_bytes:
+            return words
+        whole = "" if words else "; no pixel is lost"
+        return (f"{name} is truncated: it lacks {self._lost_bytes:,} bytes that its header states{whole}", *words)
+
+    def get_notes(self, name: str) -> tuple[str, ...]:
+        """Return :meth:`get_warnings`, and whether parts of the frame were never written."""
+        return (*self.get_warnings(name), *self._missing.notes(name)[len(self._missing.warnings(name)) :])
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -332,6 +360,51 @@ class Hdf5Dataset:
         if stored.size:
             self._fill(stored, samples, box)
         return self._arranged(self._native(stored), count)
+
+    def _find_missing(self, dataset: Any, held: int, axes: str, fixed: Mapping[str, int]) -> MissingChunks:
+        """Return what is missing; the index of the chunks is read only when their number shows that some are."""
+        layout, axis = self._layout, axes.find("T")
+        count = layout.shape[axis] if 0 <= axis < len(layout.shape) else 1
+        none = MissingChunks(0, 0, count, count)
+        if layout.kind == "fill":
+            return replace(none, num_missing=1, num_chunks=1, samples=np.arange(count))
+        if layout.kind == "plain":
+            return none if not self._lost_bytes else self._cut_plain(axis, none)
+        if layout.kind != "chunks" or len(axes) != len(layout.shape):
+            return none
+        total = math.prod(layout.grid)
+        stored = (
+            dataset.id.get_num_chunks() if layout.filters else held // (math.prod(layout.chunk) * layout.dtype.itemsize)
+        )
+        if stored >= total and not self._lost_bytes:
+            return none
+        if total > _MAX_INDEX:
+            return replace(none, num_missing=total - stored, num_chunks=total)
+        present = self._places.present(dataset, is_cut=self._lost_bytes > 0)
+        present = at_positions(
+            present, [fixed.get(letter, 0) if letter not in "TYXZ" else None for letter in axes], layout.chunk
+        )
+        along = axis if axis >= 0 else None
+        # A fill value other than 0 was chosen by the writer for samples that it does not write
+        is_chosen = dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
+        keeps_end = is_chosen and bool(layout.fill) and not self._lost_bytes
+        step = layout.chunk[axis] if axis >= 0 else 1
+        return missing_chunks(present, axis=along, chunk=step, num_samples=count, leaves_out_end=not keeps_end)
+
+    def _cut_plain(self, axis: int, none: MissingChunks) -> MissingChunks:
+        """Return how many samples of contiguous pixels a truncated file contains."""
+        layout = self._layout
+        room = self._file.size - layout.offset
+        needed = math.prod(layout.shape) * layout.dtype.itemsize
+        if room >= needed:
+            return none
+        whole = max(0, room) // (needed // layout.shape[0]) if axis == 0 else 0
+        if not whole:
+            raise TruncatedRecordingError(
+                f"{self._file.name}: {printable(self._name)} extends to byte {layout.offset + needed:,} but the file has {self._file.size:,} "
+                "bytes; it is truncated, and no sample is whole"
+            )
+        return replace(none, num_samples=whole)
 
     def _check_size(self, held: int, where: str) -> None:
         """Refuse a sample or a chunk that is far larger than the bytes in the file can decode to."""
@@ -543,6 +616,18 @@ class _Places:
                 return [self._kept[cell] for cell in cells]
             rows = self._table[tuple(np.array(cells).T)]
             return [_Place(cell, *row) for cell, row in zip(cells, rows.tolist(), strict=True)]
+
+    def present(self, dataset: Any, *, is_cut: bool) -> np.ndarray:
+        """Return which chunks an open dataset has, over the grid of chunks; of a truncated file, those that end inside it."""
+        with self._lock:
+            self._read_index(dataset)
+            table = self._table
+            if table is None:
+                return np.ones(self._layout.grid, bool)
+            if is_cut:  # a chunk after the end is read as one that was never written
+                table[(table[..., 0] + table[..., 1] > self._file.size) | (table[..., 0] < 0)] = 0
+            present: np.ndarray = table[..., 1] > 0
+            return present
 
     def _look(self, cells: Sequence[Cell]) -> None:
         few = len(self._kept) + len(cells) <= _MAX_LOOKUPS

@@ -12,9 +12,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, listed, printable
+from roiextractors_core.errors import (
+    RoiExtractorsWarning,
+    StreamChoiceError,
+    UnsupportedRecordingError,
+    listed,
+    printable,
+)
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import choose_stream, single_file
+from roiextractors_core.io import choose_stream, single_file, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .axes import AxisOrder, axis_order
@@ -90,6 +96,10 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
         fixed = {} if self._channel is None else {"C": self._channel}
         self._movie = Hdf5Dataset(path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
         self.is_volumetric = self._movie.is_volumetric
+        for words in self._facts.doubts:
+            warn(words, RoiExtractorsWarning)
+        for words in self._movie.get_warnings(self._facts.file_name):
+            warn(words)
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
@@ -111,6 +121,8 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
         except StreamChoiceError as error:
             return found if error.option == "dataset" else {**found, error.option: tuple(map(str, error.choices))}
         return {**found, "channel": facts.channels} if len(facts.channels) > 1 else found
+
+    keeps_missing_samples = True
 
     def get_image_shape(self) -> tuple[int, int]:
         """Return ``(rows, columns)``."""
@@ -153,8 +165,12 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return which dataset is read, how its axes were identified, and whether rates disagreed."""
-        return self._facts.notes
+        """Return which dataset is read, how its axes were identified, what contradicts, and what is missing."""
+        return (*self._facts.doubts, *self._facts.notes, *self._movie.get_notes(self._facts.file_name))
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that lack at least one chunk, which reads as the fill value."""
+        return self._movie.missing.samples.copy()
 
     def close(self) -> None:
         """Release the file."""
@@ -175,6 +191,7 @@ class _Facts:
     plane_spacing: float | None
     vendor: Mapping[str, Any]
     notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_order: str | None) -> _Facts:

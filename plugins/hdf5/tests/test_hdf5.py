@@ -432,8 +432,67 @@ def test_an_empty_file_is_said_to_hold_nothing(tmp_path: Path) -> None:
 def test_a_cut_file_is_said_to_be_cut(tmp_path: Path) -> None:
     path = written(tmp_path / "cut.h5", {"data": movie(40, 50, 60)})
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(TruncatedRecordingError, match=r"its header states more; the file is truncated"):
+    with pytest.warns(roi.IncompleteRecordingWarning) as seen:
+        recording = roi.open(path)
+    words = [str(warning.message) for warning in seen]
+    assert "cut.h5 is truncated: it lacks 100 bytes" in words[0]
+    assert "39 of 40 samples are whole" in words[1]
+    np.testing.assert_array_equal(recording.get_series(), movie(40, 50, 60)[:39])
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(TruncatedRecordingError, match=r"is truncated"):
         roi.open(path)
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "gzip"}])
+def test_the_whole_samples_of_a_truncated_file_in_chunks_are_read(tmp_path: Path, how: dict[str, Any]) -> None:
+    path, pixels = tmp_path / "cut.h5", movie(40, 50, 60)
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("mov", shape=pixels.shape, dtype=pixels.dtype, chunks=(1, 50, 60), **how)
+        made[...] = 0
+        file.flush()
+        made[...] = pixels
+        infos = [made.id.get_chunk_info(k) for k in range(40)]
+    end = max(info.byte_offset + info.size for info in infos)
+    whole = [info.chunk_offset[0] for info in infos if info.byte_offset + info.size <= end - 10_000]
+    path.write_bytes(path.read_bytes()[: end - 10_000])
+    with pytest.warns(roi.IncompleteRecordingWarning) as seen:
+        recording = roi.open(path)
+    assert "is truncated" in str(seen[0].message)
+    got = recording.get_series()
+    missing = set(recording.get_missing_samples().tolist())
+    assert len(got) - len(missing) == len(whole) < 40
+    for k in range(len(got)):
+        np.testing.assert_array_equal(got[k], 0 * pixels[k] if k in missing else pixels[k])
+
+
+def test_an_interrupted_recording_ends_with_its_last_whole_sample(tmp_path: Path) -> None:
+    pixels = movie(20, 16, 20)
+    with h5py.File(tmp_path / "fill.h5", "w") as file:
+        made = file.create_dataset(
+            "mov", shape=(20, 16, 20), maxshape=(None, 16, 20), chunks=(1, 8, 20), dtype=pixels.dtype
+        )
+        made[:8] = pixels[:8]
+        made[8, :8] = 1  # half of a frame
+    with pytest.warns(roi.IncompleteRecordingWarning, match="8 of 20 samples are whole"):
+        recording = roi.open(tmp_path / "fill.h5")
+    np.testing.assert_array_equal(recording.get_series(), pixels[:8])
+    assert recording.get_missing_samples().size == 0
+
+
+def test_chunks_that_were_never_written_inside_are_missing_samples(tmp_path: Path) -> None:
+    pixels = movie(20, 16, 20)
+    with h5py.File(tmp_path / "gap.h5", "w") as file:
+        made = file.create_dataset("mov", shape=(20, 16, 20), chunks=(2, 8, 20), dtype=pixels.dtype, compression="gzip")
+        for start in (0, 2, 6, 8, 10, 12, 14, 16, 18):
+            made[start : start + 2] = pixels[start : start + 2]
+    with pytest.warns(
+        roi.IncompleteRecordingWarning, match="2 chunks of the pixels are missing, of 20 .* 2 of 20 samples"
+    ):
+        recording = roi.open(tmp_path / "gap.h5")
+    pixels[4:6] = 0
+    np.testing.assert_array_equal(recording.get_series(), pixels)
+    assert recording.get_missing_samples().tolist() == [4, 5]
+    assert recording.slice_samples(3, 5).get_missing_samples().tolist() == [1]
 
 
 def test_what_only_begins_as_hdf5_is_damaged(tmp_path: Path) -> None:
