@@ -94,7 +94,13 @@ class MissingChunks:
 
 
 def missing_chunks(
-    present: np.ndarray, *, axis: int | None, chunk: int, num_samples: int, leaves_out_end: bool = True
+    present: np.ndarray,
+    *,
+    axis: int | None,
+    chunk: int,
+    num_samples: int,
+    leaves_out_end: bool = True,
+    is_cut: bool = False,
 ) -> MissingChunks:
     """Return what is missing, by the chunks that exist.
 
@@ -108,6 +114,8 @@ def missing_chunks(
         Samples in a chunk, and by the shape.
     leaves_out_end : bool
         Whether samples at the end without any chunk are left out.
+    is_cut : bool
+        Whether the file is known to be truncated: then samples at the end that lack any of their chunks are left out too.
     """
     rows = (present[np.newaxis] if axis is None else np.moveaxis(present, axis, 0)).reshape(
         _num_rows(present, axis), -1
@@ -120,7 +128,7 @@ def missing_chunks(
     num_empty = 0
     if len(rows) >= _MIN_ROWS:
         num_empty, rows = int((~used).sum()) * len(rows), rows[:, used]
-    end = _end_of(rows) if leaves_out_end and axis is not None else len(rows)
+    end = _end_of(rows, is_cut) if leaves_out_end and axis is not None else len(rows)
     rows, count = rows[:end], min(num_samples, end * chunk)
     lacking = np.flatnonzero(~rows.all(axis=1))
     samples = (lacking[:, np.newaxis] * chunk + np.arange(chunk)).reshape(-1).astype(np.int64)
@@ -131,11 +139,13 @@ def _num_rows(present: np.ndarray, axis: int | None) -> int:
     return 1 if axis is None else int(present.shape[axis])
 
 
-def _end_of(rows: np.ndarray) -> int:
+def _end_of(rows: np.ndarray, is_cut: bool) -> int:
     """Return the end of what was written: after the last row with a chunk, or before it where that row was not completed."""
+    whole = np.flatnonzero(rows.all(axis=1))
+    if is_cut and len(whole):
+        return int(whole[-1]) + 1
     last = int(np.flatnonzero(rows.any(axis=1))[-1])
-    is_cut = last + 1 < len(rows)
-    if is_cut and not rows[last].all() and rows[:last].all(axis=1).any():
+    if last + 1 < len(rows) and not rows[last].all() and rows[:last].all(axis=1).any():
         return last
     return last + 1
 

@@ -389,7 +389,20 @@ class Hdf5Dataset:
         is_chosen = dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
         keeps_end = is_chosen and bool(layout.fill) and not self._lost_bytes
         step = layout.chunk[axis] if axis >= 0 else 1
-        return missing_chunks(present, axis=along, chunk=step, num_samples=count, leaves_out_end=not keeps_end)
+        found = missing_chunks(
+            present,
+            axis=along,
+            chunk=step,
+            num_samples=count,
+            leaves_out_end=not keeps_end,
+            is_cut=self._lost_bytes > 0,
+        )
+        if self._lost_bytes and len(found.samples) == found.num_samples:
+            raise TruncatedRecordingError(
+                f"{self._file.name} is truncated: it lacks {self._lost_bytes:,} bytes that its header states, and no sample of "
+                f"{printable(self._name)} is whole"
+            )
+        return found
 
     def _cut_plain(self, axis: int, none: MissingChunks) -> MissingChunks:
         """Return how many samples of contiguous pixels a truncated file contains."""
