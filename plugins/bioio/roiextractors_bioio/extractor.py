@@ -13,11 +13,14 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    IncompleteRecordingWarning,
     MissingDependencyError,
     RoiExtractorsError,
+    RoiExtractorsWarning,
+    TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
@@ -27,9 +30,21 @@ __all__ = [
     "BioioImagingExtractor",
     "at_the_border",
     "moment",
+    "positive",
+    "regular_rate",
 ]
 
-_OTHER_AXES = {"M": "tiles of a mosaic", "S": "colour samples", "H": "phases", "I": "illuminations", "V": "views"}
+_STREAMS = {"M": "tile", "H": "phase", "I": "illumination", "V": "view", "R": "rotation", "B": "block"}
+_OTHER_AXES = {"S": "colour samples", "A": "rotations", "λ": "emission wavelengths", "Λ": "excitation wavelengths"}
+_MODALITIES = {  # as OME names modes of acquisition
+    "WideField": "one-photon",
+    "LaserScanningConfocalMicroscopy": "confocal",
+    "SpinningDiskConfocal": "confocal",
+    "SlitScanConfocal": "confocal",
+    "MultiPhotonMicroscopy": "two-photon",
+    "SPIM": "light-sheet",
+}
+_MAX_JITTER = 1e-3  # of a period, up to which times are regular
 
 _Value = TypeVar("_Value")
 
@@ -46,6 +61,8 @@ class BioioImagingExtractor(BlockImagingExtractor):
         One of several scenes (positions, series), by its name in bioio, or by its number from 0.
     channel : str or int, optional
         One of several channels, by its name, or by its number from 1.
+    tile, phase, illumination, view, rotation, block : int or str, optional
+        One of several values of an axis beyond time, channel and planes: the tiles of a mosaic, and so on.
 
     Raises
     ------
@@ -54,7 +71,7 @@ class BioioImagingExtractor(BlockImagingExtractor):
     StreamChoiceError
         Several scenes or channels, and none was named; or the named one does not exist.
     UnsupportedRecordingError
-        Axes beyond time, channel, planes, rows and columns: mosaics, colour samples, phases.
+        Axes that cannot be chosen from, such as colour samples.
     CorruptRecordingError
         bioio cannot read the file.
 
@@ -75,8 +92,15 @@ class BioioImagingExtractor(BlockImagingExtractor):
         sampling_frequency: float | None = None,
         scene: str | int | None = None,
         channel: str | int | None = None,
+        tile: str | int | None = None,
+        phase: str | int | None = None,
+        illumination: str | int | None = None,
+        view: str | int | None = None,
+        rotation: str | int | None = None,
+        block: str | int | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
+        given = dict(zip(_STREAMS, (tile, phase, illumination, view, rotation, block), strict=True))
         self._path = self._path_of(file_path)
         self._name = printable(os.path.basename(self._path))
         self._lock = ProcessLock()
@@ -86,13 +110,20 @@ class BioioImagingExtractor(BlockImagingExtractor):
             self._scene, sizes, self._channels = self._choose_scene(self._image, self._name, scene)[1:]
             self._dtype: np.dtype[Any] = np.dtype(self._image.dtype)
         self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
-        self._sizes = self._checked(sizes)
-        self.is_volumetric = self._sizes["Z"] > 1
+        values = {axis: self._axis_values(self._image, axis, sizes.get(axis, 1)) for axis in _STREAMS}
+        self._others = {
+            axis: choose_stream(self._name, option, values[axis] if len(values[axis]) > 1 else (), given[axis])
+            for axis, option in _STREAMS.items()
+        }
+        self._notes: tuple[str, ...] = ()
+        self._kept: np.ndarray | None = None
+        self._missing = np.empty(0, np.int64)
         with at_the_border(self._name, self.package):
+            self._sizes = self._checked(sizes)
+            self.is_volumetric = self._sizes["Z"] > 1
+            for note in self._omissions():
+                self._report(note)
             self._rate = self._file_rate()
-            self._notes = self._omissions()
-        for note in self._notes:
-            warn(note)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._sizes["Y"], self._sizes["X"]
@@ -109,6 +140,22 @@ class BioioImagingExtractor(BlockImagingExtractor):
     def get_sampling_frequency(self) -> float | None:
         """Return the rate by the interval between samples that the file states, or None."""
         return self._rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return when the first plane of each sample was acquired, or None if the file has no times.
+
+        If samples are missing, those of a file without times are counted on the grid of the rate.
+        """
+        start, end = self.resolve_range(start_sample, end_sample)
+        times, rate = self._recorded_times(start, end), self.get_sampling_frequency()
+        if times is not None or rate is None or self._kept is None or self._kept[-1] == len(self._kept) - 1:
+            return times
+        return np.asarray(self._kept[start:end] / rate)
+
+    def get_missing_samples(self) -> np.ndarray:
+        return self._missing.copy()
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -130,9 +177,12 @@ class BioioImagingExtractor(BlockImagingExtractor):
         path = cls._path_of(file_path)
         name = printable(os.path.basename(path))
         with at_the_border(name, cls.package):
-            scenes, _, _, channels = cls._choose_scene(cls._open_image(path), name, options.get("scene", 0))
-        found = {"scene": scenes, "channel": channels}
-        return {option: values for option, values in found.items() if len(values) > 1}
+            image = cls._open_image(path)
+            scenes, _, sizes, channels = cls._choose_scene(image, name, options.get("scene", 0))
+            streams = {"scene": scenes, "channel": channels}
+            for axis, option in _STREAMS.items():
+                streams[option] = cls._axis_values(image, axis, sizes.get(axis, 1))
+        return {option: values for option, values in streams.items() if len(values) > 1}
 
     # Calls of bioio
 
@@ -173,6 +223,11 @@ class BioioImagingExtractor(BlockImagingExtractor):
         names: Sequence[Any] | None = image.channel_names
         return names
 
+    @classmethod
+    def _axis_values(cls, image: Any, axis: str, count: int) -> tuple[str, ...]:
+        """Return the values of an axis to choose from."""
+        return tuple(str(k) for k in range(count))
+
     def _part(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> np.ndarray:
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
         shape = (count, rows.stop - rows.start, columns.stop - columns.start, planes.stop - planes.start)
@@ -190,7 +245,8 @@ class BioioImagingExtractor(BlockImagingExtractor):
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
         """Return ``(samples, planes, rows, columns)``."""
         axes = self._image.dims.order
-        one = {axis: 0 for axis in axes if axis not in "TCZYX"} | ({"C": self._channel} if "C" in axes else {})
+        one = {axis: self._others.get(axis, 0) for axis in axes if axis not in "TCZYX"}
+        one |= {"C": self._channel} if "C" in axes else {}
         if not self.reads_parts:
             lazy = self._image.get_image_dask_data("TZYX", **one)
             return lazy[samples][:, planes, rows, columns].compute(scheduler="synchronous")
@@ -210,16 +266,58 @@ class BioioImagingExtractor(BlockImagingExtractor):
         """Return notes on parts of the recording that are missing from the file or cannot be read."""
         return ()
 
+    def _recorded_times(self, start: int, end: int) -> np.ndarray | None:
+        """Return the times that the file states for a range of samples, or None."""
+        return None
+
+    def _keep_whole(self, are_whole: np.ndarray, why: str) -> tuple[str, ...]:
+        """Leave out samples that are not whole, and return a note that says so.
+
+        Parameters
+        ----------
+        are_whole : numpy.ndarray
+            One bool for each sample as acquired.
+        why : str
+            What happened to the others.
+        """
+        kept, total = np.flatnonzero(are_whole), len(are_whole)
+        if len(kept) == 0:
+            raise TruncatedRecordingError(f"{self._name}: none of its {total:,} samples is complete: {why}")
+        self._sizes["T"] = len(kept)
+        if len(kept) == total:
+            return ()
+        self._kept, self._missing = kept, np.flatnonzero(~are_whole)
+        first = ", ".join(f"{k:,}" for k in self._missing[:3]) + (", ..." if len(self._missing) > 3 else "")
+        words = f"samples {first} are" if len(self._missing) > 1 else f"sample {first} is"
+        return (
+            f"{self._name}: {len(kept):,} of {total:,} samples are complete and can be read; {words} left out: {why}",
+        )
+
+    def _report(self, note: str, category: type[RoiExtractorsWarning] | None = IncompleteRecordingWarning) -> None:
+        """Add a note, and issue it as a warning of the category, if there is one."""
+        if note not in self._notes:
+            self._notes = (*self._notes, note)
+            if category is not None:
+                warn(note, category)
+
     def _file_metadata(self) -> RecordingMetadata:
-        rows, columns, spacing = (_positive(self._micrometres(axis)) for axis in "YXZ")
+        rows, columns, spacing = (positive(self._micrometres(axis)) for axis in "YXZ")
         described = self._described()
         name = self._channels[self._channel] if self._channels else ""
-        waves = (described.get("emission"), described.get("excitation"))
+        light = ("detection_band", "laser_lines", "laser_power", "exposure_time")
+        light_path = {key: described[key] for key in light if described.get(key)}
+        channel = ChannelMetadata(name, described.get("emission"), described.get("excitation"), **light_path)
+        depth, start = described.get("bit_depth"), described.get("start")
         return RecordingMetadata(
-            start_time=described.get("start"),
+            # Clocks that were never set count from an epoch
+            start_time=start if start is not None and start.year > 1970 else None,
             pixel_size=(rows, columns) if rows and columns else None,
             plane_spacing=spacing if self.is_volumetric else None,
-            channels=(ChannelMetadata(name, *waves),) if name else (),
+            channels=(channel,) if name or light_path else (),
+            objective=_objective(*(described.get(key) for key in ("objective", "magnification", "aperture"))),
+            zoom=positive(described.get("zoom")),
+            bit_depth=int(depth) if depth and 0 < depth <= 8 * self._dtype.itemsize else None,
+            modality=described.get("modality"),
             device=described.get("device") or None,
             software=described.get("software") or None,
             vendor=self._vendor(),
@@ -236,17 +334,22 @@ class BioioImagingExtractor(BlockImagingExtractor):
         return str(getattr(getattr(self._image.dimension_properties, axis), "unit", ""))
 
     def _described(self) -> dict[str, Any]:
-        """Return facts about the channel and the instrument: start, emission, excitation, device, software."""
+        """Return facts about the channel and the instrument.
+
+        ``start``, ``emission``, ``excitation``, ``device``, ``software``, ``objective``, ``magnification``, ``aperture``, ``zoom``,
+        ``bit_depth``, ``modality``, ``detection_band``, ``laser_lines``, ``laser_power`` and ``exposure_time``; any may be absent.
+        """
         return _described(self._image, self._scene, self._channel)
 
     # Checks
 
     def _checked(self, sizes: dict[str, int]) -> dict[str, int]:
         for axis, size in sizes.items():
-            if axis not in "TCZYX" and size > 1:
+            if axis not in "TCZYX" and axis not in _STREAMS and size > 1:
                 words = _OTHER_AXES.get(axis, "values")
                 raise UnsupportedRecordingError(
-                    f"{self._name} has an axis {printable(axis)} of {size:,} {words}; expected only T, C, Z, Y and X"
+                    f"{self._name} has an axis {printable(axis)} of {size:,} {words}; expected only T, C, Z, Y and X, "
+                    "so export it without that axis"
                 )
         if self._dtype.kind not in "biufc":
             raise UnsupportedRecordingError(f"{self._name} has the type {self._dtype}; pixels must be numbers")
@@ -300,10 +403,16 @@ def _described(image: Any, scene: int, channel: int) -> dict[str, Any]:
         stated = ome.images[scene if scene < len(ome.images) else 0]
     except (NotImplementedError, AttributeError, IndexError, ValueError):
         return {}
-    found: dict[str, Any] = {"start": stated.acquisition_date}
+    found: dict[str, Any] = {"start": stated.acquisition_date, "bit_depth": stated.pixels.significant_bits}
     if channel < len(stated.pixels.channels):
         one = stated.pixels.channels[channel]
         found |= {"emission": _wave(one, "emission"), "excitation": _wave(one, "excitation")}
+        found["modality"] = _MODALITIES.get(getattr(one.acquisition_mode, "value", ""))
+    lenses = [lens for instrument in ome.instruments for lens in instrument.objectives]
+    used = getattr(stated.objective_settings, "id", None)
+    for lens in lenses:
+        if lens.id == used or len(lenses) == 1:
+            found |= {"objective": lens.model, "magnification": lens.nominal_magnification, "aperture": lens.lens_na}
     for instrument in ome.instruments:
         parts = [instrument.microscope, *instrument.detectors]
         words = [" ".join(filter(None, (p.manufacturer, p.model))) for p in parts if p is not None]
@@ -311,8 +420,32 @@ def _described(image: Any, scene: int, channel: int) -> dict[str, Any]:
     return found
 
 
-def _positive(value: float | None) -> float | None:
+def positive(value: float | None) -> float | None:
+    """Return the value if it is a positive number, else None."""
     return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def regular_rate(times: np.ndarray, numbers: np.ndarray | None = None) -> float | None:
+    """Return the rate (Hz) by the median period of regular times, or None if they are not regular.
+
+    Parameters
+    ----------
+    times : numpy.ndarray
+        Seconds.
+    numbers : numpy.ndarray, optional
+        Numbers of the samples as acquired, if some of them are missing.
+    """
+    periods = np.diff(times) if numbers is None else np.diff(times) / np.diff(numbers)
+    if len(periods) == 0 or not np.isfinite(periods).all():
+        return None
+    median = float(np.median(periods))
+    is_regular = median > 0 and np.abs(periods - median).max() <= _MAX_JITTER * median
+    return 1.0 / median if is_regular else None
+
+
+def _objective(name: str | None, magnification: float | None, aperture: float | None) -> ObjectiveMetadata | None:
+    parts = (printable(name).strip() or None if name else None, positive(magnification), positive(aperture))
+    return ObjectiveMetadata(*parts) if any(parts) else None
 
 
 def _wave(channel: Any, kind: str) -> float | None:

@@ -8,7 +8,11 @@ from roiextractors_core import FormatSpec, Magic, Name, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
-_METADATA = ("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor")
+_METADATA = (
+    *("start_time", "pixel_size", "plane_spacing", "channels", "objective", "zoom", "bit_depth", "modality"),
+    *("device", "software", "vendor"),
+)
+_STREAMS = ("scene", "channel", "tile", "phase", "illumination", "view", "rotation", "block")
 _JPEG_2000 = bytes.fromhex("0000000c6a5020200d0a")
 
 
@@ -22,10 +26,10 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".czi",),
         evidence=Magic(b"ZISRAWFILE"),
         api=1,
-        streams=("scene", "channel"),
+        streams=_STREAMS,
         clock="native",
         metadata=_METADATA,
-        description="Files of Zeiss ZEN, read through bioio-czi; acquisition times if the frames have them.",
+        description="Files of Zeiss ZEN, read through bioio-czi; times of the frames, of the time stamps or of the positions along T.",
     )
     yield FormatSpec(
         name="nd2",
@@ -46,7 +50,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".lif",),
         evidence=Magic(b"\x70\0\0\0") & Magic(b"\x2a", offset=8) & Magic("<".encode("utf-16-le"), offset=13),
         api=1,
-        streams=("scene", "channel"),
+        streams=_STREAMS,
         clock="native",
         metadata=_METADATA,
         description="Files of Leica LAS AF and LAS X, read through liffile as in bioio-lif; a time for each frame.",
@@ -57,8 +61,8 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extractor="roiextractors_bioio.extractor:BioioImagingExtractor",
         extensions=(".dv", ".r3d", ".sldy", ".vsi", ".zvi"),
         api=1,
-        streams=("scene", "channel"),
+        streams=_STREAMS,
         clock="rate",
-        metadata=_METADATA,
+        metadata=tuple(key for key in _METADATA if key != "zoom"),
         description='Any image that an installed bioio plugin can read, with format="bioio" or by one of these suffixes.',
     )

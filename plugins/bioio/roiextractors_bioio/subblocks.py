@@ -1,17 +1,28 @@
-"""Checks the subblocks of a CZI file before another library reads them: a damaged length there would crash the process."""
+"""The subblocks of a CZI file: where each one belongs, and whether it is sound; a damaged length would crash the library that reads it."""
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError
 from roiextractors_core.io import PositionedFile
 
-__all__ = ["Subblocks"]
+__all__ = ["AXES", "Subblocks"]
+
+AXES = "STCZHIVRBM"
+_ACQUIRED = re.compile(rb"<AcquisitionTime>([^<]{1,64})</AcquisitionTime>")
+_MAX_METADATA = 1 << 20  # of one subblock; real ones have some kilobytes
+_MAX_STAMPS = 1 << 26
+_COLUMNS = (
+    *("position", "dimensions", "part", "kind", "packing", "is_reduced"),
+    *("x", "y", "columns", "rows", "has_time"),
+)
 
 _SEGMENT = 32  # id, allocated and used bytes
 _ENTRY = 32  # of an entry, before its dimensions
@@ -44,13 +55,122 @@ class Subblocks:
         self._file = PositionedFile(path)
         self._size = self._file.size
         try:
-            found = np.array(list(self._entries()), np.int64).reshape(-1, 3)
+            table = np.array(list(self._entries()), np.int64).reshape(-1, len(_COLUMNS) + len(AXES))
         finally:
             self._file.close()
-        self._places, starts, self._counts = found.T
-        first = int(starts[starts >= 0].min(initial=np.iinfo(np.int64).max))
-        self._samples = np.where(starts < 0, -1, starts - first)  # a part of a longer recording keeps its numbers
-        self._are_sound = np.zeros(len(found), bool)
+        columns = dict(zip((*_COLUMNS, *AXES), table.T, strict=True))
+        here = columns["part"] == 0
+        self.has_parts = not here.all()
+        self._columns = {name: column[here] for name, column in columns.items()}
+        self._places, self._counts, times = (self._columns[key] for key in ("position", "dimensions", "T"))
+        has_time = self._columns["has_time"] != 0
+        first = int(times[has_time].min(initial=np.iinfo(np.int64).max))
+        self._samples = np.where(has_time, times - first, -1)  # a part of a longer recording keeps its numbers
+        self._are_sound = np.zeros(len(times), bool)
+
+    def select(self, **where: int) -> np.ndarray:
+        """Return the numbers of the subblocks of full resolution, optionally at some values of axes, in file order."""
+        chosen = self._columns["is_reduced"] == 0
+        for axis, value in where.items():
+            chosen &= self._columns[axis] == value
+        return np.flatnonzero(chosen)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one number of each subblock, int64: its value along an axis (0 where the file does not name it), ``x``, ``y``, ``columns``, ``rows``, ``kind`` of pixels."""
+        column: np.ndarray = self._columns[name]
+        return column
+
+    def are_sound(self, numbers: np.ndarray) -> np.ndarray:
+        """Return for each of some subblocks whether it is where the directory says, with space for what it claims.
+
+        Only those near either end of the list are looked at; the others are taken for sound until they are read.
+        """
+        sound = np.ones(len(numbers), bool)
+        near = np.r_[0 : min(_AT_OPENING, len(numbers)), max(_AT_OPENING, len(numbers) - _AT_OPENING) : len(numbers)]
+        try:
+            for k in near.tolist():
+                try:
+                    self._check(int(self._places[numbers[k]]), int(self._counts[numbers[k]]))
+                except (CorruptRecordingError, TruncatedRecordingError):
+                    sound[k] = False
+        finally:
+            self._file.close()
+        return sound
+
+    def read_pixels(self, number: int, dtype: np.dtype[Any]) -> np.ndarray | None:
+        """Return the pixels of a subblock, ``(rows, columns)``, or None if they are compressed.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            The subblock is not sound, or has fewer pixels than the directory states.
+        """
+        position, dimensions = int(self._places[number]), int(self._counts[number])
+        rows, columns = int(self._columns["rows"][number]), int(self._columns["columns"][number])
+        try:
+            if not self._are_sound[number]:
+                self._check(position, dimensions)
+                self._are_sound[number] = True
+            if self._columns["packing"][number] != 0:
+                return None
+            metadata, _, size = struct.unpack("<iiq", self._bytes(position + _SEGMENT, 16))
+            needed = rows * columns * dtype.itemsize
+            if size < needed:
+                raise CorruptRecordingError(
+                    f"{self._file.name} is damaged: its subblock at byte {position:,} has {size:,} bytes of pixels, expected {needed:,}"
+                )
+            start = position + _SEGMENT + max(_MIN_HEAD, 16 + _ENTRY + dimensions * _DIMENSION) + metadata
+            return np.frombuffer(self._bytes(start, needed), dtype).reshape(rows, columns)
+        finally:
+            self._file.close()
+
+    def acquisition_times(self, numbers: np.ndarray) -> list[str]:
+        """Return the text of ``AcquisitionTime`` of some subblocks; empty where a subblock has none."""
+        times = []
+        try:
+            for number in numbers.tolist():
+                position, dimensions = int(self._places[number]), int(self._counts[number])
+                self._check(position, dimensions)
+                length = struct.unpack("<i", self._bytes(position + _SEGMENT, 4))[0]
+                start = position + _SEGMENT + max(_MIN_HEAD, 16 + _ENTRY + dimensions * _DIMENSION)
+                match = _ACQUIRED.search(self._bytes(start, min(length, _MAX_METADATA)))
+                times.append(match[1].decode("ascii", "replace").strip() if match else "")
+        finally:
+            self._file.close()
+        return times
+
+    def attached_times(self) -> np.ndarray | None:
+        """Return the seconds in the attachment ``TimeStamps``, or None if there is none.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            The attachment is damaged.
+        """
+        try:
+            directory = struct.unpack("<q", self._bytes(104, 8))[0]
+            if not 0 < directory < self._size - _SEGMENT - 256:
+                return None
+            head = self._bytes(directory, _SEGMENT + 256)
+            count = struct.unpack_from("<i", head, _SEGMENT)[0]
+            if not head.startswith(b"ZISRAWATTDIR\0") or not 0 < count <= (self._size - directory) // 128:
+                return None
+            entries = self._bytes(directory + len(head), 128 * min(count, 4096))
+            for at in range(0, len(entries), 128):
+                if entries[at + 40 : at + 48].rstrip(b"\0") == b"CZTIMS":
+                    return self._stamps(struct.unpack_from("<q", entries, at + 12)[0])
+            return None
+        finally:
+            self._file.close()
+
+    def _stamps(self, position: int) -> np.ndarray:
+        head = self._bytes(max(0, position), _SEGMENT + 256 + 8)
+        length, count = struct.unpack_from("<ii", head, _SEGMENT + 256)
+        if not head.startswith(b"ZISRAWATTACH\0") or not 0 <= 8 * count <= min(length, _MAX_STAMPS * 8):
+            raise CorruptRecordingError(
+                f"{self._file.name} is damaged: its attachment TimeStamps claims {count:,} times"
+            )
+        return np.frombuffer(self._bytes(position + len(head), 8 * count), "<f8").astype(np.float64)
 
     def require_sound(self, samples: np.ndarray | None = None) -> None:
         """Check the heads of the subblocks of some samples, or of the first and last in the file.
@@ -79,8 +199,10 @@ class Subblocks:
         finally:
             self._file.close()
 
-    def _entries(self) -> Iterator[tuple[int, int, int]]:
-        """Yield the offset, the number along T (-1 without T) and the number of dimensions of each subblock in this file."""
+    def _entries(self) -> Iterator[tuple[int, ...]]:
+        """Yield of each subblock: offset, T (-1 without), number of dimensions with type, part, whether it is reduced, X, Y,
+        columns, rows, and its values along the axes.
+        """
         name, size = self._file.name, self._size
         at = struct.unpack("<q", self._bytes(84, 8))[0]
         head = self._bytes(at, _SEGMENT + 128) if 0 <= at < size else b""
@@ -95,17 +217,20 @@ class Subblocks:
         data = self._file.read(at, min(size - at, count * (_ENTRY + _MAX_DIMENSIONS * _DIMENSION)))
         place = 0
         for _ in range(count):
-            if place + _ENTRY > len(data) or data[place : place + 2] != b"DV":
+            if place + _ENTRY > len(data):
+                raise TruncatedRecordingError(
+                    f"{name} ends inside the directory of its {count:,} subblocks; the file is truncated"
+                )
+            if data[place : place + 2] != b"DV":
                 return  # an entry of another kind, whose length is unknown
-            position, part = struct.unpack_from("<qi", data, place + 6)
+            kind, position, part, packing, pyramid = struct.unpack_from("<iqiiB", data, place + 2)
             dimensions = struct.unpack_from("<i", data, place + 28)[0]
             if not 0 <= dimensions <= _MAX_DIMENSIONS:
                 raise CorruptRecordingError(
                     f"{name} is damaged: an entry in the directory of its subblocks claims {dimensions:,} dimensions"
                 )
             begin, place = place + _ENTRY, place + _ENTRY + dimensions * _DIMENSION
-            if part == 0:
-                yield position, _start(data[begin:place]), dimensions
+            yield (position, dimensions, part, kind, packing, *_extent(data[begin:place], pyramid > 0))
 
     def _check(self, position: int, dimensions: int) -> None:
         where = f"{self._file.name} is damaged: its subblock at byte {position:,}"
@@ -134,8 +259,13 @@ class Subblocks:
         return data
 
 
-def _start(dimensions: bytes) -> int:
-    for name, start in struct.iter_unpack("<4si12x", dimensions):
-        if name.rstrip(b"\0") == b"T":
-            return int(start)
-    return -1
+def _extent(dimensions: bytes, is_reduced: bool) -> tuple[int, ...]:
+    """Return whether it is reduced, X, Y, columns and rows, whether T is named, and the values along the axes."""
+    starts, sizes, stored = {}, {}, {}
+    for name, start, size, _, held in struct.iter_unpack("<4siifi", dimensions):
+        axis = name.rstrip(b"\0").decode("latin-1")
+        starts[axis], sizes[axis], stored[axis] = start, size, held or size
+    # Levels of a pyramid store fewer pixels than they cover; their type is not always filled in
+    is_reduced = is_reduced or any(stored.get(axis, 0) < sizes.get(axis, 0) for axis in "XY")
+    where = (starts.get("X", 0), starts.get("Y", 0), sizes.get("X", 0), sizes.get("Y", 0))
+    return (is_reduced, *where, "T" in starts, *(starts.get(axis, 0) for axis in AXES))

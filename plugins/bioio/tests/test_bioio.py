@@ -247,6 +247,7 @@ class Tiled:
     scenes = ("one",)
     channel_names = None
     dtype = np.dtype(np.uint8)
+    time_interval = None
 
     class dims:
         order = "MTCZYX"
@@ -255,12 +256,28 @@ class Tiled:
     def set_scene(self, scene: int) -> None:
         pass
 
+    def get_image_data(self, order: str, *, M: int, C: int, T: Any, Z: Any) -> np.ndarray:
+        return np.full((3, 1, 8, 8), M, np.uint8)[T][:, Z]
 
-def test_an_image_of_tiles_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_the_tiles_of_an_image_are_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from roiextractors_bioio.extractor import BioioImagingExtractor
 
     monkeypatch.setattr(BioioImagingExtractor, "_open_image", classmethod(lambda cls, path: Tiled()))
-    with pytest.raises(roi.UnsupportedRecordingError, match="an axis M of 4 tiles of a mosaic; expected only T, C, Z"):
+    monkeypatch.setattr(BioioImagingExtractor, "reads_parts", True)
+    with pytest.raises(roi.StreamChoiceError, match="has the tiles '0', '1', '2' and '3'; choose one"):
+        BioioImagingExtractor(tmp_path / "a.czi")
+    assert BioioImagingExtractor.get_streams(tmp_path / "a.czi") == {"tile": ("0", "1", "2", "3")}
+    recording = BioioImagingExtractor(tmp_path / "a.czi", tile=2)
+    np.testing.assert_array_equal(recording.get_series(), np.full((3, 8, 8), 2))
+
+
+def test_an_image_of_colours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roiextractors_bioio.extractor import BioioImagingExtractor
+
+    monkeypatch.setattr(Tiled.dims, "order", "STCZYX")
+    monkeypatch.setattr(BioioImagingExtractor, "_open_image", classmethod(lambda cls, path: Tiled()))
+    with pytest.raises(roi.UnsupportedRecordingError, match="an axis S of 4 colour samples; expected only T, C, Z"):
         BioioImagingExtractor(tmp_path / "a.czi")
 
 
