@@ -755,3 +755,76 @@ def test_the_table_names_the_same_rows() -> None:
     rows = {name.removeprefix("test_") for name in tests} - others
     assert sorted(named) == sorted(rows)
     assert len(named) == len(set(named))
+
+
+# Pipes, devices and sparse files in place of a member
+
+
+def replace_by(path: Path, kind: str) -> None:
+    """Put a pipe, a link to an endless device, or a sparse file of a tebibyte in place of a file."""
+    if kind == "sparse":
+        os.truncate(path, 1 << 40)
+        return
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
+@pytest.mark.parametrize("member", [".zgroup", ".zattrs", "0/.zarray", "0/0.0.0"])
+def test_device_in_zarr(tmp_path: Path, member: str, kind: str) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    image = zarr_image(tmp_path / "image.zarr", shape=(2, 4, 4), chunks=(1, 4, 4))
+    (image / "0" / "0.0.0").write_bytes(bytes(32))
+    replace_by(image / member, kind)
+    refused(image, ".")
+    refused(image, ".", format="omezarr")
+
+
+DEVICES_IN = [
+    ("bruker", "TestOneFrameAFile", "*.xml"),
+    ("bruker", "TestOneFrameAFile", "*.env"),
+    ("thorimage", "TestRawWithTimes", "Experiment.xml"),
+    ("thorimage", "TestRawWithTimes", "timing.txt"),
+    ("micromanager", "TestNDTiffMovie", "NDTiff.index"),
+    ("olympus", "TestFolderOfTwoChannels", "*.oif"),
+    ("scanbox", "TestOnePmt", "*.mat"),
+    ("suite2p", "TestItsDescription", "ops.npy"),
+    ("suite2p", "TestItsDescription", "data.bin"),
+]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
+@pytest.mark.parametrize(("plugin", "name", "pattern"), DEVICES_IN)
+def test_device_in_a_folder(copy_of: Callable[..., Any], plugin: str, name: str, pattern: str, kind: str) -> None:
+    copy = copy_of(plugin, name)
+    members = sorted(copy.folder.rglob(pattern))
+    if not members:
+        pytest.skip(f"this recording has no {pattern}")
+    replace_by(members[0], kind)
+    with bounded(), contextlib.suppress(RoiExtractorsError):
+        roi.explain(copy.open)
+    with bounded(), warnings.catch_warnings(), contextlib.suppress(RoiExtractorsError):
+        warnings.simplefilter("ignore")
+        with roi.open(copy.open, **copy.options) as recording:
+            recording.get_series(0, 1)
+
+
+@pytest.mark.parametrize("kind", ["bruker", "thorimage", "ometiff"])
+def test_xml_attribute_of_40_megabytes(kind: str, copy_of: Callable[..., Any], tmp_path: Path) -> None:
+    source = xml_recording(kind, copy_of, tmp_path, "", "x" * (40 << 20))
+    with bounded():
+        roi.explain(source)
+    refused(source, "more than|too large", format=kind)
+
+
+def test_json_of_a_million_lists(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    image = zarr_image(tmp_path / "image.zarr", shape=(2, 4, 4), chunks=(1, 4, 4))
+    described = (image / ".zattrs").read_text()
+    (image / ".zattrs").write_text(described[:-1] + ', "more": [' + "[]," * 5_000_000 + "[]]}")
+    refused(image, ".", format="omezarr")

@@ -16,11 +16,12 @@ from .chunk_grid import (
     share_out,
 )
 from .hdf5 import open_hdf5_file
+from .json_text import parse_json, read_json
 from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
 from .paths import single_file
-from .positioned import PositionedFile, read_once
+from .positioned import PositionedFile, open_regular, read_bounded, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
 from .source import Source
 from .stored import StoredArray, StoredFrames
@@ -28,8 +29,8 @@ from .streams import choose_stream
 from .threads import num_cores, run_on_cores
 from .tiff_directory import TiffDirectory
 from .units import MICROMETRES, SECONDS, to_micrometres, to_seconds
-from .xml import parse_xml, xml_parser, xml_problems
-from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names
+from .xml import feed_xml, parse_xml, xml_parser, xml_problems
+from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names, decompress_bounded
 
 __all__ = [
     "MICROMETRES",
@@ -58,14 +59,20 @@ __all__ = [
     "at_positions",
     "choose_stream",
     "codec_names",
+    "decompress_bounded",
+    "feed_xml",
     "listed",
     "missing_chunks",
     "num_cores",
     "open_hdf5_file",
+    "open_regular",
+    "parse_json",
     "parse_xml",
     "present_zarr_chunks",
     "printable",
     "read_blocks",
+    "read_bounded",
+    "read_json",
     "read_once",
     "run_on_cores",
     "sample_pieces",

@@ -7,6 +7,7 @@ import errno
 import io
 import itertools
 import os
+import stat
 import threading
 import zlib
 from collections import OrderedDict, deque
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import (
+    CorruptRecordingError,
     RoiExtractorsError,
     SourceError,
     SourceNotFoundError,
@@ -27,7 +29,7 @@ from ..errors import (
 )
 from .threads import num_cores, run_on_cores
 
-__all__ = ["PositionedFile", "read_once"]
+__all__ = ["PositionedFile", "open_regular", "read_bounded", "read_once"]
 
 _MAX_BYTES_A_CALL = 1 << 30  # Linux reads at most 2 GiB less a page in one call
 _MAX_BUFFERS_A_CALL = 1024  # IOV_MAX on Linux and macOS
@@ -59,7 +61,7 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
     ------
     SourceNotFoundError, SourcePermissionError, SourceReadError
     """
-    descriptor = _open(path)
+    descriptor = open_regular(path)
     try:
         for offset, buffers in pieces:
             wanted = 0
@@ -415,7 +417,7 @@ class _Descriptor:
     def __init__(self, path: str) -> None:
         self.users = 0
         self.dropped = False
-        self.descriptor = _open(path)
+        self.descriptor = open_regular(path)
         self.state = _State.of(os.fstat(self.descriptor))
 
     def is_what_the_path_names(self, path: str) -> bool:
@@ -438,11 +440,67 @@ class _State(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _open(path: str) -> int:
+def open_regular(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor of a regular file, opened for reading.
+
+    Opening never waits (a pipe without a writer would), and a device, pipe, socket or folder is refused before a byte is read: a
+    link to ``/dev/zero`` has no end.
+
+    Raises
+    ------
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+    """
+    place = os.fspath(path)
     try:
-        return os.open(path, _FLAGS)
+        descriptor = os.open(place, _FLAGS)
     except OSError as error:
-        raise _not_opened(path, error) from error
+        raise _not_opened(place, error) from error
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
+            raise SourceReadError(f"{printable(place)} could not be read: it is {kind}, not a file")
+    except OSError as error:
+        os.close(descriptor)
+        raise error if isinstance(error, RoiExtractorsError) else _not_opened(place, error) from error
+    return descriptor
+
+
+def read_bounded(path: str | os.PathLike[str], limit: int, *, offset: int = 0, count: int | None = None) -> bytes:
+    """Return the content of a small file, or a range of it, for descriptions that are read whole.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    limit : int
+        Bytes that are returned at most.
+    offset : int
+        Start of the range; negative counts from the end of the file.
+    count : int, optional
+        Bytes in the range; by default up to the end of the file.
+
+    Raises
+    ------
+    CorruptRecordingError
+        The file, or the range, is longer than the limit.
+    SourceNotFoundError, SourcePermissionError, SourceReadError
+        It is missing, not permitted, unreadable, or not a regular file.
+    """
+    place = os.fspath(path)
+    descriptor = open_regular(place)
+    try:
+        size = os.fstat(descriptor).st_size
+        start = max(0, size + offset) if offset < 0 else min(offset, size)
+        length = size - start if count is None else max(0, min(count, size - start))
+        if length > limit:
+            raise CorruptRecordingError(f"{printable(place)} has {length:,} bytes; at most {limit:,} expected")
+        buffer = bytearray(length)
+        got = PositionedFile._fill(descriptor, [memoryview(buffer)], start)
+        return bytes(buffer[:got])
+    except OSError as error:
+        raise error if isinstance(error, RoiExtractorsError) else _not_read(place, error) from error
+    finally:
+        os.close(descriptor)
 
 
 def _not_read(path: str, error: Exception) -> SourceReadError:

@@ -10,10 +10,12 @@ from xml.parsers import expat
 
 from ..errors import CorruptRecordingError, RoiExtractorsError, UnsupportedRecordingError, printable
 
-__all__ = ["parse_xml", "xml_parser", "xml_problems"]
+__all__ = ["feed_xml", "parse_xml", "xml_parser", "xml_problems"]
 
 _MAX_DEPTH = 256
-_MAX_ELEMENTS = 2_000_000
+_MAX_ELEMENTS = 500_000
+_MAX_TAG = 4 << 20  # bytes of one tag with all of its attributes, or of a comment; the parser keeps it whole
+_PIECE = 1 << 18
 
 
 def xml_parser(name: str, encoding: str | None = None) -> expat.XMLParserType:
@@ -35,6 +37,38 @@ def xml_parser(name: str, encoding: str | None = None) -> expat.XMLParserType:
     parser = expat.ParserCreate(encoding)
     parser.StartDoctypeDeclHandler = refuse
     return parser
+
+
+def feed_xml(parser: expat.XMLParserType, pieces: Iterable[bytes], name: str) -> None:
+    """Feed a document to a parser in pieces, without its end; the caller parses ``b""`` with ``True`` afterwards.
+
+    The parser keeps a tag, with its attributes, until its end, and looks through it again at each piece.
+
+    Parameters
+    ----------
+    parser : expat parser
+        From :func:`xml_parser`.
+    pieces : iterable of bytes
+        Of any size.
+    name : str
+        The file's name, for messages.
+
+    Raises
+    ------
+    CorruptRecordingError
+        A tag, with its attributes, or a comment is longer than 4 MiB.
+    """
+    fed = 0
+    for piece in pieces:
+        for at in range(0, len(piece), _PIECE):
+            part = piece[at : at + _PIECE]
+            parser.Parse(part, False)
+            fed += len(part)
+            if fed - parser.CurrentByteIndex > _MAX_TAG:
+                raise CorruptRecordingError(
+                    f"{printable(name)} contains an XML tag, attribute or comment of more than {_MAX_TAG:,} bytes at byte "
+                    f"{max(0, parser.CurrentByteIndex):,}; the file is damaged"
+                )
 
 
 @contextmanager
@@ -116,8 +150,7 @@ def parse_xml(
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = builder.data
     with xml_problems(name, advice):
-        for piece in (data,) if isinstance(data, bytes) else data:
-            parser.Parse(piece, False)
+        feed_xml(parser, (data,) if isinstance(data, bytes) else data, name)
         parser.Parse(b"", True)
     root: Any = builder.close()
     return root  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ from .chunk_grid import Cell, ChunkGrid, Part, sample_pieces
 from .positioned import PositionedFile
 from .stored import StoredArray
 
-__all__ = ["MAX_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names"]
+__all__ = ["MAX_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names", "decompress_bounded"]
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 MAX_OVERHEAD = 1 << 16  # bytes by which an encoded chunk, with its headers, may be longer than its pixels
@@ -26,6 +26,8 @@ _ZLIB, _GZIP = 15, 31  # zlib's window sizes; adding 16 asks for the header of g
 _HEAD = 18
 _UNBOUNDED = frozenset(("bz2", "lzma"))  # zarr decompresses these without a limit on the size
 _MAX_DICTIONARY = 256 << 20
+_BLOCKS = ("zstd", "blosc", "lz4")  # their header states the size after decompression
+_DECODING_FAULTS = (ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error, lzma.LZMAError)
 
 Decompress = Callable[[np.ndarray, np.ndarray], None]
 """Takes a chunk's stored bytes and the array of bytes that it must fill exactly."""
@@ -207,7 +209,7 @@ class _FolderOfChunks:
             raise CorruptRecordingError(
                 f"{self._name_of(file)}, decompresses to more than the {self._nbytes:,} bytes of its pixels"
             ) from None
-        except (ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        except _DECODING_FAULTS as error:
             words = printable(error)[:200]
             if self._is_unbounded:  # zarr would decompress it without a limit
                 raise CorruptRecordingError(f"{self._name_of(file)}, does not decode: {words}") from error
@@ -306,8 +308,45 @@ def _stored_as(dtype: np.dtype[Any], description: Mapping[str, Any]) -> tuple[np
     return dtype, ({"id": rest[0].get("name")} if rest else {})
 
 
-def _decompressor(codec: Mapping[str, Any]) -> Decompress | None:
-    """Return a function that decompresses a chunk into an array of bytes; None for a codec that is not read here."""
+def decompress_bounded(codec: Mapping[str, Any], data: bytes, limit: int) -> bytes:
+    """Return what a chunk of unknown size decompresses to, such as a list of strings.
+
+    Parameters
+    ----------
+    codec : mapping
+        The configuration of the compressor, with its ``id``.
+    data : bytes
+        The chunk as stored.
+    limit : int
+        Bytes that are returned at most; no more are decompressed.
+
+    Raises
+    ------
+    UndecodedChunkError
+        The codec is not read here, the chunk is damaged, or it is longer than the limit.
+    """
+    name = str(codec.get("id"))
+    new_stream = _stream_of(codec)
+    try:
+        if new_stream is not None:
+            content: bytes = new_stream().decompress(data, limit + 1)
+        elif name in _BLOCKS:
+            import numcodecs
+
+            if _claimed_by(name, data[:_HEAD], len(data)) > limit:
+                raise UndecodedChunkError(f"the chunk claims more than {limit:,} bytes")
+            content = bytes(numcodecs.get_codec({"id": name}).decode(data))
+        else:
+            raise UndecodedChunkError(f"the codec {name!r} is not read for text")
+    except _DECODING_FAULTS as error:
+        raise UndecodedChunkError(printable(error)[:200]) from error
+    if len(content) > limit:
+        raise UndecodedChunkError(f"the chunk decompresses to more than {limit:,} bytes")
+    return content
+
+
+def _stream_of(codec: Mapping[str, Any]) -> Callable[[], Any] | None:
+    """Return what makes a decompressor for a format that does not state its size; None for other formats."""
     name = codec.get("id")
     streams: dict[str, Callable[[], Any]] = {
         "zlib": functools.partial(zlib.decompressobj, _ZLIB),
@@ -315,16 +354,22 @@ def _decompressor(codec: Mapping[str, Any]) -> Decompress | None:
         "bz2": bz2.BZ2Decompressor,
         "lzma": functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _MAX_DICTIONARY),
     }
-    new_stream = streams.get(str(name))
     if name == "lzma" and (codec.get("format", lzma.FORMAT_XZ) != lzma.FORMAT_XZ):
         return None
+    return streams.get(str(name))
+
+
+def _decompressor(codec: Mapping[str, Any]) -> Decompress | None:
+    """Return a function that decompresses a chunk into an array of bytes; None for a codec that is not read here."""
+    name = str(codec.get("id"))
+    new_stream = _stream_of(codec)
     if new_stream is not None:
         return functools.partial(_decompress_stream, new_stream)
-    if name not in ("zstd", "blosc", "lz4"):
+    if name not in _BLOCKS:
         return None
     import numcodecs
 
-    return functools.partial(_decompress_block, numcodecs.get_codec({"id": name}), name == "lz4")
+    return functools.partial(_decompress_block, numcodecs.get_codec({"id": name}), name)
 
 
 def _decompress_stream(new_stream: Callable[[], Any], stored: np.ndarray, pixels: np.ndarray) -> None:
@@ -338,10 +383,13 @@ def _decompress_stream(new_stream: Callable[[], Any], stored: np.ndarray, pixels
     pixels[...] = np.frombuffer(data, np.uint8)
 
 
-def _decompress_block(codec: Any, is_lz4: bool, stored: np.ndarray, pixels: np.ndarray) -> None:
+def _claimed_by(name: str, head: bytes, length: int) -> int:
+    return int.from_bytes(head[:4], "little") if name == "lz4" else claimed_bytes(head, length)
+
+
+def _decompress_block(codec: Any, name: str, stored: np.ndarray, pixels: np.ndarray) -> None:
     """Decompress a format whose header states its size, which is compared before any memory is used."""
-    head = stored[:_HEAD].tobytes()
-    claimed = int.from_bytes(head[:4], "little") if is_lz4 else claimed_bytes(head, stored.nbytes)
+    claimed = _claimed_by(name, stored[:_HEAD].tobytes(), stored.nbytes)
     if claimed > pixels.nbytes:
         raise _OverlongError
     if claimed != pixels.nbytes:

@@ -1,30 +1,41 @@
-"""A Zarr store that refuses chunks which would decode to far more than their pixels."""
+"""A Zarr store that refuses descriptions without an end, and chunks which would decode to far more than their pixels."""
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
+from ..errors import CorruptRecordingError, SourceNotFoundError, SourceReadError
+from .json_text import MAX_JSON_BYTES, require_bounded_json
+from .positioned import read_bounded
 from .zarr_chunks import MAX_OVERHEAD, claimed_bytes
 
 __all__ = ["BoundedStore"]
 
 _DESCRIPTIONS = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+_MAX_UNDECLARED = 256 << 20
 
 
 class BoundedStore(LocalStore):
-    """A local folder, read-only, for the arrays that are left to zarr: zarr itself decompresses to any size.
+    """A local folder, read-only, for the arrays that are left to zarr: zarr itself reads and decompresses to any size.
+
+    Only regular files are opened, so that a pipe or a device in place of a chunk or a description is refused without waiting.
 
     Attributes
     ----------
     max_bytes : int
-        Bytes that a chunk may have, or claim to decode to; 0 (no limit) until :meth:`bound_by` is called.
+        Bytes that a chunk may have, or claim to decode to; 256 MiB until :meth:`bound_by` is called.
     """
 
-    max_bytes: int = 0
+    max_bytes: int = _MAX_UNDECLARED
 
     def __init__(self, root: Any, *, read_only: bool = True) -> None:
         super().__init__(root, read_only=read_only)
@@ -41,15 +52,46 @@ class BoundedStore(LocalStore):
 
         Raises
         ------
-        ValueError
-            The chunk is far larger than its pixels, or claims to decode to far more.
+        CorruptRecordingError
+            A description is too large, or a chunk is far larger than its pixels, or claims to decode to far more.
+        SourcePermissionError, SourceReadError
+            It cannot be read, or is not a regular file.
         """
-        found = await super().get(key, prototype, byte_range)
-        if found is None or not self.max_bytes or key.rpartition("/")[2] in _DESCRIPTIONS:
-            return found
-        claimed = max(len(found), claimed_bytes(found[:18].to_bytes(), len(found)))
-        if claimed > self.max_bytes:
-            raise ValueError(
-                f"the chunk has, or claims to decode to, {claimed:,} bytes; at most {self.max_bytes:,} expected"
-            )
-        return found
+        return await asyncio.to_thread(self.get_sync, key, prototype=prototype, byte_range=byte_range)
+
+    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
+        """Return the bytes of a chunk or a description, as :meth:`get`."""
+        is_description = key.rpartition("/")[2] in _DESCRIPTIONS
+        limit = MAX_JSON_BYTES if is_description else self.max_bytes
+        place = os.path.join(self.root, key)
+        try:
+            content = read_bounded(place, limit, **_range(byte_range))
+        except SourceNotFoundError:
+            return None
+        except SourceReadError:
+            if os.path.isdir(place):  # the key of a group, which zarr also asks for
+                return None
+            raise
+        if is_description:
+            require_bounded_json(content, key)
+        else:
+            claimed = claimed_bytes(content[:18], len(content))
+            if claimed > self.max_bytes:
+                raise CorruptRecordingError(
+                    f"the chunk {key} claims to decode to {claimed:,} bytes; at most {self.max_bytes:,} expected"
+                )
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(content)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
+        """Return ranges of chunks, each as :meth:`get`."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+
+def _range(byte_range: Any) -> dict[str, int]:
+    if isinstance(byte_range, RangeByteRequest):
+        return {"offset": byte_range.start, "count": byte_range.end - byte_range.start}
+    if isinstance(byte_range, OffsetByteRequest):
+        return {"offset": byte_range.offset}
+    if isinstance(byte_range, SuffixByteRequest):
+        return {"offset": -byte_range.suffix}
+    return {}

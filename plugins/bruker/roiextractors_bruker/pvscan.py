@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import xml_parser, xml_problems
+from roiextractors_core.io import PositionedFile, feed_xml, xml_parser, xml_problems
 
 __all__ = ["Channel", "Scan", "read_scan"]
 
@@ -160,16 +160,21 @@ def read_scan(path: str) -> Scan:
 
 def _feed(parser: Any, path: str, content: _Content) -> None:
     try:
-        with open(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                parser.Parse(chunk.translate(None, _NOT_XML), False)
-            _finish(parser, content)
+        with PositionedFile(path).stream() as stream:
+            feed_xml(parser, _pieces(stream), content.name)
+        _finish(parser, content)
     except expat.ExpatError as error:
         # not left to xml_problems, since only here the frame at which the XML is damaged is known
         raise CorruptRecordingError(
             f"{content.name} is not well-formed XML: {expat.ErrorString(error.code)} at line {error.lineno:,}, column "
             f"{error.offset:,}, {content.where()}; the file is damaged"
         ) from error
+
+
+def _pieces(stream: Any) -> Iterator[bytes]:
+    """Yield the XML up to its end, or to a piece without a character: a file may be padded with any number of zeros."""
+    while chunk := stream.read(_CHUNK).translate(None, _NOT_XML):
+        yield chunk
 
 
 def _finish(parser: Any, content: _Content) -> None:

@@ -22,7 +22,7 @@ from .table import FrameTable, axes_of
 
 __all__ = ["is_index", "read_index"]
 
-_MAX_BYTES = 4 << 30
+_MAX_BYTES = 1 << 30
 _MAX_TEXT = 1 << 16
 _TAIL = 32
 _MAX_FINAL_ZEROS = 7  # of a complete entry: the last number, which is 0, and the upper bytes of the number before it

@@ -13,7 +13,7 @@ from roiextractors_core.io import PositionedFile, to_seconds
 
 __all__ = ["FrameTimes", "parse_times", "rate_of"]
 
-_MAX_BYTES = 1 << 30
+_MAX_BYTES = 64 << 20
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d+)?\Z")
 _MIN_STEP, _MAX_STEP = 0.5, 1.5
 _MAX_HEADING_LINES = 5

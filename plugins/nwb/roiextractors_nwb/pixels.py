@@ -13,7 +13,7 @@ import numpy as np
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, UnsupportedRecordingError, printable
-from roiextractors_core.io import UndecodedChunkError, ZarrChunks
+from roiextractors_core.io import UndecodedChunkError, ZarrChunks, read_bounded
 
 from .series import Series
 from .tree import is_zarr, read_zarr, zarr_array
@@ -236,5 +236,4 @@ def _parts(file: str) -> Sequence[str]:
 
 
 def _is_tiff(place: str) -> bool:
-    with open(place, "rb") as stream:
-        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    return read_bounded(place, 4, count=4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import os
 import warnings
@@ -19,11 +18,19 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     MissingDependencyError,
     SourceKindError,
+    SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import UndecodedChunkError, ZarrChunks, codec_names
+from roiextractors_core.io import (
+    UndecodedChunkError,
+    ZarrChunks,
+    codec_names,
+    decompress_bounded,
+    read_bounded,
+    read_json,
+)
 
 __all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
@@ -230,17 +237,12 @@ class _ZarrTree:
 
 
 def _json_at(place: str, name: str) -> dict[str, Any]:
-    if not os.path.isfile(place):
-        return {}
-    if os.path.getsize(place) > _MAX_JSON:
-        raise CorruptRecordingError(f"{name}: {printable(os.path.basename(place))} is larger than {_MAX_JSON:,} bytes")
     try:
-        with open(place, "rb") as stream:
-            found = json.loads(stream.read())
-    except (ValueError, RecursionError) as error:
-        raise CorruptRecordingError(
-            f"{name}: {printable(place)} is not valid JSON: {printable(error)[:120]}"
-        ) from error
+        found = read_json(place, limit=_MAX_JSON)
+    except SourceNotFoundError:
+        return {}
+    except CorruptRecordingError as error:
+        raise CorruptRecordingError(f"{name}: {error}") from error
     return found if isinstance(found, dict) else {}
 
 
@@ -270,20 +272,19 @@ def _texts_in(place: str, where: str, shape: tuple[int, ...]) -> list[str] | Non
     count = -(-shape[0] // chunk) if shape and isinstance(chunk, int) and chunk > 0 else 1
     for number in range(min(count, _MAX_VALUES)):
         file = os.path.join(place, str(number))
-        if os.path.isfile(file) and os.path.getsize(file) <= _MAX_JSON:
+        if os.path.isfile(file):
             found += _texts_of(_decompress(file, facts.get("compressor"), where), where)
     return found[: shape[0] if shape else 1]
 
 
 def _decompress(file: str, compressor: Any, where: str) -> bytes:
-    with open(file, "rb") as stream:
-        data = stream.read()
+    data = read_bounded(file, _MAX_JSON)
     if not isinstance(compressor, dict):
         return data
-    codec = _required("numcodecs", where).get_codec
+    _required("numcodecs", where)
     try:
-        return bytes(codec(dict(compressor)).decode(data))
-    except (ValueError, RuntimeError, TypeError, OSError) as error:
+        return decompress_bounded(compressor, data, _MAX_JSON)
+    except UndecodedChunkError as error:
         raise CorruptRecordingError(f"{where} does not decode: {printable(error)[:200]}") from error
 
 

@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import SIDECAR_KEY, PositionedFile, xml_parser
+from roiextractors_core.io import SIDECAR_KEY, PositionedFile, feed_xml, xml_parser
 
 __all__ = ["UNSAID", "Document", "Image", "Reference", "is_tiff", "read_document", "root_attributes", "scaled"]
 
@@ -303,8 +303,7 @@ class _Text:
 def _parse(text: _Text, listener: _Listener, encoding: str | None) -> None:
     parser = listener.parser(encoding)
     try:
-        for piece in text.pieces():
-            parser.Parse(piece, False)
+        feed_xml(parser, text.pieces(), text.name)
         parser.Parse(b"", True)
     except RoiExtractorsError:
         raise

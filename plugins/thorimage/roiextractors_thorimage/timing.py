@@ -11,7 +11,7 @@ from roiextractors_core.io import PositionedFile
 
 __all__ = ["Timing"]
 
-_MAX_BYTES = 256 << 20
+_MAX_BYTES = 32 << 20
 _MIN_KNOWN = 3
 
 
