@@ -335,10 +335,10 @@ def test_a_long_list_of_times_is_read_at_once_and_no_warning_grows_with_it(
     folder = write_v3(tmp_path / "run", frames(5))
     rows = "".join(f"{k}\t{k}\t{33 * k}\t1\n" for k in range(100_000))
     (folder / "timestamp.dat").write_text(f"camNum\tframeNum\tsysClock\tbuffer\n{rows}", encoding="ascii")
-    begun = time.perf_counter()
+    begun = time.process_time()
     with told(folder, r"rows of 100000 cameras \(1 of camera 0, .*, and 99,994 more\)") as recording:
         assert max(map(len, recording.get_notes())) < 1000
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_every_file_that_is_read_is_named(tmp_path: Path, frames: Make, write_v4: Make) -> None:
