@@ -307,7 +307,7 @@ class _Shelf:
 
     def _open(self, number: int, first: int, last: int) -> None:
         try:
-            index, offset = PageIndex.of(self._path(number)), 0
+            index, offset = PageIndex.of(self._path(number), secondary=True), 0
         except TruncatedRecordingError:
             raise
         except CorruptRecordingError:

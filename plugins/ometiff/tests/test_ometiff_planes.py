@@ -361,6 +361,6 @@ def test_opening_walks_no_pages_where_they_lie_regularly(
     def walked(*_: Any) -> None:
         pytest.fail("the pages were walked")
 
-    monkeypatch.setattr("roiextractors_tiff.pages.chain.Chain.__iter__", walked)
+    monkeypatch.setattr("roiextractors_tiff.pages.chain.Chain.batches", walked)
     with roi.open(path) as recording:
         assert np.array_equal(recording.get_series(), movie[:, 0, 0])

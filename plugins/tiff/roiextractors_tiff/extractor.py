@@ -13,6 +13,8 @@ import numpy as np
 from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    IncompleteRecordingWarning,
+    RoiExtractorsWarning,
     SourceKindError,
     StreamChoiceError,
     printable,
@@ -75,13 +77,14 @@ class TiffImagingExtractor(BlockImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._paths = files_of(file_path)
+        self._warnings: tuple[str, ...] = ()
         self._pages = _index(self._paths, series)
         tags = self._pages.tags(0)
         described = tags.get(270)
         self._description = described if isinstance(described, bytes) else b""
         self._tags = tags
         self._arrangement = arrange(
-            self._pages.num_pages,
+            self._num_usable_pages(),
             self._description,
             name=self._name,
             stems=[Path(path).stem for path in self._paths],
@@ -142,7 +145,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         fields = imagej_fields(self._description)
-        notes = (*self._pages.notes, *self._arrangement.notes)
+        notes = (*self._pages.notes, *self._warnings, *self._arrangement.notes)
         if fields.get("c0"):
             notes += (
                 f"{self._name}: ImageJ's calibration c0={fields['c0']}, c1={fields.get('c1', '1')} is not applied; the pixels are as stored",
@@ -170,6 +173,27 @@ class TiffImagingExtractor(BlockImagingExtractor):
     def _name(self) -> str:
         path = Path(self._paths[0])
         return printable(path.name if len(self._paths) == 1 else path.parent.name or path.name)
+
+    def _num_usable_pages(self) -> int:
+        """Return how many pages there are up to the end of the first damaged file.
+
+        Pages are missing at its end, and nobody knows how many: those of the next file would get wrong times.
+        """
+        damaged = min(self._pages.damaged, default=len(self._paths))
+        behind = len(self._paths) - damaged - 1
+        if behind > 0:
+            names = printable(Path(self._paths[damaged + 1]).name)
+            names += f" and {behind - 1:,} further files behind it are" if behind > 1 else " behind it is"
+            self._say(
+                f"{printable(Path(self._paths[damaged]).name)} is damaged, so that {names} not read; open them separately",
+                IncompleteRecordingWarning,
+            )
+        return sum(self._pages.pages_per_file[: damaged + 1])
+
+    def _say(self, sentence: str, category: type[RoiExtractorsWarning]) -> None:
+        """Give a warning, and keep it as a note."""
+        self._warnings += (sentence,)
+        warn(sentence, category)
 
     def _streams(self) -> dict[str, tuple[str, ...]]:
         found = {"channel": tuple(self._channels)} if len(self._channels) > 1 else {}
@@ -232,11 +256,15 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
     if series is None and len(paths) == 1:
         try:
             index = PageIndex.of(paths)
-        except CorruptRecordingError:
+        except CorruptRecordingError as error:
             found = series_of(paths[0])
-            if len(found) < 2 or not any(one.shape for one in found):
+            if len(found) < 2:
                 raise
-            raise _several(paths[0], found) from None
+            if any(one.shape for one in found):
+                raise _several(paths[0], found) from None
+            raise type(error)(
+                f"{error}; to read pages of one kind, choose from {len(found):,} series: open(..., series='0')"
+            ) from error
         shape = described_shape(index.tags(0).get(270))
         if not shape or index.num_pages == 1:
             return index
@@ -250,7 +278,10 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
     found = series_of(paths[0])
     names = [str(k) for k in range(len(found))]
     number = choose_stream(printable(Path(paths[0]).name), "series", names, series)
-    return PageIndex.of(paths, span=(found[number].start, found[number].stop))
+    chosen = found[number]
+    if chosen.is_scattered:
+        return PageIndex.of(paths, kind=chosen.page)
+    return PageIndex.of(paths, span=(chosen.start, chosen.stop))
 
 
 def _num_pages(shape: tuple[int, ...], index: PageIndex) -> int:

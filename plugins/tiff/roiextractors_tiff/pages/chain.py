@@ -5,13 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from roiextractors_core.errors import CorruptRecordingError
+from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError
 
 from .directory import HEADER_BYTES, MAX_TAGS, TiffFile, too_many_tags, truncated_directory
 
 __all__ = ["Chain"]
 
 _MIN_AHEAD, _MAX_AHEAD = 4 << 10, 4 << 20
+_FEW = 64
+_CLASSIC_LIMIT = 1 << 32  # offsets of classic TIFF have 32 bits, and begin at 0 again behind it
 
 
 class Chain:
@@ -23,21 +25,34 @@ class Chain:
 
     Attributes
     ----------
-    note : str
-        After the last directory: that the file is truncated, and how many pages are complete; else empty.
+    damage : str
+        After the last directory: why the chain breaks off there, as words that follow the file's name; else empty.
+    zeros_from : int
+        Where the directory should be in place of which the file contains zeros; -1 when there is none.
     """
 
     def __init__(self, tiff: TiffFile) -> None:
         self._tiff = tiff
-        self.note = ""
+        self.damage = ""
+        self.zeros_from = -1
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the offset and the table of each directory.
+        """Yield the offset and the table of each directory; see :meth:`batches`."""
+        for offsets, tables in self.batches(_FEW):
+            yield from zip(offsets, tables, strict=True)
+
+    def batches(self, size: int) -> Iterator[tuple[list[int], list[bytes]]]:
+        """Yield the offsets and the tables of directories, up to the end or to where the file is damaged.
+
+        Parameters
+        ----------
+        size : int
+            Directories at once; the last batch may have fewer.
 
         Raises
         ------
         CorruptRecordingError, TruncatedRecordingError
-            A directory is outside the file, cut or impossible, or the chain is circular.
+            The first directory is outside the file, cut or impossible, or the chain is circular.
         """
         tiff, window, cycle = self._tiff, _Window(self._tiff), _CycleDetector()
         count_size, entry, field = tiff.count_size, tiff.entry_size, tiff.field_size
@@ -46,49 +61,77 @@ class Chain:
         # The window's state is kept in locals: this loop runs once a page, at a microsecond each
         start, buffer = 0, b""
         offset, page = tiff.first, 0
-        before = earlier = 0
+        offsets: list[int] = []
+        tables: list[bytes] = []
         while offset:
             at = offset - start
             if at < 0 or at + count_size > len(buffer):
-                if page > 1 and self._is_cut(offset, before, earlier):
-                    self.note = f"{tiff.name} ends inside page {page:,} (directory at byte {offset:,} of {tiff.size:,}); the {page:,} whole pages are read"
-                    return
-                self._require_inside(offset, page)
+                if not HEADER_BYTES <= offset <= tiff.size - count_size:
+                    self._break_off(page, offset, self._outside(page, offset))
+                    break
                 start, buffer = window.move(offset)
                 at = 0
             count = unpack_count(buffer, at)[0]
             if not 0 < count <= MAX_TAGS:
-                raise too_many_tags(tiff, page, offset, count)
+                self.zeros_from = -1 if count else offset
+                self._break_off(page, offset, too_many_tags(tiff, page, offset, count))
+                break
             end = at + count_size + count * entry
             if end + field > len(buffer):
                 end -= at
                 start, buffer = window.move(offset, end + field)
                 at = 0
                 if len(buffer) < end:
-                    raise truncated_directory(tiff, page, offset)
-            yield offset, buffer[at:end]
-            following = unpack_next(buffer, end)[0] if end + field <= len(buffer) else 0
+                    self._break_off(page, offset, truncated_directory(tiff, page, offset))
+                    break
+            offsets.append(offset)
+            tables.append(buffer[at:end])
+            if len(offsets) == size:
+                yield offsets, tables
+                offsets, tables = [], []
+            if end + field > len(buffer):
+                self._break_off(page + 1, tiff.size, truncated_directory(tiff, page, offset))
+                break
+            following = unpack_next(buffer, end)[0]
             if 0 < following <= offset and cycle.closes(following):
                 raise CorruptRecordingError(
                     f"{tiff.name}: the chain of directories is circular: page {page:,} at byte {offset:,} points back to byte {following:,}"
                 )
             page += 1
-            earlier, before, offset = before, offset, following
+            if following and following + _CLASSIC_LIMIT // 2 < offset and self._may_wrap:
+                self._break_off(page, following, self._outside(page, following))
+                break
+            offset = following
+        if offsets:
+            yield offsets, tables
 
-    def _is_cut(self, offset: int, before: int, earlier: int) -> bool:
-        """Return whether the file was cut before this directory, rather than damaged.
+    @property
+    def _may_wrap(self) -> bool:
+        """Whether the file is larger than its offsets can count."""
+        return not self._tiff.big and self._tiff.size > _CLASSIC_LIMIT
 
-        A chain that is complete ends with an offset of 0.  Where a copy or a recording was interrupted, the last
-        directory points beyond the end of the file, to where the next one would have been: as far behind it as it is
-        behind the one before.  Any other offset outside the file is damage, and the pages before are doubtful too.
-        """
-        return offset >= self._tiff.size - self._tiff.count_size and offset - before == before - earlier
-
-    def _require_inside(self, offset: int, page: int) -> None:
-        if not HEADER_BYTES <= offset <= self._tiff.size - self._tiff.count_size:
-            raise CorruptRecordingError(
-                f"{self._tiff.name}: the directory of page {page:,} should be at byte {offset:,}, outside the file of {self._tiff.size:,} bytes"
+    def _break_off(self, page: int, offset: int, error: CorruptRecordingError) -> None:
+        """Keep in words why the chain ends before this page; of the first page it is an error."""
+        if page == 0:
+            raise error
+        place = f"the directory of page {page:,} at byte {offset:,}"
+        if self._may_wrap and offset + _CLASSIC_LIMIT // 2 < self._tiff.size:
+            self.damage = (
+                f"has {self._tiff.size:,} bytes, but offsets beyond 4 GiB do not fit into classic TIFF ({place})"
             )
+        elif offset > self._tiff.size - self._tiff.count_size or isinstance(error, TruncatedRecordingError):
+            self.damage = (
+                f"ends at byte {self._tiff.size:,}, inside or before page {page:,} (directory at byte {offset:,})"
+            )
+        elif self.zeros_from >= 0:
+            self.damage = f"contains zeros in place of {place}"
+        else:
+            self.damage = f"is damaged at {place}"
+
+    def _outside(self, page: int, offset: int) -> CorruptRecordingError:
+        return CorruptRecordingError(
+            f"{self._tiff.name}: the directory of page {page:,} should be at byte {offset:,}, outside the file of {self._tiff.size:,} bytes"
+        )
 
 
 class _Window:

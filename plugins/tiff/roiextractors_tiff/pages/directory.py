@@ -9,7 +9,17 @@ from typing import Any
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError
 from roiextractors_core.io import PositionedFile
 
-__all__ = ["HEADER_BYTES", "MAX_TAGS", "TYPE_FORMS", "Directory", "TiffFile", "too_many_tags", "truncated_directory"]
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_TAGS",
+    "NEW_SUBFILE_TYPE",
+    "SUBFILE_TYPE",
+    "TYPE_FORMS",
+    "Directory",
+    "TiffFile",
+    "too_many_tags",
+    "truncated_directory",
+]
 
 # By the number of the tag's type: bytes of one value, and its struct code.
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -17,6 +27,8 @@ TYPE_FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 
 _TEXT_TYPE, _RATIONAL_TYPES, _DESCRIPTION = 2, (5, 10), 270
 
 HEADER_BYTES = 8
+NEW_SUBFILE_TYPE, SUBFILE_TYPE = 254, 255
+_REDUCED_OR_MASK, _REDUCED = 1 | 4, 2
 # The format allows 65,535 tags, BigTIFF 2^64. Real files have below 100; a damaged count must not become a read of gigabytes.
 MAX_TAGS = 4096
 _MAX_VALUE = 64 << 20
@@ -134,6 +146,11 @@ class Directory:
         """
         tiff = TiffFile(path)
         return tiff.directory(tiff.first, 0)
+
+    @property
+    def is_secondary(self) -> bool:
+        """Whether the file marks the page as a reduced image (a thumbnail, a level of a pyramid) or as a mask."""
+        return bool(self.number(NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK) or self.number(SUBFILE_TYPE, 0) == _REDUCED
 
     @property
     def end(self) -> int:

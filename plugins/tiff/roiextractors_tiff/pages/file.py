@@ -15,7 +15,7 @@ from .directory import Directory, TiffFile
 from .layout import ImageJStack, Layout
 from .page import Page, differing_page
 from .regular import MAX_GAP, RegularPages, find_regular_pages
-from .walked import WalkedPages, walk
+from .walked import Selection, WalkedPages, walk
 
 __all__ = ["PagedFile", "find_layout"]
 
@@ -25,13 +25,17 @@ _MIN_TASK_SHIFT = 23  # a thread is worth its start for 8 MiB and more
 _MAX_TASKS = 64
 
 
-def find_layout(first: Directory, page: Page) -> tuple[Layout, str]:
+def find_layout(first: Directory, page: Page, selection: Selection | None = None) -> tuple[Layout, str]:
     """Return where the pages of a file are, and a note when its end is missing; the file is walked as a last resort."""
-    stack, note = ImageJStack.find(first, page)
-    if stack is not None:
-        return stack, note
-    regular, note = find_regular_pages(first, page)
-    return (regular, note) if regular is not None else walk(first.tiff, page)
+    selection = selection or Selection()
+    if selection.span is None and selection.kind is None:
+        stack, note = ImageJStack.find(first, page)
+        if stack is not None:
+            return stack, note
+        regular, note = find_regular_pages(first, page, secondary=selection.secondary)
+        if regular is not None:
+            return regular, note
+    return walk(first.tiff, page, selection)
 
 
 class PagedFile:

@@ -9,6 +9,7 @@ import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -26,13 +27,14 @@ from .directory import Directory, TiffFile
 from .file import PagedFile, find_layout
 from .page import Page, differing_page
 from .sequence import FolderPaths, SequenceFiles
-from .walked import walk
+from .walked import Selection
 
 __all__ = ["PageIndex"]
 
 Path = str | os.PathLike[str]
 
 _FILES_A_TASK = 64
+_MAX_WARNINGS = 3
 _MIN_SHARED_PAGE = 1 << 17  # below this, threads that open files wait for each other longer than they read
 
 
@@ -46,7 +48,10 @@ class PageIndex(ABC):
     ----------
     paths : sequence of str
     notes : tuple of str
-        What was left out because the end of a file is missing.
+        What was left out because a file is damaged, or its end is missing.
+    damaged : mapping
+        The same by the number of the file, from 0: pages of this file may be missing at its end, so that the pages
+        of the next file do not follow those of this one.  Files that are opened when they are read are not in it.
     absent : tuple of int
         Numbers of the files that do not exist, from 0, where ``names`` were given; they may be fewer than
         are missing otherwise.
@@ -58,6 +63,7 @@ class PageIndex(ABC):
 
     paths: Sequence[str]
     notes: tuple[str, ...] = ()
+    damaged: Mapping[int, str] = MappingProxyType({})
     absent: tuple[int, ...] = ()
 
     def __init__(self, paths: Sequence[str], page: Page, counts: Sequence[int] | np.ndarray) -> None:
@@ -74,6 +80,8 @@ class PageIndex(ABC):
         pages_per_file: Sequence[int] | np.ndarray | None = None,
         names: Collection[str] | None = None,
         folder: Path | None = None,
+        secondary: bool = False,
+        kind: Page | None = None,
     ) -> PageIndex:
         """Make the index of one file or of several.
 
@@ -91,6 +99,11 @@ class PageIndex(ABC):
             among them is in :attr:`absent`.  Without it no file is looked for before it is read.
         folder : str or os.PathLike, optional
             The folder of ``paths``, which are then names: half a million of them take half the memory of whole paths.
+        secondary : bool
+            Whether pages that the file marks as reduced images (thumbnails, levels of a pyramid) or as masks are counted,
+            as in formats that number all directories of a file.  By default they are passed over.
+        kind : Page, optional
+            Take the pages with these properties alone; by default, pages that differ are an error.
 
         Raises
         ------
@@ -106,14 +119,14 @@ class PageIndex(ABC):
         Warns
         -----
         IncompleteRecordingWarning
-            The end of a file is missing; its complete pages are read.
+            A file is damaged, or its end is missing; the whole pages before are read.
         """
         several = (paths,) if isinstance(paths, str | os.PathLike) else paths
         given: Sequence[str] = tuple(os.fspath(path) for path in several)
         given = given if folder is None else FolderPaths(folder, given)
         if pages_per_file is None:
-            return _OpenIndex(given, span)
-        if span is not None:
+            return _OpenIndex(given, Selection(span, secondary, kind))
+        if span is not None or kind is not None:
             raise DeclarationError("span and pages_per_file were both given; pass one of them")
         return _SequenceIndex(given, _checked_counts(len(given), pages_per_file), names)
 
@@ -255,23 +268,25 @@ class PageIndex(ABC):
 class _OpenIndex(PageIndex):
     """All files are opened and their pages counted when the index is made."""
 
-    def __init__(self, paths: Sequence[str], span: tuple[int, int] | None) -> None:
-        self._span = span
+    def __init__(self, paths: Sequence[str], selection: Selection) -> None:
+        self._selection = selection
         files = [TiffFile(path) for path in paths]
-        firsts = [_first_directory(tiff, span) for tiff in files]
-        page = Page.of(firsts[0])
-        opened, notes = [], []
-        for first in firsts:
+        opened: list[PagedFile] = []
+        damaged: dict[int, str] = {}
+        for number, tiff in enumerate(files):
+            first, which = _first_directory(tiff, selection)
+            page = opened[0].page if opened else Page.of(first)
             if Page.of(first) != page:
                 raise differing_page(page, first)
-            layout, note = find_layout(first, page) if span is None else walk(first.tiff, page, span)
+            layout, note = find_layout(first, page, which)
             opened.append(PagedFile(first, page, layout))
             if note:
-                notes.append(note)
-                warn(note)
+                damaged[number] = note
+        _warn_of_damage(damaged)
         self._files = tuple(opened)
         super().__init__(paths, page, [file.layout.count for file in opened])
-        self.notes = tuple(notes)
+        self.notes = tuple(damaged.values())
+        self.damaged = MappingProxyType(damaged)
         self._starts: list[int] = self._edges[:-1].tolist()
 
     def close(self) -> None:
@@ -287,7 +302,7 @@ class _OpenIndex(PageIndex):
         return _native(result) if self._files[number].read_one(result, page - self._starts[number]) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (tuple(self.paths), self._span))
+        return (_reopen, (tuple(self.paths), self._selection))
 
 
 class _SequenceIndex(PageIndex):
@@ -342,9 +357,9 @@ class _SequenceIndex(PageIndex):
         return (_reopen_sequence, (paths, zlib.compress(self._counts.tobytes(), 1), self.absent))
 
 
-def _reopen(paths: Sequence[str], span: tuple[int, int] | None) -> PageIndex:
+def _reopen(paths: Sequence[str], selection: Selection) -> PageIndex:
     with silenced():  # the warnings were given when the index was first made
-        return PageIndex.of(paths, span=span)
+        return _OpenIndex(paths, selection)
 
 
 def _reopen_sequence(packed: bytes, counts: bytes, absent: tuple[int, ...]) -> PageIndex:
@@ -363,14 +378,30 @@ def _checked_counts(num_files: int, pages_per_file: Sequence[int] | np.ndarray) 
     return counts.astype(np.int64)
 
 
-def _first_directory(tiff: TiffFile, span: tuple[int, int] | None) -> Directory:
-    if span is None:
-        return tiff.directory(tiff.first, 0)
-    for offset, _ in itertools.islice(iter(Chain(tiff)), *span):
-        return tiff.directory(offset, span[0])
+def _first_directory(tiff: TiffFile, selection: Selection) -> tuple[Directory, Selection]:
+    """Return the directory of the recording's first page; and the selection, which takes all pages where all are secondary."""
+    first = tiff.directory(tiff.first, 0)
+    if selection.span is None and selection.takes(first):
+        return first, selection
+    begin = 0 if selection.span is None else selection.span[0]
+    for number, (offset, _) in enumerate(itertools.islice(iter(Chain(tiff)), begin, None), begin):
+        directory = tiff.directory(offset, number)
+        if selection.takes(directory):
+            return directory, selection
+    if selection.span is None and selection.kind is None:
+        # Some programs mark every page so, and then it means nothing
+        return first, replace(selection, secondary=True)
     raise CorruptRecordingError(
-        f"{tiff.name} has no page {span[0]:,}; its first directory should be at byte {tiff.first:,}"
+        f"{tiff.name} has no page {begin:,}; its first directory should be at byte {tiff.first:,}"
     )
+
+
+def _warn_of_damage(damaged: Mapping[int, str]) -> None:
+    """Warn of damaged files: of each when they are few, else of the first and their number."""
+    for note in itertools.islice(damaged.values(), _MAX_WARNINGS):
+        warn(note)
+    if len(damaged) > _MAX_WARNINGS:
+        warn(f"{len(damaged) - _MAX_WARNINGS:,} further files are damaged, or their end is missing")
 
 
 def _within(part: slice, length: int) -> slice:

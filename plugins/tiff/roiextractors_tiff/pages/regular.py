@@ -26,7 +26,7 @@ import numpy as np
 
 from roiextractors_core.errors import RecordingError, TruncatedRecordingError
 
-from .directory import TYPE_FORMS, Directory
+from .directory import NEW_SUBFILE_TYPE, SUBFILE_TYPE, TYPE_FORMS, Directory
 from .layout import Layout
 from .page import SHAPE_TAGS, Page, block_of, differing_page
 
@@ -169,7 +169,7 @@ class RegularPages(Layout):
         return np.frombuffer(tables, np.uint8).reshape(len(pages), width)
 
 
-def find_regular_pages(first: Directory, page: Page) -> tuple[RegularPages | None, str]:
+def find_regular_pages(first: Directory, page: Page, *, secondary: bool = False) -> tuple[RegularPages | None, str]:
     """Return the regular layout of a file, or None; and a note when the last page is cut off.
 
     Parameters
@@ -178,19 +178,24 @@ def find_regular_pages(first: Directory, page: Page) -> tuple[RegularPages | Non
         The first one of the file.
     page : Page
         Its properties.
+    secondary : bool
+        Whether pages that the file marks as reduced images or masks count.
     """
-    layout = _candidate(first, page)
+    try:
+        layout = _candidate(first, page, secondary)
+    except RecordingError:  # damaged or unsupported: the walk says which page, and how many are whole
+        return None, ""
     note = None if layout is None else _verify(layout, page)
     return (None, "") if note is None else (layout, note)
 
 
-def _candidate(first: Directory, page: Page) -> RegularPages | None:
+def _candidate(first: Directory, page: Page, secondary: bool) -> RegularPages | None:
     """Return the layout that the first three directories suggest for the whole file, or None."""
     tiff = first.tiff
     if not page.is_plain or not first.next:
         return None
     second = tiff.directory(first.next, 1)
-    if not second.next or second.next >= tiff.size:
+    if not second.next or second.next >= tiff.size or (second.is_secondary and not secondary):
         return None
     third = tiff.directory(second.next, 2)
     if not _are_alike(second, third) or Page.of(second) != page or block_of(first)[0] < 0:
@@ -272,7 +277,7 @@ def _description_place(directory: Directory) -> tuple[int, int, int] | None:
 
 
 def fixed_bytes(directory: Directory, more: tuple[int, ...] = ()) -> np.ndarray:
-    """Return which bytes of a table are the same in every page: the number of tags, all codes, and the shape's values.
+    """Return which bytes of a table are the same in every page: the number of tags, all codes, the shape's values, the flags.
 
     Parameters
     ----------
@@ -287,7 +292,7 @@ def fixed_bytes(directory: Directory, more: tuple[int, ...] = ()) -> np.ndarray:
     for entry in range(tiff.count_size, len(directory.table), tiff.entry_size):
         mask[entry : entry + 4] = True
     for code, (_, _, at) in directory.entries.items():
-        if code in (*SHAPE_TAGS, _STRIP_LENGTHS, *more) and directory.is_inline(code):
+        if code in (*SHAPE_TAGS, _STRIP_LENGTHS, NEW_SUBFILE_TYPE, SUBFILE_TYPE, *more) and directory.is_inline(code):
             mask[at + tiff.field_size - tiff.entry_size : at + tiff.field_size] = True
     return np.flatnonzero(mask)
 

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from roiextractors_core.errors import CorruptRecordingError
+
 from .chain import Chain
 from .directory import Directory, TiffFile
 from .page import Page
@@ -14,7 +16,7 @@ from .page import Page
 __all__ = ["Series", "described_shape", "series_of"]
 
 _MAX_DESCRIPTION = 1 << 16
-_DESCRIPTION, _NEW_SUBFILE_TYPE, _REDUCED = 270, 254, 1
+_DESCRIPTION = 270
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +26,19 @@ class Series:
     Attributes
     ----------
     start, stop : int
-        Pages, ``stop`` exclusive.
+        Pages, ``stop`` exclusive; those that the file marks as reduced images or masks are not counted when it is scattered.
     shape : tuple of int
         The array's shape as the description states it; empty when it states none.
     page : Page
+    is_scattered : bool
+        Whether pages of other series are between those of this one.
     """
 
     start: int
     stop: int
     shape: tuple[int, ...]
     page: Page
+    is_scattered: bool = False
 
 
 def series_of(path: str | os.PathLike[str]) -> tuple[Series, ...]:
@@ -51,15 +56,25 @@ def series_of(path: str | os.PathLike[str]) -> tuple[Series, ...]:
     series: list[Series] = []
     for number, (offset, table) in enumerate(Chain(tiff)):
         directory = Directory(tiff, offset, table, 0, number)
-        page = Page.of(directory)
+        try:
+            page = Page.of(directory)
+        except CorruptRecordingError:
+            if series:
+                break  # the pages before the damage are whole
+            raise
         # A reduced image (a level of a pyramid, a thumbnail) repeats the description of the image that it belongs to
-        is_reduced = directory.number(_NEW_SUBFILE_TYPE, 0) & _REDUCED
-        shape = () if is_reduced else described_shape(directory.value(_DESCRIPTION))
+        shape = () if directory.is_secondary else described_shape(directory.value(_DESCRIPTION))
         if not series or shape or page != series[-1].page:
             series.append(Series(number, number + 1, shape, page))
         else:
             series[-1] = Series(series[-1].start, number + 1, series[-1].shape, page)
-    return tuple(series)
+    kinds = {one.page: one for one in reversed(series)}
+    if len(series) <= 2 * len(kinds) or any(one.shape for one in series):
+        return tuple(series)
+    # Images of two kinds in turn (a frame, its thumbnail, the next frame): a series of each kind
+    firsts = sorted(kinds.values(), key=lambda one: one.start)
+    lasts = {one.page: one.stop for one in series}
+    return tuple(Series(one.start, lasts[one.page], (), one.page, True) for one in firsts)
 
 
 def described_shape(description: Any) -> tuple[int, ...]:

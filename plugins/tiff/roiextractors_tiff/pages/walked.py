@@ -17,10 +17,13 @@ from .layout import Layout
 from .page import CODING_TAGS, Page, differing_page, segment_shape, segments_of
 from .regular import fixed_bytes
 
-__all__ = ["Segments", "WalkedPages", "walk"]
+__all__ = ["Segments", "Selection", "WalkedPages", "walk"]
 
 _STRIP_OFFSETS, _STRIP_LENGTHS = 273, 279
 _BATCH = 1 << 16  # directories parsed at once: the tables of more are not kept
+_MAX_KINDS = 8  # of directories that are compared by columns; those of more are parsed one by one
+_MIN_ZEROS = 512
+_OTHER_TYPES = (2, 5, 7, 10)  # text, rationals and bytes
 
 
 class WalkedPages(Layout):
@@ -79,12 +82,48 @@ class Segments:
         follows = self.offsets[:-1] + self.lengths[:-1] == self.offsets[1:]
         return bool((follows | np.isin(np.arange(1, len(self.offsets)), self.starts)).all())
 
+    def before(self, page: int) -> Segments:
+        """Return the segments of the pages before this one."""
+        stop = int(self.starts[page])
+        return Segments(self.starts[: page + 1], self.offsets[:stop], self.lengths[:stop])
+
     def page_of(self, segment: int) -> int:
         """Return the page of a segment."""
         return int(np.searchsorted(self.starts, segment, side="right")) - 1
 
 
-def walk(tiff: TiffFile, page: Page, span: tuple[int, int] | None = None) -> tuple[WalkedPages, str]:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which directories of a chain are pages of the recording.
+
+    Attributes
+    ----------
+    span : tuple of int or None
+        First and last (exclusive) directory; then those that the file marks as secondary count too.
+    secondary : bool
+        Whether pages that the file marks as reduced images (thumbnails, levels of a pyramid) or masks count.
+    kind : Page or None
+        The properties of the pages that are taken; others are left out.  By default, pages that differ are an error.
+    """
+
+    span: tuple[int, int] | None = None
+    secondary: bool = False
+    kind: Page | None = None
+
+    def takes(self, directory: Directory) -> bool:
+        """Return whether a directory is a page of the recording.
+
+        Raises
+        ------
+        CorruptRecordingError, UnsupportedRecordingError
+            Its tags are impossible.
+        """
+        if not self.secondary and self.span is None and directory.is_secondary:
+            return False
+        return self.kind is None or Page.of(directory) == self.kind
+
+
+def walk(tiff: TiffFile, page: Page, selection: Selection | None = None) -> tuple[WalkedPages, str]:
     """Follow the chain and keep where every page's bytes are.
 
     Parameters
@@ -92,41 +131,59 @@ def walk(tiff: TiffFile, page: Page, span: tuple[int, int] | None = None) -> tup
     tiff : TiffFile
     page : Page
         The properties that every page must have.
-    span : tuple of int, optional
-        First page and last page (exclusive).
+    selection : Selection, optional
+        Which directories are pages; by default all that are not marked as secondary.
 
     Returns
     -------
     WalkedPages, str
-        Of complete pages; and a note when the last page is cut off.
+        Of the whole pages before any damage; and a note when there is damage.
 
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
-        A page has other properties, or its pixels are not where they could be.
+        A page has other properties, or no page is whole.
     """
-    chain = Chain(tiff)
-    steps = itertools.islice(iter(chain), *(span or (0, None)))
-    tables: list[int] = []
-    batches: list[_Batch] = []
-    while some := list(itertools.islice(steps, _BATCH)):
-        offsets, directories = zip(*some, strict=True)
-        batches.append(_Batch.of(tiff, page, len(tables), offsets, directories))
-        tables += offsets
-    counts = np.concatenate([[0], *(batch.counts for batch in batches)])
+    chain, batches = Chain(tiff), []
+    selection = selection or Selection()
+    damage = ""
+    for first, offsets, directories in _directories(chain, selection.span):
+        batch = _Batch.of(tiff, page, first, offsets, directories, selection)
+        batches.append(batch)
+        damage = batch.damage
+        if damage:
+            break
+    places = np.concatenate([np.empty(0, np.int64), *(batch.places for batch in batches)])
+    if not len(places):
+        raise CorruptRecordingError(f"{tiff.name} {damage or 'contains no page'}")
     segments = Segments(
-        np.cumsum(counts),
+        np.cumsum(np.concatenate([[0], *(batch.counts for batch in batches)])),
         np.concatenate([batch.offsets for batch in batches]),
         np.concatenate([batch.lengths for batch in batches]),
     )
-    num_pages, note = _complete_pages(tiff, segments, tables, chain.note)
+    count, damage = _whole_pages(tiff, page, segments, places, damage or chain.damage, chain.zeros_from)
+    segments, places = segments.before(count), places[:count]
     is_block = page.is_plain and segments.are_blocks()
     if is_block:
-        _require_enough_bytes(tiff, page, segments, tables, num_pages)
+        _require_enough_bytes(tiff, page, segments, places)
     else:
-        _require_segments(tiff, page, tables, batches)
-    data = segments.offsets[segments.starts[:-1]][:num_pages] if is_block else None
-    return WalkedPages(np.array(tables[:num_pages], np.int64), data, segments), note
+        _require_segments(tiff, page, places, np.diff(segments.starts), batches)
+    data = segments.offsets[segments.starts[:-1]] if is_block else None
+    note = f"{tiff.name} {damage}; the {count:,} whole pages are read, of at least {count + 1:,}" if damage else ""
+    return WalkedPages(places, data, segments), note
+
+
+def _directories(chain: Chain, span: tuple[int, int] | None) -> Iterator[tuple[int, list[int], list[bytes]]]:
+    """Yield directories in batches, each with the number of the first of them."""
+    begin, end = span or (0, None)
+    number = 0
+    for offsets, tables in chain.batches(_BATCH if end is None else max(1, min(_BATCH, end))):
+        part = slice(max(0, begin - number), None if end is None else max(0, end - number))
+        if offsets[part]:
+            yield number + (part.start or 0), offsets[part], tables[part]
+        number += len(offsets)
+        if end is not None and number >= end:
+            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +192,35 @@ class _Batch:
 
     Attributes
     ----------
+    places : numpy.ndarray
+        Offset of each page's directory.
     counts : numpy.ndarray
         Segments of each page.
     offsets, lengths : numpy.ndarray
         Of each segment.
     shapes : tuple
-        The different rows and columns of the segments, each with the number of the first page that has them.
+        The different rows and columns of the segments, each with the offset of the first directory that has them.
+    damage : str
+        In words, why the pages end before the batch does; else empty.
     """
 
+    places: np.ndarray
     counts: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
     shapes: tuple[tuple[tuple[int, int], int], ...]
+    damage: str = ""
 
     @classmethod
-    def of(cls, tiff: TiffFile, page: Page, first: int, places: Sequence[int], directories: Sequence[bytes]) -> _Batch:
+    def of(
+        cls,
+        tiff: TiffFile,
+        page: Page,
+        first: int,
+        places: Sequence[int],
+        directories: Sequence[bytes],
+        selection: Selection,
+    ) -> _Batch:
         """Read the places of the pixels out of directories, those that are alike at once.
 
         Parameters
@@ -158,72 +229,158 @@ class _Batch:
         page : Page
             The properties that every page must have.
         first : int
-            Number of the first of these pages.
+            Number of the first of these directories.
         places, directories : sequence
             Offset and table of each directory.
+        selection : Selection
+            Which of them are pages.
+
+        Raises
+        ------
+        CorruptRecordingError
+            A page differs from the others, or the file's first page is impossible.
         """
-        batch = _BatchColumns(tiff, page, first, places, directories)
+        batch = _BatchColumns(tiff, page, first, places, directories, selection)
         for group in _same_length(directories):
-            batch.add(group)
-        counts, offsets, lengths = map(np.concatenate, (batch.counts, batch.offsets, batch.lengths))
-        return cls(counts, offsets, lengths, tuple(batch.shapes.items()))
+            batch.add(np.arange(group.start, group.stop))
+            if batch.end < group.stop:
+                break
+        return batch.collect()
 
 
 class _BatchColumns:
     """Collects the segments of a batch of directories."""
 
     def __init__(
-        self, tiff: TiffFile, page: Page, first: int, places: Sequence[int], directories: Sequence[bytes]
+        self,
+        tiff: TiffFile,
+        page: Page,
+        first: int,
+        places: Sequence[int],
+        directories: Sequence[bytes],
+        selection: Selection,
     ) -> None:
         self._tiff, self._page, self._first = tiff, page, first
-        self._places, self._tables = places, directories
-        self.counts: list[np.ndarray] = []
-        self.offsets: list[np.ndarray] = []
-        self.lengths: list[np.ndarray] = []
-        self.shapes: dict[tuple[int, int], int] = {}
+        self._places, self._tables, self._selection = places, directories, selection
+        self._pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._shapes: dict[tuple[int, int], int] = {}
+        self._error: CorruptRecordingError | None = None
+        self.end = len(directories)
 
-    def add(self, group: slice) -> None:
-        """Add directories of one length."""
-        template = self._directory(group.start)
-        self._require_same_page(template)
-        is_one_strip = all(
-            code in template.entries and template.entries[code][1] == 1 for code in (_STRIP_OFFSETS, _STRIP_LENGTHS)
-        )
-        if is_one_strip and group.stop - group.start > 1:
-            self._add_alike(template, group)
-            return
-        for k in range(group.start, group.stop):
-            self._add_single(self._directory(k))
+    def add(self, numbers: np.ndarray) -> None:
+        """Add directories of one length, those with the same tags at once."""
+        for _ in range(_MAX_KINDS):
+            template = self._directory(int(numbers[0]))
+            if len(numbers) == 1 or not _is_one_strip(template):
+                break
+            numbers = self._add_alike(template, numbers)
+            if not len(numbers):
+                return
+        for k in numbers.tolist():
+            self._add_single(k)
 
-    def _add_alike(self, template: Directory, group: slice) -> None:
-        """Add pages of one strip each by columns of bytes: a hundred times as fast as one by one."""
-        rows = np.frombuffer(b"".join(self._tables[group]), np.uint8).reshape(-1, len(template.table))
+    def collect(self) -> _Batch:
+        """Return what was collected, in the order of the directories, up to the first that is damaged."""
+        if self._error is not None and (not isinstance(self._error, _Damage) or self._first + self.end == 0):
+            raise self._error
+        damage = "" if self._error is None else str(self._error)
+        empty = (np.empty(0, np.int64),) * 4
+        numbers, counts, offsets, lengths = map(np.concatenate, zip(empty, *self._pieces, strict=True))
+        if len(self._pieces) > 1:
+            segments = np.argsort(np.repeat(numbers, counts), kind="stable")
+            order = np.argsort(numbers, kind="stable")
+            numbers, counts, offsets, lengths = numbers[order], counts[order], offsets[segments], lengths[segments]
+        if damage:
+            keep = int(np.searchsorted(numbers, self.end))
+            stop = int(counts[:keep].sum())
+            numbers, counts, offsets, lengths = numbers[:keep], counts[:keep], offsets[:stop], lengths[:stop]
+        places = np.asarray(self._places, np.int64)
+        places = places if len(numbers) == len(places) else places[numbers]
+        return _Batch(places, counts, offsets, lengths, tuple(self._shapes.items()), damage)
+
+    def _add_alike(self, template: Directory, numbers: np.ndarray) -> np.ndarray:
+        """Add the pages like the first one by columns of bytes, a hundred times as fast as one by one; return the others.
+
+        All pages have one strip.
+        """
+        tables = self._tables
+        if len(numbers) < len(tables):
+            tables = [tables[k] for k in numbers.tolist()]
+        rows = np.frombuffer(b"".join(tables), np.uint8).reshape(-1, len(template.table))
         fixed = fixed_bytes(template, CODING_TAGS if self._page.coding else ())
         # Lengths vary with compression, and are compared with the pixels' size where they do not
         lengths_at = template.entries[_STRIP_LENGTHS][2]
         fixed = fixed[~np.isin(fixed, np.arange(lengths_at, lengths_at + self._tiff.field_size))]
-        other = np.flatnonzero((rows[:, fixed] != rows[0, fixed]).any(axis=1))
-        if len(other):
-            raise differing_page(self._page, self._directory(group.start + int(other[0])))
-        self.offsets.append(_column(template, rows, _STRIP_OFFSETS))
-        self.lengths.append(_column(template, rows, _STRIP_LENGTHS))
-        self.counts.append(np.ones(len(rows), np.int64))
-        self.shapes.setdefault(segment_shape(template, self._page), template.page)
+        alike = (rows[:, fixed] == rows[0, fixed]).all(axis=1)
+        rest = numbers[~alike]
+        if len(rest):
+            rows, numbers = rows[alike], numbers[alike]
+        if self._accepts(template, int(numbers[0])):
+            ones = np.ones(len(rows), np.int64)
+            self._pieces.append(
+                (numbers, ones, _column(template, rows, _STRIP_OFFSETS), _column(template, rows, _STRIP_LENGTHS))
+            )
+            self._shapes.setdefault(segment_shape(template, self._page), template.offset)
+        return np.asarray(rest[rest < self.end])
 
-    def _add_single(self, directory: Directory) -> None:
-        self._require_same_page(directory)
-        offsets, lengths = segments_of(directory)
-        self.counts.append(np.array([len(offsets)]))
-        self.offsets.append(np.array(offsets, np.int64))
-        self.lengths.append(np.array(lengths, np.int64))
-        self.shapes.setdefault(segment_shape(directory, self._page), directory.page)
+    def _add_single(self, number: int) -> None:
+        directory = self._directory(number)
+        if number >= self.end or not self._accepts(directory, number):
+            return
+        try:
+            offsets, lengths = segments_of(directory)
+            shape = segment_shape(directory, self._page)
+        except CorruptRecordingError as error:
+            self._fail(number, _damage(directory, error))
+            return
+        self._pieces.append(
+            (np.array([number]), np.array([len(offsets)]), np.array(offsets, np.int64), np.array(lengths, np.int64))
+        )
+        self._shapes.setdefault(shape, directory.offset)
 
     def _directory(self, k: int) -> Directory:
         return Directory(self._tiff, self._places[k], self._tables[k], 0, self._first + k)
 
-    def _require_same_page(self, directory: Directory) -> None:
-        if Page.of(directory) != self._page:
-            raise differing_page(self._page, directory)
+    def _accepts(self, directory: Directory, number: int) -> bool:
+        """Return whether a directory is a page of the recording, and is not damaged."""
+        try:
+            _require_known_types(directory)
+            if not self._selection.takes(directory):
+                return False
+            if Page.of(directory) == self._page:
+                return True
+        except CorruptRecordingError as error:
+            self._fail(number, _damage(directory, error))
+            return False
+        self._fail(number, differing_page(self._page, directory))
+        return False
+
+    def _fail(self, number: int, error: CorruptRecordingError) -> None:
+        """Keep the error of the first page that has one."""
+        if number < self.end:
+            self.end, self._error = number, error
+
+
+class _Damage(CorruptRecordingError):
+    """A directory that cannot be read; the pages before it can."""
+
+
+def _damage(directory: Directory, error: CorruptRecordingError) -> CorruptRecordingError:
+    if directory.page == 0:
+        return error
+    return _Damage(f"is damaged at the directory of page {directory.page:,} at byte {directory.offset:,}")
+
+
+def _require_known_types(directory: Directory) -> None:
+    """Refuse a directory of which a part was overwritten, by zeros for example."""
+    for code, (kind, _, _) in directory.entries.items():
+        if kind not in TYPE_FORMS and kind not in _OTHER_TYPES and directory.page:
+            raise CorruptRecordingError(f"the tag {code} has a type that does not exist")
+
+
+def _is_one_strip(directory: Directory) -> bool:
+    entries = directory.entries
+    return all(code in entries and entries[code][1] == 1 for code in (_STRIP_OFFSETS, _STRIP_LENGTHS))
 
 
 def _same_length(tables: Sequence[bytes]) -> Iterator[slice]:
@@ -239,59 +396,98 @@ def _column(template: Directory, rows: np.ndarray, code: int) -> np.ndarray:
     return np.asarray(np.ascontiguousarray(rows[:, at : at + struct.calcsize(form)]).view(form)[:, 0].astype(np.int64))
 
 
-def _complete_pages(tiff: TiffFile, segments: Segments, tables: Sequence[int], note: str) -> tuple[int, str]:
-    """Return how many pages are complete, and the note on a cut; pixels that end early are a cut in the last page alone."""
+def _whole_pages(
+    tiff: TiffFile, page: Page, segments: Segments, places: np.ndarray, damage: str, zeros_from: int
+) -> tuple[int, str]:
+    """Return how many pages are whole, and in words why the others are not."""
     offsets, lengths = segments.offsets, segments.lengths
-    early = np.flatnonzero((offsets >= 0) & (offsets < HEADER_BYTES) & (lengths > 0))
+    wrapped = _first_wrapped(tiff, offsets)
+    early = np.flatnonzero((offsets[:wrapped] >= 0) & (offsets[:wrapped] < HEADER_BYTES) & (lengths[:wrapped] > 0))
     if len(early):
         k = segments.page_of(early[0])
         raise CorruptRecordingError(
-            f"{tiff.name}: page {k:,} (directory at byte {tables[k]:,}) has its pixels at byte {int(offsets[early[0]]):,}, inside the file's header"
+            f"{tiff.name}: page {k:,} (directory at byte {places[k]:,}) has its pixels at byte {int(offsets[early[0]]):,}, inside the file's header"
         )
     beyond = np.flatnonzero((offsets < 0) | (lengths < 0) | (offsets + lengths > tiff.size))
-    if not len(beyond):
-        return len(tables), note
-    k = segments.page_of(beyond[0])
-    where = f"{tiff.name} ends at byte {tiff.size:,}, and page {k:,} (directory at byte {tables[k]:,}) has its pixels at byte {int(offsets[beyond[0]]):,}"
-    if k == 0 or k < len(tables) - 1:
-        raise TruncatedRecordingError(f"{where}; the file is truncated")
-    return k, f"{where}; the {k:,} whole pages are read"
+    bad = min(wrapped, int(beyond[0]) if len(beyond) else len(offsets))
+    if bad < len(offsets):
+        k = segments.page_of(bad)
+        where = f"page {k:,} (directory at byte {places[k]:,}) has its pixels at byte {int(offsets[bad]):,}"
+        reason = (
+            f"has {tiff.size:,} bytes, but offsets beyond 4 GiB do not fit into classic TIFF ({where})"
+            if bad == wrapped
+            else f"ends at byte {tiff.size:,}, and {where}"
+        )
+        if k == 0:
+            raise TruncatedRecordingError(f"{tiff.name} {reason}; the file is truncated")
+        return k, reason
+    last = len(places) - 1
+    if last > 0 and _ends_in_zeros(tiff, page, segments, last, zeros_from, bool(damage)):
+        where = f"page {last:,} (directory at byte {places[last]:,})"
+        return last, damage or f"contains zeros at the end of {where}"
+    return len(places), damage
 
 
-def _require_enough_bytes(
-    tiff: TiffFile, page: Page, segments: Segments, tables: Sequence[int], num_pages: int
-) -> None:
-    sums = np.add.reduceat(segments.lengths, segments.starts[:-1])[:num_pages]
+def _first_wrapped(tiff: TiffFile, offsets: np.ndarray) -> int:
+    """Return the first segment whose offset began at 0 again behind 4 GiB; the number of segments when there is none."""
+    if tiff.big or tiff.size <= 1 << 32:
+        return len(offsets)
+    leaps = np.flatnonzero(offsets[1:] + (1 << 31) < offsets[:-1])
+    return int(leaps[0]) + 1 if len(leaps) else len(offsets)
+
+
+def _ends_in_zeros(
+    tiff: TiffFile, page: Page, segments: Segments, last: int, zeros_from: int, is_damaged: bool
+) -> bool:
+    """Return whether the last page's pixels reach into the zeros in which a damaged file ends.
+
+    A camera may store zeros; they are damage where zeros follow in place of a directory, where zeros that no directory
+    names follow up to the end of the file, or where compressed pixels end in them.
+    """
+    offsets, lengths = segments.of(last)
+    end, count = max(a + n for a, n in zip(offsets, lengths, strict=True)), min(_MIN_ZEROS, sum(lengths))
+    if end <= zeros_from:
+        count = min(count, 4)
+    elif page.compression != 1 and not page.tiled:
+        count = min(count, _MIN_ZEROS // 32)
+    elif is_damaged or tiff.size - end < _MIN_ZEROS or any(tiff.file.read(tiff.size - _MIN_ZEROS, _MIN_ZEROS)):
+        return False
+    return count > 0 and not any(tiff.file.read(end - count, count))
+
+
+def _require_enough_bytes(tiff: TiffFile, page: Page, segments: Segments, places: np.ndarray) -> None:
+    sums = np.add.reduceat(segments.lengths, segments.starts[:-1])
     short = np.flatnonzero(sums < page.nbytes)
     if len(short):
         k = int(short[0])
         raise CorruptRecordingError(
-            f"{tiff.name}: page {k:,} (directory at byte {tables[k]:,}) has {int(sums[k]):,} bytes of pixels, expected {page.nbytes:,}"
+            f"{tiff.name}: page {k:,} (directory at byte {places[k]:,}) has {int(sums[k]):,} bytes of pixels, expected {page.nbytes:,}"
         )
 
 
-def _require_segments(tiff: TiffFile, page: Page, tables: Sequence[int], batches: Sequence[_Batch]) -> None:
+def _require_segments(
+    tiff: TiffFile, page: Page, places: np.ndarray, counts: np.ndarray, batches: Sequence[_Batch]
+) -> None:
     """Refuse pages whose strips or tiles do not cover them, or are shaped unlike those of the first page.
 
     The decoder is made from the first page, and would place the segments of another shape wrongly.
     """
-    shapes = [(shape, number) for batch in batches for shape, number in batch.shapes]
+    shapes = [(shape, place) for batch in batches for shape, place in batch.shapes]
     (rows, columns), _ = shapes[0]
-    for shape, number in shapes:
+    for shape, place in shapes:
         if shape != (rows, columns):
             raise CorruptRecordingError(
-                f"{tiff.name}: page {number:,} (directory at byte {tables[number]:,}) has segments of {shape[0]:,} rows and {shape[1]:,} columns, "
+                f"{tiff.name}: page {int(np.searchsorted(places, place)):,} (directory at byte {place:,}) has segments of {shape[0]:,} rows and {shape[1]:,} columns, "
                 f"but those of the pages before have {rows:,} and {columns:,}; pages that differ are not supported"
             )
     if rows < 1 or columns < 1:
         raise CorruptRecordingError(
-            f"{tiff.name}: the directory at byte {tables[0]:,} claims segments of {rows:,} rows and {columns:,} columns"
+            f"{tiff.name}: the directory at byte {places[0]:,} claims segments of {rows:,} rows and {columns:,} columns"
         )
     expected = -(-page.rows // rows) * -(-page.columns // columns) * (page.samples if page.planar else 1)
-    counts = np.concatenate([batch.counts for batch in batches])
     few = np.flatnonzero(counts < expected)
     if len(few):
         k = int(few[0])
         raise CorruptRecordingError(
-            f"{tiff.name}: page {k:,} (directory at byte {tables[k]:,}) has {int(counts[k]):,} segments of pixels, expected {expected:,}"
+            f"{tiff.name}: page {k:,} (directory at byte {places[k]:,}) has {int(counts[k]):,} segments of pixels, expected {expected:,}"
         )

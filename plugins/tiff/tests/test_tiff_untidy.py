@@ -1,0 +1,166 @@
+"""Files that are damaged, or that contain more than a recording: whole samples, a warning, or a refusal."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import roiextractors_core as roi
+
+
+def serials(count: int, rows: int = 24, columns: int = 32, dtype: str = "uint16") -> np.ndarray:
+    """Frames without zeros whose first pixel is their number."""
+    frames = np.random.default_rng(5).integers(1, 4000, (count, rows, columns)).astype(dtype)
+    frames[:, 0, 0] = np.arange(count)
+    return frames
+
+
+def write(path: Path, frames: np.ndarray, *, uneven: bool = False, **options: Any) -> np.ndarray:
+    """Write pages one by one; return the offset behind each one's directory and pixels."""
+    with tifffile.TiffWriter(path, bigtiff=options.pop("bigtiff", False)) as file:
+        for k, frame in enumerate(frames):
+            text = "x" * (7 * k % 40 + 5) if uneven else None
+            file.write(frame, contiguous=False, metadata=None, description=text, **options)
+    with tifffile.TiffFile(path) as file:
+        return np.array([max(page.dataoffsets[-1] + page.databytecounts[-1], page.offset) for page in file.pages])
+
+
+LAYOUTS: list[dict[str, Any]] = [
+    {},
+    {"uneven": True},
+    {"compression": "zlib"},
+    {"uneven": True, "bigtiff": True},
+    {"bigtiff": True},
+    {"uneven": True, "compression": "zlib", "bigtiff": True, "rowsperstrip": 5},
+    {"tile": (16, 16)},
+]
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=lambda options: "-".join(map(str, options)) or "even")
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+def test_the_whole_pages_before_a_damaged_end_are_read(tmp_path: Path, options: dict[str, Any], damage: str) -> None:
+    frames = serials(20)
+    ends = write(tmp_path / "m.tif", frames, **options)
+    content = (tmp_path / "m.tif").read_bytes()
+    for length in (len(content) * 3 // 5, int(ends[11]), int(ends[11]) + 3, int(ends[11]) + 60, len(content) - 400):
+        if damage == "zeros" and length > ends[18] and "compression" not in options:
+            continue  # pixels may be zero: only what follows them shows that these are not
+        kept = content[:length] + (bytes(len(content) - length) if damage == "zeros" else b"")
+        (tmp_path / "m.tif").write_bytes(kept)
+        with pytest.warns(roi.IncompleteRecordingWarning, match=r"m\.tif .* whole pages") as seen:
+            found = roi.open(tmp_path / "m.tif", format="tiff")
+        whole = int((ends <= length).sum())
+        assert whole - 1 <= len(found) <= whole
+        assert np.array_equal(found.get_series(), frames[: len(found)])
+        assert set(found.get_notes()) == {str(one.message) for one in seen}
+
+
+def test_a_file_without_a_whole_page_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "m.tif", serials(3), uneven=True)
+    content = (tmp_path / "m.tif").read_bytes()
+    (tmp_path / "m.tif").write_bytes(content[:400])
+    with pytest.raises(roi.TruncatedRecordingError, match=r"m\.tif"):
+        roi.open(tmp_path / "m.tif", format="tiff")
+
+
+def test_a_directory_that_was_overwritten_ends_the_recording(tmp_path: Path) -> None:
+    frames = serials(20)
+    write(tmp_path / "m.tif", frames, uneven=True)
+    with tifffile.TiffFile(tmp_path / "m.tif") as file:
+        at = file.pages[9].offset
+    with (tmp_path / "m.tif").open("r+b") as stream:
+        stream.seek(at + 2)
+        stream.write(bytes(range(1, 61)))
+    with pytest.warns(roi.IncompleteRecordingWarning, match=r"damaged at .*page 9 .* 9 whole pages"):
+        found = roi.open(tmp_path / "m.tif", format="tiff")
+    assert np.array_equal(found.get_series(), frames[:9])
+
+
+@pytest.mark.parametrize("wraps", ["directory", "pixels"])
+def test_pages_beyond_4_gib_of_classic_tiff_are_not_read_from_where_their_offsets_wrap_to(
+    tmp_path: Path, wraps: str
+) -> None:
+    frames = serials(4, 4, 5)
+    far = (1 << 32) + 1000
+    # Directory and pixels of each page; an offset of 32 bits loses what is above
+    places = [(8, 300), (500, 800), ((1 << 32) - 2000, (1 << 32) - 900), (far, far + 400)]
+    if wraps == "pixels":
+        places[3] = ((1 << 32) - 700, far)
+    with (tmp_path / "m.tif").open("wb") as stream:
+        stream.write(b"II*\0" + struct.pack("<I", 8))
+        for k, (table, data) in enumerate(places):
+            entries = [(256, 5), (257, 4), (258, 16), (259, 1), (262, 1), (273, data), (277, 1), (278, 4), (279, 40)]
+            following = places[k + 1][0] if k < 3 else 0
+            stream.seek(table)
+            stream.write(struct.pack("<H", len(entries)))
+            for code, value in entries:
+                stream.write(struct.pack("<HHII", code, 4, 1, value % (1 << 32)))
+            stream.write(struct.pack("<I", following % (1 << 32)))
+            stream.seek(data)
+            stream.write(frames[k].tobytes())
+    with pytest.warns(roi.IncompleteRecordingWarning, match="4 GiB .* 3 whole pages"):
+        found = roi.open(tmp_path / "m.tif", format="tiff")
+    assert np.array_equal(found.get_series(), frames[:3])
+
+
+def test_files_behind_a_damaged_one_are_not_moved_to_earlier_times(tmp_path: Path) -> None:
+    frames = serials(15)
+    for k in range(3):
+        write(tmp_path / f"m_{k}.tif", frames[5 * k : 5 * k + 5], uneven=True)
+    content = (tmp_path / "m_1.tif").read_bytes()
+    (tmp_path / "m_1.tif").write_bytes(content[: len(content) // 2])
+    with pytest.warns(roi.IncompleteRecordingWarning) as seen:
+        found = roi.open(tmp_path)
+    assert 6 <= len(found) < 10
+    assert np.array_equal(found.get_series(), frames[: len(found)])
+    assert any("m_2.tif" in str(one.message) and "not read" in str(one.message) for one in seen)
+    assert {str(one.message) for one in seen} <= set(found.get_notes())
+
+
+@pytest.mark.parametrize("flag", [1, 4])
+@pytest.mark.parametrize("alternate", [True, False])
+@pytest.mark.parametrize("step", [1, 4])
+def test_pages_flagged_as_thumbnails_or_masks_are_not_samples(
+    tmp_path: Path, flag: int, alternate: bool, step: int
+) -> None:
+    frames = serials(12)
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        for k, frame in enumerate(frames):
+            file.write(frame, contiguous=False, metadata=None)
+            if alternate or k == 11:
+                small = frame[::step, ::step] + 1 if flag == 1 else frame[::step, ::step] > 2000
+                file.write(small, contiguous=False, metadata=None, subfiletype=flag)
+    found = roi.open(tmp_path / "m.tif", format="tiff")
+    assert np.array_equal(found.get_series(), frames)
+
+
+def test_a_thumbnail_before_the_first_page_is_not_a_sample(tmp_path: Path) -> None:
+    frames = serials(5)
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        file.write(frames[0, ::4, ::4], contiguous=False, metadata=None, subfiletype=1)
+        for frame in frames:
+            file.write(frame, contiguous=False, metadata=None)
+    assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff").get_series(), frames)
+
+
+def test_pages_that_are_all_flagged_are_samples(tmp_path: Path) -> None:
+    frames = serials(5)
+    write(tmp_path / "m.tif", frames, subfiletype=1)
+    assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff").get_series(), frames)
+
+
+def test_pages_of_two_sizes_are_refused_and_series_chooses_one(tmp_path: Path) -> None:
+    frames = serials(12)
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        for frame in frames:
+            file.write(frame, contiguous=False, metadata=None)
+            file.write(frame[::4, ::4], contiguous=False, metadata=None)
+    with pytest.raises(roi.CorruptRecordingError, match=r"page 1 .* 6 rows of 8 columns.*series='0'"):
+        roi.open(tmp_path / "m.tif", format="tiff")
+    assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff", series="0").get_series(), frames)
+    assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff", series="1").get_series(), frames[:, ::4, ::4])
