@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from roiextractors_core.errors import DeclarationError, UnsupportedRecordingError
+
+from .pages import described_axes
 
 __all__ = ["Arrangement", "arrange", "imagej_fields", "natural_key"]
 
@@ -29,12 +31,21 @@ class Arrangement:
         Pages at the end that are not a whole sample.
     notes : tuple of str
         What was decided.
+    warnings : tuple of str
+        What the description says in contradiction to the pages.
+    is_incomplete : bool
+        Whether it claims more images than there are.
+    is_doubtful : bool
+        Whether the pages are read as time for want of another order, so that the interval of frames is not that of pages.
     """
 
     order: str
     sizes: Mapping[str, int]
     left_over: int = 0
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    is_incomplete: bool = False
+    is_doubtful: bool = False
 
     @property
     def strides(self) -> dict[str, int]:
@@ -57,6 +68,7 @@ def arrange(
     name: str,
     stems: Sequence[str],
     pages_per_file: Sequence[int],
+    samples_per_pixel: int = 1,
     dimension_order: str | None = None,
     num_channels: int | None = None,
     num_planes: int | None = None,
@@ -73,6 +85,8 @@ def arrange(
         For messages.
     stems, pages_per_file : sequence
         The files' names without suffix, and the number of pages of each.
+    samples_per_pixel : int
+        Values of one pixel: channels may be among them, instead of in pages.
     dimension_order, num_channels, num_planes : optional
         What the user declares; it overrides the description.
 
@@ -85,7 +99,12 @@ def arrange(
         return _as_declared(num_pages, name, dimension_order, num_channels, num_planes)
     fields = imagej_fields(description)
     if fields:
-        return _of_imagej(num_pages, fields, name, len(stems))
+        return _of_imagej(num_pages, fields, name, pages_per_file, samples_per_pixel)
+    shape, axes = described_axes(description)
+    if shape:
+        arrangement = _of_shape(num_pages, shape, axes, name, pages_per_file, samples_per_pixel)
+        if arrangement is not None:
+            return arrangement
     return _of_names(num_pages, stems, pages_per_file)
 
 
@@ -168,28 +187,120 @@ def _left_over_note(name: str, left: int, num_pages: int) -> tuple[str, ...]:
     )
 
 
-def _of_imagej(num_pages: int, fields: Mapping[str, str], name: str, num_files: int) -> Arrangement:
+def _of_imagej(
+    num_pages: int, fields: Mapping[str, str], name: str, pages_per_file: Sequence[int], samples: int
+) -> Arrangement:
     sizes = {"T": _count(fields, "frames"), "Z": _count(fields, "slices"), "C": _count(fields, "channels")}
+    in_file = pages_per_file[0]
+    if samples > 1 and sizes["C"] == samples and math.prod(sizes.values()) != in_file:
+        sizes["C"] = 1  # the channels are the values of one pixel
+    claimed, step = math.prod(sizes.values()), sizes["Z"] * sizes["C"]
     only_slices = sizes["Z"] > 1 and sizes["T"] == 1 and sizes["C"] == 1 and fields.get("hyperstack") != "true"
     if only_slices:
         notes = (
             f"{name}: ImageJ labels any stack as slices, so its {sizes['Z']:,} images are read as time; for planes, pass dimension_order='Z'",
         )
-        return Arrangement("T", {"T": num_pages}, 0, notes)
+        stack = Arrangement("T", {"T": num_pages}, 0, notes)
+        return stack if claimed == in_file else _contradicted(stack, name, claimed, in_file, "all pages are read")
+    if claimed == 1 and in_file > 1 and _count(fields, "images") in (1, in_file):
+        return Arrangement("T", {"T": num_pages})
+    if claimed == in_file:
+        return _in_steps(num_pages, sizes, name, pages_per_file)
+    if step > 1 and _count(fields, "images") == in_file:
+        # ImageJ too takes such a stack as plain: one of the three numbers is wrong, and nobody knows which
+        shown = f"{sizes['C']} channels x {sizes['Z']} slices x {sizes['T']} frames"
+        plain = f"({shown}); the pages are read as time; to declare their order, pass dimension_order=, num_channels= and num_planes="
+        return _contradicted(Arrangement("T", {"T": num_pages}, is_doubtful=True), name, claimed, in_file, plain)
+    if in_file < step:
+        raise UnsupportedRecordingError(
+            f"{name}: ImageJ's description states {step:,} pages per time point, but the file has {in_file:,}; pass dimension_order="
+        )
+    arrangement = _in_steps(num_pages, sizes, name, pages_per_file)
+    said = f"{arrangement.size('T'):,} frames are read"
+    return _contradicted(arrangement, name, claimed, in_file, said)
+
+
+def _in_steps(num_pages: int, sizes: dict[str, int], name: str, pages_per_file: Sequence[int]) -> Arrangement:
+    """Return time points of so many slices and channels, each whole in one file."""
     step = sizes["Z"] * sizes["C"]
-    if math.prod(sizes.values()) * num_files != num_pages or num_files > 1:
-        sizes["T"] = num_pages // step
-        if sizes["T"] == 0:
-            raise UnsupportedRecordingError(
-                f"{name}: ImageJ's description states {step:,} pages per time point, but the file has {num_pages:,}; pass dimension_order="
-            )
-    left = num_pages - sizes["T"] * step
-    return Arrangement("TZC", sizes, left, _left_over_note(name, left, num_pages))
+    uneven = next((k for k, count in enumerate(pages_per_file[:-1]) if count % step), None)
+    if uneven is not None:
+        raise UnsupportedRecordingError(
+            f"{name}: ImageJ's description states {step:,} pages per time point, but file {uneven + 1:,} has {pages_per_file[uneven]:,}; "
+            "open the files one by one, or pass dimension_order="
+        )
+    left = num_pages % step
+    return Arrangement("TZC", {**sizes, "T": num_pages // step}, left, _left_over_note(name, left, num_pages))
+
+
+def _contradicted(arrangement: Arrangement, name: str, claimed: int, seen: int, reading: str) -> Arrangement:
+    """Return an arrangement with a warning that the description claims another number of images."""
+    separator = " " if reading.startswith("(") else "; "
+    words = f"{name}: the description claims {claimed:,} images, but the file has {seen:,} pages{separator}{reading}"
+    return replace(arrangement, warnings=(words,), is_incomplete=claimed > seen)
+
+
+def _of_shape(
+    num_pages: int, shape: Sequence[int], axes: str, name: str, pages_per_file: Sequence[int], samples: int
+) -> Arrangement | None:
+    """Return the arrangement that tifffile's shape and axes describe; None where they say nothing about pages."""
+    in_file = pages_per_file[0]
+    if not axes:
+        return _of_bare_shape(num_pages, shape, name, in_file, samples)
+    sizes = dict(zip(axes, shape, strict=True))
+    lengths = {axis: n for axis, n in sizes.items() if axis not in "YXS" and n > 1}
+    if lengths.get("C") == samples > 1 and math.prod(lengths.values()) != in_file:
+        del lengths["C"]
+    order, claimed = "".join(lengths), math.prod(lengths.values())
+    if len(order) == 1 and order not in "ZC":
+        lengths, order = {"T": lengths[order]}, "T"  # "I" and "Q" of old files: a sequence, or anything
+    words = " x ".join(f"{axis}={n:,}" for axis, n in lengths.items())
+    if not order or claimed == in_file == 1:
+        return None
+    if not set(order) <= set("TZC"):
+        reading = f"(axes {axes}: {words}); they are read as time; to declare their order, pass dimension_order="
+        return Arrangement("T", {"T": num_pages}, 0, (), (f"{name}: some axes are not understood {reading}",))
+    step = claimed // lengths.get("T", 1)
+    if len(pages_per_file) > 1:
+        return _of_files(num_pages, lengths, order, claimed, pages_per_file)
+    if claimed == num_pages:
+        return Arrangement(order, lengths)
+    if order[0] == "T" and num_pages >= step:
+        left = num_pages % step
+        read = Arrangement(order, {**lengths, "T": num_pages // step}, left, _left_over_note(name, left, num_pages))
+        return _contradicted(read, name, claimed, in_file, f"({words}); {num_pages // step:,} samples are read")
+    reading = f"({words}); they are read as time; to declare their order, pass dimension_order="
+    return _contradicted(Arrangement("T", {"T": num_pages}, is_doubtful=True), name, claimed, in_file, reading)
+
+
+def _of_files(
+    num_pages: int, lengths: dict[str, int], order: str, claimed: int, pages_per_file: Sequence[int]
+) -> Arrangement | None:
+    """Return the arrangement of several files that each contain all planes and channels of some time points."""
+    step = claimed // lengths.get("T", 1)
+    if step == 1 or (order[0] != "T" and "T" in order) or any(count % step for count in pages_per_file):
+        return None
+    return Arrangement("T" + order.replace("T", ""), {**lengths, "T": num_pages // step})
+
+
+def _of_bare_shape(num_pages: int, shape: Sequence[int], name: str, in_file: int, samples: int) -> Arrangement | None:
+    leading = [n for n in shape[: -3 if samples > 1 and len(shape) > 2 else -2] if n > 1]
+    claimed = math.prod(leading)
+    if claimed > in_file and len(leading) == 1:
+        return _contradicted(Arrangement("T", {"T": num_pages}), name, claimed, in_file, "all are read")
+    if len(leading) < 2:
+        return None
+    words = " x ".join(f"{n:,}" for n in shape)
+    notes = (
+        f"{name}: the description gives the shape {words} without names of axes; the {num_pages:,} pages are read as time; "
+        f"for volumes, pass dimension_order='TZ' and num_planes={leading[-1]}, for channels, dimension_order='TC' and num_channels={leading[-1]}",
+    )
+    return Arrangement("T", {"T": num_pages}, 0, notes)
 
 
 def _count(fields: Mapping[str, str], key: str) -> int:
     text = fields.get(key, "1")
-    return max(1, int(text)) if text.isdigit() and len(text) < 12 else 1
+    return max(1, int(text)) if text.isdecimal() and len(text) < 12 else 1
 
 
 def _of_names(num_pages: int, stems: Sequence[str], pages_per_file: Sequence[int]) -> Arrangement:

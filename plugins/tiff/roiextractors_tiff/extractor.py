@@ -19,7 +19,7 @@ from roiextractors_core.errors import (
     StreamChoiceError,
     printable,
 )
-from roiextractors_core.io import choose_stream, to_micrometres, warn
+from roiextractors_core.io import choose_stream, to_micrometres, to_seconds, warn
 
 from .arrangement import Arrangement, arrange, imagej_fields, natural_key
 from .pages import PageIndex, Series, described_shape, series_of
@@ -89,12 +89,17 @@ class TiffImagingExtractor(BlockImagingExtractor):
             name=self._name,
             stems=[Path(path).stem for path in self._paths],
             pages_per_file=self._pages.pages_per_file,
+            samples_per_pixel=self._pages.samples_per_pixel,
             dimension_order=dimension_order,
             num_channels=num_channels,
             num_planes=num_planes,
         )
         if self._arrangement.left_over:
             warn(self._arrangement.notes[-1])
+        # A damaged file, or one of several series, has fewer pages than described, and that has been said
+        is_whole = series is None and not self._pages.damaged
+        for sentence in self._arrangement.warnings if is_whole else ():
+            self._say(sentence, IncompleteRecordingWarning if self._arrangement.is_incomplete else RoiExtractorsWarning)
         self._channels = _channel_names(self._pages, self._arrangement, tags, self._description)
         self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         self._num_planes = self._arrangement.size("Z")
@@ -115,10 +120,11 @@ class TiffImagingExtractor(BlockImagingExtractor):
         return self._pages.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the sampling frequency in Hz from ImageJ's frame interval or frames per second, else None."""
+        """Return the sampling frequency in Hz from ImageJ's frame interval, else None."""
         fields = imagej_fields(self._description)
-        interval, rate = _positive(fields.get("finterval")), _positive(fields.get("fps"))
-        return 1.0 / interval if interval else rate
+        interval = _positive(fields.get("finterval"))
+        seconds = to_seconds(interval, fields.get("tunit") or "s") if interval else None
+        return 1.0 / seconds if seconds and not self._arrangement.is_doubtful else None
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -135,6 +141,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             pixel_size=_pixel_size(self._tags, fields),
             plane_spacing=_spacing(fields) if self._arrangement.size("Z") > 1 else None,
             channels=(ChannelMetadata(self._channels[self._channel]),) if self._channels else (),
+            bit_depth=_bit_depth(self._tags),
             software=printable(software.decode("utf-8", "replace")) if isinstance(software, bytes) else None,
             vendor=dict(fields)
             if fields
@@ -150,6 +157,17 @@ class TiffImagingExtractor(BlockImagingExtractor):
             notes += (
                 f"{self._name}: ImageJ's calibration c0={fields['c0']}, c1={fields.get('c1', '1')} is not applied; the pixels are as stored",
             )
+        if fields.get("fps"):
+            notes += (
+                f"{self._name}: fps={fields['fps']} is the speed of ImageJ's player, and is not used as the sampling frequency",
+            )
+        unit = fields.get("tunit")
+        if unit and _positive(fields.get("finterval")) and to_seconds(1.0, unit) is None:
+            notes += (
+                f"{self._name}: the unit {printable(unit)[:40]!r} of the frame interval {fields['finterval']} is not understood; pass sampling_frequency=",
+            )
+        if self._tags.get(262) == 0:
+            notes += (f"{self._name}: 0 is white (PhotometricInterpretation); the pixels are as stored",)
         return notes
 
     @classmethod
@@ -333,8 +351,25 @@ def _pixel_size(tags: Mapping[int, Any], fields: Mapping[str, str]) -> tuple[flo
         value = tags.get(code)
         if unit is None or not isinstance(value, tuple) or len(value) != 2 or not value[0] or not value[1]:
             return None
-        sizes.append(unit * value[1] / value[0])
+        size = unit * value[1] / value[0]
+        # What programs write that know no size: 72 or 96 dots an inch, under any unit, or 1
+        if (value[0] / value[1] in (1.0, 72.0, 96.0) and not fields) or any(
+            abs(size * n / 25400 - 1) < 1e-3 for n in (72, 96)
+        ):
+            return None
+        sizes.append(size)
     return sizes[0], sizes[1]
+
+
+def _bit_depth(tags: Mapping[int, Any]) -> int | None:
+    """Return how many bits of a pixel the camera filled, where the file says so."""
+    bits, highest = tags.get(258), tags.get(281)
+    bits = bits[0] if isinstance(bits, tuple) and bits else bits
+    if bits in (10, 12, 14):
+        return int(bits)
+    if not isinstance(highest, int) or highest < 2 or highest & (highest + 1):
+        return None
+    return highest.bit_length()
 
 
 def _spacing(fields: Mapping[str, str]) -> float | None:

@@ -164,3 +164,138 @@ def test_pages_of_two_sizes_are_refused_and_series_chooses_one(tmp_path: Path) -
         roi.open(tmp_path / "m.tif", format="tiff")
     assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff", series="0").get_series(), frames)
     assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff", series="1").get_series(), frames[:, ::4, ::4])
+
+
+def imagej(path: Path, frames: np.ndarray, *lines: str) -> Path:
+    text = "\n".join(("ImageJ=1.54f", *lines, ""))
+    tifffile.imwrite(path, frames, photometric="minisblack", metadata=None, description=text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("unit", "interval", "rate"),
+    [
+        ("ms", 20, 50.0),
+        ("msec", 50, 20.0),
+        ("s", 0.5, 2.0),
+        ("sec", 0.5, 2.0),
+        ("min", 5, 1 / 300),
+        ("hour", 1, 1 / 3600),
+    ],
+)
+def test_the_frame_interval_is_read_with_its_unit(tmp_path: Path, unit: str, interval: float, rate: float) -> None:
+    path = imagej(tmp_path / "m.tif", serials(12), "images=12", "frames=12", f"finterval={interval}", f"tunit={unit}")
+    assert roi.open(path).get_sampling_frequency() == pytest.approx(rate)
+
+
+def test_an_interval_in_an_unknown_unit_is_a_note_and_not_a_rate(tmp_path: Path) -> None:
+    path = imagej(tmp_path / "m.tif", serials(12), "images=12", "frames=12", "finterval=3", "tunit=fortnight")
+    found = roi.open(path)
+    assert found.get_sampling_frequency() is None
+    assert any("'fortnight'" in note and "sampling_frequency=" in note for note in found.get_notes())
+
+
+def test_the_speed_of_a_player_is_not_a_sampling_frequency(tmp_path: Path) -> None:
+    found = roi.open(imagej(tmp_path / "m.tif", serials(12), "images=12", "slices=12", "fps=7"))
+    assert found.get_sampling_frequency() is None
+    assert any("fps=7" in note for note in found.get_notes())
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit"),
+    [(72, "INCH"), (72 / 2.54, "CENTIMETER"), (72, "CENTIMETER"), (96, "INCH"), (1, "CENTIMETER")],
+)
+def test_the_resolution_of_a_screen_is_not_a_pixel_size(tmp_path: Path, resolution: float, unit: str) -> None:
+    write(tmp_path / "m.tif", serials(3), resolution=(resolution, resolution), resolutionunit=unit)
+    assert roi.open(tmp_path / "m.tif", format="tiff").metadata.pixel_size is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "options", "expected"),
+    [
+        ((5, 4), "TZYX", {}, (5, 24, 32, 4)),
+        ((5, 2), "TCYX", {"channel": "2"}, (5, 24, 32)),
+        ((5, 3, 2), "TZCYX", {"channel": "1"}, (5, 24, 32, 3)),
+        ((2, 5, 3), "CTZYX", {"channel": "1"}, (5, 24, 32, 3)),
+        ((5,), "QYX", {}, (5, 24, 32)),
+    ],
+)
+def test_the_axes_that_tifffile_names_are_used(
+    tmp_path: Path, shape: tuple[int, ...], axes: str, options: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    frames = serials(int(np.prod(shape)))
+    tifffile.imwrite(
+        tmp_path / "m.tif", frames.reshape(*shape, 24, 32), photometric="minisblack", metadata={"axes": axes}
+    )
+    found = roi.open(tmp_path / "m.tif", **options)
+    assert found.shape == expected
+    numbers = dict(zip(axes, np.indices(shape), strict=False))
+    order = np.arange(len(frames)).reshape(shape)
+    chosen = order[numbers["C"] == int(options["channel"]) - 1] if "C" in numbers else order.ravel()
+    assert np.asarray(found)[:, 0, 0].ravel().tolist() == chosen.ravel().tolist()
+
+
+def test_channels_that_are_values_of_one_pixel_are_not_counted_in_pages(tmp_path: Path) -> None:
+    frames = np.stack([serials(4, dtype="uint8") + k for k in range(3)], axis=-1)
+    text = "ImageJ=1.54f\nimages=12\nchannels=3\nframes=4\nhyperstack=true\n"
+    tifffile.imwrite(tmp_path / "m.tif", frames, photometric="rgb", metadata=None, description=text)
+    assert np.array_equal(roi.open(tmp_path / "m.tif", channel="green").get_series(), frames[..., 1])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("images=12", "frames=12", "hyperstack=true"),
+        ("images=12", "slices=12"),
+        ("images=12", "channels=1", "slices=1", "frames=12", "hyperstack=true"),
+    ],
+)
+def test_a_description_that_claims_more_images_is_a_warning_with_both_numbers(
+    tmp_path: Path, lines: tuple[str, ...]
+) -> None:
+    path = imagej(tmp_path / "m.tif", serials(7), *lines)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="claims 12 images, but the file has 7 pages") as seen:
+        found = roi.open(path)
+    assert len(found) == 7
+    assert str(seen[0].message) in found.get_notes()
+
+
+@pytest.mark.parametrize("wrong", ["frames=9", "channels=4", "slices=5"])
+def test_hyperstack_numbers_that_contradict_the_pages_give_the_pages_as_they_are_with_a_warning(
+    tmp_path: Path, wrong: str
+) -> None:
+    sizes = {"channels": "channels=2", "slices": "slices=3", "frames": "frames=4"}
+    sizes[wrong.partition("=")[0]] = wrong
+    path = imagej(tmp_path / "m.tif", serials(24), "images=24", *sizes.values(), "hyperstack=true", "finterval=0.5")
+    with pytest.warns(roi.IncompleteRecordingWarning, match="24 pages .*dimension_order=") as seen:
+        found = roi.open(path)
+    assert (found.shape, found.get_sampling_frequency()) == ((24, 24, 32), None)
+    assert str(seen[0].message) in found.get_notes()
+    declared = roi.open(path, dimension_order="TZC", num_planes=3, num_channels=2, channel="2")
+    assert declared.shape == (4, 24, 32, 3)
+
+
+@pytest.mark.parametrize("shape", ["12, 24, 32", "3, 4, 24, 32"])
+def test_a_shape_of_more_images_or_axes_than_pages_is_said(tmp_path: Path, shape: str) -> None:
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        for k, frame in enumerate(serials(12 if shape.count(",") == 3 else 7)):
+            text = f'{{"shape": [{shape}]}}' if k == 0 else None
+            file.write(frame, contiguous=False, metadata=None, description=text)
+    if shape.startswith("12"):
+        with pytest.warns(roi.IncompleteRecordingWarning, match="claims 12 images, but the file has 7 pages"):
+            assert len(roi.open(tmp_path / "m.tif", format="tiff")) == 7
+        return
+    found = roi.open(tmp_path / "m.tif", format="tiff")
+    assert len(found) == 12
+    assert any("3 x 4 x 24 x 32" in note and "dimension_order='TZ'" in note for note in found.get_notes())
+
+
+def test_axes_that_are_not_understood_are_a_warning(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "m.tif",
+        serials(12).reshape(3, 4, 24, 32),
+        photometric="minisblack",
+        metadata={"axes": "RHYX"},
+    )
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"RHYX.*R=3 x H=4.*dimension_order="):
+        assert len(roi.open(tmp_path / "m.tif", format="tiff")) == 12

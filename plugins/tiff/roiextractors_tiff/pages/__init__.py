@@ -6,6 +6,6 @@ The names in ``__all__`` are public for other plugins; the modules of this folde
 from .directory import Directory
 from .index import PageIndex
 from .page import Page
-from .series import Series, described_shape, series_of
+from .series import Series, described_axes, described_shape, series_of
 
-__all__ = ["Directory", "Page", "PageIndex", "Series", "described_shape", "series_of"]
+__all__ = ["Directory", "Page", "PageIndex", "Series", "described_axes", "described_shape", "series_of"]

@@ -13,7 +13,7 @@ from .chain import Chain
 from .directory import Directory, TiffFile
 from .page import Page
 
-__all__ = ["Series", "described_shape", "series_of"]
+__all__ = ["Series", "described_axes", "described_shape", "series_of"]
 
 _MAX_DESCRIPTION = 1 << 16
 _DESCRIPTION = 270
@@ -85,16 +85,30 @@ def described_shape(description: Any) -> tuple[int, ...]:
     description : bytes or any
         The tag's value: ``b'{"shape": [10, 4, 5]}'``, or ``b'shape=(10,4,5)'`` of old versions.
     """
+    return described_axes(description)[0]
+
+
+def described_axes(description: Any) -> tuple[tuple[int, ...], str]:
+    """Return the shape that tifffile wrote into an ImageDescription, and the letters of its axes; both may be empty.
+
+    Parameters
+    ----------
+    description : bytes or any
+        The tag's value: ``b'{"shape": [10, 4, 5], "axes": "TYX"}'``.
+    """
     if not isinstance(description, bytes) or len(description) > _MAX_DESCRIPTION:
-        return ()
+        return (), ""
     if description.startswith(b"shape=("):
         numbers = description[7:].partition(b")")[0].split(b",")
-        return tuple(int(n) for n in numbers if len(n) < 20 and n.strip().isdigit())
+        return tuple(int(n) for n in numbers if len(n) < 20 and n.strip().isdigit()), ""
     if not description.startswith(b'{"'):
-        return ()
+        return (), ""
     try:
-        shape = json.loads(description).get("shape", [])
+        facts = json.loads(description)
+        shape, axes = facts.get("shape", []), facts.get("axes", "")
     except (ValueError, AttributeError, RecursionError):
-        return ()
-    good = isinstance(shape, list) and all(isinstance(n, int) and 0 < n < 1 << 40 for n in shape)
-    return tuple(shape) if good else ()
+        return (), ""
+    if not isinstance(shape, list) or not all(isinstance(n, int) and 0 < n < 1 << 40 for n in shape):
+        return (), ""
+    is_usable = isinstance(axes, str) and len(axes) == len(shape) == len(set(axes)) and axes.isalpha()
+    return tuple(shape), axes.upper() if is_usable else ""
