@@ -16,7 +16,7 @@ from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import single_file, to_micrometres, to_seconds
+from roiextractors_core.io import single_file, to_micrometres, to_seconds, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 __all__ = ["FemtonicsImagingExtractor"]
@@ -82,6 +82,8 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         self._movie = Hdf5Dataset(path, self._unit.dataset(self._channel), axes=axes)
         self.is_volumetric = self._unit.is_stack
         self._notes = tuple(_notes(self._unit, self._channel, self._movie, apply_conversion))
+        for words in self._movie.get_warnings(self._unit.file_name):
+            warn(words)
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
@@ -100,6 +102,8 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         channels = tuple(dict.fromkeys(name for one in units for name in one.channels))
         found = {"session": sessions, "unit": names, "channel": channels}
         return {option: choices for option, choices in found.items() if len(choices) > 1}
+
+    keeps_missing_samples = True
 
     def get_image_shape(self) -> tuple[int, int]:
         """Return ``(rows, columns)``."""
@@ -137,6 +141,7 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
             pixel_size=self._unit.pixel_size,
             plane_spacing=self._unit.length("Z") if self._unit.is_stack else None,
             channels=(ChannelMetadata(self._unit.channels[self._channel]),),
+            modality="two-photon",
             device=" ".join(filter(None, ("Femtonics", self._unit.text("ExperimenterSetupID")))),
             software=self._unit.software,
             vendor=self._unit.attributes,
@@ -144,7 +149,11 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return where the file's statements on frames and values differ from the pixels that are read."""
-        return self._notes
+        return (*self._notes, *self._movie.get_notes(self._unit.file_name))
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the frames that lack at least one chunk, which reads as the fill value of the file."""
+        return self._movie.missing.samples.copy()
 
     def close(self) -> None:
         """Release the file."""
@@ -329,7 +338,7 @@ def _decoded(key: str, value: Any) -> Any:
 
 def _notes(unit: _Unit, channel: int, movie: Hdf5Dataset, applied: bool) -> list[str]:
     rows, columns = movie.frame_shape
-    count = movie.num_planes if unit.is_stack else movie.num_samples
+    count = movie.num_planes if unit.is_stack else movie.missing.stated_samples
     notes = []
     for key, number, word in (("ZDim", count, "frames"), ("YDim", rows, "rows"), ("XDim", columns, "columns")):
         claimed = unit.number(key)

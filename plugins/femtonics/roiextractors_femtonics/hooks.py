@@ -27,6 +27,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "pixel_size",
             "plane_spacing",
             "channels",
+            "modality",
             "device",
             "software",
             "vendor",

@@ -150,6 +150,7 @@ def test_a_real_recording_tells_where_and_how_it_was_made(recordings: Path) -> N
         assert found.pixel_size == (1.7821140546875, 1.7821140546875)
         assert found.device == "Femtonics SN20150066006-MBMoser_1"
         assert found.software == "MESc 3.3 (revision 4356)"
+        assert found.modality == "two-photon"
         assert found.vendor["ExperimenterHostname"] == "KI-FEMTO-0185"
         assert 'DisplayName" id="SlowX' in found.vendor["MeasurementParamsXML"]
         assert 'value="µm"' in found.vendor["MeasurementParamsXML"]
@@ -216,6 +217,25 @@ def test_the_frames_are_those_of_the_dataset_whatever_zdim_says(tmp_path: Path, 
     with roi.open(path) as recording:
         assert len(recording) == 4
         assert recording.get_notes()[0] == f"MSession_0/MUnit_0: ZDim states {claimed} frames, but the dataset has 4"
+
+
+def test_frames_that_were_never_written_are_missing_and_left_out_at_the_end(tmp_path: Path) -> None:
+    path, stored = tmp_path / "stopped.mesc", pixels(2, 9, 6, 7)
+    with h5py.File(path, "w") as file:
+        add_unit(file, "MSession_0/MUnit_0", {"UG": stored})
+        unit = file["MSession_0/MUnit_0"]
+        del unit["Channel_0"]
+        made = unit.create_dataset("Channel_0", shape=stored.shape, dtype=stored.dtype, chunks=(1, 6, 7))
+        for frame in (0, 1, 3, 4):
+            made[frame] = stored[frame]
+    with pytest.warns(roi.IncompleteRecordingWarning) as seen:
+        recording = roi.open(path)
+    words = [str(warning.message) for warning in seen]
+    assert "5 of 9 samples are whole" in words[0]
+    assert "1 chunk of the pixels is missing, of 5" in words[1]
+    stored[2] = 0
+    np.testing.assert_array_equal(recording.get_series(), stored[:5])
+    assert recording.get_missing_samples().tolist() == [2]
 
 
 def test_a_stack_in_depth_is_one_volume(tmp_path: Path) -> None:

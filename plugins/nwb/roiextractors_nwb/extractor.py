@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from roiextractors_hdf5.contents import named, open_hdf5
 
-from roiextractors_core.errors import CorruptRecordingError, SourceKindError, printable
+from roiextractors_core.errors import CorruptRecordingError, RoiExtractorsWarning, SourceKindError, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
 from roiextractors_core.io import Sidecar, single_file, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
 from .series import chosen_series, series_names
-from .tree import is_zarr, missing_chunks, open_tree, read_zarr, root_of
+from .tree import is_zarr, open_tree, read_zarr, root_of
 
 __all__ = ["NwbImagingExtractor"]
+
+_MAX_JITTER = 1e-3  # relative, of a period in regular timestamps
+_MAX_DIFFERENCE = 1e-2  # relative, between a stated rate and timestamps
 
 
 class NwbImagingExtractor(BlockImagingExtractor):
@@ -45,7 +49,9 @@ class NwbImagingExtractor(BlockImagingExtractor):
     Warns
     -----
     IncompleteRecordingWarning
-        Chunks of a Zarr array are missing; they read as the fill value.
+        Chunks are missing, or external files; samples at the end without any chunk are left out.
+    RoiExtractorsWarning
+        Timestamps, a rate, dimensions or numbers of frames contradict each other.
 
     Notes
     -----
@@ -68,13 +74,15 @@ class NwbImagingExtractor(BlockImagingExtractor):
             self._series = chosen_series(tree, series)
             self._name = tree.name
         self._pixels = pixels_of(self._path, self._series)
-        missing = missing_chunks(self._path, self._series.data) if self._series.data and is_zarr(self._path) else 0
-        self._pixels_notes = (_missing_note(self._name, missing),) if missing else ()
-        for note in self._pixels_notes:
-            warn(note)
+        self._first = getattr(self._pixels, "first_frame", 0)
+        self._doubts = tuple(self._find_doubts())
+        for words in self._doubts:
+            warn(words, RoiExtractorsWarning)
+        for words in (*self._pixels.get_warnings(self._name), *self._first_words):
+            warn(words)
         self.is_volumetric = self._pixels.is_volumetric
         kept = Sidecar.from_json(self._series.comments, where=f"the comments of {self._name}")
-        self._sidecar = kept if kept is not None and kept.shape == self.shape else None
+        self._sidecar = kept if kept is not None and kept.shape == (self._stated, *self.shape[1:]) else None
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
@@ -93,6 +101,19 @@ class NwbImagingExtractor(BlockImagingExtractor):
         """Return ``(rows, columns)``."""
         return self._pixels.frame_shape
 
+    @property
+    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
+        """Whether missing samples are in the recording: those without chunks are, frames before the first external file are not."""
+        return not self._first
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that lack chunks, or the frames of the series before its first external file."""
+        return np.arange(self._first, dtype=np.int64) if self._first else self._pixels.missing.samples.copy()
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the NWB file, and its external files."""
+        return tuple(dict.fromkeys((os.path.abspath(self._path), *getattr(self._pixels, "paths", ()))))
+
     def get_num_samples(self) -> int:
         """Return the number of frames, or of volumes."""
         return self._pixels.num_samples
@@ -110,8 +131,10 @@ class NwbImagingExtractor(BlockImagingExtractor):
         return self._pixels.chunk_shape
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate (Hz) that the series states; None when it has timestamps instead."""
-        return self._series.rate if self._sidecar is None else self._sidecar.rate
+        """Return the rate (Hz) that the series states, or that regular timestamps give; None for irregular ones."""
+        if self._sidecar is not None:
+            return self._sidecar.rate
+        return self._regular_rate if self._has_timestamps else self._series.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -121,9 +144,11 @@ class NwbImagingExtractor(BlockImagingExtractor):
         if self._has_timestamps:
             return self._timestamps[start:end].copy()
         rate = self.get_sampling_frequency()
-        if not self._series.starting_time or rate is None:
+        if rate is None or not (self._series.starting_time or self._first):
             return None
-        times: np.ndarray = np.arange(start, end) / rate + self._series.starting_time
+        times: np.ndarray = np.arange(self._first + start, self._first + end) / rate + (
+            self._series.starting_time or 0.0
+        )
         return times
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
@@ -137,15 +162,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return notes: a conversion that is not applied, missing chunks, and counts that disagree."""
-        notes, count, stamps = [*self._series.notes, *self._pixels_notes], len(self), self._series.num_timestamps
-        if self._series.num_frames not in (None, count):
-            notes.append(
-                f"{self._name}: num_samples is {self._series.num_frames:,}, but the external files contain {count:,}"
-            )
-        if self._series.timestamps is not None and stamps != count:
-            used = f"the first {count:,} of them are used" if stamps > count else "they are not used"
-            notes.append(f"{self._name}: there are {count:,} samples but {stamps:,} timestamps; {used}")
-        return tuple(notes)
+        return (*self._series.notes, *self._pixels.get_notes(self._name), *self._first_words, *self._doubts)
 
     def close(self) -> None:
         """Release the files."""
@@ -153,23 +170,94 @@ class NwbImagingExtractor(BlockImagingExtractor):
         super().close()
 
     @property
+    def _stated(self) -> int:
+        """The number of samples that the pixels should have, with those at the end that were never written."""
+        return self._pixels.missing.stated_samples
+
+    @property
+    def _first_words(self) -> tuple[str, ...]:
+        if not self._first:
+            return ()
+        return (
+            f"{self._name}: the external files begin at frame {self._first:,} of the series; the frames before it are missing",
+        )
+
+    @cached_property
     def _has_timestamps(self) -> bool:
-        return self._series.timestamps is not None and self._series.num_timestamps >= len(self)
+        series = self._series
+        return (
+            series.timestamps is not None
+            and series.num_timestamps >= self._first + self._stated
+            and not self._stands_still
+        )
+
+    @cached_property
+    def _stands_still(self) -> bool:
+        """Whether the first and the last timestamp are the same: a clock that was not running."""
+        last = self._series.num_timestamps - 1
+        if last < 1:
+            return False
+        first, end = (float(self._read_times(k, k + 1)[0]) for k in (0, last))
+        return first == end
 
     @cached_property
     def _timestamps(self) -> np.ndarray:
+        return self._read_times(self._first, self._first + len(self))
+
+    @cached_property
+    def _regular_rate(self) -> float | None:
+        """The rate of timestamps whose periods differ by less than a thousandth."""
+        steps = np.diff(self._timestamps)
+        period = float(np.median(steps)) if len(steps) else 0.0
+        if not period > 0 or not float(np.abs(steps - period).max()) <= _MAX_JITTER * period:
+            return None
+        return 1.0 / period
+
+    def _read_times(self, start: int, end: int) -> np.ndarray:
         where = self._series.timestamps or ""
         if is_zarr(self._path):
-            found = read_zarr(self._path, where, (slice(0, len(self)),))
+            found = read_zarr(self._path, where, (slice(start, end),))
         else:
             with open_hdf5(self._path) as file:
-                found = named(file, where)[: len(self)]
+                found = named(file, where)[start:end]
         try:
             return np.asarray(found, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise CorruptRecordingError(
                 f"{self._name}: {printable(where)} is not a list of seconds: {printable(error)}"
             ) from error
+
+    def _find_doubts(self) -> Iterator[str]:
+        """Yield a sentence for each statement of the file that contradicts another one."""
+        series, needed = self._series, self._first + self._stated
+        yield from self._sizes_doubts()
+        if series.timestamps is None:
+            return
+        if self._stands_still:
+            yield f"{self._name}: all timestamps are the same, so they are not used; pass sampling_frequency= or call set_times(...)"
+        elif series.num_timestamps != needed:
+            used = f"the first {needed:,} of them are used" if series.num_timestamps > needed else "they are not used"
+            yield f"{self._name}: there are {needed:,} samples but {series.num_timestamps:,} timestamps; {used}"
+        rate, count = series.stated_rate, series.num_timestamps
+        if rate is not None and count > 1 and not self._stands_still:
+            first, last = (float(self._read_times(k, k + 1)[0]) for k in (0, count - 1))
+            measured = (count - 1) / (last - first)
+            if not abs(measured - rate) <= _MAX_DIFFERENCE * rate:
+                yield f"{self._name}: its timestamps give {measured:g} Hz, but it states a rate of {rate:g} Hz as well; the timestamps are used"
+
+    def _sizes_doubts(self) -> Iterator[str]:
+        rows, columns = self._pixels.frame_shape
+        stated = self._series.dimension
+        if len(stated) >= 2 and stated[:2] != (columns, rows):
+            turned = (
+                "; the data may be stored as (time, rows, columns) against the schema, or the two numbers were exchanged"
+                if stated[:2] == (rows, columns)
+                else ""
+            )
+            yield (
+                f"{self._name}: dimension of {printable(self._series.path)} states {stated[0]:,} x {stated[1]:,} pixels (x, y), but the pixels "
+                f"have {columns:,} columns and {rows:,} rows; they are read as stored{turned}"
+            )
 
 
 def _local_path(file_path: Any) -> str:
@@ -179,10 +267,3 @@ def _local_path(file_path: Any) -> str:
             f"{printable(file_path)} is a URL; only local files can be opened. Download it (`dandi download` for DANDI) and open the copy"
         )
     return root_of(single_file(file_path, may_be_folder=True))
-
-
-def _missing_note(name: str, missing: int) -> str:
-    return (
-        f"{name}: {missing:,} chunk{'s' if missing > 1 else ''} of the pixels {'are' if missing > 1 else 'is'} missing (lost, or never written) "
-        "and will be read as the fill value"
-    )

@@ -7,13 +7,22 @@ import ntpath
 import os
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, UnsupportedRecordingError, printable
-from roiextractors_core.io import UndecodedChunkError, ZarrChunks, read_bounded
+from roiextractors_core.io import (
+    MissingChunks,
+    UndecodedChunkError,
+    ZarrChunks,
+    missing_chunks,
+    present_zarr_chunks,
+    read_bounded,
+    warn,
+)
 
 from .series import Series
 from .tree import is_zarr, read_zarr, zarr_array
@@ -21,6 +30,7 @@ from .tree import is_zarr, read_zarr, zarr_array
 __all__ = ["Pixels", "pixels_of"]
 
 Samples = slice | np.ndarray
+_LATE = "chunks of the pixels are missing (lost, or never written) and are read as the fill value"
 
 
 class Pixels(Protocol):
@@ -49,6 +59,16 @@ class Pixels(Protocol):
     @property
     def chunk_shape(self) -> tuple[int, ...]:
         """``(samples, rows, columns[, planes])`` of a chunk."""
+
+    @property
+    def missing(self) -> MissingChunks:
+        """Which chunks, and samples, are missing."""
+
+    def get_warnings(self, name: str) -> tuple[str, ...]:
+        """Return what the user should be warned of."""
+
+    def get_notes(self, name: str) -> tuple[str, ...]:
+        """Return :meth:`get_warnings`, and what is only noted."""
 
     def read(
         self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
@@ -86,9 +106,31 @@ class _ZarrPixels:
         self._shape: tuple[int, ...] = tuple(map(int, found.shape))
         self._chunk: tuple[int, ...] = tuple(map(int, found.chunks))
         self._dtype: np.dtype[Any] = np.dtype(found.dtype)
-        self._chunks = ZarrChunks(os.path.join(folder, *where.split("/")), found)
+        place = os.path.join(folder, *where.split("/"))
+        self._chunks = ZarrChunks(place, found)
         if self._dtype.kind not in "biuf":
             raise UnsupportedRecordingError(f"{printable(where)} has the type {self._dtype}; pixels must be numbers")
+        looked = present_zarr_chunks(place, found, axis=0)
+        count = self._shape[0]
+        self._missing = (
+            MissingChunks(0, 0, count, count, is_complete=False)
+            if looked is None
+            else replace(
+                missing_chunks(looked[0], axis=0, chunk=self._chunk[0], num_samples=count), is_complete=looked[1]
+            )
+        )
+        self._has_warned = False
+
+    @property
+    def missing(self) -> MissingChunks:
+        return self._missing
+
+    def get_warnings(self, name: str) -> tuple[str, ...]:
+        return self._missing.warnings(name)
+
+    def get_notes(self, name: str) -> tuple[str, ...]:
+        late = (f"{name}: {_LATE}",) if self._has_warned else ()
+        return (*self._missing.notes(name), *late)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -96,7 +138,7 @@ class _ZarrPixels:
 
     @property
     def num_samples(self) -> int:
-        return self._shape[0]
+        return self._missing.num_samples
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -140,7 +182,11 @@ class _ZarrPixels:
     def _stored(self, key: tuple[Any, ...]) -> np.ndarray:
         if self._chunks.can_read:
             with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or raises a reason
-                return self._chunks.read(key)
+                found = self._chunks.read(key)
+                if self._chunks.has_met_missing and not self._missing.is_complete and not self._has_warned:
+                    self._has_warned = True
+                    warn(f"{printable(os.path.basename(os.path.normpath(self._folder)))}: {_LATE}")
+                return found
         return read_zarr(self._folder, self._where, key)
 
 
@@ -152,25 +198,83 @@ class _ExternalPixels:
 
         name = printable(os.path.basename(os.path.normpath(path)))
         folder = os.path.dirname(os.path.abspath(path))
-        files = [_inside(folder, file, name) for file in series.external_files]
-        self._index = PageIndex.of(files)
+        self._words: list[str] = []
+        names, self.first_frame = self._in_order(series, name)
+        self.paths = tuple(_inside(folder, file, name) for file in names)
+        self._index = PageIndex.of(list(self.paths))
         try:
             self._check(series, name)
         except (CorruptRecordingError, UnsupportedRecordingError):
             self._index.close()
             raise
 
+    def _in_order(self, series: Series, name: str) -> tuple[tuple[str, ...], int]:
+        """Return the files in the order of their first frames, and the first frame of all."""
+        files, starts = series.external_files, series.starting_frames
+        self._starts = starts
+        if len(starts) != len(files):
+            self._starts = ()
+            if starts:
+                self._words.append(
+                    f"{name}: starting_frame of {printable(series.path)} has {len(starts):,} values for {len(files):,} files and is not used"
+                )
+            return files, 0
+        order = sorted(range(len(files)), key=lambda k: starts[k])
+        if order != list(range(len(files))):
+            self._words.append(f"{name}: the files of {printable(series.path)} are read in the order of starting_frame")
+        self._starts = tuple(starts[k] for k in order)
+        return tuple(files[k] for k in order), max(0, self._starts[0])
+
     def _check(self, series: Series, name: str) -> None:
         if self._index.samples_per_pixel != 1:
             raise UnsupportedRecordingError(
                 f"{name}: the files of {printable(series.path)} have {self._index.samples_per_pixel} values for each pixel, expected 1"
             )
-        starts, pages = series.starting_frames, self._index.pages_per_file
-        counted = [sum(pages[:k]) for k in range(len(pages))]
-        if len(starts) == len(pages) > 1 and list(starts) != counted:
+        self._refuse_more_axes(name)
+        starts, pages = self._starts, self._index.pages_per_file
+        counted = [self.first_frame + sum(pages[:k]) for k in range(len(pages))]
+        if len(pages) > 1 and starts and list(starts) != counted:
             raise CorruptRecordingError(
-                f"{name}: starting_frame of {printable(series.path)} is {list(starts)}, but the pages of the files give {counted}"
+                f"{name}: starting_frame of {printable(series.path)} is {list(starts)[:6]}, but the pages of the files give {counted[:6]}; "
+                "open the TIFF files themselves"
             )
+        self._count(series, name)
+
+    def _refuse_more_axes(self, name: str) -> None:
+        """Refuse files that ImageJ wrote with several channels or planes: NWB has no place for them in external files."""
+        from roiextractors_tiff.arrangement import imagej_fields
+
+        fields = imagej_fields(next(iter(self._index.descriptions(range(1))), b""))
+        for key, word in (("channels", "channels"), ("slices", "planes")):
+            if fields.get(key, "1").isdigit() and int(fields.get(key, "1")) > 1 and fields.get("frames", "1") != "1":
+                raise UnsupportedRecordingError(
+                    f"{name}: the external file {printable(os.path.basename(self.paths[0]))!r} has {fields[key]} {word}, which a series of frames "
+                    "cannot have; open that file itself"
+                )
+
+    def _count(self, series: Series, name: str) -> None:
+        """Compare the number of pages with the number of frames that the series states."""
+        stated, pages, first = series.num_frames, self._index.num_pages, self.first_frame
+        if stated is None or stated == first + pages:
+            return
+        words = f"{name}: num_samples is {stated:,}, but the external files contain {pages:,}"
+        if first:
+            words += f" from frame {first:,} on"
+        if stated and not first and pages % stated == 0:
+            words += (
+                f", exactly {pages // stated} times as many: they may be channels or planes; open the files themselves"
+            )
+        self._words.append(words)
+
+    @property
+    def missing(self) -> MissingChunks:
+        return MissingChunks(0, 0, self.num_samples, self.num_samples)
+
+    def get_warnings(self, name: str) -> tuple[str, ...]:
+        return tuple(self._words)
+
+    def get_notes(self, name: str) -> tuple[str, ...]:
+        return tuple(self._words)
 
     @property
     def dtype(self) -> np.dtype[Any]:

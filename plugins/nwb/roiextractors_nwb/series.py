@@ -17,6 +17,7 @@ from .tree import Tree
 __all__ = ["Series", "chosen_series", "series_names"]
 
 _PHOTON = ("TwoPhotonSeries", "OnePhotonSeries")
+_MODALITIES = {"TwoPhotonSeries": "two-photon", "OnePhotonSeries": "one-photon"}
 _NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")
 _SEARCHED = ("acquisition", "processing", "analysis", "scratch")
 _MAX_GROUPS = 20_000
@@ -49,6 +50,10 @@ class Series:
     notes : tuple of str
     comments : str
         As written in the file; ``roiextractors_core.convert`` stores here what NWB has no fields for.
+    dimension : tuple of int
+        The numbers of pixels along x, y (and z) that the series states; empty where it states none.
+    stated_rate : float or None
+        The rate (Hz) that the file states beside timestamps, which it should not.
     """
 
     path: str
@@ -64,6 +69,8 @@ class Series:
     metadata: RecordingMetadata
     notes: tuple[str, ...]
     comments: str = ""
+    dimension: tuple[int, ...] = ()
+    stated_rate: float | None = None
 
 
 def series_names(tree: Tree) -> dict[str, str]:
@@ -187,7 +194,9 @@ def _series(tree: Tree, path: str) -> Series:
         )
     timestamps, stamp_notes = _timestamps(tree, path)
     start = tree.value(f"{path}/starting_time")
-    timing = tree.attributes(f"{path}/starting_time") if timestamps is None and start is not None else {}
+    timing = tree.attributes(f"{path}/starting_time") if start is not None else {}
+    rate = _positive(timing.get("rate"))
+    sizes = tree.value(f"{path}/dimension")
     starts = tree.attributes(f"{path}/external_file").get("starting_frame") if external else None
     return Series(
         path,
@@ -199,10 +208,12 @@ def _series(tree: Tree, path: str) -> Series:
         timestamps,
         (tree.shape(timestamps) or (0,))[0] if timestamps else 0,
         _finite(start) if timestamps is None else None,
-        _positive(timing.get("rate")),
+        rate if timestamps is None else None,
         _metadata(tree, path),
         (*stamp_notes, *_notes(tree, path)),
         str(tree.attributes(path).get("comments", "")),
+        tuple(size for size in map(_whole, sizes) if size) if isinstance(sizes, list) else (),
+        rate if timestamps is not None else None,
     )
 
 
@@ -232,11 +243,16 @@ def _metadata(tree: Tree, path: str) -> RecordingMetadata:
     device = device or tree.target(f"{path}/device")
     rows, columns, depth = _spacing(tree, plane)
     software = _texts(tree.value("general/was_generated_by"))
+    kind_facts = tree.attributes(path)  # the schema stores exposure, binning, power, gain and line rate as attributes
     return RecordingMetadata(
         start_time=_moment(tree.value("timestamps_reference_time")) or _moment(tree.value("session_start_time")),
         pixel_size=(rows, columns) if rows and columns else None,
         plane_spacing=depth if len(tree.shape(f"{path}/data") or ()) == 4 else None,
-        channels=_channels(tree, plane),
+        channels=_channels(
+            tree, plane, _positive(tree.value(f"{path}/exposure_time") or kind_facts.get("exposure_time"))
+        ),
+        bit_depth=_whole(tree.value(f"{path}/bits_per_pixel")) or None,
+        modality=_MODALITIES.get(tree.kind(path)),
         device=printable(device.rpartition("/")[2]) if device else None,
         software=printable(" ".join(software)) or None,
         vendor=_vendor(tree, path, plane, device),
@@ -253,7 +269,7 @@ def _spacing(tree: Tree, plane: str) -> tuple[float | None, float | None, float 
     return y, x, z
 
 
-def _channels(tree: Tree, plane: str) -> tuple[ChannelMetadata, ...]:
+def _channels(tree: Tree, plane: str, exposure: float | None) -> tuple[ChannelMetadata, ...]:
     if not plane:
         return ()
     excitation = _wavelength(tree.value(f"{plane}/excitation_lambda"))
@@ -261,7 +277,7 @@ def _channels(tree: Tree, plane: str) -> tuple[ChannelMetadata, ...]:
     for name in tree.groups(plane):
         if tree.kind(f"{plane}/{name}") == "OpticalChannel":
             emission = _wavelength(tree.value(f"{plane}/{name}/emission_lambda"))
-            found.append(ChannelMetadata(printable(name), emission, excitation))
+            found.append(ChannelMetadata(printable(name), emission, excitation, exposure_time=exposure))
     return tuple(found)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,14 +31,13 @@ from roiextractors_core.io import (
     read_json,
 )
 
-__all__ = ["Tree", "is_zarr", "missing_chunks", "open_tree", "read_zarr", "root_of", "zarr_array"]
+__all__ = ["Tree", "is_zarr", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
 _MARKS = (".zgroup", ".zattrs", "zarr.json")
 _MAX_VALUES = 10_000
 _MAX_NAMES = 20_000
 _MAX_JSON = 4 << 20
 _MAX_LINKS = 16
-_MAX_CHUNKS = 200_000
 _CODECS = frozenset(
     ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta", "fixedscaleoffset", "vlen-utf8", "vlen-bytes", "bytes",
      "crc32", "crc32c", "transpose")
@@ -350,29 +348,6 @@ def _refuse_codecs(place: str, where: str) -> None:
             raise UnsupportedRecordingError(
                 f"{where} uses the codec {printable(number)[:60]!r}, which is not read{reason}"
             )
-
-
-def missing_chunks(folder: str, where: str) -> int:
-    """Return how many chunks of a Zarr 2 array have no file; 0 for more chunks than are checked, and for Zarr 3 (which has shards).
-
-    A writer may leave out a chunk of nothing but the fill value; a chunk that was lost looks the same.
-    """
-    place = os.path.join(folder, *where.split("/"))
-    facts = _json_at(os.path.join(place, ".zarray"), where)
-    shape, chunks = facts.get("shape"), facts.get("chunks")
-    if (
-        not isinstance(shape, list)
-        or not isinstance(chunks, list)
-        or not all(isinstance(c, int) and c > 0 for c in chunks)
-    ):
-        return 0
-    expected: int = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=False))
-    if expected > _MAX_CHUNKS:
-        return 0
-    if facts.get("dimension_separator", ".") == "/":
-        return expected - sum(name.isdigit() for _, _, names in os.walk(place) for name in names)
-    with os.scandir(place) as entries:
-        return expected - sum(entry.name.replace(".", "").isdigit() for entry in entries)
 
 
 def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:

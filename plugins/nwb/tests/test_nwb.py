@@ -95,7 +95,7 @@ class TestPackedVolumesWithTimestamps(TestNwb):
 
     @pytest.fixture
     def expected_rate(self) -> float | None:
-        return None
+        return 1 / 0.11  # regular timestamps
 
     @pytest.fixture
     def expected_times(self) -> Any:
@@ -171,6 +171,7 @@ def test_a_real_one_photon_series_agrees_with_the_published_reader(recordings: P
         known = entry["native_timestamps"]
         assert (len(times), list(times[:3]), list(times[-3:])) == (known["n"], known["first"], known["last"])
         assert recording.metadata.device == "Miniscope"
+        assert recording.metadata.modality == "one-photon"
         assert recording.metadata.start_time == datetime(2019, 10, 7, 16, 13, 46, 418463, tzinfo=UTC)
         channel = recording.metadata.channels[0]
         assert (channel.name, channel.emission_wavelength, channel.excitation_wavelength) == (
@@ -185,7 +186,9 @@ def test_a_real_file_with_more_timestamps_than_frames_says_so(recordings: Path) 
     with h5py.File(path, "r") as file:
         wanted = file["acquisition/test_2ps/data"][...].swapaxes(1, 2)
         first = file["acquisition/test_2ps/timestamps"][0]
-    with roi.open(path) as recording:
+    with pytest.warns(roi.RoiExtractorsWarning, match="1 samples but 10 timestamps"):
+        opened = roi.open(path)
+    with opened as recording:
         np.testing.assert_array_equal(recording.get_series(), wanted)
         np.testing.assert_array_equal(recording.get_timestamps(), [first])
         assert recording.get_notes()[-1].endswith("there are 1 samples but 10 timestamps; the first 1 of them are used")
@@ -348,7 +351,9 @@ def test_too_few_timestamps_are_told_and_not_taken(
     path = write_nwb(
         tmp_path / "few.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **{"/timestamps": np.arange(3.0)}))
     )
-    with roi.open(path) as recording:
+    with pytest.warns(roi.RoiExtractorsWarning, match="4 samples but 3 timestamps"):
+        opened = roi.open(path)
+    with opened as recording:
         assert recording.get_native_timestamps() is None
         assert recording.get_notes()[-1].endswith("there are 4 samples but 3 timestamps; they are not used")
 
@@ -369,7 +374,111 @@ def test_timestamps_that_another_series_keeps_are_followed(
             np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.5, 1.0, 1.5])
 
 
+def test_regular_timestamps_give_the_rate_and_irregular_ones_none(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    for name, times, rate in (("even", [5.0, 5.1, 5.2, 5.3], 10.0), ("uneven", [0.0, 0.1, 0.3, 0.4], None)):
+        more = {"/timestamps": np.array(times)}
+        path = write_nwb(tmp_path / f"{name}.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
+        with roi.open(path) as recording:
+            assert recording.get_sampling_frequency() == (rate if rate is None else pytest.approx(rate))
+
+
+def test_timestamps_that_stand_still_are_not_used(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    more = {"/timestamps": np.zeros(4)}
+    path = write_nwb(tmp_path / "still.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
+    with pytest.warns(roi.RoiExtractorsWarning, match="all timestamps are the same"):
+        recording = roi.open(path)
+    assert recording.get_native_timestamps() is None
+    with pytest.warns(roi.RoiExtractorsWarning, match="all timestamps are the same"):
+        recording = roi.open(path, sampling_frequency=4.0)
+    np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.25, 0.5, 0.75])
+
+
+def test_a_rate_that_contradicts_timestamps_is_warned_about(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    more = {"/timestamps": np.arange(4) * 0.1, "/starting_time": 0.0, "/starting_time@rate": 30.0}
+    path = write_nwb(tmp_path / "both.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
+    with pytest.warns(roi.RoiExtractorsWarning, match="timestamps give 10 Hz, but it states a rate of 30 Hz"):
+        recording = roi.open(path)
+    np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) * 0.1)
+
+
+def test_a_dimension_that_contradicts_the_pixels_is_warned_about(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    right = {"/dimension": np.array([5, 6], np.int32)}
+    path = write_nwb(tmp_path / "right.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **right)))
+    assert roi.open(path).get_frame_shape() == (6, 5)
+    wrong = {"/dimension": np.array([6, 5], np.int32)}
+    path = write_nwb(tmp_path / "wrong.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **wrong)))
+    with pytest.warns(
+        roi.RoiExtractorsWarning, match=r"states 6 x 5 pixels \(x, y\).*stored as \(time, rows, columns\)"
+    ):
+        assert roi.open(path).get_frame_shape() == (6, 5)
+
+
 # External files
+
+
+def external(files: list[str], starts: list[int], **more: Any) -> dict[str, Any]:
+    return {
+        "/external_file": files,
+        "/external_file@starting_frame": np.array(starts),
+        "/format": "external",
+        **{f"/{key}": value for key, value in more.items()},
+    }
+
+
+def test_one_external_file_that_begins_later_keeps_the_times_of_its_frames(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    pixels = stored(4, 5, 6)
+    tifffile.imwrite(tmp_path / "late.tif", pixels, photometric="minisblack")
+    more = external(["late.tif"], [3], timestamps=np.arange(7) * 0.5)
+    path = write_nwb(tmp_path / "late.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more)))
+    with pytest.warns(IncompleteRecordingWarning, match="begin at frame 3"):
+        recording = roi.open(path)
+    np.testing.assert_array_equal(recording.get_series(), pixels)
+    np.testing.assert_array_equal(recording.get_timestamps(), [1.5, 2.0, 2.5, 3.0])
+    assert recording.get_missing_samples().tolist() == [0, 1, 2]
+    assert not recording.keeps_missing_samples
+    assert recording.get_paths() == (str(path), str(tmp_path / "late.tif"))
+    more = external(["late.tif"], [3], starting_time=10.0) | {"/starting_time@rate": 2.0}
+    path = write_nwb(tmp_path / "rate.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more)))
+    with pytest.warns(IncompleteRecordingWarning, match="begin at frame 3"):
+        np.testing.assert_array_equal(roi.open(path).get_timestamps(), [11.5, 12.0, 12.5, 13.0])
+
+
+def test_external_files_are_read_in_the_order_of_their_first_frames(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    pixels = stored(9, 5, 6)
+    tifffile.imwrite(tmp_path / "a.tif", pixels[4:], photometric="minisblack")
+    tifffile.imwrite(tmp_path / "b.tif", pixels[:4], photometric="minisblack")
+    more = external(["a.tif", "b.tif"], [4, 0])
+    path = write_nwb(tmp_path / "order.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more)))
+    with pytest.warns(roi.RoiExtractorsWarning, match="in the order of starting_frame"):
+        recording = roi.open(path)
+    np.testing.assert_array_equal(recording.get_series(), pixels)
+
+
+def test_external_files_with_more_axes_or_pages_than_the_series_states(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    tifffile.imwrite(tmp_path / "two.tif", np.zeros((4, 2, 5, 6), np.uint16), imagej=True, metadata={"axes": "TCYX"})
+    tifffile.imwrite(tmp_path / "plain.tif", stored(8, 5, 6), photometric="minisblack")
+    empty = np.empty((0, 0, 0), "u1")
+    path = write_nwb(tmp_path / "two.nwb", session(**series("acquisition/Movie", empty, **external(["two.tif"], [0]))))
+    with pytest.raises(UnsupportedRecordingError, match=r"'two.tif' has 2 channels.*open that file itself"):
+        roi.open(path)
+    more = external(["plain.tif"], [0], num_samples=np.uint32(4))
+    path = write_nwb(tmp_path / "plain.nwb", session(**series("acquisition/Movie", empty, **more)))
+    with pytest.warns(roi.RoiExtractorsWarning, match="num_samples is 4, .* contain 8, exactly 2 times as many"):
+        assert len(roi.open(path)) == 8
 
 
 @pytest.mark.parametrize(
@@ -504,6 +613,34 @@ def test_a_chunk_that_is_gone_is_told(tmp_path: Path, write_zarr: Write, session
         np.testing.assert_array_equal(recording[0:4], pixels[0:4].swapaxes(1, 2))
         assert not recording[4:8].any()
         assert "read as the fill value" in recording.get_notes()[-1]
+        assert recording.get_missing_samples().tolist() == [4, 5, 6, 7]
+        assert recording.keeps_missing_samples
+
+
+def test_chunks_of_hdf5_that_were_never_written_are_counted_and_an_interrupted_end_is_left_out(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    pixels = stored(12, 5, 6)
+    path = write_nwb(
+        tmp_path / "few.nwb", session(**series("acquisition/Movie", pixels, **{"/timestamps": np.arange(12) * 0.5}))
+    )
+    with h5py.File(path, "a") as file:
+        group = file["acquisition/Movie"]
+        attributes = dict(group["data"].attrs)
+        del group["data"]
+        made = group.create_dataset("data", shape=pixels.shape, dtype=pixels.dtype, chunks=(2, 5, 6))
+        made.attrs.update(attributes)
+        for start in (0, 4, 6):
+            made[start : start + 2] = pixels[start : start + 2]
+    with pytest.warns(IncompleteRecordingWarning) as seen:
+        recording = roi.open(path)
+    words = " ".join(str(warning.message) for warning in seen)
+    assert "8 of 12 samples are whole" in words
+    assert "1 chunk of the pixels is missing, of 4" in words
+    pixels[2:4] = 0
+    np.testing.assert_array_equal(recording.get_series(), pixels[:8].swapaxes(1, 2))
+    np.testing.assert_array_equal(recording.get_timestamps(), np.arange(8) * 0.5)
+    assert recording.get_missing_samples().tolist() == [2, 3]
 
 
 def test_a_zarr_is_opened_through_its_own_mark(

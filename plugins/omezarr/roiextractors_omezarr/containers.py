@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from roiextractors_core.errors import RoiExtractorsError
+from roiextractors_core.io import read_json
 
 __all__ = ["described_by", "holds_images", "image_paths"]
 
 _MAX_IMAGES = 10_000
 _MAX_FOLDERS = 20_000
 _MAX_DEPTH = 4  # a plate has three levels: row, column, field of view
-_MAX_JSON = 4 << 20
 _NOT_IMAGES = ("labels", "OME")
 
 
@@ -154,10 +155,7 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 def _json(place: str) -> dict[str, Any]:
     try:
-        if os.path.getsize(place) > _MAX_JSON:
-            return {}
-        with open(place, "rb") as stream:
-            value = json.loads(stream.read())
-    except (OSError, ValueError, RecursionError):  # zarr says what is wrong with it when the group is opened
+        value = read_json(place)
+    except RoiExtractorsError:  # zarr says what is wrong with it when the group is opened
         return {}
     return value if isinstance(value, dict) else {}
