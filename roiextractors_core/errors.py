@@ -23,6 +23,7 @@
     ├── RangeTypeError                   (TypeError)
     ├── TimesError                       (ValueError)  times are unknown or invalid
     ├── ClosedRecordingError             (ValueError)
+    ├── TargetWriteError                 (OSError)  writing failed, for example on a full disk
     ├── DeclarationError                 (ValueError)  an invalid declaration of a plugin
     ├── PluginError                      (RuntimeError)  an unexpected error in a plugin
     └── MissingDependencyError           (ImportError)
@@ -60,6 +61,7 @@ __all__ = [
     "SourcePermissionError",
     "SourceReadError",
     "StreamChoiceError",
+    "TargetWriteError",
     "TimesError",
     "TruncatedRecordingError",
     "UnknownFormatError",
@@ -195,6 +197,10 @@ class TimesError(RoiExtractorsError, ValueError):
 
 class ClosedRecordingError(RoiExtractorsError, ValueError):
     """The recording was closed; open it again."""
+
+
+class TargetWriteError(RoiExtractorsError, OSError):
+    """The operating system failed while a file or folder was written: a full disk, a quota, a folder that vanished."""
 
 
 class DeclarationError(RoiExtractorsError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from ..errors import (
     PluginError,
     RoiExtractorsError,
     SourceKindError,
+    TargetWriteError,
     UnknownFormatError,
     UnknownOptionError,
     listed,
@@ -25,12 +27,13 @@ from ..errors import (
 )
 from ..factory import open as open_recording
 from ..imaging.extractor import ImagingExtractor
-from ..io.atomic import write_then_rename
+from ..io.atomic import remove_leftovers, write_then_rename
 from ..io.blocks import Progress
 from ..io.source import Source
 from ..registry.registry import Registry, default_registry
 from ..registry.spec import FormatSpec
-from .writer import NamingWriter
+from .read_files import ReadFiles
+from .writer import CompanionWriter, NamingWriter, ReplacingWriter
 
 __all__ = ["convert", "writable_formats"]
 
@@ -50,7 +53,9 @@ def convert(
     """Write a recording in another format.
 
     The result opens with ``roiextractors_core.open``, with the same pixels, times and metadata as far as the format can store
-    them. It is written under a temporary name next to the target and renamed at the end; an interruption leaves nothing.
+    them. It is written under a temporary name next to the target and renamed at the end; an interruption leaves nothing. A
+    process that is killed (SIGKILL) may leave a hidden folder ``.roiextractors-....partial``; the next call with the same
+    target removes it.
 
     Parameters
     ----------
@@ -61,7 +66,8 @@ def convert(
     format : str, optional
         The name of the format to write, instead of choosing it by the suffix.
     overwrite : bool
-        Replace the target if it exists. It is replaced at the end, when the new one is complete.
+        Replace the target if it exists: a file, or a folder with what this writer writes and nothing else. It is replaced at
+        the end, when the new one is complete. A file or folder that the recording reads is never replaced.
     progress : callable, optional
         Called as ``progress(done, total)``, in bytes of pixels.
     registry : Registry, optional
@@ -77,7 +83,8 @@ def convert(
     Raises
     ------
     SourceKindError
-        The suffix belongs to no writer, the target exists, or it is one of the recording's own files.
+        The suffix belongs to no writer, the target or a file that is written next to it exists, or one of them is a file that
+        the recording reads (:meth:`ImagingExtractor.get_paths`) or is inside a folder that it reads.
     UnknownFormatError, FormatNotInstalledError, AmbiguousFormatError
         No format of this name can be written, its plugin is not installed, or two formats write this suffix.
     UnknownOptionError
@@ -86,6 +93,8 @@ def convert(
         The format cannot store this recording.
     MissingDependencyError
         The library that writes the format is not installed.
+    TargetWriteError
+        The system failed while writing: a full disk, a quota, a folder that vanished.
     PluginError
         The writer failed.
     """
@@ -98,17 +107,47 @@ def convert(
     _check_options(spec, write, options)
     opened = nullcontext(recording) if isinstance(recording, ImagingExtractor) else open_recording(recording)
     with opened as source:
-        if isinstance(write, NamingWriter):
-            with _plugin_border(spec):
+        others = {name: value for name, value in options.items() if isinstance(value, ImagingExtractor)}
+        with _plugin_border(spec):
+            if isinstance(write, NamingWriter):
                 path = path.with_name(write.target_name(source, path, **options))
-        _check_target(path, source, spec, overwrite)
-        report = _Report(progress)
-        with write_then_rename(path) as partial:
+            files = _target_files(path, write)
+            check = _TargetCheck({"": source, **others}, spec, write, overwrite=overwrite)
+        if not path.parent.is_dir():
+            raise SourceKindError(f"{printable(path)}: the folder {printable(path.parent)} does not exist")
+        remove_leftovers(path)
+        for file in files:
+            check(file)
+        _write(source, path, spec, write, _Report(progress), options, overwrite=overwrite, check=check)
+    return path
+
+
+def _write(
+    source: ImagingExtractor,
+    path: Path,
+    spec: FormatSpec,
+    write: Any,
+    report: _Report,
+    options: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    check: _TargetCheck,
+) -> None:
+    try:
+        with write_then_rename(path, overwrite=overwrite, check=check) as partial:
             with _plugin_border(spec, report):
                 write(source, partial, target=path, progress=report, **options)
             if not partial.exists():
+                if not partial.parent.is_dir():
+                    raise FileNotFoundError(errno.ENOENT, f"{printable(path.parent)} was removed in the meantime")
                 raise PluginError(f"the writer of {spec.title} ended without writing {printable(path.name)}")
-    return path
+    except OSError as error:
+        if isinstance(error, RoiExtractorsError) or error is report.raised:
+            raise
+        reason = error.strerror or f"the disk may be full, or a limit was reached ({printable(error)})"
+        raise TargetWriteError(
+            f"{printable(path)} could not be written: {reason}; nothing was written under this name"
+        ) from error
 
 
 def writable_formats(registry: Registry | None = None) -> tuple[FormatSpec, ...]:
@@ -218,25 +257,48 @@ def _check_options(spec: FormatSpec, write: Callable[..., None], options: Mappin
 # The target
 
 
-def _check_target(path: Path, recording: ImagingExtractor, spec: FormatSpec, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise SourceKindError(f"{printable(path)}: the folder {printable(path.parent)} does not exist")
-    if not os.path.lexists(path) or _is_empty_folder(path):
-        return
-    _check_not_the_source(path, recording)
-    if not overwrite:
-        raise SourceKindError(f"{printable(path)} already exists; pass overwrite=True to replace it")
-    if path.is_dir() and not _is_of_format(path, spec):
-        raise SourceKindError(
-            f"{printable(path)} is a folder with other content, not {spec.title}, so it is not replaced; choose another name"
-        )
+def _target_files(path: Path, write: Any) -> list[Path]:
+    names = write.companion_names(path) if isinstance(write, CompanionWriter) else ()
+    return [path, *(path.with_name(name) for name in names)]
 
 
-def _check_not_the_source(path: Path, recording: ImagingExtractor) -> None:
-    here = os.path.realpath(path)
-    for source in map(os.path.realpath, recording.provenance.paths):
-        if here == source or source.startswith(here + os.sep) or here.startswith(source + os.sep):
-            raise SourceKindError(f"{printable(path)} is the recording itself; choose another name")
+class _TargetCheck:
+    """Refuses what must not be written: files that are read, and existing files and folders that may be somebody's data.
+
+    Parameters
+    ----------
+    recordings : mapping of str to ImagingExtractor
+        What is read: the recording under the empty name, and others under the name of their option.
+    """
+
+    def __init__(
+        self, recordings: Mapping[str, ImagingExtractor], spec: FormatSpec, write: Any, *, overwrite: bool
+    ) -> None:
+        self._sources = [ReadFiles(recording.get_paths(), name) for name, recording in recordings.items()]
+        self._spec, self._write, self._overwrite = spec, write, overwrite
+
+    def __call__(self, path: Path) -> None:
+        for source in self._sources:
+            source.require_apart(path)
+        if not os.path.lexists(path) or _is_empty_folder(path):
+            return
+        if not self._overwrite:
+            raise SourceKindError(f"{printable(path)} already exists; pass overwrite=True to replace it")
+        self._require_replaceable(path)
+
+    def _require_replaceable(self, path: Path) -> None:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise SourceKindError(f"{printable(path)} is a device, a pipe or a socket; choose another name")
+        if path.is_dir() and not _is_of_format(path, self._spec):
+            raise SourceKindError(
+                f"{printable(path)} is a folder with other content, not {self._spec.title}, so it is not replaced; "
+                "choose another name"
+            )
+        if path.exists() and isinstance(self._write, ReplacingWriter) and not self._write.may_replace(path):
+            raise SourceKindError(
+                f"{printable(path)} has other content than this format, so it is not replaced; "
+                "move it or choose another name"
+            )
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -280,6 +342,17 @@ def _plugin_border(spec: FormatSpec, report: _Report | None = None) -> Iterator[
     except Exception as error:  # the border to the plugin: its libraries may raise anything
         if report is not None and error is report.raised:
             raise
+        if (failure := _system_error(error)) is not None:
+            raise failure from error
         raise PluginError(
             f"writing {spec.title} failed in {spec.writer}: {type(error).__name__}: {printable(error)}"
         ) from error
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return the error of the system, such as a full disk, that an error of a library comes from."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        error = error.__cause__ or error.__context__
+    return None

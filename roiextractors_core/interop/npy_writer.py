@@ -7,22 +7,54 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CorruptRecordingError
+from ..io.atomic import require_room
 from ..io.blocks import Progress, read_blocks
 from ..io.sidecar import Sidecar
 
-__all__ = ["write"]
+__all__ = ["NpyWriter", "write"]
+
+_HEADER_BYTES = 256
 
 
-def write(recording: Any, partial: Path, *, target: Path, progress: Progress) -> None:
-    """Write a recording as ``movie.npy`` and ``movie.npy.json``; see :class:`roiextractors_core.interop.writer.Writer`.
+class NpyWriter:
+    """Writes a recording as ``movie.npy`` and ``movie.npy.json``; see :class:`roiextractors_core.interop.writer.Writer`.
 
     References
     ----------
     NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays".
     """
-    header = {"descr": np.lib.format.dtype_to_descr(recording.dtype), "fortran_order": False, "shape": recording.shape}
-    with partial.open("xb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        for _, block in read_blocks(recording, progress=progress):
-            stream.write(np.ascontiguousarray(block).data)
-    partial.with_name(f"{partial.name}.json").write_text(Sidecar.of(recording).to_json(), encoding="utf-8")
+
+    def __call__(self, recording: Any, partial: Path, *, target: Path, progress: Progress) -> None:
+        """Write a recording."""
+        dtype = np.lib.format.dtype_to_descr(recording.dtype)
+        header = {"descr": dtype, "fortran_order": False, "shape": recording.shape}
+        require_room(partial, recording.nbytes + _HEADER_BYTES)
+        with partial.open("xb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for _, block in read_blocks(recording, progress=progress):
+                stream.write(np.ascontiguousarray(block).data)
+        sidecar = partial.with_name(_sidecar_name(partial))
+        sidecar.write_text(Sidecar.of(recording).to_json(), encoding="utf-8")
+
+    def companion_names(self, target: Path) -> tuple[str, ...]:
+        """Return the name of the JSON file."""
+        return (_sidecar_name(target),)
+
+    def may_replace(self, path: Path) -> bool:
+        """Return whether a path is a file and, if it is a JSON file, one that this writer wrote."""
+        if not path.is_file():
+            return False
+        if path.suffix.lower() != ".json":
+            return True
+        try:
+            return Sidecar.from_json(path.read_bytes(), where=str(path)) is not None
+        except CorruptRecordingError:  # under our key, so it was ours
+            return True
+
+
+write = NpyWriter()
+
+
+def _sidecar_name(target: Path) -> str:
+    return f"{target.name}.json"

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..io.blocks import Progress
 
-__all__ = ["NamingWriter", "Writer"]
+__all__ = ["CompanionWriter", "NamingWriter", "ReplacingWriter", "Writer"]
 
 
 class Writer(Protocol):
@@ -56,4 +56,35 @@ class NamingWriter(Protocol):
             As passed to ``convert``.
         **options
             As passed to ``convert``; the same as those of the writer.
+        """
+
+
+@runtime_checkable
+class CompanionWriter(Protocol):
+    """A writer that writes other files next to the target; ``convert`` checks their names before it writes."""
+
+    def companion_names(self, target: Path) -> tuple[str, ...]:
+        """Return the names of the other files in the target's folder.
+
+        Parameters
+        ----------
+        target : pathlib.Path
+            What is written.
+        """
+
+
+@runtime_checkable
+class ReplacingWriter(Protocol):
+    """A writer that knows its own results; with ``overwrite=True``, ``convert`` replaces nothing else.
+
+    Without this method, a file is replaced, and a folder if the evidence of the format says yes.
+    """
+
+    def may_replace(self, path: Path) -> bool:
+        """Return whether a file or folder is what this writer writes under this name, and nothing more.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The existing target or companion, a regular file or a folder.
         """

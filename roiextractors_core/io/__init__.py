@@ -1,7 +1,7 @@
 """Bytes and arrays out of files, safely and fast; public, for authors of formats."""
 
 from ..errors import listed, printable
-from .atomic import write_then_rename
+from .atomic import require_room, write_then_rename
 from .blocks import ConvertedArray, Progress, read_blocks
 from .chunk_grid import (
     RECENT_CHUNKS,
@@ -74,6 +74,7 @@ __all__ = [
     "read_bounded",
     "read_json",
     "read_once",
+    "require_room",
     "run_on_cores",
     "sample_pieces",
     "share_out",

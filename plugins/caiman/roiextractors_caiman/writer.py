@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from roiextractors_core.errors import DeclarationError, UnsupportedRecordingError
-from roiextractors_core.io import ConvertedArray, Progress, read_blocks
+from roiextractors_core.io import ConvertedArray, Progress, read_blocks, require_room
 
 __all__ = ["MemoryMapWriter", "for_caiman", "write"]
 
@@ -69,6 +69,7 @@ class MemoryMapWriter:
         if not recording.size:
             raise UnsupportedRecordingError(f"CaImAn cannot read an empty recording (shape {recording.shape})")
         convert = _float32(recording, rounding)
+        require_room(partial, recording.size * 4)
         with partial.open("w+b") as stream:
             if order == "F":
                 for _, block in read_blocks(recording, max_bytes=_FRAME_BLOCK, progress=progress):
@@ -169,11 +170,14 @@ def _write_time_courses(stream: BinaryIO, recording: Any, convert: _Convert, pro
 
 def _reserve(stream: BinaryIO, size: int) -> None:
     """Allocate the space now: writing to a map of a file that a full disk cannot store would end the process."""
-    stream.truncate(size)
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(stream.fileno(), 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            raise
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(stream.fileno(), 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+    zeros = memoryview(bytes(min(size, 1 << 20)))
+    for start in range(0, size, len(zeros)):
+        stream.write(zeros[: size - start])
+    stream.flush()

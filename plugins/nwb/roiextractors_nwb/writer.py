@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
-from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar
+from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, require_room
+
+from .safe_file import SafeFile
 
 __all__ = ["write"]
 
@@ -64,8 +66,15 @@ def write(
         raise TimesError(
             "NWB needs a sampling rate or times and this recording has neither; pass sampling_frequency= when opening"
         )
-    with NWBHDF5IO(str(partial), mode="w") as stream:
-        stream.write(_nwb_file(recording, sidecar, progress))
+    require_room(partial, recording.nbytes)
+    with SafeFile(partial) as file:
+
+        def report(done: int, total: int) -> None:
+            file.raise_failure()
+            progress(done, total)
+
+        with NWBHDF5IO(file=file.hdf5, mode="w") as stream:
+            stream.write(_nwb_file(recording, sidecar, report))
 
 
 def _with_start_time(sidecar: Sidecar, given: datetime | str | None) -> Sidecar:

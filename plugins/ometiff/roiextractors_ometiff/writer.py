@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from roiextractors_core.errors import UnsupportedRecordingError
-from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, read_blocks
+from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, read_blocks, require_room
 
 __all__ = ["write"]
 
@@ -38,6 +38,7 @@ def write(recording: Any, partial: Path, *, target: Path, progress: Progress) ->
         raise UnsupportedRecordingError(f"OME-TIFF cannot store an empty recording (shape {recording.shape})")
     rows, columns = recording.get_frame_shape()
     planes = (recording.get_num_planes(),) if recording.is_volumetric else ()
+    require_room(partial, recording.nbytes)
     with tifffile.TiffWriter(partial, bigtiff=True, ome=True) as file:
         file.write(
             _frames(recording, progress),

@@ -2,47 +2,81 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
-from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, read_blocks
+from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, read_blocks, run_on_cores
 
-__all__ = ["write"]
+__all__ = ["OmeZarrWriter", "write"]
 
 _CHUNK_BYTES = 4 << 20
+# Descriptions of Zarr 2 and 3, and chunks: 0/c/1/2/3, 0/1/2/3 or 0/1.2.3
+_OWN_FILES = re.compile(
+    r"([0-9]+/)?(zarr\.json|\.zarray|\.zattrs|\.zgroup|\.zmetadata)|[0-9]+/(c/)?[0-9]+([/.][0-9]+)*"
+)
 
 
-def write(recording: Any, partial: Path, *, target: Path, progress: Progress) -> None:
-    """Write a recording as OME-Zarr 0.5; see :class:`roiextractors_core.interop.writer.Writer`.
+class OmeZarrWriter:
+    """Writes a recording as OME-Zarr 0.5; see :class:`roiextractors_core.interop.writer.Writer`.
 
     References
     ----------
     The OME-Zarr specification, version 0.5.
     """
-    rows, columns = recording.get_frame_shape()
-    planes = (recording.get_num_planes(),) if recording.is_volumetric else ()
-    group = zarr.open_group(partial, mode="w", zarr_format=3)
-    frame_bytes = max(1, rows * columns * recording.dtype.itemsize)
-    array = group.create_array(
-        "0",
-        shape=(len(recording), *planes, rows, columns),
-        chunks=(
-            max(1, min(len(recording), _CHUNK_BYTES // frame_bytes)),
-            *(1,) * len(planes),
-            max(1, rows),
-            max(1, columns),
-        ),
-        dtype=recording.dtype,
-        dimension_names=("t", "z", "y", "x") if planes else ("t", "y", "x"),
-        config={"write_empty_chunks": True},  # a chunk that was left out looks like one that was lost
+
+    def __call__(self, recording: Any, partial: Path, *, target: Path, progress: Progress) -> None:
+        """Write a recording."""
+        rows, columns = recording.get_frame_shape()
+        planes = (recording.get_num_planes(),) if recording.is_volumetric else ()
+        group = zarr.open_group(partial, mode="w", zarr_format=3)
+        frame_bytes = max(1, rows * columns * recording.dtype.itemsize)
+        length = max(1, min(len(recording), _CHUNK_BYTES // frame_bytes))
+        array = group.create_array(
+            "0",
+            shape=(len(recording), *planes, rows, columns),
+            chunks=(length, *(1,) * len(planes), max(1, rows), max(1, columns)),
+            dtype=recording.dtype,
+            dimension_names=("t", "z", "y", "x") if planes else ("t", "y", "x"),
+            config={"write_empty_chunks": True},  # a chunk that was left out looks like one that was lost
+        )
+        for start, block in read_blocks(recording, progress=progress):
+            _write_chunks(array, start, np.moveaxis(block, 3, 1) if planes else block)
+        sidecar = Sidecar.of(recording)
+        group.attrs.update({"ome": _multiscales(recording, sidecar), SIDECAR_KEY: sidecar.to_dict()})
+
+    def may_replace(self, path: Path) -> bool:
+        """Return whether a path is a Zarr folder of one image: descriptions and chunks, and nothing else."""
+        if not path.is_dir() or (path / "labels").exists():
+            return False
+        files = (file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+        return all(_OWN_FILES.fullmatch(file) for file in files)
+
+
+write = OmeZarrWriter()
+
+
+def _write_chunks(array: Any, start: int, block: np.ndarray) -> None:
+    """Write each chunk by a task of its own.
+
+    Within one call, zarr starts many writes and raises the first error without waiting for the others, which would then write
+    into a folder that has been removed (a full disk).
+    """
+    length, end = array.chunks[0], start + len(block)
+    cuts = [start, *range((start // length + 1) * length, end, length), end]
+    planes = [(k,) for k in range(block.shape[1])] if block.ndim == 4 else [()]
+    run_on_cores(
+        [
+            functools.partial(array.__setitem__, (slice(a, b), *plane), block[(slice(a - start, b - start), *plane)])
+            for a, b in itertools.pairwise(cuts)
+            for plane in planes
+        ]
     )
-    for start, block in read_blocks(recording, progress=progress):
-        array[start : start + len(block)] = np.moveaxis(block, 3, 1) if planes else block
-    sidecar = Sidecar.of(recording)
-    group.attrs.update({"ome": _multiscales(recording, sidecar), SIDECAR_KEY: sidecar.to_dict()})
 
 
 def _multiscales(recording: Any, sidecar: Sidecar) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,75 +20,92 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import ConvertedArray, Progress, read_blocks
+from roiextractors_core.io import ConvertedArray, Progress, read_blocks, require_room
 
-__all__ = ["for_suite2p", "run_options", "write"]
+__all__ = ["Suite2pWriter", "for_suite2p", "run_options", "write"]
+
+_OWN_FILES = re.compile(r"plane[0-9]+/(data\.bin|data_chan2\.bin|ops\.npy|db\.npy|settings\.npy)")
+_MAX_DESCRIPTION = 64 << 10  # bytes; this writer's are less than 4 KiB
 
 _Convert = Callable[[np.ndarray], np.ndarray]
 
 
-def write(
-    recording: Any,
-    partial: Path,
-    *,
-    target: Path,
-    progress: Progress,
-    second_channel: Any = None,
-    scale: float | None = None,
-) -> None:
-    """Write a recording as a suite2p folder; see :class:`roiextractors_core.interop.writer.Writer`.
+class Suite2pWriter:
+    """Writes a recording as a suite2p folder; see :class:`roiextractors_core.interop.writer.Writer`."""
 
-    Each plane gets a folder ``plane0``, ``plane1``, ... with ``data.bin`` (int16, little-endian, frames by rows by columns),
-    ``data_chan2.bin`` for a second channel, and descriptions made of plain numbers and texts: ``ops.npy`` for suite2p before
-    1.0, ``db.npy`` and ``settings.npy`` since.
+    def __call__(
+        self,
+        recording: Any,
+        partial: Path,
+        *,
+        target: Path,
+        progress: Progress,
+        second_channel: Any = None,
+        scale: float | None = None,
+    ) -> None:
+        """Write a recording.
 
-    Parameters
-    ----------
-    recording : ImagingExtractor
-        The functional channel. Its sampling rate must be known.
-    partial, target, progress
-        As in the contract. suite2p's ``save_path0`` is the target's parent, ``save_folder`` its name.
-    second_channel : ImagingExtractor, optional
-        Of the same shape as the recording.
-    scale : float, optional
-        As for :func:`for_suite2p`; for both channels.
+        Each plane gets a folder ``plane0``, ``plane1``, ... with ``data.bin`` (int16, little-endian, frames by rows by columns),
+        ``data_chan2.bin`` for a second channel, and descriptions made of plain numbers and texts: ``ops.npy`` for suite2p before
+        1.0, ``db.npy`` and ``settings.npy`` since.
 
-    Raises
-    ------
-    TimesError
-        The sampling rate is unknown: suite2p would assume 10 Hz.
-    UnsupportedRecordingError
-        A value does not fit in int16, the recording is empty, or the channels differ in shape.
-    SourceKindError
-        The second channel is read from the target, or the target contains suite2p's results.
+        Parameters
+        ----------
+        recording : ImagingExtractor
+            The functional channel. Its sampling rate must be known.
+        partial, target, progress
+            As in the contract. suite2p's ``save_path0`` is the target's parent, ``save_folder`` its name.
+        second_channel : ImagingExtractor, optional
+            Of the same shape as the recording.
+        scale : float, optional
+            As for :func:`for_suite2p`; for both channels.
 
-    References
-    ----------
-    suite2p's ``BinaryFile``, ``init_dbs`` and ``run_plane``.
-    """
-    options = run_options(recording, target, second_channel=second_channel)
-    channels = [recording] if second_channel is None else [recording, second_channel]
-    for channel in channels[1:]:
-        _check_not_inside(channel, target)
-    _check_no_results(target)
-    converts = [_int16(channel, scale) for channel in channels]
-    partial.mkdir()
-    folders = [partial / f"plane{plane}" for plane in range(options["nplanes"])]
-    for folder in folders:
-        folder.mkdir()
-    count, total = len(recording), sum(channel.nbytes for channel in channels)
-    with contextlib.ExitStack() as stack:
-        names = ("data.bin", "data_chan2.bin")[: len(channels)]
-        movies = [[stack.enter_context((folder / name).open("xb")) for folder in folders] for name in names]
-        for start, first in read_blocks(recording):
-            end = start + len(first)
-            for channel, convert, planes in zip(channels, converts, movies, strict=True):
-                block = convert(first if channel is recording else channel.get_series(start, end))
-                for plane, movie in enumerate(planes):
-                    part = block if block.ndim == 3 else block[..., plane]
-                    movie.write(np.ascontiguousarray(part, "<i2").data)
-            progress(total * end // count, total)
-    _write_descriptions(options, folders, target)
+        Raises
+        ------
+        TimesError
+            The sampling rate is unknown: suite2p would assume 10 Hz.
+        UnsupportedRecordingError
+            A value does not fit in int16, the recording is empty, or the channels differ in shape.
+
+        References
+        ----------
+        suite2p's ``BinaryFile``, ``init_dbs`` and ``run_plane``.
+        """
+        options = run_options(recording, target, second_channel=second_channel)
+        channels = [recording] if second_channel is None else [recording, second_channel]
+        converts = [_int16(channel, scale) for channel in channels]
+        require_room(partial, sum(channel.size for channel in channels) * 2)
+        partial.mkdir()
+        folders = [partial / f"plane{plane}" for plane in range(options["nplanes"])]
+        for folder in folders:
+            folder.mkdir()
+        count, total = len(recording), sum(channel.nbytes for channel in channels)
+        with contextlib.ExitStack() as stack:
+            names = ("data.bin", "data_chan2.bin")[: len(channels)]
+            movies = [[stack.enter_context((folder / name).open("xb")) for folder in folders] for name in names]
+            for start, first in read_blocks(recording):
+                end = start + len(first)
+                for channel, convert, planes in zip(channels, converts, movies, strict=True):
+                    block = convert(first if channel is recording else channel.get_series(start, end))
+                    for plane, movie in enumerate(planes):
+                        part = block if block.ndim == 3 else block[..., plane]
+                        movie.write(np.ascontiguousarray(part, "<i2").data)
+                progress(total * end // count, total)
+        _write_descriptions(options, folders, target)
+
+    def may_replace(self, path: Path) -> bool:
+        """Return whether a path is a folder with what this writer writes and nothing else.
+
+        Raises
+        ------
+        SourceKindError
+            It contains suite2p's results, which may have been curated by hand.
+        """
+        _check_no_results(path)
+        return path.is_dir() and all(_is_own(file, path) for file in path.rglob("*") if not file.is_dir())
+
+
+write = Suite2pWriter()
 
 
 def run_options(recording: Any, target: str | os.PathLike[str], *, second_channel: Any = None) -> dict[str, Any]:
@@ -212,11 +230,11 @@ def _check_int16(values: np.ndarray, dtype: np.dtype[Any], scale: float | None) 
 # Files
 
 
-def _check_not_inside(channel: Any, target: Path) -> None:
-    here = os.path.realpath(target)
-    for source in map(os.path.realpath, channel.provenance.paths):
-        if source == here or source.startswith(here + os.sep):
-            raise SourceKindError(f"the second channel is read from {printable(target)}; choose another target")
+def _is_own(file: Path, folder: Path) -> bool:
+    if not _OWN_FILES.fullmatch(file.relative_to(folder).as_posix()):
+        return False
+    # suite2p stores images of a finished run in ops.npy
+    return file.suffix == ".bin" or file.stat().st_size <= _MAX_DESCRIPTION
 
 
 def _check_no_results(target: Path) -> None:
