@@ -27,7 +27,6 @@ except ImportError:  # Windows
 
 __all__ = ["remove_leftovers", "require_room", "write_then_rename"]
 
-_MIN_AGE = 60.0  # seconds: a folder that is not locked yet may have been created just now
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -139,14 +138,18 @@ def _create_locked(folder: Path) -> int | None:
         folder.mkdir()
         return None
     unnamed = folder.with_suffix(".new")
-    unnamed.mkdir()
-    try:
-        descriptor = _lock(unnamed, create=True)
-        unnamed.rename(folder)
-    except BaseException:
-        shutil.rmtree(unnamed, ignore_errors=True)
-        raise
-    return descriptor
+    while True:
+        unnamed.mkdir()
+        try:
+            descriptor = _lock(unnamed, create=True)
+            unnamed.rename(folder)
+            return descriptor
+        except (FileNotFoundError, BlockingIOError):  # another process took it for abandoned, before it was locked
+            if not folder.parent.is_dir():
+                raise
+        except BaseException:
+            shutil.rmtree(unnamed, ignore_errors=True)
+            raise
 
 
 def _lock(folder: Path, *, create: bool) -> int | None:
@@ -173,10 +176,6 @@ def _lock(folder: Path, *, create: bool) -> int | None:
 
 
 def _remove_if_abandoned(folder: Path, target: Path) -> None:
-    if folder.suffix == ".new":
-        if time.time() - folder.stat().st_mtime > _MIN_AGE:
-            shutil.rmtree(folder, ignore_errors=True)
-        return
     descriptor = _lock(folder, create=False)
     if descriptor is None:
         return
