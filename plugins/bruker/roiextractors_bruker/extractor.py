@@ -27,11 +27,13 @@ from roiextractors_core.io import choose_stream, warn
 from .facts import metadata_of
 from .files import NamedFiles
 from .folder import scan_of
+from .identity import FileIdentity
 from .pvscan import Channel, Scan, read_scan
-from .samples import Samples, frame_times, is_volume, rate_of, samples_of
+from .samples import Samples, frame_times, is_volume, places_of, rate_of, samples_of
 
 __all__ = ["BrukerImagingExtractor"]
 
+_MAX_PATHS = 10_000
 _CURABLE = (SourceNotFoundError, TruncatedRecordingError)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -53,8 +55,11 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         One plane of the volumes, from 0; the recording is then planar.
     series : str or int, optional
         For a recording that mixes volumes with single planes: the type of the sequences to read.
+    position : str or int, optional
+        One of several stage positions, by its number, from 0, in the order in which they were visited.
     allow_missing : bool
-        If files are missing or truncated, read the rest: incomplete samples are left out, with a warning.
+        If files are missing, truncated or of another recording, read the rest: incomplete samples are left out, with a warning,
+        and every file is looked at.  Without it, only samples at the end may be missing.
     sampling_frequency : float, optional
         Samples per second (Hz).
 
@@ -66,6 +71,11 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         The XML or the file of a frame does not exist; the message names the frame.
     CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
         The message names the file and the frame.
+
+    Warns
+    -----
+    IncompleteRecordingWarning
+        The XML is truncated, samples at its end have no files, or files are not in the XML.
 
     Notes
     -----
@@ -85,6 +95,7 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         channel: str | int | None = None,
         plane: int | str | None = None,
         series: str | int | None = None,
+        position: str | int | None = None,
         allow_missing: bool = False,
         sampling_frequency: float | None = None,
     ) -> None:
@@ -92,10 +103,12 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         path = scan_of(_first_path(file_path))
         scan = read_scan(path)
         self._allow_missing = bool(allow_missing)
-        layout = _read_layout(scan, path, channel, series, self._allow_missing)
+        layout = _read_layout(scan, path, _Choice(channel, series, position), self._allow_missing)
+        self._xml = path
         self._scan = replace(scan, names=(), places={}, channels=())  # half a million names take 100 MB
         self._channel = layout.channel.name
         self._index, self._pages, self._frames = layout.index, layout.pages, layout.frames
+        self._identity, self._missing = layout.identity, layout.missing
         if self._index.samples_per_pixel > 1:
             raise UnsupportedRecordingError(
                 f"{scan.name}: expected TIFF files with one value per pixel, got {self._index.samples_per_pixel} values"
@@ -105,13 +118,15 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         depths = [str(k) for k in range(self._depth)]
         self._plane = None if plane is None else choose_stream(scan.name, "plane", depths, plane)
         self._rate = rate_of(scan, self._frames, self._times)
+        if self._times is None and self._rate is not None and len(self._missing):
+            self._times = layout.points / self._rate  # so that gaps are kept
         self.is_volumetric = self._depth > 1 and self._plane is None
         for sentence in layout.warnings:
             warn(sentence)
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the channels, planes and series to choose from, for each of them that has several.
+        """Return the channels, planes, series and stage positions to choose from, for each of them that has several.
 
         Returns
         -------
@@ -123,10 +138,12 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         depth = 1
         if not series or options.get("series") is not None:
             depth = samples_of(scan, scan.channels[0], _choose_kinds(scan, options.get("series"))).depth
+        positions = places_of(scan)[1]
         streams = {
             "channel": tuple(channel.name for channel in scan.channels),
             "plane": tuple(str(k) for k in range(depth)),
             "series": series,
+            "position": tuple(map(str, range(len(positions)))),
         }
         return {option: choices for option, choices in streams.items() if len(choices) > 1}
 
@@ -192,12 +209,23 @@ class BrukerImagingExtractor(BlockImagingExtractor):
     def get_notes(self) -> tuple[str, ...]:
         return self._notes
 
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that the XML describes and that are missing or incomplete; they are left out."""
+        return self._missing.copy()
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the XML and the TIFF files of the channel; the folder for very many."""
+        if len(self._index.paths) > _MAX_PATHS:
+            return (os.path.dirname(self._xml),)
+        return (self._xml, *(str(path) for path in self._index.paths))
+
     def close(self) -> None:
         self._index.close()
         super().close()
 
     def _read(self, pages: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         try:
+            self._identity.require(pages)
             return self._index.read(pages, rows, columns)
         except (RecordingError, SourceError) as error:
             raise self._locate(pages, error) from error
@@ -207,6 +235,7 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         while len(pages) > 1:
             half = pages[: len(pages) // 2]
             try:
+                self._identity.require(half)
                 self._index.read(half)
             except (RecordingError, SourceError) as cause:
                 pages, error = half, cause
@@ -222,6 +251,10 @@ def _with_frame(scan: Scan, frame: int, error: Exception, allow_missing: bool) -
     return type(error)(f"{scan.name}, {scan.frame_words(frame)}: {error}{rest}")
 
 
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def _first_path(source: Paths) -> str:
     """Return the path to begin with: the only one, the first XML in a list, or the first file."""
     if isinstance(source, str | os.PathLike):
@@ -233,52 +266,89 @@ def _first_path(source: Paths) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _Choice:
+    """The streams that the user chose."""
+
+    channel: Any
+    series: Any
+    position: Any
+
+
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """The pages and frames of every complete sample, and the decisions made about them."""
 
     channel: Channel
     index: PageIndex
+    identity: FileIdentity
     pages: np.ndarray
     frames: np.ndarray
+    points: np.ndarray
+    missing: np.ndarray
     times: np.ndarray | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def _read_layout(scan: Scan, path: str, channel: Any, series: Any, allow_missing: bool) -> _Layout:
-    if scan.cut and not allow_missing:
-        raise TruncatedRecordingError(
-            f"{scan.cut}; the file is truncated. Read the {len(scan.indices):,} complete frames before it with "
-            "open(..., allow_missing=True)"
-        )
+def _read_layout(scan: Scan, path: str, choice: _Choice, allow_missing: bool) -> _Layout:
     files = NamedFiles.of(scan, os.path.dirname(path), with_sizes=allow_missing)
     if not files.any_present:
         # before the choice of a channel: with no file at all, a question about channels would only mislead
-        first = scan.channels[0] if channel is None else _choose_channel(scan, channel)
+        first = scan.channels[0] if choice.channel is None else _choose_channel(scan, choice.channel)
         raise _missing(scan, first, np.zeros(len(first.frames), bool), "none of its files exists")
-    chosen = _choose_channel(scan, channel)
-    samples = samples_of(scan, chosen, _choose_kinds(scan, series))
-    files = files.with_counted_pages(chosen) if allow_missing else files
-    present = files.has_page(chosen)
-    problems = [f"{scan.cut}; the complete frames before it are read"] if scan.cut else []
+    chosen = _choose_channel(scan, choice.channel)
+    kinds = _choose_kinds(scan, choice.series)
+    samples = samples_of(scan, chosen, kinds, place=_choose_position(scan, choice.position))
+    files = files.with_counted_pages(chosen) if allow_missing else files.with_true_end(chosen)
+    problems = [f"{scan.cut}; the {len(scan.indices):,} complete frames before it are read"] if scan.cut else []
     problems += samples.left_out
-    complete = present[samples.images].all(axis=1)
+    if files.others and not problems:  # otherwise they belong to what is missing in the XML
+        problems.append(
+            f"{scan.name}: {_count(files.others, 'file in the folder has a name', 'files in the folder have names')} like those of its "
+            "frames, but the XML does not list them; left out"
+        )
+    if allow_missing:
+        files, foreign = _without_foreign(scan, files, chosen, samples)
+        problems += foreign
+    complete = files.has_page(chosen)[samples.images].all(axis=1)
     if not complete.all():
-        problems.append(_describe_incomplete(scan, chosen, samples, present, complete, allow_missing))
+        problems.append(_describe_incomplete(scan, chosen, samples, files.has_page(chosen), complete, allow_missing))
     images = samples.images[complete]
-    index, pages = _index_pages(scan, files, chosen, images, allow_missing)
+    index, pages, numbers = _index_pages(scan, files, chosen, images, allow_missing)
+    identity = FileIdentity(index, files.folder, [files.names[k] for k in numbers.tolist()])
     frames = chosen.frames[images]
     by_frame, clock_notes = frame_times(scan)
     notes = (*problems, *samples.notes, *clock_notes, *_size_notes(scan, index), *_grid_notes(scan))
-    times = (
-        None if by_frame is None else by_frame[frames].min(axis=1)
-    )  # some volumes were acquired from the last plane up
-    return _Layout(chosen, index, pages, frames, times, notes, tuple(problems))
+    # some volumes were acquired from the last plane up
+    times = None if by_frame is None else by_frame[frames].min(axis=1)
+    points = samples.points[complete]
+    missing = np.setdiff1d(np.arange(samples.num_described), points)
+    return _Layout(chosen, index, identity, pages, frames, points, missing, times, notes, tuple(problems))
+
+
+def _without_foreign(
+    scan: Scan, files: NamedFiles, channel: Channel, samples: Samples
+) -> tuple[NamedFiles, tuple[str, ...]]:
+    """Leave out files that are not what their names say."""
+    images = samples.images[files.has_page(channel)[samples.images].all(axis=1)]
+    if not len(images):
+        return files, ()
+    index, _, numbers = _index_pages(scan, files, channel, images, True)
+    try:
+        names = [files.names[k] for k in numbers.tolist()]
+        foreign = FileIdentity(index, files.folder, names).foreign_files()
+    finally:
+        index.close()
+    if not foreign:
+        return files, ()
+    first = min(foreign)
+    sentence = f"{scan.name}: {_count(len(foreign), 'file is', 'files are')} left out; the first is {printable(names[first])}, which {foreign[first]}"
+    return files.without(numbers[list(foreign)]), (sentence,)
 
 
 def _index_pages(
     scan: Scan, files: NamedFiles, channel: Channel, images: np.ndarray, allow_missing: bool
-) -> tuple[PageIndex, np.ndarray]:
+) -> tuple[PageIndex, np.ndarray, np.ndarray]:
     try:
         return files.index(channel, images)
     except (RecordingError, SourceError) as error:  # in the first file, the only one opened now
@@ -291,13 +361,14 @@ def _describe_incomplete(
     """Return a sentence about the incomplete samples, or raise it as an error."""
     word = "volumes" if samples.depth > 1 else "frames"
     count = f"{int((~complete).sum()):,} of {len(complete):,} {word}"
-    if not allow_missing or not complete.any():
+    end = int(np.flatnonzero(complete)[-1]) + 1 if complete.any() else 0
+    if not end or not (allow_missing or complete[:end].all()):
         used = np.isin(np.arange(len(present)), samples.images)
         raise _missing(scan, channel, present | ~used, f"{count} are incomplete")
     images = samples.images[~complete].reshape(-1)
     first = int(images[np.argmin(present[images])])
     return (
-        f"{scan.name}: {count} are left out, because files are missing or truncated; "
+        f"{scan.name}: {count} are left out, because files are missing or truncated{'' if allow_missing else ' at the end'}; "
         f"the first is {_image_words(scan, channel, first)}"
     )
 
@@ -348,8 +419,22 @@ def _choose_kinds(scan: Scan, given: str | int | None) -> tuple[int, ...]:
     return (names.index(str(given)),)
 
 
+def _choose_position(scan: Scan, given: str | int | None) -> int | None:
+    words = places_of(scan)[1]
+    names = [str(k) for k in range(len(words))]
+    if len(words) > 1 and given is None:
+        first = "; ".join(f"{k} is {word}" for k, word in enumerate(words[:4]))
+        raise StreamChoiceError(
+            f"{scan.name} has {len(words):,} stage positions ({first}{'; ...' if len(words) > 4 else ''}); choose one: "
+            "open(..., position='0')",
+            option="position",
+            choices=names,
+        )
+    return None if given is None else int(choose_stream(scan.name, "position", names, given))
+
+
 def _grid_notes(scan: Scan) -> tuple[str, ...]:
-    if scan.first_sequence.get("xYStageGridDefined") != "True":
+    if scan.first_sequence.get("xYStageGridDefined") != "True" or len(places_of(scan)[1]) > 1:
         return ()
     return (f"{scan.name}: the stage moved over a grid of positions; the cycles are read in the order of acquisition",)
 

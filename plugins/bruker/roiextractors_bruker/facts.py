@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from roiextractors_core import ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import printable
+from roiextractors_core.metadata import ObjectiveMetadata
 
 from .pvscan import Scan
 
 __all__ = ["metadata_of"]
 
+_DAY = 86400.0
+_MAX_EARLY = 2.0  # seconds by which the first sequence may seem to precede the date, which is rounded
 _DATES = ("%m/%d/%Y %I:%M:%S %p", "%d.%m.%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 
 
@@ -32,12 +36,22 @@ def metadata_of(scan: Scan, channel: str, positions: tuple[float, ...]) -> Recor
     """
     version = scan.attributes.get("version", "")
     rows, columns = _microns(scan, "YAxis"), _microns(scan, "XAxis")
+    lines = _laser_lines(scan)
+    bits = scan.setting("bitDepth")
     return RecordingMetadata(
-        start_time=_date(scan.attributes.get("date", "")),
+        start_time=_start(scan),
         pixel_size=(rows, columns) if rows and columns else None,
         plane_spacing=_spacing(positions),
         plane_positions=positions,
-        channels=(ChannelMetadata(printable(channel), excitation_wavelength=_excitation(scan)),),
+        channels=(
+            ChannelMetadata(
+                printable(channel), excitation_wavelength=lines[0] if len(lines) == 1 else None, laser_lines=lines
+            ),
+        ),
+        objective=_objective(scan),
+        zoom=_positive(scan.setting("opticalZoom")),
+        bit_depth=int(bits) if isinstance(bits, str) and bits.isdecimal() and 0 < int(bits) <= 16 else None,
+        modality="two-photon" if _is_two_photon(scan, lines) else None,
         device=_text(scan.setting("imagingDevice")) or "Bruker Prairie View",
         software=f"Prairie View {printable(version)}" if version else "Prairie View",
         vendor=_vendor(scan),
@@ -77,15 +91,66 @@ def _spacing(positions: tuple[float, ...]) -> float | None:
     return float(abs(positions[-1] - positions[0]) / len(steps))
 
 
-def _excitation(scan: Scan) -> float | None:
-    """Return the wavelength (nm) of the laser if exactly one is on."""
-    waves, powers = scan.setting("laserWavelength"), scan.setting("laserPower")
-    if not isinstance(waves, Mapping):
+def _start(scan: Scan) -> datetime | None:
+    """Return the moment at 0 s of the clock: the time of day of the first sequence, on the date of the scan.
+
+    The date has whole seconds and is that of the scan, which may have begun before the part that is in the XML.
+    """
+    date = _date(scan.attributes.get("date", ""))
+    clock = float(scan.clocks[scan.sequences[0]])
+    if date is None or not 0 <= clock < _DAY:
+        return date
+    midnight = datetime(date.year, date.month, date.day)
+    begin = midnight + timedelta(seconds=round(clock, 6))
+    if begin < date - timedelta(seconds=_MAX_EARLY):
+        begin += timedelta(days=1)  # past midnight
+    if begin - date > timedelta(hours=12):
+        return date  # the two contradict each other
+    relative = float(scan.relative[0])
+    return begin - timedelta(seconds=relative if math.isfinite(relative) else 0.0)
+
+
+def _objective(scan: Scan) -> ObjectiveMetadata | None:
+    name = _text(scan.setting("objectiveLens"))
+    magnification, aperture = (_positive(scan.setting(key)) for key in ("objectiveLensMag", "objectiveLensNA"))
+    if name is None and magnification is None and aperture is None:
         return None
-    on = [index for index in waves if (_value(waves[index]) or 0.0) > 0]
-    if isinstance(powers, Mapping) and len(on) > 1:
-        on = [index for index in on if (_value(powers.get(index)) or 0.0) > 0]
-    return _value(waves[on[0]]) if len(on) == 1 else None
+    return ObjectiveMetadata(name, magnification, aperture)
+
+
+def _laser_lines(scan: Scan) -> tuple[float, ...]:
+    """Return the wavelengths (nm) of the lasers that are on: their own setting, or the number in their name (``920 Axon``).
+
+    Their power is in units of the modulator, not in percent, and is left to ``vendor``.
+    """
+    waves, powers = scan.setting("laserWavelength"), scan.setting("laserPower")
+    waves = waves if isinstance(waves, Mapping) else {}
+    powers = powers if isinstance(powers, Mapping) else {}
+    lines = {}
+    for index in dict.fromkeys([*waves, *powers]):
+        line = _value(waves.get(index)) or _line_in_name(powers.get(index))
+        if line and line > 0:
+            lines[index] = line
+    if powers and (len(lines) > 1 or not waves):
+        lines = {index: line for index, line in lines.items() if (_value(powers.get(index)) or 0.0) > 0}
+    return tuple(sorted(set(lines.values())))
+
+
+def _line_in_name(laser: Any) -> float | None:
+    name = laser.get("description", "") if isinstance(laser, Mapping) else ""
+    numbers = re.findall(r"(?<![\d.])(\d{3,4})(?![\d.])", name) if isinstance(name, str) else []
+    return float(numbers[0]) if len(numbers) == 1 and 350 <= int(numbers[0]) <= 1700 else None
+
+
+def _is_two_photon(scan: Scan, lines: tuple[float, ...]) -> bool:
+    """Return whether the XML says so: a power of the two-photon laser, or infrared lasers only."""
+    power = scan.setting("twophotonLaserPower")
+    return bool(power) or bool(lines and all(680 <= line <= 1350 for line in lines))
+
+
+def _positive(text: Any) -> float | None:
+    value = _value({"value": text}) if isinstance(text, str) else None
+    return value if value and value > 0 else None
 
 
 def _value(item: Any) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ __all__ = ["NamedFiles"]
 
 # Files of one page differ in size by the lengths of the texts in them; one that is smaller by more bytes may be truncated.
 _MAX_TEXT_DIFFERENCE = 200
+_NUM_COMPARED, _MIN_COMPARED = 10, 3
+_FRAME = re.compile(r"(.+)_Cycle\d+(?:_\w+)?_Ch\d+_\d+(?:\.ome)?\.tiff?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +40,32 @@ class NamedFiles:
         The number of pages in each file, according to the XML.
     sizes : numpy.ndarray
         Bytes, -1 for a missing file; 0 for an existing file if sizes were not requested.
+    others : int
+        How many files have names like those of this recording, and are not in the XML.
     """
 
     folder: str
     names: tuple[str, ...]
     counts: np.ndarray
     sizes: np.ndarray
+    others: int = 0
 
     @classmethod
     def of(cls, scan: Scan, folder: str, *, with_sizes: bool = False) -> NamedFiles:
         """List the folder once, and note which of the files exist."""
-        sizes = np.full(len(scan.names), -1, np.int64)
+        sizes, others = np.full(len(scan.names), -1, np.int64), 0
+        stem = match[1] if (match := _FRAME.fullmatch(scan.names[0])) else ""
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     place = scan.places.get(entry.name)
                     if place is not None:
                         sizes[place] = entry.stat().st_size if with_sizes else 0
+                    elif stem and (match := _FRAME.fullmatch(entry.name)) and match[1] == stem:
+                        others += 1
         except OSError as error:
             raise SourceReadError(f"the folder {printable(folder)} could not be listed: {error.strerror}") from error
-        return cls(folder, scan.names, scan.counts, sizes)
+        return cls(folder, scan.names, scan.counts, sizes, others)
 
     def path(self, number: int) -> str:
         """Return the expected path of a file."""
@@ -78,14 +87,49 @@ class NamedFiles:
             counts[number] = min(counts[number], complete) or 1
             if not complete:
                 sizes[number] = -1
-        return NamedFiles(self.folder, self.names, counts, sizes)
+        return NamedFiles(self.folder, self.names, counts, sizes, self.others)
+
+    def with_true_end(self, channel: Channel) -> NamedFiles:
+        """Return the same without the pages that are missing at the end, where a recording was interrupted.
+
+        From the last file of a channel backwards, files are looked at until one is complete.
+        """
+        counts, sizes = self.counts.copy(), self.sizes.copy()
+        ordered = channel.files[np.sort(np.unique(channel.files, return_index=True)[1])]
+        ordered = ordered[sizes[ordered] >= 0]
+        # not the first, which contains the list of all files and is larger
+        usual = [self._size_on_disk(number) for number in ordered[1:_NUM_COMPARED].tolist()]
+        smallest = np.median(usual) - _MAX_TEXT_DIFFERENCE if len(usual) > _MIN_COMPARED else np.inf
+        for number in ordered[:0:-1].tolist():  # a damaged first file is found when the index is made
+            if counts[number] == 1 and self._size_on_disk(number) >= smallest:
+                break
+            complete = _num_pages(self.path(number))
+            if complete >= counts[number]:
+                break
+            counts[number] = complete or 1
+            if complete:
+                break
+            sizes[number] = -1
+        return NamedFiles(self.folder, self.names, counts, sizes, self.others)
+
+    def without(self, numbers: np.ndarray) -> NamedFiles:
+        """Return the same without some files."""
+        sizes = self.sizes.copy()
+        sizes[numbers] = -1
+        return NamedFiles(self.folder, self.names, self.counts, sizes, self.others)
+
+    def _size_on_disk(self, number: int) -> int:
+        try:
+            return os.stat(self.path(number)).st_size
+        except OSError:
+            return 0
 
     def has_page(self, channel: Channel) -> np.ndarray:
         """Return for each image of a channel whether its page exists."""
         return np.asarray((self.sizes[channel.files] >= 0) & (channel.pages < self.counts[channel.files]))
 
-    def index(self, channel: Channel, images: np.ndarray) -> tuple[PageIndex, np.ndarray]:
-        """Return the page index of the files of some images, and the images' pages in it.
+    def index(self, channel: Channel, images: np.ndarray) -> tuple[PageIndex, np.ndarray, np.ndarray]:
+        """Return the page index of the files of some images, the images' pages in it, and the number of each of its files.
 
         Parameters
         ----------
@@ -98,7 +142,7 @@ class NamedFiles:
         names = [self.names[k] for k in files.tolist()]
         index = PageIndex.of(names, folder=self.folder, pages_per_file=counts)
         edges = np.concatenate([[0], np.cumsum(counts)])
-        return index, edges[compact.reshape(images.shape)] + channel.pages[images]
+        return index, edges[compact.reshape(images.shape)] + channel.pages[images], files
 
 
 def _num_pages(path: str) -> int:

@@ -85,6 +85,9 @@ class Scan:
     relative, absolute, periods, depths : numpy.ndarray
         For each frame its two times and its frame period in seconds, and its depth in micrometres, summed over all devices
         that move in Z; NaN if unknown.
+    stage : numpy.ndarray
+        ``(frames, 3)``: for each frame the position of the stage along columns (X) and rows (Y) in micrometres, and its index in a
+        grid of positions; NaN if unknown.
     channels : tuple of Channel
         By number.
     names : tuple of str
@@ -112,6 +115,7 @@ class Scan:
     absolute: np.ndarray
     periods: np.ndarray
     depths: np.ndarray
+    stage: np.ndarray
     channels: tuple[Channel, ...]
     names: tuple[str, ...]
     places: Mapping[str, int]
@@ -205,11 +209,14 @@ class _Images:
 class _Scope:
     """The settings of the scan, of a sequence, or of a frame; the scope around it provides what they leave out."""
 
-    __slots__ = ("depth", "period", "settings")
+    __slots__ = ("depth", "period", "settings", "stage")
 
-    def __init__(self, period: float = _NAN, depth: float = _NAN) -> None:
+    def __init__(self, outer: _Scope | None = None) -> None:
         self.settings: dict[str, Any] = {}
-        self.period, self.depth = period, depth  # inherited, until `resolve` finds own ones
+        # inherited, until `resolve` finds own ones
+        self.period: float = _NAN if outer is None else outer.period
+        self.depth: float = _NAN if outer is None else outer.depth
+        self.stage: tuple[float, float, float] = (_NAN, _NAN, _NAN) if outer is None else outer.stage
 
     def resolve(self) -> None:
         """Read the frame period and the depth from the settings, once all of them have been read."""
@@ -219,12 +226,19 @@ class _Scope:
         period, position = settings.get("framePeriod"), settings.get("positionCurrent")
         if isinstance(period, str):
             self.period = _number(period)
-        if isinstance(position, dict) and "ZAxis" in position:
-            self.depth = _depth(position["ZAxis"])
+        x, y, place = self.stage
+        grid = settings.get("xYStageGridIndex")
+        if isinstance(grid, str):
+            place = _number(grid) if _number(grid) >= 0 else _NAN
+        if isinstance(position, dict):
+            self.depth = _position(position["ZAxis"]) if "ZAxis" in position else self.depth
+            x = _position(position["XAxis"]) if "XAxis" in position else x
+            y = _position(position["YAxis"]) if "YAxis" in position else y
+        self.stage = (x, y, place)
 
 
-def _depth(axis: Mapping[str, Any]) -> float:
-    """Return the sum over the devices that move in Z, from one entry of ``positionCurrent``."""
+def _position(axis: Mapping[str, Any]) -> float:
+    """Return the sum over the devices that move along an axis, from one entry of ``positionCurrent``."""
     value = axis.get("value")
     if isinstance(axis.get("index"), str):  # an IndexedValue: one device
         return _number(value)
@@ -253,6 +267,7 @@ class _Content:
         self._sequences: list[tuple[str, int, float]] = []
         self._sequence, self._index = array("q"), array("q")
         self._relative, self._absolute = array("d"), array("d")
+        self._stage = array("d")  # X, Y and place in the grid of each frame in turn
         self._period, self._depth = array("d"), array("d")  # one shorter than the others while a frame is open
         self._images: dict[str, _Images] = {}
         self._files: dict[str, int] = {}
@@ -332,7 +347,7 @@ class _Content:
         self._sequences.append((attributes.get("type", ""), cycle, _seconds_of_day(attributes.get("time"))))
         scan = self._scopes[0]
         scan.resolve()
-        self._scopes[1:] = [_Scope(scan.period, scan.depth)]
+        self._scopes[1:] = [_Scope(scan)]
         if not len(self._index):
             self._first_sequence = attributes
 
@@ -350,7 +365,7 @@ class _Content:
         self._index.append(_integer(get("index"), number))
         self._relative.append(_number(get("relativeTime")))
         self._absolute.append(_number(get("absoluteTime")))
-        self._scopes.append(_Scope(outer.period, outer.depth))
+        self._scopes.append(_Scope(outer))
 
     def _end_frame(self) -> None:
         if len(self._scopes) < 3:
@@ -361,6 +376,7 @@ class _Content:
             self._first_state = _overridden(self._scopes[1].settings, frame.settings)
         self._period.append(frame.period)
         self._depth.append(frame.depth)
+        self._stage.extend(frame.stage)
 
     def _file(self, attributes: Attributes) -> None:
         if not self._in_frame:
@@ -460,6 +476,7 @@ class _Content:
             absolute=np.array(self._absolute),
             periods=np.array(self._period),
             depths=np.array(self._depth),
+            stage=np.array(self._stage).reshape(-1, 3),
             channels=self._channels(),
             names=tuple(self._files),
             places=self._files,

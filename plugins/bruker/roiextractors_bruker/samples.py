@@ -11,10 +11,11 @@ from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordin
 
 from .pvscan import Channel, Scan
 
-__all__ = ["Samples", "frame_times", "is_volume", "rate_of", "samples_of"]
+__all__ = ["Samples", "frame_times", "is_volume", "places_of", "rate_of", "samples_of"]
 
 _SAME_TIME = 1e-6  # seconds: times have nine decimals in the XML, but the last digits of the absolute ones are noise
 _DAY = 86400.0
+_MIN_MOVE = 5.0  # micrometres: a stage that stays where it is, read again, differs by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Samples:
     ----------
     images : numpy.ndarray
         ``(samples, planes)`` int64: rows of the channel's columns.
+    points : numpy.ndarray
+        The number of each sample among all that the XML describes, from 0.
+    num_described : int
+        How many samples the XML describes, with those that are incomplete in it.
     left_out : tuple of str
         Samples that are incomplete in the XML itself.
     notes : tuple of str
@@ -32,6 +37,8 @@ class Samples:
     """
 
     images: np.ndarray
+    points: np.ndarray
+    num_described: int
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -46,7 +53,35 @@ def is_volume(kind: str) -> bool:
     return "zseries" in kind.lower()
 
 
-def samples_of(scan: Scan, channel: Channel, kinds: Collection[int]) -> Samples:
+def places_of(scan: Scan) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the stage position of every frame, as a number, and a description of each position.
+
+    The place in a grid counts if the XML gives it; otherwise positions that are more than a few micrometres apart.  They are
+    numbered as they were visited.
+    """
+    grid = scan.stage[:, 2]
+    if np.isfinite(grid).all():
+        _, codes = np.unique(grid, return_inverse=True)
+    else:
+        known = np.where(np.isfinite(scan.stage[:, :2]), scan.stage[:, :2], 0.0)
+        codes = _clusters(known[:, 0]) * (len(known) + 1) + _clusters(known[:, 1])
+    values, firsts, codes = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)
+    rank = np.empty(len(values), np.int64)
+    rank[order] = np.arange(len(values))
+    words = [f"x={scan.stage[k, 0]:g}, y={scan.stage[k, 1]:g} µm" for k in firsts[order].tolist()]
+    return rank[codes.reshape(-1)], tuple(words)
+
+
+def _clusters(values: np.ndarray) -> np.ndarray:
+    """Return the same number for values without a gap between them."""
+    order = np.argsort(values, kind="stable")
+    result = np.empty(len(values), np.int64)
+    result[order] = np.cumsum(np.diff(values[order], prepend=values[order[0]]) > _MIN_MOVE)
+    return result
+
+
+def samples_of(scan: Scan, channel: Channel, kinds: Collection[int], *, place: int | None = None) -> Samples:
     """Return the samples of a channel.
 
     Parameters
@@ -55,6 +90,8 @@ def samples_of(scan: Scan, channel: Channel, kinds: Collection[int]) -> Samples:
     channel : Channel
     kinds : collection of int
         The types of sequences to use, either all volumes or none.
+    place : int, optional
+        Only frames at this stage position.
 
     Raises
     ------
@@ -66,7 +103,10 @@ def samples_of(scan: Scan, channel: Channel, kinds: Collection[int]) -> Samples:
     image_of = np.full(len(scan.indices), -1, np.int64)
     image_of[channel.frames] = np.arange(len(channel.frames))
     _check_single(scan, channel, image_of)
-    chosen = np.flatnonzero(np.isin(scan.sequence_kinds[scan.sequences], list(kinds)))
+    mask = np.isin(scan.sequence_kinds[scan.sequences], list(kinds))
+    if place is not None:
+        mask &= places_of(scan)[0] == place
+    chosen = np.flatnonzero(mask)
     if any(is_volume(scan.kinds[kind]) for kind in kinds):
         samples = _volumes(scan, chosen, image_of)
     else:
@@ -97,13 +137,14 @@ def _frames(scan: Scan, channel: Channel, chosen: np.ndarray, image_of: np.ndarr
             f"{scan.name}: {len(without):,} of {len(chosen):,} frames have no image of the channel {printable(channel.name)!r}; "
             f"the first is {scan.frame_words(int(chosen[without[0]]))}",
         )
-    return Samples(images[images >= 0][:, np.newaxis], (), notes)
+    images = images[images >= 0][:, np.newaxis]
+    return Samples(images, np.arange(len(images)), len(images), (), notes)
 
 
 def _volumes(scan: Scan, chosen: np.ndarray, image_of: np.ndarray) -> Samples:
     """Group the frames of each sequence; a new volume also begins where the index inside a sequence starts again."""
     if not len(chosen):
-        return Samples(np.empty((0, 1), np.int64))
+        return Samples(np.empty((0, 1), np.int64), np.empty(0, np.int64), 0)
     new = (np.diff(scan.sequences[chosen]) != 0) | (np.diff(scan.indices[chosen]) <= 0)
     starts = np.concatenate([[0], np.flatnonzero(new) + 1])
     counts = np.diff(np.append(starts, len(chosen)))
@@ -118,7 +159,8 @@ def _volumes(scan: Scan, chosen: np.ndarray, image_of: np.ndarray) -> Samples:
     is_reversed, notes = _find_reversed(scan, frames[complete])
     images = images[complete]
     images[is_reversed] = images[is_reversed, ::-1]
-    return Samples(images, left_out, notes)
+    points = np.flatnonzero(counts == depth)[complete]
+    return Samples(images, points, len(starts), left_out, notes)
 
 
 def _describe_short(scan: Scan, firsts: np.ndarray, total: int, depth: int) -> tuple[str, ...]:
@@ -154,6 +196,12 @@ def frame_times(scan: Scan) -> tuple[np.ndarray | None, tuple[str, ...]]:
     time of day of its sequence.
     """
     relative, absolute = scan.relative, scan.absolute
+    if _stands_still(scan, relative):
+        if np.isfinite(absolute).all() and (np.diff(absolute) > 0).all():
+            return absolute - absolute[0], (
+                f"{scan.name}: the relative times do not advance, so the absolute times are used",
+            )
+        return None, (f"{scan.name}: the times do not advance from frame to frame, so the times follow from the rate",)
     if not np.isfinite(relative).all():
         if np.isfinite(absolute).all() and (np.diff(absolute) > 0).all():
             return absolute - absolute[0], (f"{scan.name}: relative times are missing, so the absolute times are used",)
@@ -166,6 +214,12 @@ def frame_times(scan: Scan) -> tuple[np.ndarray | None, tuple[str, ...]]:
         f"{scan.name}: the times start again in each of its {len(firsts):,} cycles, and the start of each cycle is unknown; there are "
         "no native timestamps",
     )
+
+
+def _stands_still(scan: Scan, relative: np.ndarray) -> bool:
+    """Return whether the frames of a cycle all have the same time."""
+    inside = np.diff(relative)[np.diff(scan.sequences) == 0]
+    return bool(len(inside) and (inside == 0).all())
 
 
 def _if_rising(times: np.ndarray, firsts: np.ndarray) -> np.ndarray | None:

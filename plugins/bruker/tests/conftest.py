@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ class Prairie:
         self.old = old
         self.version = version
         self.period = period
+        self.uuids = ""  # of which recording the files say that they are; empty if they say nothing
         self.sequences: list[str] = []
         self.files: dict[str, list[np.ndarray]] = {}
         self.suffix = ".tif" if old else ".ome.tif"
@@ -196,8 +198,26 @@ class Prairie:
         self.xml.write_bytes(b"\xef\xbb\xbf" + self.text().replace("\n", "\r\n").encode())
         for number, (name, pages) in enumerate(self.files.items()):
             text = "<OME>" + "x" * (30000 if number == 0 else number % 3) + "</OME>"
+            if self.uuids:
+                text = self.ome(number)
             (self.folder / name).write_bytes(tiff_bytes(np.stack(pages), text=text))
         return self.folder
+
+    def uuid(self, number: int) -> str:
+        """The UUID of a file."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.uuids} {number}"))
+
+    def ome(self, number: int) -> str:
+        """The OME-XML of a file: the first lists all, and the others refer to it."""
+        names = list(self.files)
+        if number:
+            inside = f'<BinaryOnly MetadataFile="{names[0]}" UUID="urn:uuid:{self.uuid(0)}"/>'
+        else:
+            inside = "".join(
+                f'<TiffData IFD="0"><UUID FileName="{name}">urn:uuid:{self.uuid(k)}</UUID></TiffData>'
+                for k, name in enumerate(names)
+            )
+        return f'<?xml version="1.0"?><OME xmlns="http://ome" UUID="urn:uuid:{self.uuid(number)}">{inside}</OME>'
 
     def movie(
         self,

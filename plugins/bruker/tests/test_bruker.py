@@ -483,14 +483,21 @@ def test_fewer_pages_than_the_xml_says_name_the_page_and_the_rest_is_read_on_dem
     movie = frames(12)
     made.movie({(2, "Ch2"): movie}, bursts=[6, 6], starts=[0.0, 9.0], paged=True)
     folder = made.write()
-    (folder / made.file(2, 2, 1)).write_bytes(tiff(movie[6:10]))
-    found = roi.open(folder)
-    np.testing.assert_array_equal(found.get_series(0, 6), movie[:6])
+    whole = (folder / made.file(1, 2, 1)).read_bytes()
+    (folder / made.file(1, 2, 1)).write_bytes(tiff(movie[:4]))
     with pytest.raises(
         roi.TruncatedRecordingError,
-        match=rf"frame 1 of cycle 2: {made.file(2, 2, 1)}: page 4 is missing: expected 6 pages",
+        match=rf"frame 1 of cycle 1: {made.file(1, 2, 1)}: page 4 is missing: expected 6 pages",
     ):
-        found.get_series()
+        roi.open(folder).get_series()
+    (folder / made.file(1, 2, 1)).write_bytes(whole)
+    (folder / made.file(2, 2, 1)).write_bytes(tiff(movie[6:10]))
+    with pytest.warns(
+        roi.IncompleteRecordingWarning, match="2 of 12 frames are left out.* at the end; the first is frame 5"
+    ):
+        found = roi.open(folder)
+    np.testing.assert_array_equal(found.get_series(), movie[:10])
+    assert found.get_missing_samples().tolist() == [10, 11]
     with pytest.warns(
         roi.IncompleteRecordingWarning,
         match=rf"2 of 12 frames .* frame 5 of cycle 2 \(page 5 of {made.file(2, 2, 1)}\)",
@@ -511,11 +518,11 @@ def test_a_file_of_many_pages_cut_anywhere_gives_whole_frames_or_an_error(
     path = folder / made.file(2, 2, 1)
     content = path.read_bytes()
     path.write_bytes(content[: 1 + place * (len(content) - 2) // 11])
-    with pytest.raises(roi.RoiExtractorsError, match=rf"frame 1 of cycle 2: {path.name}"):
-        roi.open(folder).get_series()
-    found = roi.open(folder, allow_missing=True)
-    assert 6 <= len(found) < 12
-    np.testing.assert_array_equal(found.get_series(), movie[: len(found)])
+    for options in ({}, {"allow_missing": True}):
+        found = roi.open(folder, **options)
+        assert 6 <= len(found) < 12
+        np.testing.assert_array_equal(found.get_series(), movie[: len(found)])
+        assert found.get_missing_samples().tolist() == list(range(len(found), 12))
 
 
 def test_more_pages_than_the_xml_says_are_a_contradiction(prairie: Make, frames: Make, tiff: Make) -> None:
@@ -548,14 +555,13 @@ def test_a_cut_xml_says_where_and_its_whole_frames_are_read_on_demand(prairie: M
     folder = made.write()
     content = made.xml.read_bytes()
     made.xml.write_bytes(content[: content.index(made.file(2, 2, 3).encode()) + 200])
-    with pytest.raises(
-        roi.TruncatedRecordingError,
-        match=r"ends at line \d+, after the beginning of frame 3 of cycle 2, before the end of the XML.*7 complete frames",
-    ):
-        roi.open(folder)
-    with pytest.warns(roi.IncompleteRecordingWarning, match="the complete frames before it are read"):
-        found = roi.open(folder, allow_missing=True)
-    np.testing.assert_array_equal(found.get_series(), movie[:7])
+    for options in ({}, {"allow_missing": True}):
+        with pytest.warns(
+            roi.IncompleteRecordingWarning,
+            match=r"ends at line \d+, after the beginning of frame 3 of cycle 2, before the end of the XML; the 7 complete frames",
+        ):
+            found = roi.open(folder, **options)
+        np.testing.assert_array_equal(found.get_series(), movie[:7])
 
 
 def test_a_folder_whose_xml_is_cut_before_its_frames_is_no_other_format(prairie: Make, frames: Make) -> None:
@@ -579,12 +585,13 @@ def test_an_xml_cut_anywhere_is_an_error_or_fewer_frames(prairie: Make, frames: 
     folder = made.write()
     content = made.xml.read_bytes()
     made.xml.write_bytes(content[: 60 + place * (len(content) - 70) // 11])
-    with pytest.raises(roi.RoiExtractorsError, match=re.escape(made.name)):
-        roi.open(folder, format="bruker")
-    try:
-        series = roi.open(folder, format="bruker", allow_missing=True).get_series()
-    except roi.RoiExtractorsError:
+    if place < 3:  # before the end of the first frame
+        with pytest.raises(roi.RoiExtractorsError, match=re.escape(made.name)):
+            roi.open(folder, format="bruker")
         return
+    with pytest.warns(roi.IncompleteRecordingWarning, match=rf"{re.escape(made.name)}.xml ends at line"):
+        series = roi.open(folder, format="bruker").get_series()
+    assert 0 < len(series) < 9
     np.testing.assert_array_equal(series, movie[: len(series)])
 
 
@@ -703,3 +710,151 @@ def test_memory_goes_with_the_frames_and_not_with_the_size_of_the_xml(prairie: M
     tracemalloc.stop()
     assert len(found) == 400
     assert peak < 4 << 20
+
+
+# What files say of themselves
+
+
+def test_files_that_were_exchanged_or_replaced_are_refused_by_name(prairie: Make, frames: Make, tiff: Make) -> None:
+    movie = frames(8)
+    made, other = prairie(), prairie("TSeries-01022024-0930-002")
+    for one, text in ((made, "a"), (other, "b")):
+        one.uuids = text
+        one.movie({(2, "Ch2"): movie})
+        one.write()
+    names = [made.file(1, 2, k + 1) for k in range(8)]
+    np.testing.assert_array_equal(roi.open(made.folder).get_series(), movie)
+    sound = {name: (made.folder / name).read_bytes() for name in names}
+    foreign = (other.folder / other.file(1, 2, 4)).read_bytes().replace(other.name.encode(), made.name.encode())
+    cases = {
+        f"{names[3]} says of itself, by its UUID, that it is {names[4]}; the files were renamed": {
+            names[3]: sound[names[4]],
+            names[4]: sound[names[3]],
+        },
+        f"{names[3]} is a file of another recording": {names[3]: foreign},
+        f"{names[3]} does not contain the OME-XML of Prairie View": {
+            names[3]: tiff(movie[3:4], text='{"shape": [20, 12]}')
+        },
+    }
+    for words, files in cases.items():
+        for name in names:
+            (made.folder / name).write_bytes(files.get(name, sound[name]))
+        found = roi.open(made.folder)
+        np.testing.assert_array_equal(found.get_series(0, 3), movie[:3])
+        with pytest.raises(roi.CorruptRecordingError, match=rf"frame 4 of cycle 1: {words}.*allow_missing=True"):
+            found.get_series()
+        with pytest.warns(roi.IncompleteRecordingWarning) as told:
+            rest = roi.open(made.folder, allow_missing=True)
+        assert words.partition(" ")[2] in str(told[0].message)
+        left = [k for k, name in enumerate(names) if name not in files]
+        np.testing.assert_array_equal(rest.get_series(), movie[left])
+        assert rest.get_missing_samples().tolist() == [k for k in range(8) if k not in left]
+
+
+def test_files_missing_at_the_end_are_a_warning(prairie: Make, frames: Make) -> None:
+    made = prairie()
+    movie = frames(9)
+    made.movie({(2, "Ch2"): movie})
+    folder = made.write()
+    (folder / made.file(1, 2, 9)).unlink()
+    path = folder / made.file(1, 2, 8)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.warns(
+        roi.IncompleteRecordingWarning,
+        match=r"2 of 9 frames are left out.* at the end; the first is frame 8 of cycle 1",
+    ):
+        found = roi.open(folder)
+    np.testing.assert_array_equal(found.get_series(), movie[:7])
+    assert found.get_missing_samples().tolist() == [7, 8]
+    assert found.get_paths() == (str(made.xml), *(str(folder / made.file(1, 2, k)) for k in range(1, 8)))
+
+
+def test_files_that_the_xml_does_not_list_are_a_warning(prairie: Make, frames: Make) -> None:
+    made = prairie()
+    made.movie({(2, "Ch2"): frames(5)})
+    folder = made.write()
+    (folder / made.file(1, 2, 6)).write_bytes((folder / made.file(1, 2, 5)).read_bytes())
+    (folder / made.file(1, 2, 7).replace(made.name, "another")).write_bytes(b"")
+    with pytest.warns(roi.IncompleteRecordingWarning, match="1 file in the folder has a name like those of its frames"):
+        found = roi.open(folder)
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("grid", [False, True], ids=["by the stage", "by the grid"])
+@pytest.mark.parametrize("volumes", [False, True], ids=["frames", "volumes"])
+def test_stage_positions_are_a_stream_and_do_not_alternate_in_time(
+    prairie: Make, frames: Make, volumes: bool, grid: bool
+) -> None:
+    made = prairie()
+    movie = frames(12)
+    for cycle in range(4):
+        stage = {"XAxis": [f"{500.0 * (cycle % 2) + 0.2 * cycle}"], "YAxis": ["-20"], "ZAxis": ["0", "0"]}
+        more = made.setting("xYStageGridIndex", str(1 - cycle % 2)) if grid else made.setting("positionCurrent", stage)
+        texts = []
+        for k in range(3):
+            files = [(1, "Red", made.file(cycle + 1, 1, k + 1), None, movie[3 * cycle + k])]
+            texts.append(made.frame(k + 1, 10.0 * cycle + k, 10.0 * cycle + k, files, more=more))
+        made.sequence(cycle + 1, texts, kind="TSeries ZSeries Element" if volumes else "TSeries Timed Element")
+    folder = made.write()
+    assert roi.streams(folder)["position"] == ("0", "1")
+    with pytest.raises(
+        roi.StreamChoiceError, match=r"has 2 stage positions \(0 is x=.*choose one: open\(\.\.\., position='0'\)"
+    ):
+        roi.open(folder)
+    for place in range(2):
+        found = roi.open(folder, position=place)
+        expected = movie.reshape(4, 3, 20, 12)[place::2]
+        times = np.array([0.0, 20.0]) + 10 * place
+        if volumes:
+            np.testing.assert_array_equal(found.get_series(), np.moveaxis(expected, 1, 3))
+            np.testing.assert_allclose(found.get_timestamps(), times)
+        else:
+            np.testing.assert_array_equal(found.get_series(), expected.reshape(6, 20, 12))
+            np.testing.assert_allclose(found.get_timestamps(), np.add.outer(times, np.arange(3)).ravel())
+
+
+def test_a_clock_that_stands_still_is_not_used(prairie: Make, frames: Make) -> None:
+    made = prairie()
+    made.movie({(2, "Ch2"): frames(5)})
+    made.sequences[0] = re.sub(r'relativeTime="[^"]*"', 'relativeTime="0"', made.sequences[0])
+    found = roi.open(made.write())
+    np.testing.assert_allclose(found.get_native_timestamps(), np.arange(5) * 0.033)
+    assert any("the relative times do not advance, so the absolute times" in note for note in found.get_notes())
+    made.sequences[0] = re.sub(r'absoluteTime="[^"]*"', 'absoluteTime="6.71"', made.sequences[0])
+    found = roi.open(made.write())
+    assert found.get_native_timestamps() is None
+    np.testing.assert_allclose(found.get_timestamps(), np.arange(5) * 0.033)
+    assert any("the times do not advance" in note for note in found.get_notes())
+
+
+@pytest.mark.parametrize(
+    ("time", "relative", "start"),
+    [
+        ("21:30:09.9066674", 0.0, datetime(2024, 1, 2, 21, 30, 9, 906667)),
+        ("21:45:00.5000000", 0.25, datetime(2024, 1, 2, 21, 45, 0, 250000)),
+        ("00:10:00.5000000", 0.0, datetime(2024, 1, 3, 0, 10, 0, 500000)),
+        ("12:00:00.5000000", 0.0, datetime(2024, 1, 2, 21, 30, 9)),
+        ("soon", 0.0, datetime(2024, 1, 2, 21, 30, 9)),
+    ],
+)
+def test_the_start_is_that_of_the_first_sequence(
+    prairie: Make, frames: Make, time: str, relative: float, start: datetime
+) -> None:
+    made = prairie()
+    made.movie({(2, "Ch2"): frames(3)}, starts=[relative], restart=False, times=[time])
+    assert roi.open(made.write()).metadata.start_time == start
+
+
+def test_objective_zoom_depth_and_lasers_are_the_settings(prairie: Make, frames: Make) -> None:
+    made = prairie()
+    for key, value in (("objectiveLens", "Nikon 16x"), ("objectiveLensMag", "16"), ("objectiveLensNA", "0.8")):
+        made.state += made.setting(key, value)
+    made.state += made.setting("opticalZoom", "1.5") + made.setting("laserWavelength", {"0": "930", "1": "1040"})
+    made.state += made.setting("laserPower", {"0": "12", "1": "0"})
+    made.movie({(2, "Ch2"): frames(3)})
+    found = roi.open(made.write()).metadata
+    assert found.objective is not None
+    assert found.objective.name == "Nikon 16x"
+    assert (found.objective.magnification, found.objective.numerical_aperture) == (16.0, 0.8)
+    assert (found.zoom, found.bit_depth, found.modality) == (1.5, 13, "two-photon")
+    assert (found.channels[0].laser_lines, found.channels[0].excitation_wavelength) == ((930.0,), 930.0)

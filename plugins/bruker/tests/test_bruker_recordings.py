@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from roiextractors_core.metadata import ObjectiveMetadata
 
 
 def expected_entries() -> list[dict[str, Any]]:
@@ -50,7 +52,10 @@ def test_a_real_recording_reads_as_others_read_it(recordings: Path, entry: dict[
 
 def test_the_metadata_of_a_real_recording(recordings: Path) -> None:
     found = roi.open(recordings / "bruker" / "NCCR32_2022_11_03_IntoTheVoid_t_series-005").metadata
-    assert found.start_time == datetime(2022, 11, 3, 11, 20, 34)
+    assert found.start_time == datetime(2022, 11, 3, 11, 20, 34, 906667)
+    assert found.objective == ObjectiveMetadata("16X", 16.0, 0.8)
+    assert (found.zoom, found.bit_depth, found.modality) == (2.0, 13, "two-photon")
+    assert found.channels[0].laser_lines == (920.0,)
     assert found.pixel_size == (1.1078125, 1.1078125)
     # focus at 166.575, the tunable lens at -130 and 130
     assert found.plane_positions == pytest.approx((36.575, 296.575))
@@ -69,3 +74,22 @@ def test_a_real_xml_without_its_files_names_the_first_frame(recordings: Path) ->
             roi.SourceNotFoundError, match=r"frame 1 of cycle 1 \(page 1 of NCCR62.*Ch1_000001\.ome\.tif\) is missing"
         ):
             roi.open(folder, **options)
+
+
+def test_two_files_of_a_real_recording_that_were_exchanged_are_refused(recordings: Path, tmp_path: Path) -> None:
+    folder = recordings / "bruker" / "NCCR32_2022_11_03_IntoTheVoid_t_series-005"
+    copy = Path(shutil.copytree(folder, tmp_path / folder.name))
+    one, other = sorted(copy.glob("*.tif"))[3:5]
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    found = roi.open(copy)
+    np.testing.assert_array_equal(found.get_series(0, 1), roi.open(folder).get_series(0, 1))
+    with pytest.raises(
+        roi.CorruptRecordingError, match=r"says of itself, by its UUID, that it is .*; the files were renamed"
+    ):
+        found.get_series()
+    with pytest.warns(roi.IncompleteRecordingWarning):
+        rest = roi.open(copy, allow_missing=True)
+    np.testing.assert_array_equal(rest.get_series(), roi.open(folder).get_series()[[0, 3, 4]])
+    assert rest.get_missing_samples().tolist() == [1, 2]

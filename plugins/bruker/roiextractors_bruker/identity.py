@@ -1,0 +1,167 @@
+"""Compares the names of the TIFF files with what their OME-XML says of them: each file has a UUID, and one lists them all."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import unescape
+
+import numpy as np
+from roiextractors_tiff.pages import PageIndex
+
+from roiextractors_core.errors import CorruptRecordingError, RecordingError, SourceError, printable
+from roiextractors_core.io import PositionedFile, run_on_cores, silenced
+
+__all__ = ["FileIdentity"]
+
+_UUID = rb'UUID="(?:urn:uuid:)?([0-9a-fA-F-]{32,36})"'
+_OWN = re.compile(rb"<(?:\w+:)?OME\b[^>]*?\b" + _UUID)
+_LIST = re.compile(rb'<(?:\w+:)?BinaryOnly\b[^>]*?\bMetadataFile="([^"]*)"[^>]*?\b' + _UUID)
+_ENTRY = re.compile(rb'<(?:\w+:)?UUID\b[^>]*?\bFileName="([^"]*)"[^>]*>\s*(?:urn:uuid:)?([0-9a-fA-F-]{32,36})')
+_HEAD = 4096
+_MAX_LIST = 1 << 28
+_FILES_A_TASK = 64
+
+
+class FileIdentity:
+    """Verifies files of a recording before their pixels are used: a file that was renamed or replaced is refused by its name.
+
+    Parameters
+    ----------
+    index : PageIndex
+        The files of the recording.
+    folder : str
+    names : sequence of str
+        Their names.
+
+    Notes
+    -----
+    Files without a UUID, as Prairie View wrote them before 5.1, cannot be told apart and are accepted if none of them has one.
+
+    References
+    ----------
+    OME-TIFF specification, for ``UUID``, ``BinaryOnly`` and ``TiffData``.
+    """
+
+    def __init__(self, index: PageIndex, folder: str, names: Sequence[str]) -> None:
+        self._index, self._folder, self._names = index, folder, names
+        self._firsts = np.concatenate([[0], np.cumsum(index.pages_per_file, dtype=np.int64)])
+        self._verified = np.zeros(len(names), bool)
+        self._list: _FileList | None = None
+
+    def require(self, pages: np.ndarray) -> None:
+        """Verify the files of some pages that were not verified before.
+
+        Raises
+        ------
+        CorruptRecordingError
+            A file is not what its name says.
+        """
+        numbers = np.unique(np.searchsorted(self._firsts, pages, side="right") - 1)
+        for number, reason in self._problems(numbers[~self._verified[numbers]]).items():
+            raise CorruptRecordingError(
+                f"{printable(self._names[number])} {reason}. Copy the folder again, or read the rest with open(..., allow_missing=True)"
+            )
+
+    def foreign_files(self) -> dict[int, str]:
+        """Return the files that do not belong, with the reason; every file is opened."""
+        return self._problems(np.arange(len(self._names)))
+
+    def _problems(self, numbers: np.ndarray) -> dict[int, str]:
+        if not len(numbers):
+            return {}
+        if self._list is None:
+            self._list = _FileList.of(self._description(0), self._folder, self._names[0])
+        heads: dict[int, bytes] = {}
+        parts = [numbers[k : k + _FILES_A_TASK].tolist() for k in range(0, len(numbers), _FILES_A_TASK)]
+        tasks: list[Any] = [functools.partial(self._read_heads, part, heads) for part in parts]
+        run_on_cores(tasks) if len(tasks) > 1 else [task() for task in tasks]
+        problems = {}
+        for number in numbers.tolist():
+            reason = self._list.problem(self._names[number], heads.get(number, b""))
+            if reason:
+                problems[number] = reason
+            else:
+                self._verified[number] = True
+        return problems
+
+    def _read_heads(self, numbers: list[int], heads: dict[int, bytes]) -> None:
+        for number in numbers:
+            heads[number] = self._description(number)[:_HEAD]
+
+    def _description(self, number: int) -> bytes:
+        try:
+            return self._index.descriptions([int(self._firsts[number])])[0]
+        except (RecordingError, SourceError):
+            return b"?"  # a damaged or missing file: reading its pixels says so, with the frame
+
+
+class _FileList:
+    """The UUIDs of all files, from the one that lists them."""
+
+    def __init__(self, name: str, uuid: str, uuids: dict[str, str], *, has_uuids: bool) -> None:
+        self._name, self._uuid, self._uuids, self._has_uuids = name, uuid, uuids, has_uuids
+        self._names = {uuid: name for name, uuid in uuids.items()}
+
+    @classmethod
+    def of(cls, description: bytes, folder: str, name: str) -> _FileList:
+        """Find the list from the description of one file, whose name is given."""
+        own, listed = _OWN.search(description[:_HEAD]), _LIST.search(description[:_HEAD])
+        text, uuid = description, own[1].decode().lower() if own else ""
+        if listed:
+            name, uuid = unescape(listed[1].decode("utf-8", "replace")), listed[2].decode().lower()
+            text = _read_list(folder, name)
+            of_list = _OWN.search(text[:_HEAD])
+            if of_list is None or of_list[1].decode().lower() != uuid:
+                text = b""  # the list of another recording under this name: that of this one is not there
+        entries = (match.groups() for match in _ENTRY.finditer(text))
+        uuids = {unescape(file.decode("utf-8", "replace")): found.decode().lower() for file, found in entries}
+        return cls(name, uuid, uuids, has_uuids=own is not None)
+
+    def problem(self, name: str, head: bytes) -> str:
+        """Return why a file is not what its name says, or an empty string."""
+        if head == b"?":
+            return ""
+        own, listed = _OWN.search(head), _LIST.search(head)
+        if own is None:
+            if not self._has_uuids:
+                return ""
+            return (
+                "does not contain the OME-XML of Prairie View with a UUID, as the other files of the recording do; another program wrote "
+                "it, and its pixels may be those of another frame"
+            )
+        uuid = own[1].decode().lower()
+        other = self._names.get(uuid, name)
+        if other != name:
+            return f"says of itself, by its UUID, that it is {printable(other)}; the files were renamed"
+        is_same_list = listed is not None and unescape(listed[1].decode("utf-8", "replace")) == self._name
+        if listed is not None and is_same_list and listed[2].decode().lower() != self._uuid:
+            return f"is a file of another recording: it refers to another {printable(self._name)}, by its UUID"
+        if listed is None and name == self._name and uuid != self._uuid:
+            return "is a file of another recording, by its UUID"
+        return ""
+
+
+def _read_list(folder: str, name: str) -> bytes:
+    """Return the OME-XML with the list of files; empty if it cannot be read."""
+    if os.path.basename(name) != name or not name:
+        return b""
+    path = os.path.join(folder, name)
+    try:
+        if not name.lower().endswith((".tif", ".tiff")):
+            file = PositionedFile(path)
+            try:
+                return file.read(0, min(file.size, _MAX_LIST))
+            finally:
+                file.close()
+        with silenced():
+            index = PageIndex.of(path)
+        try:
+            return index.descriptions([0])[0]
+        finally:
+            index.close()
+    except (RecordingError, SourceError):
+        return b""
