@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -290,11 +291,42 @@ def test_a_companion_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
 def test_a_companion_of_another_shape_is_noted_and_not_used(tmp_path: Path) -> None:
     roi.convert(made(1, "native"), tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.ones((3, 4, 5)))
-    found = roi.open(tmp_path / "a.npy")
+    with pytest.warns(roi.RoiExtractorsWarning, match="a.npy.json was not used"):
+        found = roi.open(tmp_path / "a.npy")
     assert found.times_source is None
     assert found.provenance.notes == (
         "a.npy.json was not used: it is of a recording of shape (23, 14, 11), and this one is (3, 4, 5)",
     )
+
+
+@pytest.mark.parametrize("change", ["pixels", "dtype"])
+def test_a_companion_of_an_earlier_movie_of_the_same_shape_is_left_out_with_a_warning(
+    tmp_path: Path, change: str
+) -> None:
+    recording = made(1, "native")
+    roi.convert(recording, tmp_path / "a.npy")
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    assert roi.open(tmp_path / "copy" / "a.npy").times_source == "native"
+    pixels = recording.get_series()
+    other = f"{'u' if pixels.dtype.kind == 'i' else 'i'}{pixels.itemsize}"
+    np.save(tmp_path / "a.npy", pixels[::-1] if change == "pixels" else pixels.view(other))
+    words = f"a.npy.json was not used: it was written for a file with .*{change}, so a.npy was saved again since"
+    with pytest.warns(roi.RoiExtractorsWarning, match=words) as caught:
+        found = roi.open(tmp_path / "a.npy")
+    assert found.times_source is None
+    assert found.get_sampling_frequency() is None
+    assert str(caught[0].message) in found.get_notes()
+
+
+def test_a_companion_without_a_checksum_is_used_by_its_shape(tmp_path: Path) -> None:
+    roi.convert(made(1, "native"), tmp_path / "a.npy")
+    beside = tmp_path / "a.npy.json"
+    told = json.loads(beside.read_text(encoding="utf-8"))
+    assert set(told["roiextractors"].pop("file")) == {"size", "dtype", "crc32"}
+    beside.write_text(json.dumps(told), encoding="utf-8")
+    with roi.open(tmp_path / "a.npy") as found:
+        assert found.times_source == "native"
+        assert {Path(path).name for path in found.get_paths()} == {"a.npy", "a.npy.json"}
 
 
 @pytest.mark.parametrize(

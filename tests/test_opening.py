@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -424,3 +426,68 @@ def test_a_plugin_that_is_blocked_is_not_asked_and_not_said_to_be_missing(tmp_pa
     found = roi.explain(tmp_path / "movie.tif", registry=registry)
     assert [entry.plugin for entry in found.not_installed] == []
     assert found.best is None or found.best.spec.name == "tiff"
+
+
+# Arrays whose axes are not what they seem
+
+
+@pytest.mark.parametrize(
+    ("shape", "words", "is_warning"),
+    [
+        ((6, 20, 30, 3), "if the last axis is colours or channels: .*dimension_order='TYXC', channel=0", False),
+        ((20, 30, 4), "read as 20 samples of 30 x 4; if it is one picture with colours .*dimension_order='YXC'", False),
+        ((6, 5, 20, 30), "if axis 1 is planes or channels: .*dimension_order='TZYX'.*'TCYX' with channel=0", True),
+        ((6, 20, 30, 5), r"read as \(samples, rows, columns, planes\); another order", False),
+        ((20, 300), "an array of two dimensions.* one frame, not as traces", False),
+    ],
+)
+def test_the_axes_of_an_array_are_said_where_they_are_in_doubt(
+    tmp_path: Path, shape: tuple[int, ...], words: str, is_warning: bool
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint16))
+    expected = pytest.warns(roi.RoiExtractorsWarning, match=words) if is_warning else contextlib.nullcontext()
+    with expected:
+        recording = roi.open(tmp_path / "a.npy")
+    assert re.search(words, recording.get_notes()[0])
+
+
+def test_an_axis_of_channels_is_named_and_one_channel_read(tmp_path: Path) -> None:
+    values = np.arange(4 * 2 * 3 * 5 * 6, dtype=np.int16).reshape(4, 2, 3, 5, 6)
+    for order, array in (("TCZYX", values), ("TZYXC", np.moveaxis(values, 1, 4)), ("TCZYX", np.asfortranarray(values))):
+        np.save(tmp_path / "a.npy", array)
+        assert roi.streams(tmp_path / "a.npy", dimension_order=order) == {"channel": ("0", "1")}
+        with pytest.raises(roi.StreamChoiceError, match="channel"):
+            roi.open(tmp_path / "a.npy", dimension_order=order)
+        for channel in (1, "1"):
+            with roi.open(tmp_path / "a.npy", dimension_order=order, channel=channel) as recording:
+                np.testing.assert_array_equal(recording.get_series(), np.moveaxis(values[:, 1], 1, 3))
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"5 dimensions .*dimension_order='TCZYX', channel=0"):
+        roi.open(tmp_path / "a.npy")
+
+
+def test_the_whole_samples_of_a_cut_array_are_read_where_the_user_says_so(tmp_path: Path) -> None:
+    values = np.arange(10 * 5 * 6, dtype=np.int16).reshape(10, 5, 6)
+    np.save(tmp_path / "a.npy", values)
+    whole = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(whole[: -3 * 60 + 7])
+    with pytest.raises(roi.TruncatedRecordingError, match=r"7 whole samples of 10, open\(\.\.\., allow_missing=True\)"):
+        roi.open(tmp_path / "a.npy")
+    with pytest.warns(roi.IncompleteRecordingWarning, match="reading 7 of 10 samples"):
+        recording = roi.open(tmp_path / "a.npy", allow_missing=True)
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), values[:7])
+        assert recording.get_missing_samples().tolist() == [7, 8, 9]
+
+
+def test_bytes_after_an_array_are_told(tmp_path: Path) -> None:
+    values = np.arange(10 * 5 * 6, dtype=np.int16).reshape(10, 5, 6)
+    with (tmp_path / "a.npy").open("wb") as stream:
+        np.save(stream, values)
+        np.save(stream, values)
+    with pytest.warns(roi.RoiExtractorsWarning, match="contains more than one array; only the first is read"):
+        assert len(roi.open(tmp_path / "a.npy")) == 10
+    np.save(tmp_path / "a.npy", values)
+    with (tmp_path / "a.npy").open("ab") as stream:
+        stream.write(values.tobytes())
+    with pytest.warns(roi.RoiExtractorsWarning, match="600 bytes after the array .* exactly 2 times the data"):
+        roi.open(tmp_path / "a.npy")

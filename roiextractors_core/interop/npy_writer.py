@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import CorruptRecordingError
 from ..io.atomic import require_room
 from ..io.blocks import Progress, read_blocks
+from ..io.positioned import PositionedFile
 from ..io.sidecar import Sidecar
 
 __all__ = ["NpyWriter", "write"]
@@ -34,8 +35,12 @@ class NpyWriter:
             np.lib.format.write_array_header_1_0(stream, header)
             for _, block in read_blocks(recording, progress=progress):
                 stream.write(np.ascontiguousarray(block).data)
-        sidecar = partial.with_name(_sidecar_name(partial))
-        sidecar.write_text(Sidecar.of(recording).to_json(), encoding="utf-8")
+        file = PositionedFile(partial)
+        try:
+            sidecar = Sidecar.of(recording).describing(file.read, file.size, recording.dtype)
+        finally:
+            file.close()
+        partial.with_name(_sidecar_name(partial)).write_text(sidecar.to_json(), encoding="utf-8")
 
     def companion_names(self, target: Path) -> tuple[str, ...]:
         """Return the name of the JSON file."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ SIDECAR_KEY = "roiextractors"
 """The key of a sidecar inside other formats: an OME annotation, a Zarr attribute."""
 
 _VERSION = 1
+_CHECKED_PIECES, _PIECE_BYTES = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,16 @@ class Sidecar:
     times : numpy.ndarray or None
         Seconds, float64, one per sample; None if they follow from the rate, starting at 0.
     metadata : RecordingMetadata
+    file : mapping
+        Of the file that it describes: ``size`` in bytes, ``dtype``, and ``crc32`` of 16 pieces of 4,096 bytes; empty if unknown.
+        A sum, unlike a modification time, is still right after both files were copied.
     """
 
     shape: tuple[int, ...]
     rate: float | None
     times: np.ndarray | None
     metadata: RecordingMetadata
+    file: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recording: Any) -> Sidecar:
@@ -48,9 +54,37 @@ class Sidecar:
         times = None if on_grid else recording.get_timestamps()
         return cls(recording.shape, recording.get_sampling_frequency(), times, recording.metadata)
 
+    def describing(self, read: Callable[[int, int], bytes], size: int, dtype: Any) -> Sidecar:
+        """Return a sidecar that knows the file it describes.
+
+        Parameters
+        ----------
+        read : callable
+            ``read(offset, count)`` returns bytes of the file.
+        size : int
+            Bytes in the file.
+        dtype : numpy.dtype
+        """
+        return replace(self, file=_file_facts(read, size, dtype))
+
+    def why_not_of(self, read: Callable[[int, int], bytes], size: int, dtype: Any) -> str:
+        """Return in words how a file differs from the one that the sidecar was written for; empty if it does not.
+
+        Parameters
+        ----------
+        read, size, dtype
+            As for :meth:`describing`.
+        """
+        if not self.file:
+            return ""
+        facts = _file_facts(read, size, dtype)
+        words = {"size": "another size", "dtype": "another dtype", "crc32": "other pixels"}
+        return next((word for key, word in words.items() if self.file.get(key) != facts[key]), "")
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``; floats keep every digit."""
         return {
+            **({"file": dict(self.file)} if self.file else {}),
             "version": _VERSION,
             "shape": list(self.shape),
             "sampling_frequency": self.rate,
@@ -82,7 +116,7 @@ class Sidecar:
             times = None if data["times"] is None else np.asarray(data["times"], np.float64)
             if times is not None and times.shape != shape[:1]:
                 raise ValueError(f"got {times.size:,} times for {shape[0]:,} samples")
-            return cls(shape, rate, times, RecordingMetadata.from_dict(data["metadata"]))
+            return cls(shape, rate, times, RecordingMetadata.from_dict(data["metadata"]), dict(data.get("file") or {}))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise CorruptRecordingError(
                 f"the times and metadata in {printable(where)} cannot be used: {printable(error)}; correct or remove them"
@@ -108,3 +142,11 @@ class Sidecar:
         if not isinstance(found, Mapping) or SIDECAR_KEY not in found:
             return None
         return cls.from_dict(found[SIDECAR_KEY], where=where)
+
+
+def _file_facts(read: Callable[[int, int], bytes], size: int, dtype: Any) -> dict[str, Any]:
+    total = 0
+    last = max(0, size - _PIECE_BYTES)
+    for place in dict.fromkeys(last * k // (_CHECKED_PIECES - 1) for k in range(_CHECKED_PIECES)):
+        total = zlib.crc32(read(place, min(_PIECE_BYTES, size - place)), total)
+    return {"size": size, "dtype": np.dtype(dtype).str, "crc32": f"{total:08x}"}

@@ -36,10 +36,11 @@ NPY_FORMAT = FormatSpec(
     extractor="roiextractors_core.npy:NpyImagingExtractor",
     extensions=(".npy",),
     evidence=Magic(b"\x93NUMPY"),
+    streams=("channel",),
     clock="native",
     metadata=(
         *("start_time", "pixel_size", "plane_spacing", "plane_positions", "channels"),
-        *("device", "software", "vendor"),
+        *("objective", "zoom", "bit_depth", "modality", "device", "software", "vendor"),
     ),
     description="An array of (samples, rows, columns[, planes]) saved by numpy.save; times and metadata where convert wrote them.",
     writer="roiextractors_core.interop.npy_writer:write",
