@@ -32,6 +32,7 @@ _ATTRIBUTES = (
     "axis_labels",
     "axislabels",
 )
+_MIN_PIXELS = 16  # along an axis; smaller ones are not compared
 _FOUR = ("TZYX", "TYXZ", "TCYX", "TYXC")
 
 
@@ -47,11 +48,14 @@ class AxisOrder:
         How the axes are known.
     is_stated : bool
         Whether the file or the user states the axes, so that nothing is assumed.
+    doubt : str
+        A sentence when the file contradicts itself, or its shape what is assumed; empty otherwise.
     """
 
     letters: str
     basis: str
     is_stated: bool = True
+    doubt: str = ""
 
 
 def axis_order(dataset: Any, attributes: Mapping[str, Any], *, where: str, given: str | None = None) -> AxisOrder:
@@ -82,11 +86,26 @@ def axis_order(dataset: Any, attributes: Mapping[str, Any], *, where: str, given
     shape = tuple(map(int, dataset.shape))
     if given is not None:
         return AxisOrder(_checked(given, shape, where), "dimension_order")
+    stated = []
     for words, basis in _labels(dataset, attributes):
         letters = _letters_of(words)
         if letters and len(letters) == len(shape) and {"Y", "X"} <= set(letters):
-            return AxisOrder(_without_ones(letters, shape), f"the {basis}")
+            stated.append((letters, basis))
+    if stated:
+        letters, basis = stated[0]
+        return AxisOrder(_without_ones(letters, shape), f"the {basis}", doubt=_contradiction(stated, where))
     return _by_writer(dataset, attributes, shape) or _by_shape(shape, where)
+
+
+def _contradiction(stated: Sequence[tuple[str, str]], where: str) -> str:
+    letters, basis = stated[0]
+    for others, other_basis in stated[1:]:
+        if others != letters:
+            return (
+                f"{where}: the {basis} name the axes {letters}, but the {other_basis} names them {others}; {letters} is used; "
+                f"pass dimension_order={others!r} if that is wrong"
+            )
+    return ""
 
 
 def _checked(given: str, shape: tuple[int, ...], where: str) -> str:
@@ -166,7 +185,7 @@ def _by_shape(shape: tuple[int, ...], where: str) -> AxisOrder:
     if len(shape) == 2:
         return AxisOrder("YX", "one frame")
     if len(shape) == 3:
-        return AxisOrder("TYX", "three axes without labels", False)
+        return AxisOrder("TYX", "three axes without labels", False, _doubt_of_three(shape, where))
     if len(shape) == 4:
         for at, letters in ((1, "TZYX"), (3, "TYXZ")):
             others = [n for k, n in enumerate(shape) if k in (1, 2, 3) and k != at]
@@ -181,6 +200,19 @@ def _by_shape(shape: tuple[int, ...], where: str) -> AxisOrder:
         f"{where} has the shape {shape} and its axes have no labels; pass their order: open(..., dimension_order={choices[0]!r})",
         option="dimension_order",
         choices=choices,
+    )
+
+
+def _doubt_of_three(shape: tuple[int, ...], where: str) -> str:
+    """Return a sentence for a shape that looks like rows, columns and time: a square first, or a last axis that is by far the longest."""
+    first, second, last = shape
+    is_square = first == second != last
+    is_long = last >= 4 * max(first, second) and max(first, second) <= 4 * min(first, second)
+    if min(first, second) < _MIN_PIXELS or not (is_square or is_long):
+        return ""
+    return (
+        f"{where} has the shape {shape} and no labels: it is read as {first:,} frames of {second:,} x {last:,} pixels, but it looks like "
+        f"{first:,} rows, {second:,} columns and {last:,} frames; if so, pass dimension_order='YXT', else dimension_order='TYX'"
     )
 
 

@@ -36,11 +36,36 @@ _RATES = (
 _RATE_WORDS = {name.replace("_", "") for name in _RATES}
 _MAX_CANDIDATES = 1000
 _MAX_SHOWN = 6
+_SLOW = 0.2  # Hz; a lower number may be a period in seconds
+_MAX_DIFFERENCE = 1e-3  # relative, between two rates that agree
+_CELLS = "(footprints of cells and their traces), not the movie"
 _ANALYSES = (
     ("estimates/A", "the results of CaImAn (components and traces), not the movie"),
+    ("estimates/C", "the results of CaImAn (components and traces), not the movie"),
     ("output/spatial_weights", "the results of EXTRACT (components and traces), not the movie"),
+    ("extractAnalysisOutput", f"the results of EXTRACT through CIAtah {_CELLS}"),
+    ("pcaicaAnalysisOutput", f"the results of PCA-ICA through CIAtah {_CELLS}"),
+    ("cnmfeAnalysisOutput", f"the results of CNMF-E through CIAtah {_CELLS}"),
+    ("cnmfAnalysisOutput", f"the results of CNMF through CIAtah {_CELLS}"),
+    ("emAnalysisOutput", f"the results of CELLMax through CIAtah {_CELLS}"),
+    ("roiAnalysisOutput", f"regions of interest through CIAtah {_CELLS}"),
+    ("neuron/A", f"the results of CNMF-E {_CELLS}"),
+    ("results/A", f"the results of CNMF-E {_CELLS}"),
+    ("iscell", f"the results of suite2p {_CELLS}"),
+    ("unit_id", f"the results of minian {_CELLS}"),
     ("Global/GCtr", "ThorSync's lines and counters, without images; the movie is in another file"),
 )
+_OTHER_MOVIES = (
+    ("DataSet/ResolutionLevel 0", "an Imaris file", "DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Data"),
+    ("t00000/s00", "a BigDataViewer file (the HDF5 part of an .xml)", "t00000/s00/0/cells"),
+    ("s00/resolutions", "a BigDataViewer file (the HDF5 part of an .xml)", "t00000/s00/0/cells"),
+)
+# Names of datasets with three axes that are pictures of cells, one after the other
+_FOOTPRINTS = frozenset(
+    ("a", "filters", "footprints", "spatialweights", "icafilters", "cellimages", "extractedimages", "inputimages", "cellmap", "masks", "roimasks",
+     "roimask", "rois", "imagemasks", "cellmasks", "spatialfootprints", "spatialcomponents", "traces")
+)  # fmt: skip
+_COMPANIONS = (".xml", ".json", ".yaml", ".yml", ".ini")
 
 
 class Hdf5ImagingExtractor(BlockImagingExtractor):
@@ -201,10 +226,11 @@ def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_ord
         attributes = attributes_of(found)
         where = f"{file_name}: {printable(found.name)}"
         order = axis_order(found, attributes, where=where, given=dimension_order)
-        rate, rate_notes = _rate(file, found, attributes)
+        rate, rate_doubts = _rate(file, found, attributes, file_name)
+        doubts = [order.doubt] if order.doubt else []
         notes = (
             []
-            if order.is_stated
+            if order.is_stated or order.doubt
             else [
                 f"{where} {found.shape} is read as {order.letters} ({order.basis}); pass dimension_order= if that is wrong"
             ]
@@ -219,7 +245,8 @@ def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_ord
             rate,
             *_sizes(attributes, order.letters),
             {**attributes_of(file["/"]), **attributes},
-            (*notes, *rate_notes),
+            tuple(notes),
+            (*doubts, *rate_doubts, *_companions(path, file_name)),
         )
 
 
@@ -240,7 +267,16 @@ def _movie_in(file: Any, file_name: str, dataset: str | None) -> Any:
         raise StreamChoiceError.for_option(file_name, "dataset", names)
     if not names:
         raise _no_movie(file, file_name)
+    if _letters_in(names[0].rpartition("/")[2]) in _FOOTPRINTS:
+        raise UnsupportedRecordingError(
+            f"{file_name} contains {printable(names[0])!r}, which by its name is the footprints or traces of cells, not a movie; open the file of the "
+            f"movie, or name the dataset if it is one: open(..., dataset={printable(names[0])!r})"
+        )
     return file[names[0]]
+
+
+def _letters_in(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _refuse_analyses(file: Any, file_name: str) -> None:
@@ -249,6 +285,12 @@ def _refuse_analyses(file: Any, file_name: str) -> None:
             f"{file_name} is an NWB file; to read it, install its plugin (python -m pip install roiextractors-nwb), "
             "or name a dataset: open(..., format='hdf5', dataset=...)"
         )
+    for place, what, example in _OTHER_MOVIES:
+        if named(file, place) is not None:
+            raise UnsupportedRecordingError(
+                f"{file_name} is {what}, with one dataset for each time and channel, which is not read as one movie; convert it (to OME-TIFF or "
+                f"OME-Zarr), or name one dataset: open(..., format='hdf5', dataset={example!r})"
+            )
     for place, words in _ANALYSES:
         if named(file, place) is not None:
             raise UnsupportedRecordingError(
@@ -322,19 +364,49 @@ def _chosen(facts: _Facts, channel: str | int | None) -> int | None:
     return place if facts.channels else None
 
 
-def _rate(file: Any, dataset: Any, attributes: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:
-    """Return the rate that is nearest to the dataset: in its attributes, its group's, numbers beside it, then the same at the root."""
-    node = dataset.parent
-    for place in (attributes, attributes_of(node), _scalars_of(node), attributes_of(file["/"]), _scalars_of(file["/"])):
+def _rate(
+    file: Any, dataset: Any, attributes: Mapping[str, Any], file_name: str
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the rate nearest to the dataset: in its attributes, its group's, numbers beside it, then the same at the root."""
+    node, where = dataset.parent, f"{file_name}: {printable(dataset.name)}"
+    places = (attributes, attributes_of(node), _scalars_of(node), attributes_of(file["/"]), _scalars_of(file["/"]))
+    chosen: tuple[str, float] | None = None
+    for place in places:
         rates = {key: value for key, value in ((k, _number(v)) for k, v in place.items() if _is_rate(k)) if value}
-        if len(set(rates.values())) > 1:
-            words = " and ".join(f"{printable(key)} = {value:g}" for key, value in rates.items())
-            return None, (
-                f"{printable(dataset.name)}: {words} disagree, so the rate is unknown; pass sampling_frequency=",
-            )
-        if rates:
-            return next(iter(rates.values())), ()
-    return None, ()
+        if chosen is None and _differ(list(rates.values())):
+            words = " and ".join(f"{printable(key)} = {value:g}" for key, value in itertools.islice(rates.items(), 3))
+            return None, (f"{where}: {words} disagree, so the rate is unknown; pass sampling_frequency=",)
+        if chosen is None and rates:
+            chosen = next(iter(rates.items()))
+        for key, value in rates.items():
+            if chosen is not None and _differ([chosen[1], value]):
+                return chosen[1], (
+                    f"{where}: {printable(chosen[0])} = {chosen[1]:g} and {printable(key)} = {value:g} disagree; {chosen[1]:g} Hz, which is "
+                    "nearer to the dataset, is used; pass sampling_frequency= if that is wrong",
+                )
+    if chosen is None:
+        return None, ()
+    if chosen[1] < _SLOW:
+        return chosen[1], (
+            f"{where}: {printable(chosen[0])} = {chosen[1]:g} is read as a rate, one sample every {1 / chosen[1]:.4g} s; if it is the period in "
+            f"seconds, pass sampling_frequency={1 / chosen[1]:.6g}",
+        )
+    return chosen[1], ()
+
+
+def _differ(rates: Sequence[float]) -> bool:
+    return len(rates) > 1 and max(rates) - min(rates) > _MAX_DIFFERENCE * max(rates)
+
+
+def _companions(path: str | os.PathLike[str], file_name: str) -> tuple[str, ...]:
+    """Return a sentence for a description beside the file that is not read."""
+    stem = os.path.splitext(os.fspath(path))[0]
+    beside = [os.path.basename(stem + suffix) for suffix in _COMPANIONS if os.path.isfile(stem + suffix)]
+    return (
+        (f"{file_name}: {listed([printable(name) for name in beside], limit=3)} beside it is not read",)
+        if beside
+        else ()
+    )
 
 
 def _is_rate(name: str) -> bool:

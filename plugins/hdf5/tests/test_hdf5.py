@@ -286,9 +286,72 @@ def test_rates_that_disagree_are_told_and_none_is_taken(tmp_path: Path) -> None:
     path = written(
         tmp_path / "r.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@fr": 30.0, "mov@sampling_rate": 15.0, "@fps": 9.0}
     )
-    with Hdf5ImagingExtractor(path) as recording:
+    with pytest.warns(roi.RoiExtractorsWarning, match="fr = 30 and sampling_rate = 15 disagree"):
+        opened = Hdf5ImagingExtractor(path)
+    with opened as recording:
         assert recording.get_sampling_frequency() is None
         assert any("fr = 30 and sampling_rate = 15 disagree" in note for note in recording.get_notes())
+
+
+def test_a_rate_further_away_that_disagrees_is_warned_about(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@fr": 30.0, "@frame_rate": 10.0})
+    with pytest.warns(roi.RoiExtractorsWarning, match="fr = 30 and frame_rate = 10 disagree; 30 Hz"):
+        assert roi.open(path).get_sampling_frequency() == 30.0
+    path = written(tmp_path / "same.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@fr": 30.0, "@frame_rate": 30.001})
+    assert roi.open(path).get_sampling_frequency() == 30.0
+
+
+def test_a_rate_that_looks_like_a_period_is_warned_about(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@rate": 0.033})
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"period in seconds, pass sampling_frequency=30\.303"):
+        assert roi.open(path).get_sampling_frequency() == 0.033
+
+
+def test_labels_that_contradict_each_other_are_warned_about(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = file.create_dataset("mov", data=movie(4, 6, 5))
+        for axis, label in zip(made.dims, "yxt", strict=True):
+            axis.label = label
+        made.attrs["axes"] = "TYX"
+    with pytest.warns(roi.RoiExtractorsWarning, match="name the axes YXT, but the attribute axes names them TYX"):
+        assert roi.open(tmp_path / "a.h5").shape == (5, 4, 6)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 100), (32, 40, 400), (40, 40, 20)])
+def test_a_shape_that_looks_like_rows_columns_time_is_warned_about(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = written(tmp_path / "a.h5", {"mov": np.zeros(shape, np.uint8)})
+    with pytest.warns(roi.RoiExtractorsWarning, match="dimension_order='YXT', else dimension_order='TYX'"):
+        assert roi.open(path).shape == shape
+    assert roi.open(path, dimension_order="YXT").shape == (shape[2], *shape[:2])
+    assert roi.open(path, dimension_order="TYX").shape == shape
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Data", "is an Imaris file"),
+        ("t00000/s00/0/cells", "is a BigDataViewer file"),
+        ("extractAnalysisOutput/filters", "results of EXTRACT through CIAtah"),
+        ("cnmfeAnalysisOutput/extractedImages", "results of CNMF-E through CIAtah"),
+        ("estimates/A", "results of CaImAn"),
+        ("filters", "footprints or traces of cells"),
+        ("analysis/inputImages", "footprints or traces of cells"),
+        ("cell_map", "footprints or traces of cells"),
+        ("data/roi_masks", "footprints or traces of cells"),
+    ],
+)
+def test_other_layouts_and_results_of_analyses_are_not_movies(tmp_path: Path, place: str, words: str) -> None:
+    path = written(tmp_path / "a.h5", {place: movie(7, 8, 9)})
+    with pytest.raises(UnsupportedRecordingError, match=words):
+        roi.open(path)
+    assert roi.open(path, dataset=place).shape == (7, 8, 9)
+
+
+def test_a_description_beside_the_file_that_is_not_read_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.h5", {"mov": movie(7, 8, 9)})
+    (tmp_path / "a.xml").write_text("<SpimData/>")
+    with pytest.warns(roi.RoiExtractorsWarning, match="'a.xml' beside it is not read"):
+        assert roi.open(path).shape == (7, 8, 9)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, "30", True, [1.0, 2.0]])
