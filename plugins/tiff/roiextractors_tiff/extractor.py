@@ -15,20 +15,18 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
     RoiExtractorsWarning,
-    SourceKindError,
     StreamChoiceError,
+    UnsupportedRecordingError,
+    listed,
     printable,
 )
 from roiextractors_core.io import choose_stream, to_micrometres, to_seconds, warn
 
-from .arrangement import Arrangement, arrange, imagej_fields, natural_key
+from .arrangement import Arrangement, arrange, imagej_fields
+from .files import Files, Paths, files_of, index_of
 from .pages import PageIndex, Series, described_shape, series_of
 
-__all__ = ["TiffImagingExtractor", "files_of"]
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+__all__ = ["TiffImagingExtractor"]
 
 
 class TiffImagingExtractor(BlockImagingExtractor):
@@ -37,7 +35,8 @@ class TiffImagingExtractor(BlockImagingExtractor):
     Parameters
     ----------
     file_path : str, os.PathLike, or a sequence of them
-        A file; the files of one recording, in order; or a folder of frames, taken in natural order.
+        A file; the files of one recording, in order; or a folder of frames.  One number that varies in the names is time;
+        several are read by the letters before them (``c``, ``z``, ``t``, ``pos``), or by ``pattern``.
     sampling_frequency : float, optional
         Sampling frequency in Hz; overrides the value in the file.
     dimension_order : str, optional
@@ -46,6 +45,11 @@ class TiffImagingExtractor(BlockImagingExtractor):
         The lengths of C and Z.
     channel : str, optional
         One of several channels, by name or by its number from 1.
+    position : str or int, optional
+        One of several positions in the names of the files.
+    pattern : str, optional
+        The names of the files with ``{time}``, ``{plane}``, ``{channel}`` and ``{position}`` in place of what varies, ``{name}``
+        for a text that is the same in all, and ``{}`` for one that does not matter: ``"{name}_c{channel}_t{time}.tif"``.
     plane : str or int, optional
         One plane of a volume, from 0; the recording is then planar.
     series : str or int, optional
@@ -74,15 +78,23 @@ class TiffImagingExtractor(BlockImagingExtractor):
         channel: str | int | None = None,
         plane: str | int | None = None,
         series: str | int | None = None,
+        position: str | int | None = None,
+        pattern: str | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._paths = files_of(file_path)
         self._warnings: tuple[str, ...] = ()
+        in_order = dimension_order is not None or num_channels is not None or num_planes is not None
+        self._files = files_of(file_path, pattern=pattern, in_order=in_order, channel=channel, position=position)
+        self._paths = self._files.paths
+        for sentence, category in self._files.warnings:
+            self._say(sentence, category)
         self._pages = _index(self._paths, series)
         tags = self._pages.tags(0)
         described = tags.get(270)
         self._description = described if isinstance(described, bytes) else b""
         self._tags = tags
+        if not in_order:
+            dimension_order, num_planes = _planes_in_files(self._files, self._pages, self._name)
         self._arrangement = arrange(
             self._num_usable_pages(),
             self._description,
@@ -94,6 +106,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             num_channels=num_channels,
             num_planes=num_planes,
         )
+        self._numbers = self._sample_numbers()
         if self._arrangement.left_over:
             warn(self._arrangement.notes[-1])
         # A damaged file, or one of several series, has fewer pages than described, and that has been said
@@ -101,7 +114,13 @@ class TiffImagingExtractor(BlockImagingExtractor):
         for sentence in self._arrangement.warnings if is_whole else ():
             self._say(sentence, IncompleteRecordingWarning if self._arrangement.is_incomplete else RoiExtractorsWarning)
         self._channels = _channel_names(self._pages, self._arrangement, tags, self._description)
-        self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
+        if self._files.channels and self._channels:
+            raise UnsupportedRecordingError(
+                f"{self._name}: both the names and the pages of its files contain channels; open the files of one channel as a list"
+            )
+        self._channel = 0
+        if not self._files.channels:
+            self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
         self._num_planes = self._arrangement.size("Z")
         numbers = [str(k) for k in range(self._num_planes)]
         self._plane = None if plane is None else choose_stream(self._name, "plane", numbers, plane)
@@ -126,6 +145,25 @@ class TiffImagingExtractor(BlockImagingExtractor):
         seconds = to_seconds(interval, fields.get("tunit") or "s") if interval else None
         return 1.0 / seconds if seconds and not self._arrangement.is_doubtful else None
 
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return times that keep the gaps of missing files, where there are gaps and the rate is known; else None."""
+        start, end = self.resolve_range(start_sample, end_sample)
+        rate = self.get_sampling_frequency()
+        return None if self._numbers is None or rate is None else self._numbers[start:end] / rate
+
+    def get_missing_samples(self) -> np.ndarray:
+        if self._numbers is None:
+            return super().get_missing_samples()
+        step = len(self._numbers) // len(self._files.numbers)
+        return np.asarray((self._files.missing[:, np.newaxis] * step + np.arange(step)).ravel(), np.int64)
+
+    def get_paths(self) -> tuple[str, ...]:
+        return (
+            (os.path.abspath(self._files.folder),) if self._files.folder else tuple(map(os.path.abspath, self._paths))
+        )
+
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
     ) -> np.ndarray:
@@ -140,7 +178,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             start_time=_start_time(self._tags.get(306)),
             pixel_size=_pixel_size(self._tags, fields),
             plane_spacing=_spacing(fields) if self._arrangement.size("Z") > 1 else None,
-            channels=(ChannelMetadata(self._channels[self._channel]),) if self._channels else (),
+            channels=tuple(map(ChannelMetadata, self._channel_names())),
             bit_depth=_bit_depth(self._tags),
             software=printable(software.decode("utf-8", "replace")) if isinstance(software, bytes) else None,
             vendor=dict(fields)
@@ -208,13 +246,29 @@ class TiffImagingExtractor(BlockImagingExtractor):
             )
         return sum(self._pages.pages_per_file[: damaged + 1])
 
+    def _channel_names(self) -> list[str]:
+        return [self._files.channel] if self._files.channel else self._channels[self._channel :][:1]
+
+    def _sample_numbers(self) -> np.ndarray | None:
+        """Return each sample's number among those acquired, where files are missing between them; else None."""
+        numbers, count = self._files.numbers, self._arrangement.size("T")
+        if not len(self._files.missing):
+            return None
+        if count % len(numbers) or len(set(self._pages.pages_per_file)) > 1:
+            return None  # files of several lengths: nobody knows how many samples are missing
+        step = count // len(numbers)
+        return np.asarray((numbers[:, np.newaxis] * step + np.arange(step)).ravel(), np.int64)
+
     def _say(self, sentence: str, category: type[RoiExtractorsWarning]) -> None:
         """Give a warning, and keep it as a note."""
         self._warnings += (sentence,)
         warn(sentence, category)
 
     def _streams(self) -> dict[str, tuple[str, ...]]:
-        found = {"channel": tuple(self._channels)} if len(self._channels) > 1 else {}
+        channels, positions = self._files.channels or self._channels, self._files.positions
+        found = {"channel": tuple(channels)} if len(channels) > 1 else {}
+        if len(positions) > 1:
+            found["position"] = tuple(positions)
         if self._arrangement.size("Z") > 1:
             found["plane"] = tuple(str(k) for k in range(self._arrangement.size("Z")))
         return found
@@ -241,34 +295,6 @@ class TiffImagingExtractor(BlockImagingExtractor):
         return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
 
 
-def files_of(file_path: Paths) -> tuple[str, ...]:
-    """Return the files of a recording: those of the list, the one file, or a folder's in natural order.
-
-    Raises
-    ------
-    SourceKindError
-        The folder contains no TIFF file, or files of several recordings.
-    """
-    if not isinstance(file_path, str | os.PathLike):
-        return tuple(os.fspath(path) for path in file_path)
-    path = os.fspath(file_path)
-    if not os.path.isdir(path):
-        return (path,)
-    names = sorted(
-        (n for n in os.listdir(path) if n.lower().endswith(_SUFFIXES) and not n.startswith(".")), key=natural_key
-    )
-    if not names:
-        raise SourceKindError(f"the folder {printable(path)} contains no file with a suffix of {', '.join(_SUFFIXES)}")
-    stems = sorted({"#".join(str(p) for p in natural_key(n) if not isinstance(p, int)) for n in names})
-    if len(stems) > 1:
-        shown = ", ".join(printable(stem) for stem in stems[:5])
-        raise SourceKindError(
-            f"the folder {printable(path)} contains TIFF files of {len(stems)} kinds of names ({shown}{', ...' if len(stems) > 5 else ''}); "
-            "open one file, or pass the list of files of one recording"
-        )
-    return tuple(os.path.join(path, name) for name in names)
-
-
 def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
     """Return the pages of the files, or of one series in each of them."""
     if series is None and len(paths) == 1:
@@ -292,7 +318,7 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
         index.close()
         raise _several(paths[0], found)
     if series is None:
-        return PageIndex.of(paths)
+        return index_of(paths)
     found = series_of(paths[0])
     names = [str(k) for k in range(len(found))]
     number = choose_stream(printable(Path(paths[0]).name), "series", names, series)
@@ -300,6 +326,26 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
     if chosen.is_scattered:
         return PageIndex.of(paths, kind=chosen.page)
     return PageIndex.of(paths, span=(chosen.start, chosen.stop))
+
+
+def _planes_in_files(files: Files, pages: PageIndex, name: str) -> tuple[str | None, int | None]:
+    """Return the order of the pages and the number of planes, as far as the names of the files say.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        Both the files and the pages are planes or times.
+    """
+    depth = set(pages.pages_per_file)
+    if files.depth > 1:
+        if depth != {1}:
+            raise UnsupportedRecordingError(
+                f"{name}: the files are planes by their names, but they have {listed(map(str, sorted(depth)))} pages; pass pattern= or dimension_order="
+            )
+        return "TZ", files.depth
+    if set(files.axes) & set("ZCP") and "T" in files.axes and len(depth) == 1 and depth != {1}:
+        return "TZ", depth.pop()  # a stack for each time point
+    return None, None
 
 
 def _num_pages(shape: tuple[int, ...], index: PageIndex) -> int:

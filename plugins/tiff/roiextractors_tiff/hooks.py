@@ -23,8 +23,8 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Magic(b"MM\0+")
         | Member("*.tif")
         | Member("*.tiff"),
-        streams=("channel", "plane", "series"),
+        streams=("channel", "plane", "position", "series"),
         clock="rate",
-        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "software"),
+        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "bit_depth", "software"),
         description="TIFF and BigTIFF files with many pages, ImageJ hyperstacks, and sequences of TIFF files.",
     )

@@ -146,6 +146,11 @@ class PageIndex(ABC):
         return self._page.rows, self._page.columns
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the bytes in the files are the pixels, row by row."""
+        return self._page.is_plain
+
+    @property
     def samples_per_pixel(self) -> int:
         """Values of one pixel."""
         return self._page.samples

@@ -1,0 +1,250 @@
+"""The files of a recording: which ones belong to it, in which order, and which are missing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    RoiExtractorsWarning,
+    SourceKindError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.io import choose_stream, silenced
+
+from .arrangement import natural_key
+from .naming import NamedFiles, name_files
+from .pages import PageIndex
+
+__all__ = ["Files", "Paths", "files_of", "index_of"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+_MAX_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one channel and one position of a recording.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        In the order of time, the planes of a sample one after the other.
+    numbers : numpy.ndarray
+        For each sample (or each file, where a file contains several) its number among those acquired, from 0; int64.
+    total : int
+        How many were acquired, as far as the names say.
+    depth : int
+        Planes of a sample that are files of their own; 1 where they are not.
+    axes : str
+        Of T, Z, C and P, those in the names.
+    channels, positions : list of str
+        In the names; empty where they do not vary.
+    channel : str
+        The chosen one.
+    warnings : tuple
+        Sentences, each with its category.
+    folder : str
+        That was given; empty where files were.
+    """
+
+    paths: tuple[str, ...]
+    numbers: np.ndarray
+    total: int
+    depth: int = 1
+    axes: str = "T"
+    channels: list[str] = field(default_factory=list)
+    positions: list[str] = field(default_factory=list)
+    channel: str = ""
+    warnings: tuple[tuple[str, type[RoiExtractorsWarning]], ...] = ()
+    folder: str = ""
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Numbers that are not among those of the files; int64."""
+        return np.setdiff1d(np.arange(self.total), self.numbers)
+
+
+def files_of(
+    file_path: Paths,
+    *,
+    pattern: str | None = None,
+    in_order: bool = False,
+    channel: str | int | None = None,
+    position: str | int | None = None,
+) -> Files:
+    """Return the files of a recording: those of the list, the one file, or a folder's.
+
+    Parameters
+    ----------
+    file_path : str, os.PathLike or a sequence of them
+    pattern : str, optional
+        See :func:`roiextractors_tiff.naming.name_files`.
+    in_order : bool
+        Whether the order of the files is all that counts.
+    channel, position : str or int, optional
+        Those of the names.
+
+    Raises
+    ------
+    SourceKindError
+        The folder contains no TIFF file, or the names do not say which file is what.
+    StreamChoiceError
+        The names contain several channels or positions, and none was chosen.
+    """
+    is_list = not isinstance(file_path, str | os.PathLike)
+    folder = "" if is_list else os.fspath(file_path)  # type: ignore[arg-type]
+    if not is_list and not os.path.isdir(folder):
+        return Files((folder,), np.zeros(1, np.int64), 1)
+    warnings: list[tuple[str, type[RoiExtractorsWarning]]] = []
+    if is_list:
+        paths = [os.fspath(path) for path in file_path]  # type: ignore[union-attr]
+        where = printable(os.path.basename(os.path.dirname(os.path.abspath(paths[0])))) if paths else "the list"
+    else:
+        where = f"the folder {printable(folder)}"
+        paths = _without_strays([os.path.join(folder, name) for name in _names_in(folder)], where, warnings)
+    if (in_order and pattern is None) or len(paths) < 2:
+        return Files(tuple(paths), np.arange(len(paths)), len(paths), warnings=tuple(warnings), folder=folder)
+    named = name_files(paths, where=where, pattern=pattern, ordered=is_list)
+    if named.left_out:
+        warnings.append((_left_out(where, named.left_out, "have names of another kind"), RoiExtractorsWarning))
+    files = _chosen(named, paths, is_list, where, channel, position)
+    warnings += _gaps(files, where)
+    return Files(
+        files.paths, files.numbers, files.total, files.depth, named.axes, files.channels, files.positions, files.channel,
+        tuple(warnings), folder,
+    )  # fmt: skip
+
+
+def _names_in(folder: str) -> list[str]:
+    names = sorted(
+        (n for n in os.listdir(folder) if n.lower().endswith(_SUFFIXES) and not n.startswith(".")), key=natural_key
+    )
+    if not names:
+        raise SourceKindError(
+            f"the folder {printable(folder)} contains no file with a suffix of {', '.join(_SUFFIXES)}"
+        )
+    return names
+
+
+def _chosen(
+    named: NamedFiles,
+    paths: Sequence[str],
+    is_list: bool,
+    where: str,
+    channel: str | int | None,
+    position: str | int | None,
+) -> Files:
+    """Return the files of one channel and position, in order."""
+    positions, channels = named.labels("P"), named.labels("C")
+    place = positions[choose_stream(where, "position", positions, position)] if positions else ""
+    label = channels[choose_stream(where, "channel", channels, channel, first=1)] if channels else ""
+    times = [file.time for file in named.files]
+    if is_list and named.axes == "T" and any(b <= a for a, b in itertools.pairwise(times)):
+        order = tuple(file.name for file in named.files)  # as the user gave them
+        return Files(order, np.arange(len(order)), len(order))
+    names, numbers, total, depth = named.samples(named.chosen(label, place))
+    if not names:
+        raise SourceKindError(
+            f"{where}: no sample of its {len(paths):,} files is whole; pass pattern=, or the list of files of one recording"
+        )
+    return Files(tuple(names), numbers, total, depth, named.axes, channels, positions, label)
+
+
+def _gaps(files: Files, where: str) -> list[tuple[str, type[RoiExtractorsWarning]]]:
+    missing = files.missing
+    if not len(missing):
+        return []
+    before = int(np.searchsorted(files.numbers, missing[0])) * files.depth
+    behind = printable(os.path.basename(files.paths[min(before, len(files.paths) - 1)]))
+    what = "samples are not whole in" if files.depth > 1 else "files are missing from"
+    words = f"{where}: {len(missing):,} of {files.total:,} {what} the sequence, the first before {behind}; the others keep their times"
+    return [(words, IncompleteRecordingWarning)]
+
+
+def _without_strays(paths: list[str], where: str, warnings: list[tuple[str, type[RoiExtractorsWarning]]]) -> list[str]:
+    """Return the files without the few whose pages are of another size or type, or damaged.
+
+    Files of the same length as most others are not opened.
+    """
+    sizes = [os.path.getsize(path) for path in paths]
+    usual, count = Counter(sizes).most_common(1)[0]
+    odd = [k for k, size in enumerate(sizes) if size != usual]
+    if count < 3 or len(odd) > max(1, len(paths) // 10):
+        return paths
+    with silenced():
+        try:
+            model = PageIndex.of(paths[sizes.index(usual)])
+        except CorruptRecordingError:
+            return paths
+        strays, broken = [], []
+        for k in odd:
+            try:
+                index = PageIndex.of(paths[k])
+            except (CorruptRecordingError, UnsupportedRecordingError):
+                broken.append(k)
+                continue
+            if not _are_alike(index, model):
+                strays.append(k)
+            index.close()
+        model.close()
+    for some, why, category in (
+        (strays, "have pages of another size or type", RoiExtractorsWarning),
+        (broken, "are damaged, or not TIFF", IncompleteRecordingWarning),
+    ):
+        if some:
+            warnings.append((_left_out(where, [paths[k] for k in some], why), category))
+    left_out = {*strays, *broken}
+    return [path for k, path in enumerate(paths) if k not in left_out]
+
+
+def _are_alike(index: PageIndex, model: PageIndex) -> bool:
+    return (index.page_shape, index.dtype, index.samples_per_pixel) == (
+        model.page_shape,
+        model.dtype,
+        model.samples_per_pixel,
+    )
+
+
+def _left_out(where: str, paths: Sequence[str], why: str) -> str:
+    shown = [printable(os.path.basename(path)) for path in paths[:_MAX_SHOWN]]
+    more = f" and {len(paths) - _MAX_SHOWN:,} more" if len(paths) > _MAX_SHOWN else ""
+    names = ", ".join(shown) + more
+    why = (
+        why if len(paths) > 1 else why.replace("have ", "has ").replace("are ", "is ").replace("names of", "a name of")
+    )
+    return f"{where}: {names} {why} and {'are' if len(paths) > 1 else 'is'} left out"
+
+
+def index_of(paths: tuple[str, ...]) -> PageIndex:
+    """Return the pages of files; of many files of one length, only the first and the last are opened at once."""
+    if len(paths) < _MAX_SHOWN:
+        return PageIndex.of(paths)
+    sizes = np.array([os.path.getsize(path) for path in paths])
+    odd = np.flatnonzero(sizes != sizes[0])
+    if len(odd) > 1 + len(paths) // 100:
+        return PageIndex.of(paths)
+    counts = np.empty(len(paths), np.int64)
+    try:
+        for k in (0, *odd.tolist()):
+            with silenced():
+                single = PageIndex.of(paths[k])
+            single.close()
+            if single.damaged or not single.is_plain:
+                return PageIndex.of(paths)
+            counts[k if k else slice(None)] = single.num_pages
+        index = PageIndex.of(paths, pages_per_file=counts)
+        index.tags(index.num_pages - 1)
+    except CorruptRecordingError:
+        return PageIndex.of(paths)  # says which file differs, or how much of it is whole
+    return index
