@@ -244,6 +244,7 @@ class BioioImagingExtractor(BlockImagingExtractor):
 
     def _read(self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice) -> Any:
         """Return ``(samples, planes, rows, columns)``."""
+        samples = samples if self._kept is None else self._kept[samples]
         axes = self._image.dims.order
         one = {axis: self._others.get(axis, 0) for axis in axes if axis not in "TCZYX"}
         one |= {"C": self._channel} if "C" in axes else {}

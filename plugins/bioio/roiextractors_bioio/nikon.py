@@ -7,17 +7,35 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import printable
+from roiextractors_core.errors import RoiExtractorsWarning, TruncatedRecordingError, printable
+from roiextractors_core.io import PositionedFile, to_seconds
 
-from .extractor import BioioImagingExtractor
+from .extractor import BioioImagingExtractor, regular_rate
 
 __all__ = ["Nd2ImagingExtractor"]
 
 _JULIAN_DAY_OF_1970 = 2440587.5
+_MAGIC = bytes.fromhex("dacebe0a")
+_MAP = b"ND2 CHUNK MAP SIGNATURE"
+_TIMES = b"CustomData|AcqTimesCache!"
+_FRAME = re.compile(rb"ImageDataSeq\|(\d{1,12})!")
+_AT_ENDS = 4096  # frames from either end whose beginning is looked at
+_MAX_DEVIATION = 0.1  # of the measured period from the nominal one
+_LASER = re.compile(r"\{Laser Wavelength\}:\s*([\d.]+)\s*\{Laser Power\}:\s*([\d.]+)")
+_EXPOSURE = re.compile(r"(?m)^\s*Exposure:\s*([\d.,]+)\s*(ms|s|us|µs|min)\b")
+_MODALITIES = (
+    ("multiphoton", "two-photon"),
+    ("nondescanned", "two-photon"),
+    ("confocal", "confocal"),
+    ("rcm", "confocal"),
+    ("sora", "confocal"),
+    ("camera", "one-photon"),
+)
 _NOT_STATED = (KeyError, IndexError, AttributeError, TypeError, NotImplementedError)
 
 
@@ -36,37 +54,79 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
     advice = '"roiextractors-bioio[nd2]"'
     reads_parts = True
 
-    def get_native_timestamps(
-        self, start_sample: int | None = None, end_sample: int | None = None
-    ) -> np.ndarray | None:
-        """Return when the first plane of each sample was acquired, or None if the file has no times."""
-        start, end = self.resolve_range(start_sample, end_sample)
-        if self._ask_once("last", lambda: self._times(len(self) - 1, len(self))) is None:
-            return None
-        if end <= 1:
-            found = self._ask_once("time of the first sample", lambda: self._times(0, 1))
-        else:
-            found = self._ask_once("times", lambda: self._times(0, len(self)))
-        return None if found is None else found[start:end].copy()
+    @classmethod
+    def _open_image(cls, path: str) -> Any:
+        cls._import_package(path)
+        _require_map(path)
+        return super()._open_image(path)
 
-    def _times(self, start: int, end: int) -> np.ndarray | None:
-        """Return seconds, or None if the file has no times: a clock that is still 0 at the end never ran."""
+    # Frames
+
+    def _omissions(self) -> tuple[str, ...]:
+        """Leave out samples of which a frame is not in the file: the library would give zeros."""
+        notes: tuple[str, ...] = ()
         with _open_nd2(self._path) as file:
-            places = self._places(file)
-            try:
-                stamps = [file.frame_metadata(places[k]).channels[self._channel].time for k in range(start, end)]
-            except _NOT_STATED:
-                return None
-        times = np.array([stamp.relativeTimeMs for stamp in stamps], np.float64) / 1e3
-        return times if np.isfinite(times).all() and (not start or times[-1] > 0) else None
+            loops = file.loop_indices
+            there = _frames(file, self._path)
+        self._numbers = np.full((self._sizes["T"], self._sizes["Z"]), -1, np.int64)
+        for number, place in enumerate(loops):
+            t, z = place.get("T", 0), place.get("Z", 0)
+            if place.get("P", self._scene) == self._scene and t < self._sizes["T"] and z < self._sizes["Z"]:
+                self._numbers[t, z] = number
+        if there is None:
+            return notes
+        if len(there) and there[-1] >= len(loops):
+            surplus = int((there >= len(loops)).sum())
+            self._report(
+                f"{self._name} contains {len(there):,} frames, of which {surplus:,} are in none of its loops over time, positions "
+                "and planes; they are not read",
+                RoiExtractorsWarning,
+            )
+        are_whole = np.asarray(np.isin(self._numbers, there).all(axis=1))
+        missing = int((~np.isin(self._numbers, there)).sum())
+        notes = self._keep_whole(are_whole, f"{missing:,} of their frames are missing or damaged")
+        self._numbers = self._numbers[are_whole]
+        return notes
 
-    def _places(self, file: Any) -> dict[int, int]:
-        """Return the number in the file of the first plane of each sample."""
-        found: dict[int, int] = {}
-        for number, place in enumerate(file.loop_indices):
-            if place.get("P", self._scene) == self._scene and place.get("Z", 0) == 0:
-                found.setdefault(place.get("T", 0), number)
-        return found
+    # Times
+
+    def _recorded_times(self, start: int, end: int) -> np.ndarray | None:
+        return None if self._stated_times is None else self._stated_times[start:end].copy()
+
+    def _file_rate(self) -> float | None:
+        """Return the rate of regular times, else the period of the time loop unless the times contradict it."""
+        self._stated_times = self._times()
+        stated = super()._file_rate()
+        if self._stated_times is None or len(self) < 2:
+            return stated
+        numbers = np.arange(len(self)) if self._kept is None else self._kept
+        rate = regular_rate(self._stated_times, numbers)
+        median = float(np.median(np.diff(self._stated_times) / np.diff(numbers)))
+        return rate or (stated if stated and abs(stated * median - 1) <= _MAX_DEVIATION else None)
+
+    def _times(self) -> np.ndarray | None:
+        """Return seconds, or None if the file has no times or its clock never ran."""
+        first = self._numbers[:, 0]
+        with _open_nd2(self._path) as file:
+            if not _has_times(file):
+                return None
+            stamps = _stamps(file, self._path)
+            if stamps is None or (len(first) and first.max() >= len(stamps)):
+                try:
+                    places = [file.frame_metadata(k).channels[self._channel].time for k in first.tolist()]
+                except _NOT_STATED:
+                    return None
+                times = np.array([place.relativeTimeMs for place in places], np.float64) / 1e3
+            else:
+                times = stamps[first] / 1e3
+        if not np.isfinite(times).all():
+            return None
+        if len(times) > 1 and times[-1] <= times[0]:
+            self._report(f"{self._name}: the times of its frames do not increase, so they are not used", None)
+            return None
+        return times if len(times) > 1 or self._kept is not None or times[-1] >= 0 else None
+
+    # Metadata
 
     @classmethod
     def _channel_names(cls, image: Any) -> Sequence[Any]:
@@ -74,23 +134,38 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
             return [channel.channel.name for channel in getattr(file.metadata, "channels", None) or ()]
 
     def _micrometres(self, axis: str) -> float | None:
-        with _open_nd2(self._path) as file:
-            return float(getattr(file.voxel_size(), axis.lower()))
+        with _open_nd2(self._path) as file, contextlib.suppress(*_NOT_STATED):
+            volume, number = file.metadata.channels[0].volume, "XYZ".index(axis)
+            # The library gives 1 for an axis without calibration
+            return float(volume.axesCalibration[number]) if volume.axesCalibrated[number] else None
+        return None
 
     def _described(self) -> dict[str, Any]:
         found: dict[str, Any] = {"start": None}
-        with _open_nd2(self._path) as file, contextlib.suppress(*_NOT_STATED):
-            camera = re.search(r"Camera Name:[ \t]*([^\r\n]*)", file.text_info.get("description", ""))
+        with _open_nd2(self._path) as file:
+            with contextlib.suppress(*_NOT_STATED):
+                found |= self._optics(file.metadata.channels[self._channel])
+            with contextlib.suppress(*_NOT_STATED):
+                found["bit_depth"] = file.attributes.bitsPerComponentSignificant
+            description = str(file.text_info.get("description", ""))
+            camera = re.search(r"Camera Name:[ \t]*([^\r\n]*)", description)
             found["device"] = printable(camera[1].strip()) if camera else None
-            one = file.metadata.channels[self._channel].channel
-            found |= {"emission": one.emissionLambdaNm or None, "excitation": one.excitationLambdaNm or None}
-            time = file.frame_metadata(0).channels[0].time
-            if time.absoluteJulianDayNumber:
-                days = time.absoluteJulianDayNumber - _JULIAN_DAY_OF_1970
-                found["start"] = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-                    days=days, milliseconds=-time.relativeTimeMs
-                )
+            found |= _light(_part_of_channel(description, self._channel), found)
+            found["software"] = _software(file)
+            found["start"] = _started(file)
         return found
+
+    def _optics(self, channel: Any) -> dict[str, Any]:
+        lens, flags = channel.microscope, [flag.lower() for flag in channel.microscope.modalityFlags or ()]
+        return {
+            "emission": channel.channel.emissionLambdaNm or None,
+            "excitation": channel.channel.excitationLambdaNm or None,
+            "objective": lens.objectiveName,
+            "magnification": lens.objectiveMagnification,
+            "aperture": lens.objectiveNumericalAperture,
+            "zoom": lens.zoomMagnification,
+            "modality": next((kind for flag, kind in _MODALITIES if any(flag in known for known in flags)), None),
+        }
 
     def _vendor(self) -> dict[str, Any]:
         with _open_nd2(self._path) as file:
@@ -101,3 +176,95 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
 def _open_nd2(path: str) -> Iterator[Any]:
     with import_module("nd2").ND2File(path) as file:
         yield file
+
+
+def _require_map(path: str) -> None:
+    """Raise TruncatedRecordingError if the file does not end with the position of its map of chunks."""
+    with contextlib.closing(PositionedFile(path)) as file:
+        if file.read(0, 4) == _MAGIC and _MAP not in file.read(max(0, file.size - 40), 40):
+            raise TruncatedRecordingError(
+                f"{file.name} is truncated: it does not end with its map of chunks, without which frames cannot be found; "
+                "recover it in NIS-Elements"
+            )
+
+
+def _frames(file: Any, path: str) -> np.ndarray | None:
+    """Return the numbers of the frames that are in the file, ascending, or None if the library does not say where they are."""
+    chunks = getattr(getattr(file, "_rdr", None), "chunkmap", None)
+    if not isinstance(chunks, dict):
+        return None
+    places = sorted((int(m[1]), *chunks[key][:2]) for key in chunks if (m := _FRAME.fullmatch(key)))
+    near = {*range(_AT_ENDS), *range(max(0, len(places) - _AT_ENDS), len(places))}
+    with contextlib.closing(PositionedFile(path)) as stream:
+        there = [
+            number
+            for k, (number, offset, size) in enumerate(places)
+            if offset + size <= stream.size and (k not in near or stream.read(offset, 4) == _MAGIC)
+        ]
+    return np.array(there, np.int64)
+
+
+def _has_times(file: Any) -> bool:
+    """Return whether frames have times; asked for those of a file without any, the library issues a warning."""
+    chunks = getattr(getattr(file, "_rdr", None), "chunkmap", None)
+    return not isinstance(chunks, dict) or _TIMES in chunks
+
+
+def _stamps(file: Any, path: str) -> np.ndarray | None:
+    """Return the milliseconds of all frames, which the library gives frame by frame; None for a format without the list."""
+    chunks = getattr(getattr(file, "_rdr", None), "chunkmap", None)
+    if not isinstance(chunks, dict) or _TIMES not in chunks:
+        return None
+    offset, size = chunks[_TIMES][:2]
+    with contextlib.closing(PositionedFile(path)) as stream:
+        head = stream.read(offset, 16)
+        if len(head) < 16 or head[:4] != _MAGIC:
+            return None
+        data = stream.read(offset + 16 + int.from_bytes(head[4:8], "little"), min(size, stream.size))
+    return np.frombuffer(data[: len(data) // 8 * 8], "<f8").astype(np.float64)
+
+
+def _started(file: Any) -> datetime | None:
+    """Return the start of the experiment: UTC by the Julian day, else the local time in the text."""
+    with contextlib.suppress(*_NOT_STATED):
+        time = file.frame_metadata(0).channels[0].time if _has_times(file) else SimpleNamespace()
+        if time.absoluteJulianDayNumber > _JULIAN_DAY_OF_1970 + 366:  # -1 or 0 if it was not recorded
+            days, milliseconds = float(time.absoluteJulianDayNumber), float(time.relativeTimeMs)
+            since = timedelta(days=days - _JULIAN_DAY_OF_1970, milliseconds=-milliseconds)
+            return datetime(1970, 1, 1, tzinfo=UTC) + since
+    words = str(dict(file.text_info).get("date", "")).split()
+    match = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})", words[0]) if len(words) == 2 else None
+    if match and int(match[1]) > 12:  # otherwise day and month cannot be told apart
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(" ".join(words), "%d/%m/%Y %H:%M:%S")
+    return None
+
+
+def _software(file: Any) -> str | None:
+    try:
+        about = file.custom_data.get("AppInfo_V1_0") or {}
+    except Exception:  # noqa: BLE001 - the library raises its own errors for chunks that it does not know
+        return None
+    words = [str(about.get(key) or "") for key in ("SWNameString", "VersionString")]
+    return printable(" ".join(filter(None, words))) or None
+
+
+def _part_of_channel(description: str, channel: int) -> str:
+    """Return the lines of the description on one channel."""
+    parts = re.split(r"(?m)^\s*Plane #\d+:", description)
+    return parts[channel + 1] if channel + 1 < len(parts) else parts[0]
+
+
+def _light(text: str, optics: dict[str, Any]) -> dict[str, Any]:
+    """Return lasers, their power and the exposure by the lines on a channel."""
+    pairs = [(float(m[1]), float(m[2])) for m in _LASER.finditer(text)]
+    lines = {line: power for line, power in pairs if line > 0 and power > 0}
+    excitation = optics.get("excitation") or 0.0
+    nearest = min(lines, key=lambda line: abs(line - excitation), default=None)
+    found: dict[str, Any] = {"laser_lines": tuple(lines)}
+    if nearest is not None and (len(lines) == 1 or abs(nearest - excitation) <= 5):
+        found["laser_power"] = lines[nearest]
+    exposure = _EXPOSURE.search(text)
+    if exposure:
+        found["exposure_time"] = to_seconds(float(exposure[1].replace(",", ".")), exposure[2])
+    return found

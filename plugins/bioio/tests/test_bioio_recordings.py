@@ -109,6 +109,11 @@ def test_an_nd2_is_what_its_library_reads(recordings: Path) -> None:
             assert found.pixel_size == pytest.approx((0.167809, 0.167809), rel=1e-5)
             assert found.plane_spacing == 0.5
             assert found.device == "Nikon A1plus"
+            assert found.software == "NIS-Elements AR 4.20.01 (Build 982)"
+            assert found.objective == roi.ObjectiveMetadata("Plan Apo λ 60x", 60.0, 0.95)
+            assert (found.zoom, found.bit_depth, found.modality) == (2.469, 12, "confocal")
+            assert found.channels[0].laser_lines == (488.0, 561.0)
+            assert found.channels[0].laser_power == (0.5, 9.0)[c]
 
 
 def lif_blocks(path: Path) -> list[bytes]:

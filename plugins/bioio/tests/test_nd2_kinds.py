@@ -1,0 +1,275 @@
+"""ND2 files that are not tidy, written here chunk by chunk with the XML form of their metadata."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import roiextractors_core as roi
+
+pytest.importorskip("bioio_nd2", reason="bioio-nd2 is not installed: roiextractors-bioio[nd2]")
+
+ROWS, COLUMNS = 6, 8
+JULIAN = 2457000.25  # 8 December 2014, 18:00 UTC
+T, P, Z = ("T", 1), ("P", 2), ("Z", 4)
+
+
+def write_nd2(
+    path: Path,
+    loops: Sequence[tuple[tuple[str, int], int]],
+    *,
+    times: Sequence[float] | None = None,
+    lost: Sequence[int] = (),
+    more: int = 0,
+    period: float = 0.0,
+    flags: int = 0x10001,
+    zeroed: Sequence[int] = (),
+    calibrated: bool = True,
+    julian: float = JULIAN,
+    text: str = "",
+    date: str = "",
+) -> Path:
+    """Write two channels of frames whose pixels are 100 times the channel and the number of the frame.
+
+    ``loops`` are kinds and counts, outermost first; ``times`` are milliseconds, and ``lost`` frames are not written.
+    """
+    count = math.prod(count for _, count in loops) + more
+    content = bytearray(
+        chunk(b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver3.0".ljust(64, b"\0"), pad=False).ljust(4096, b"\0")
+    )
+    where: dict[bytes, tuple[int, int]] = {}
+
+    def add(name: bytes, data: bytes) -> None:
+        where[name] = (len(content), len(data))
+        content.extend(chunk(name, data))
+
+    add(b"ImageMetadataLV!", variant(experiment(loops, period)))
+    add(b"ImageMetadataSeqLV|0!", variant(picture(flags, calibrated, julian)))
+    add(b"ImageTextInfoLV!", variant({"TextInfoItem_5": text, "TextInfoItem_9": date}))
+    for number in range(count):
+        if number not in lost:
+            pixels = np.empty((ROWS, COLUMNS, 2), np.uint16)
+            pixels[:] = number, 100 + number
+            add(b"ImageDataSeq|%d!" % number, struct.pack("<d", 0.0) + pixels.tobytes())
+    if times is not None:
+        add(b"CustomData|AcqTimesCache!", struct.pack(f"<{len(times)}d", *times))
+    about = {"SWNameString": "NIS-Elements AR", "VersionString": "5.42.03"}
+    add(b"CustomDataVar|AppInfo_V1_0!", variant(about))
+    sizes = {"uiWidth": COLUMNS, "uiHeight": ROWS, "uiWidthBytes": COLUMNS * 4, "uiComp": 2, "uiBpcInMemory": 16}
+    add(b"ImageAttributesLV!", variant({**sizes, "uiBpcSignificant": 12, "uiSequenceCount": count}))
+    entries = b"".join(name + struct.pack("<QQ", *place) for name, place in where.items())
+    at = len(content)
+    end = entries + b"ND2 CHUNK MAP SIGNATURE 0000001!" + struct.pack("<Q", at)
+    content += chunk(b"ND2 FILEMAP SIGNATURE NAME 0001!", end, pad=False)
+    for number in zeroed:
+        place, length = where[b"ImageDataSeq|%d!" % number]
+        content[place : place + 4088 + length] = bytes(4088 + length)
+    path.write_bytes(content)
+    return path
+
+
+def chunk(name: bytes, data: bytes, *, pad: bool = True) -> bytes:
+    name = name.ljust(4072, b"\0") if pad else name
+    return struct.pack("<IIQ", 0x0ABECEDA, len(name), len(data)) + name + data
+
+
+def variant(values: Mapping[str, Any]) -> bytes:
+    return f'<variant version="1.0"><no_name runtype="CLxListVariant">{nodes(values)}</no_name></variant>'.encode()
+
+
+def nodes(values: Mapping[str, Any]) -> str:
+    kinds = {bool: "bool", int: "lx_uint32", float: "double", str: "CLxStringW"}
+    return "".join(
+        f'<{name} runtype="CLxListVariant">{nodes(value)}</{name}>'
+        if isinstance(value, Mapping)
+        else f'<{name} runtype="{kinds[type(value)]}" value="{str(value).replace(chr(10), "&#10;")}"/>'
+        for name, value in values.items()
+    )
+
+
+def experiment(loops: Sequence[tuple[tuple[str, int], int]], period: float) -> dict[str, Any]:
+    if not loops:
+        return {}
+    (axis, kind), count = loops[0]
+    parameters: dict[str, Any] = {"uiCount": count}
+    if axis == "T":
+        parameters |= {"dStart": 0.0, "dPeriod": period, "dDuration": 0.0}
+    if axis == "P":
+        parameters["Points"] = {f"p{k}": {"dPosX": float(k), "dPosY": 0.0, "dPosZ": 0.0} for k in range(count)}
+    if axis == "Z":
+        parameters |= {"dZStep": 1.5, "dZLow": 0.0, "dZHigh": 1.5 * (count - 1)}
+    inner = experiment(loops[1:], period)
+    return {"eType": kind, "uLoopPars": parameters} | ({"ppNextLevelEx": {"no_name": inner}} if inner else {})
+
+
+def picture(flags: int, calibrated: bool, julian: float) -> dict[str, Any]:
+    def spectrum(wave: float) -> dict[str, Any]:
+        return {"pPoint": {"Point0": {"dTValue": 1.0, "dWavelength": wave, "eType": 1}}, "uiCount": 1}
+
+    planes = {
+        f"a{k}": {
+            "sDescription": name,
+            "uiCompCount": 1,
+            "uiModalityMask": flags,
+            "pFluorescentProbe": {"m_ExcitationSpectrum": spectrum(488.0), "m_EmissionSpectrum": spectrum(525.0)},
+        }
+        for k, name in enumerate(("Green", "Red"))
+    }
+    return {
+        "bCalibrated": calibrated,
+        "dCalibration": 0.5 if calibrated else 1.0,
+        "dTimeMSec": 0.0,
+        "dTimeAbsolute": julian,
+        "dObjectiveMag": 16.0,
+        "dObjectiveNA": 0.8,
+        "wsObjectiveName": "Nikon LWD 16x",
+        "dZoom": 1.5,
+        "sPicturePlanes": {"uiCount": 2, "sPlaneNew": planes},
+    }
+
+
+def values(recording: Any) -> list[Any]:
+    first: list[Any] = recording.get_series()[:, 0, 0].tolist()
+    return first
+
+
+def test_regular_times_give_the_rate(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 5)], times=[100.0, 350.0, 600.05, 850.0, 1100.0])
+    with roi.open(path, channel="Red") as recording:
+        assert values(recording) == [100, 101, 102, 103, 104]
+        assert recording.get_native_timestamps() == pytest.approx([0.1, 0.35, 0.60005, 0.85, 1.1])
+        assert recording.get_sampling_frequency() == pytest.approx(4.0, rel=1e-3)
+        assert recording.get_notes() == ()
+
+
+@pytest.mark.parametrize(
+    ("period", "times", "rate"),
+    [
+        (250.0, [0.0, 260.0, 500.0, 770.0], 4.0),  # nominal
+        (250.0, [0.0, 900.0, 2100.0, 3000.0], None),  # the camera was slower than the loop asked for
+        (0.0, [0.0, 260.0, 500.0, 770.0], None),
+        (250.0, None, 4.0),
+    ],
+)
+def test_the_period_of_the_loop_is_the_rate_unless_the_times_contradict_it(
+    tmp_path: Path, period: float, times: list[float] | None, rate: float | None
+) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 4)], times=times, period=period)
+    with roi.open(path, channel="Green") as recording:
+        assert recording.get_sampling_frequency() == rate
+
+
+@pytest.mark.parametrize("times", [[0.0] * 4, [7.0] * 4])
+def test_a_clock_of_an_nd2_that_stands_still_falls_back_to_the_rate(tmp_path: Path, times: list[float]) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 4)], times=times, period=250.0)
+    with roi.open(path, channel="Green") as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_timestamps().tolist() == [0.0, 0.25, 0.5, 0.75]
+        assert "do not increase" in recording.get_notes()[0]
+
+
+@pytest.mark.parametrize("how", ["lost", "zeroed"])
+def test_lost_frames_of_an_nd2_are_missing_samples_and_not_zeros(tmp_path: Path, how: str) -> None:
+    times = [1000.0 * k for k in range(8)]
+    path = write_nd2(tmp_path / "a.nd2", [(T, 4), (Z, 2)], times=times, **{how: [3]})
+    with pytest.warns(roi.IncompleteRecordingWarning, match="3 of 4 samples.*sample 1 is left out: 1 of their frames"):
+        recording = roi.open(path, channel="Green")
+    assert values(recording) == [[0, 1], [4, 5], [6, 7]]
+    assert recording.slice_samples(1, 3).get_series()[:, 0, 0, 0].tolist() == [4, 6]
+    assert recording.get_samples([2, 0])[:, 0, 0, 0].tolist() == [6, 0]
+    assert recording.get_native_timestamps().tolist() == [0.0, 4.0, 6.0]
+    assert recording.get_sampling_frequency() == 0.5
+    assert recording.get_missing_samples().tolist() == [1]
+    assert "3 of 4 samples" in recording.get_notes()[0]
+
+
+def test_an_aborted_nd2_gives_the_samples_that_were_recorded(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 10), (Z, 2)], times=[500.0 * k for k in range(7)], lost=range(7, 20))
+    with pytest.warns(roi.IncompleteRecordingWarning, match="3 of 10 samples"):
+        recording = roi.open(path, channel="Green")
+    assert values(recording) == [[0, 1], [2, 3], [4, 5]]
+    assert recording.get_native_timestamps().tolist() == [0.0, 1.0, 2.0]
+    assert recording.get_missing_samples().tolist() == list(range(3, 10))
+
+
+@pytest.mark.parametrize("order", [(T, P), (P, T)])
+def test_positions_of_an_nd2_are_scenes_and_never_alternate(tmp_path: Path, order: Any) -> None:
+    counts = {"T": 3, "P": 2}
+    path = write_nd2(
+        tmp_path / "a.nd2", [(loop, counts[loop[0]]) for loop in order], times=[100.0 * k for k in range(6)]
+    )
+    assert roi.streams(path)["scene"] == ("XYPos:0", "XYPos:1")
+    with pytest.raises(roi.StreamChoiceError, match="choose one"):
+        roi.open(path, channel="Green")
+    expected = [1, 3, 5] if order[0] == T else [3, 4, 5]
+    with roi.open(path, channel="Green", scene="XYPos:1") as recording:
+        assert values(recording) == expected
+        assert recording.get_native_timestamps() == pytest.approx(np.array(expected) / 10)
+
+
+def test_a_frame_lost_at_one_position_leaves_the_other_whole(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 3), (P, 2)], times=[100.0 * k for k in range(6)], lost=[2])
+    with roi.open(path, channel="Green", scene=1) as whole:
+        assert values(whole) == [1, 3, 5]
+    with pytest.warns(roi.IncompleteRecordingWarning, match="2 of 3 samples"):
+        recording = roi.open(path, channel="Green", scene=0)
+    assert values(recording) == [0, 4]
+    assert recording.get_native_timestamps() == pytest.approx([0.0, 0.4])
+
+
+def test_frames_beyond_the_loops_are_said(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 3)], more=3, times=[0.0, 100.0, 200.0])
+    with pytest.warns(roi.RoiExtractorsWarning, match="6 frames, of which 3 are in none of its loops"):
+        recording = roi.open(path, channel="Green")
+    assert values(recording) == [0, 1, 2]
+
+
+def test_a_truncated_nd2_is_called_truncated(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 3)])
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(roi.TruncatedRecordingError, match=r"a\.nd2 is truncated"):
+        roi.open(path, channel="Green")
+
+
+@pytest.mark.parametrize(
+    ("julian", "date", "expected"),
+    [
+        (JULIAN, "08/12/2014  19:00:00", datetime(2014, 12, 8, 18, tzinfo=UTC)),
+        (-1.0, "28/12/2014  19:00:07", datetime(2014, 12, 28, 19, 0, 7)),
+        (-1.0, "08/12/2014  19:00:00", None),
+        (2440587.5, "", None),
+        (0.0, "", None),
+    ],
+)
+def test_the_start_of_an_nd2(tmp_path: Path, julian: float, date: str, expected: datetime | None) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 2)], times=[0.0, 1.0], julian=julian, date=date)
+    with roi.open(path, channel="Green") as recording:
+        assert recording.metadata.start_time == expected
+
+
+@pytest.mark.parametrize(("flags", "modality"), [(0x10201, "two-photon"), (0x201, "confocal"), (0x101, "one-photon")])
+def test_the_light_path_of_an_nd2(tmp_path: Path, flags: int, modality: str) -> None:
+    lines = "Plane #1:\n Name: Green\n Exposure: 50 ms\n {Laser Wavelength}: 488.0 {Laser Power}: 2.5\nPlane #2:\n Name: Red\n"
+    path = write_nd2(tmp_path / "a.nd2", [(T, 2)], times=[0.0, 1.0], flags=flags, text=lines)
+    with roi.open(path, channel="Green") as recording:
+        found = recording.metadata
+    assert (found.modality, found.zoom, found.bit_depth) == (modality, 1.5, 12)
+    assert found.objective == roi.ObjectiveMetadata("Nikon LWD 16x", 16.0, 0.8)
+    assert found.software == "NIS-Elements AR 5.42.03"
+    one = found.channels[0]
+    assert (one.laser_lines, one.laser_power, one.exposure_time) == ((488.0,), 2.5, pytest.approx(0.05))
+    with roi.open(path, channel="Red") as recording:
+        assert recording.metadata.channels[0].laser_lines == ()
+
+
+def test_an_nd2_without_calibration_has_no_pixel_size(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 2)], times=[0.0, 1.0], calibrated=False)
+    with roi.open(path, channel="Green") as recording:
+        assert recording.metadata.pixel_size is None
