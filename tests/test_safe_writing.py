@@ -410,3 +410,28 @@ def test_a_process_killed_between_two_names_is_undone_by_the_next(overwrite: boo
     assert (tmp_path / "a.json").read_text() == "new"
     atomic.remove_leftovers(tmp_path / "a")
     assert contents(tmp_path) == old
+
+
+# Recordings of several files
+
+
+@posix
+def test_no_file_of_a_sequence_is_replaced(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for number in range(4):
+        tifffile.imwrite(tmp_path / f"frame_{number:03}.tif", np.full((8, 9), number, np.uint8))
+    before = contents(tmp_path)
+    with roi.open(tmp_path / "frame_000.tif", format="tiff") as one, roi.open(tmp_path, format="tiff") as all_files:
+        assert len(all_files) == 4
+        for recording in (all_files, all_files.slice_samples(0, 1), roi.concatenate([all_files, one])):
+            with pytest.raises(roi.SourceKindError, match="the recording reads|is the recording itself"):
+                roi.convert(recording, tmp_path / "frame_003.tif", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+@posix
+def test_the_json_file_of_a_npy_recording_is_not_replaced(tmp_path: Path) -> None:
+    source = roi.convert(movie(), tmp_path / "a.npy")
+    os.link(tmp_path / "a.npy.json", tmp_path / "b.npy.json")
+    with roi.open(source) as recording, pytest.raises(roi.SourceKindError, match="the recording reads"):
+        roi.convert(recording, tmp_path / "b.npy", overwrite=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["can_tell_open_files", "held_open"]
+__all__ = ["can_tell_open_files", "held_open", "opened_names"]
+
+_listeners: list[set[str]] = []
 
 
 def can_tell_open_files() -> bool:
@@ -28,6 +31,34 @@ def held_open(files: Iterable[Path]) -> tuple[str, ...]:
     if sys.platform == "win32":
         return tuple(sorted(name for name in wanted if not _can_be_renamed(name)))
     return tuple(sorted(wanted.intersection(_open_names())))
+
+
+@contextmanager
+def opened_names() -> Iterator[set[str]]:
+    """Yield a set that receives the names of the files that Python opens until the block ends, in any thread."""
+    if not _hear.installed:
+        sys.addaudithook(_hear)  # for the rest of the process: nothing removes it
+        _hear.installed = True
+    names: set[str] = set()
+    _listeners.append(names)
+    try:
+        yield names
+    finally:
+        _listeners[:] = [other for other in _listeners if other is not names]
+
+
+class _Hearing:
+    """The audit hook; it does nothing unless somebody listens."""
+
+    installed = False
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and _listeners and isinstance(arguments[0], str | bytes):
+            for names in list(_listeners):
+                names.add(os.fsdecode(arguments[0]))
+
+
+_hear = _Hearing()
 
 
 def _can_be_renamed(name: str) -> bool:

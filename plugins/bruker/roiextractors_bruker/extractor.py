@@ -102,6 +102,7 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         path = scan_of(_first_path(file_path))
         scan = read_scan(path)
+        self._folder = os.path.dirname(os.path.abspath(path))
         self._allow_missing = bool(allow_missing)
         layout = _read_layout(scan, path, _Choice(channel, series, position), self._allow_missing)
         self._xml = path
@@ -205,6 +206,10 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         if self._plane is not None:
             depths = depths[self._plane : self._plane + 1]
         return metadata_of(self._scan, self._channel, tuple(depths.tolist()) if np.isfinite(depths).all() else ())
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the folder of the scan: the XML files and all images are in it."""
+        return tuple(dict.fromkeys([*super().get_paths(), self._folder]))
 
     def get_notes(self) -> tuple[str, ...]:
         return self._notes

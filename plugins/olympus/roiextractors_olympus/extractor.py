@@ -174,6 +174,10 @@ class OlympusImagingExtractor(BlockImagingExtractor):
             vendor={section: dict(values) for section, values in main.sections.items()},
         )
 
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the file, and the folder with the frames of an ``.oif``."""
+        return tuple(dict.fromkeys([*super().get_paths(), *map(os.path.abspath, self._members.paths)]))
+
     def get_notes(self) -> tuple[str, ...]:
         """Return what was left out, and the meaning of rows if they are not Y."""
         return (*self._notes, *self._grid.notes)

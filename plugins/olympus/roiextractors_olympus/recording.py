@@ -39,10 +39,13 @@ class Members(ABC):
     name : str
         The recording's name, safe to print.
     main : Settings
+    paths : tuple of str
+        The file, and the folder of the frames where they are not inside it.
     """
 
     name: str
     main: Settings
+    paths: tuple[str, ...]
 
     @abstractmethod
     def names(self) -> Sequence[str]:
@@ -72,6 +75,7 @@ class _OneFile(Members):
     def __init__(self, path: str) -> None:
         self._file = PositionedFile(path)
         self.name = self._file.name
+        self.paths = (path,)
         self._compound = CompoundFile(self._file)
         info = self._read(_INFO, _INFO).sections.get("OibSaveInfo", {})
         packing = info.get("Compression", "None")
@@ -116,6 +120,7 @@ class _Folder(Members):
         finally:
             file.close()
         self._folder, self._names = self._find_frames(path)
+        self.paths = (path, self._folder)
 
     def names(self) -> Sequence[str]:
         return self._names

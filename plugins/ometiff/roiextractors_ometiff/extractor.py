@@ -75,6 +75,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         recording = recording_at(file_path)
         self._name = printable(os.path.basename(recording.given[0]))
+        self._recording = recording
         self._document = recording.document
         self._series = _series_names(self._document)
         number = choose_stream(self._name, "series", self._series, series, identifiers=_ids(self._document.images))
@@ -138,6 +139,10 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
             software=_software(self._document, self._planes.first),
             vendor=_vendor(self._document, image),
         )
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return every file that the OME-XML names, and those with the XML."""
+        return tuple(dict.fromkeys([*super().get_paths(), *sorted(self._recording.all_paths())]))
 
     def get_notes(self) -> tuple[str, ...]:
         return self._notes

@@ -60,7 +60,7 @@ class DaxImagingExtractor(StoredMovieExtractor):
         count, more = count_frames(file, said, rows * columns * dtype.itemsize, side)
         self._notes = (*notes, *more)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
-        super().__init__(movie, sampling_frequency=sampling_frequency)
+        super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(dax, inf))
 
     def get_sampling_frequency(self) -> float | None:
         """Return HAL's ``Frames Per Second`` (Hz), or None if the file has no camera timing."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,11 +161,16 @@ class StoredMovieExtractor(BlockImagingExtractor):
     movie : StoredMovie
     sampling_frequency : float, optional
         Samples a second (Hz), from the user.
+    described_by : sequence of str
+        The movie's path and those of the files that describe it, where several files are one recording.
     """
 
-    def __init__(self, movie: StoredMovie, *, sampling_frequency: float | None = None) -> None:
+    def __init__(
+        self, movie: StoredMovie, *, sampling_frequency: float | None = None, described_by: Sequence[str] = ()
+    ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._movie = movie
+        self._described_by = tuple(described_by)
         self.is_volumetric = movie.is_volumetric
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -185,6 +191,10 @@ class StoredMovieExtractor(BlockImagingExtractor):
     ) -> np.ndarray:
         self.check_open()
         return self._movie.read(samples, rows, columns, planes)
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the movie, and the files that describe it."""
+        return tuple(dict.fromkeys([*super().get_paths(), *map(os.path.abspath, self._described_by)]))
 
     def close(self) -> None:
         self._movie.close()

@@ -82,6 +82,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         pair = pair_of(file_path)
         self._file, self._info = pair.pixels, pair.info
+        self._both = [os.path.abspath(file.path) for file in (pair.pixels, pair.described_by)]
         self._layout = layout = layout_of(pair.info, pair.info_name)
         self._planes = layout.planes if deinterleave else 1
         self.is_volumetric = self._planes > 1
@@ -134,6 +135,10 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
     def get_metadata(self) -> RecordingMetadata:
         """Return what the info says; ``vendor`` is all of it, the TTL events included (``frame``, ``line``, ``event_id``)."""
         return self._metadata
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the ``.sbx`` file and its ``.mat`` file."""
+        return tuple(dict.fromkeys([*super().get_paths(), *self._both]))
 
     def get_notes(self) -> tuple[str, ...]:
         """Return what was decided or skipped while opening."""

@@ -37,11 +37,14 @@ class Pair:
     pixels : PositionedFile
     info_name : str
     info : mapping
+    described_by : PositionedFile
+        The ``.mat`` file.
     """
 
     pixels: PositionedFile
     info_name: str
     info: Mapping[str, Any]
+    described_by: PositionedFile
 
 
 def pair_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Pair:
@@ -71,7 +74,7 @@ def pair_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
         )
     known = infos[0] if infos else _info_beside(pixels[0])
     info = _info(known)
-    return Pair(pixels[0] if pixels else _pixels_beside(known), known.name, info)
+    return Pair(pixels[0] if pixels else _pixels_beside(known), known.name, info, known)
 
 
 def is_scanbox(source: Source) -> bool:

@@ -238,6 +238,10 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         """Return what the header says; ``vendor`` is the whole header with its values parsed."""
         return self._metadata
 
+    def get_paths(self) -> tuple[str, ...]:
+        """Return every file of the acquisition."""
+        return tuple(dict.fromkeys([*super().get_paths(), *map(os.path.abspath, self._files.found.paths)]))
+
     def get_notes(self) -> tuple[str, ...]:
         """Return what was decided or left out while opening."""
         return self._files.notes

@@ -184,6 +184,10 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
             vendor=experiment.root.to_dict(),
         )
 
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the folder of the experiment: its XML file, its times and all frames are in it."""
+        return tuple(dict.fromkeys([*super().get_paths(), self._contents.folder.path]))
+
     def get_notes(self) -> tuple[str, ...]:
         """Return what was decided or left out while opening."""
         frames = self._frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import roiextractors_core as roi
 from ...errors import ClosedRecordingError
 from ...imaging.extractor import ImagingExtractor
 from ..cuts import copied
-from ..descriptors import can_tell_open_files, held_open
+from ..descriptors import can_tell_open_files, held_open, opened_names
 from .case import KIB, Case, GivenRecording, quiet
 from .judging import ATTEMPTS, CLOSED_ADVICE, bytes_read, fail, refusal
 from .reads import read_everything
@@ -74,6 +75,26 @@ class ResourceTests(GivenRecording):
         _require_none_open(
             files, "after the recording was forgotten", "let the object own its files, and no cache of the module"
         )
+
+    def test_every_file_that_is_read_is_in_get_paths(self, case: Case, workplace: Path) -> None:
+        copy = copied(case.recording, workplace / "copy")
+        files = {os.path.realpath(path) for path in (workplace / "copy").rglob("*") if path.is_file()}
+        opened = case.open(copy)
+        with opened_names() as names:
+            read_everything(opened)
+        names |= set(held_open(map(Path, files))) if can_tell_open_files() else set()
+        stated = [os.path.realpath(path) for path in opened.get_paths()]
+        unstated = sorted(
+            name
+            for name in files.intersection(map(os.path.realpath, names))
+            if not any(name == path or name.startswith(path + os.sep) for path in stated)
+        )
+        opened.close()
+        if unstated:
+            fail(
+                f"{Path(unstated[0]).name} is read, but get_paths() names only {[Path(p).name for p in stated[:4]]}",
+                "override get_paths(): convert never overwrites a file that it names",
+            )
 
     def test_memory_is_bounded_by_the_request(self, case: Case, large_recording: Any, workplace: Path) -> None:
         source = case.recording if large_recording is None else large_recording
