@@ -163,11 +163,6 @@ class NpyImagingExtractor(BlockImagingExtractor):
     def get_metadata(self) -> RecordingMetadata:
         return RecordingMetadata() if self._companion is None else self._companion.metadata
 
-    def get_paths(self) -> tuple[str, ...]:
-        """Return the file, and the JSON file next to it if there is one."""
-        companion = os.path.abspath(f"{self._file.path}.json")
-        return tuple(dict.fromkeys([*super().get_paths(), *([companion] if os.path.lexists(companion) else [])]))
-
     def get_notes(self) -> tuple[str, ...]:
         return self._notes
 

@@ -424,7 +424,7 @@ def test_no_file_of_a_sequence_is_replaced(tmp_path: Path) -> None:
     with roi.open(tmp_path / "frame_000.tif", format="tiff") as one, roi.open(tmp_path, format="tiff") as all_files:
         assert len(all_files) == 4
         for recording in (all_files, all_files.slice_samples(0, 1), roi.concatenate([all_files, one])):
-            with pytest.raises(roi.SourceKindError, match="the recording reads|is the recording itself"):
+            with pytest.raises(roi.SourceKindError, match=r"the recording reads|is the recording itself"):
                 roi.convert(recording, tmp_path / "frame_003.tif", overwrite=True)
     assert contents(tmp_path) == before
 

@@ -274,7 +274,10 @@ class _TargetCheck:
     def __init__(
         self, recordings: Mapping[str, ImagingExtractor], spec: FormatSpec, write: Any, *, overwrite: bool
     ) -> None:
-        self._sources = [ReadFiles(recording.get_paths(), name) for name, recording in recordings.items()]
+        self._sources = [
+            ReadFiles((*recording.get_paths(), *recording.provenance.paths), name)
+            for name, recording in recordings.items()
+        ]
         self._spec, self._write, self._overwrite = spec, write, overwrite
 
     def __call__(self, path: Path) -> None:

@@ -33,7 +33,6 @@ from .samples import Samples, frame_times, is_volume, places_of, rate_of, sample
 
 __all__ = ["BrukerImagingExtractor"]
 
-_MAX_PATHS = 10_000
 _CURABLE = (SourceNotFoundError, TruncatedRecordingError)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -217,12 +216,6 @@ class BrukerImagingExtractor(BlockImagingExtractor):
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that the XML describes and that are missing or incomplete; they are left out."""
         return self._missing.copy()
-
-    def get_paths(self) -> tuple[str, ...]:
-        """Return the XML and the TIFF files of the channel; the folder for very many."""
-        if len(self._index.paths) > _MAX_PATHS:
-            return (os.path.dirname(self._xml),)
-        return (self._xml, *(str(path) for path in self._index.paths))
 
     def close(self) -> None:
         self._index.close()

@@ -188,10 +188,6 @@ class TiffImagingExtractor(BlockImagingExtractor):
             else {},
         )
 
-    def get_paths(self) -> tuple[str, ...]:
-        """Return every file of the sequence."""
-        return tuple(dict.fromkeys([*super().get_paths(), *map(os.path.abspath, self._paths)]))
-
     def get_notes(self) -> tuple[str, ...]:
         fields = imagej_fields(self._description)
         notes = (*self._pages.notes, *self._warnings, *self._arrangement.notes)
