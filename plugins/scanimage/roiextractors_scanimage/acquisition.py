@@ -15,6 +15,8 @@ from .header import Header
 
 __all__ = ["Acquisition", "PageOrder", "acquisition_of"]
 
+_MIN_STEPS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class PageOrder:
@@ -46,6 +48,11 @@ class PageOrder:
     flyback: int = 0
 
     @property
+    def kept(self) -> int:
+        """Frames of one volume without the flyback."""
+        return self.planes * self.repeats
+
+    @property
     def frames(self) -> int:
         """Frames of one volume with the flyback."""
         return self.planes * self.repeats + self.flyback
@@ -69,11 +76,6 @@ class PageOrder:
         volumes, rest = divmod(num_pages, self.pages)
         kept = self.planes * self.repeats
         return volumes * kept + min(rest // self.channels, kept)
-
-    def page_of(self, volumes: np.ndarray, planes: np.ndarray, repeats: np.ndarray | int, channel: int) -> np.ndarray:
-        """Return the pages, int64, of the given volumes, planes and repeats (which broadcast)."""
-        frames = volumes * self.frames + planes * self.repeats + repeats
-        return np.asarray(frames * self.channels + channel, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class Acquisition:
         By how much the frame number grows from one saved frame to the next.
     notes : tuple of str
         What was decided against the header's word.
+    contradictions : tuple of str
+        The same, where a person should be warned: the pages do not settle what is right.
     """
 
     order: PageOrder = PageOrder()
@@ -110,9 +114,18 @@ class Acquisition:
     plane_spacing: float | None = None
     number_step: int = 1
     notes: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
 
-def acquisition_of(header: Header, *, name: str, frame_numbers: Sequence[int | None], num_pages: int) -> Acquisition:
+def acquisition_of(
+    header: Header,
+    *,
+    name: str,
+    frame_numbers: Sequence[int | None],
+    num_pages: int,
+    stamps: Sequence[float | None] = (),
+    flyback: int | None = None,
+) -> Acquisition:
     """Return what the header says, corrected by what the pages say.
 
     Parameters
@@ -124,6 +137,10 @@ def acquisition_of(header: Header, *, name: str, frame_numbers: Sequence[int | N
         The frame numbers of the first pages, which repeat once a channel.
     num_pages : int
         In all files.
+    stamps : sequence of float or None
+        The times of the first pages.
+    flyback : int, optional
+        Frames of flyback in each volume; overrides the header.
 
     Raises
     ------
@@ -136,8 +153,10 @@ def acquisition_of(header: Header, *, name: str, frame_numbers: Sequence[int | N
     stack = {"SI": _stack, "SI4": _classic_stack, "state": _oldest_stack}.get(header.dialect, _no_stack)(
         header, num_pages // len(channels.numbers), len(channels.numbers)
     )
-    stack, averaging = _averaged(stack, frame_numbers)
-    order, notes = _saved(stack, len(channels.numbers), num_pages, name)
+    timing = _Timing.of(frame_numbers, stamps)
+    stack, step, averaging = _averaged(stack, timing)
+    stack, returned, doubts = _returned(stack, header, timing, num_pages // len(channels.numbers), flyback)
+    order, notes = _saved(stack, len(channels.numbers), num_pages, name, (timing.first - 1) // step)
     return Acquisition(
         order=order,
         channel_names=channels.names,
@@ -146,8 +165,9 @@ def acquisition_of(header: Header, *, name: str, frame_numbers: Sequence[int | N
         volume_rate=_volume_rate(stack) if order.planes > 1 else None,
         plane_positions=_positions(header, order) if order.planes > 1 else (),
         plane_spacing=_spacing(header, order) if order.planes > 1 else None,
-        number_step=stack.average,
-        notes=channels.notes + averaging + notes,
+        number_step=step,
+        notes=channels.notes + returned + notes,
+        contradictions=channels.contradictions + averaging + doubts,
     )
 
 
@@ -156,25 +176,31 @@ class _Channels:
     numbers: tuple[int, ...]
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
 
 def _channels(header: Header, frame_numbers: Sequence[int | None], num_pages: int) -> _Channels:
     saved = _saved_channels(header)
     active = _whole(header.numbers("SI.hChannels.channelsActive"))
     seen = _repeats_of(frame_numbers, num_pages, len(active))
-    note: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
     if seen is not None and seen != len(saved or (1,)):
-        numbers = saved[:seen] if seen < len(saved) else tuple(range(1, seen + 1))
-        if len(active) == seen and (seen > len(saved) or set(active) <= set(saved)):
-            numbers = active
+        explained = len(active) == seen and (seen > len(saved) or set(active) <= set(saved))
         if header.dialect:
             stated = f"{len(saved)} saved channel{'' if len(saved) == 1 else 's'}" if saved else "no channels"
-            note = (
-                f"the header names {stated}, and each frame number stands on {seen} page{'' if seen == 1 else 's'}: {seen} {'is' if seen == 1 else 'are'} read",
+            sentence = (
+                f"the header names {stated}, and each frame number stands on {seen} page{'' if seen == 1 else 's'}: "
+                f"{seen} {'is' if seen == 1 else 'are'} read"
             )
-        saved = numbers
+            if explained:
+                notes = (sentence,)
+            else:
+                contradictions = (f"{sentence}, and the names of the channels are not certain",)
+        saved = active if explained else saved[:seen] if seen < len(saved) else tuple(range(1, seen + 1))
     numbers = saved or (1,)
-    return _Channels(numbers, _channel_names(header.texts("SI.hChannels.channelName"), numbers), note)
+    names = _channel_names(header.texts("SI.hChannels.channelName"), numbers)
+    return _Channels(numbers, names, notes, contradictions)
 
 
 def _saved_channels(header: Header) -> tuple[int, ...]:
@@ -321,14 +347,117 @@ def _oldest_stack(header: Header, num_frames: int, num_channels: int) -> _Stack:
     return _Stack(planes=planes, repeats=repeats, average=average, frame_rate=rate)
 
 
-def _averaged(stack: _Stack, frame_numbers: Sequence[int | None]) -> tuple[_Stack, tuple[str, ...]]:
-    """Take the averaging back where the pages' frame numbers run on by ones."""
-    numbers = [number for number in frame_numbers if number is not None]
-    steps = {b - a for a, b in pairwise(numbers)} - {0}
-    if stack.average == 1 or steps != {1}:
-        return stack, ()
-    return replace(stack, average=1), (
-        f"the header says that every {stack.average} frames were averaged, and the frame numbers run on by ones: none were",
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """What the first pages say about the frames: their numbers and times, once a frame."""
+
+    numbers: tuple[int, ...] = ()
+    stamps: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, numbers: Sequence[int | None], stamps: Sequence[float | None]) -> _Timing:
+        known = [number for number in numbers if number is not None]
+        if len(known) < len(numbers) or any(b < a for a, b in pairwise(known)):
+            return cls(tuple(known[:1]))
+        first = [k for k, number in enumerate(known) if k == 0 or number != known[k - 1]]
+        times = [stamps[k] for k in first] if len(stamps) == len(numbers) else []
+        return cls(
+            tuple(known[k] for k in first), tuple(t for t in times if t is not None) if None not in times else ()
+        )
+
+    @property
+    def first(self) -> int:
+        """The number of the first frame; 1 if the pages state none."""
+        return self.numbers[0] if self.numbers else 1
+
+    @property
+    def step(self) -> int | None:
+        """By how much the numbers grow from frame to frame, or None where too few tell; lost frames make multiples of it."""
+        steps = [b - a for a, b in pairwise(self.numbers)]
+        smallest = min(steps, default=0)
+        certain = smallest == 1 or len(steps) >= _MIN_STEPS
+        return smallest if smallest and certain and not any(step % smallest for step in steps) else None
+
+    @property
+    def runs_on(self) -> bool:
+        """Whether the numbers run on from 1 by ones."""
+        return len(self.numbers) > 1 and self.numbers == tuple(range(1, len(self.numbers) + 1))
+
+    @property
+    def period(self) -> float | None:
+        """Seconds from one saved frame to the next, or None."""
+        gaps = np.diff(self.stamps)
+        return float(np.median(gaps)) if len(gaps) and (gaps > 0).all() else None
+
+    def pauses_every(self, kept: int, flyback: int) -> bool:
+        """Return whether the clock jumps over the flyback after every `kept` frames, although the numbers run on."""
+        gaps = np.diff(self.stamps)
+        if not self.runs_on or len(gaps) < max(kept, 2) or (gaps <= 0).any():
+            return False
+        at_end = np.arange(1, len(gaps) + 1) % kept == 0
+        usual = np.median(gaps[~at_end]) if not at_end.all() else 0.0
+        return bool(usual and at_end.any() and (gaps[at_end] > usual * (1 + flyback / 2)).all())
+
+
+def _averaged(stack: _Stack, timing: _Timing) -> tuple[_Stack, int, tuple[str, ...]]:
+    """Return the stack with the averaging that the pages show, the step of the frame numbers, and what contradicts the header."""
+    step, stated = timing.step, stack.average
+    volume = stack.planes * stack.repeats + stack.flyback
+    if step is None or step == stated or (stack.planes == 1 and stack.flyback and step == volume):
+        return stack, 1 if step != stated and step is not None else stated, ()
+    # ScanImage numbers the frames that were taken; a program that numbered those that were saved leaves the times as they were
+    per_saved = (timing.period or 0.0) * (stack.frame_rate or 0.0)
+    if per_saved and abs(per_saved / stated - 1) < 0.2 and stated > 1:
+        return stack, step, ()
+    if step == 1:
+        return (
+            replace(stack, average=1),
+            1,
+            (
+                f"the header says that every {stated} frames were averaged, and the frame numbers run on by ones: none were",
+            ),
+        )
+    average = stated if per_saved and abs(per_saved / stated - 1) < 0.2 else step
+    return (
+        replace(stack, average=average),
+        step,
+        (
+            f"the header says that {f'every {stated} frames were averaged' if stated > 1 else 'no frames were averaged'} "
+            f"(logAverageFactor), and the frame numbers go up by {step}: "
+            + ("the times show no averaging" if average == 1 else f"one frame of {average} was saved"),
+        ),
+    )
+
+
+def _returned(
+    stack: _Stack, header: Header, timing: _Timing, num_frames: int, flyback: int | None
+) -> tuple[_Stack, tuple[str, ...], tuple[str, ...]]:
+    """Return the stack without a flyback that the file lacks, with notes and contradictions."""
+    if flyback is not None:
+        return replace(stack, flyback=flyback * stack.average), (), ()
+    if not stack.flyback or math.isinf(stack.repeats):
+        return stack, (), ()
+    kept, back = int(stack.planes * stack.repeats) // stack.average, stack.flyback // stack.average
+    if not kept or not timing.runs_on or num_frames % kept:
+        return stack, (), ()
+    stated = f"the header counts {back} frame{'s' if back > 1 else ''} of flyback in each volume"
+    whole = replace(stack, flyback=0)
+    if timing.pauses_every(kept, back):
+        return whole, (f"{stated}, and the times show that the file lacks them: none are left out",), ()
+    if num_frames % (kept + back) in (0, kept):
+        return stack, (), ()
+    volumes = header.count("SI.hStackManager.actualNumVolumes", "SI.hFastZ.numVolumes")
+    if volumes == num_frames // kept and volumes > 1:
+        return whole, (), (f"{stated}, but the file has exactly {volumes:,} volumes without it: none are left out",)
+    if volumes is not None and num_frames < volumes * (kept + back):
+        return stack, (), ()  # stopped early, by chance after a multiple of the planes
+    return (
+        stack,
+        (),
+        (
+            f"{stated}, and {num_frames:,} frames are not a whole number of such volumes, but {num_frames // kept:,} volumes without "
+            "flyback: if the planes look mixed, the file lacks it, and flyback_frames=0 reads it so",
+        ),
     )
 
 
@@ -340,8 +469,8 @@ def _frame_rate(header: Header, rate: str, period: str) -> float | None:
     return None if seconds is None else 1.0 / seconds
 
 
-def _saved(stack: _Stack, channels: int, num_pages: int, name: str) -> tuple[PageOrder, tuple[str, ...]]:
-    """Return the order of the saved pages, and what was decided."""
+def _saved(stack: _Stack, channels: int, num_pages: int, name: str, first: int) -> tuple[PageOrder, tuple[str, ...]]:
+    """Return the order of the saved pages, the first of which is frame `first` of the acquisition, and what was decided."""
     movie = PageOrder(channels)
     num_frames, average = num_pages // channels, stack.average
     if stack.planes == 1:
@@ -351,10 +480,13 @@ def _saved(stack: _Stack, channels: int, num_pages: int, name: str) -> tuple[Pag
         if kept % average or stack.flyback % average:
             return movie, ("the frames of the flyback were averaged with the others and are not left out",)
         return PageOrder(channels, 1, int(kept) // average, stack.flyback // average), ()
-    if stack.repeats / average > 1 and num_frames <= stack.repeats / average:
+    each = stack.repeats / average
+    if each > 1 and (math.isinf(each) or first % each + num_frames <= each):
+        plane = 0 if math.isinf(each) else int(first // each) % stack.planes
+        which = "the first plane" if plane == 0 else f"plane {plane} (from 0)"
         return movie, (
             f"the header describes {stack.planes} planes of {stack.repeats:g} frames each, and the file holds "
-            f"{num_frames:,} frames: all are of the first plane, and are read as a movie of it",
+            f"{num_frames:,} frames: all are of {which}, and are read as a movie of it",
         )
     repeats = int(stack.repeats)
     if repeats % average or stack.flyback % average:

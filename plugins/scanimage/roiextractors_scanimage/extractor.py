@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import os
-import struct
-from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from roiextractors_tiff.pages import PageIndex
 
-from roiextractors_core.errors import (
-    ChoiceError,
-    CorruptRecordingError,
-    StreamChoiceError,
-    UnsupportedRecordingError,
-    printable,
-)
+from roiextractors_core.errors import ChoiceError, StreamChoiceError, UnsupportedRecordingError
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import PositionedFile, warn
+from roiextractors_core.io import warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
-from .acquisition import Acquisition, acquisition_of
-from .file_set import FileSet, files_of_acquisition, first_of_folder, listing, others_of_folder
-from .header import Header, epoch_of, frame_number_of, parse_header, parse_moment, stamp_of
+from .details import bit_depth, laser_power, pixel_size, version, zoom
+from .files import Files
+from .regions import Piece
+from .view import View
 
 __all__ = ["ScanImageImagingExtractor"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-_DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
-_STATIC_MAGIC = 117637889
-_MAX_STATIC = 256 << 20
-_FEWEST_LOOKED_AT = 48
 _STAMPS_AT_ONCE = 4096
+_MAX_FLYBACK = 1 << 20
+_MOST_DETECTORS = 4
 
 
 class ScanImageImagingExtractor(BlockImagingExtractor):
@@ -56,6 +42,9 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         The channel's name (``"Channel 2"``) or ScanImage's number of it (2). Needed when several were saved.
     channel_name : str, optional
         Alias of ``channel``, as named in roiextractors.
+    roi : str or int, optional
+        A region of interest of a multi-ROI recording, by its name or its position from 0.  ``"stitched"``: all regions at their
+        places in one image, with 0 between them; ``"page"``: the pages as they are, one region below the other.
     plane : int, optional
         Read this plane alone, from 0: the samples are then frames ``(rows, columns)``.
     plane_index : int, optional
@@ -65,6 +54,10 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     interleave_slice_samples : bool
         Read them all instead, each as a volume of its own.  The sampling frequency stays the rate of the
         whole volumes, as in roiextractors; the native timestamps are the real times.
+    channels_are_planes : bool
+        Read all channels as the planes of volumes, in their order: for light-beads microscopes, which record each plane as a channel.
+    flyback_frames : int, optional
+        Frames of flyback at the end of each volume in the file; overrides the header.
     sampling_frequency : float, optional
         Sampling frequency in Hz; overrides the header's.
     file_paths : list of str or os.PathLike, optional
@@ -73,7 +66,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     Raises
     ------
     StreamChoiceError
-        There are several channels, or several frames of each plane, and none was chosen; or one that does not exist.
+        There are several channels, regions, or frames of each plane, and none was chosen; or one that does not exist.
     UnsupportedRecordingError
         No ScanImage header, or frames of several planes averaged into one.
     TruncatedRecordingError
@@ -84,10 +77,15 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     Warns
     -----
     IncompleteRecordingWarning
-        A file is missing, the last volume is not complete, or a page is cut; it was left out.
+        Pages, frames or files are missing, or do not belong to the acquisition; what is not complete was left out.
+    RoiExtractorsWarning
+        The header contradicts the pages.
 
     Notes
     -----
+    A frame is placed by the number that its pages state, not by the order of pages and files.  Samples of which a page is missing are
+    left out; the others keep their own times, and :meth:`get_missing_samples` names those that are not there.
+
     Volumes: channels change fastest, then the frames of one plane, then the planes, then the frames of the flyback
     (left out), then the volumes.  The time of a volume is the time of its last plane.
 
@@ -104,55 +102,66 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         channel_name: str | None = None,
         plane: int | None = None,
         plane_index: int | None = None,
+        roi: str | int | None = None,
         slice_sample: int | None = None,
         interleave_slice_samples: bool = False,
+        channels_are_planes: bool = False,
+        flyback_frames: int | None = None,
         sampling_frequency: float | None = None,
         file_paths: Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._files = _Files.of(_one_of("file_path", file_path, "file_paths", file_paths))
-        found = self._files.acquisition
-        self._order = found.order
-        self._channel = _channel(self._files, _one_of("channel", channel, "channel_name", channel_name))
+        self._files = Files.of(_one_of("file_path", file_path, "file_paths", file_paths), _flyback(flyback_frames))
+        self._order = self._files.acquisition.order
+        self._beads = _are_planes(self._files, channels_are_planes)
+        wanted = _one_of("channel", channel, "channel_name", channel_name)
+        if self._beads and wanted is not None:
+            raise ChoiceError(
+                "channels_are_planes=True reads all channels; leave out channel=, or choose a plane by plane="
+            )
+        self._channel = 0 if self._beads else _channel(self._files, wanted)
         self._repeat = _repeat(self._files, slice_sample, interleave_slice_samples)
-        self._plane = _plane(self._files, _one_of("plane", plane, "plane_index", plane_index))
-        self.is_volumetric = self._order.planes > 1 and self._plane is None
-        for sentence in self._files.warnings:
-            warn(f"{self._files.name}: {sentence}")
+        planes = len(self._files.acquisition.channel_names) if self._beads else self._order.planes
+        plane = _plane(self._files, _one_of("plane", plane, "plane_index", plane_index), planes)
+        self._view = View.of(
+            self._files.mosaic, roi, self._files.index.page_shape, planes, plane, self._beads, self._files.name
+        )
+        self.is_volumetric = len(self._view.planes) > 1
+        for sentence, category in self._files.warnings:
+            warn(f"{self._files.name}: {sentence}", category)
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the channels, and the frames of each plane, where there are several.
+        """Return the channels, the regions of interest, and the frames of each plane, where there are several.
 
         Returns
         -------
         dict
             ``{"channel": ("Channel 1", "Channel 2"), "slice_sample": ("0", "1")}``
         """
-        files = _Files.of(_one_of("file_path", file_path, "file_paths", options.get("file_paths")))
+        flyback = _flyback(options.get("flyback_frames"))
+        files = Files.of(_one_of("file_path", file_path, "file_paths", options.get("file_paths")), flyback)
         repeats = files.acquisition.order.repeats if files.acquisition.order.planes > 1 else 1
         found = {
-            "channel": files.acquisition.channel_names,
+            "channel": () if options.get("channels_are_planes") else files.acquisition.channel_names,
+            "roi": () if files.mosaic is None else files.mosaic.choices,
             "slice_sample": tuple(str(k) for k in range(min(repeats, 10_000))),
         }
         files.index.close()
         return {option: choices for option, choices in found.items() if len(choices) > 1}
 
     def get_image_shape(self) -> tuple[int, int]:
-        """Return ``(rows, columns)`` of a page."""
-        rows, columns = self._files.index.page_shape
-        return int(rows), int(columns)
+        """Return ``(rows, columns)`` of a page, or of the region of interest."""
+        return self._view.shape
 
     def get_num_samples(self) -> int:
         """Return the number of frames, or of complete volumes."""
-        order, num_pages = self._order, self._files.index.num_pages
-        if order.planes == 1:
-            return order.num_frames(num_pages)
-        return order.num_volumes(num_pages) * (order.repeats if self._repeat is None else 1)
+        repeated = self._order.planes > 1 and self._repeat is None
+        return len(self._files.units) * (self._order.repeats if repeated else 1)
 
     def get_num_planes(self) -> int:
         """Return the number of planes of a sample; 1 for a movie."""
-        return self._order.planes if self.is_volumetric else 1
+        return len(self._view.planes)
 
     def get_dtype(self) -> np.dtype[Any]:
         """Return the dtype of the pixels."""
@@ -177,13 +186,36 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     ) -> np.ndarray:
         """Return a part of the recording, reading only that; see :meth:`BlockImagingExtractor.get_block`."""
         self.check_open()
-        index = self._files.index
-        if not self.is_volumetric:
-            return index.read(self._pages_of_frames(samples), rows, columns)
-        chosen = planes or slice(0, self._order.planes)
-        pages = self._pages_of_volumes(samples, np.arange(chosen.start, chosen.stop, dtype=np.int64))
-        block = index.read(pages.ravel(), rows, columns)
-        return np.moveaxis(block.reshape(*pages.shape, *block.shape[1:]), 1, 3)
+        view = self._view
+        chosen = planes or slice(0, len(view.planes))
+        wanted = view.planes[chosen]
+        if view.is_alike:
+            piece = view.pieces[0][0]
+            rows, columns = _shifted(rows, piece.page_row), columns
+            if not self.is_volumetric:
+                return self._files.index.read(self._pages_of_frames(samples), rows, columns)
+            pages = self._pages(samples, np.asarray(wanted, np.int64))
+            block = self._files.index.read(pages.ravel(), rows, columns)
+            return np.moveaxis(block.reshape(*pages.shape, *block.shape[1:]), 1, 3)
+        pages = self._pages(samples, np.asarray(wanted, np.int64))
+        block = np.zeros((len(pages), rows.stop - rows.start, columns.stop - columns.start, len(wanted)), self.dtype)
+        for k, pieces in enumerate(view.pieces[chosen]):
+            for piece in pieces:
+                self._read_piece(block[..., k], pages[:, k], piece, rows, columns)
+        return block if self.is_volumetric else block[..., 0]
+
+    def _read_piece(self, result: np.ndarray, pages: np.ndarray, piece: Piece, rows: slice, columns: slice) -> None:
+        """Fill in the part of an image that one piece of the pages covers."""
+        top, bottom = max(rows.start, piece.row), min(rows.stop, piece.row + piece.rows)
+        left, right = max(columns.start, piece.column), min(columns.stop, piece.column + piece.columns)
+        if top >= bottom or left >= right or not len(pages):
+            return
+        part = self._files.index.read(
+            pages,
+            slice(piece.page_row + top - piece.row, piece.page_row + bottom - piece.row),
+            slice(left - piece.column, right - piece.column),
+        )
+        result[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = part
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -210,9 +242,10 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         if not self._files.has_stamps:
             return None
         result = np.empty(end - start, np.float64)
+        plane = np.array([self._view.planes[-1]], np.int64)
         for first in range(start, end, _STAMPS_AT_ONCE):
             last = min(first + _STAMPS_AT_ONCE, end)
-            result[first - start : last - start] = self._files.stamps(self._time_pages(slice(first, last)))
+            result[first - start : last - start] = self._files.stamps(self._slots(slice(first, last), plane)[:, 0])
         return result
 
     def get_original_frame_indices(self, plane_index: int | None = None) -> np.ndarray:
@@ -228,11 +261,17 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         numpy.ndarray
             int64, one a sample.
         """
-        everything = slice(0, self.get_num_samples())
-        plane = _plane(self._files, plane_index)
-        if plane is None or not self.is_volumetric:
-            return self._time_pages(everything)
-        return self._pages_of_volumes(everything, np.array([plane], np.int64))[:, 0]
+        planes = len(self._files.acquisition.channel_names) if self._beads else self._order.planes
+        plane = _plane(self._files, plane_index, planes)
+        plane = self._view.planes[-1] if plane is None or not self.is_volumetric else plane
+        return self._pages(slice(0, self.get_num_samples()), np.array([plane], np.int64))[:, 0]
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples of the acquisition of which pages are missing, counted from its first one; they are left out."""
+        missing = self._files.missing_units
+        if self._order.planes == 1 or self._repeat is not None:
+            return missing
+        return (missing[:, None] * self._order.repeats + np.arange(self._order.repeats)).ravel()
 
     def get_metadata(self) -> RecordingMetadata:
         """Return what the header says; ``vendor`` is the whole header with its values parsed."""
@@ -254,226 +293,54 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     @cached_property
     def _metadata(self) -> RecordingMetadata:
         header, found = self._files.header, self._files.acquisition
-        positions = found.plane_positions
-        if self._plane is not None:
-            positions = positions[self._plane : self._plane + 1]
-        made_by = f"ScanImage {version}" if (version := _version(header)) else "ScanImage"
+        positions = () if self._beads else found.plane_positions
+        positions = tuple(positions[plane] for plane in self._view.planes) if positions else ()
+        made_by = f"ScanImage {number}" if (number := version(header)) else "ScanImage"
         return RecordingMetadata(
             start_time=self._files.start_time,
-            pixel_size=_pixel_size(header, self.get_image_shape()),
-            plane_spacing=found.plane_spacing if self.is_volumetric else None,
+            pixel_size=self._view.pixel_size(header) or pixel_size(header, self._files.index.page_shape),
+            plane_spacing=found.plane_spacing if self.is_volumetric and not self._beads else None,
             plane_positions=positions,
-            channels=(ChannelMetadata(found.channel_names[self._channel]),),
+            channels=()
+            if self._beads
+            else (ChannelMetadata(found.channel_names[self._channel], laser_power=laser_power(header)),),
+            zoom=zoom(header),
+            bit_depth=bit_depth(header, found.channel_numbers[self._channel], self.dtype),
             device=made_by,
             software=made_by,
-            vendor=header.to_dict(),
+            vendor=header.to_dict() | self._view.description(header),
         )
 
     def _pages_of_frames(self, samples: slice | np.ndarray) -> range | np.ndarray:
         """Return the pages of a recording that gives frames; a range where they are evenly spaced."""
-        order = self._order
-        if order.planes > 1:
-            plane = order.planes - 1 if self._plane is None else self._plane
-            return self._pages_of_volumes(samples, np.array([plane], np.int64))[:, 0]
-        if order.is_plain:
-            step, first = order.channels, self._channel
-            if isinstance(samples, slice):
-                return range(samples.start * step + first, samples.stop * step + first, step)
-            return samples * step + first
-        volumes, repeats = np.divmod(_indices(samples), order.repeats)
-        return order.page_of(volumes, np.zeros(1, np.int64), repeats, self._channel)
+        files, plane = self._files, self._view.planes[0]
+        units, placement = files.units, files.placement
+        if (
+            self._order.is_plain
+            and isinstance(units, range)
+            and len(placement.slots) == 1
+            and isinstance(samples, slice)
+        ):
+            step, first = placement.channels, plane if self._beads else self._channel
+            first += int(placement.pages[0]) + (units.start - placement.first_slot) * step
+            return range(samples.start * step + first, samples.stop * step + first, step)
+        return self._pages(samples, np.array([plane], np.int64))[:, 0]
 
-    def _pages_of_volumes(self, samples: slice | np.ndarray, planes: np.ndarray) -> np.ndarray:
+    def _pages(self, samples: slice | np.ndarray, planes: np.ndarray) -> np.ndarray:
         """Return the pages ``(samples, planes)``, int64."""
-        indices = _indices(samples)
+        first = self._files.placement.pages_of(self._slots(samples, planes))
+        return first + (planes if self._beads else self._channel)
+
+    def _slots(self, samples: slice | np.ndarray, planes: np.ndarray) -> np.ndarray:
+        """Return the slots of the frames ``(samples, planes)``, int64."""
+        order, indices = self._order, _indices(samples)
+        if order.planes == 1:
+            return np.broadcast_to(self._files.unit(indices)[:, None], (len(indices), len(planes)))
         volumes, repeats = indices, np.full(1, self._repeat or 0)
         if self._repeat is None:
-            volumes, repeats = np.divmod(indices, self._order.repeats)
-        return self._order.page_of(volumes[:, None], planes[None, :], repeats[:, None], self._channel)
-
-    def _time_pages(self, samples: slice) -> np.ndarray:
-        return np.asarray(self._pages_of_frames(samples), np.int64)
-
-
-@dataclass(frozen=True)
-class _Files:
-    """The files of a recording, their pages, and what the header says about them."""
-
-    index: PageIndex
-    header: Header
-    acquisition: Acquisition
-    first_page: bytes
-    found: FileSet
-
-    @classmethod
-    def of(cls, source: Any) -> _Files:
-        if source is None:
-            raise ChoiceError("no file was given; pass a path, or a list of the files of one recording")
-        index, header, found = _gathered(source)
-        name = printable(os.path.basename(str(index.paths[0])))
-        looked_at = index.descriptions(range(min(index.pages_per_file[0], _looked_at(header))))
-        numbers = [frame_number_of(text) for text in looked_at]
-        if not header.dialect and (not numbers or numbers[0] is None):
-            raise UnsupportedRecordingError(
-                f"{name} has no ScanImage header: neither a Software tag with 'SI.' lines nor a description with 'scanimage.' "
-                "or 'state.' lines; open(..., format='tiff') reads it as plain TIFF"
-            )
-        if index.samples_per_pixel != 1:
-            raise UnsupportedRecordingError(
-                f"{name} has {index.samples_per_pixel} samples per pixel, but ScanImage writes one; "
-                "open(..., format='tiff') reads it as plain TIFF"
-            )
-        acquisition = acquisition_of(header, name=name, frame_numbers=numbers, num_pages=int(index.num_pages))
-        return cls(index, header, acquisition, looked_at[0] if looked_at else b"", found)
-
-    @property
-    def name(self) -> str:
-        return printable(os.path.basename(str(self.index.paths[0])))
-
-    @cached_property
-    def has_stamps(self) -> bool:
-        return stamp_of(self.first_page) is not None
-
-    @cached_property
-    def start_time(self) -> datetime | None:
-        found = epoch_of(self.first_page)
-        for key in ("SI5.acqStartTime", "triggerClockTimeFirst", "acqModeStartTime"):
-            found = found or parse_moment(self.header.lines.get(f"scanimage.{key}", ""))
-            found = found or parse_moment(str(self.header.get(f"SI4.{key}") or ""))
-        for key in ("state.internal.triggerTimeString", "state.internal.triggerTimeFirstString"):
-            found = found or parse_moment(self.header.text(key))
-        return found
-
-    @cached_property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person is warned of here; the index warns of a cut page by itself."""
-        return (*self.found.gaps, *self._left_out())
-
-    @cached_property
-    def notes(self) -> tuple[str, ...]:
-        return (
-            *self.found.notes,
-            *self.acquisition.notes,
-            *self.index.notes,
-            *self.warnings,
-            *_region_notes(self.header),
-            *self._rate_notes(),
-            *self._number_notes(),
-        )
-
-    def stamps(self, pages: np.ndarray) -> np.ndarray:
-        """Return the times that the pages state, seconds."""
-        found = [stamp_of(text) for text in self.index.descriptions(pages)]
-        if None in found:
-            path, page = self._place(int(pages[found.index(None)]))
-            raise CorruptRecordingError(
-                f"page {page:,} of {path} states no time (frameTimestamps_sec), although the first page does; "
-                "call set_times(...) to set other times"
-            )
-        offsets: np.ndarray = self._offsets[np.searchsorted(self._ends, pages, side="right")]
-        return offsets + np.array(found, np.float64)
-
-    @cached_property
-    def _ends(self) -> np.ndarray:
-        return np.cumsum(np.asarray(self.index.pages_per_file, np.int64))
-
-    @cached_property
-    def _offsets(self) -> np.ndarray:
-        """Seconds to add in each file whose clock began anew, as its own start says."""
-        offsets = np.zeros(len(self._ends), np.float64)
-        begun = epoch_of(self.first_page)
-        if begun is None or len(offsets) == 1:
-            return offsets
-        for k, text in enumerate(self.index.descriptions(self._ends[:-1]), start=1):
-            own = epoch_of(text)
-            restarted = frame_number_of(text) == frame_number_of(self.first_page)
-            offsets[k] = (own - begun).total_seconds() if restarted and own is not None else 0.0
-        return offsets
-
-    def _place(self, page: int) -> tuple[str, int]:
-        starts = [0, *accumulate(int(n) for n in self.index.pages_per_file)]
-        k = bisect_right(starts, page) - 1
-        return printable(os.path.basename(str(self.index.paths[k]))), page - starts[k]
-
-    def _left_out(self) -> tuple[str, ...]:
-        order, num_pages = self.acquisition.order, int(self.index.num_pages)
-        if order.planes == 1:
-            left = num_pages % order.pages % order.channels if not order.is_plain else num_pages % order.channels
-            what = f"frame is not complete: {left} of its {order.channels} channels are in the file"
-        else:
-            left = max(0, num_pages - order.num_volumes(num_pages) * order.pages)
-            what = f"volume is not complete: {left:,} of its {order.pages:,} pages are in the file"
-        return (f"the last {what}, and it is left out",) if left else ()
-
-    def _rate_notes(self) -> tuple[str, ...]:
-        slow = self.header.text("SI.hStackManager.stackMode") == "slow" and self.acquisition.volume_rate is not None
-        return ("a slow stack: the volume rate is nominal, and the timestamps are the real times",) if slow else ()
-
-    def _number_notes(self) -> tuple[str, ...]:
-        first, step = frame_number_of(self.first_page), self.acquisition.number_step
-        num_pages = int(self.index.num_pages)
-        last = frame_number_of(self.index.descriptions([num_pages - 1])[0]) if num_pages else None
-        if first is None or last is None:
-            return ()
-        expected = first + (num_pages - 1) // self.acquisition.order.channels * step
-        if last == expected:
-            return ()
-        return (
-            f"the frame numbers run from {first:,} to {last:,}, and {expected:,} would follow from the number of pages: frames "
-            "were lost while recording, or the numbers begin anew, and planes after that may be assigned wrongly",
-        )
-
-
-def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
-    """Return the pages of all files, the first one's header, and what was left out."""
-    if not isinstance(source, str | os.PathLike):
-        paths = tuple(os.path.abspath(os.fspath(path)) for path in source)
-        index = PageIndex.of(paths)
-        return index, _header(index), FileSet(paths)
-    path = os.path.abspath(os.fspath(source))
-    is_folder = os.path.isdir(path)
-    folder = path if is_folder else os.path.dirname(path)
-    names = listing(folder)
-    path = first_of_folder(folder, names) if is_folder else path
-    # one page tells the header; the pages of all files are indexed once it is known which files they are
-    header = _header(PageIndex.of(path, span=(0, 1)))
-    found = files_of_acquisition(path, header, names)
-    if is_folder:
-        found = FileSet(found.paths, (*found.notes, *others_of_folder(folder, names, found.paths)), found.gaps)
-    index = PageIndex.of(found.paths)
-    return index, header if found.paths[0] == path else _header(index), found
-
-
-def _header(index: PageIndex) -> Header:
-    tags = index.first_tags
-    description, software, artist = (_bytes(tags.get(code)) for code in (_DESCRIPTION, _SOFTWARE, _ARTIST))
-    static = _static_block(os.fspath(index.paths[0]))
-    if static is not None:
-        return parse_header(static[0], regions=static[1], page=description)
-    found = parse_header(software, regions=artist, page=description)
-    return found if found.dialect else parse_header(description)
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else b""
-
-
-def _static_block(path: str) -> tuple[bytes, bytes] | None:
-    """Return the header text and the JSON that stand before the first page, or None."""
-    file = PositionedFile(path)
-    head = file.read(0, 32)
-    if len(head) < 32 or head[:4] != b"II+\0":
-        return None
-    magic, _, text, regions = struct.unpack_from("<4I", head, 16)
-    if magic != _STATIC_MAGIC or text + regions > _MAX_STATIC:
-        return None
-    block = file.read(32, text + regions)
-    return (block[:text], block[text:]) if block[:text].lstrip()[:3] in (b"SI.", b'{"S') else None
-
-
-def _looked_at(header: Header) -> int:
-    channels = header.numbers("SI.hChannels.channelSave") or header.numbers("SI4.channelsSave")
-    return max(_FEWEST_LOOKED_AT, 3 * min(len(channels), 256))
+            volumes, repeats = np.divmod(indices, order.repeats)
+        first: np.ndarray = self._files.unit(volumes)[:, None] * order.frames
+        return np.asarray(first + planes * order.repeats + repeats[:, None])
 
 
 def _one_of(name: str, value: Any, other_name: str, other: Any) -> Any:
@@ -485,7 +352,7 @@ def _one_of(name: str, value: Any, other_name: str, other: Any) -> Any:
     return other if value is None else value
 
 
-def _channel(files: _Files, wanted: Any) -> int:
+def _channel(files: Files, wanted: Any) -> int:
     """Return the position of the channel among the pages of a frame."""
     names, numbers = files.acquisition.channel_names, files.acquisition.channel_numbers
     if wanted is None:
@@ -500,16 +367,19 @@ def _channel(files: _Files, wanted: Any) -> int:
     raise StreamChoiceError.for_option(files.name, "channel", names, seen=wanted)
 
 
-def _unnamed_channel(files: _Files) -> StreamChoiceError:
+def _unnamed_channel(files: Files) -> StreamChoiceError:
     names, order = files.acquisition.channel_names, files.acquisition.order
     error = StreamChoiceError.for_option(files.name, "channel", names)
+    if order.is_plain and len(names) > _MOST_DETECTORS:
+        beads = "; if each channel is a plane (light-beads microscopy), pass channels_are_planes=True"
+        return StreamChoiceError(f"{error}{beads}", option="channel", choices=names)
     if order.planes == 1 or order.repeats == 1:
         return error
     more = f"; it also needs slice_sample=0 to {order.repeats - 1}, or interleave_slice_samples=True"
     return StreamChoiceError(f"{error}{more}", option="channel", choices=names)
 
 
-def _repeat(files: _Files, wanted: Any, interleave: bool) -> int | None:
+def _repeat(files: Files, wanted: Any, interleave: bool) -> int | None:
     """Return which frame of each plane to read, or None for all of them."""
     order = files.acquisition.order
     repeats = order.repeats if order.planes > 1 else 1
@@ -529,10 +399,9 @@ def _repeat(files: _Files, wanted: Any, interleave: bool) -> int | None:
     )
 
 
-def _plane(files: _Files, wanted: Any) -> int | None:
+def _plane(files: Files, wanted: Any, planes: int) -> int | None:
     if wanted is None:
         return None
-    planes = files.acquisition.order.planes
     number = _whole(wanted)
     if number is None or not 0 <= number < planes:
         raise StreamChoiceError.for_option(files.name, "plane", tuple(str(k) for k in range(planes)), seen=wanted)
@@ -554,52 +423,23 @@ def _indices(samples: slice | np.ndarray) -> np.ndarray:
     return np.arange(samples.start, samples.stop, dtype=np.int64) if isinstance(samples, slice) else samples
 
 
-def _version(header: Header) -> str:
-    if header.dialect == "state":
-        return header.text("state.software.version")
-    group = "SI4.version" if "SI4.versionMajor" in header else "SI4.VERSION_"
-    group = group if header.dialect == "SI4" else "SI.VERSION_"
-    names = ("Major", "Minor") if group == "SI4.version" else ("MAJOR", "MINOR", "UPDATE")
-    return printable(".".join(part for name in names if (part := header.text(group + name))))
+def _flyback(wanted: Any) -> int | None:
+    number = None if wanted is None else _whole(wanted)
+    if wanted is not None and (number is None or not 0 <= number <= _MAX_FLYBACK):
+        raise ChoiceError(f"flyback_frames must be a whole number of 0 or more, got {wanted!r:.80}")
+    return number
 
 
-def _regions(header: Header) -> list[dict[str, Any]]:
-    """Return the imaged regions that are switched on."""
-    group = header.roi_groups.get("imagingRoiGroup")
-    rois = group.get("rois") if isinstance(group, dict) else None
-    found = rois if isinstance(rois, list) else [rois]  # MATLAB writes a list of one as its only item
-    return [roi for roi in found if isinstance(roi, dict) and "scanfields" in roi and roi.get("enable", 1)]
+def _are_planes(files: Files, wanted: bool) -> bool:
+    """Return whether the channels are planes, as asked for."""
+    order = files.acquisition.order
+    if wanted and not order.is_plain:
+        raise UnsupportedRecordingError(
+            f"{files.name}: channels_are_planes=True needs a recording without a stack, and this one has {order.planes} planes and "
+            f"{order.flyback} frames of flyback; choose a channel: open(..., channel=...)"
+        )
+    return bool(wanted)
 
 
-def _region_notes(header: Header) -> tuple[str, ...]:
-    regions = _regions(header)
-    if len(regions) < 2 or not header.flag("SI.hRoiManager.mroiEnable"):
-        return ()
-    return (
-        f"each page holds {len(regions)} regions of interest below one another, and is given as it is; "
-        "metadata.vendor['RoiGroups'] describes them",
-    )
-
-
-def _pixel_size(header: Header, shape: tuple[int, int]) -> tuple[float, float] | None:
-    """Return the distance of pixels ``(row, column)`` in micrometres, or None."""
-    corners = header.numbers("SI.hRoiManager.imagingFovUm")
-    regions = _regions(header)
-    if len(corners) == 8 and len(regions) < 2:
-        sizes = [(max(c) - min(c)) / n for c, n in zip((corners[1::2], corners[0::2]), shape, strict=True)]
-        return (sizes[0], sizes[1]) if min(sizes) > 0 else None
-    scale = header.rate("SI.objectiveResolution")
-    found = {size for region in regions if (size := _region_pixel(region, scale)) is not None}
-    return found.pop() if len(found) == 1 else None
-
-
-def _region_pixel(region: dict[str, Any], scale: float | None) -> tuple[float, float] | None:
-    field = region.get("scanfields")
-    field = field[0] if isinstance(field, list) and field else field
-    if not isinstance(field, dict) or scale is None:
-        return None
-    try:
-        sizes = [s * scale / n for s, n in zip(field["sizeXY"], field["pixelResolutionXY"], strict=True)]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    return (sizes[1], sizes[0]) if len(sizes) == 2 and all(0 < s < math.inf for s in sizes) else None
+def _shifted(rows: slice, by: int) -> slice:
+    return slice(rows.start + by, rows.stop + by) if by else rows

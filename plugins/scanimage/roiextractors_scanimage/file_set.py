@@ -20,6 +20,8 @@ _DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
 _SUFFIXES = (".tif", ".tiff")
 _MAX_NAMED = 8
 _MAX_TRIED = 64
+_SAME_MOMENT = 1.0
+"""Seconds: every file of an acquisition states the same beginning, and nobody starts two within a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +80,29 @@ def files_of_acquisition(path: str, header: Header, names: Sequence[str]) -> Fil
     folder, stem, suffix = os.path.dirname(path), parts[1], parts[3].lower()
     numbered, strangers = _sorted_names(names, stem, suffix, len(parts[2]))
     own, in_loop = _Look.at(path), _state(header) == "loop"
-    kept, notes = [], []
+    position = int(parts[2])
+    kept, left_out = [], dict[str, list[str]]()
     for number, name in numbered:
         reason = (
             ""
             if name == os.path.basename(path)
-            else own.objection(_Look.at(os.path.join(folder, name)), in_loop=in_loop)
+            else own.objection(_Look.at(os.path.join(folder, name)), number - position, in_loop=in_loop)
         )
         if reason:
-            notes.append(f"{printable(name)} is left out: {reason}")
+            left_out.setdefault(reason, []).append(name)
         else:
             kept.append((number, name))
+    notes = [_left_out(names, reason) for reason, names in left_out.items()]
     gaps = _gaps([number for number, _ in kept], stem, suffix, len(parts[2]), _counts_from_one(header))
     if strangers:
-        gaps.append(f"{_named(strangers)} beside it bears no number of the sequence {printable(stem)}* and is left out")
-    return FileSet(tuple(os.path.join(folder, name) for _, name in kept), tuple(_shortened(notes)), tuple(gaps))
+        verb = "bears" if len(strangers) == 1 else "bear"
+        left = "is" if len(strangers) == 1 else "are"
+        gaps.append(
+            f"{_named(strangers)} beside it {verb} no number of the sequence {printable(stem)}* and {left} left out"
+        )
+    # Stacks are numbered alike whether or not they belong together, but the files of a split acquisition and of a loop do
+    told, untold = (_shortened(notes), []) if in_loop or _counts_from_one(header) else ([], _shortened(notes))
+    return FileSet(tuple(os.path.join(folder, name) for _, name in kept), tuple(untold), (*gaps, *told))
 
 
 def first_of_folder(folder: str, names: Sequence[str]) -> str:
@@ -175,16 +185,27 @@ class _Look:
             number=number,
         )
 
-    def objection(self, other: _Look, *, in_loop: bool) -> str:
-        """Return why the other file does not belong to this one, or an empty string."""
+    def objection(self, other: _Look, distance: int, *, in_loop: bool) -> str:
+        """Return why the other file does not belong to this one, or an empty string.
+
+        Parameters
+        ----------
+        other : _Look
+        distance : int
+            By how much its number is larger.
+        in_loop : bool
+            Whether the files of a loop are asked for, each of which may state its own beginning.
+        """
         if other.problem:
             return other.problem
         if not other.is_scanimage:
             return "it is not a ScanImage file"
         if other.frame != self.frame:
             return "its frames have another size or type"
-        restarted = self.epoch and other.epoch and self.epoch != other.epoch and self.number == other.number
-        return f"it is an acquisition of its own, begun at {other.epoch}" if restarted and not in_loop else ""
+        later = (other.epoch - self.epoch).total_seconds() if self.epoch and other.epoch else 0.0
+        if abs(later) < _SAME_MOMENT or (in_loop and later * distance > 0):
+            return ""
+        return f"it is an acquisition of its own, begun at {other.epoch}"
 
 
 def _is_split(header: Header) -> bool:
@@ -251,6 +272,12 @@ def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 def _named(names: Sequence[str]) -> str:
     shown = ", ".join(printable(name) for name in names[:_MAX_NAMED])
     return shown + (f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else "")
+
+
+def _left_out(names: Sequence[str], reason: str) -> str:
+    if len(names) == 1:
+        return f"{printable(names[0])} is left out: {reason}"
+    return f"{_named(names)} are left out, for the same reason each: {reason}"
 
 
 def _shortened(notes: list[str]) -> list[str]:

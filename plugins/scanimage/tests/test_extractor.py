@@ -20,6 +20,7 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
     RangeError,
+    RoiExtractorsWarning,
     StreamChoiceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -210,10 +211,15 @@ def test_an_incomplete_last_volume_is_left_out_and_reported(make: Make) -> None:
         assert recording.shape == (3, 4, 6, 3)  # the third volume lacks its flyback alone: it is complete
         assert recording.get_notes() == ()
     path = make(12, volumes(3, flyback=2))
-    with pytest.warns(IncompleteRecordingWarning, match=sentence.replace("3 of", "2 of")):
+    with (
+        pytest.warns(IncompleteRecordingWarning, match=sentence.replace("3 of", "2 of")),
+        pytest.warns(RoiExtractorsWarning, match=r"12 frames are not a whole number of such volumes.*flyback_frames=0"),
+    ):
         recording = ScanImageImagingExtractor(path)
     assert recording.shape == (2, 4, 6, 3)
-    assert recording.get_notes() == (sentence.replace("3 of", "2 of"),)
+    assert recording.get_notes()[0] == sentence.replace("3 of", "2 of")
+    assert len(recording.get_notes()) == 2
+    np.testing.assert_array_equal(recording.get_missing_samples(), [2])
     recording.close()
 
 
@@ -312,7 +318,10 @@ def test_averaging_divides_the_frame_rate_and_the_pages(make: Make) -> None:
 
 
 def test_averaging_that_the_frame_numbers_do_not_show_did_not_happen(make: Make) -> None:
-    with ScanImageImagingExtractor(make(6, {"SI.hScan2D.logAverageFactor": "4"})) as recording:
+    path = make(6, {"SI.hScan2D.logAverageFactor": "4"})
+    with pytest.warns(RoiExtractorsWarning, match="none were"):
+        recording = ScanImageImagingExtractor(path)
+    with recording:
         assert recording.get_sampling_frequency() == 30.5
         assert recording.get_notes() == (
             "the header says that every 4 frames were averaged, and the frame numbers run on by ones: none were",
@@ -331,21 +340,30 @@ def test_the_pages_decide_how_many_channels_there_are(make: Make) -> None:
         np.testing.assert_array_equal(pages_of(recording.get_series()), [1, 3, 5])
         assert "each frame number stands on 2 pages" in recording.get_notes()[0]
     path = make(6, {"SI.hChannels.channelSave": "[2 4]"})
-    with ScanImageImagingExtractor(path, channel="Channel 2") as recording:
+    with pytest.warns(RoiExtractorsWarning, match="the names of the channels are not certain"):
+        recording = ScanImageImagingExtractor(path, channel="Channel 2")
+    with recording:
         assert recording.shape == (6, 4, 6)
         assert "each frame number stands on 1 page: 1 is read" in recording.get_notes()[0]
 
 
 def test_descriptions_that_are_all_copies_of_the_first_decide_nothing(make: Make, page_texts: Make) -> None:
     path = make(60, {"SI.hChannels.channelSave": "[1 2]"}, texts=page_texts(1) * 60)
-    with ScanImageImagingExtractor(path, channel=2) as recording:
+    with pytest.warns(RoiExtractorsWarning, match="all pages state the frame number 1"):
+        recording = ScanImageImagingExtractor(path, channel=2)
+    with recording:
         assert recording.shape == (30, 4, 6)
+        assert recording.get_native_timestamps() is None
 
 
 def test_lost_frames_are_noted(make: Make, page_texts: Make) -> None:
     texts = page_texts(5) + page_texts(5, first=9)
-    with ScanImageImagingExtractor(make(10, texts=texts)) as recording:
-        assert any("run from 1 to 13, and 10 would follow" in note for note in recording.get_notes())
+    with pytest.warns(IncompleteRecordingWarning, match=r"3 of 13 frames are missing .*the first is frame 5, counted"):
+        recording = ScanImageImagingExtractor(make(10, texts=texts))
+    with recording:
+        assert any("3 of 13 frames are missing" in note for note in recording.get_notes())
+        np.testing.assert_array_equal(recording.get_missing_samples(), [5, 6, 7])
+        np.testing.assert_allclose(recording.get_timestamps(), np.array([0, 1, 2, 3, 4, 8, 9, 10, 11, 12]) * 0.1)
 
 
 def test_a_file_without_the_block_before_the_first_page_is_read_by_its_tags(make: Make) -> None:
@@ -380,16 +398,6 @@ def test_a_page_without_a_time_is_named(make: Make, page_texts: Make) -> None:
         np.testing.assert_allclose(recording.get_native_timestamps(0, 4), [0.0, 0.1, 0.2, 0.3])
         with pytest.raises(CorruptRecordingError, match=r"page 4 of movie\.tif states no time"):
             recording.get_native_timestamps()
-
-
-def test_regions_of_interest_are_noted_and_described(make: Make) -> None:
-    roi = '{"enable": 1, "scanfields": {"sizeXY": [3, 2], "pixelResolutionXY": [6, 2]}}'
-    regions = f'{{"RoiGroups": {{"imagingRoiGroup": {{"rois": [{roi}, {roi}]}}}}}}'
-    changes: dict[str, str | None] = {"SI.hRoiManager.mroiEnable": "1", "SI.hRoiManager.imagingFovUm": "[]"}
-    with ScanImageImagingExtractor(make(3, changes, regions=regions)) as recording:
-        assert "each page holds 2 regions of interest" in recording.get_notes()[0]
-        assert recording.metadata.pixel_size == (2 * 15 / 2, 3 * 15 / 6)
-        assert len(recording.metadata.vendor["RoiGroups"]["imagingRoiGroup"]["rois"]) == 2
 
 
 def test_a_cut_file_opens_without_its_last_page(make: Make) -> None:

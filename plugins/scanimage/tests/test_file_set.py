@@ -69,8 +69,12 @@ def test_a_volume_may_go_on_in_the_next_file(split: Make) -> None:
 def test_a_missing_file_is_named(split: Make) -> None:
     path = split("m_00001_00001.tif", 0, 5)
     split("m_00001_00003.tif", 10, 5)
-    with pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00002\.tif of the sequence is missing"):
+    with (
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00002\.tif of the sequence is missing"),
+        pytest.warns(IncompleteRecordingWarning, match=r"5 of 15 frames are missing.*the first is frame 5"),
+    ):
         recording = ScanImageImagingExtractor(path)
+    np.testing.assert_array_equal(recording.get_missing_samples(), range(5, 10))
     assert pages_of(recording) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
     np.testing.assert_allclose(recording.get_timestamps()[[4, 5]], [0.4, 1.0])
     assert any("m_00001_00002.tif" in note for note in recording.get_notes())
@@ -79,9 +83,15 @@ def test_a_missing_file_is_named(split: Make) -> None:
 
 def test_a_missing_first_file_is_named(split: Make) -> None:
     path = split("m_00001_00002.tif", 5, 5)
-    with pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00001\.tif of the sequence is missing"):
+    with (
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00001\.tif of the sequence is missing"),
+        pytest.warns(IncompleteRecordingWarning, match=r"5 of 10 frames are missing"),
+        pytest.warns(IncompleteRecordingWarning, match=r"the files begin with frame 6 of the acquisition"),
+    ):
         recording = ScanImageImagingExtractor(path)
     assert len(recording) == 5
+    np.testing.assert_array_equal(recording.get_missing_samples(), range(5))
+    np.testing.assert_allclose(recording.get_timestamps(), np.arange(5, 10) * 0.1)
     recording.close()
 
 
@@ -109,7 +119,13 @@ def test_files_of_another_kind_or_size_are_left_out_with_a_note(split: Make, tmp
     (tmp_path / "m_00001_00004.tif").write_bytes(b"no TIFF at all")
     (tmp_path / "m_00001_00005.tif").write_bytes(b"")
     (tmp_path / "m_00001_00006.tif").mkdir()
-    with pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00002\.tif of the sequence is missing"):
+    with (
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00002\.tif of the sequence is missing"),
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00002\.tif is left out: its frames have another size"),
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00004\.tif is left out: it is not a TIFF file"),
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00005\.tif is left out"),
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_00006\.tif is left out"),
+    ):
         recording = ScanImageImagingExtractor(path)
     notes = " ".join(recording.get_notes())
     assert "m_00001_00002.tif is left out: its frames have another size or type" in notes
@@ -158,11 +174,16 @@ def test_a_grab_without_a_limit_is_one_file(split: Make) -> None:
         assert len(recording) == 5
 
 
-def test_a_list_is_taken_as_it_is(split: Make) -> None:
+def test_a_list_is_exactly_these_files_in_the_order_of_their_frame_numbers(split: Make) -> None:
     paths = [split(f"m_00001_{k:05d}.tif", 5 * k - 5, 5) for k in (1, 2, 3)]
     chosen = [paths[2], paths[0]]
-    for recording in (ScanImageImagingExtractor(chosen), ScanImageImagingExtractor(file_paths=chosen)):
-        assert pages_of(recording) == [10, 11, 12, 13, 14, 0, 1, 2, 3, 4]
+    for options in ({"file_path": chosen}, {"file_paths": chosen}):
+        with pytest.warns(IncompleteRecordingWarning, match=r"5 of 15 frames are missing"):
+            recording = ScanImageImagingExtractor(**options)
+        assert pages_of(recording) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+        assert (np.diff(recording.get_timestamps()) > 0).all()
+        assert "frames are read in the order of their numbers, which is not that of the files" in recording.get_notes()
+        assert recording.get_paths() == tuple(map(str, chosen))
         recording.close()
 
 
@@ -171,7 +192,11 @@ def test_a_folder_that_holds_one_acquisition_is_opened(split: Make, tmp_path: Pa
         split(f"m_00001_{k}.tif", k, 1, {"SI.acqState": "'loop'", "SI.hScan2D.logFramesPerFile": "Inf"})
     (tmp_path / "notes.txt").write_text("nothing")
     (tmp_path / "average.tif").write_bytes(b"no TIFF")
-    with pytest.warns(IncompleteRecordingWarning, match=r"m_00001_3\.tif.*m_00001_9\.tif of the sequence are missing"):
+    with (
+        pytest.warns(IncompleteRecordingWarning, match=r"m_00001_3\.tif.*m_00001_9\.tif of the sequence are missing"),
+        pytest.warns(IncompleteRecordingWarning, match=r"8 of 11 frames are missing"),
+        pytest.warns(IncompleteRecordingWarning, match=r"the files begin with frame 2 of the acquisition"),
+    ):
         recording = ScanImageImagingExtractor(tmp_path)
     assert pages_of(recording) == [1, 2, 10]
     assert "average.tif in the folder is not a ScanImage file and is left out" in recording.get_notes()

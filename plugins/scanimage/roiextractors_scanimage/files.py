@@ -1,0 +1,442 @@
+"""The files of a recording: their pages, what the header says, and where each frame is."""
+
+from __future__ import annotations
+
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from roiextractors_tiff.pages import PageIndex
+
+from roiextractors_core.errors import (
+    ChoiceError,
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    RoiExtractorsWarning,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.io import PositionedFile, silenced, warn
+
+from .acquisition import Acquisition, acquisition_of
+from .file_set import FileSet, files_of_acquisition, first_of_folder, listing, others_of_folder
+from .header import Header, epoch_of, frame_number_of, parse_header, parse_moment, stamp_of
+from .placement import Placement, place_frames, place_in_order
+from .regions import Mosaic, find_mosaic, imaged_regions
+
+__all__ = ["Files"]
+
+_DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
+_STATIC_MAGIC = 117637889
+_MAX_STATIC = 256 << 20
+_FEWEST_LOOKED_AT = 48
+
+Warned = tuple[str, type[RoiExtractorsWarning]]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a recording, their pages, and what the header says about them.
+
+    Attributes
+    ----------
+    index : PageIndex
+    header : Header
+    acquisition : Acquisition
+    placement : Placement
+    first_pages : tuple of bytes
+        The descriptions of the first pages.
+    found : FileSet
+    """
+
+    index: PageIndex
+    header: Header
+    acquisition: Acquisition
+    placement: Placement
+    first_pages: tuple[bytes, ...]
+    found: FileSet
+
+    @classmethod
+    def of(cls, source: Any, flyback: int | None = None) -> Files:
+        """Find and read the files that a user named.
+
+        Parameters
+        ----------
+        source : str, os.PathLike, or a sequence of them
+        flyback : int, optional
+            Frames of flyback in each volume; overrides the header.
+        """
+        if source is None:
+            raise ChoiceError("no file was given; pass a path, or a list of the files of one recording")
+        index, header, found = _gathered(source)
+        name = printable(os.path.basename(str(index.paths[0])))
+        # Without the blanks that make all descriptions equally long
+        looked_at = [
+            text.rstrip() for text in index.descriptions(range(min(index.pages_per_file[0], _looked_at(header))))
+        ]
+        numbers = [frame_number_of(text) for text in looked_at]
+        if not header.dialect and (not numbers or numbers[0] is None):
+            raise UnsupportedRecordingError(
+                f"{name} has no ScanImage header: neither a Software tag with 'SI.' lines nor a description with 'scanimage.' "
+                "or 'state.' lines; open(..., format='tiff') reads it as plain TIFF"
+            )
+        if index.samples_per_pixel != 1:
+            raise UnsupportedRecordingError(
+                f"{name} has {index.samples_per_pixel} samples per pixel, but ScanImage writes one; "
+                "open(..., format='tiff') reads it as plain TIFF"
+            )
+        num_pages = int(index.num_pages)
+        stamps = [stamp_of(text) for text in looked_at]
+        acquisition = acquisition_of(
+            header, name=name, frame_numbers=numbers, num_pages=num_pages, stamps=stamps, flyback=flyback
+        )
+        channels, length = acquisition.order.channels, acquisition.order.frames
+        if _are_numbers(numbers, channels):
+            in_loop = _is_loop(header) and header.text("SI.hStackManager.stackMode") != "slow"
+            step = acquisition.number_step
+            placement = place_frames(
+                index, channels=channels, step=step, length=length, in_loop=in_loop, known=looked_at
+            )
+        else:
+            placement = place_in_order(num_pages, channels)
+        files = cls(index, header, acquisition, placement, tuple(looked_at), found)
+        if not len(files.units):
+            raise TruncatedRecordingError(
+                f"{name}: not one of the {files.total_units:,} {files.unit_name}s is complete ({num_pages:,} pages); "
+                "open(..., format='tiff') gives the pages as they are"
+            )
+        return files
+
+    @property
+    def name(self) -> str:
+        """The name of the first file, for messages."""
+        return printable(os.path.basename(str(self.index.paths[0])))
+
+    @property
+    def unit_name(self) -> str:
+        """The word for a sample."""
+        return "frame" if self.acquisition.order.planes == 1 else "volume"
+
+    @cached_property
+    def units(self) -> range | np.ndarray:
+        """The slots of the frames of a movie, or the numbers of the complete volumes, that are read."""
+        order = self.acquisition.order
+        find = self.placement.kept_slots if order.planes == 1 else self.placement.complete_volumes
+        return find(order.frames, order.kept)
+
+    def unit(self, samples: np.ndarray) -> np.ndarray:
+        """Return the slots, or the numbers of the volumes, of samples."""
+        if isinstance(self.units, range):
+            return samples + self.units.start
+        return np.asarray(self.units[samples])
+
+    @cached_property
+    def total_units(self) -> int:
+        """Frames outside the flyback, or volumes, from the first of the acquisition to the last of which a page is there."""
+        order, slots = self.acquisition.order, self.placement.num_slots
+        if order.planes > 1:
+            return -(-slots // order.frames)
+        volumes, rest = divmod(slots, order.frames)
+        return volumes * order.kept + min(rest, order.kept)
+
+    @cached_property
+    def missing_units(self) -> np.ndarray:
+        """The frames or volumes that are not read because pages are missing, counted from the first of the acquisition."""
+        order, there = self.acquisition.order, self.units
+        if isinstance(there, range) and there == range(self.total_units):
+            return np.empty(0, np.int64)
+        if order.planes == 1 and order.flyback:
+            slots = np.asarray(there, np.int64)
+            there = slots // order.frames * order.kept + slots % order.frames
+        is_missing = np.ones(self.total_units, bool)
+        is_missing[slice(there.start, there.stop) if isinstance(there, range) else there] = False
+        return np.flatnonzero(is_missing)
+
+    @cached_property
+    def mosaic(self) -> Mosaic | None:
+        """Where the regions of interest are in the pages, or None for a recording of one."""
+        regions = imaged_regions(self.header)
+        if not regions:
+            return None
+        planes, shape = self.acquisition.order.planes, self.index.page_shape
+        try:
+            mosaic = find_mosaic(regions, self.header, page_shape=shape, planes=planes, name=self.name)
+        except UnsupportedRecordingError as error:
+            if len(regions) == 1:
+                return None
+            return Mosaic((), ({},) * planes, 0, problem=str(error))
+        return mosaic
+
+    @cached_property
+    def has_stamps(self) -> bool:
+        """Whether the pages state times, and not all the same one."""
+        return stamp_of(self.first_pages[0]) is not None and not self._stands_still
+
+    @cached_property
+    def _stands_still(self) -> bool:
+        stamps = [stamp_of(text) for text in self.first_pages[:: self.acquisition.order.channels]]
+        return len(stamps) > 1 and len(set(stamps)) == 1 and stamps[0] is not None
+
+    @cached_property
+    def start_time(self) -> datetime | None:
+        """The moment at which the first acquisition began, as the pages or the header state it."""
+        first = self.placement.acquisitions[0].begun if self.placement.acquisitions else None
+        found = first or epoch_of(self.first_pages[0])
+        for key in ("SI5.acqStartTime", "triggerClockTimeFirst", "acqModeStartTime"):
+            found = found or parse_moment(self.header.lines.get(f"scanimage.{key}", ""))
+            found = found or parse_moment(str(self.header.get(f"SI4.{key}") or ""))
+        for key in ("state.internal.triggerTimeString", "state.internal.triggerTimeFirstString"):
+            found = found or parse_moment(self.header.text(key))
+        return found
+
+    @cached_property
+    def warnings(self) -> tuple[Warned, ...]:
+        """What a person is warned of here; the index warns of a cut page by itself."""
+        missing = (*self.found.gaps, *self._left_out(), *self._ends_early())
+        contradictions = (*self.acquisition.contradictions, *self._contradictions())
+        return (
+            *((sentence, IncompleteRecordingWarning) for sentence in missing),
+            *((sentence, RoiExtractorsWarning) for sentence in contradictions),
+        )
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided or left out while opening."""
+        return (
+            *self.found.notes,
+            *self.acquisition.notes,
+            *self.index.notes,
+            *(sentence for sentence, _ in self.warnings),
+            *self._region_notes(),
+            *self._rate_notes(),
+            *self._order_notes(),
+        )
+
+    def stamps(self, slots: np.ndarray) -> np.ndarray:
+        """Return the times that the pages of frames state, seconds."""
+        pages = self.placement.pages_of(slots)
+        found = [stamp_of(text) for text in self.index.descriptions(pages)]
+        if None in found:
+            path, page = self._place(int(pages[found.index(None)]))
+            raise CorruptRecordingError(
+                f"page {page:,} of {path} states no time (frameTimestamps_sec), although the first page does; "
+                "call set_times(...) to set other times"
+            )
+        times = np.array(found, np.float64)
+        if len(self._offsets) > 1:
+            times += self._offsets[self.placement.owners[self.placement.runs_of(slots)]]
+        return times
+
+    @cached_property
+    def _offsets(self) -> np.ndarray:
+        """Seconds to add in each acquisition whose clock began anew, as its own start says."""
+        placement = self.placement
+        offsets = np.zeros(max(1, len(placement.acquisitions)), np.float64)
+        begun = [one.begun for one in placement.acquisitions]
+        end = -np.inf
+        for k, moment in enumerate(begun):
+            own = np.flatnonzero(placement.owners == k)
+            if not len(own):
+                continue
+            last = placement.pages[own[-1]] + placement.counts[own[-1]] * placement.channels - 1
+            stamps = [stamp_of(text) for text in self.index.descriptions([int(placement.pages[own[0]]), int(last)])]
+            if stamps[0] is not None and stamps[0] <= end and moment is not None and begun[0] is not None:
+                offsets[k] = (moment - begun[0]).total_seconds()
+            end = max(end, (stamps[1] or 0.0) + offsets[k])
+        return offsets
+
+    def _place(self, page: int) -> tuple[str, int]:
+        starts = [0, *accumulate(int(n) for n in self.index.pages_per_file)]
+        k = bisect_right(starts, page) - 1
+        return printable(os.path.basename(str(self.index.paths[k]))), page - starts[k]
+
+    def _left_out(self) -> tuple[str, ...]:
+        placement, order, num_pages = self.placement, self.acquisition.order, int(self.index.num_pages)
+        if placement.is_gapless:
+            rest = num_pages % (order.pages if order.planes > 1 else order.channels)
+            if not len(self.missing_units) or not rest:
+                return ()
+            if order.planes == 1:
+                what = f"frame is not complete: {rest} of its {order.channels} channels are in the file"
+            else:
+                what = f"volume is not complete: {rest:,} of its {order.pages:,} pages are in the file"
+            return (f"the last {what}, and it is left out",)
+        sentences, word, missing = [], self.unit_name, self.missing_units
+        if len(missing):
+            them = f"{len(missing):,} of {self.total_units:,} {word}s are"
+            which = f"the first is {word} {missing[0]:,}" if len(missing) > 1 else f"{word} {missing[0]:,}"
+            sentences.append(
+                f"{them} missing or not complete by the frame numbers of the pages, and left out ({which}, counted from 0); "
+                "the others keep their own times"
+            )
+        if placement.first_slot:
+            first = placement.first_slot * self.acquisition.number_step + 1
+            sentences.append(f"the files begin with frame {first:,} of the acquisition")
+        if placement.incomplete:
+            sentences.append(
+                f"{placement.incomplete:,} frame{'s lack' if placement.incomplete > 1 else ' lacks'} the pages of some channels"
+            )
+        if placement.nameless:
+            sentences.append(
+                f"{placement.nameless:,} page{'s state' if placement.nameless > 1 else ' states'} no frame number, or an absurd one: left out"
+            )
+        if placement.repeated:
+            sentences.append(
+                f"{placement.repeated:,} frame{'s have' if placement.repeated > 1 else ' has'} the number of another one: left out"
+            )
+        return tuple(sentences)
+
+    def _ends_early(self) -> tuple[str, ...]:
+        """Return a warning of totals that the header announces and the files do not reach."""
+        stated, total = self._stated_total, self.total_units
+        if stated is None or total >= stated or (self.acquisition.order.planes == 1 and not self._last_is_full):
+            return ()
+        return (
+            f"the header announces {stated:,} {self.unit_name}s and the files end after {total:,}: the acquisition was stopped early, "
+            "or files at its end are missing",
+        )
+
+    def _contradictions(self) -> tuple[str, ...]:
+        sentences, stated, total = [], self._stated_total, self.total_units
+        if stated is not None and total > stated and self.acquisition.order.planes > 1:
+            sentences.append(f"the header announces {stated:,} volumes, and the files have {total:,}; all are read")
+        numbers = [frame_number_of(text) for text in self.first_pages]
+        if (
+            numbers[0] is not None
+            and not self.placement.acquisitions
+            and self.index.num_pages > self.placement.channels
+        ):
+            sentences.append(
+                f"all pages state the frame number {numbers[0]:,}: frames are placed by the order of the pages"
+            )
+        if len(self.placement.acquisitions) > 1 and not _is_loop(self.header):
+            sentences.append(
+                f"the files are of {len(self.placement.acquisitions):,} acquisitions, which are joined in the order of their beginning"
+            )
+        return (*sentences, *(self.mosaic.contradictions if self.mosaic else ()))
+
+    @cached_property
+    def _stated_total(self) -> int | None:
+        """The number of volumes or frames that the header announces, or None."""
+        header, order = self.header, self.acquisition.order
+        if len(self.placement.acquisitions) > 1 or (order.flyback and order.planes == 1):
+            return None
+        if order.planes > 1:
+            fast = header.count("SI.hFastZ.numVolumes") if header.flag("SI.hFastZ.enable") else None
+            return header.count("SI.hStackManager.actualNumVolumes") or fast
+        if header.flag("SI.hStackManager.enable"):
+            return None
+        stated = header.count("SI.hStackManager.framesPerSlice", "SI4.acqNumFrames", "state.acq.numberOfFrames")
+        return None if stated is None else stated // self.acquisition.number_step
+
+    @cached_property
+    def _last_is_full(self) -> bool:
+        """Whether the last file has as many frames as a file may have, so that another one may have followed."""
+        most = self.header.count("SI.hScan2D.logFramesPerFile", "SI4.loggingFramesPerFile")
+        frames = self.index.pages_per_file[-1] // self.placement.channels
+        return most is not None and frames * self.acquisition.number_step >= most
+
+    def _region_notes(self) -> tuple[str, ...]:
+        mosaic = self.mosaic
+        if mosaic is None or not mosaic.names:
+            return ()
+        return (
+            f"each page has {len(mosaic.names)} regions of interest below one another, with {mosaic.gap} lines between them",
+            *(("regions overlap: roi='stitched' shows the last of them",) if mosaic.overlaps() else ()),
+        )
+
+    def _rate_notes(self) -> tuple[str, ...]:
+        slow = self.header.text("SI.hStackManager.stackMode") == "slow" and self.acquisition.volume_rate is not None
+        still = ("all pages state the same time: the times follow from the rate",) if self._stands_still else ()
+        return (
+            *still,
+            *(("a slow stack: the volume rate is nominal, and the timestamps are the real times",) if slow else ()),
+        )
+
+    def _order_notes(self) -> tuple[str, ...]:
+        stated, total = self._stated_total, self.total_units
+        unreached = stated is not None and total < stated and not self._ends_early()
+        return (
+            *((f"the header announces {stated:,} frames, and the files have {total:,}",) if unreached else ()),
+            *(
+                ()
+                if self.placement.is_sorted
+                else ("frames are read in the order of their numbers, which is not that of the files",)
+            ),
+        )
+
+
+def _is_loop(header: Header) -> bool:
+    return "loop" in (header.text("SI.acqState"), header.text("SI4.acqState"))
+
+
+def _are_numbers(numbers: Sequence[int | None], channels: int) -> bool:
+    """Return whether the numbers of the first pages tell frames apart."""
+    known = [number for number in numbers if number is not None]
+    return bool(known) and (len(set(known)) > 1 or len(known) <= channels)
+
+
+def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
+    """Return the pages of all files, the first one's header, and what was left out."""
+    if not isinstance(source, str | os.PathLike):
+        paths = tuple(os.path.abspath(os.fspath(path)) for path in source)
+        index = PageIndex.of(paths)
+        return index, _header(index), FileSet(paths)
+    path = os.path.abspath(os.fspath(source))
+    is_folder = os.path.isdir(path)
+    folder = path if is_folder else os.path.dirname(path)
+    names = listing(folder)
+    path = first_of_folder(folder, names) if is_folder else path
+    with silenced():  # it may turn out not to be the only file
+        alone = PageIndex.of(path)
+    header = _header(alone)
+    found = files_of_acquisition(path, header, names)
+    if is_folder:
+        found = FileSet(found.paths, (*found.notes, *others_of_folder(folder, names, found.paths)), found.gaps)
+    if found.paths == (path,):
+        for note in alone.notes:
+            warn(note)
+        return alone, header, found
+    alone.close()
+    index = PageIndex.of(found.paths)
+    return index, header if found.paths[0] == path else _header(index), found
+
+
+def _header(index: PageIndex) -> Header:
+    tags = index.first_tags
+    description, software, artist = (_bytes(tags.get(code)) for code in (_DESCRIPTION, _SOFTWARE, _ARTIST))
+    static = _static_block(os.fspath(index.paths[0]))
+    if static is not None:
+        return parse_header(static[0], regions=static[1], page=description)
+    found = parse_header(software, regions=artist, page=description)
+    return found if found.dialect else parse_header(description)
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _static_block(path: str) -> tuple[bytes, bytes] | None:
+    """Return the header text and the JSON that stand before the first page, or None."""
+    file = PositionedFile(path)
+    head = file.read(0, 32)
+    if len(head) < 32 or head[:4] != b"II+\0":
+        return None
+    magic, _, text, regions = struct.unpack_from("<4I", head, 16)
+    if magic != _STATIC_MAGIC or text + regions > _MAX_STATIC:
+        return None
+    block = file.read(32, text + regions)
+    return (block[:text], block[text:]) if block[:text].lstrip()[:3] in (b"SI.", b'{"S') else None
+
+
+def _looked_at(header: Header) -> int:
+    channels = header.numbers("SI.hChannels.channelSave") or header.numbers("SI4.channelsSave")
+    return max(_FEWEST_LOOKED_AT, 3 * min(len(channels), 256))

@@ -1,0 +1,334 @@
+"""The regions of interest of a multi-ROI recording: which rows of a page belong to which, and where they are in the sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import UnsupportedRecordingError, printable
+
+from .header import Header
+
+__all__ = ["PAGE", "STITCHED", "Mosaic", "Piece", "Region", "find_mosaic", "imaged_regions"]
+
+PAGE, STITCHED = "page", "stitched"
+_MAX_CANVAS = 1 << 28
+_MAX_REGIONS = 4096
+_LINES_TOLERANCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One scanfield: a rectangle of pixels in one plane.
+
+    Attributes
+    ----------
+    rows, columns : int
+    center, size : tuple of float
+        ``(x, y)`` in degrees of the scan angle; rows follow y, columns follow x.
+    rotation : float
+        In degrees.
+    """
+
+    rows: int
+    columns: int
+    center: tuple[float, float]
+    size: tuple[float, float]
+    rotation: float = 0.0
+
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """Distance of pixels ``(row, column)`` in degrees."""
+        return self.size[1] / self.rows, self.size[0] / self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One region of interest, which may be another rectangle in each plane.
+
+    Attributes
+    ----------
+    name : str
+    depths : tuple of float
+        One a scanfield, ascending.
+    fields : tuple of Field
+    is_discrete : bool
+        Whether it is scanned at these depths alone, and not between them.
+    """
+
+    name: str
+    depths: tuple[float, ...]
+    fields: tuple[Field, ...]
+    is_discrete: bool
+
+    def at(self, depth: float | None) -> Field | None:
+        """Return the rectangle at a depth, or None where the region is not scanned; any depth if it is None.
+
+        References
+        ----------
+        ScanImage documentation, "Multiple Region of Interest (MROI) Imaging": a region with one scanfield extends over all
+        depths, one with several is interpolated between them, unless its planes are discrete.
+        """
+        if depth is None:
+            return self.fields[0] if len(self.fields) == 1 else None
+        if self.is_discrete:
+            return next((f for z, f in zip(self.depths, self.fields, strict=True) if abs(z - depth) < 1e-3), None)
+        if len(self.fields) == 1:
+            return self.fields[0]
+        if not self.depths[0] - 1e-3 <= depth <= self.depths[-1] + 1e-3:
+            return None
+        table = np.array([(f.rows, f.columns, *f.center, *f.size, f.rotation) for f in self.fields], np.float64)
+        rows, columns, *rest = (float(np.interp(depth, self.depths, column)) for column in table.T)
+        x, y, width, height, rotation = rest
+        whole = tuple(f for z, f in zip(self.depths, self.fields, strict=True) if abs(z - depth) < 1e-3)
+        return whole[0] if whole else Field(_even(rows), _even(columns), (x, y), (width, height), rotation)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A rectangle of a page and its place in the image.
+
+    Attributes
+    ----------
+    page_row : int
+        Its first row in the page; its first column there is 0.
+    rows, columns : int
+    row, column : int
+        Its place in the image.
+    """
+
+    page_row: int
+    rows: int
+    columns: int
+    row: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Where the regions are in the pages of each plane.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the regions, each once.
+    planes : tuple of dict
+        For each plane the first row and the rectangle of each region that is scanned there, by its position.
+    gap : int
+        Lines between two regions in which the scanner flew from one to the next.
+    contradictions : tuple of str
+        Where the lines in the pages are not those of the header.
+    problem : str
+        Why the regions could not be found in the pages; empty if they were.
+    """
+
+    names: tuple[str, ...]
+    planes: tuple[dict[int, tuple[int, Field]], ...]
+    gap: int
+    contradictions: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What ``roi=`` may be where a choice is needed: the regions, and the whole of them."""
+        if len(self.names) < 2:
+            return self.names
+        return (*self.names, *((STITCHED,) if self.stitched() is not None else ()), PAGE)
+
+    def fields(self, region: int) -> dict[int, tuple[int, Field]]:
+        """Return the planes of one region: the first row in the page, and the rectangle."""
+        return {plane: there[region] for plane, there in enumerate(self.planes) if region in there}
+
+    def stitched(self) -> tuple[tuple[int, int], tuple[tuple[Piece, ...], ...]] | None:
+        """Return the shape of an image of all regions, and each plane's pieces; None where they have not one resolution."""
+        every = [field for there in self.planes for _, field in there.values()]
+        pixel = every[0].pixel
+        if any(abs(f.rotation) > 1e-6 or not np.allclose(f.pixel, pixel, rtol=0.01) for f in every):
+            return None
+        top = min(f.center[1] - f.size[1] / 2 for f in every)
+        left = min(f.center[0] - f.size[0] / 2 for f in every)
+
+        def placed(start: int, f: Field) -> Piece:
+            row = round((f.center[1] - f.size[1] / 2 - top) / pixel[0])
+            return Piece(start, f.rows, f.columns, row, round((f.center[0] - f.size[0] / 2 - left) / pixel[1]))
+
+        pieces = tuple(tuple(placed(*one) for one in there.values()) for there in self.planes)
+        flat = [piece for there in pieces for piece in there]
+        shape = max(p.row + p.rows for p in flat), max(p.column + p.columns for p in flat)
+        return (shape, pieces) if shape[0] * shape[1] <= _MAX_CANVAS else None
+
+    def overlaps(self) -> bool:
+        """Return whether regions of one plane overlap by more than a row and a column in the image of all."""
+        canvas = self.stitched()
+        pairs = [pair for there in (canvas[1] if canvas else ()) for pair in combinations(there[:64], 2)]
+        return any(
+            min(a.row + a.rows, b.row + b.rows) - max(a.row, b.row) > 1
+            and min(a.column + a.columns, b.column + b.columns) - max(a.column, b.column) > 1
+            for a, b in pairs
+        )
+
+
+def imaged_regions(header: Header) -> tuple[Region, ...]:
+    """Return the regions of a multi-ROI recording that are switched on; none for other recordings."""
+    enabled = header.flag("SI.hRoiManager.mroiEnable")
+    if enabled is False:
+        return ()
+    group = header.roi_groups.get("imagingRoiGroup")
+    regions = tuple(_regions(group.get("rois") if isinstance(group, dict) else None))
+    return regions if enabled or len(regions) > 1 else ()
+
+
+def find_mosaic(
+    regions: Sequence[Region], header: Header, *, page_shape: tuple[int, int], planes: int, name: str
+) -> Mosaic:
+    """Find the rows of each region in the pages.
+
+    The regions of a plane follow one another from the top of the page, each pair with the same number of lines
+    between them, in which the scanner flew.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+    header : Header
+    page_shape : tuple of int
+    planes : int
+    name : str
+        The recording's name, for messages.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        The regions do not fit into the pages.
+    """
+    for depths in _depths(header, planes):
+        there = [
+            {k: field for k, region in enumerate(regions) if (field := region.at(depth)) is not None}
+            for depth in depths
+        ]
+        gap = _gap([list(fields.values()) for fields in there], header, page_shape) if all(there) else None
+        if gap is not None:
+            starts = tuple(_starts(fields, gap) for fields in there)
+            return Mosaic(_names(regions), starts, gap, _contradictions(header, gap, len(regions)))
+    lines = sum(region.fields[0].rows for region in regions)
+    raise UnsupportedRecordingError(
+        f"{name}: the {len(regions)} regions of interest of the header ({lines:,} rows) do not fit into pages of {page_shape[0]:,} "
+        f"rows and {page_shape[1]:,} columns; open(..., roi='{PAGE}') gives the pages as they are"
+    )
+
+
+def _regions(listed: Any) -> Iterator[Region]:
+    rois = listed if isinstance(listed, list) else [listed]  # MATLAB writes a list of one as its only item
+    for roi in rois[:_MAX_REGIONS]:
+        if not isinstance(roi, dict) or not roi.get("enable", 1):
+            continue
+        raw = roi.get("scanfields")
+        fields = [_field(one) for one in (raw if isinstance(raw, list) else [raw])]
+        depths = _numbers(roi.get("zs"))
+        depths = depths if len(depths) == len(fields) else [float(k) for k in range(len(fields))]
+        pairs = sorted(((z, f) for z, f in zip(depths, fields, strict=True) if f is not None), key=lambda pair: pair[0])
+        if pairs:
+            name, discrete = roi.get("name"), bool(roi.get("discretePlaneMode", 0))
+            yield Region(
+                name if isinstance(name, str) else "",
+                tuple(z for z, _ in pairs),
+                tuple(f for _, f in pairs),
+                discrete,
+            )
+
+
+def _field(raw: Any) -> Field | None:
+    if not isinstance(raw, dict) or not raw.get("enable", 1):
+        return None
+    pixels, size = _numbers(raw.get("pixelResolutionXY")), _numbers(raw.get("sizeXY"))
+    center, rotation = _numbers(raw.get("centerXY")) or [0.0, 0.0], _numbers(raw.get("rotationDegrees")) or [0.0]
+    if len(pixels) != 2 or len(size) != 2 or len(center) != 2 or not all(1 <= n < 1 << 24 for n in pixels):
+        return None
+    if not all(0 < s < math.inf for s in size):
+        return None
+    return Field(int(pixels[1]), int(pixels[0]), (center[0], center[1]), (size[0], size[1]), rotation[0])
+
+
+def _numbers(value: Any) -> list[float]:
+    items = value if isinstance(value, list) else [value]
+    items = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in items]
+    good = all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in items)
+    return [float(n) for n in items] if good else []
+
+
+def _even(number: float) -> int:
+    return max(2, round(number / 2) * 2)
+
+
+def _names(regions: Sequence[Region]) -> tuple[str, ...]:
+    given = [printable(region.name.strip()) for region in regions]
+    taken = (PAGE, STITCHED, "")
+    return tuple(
+        name if given.count(name) == 1 and name not in taken else f"ROI {k + 1}" for k, name in enumerate(given)
+    )
+
+
+def _depths(header: Header, planes: int) -> Iterator[list[float | None]]:
+    """Yield the depths of the planes, in each of the coordinates in which the regions may be given."""
+    for key in (
+        "SI.hStackManager.zs",
+        "SI.hStackManager.zsRelative",
+        "SI.hFastZ.userZs",
+        "SI.hStackManager.arbitraryZs",
+    ):
+        listed = header.numbers(key)
+        each = len(listed) // planes
+        if each and len(listed) % planes == 0:
+            yield list(listed[::each])
+    if planes == 1:
+        yield [0.0]
+    yield [None] * planes
+
+
+def _gap(planes: list[list[Field]], header: Header, page_shape: tuple[int, int]) -> int | None:
+    """Return the lines between two regions, or None where the regions do not fit.
+
+    The header gives the time of a flight, and the pages its lines: the page of the plane that takes the most is full.  The lines decide,
+    and the time does where they come to no whole number.
+    """
+    rows, columns = page_shape
+    used = [(sum(field.rows for field in fields), len(fields) - 1) for fields in planes]
+    if any(lines > rows for lines, _ in used) or any(f.columns > columns for fields in planes for f in fields):
+        return None
+    free = [(rows - lines) / flights for lines, flights in used if flights]
+    if not free:
+        return 0
+    if min(free) == int(min(free)):
+        return int(min(free))
+    return next((lines for lines in _stated_lines(header) if lines <= min(free)), None)
+
+
+def _stated_lines(header: Header) -> list[int]:
+    """Return the lines of a flight by its time: rounded up to an even number, as both directions are scanned, up, and to the nearest."""
+    time, line = header.number("SI.hScan2D.flytoTimePerScanfield"), header.rate("SI.hRoiManager.linePeriod")
+    if time is None or line is None or not 0 <= time / line < 1 << 20:
+        return []
+    lines = math.ceil(time / line - 1e-9)
+    return [lines + lines % 2, lines, round(time / line)]
+
+
+def _contradictions(header: Header, gap: int, regions: int) -> tuple[str, ...]:
+    stated = _stated_lines(header)
+    if regions < 2 or not stated or any(abs(gap - lines) <= _LINES_TOLERANCE for lines in stated):
+        return ()
+    return (
+        f"the pages leave {gap} lines between two regions of interest, but the header's flyto time takes {stated[0]}; "
+        "the regions may be shifted",
+    )
+
+
+def _starts(fields: dict[int, Field], gap: int) -> dict[int, tuple[int, Field]]:
+    placed, row = {}, 0
+    for region, field in fields.items():
+        placed[region] = (row, field)
+        row += field.rows + gap
+    return placed

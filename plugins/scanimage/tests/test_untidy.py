@@ -1,0 +1,285 @@
+"""Recordings whose frames, files and headers contradict each other: right pixels with their own times, or a sentence."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from roiextractors_scanimage.extractor import ScanImageImagingExtractor
+
+from roiextractors_core.errors import IncompleteRecordingWarning, RoiExtractorsWarning, StreamChoiceError
+
+Make = Callable[..., Any]
+
+
+def text(number: int, *, period: float = 0.1, epoch: str = "[2024  3 21 9 5 7.25]", acquisition: int = 1) -> str:
+    return (
+        f"frameNumbers = {number}\nacquisitionNumbers = {acquisition}\nframeNumberAcquisition = {number}\n"
+        f"frameTimestamps_sec = {(number - 1) * period:.9f}\nendOfAcquisition = 0\nepoch = {epoch}\nI2CData = {{}}\n"
+    )
+
+
+def stack(planes: int, flyback: int = 0, **more: str) -> dict[str, str | None]:
+    keys = {
+        "SI.hStackManager.enable": "true",
+        "SI.hStackManager.actualNumSlices": str(planes),
+        "SI.hStackManager.numFramesPerVolume": str(planes),
+        "SI.hStackManager.numFramesPerVolumeWithFlyback": str(planes + flyback),
+    }
+    return {**keys, **{f"SI.hStackManager.{key}": value for key, value in more.items()}}
+
+
+SPLIT: dict[str, str | None] = {"SI.hScan2D.logFramesPerFile": "5"}
+
+
+@pytest.fixture
+def write(tmp_path: Path, write_bigtiff: Make, header_text: Make) -> Make:
+    """Write pages, each with its frame number and a pixel value."""
+
+    def written(
+        name: str,
+        numbers: Sequence[int],
+        values: Sequence[int],
+        changes: dict[str, str | None] | None = None,
+        **options: Any,
+    ) -> Path:
+        frames = np.stack([np.full((4, 6), value, "<i2") for value in values])
+        texts = [text(number, **options) for number in numbers]
+        return Path(write_bigtiff(tmp_path / name, header_text(changes), texts, frames))
+
+    return written
+
+
+def opened(path: Any, *messages: str, **options: Any) -> ScanImageImagingExtractor:
+    """Open a recording; it warns of these messages and no other, and its notes have the same."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recording = ScanImageImagingExtractor(path, **options)
+    seen = [str(one.message) for one in caught]
+    assert len(seen) == len(messages), seen
+    for message in messages:
+        assert any(message in one for one in seen), (message, seen)
+        assert any(message in note for note in recording.get_notes())
+    return recording
+
+
+def values_of(recording: ScanImageImagingExtractor) -> list[Any]:
+    return [found.tolist() for found in recording.get_series()[:, 0, 0]]
+
+
+def test_a_lost_page_of_a_volume_leaves_that_volume_out_and_no_plane_shifts(write: Make) -> None:
+    numbers = [n for n in range(1, 25) if n != 6]
+    path = write("v.tif", numbers, [10 * ((n - 1) // 4) + (n - 1) % 4 for n in numbers], stack(3, 1))
+    with opened(path, "1 of 6 volumes are missing or not complete") as recording:
+        assert values_of(recording) == [[10 * v + p for p in range(3)] for v in (0, 2, 3, 4, 5)]
+        np.testing.assert_allclose(recording.get_timestamps(), [0.2, 1.0, 1.4, 1.8, 2.2])
+        np.testing.assert_array_equal(recording.get_missing_samples(), [1])
+        np.testing.assert_array_equal(recording.get_samples([4, 1])[:, 0, 0, 0], [50, 20])
+    with opened(path, "1 of 6 volumes", plane=2) as recording:
+        assert values_of(recording) == [2, 22, 32, 42, 52]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 57, 121, 199])
+def test_a_lost_page_of_one_channel_does_not_swap_the_channels(write: Make, lost: int) -> None:
+    numbers = [n for n in range(1, 101) for _ in range(2)]
+    values = [10 * n + k % 2 for k, n in enumerate(numbers)]
+    frame = numbers[lost] - 1
+    del numbers[lost], values[lost]
+    changes: dict[str, str | None] = {"SI.hChannels.channelSave": "[1;2]", "SI.hChannels.channelsActive": "[1;2]"}
+    path = write("c.tif", numbers, values, changes)
+    for position in (0, 1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", IncompleteRecordingWarning)
+            recording = ScanImageImagingExtractor(path, channel=position + 1)
+        assert values_of(recording) == [10 * n + position for n in range(1, 101) if n != frame + 1]
+        np.testing.assert_array_equal(recording.get_missing_samples(), [frame])
+        np.testing.assert_allclose(recording.get_timestamps(), [n * 0.1 for n in range(100) if n != frame])
+        assert recording.get_notes()
+        recording.close()
+
+
+def test_many_lost_frames_are_found_wherever_they_are(write: Make) -> None:
+    chosen = np.random.default_rng(3).random(3000) > 0.02
+    chosen[0] = True
+    numbers = (np.flatnonzero(chosen) + 1).tolist()
+    with opened(write("m.tif", numbers, numbers), "frames are missing or not complete") as recording:
+        assert values_of(recording) == numbers
+        np.testing.assert_array_equal(
+            recording.get_missing_samples(), np.setdiff1d(np.arange(numbers[-1]), np.array(numbers) - 1)
+        )
+        some = [5, 1700, 3, len(numbers) - 1]
+        np.testing.assert_array_equal(recording.get_samples(some)[:, 0, 0], np.array(numbers)[some])
+
+
+def test_flyback_frames_that_the_file_lacks_by_number_are_nothing_to_warn_of(write: Make) -> None:
+    numbers = [n for n in range(1, 25) if (n - 1) % 4 < 3]
+    with opened(write("v.tif", numbers, numbers, stack(3, 1))) as recording:
+        assert values_of(recording) == [[4 * v + p + 1 for p in range(3)] for v in range(6)]
+
+
+def test_a_file_that_begins_within_a_volume_begins_with_the_next_one(write: Make) -> None:
+    numbers = list(range(11, 21))
+    messages = ("3 of 5 volumes are missing", "the files begin with frame 11 of the acquisition")
+    with opened(write("second.tif", numbers, numbers, stack(3, 1)), *messages) as recording:
+        assert values_of(recording) == [[13, 14, 15], [17, 18, 19]]
+        np.testing.assert_array_equal(recording.get_missing_samples(), [0, 1, 2])
+        np.testing.assert_allclose(recording.get_timestamps(), [1.4, 1.8])
+
+
+def test_files_that_were_swapped_by_name_are_read_by_number(write: Make, tmp_path: Path) -> None:
+    for k, name in enumerate((1, 3, 2, 4)):
+        numbers = list(range(5 * k + 1, 5 * k + 6))
+        write(f"s_00001_{name:05d}.tif", numbers, numbers, SPLIT)
+    with opened(tmp_path / "s_00001_00001.tif") as recording:
+        assert values_of(recording) == list(range(1, 21))
+        np.testing.assert_allclose(recording.get_timestamps(), np.arange(20) * 0.1)
+        assert [Path(path).name for path in recording.get_paths()] == [f"s_00001_{k:05d}.tif" for k in range(1, 5)]
+
+
+def test_files_of_an_earlier_acquisition_are_left_out(write: Make, tmp_path: Path) -> None:
+    for k in range(6):
+        numbers = list(range(5 * k + 1, 5 * k + 6))
+        old = {"epoch": "[2024  3 20 15 0 0.0]"} if k > 2 else {}
+        write(f"m_00001_{k + 1:05d}.tif", numbers, [n + 1000 * bool(old) for n in numbers], SPLIT, **old)
+    message = "m_00001_00004.tif, m_00001_00005.tif, m_00001_00006.tif are left out"
+    with opened(tmp_path / "m_00001_00001.tif", message) as recording:
+        assert values_of(recording) == list(range(1, 16))
+        assert recording.get_paths() == tuple(str(tmp_path / f"m_00001_{k:05d}.tif") for k in (1, 2, 3))
+
+
+def test_a_list_of_files_of_two_acquisitions_is_joined_in_their_order_with_a_warning(write: Make) -> None:
+    new = write("b.tif", [1, 2, 3], [4, 5, 6], epoch="[2024  3 21 9 6 7.25]")
+    old = write("a.tif", [1, 2, 3], [1, 2, 3])
+    with opened([new, old], "the files are of 2 acquisitions") as recording:
+        assert values_of(recording) == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose(recording.get_timestamps(), [0.0, 0.1, 0.2, 60.0, 60.1, 60.2])
+        assert recording.metadata.start_time is not None
+        assert recording.metadata.start_time.minute == 5
+
+
+def test_each_acquisition_of_a_loop_begins_a_volume(write: Make, tmp_path: Path) -> None:
+    loop: dict[str, str | None] = {"SI.acqState": "'loop'", **stack(3, 1)}
+    write("t_00001.tif", [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], loop)
+    write("t_00002.tif", [1, 2, 3, 4], [11, 12, 13, 14], loop, acquisition=2)
+    with opened(tmp_path / "t_00001.tif", "1 of 3 volumes are missing") as recording:
+        assert values_of(recording) == [[1, 2, 3], [11, 12, 13]]
+
+
+def test_totals_of_the_header_that_the_files_do_not_reach_or_exceed_are_a_warning(write: Make) -> None:
+    numbers = list(range(1, 25))
+    with opened(
+        write("few.tif", numbers, numbers, stack(3, 1, actualNumVolumes="100")),
+        "announces 100 volumes and the files end after 6",
+    ) as recording:
+        assert len(recording) == 6
+        assert recording.get_missing_samples().size == 0
+    path = write("many.tif", numbers, numbers, stack(3, 1, actualNumVolumes="5"))
+    with opened(path, "announces 5 volumes, and the files have 6") as recording:
+        assert len(recording) == 6
+    full = {**SPLIT, "SI.hStackManager.framesPerSlice": "20"}
+    path = write("m_00001.tif", range(1, 6), range(1, 6), full)
+    with opened([path], "announces 20 frames and the files end after 5") as recording:
+        assert len(recording) == 5
+
+
+def test_flyback_that_the_file_lacks_is_found_by_the_totals_or_the_times_or_asked_for(
+    write: Make, tmp_path: Path
+) -> None:
+    numbers, whole = list(range(1, 31)), [[3 * v + p + 1 for p in range(3)] for v in range(10)]
+    path = write("total.tif", numbers, numbers, stack(3, 1, actualNumVolumes="10"))
+    with opened(path, "exactly 10 volumes without it") as recording:
+        assert values_of(recording) == whole
+    path = write("unknown.tif", numbers, numbers, stack(3, 1))
+    messages = "the last volume is not complete", "flyback_frames=0 reads it so"
+    opened(path, *messages).close()
+    with opened(path, flyback_frames=0) as recording:
+        assert values_of(recording) == whole
+    texts = [text(n).replace(f"{(n - 1) * 0.1:.9f}", f"{(n - 1 + (n - 1) // 3) * 0.1:.9f}") for n in numbers]
+    assert "frameTimestamps_sec = 0.400000000" in texts[3]
+
+
+def test_averaging_that_contradicts_the_numbers_is_a_warning(write: Make) -> None:
+    numbers = list(range(1, 81, 4))
+    rate = {"SI.hRoiManager.scanFrameRate": "10"}
+    with opened(write("e.tif", numbers, numbers, rate), "the frame numbers go up by 4") as recording:
+        assert values_of(recording) == numbers
+        assert recording.get_sampling_frequency() == 2.5
+        assert recording.get_missing_samples().size == 0
+    path = write("f.tif", range(1, 21), range(1, 21), rate | {"SI.hScan2D.logAverageFactor": "4"})
+    with opened(path, "run on by ones: none were") as recording:
+        assert recording.get_sampling_frequency() == 10
+    path = write("g.tif", range(1, 21), range(1, 21), rate | {"SI.hScan2D.logAverageFactor": "4"}, period=0.4)
+    with opened(path) as recording:  # saved frames were numbered, and the times show the averaging
+        assert recording.get_sampling_frequency() == 2.5
+
+
+def test_saved_channels_that_contradict_the_pages_are_a_warning(write: Make) -> None:
+    both: dict[str, str | None] = {"SI.hChannels.channelSave": "[1;2]", "SI.hChannels.channelsActive": "[1;2]"}
+    with opened(
+        write("c.tif", range(1, 41), range(1, 41), both), "the names of the channels are not certain"
+    ) as recording:
+        assert len(recording) == 40
+    twice = [n for n in range(1, 21) for _ in range(2)]
+    path = write("d.tif", twice, range(40))
+    with pytest.raises(StreamChoiceError, match="'Channel 1' and 'Channel 2'"):
+        ScanImageImagingExtractor(path)
+    with opened(path, "the names of the channels are not certain", channel=2) as recording:
+        assert values_of(recording) == list(range(1, 40, 2))
+
+
+def test_pages_without_a_number_or_with_an_absurd_one_are_left_out(write: Make) -> None:
+    numbers = [*range(1, 100), 10**15]
+    with opened(write("n.tif", numbers, range(100)), "1 page states no frame number, or an absurd one") as recording:
+        assert values_of(recording) == list(range(99))
+    numbers = [*range(1, 51), 10**15, *range(53, 101)]
+    messages = "2 of 100 frames are missing", "1 page states no frame number, or an absurd one"
+    with opened(write("n.tif", numbers, numbers[:50] + [0] + numbers[51:]), *messages) as recording:
+        assert values_of(recording) == [*range(1, 51), *range(53, 101)]
+        np.testing.assert_array_equal(recording.get_missing_samples(), [50, 51])
+
+
+def test_a_disk_that_was_full_leaves_the_whole_volumes(write: Make) -> None:
+    path = write("full.tif", range(1, 25), range(1, 25), stack(3, 1))
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) * 17 // 24])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recording = ScanImageImagingExtractor(path)
+    assert any(issubclass(one.category, IncompleteRecordingWarning) for one in caught)
+    assert values_of(recording) == [[4 * v + p + 1 for p in range(3)] for v in range(4)]
+    recording.close()
+
+
+def test_a_long_recording_is_not_read_page_by_page(
+    write_bigtiff: Make, header_text: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [*range(1, 20_001), *range(20_011, 30_001)]
+    frames = np.zeros((len(numbers), 4, 6), "<i2")
+    path = write_bigtiff(tmp_path / "long.tif", header_text(), [text(n) for n in numbers], frames)
+    from roiextractors_tiff.pages import PageIndex
+
+    asked: list[int] = []
+    descriptions = PageIndex.descriptions
+
+    def counted(self: Any, pages: Any) -> list[bytes]:
+        asked.append(len(pages))
+        return descriptions(self, pages)
+
+    monkeypatch.setattr(PageIndex, "descriptions", counted)
+    started = time.process_time()
+    with opened(path, "10 of 30,000 frames are missing") as recording:
+        assert len(recording) == 29_990
+    assert sum(asked) < 200
+    assert time.process_time() - started < 5
+
+
+def test_warnings_of_contradictions_are_of_their_own_category(write: Make) -> None:
+    path = write("many.tif", range(1, 25), range(1, 25), stack(3, 1, actualNumVolumes="5"))
+    with pytest.warns(RoiExtractorsWarning) as caught:
+        ScanImageImagingExtractor(path).close()
+    assert [one.category for one in caught] == [RoiExtractorsWarning]
