@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
 from roiextractors_core.io import PositionedFile, parse_xml
+from roiextractors_core.metadata import ObjectiveMetadata
 
 __all__ = ["Experiment", "Node"]
 
@@ -218,6 +220,12 @@ class Experiment:
             )
         return rows, columns
 
+    @property
+    def described_shape(self) -> tuple[int, int] | None:
+        """``(rows, columns)`` of a frame of the laser scanning microscope, or None."""
+        rows, columns = (self._lsm.whole(key) or 0 for key in ("pixelY", "pixelX"))
+        return (rows, columns) if rows and columns and not self._is_camera else None
+
     @cached_property
     def averaged(self) -> int:
         """The number of frames that ThorImage averaged into one."""
@@ -284,6 +292,54 @@ class Experiment:
         """Distance between planes in micrometres, or None."""
         step = self.root.first("ZStage").number("stepSizeUM")
         return abs(step) or None if step is not None else None
+
+    @property
+    def objective(self) -> ObjectiveMetadata | None:
+        """The objective: its name, and the magnification in it, which is nominal, or the effective one."""
+        node = self.root.first("Magnification")
+        name, effective = printable(node.text("name")), node.number("mag")
+        in_name = re.search(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?[xX](?!\d)", name)
+        nominal = float(in_name[1]) if in_name else effective if effective and effective > 0 else None
+        return ObjectiveMetadata(name or None, nominal) if name or nominal else None
+
+    @property
+    def modality(self) -> str | None:
+        """``"two-photon"``, ``"three-photon"`` or ``"confocal"`` where the experiment says so, or None."""
+        name = self.root.first("Modality").text("name").lower()
+        if self._is_camera:
+            return None
+        if self._lsm.flag("ThreePhotonEnable"):
+            return "three-photon"
+        return "two-photon" if "multiphoton" in name else "confocal" if "confocal" in name else None
+
+    @property
+    def bit_depth(self) -> int | None:
+        """The bits of a camera's pixel, or None."""
+        bits = self._camera.whole("bitsPerPixel") if self._is_camera else None
+        return bits if bits and bits <= 16 else None
+
+    @property
+    def laser_power(self) -> float | None:
+        """The power of the only modulator that was on, in percent, if it is the same for all planes; or None."""
+        nodes = [node for node in self.root.children if node.name in ("Pockels", "PowerRegulator")]
+        on = [node for node in nodes if (node.number("start") or 0) > 0 or (node.number("stop") or 0) > 0]
+        if len(on) != 1 or on[0].flag("enable") is False or on[0].number("start") != on[0].number("stop"):
+            return None
+        power = on[0].number("start")
+        return power if power is not None and power <= 100 else None
+
+    @property
+    def wavelength(self) -> float | None:
+        """The wavelength of the multiphoton laser in nanometres, if it is known and was on."""
+        node = self.root.first("MultiPhotonLaser")
+        position = node.number("pos")
+        return position if node.flag("enable") and position and 600 <= position <= 2000 else None
+
+    def exposure_time(self, channel: str) -> float | None:
+        """Return the exposure of a channel in seconds, or None."""
+        waves = self.root.first("Wavelengths").children
+        milliseconds = next((node.number("exposureTimeMS") for node in waves if node.text("name") == channel), None)
+        return milliseconds / 1000.0 if milliseconds and milliseconds > 0 else None
 
     @property
     def start_time(self) -> datetime | None:

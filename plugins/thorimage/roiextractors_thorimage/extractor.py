@@ -30,6 +30,8 @@ from .timing import Timing
 
 __all__ = ["ThorImageImagingExtractor"]
 
+_MIN_TIMES, _MAX_JITTER, _MAX_DEVIATION = 4, 0.01, 0.02
+
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -47,8 +49,10 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         Alias of ``channel``, as named in roiextractors.
     site, tile : str or int, optional
         One of several sites or tiles, by its number in the file names.
+    raw_channels : int, optional
+        The number of channels in a raw file, if channels that were not enabled are in it and the experiment does not say so.
     allow_missing : bool
-        Leave out samples with a missing or damaged file, instead of refusing a recording with gaps. The times of the other
+        Leave out samples with a missing, damaged or foreign file, instead of refusing a recording with gaps. The times of the other
         samples do not change. Every file is then checked while opening.
     sampling_frequency : float, optional
         Samples per second (Hz); overrides the experiment's rate.
@@ -82,6 +86,7 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         channel_name: str | None = None,
         site: str | int | None = None,
         tile: str | int | None = None,
+        raw_channels: int | None = None,
         allow_missing: bool = False,
         sampling_frequency: float | None = None,
     ) -> None:
@@ -91,7 +96,9 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         contents = _Contents.of(file_path)
         self._experiment, self._contents = contents.experiment, contents
         self._channel = contents.choose_channel(channel_name if channel is None else channel)
-        self._frames = contents.frames(self._channel, site, tile, allow_missing=allow_missing)
+        self._frames = contents.frames(
+            self._channel, site, tile, raw_channels=raw_channels, allow_missing=allow_missing
+        )
         self.is_volumetric = self._frames.planes > 1
         for sentence in (*contents.warnings, *self._frames.warnings):
             warn(f"{contents.name}: {sentence}")
@@ -128,8 +135,27 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         return self._frames.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return samples per second (Hz) after averaging, planes and flyback; None if unknown."""
+        """Return samples per second (Hz) after averaging, planes and flyback; None if unknown.
+
+        Regular times in ``timing.txt`` that contradict the experiment's rate count more.
+        """
+        measured = self._measured_rate
+        return self._described_rate if measured is None else measured
+
+    @property
+    def _described_rate(self) -> float | None:
         return self._experiment.rate(averaged=self._frames.averaged, planes=self._frames.planes)
+
+    @cached_property
+    def _measured_rate(self) -> float | None:
+        """The rate of the times in ``timing.txt``, if they are regular and the experiment has another rate or none."""
+        if self._timing is None or self._timing.seconds is None or len(self._timing.seconds) < _MIN_TIMES:
+            return None
+        steps = np.diff(self._timing.seconds)
+        period, described = float(np.median(steps)), self._described_rate
+        if period <= 0 or np.abs(steps - period).max() > _MAX_JITTER * period:
+            return None
+        return None if described is not None and abs(described * period - 1) <= _MAX_DEVIATION else 1.0 / period
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -165,7 +191,7 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         points = self._frames.points[start:end]
         if self._timing is not None and self._timing.seconds is not None:
             return np.asarray(self._timing.seconds[points], np.float64)
-        rate = self.get_sampling_frequency()
+        rate = self._described_rate
         # without gaps there is nothing that the rate alone does not say, so these would not be native times
         if rate is None or self._frames.points[-1] == len(self._frames.points) - 1:
             return None
@@ -174,11 +200,23 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
     def get_metadata(self) -> RecordingMetadata:
         """Return the experiment's metadata; ``vendor`` is the whole document."""
         experiment = self._experiment
+        wavelength = experiment.wavelength
         return RecordingMetadata(
             start_time=experiment.start_time,
             pixel_size=experiment.pixel_size,
             plane_spacing=experiment.plane_spacing if self.is_volumetric else None,
-            channels=(ChannelMetadata(self._channel),),
+            channels=(
+                ChannelMetadata(
+                    self._channel,
+                    excitation_wavelength=wavelength,
+                    laser_lines=() if wavelength is None else (wavelength,),
+                    laser_power=experiment.laser_power,
+                    exposure_time=experiment.exposure_time(self._channel),
+                ),
+            ),
+            objective=experiment.objective,
+            bit_depth=experiment.bit_depth,
+            modality=experiment.modality,
             device=experiment.software,
             software=experiment.software,
             vendor=experiment.root.to_dict(),
@@ -193,8 +231,24 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         frames = self._frames
         rate = self._experiment.rate_note(averaged=frames.averaged, planes=frames.planes)
         timing = self._timing.note if self._timing else ""
+        if self._measured_rate is not None:
+            described = self._described_rate
+            rate = (
+                f"the rate is {self._measured_rate:.6g} Hz by {self._contents.folder.timing}, although {self._experiment.name} describes "
+                f"{'none' if described is None else f'{described:.6g} Hz'}"
+            )
         notes = (*self._contents.warnings, *frames.warnings, *frames.notes, rate, timing)
         return tuple(note for note in notes if note)
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the time points that are described and are missing or incomplete; they are left out."""
+        return np.asarray(self._frames.missing, np.int64).copy()
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the experiment, the file of times, and the files of the channel."""
+        folder = self._contents.folder
+        timing = () if folder.timing is None else (os.path.join(folder.path, folder.timing),)
+        return (self._experiment.path, *timing, *self._frames.get_paths())
 
     def close(self) -> None:
         """Release the files."""
@@ -291,10 +345,15 @@ class _Contents:
             return tuple(sorted(self.folder.raw))
         return tuple(sorted({place for name in channels for place in self.folder.frames(name).places}))
 
-    def frames(self, channel: str, site: Any, tile: Any, *, allow_missing: bool) -> Frames:
+    def frames(self, channel: str, site: Any, tile: Any, *, raw_channels: int | None, allow_missing: bool) -> Frames:
         if self.is_raw:
             place = self._choose_place(self.places(()), site, tile)
-            return RawFrames(os.path.join(self.folder.path, self.folder.raw[place]), channel, self.experiment)
+            path = os.path.join(self.folder.path, self.folder.raw[place])
+            return RawFrames(path, channel, self.experiment, raw_channels=raw_channels)
+        if raw_channels is not None:
+            raise ChoiceError(
+                f"raw_channels={raw_channels!r} is for raw files, but the frames of {self.name} are TIFF files"
+            )
         files = self.folder.frames(channel)
         grid = files.grid(self._choose_place(files.places, site, tile))
         return TiffFrames(

@@ -10,6 +10,7 @@ import numpy as np
 from roiextractors_tiff.pages import PageIndex
 
 from roiextractors_core.errors import (
+    ChoiceError,
     CorruptRecordingError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -19,8 +20,11 @@ from roiextractors_core.io import PositionedFile, StoredFrames
 
 from .experiment import Experiment
 from .folder import FrameGrid
+from .identity import FrameIdentity
 
 __all__ = ["Frames", "RawFrames", "TiffFrames"]
+
+_MAX_PATHS = 10_000
 
 
 class Frames(ABC):
@@ -32,6 +36,8 @@ class Frames(ABC):
         Planes of a sample.
     points : numpy.ndarray
         The time point of each sample, from 0; without gaps if nothing is missing.
+    missing : numpy.ndarray
+        The time points that are described and are missing or incomplete.
     averaged : int
         Number of frames averaged into one.
     notes, warnings : tuple of str
@@ -40,6 +46,7 @@ class Frames(ABC):
 
     planes: int
     points: np.ndarray
+    missing: np.ndarray
     averaged: int
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -57,6 +64,10 @@ class Frames(ABC):
     @abstractmethod
     def read(self, samples: np.ndarray, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return ``(samples * planes, rows, columns)``; the plane varies fastest."""
+
+    @abstractmethod
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the files of the channel; the folder for very many."""
 
     @abstractmethod
     def close(self) -> None:
@@ -103,7 +114,43 @@ class TiffFrames(Frames):
         self.planes = grid.files.shape[1]
         self.points = self._complete_points(grid, experiment, allow_missing)
         files = grid.files[self.points].ravel().tolist()
+        self._folder = folder
         self._index = _index_single_pages([prefix + names[k] for k in files])
+        self._identity = FrameIdentity(self._index, self.planes, self.points)
+        if allow_damaged:
+            self._leave_out_foreign(prefix, [names[k] for k in files])
+        self._compare_shape(experiment)
+
+    def _leave_out_foreign(self, prefix: str, names: list[str]) -> None:
+        """Leave out samples with a file that is not the frame of its name."""
+        foreign = self._identity.foreign_files()
+        if not foreign:
+            return
+        first, reason = foreign[0]
+        samples = np.unique(np.array([number for number, _ in foreign]) // self.planes)
+        kept = np.delete(np.arange(len(self.points)), samples)
+        if not len(kept):
+            raise CorruptRecordingError(f"{printable(names[first])} {reason}; no sample is complete")
+        left_out = f"{len(samples):,} sample is" if len(samples) == 1 else f"{len(samples):,} samples are"
+        self.warnings += (f"{printable(names[first])} {reason}; {left_out} left out",)
+        self.missing = np.union1d(self.missing, self.points[samples])
+        self.points = self.points[kept]
+        files = (kept[:, None] * self.planes + np.arange(self.planes)).ravel().tolist()
+        self._index.close()
+        self._index = _index_single_pages([prefix + names[k] for k in files])
+        self._identity = FrameIdentity(self._index, self.planes, self.points)
+
+    def _compare_shape(self, experiment: Experiment) -> None:
+        described = experiment.described_shape
+        if described is not None and described != self.shape:
+            self.notes += (
+                f"{experiment.name} describes frames of {described[0]:,} x {described[1]:,} pixels, but the files have {self.shape[0]:,} "
+                f"x {self.shape[1]:,}; the pixels are returned as stored",
+            )
+
+    def get_paths(self) -> tuple[str, ...]:
+        paths = self._index.paths
+        return (self._folder,) if len(paths) > _MAX_PATHS else tuple(str(path) for path in paths)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,8 +161,10 @@ class TiffFrames(Frames):
         return self._index.dtype
 
     def read(self, samples: np.ndarray, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        files = (samples[:, None] * self.planes + planes).ravel()
         try:
-            return self._index.read((samples[:, None] * self.planes + planes).ravel(), rows, columns)
+            self._identity.require(files)
+            return self._index.read(files, rows, columns)
         except CorruptRecordingError as error:
             raise _with_advice(error) from error
 
@@ -171,10 +220,19 @@ class TiffFrames(Frames):
                 f"{name} is missing ({_frames(count)} missing): {end - len(points):,} of {end:,} samples are left out",
             )
         self._compare_end(grid, experiment, end)
+        self.missing = np.setdiff1d(np.arange(max(experiment.time_points or 0, len(grid.files))), points)
         return points
 
     def _compare_end(self, grid: FrameGrid, experiment: Experiment, end: int) -> None:
         described = experiment.time_points or end
+        singles = experiment.averaged > 1 and end == described * experiment.averaged
+        if singles:
+            self.averaged = 1
+            self.warnings += (
+                f"{experiment.name} describes {described:,} samples of {experiment.averaged} averaged frames, but there are files for "
+                f"{end:,}: every single frame was saved, and the rate is the scanner's; pass sampling_frequency=<Hz> to use another rate",
+            )
+            return
         name = grid.missing(slice(end, None))[0] or grid.file_name(end, 0)
         stopped = "; the recording was stopped" if experiment.was_stopped else ""
         if end < max(described, len(grid.files)):
@@ -183,9 +241,17 @@ class TiffFrames(Frames):
                 f"missing{stopped}",
             )
         elif end > described:
-            self.notes += (
-                f"{experiment.name} describes {described:,} samples, but there are files for {end:,}; all are used",
+            sentence = (
+                f"{experiment.name} describes {described:,} samples, but there are files for {end:,}; all are used"
             )
+            factor = end // described if described > 1 and end % described == 0 else 0
+            if factor:
+                self.warnings += (
+                    f"{sentence}. These are exactly {factor} times as many: another recording may be in the same folder, or frames were "
+                    "not averaged; read some of the files alone: open([<files>]), or pass sampling_frequency=<Hz>",
+                )
+            else:
+                self.notes += (sentence,)
 
 
 class RawFrames(Frames):
@@ -197,6 +263,8 @@ class RawFrames(Frames):
     channel : str
         A name in the experiment.
     experiment : Experiment
+    raw_channels : int, optional
+        The number of channels in the file, with those that were not enabled.
 
     Raises
     ------
@@ -204,12 +272,13 @@ class RawFrames(Frames):
         The file has no complete sample, or the experiment does not describe it.
     """
 
-    def __init__(self, path: str, channel: str, experiment: Experiment) -> None:
+    def __init__(self, path: str, channel: str, experiment: Experiment, *, raw_channels: int | None = None) -> None:
+        self._path = path
         self._file = PositionedFile(path)
         rows, columns = experiment.raw_shape
         self._stored = StoredFrames((self._file,), shape=(rows, columns), dtype="<u2")
         self.planes, self.notes, self.warnings = experiment.planes, (), ()
-        self._channels, self._place = self._layout(channel, experiment)
+        self._channels, self._place = self._layout(channel, experiment, raw_channels)
         frames = self._complete_frames(experiment)
         # some versions save every frame although averaging was on; the size of the file shows it
         self.averaged = experiment.averaged
@@ -222,6 +291,10 @@ class RawFrames(Frames):
         count = frames // self._step + (frames % self._step >= self.planes)  # the last flyback may be missing
         self.points = np.arange(count, dtype=np.int64)
         self._compare_length(frames, count, experiment)
+        described = (
+            min((n * (experiment.averaged // self.averaged) for n in experiment.frames), default=0) // self._step
+        )
+        self.missing = np.arange(count, max(count, described), dtype=np.int64)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -235,13 +308,21 @@ class RawFrames(Frames):
         frames = (samples[:, None] * self._step + planes).ravel()
         return self._stored.read((frames * self._channels + self._place) * self._stored.frame_bytes, rows, columns)
 
+    def get_paths(self) -> tuple[str, ...]:
+        return (self._path,)
+
     def close(self) -> None:
         self._file.close()
 
-    def _layout(self, channel: str, experiment: Experiment) -> tuple[int, int]:
+    def _layout(self, channel: str, experiment: Experiment, given: int | None) -> tuple[int, int]:
         """Return the number of channels in the file, and the index of this one among them."""
         names = experiment.channels
         enabled, place = len(names), names.index(channel)
+        if given is not None:
+            self._require_channels(given, enabled, experiment)
+            return given, (
+                place if given == enabled or len(experiment.enabled) != enabled else experiment.enabled[place]
+            )
         # older versions write all 3 or 4 channels of the microscope whatever is enabled, and only the file's size tells
         all_channels = [n for n in (4, 3) if n > enabled and max(experiment.enabled, default=0) < n]
         only_enabled = experiment.only_enabled_are_raw
@@ -261,6 +342,18 @@ class RawFrames(Frames):
             )
         self.notes += (f"{self._file.name} contains {count} channels, of which {enabled} were enabled",)
         return count, experiment.enabled[place]
+
+    def _require_channels(self, given: int, enabled: int, experiment: Experiment) -> None:
+        most = max((*experiment.enabled, enabled - 1)) + 1
+        if (
+            isinstance(given, bool)
+            or not isinstance(given, int)
+            or not enabled <= given <= 16
+            or (given > enabled and given < most)
+        ):
+            raise ChoiceError(
+                f"raw_channels={given!r}: expected {enabled} (the channels of {experiment.name}) or a whole number from {most} to 16"
+            )
 
     def _complete_frames(self, experiment: Experiment) -> int:
         step = self._channels * self._stored.frame_bytes
@@ -286,13 +379,22 @@ class RawFrames(Frames):
                 f"{count:,} samples are complete",
             )
         elif expected and frames not in expected:
-            self.notes += (
-                f"{experiment.name} describes {max(expected):,} frames per channel, but {self._file.name} contains {frames:,}; "
-                "all are used",
-            )
+            sentence = f"{experiment.name} describes {max(expected):,} frames per channel, but {self._file.name} contains {frames:,}; all are used"
+            factors = [frames // n for n in expected if frames % n == 0]
+            if factors:
+                self.warnings += (f"{sentence}. {self._explain_factor(factors[0])}",)
+            else:
+                self.notes += (sentence,)
         left = max(0, frames - count * self._step)
         if left and not self.warnings:
             self.warnings += (f"{self._file.name} ends inside a volume: its last {_frames(left)} left out",)
+
+    def _explain_factor(self, factor: int) -> str:
+        others = self._channels * factor
+        return (
+            f"These are exactly {factor} times as many: if channels that were not enabled are in the file, pass raw_channels={others}; if "
+            "frames were not averaged, pass sampling_frequency=<Hz>"
+        )
 
 
 def _index_single_pages(paths: list[str]) -> PageIndex:

@@ -81,6 +81,8 @@ def _read_values(path: str) -> tuple[np.ndarray | None, str]:
         return None, f"{file.name} is truncated inside its last line"
     if not np.isfinite(values).all() or (np.diff(values) < 0).any():
         return None, f"the times in {file.name} are not increasing"
+    if len(values) > 1 and values[-1] == values[0]:
+        return None, f"the times in {file.name} do not advance"
     return values, ""
 
 

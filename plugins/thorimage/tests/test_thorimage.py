@@ -15,6 +15,7 @@ import tifffile
 
 import roiextractors_core as roi
 from roiextractors_core.errors import (
+    ChoiceError,
     CorruptRecordingError,
     IncompleteRecordingWarning,
     SourceNotFoundError,
@@ -253,9 +254,16 @@ def test_disabled_channels_in_a_raw_file_are_passed_over(
     options = {"names": ["ChanB", "ChanD"], "enabled": 0b1010, "raw_data": told}
     folder = write_raw(tmp_path / "raw", stored[:, :, :2], stored=stored, **options)
     if 'onlyEnabledChannels="1"' in told:
-        with roi.open(folder, channel="ChanD") as recording:
+        with pytest.warns(IncompleteRecordingWarning, match=r"exactly 2 times as many: .* pass raw_channels=4"):
+            recording = roi.open(folder, channel="ChanD")
+        with recording:
             assert len(recording) == 10
             assert any("but Image_0001_0001.raw contains 10; all are used" in note for note in recording.get_notes())
+        with roi.open(folder, channel="ChanD", raw_channels=4) as recording:
+            same(recording.get_series(), stored[:, 0, 3])
+        for wrong in (1, 3, 17, "4"):
+            with pytest.raises(ChoiceError, match=r"raw_channels=.*: expected 2 .* or a whole number from 4 to 16"):
+                roi.open(folder, channel="ChanD", raw_channels=wrong)
         return
     with roi.open(folder, channel="ChanD") as recording:
         same(recording.get_series(), stored[:, 0, 3])
@@ -622,3 +630,135 @@ def test_a_frame_of_several_pages_is_refused(tmp_path: Path, frames_of: Make, wr
     )
     with pytest.raises(UnsupportedRecordingError, match=r"ChanA_0001_0001_0001_0001.tif has 3 pages"):
         roi.open(folder)
+
+
+# What contradicts the experiment or the names
+
+
+def test_exactly_twice_as_many_frames_are_a_warning_with_the_options(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, write_raw: Make
+) -> None:
+    frames = frames_of(6)
+    raw = write_raw(tmp_path / "raw", frames[:3], stored=frames)
+    tiff = write_tiff(tmp_path / "tiff", frames, points=3)
+    for folder, words in ((raw, "pass raw_channels=2"), (tiff, "another recording may be in the same folder")):
+        with pytest.warns(IncompleteRecordingWarning, match=rf"These are exactly 2 times as many: .*{words}"):
+            recording = roi.open(folder)
+        with recording:
+            same(recording.get_series(), frames[:, 0, 0])
+    five = write_tiff(tmp_path / "five", frames[:5], points=3)
+    with roi.open(five) as recording:
+        assert any(
+            "describes 3 samples, but there are files for 5; all are used" in note for note in recording.get_notes()
+        )
+    with pytest.raises(ChoiceError, match="raw_channels=2 is for raw files"):
+        roi.open(five, raw_channels=2)
+
+
+def test_files_of_every_frame_that_was_to_be_averaged_have_the_rate_of_the_scanner(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
+    frames = frames_of(12)
+    folder = write_tiff(tmp_path / "movie", frames, points=4, average_mode=1, average=3)
+    with pytest.warns(IncompleteRecordingWarning, match="every single frame was saved, and the rate is the scanner's"):
+        recording = roi.open(folder)
+    with recording:
+        assert (len(recording), recording.get_sampling_frequency()) == (12, 30.0)
+
+
+def test_times_that_contradict_the_averaging_give_the_rate(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+    folder = write_tiff(tmp_path / "movie", frames_of(6), average_mode=1, average=3)
+    (folder / "timing.txt").write_text("".join(f"{k / 30:.6f}\n" for k in range(6)))
+    with roi.open(folder) as recording:
+        assert recording.get_sampling_frequency() == pytest.approx(30, rel=1e-4)
+        assert any("the rate is 30" in note and "describes 10 Hz" in note for note in recording.get_notes())
+    (folder / "timing.txt").write_text("0.5\n" * 6)
+    with roi.open(folder) as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_sampling_frequency() == 10.0
+        assert any("the times in timing.txt do not advance" in note for note in recording.get_notes())
+
+
+def _say(folder: Path, frames: np.ndarray, name: str, plane: int, point: int, says: tuple[int, int] | None) -> None:
+    text = (
+        '{"shape": [24, 40]}'
+        if says is None
+        else f'<OME><Plane DeltaT="0" TheC="0" TheZ="{says[0]}" TheT="{says[1]}"/></OME>'
+    )
+    tifffile.imwrite(folder / name, frames[point, plane, 0], description=text, metadata=None)
+
+
+@pytest.mark.parametrize("kind", ["exchanged", "another program's"])
+def test_files_that_are_not_what_their_names_say_are_refused_by_name(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, kind: str
+) -> None:
+    frames = frames_of(8, 2)
+    folder = write_tiff(tmp_path / "movie", frames)
+    for point, plane in np.ndindex(8, 2):
+        _say(folder, frames, f"ChanA_0001_0001_{plane + 1:04d}_{point + 1:04d}.tif", plane, point, (plane, point))
+    with roi.open(folder) as recording:
+        same(recording.get_series(), np.moveaxis(frames[:, :, 0], 1, 3))
+    one, other = (folder / f"ChanA_0001_0001_0002_000{k}.tif" for k in (3, 4))
+    left_out = [2]
+    if kind == "exchanged":
+        one.rename(folder / "aside")
+        other.rename(one)
+        (folder / "aside").rename(other)
+        left_out = [2, 3]
+    else:
+        _say(folder, frames, one.name, 1, 2, None)
+    words = (
+        "says of itself that it is plane 2 of time point 4" if kind == "exchanged" else "does not contain the OME-XML"
+    )
+    with roi.open(folder) as recording:
+        same(recording.get_series(0, 2), np.moveaxis(frames[:2, :, 0], 1, 3))
+        with pytest.raises(CorruptRecordingError, match=rf"{one.name} {words}.*allow_missing=True"):
+            recording.get_series()
+    with pytest.warns(IncompleteRecordingWarning, match=rf"{one.name} {words}"):
+        recording = roi.open(folder, allow_missing=True)
+    with recording:
+        same(recording.get_series(), np.moveaxis(np.delete(frames, left_out, 0)[:, :, 0], 1, 3))
+        assert recording.get_missing_samples().tolist() == left_out
+        assert len(recording.get_paths()) == 1 + 2 * len(recording)
+
+
+def test_missing_samples_are_counted_as_acquired(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, write_raw: Make
+) -> None:
+    folder = write_tiff(tmp_path / "movie", frames_of(5, 2), points=6)
+    (folder / "ChanA_0001_0001_0002_0003.tif").unlink()
+    with pytest.warns(IncompleteRecordingWarning):
+        recording = roi.open(folder, allow_missing=True)
+    with recording:
+        assert recording.get_missing_samples().tolist() == [2, 5]
+        assert str(folder / "Experiment.xml") in recording.get_paths()
+    raw = write_raw(tmp_path / "raw", frames_of(4))
+    path = raw / "Image_0001_0001.raw"
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.warns(
+        IncompleteRecordingWarning, match="describes 4 frames per channel, but Image_0001_0001.raw contains 2"
+    ):
+        recording = roi.open(raw)
+    with recording:
+        assert recording.get_missing_samples().tolist() == [2, 3]
+        assert recording.get_paths() == (str(raw / "Experiment.xml"), str(path))
+
+
+def test_objective_modality_laser_and_exposure_are_the_experiments(
+    tmp_path: Path, frames_of: Make, write_tiff: Make
+) -> None:
+    folder = write_tiff(
+        tmp_path / "movie", frames_of(2), raw_data='<PowerRegulator enable="1" start="4.5" stop="4.5" />'
+    )
+    path = folder / "Experiment.xml"
+    text = path.read_text().replace(
+        "</ThorImageExperiment>", '<MultiPhotonLaser enable="1" pos="920" /></ThorImageExperiment>'
+    )
+    path.write_text(text.replace('exposureTimeMS="0"', 'exposureTimeMS="25"').replace('name="20X"', 'name="16X Nikon"'))
+    with roi.open(folder) as recording:
+        found = recording.metadata
+    assert found.objective is not None
+    assert (found.objective.name, found.objective.magnification) == ("16X Nikon", 16.0)
+    channel = found.channels[0]
+    assert (found.modality, channel.laser_lines, channel.laser_power) == ("two-photon", (920.0,), 4.5)
+    assert channel.exposure_time == 0.025

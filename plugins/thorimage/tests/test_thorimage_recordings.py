@@ -39,6 +39,9 @@ def test_a_real_recording_is_what_others_read(entry: dict[str, Any]) -> None:
         assert recording.dtype == np.dtype(entry["dtype"])
         assert recording.get_sampling_frequency() == entry["sampling_frequency"]
         assert recording.get_native_timestamps() is None
+        assert recording.metadata.modality == "two-photon"
+        assert recording.metadata.objective is not None
+        assert recording.metadata.objective.magnification in (16.0, 20.0)
         for index, digest in entry["frames"].items():
             sample = np.ascontiguousarray(recording.get_samples([int(index)])[0], "<u2")
             assert hashlib.sha256(sample.tobytes()).hexdigest()[:32] == digest
