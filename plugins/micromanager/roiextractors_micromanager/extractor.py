@@ -243,7 +243,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
 
     def get_paths(self) -> tuple[str, ...]:
         """Return the index and the TIFF files of the dataset."""
-        return self._dataset.get_paths()
+        return tuple(dict.fromkeys([*super().get_paths(), *self._dataset.get_paths()]))
 
     @cached_property
     def _rate_by_times(self) -> float | None:

@@ -236,7 +236,7 @@ def test_a_file_of_another_acquisition_is_left_out_or_refused_by_its_name(
     write_stack(second, by_index(block)[3:], summary={"UUID": "one"})
     with roi.open(tmp_path) as recording:
         same(recording.get_series(), block[:, 0, 0])
-        assert recording.get_paths() == (str(first), str(second))
+        assert recording.get_paths() == (str(tmp_path), str(first), str(second))
 
 
 def test_later_files_of_a_set_alone_keep_their_place_in_time(

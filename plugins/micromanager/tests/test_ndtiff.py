@@ -756,7 +756,7 @@ def test_zeros_at_the_end_of_the_index_or_of_a_file_give_the_whole_frames(
     with recording:
         same(recording.get_series(), block[:4, 0, 0])
         assert recording.get_missing_samples().tolist() == [4, 5]
-        assert recording.get_paths() == (str(index), str(path))
+        assert recording.get_paths() == (str(folder), str(index), str(path))
 
 
 def test_a_clock_that_stands_still_is_not_used(tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make) -> None:

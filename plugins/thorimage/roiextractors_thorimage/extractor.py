@@ -244,12 +244,6 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         """Return the time points that are described and are missing or incomplete; they are left out."""
         return np.asarray(self._frames.missing, np.int64).copy()
 
-    def get_paths(self) -> tuple[str, ...]:
-        """Return the experiment, the file of times, and the files of the channel."""
-        folder = self._contents.folder
-        timing = () if folder.timing is None else (os.path.join(folder.path, folder.timing),)
-        return (self._experiment.path, *timing, *self._frames.get_paths())
-
     def close(self) -> None:
         """Release the files."""
         self._frames.close()

@@ -24,8 +24,6 @@ from .identity import FrameIdentity
 
 __all__ = ["Frames", "RawFrames", "TiffFrames"]
 
-_MAX_PATHS = 10_000
-
 
 class Frames(ABC):
     """The frames of one channel, by sample and plane.
@@ -64,10 +62,6 @@ class Frames(ABC):
     @abstractmethod
     def read(self, samples: np.ndarray, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return ``(samples * planes, rows, columns)``; the plane varies fastest."""
-
-    @abstractmethod
-    def get_paths(self) -> tuple[str, ...]:
-        """Return the files of the channel; the folder for very many."""
 
     @abstractmethod
     def close(self) -> None:
@@ -114,7 +108,6 @@ class TiffFrames(Frames):
         self.planes = grid.files.shape[1]
         self.points = self._complete_points(grid, experiment, allow_missing)
         files = grid.files[self.points].ravel().tolist()
-        self._folder = folder
         self._index = _index_single_pages([prefix + names[k] for k in files])
         self._identity = FrameIdentity(self._index, self.planes, self.points)
         if allow_damaged:
@@ -147,10 +140,6 @@ class TiffFrames(Frames):
                 f"{experiment.name} describes frames of {described[0]:,} x {described[1]:,} pixels, but the files have {self.shape[0]:,} "
                 f"x {self.shape[1]:,}; the pixels are returned as stored",
             )
-
-    def get_paths(self) -> tuple[str, ...]:
-        paths = self._index.paths
-        return (self._folder,) if len(paths) > _MAX_PATHS else tuple(str(path) for path in paths)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -273,7 +262,6 @@ class RawFrames(Frames):
     """
 
     def __init__(self, path: str, channel: str, experiment: Experiment, *, raw_channels: int | None = None) -> None:
-        self._path = path
         self._file = PositionedFile(path)
         rows, columns = experiment.raw_shape
         self._stored = StoredFrames((self._file,), shape=(rows, columns), dtype="<u2")
@@ -307,9 +295,6 @@ class RawFrames(Frames):
     def read(self, samples: np.ndarray, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         frames = (samples[:, None] * self._step + planes).ravel()
         return self._stored.read((frames * self._channels + self._place) * self._stored.frame_bytes, rows, columns)
-
-    def get_paths(self) -> tuple[str, ...]:
-        return (self._path,)
 
     def close(self) -> None:
         self._file.close()
