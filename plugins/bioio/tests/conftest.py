@@ -57,12 +57,14 @@ def _element(
     seconds: float | None = 0.25,
     colours: Sequence[str] = (),
     stamps: Sequence[float] | None = None,
+    plane_axis: int = 3,
+    more: str = "",
 ) -> str:
     times, planes, channels, rows, columns = data.shape
     size = data.itemsize
     row, plane = columns * size, rows * columns * size
     axes = [(1, columns, size, (columns - 1) * 0.5e-6, "m"), (2, rows, row, (rows - 1) * 0.75e-6, "m")]
-    axes += [(3, planes, plane * channels, (planes - 1) * 2e-6, "m")] if planes > 1 else []
+    axes += [(plane_axis, planes, plane * channels, (planes - 1) * 2e-6, "m")] if planes > 1 else []
     if times > 1:
         axes += [(4, times, plane * channels * planes, (times - 1) * (seconds or 0.0), "s" if seconds else "")]
     colours = colours or [f"Colour {k + 1}" for k in range(channels)]
@@ -82,7 +84,7 @@ def _element(
         listed = " ".join(f"{FILETIME + round(s * 1e7):x}" for s in stamps)
         described += f'<TimeStampList NumberOfTimeStamps="{len(stamps)}">{listed}</TimeStampList>'
     return (
-        f'<Element Name="{name}"><Data><Image>{described}</Image></Data>'
+        f'<Element Name="{name}"><Data><Image>{described}{more}</Image></Data>'
         f'<Memory Size="{data.nbytes}" MemoryBlockID="{block}"/></Element>'
     )
 

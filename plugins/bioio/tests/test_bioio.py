@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import struct
@@ -169,7 +170,11 @@ def test_a_lif_tells_sizes_start_and_rate(tmp_path: Path, write_lif: Callable[..
 def test_stamps_that_fit_no_sample_are_no_times(tmp_path: Path, write_lif: Callable[..., Path], stamps: Any) -> None:
     pytest.importorskip("liffile")
     path = write_lif(tmp_path / "a.lif", {"one": made(4, 1, 1)}, stamps=stamps, seconds=None)
-    with roi.open(path) as recording:
+    is_few = stamps is not None and len(stamps) == 3
+    said = pytest.warns(roi.RoiExtractorsWarning, match="3 time stamps") if is_few else contextlib.nullcontext()
+    with said:
+        recording = roi.open(path)
+    with recording:
         assert recording.get_native_timestamps() is None
         assert recording.times_source is None
 

@@ -140,7 +140,13 @@ def test_a_lif_is_what_stands_in_its_blocks(recordings: Path) -> None:
         np.testing.assert_array_equal(recording[:, 0], xzt.reshape(10, 128, 128).transpose(0, 2, 1))
         assert recording.get_sampling_frequency() == pytest.approx(9 / 4.905)
         assert recording.get_native_timestamps() == pytest.approx(np.arange(10) * 0.545, abs=2e-3)
-        assert recording.metadata.start_time == datetime(2021, 1, 29, 15, 45, 49, 503000, UTC)
+        found = recording.metadata
+        assert found.start_time == datetime(2021, 1, 29, 15, 45, 49, 503000, UTC)
+        assert (found.software, found.device) == ("LAS X 3.5.7.23225", "TCS SP8")
+        assert found.objective == roi.ObjectiveMetadata("HC PL APO CS2 63x/1.30 GLYC", 63.0, 1.3)
+        assert (found.zoom, found.bit_depth, found.modality) == (pytest.approx(7.32238992), 8, "confocal")
+        assert found.channels[0].detection_band == pytest.approx((553.0, 691.2154233))
+        assert (found.channels[0].laser_lines, found.channels[0].laser_power) == ((543.0,), pytest.approx(4.99980533))
     with roi.open(path, scene="x-z-y") as recording:  # stored as Y, Z, X
         np.testing.assert_array_equal(recording[0], xzy.reshape(38, 64, 128).transpose(0, 2, 1))
         assert recording.get_notes() == ()
