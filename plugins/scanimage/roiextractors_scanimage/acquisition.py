@@ -241,7 +241,8 @@ def _repeats_of(frame_numbers: Sequence[int | None], num_pages: int, num_active:
     if len(runs) == 1:  # one frame alone: its pages are its channels, if that is how many were active
         return runs[0] if runs[0] == num_pages == num_active else None
     complete = runs if len(frame_numbers) == num_pages else runs[:-1]
-    return complete[0] if complete and len(set(complete)) == 1 else None
+    usual = max(complete, key=complete.count)  # lost pages make some frames shorter
+    return usual if 4 * complete.count(usual) >= 3 * len(complete) else None
 
 
 @dataclass(frozen=True, slots=True)

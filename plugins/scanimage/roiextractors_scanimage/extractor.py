@@ -174,7 +174,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     @property
     def frame_rate(self) -> float | None:
         """Saved frames a second (Hz), all planes counted, or None."""
-        return self._files.acquisition.frame_rate
+        return self._files.frame_rate
 
     @property
     def volume_rate(self) -> float | None:

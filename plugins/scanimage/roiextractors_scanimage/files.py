@@ -38,6 +38,8 @@ _DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
 _STATIC_MAGIC = 117637889
 _MAX_STATIC = 256 << 20
 _FEWEST_LOOKED_AT = 48
+_MAX_TOLD = 3
+_REGULAR = 1e-3
 
 Warned = tuple[str, type[RoiExtractorsWarning]]
 
@@ -106,7 +108,8 @@ class Files:
                 index, channels=channels, step=step, length=length, in_loop=in_loop, known=looked_at
             )
         else:
-            placement = place_in_order(num_pages, channels)
+            # Behind a damaged file no page could be placed
+            placement = place_in_order(sum(index.pages_per_file[: min(index.damaged, default=num_pages) + 1]), channels)
         files = cls(index, header, acquisition, placement, tuple(looked_at), found)
         if not len(files.units):
             raise TruncatedRecordingError(
@@ -220,6 +223,18 @@ class Files:
             *self._order_notes(),
         )
 
+    @cached_property
+    def frame_rate(self) -> float | None:
+        """Saved frames a second (Hz): the header's, or by the times of the first pages where these are regular."""
+        if self.acquisition.frame_rate is not None or not self.has_stamps or not self.placement.acquisitions:
+            return self.acquisition.frame_rate
+        stamps = [stamp_of(text) for text in self.first_pages[:: self.acquisition.order.channels]]
+        gaps = np.diff([stamp for stamp in stamps if stamp is not None])
+        if len(gaps) < 2 or len(gaps) != len(stamps) - 1:
+            return None
+        period = float(np.median(gaps))
+        return 1 / period if period > 0 and (np.abs(gaps / period - 1) < _REGULAR).all() else None
+
     def stamps(self, slots: np.ndarray) -> np.ndarray:
         """Return the times that the pages of frames state, seconds."""
         pages = self.placement.pages_of(slots)
@@ -268,7 +283,12 @@ class Files:
                 what = f"frame is not complete: {rest} of its {order.channels} channels are in the file"
             else:
                 what = f"volume is not complete: {rest:,} of its {order.pages:,} pages are in the file"
-            return (f"the last {what}, and it is left out",)
+            sentence = f"the last {what}, and it is left out"
+            if self.placement.acquisitions or self.index.damaged:
+                return (sentence,)
+            return (
+                f"{sentence}; if a page before it was lost, all after that are assigned wrongly: they state no frame numbers",
+            )
         sentences, word, missing = [], self.unit_name, self.missing_units
         if len(missing):
             them = f"{len(missing):,} of {self.total_units:,} {word}s are"
@@ -306,6 +326,9 @@ class Files:
 
     def _contradictions(self) -> tuple[str, ...]:
         sentences, stated, total = [], self._stated_total, self.total_units
+        behind = not self.placement.acquisitions and min(self.index.damaged, default=len(self.index.paths)) + 1
+        if behind and behind < len(self.index.paths):
+            sentences.append("the files behind the damaged one are not read: their pages state no frame numbers")
         if stated is not None and total > stated and self.acquisition.order.planes > 1:
             sentences.append(f"the header announces {stated:,} volumes, and the files have {total:,}; all are read")
         numbers = [frame_number_of(text) for text in self.first_pages]
@@ -406,8 +429,28 @@ def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
             warn(note)
         return alone, header, found
     alone.close()
-    index = PageIndex.of(found.paths)
+    index, found = _index_of(found)
     return index, header if found.paths[0] == path else _header(index), found
+
+
+def _index_of(found: FileSet) -> tuple[PageIndex, FileSet]:
+    """Return the pages of all files that have whole ones, and what is read."""
+    try:
+        return PageIndex.of(found.paths), found
+    except (CorruptRecordingError, TruncatedRecordingError):
+        good, gaps = [], []
+        for path in found.paths:
+            try:
+                with silenced():
+                    PageIndex.of(path).close()
+                good.append(path)
+            except (CorruptRecordingError, TruncatedRecordingError) as error:
+                gaps.append(f"{printable(os.path.basename(path))} is damaged and left out: {error}")
+        if not good or not gaps:
+            raise
+    more = (f"{len(gaps) - _MAX_TOLD:,} further files are damaged and left out",) if len(gaps) > _MAX_TOLD else ()
+    found = FileSet(tuple(good), found.notes, (*found.gaps, *gaps[:_MAX_TOLD], *more))
+    return PageIndex.of(found.paths), found
 
 
 def _header(index: PageIndex) -> Header:

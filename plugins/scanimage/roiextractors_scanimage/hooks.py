@@ -25,7 +25,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | (Member("*.tif*") & Probe("roiextractors_scanimage.file_set:holds_scanimage")),
         specializes=("tiff",),
         api=1,
-        streams=("channel", "slice_sample", "plane"),
+        streams=("channel", "roi", "slice_sample", "plane"),
         clock="native",
         metadata=(
             "start_time",
@@ -33,10 +33,12 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "plane_spacing",
             "plane_positions",
             "channels",
+            "zoom",
+            "bit_depth",
             "device",
             "software",
             "vendor",
         ),
         platforms=("any",),
-        description="Two-photon recordings of ScanImage 3.8 to 2023, with channels, volumes, split files and the times of frames.",
+        description="Two-photon recordings of ScanImage 3.8 to 2023, with channels, volumes, regions of interest (mROI), split files and the times of frames.",
     )

@@ -99,11 +99,13 @@ def test_what_real_headers_say_beside_the_pixels(recordings: Path) -> None:
         assert found.device == found.software == "ScanImage 2023.0.0"
         assert (recording.frame_rate, recording.volume_rate) == (58.2068, 14.5517)
         assert found.vendor["SI.objectiveResolution"] == 239.012
+        assert (found.zoom, found.bit_depth, found.channels[0].laser_power) == (1.0, 16, 0.0)
         assert found.vendor["RoiGroups"]["imagingRoiGroup"]["name"] == "Default Imaging ROI Group"
         assert json.loads(json.dumps(found.to_dict()))["start_time"] == "2023-09-22T12:46:09.383000"
     with ScanImageImagingExtractor(folder / "sample_scanimage_version_3_8.tiff") as recording:
         assert recording.metadata.start_time == datetime(2017, 10, 9, 16, 57, 7, 967_000)
         assert recording.metadata.device == "ScanImage 3.8"
+        assert recording.metadata.zoom == 2.0
         assert recording.times_source == "computed"
 
 
@@ -114,3 +116,15 @@ def test_one_plane_of_volumes_bears_the_time_of_its_own_page(recordings: Path) -
         np.testing.assert_array_equal(recording.get_timestamps(), [0.0171776, 1.3466965, 3.09182845])
         np.testing.assert_array_equal(recording.get_original_frame_indices(), [2, 10, 18])
         assert recording.get_sampling_frequency() == 14.5517
+
+
+def test_zoom_and_the_power_of_the_only_beam_that_is_on(recordings: Path) -> None:
+    folder = recordings / "scanimage"
+    with ScanImageImagingExtractor(folder / "volumetric_single_channel_multi_file") as recording:
+        found = recording.metadata
+        assert (found.zoom, found.bit_depth, found.channels[0].laser_power) == (8.0, 16, 15.0)
+        assert len(recording.get_missing_samples()) == 0
+        assert sum(path.endswith(".tif") for path in recording.get_paths()) == 10
+    with ScanImageImagingExtractor(folder / "scanimage_5_7_two_channels.tif", channel=2) as recording:
+        assert (recording.metadata.zoom, recording.metadata.channels[0].laser_power) == (2.0, 50.1)
+        assert recording.metadata.modality is None

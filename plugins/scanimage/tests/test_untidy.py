@@ -199,8 +199,18 @@ def test_flyback_that_the_file_lacks_is_found_by_the_totals_or_the_times_or_aske
     opened(path, *messages).close()
     with opened(path, flyback_frames=0) as recording:
         assert values_of(recording) == whole
+
+
+def test_flyback_that_the_times_show_was_not_saved_is_not_left_out(
+    write_bigtiff: Make, header_text: Make, tmp_path: Path
+) -> None:
+    numbers = range(1, 31)
     texts = [text(n).replace(f"{(n - 1) * 0.1:.9f}", f"{(n - 1 + (n - 1) // 3) * 0.1:.9f}") for n in numbers]
-    assert "frameTimestamps_sec = 0.400000000" in texts[3]
+    frames = np.stack([np.full((4, 6), n, "<i2") for n in numbers])
+    path = write_bigtiff(tmp_path / "t.tif", header_text(stack(3, 1)), texts, frames)
+    with opened(path) as recording:
+        assert values_of(recording) == [[3 * v + p + 1 for p in range(3)] for v in range(10)]
+        assert any("the times show that the file lacks them" in note for note in recording.get_notes())
 
 
 def test_averaging_that_contradicts_the_numbers_is_a_warning(write: Make) -> None:
@@ -253,6 +263,56 @@ def test_a_disk_that_was_full_leaves_the_whole_volumes(write: Make) -> None:
     assert any(issubclass(one.category, IncompleteRecordingWarning) for one in caught)
     assert values_of(recording) == [[4 * v + p + 1 for p in range(3)] for v in range(4)]
     recording.close()
+
+
+def test_a_truncated_file_in_the_middle_is_a_gap_in_the_times(write: Make, tmp_path: Path) -> None:
+    for k in range(3):
+        numbers = list(range(5 * k + 1, 5 * k + 6))
+        path = write(f"m_00001_{k + 1:05d}.tif", numbers, numbers, SPLIT)
+        if k == 1:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+    with opened(tmp_path / "m_00001_00001.tif", "m_00001_00002.tif", "2 of 15 frames are missing") as recording:
+        assert values_of(recording) == [*range(1, 9), *range(11, 16)]
+        np.testing.assert_array_equal(recording.get_missing_samples(), [8, 9])
+        np.testing.assert_allclose(recording.get_timestamps()[[7, 8]], [0.7, 1.0])
+
+
+def test_a_file_without_a_whole_page_is_left_out_of_its_sequence(write: Make, tmp_path: Path) -> None:
+    for k in range(3):
+        numbers = list(range(5 * k + 1, 5 * k + 6))
+        path = write(f"m_00001_{k + 1:05d}.tif", numbers, numbers, SPLIT)
+        if k == 1:
+            raw = path.read_bytes()
+            path.write_bytes(raw[: raw.index(b"frameNumbers = 6") + 300])
+    messages = "m_00001_00002.tif is damaged and left out", "5 of 15 frames are missing"
+    with opened(tmp_path / "m_00001_00001.tif", *messages) as recording:
+        assert values_of(recording) == [*range(1, 6), *range(11, 16)]
+
+
+def test_volumes_whose_pages_state_no_numbers_say_that_a_lost_page_shifts_them(
+    write_bigtiff: Make, header_text: Make, tmp_path: Path
+) -> None:
+    frames = np.stack([np.full((4, 6), k, "<i2") for k in range(11)])
+    path = write_bigtiff(tmp_path / "v.tif", header_text(stack(3)), [""] * 11, frames)
+    with opened(path, "if a page before it was lost, all after that are assigned wrongly") as recording:
+        assert values_of(recording) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_a_clock_that_stands_still_falls_back_to_the_rate(write: Make) -> None:
+    with opened(write("z.tif", range(1, 31), range(30), period=0.0)) as recording:
+        assert recording.get_native_timestamps() is None
+        assert recording.get_sampling_frequency() == 30.5
+        assert "all pages state the same time: the times follow from the rate" in recording.get_notes()
+
+
+def test_a_channel_that_is_lost_from_one_of_the_first_frames_does_not_hide_how_many_there_are(write: Make) -> None:
+    numbers = [n for n in range(1, 21) for _ in range(2)]
+    values = list(range(40))
+    del numbers[5], values[5]
+    changes: dict[str, str | None] = {"SI.hChannels.channelsActive": "[1;2]"}
+    messages = "1 of 20 frames are missing", "1 frame lacks the pages of some channels"
+    with opened(write("c.tif", numbers, values, changes), *messages, channel=2) as recording:
+        assert values_of(recording) == [k for k in range(1, 40, 2) if k != 5]
 
 
 def test_a_long_recording_is_not_read_page_by_page(
