@@ -15,7 +15,7 @@ from .chunk_grid import (
     sample_pieces,
     share_out,
 )
-from .hdf5 import open_hdf5_file
+from .hdf5 import open_hdf5_file, unchanging_superblock
 from .json_text import parse_json, read_json
 from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
@@ -82,6 +82,7 @@ __all__ = [
     "single_file",
     "to_micrometres",
     "to_seconds",
+    "unchanging_superblock",
     "warn",
     "xml_parser",
     "xml_problems",

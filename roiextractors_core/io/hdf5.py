@@ -23,6 +23,9 @@ __all__ = ["hdf5_nodes", "open_hdf5_file", "plain_attribute"]
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_HEAP = 64 << 20
 _HEAD = 16
+_SUPERBLOCK = 12 + 4 * 8 + 4  # versions 2 and 3 with addresses of 8 bytes
+_FLAGS, _END, _ROOT, _CHECKSUM = 11, 28, 36, 44  # where they are in it
+_WRITTEN_BY_SWMR = 4
 
 
 def open_hdf5_file(path: str | os.PathLike[str], *, end: int = 0) -> Any:
@@ -61,18 +64,76 @@ def open_hdf5_file(path: str | os.PathLike[str], *, end: int = 0) -> Any:
     if os.path.isdir(file.path):
         raise SourceKindError(f"{file.name} is a folder, not an HDF5 file")
     try:
-        stream = _CheckedStream(file, end)
+        unchanging = unchanging_superblock(file)
+        if unchanging:
+            file.compare_at(*unchanging)
+        stream = _CheckedStream(file, end, superblock=unchanging[0][0] if unchanging else None)
         return h5py.File(file.path, "r", driver="fileobj", fileobj=stream)
     except BaseException:  # whatever happens, the file must not stay open; the exception is raised again
         file.close()
         raise
 
 
+def unchanging_superblock(file: PositionedFile) -> tuple[tuple[int, int], ...]:
+    """Return what stays the same in the superblock of a file that is being written in SWMR mode; empty for any other file.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Offset and length of each part; the first one begins at the superblock.
+
+    References
+    ----------
+    HDF5 File Format Specification, version 3.0, II.A, "Disk Format: Level 0A - Format Signature and Superblock", versions 2 and 3.
+    """
+    at, size = 0, file.size
+    while at + _SUPERBLOCK <= size:
+        head = file.read(at, _HEAD)
+        if head[:8] == _SIGNATURE:
+            is_written = head[8] in (2, 3) and head[9] == 8 and head[_FLAGS] & _WRITTEN_BY_SWMR
+            return ((at, _FLAGS), (at + _FLAGS + 1, _END - _FLAGS - 1), (at + _ROOT, 8)) if is_written else ()
+        at = 512 if at == 0 else at * 2
+    return ()
+
+
+def lookup3(data: bytes) -> int:
+    """Return the checksum of HDF5's metadata: Bob Jenkins' ``hashlittle`` of lookup3, with an initial value of 0."""
+    mask = 0xFFFFFFFF
+
+    def rotated(value: int, bits: int) -> int:
+        return (value << bits | value >> (32 - bits)) & mask
+
+    a = b = c = (0xDEADBEEF + len(data)) & mask
+    at, left = 0, len(data)
+    while left > 12:
+        x, y, z = struct.unpack_from("<III", data, at)
+        a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
+        a, c = ((a - c) & mask) ^ rotated(c, 4), (c + b) & mask
+        b, a = ((b - a) & mask) ^ rotated(a, 6), (a + c) & mask
+        c, b = ((c - b) & mask) ^ rotated(b, 8), (b + a) & mask
+        a, c = ((a - c) & mask) ^ rotated(c, 16), (c + b) & mask
+        b, a = ((b - a) & mask) ^ rotated(a, 19), (a + c) & mask
+        c, b = ((c - b) & mask) ^ rotated(b, 4), (b + a) & mask
+        at, left = at + 12, left - 12
+    if not left:
+        return c
+    x, y, z = struct.unpack("<III", data[at:].ljust(12, b"\0"))
+    a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
+    c = ((c ^ b) - rotated(b, 14)) & mask
+    a = ((a ^ c) - rotated(c, 11)) & mask
+    b = ((b ^ a) - rotated(a, 25)) & mask
+    c = ((c ^ b) - rotated(b, 16)) & mask
+    a = ((a ^ c) - rotated(c, 4)) & mask
+    b = ((b ^ a) - rotated(a, 14)) & mask
+    return ((c ^ b) - rotated(b, 24)) & mask
+
+
 class _CheckedStream(io.RawIOBase):
     """The file as a stream for h5py, with each global heap checked once."""
 
-    def __init__(self, file: PositionedFile, end: int = 0) -> None:
+    def __init__(self, file: PositionedFile, end: int = 0, *, superblock: int | None = None) -> None:
         self._file, self._at = file, 0
+        self._superblock = superblock  # where it is, in a file that is being written by a single writer (SWMR)
         self._size = max(file.size, end)  # read once: h5py asks for it where it cannot pass on an exception
         self._checked: set[int] = set()
 
@@ -94,12 +155,31 @@ class _CheckedStream(io.RawIOBase):
         there = max(0, min(len(view), self._file.size - self._at))
         self._file.read_into([view[:there]], self._at)
         view[there:] = bytes(len(view) - there)
+        if (
+            self._superblock is not None
+            and self._at < self._superblock + _SUPERBLOCK
+            and self._at + len(view) > self._superblock
+        ):
+            self._close_superblock(view, self._superblock)
         # libhdf5 reads a heap from its first byte on, so its signature is at the start of a read
         if bytes(view[:4]) == b"GCOL" and self._at not in self._checked:
             self._check_heap(self._at)
             self._checked.add(self._at)
         self._at += len(view)
         return len(view)
+
+    def _close_superblock(self, view: memoryview, at: int) -> None:
+        """Show the superblock as that of a file that was closed at its present size.
+
+        libhdf5 reads a file in SWMR mode only through its own drivers.  The writer keeps the file readable at any moment, so that
+        a superblock without the marks of writing, and with the present end of the file, is right.
+        """
+        block = bytearray(self._file.read(at, _SUPERBLOCK))
+        block[_FLAGS] = 0
+        struct.pack_into("<Q", block, _END, self._size - at)
+        struct.pack_into("<I", block, _CHECKSUM, lookup3(bytes(block[:_CHECKSUM])))
+        first, last = max(self._at, at), min(self._at + len(view), at + _SUPERBLOCK)
+        view[first - self._at : last - self._at] = block[first - at : last - at]
 
     def _check_heap(self, start: int) -> None:
         width = self._width_of_lengths()

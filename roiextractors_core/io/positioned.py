@@ -102,11 +102,12 @@ class PositionedFile:
         The file is missing, not permitted, unreadable, or was replaced since the first read.
     """
 
-    __slots__ = ("_head", "_path", "_state")
+    __slots__ = ("_compared", "_head", "_path", "_state")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         self._state: _State | None = None
+        self._compared: tuple[tuple[int, int], ...] = ((0, _HEAD_BYTES),)
         self._head: int | None = None  # not read by require_unchanged, which opens nothing
 
     @property
@@ -154,6 +155,21 @@ class PositionedFile:
             self._state = found
         else:
             self._require_no_shorter(found)
+
+    def compare_at(self, *regions: tuple[int, int]) -> None:
+        """Name the bytes that stay the same while the file is still being written, in place of its first 4096.
+
+        Parameters
+        ----------
+        *regions : tuple of (int, int)
+            Offset and number of bytes.
+        """
+        self._compared, self._head = regions, None
+        entry = self._taken()
+        try:
+            self._head = self._head_of(entry.descriptor)
+        finally:
+            _DESCRIPTORS.give_back(entry)
 
     def read(self, offset: int, count: int) -> bytes:
         """Return up to ``count`` bytes from ``offset``; fewer only at the end of the file."""
@@ -312,11 +328,13 @@ class PositionedFile:
             )
 
     def _head_of(self, descriptor: int) -> int:
-        """Return a checksum of the beginning of the file, of no more bytes than it had when it was last looked at."""
-        size = 0 if self._state is None else min(self._state.size, _HEAD_BYTES)
-        buffer = bytearray(size)
-        got = _pread_into(descriptor, (buffer,), 0) if size else 0
-        return zlib.crc32(buffer[:got])
+        """Return a checksum of the bytes that are compared, of no more than the file had when it was last looked at."""
+        end, found = 0 if self._state is None else self._state.size, 0
+        for offset, count in self._compared:
+            buffer = bytearray(max(0, min(count, end - offset)))
+            got = _pread_into(descriptor, (buffer,), offset) if buffer else 0
+            found = zlib.crc32(buffer[:got], found)
+        return found
 
     def _ends_early(self, end: int, offset: int, count: int) -> TruncatedRecordingError:
         return TruncatedRecordingError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -18,7 +19,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import ProcessLock, open_hdf5_file
+from roiextractors_core.io import PositionedFile, ProcessLock, open_hdf5_file, unchanging_superblock
 
 __all__ = [
     "HDF5_FAULTS",
@@ -29,8 +30,11 @@ __all__ = [
     "named",
     "open_hdf5",
     "plain",
+    "read_while_written",
     "text_of",
 ]
+
+Result = TypeVar("Result")
 
 HDF5_FAULTS = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
 """The exceptions that h5py raises when the bytes of a file contradict the format."""
@@ -39,6 +43,7 @@ _FILES_LOCK = (
     ProcessLock()
 )  # held while a file is open: HDF5 shares one file among threads, and closing it in one closes it in all
 
+_MAX_ATTEMPTS, _WAIT = 10, 0.02  # seconds, between reads of a file that is being written
 _MAX_END = 1 << 60
 _MAX_OBJECTS = 20_000
 _MAX_DEPTH = 16
@@ -119,6 +124,21 @@ def _open_cut(path: str, reason: str) -> Any:
 def missing_bytes(file: Any) -> int:
     """Return by how many bytes an open file is shorter than its header states."""
     return max(0, int(file.id.get_filesize()) - os.path.getsize(file.filename))
+
+
+def read_while_written(path: str | os.PathLike[str], read: Callable[[], Result]) -> Result:
+    """Return what a function reads; it is called again where a file that is being written in SWMR mode changed meanwhile.
+
+    libhdf5's own readers repeat a read of metadata whose checksum does not fit; here all of the read is repeated.
+    """
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            return read()
+        except CorruptRecordingError:
+            if not unchanging_superblock(PositionedFile(path)):
+                raise
+            time.sleep(_WAIT)
+    return read()
 
 
 def _reason(error: BaseException) -> str:

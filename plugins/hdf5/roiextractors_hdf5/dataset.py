@@ -36,15 +36,17 @@ from roiextractors_core.io import (
     missing_chunks,
     sample_pieces,
     share_out,
+    unchanging_superblock,
 )
 
-from .contents import missing_bytes, named, open_hdf5
+from .contents import missing_bytes, named, open_hdf5, read_while_written
 
 __all__ = ["Hdf5Dataset", "Layout", "layout_of"]
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD = 1, 2, 3, 32000, 32001, 32004, 32015
 _DECODED_HERE = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD))
 _CHECKSUM_BYTES = 4
+_COMPARED = 4096  # bytes of the first chunk, which tell a file from another one in its place
 _PARALLEL_SPAN = 256 << 10  # a read; threads that make shorter ones wait for each other
 _MAX_SCRATCH = 8 << 20
 _MAX_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is read
@@ -236,13 +238,8 @@ class Hdf5Dataset:
         self._arguments = (os.fspath(path), name, axes, dict(fixed or {}))
         self._file = PositionedFile(path)
         self._name = name
-        with _open_same(self._file) as file:
-            found = _dataset(file, name)
-            self._layout = layout_of(found)
-            held = int(found.id.get_storage_size())
-            self._places = _Places(self._file, name, self._layout)
-            self._lost_bytes = missing_bytes(file)
-            self._missing = self._find_missing(found, held, axes, fixed or {})
+        self._is_written = bool(unchanging_superblock(self._file))
+        held = read_while_written(path, lambda: self._look_at_dataset(axes, fixed or {}))
         where = f"{self._file.name}: {printable(name)}"
         self._axes = _checked_axes(axes, self._layout.shape, where)
         self._lengths = dict(zip(axes, self._layout.shape, strict=True))
@@ -299,7 +296,8 @@ class Hdf5Dataset:
 
     def get_notes(self, name: str) -> tuple[str, ...]:
         """Return :meth:`get_warnings`, and whether parts of the frame were never written."""
-        return (*self.get_warnings(name), *self._missing.notes(name)[len(self._missing.warnings(name)) :])
+        written = (f"{name} is still being written; open it again to see more samples",) if self._is_written else ()
+        return (*self.get_warnings(name), *self._missing.notes(name)[len(self._missing.warnings(name)) :], *written)
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -360,6 +358,24 @@ class Hdf5Dataset:
         if stored.size:
             self._fill(stored, samples, box)
         return self._arranged(self._native(stored), count)
+
+    def _look_at_dataset(self, axes: str, fixed: Mapping[str, int]) -> int:
+        """Find out how the dataset is stored and what is missing; return how many bytes are stored."""
+        unchanging = unchanging_superblock(self._file)
+        if unchanging:
+            self._file.compare_at(*unchanging)
+        with _open_same(self._file) as file:
+            found = _dataset(file, self._name)
+            self._layout = layout_of(found)
+            held = int(found.id.get_storage_size())
+            self._places = _Places(self._file, self._name, self._layout, is_written=self._is_written)
+            self._lost_bytes = missing_bytes(file) if not self._is_written else 0
+            self._missing = self._find_missing(found, held, axes, fixed)
+            if unchanging and self._layout.chunk and found.id.get_num_chunks():
+                # Frames that were recorded do not change: another file in the same place has other ones
+                first = found.id.get_chunk_info(0)
+                self._file.compare_at(*unchanging, (int(first.byte_offset), min(_COMPARED, int(first.size))))
+        return held
 
     def _find_missing(self, dataset: Any, held: int, axes: str, fixed: Mapping[str, int]) -> MissingChunks:
         """Return what is missing; the index of the chunks is read only when their number shows that some are."""
@@ -611,8 +627,8 @@ class _Place:
 class _Places:
     """Where the chunks are stored: a few are looked up one by one; when many are needed, the whole index is read."""
 
-    def __init__(self, file: PositionedFile, name: str, layout: Layout) -> None:
-        self._file, self._name, self._layout = file, name, layout
+    def __init__(self, file: PositionedFile, name: str, layout: Layout, *, is_written: bool = False) -> None:
+        self._file, self._name, self._layout, self._is_written = file, name, layout, is_written
         self._lock = ProcessLock()
         self._kept: dict[Cell, _Place] = {}
         self._table: np.ndarray | None = None
@@ -643,10 +659,20 @@ class _Places:
             return present
 
     def _look(self, cells: Sequence[Cell]) -> None:
+        read_while_written(self._file.path, lambda: self._look_once(cells))
+
+    def _is_same_shape(self, shape: tuple[int, ...]) -> bool:
+        """Whether a dataset has the shape that it had; one that is being written may have grown."""
+        known = self._layout.shape
+        if not self._is_written:
+            return shape == known
+        return len(shape) == len(known) and all(now >= then for now, then in zip(shape, known, strict=True))
+
+    def _look_once(self, cells: Sequence[Cell]) -> None:
         few = len(self._kept) + len(cells) <= _MAX_LOOKUPS
         with _open_same(self._file) as file:
             dataset = _dataset(file, self._name)
-            if dataset.chunks != self._layout.chunk or dataset.shape != self._layout.shape:
+            if dataset.chunks != self._layout.chunk or not self._is_same_shape(dataset.shape):
                 raise CorruptRecordingError(f"{self._file.name} was changed since it was opened; open it again")
             # Each look-up searches the index by itself, so many of them take longer than reading all of it once.
             can_be_read = math.prod(self._layout.grid) <= _MAX_INDEX and hasattr(dataset.id, "chunk_iter")
@@ -680,7 +706,7 @@ class _Places:
             table[cell] = (place.offset, place.size, place.mask)
 
         dataset.id.chunk_iter(note)
-        if outside and not table[..., 1].all():
+        if outside and not table[..., 1].all() and not self._is_written:
             faults.append(
                 f"a chunk at {tuple(map(int, outside[0]))}, outside of its shape, is listed, and one inside is missing"
             )

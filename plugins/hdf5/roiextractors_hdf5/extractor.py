@@ -24,7 +24,17 @@ from roiextractors_core.io import choose_stream, single_file, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .axes import AxisOrder, axis_order
-from .contents import HDF5_FAULTS, attributes_of, datasets_below, hard_links, named, open_hdf5, plain, text_of
+from .contents import (
+    HDF5_FAULTS,
+    attributes_of,
+    datasets_below,
+    hard_links,
+    named,
+    open_hdf5,
+    plain,
+    read_while_written,
+    text_of,
+)
 from .dataset import Hdf5Dataset
 
 __all__ = ["Hdf5ImagingExtractor"]
@@ -116,7 +126,7 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         path = single_file(file_path)
-        self._facts = _find_movie(path, dataset, dimension_order)
+        self._facts = read_while_written(path, lambda: _find_movie(path, dataset, dimension_order))
         self._channel = _chosen(self._facts, channel)
         fixed = {} if self._channel is None else {"C": self._channel}
         self._movie = Hdf5Dataset(path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
