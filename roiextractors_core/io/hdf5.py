@@ -88,7 +88,8 @@ def unchanging_superblock(file: PositionedFile) -> tuple[tuple[int, int], ...]:
     """
     at, size = 0, file.size
     while at + _SUPERBLOCK <= size:
-        head = file.read(at, _HEAD)
+        head = bytearray(_HEAD)
+        file.read_into([head], at)
         if head[:8] == _SIGNATURE:
             is_written = head[8] in (2, 3) and head[9] == 8 and head[_FLAGS] & _WRITTEN_BY_SWMR
             return ((at, _FLAGS), (at + _FLAGS + 1, _END - _FLAGS - 1), (at + _ROOT, 8)) if is_written else ()
@@ -103,6 +104,9 @@ def lookup3(data: bytes) -> int:
     def rotated(value: int, bits: int) -> int:
         return (value << bits | value >> (32 - bits)) & mask
 
+    a: int
+    b: int
+    c: int
     a = b = c = (0xDEADBEEF + len(data)) & mask
     at, left = 0, len(data)
     while left > 12:
@@ -125,7 +129,7 @@ def lookup3(data: bytes) -> int:
     c = ((c ^ b) - rotated(b, 16)) & mask
     a = ((a ^ c) - rotated(c, 4)) & mask
     b = ((b ^ a) - rotated(a, 14)) & mask
-    return ((c ^ b) - rotated(b, 24)) & mask
+    return int((c ^ b) - rotated(b, 24)) & mask
 
 
 class _CheckedStream(io.RawIOBase):
