@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from roiextractors_core.errors import printable
+from roiextractors_core.io import to_seconds
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .footer import Movie, find
 
 __all__ = ["metadata_of"]
+
+_SENSOR_BITS = 12  # of the frames as the microscope records them, which still have their headers
 
 # The vendor's names for the acquisition info, and the paths of the values in the footer's extraProperties.
 _ACQUISITION = {
@@ -61,6 +64,8 @@ def metadata_of(document: Mapping[str, Any], movie: Movie) -> RecordingMetadata:
         start_time=_start_time(movie),
         pixel_size=_pixel_size(document),
         channels=_channels(extra),
+        bit_depth=_SENSOR_BITS if movie.has_frame_headers and movie.data_type == 0 else None,
+        modality="one-photon",
         device=_device(extra),
         software=_software(document),
         vendor={**document, "acquisition": _acquisition(extra)},
@@ -93,7 +98,10 @@ def _channels(extra: Any) -> tuple[ChannelMetadata, ...]:
     dual = find(extra, "microscope.dualColor")
     if not name and find(dual, "enabled") is True and find(dual, "mode") == "single":
         name = find(dual, "single.channel")
-    return (ChannelMetadata(printable(name)),) if isinstance(name, str) and name else ()
+    exposure = find(extra, "microscope.exp")
+    seconds = to_seconds(exposure, "ms") if isinstance(exposure, int | float) and exposure > 0 else None
+    known = isinstance(name, str) and bool(name)
+    return (ChannelMetadata(printable(name), exposure_time=seconds),) if known else ()
 
 
 def _device(extra: Any) -> str | None:

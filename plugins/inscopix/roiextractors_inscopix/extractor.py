@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import ChoiceError
+from roiextractors_core.errors import ChoiceError, RoiExtractorsWarning
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
 from roiextractors_core.io import PositionedFile, StoredFrames, single_file, warn
 from roiextractors_core.metadata import RecordingMetadata
@@ -56,7 +56,9 @@ class InscopixImagingExtractor(BlockImagingExtractor):
     Warns
     -----
     IncompleteRecordingWarning
-        The last volume is incomplete and was left out.
+        Samples are missing according to the footer; the last volume is incomplete and was left out.
+    RoiExtractorsWarning
+        There are more frames in the file than the footer describes.
 
     Notes
     -----
@@ -89,8 +91,11 @@ class InscopixImagingExtractor(BlockImagingExtractor):
         self._cycle = self._focus_cycle()
         self._planes = len(self._require_cycle()) if deinterleave else 1
         self.is_volumetric = deinterleave
-        if self._left_over:
-            warn(f"{self._file.name}: {self._left_over}")
+        for words in (self._missing_note, self._left_over):
+            if words:
+                warn(f"{self._file.name}: {words}")
+        if self._excess_frames:
+            warn(f"{self._file.name}: {self._excess_note}", RoiExtractorsWarning)
 
     def get_image_shape(self) -> tuple[int, int]:
         """Return ``(rows, columns)``."""
@@ -160,16 +165,19 @@ class InscopixImagingExtractor(BlockImagingExtractor):
             return None
         return self._counters(np.arange(self._movie.num_samples, dtype=np.int64))
 
+    keeps_missing_samples = True
+
     def get_missing_samples(self) -> np.ndarray:
-        """Return the frames that are not stored and read as 0: dropped, cropped and blank ones.
+        """Return the samples that are not stored and read as 0: dropped, cropped and blank ones.
 
         Returns
         -------
         numpy.ndarray
-            Indices of frames, int64, ascending.
+            Indices of frames, or of volumes that lack a plane; int64, ascending.
         """
         runs = [np.arange(first, last + 1, dtype=np.int64) for first, last in self._movie.missing]
-        return np.concatenate(runs) if runs else np.empty(0, np.int64)
+        frames = np.concatenate(runs) if runs else np.empty(0, np.int64)
+        return frames if self._planes == 1 else np.unique(frames // self._planes)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return the footer's metadata; ``vendor`` is the footer itself plus the vendor's ``acquisition`` info."""
@@ -269,7 +277,14 @@ class InscopixImagingExtractor(BlockImagingExtractor):
     @property
     def _excess_note(self) -> str:
         excess = self._footer.start - self._movie.stored_bytes
-        return f"the footer does not account for {excess:,} bytes after the last frame" if excess else ""
+        frames = f", which is exactly {self._excess_frames:,} more frames" if self._excess_frames else ""
+        return f"the footer does not account for {excess:,} bytes after the last frame{frames}" if excess else ""
+
+    @property
+    def _excess_frames(self) -> int:
+        """How many whole frames there are that the footer does not describe."""
+        frames, rest = divmod(self._footer.start - self._movie.stored_bytes, self._movie.step)
+        return 0 if rest else frames
 
 
 class _Storage:

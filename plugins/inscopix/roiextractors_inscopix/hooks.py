@@ -20,7 +20,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         evidence=Probe("roiextractors_inscopix.footer:is_inscopix"),
         api=1,
         clock="native",
-        metadata=("start_time", "pixel_size", "channels", "device", "software", "vendor"),
+        metadata=("start_time", "pixel_size", "channels", "bit_depth", "modality", "device", "software", "vendor"),
         platforms=("any",),
         description="One-photon movies from Inscopix nVista, nVoke and nVue miniscopes (.isxd), including dropped frames and focal planes.",
     )

@@ -141,8 +141,12 @@ def test_missing_samples_are_named_and_counted(tmp_path: Path, write_isxd: Write
     path = write_isxd(
         tmp_path / "m.isxd", noise(6, 4, 5, "uint16"), num_times=11, dropped=[3, 5], cropped=["7 - 8"], blank=[10]
     )
-    with roi.open(path) as recording:
+    words = "2 dropped, 2 cropped, 1 blank of 11 frames are not stored; their pixels are 0"
+    with pytest.warns(IncompleteRecordingWarning, match=words):
+        recording = roi.open(path)
+    with recording:
         assert recording.get_missing_samples().tolist() == [3, 5, 7, 8, 10]
+        assert recording.keeps_missing_samples
         assert recording.get_notes() == (
             "2 dropped, 2 cropped, 1 blank of 11 frames are not stored; their pixels are 0",
         )
@@ -152,7 +156,9 @@ def test_missing_samples_are_named_and_counted(tmp_path: Path, write_isxd: Write
 def test_a_million_dropped_samples_take_no_memory_of_their_own(tmp_path: Path, write_isxd: Write) -> None:
     frames = noise(3, 4, 5, "uint16")
     path = write_isxd(tmp_path / "m.isxd", frames, num_times=10**12, cropped=[f"2 - {10**12 - 2}"])
-    with roi.open(path) as recording:
+    with pytest.warns(IncompleteRecordingWarning, match="999,999,999,997 cropped"):
+        recording = roi.open(path)
+    with recording:
         assert len(recording) == 10**12
         np.testing.assert_array_equal(recording.get_samples([0, 10**12 - 1, 5]), [frames[0], frames[2], 0 * frames[0]])
 
@@ -163,7 +169,9 @@ def test_the_counter_in_the_headers_gives_the_period_and_every_frames_time(
     counters = [1000, 51_000, 101_500, 151_000]
     frames = noise(4, 4, 5, "uint16")
     path = write_isxd(tmp_path / "m.isxd", frames, num_times=6, dropped=[0, 3], counters=counters, extra=microscope())
-    with roi.open(path) as recording:
+    with pytest.warns(IncompleteRecordingWarning, match="2 dropped of 6 frames"):
+        recording = roi.open(path)
+    with recording:
         assert recording.get_frame_timestamps().tolist() == [0, 1000, 51_000, 0, 101_500, 151_000]
         assert recording.get_sampling_frequency() == pytest.approx(4e6 / 150_000)
         np.testing.assert_allclose(recording.get_timestamps(), np.arange(6) * 0.0375)
@@ -216,7 +224,9 @@ def test_an_image_is_a_recording_of_one_sample(tmp_path: Path, write_isxd: Write
 
 def test_a_period_of_zero_is_an_unknown_rate(tmp_path: Path, write_isxd: Write) -> None:
     path = write_isxd(tmp_path / "m.isxd", noise(3, 4, 5, "uint8"), period=(0, 1), num_times=4, dropped=[1])
-    with roi.open(path) as recording:
+    with pytest.warns(IncompleteRecordingWarning, match="1 dropped of 4 frames"):
+        recording = roi.open(path)
+    with recording:
         assert recording.get_sampling_frequency() is None
         assert recording.times_source is None
 
@@ -234,6 +244,26 @@ def test_focal_planes_are_frames_unless_asked_for(tmp_path: Path, write_isxd: Wr
     with volumes:
         np.testing.assert_array_equal(volumes.get_series(), np.moveaxis(frames[:6].reshape(2, 3, 4, 5), 1, 3))
         assert volumes.get_notes() == ("the last volume has 2 of 3 planes and was left out",)
+
+
+def test_volumes_that_lack_a_plane_are_missing_samples(tmp_path: Path, write_isxd: Write, microscope: Any) -> None:
+    frames = noise(7, 4, 5, "uint16")
+    focus = [0, 500, 900, 0, 900, 0, 500]
+    path = write_isxd(
+        tmp_path / "m.isxd",
+        frames,
+        num_times=9,
+        dropped=[4, 8],
+        counters=range(7),
+        focus=focus,
+        extra=microscope(planes=3),
+    )
+    with pytest.warns(IncompleteRecordingWarning, match="2 dropped of 9 frames are not stored"):
+        volumes = roi.open(path, deinterleave=True)
+    with volumes:
+        assert volumes.get_missing_samples().tolist() == [1, 2]
+        assert not volumes[1, :, :, 1].any()
+        assert volumes.metadata.bit_depth == 12
 
 
 @pytest.mark.parametrize(
@@ -265,7 +295,8 @@ def test_metadata_says_when_where_and_by_what(tmp_path: Path, write_isxd: Write,
     assert found.start_time == datetime(2019, 10, 7, 9, 22, 1, 524_186, tzinfo=there)
     assert found.start_time.utcoffset() == timedelta(hours=-7)
     assert found.pixel_size == (3.5, 3.0)
-    assert [channel.name for channel in found.channels] == ["red"]
+    assert [(channel.name, channel.exposure_time) for channel in found.channels] == [("red", 0.02)]
+    assert (found.modality, found.bit_depth) == ("one-photon", None)
     assert found.device == "Inscopix NVista3, serial number FA-1"
     assert found.software == "isxcore 1.9.5"
     acquisition = found.vendor["acquisition"]

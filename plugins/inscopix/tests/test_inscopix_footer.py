@@ -17,6 +17,7 @@ from roiextractors_inscopix.hooks import roiextractors_formats
 import roiextractors_core as roi
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    RoiExtractorsWarning,
     TruncatedRecordingError,
     UnknownFormatError,
     UnsupportedRecordingError,
@@ -82,13 +83,18 @@ def test_pixels_that_do_not_fit_before_the_footer_are_counted(tmp_path: Path, wr
     words = r"has 480 bytes of pixels before its footer, but 7 stored frames of 6 x 8 need 672: frame 5 is the first"
     with pytest.raises(CorruptRecordingError, match=words):
         roi.open(path, format="inscopix")
+    with pytest.raises(UnknownFormatError, match=words):
+        roi.open(path)
 
 
 def test_bytes_behind_the_last_frame_are_noted(tmp_path: Path, write_isxd: Write) -> None:
     path = write_isxd(tmp_path / "m.isxd", FRAMES, num_times=3)
-    with roi.open(path) as recording:
+    words = "the footer does not account for 192 bytes after the last frame, which is exactly 2 more frames"
+    with pytest.warns(RoiExtractorsWarning, match=words):
+        recording = roi.open(path)
+    with recording:
         np.testing.assert_array_equal(recording.get_series(), FRAMES[:3])
-        assert recording.get_notes() == ("the footer does not account for 192 bytes after the last frame",)
+        assert recording.get_notes() == (words,)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import (
+    ChoiceError,
+    RoiExtractorsWarning,
     StreamChoiceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
 from roiextractors_core.io import StoredFrames, run_on_cores, warn
-from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .info import Layout, find, layout_of, number, plain
 from .pair import pair_of
@@ -45,6 +49,8 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
     deinterleave : bool
         With the optotune, True gives volumes, the planes in the order in which the frames go through them; False gives
         the frames one after the other.
+    num_channels : int, optional
+        How many channels were saved, 1 or 2, if the info is wrong about it.
     sampling_frequency : float, optional
         Samples a second (Hz); overrides the rate in the info.
 
@@ -77,13 +83,14 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         *,
         channel: str | int | None = None,
         deinterleave: bool = True,
+        num_channels: int | None = None,
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         pair = pair_of(file_path)
         self._file, self._info = pair.pixels, pair.info
         self._both = [os.path.abspath(file.path) for file in (pair.pixels, pair.described_by)]
-        self._layout = layout = layout_of(pair.info, pair.info_name)
+        self._layout = layout = _with_channels(layout_of(pair.info, pair.info_name), num_channels)
         self._planes = layout.planes if deinterleave else 1
         self.is_volumetric = self._planes > 1
         self._size = self._file.size
@@ -93,12 +100,14 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         self._frames = StoredFrames((self._file,), shape=shape[: 2 if shape[2] == 1 else 3], dtype="<u2")
         for sentence in self._incomplete:
             warn(f"{self._file.name}: {sentence}")
+        for sentence in self._contradictions:
+            warn(f"{self._file.name}: {sentence}", RoiExtractorsWarning)
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
         """Return the channels where there are several: ``{"channel": ("PMT0", "PMT1")}``."""
         pair = pair_of(file_path)
-        channels = layout_of(pair.info, pair.info_name).channels
+        channels = _with_channels(layout_of(pair.info, pair.info_name), options.get("num_channels")).channels
         return {"channel": channels} if len(channels) > 1 else {}
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -142,7 +151,12 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return what was decided or skipped while opening."""
-        return (*self._layout.notes, *self._incomplete, *self._extra_frames)
+        return (*self._layout.notes, *self._incomplete, *self._contradictions, *self._extra_frames)
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that the info counts and the file does not have."""
+        expected = (self._layout.expected_frames or 0) // self._planes
+        return np.arange(self.get_num_samples(), max(expected, self.get_num_samples()), dtype=np.int64)
 
     def close(self) -> None:
         """Release the file."""
@@ -158,6 +172,9 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         return RecordingMetadata(
             pixel_size=_pixel_size(self._info),
             plane_positions=_positions(self._info, self._planes),
+            objective=_objective(self._info),
+            zoom=_zoom(self._info),
+            modality="two-photon",
             channels=(
                 ChannelMetadata(
                     self._layout.channels[self._channel], excitation_wavelength=wavelength if known else None
@@ -184,13 +201,39 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         if planes:
             found.append(f"the last volume has {planes} of {self._planes} planes and is skipped")
         if expected is not None and frames < expected:
-            found.append(f"the info says {expected:,} frames (max_idx), but the file contains {frames:,} complete ones")
+            words = f"the info says {expected:,} frames (max_idx), but the file contains {frames:,} complete ones"
+            found.append(words + ("" if rest else self._explain_fewer(frames, expected)))
         return tuple(found)
+
+    def _explain_fewer(self, frames: int, expected: int) -> str:
+        """Return what an exact factor between the numbers of frames suggests."""
+        factor, rest = divmod(expected, frames) if frames else (0, 1)
+        if rest:
+            return ""
+        count = len(self._layout.channels)
+        channel = "only one channel was saved (num_channels=1), or " if factor == count > 1 else ""
+        return f"; it is exactly 1/{factor}, so {channel}the .mat is of another recording or says a wrong size (sz)"
+
+    @property
+    def _contradictions(self) -> tuple[str, ...]:
+        """A sentence where the file has exactly two, three, ... times the frames of the info."""
+        key, expected = "max_idx", self._layout.expected_frames
+        if expected is None:
+            key, expected = "config.frames", self._layout.planned_frames
+        factor, rest = divmod(self._num_frames, expected) if expected else (0, 1)
+        if rest or factor < 2 or self._size % self._layout.frame_bytes:
+            return ()
+        is_second = factor == 2 and len(self._layout.channels) == 1
+        channel = "both channels were saved (num_channels=2), or " if is_second else ""
+        return (
+            f"the info says {expected:,} frames ({key}), but the file contains {self._num_frames:,}, exactly {factor} times as many, so "
+            f"{channel}the .mat is of another recording or says a wrong size (sz); reading all of them",
+        )
 
     @property
     def _extra_frames(self) -> tuple[str, ...]:
         expected = self._layout.expected_frames
-        if expected is None or self._num_frames <= expected:
+        if expected is None or self._num_frames <= expected or self._contradictions:
             return ()
         return (
             f"the info says {expected:,} frames (max_idx), but the file contains {self._num_frames:,}; reading all of them",
@@ -252,6 +295,42 @@ def _channel(layout: Layout, wanted: str | int | None, name: str) -> int:
     if wanted_pmt in layout.numbers:
         return layout.numbers.index(wanted_pmt)
     raise StreamChoiceError.for_option(name, "channel", layout.channels, wanted)
+
+
+def _with_channels(layout: Layout, count: Any) -> Layout:
+    if count is None:
+        return layout
+    if isinstance(count, bool) or count not in (1, 2):
+        raise ChoiceError(f"num_channels must be 1 or 2, got {count!r:.40}")
+    return layout.holding(int(count))
+
+
+def _objective(info: Mapping[str, Any]) -> ObjectiveMetadata | None:
+    """Return the objective; its name contains the magnification, and sometimes the aperture (``Nikon 16x/0.8w``)."""
+    values = find(info, "objective")
+    while isinstance(values, list) and values:
+        values = values[0]
+    if not isinstance(values, str) or not values.strip():
+        return None
+    times, aperture = (
+        re.search(r"(\d{1,3}(?:\.\d)?)\s*x", values, re.IGNORECASE),
+        re.search(r"/\s*(\d\.\d{1,3})", values),
+    )
+    return ObjectiveMetadata(
+        printable(values.strip()), float(times[1]) if times else None, float(aperture[1]) if aperture else None
+    )
+
+
+def _zoom(info: Mapping[str, Any]) -> float | None:
+    """Return the magnification of the scanner: ``config.magnification`` counts the entries of a list, from 1."""
+    place, table = number(info, "config.magnification"), plain(find(info, "config.magnification_list"))
+    if place is None or not isinstance(table, list) or not 1 <= place <= len(table) or place != int(place):
+        return None
+    try:
+        zoom = float(table[int(place) - 1])
+    except (TypeError, ValueError):
+        return None
+    return zoom if 0 < zoom < 1000 else None
 
 
 def _pixel_size(info: Mapping[str, Any]) -> tuple[float, float] | None:

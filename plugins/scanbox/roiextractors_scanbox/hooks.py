@@ -22,7 +22,10 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         api=1,
         streams=("channel",),
         clock="rate",
-        metadata=("pixel_size", "plane_positions", "channels", "device", "software", "vendor"),
+        metadata=(
+            *("pixel_size", "plane_positions", "channels", "objective", "zoom", "modality"),
+            *("device", "software", "vendor"),
+        ),
         platforms=("any",),
         description="Two-photon recordings of Neurolabware's Scanbox 2 and 3 (.sbx with its .mat): both PMTs as channels, optotune planes as volumes.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class Layout:
         The number of frames according to the info.
     notes : tuple of str
         Inconsistencies of the info, and what was decided.
+    planned_frames : int or None
+        The number of frames that the recording was set to, if it was.
     """
 
     rows: int
@@ -52,6 +54,12 @@ class Layout:
     frame_rate: float | None
     expected_frames: int | None
     notes: tuple[str, ...]
+    planned_frames: int | None = None
+
+    def holding(self, count: int) -> Layout:
+        """Return the layout with another number of channels in a pixel, if the info is wrong about it."""
+        numbers = self.numbers if count == len(self.numbers) else tuple(range(count))
+        return replace(self, channels=tuple(f"PMT{k}" for k in numbers), numbers=numbers)
 
     @property
     def frame_bytes(self) -> int:
@@ -105,7 +113,13 @@ def layout_of(info: Mapping[str, Any], name: str) -> Layout:
         frame_rate=frequency * (2 if bidirectional else 1) / lines * folds if frequency is not None and known else None,
         expected_frames=None if last is None or not 0 <= last < 1 << 53 else math.floor(last + 1) * folds,
         notes=(*row_notes, *plane_notes),
+        planned_frames=_planned(info),
     )
+
+
+def _planned(info: Mapping[str, Any]) -> int | None:
+    value = number(info, "config.frames")
+    return int(value) if value is not None and 0 < value < 1 << 53 and value == math.floor(value) else None
 
 
 def find(info: Any, path: str) -> Any:

@@ -12,8 +12,10 @@ import pytest
 
 import roiextractors_core as roi
 from roiextractors_core.errors import (
+    ChoiceError,
     CorruptRecordingError,
     IncompleteRecordingWarning,
+    RoiExtractorsWarning,
     SourceKindError,
     SourceNotFoundError,
     StreamChoiceError,
@@ -264,6 +266,68 @@ def test_more_frames_than_the_info_says_are_read_and_noted(write: Write, version
         assert recording.get_notes() == (
             "the info says 3 frames (max_idx), but the file contains 5; reading all of them",
         )
+
+
+def test_a_second_channel_that_the_info_does_not_know_is_suspected_and_read_by_option(
+    write: Write, version_2: Info
+) -> None:
+    both = noise(6, channels=2)
+    path = write(version_2(ROWS, COLUMNS, channels=2.0, max_idx=5.0), both)
+    words = r"the info says 6 frames \(max_idx\), but the file contains 12, exactly 2 times as many, .*num_channels=2"
+    with pytest.warns(RoiExtractorsWarning, match=words) as caught:
+        recording = roi.open(path)
+    with recording:
+        assert str(caught[0].message) == f"xx0_000_001.sbx: {recording.get_notes()[0]}"
+    assert roi.streams(path, num_channels=2) == {"channel": ("PMT0", "PMT1")}
+    for number in (0, 1):
+        with roi.open(path, num_channels=2, channel=number) as recording:
+            np.testing.assert_array_equal(recording.get_series(), both[..., number])
+            assert recording.get_notes() == ()
+
+
+def test_a_channel_that_was_not_saved_is_suspected_and_left_out_by_option(write: Write, version_2: Info) -> None:
+    frames = noise(6)
+    path = write(version_2(ROWS, COLUMNS, channels=1.0, max_idx=5.0), frames)
+    words = r"says 6 frames \(max_idx\), but the file contains 3 complete ones; it is exactly 1/2, .*num_channels=1"
+    with pytest.warns(IncompleteRecordingWarning, match=words):
+        recording = roi.open(path, channel=0)
+    with recording:
+        assert recording.get_missing_samples().tolist() == [3, 4, 5]
+    with roi.open(path, num_channels=1) as recording:
+        np.testing.assert_array_equal(recording.get_series(), frames[..., 0])
+        assert len(recording.get_missing_samples()) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "category", "words"),
+    [
+        ({"max_idx": 1.0}, RoiExtractorsWarning, "exactly 3 times as many, so the .mat is of another recording"),
+        ({"max_idx": 59.0}, IncompleteRecordingWarning, "exactly 1/10, so the .mat is of another recording"),
+        (
+            {"sz": np.array([[ROWS, 2 * COLUMNS]]), "max_idx": 5.0},
+            IncompleteRecordingWarning,
+            r"or says a wrong size \(sz\)",
+        ),
+        ({"config": {"frames": 3.0, "lines": float(ROWS)}}, RoiExtractorsWarning, r"says 3 frames \(config.frames\)"),
+    ],
+)
+def test_an_info_of_another_recording_is_suspected_by_an_exact_factor(
+    write: Write, version_2: Info, changes: dict[str, Any], category: type[Warning], words: str
+) -> None:
+    path = write(version_2(ROWS, COLUMNS, **changes), noise(6))
+    with pytest.warns(category, match=words):
+        roi.open(path).close()
+
+
+def test_both_files_and_what_the_info_says_of_the_microscope_are_named(write: Write, version_2: Info) -> None:
+    path = write(version_2(ROWS, COLUMNS, objective="Nikon 16x/0.8w/WD3.0"), noise(3))
+    with roi.open(path) as recording:
+        assert {Path(p).name for p in recording.get_paths()} == {"xx0_000_001.sbx", "xx0_000_001.mat"}
+        metadata = recording.metadata
+        assert (metadata.modality, metadata.zoom) == ("two-photon", 1.2)
+        assert metadata.objective == roi.ObjectiveMetadata("Nikon 16x/0.8w/WD3.0", 16.0, 0.8)
+    with roi.open(path, num_channels=1) as recording, pytest.raises(ChoiceError, match="num_channels must be 1 or 2"):
+        roi.open(path, num_channels=3)
 
 
 def test_an_incomplete_volume_is_left_out_and_its_frames_are_there_without_volumes(
