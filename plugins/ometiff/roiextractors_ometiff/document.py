@@ -397,16 +397,18 @@ class _Listener:
     def _tree(self) -> _Node:
         parts: _Node = {part: (self._part(part), {}) for part in _PARTS}
         pixels: _Node = {
-            "Channel": (self._hear_channel, {}),
+            "Channel": (self._hear_channel, {"LightSourceSettings": (self._hear_light, {})}),
             "TiffData": (self._hear_tiff_data, {"UUID": (self._hear_uuid, {})}),
             "Plane": (self._hear_plane, {"PlaneTiming": (self._hear_timing, {})}),
             "BinData": (self._hear_binary, {}),
         }
         image: _Node = {
             "AcquisitionDate": (self._text("AcquisitionDate"), {}),
-            "CreationDate": (self._text("AcquisitionDate"), {}),
+            "AcquiredDate": (self._text("AcquisitionDate"), {}),  # schemas of 2009 to 2011
+            "CreationDate": (self._text("AcquisitionDate"), {}),  # schemas up to 2008
             "Description": (self._text("Description"), {}),
             "InstrumentRef": (lambda a: self.drafts[-1].texts.setdefault("Instrument", a.get("ID", "")), {}),
+            "ObjectiveSettings": (lambda a: self.drafts[-1].texts.setdefault("Objective", a.get("ID", "")), {}),
             "StageLabel": (lambda a: self.drafts[-1].texts.setdefault("StageLabel", a), {}),
             "LogicalChannel": (self._hear_channel, {}),
             "Pixels": (self._hear_pixels, pixels),
@@ -478,6 +480,11 @@ class _Listener:
             if old in attributes:
                 attributes.setdefault(new, attributes[old])
         self.drafts[-1].channels.append(MappingProxyType(attributes))
+
+    def _hear_light(self, attributes: dict[str, str]) -> None:
+        draft = self.drafts[-1]
+        lights = draft.texts.setdefault("Lights", {})
+        lights.setdefault(len(draft.channels) - 1, []).append(attributes.get("ID", ""))
 
     def _hear_binary(self, attributes: dict[str, str]) -> None:
         if attributes.get("Length", "1").strip() != "0":

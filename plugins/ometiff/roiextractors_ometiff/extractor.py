@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from roiextractors_tiff.pages import Directory, PageIndex
 
-from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RecordingError,
+    RoiExtractorsWarning,
     SourceError,
     StreamChoiceError,
     UnsupportedRecordingError,
@@ -32,6 +33,15 @@ _TYPES: Mapping[str, str] = {
     **{"float": "float32", "double": "float64", "complex": "complex64", "double-complex": "complex128"},
 }
 _SAMPLES_TAG, _PHOTOMETRIC_TAG, _RGB = 277, 262, 2
+_MODALITIES: Mapping[str, str] = {
+    **dict.fromkeys(("TwoPhotonExcitation", "MultiPhotonMicroscopy"), "two-photon"),
+    **dict.fromkeys(
+        ("LaserScanningConfocalMicroscopy", "SpinningDiskConfocal", "SlitScanConfocal", "SweptFieldConfocal"),
+        "confocal",
+    ),
+    **dict.fromkeys(("SPIM", "SelectivePlaneIlluminationMicroscopy"), "light-sheet"),
+    **dict.fromkeys(("WideField", "TotalInternalReflection"), "one-photon"),
+}
 _COLOURS = ("red", "green", "blue", "alpha")
 
 
@@ -50,6 +60,8 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         One of several channels: by name where the names differ, by OME's ID, or by number from 1.
     plane : str or int, optional
         One plane of the volumes, from 0; the recording is then planar.
+    allow_missing : bool
+        If files are missing, or belong to another recording, read the samples behind them too; they keep their times.
 
     Raises
     ------
@@ -71,8 +83,10 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         series: str | int | None = None,
         channel: str | int | None = None,
         plane: str | int | None = None,
+        allow_missing: bool = False,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
+        self._allow_missing = bool(allow_missing)
         recording = recording_at(file_path)
         self._name = printable(os.path.basename(recording.given[0]))
         self._recording = recording
@@ -81,6 +95,8 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         number = choose_stream(self._name, "series", self._series, series, identifiers=_ids(self._document.images))
         self._image = _usable(self._document, number)
         files = recording.files_of(self._image)
+        if files.foreign and not self._allow_missing:
+            raise _foreign(self._document.name, files.foreign)
         samples = _samples_per_pixel(self._document, self._image, files)
         self._channels, self._channel, self._samples, self._placement = self._placed(files, channel, samples)
         self._planes = self._placement.planes
@@ -113,7 +129,15 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
     ) -> np.ndarray | None:
         """Return ``DeltaT``, of a volume that of the plane which came first; None where a sample has none."""
         start, end = self.resolve_range(start_sample, end_sample)
-        return None if self._times is None else self._times[start:end].copy()
+        if self._times is not None:
+            return np.array(self._times[start:end])
+        numbers, rate = self._placement.numbers, self.get_sampling_frequency()
+        if rate is None or numbers[-1] == len(numbers) - 1:
+            return None
+        return np.asarray(numbers[start:end] / rate)
+
+    def get_missing_samples(self) -> np.ndarray:
+        return np.setdiff1d(np.arange(self._placement.described), self._placement.numbers)
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -135,6 +159,9 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
             plane_spacing=spacing if self.is_volumetric else None,
             plane_positions=positions if self._plane is None else positions[self._plane : self._plane + 1],
             channels=self._channel_metadata(),
+            objective=_objective(self._document, image),
+            bit_depth=_bit_depth(pixels, self.get_dtype()),
+            modality=_modality(image.channels[self._channel // self._samples :][:1]),
             device=_device(self._document, image),
             software=_software(self._document, self._planes.first),
             vendor=_vendor(self._document, image),
@@ -190,9 +217,20 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         names = _channel_names(self._image, samples, files)
         ids = _ids(self._image.channels) if samples == 1 else []
         number = choose_stream(self._name, "channel", names, channel, identifiers=ids, first=1)
-        placement = place(
-            self._image, files, channel=number // samples, samples_per_pixel=samples, name=self._document.name
-        )
+        try:
+            placement = place(
+                self._image,
+                files,
+                channel=number // samples,
+                samples_per_pixel=samples,
+                name=self._document.name,
+                allow_missing=self._allow_missing,
+                is_only=len(self._document.images) == 1,
+            )
+        except CorruptRecordingError as error:
+            if "format=" in str(error):
+                raise
+            raise type(error)(f"{error}; to read the pages as they are: open(..., format='tiff')") from error
         index = placement.planes.first
         if index.samples_per_pixel != samples:
             placement.planes.close()
@@ -206,10 +244,22 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         if placement.lack:
             words = (
                 f"{name}: its OME-XML describes {placement.described:,} samples; {placement.lack}; "
-                f"the {placement.num_samples:,} whole {'samples' if placement.num_samples != 1 else 'sample'} from the start are read"
+                f"the {placement.num_samples:,} whole {'samples' if placement.num_samples != 1 else 'sample'} "
+                f"{'from the start ' if placement.numbers[-1] == placement.num_samples - 1 else ''}are read"
             )
+            if placement.later:
+                words += f"; {placement.later:,} whole ones behind them: open(..., allow_missing=True)"
             warn(words)
             notes.append(words)
+        for words in placement.doubts:
+            warn(words, RoiExtractorsWarning)
+            notes.append(words)
+        if placement.aside:
+            notes.append(placement.aside)
+        if self._image.size("T") == 1 and self._image.size("Z") > 1 and placement.passes == 1:
+            notes.append(
+                f"{name}: its OME-XML says SizeT=1 and SizeZ={self._image.size('Z'):,}, one volume; if the planes are times: open(..., format='tiff')"
+            )
         if placement.passes > 1:
             notes.append(
                 f"{name}: its OME-XML says SizeT=1 and gives every plane {placement.passes:,} times; the passes are read as times"
@@ -244,7 +294,12 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         if number >= len(channels):
             return (ChannelMetadata(name),) if len(self._channels) > 1 else ()
         waves = [_wavelength(channels[number], f"{kind}Wavelength") for kind in ("Emission", "Excitation")]
-        return (ChannelMetadata(name, emission_wavelength=waves[0], excitation_wavelength=waves[1]),)
+        lines = tuple(
+            value
+            for light in _lights(self._document, self._image, number)
+            if (value := _wavelength(light, "Wavelength")) is not None
+        )
+        return (ChannelMetadata(name, emission_wavelength=waves[0], excitation_wavelength=waves[1], laser_lines=lines),)
 
     def _read(
         self,
@@ -265,6 +320,15 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         if depth is None:
             return found
         return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
+
+
+def _foreign(name: str, foreign: Mapping[str, str]) -> CorruptRecordingError:
+    first, uuid = next(iter(foreign.items()))
+    more = f" and {len(foreign) - 1:,} more files" if len(foreign) > 1 else ""
+    return CorruptRecordingError(
+        f"{first}{more} beside {name} {'belong' if more else 'belongs'} to another recording: the UUID inside is {printable(uuid)[:60]}, not the one that {name} states. "
+        "Put the right file there, or read the rest: open(..., allow_missing=True)"
+    )
 
 
 def _chosen_plane(name: str, num_planes: int, given: str | int | None) -> int | None:
@@ -360,9 +424,11 @@ def _times(image: Image, placement: Placement, channel: int, plane: int | None) 
     t, z, delta = from_zero(t, image.size("T"))[own], z[own], delta[own]
     if placement.passes > 1:
         t = _ranks(z)
-    inside = (t >= 0) & (t < count)
-    times = np.full(count, np.inf)
+    last = int(placement.numbers[-1]) + 1
+    inside = (t >= 0) & (t < last)
+    times = np.full(last, np.inf)
     np.minimum.at(times, t[inside].astype(np.int64), delta[inside])
+    times = times[placement.numbers]
     known = int(np.isfinite(times).sum())
     if known < count:
         return None, f"DeltaT is given for {known:,} of {count:,} samples only, and is ignored"
@@ -432,6 +498,44 @@ def _device(document: Document, image: Image) -> str | None:
     return None
 
 
+def _objective(document: Document, image: Image) -> ObjectiveMetadata | None:
+    """Return the objective that the image's settings name, or the only one."""
+    known = _instrument(document, image).get("Objective", ())
+    wanted = image.texts.get("Objective")
+    chosen = [one for one in known if one.get("ID") == wanted] if wanted else known if len(known) == 1 else ()
+    for one in chosen:
+        words = [printable(one.get(key, "").strip()) for key in ("Manufacturer", "Model")]
+        numbers = [_number(one.get(key)) for key in ("NominalMagnification", "LensNA")]
+        name = " ".join(word for word in words if word) or None
+        if name or any(numbers):
+            return ObjectiveMetadata(name, numbers[0], numbers[1])
+    return None
+
+
+def _bit_depth(pixels: Mapping[str, str], dtype: np.dtype[Any]) -> int | None:
+    bits = _number(pixels.get("SignificantBits"))
+    return int(bits) if bits is not None and bits <= 8 * dtype.itemsize else None
+
+
+def _modality(channels: Sequence[Mapping[str, str]]) -> str | None:
+    """Return the modality that a channel's AcquisitionMode names."""
+    return _MODALITIES.get(channels[0].get("AcquisitionMode", "").strip()) if channels else None
+
+
+def _lights(document: Document, image: Image, channel: int) -> list[Mapping[str, str]]:
+    """Return the lasers that a channel's settings name."""
+    wanted = image.texts.get("Lights", {}).get(channel, ())
+    return [one for one in _instrument(document, image).get("Laser", ()) if one.get("ID") in wanted]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else 0.0
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
+
+
 def _software(document: Document, index: PageIndex) -> str | None:
     creator = document.attributes.get("Creator", "").strip()
     if not creator:
@@ -447,6 +551,10 @@ def _vendor(document: Document, image: Image) -> dict[str, Any]:
         "Pixels": dict(image.pixels),
         "Channels": [dict(channel) for channel in image.channels],
         "Instrument": {part: [dict(one) for one in ones] for part, ones in _instrument(document, image).items()},
-        **{("InstrumentRef" if key == "Instrument" else key): value for key, value in image.texts.items()},
+        **{
+            ("InstrumentRef" if key == "Instrument" else key): value
+            for key, value in image.texts.items()
+            if key not in ("Lights", "Objective")
+        },
     }
     return {key: value for key, value in found.items() if value}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from roiextractors_tiff.arrangement import natural_key
 
@@ -33,6 +34,7 @@ _COMPANION = ".companion.ome"
 _MAX_TRIED = 64
 _MAX_SCANNED = 10_000
 _MAX_NAMED = 8
+_MAX_CHECKED = 4096  # files whose UUIDs are compared when a recording is opened: below a second on a local disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,14 @@ class FileSet:
     names : tuple of str
         The same files' names, safe to print.
     notes : tuple of str
+    foreign : mapping
+        Names of files that belong to another recording, as their UUIDs say, each with that UUID.
     """
 
     paths: tuple[str | None, ...]
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    foreign: Mapping[str, str] = field(default_factory=dict)
 
 
 class Recording:
@@ -73,6 +78,7 @@ class Recording:
         self._listing: frozenset[str] | None = None
         self._caseless: dict[str, str] | None = None
         self._by_uuid: dict[str, str] | None = None
+        self._foreign: dict[str | None, str] = {}
 
     @property
     def own(self) -> str | None:
@@ -89,10 +95,16 @@ class Recording:
         """
         notes: list[str] = []
         shared = Counter(reference.uuid for reference in image.references)
-        found = [self._found(reference, shared, notes) for reference in image.references]
+        checked = _evenly(len(image.references), _MAX_CHECKED)
+        found = [self._found(reference, shared, notes, k in checked) for k, reference in enumerate(image.references)]
         names = [printable(reference.file_name or reference.uuid) for reference in image.references]
         own = printable(os.path.basename(self.own)) if self.own else ""
-        return FileSet((*found, self.own), (*names, own), tuple(dict.fromkeys(notes)))
+        foreign = {
+            name: self._foreign[reference.file_name]
+            for name, reference, path in zip(names, image.references, found, strict=True)
+            if path is None and reference.file_name in self._foreign
+        }
+        return FileSet((*found, self.own), (*names, own), tuple(dict.fromkeys(notes)), MappingProxyType(foreign))
 
     def all_paths(self) -> set[str]:
         """Return the absolute paths of all files that the XML names, and of those that hold it."""
@@ -101,20 +113,24 @@ class Recording:
             found.update(path for path in self.files_of(image).paths if path is not None)
         return found
 
-    def _found(self, reference: Reference, shared: Counter[str], notes: list[str]) -> str | None:
-        """Look for the file by its name, then by its UUID; the one at hand may bear another name by now."""
+    def _found(self, reference: Reference, shared: Counter[str], notes: list[str], check: bool) -> str | None:
+        """Look for the file by its name and UUID, then by its UUID alone: it may have another name by now."""
         name, uuid = reference.file_name, reference.uuid
         where = None if name is None else self._named(contained(name, self.document.name))
         is_own = bool(uuid) and uuid == self.document.uuid and self.own is not None
         if is_own and (where is None or shared[uuid] == 1):
             return self.own
+        if where is not None and check and uuid and shared[uuid] == 1:
+            own = root_attributes(where).get("UUID", "").strip()
+            if own and own.lower() != uuid.lower():
+                self._foreign[str(name)] = own
+                where = None
         if where is not None:
             return where
         if uuid and (path := self._with_uuid(uuid)) is not None:
             if name is not None:
-                notes.append(
-                    f"{printable(name)} is not there, and {printable(os.path.basename(path))} bears its UUID and is read"
-                )
+                why = "belongs to another recording" if name in self._foreign else "is not there"
+                notes.append(f"{printable(name)} {why}; {printable(os.path.basename(path))} has the UUID and is read")
             return path
         if self.own is not None and shared.total() == 1 and not self.document.uuid:
             notes.append(f"{self.document.name} calls itself {printable(name or uuid)}: it was renamed")
@@ -146,6 +162,13 @@ class Recording:
             paths = [*self.given, *(os.path.join(self._folder, name) for name in names)]
             self._by_uuid = {root_attributes(path).get("UUID", "").strip(): path for path in reversed(paths)}
         return self._by_uuid.get(uuid)
+
+
+def _evenly(length: int, most: int) -> range | frozenset[int]:
+    """Return the numbers below a length, or as many of them as may be, evenly spread."""
+    if length <= most:
+        return range(length)
+    return frozenset(k * (length - 1) // (most - 1) for k in range(most))
 
 
 def contained(name: str, source: str) -> str:

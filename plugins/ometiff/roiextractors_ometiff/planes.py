@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from roiextractors_tiff.pages import PageIndex
@@ -98,6 +98,14 @@ class Placement:
         How often the XML gives every plane; above 1 the passes are the samples.
     lack : str
         Why the two numbers differ, or an empty string.
+    numbers : numpy.ndarray
+        The number of each sample among those described, from 0; int64.
+    later : int
+        Whole samples behind the first that is missing, which were left out.
+    doubts : tuple of str
+        What the XML says in contradiction to the pages.
+    aside : str
+        That there are further pages, or an empty string.
     """
 
     planes: PlaneSet
@@ -105,9 +113,22 @@ class Placement:
     described: int
     passes: int
     lack: str
+    numbers: np.ndarray
+    later: int = 0
+    doubts: tuple[str, ...] = ()
+    aside: str = ""
 
 
-def place(image: Image, files: FileSet, *, channel: int, samples_per_pixel: int, name: str) -> Placement:
+def place(
+    image: Image,
+    files: FileSet,
+    *,
+    channel: int,
+    samples_per_pixel: int,
+    name: str,
+    allow_missing: bool = False,
+    is_only: bool = False,
+) -> Placement:
     """Lay the planes of one channel out over time and depth.
 
     Parameters
@@ -121,6 +142,10 @@ def place(image: Image, files: FileSet, *, channel: int, samples_per_pixel: int,
         How many channels one page holds.
     name : str
         For messages.
+    allow_missing : bool
+        Whether samples behind a missing one are read.
+    is_only : bool
+        Whether the image is the only one of its files, so that all of their pages should be its.
 
     Raises
     ------
@@ -135,7 +160,41 @@ def place(image: Image, files: FileSet, *, channel: int, samples_per_pixel: int,
     blocks = _Blocks.of(image, files, grid, name)
     shelf = _Shelf(files, blocks)
     claims, times, passes = _times_in_passes(_claims(blocks, shelf, grid, name), grid, shelf, name)
-    return _placement(claims, times, passes, channel, grid, shelf, name)
+    placement = _placement(claims, times, passes, channel, grid, shelf, name, allow_missing)
+    unused, is_exact = _unused(claims, shelf, name) if is_only and not placement.lack else ("", False)
+    doubts = (*_repeated(claims, shelf, name), *((unused,) if is_exact else ()))
+    return replace(placement, doubts=doubts, aside="" if is_exact else unused)
+
+
+def _repeated(claims: _Claims, shelf: _Shelf, name: str) -> Iterator[str]:
+    """Say that one page is given for several planes."""
+    if len(claims.pages) < 2 or (claims.pages[1:] > claims.pages[:-1]).all():
+        return
+    order = np.lexsort((claims.pages, claims.files))
+    files, pages = claims.files[order], claims.pages[order]
+    again = np.flatnonzero((files[1:] == files[:-1]) & (pages[1:] == pages[:-1]))
+    if len(again):
+        k = int(again[0])
+        yield (
+            f"{name}: its OME-XML gives {_pages(len(again))} for several planes, the first page {int(pages[k]):,} of {shelf.names[files[k]]}; "
+            "to read the pages as they are: open(..., format='tiff')"
+        )
+
+
+def _unused(claims: _Claims, shelf: _Shelf, name: str) -> tuple[str, bool]:
+    """Return in words that a file contains more pages than the XML gives places for, and whether by a whole factor.
+
+    The specification allows further pages; a whole factor suggests an axis that the XML does not describe.
+    """
+    used, pages = len(claims.pages), shelf.num_pages_of(claims)
+    if pages <= used:
+        return "", False
+    is_exact = pages % used == 0
+    factor = f", {pages // used} times as many" if is_exact else ""
+    return (
+        f"{name}: its OME-XML describes {used:,} planes, but its files contain {pages:,} pages{factor}; to read all pages: open(..., format='tiff')",
+        is_exact,
+    )
 
 
 def from_zero(values: np.ndarray, size: int) -> np.ndarray:
@@ -243,6 +302,7 @@ class _Shelf:
         self._paths = files.paths
         self._indexes: dict[int, tuple[PageIndex, int]] = {}
         self._named = np.unique(blocks.files)
+        self._foreign = files.foreign
         self._short = ""
         deep = self._named if len(self._named) == 1 else np.unique(blocks.files[blocks.deep])
         begins, ends = np.full(len(files.paths), _MAX_PAGES), np.zeros(len(files.paths), np.int64)
@@ -250,6 +310,18 @@ class _Shelf:
         np.maximum.at(ends, blocks.files, blocks.ifds + blocks.counts)
         for number in deep[self.is_there[deep]].tolist():
             self._open(number, int(begins[number]), int(ends[number]))
+
+    def num_pages_of(self, claims: _Claims) -> int:
+        """Return how many pages the files contain, not counting reduced images and masks behind the last page with a place."""
+        total = len(np.unique(claims.files))
+        for number, (index, offset) in self._indexes.items():
+            used = claims.pages[claims.files == number]
+            if offset or not len(used):
+                continue
+            free = np.setdiff1d(np.arange(index.num_pages), used)
+            is_secondary = len(free) > 0 and _is_secondary(index, int(free[0]))
+            total += len(np.unique(used)) + (0 if is_secondary else len(free)) - 1
+        return total
 
     @property
     def is_complete(self) -> bool:
@@ -273,6 +345,8 @@ class _Shelf:
             others = (
                 f" and {len(missing) - 1:,} more of its {len(self._named):,} files are" if len(missing) > 1 else " is"
             )
+            if self.names[absent] in self._foreign:
+                return f"{self.names[absent]} belongs to another recording (its UUID is {self._foreign[self.names[absent]]:.60}), from {where} on"
             return f"{self.names[absent]}{others} not there, from {where} on"
         return f"{self._short or 'no page is named'} for {where}"
 
@@ -317,6 +391,12 @@ class _Shelf:
             index, offset = PageIndex.of(self._path(number), span=(first, last)), first
         self._indexes[number] = index, offset
         self.num_pages[number] = offset + index.num_pages
+
+
+def _is_secondary(index: PageIndex, page: int) -> bool:
+    """Return whether a page is marked as a reduced image or a mask."""
+    tags = index.tags(page)
+    return bool(int(tags.get(254, 0)) & 5) or tags.get(255) == 2
 
 
 def _in_order_of_use(files: np.ndarray) -> list[int]:
@@ -419,7 +499,14 @@ def _without_repeats(claims: _Claims) -> _Claims:
 
 
 def _placement(
-    claims: _Claims, times: np.ndarray, passes: int, channel: int, grid: _Grid, shelf: _Shelf, name: str
+    claims: _Claims,
+    times: np.ndarray,
+    passes: int,
+    channel: int,
+    grid: _Grid,
+    shelf: _Shelf,
+    name: str,
+    allow_missing: bool,
 ) -> Placement:
     depth, described = grid.sizes[2], grid.sizes[0] * passes
     own = claims
@@ -433,14 +520,23 @@ def _placement(
     num_planes = int(wrong[0]) if len(wrong) else len(ranked)
     num_samples = num_planes // depth
     lack = "" if num_samples == described else _lack(own, places, num_planes, channel, depth, shelf)
-    if not num_samples:
+    if not num_samples and not (allow_missing and len(ranked)):
         raise shelf.error(
             f"{name}: its OME-XML describes {described:,} {'samples' if described > 1 else 'sample'}, and not one is whole: {lack}. "
             "To read the pages as they are: open(..., format='tiff')"
         )
     end = num_samples * depth
     kept = own.taken(slice(0, end) if isinstance(ready, slice) else ready[:end])
-    return Placement(shelf.plane_set(kept.files, kept.pages), num_samples, described, passes, lack)
+    numbers = np.arange(num_samples)
+    later = 0
+    if lack and not isinstance(ready, slice):
+        seen, counts = np.unique(ranked // depth, return_counts=True)
+        whole = seen[counts == depth]
+        later = len(whole) - num_samples
+        if allow_missing and later:
+            kept, numbers, later = own.taken(ready[np.isin(ranked // depth, whole)]), whole, 0
+    planes = shelf.plane_set(kept.files, kept.pages)
+    return Placement(planes, len(numbers), described, passes, lack, numbers, later)
 
 
 def _ready(claims: _Claims, places: np.ndarray, shelf: _Shelf) -> np.ndarray | slice:

@@ -107,7 +107,7 @@ def test_files_that_were_all_renamed_are_found_by_their_uuids(ome: Any, tmp_path
         (tmp_path / name).rename(tmp_path / f"mouse_{name}")
     with roi.open(tmp_path / "mouse_s_3.ome.tif") as recording:
         assert np.array_equal(recording.get_series(), MOVIE)
-        assert "s_1.ome.tif is not there, and mouse_s_1.ome.tif bears its UUID and is read" in recording.get_notes()
+        assert "s_1.ome.tif is not there; mouse_s_1.ome.tif has the UUID and is read" in recording.get_notes()
 
 
 def test_a_copy_in_the_same_folder_is_read_itself(ome: Any, tmp_path: Path) -> None:
