@@ -828,3 +828,69 @@ def test_json_of_a_million_lists(tmp_path: Path) -> None:
     described = (image / ".zattrs").read_text()
     (image / ".zattrs").write_text(described[:-1] + ', "more": [' + "[]," * 5_000_000 + "[]]}")
     refused(image, ".", format="omezarr")
+
+
+# Codecs that decode to more than was declared
+
+
+def packed_tiff(data: bytes, compression: int, side: int = 64) -> bytes:
+    """A TIFF of one page of bytes, side x side, with one strip of these bytes."""
+    data += bytes(len(data) % 2)
+    tags = [
+        (256, side),
+        (257, side),
+        (258, 8),
+        (259, compression),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, side),
+        (279, len(data)),
+    ]
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + table + bytes(4)
+
+
+CODECS = {"jpeg": 7, "jpeg2k": 34712, "webp": 50001, "lerc": 34887, "jpegxl": 50002, "jpegxr": 34934, "png": 34933}
+BYTE_CODECS = {"lzw": 5, "zlib": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000}
+
+
+def packed_bytes(codec: str, content: bytes) -> bytes:
+    import imagecodecs
+
+    if codec == "packbits":  # in literal runs; the encoder of imagecodecs takes minutes for zeros
+        return b"".join(
+            bytes([len(run) - 1]) + run for run in (content[k : k + 128] for k in range(0, len(content), 128))
+        )
+    return bytes(getattr(imagecodecs, f"{codec}_encode")(content))
+
+
+@pytest.mark.parametrize("codec", [*CODECS, *BYTE_CODECS])
+def test_codec_bomb_in_tiff(tmp_path: Path, codec: str) -> None:
+    pytest.importorskip("roiextractors_tiff")
+    imagecodecs = pytest.importorskip("imagecodecs")
+    encode = getattr(imagecodecs, f"{codec}_encode")
+    side = 1600
+    pixels = np.zeros((side, side, 3) if codec == "webp" else (side, side), np.uint8)
+    data = bytes(encode(pixels)) if codec in CODECS else packed_bytes(codec, pixels.tobytes())
+    number = (CODECS | BYTE_CODECS)[codec]
+    (tmp_path / "movie.tif").write_bytes(packed_tiff(data, number))
+    refused(tmp_path / "movie.tif", "expected|more than|cannot be decoded")
+
+
+@pytest.mark.parametrize("codec", [*CODECS, *BYTE_CODECS])
+def test_codec_of_another_size_in_tiff(tmp_path: Path, codec: str) -> None:
+    pytest.importorskip("roiextractors_tiff")
+    imagecodecs = pytest.importorskip("imagecodecs")
+    encode = getattr(imagecodecs, f"{codec}_encode")
+    for side in (40, 64, 96):
+        pixels = np.random.default_rng(side).integers(0, 255, (side, side), dtype=np.uint8)
+        if codec == "webp":  # of three values a pixel, so never of the size of this page
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        data = bytes(encode(pixels)) if codec in CODECS else packed_bytes(codec, pixels.tobytes())
+        (tmp_path / f"{side}.tif").write_bytes(packed_tiff(data, (CODECS | BYTE_CODECS)[codec]))
+        if side != 64:
+            refused(tmp_path / f"{side}.tif", "expected|more than|cannot be decoded")
+        elif codec not in ("webp", "jpeg"):
+            with roi.open(tmp_path / "64.tif") as recording:
+                np.testing.assert_array_equal(recording[0], pixels)

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import logging
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, SourceError, TruncatedRecordingError, printable
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    SourceError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
 
+from .codestream import IMAGE_CODECS, values_claimed
 from .directory import Directory, TiffFile
 from .page import Page
 from .walked import WalkedPages
 
 __all__ = ["Decoder"]
 
-_JPEG, _JPEG_TABLES = (6, 7), 347
+_JPEG, _JPEG_TABLES = (6, 7, 34892, 33007), 347
+_BYTE_CODECS = frozenset((5, 8, 32773, 32946, 34925, 34926, 50000, 50013))  # LZW, Deflate, PackBits, LZMA, Zstandard
+_SIZED = frozenset((1, 2, 3, 4, 65000, 65001, 65002))  # decoded to the shape of the segment: none, CCITT, EER
+_MAX_TILE = 1 << 26  # values by which a tile may be larger than a page
 
 
 class Decoder:
@@ -38,6 +50,7 @@ class Decoder:
             with _without_log(), tiff.file.stream() as stream, tifffile.TiffFile(stream, name=tiff.file.name) as opened:
                 opened.filehandle.seek(first.offset)
                 key = tifffile.TiffPage(opened, first.page)
+                self._unpack, self._reverse = self._unpacker(tifffile, key)
                 # Taken while the file is open: the decoder of JPEG looks into it when it is made
                 self._shaped, self._decode = key.shaped, key.decode
         except Exception as error:  # tifffile and imagecodecs raise errors of any kind on damaged tags
@@ -48,6 +61,53 @@ class Decoder:
                 f"{where} has tags that contradict each other: {page.rows:,} x {page.columns:,} x "
                 f"{page.samples} values, or {self._shaped}"
             )
+
+    def _unpacker(self, tifffile: Any, key: Any) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
+        """Return what decompresses a segment to bytes, and what reverses its bits; tifffile then decodes what is unpacked.
+
+        tifffile cuts a segment that decompresses to more than its pixels; here it is an error.
+        """
+        page = self._page
+        tiled = (int(key.tiledepth or 1), int(key.tilelength), int(key.tilewidth)) if page.tiled else None
+        depth, rows, columns = tiled or (1, min(page.rows, int(key.rowsperstrip)), page.columns)
+        samples = 1 if page.planar else page.samples
+        self._max_values = depth * rows * columns * samples
+        self._max_padded = depth * (rows + -rows % 16) * (columns + -columns % 16) * samples
+        self._max_bytes = depth * rows * -(-columns * samples * page.bits // 8)
+        if self._max_values > page.rows * page.columns * page.samples + _MAX_TILE:
+            raise CorruptRecordingError(
+                f"{self._tiff.name} claims tiles of {depth} x {rows:,} x {columns:,} for pages of {page.rows:,} x {page.columns:,}"
+            )
+        if page.compression not in _BYTE_CODECS:
+            return None, None
+        unpack = tifffile.TIFF.DECOMPRESSORS[page.compression]
+        reverse = importlib.import_module("imagecodecs").bitorder_decode if key.fillorder == 2 else None
+        key.compression, key.fillorder = 1, 1
+        return unpack, reverse
+
+    def _require_bounded(self, data: bytes, where: str) -> bytes:
+        """Return the bytes for tifffile, unpacked; raise if they decode to more than the segment has."""
+        compression = self._page.compression
+        if self._unpack is not None:
+            with _decoding(where):
+                data = self._unpack(self._reverse(data) if self._reverse else data, out=self._max_bytes + 1)
+            if len(data) > self._max_bytes:
+                raise CorruptRecordingError(
+                    f"{where} decompresses to more than the {self._max_bytes:,} bytes of its pixels"
+                )
+        elif compression in IMAGE_CODECS:
+            try:
+                claimed = values_claimed(compression, data, self._page.samples)
+            except ValueError as error:
+                raise CorruptRecordingError(f"{where} cannot be decoded: {error}") from error
+            limit = self._max_padded if compression in _JPEG else self._max_values  # JPEG is padded to its blocks
+            if claimed > limit:
+                raise CorruptRecordingError(
+                    f"{where} contains an image of {claimed:,} values, expected {self._max_values:,}; the file is damaged"
+                )
+        elif compression not in _SIZED:
+            raise UnsupportedRecordingError(f"{where} has compression {compression}, which is not supported")
+        return data
 
     def task(
         self, layout: WalkedPages, page: int, frame: np.ndarray, rows: slice, columns: slice
@@ -66,7 +126,7 @@ class Decoder:
             where = f"{self._tiff.name}: page {page:,}, segment {number} at byte {offset:,}"
             if not (is_whole or self._overlaps(number, rows, columns, where)):
                 continue
-            data = self._read_segment(page, offset, length, where)
+            data = self._require_bounded(self._read_segment(page, offset, length, where), where)
             with _decoding(where):
                 segment, (s, d, h, w, _), shape = self._decode(data, number, jpegtables=tables)
                 if segment is not None:
@@ -80,7 +140,7 @@ class Decoder:
 
     def _jpeg_tables(self, layout: WalkedPages, page: int) -> bytes | None:
         """Return the quantization and Huffman tables of a JPEG page; each page may have its own."""
-        if self._page.compression not in _JPEG:
+        if self._page.compression not in _JPEG[:2]:
             return None
         directory = self._tiff.directory(int(layout.table_offsets(np.array([page]))[0]), page)
         tables = directory.value(_JPEG_TABLES)
