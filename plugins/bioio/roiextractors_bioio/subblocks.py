@@ -40,6 +40,8 @@ class Subblocks:
     Parameters
     ----------
     path : str or os.PathLike
+    by_directory : bool
+        False finds the subblocks of a damaged file one after another, without its directory.
 
     Raises
     ------
@@ -51,11 +53,17 @@ class Subblocks:
     ZEISS ZISRAW (CZI) file format, segments ``ZISRAWFILE``, ``ZISRAWDIRECTORY`` and ``ZISRAWSUBBLOCK``, ``DirectoryEntryDV``.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, by_directory: bool = True) -> None:
         self._file = PositionedFile(path)
         self._size = self._file.size
+        self.damage = ""
+        """Why the subblocks were found without the directory; empty for a sound file."""
+        self.xml = b""
+        """The metadata of a file without its directory."""
         try:
-            table = np.array(list(self._entries()), np.int64).reshape(-1, len(_COLUMNS) + len(AXES))
+            table = np.array(list(self._entries() if by_directory else self._chain()), np.int64).reshape(
+                -1, len(_COLUMNS) + len(AXES)
+            )
         finally:
             self._file.close()
         columns = dict(zip((*_COLUMNS, *AXES), table.T, strict=True))
@@ -231,6 +239,27 @@ class Subblocks:
                 )
             begin, place = place + _ENTRY, place + _ENTRY + dimensions * _DIMENSION
             yield (position, dimensions, part, kind, packing, *_extent(data[begin:place], pyramid > 0))
+
+    def _chain(self) -> Iterator[tuple[int, ...]]:
+        """Yield the same of each complete subblock from the beginning of the file to the damage."""
+        at = 0
+        while at + _SEGMENT <= self._size:
+            name, allocated = struct.unpack("<16sq", self._file.read(at, 24))
+            end = at + _SEGMENT + allocated
+            if not name.startswith(b"ZISRAW") or allocated < 0 or end > self._size:
+                return
+            if name.startswith(b"ZISRAWSUBBLOCK") and allocated >= 16 + _ENTRY:
+                entry = self._bytes(at + _SEGMENT + 16, _ENTRY)
+                kind, part, packing, pyramid = struct.unpack_from("<i8xiiB", entry, 2)
+                dimensions = struct.unpack_from("<i", entry, 28)[0]
+                if entry[:2] != b"DV" or not 0 <= dimensions <= _MAX_DIMENSIONS:
+                    return
+                extent = self._bytes(at + _SEGMENT + 16 + _ENTRY, dimensions * _DIMENSION)
+                yield (at, dimensions, part, kind, packing, *_extent(extent, pyramid > 0))
+            if name.startswith(b"ZISRAWMETADATA") and allocated >= 256:
+                length = struct.unpack("<i", self._bytes(at + _SEGMENT, 4))[0]
+                self.xml = self._bytes(at + _SEGMENT + 256, max(0, min(length, allocated - 256, 64 * _MAX_METADATA)))
+            at = end
 
     def _check(self, position: int, dimensions: int) -> None:
         where = f"{self._file.name} is damaged: its subblock at byte {position:,}"

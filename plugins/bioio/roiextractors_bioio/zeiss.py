@@ -64,8 +64,7 @@ class CziImagingExtractor(BioioImagingExtractor):
     @classmethod
     def _open_image(cls, path: str) -> Any:
         cls._import_package(path)
-        _subblocks(path)
-        return super()._open_image(path)
+        return _Damaged(path) if _subblocks(path).damage else super()._open_image(path)
 
     @classmethod
     def _choose_scene(
@@ -153,7 +152,7 @@ class CziImagingExtractor(BioioImagingExtractor):
 
     def _omissions(self) -> tuple[str, ...]:
         """Leave out samples of which a plane is missing, damaged or of another size, and report scenes that are not named."""
-        notes = self._unnamed_scenes()
+        notes = self._unnamed_scenes() + self._damage()
         numbers = self._numbers[self._numbers >= 0]
         order = np.argsort(numbers)
         damaged = numbers[order][~self._blocks.are_sound(numbers[order])]
@@ -176,6 +175,13 @@ class CziImagingExtractor(BioioImagingExtractor):
         if planes < stated:
             notes += (f"{self._name} contains {planes:,} of the {stated:,} planes that its metadata states",)
         return notes
+
+    def _damage(self) -> tuple[str, ...]:
+        if not self._blocks.damage:
+            return ()
+        return (
+            f"{self._blocks.damage}; {len(self._all):,} complete planes were found before the damage, and more may be lost",
+        )
 
     def _unnamed_scenes(self) -> tuple[str, ...]:
         there = len(np.unique(self._blocks.column("S")[self._blocks.select()]))
@@ -200,6 +206,10 @@ class CziImagingExtractor(BioioImagingExtractor):
             for at in np.ndindex(numbers.shape):
                 number = int(numbers[at])
                 plane = self._blocks.read_pixels(number, self._dtype)
+                if plane is None and self._blocks.damage:
+                    raise UnsupportedRecordingError(
+                        f"{self._name} has compressed pixels, which cannot be read without the directory of its subblocks; repair it in ZEN"
+                    )
                 if plane is None:
                     library = library or import_module("aicspylibczi").CziFile(stream)
                     plane = self._decompress(library, number)
@@ -371,11 +381,40 @@ def _subblocks(path: str) -> Subblocks:
 
 @functools.lru_cache(maxsize=4)
 def _subblocks_of(path: str, *_: int) -> Subblocks:
-    return Subblocks(path)
+    try:
+        return Subblocks(path)
+    except (CorruptRecordingError, TruncatedRecordingError) as error:
+        blocks = Subblocks(path, by_directory=False)
+        if len(blocks.select()) == 0:
+            raise
+        blocks.damage = str(error)
+        return blocks
+
+
+class _Damaged:
+    """A CZI file without its directory, with the attributes of bioio's reader that are used here."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.current_scene_index = 0
+        blocks = _subblocks(path)
+        there = blocks.select()
+        self.scenes = tuple(map(str, np.unique(blocks.column("S")[there]).tolist()))
+        self.dtype = np.dtype(_KINDS.get(_most_frequent(blocks.column("kind")[there]), "<u2"))
+
+    def set_scene(self, number: int) -> None:
+        self.current_scene_index = number
 
 
 def _xml(path: str) -> ElementTree.Element:
     """Return the file's metadata without bioio-czi, which would index all frames of the file first."""
+    blocks = _subblocks(path)
+    if blocks.damage:
+        text = blocks.xml.rstrip(b"\0")
+        try:  # no entities from a damaged file
+            return ElementTree.fromstring(text if b"<!" not in text else b"<ImageDocument/>")
+        except ElementTree.ParseError:
+            return ElementTree.Element("ImageDocument")
     with open(path, "rb") as stream:
         found: ElementTree.Element = import_module("aicspylibczi").CziFile(stream).meta
         return found

@@ -237,6 +237,22 @@ def test_zeroed_subblocks_are_left_out(write: Callable[..., Path]) -> None:
     assert recording.get_missing_samples().tolist() == [3]
 
 
+@pytest.mark.parametrize("how", ["cut", "zeros", "inside"])
+def test_a_czi_that_lost_its_directory_gives_its_whole_samples(write: Callable[..., Path], how: str) -> None:
+    path = write(blocks(T=4, Z=2), acquired=[f"2020-03-04T05:06:0{t}.5Z" for t in range(4) for _ in range(2)])
+    content = bytearray(path.read_bytes())
+    last = content.rindex(b"ZISRAWSUBBLOCK")
+    end = {"cut": content.index(b"ZISRAWMETADATA"), "zeros": last, "inside": last + 100}[how]
+    path.write_bytes(content[:end] + (bytes(len(content) - end) if how == "zeros" else b""))
+    whole = 4 if how == "cut" else 3
+    with pytest.warns(roi.IncompleteRecordingWarning, match=r"a\.czi"):
+        recording = roi.open(path)
+    assert values(recording) == [[0, 100], [1, 101], [2, 102], [3, 103]][:whole]
+    assert recording.get_native_timestamps().tolist() == [0.0, 1.0, 2.0, 3.0][:whole]
+    assert recording.get_missing_samples().tolist() == list(range(whole, 4))
+    assert f"; {7 + (how == 'cut')} complete planes were found before the damage" in recording.get_notes()[0]
+
+
 def test_colour_pixels_are_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(roi.UnsupportedRecordingError, match="colour samples"):
         roi.open(write([({"T": t}, np.zeros((8, 10, 3), np.uint8)) for t in range(2)]))
