@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import (
+    CorruptRecordingError,
+    RecordingError,
+    SourceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
 from roiextractors_core.io import choose_stream, to_micrometres, to_seconds, warn
-from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .recording import Members, members_of
 from .settings import Settings
@@ -27,6 +31,10 @@ from .settings import Settings
 __all__ = ["OlympusImagingExtractor"]
 
 _MAX_AXES = 16
+_MAX_MISSING = 1_000_000
+_MAX_TIMED, _MAX_JITTER = 5_000, 1e-3
+_NUM_SAMPLED = 5
+_BAND = re.compile(r"BA ?(\d{3,4})-(\d{3,4})")
 _NO_NAME = "\0"  # a name that nobody types
 
 
@@ -40,6 +48,8 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         folder of the frames.
     channel : str or int, optional
         One of several channels, by its name (``"CH1"``), by its dye, or by its number from 1.
+    allow_missing : bool
+        Leave out samples with a missing frame, wherever they are. The times of the other samples do not change.
     sampling_frequency : float, optional
         Samples per second (Hz); overrides the file's rate.
 
@@ -74,6 +84,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         file_path: str | os.PathLike[str],
         *,
         channel: str | int | None = None,
+        allow_missing: bool = False,
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
@@ -82,7 +93,9 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         self._channel = choose_stream(
             self._members.name, "channel", self._grid.channels, channel, identifiers=self._grid.dyes, first=1
         )
-        names, self._notes = self._grid.frames(self._channel)
+        names, self._points, self._missing, self._notes = self._grid.frames(self._channel, allow_missing)
+        self._names = names
+        self._verified = np.zeros(len(names), bool)
         self._firsts = names[:: self._grid.planes]
         self._times: dict[int, float] = {}
         self._frames = self._members.frames(names)
@@ -118,8 +131,8 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         return self._frames.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return samples per second (Hz), from the time of the last sample, or None."""
-        return self._grid.rate
+        """Return samples per second (Hz), from the time of the last sample on the axis T, else from regular native times; or None."""
+        return self._grid.rate if self._grid.rate is not None else self._rate_by_times
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -129,7 +142,9 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         indices = np.arange(samples.start, samples.stop, dtype=np.int64) if isinstance(samples, slice) else samples
         count = self._grid.planes
         chosen = np.arange(*(planes or slice(None)).indices(count), dtype=np.int64)
-        block = self._frames.read((indices[:, None] * count + chosen).ravel(), rows, columns)
+        frames = (indices[:, None] * count + chosen).ravel()
+        self._require_identity(frames)
+        block = self._frames.read(frames, rows, columns)
         if not self.is_volumetric:
             return block
         return np.moveaxis(block.reshape(len(indices), len(chosen), *block.shape[1:]), 1, 3)
@@ -152,20 +167,26 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         """
         start, end = self.resolve_range(start_sample, end_sample)
         if not self._has_times:
-            return None
-        for k in range(start, end):  # kept, because each time is in a file of its own and times are requested often
-            if k not in self._times:
-                self._times[k] = self._time(k)
-        return np.array([self._times[k] for k in range(start, end)], np.float64)
+            rate = self._grid.rate
+            # samples that were left out leave gaps, which the rate alone does not show
+            return None if rate is None or not self._has_gaps else self._points[start:end] / rate
+        return np.array([self._time(k) for k in range(start, end)], np.float64)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return the metadata in the settings; ``vendor`` contains all settings."""
         main, grid = self._members.main, self._grid
+        common, first = "Acquisition Parameters Common", self._first_settings
+        bits = main.count("Reference Image Parameter", "ValidBitCounts")
+        zoom = main.number(common, "ZoomValue")
         return RecordingMetadata(
             start_time=_start_time(main),
             pixel_size=_pixel_size(main, grid.axes),
             plane_spacing=_spacing(grid.axes.get("Z")) if self.is_volumetric else None,
             channels=(grid.metadata(self._channel),),
+            objective=None if first is None else _objective(first),
+            zoom=zoom if zoom and zoom > 0 else None,
+            bit_depth=bits if bits and bits <= 8 * self.get_dtype().itemsize else None,
+            modality=grid.modality(self._channel),
             device=printable(main.text("Acquisition Parameters Common", "Acquisition Device")) or None,
             software=" ".join(
                 filter(None, (printable(main.text("Version Info", key)) for key in ("SystemName", "SystemVersion")))
@@ -180,7 +201,11 @@ class OlympusImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return what was left out, and the meaning of rows if they are not Y."""
-        return (*self._notes, *self._grid.notes)
+        return (*self._notes, *self._grid.notes, *self._clock_notes)
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that are described and incomplete; they are left out.  The list ends at the last frame that exists."""
+        return self._missing.copy()
 
     def close(self) -> None:
         """Release the files."""
@@ -188,14 +213,97 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         self._members.close()
         super().close()
 
+    @property
+    def _has_gaps(self) -> bool:
+        return int(self._points[-1]) != len(self._points) - 1
+
     @cached_property
-    def _has_times(self) -> bool:
+    def _has_settings(self) -> bool:
+        """Whether every sample has a settings file with its time."""
         names = set(self._members.names())
         has_settings = self._grid.axis_number("T") is not None and all(map(names.__contains__, map(_pty, self._firsts)))
         return has_settings and math.isfinite(self._time(0))
 
+    @cached_property
+    def _has_times(self) -> bool:
+        return self._has_settings and not self._stands_still
+
+    @cached_property
+    def _stands_still(self) -> bool:
+        """Whether the last sample has the time of the first; a time in the middle is looked at as well, since clocks can be set."""
+        if self._samples < 3 or self._time(1) != self._time(0):
+            return False
+        return all(self._time(k) == self._time(0) for k in (self._samples // 2, self._samples - 1))
+
+    @cached_property
+    def _clock_notes(self) -> tuple[str, ...]:
+        if not self._has_settings or not self._stands_still:
+            return ()
+        return ("the times in the settings of the frames are all the same; the times follow from the rate",)
+
+    @cached_property
+    def _rate_by_times(self) -> float | None:
+        if not self._has_times or not 2 < self._samples <= _MAX_TIMED:
+            return None
+        steps = np.diff([self._time(k) for k in range(self._samples)]) / np.diff(self._points)
+        period = float(np.median(steps))
+        is_regular = period > 0 and bool((np.abs(steps - period) <= _MAX_JITTER * period).all())
+        return 1.0 / period if is_regular else None
+
+    @cached_property
+    def _first_settings(self) -> Settings | None:
+        """The settings of the first frame, which name the objective; None if they are missing or damaged."""
+        name = _pty(self._names[0])
+        if name not in self._members.names():
+            return None
+        try:
+            return self._members.settings(name)
+        except (RecordingError, SourceError):
+            return None
+
+    @cached_property
+    def _names_are_in_settings(self) -> bool:
+        """Whether the settings of most frames name their own frame, by a few of them."""
+        sampled = np.unique(np.linspace(0, len(self._names) - 1, _NUM_SAMPLED).astype(np.int64)).tolist()
+        agreeing = [
+            seen.casefold() == self._names[k].casefold() for k in sampled if (seen := self._name_in_settings(k))
+        ]
+        return len(agreeing) > 1 and 2 * sum(agreeing) > len(agreeing)
+
+    @cached_property
+    def _members_names(self) -> frozenset[str]:
+        return frozenset(self._members.names())
+
+    def _name_in_settings(self, frame: int) -> str:
+        """Return the name of the frame in its settings file; empty if it is not there."""
+        name = _pty(self._names[frame])
+        if name not in self._members_names:
+            return ""
+        try:
+            return self._members.settings(name).text("File Info", "DataName")
+        except (RecordingError, SourceError):
+            return ""
+
+    def _require_identity(self, frames: np.ndarray) -> None:
+        """Refuse frames whose settings name another frame: their files were renamed."""
+        if not self._names_are_in_settings:
+            return
+        for frame in np.unique(frames[~self._verified[frames]]).tolist():
+            seen = self._name_in_settings(frame)
+            if seen and seen.casefold() != self._names[frame].casefold():
+                raise CorruptRecordingError(
+                    f"{self._members.name}: {_pty(self._names[frame])} contains the settings of {printable(seen)}; the files were renamed or "
+                    "replaced. Copy the recording again from the microscope's computer"
+                )
+            self._verified[frame] = True
+
     def _time(self, sample: int) -> float:
         """Return the time of a sample in seconds; NaN if its settings do not contain it."""
+        if sample not in self._times:  # kept, because each time is in a file of its own and times are requested often
+            self._times[sample] = self._read_time(sample)
+        return self._times[sample]
+
+    def _read_time(self, sample: int) -> float:
         settings = self._members.settings(_pty(self._firsts[sample]))
         section = f"Axis {self._grid.axis_number('T')} Parameters"
         value = settings.number(section, "AbsPositionValue")
@@ -281,26 +389,38 @@ class _Grid:
         axis = self.axes.get(letter)
         return axis.number if axis is not None and letter in self.order.upper()[2:] else None
 
-    def frames(self, channel: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the names of a channel's frames, sample by sample and plane by plane, and notes about them."""
+    def frames(
+        self, channel: int, allow_missing: bool
+    ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Return a channel's frames, sample by sample and plane by plane, the samples from 0, the missing ones, and warnings."""
         number = self.numbers[channel]
         times = sorted({t for c, _, t in self.places if c == number})
         described = self.axes["T"].count if self.axis_number("T") is not None else 1
-        last, complete = max(times[-1], described), 0
-        while complete < last and self._missing_plane(number, complete + 1) is None:
-            complete += 1
+        last = max(times[-1], described)
+        complete = [t for t in times if self._missing_plane(number, t) is None]
+        end = complete[-1] if complete else 0
         # frames missing at the end mean that the scan was stopped; a complete sample after a gap means a lost file
-        later = any(self._missing_plane(number, t) is None for t in times if t > complete + 1)
-        if complete < last and (complete == 0 or later):
-            plane = self._missing_plane(number, complete + 1)
+        if not complete or (len(complete) < end and not allow_missing):
+            known = set(complete)
+            sample = next(t for t in range(1, len(complete) + 2) if t not in known)
+            rest = "; or leave out the incomplete samples: open(..., allow_missing=True)" if complete else ""
             raise TruncatedRecordingError(
-                f"{self.main.name}: the frame of channel {number}, plane {plane}, sample {complete + 1} is missing; copy the recording "
-                "again from the microscope's computer"
+                f"{self.main.name}: the frame of channel {number}, plane {self._missing_plane(number, sample)}, sample {sample} is missing; "
+                f"copy the recording again from the microscope's computer{rest}"
             )
-        names = tuple(self.places[number, z, t] for t in range(1, complete + 1) for z in range(1, self.planes + 1))
-        return names, () if complete == last else (
-            f"{complete:,} of {last:,} described samples are complete and are read",
+        names = tuple(self.places[number, z, t] for t in complete for z in range(1, self.planes + 1))
+        points = np.array(complete, np.int64) - 1
+        # a number of samples that no recording has must not allocate a list of them
+        missing = np.setdiff1d(np.arange(min(last, times[-1] + _MAX_MISSING)), points)
+        words = (
+            ()
+            if len(complete) == last
+            else (
+                f"{len(complete):,} of {last:,} described samples are complete and are read; "
+                f"{'the others have missing frames' if len(complete) < end else 'the recording was stopped, or its last frames are missing'}",
+            )
         )
+        return names, points, missing, words
 
     def _missing_plane(self, channel: int, sample: int) -> int | None:
         """Return the first missing plane of a sample; None if it is complete."""
@@ -311,10 +431,50 @@ class _Grid:
         section = f"Channel {self.numbers[channel]} Parameters"
         waves = (self.main.number(section, f"{kind}Wavelength") for kind in ("Emission", "Excitation"))
         emission, excitation = (value if value and value > 0 else None for value in waves)
-        return ChannelMetadata(self.channels[channel], emission, excitation)
+        band = _BAND.fullmatch(self.main.text(section, "BF Name"))
+        lines, power = self._lasers(excitation)
+        return ChannelMetadata(
+            self.channels[channel],
+            emission,
+            excitation,
+            detection_band=(float(band[1]), float(band[2])) if band else None,
+            laser_lines=lines,
+            laser_power=power,
+        )
+
+    def _lasers(self, excitation: float | None) -> tuple[tuple[float, ...], float | None]:
+        """Return the laser of a channel, or all that were on if it is none of them, and its transmissivity in percent."""
+        section = "Acquisition Parameters Common"
+        count = min(self.main.count(section, "Number of use Laser") or 0, _MAX_AXES)
+        lasers = {}
+        for k in range(1, count + 1):
+            line = self.main.number(section, f"LaserWavelength{k:02d}")
+            if line is not None and line > 0:
+                lasers[line] = self.main.number(section, f"LaserTransmissivity{k:02d}")
+        chosen = [excitation] if excitation in lasers else sorted(lasers)
+        power = lasers[chosen[0]] if len(chosen) == 1 else None
+        return tuple(line for line in chosen if line), power if power is not None and 0 <= power <= 100 else None
+
+    def modality(self, channel: int) -> str | None:
+        """Return ``"two-photon"`` for a multiphoton system or an infrared laser, ``"confocal"`` where the pinhole was used, or None."""
+        section = f"Channel {self.numbers[channel]} Parameters"
+        if self.main.text(section, "LightType").startswith("Transmitted"):
+            return None
+        excitation = self.main.number(section, "ExcitationWavelength") or 0
+        if "MPE" in self.main.text("Version Info", "SystemName").upper() or 680 <= excitation <= 1400:
+            return "two-photon"
+        return "confocal" if self.main.text(section, "Confocal") == "ON" else None
 
     def _channel_text(self, number: int, key: str) -> str:
         return self.main.text(f"Channel {number} Parameters", key)
+
+
+def _objective(settings: Settings) -> ObjectiveMetadata | None:
+    section = "Acquisition Parameters Common"
+    name = " ".join(printable(settings.text(section, "ObjectiveLens Name")).split())
+    numbers = (settings.number(section, key) for key in ("Magnification", "ObjectiveLens NAValue"))
+    magnification, aperture = (value if value and 0 < value < 1000 else None for value in numbers)
+    return ObjectiveMetadata(name or None, magnification, aperture) if name or magnification or aperture else None
 
 
 def _pty(frame: str) -> str:

@@ -8,7 +8,19 @@ from roiextractors_core import FormatSpec, Magic, Member, Name, Probe, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
-_METADATA = ("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor")
+_METADATA = (
+    "start_time",
+    "pixel_size",
+    "plane_spacing",
+    "channels",
+    "objective",
+    "zoom",
+    "bit_depth",
+    "modality",
+    "device",
+    "software",
+    "vendor",
+)
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _FRAMES = Name("*.oif.files") & Member("s_C[0-9]*.pty")
 _TEXT = Magic(b"\xff\xfe[\0") | Magic(b"[")

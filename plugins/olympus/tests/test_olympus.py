@@ -16,6 +16,7 @@ from roiextractors_olympus.settings import Settings
 
 import roiextractors_core as roi
 from roiextractors_core.io import PositionedFile
+from roiextractors_core.metadata import ObjectiveMetadata
 
 
 def oracle(path: Path) -> dict[str, np.ndarray]:
@@ -46,6 +47,12 @@ def test_a_real_oib_is_what_oiffile_reads(recordings: Path, tmp_path: Path) -> N
     assert metadata.channels[0].excitation_wavelength == 543
     assert metadata.vendor["Channel 2 Parameters"]["DyeName"] == "Alexa Fluor 546"
     assert metadata.device == "FV1000"
+    assert metadata.objective == ObjectiveMetadata("UPLFLN 40X NA:0.75", 40.0, 0.75)
+    assert (metadata.zoom, metadata.bit_depth, metadata.modality) == (7.0, 12, "confocal")
+    assert metadata.channels[0].detection_band == (575.0, 675.0)
+    with roi.open(path, channel="CH1") as found:
+        channel = found.metadata.channels[0]
+    assert (channel.laser_lines, channel.laser_power, channel.detection_band) == ((488.0,), 0.3, (505.0, 525.0))
     (tmp_path / "without_suffix").symlink_to(path)
     assert roi.explain(tmp_path / "without_suffix").best.spec.name == "oib"
     np.testing.assert_array_equal(
@@ -139,7 +146,7 @@ def test_only_the_settings_of_the_samples_that_are_asked_for_are_read(
     assert found.times_source == "native"
     np.testing.assert_allclose(found.get_timestamps(40, 43), [10.0, 10.25, 10.5])
     np.testing.assert_allclose(found.get_timestamps(41, 43), [10.25, 10.5])
-    assert [name for name in read if name.endswith(".pty")] == [f"m.oif: s_C001T{k:03}.pty" for k in (1, 1, 41, 42, 43)]
+    assert [name for name in read if name.endswith(".pty")] == [f"m.oif: s_C001T{k:03}.pty" for k in (1, 2, 41, 42, 43)]
 
 
 def test_a_time_that_is_not_told_is_no_number(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
@@ -207,17 +214,81 @@ def test_a_recording_that_was_ended_early_gives_its_whole_samples(
     for name in ("s_C001Z002T004", "s_C001Z001T005", "s_C001Z002T005", "s_C001Z001T006", "s_C001Z002T006"):
         (tmp_path / "m.oif.files" / f"{name}.tif").unlink()
     with pytest.warns(
-        roi.IncompleteRecordingWarning, match=r"m\.oif: 3 of 6 described samples are complete and are read"
+        roi.IncompleteRecordingWarning,
+        match=r"m\.oif: 3 of 6 described samples are complete and are read; the recording was stopped",
     ):
         found = roi.open(path)
+    assert found.get_missing_samples().tolist() == [3, 4, 5]
     np.testing.assert_array_equal(found.get_series(), np.moveaxis(movie[:3, :, 0], 1, 3))
 
 
 def test_a_frame_in_the_middle_that_is_not_there_is_an_error(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
     path = write_oif(tmp_path / "m.oif", frames_of(6, 2, 1, 8, 9))
     (tmp_path / "m.oif.files" / "s_C001Z002T003.tif").unlink()
-    with pytest.raises(roi.TruncatedRecordingError, match="the frame of channel 1, plane 2, sample 3 is missing"):
+    with pytest.raises(
+        roi.TruncatedRecordingError,
+        match=r"the frame of channel 1, plane 2, sample 3 is missing.*open\(\.\.\., allow_missing=True\)",
+    ):
         roi.open(path)
+    with pytest.warns(
+        roi.IncompleteRecordingWarning, match="5 of 6 described samples are complete and are read; the others have"
+    ):
+        found = roi.open(path, allow_missing=True)
+    whole = roi.open(write_oif(tmp_path / "whole" / "m.oif", frames_of(6, 2, 1, 8, 9)))
+    kept = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(found.get_series(), whole.get_series()[kept])
+    np.testing.assert_array_equal(found.get_timestamps(), whole.get_timestamps()[kept])
+    assert found.get_missing_samples().tolist() == [2]
+    for path in (tmp_path / "m.oif.files").glob("*.pty"):
+        path.unlink()
+    with pytest.warns(roi.IncompleteRecordingWarning):
+        found = roi.open(tmp_path / "m.oif", allow_missing=True)
+    np.testing.assert_allclose(found.get_timestamps(), np.array(kept) / 8)
+
+
+def test_frames_whose_settings_name_another_frame_are_refused(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    movie = frames_of(6, 1, 1, 8, 9)
+    path = write_oif(tmp_path / "m.oif", movie)
+    folder = tmp_path / "m.oif.files"
+    for pty in folder.glob("s_C*.pty"):
+        pty.write_bytes(pty.read_bytes().replace("s.tif".encode("utf-16-le"), f"{pty.stem}.tif".encode("utf-16-le")))
+    np.testing.assert_array_equal(roi.open(path).get_series(), movie[:, 0, 0])
+    for suffix in (".tif", ".pty"):
+        one, other = (folder / f"s_C001T00{k}{suffix}" for k in (2, 3))
+        one.rename(tmp_path / "aside")
+        other.rename(one)
+        (tmp_path / "aside").rename(other)
+    found = roi.open(path)
+    np.testing.assert_array_equal(found.get_series(3), movie[3:, 0, 0])
+    with pytest.raises(
+        roi.CorruptRecordingError, match=r"s_C001T002.pty contains the settings of s_C001T003.tif; the files"
+    ):
+        found.get_series()
+
+
+def test_a_clock_that_stands_still_leaves_the_rate(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    path = write_oif(tmp_path / "m.oif", frames_of(5, 1, 1, 8, 9), rate=4.0, times=np.full(5, 22.0))
+    found = roi.open(path)
+    assert found.get_native_timestamps() is None
+    np.testing.assert_allclose(found.get_timestamps(), np.arange(5) / 4)
+    assert any("the times in the settings of the frames are all the same" in note for note in found.get_notes())
+
+
+def test_regular_times_give_the_rate_where_the_axis_does_not(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    axis = {"Axis 4 Parameters Common": {"EndPosition": 0.0}}
+    path = write_oif(tmp_path / "a" / "m.oif", frames_of(5, 1, 1, 8, 9), rate=4.0, changes=axis)
+    assert roi.open(path).get_sampling_frequency() == pytest.approx(4.0)
+    times = np.array([0, 0.25, 0.5, 0.9, 1.0])
+    path = write_oif(tmp_path / "b" / "m.oif", frames_of(5, 1, 1, 8, 9), times=times, changes=axis)
+    assert roi.open(path).get_sampling_frequency() is None
+
+
+def test_a_multiphoton_system_says_so(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    path = write_oif(tmp_path / "m.oif", frames_of(2, 1, 1, 8, 9))
+    assert roi.open(path).metadata.modality == "two-photon"  # by its laser of 920 nm
+    changes = {"Version Info": {"SystemName": "FLUOVIEW FVMPE-RS"}, "Channel 1 Parameters": {"ExcitationWavelength": 0}}
+    path = write_oif(tmp_path / "mpe" / "m.oif", frames_of(2, 1, 1, 8, 9), changes=changes)
+    assert roi.open(path).metadata.modality == "two-photon"
 
 
 def test_numbers_that_no_recording_has_cost_nothing(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
