@@ -136,6 +136,7 @@ def avi_index(file: PositionedFile) -> AviIndex:
 class _Span:
     start: int
     end: int
+    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,9 @@ class _Layout:
         size = file.size
         header, old_index, movies, problem, riffs = None, None, [], "", 0
         for riff in _riffs(file, size):
+            if riffs and riff.is_file:
+                problem = problem or f"contains another AVI file from byte {riff.start - 12:,} on, which is not read"
+                break
             riffs += 1
             if riff.end > size:
                 problem = f"is truncated: it ends at byte {size:,}, but its header says {riff.end:,}"
@@ -174,7 +178,7 @@ def _riffs(file: PositionedFile, size: int) -> Iterator[_Span]:
             return
         length = int.from_bytes(head[4:8], "little")
         end = at + 8 + length if length >= 4 else size
-        yield _Span(at + 12, end)
+        yield _Span(at + 12, end, head[8:] == b"AVI ")
         at = end + end % 2
 
 

@@ -92,7 +92,9 @@ class VideoImagingExtractor(BlockImagingExtractor):
 
     def get_metadata(self) -> RecordingMetadata:
         channels = (ChannelMetadata(self._channel),) if self._frames.channels else ()
-        return RecordingMetadata(channels=channels, vendor={"codec": self._frames.codec})
+        return RecordingMetadata(
+            channels=channels, bit_depth=self._frames.pixels.bits, vendor={"codec": self._frames.codec}
+        )
 
     def get_notes(self) -> tuple[str, ...]:
         notes = (*self._frames.problems, *self._frames.notes)

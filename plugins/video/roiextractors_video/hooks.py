@@ -33,7 +33,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         api=1,
         streams=("channel",),
         clock="native",
-        metadata=("channels", "software", "vendor"),
+        metadata=("channels", "bit_depth", "software", "vendor"),
         platforms=("any",),
         description="Video files with exact frame counts and stream timestamps, as grayscale or one colour channel.",
     )

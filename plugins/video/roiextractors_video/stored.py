@@ -94,6 +94,10 @@ def avi_words(name: str, index: AviIndex, num_frames: int) -> tuple[tuple[str, .
             f"{name} counts {index.num_places:,} frames, but {dropped:,} of them are places without a picture; "
             f"reading the {num_frames:,} pictures, with the times of their places",
         )
+    if 0 < index.stream.claimed < index.num_places and not index.problem:
+        notes += (
+            f"{name} contains {index.num_places:,} frames, but its header says {index.stream.claimed:,}; reading all of them",
+        )
     if index.was_walked and not index.problem:
         notes += (f"{name} has no usable index; its frames were found chunk by chunk",)
     return problems, notes

@@ -14,6 +14,7 @@ from roiextractors_core.io import PositionedFile
 
 from .avi import AviIndex
 from .base import Facts, VideoFrames, check_size
+from .boxes import rotation_of, second_file_at
 from .coded import CodedFrames, Decoder, PacketDecoder, Packets, check_picture, undecodable
 from .pixels import PixelFormat
 from .stored import avi_words, tick_clock
@@ -272,9 +273,14 @@ def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _Pa
         times = stamps * head.base[0] / head.base[1]
         rate = _rate(times, head.nominal)
     missing = "" if index is not None else _missing(file, head.claimed, len(stamps))
-    told = [words for words in (table.problem, missing) if words and not problems]
+    second = None if index is not None else second_file_at(file)
+    another = "" if second is None else f"contains another file from byte {second:,} on, which is not read"
+    told = [words for words in (table.problem, missing, another) if words and not problems]
     if told:
         problems += (f"{file.name} {'; it '.join(told)}; reading {len(stamps):,} frames",)
+    turn = 0 if index is not None else rotation_of(file)
+    if turn:
+        notes += (f"{file.name} is turned by {turn} degrees when it is played; reading the pixels as they are stored",)
     if table.is_counted:
         notes += (
             f"{file.name} was decoded once to count its frames: its packets do not say which picture they contain",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.errors import CorruptRecordingError
+from roiextractors_core.errors import CorruptRecordingError, IncompleteRecordingWarning
 
 Make = Callable[..., Any]
 
@@ -80,3 +80,76 @@ def test_a_header_list_of_a_negative_length_is_no_header(tmp_path: Path, noisy: 
     path.write_bytes(content)
     with pytest.raises(CorruptRecordingError, match="AVI"):
         read(path)
+
+
+# Files that say more, or less, than they contain
+
+
+@pytest.mark.parametrize("index", ["idx1", "opendml", "none"])
+def test_a_second_video_behind_the_first_is_not_read_and_told(
+    tmp_path: Path, noisy: Make, write_avi: Make, encode: Make, index: str
+) -> None:
+    frames = noisy(6, 18, 28)
+    path = write_avi(
+        tmp_path / "a.avi", [frame.tobytes() for frame in frames], shape=(18, 28), index=index, height_sign=-1
+    )
+    alone = read(path)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.warns(
+        IncompleteRecordingWarning, match=r"contains another AVI file from byte .*reading the 6 complete"
+    ):
+        recording = roi.open(path)
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), alone)
+    mp4 = encode(tmp_path / "b.mp4", noisy(6, 18, 28), codec="mpeg4", pixels="yuv420p", source="gray")
+    size = mp4.stat().st_size
+    mp4.write_bytes(mp4.read_bytes() * 2)
+    with pytest.warns(
+        IncompleteRecordingWarning, match=rf"contains another file from byte {size:,} on, which is not read"
+    ):
+        recording = roi.open(mp4, channel="grey")
+    with recording:
+        assert len(recording) == 6
+
+
+def test_more_frames_than_the_header_counts_are_read_and_noted(tmp_path: Path, noisy: Make, write_avi: Make) -> None:
+    frames = noisy(6, 16, 28)
+    path = write_avi(tmp_path / "a.avi", [frame.tobytes() for frame in frames], shape=(16, 28), claimed=3)
+    with roi.open(path) as recording:
+        assert len(recording) == 6
+        assert recording.get_notes() == ("a.avi contains 6 frames, but its header says 3; reading all of them",)
+        assert recording.metadata.bit_depth == 8
+
+
+def test_a_rotation_is_noted_and_not_applied(tmp_path: Path, noisy: Make, encode: Make) -> None:
+    path = encode(tmp_path / "a.mp4", noisy(4, 16, 32), codec="mpeg4", pixels="yuv420p", source="gray")
+    with roi.open(path, channel="grey") as recording:
+        stored = recording.get_series()
+        assert not any("turned" in note for note in recording.get_notes())
+    content = bytearray(path.read_bytes())
+    one = 1 << 16
+    struct.pack_into(">9i", content, content.index(b"tkhd") + 44, 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    with roi.open(path, channel="grey") as recording:
+        np.testing.assert_array_equal(recording.get_series(), stored)
+        assert any(
+            "turned by 90 degrees when it is played; reading the pixels as they are" in n for n in recording.get_notes()
+        )
+
+
+def test_frames_that_cannot_be_decoded_are_left_out_with_their_times(tmp_path: Path, noisy: Make, encode: Make) -> None:
+    av = pytest.importorskip("av")
+    slow = np.clip(noisy(1, 16, 32) // 4 + 2 * np.arange(24)[:, None, None], 0, 255).astype(np.uint8)
+    path = encode(tmp_path / "a.mp4", slow, codec="mpeg4", pixels="yuv420p", source="gray", g="6", bf="0")
+    with av.open(str(path)) as whole, av.open(str(tmp_path / "cut.mp4"), "w") as target:
+        stream = target.add_stream_from_template(whole.streams.video[0])
+        packets = [packet for packet in whole.demux(video=0) if packet.dts is not None]
+        for packet in packets[4:]:
+            packet.stream = stream
+            target.mux(packet)
+    words = "begins with 2 frames before its first key frame, which cannot be decoded and are skipped"
+    with pytest.warns(IncompleteRecordingWarning, match=words):
+        recording = roi.open(tmp_path / "cut.mp4", channel="grey")
+    with recording, roi.open(path, channel="grey") as all_of_it:
+        np.testing.assert_array_equal(recording.get_series(), all_of_it[6:])
+        np.testing.assert_allclose(np.diff(recording.get_timestamps()), 1 / 25)
