@@ -85,6 +85,8 @@ class MissingChunks:
 
     def _places(self) -> str:
         count = len(self.samples)
+        if not count:  # known by their number alone
+            return "will be read as the fill value"
         where = (
             f"sample {int(self.samples[0]):,}"
             if count == 1

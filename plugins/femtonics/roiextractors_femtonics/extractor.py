@@ -25,6 +25,7 @@ _TEXTS = re.compile(
     r".*(Name|Title|UnitNamePrefix|UnitNamePostfix|Comment|Hostname|Profilename|SetupID|Username|MEScVersion)"
 )
 _MAX_GROUPS = 10_000
+_FIRST_SECOND = 365 * 86400  # a start in 1970 is that of a clock that was not set
 
 
 class FemtonicsImagingExtractor(BlockImagingExtractor):
@@ -235,7 +236,7 @@ class _Unit:
     @property
     def start_time(self) -> datetime | None:
         seconds = self.number("MeasurementDatePosix")
-        if not seconds or not 0 < seconds < 1 << 36:
+        if not seconds or not _FIRST_SECOND < seconds < 1 << 36:
             return None
         fraction = timedelta(microseconds=(self.number("MeasurementDateNanoSecs") or 0.0) // 1000)
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds) + fraction

@@ -386,6 +386,9 @@ class Hdf5Dataset:
             return replace(none, num_missing=1, num_chunks=1, samples=np.arange(count))
         if layout.kind == "plain":
             return none if not self._lost_bytes else self._cut_plain(axis, none)
+        if layout.kind == "h5py" and dataset.chunks:
+            grid = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+            return replace(none, num_missing=max(0, grid - int(dataset.id.get_num_chunks())), num_chunks=grid)
         if layout.kind != "chunks" or len(axes) != len(layout.shape):
             return none
         total = math.prod(layout.grid)

@@ -542,6 +542,16 @@ def test_an_interrupted_recording_ends_with_its_last_whole_sample(tmp_path: Path
     assert recording.get_missing_samples().size == 0
 
 
+def test_missing_chunks_that_only_h5py_reads_are_counted(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "bits.h5", "w") as file:
+        made = file.create_dataset("mov", shape=(6, 16, 20), chunks=(1, 16, 20), dtype=bool)
+        made[:2] = True
+        made[4:] = True
+    with pytest.warns(roi.IncompleteRecordingWarning, match="2 chunks of the pixels are missing, of 6"):
+        recording = roi.open(tmp_path / "bits.h5")
+    assert recording.get_series().any(axis=(1, 2)).tolist() == [True, True, False, False, True, True]
+
+
 def test_chunks_that_were_never_written_inside_are_missing_samples(tmp_path: Path) -> None:
     pixels = movie(20, 16, 20)
     with h5py.File(tmp_path / "gap.h5", "w") as file:

@@ -20,6 +20,7 @@ _PHOTON = ("TwoPhotonSeries", "OnePhotonSeries")
 _MODALITIES = {"TwoPhotonSeries": "two-photon", "OnePhotonSeries": "one-photon"}
 _NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")
 _SEARCHED = ("acquisition", "processing", "analysis", "scratch")
+_FIRST_YEAR = 1970
 _MAX_GROUPS = 20_000
 _MAX_DEPTH = 8
 _VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".webm", ".flv")
@@ -301,6 +302,8 @@ def _vendor(tree: Tree, path: str, plane: str, device: str | None) -> Mapping[st
             "reference_frame",
         )
         values = {key: tree.value(f"{plane}/{key}") for key in words}
+        optical = {name: tree.value(f"{plane}/{name}/description") for name in tree.groups(plane)}
+        found["optical_channels"] = {name: text for name, text in optical.items() if text is not None} or None
         found["imaging_plane"] = {"path": plane, **{key: value for key, value in values.items() if value is not None}}
     if device:
         found["device"] = {"path": device, **tree.attributes(device)}
@@ -310,9 +313,11 @@ def _vendor(tree: Tree, path: str, plane: str, device: str | None) -> Mapping[st
 def _moment(value: Any) -> datetime | None:
     text = value[0] if isinstance(value, list) and value else value
     try:
-        return datetime.fromisoformat(text.strip()) if isinstance(text, str) else None
+        found = datetime.fromisoformat(text.strip()) if isinstance(text, str) else None
     except ValueError:
         return None
+    # Programs that do not know the start write the beginning of their own clock
+    return found if found is not None and found.year > _FIRST_YEAR else None
 
 
 def _wavelength(value: Any) -> float | None:

@@ -374,6 +374,20 @@ def test_timestamps_that_another_series_keeps_are_followed(
             np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.5, 1.0, 1.5])
 
 
+def test_the_exposure_the_bits_and_the_modality_become_metadata(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    more = {"@exposure_time": 0.02, "@binning": np.uint8(2), "/bits_per_pixel": np.int32(12)}
+    parts = session(**series("acquisition/Movie", stored(4, 5, 6), **more))
+    parts |= {"acquisition/Movie@neurodata_type": "OnePhotonSeries", "session_start_time": "1970-01-01T00:00:00+00:00"}
+    parts.pop("timestamps_reference_time", None)
+    with roi.open(write_nwb(tmp_path / "one.nwb", parts)) as recording:
+        found = recording.metadata
+        assert (found.modality, found.bit_depth, found.start_time) == ("one-photon", 12, None)
+        assert found.channels[0].exposure_time == 0.02
+        assert found.vendor["series"]["binning"] == 2
+
+
 def test_regular_timestamps_give_the_rate_and_irregular_ones_none(
     tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
 ) -> None:
