@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from roiextractors_core.errors import (
     ChoiceError,
     CorruptRecordingError,
@@ -185,11 +187,17 @@ def _not_described(folder: str, table: FrameTable, there: Sequence[str], names: 
     """Return sentences about frames and files that the index does not describe."""
     sentences = []
     advice = "left out. If they belong to this recording, move the index to another folder: all frames are then found by their directories"
+    ends, counts = np.zeros(len(table.files), np.int64), np.bincount(table.numbers, minlength=len(table.files))
+    np.maximum.at(ends, table.numbers, table.texts.sum(axis=1))
     for number, name in enumerate(table.files):
         # a truncated index has said so already
-        more = 0 if table.warnings or name not in there else _frames_after(folder, table, number)
+        more = (
+            0
+            if table.warnings or name not in there
+            else _frames_after(os.path.join(folder, name), table.order, int(ends[number]))
+        )
         if more:
-            count = int((table.numbers == number).sum())
+            count = int(counts[number])
             sentences.append(
                 f"{printable(name)} contains {count + more:,} frames, but the index describes {count:,}; the others are {advice}"
             )
@@ -201,13 +209,11 @@ def _not_described(folder: str, table: FrameTable, there: Sequence[str], names: 
     return tuple(sentences[:4])
 
 
-def _frames_after(folder: str, table: FrameTable, number: int) -> int:
-    """Return the number of frames behind the last one of a file that the index describes."""
-    mine = table.numbers == number
-    end = int((table.texts[mine].sum(axis=1)).max())
-    file = PositionedFile(os.path.join(folder, table.files[number]))
+def _frames_after(path: str, order: str, end: int) -> int:
+    """Return the number of frames behind the last one of a file that the index describes, whose metadata end at a byte."""
+    file = PositionedFile(path)
     try:
-        return len(directories_from(file, table.order, end + end % 2)) if table.texts[mine, 1].all() else 0
+        return len(directories_from(file, order, end + end % 2))
     finally:
         file.close()
 

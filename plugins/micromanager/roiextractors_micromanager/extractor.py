@@ -29,6 +29,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _TIME_KEYS = ("ElapsedTime-ms", "ReceivedTime", "TimeReceivedByCore")
 _MAX_TIMED = 20_000  # frames whose metadata are read to learn the rate
 _MAX_JITTER = 1e-3
+_MAX_DEVIATION = 0.02
 _TURRET = re.compile(r"(?:objective|nose ?piece)[^-]*-Label$", re.IGNORECASE)
 _MAGNIFICATION = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?[xX](?!\d)|(?<![a-zA-Z\d])[xX](\d{1,3}(?:\.\d+)?)")
 _APERTURE = re.compile(r"NA ?[=:]? ?([01](?:\.\d+))|(?<![\d.])([01]\.\d+) ?NA|[xX] ?/ ?([01]\.\d+)", re.IGNORECASE)
@@ -230,7 +231,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return what was decided or left out while opening."""
-        return (*self._selection.warnings, *self._selection.notes, *self._clock_notes)
+        return (*self._selection.warnings, *self._selection.notes, *self._clock_notes, *self._interval_notes)
 
     def close(self) -> None:
         """Release the files."""
@@ -285,6 +286,23 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             return ()
         used = self._first_time[0] if self._first_time else "the rate"
         return (f"{key} does not advance from the first sample to the last, so it is not used; times are from {used}",)
+
+    @cached_property
+    def _interval_notes(self) -> tuple[str, ...]:
+        """A sentence about an interval that was set and not kept, which is common: 0 or 1 ms mean as fast as possible."""
+        rate, first = self._rate_by_interval, self._first_time
+        last = None if first is None else _time(self._text(len(self._offsets) - 1), first[0])
+        begin = None if first is None else _time(self._text(0), first[0])
+        if rate is None or last is None or begin is None or len(self._offsets) < 2:
+            return ()
+        points = self._selection.points
+        period = (last - begin) / int(points[-1] - points[0])
+        if abs(period * rate - 1) <= _MAX_DEVIATION:
+            return ()
+        return (
+            f"the rate of {rate:.6g} Hz is that of the interval in the settings, but the samples are {period:.6g} s apart on average "
+            f"({1 / period:.6g} Hz); the native timestamps are those of the frames, and sampling_frequency=<Hz> sets another rate",
+        )
 
     def _verify_ends(self, rows: np.ndarray) -> None:
         """Verify the first and the last frames against the index now; the others are verified when they are read."""

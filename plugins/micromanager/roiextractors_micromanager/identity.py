@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -108,14 +109,15 @@ def unwritten_frames(table: FrameTable, files: Sequence[PositionedFile], frames:
     frames : iterable of int
         Frames that are inside their files.
     """
+    chosen = np.fromiter(frames, np.int64)
+    # file by file, and in each from its end
+    ordered = chosen[np.lexsort((-table.texts[chosen, 0], table.numbers[chosen]))]
+    edges = np.flatnonzero(np.diff(table.numbers[ordered], prepend=-1, append=-1))
     lost = set()
-    by_file: dict[int, list[int]] = {}
-    for frame in frames:
-        by_file.setdefault(int(table.numbers[frame]), []).append(frame)
-    for number, own in by_file.items():
-        for frame in sorted(own, key=lambda one: int(table.texts[one, 0]), reverse=True):
-            offset, length = table.texts[frame].tolist()
-            start = files[number].read(offset, min(length, 64)) if length > 0 and offset < files[number].size else b"{"
+    for begin, end in itertools.pairwise(edges.tolist()):
+        for frame in ordered[begin:end].tolist():
+            file, (offset, length) = files[int(table.numbers[frame])], table.texts[frame].tolist()
+            start = file.read(offset, min(length, 64)) if length > 0 and offset < file.size else b"{"
             if start.strip(b"\0"):
                 break
             lost.add(frame)

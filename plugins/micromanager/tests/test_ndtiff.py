@@ -782,6 +782,16 @@ def test_regular_times_give_the_rate_and_uneven_ones_do_not(
             assert recording.get_sampling_frequency() == (rate and pytest.approx(rate, rel=1e-3))
 
 
+def test_an_interval_that_was_not_kept_is_a_note(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    with roi.open(write_ndtiff(tmp_path / "movie", by_axes(pixels(4)))) as recording:
+        assert any("the samples are 0.0335 s apart on average (29.8507 Hz)" in note for note in recording.get_notes())
+    kept = write_ndtiff(tmp_path / "kept", by_axes(pixels(4)), summary={"Interval_ms": 33.5})
+    with roi.open(kept) as recording:
+        assert recording.get_notes() == ()
+
+
 @pytest.mark.parametrize(
     ("label", "magnification", "aperture"),
     [
