@@ -85,13 +85,14 @@ def open(
     state = (registry or default_registry()).snapshot()
     with Source(source) as opened:
         spec, evidence, advice = _choose_format(opened, format, state)
+        unused = "" if format is not None else _unused_companion(opened, spec, state)
         value = opened.value
         paths = tuple(str(path) for path in opened.paths)
-    if advice:
-        warn(advice, RoiExtractorsWarning)
+    for sentence in filter(None, (advice, unused)):
+        warn(sentence, RoiExtractorsWarning)
     recording = _construct(_load_class(spec, state), spec, value, options)
     plugin = state.owner(spec.name)
-    notes = tuple(recording.get_notes())
+    notes = (*recording.get_notes(), *((unused,) if unused else ()))
     recording.bind_provenance(
         Provenance(spec.name, plugin, state.version(plugin), paths, dict(options), evidence, notes)
     )
@@ -151,6 +152,31 @@ def _choose_format(source: Source, name: str | None, state: RegistryState) -> tu
     except UnknownFormatError as error:
         raise UnknownFormatError(f"{error}{_reason_by_suffix(source, state)}") from None
     return match.spec, match.finding.basis, advice
+
+
+def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState) -> str:
+    """Return in words that a file of a more special format is beside the source and is not used; often empty."""
+    if spec.specializes:
+        return ""
+    owners = {
+        name.lower(): other
+        for other in state.specs.values()
+        if spec.name in other.specializes
+        for name in other.companions
+    }
+    ends = tuple(name.removeprefix("*") for name in owners)
+    own = {path.name for path in source.paths}
+    for name in source.members if source.is_folder else source.neighbours:
+        lower = name.lower()
+        if not lower.endswith(ends) or name in own:
+            continue
+        # A name without "*" is that of the whole file
+        other = owners.get(lower) or next(
+            (owners[key] for key in owners if key[0] == "*" and lower.endswith(key[1:])), None
+        )
+        if other is not None:
+            return f"{printable(source.name)} is read as {spec.title}; {printable(name)} beside it is a file of {other.title}, and is not used"
+    return ""
 
 
 def _named_format(name: str, state: RegistryState) -> FormatSpec:

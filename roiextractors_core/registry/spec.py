@@ -59,6 +59,9 @@ class FormatSpec:
         :class:`roiextractors_core.interop.writer.Writer`.
     writer_extensions : tuple of str
         The suffixes by which ``convert`` chooses this writer; without them only ``format=`` does.
+    companions : tuple of str
+        Files that only recordings of this format have beside their pixels: names, or ``*`` and the end of a name. When a more
+        general format is chosen for a source with such a file beside it, a warning says that the file is not used.
 
     Raises
     ------
@@ -82,10 +85,16 @@ class FormatSpec:
     is_container: bool = False
     writer: str = ""
     writer_extensions: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("extensions", "specializes", "streams", "metadata", "platforms", "writer_extensions"):
+        for key in ("extensions", "specializes", "streams", "metadata", "platforms", "writer_extensions", "companions"):
             self._check_texts(key)
+        self._check(
+            all(len(name) > 2 and "*" not in name[1:] for name in self.companions),
+            "companions",
+            "names of files, or '*' and the end of a name",
+        )
         self._check(
             isinstance(self.name, str) and bool(re.fullmatch(r"[a-z][a-z0-9_-]*", self.name)),
             "name",

@@ -27,6 +27,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | (Name("*.companion.ome") & is_listed)
         | (Member("*.xml") & has_images),
         specializes=("ometiff", "tiff"),
+        companions=("*.env",),
         api=1,
         streams=("channel", "plane", "series", "position"),
         clock="native",

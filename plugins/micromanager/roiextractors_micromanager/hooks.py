@@ -34,6 +34,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".ome.tif", ".tif", ".index"),
         evidence=_NDTIFF | _STACK | _INDEX | _FOLDER | _SETTINGS,
         specializes=("ometiff", "tiff"),
+        companions=("*metadata.txt", "NDTiff.index"),
         api=1,
         streams=("channel", "position", "row", "column", "axes"),
         clock="native",

@@ -46,6 +46,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".avi", ".dat"),
         evidence=_ANY_OF_V4 | _ANY_OF_V3 | _SESSIONS,
         specializes=("video",),
+        companions=("timeStamps.csv", "timestamp.dat"),
         api=1,
         streams=("session", "device"),
         clock="native",

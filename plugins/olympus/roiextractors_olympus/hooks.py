@@ -49,6 +49,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".oif",),
         evidence=(_TEXT & Probe("roiextractors_olympus.probes:is_oif")) | Member("*.oif") | _FRAMES,
         specializes=("tiff",),
+        companions=("*.oif", "*.oib"),
         api=1,
         streams=("channel",),
         clock="native",

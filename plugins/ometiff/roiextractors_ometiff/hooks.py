@@ -34,6 +34,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | (Member("*.companion.ome") & XmlRoot("OME", file="*.companion.ome"))
         | ((Member("*.tif*") | Member("*.ome.*")) & Probe("roiextractors_ometiff.file_set:holds_ome")),
         specializes=("tiff",),
+        companions=("*.companion.ome",),
         api=1,
         streams=("series", "channel", "plane"),
         clock="native",

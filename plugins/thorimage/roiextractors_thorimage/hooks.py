@@ -26,6 +26,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             & (Member("Experiment.xml") | Name(_FRAME) | Name(f"{_FRAME}f") | Name("Image_[0-9]*_[0-9]*.raw"))
         ),
         specializes=("ometiff", "tiff"),
+        companions=("Experiment.xml",),
         api=1,
         streams=("channel", "site", "tile"),
         clock="native",

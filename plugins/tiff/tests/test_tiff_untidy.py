@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 import roiextractors_core as roi
+from roiextractors_core.registry.registry import Registry
 
 
 def serials(count: int, rows: int = 24, columns: int = 32, dtype: str = "uint16") -> np.ndarray:
@@ -299,3 +300,30 @@ def test_axes_that_are_not_understood_are_a_warning(tmp_path: Path) -> None:
     )
     with pytest.warns(roi.RoiExtractorsWarning, match=r"RHYX.*R=3 x H=4.*dimension_order="):
         assert len(roi.open(tmp_path / "m.tif", format="tiff")) == 12
+
+
+def test_metadata_of_another_format_beside_a_plain_file_is_said_not_to_be_used(tmp_path: Path) -> None:
+    write(tmp_path / "m.tif", serials(3))
+    (tmp_path / "Setup.vendor").write_text("exposure 3")
+    registry = Registry(entry_points=tuple)
+    specs = [
+        roi.FormatSpec(
+            "tiff", "TIFF", "roiextractors_tiff.extractor:TiffImagingExtractor", (".tif",), evidence=roi.Magic(b"II*\0")
+        ),
+        roi.FormatSpec(
+            "rig", "Rig", "nowhere:Rig", (".rig",), specializes=("tiff",), companions=("*.vendor", "Whole.txt")
+        ),
+    ]
+    for spec in specs:
+        registry.register(spec)
+    with pytest.warns(
+        roi.RoiExtractorsWarning, match=r"m\.tif is read as TIFF; Setup\.vendor .* Rig, and is not used"
+    ) as seen:
+        found = roi.open(tmp_path / "m.tif", registry=registry)
+    assert str(seen[0].message) in found.provenance.notes
+    (tmp_path / "Setup.vendor").rename(tmp_path / "NotWhole.txt")
+    roi.open(tmp_path / "m.tif", registry=registry)
+    (tmp_path / "NotWhole.txt").rename(tmp_path / "whole.TXT")
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"whole\.TXT"):
+        roi.open(tmp_path / "m.tif", registry=registry)
+    assert roi.open(tmp_path / "m.tif", registry=registry, format="tiff").shape == (3, 24, 32)
