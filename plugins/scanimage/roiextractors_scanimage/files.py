@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -180,8 +180,8 @@ class Files:
 
     @cached_property
     def has_stamps(self) -> bool:
-        """Whether the pages state times, and not all the same one."""
-        return stamp_of(self.first_pages[0]) is not None and not self._stands_still
+        """Whether the pages state times, not all the same one, and of acquisitions whose distance is known."""
+        return stamp_of(self.first_pages[0]) is not None and not self._stands_still and self._offsets is not None
 
     @cached_property
     def _stands_still(self) -> bool:
@@ -246,25 +246,30 @@ class Files:
                 "call set_times(...) to set other times"
             )
         times = np.array(found, np.float64)
-        if len(self._offsets) > 1:
+        if self._offsets is not None and len(self._offsets) > 1:
             times += self._offsets[self.placement.owners[self.placement.runs_of(slots)]]
         return times
 
     @cached_property
-    def _offsets(self) -> np.ndarray:
-        """Seconds to add in each acquisition whose clock began anew, as its own start says."""
+    def _offsets(self) -> np.ndarray | None:
+        """Seconds to add in each acquisition whose clock began anew, as its own start says; None if it states no start."""
         placement = self.placement
         offsets = np.zeros(max(1, len(placement.acquisitions)), np.float64)
+        if len(offsets) == 1:
+            return offsets
         begun = [one.begun for one in placement.acquisitions]
+        edges = np.searchsorted(placement.owners, np.arange(len(offsets) + 1))
         end = -np.inf
-        for k, moment in enumerate(begun):
-            own = np.flatnonzero(placement.owners == k)
-            if not len(own):
+        for k, (start, stop) in enumerate(pairwise(edges.tolist())):
+            if start == stop:
                 continue
-            last = placement.pages[own[-1]] + placement.counts[own[-1]] * placement.channels - 1
-            stamps = [stamp_of(text) for text in self.index.descriptions([int(placement.pages[own[0]]), int(last)])]
-            if stamps[0] is not None and stamps[0] <= end and moment is not None and begun[0] is not None:
-                offsets[k] = (moment - begun[0]).total_seconds()
+            last = placement.pages[stop - 1] + placement.counts[stop - 1] * placement.channels - 1
+            stamps = [stamp_of(text) for text in self.index.descriptions([int(placement.pages[start]), int(last)])]
+            if stamps[0] is not None and stamps[0] <= end:
+                moment, first = begun[k], begun[0]
+                if moment is None or first is None or moment == first:
+                    return None
+                offsets[k] = (moment - first).total_seconds()
             end = max(end, (stamps[1] or 0.0) + offsets[k])
         return offsets
 
@@ -378,7 +383,11 @@ class Files:
 
     def _rate_notes(self) -> tuple[str, ...]:
         slow = self.header.text("SI.hStackManager.stackMode") == "slow" and self.acquisition.volume_rate is not None
-        still = ("all pages state the same time: the times follow from the rate",) if self._stands_still else ()
+        still: tuple[str, ...] = ()
+        if self._stands_still:
+            still = ("all pages state the same time: the times follow from the rate",)
+        elif self._offsets is None:
+            still = ("the clock begins anew and the files do not state when: the times follow from the rate",)
         return (
             *still,
             *(("a slow stack: the volume rate is nominal, and the timestamps are the real times",) if slow else ()),

@@ -189,6 +189,9 @@ def parse_header(text: bytes | str, *, regions: bytes | str = b"", page: bytes |
     if regions:
         found = _json(_decoded(regions))
         groups = found.get("RoiGroups", found) if isinstance(found, dict) else {}
+    elif _decoded(text).lstrip()[:1] == "{":  # one JSON for both
+        found = _json(_decoded(text))
+        groups = found.get("RoiGroups", {}) if isinstance(found, dict) else {}
     return Header(lines, _dialect(lines), groups if isinstance(groups, dict) else {}, frame)
 
 

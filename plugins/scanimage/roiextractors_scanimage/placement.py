@@ -17,6 +17,7 @@ after a loss all numbers are too large.  That takes some 2 log2(n) descriptions 
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ __all__ = ["Identity", "Placement", "place_frames", "place_in_order"]
 _MAX_PROBES = 16
 _MAX_GAP = 50_000_000
 """Frames between two pages; a number further away is damage, not a pause."""
+
+
+Key = tuple[bytes, int | None]
+"""An acquisition: the moment at which it began, as the pages state it, and its number in a loop."""
 
 
 class Pages(Protocol):
@@ -59,7 +64,7 @@ class Identity:
     """
 
     number: int | None
-    acquisition: tuple[bytes, int | None] = (b"", None)
+    acquisition: Key = (b"", None)
 
     @classmethod
     def of(cls, description: bytes, *, in_loop: bool) -> Identity:
@@ -227,11 +232,12 @@ def place_frames(
         runs += search.runs(start, start + count)
         start += count
     keys = _ordered(runs, search.partial)
+    complete, partial = _grouped(keys, runs), _grouped(keys, [_Run(one, 0, 0) for one in search.partial])
     placed: list[tuple[int, int, int, int]] = []
     base = repeated = following = 0
     for owner, key in enumerate(keys):
-        own = sorted((run for run in runs if run.identity.acquisition == key), key=lambda run: _number(run.identity))
-        lost = [_number(one) for one in search.partial if one.acquisition == key]
+        own = sorted(complete[key], key=lambda run: _number(run.identity))
+        lost = [_number(run.identity) for run in partial[key]]
         zero = _zero([*(_number(run.identity) for run in own), *lost], following)
         stop = base
         for run in own:
@@ -260,6 +266,13 @@ def place_frames(
     )
 
 
+def _grouped(keys: Sequence[Key], runs: Sequence[_Run]) -> dict[Key, list[_Run]]:
+    groups: dict[Key, list[_Run]] = {key: [] for key in keys}
+    for run in runs:
+        groups[run.identity.acquisition].append(run)
+    return groups
+
+
 def _zero(numbers: Sequence[int], following: int) -> int:
     """Return the number of an acquisition's first frame: 1, unless its frames are counted on from the acquisition before."""
     first = min(numbers)
@@ -273,11 +286,16 @@ class _Search:
         self._index, self._channels, self._step, self._in_loop, self._known = index, channels, step, in_loop, known
         self._probes = max(1, _MAX_PROBES // max(1, len(index.pages_per_file)))
         self._seen: tuple[int, Identity] = (-1, Identity(None))
-        self._last: dict[tuple[bytes, int | None], int] = {}
+        self._last: dict[Key, int] = {}
+        self._spans: list[tuple[int, int]] = []  # of frame numbers in the files, ascending
+        self._label = b""
+        self._num_labels = 0
         self.partial: list[Identity] = []
         self.nameless = 0
 
     def runs(self, at: int, stop: int) -> Iterator[_Run]:
+        """Yield the runs of complete frames of one file."""
+        self._begin_file(at, stop)
         while at < stop:
             identity = self._identity(at)
             if identity.number is None or self._is_absurd(identity):
@@ -294,6 +312,19 @@ class _Search:
             at += 1
             while at < stop and self._identity(at) == identity:
                 at += 1
+
+    def _begin_file(self, at: int, stop: int) -> None:
+        """Tell acquisitions apart that do not state when they began: the numbers of a new one are there already."""
+        first, last = self._identity(at), self._identity(stop - 1)
+        if first.acquisition[0] != self._label or first.number is None or last.number is None:
+            return
+        span = (first.number, last.number)
+        place = bisect.bisect(self._spans, span)
+        before, after = self._spans[max(0, place - 1) : place], self._spans[place : place + 1]
+        if any(start <= span[1] and span[0] <= end for start, end in before + after):
+            self._num_labels, self._spans, place = self._num_labels + 1, [], 0
+            self._label, self._seen = b"#%d" % self._num_labels, (-1, Identity(None))
+        self._spans.insert(place, span)
 
     def _length(self, at: int, first: Identity, most: int) -> int:
         """Return how many complete frames follow each other from here on."""
@@ -328,7 +359,10 @@ class _Search:
         if page < len(self._known):
             return self._known[page]
         if page != self._seen[0]:
-            self._seen = (page, Identity.of(self._index.descriptions([page])[0], in_loop=self._in_loop))
+            identity = Identity.of(self._index.descriptions([page])[0], in_loop=self._in_loop)
+            if self._label and not identity.acquisition[0]:
+                identity = Identity(identity.number, (self._label, identity.acquisition[1]))
+            self._seen = (page, identity)
         return self._seen[1]
 
 
@@ -345,7 +379,7 @@ def _number(identity: Identity) -> int:
     return identity.number or 0
 
 
-def _ordered(runs: Sequence[_Run], partial: Sequence[Identity]) -> list[tuple[bytes, int | None]]:
+def _ordered(runs: Sequence[_Run], partial: Sequence[Identity]) -> list[Key]:
     """Return the acquisitions by the moment at which they began and their number, or as they appear where a page states none."""
     found = {identity.acquisition: identity for identity in [run.identity for run in runs] + list(partial)}
     moments = [identity.begun for identity in found.values()]

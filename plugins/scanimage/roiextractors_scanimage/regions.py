@@ -205,6 +205,7 @@ def find_mosaic(
     UnsupportedRecordingError
         The regions do not fit into the pages.
     """
+    fitting = []
     for depths in _depths(header, planes):
         there = [
             {k: field for k, region in enumerate(regions) if (field := region.at(depth)) is not None}
@@ -213,7 +214,11 @@ def find_mosaic(
         gap = _gap([list(fields.values()) for fields in there], header, page_shape) if all(there) else None
         if gap is not None:
             starts = tuple(_starts(fields, gap) for fields in there)
-            return Mosaic(_names(regions), starts, gap, _contradictions(header, gap, len(regions)))
+            fitting.append(Mosaic(_names(regions), starts, gap, _contradictions(header, gap, len(regions))))
+    if (
+        fitting
+    ):  # depths in another coordinate may come to a whole number of lines by chance, but not to that of the header
+        return next((mosaic for mosaic in fitting if not mosaic.contradictions), fitting[0])
     lines = sum(region.fields[0].rows for region in regions)
     raise UnsupportedRecordingError(
         f"{name}: the {len(regions)} regions of interest of the header ({lines:,} rows) do not fit into pages of {page_shape[0]:,} "

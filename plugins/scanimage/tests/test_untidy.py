@@ -162,6 +162,38 @@ def test_a_list_of_files_of_two_acquisitions_is_joined_in_their_order_with_a_war
         assert recording.metadata.start_time.minute == 5
 
 
+def test_acquisitions_that_state_no_beginning_are_told_apart_by_their_numbers(
+    write_bigtiff: Make, header_text: Make, tmp_path: Path
+) -> None:
+    paths = []
+    for k in range(2):
+        texts = [text(n).replace("epoch", "unknown") for n in range(1, 6)]
+        frames = np.stack([np.full((4, 6), 10 * k + n, "<i2") for n in range(5)])
+        paths.append(write_bigtiff(tmp_path / f"{k}.tif", header_text(), texts, frames))
+    with opened(paths, "the files are of 2 acquisitions") as recording:
+        assert values_of(recording) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+        assert recording.get_native_timestamps() is None
+        assert any("the clock begins anew" in note for note in recording.get_notes())
+
+
+def test_many_acquisitions_of_a_loop_are_joined_in_linear_time(write: Make, tmp_path: Path) -> None:
+    loop: dict[str, str | None] = {"SI.acqState": "'loop'"}
+    for k in range(300):
+        write(
+            f"t_{k + 1:05d}.tif",
+            [1, 2],
+            [k, k],
+            loop,
+            acquisition=k + 1,
+            epoch=f"[2024 3 21 {9 + k // 60} {k % 60} 0.0]",
+        )
+    started = time.process_time()
+    with opened(tmp_path / "t_00001.tif") as recording:
+        assert values_of(recording) == [k for k in range(300) for _ in range(2)]
+        np.testing.assert_allclose(recording.get_timestamps(), [60 * k + t for k in range(300) for t in (0, 0.1)])
+    assert time.process_time() - started < 10
+
+
 def test_each_acquisition_of_a_loop_begins_a_volume(write: Make, tmp_path: Path) -> None:
     loop: dict[str, str | None] = {"SI.acqState": "'loop'", **stack(3, 1)}
     write("t_00001.tif", [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], loop)
