@@ -18,6 +18,7 @@ from ..errors import (
     MissingDependencyError,
     PluginError,
     RoiExtractorsError,
+    SourceError,
     SourceKindError,
     TargetWriteError,
     UnknownFormatError,
@@ -135,11 +136,16 @@ def _write(
 ) -> None:
     try:
         with write_then_rename(path, overwrite=overwrite, check=check) as partial:
-            with _plugin_border(spec, report):
-                write(source, partial, target=path, progress=report, **options)
+            try:
+                with _plugin_border(spec, report):
+                    write(source, partial, target=path, progress=report, **options)
+            except SourceError as error:
+                if partial.parent.is_dir():
+                    raise
+                raise _vanished(path) from error
             if not partial.exists():
                 if not partial.parent.is_dir():
-                    raise FileNotFoundError(errno.ENOENT, f"{printable(path.parent)} was removed in the meantime")
+                    raise _vanished(path)
                 raise PluginError(f"the writer of {spec.title} ended without writing {printable(path.name)}")
     except OSError as error:
         if isinstance(error, RoiExtractorsError) or error is report.raised:
@@ -148,6 +154,10 @@ def _write(
         raise TargetWriteError(
             f"{printable(path)} could not be written: {reason}; nothing was written under this name"
         ) from error
+
+
+def _vanished(path: Path) -> OSError:
+    return FileNotFoundError(errno.ENOENT, f"{printable(path.parent)} was removed in the meantime")
 
 
 def writable_formats(registry: Registry | None = None) -> tuple[FormatSpec, ...]:

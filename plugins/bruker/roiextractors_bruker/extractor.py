@@ -33,6 +33,7 @@ from .samples import Samples, frame_times, is_volume, places_of, rate_of, sample
 
 __all__ = ["BrukerImagingExtractor"]
 
+_MAX_PATHS = 10_000
 _CURABLE = (SourceNotFoundError, TruncatedRecordingError)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -101,7 +102,6 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         path = scan_of(_first_path(file_path))
         scan = read_scan(path)
-        self._folder = os.path.dirname(os.path.abspath(path))
         self._allow_missing = bool(allow_missing)
         layout = _read_layout(scan, path, _Choice(channel, series, position), self._allow_missing)
         self._xml = path
@@ -206,16 +206,18 @@ class BrukerImagingExtractor(BlockImagingExtractor):
             depths = depths[self._plane : self._plane + 1]
         return metadata_of(self._scan, self._channel, tuple(depths.tolist()) if np.isfinite(depths).all() else ())
 
-    def get_paths(self) -> tuple[str, ...]:
-        """Return the folder of the scan: the XML files and all images are in it."""
-        return tuple(dict.fromkeys([*super().get_paths(), self._folder]))
-
     def get_notes(self) -> tuple[str, ...]:
         return self._notes
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that the XML describes and that are missing or incomplete; they are left out."""
         return self._missing.copy()
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the XML and the TIFF files of the channel; the folder for very many."""
+        if len(self._index.paths) > _MAX_PATHS:
+            return (os.path.dirname(self._xml),)
+        return (self._xml, *(str(path) for path in self._index.paths))
 
     def close(self) -> None:
         self._index.close()
