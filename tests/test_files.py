@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -438,16 +439,88 @@ print(b"".join(buffers) == content[5:612], file.read(10_230, 99) == content[10_2
     assert run(code) == "True True\n"
 
 
-def test_a_finalizer_that_runs_in_the_middle_of_an_opening_waits_its_turn(path: Path) -> None:
+def test_a_finalizer_that_runs_in_the_middle_of_an_opening_closes_its_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = path.with_name("other.bin")
     other.write_bytes(b"other")
-    file = PositionedFile(path)
-    file.read(0, 1)
-    with files._DESCRIPTORS._lock:
-        del file
-    assert num_open(path) == 1
+    kept = [PositionedFile(path)]
+    kept[0].read(0, 1)
+    real = os.fstat
+
+    def finalizing(descriptor: int) -> os.stat_result:
+        if kept:
+            kept.clear()
+            PositionedFile(path).read(0, 1)  # and reads, opens and closes
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "fstat", finalizing)
     assert PositionedFile(other).read(0, 5) == b"other"
-    assert num_open(path) == 0
+    monkeypatch.undo()
+    assert num_open(path) == num_open(other) == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
+def test_a_signal_handler_reads_opens_and_closes_at_any_moment(tmp_path: Path, run: Callable[..., str]) -> None:
+    for k in range(50):
+        np.save(tmp_path / f"{k}.npy", np.full((3, 4, 5), k, np.uint8))
+    code = f"""
+import faulthandler, os, signal, time
+import roiextractors_core as roi
+faulthandler.dump_traceback_later(60, exit=True)
+recordings = [roi.open(f"{tmp_path}/{{k}}.npy") for k in range(50)]
+calls = 0
+def handle(*_):
+    global calls
+    calls += 1
+    k = calls % 50
+    assert recordings[k][1][0, 0] == k
+    with roi.open(f"{tmp_path}/{{(k + 7) % 50}}.npy") as other:
+        assert other[2][0, 0] == (k + 7) % 50
+    roi.formats()
+    signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + calls % 50))
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 1e-4)
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    for k, recording in enumerate(recordings):
+        assert recording[1][0, 0] == k
+        if k % 7 == 0:
+            roi.open(f"{tmp_path}/{{k}}.npy")[0]
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(calls > 10)
+"""
+    assert run(code) == "True\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts descriptors in /proc")
+def test_an_interruption_at_any_moment_loses_no_descriptor(tmp_path: Path, run: Callable[..., str]) -> None:
+    for k in range(40):
+        np.save(tmp_path / f"{k}.npy", np.full((3, 4, 5), k, np.uint8))
+    code = f"""
+import gc, os, random, signal
+import roiextractors_core as roi
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+def work():
+    recordings = [roi.open(f"{tmp_path}/{{k}}.npy") for k in range(40)]
+    for recording in recordings:
+        recording[1]
+work()
+gc.collect()
+before, rng, interruptions = len(os.listdir("/proc/self/fd")), random.Random(1), 0
+for _ in range(300):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-5 + rng.random() * 0.02)
+        work()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        interruptions += 1
+gc.collect()
+print(interruptions > 30, len(os.listdir("/proc/self/fd")) - before)
+"""
+    assert run(code) == "True 0\n"
 
 
 def test_a_file_is_opened_for_one_read_of_several_pieces_and_closed_again(path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import numpy as np
 import typer
@@ -21,6 +21,7 @@ from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError
 from ..interop import preview as pictures
 from ..io.atomic import write_then_rename
 from ..registry.detection import Explanation
+from ..registry.isolation import CommandOutput
 from . import scaffold, terminal, validation
 from .arguments import AsJson, Format, OnePath, Options, Paths, parse_options
 from .commands import CommandGroup
@@ -46,6 +47,8 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    if sys.stdout is not None:  # the process is the command's own
+        sys.stdout = cast(TextIO, CommandOutput(sys.stdout))
     with terminal.one_line_warnings(), _one_line_errors():
         app()
 

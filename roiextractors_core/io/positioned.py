@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 import zlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +61,8 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
     ------
     SourceNotFoundError, SourcePermissionError, SourceReadError
     """
-    descriptor = open_regular(path)
+    entry = _Descriptor(path)
+    descriptor = entry.descriptor
     try:
         for offset, buffers in pieces:
             wanted = 0
@@ -77,7 +78,7 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
     except OSError as error:
         raise _not_read(path, error) from error
     finally:
-        os.close(descriptor)
+        del entry  # an error that somebody keeps must not keep the file open
 
 
 def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, wanted: int) -> bool:
@@ -134,9 +135,9 @@ class PositionedFile:
         except OSError as error:
             if isinstance(error, RoiExtractorsError):
                 raise
-            raise _not_read(self._path, error) from error
+            raise self._failed(entry, error) from error
         finally:
-            _DESCRIPTORS.give_back(entry)
+            del entry
 
     def require_unchanged(self) -> None:
         """Remember which file the path names, or raise if it names another file than before.
@@ -212,13 +213,10 @@ class PositionedFile:
                     if _pread_into(entry.descriptor, (view,), offset) == len(view):
                         return
                 except OSError as error:
-                    raise _not_read(self._path, error) from error
+                    raise self._failed(entry, error) from error
             self.read_into([view], offset)
 
-        try:
-            yield read
-        finally:
-            _DESCRIPTORS.give_back(entry)
+        yield read
 
     def read_array(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return a new array of the bytes at ``offset``; large arrays are read on all cores.
@@ -272,7 +270,7 @@ class PositionedFile:
 
     def __del__(self) -> None:
         try:
-            _DESCRIPTORS.drop_when_free(self._path)
+            _DESCRIPTORS.drop(self._path)
         except (AttributeError, TypeError):  # not fully constructed, or the interpreter is shutting down
             pass
 
@@ -287,20 +285,26 @@ class PositionedFile:
                     return got
             return self._fill(entry.descriptor, views, offset)
         except OSError as error:
-            raise _not_read(self._path, error) from error
+            raise self._failed(entry, error) from error
         finally:
-            _DESCRIPTORS.give_back(entry)
+            del entry  # an error that somebody keeps must not keep the file open
 
     def _taken(self) -> _Descriptor:
         entry = _DESCRIPTORS.take(self._path, fresh=self._state is None)
         try:
             self._verify(entry.descriptor)
-        except BaseException as error:
-            _DESCRIPTORS.give_back(entry)
-            if isinstance(error, RoiExtractorsError) or not isinstance(error, OSError):
+            return entry
+        except OSError as error:
+            if isinstance(error, RoiExtractorsError):
                 raise
-            raise _not_read(self._path, error) from error
-        return entry
+            raise self._failed(entry, error) from error
+        finally:
+            del entry
+
+    def _failed(self, entry: _Descriptor, error: OSError) -> SourceReadError:
+        """Return the error of a read, and open the file anew for the next one: a server that was restarted refuses old handles."""
+        _DESCRIPTORS.drop(self._path, entry)
+        return _not_read(self._path, error)
 
     def _verify(self, descriptor: int) -> None:
         """Raise if the file is not the one that was read first, or was written anew; a file that only grew is the same.
@@ -415,34 +419,65 @@ if _HAS_PREADV:
         return os.preadv(descriptor, views, offset)
 
 else:  # Windows: no positioned read, so one seek and read at a time
-    _SEEK_LOCK = threading.Lock()
+    _SEEK_LOCK = threading.RLock()  # a signal handler can read in the middle of a read
 
     def _pread_into(descriptor: int, views: Sequence[Any], offset: int) -> int:
         total = 0
         with _SEEK_LOCK, open(descriptor, "rb", buffering=0, closefd=False) as stream:
-            stream.seek(offset)
-            for view in views:
-                got = stream.readinto(view) or 0
-                total += got
-                if got < len(view):
-                    break
+            before = stream.tell()
+            try:
+                stream.seek(offset)
+                for view in views:
+                    got = stream.readinto(view) or 0
+                    total += got
+                    if got < len(view):
+                        break
+            finally:
+                stream.seek(before)
         return total
 
 
 class _Descriptor:
-    __slots__ = ("descriptor", "dropped", "state", "users")
+    """An open descriptor, closed when it is forgotten."""
+
+    __slots__ = ("_handles", "state")
 
     def __init__(self, path: str) -> None:
-        self.users = 0
-        self.dropped = False
-        self.descriptor = open_regular(path)
-        self.state = _State.of(os.fstat(self.descriptor))
+        # Ctrl-C can come between the return of os.open and the next step of Python; inside extend it cannot
+        self._handles: list[int] = []
+        try:
+            self._handles.extend(map(os.open, (path,), (_FLAGS,)))
+            status = os.fstat(self.descriptor)
+        except OSError as error:
+            raise _not_opened(path, error) from error
+        if not stat.S_ISREG(status.st_mode):
+            kind = (
+                "a folder"
+                if stat.S_ISDIR(status.st_mode)
+                else "a pipe"
+                if stat.S_ISFIFO(status.st_mode)
+                else "a device"
+            )
+            raise SourceReadError(f"{printable(path)} could not be read: it is {kind}, not a file")
+        self.state = _State.of(status)
+
+    @property
+    def descriptor(self) -> int:
+        return self._handles[0]
 
     def is_what_the_path_names(self, path: str) -> bool:
         try:
             return _State.of(os.stat(path))[:2] == self.state[:2]
         except OSError:
             return False
+
+    def release(self) -> int:
+        """Return the descriptor, which the caller closes."""
+        return self._handles.pop()
+
+    def __del__(self) -> None:
+        while self._handles:
+            os.close(self._handles.pop())
 
 
 class _State(NamedTuple):
@@ -468,20 +503,7 @@ def open_regular(path: str | os.PathLike[str]) -> int:
     ------
     SourceNotFoundError, SourcePermissionError, SourceReadError
     """
-    place = os.fspath(path)
-    try:
-        descriptor = os.open(place, _FLAGS)
-    except OSError as error:
-        raise _not_opened(place, error) from error
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
-            raise SourceReadError(f"{printable(place)} could not be read: it is {kind}, not a file")
-    except OSError as error:
-        os.close(descriptor)
-        raise error if isinstance(error, RoiExtractorsError) else _not_opened(place, error) from error
-    return descriptor
+    return _Descriptor(os.fspath(path)).release()
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int, *, offset: int = 0, count: int | None = None) -> bytes:
@@ -505,9 +527,10 @@ def read_bounded(path: str | os.PathLike[str], limit: int, *, offset: int = 0, c
         It is missing, not permitted, unreadable, or not a regular file.
     """
     place = os.fspath(path)
-    descriptor = open_regular(place)
+    entry = _Descriptor(place)
+    descriptor = entry.descriptor
     try:
-        size = os.fstat(descriptor).st_size
+        size = entry.state.size
         start = max(0, size + offset) if offset < 0 else min(offset, size)
         length = size - start if count is None else max(0, min(count, size - start))
         if length > limit:
@@ -518,7 +541,7 @@ def read_bounded(path: str | os.PathLike[str], limit: int, *, offset: int = 0, c
     except OSError as error:
         raise error if isinstance(error, RoiExtractorsError) else _not_read(place, error) from error
     finally:
-        os.close(descriptor)
+        del entry  # an error that somebody keeps must not keep the file open
 
 
 def _not_read(path: str, error: Exception) -> SourceReadError:
@@ -535,58 +558,35 @@ def _not_opened(path: str, error: OSError) -> SourceError:
 
 
 class _Descriptors:
-    """The pool of open descriptors; the least recently used is closed first."""
+    """The pool of open descriptors; the least recently used leaves it first.
+
+    There is no lock, and no count of users: a descriptor is closed when nothing refers to it any more, neither the pool nor a
+    read. Each step is one call of a method of the dictionary, so a signal handler, a finalizer or another thread can come
+    between any two, and Ctrl-C loses no descriptor.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._lock = threading.Lock()
         self._open: OrderedDict[str, _Descriptor] = OrderedDict()
-        self._late: deque[str] = deque()
 
     def take(self, path: str, *, fresh: bool = False) -> _Descriptor:
-        with self._lock:
-            while self._late:
-                self._forget(self._late.popleft())
-            entry = self._open.get(path)
-            if entry is not None and fresh and not entry.is_what_the_path_names(path):
-                self._forget(path)
-                entry = None
-            if entry is None:
-                entry = self._open[path] = self._opened(path)
+        entry = self._open.get(path)
+        if entry is not None and fresh and not entry.is_what_the_path_names(path):
+            self.drop(path, entry)
+            entry = None
+        if entry is None:
+            entry = self._open.setdefault(path, self._opened(path))
+        with contextlib.suppress(KeyError):  # another thread has closed it; it stays open as long as it is used here
             self._open.move_to_end(path)
-            entry.users += 1
-            if len(self._open) > self._most:
-                self._close_unused(len(self._open) - self._most)
-            return entry
+        while len(self._open) > self._most:
+            with contextlib.suppress(KeyError):
+                self._open.popitem(last=False)
+        return entry
 
-    def give_back(self, entry: _Descriptor) -> None:
-        with self._lock:
-            entry.users -= 1
-            if entry.dropped and not entry.users:
-                os.close(entry.descriptor)
-
-    def drop(self, path: str) -> None:
-        with self._lock:
-            self._forget(path)
-
-    def drop_when_free(self, path: str) -> None:
-        """Drop a path from a finalizer, which can run in the middle of any of these calls, on the same thread."""
-        if not self._lock.acquire(blocking=False):
-            self._late.append(path)
-            return
-        try:
-            self._forget(path)
-        finally:
-            self._lock.release()
-
-    def after_fork_in_child(self) -> None:
-        """Reset the lock and the users in a forked child, where the threads that were reading do not exist.
-
-        The lock is not held during a fork: its owner may wait for the lock of another library (h5py), which holds it for the fork.
-        """
-        self._lock = threading.Lock()
-        for entry in self._open.values():
-            entry.users = 0
+    def drop(self, path: str, entry: _Descriptor | None = None) -> None:
+        """Remove a path from the pool; with an entry, only if it is still that one."""
+        if entry is None or self._open.get(path) is entry:
+            self._open.pop(path, None)
 
     def _opened(self, path: str) -> _Descriptor:
         try:
@@ -594,21 +594,8 @@ class _Descriptors:
         except SourceReadError as error:
             if getattr(error.__cause__, "errno", None) not in (errno.EMFILE, errno.ENFILE):
                 raise
-        self._close_unused(len(self._open))
+        self._open.clear()
         return _Descriptor(path)
-
-    def _close_unused(self, count: int) -> None:
-        for path in [path for path, entry in self._open.items() if not entry.users][:count]:
-            self._forget(path)
-
-    def _forget(self, path: str) -> None:
-        entry = self._open.pop(path, None)
-        if entry is not None:
-            entry.dropped = True
-            if not entry.users:
-                os.close(entry.descriptor)
 
 
 _DESCRIPTORS = _Descriptors(most=32)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_DESCRIPTORS.after_fork_in_child)

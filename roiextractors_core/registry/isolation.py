@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from contextvars import ContextVar
+from typing import Any, TextIO
 
-__all__ = ["stdout_to_stderr"]
+__all__ = ["CommandOutput", "stdout_to_stderr"]
 
-
-_printing_lock = threading.Lock()
-_printing: list[tuple[TextIO, TextIO]] = []  # the original stdout, and its replacement
-_num_printing = 0
+_IS_PLUGIN_CODE: ContextVar[bool] = ContextVar("is_plugin_code", default=False)
 
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Redirect ``sys.stdout`` to the standard error while the code of a plugin runs.
+    """Mark what is printed in this thread as output of a plugin while its code runs.
 
     A plugin that prints during its import or in a probe would otherwise corrupt the output of a command, such as the JSON
-    of ``roiextractors formats --json``.  The redirection is that of the whole process: other threads print to the standard
-    error, too, until the last of overlapping redirections ends.
+    of ``roiextractors formats --json``. Nothing of the process is changed: only the command, whose own process it is, replaces
+    ``sys.stdout``, by a :class:`CommandOutput`. In other programs, a plugin prints where it prints.
     """
-    global _num_printing
-    with _printing_lock:
-        if not _num_printing and sys.stdout is not None and sys.stderr is not None:
-            _printing.append((sys.stdout, sys.stderr))
-            sys.stdout = sys.stderr
-        _num_printing += 1
+    token = _IS_PLUGIN_CODE.set(True)
     try:
         yield
     finally:
-        with _printing_lock:
-            _num_printing -= 1
-            if not _num_printing and _printing:
-                before, aside = _printing.pop()
-                if sys.stdout is aside:
-                    sys.stdout = before
+        _IS_PLUGIN_CODE.reset(token)
+
+
+class CommandOutput:
+    """The standard output of a command; what a plugin prints goes to the standard error.
+
+    Parameters
+    ----------
+    stream : TextIO
+        The standard output.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text to the standard output, or to the standard error while the code of a plugin runs."""
+        stream = sys.stderr if _IS_PLUGIN_CODE.get() and sys.stderr is not None else self._stream
+        return stream.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write lines as :meth:`write` does."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
