@@ -10,7 +10,6 @@ import math
 import os
 import tempfile
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from ..io.notices import library_warnings
 from .quicklook import QuickLook, quick_look
 
 __all__ = ["Panel", "Preview", "as_html", "can_draw", "check_target", "draw", "panel_of", "place_for", "preview"]
@@ -246,8 +246,7 @@ def _png(name: str, panels: Sequence[Panel]) -> bytes:
     one = len(panels) == 1
     style: Any = {"font.size": 9, "axes.titlesize": 9.5, "agg.path.chunksize": 20_000, "axes.linewidth": 0.6}
     # The user's own matplotlib settings do not apply, and are not changed
-    with rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+    with rc_context(style), library_warnings("ignore", "Glyph .* missing from"):
         figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
         layout: Any = figure.get_layout_engine()

@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal
 
 from ..errors import IncompleteRecordingWarning, RoiExtractorsWarning
+from .locks import ProcessLock
 
-__all__ = ["silenced", "warn"]
+__all__ = ["library_warnings", "silenced", "warn"]
 
 # ``warnings.catch_warnings`` replaces the filters of the whole process: in threads, as dask unpickles recordings, one thread can restore the
 # filters of another for good. A context variable belongs to the thread (or task) that sets it.
@@ -46,3 +48,26 @@ def silenced() -> Iterator[None]:
         yield
     finally:
         _SILENCED.reset(token)
+
+
+_LIBRARY_LOCK = ProcessLock()
+
+
+@contextmanager
+def library_warnings(action: Literal["ignore", "error"], message: str = "") -> Iterator[None]:
+    """Ignore the warnings of another library inside a ``with`` block, or raise them.
+
+    Python's filters belong to the process, so only one thread at a time is inside of such a block; otherwise two threads could
+    restore each other's filters, and those of the last one would stay. Keep the block short, and use :func:`warn` and
+    :func:`silenced` for warnings of your own.
+
+    Parameters
+    ----------
+    action : str
+        ``"ignore"`` or ``"error"``.
+    message : str, optional
+        A regular expression for the beginning of the message; by default, every message.
+    """
+    with _LIBRARY_LOCK, warnings.catch_warnings():
+        warnings.filterwarnings(action, message)
+        yield

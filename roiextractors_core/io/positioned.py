@@ -169,8 +169,10 @@ class PositionedFile:
         entry = self._taken()
         try:
             self._head = self._head_of(entry.descriptor)
+        except OSError as error:
+            raise self._failed(entry, error) from error
         finally:
-            _DESCRIPTORS.give_back(entry)
+            del entry
 
     def read(self, offset: int, count: int) -> bytes:
         """Return up to ``count`` bytes from ``offset``; fewer only at the end of the file."""

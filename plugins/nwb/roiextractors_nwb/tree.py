@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -27,6 +26,7 @@ from roiextractors_core.io import (
     ZarrChunks,
     codec_names,
     decompress_bounded,
+    library_warnings,
     read_bounded,
     read_json,
 )
@@ -323,8 +323,7 @@ def zarr_array(folder: str, where: str) -> Any:
     _refuse_codecs(place, f"{name}: {printable(where)}")
     zarr = _required("zarr", f"{name}: {printable(where)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about codecs that are in zarr 3 but not yet in its specification
+        with library_warnings("ignore"):  # about codecs that are in zarr 3 but not yet in its specification
             store = _required("roiextractors_core.io.zarr_store", name).BoundedStore(place)
             found = zarr.open_array(store, mode="r")
             store.bound_by(found)

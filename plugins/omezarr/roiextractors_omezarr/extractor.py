@@ -6,7 +6,6 @@ import contextlib
 import lzma
 import math
 import os
-import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from roiextractors_core.io import (
     at_positions,
     choose_stream,
     codec_names,
+    library_warnings,
     missing_chunks,
     present_zarr_chunks,
     to_micrometres,
@@ -382,9 +382,8 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
 def _member(group: Any, path: str, name: str) -> Any:
     """Return a group or an array, with zarr's many errors for a damaged description as one of ours."""
     try:
-        with warnings.catch_warnings():
-            # newer versions of zarr only warn about an impossible chunk shape, and use another one
-            warnings.filterwarnings("error", ".* is invalid: ")
+        # newer versions of zarr only warn about an impossible chunk shape, and use another one
+        with library_warnings("error", ".* is invalid: "):
             return group[path]
     except KeyError as error:
         raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, which does not exist") from error

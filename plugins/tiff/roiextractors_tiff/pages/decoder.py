@@ -8,6 +8,7 @@ import importlib
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from .page import Page
 from .walked import WalkedPages
 
 __all__ = ["Decoder"]
+
+_IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
 
 _JPEG, _JPEG_TABLES = (6, 7, 34892, 33007), 347
 _BYTE_CODECS = frozenset((5, 8, 32773, 32946, 34925, 34926, 50000, 50013))  # LZW, Deflate, PackBits, LZMA, Zstandard
@@ -178,13 +181,17 @@ def _decoding(where: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _without_log() -> Iterator[None]:
     """Keep tifffile from logging what is raised here as an error."""
-    logger = logging.getLogger("tifffile")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    logging.getLogger("tifffile").addFilter(_passes)  # once: a filter that is there is not added again
+    token = _IS_QUIET.set(True)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        _IS_QUIET.reset(token)
+
+
+def _passes(_: logging.LogRecord) -> bool:
+    """Pass the messages of other threads and programs; the level of the logger belongs to the process."""
+    return not _IS_QUIET.get()
 
 
 def _raise_file_error(error: BaseException | None) -> None:
