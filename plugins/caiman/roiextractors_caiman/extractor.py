@@ -79,6 +79,9 @@ class CaimanMmapImagingExtractor(StoredMovieExtractor):
         movie = StoredMovie(file, axes=axes, shape=shape, dtype=stored)
         super().__init__(movie, sampling_frequency=sampling_frequency)
 
+    def get_notes(self) -> tuple[str, ...]:
+        return _two_spellings(os.path.basename(self._movie.file.path))
+
     def get_metadata(self) -> RecordingMetadata:
         return RecordingMetadata(software="CaImAn", vendor=dict(self._said))
 
@@ -92,6 +95,18 @@ def _parse_name(name: str) -> dict[str, str]:
             found[key] = numbers[-1]
     orders = re.findall(r"(?<=_)order_([CF])(?![A-Za-z0-9])", name, re.IGNORECASE)
     return {**found, "order": orders[-1].upper()} if orders else found
+
+
+def _two_spellings(name: str) -> tuple[str, ...]:
+    """Return a note on parts of the layout that a name gives twice, differently."""
+    twice = []
+    for key in ("d1", "d2", "d3", "frames", "order"):
+        said = re.findall(rf"(?<=_){key}_(\d{{1,15}}(?!\d)|[CF](?![A-Za-z0-9]))", name, re.IGNORECASE)
+        if len({value.upper() for value in said}) > 1:
+            twice.append(f"{key} ({said[-1]})")
+    if not twice:
+        return ()
+    return (f"the file name {printable(name)} gives {', '.join(twice)} more than once; using the last, as CaImAn does",)
 
 
 def _dims(given: Any, said: Mapping[str, str], name: str) -> tuple[int, int, int]:

@@ -124,6 +124,9 @@ def test_the_last_mention_in_the_name_counts(tmp_path: Path, name: str) -> None:
     with roi.open(path) as recording:
         np.testing.assert_array_equal(recording.get_series(), frames)
         assert recording.metadata.vendor == {"d1": "6", "d2": "5", "d3": "1", "order": "F", "frames": "7"}
+        twice = "d1 (6)" if "d1_9" in name else "frames (7)" if "900" in name else ""
+        words = f"gives {twice} more than once; using the last, as CaImAn does"
+        assert [words in note for note in recording.get_notes()] == ([True] if twice else [])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from roiextractors_core import RecordingMetadata
-from roiextractors_core.errors import ChoiceError, CorruptRecordingError, UnsupportedRecordingError, printable
-from roiextractors_core.io import PositionedFile, single_file
+from roiextractors_core.errors import (
+    ChoiceError,
+    CorruptRecordingError,
+    RoiExtractorsWarning,
+    UnsupportedRecordingError,
+    printable,
+)
+from roiextractors_core.io import PositionedFile, single_file, warn
 
 from .sidecar import count_frames, pair, text_of, whole_number
 from .stored import StoredMovie, StoredMovieExtractor
@@ -58,9 +64,12 @@ class DaxImagingExtractor(StoredMovieExtractor):
         dtype = _dtype(self._fields, byte_order, side)
         said = whole_number(self._fields, "number of frames", side)
         count, more = count_frames(file, said, rows * columns * dtype.itemsize, side)
-        self._notes = (*notes, *more)
+        contradiction = _other_size(self._fields, rows * columns, side)
+        for words in contradiction:
+            warn(words, RoiExtractorsWarning)
+        self._notes = (*notes, *contradiction, *more)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
-        super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(dax, inf))
+        super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(dax, inf), num_described=said)
 
     def get_sampling_frequency(self) -> float | None:
         """Return HAL's ``Frames Per Second`` (Hz), or None if the file has no camera timing."""
@@ -103,6 +112,17 @@ def _frame_shape(fields: dict[str, str], side: str) -> tuple[int, int, tuple[str
         )
         return columns, rows, (note,)
     return rows, columns, ()
+
+
+def _other_size(fields: dict[str, str], pixels: int, side: str) -> tuple[str, ...]:
+    """Return a sentence where the number of pixels differs from the frame dimensions."""
+    text = fields.get("frame size", "")
+    if not re.fullmatch(r"\d{1,14}", text) or int(text) == pixels:
+        return ()
+    return (
+        f"{side} contradicts itself: it says frames of {int(text):,} pixels (frame size), but its frame dimensions are {pixels:,} "
+        "pixels; reading by the dimensions",
+    )
 
 
 def _extent(fields: dict[str, str], axis: str) -> int | None:

@@ -14,10 +14,12 @@ import numpy as np
 from roiextractors_core.errors import (
     ChoiceError,
     CorruptRecordingError,
+    RoiExtractorsWarning,
     TruncatedRecordingError,
+    listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, single_file
+from roiextractors_core.io import PositionedFile, single_file, warn
 
 from .stored import StoredMovie, StoredMovieExtractor
 
@@ -27,6 +29,9 @@ _USUAL_AXES = {3: "TYX", 4: "TYXZ"}
 _USUAL_FRAMES = ((512, 512), (256, 256), (1024, 1024), (480, 752), (600, 600), (608, 608), (128, 128), (2048, 2048))
 _USUAL_DTYPES = ("uint16", "uint8", "float32")
 _MAX_LENGTH = 1 << 48
+# Files that describe raw pixels: of ENVI, MetaImage, NRRD, HAL, Picasso, and ThorImage's
+_DESCRIPTIONS = (".hdr", ".mhd", ".nhdr", ".inf", ".yaml", ".yml", ".xml", ".json")
+_VENDOR_FILES = ("experiment.xml",)
 
 
 class RawImagingExtractor(StoredMovieExtractor):
@@ -80,6 +85,29 @@ class RawImagingExtractor(StoredMovieExtractor):
             axes, lengths = axes[::-1], lengths[::-1]
         movie = StoredMovie(file, axes=axes, shape=lengths, dtype=stored, offset=start)
         super().__init__(movie, sampling_frequency=sampling_frequency)
+        self._notes = _unused_description(str(file.path))
+        for words in self._notes:
+            warn(words, RoiExtractorsWarning)
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._notes
+
+
+def _unused_description(path: str) -> tuple[str, ...]:
+    """Return a sentence about a file beside the movie that describes it and is not read."""
+    stem, name = os.path.splitext(os.path.basename(path))[0].lower(), os.path.basename(path).lower()
+    try:
+        names = os.listdir(os.path.dirname(path))
+    except OSError:
+        return ()
+    described = {f"{base}{suffix}" for base in (stem, name) for suffix in _DESCRIPTIONS} | set(_VENDOR_FILES)
+    found = sorted(beside for beside in names if beside.lower() in described and beside.lower() != name)
+    if not found:
+        return ()
+    return (
+        f"{listed(map(printable, found), limit=3)} next to {printable(os.path.basename(path))} may describe it and is not read; "
+        "the layout is that of shape= and dtype=",
+    )
 
 
 def _question(file: PositionedFile, shape: Any, dtype: Any) -> str:

@@ -53,7 +53,7 @@ class PicassoRawImagingExtractor(StoredMovieExtractor):
         said = whole_number(self._fields, "Frames", side)
         count, self._notes = count_frames(file, said, rows * columns * dtype.itemsize, side)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
-        super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(raw, yaml))
+        super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(raw, yaml), num_described=said)
 
     def get_metadata(self) -> RecordingMetadata:
         size = self._fields.get("Pixelsize", self._fields.get("Camera.Pixelsize", ""))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    RoiExtractorsWarning,
     SourceNotFoundError,
     TruncatedRecordingError,
     printable,
@@ -17,6 +18,10 @@ __all__ = ["beside", "count_frames", "pair", "text_of", "whole_number"]
 
 _MAX_BYTES = 4 << 20
 _MAX_NUMBER = 1 << 40
+_OTHER = (
+    "may be of another recording or say a wrong frame size; with the layout that you know: "
+    "open(..., format='raw', shape=(rows, columns), dtype='<u2')"
+)
 
 
 def pair(path: str, *, movie: str, side: str, title: str) -> tuple[str, str]:
@@ -128,7 +133,9 @@ def count_frames(file: PositionedFile, said: int, frame_bytes: int, side: str) -
         )
     more = f" and {left:,} bytes of another" if left else ""
     if count < said:
-        note = f"{file.name} is truncated: it contains {count:,} complete frames{more}, but {side} says {said:,}; reading the complete frames"
+        factor, rest = divmod(said, count)
+        hint = "" if left or rest else f". It is exactly 1/{factor}, so {side} {_OTHER}"
+        note = f"{file.name} is truncated: it contains {count:,} complete frames{more}, but {side} says {said:,}; reading the complete frames{hint}"
         warn(note)
         return count, (note,)
     if left:
@@ -136,5 +143,10 @@ def count_frames(file: PositionedFile, said: int, frame_bytes: int, side: str) -
             f"{file.name} has {file.size - said * frame_bytes:,} bytes after the {said:,} frames that {side} describes; they are ignored",
         )
     if count > said:
-        return count, (f"{file.name} contains {count:,} frames, but {side} says {said:,}; reading all {count:,}",)
+        note = f"{file.name} contains {count:,} frames, but {side} says {said:,}; reading all {count:,}"
+        factor, rest = divmod(count, said)
+        if not rest:
+            note += f". It is exactly {factor} times as many, so {side} {_OTHER}"
+            warn(note, RoiExtractorsWarning)
+        return count, (note,)
     return count, ()

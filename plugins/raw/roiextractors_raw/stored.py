@@ -163,12 +163,20 @@ class StoredMovieExtractor(BlockImagingExtractor):
         Samples a second (Hz), from the user.
     described_by : sequence of str
         The movie's path and those of the files that describe it, where several files are one recording.
+    num_described : int
+        The samples that these files count; those that the movie does not have are missing.
     """
 
     def __init__(
-        self, movie: StoredMovie, *, sampling_frequency: float | None = None, described_by: Sequence[str] = ()
+        self,
+        movie: StoredMovie,
+        *,
+        sampling_frequency: float | None = None,
+        described_by: Sequence[str] = (),
+        num_described: int = 0,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
+        self._num_described = num_described
         self._movie = movie
         self._described_by = tuple(described_by)
         self.is_volumetric = movie.is_volumetric
@@ -191,6 +199,11 @@ class StoredMovieExtractor(BlockImagingExtractor):
     ) -> np.ndarray:
         self.check_open()
         return self._movie.read(samples, rows, columns, planes)
+
+    def get_missing_samples(self) -> np.ndarray:
+        """Return the samples that are described and not in the movie."""
+        count = self.get_num_samples()
+        return np.arange(count, max(count, self._num_described), dtype=np.int64)
 
     def get_paths(self) -> tuple[str, ...]:
         """Return the movie, and the files that describe it."""

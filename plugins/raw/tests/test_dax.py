@@ -13,6 +13,7 @@ from roiextractors_core.errors import (
     ChoiceError,
     CorruptRecordingError,
     IncompleteRecordingWarning,
+    RoiExtractorsWarning,
     SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -144,6 +145,38 @@ def test_more_frames_than_were_promised_are_read_and_noted(tmp_path: Path) -> No
             "has 95 bytes after the 3 frames that movie_0001.inf describes; they are ignored"
             in recording.get_notes()[0]
         )
+
+
+@pytest.mark.parametrize(
+    ("count", "category", "words"),
+    [
+        (
+            "2",
+            RoiExtractorsWarning,
+            r"contains 4 frames, but movie_0001\.inf says 2.* exactly 2 times as many, .*format='raw'",
+        ),
+        (
+            "8",
+            IncompleteRecordingWarning,
+            r"4 complete frames, but movie_0001\.inf says 8.* exactly 1/2, .*format='raw'",
+        ),
+    ],
+)
+def test_a_description_of_another_recording_is_suspected_by_an_exact_factor(
+    tmp_path: Path, count: str, category: type[Warning], words: str
+) -> None:
+    dax = write_dax(tmp_path, movie(4, 4, 6), text=INF.replace("{count}", count))
+    with pytest.warns(category, match=words) as caught:
+        recording = roi.open(dax)
+    with recording:
+        assert recording.get_notes() == (str(caught[0].message),)
+        assert recording.get_missing_samples().tolist() == list(range(4, int(count)))
+
+
+def test_an_inf_that_contradicts_itself_is_told(tmp_path: Path) -> None:
+    dax = write_dax(tmp_path, movie(4, 4, 6), text=INF.replace("{size}", "48"))
+    with pytest.warns(RoiExtractorsWarning, match=r"says frames of 48 pixels \(frame size\), but its .* are 24 pixels"):
+        roi.open(dax).close()
 
 
 def test_a_missing_half_is_named(tmp_path: Path) -> None:

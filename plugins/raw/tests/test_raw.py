@@ -12,6 +12,7 @@ import roiextractors_core as roi
 from roiextractors_core.errors import (
     ChoiceError,
     CorruptRecordingError,
+    RoiExtractorsWarning,
     SourceKindError,
     TruncatedRecordingError,
     UnknownFormatError,
@@ -288,3 +289,13 @@ def test_a_file_cut_after_opening_is_told_and_never_garbage(tmp_path: Path) -> N
             for start, stop in ((0, 3000), (2000, 2001), (2999, 3000)):
                 with pytest.raises(TruncatedRecordingError):
                     recording.get_series(start, stop)
+
+
+@pytest.mark.parametrize("name", ["a.hdr", "A.XML", "a.raw.json", "Experiment.xml"])
+def test_a_description_beside_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(4 * 6 * 8))
+    (tmp_path / name).write_text("of something")
+    with pytest.warns(RoiExtractorsWarning, match=f"'{name}' next to a.raw may describe it and is not read") as caught:
+        recording = roi.open(tmp_path / "a.raw", format="raw", shape=(6, 8), dtype="u1")
+    with recording:
+        assert recording.get_notes() == (str(caught[0].message),)
