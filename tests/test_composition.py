@@ -385,3 +385,28 @@ def test_a_part_that_was_closed_is_an_error_of_the_whole() -> None:
     np.testing.assert_array_equal(whole[0], data(2)[0])
     with pytest.raises(ClosedRecordingError):
         whole.get_series(1, 3)
+
+
+def test_two_thousand_nested_views_are_read_timed_and_pickled() -> None:
+    recording = NumpyImagingExtractor(np.arange(3000 * 4 * 5).reshape(3000, 4, 5).astype(np.uint32), 10.0)
+    view = recording
+    for _ in range(2000):
+        view = view.slice_samples(1, len(view))
+    assert len(view) == 1000
+    np.testing.assert_array_equal(view[7], recording[2007])
+    np.testing.assert_array_equal(view.get_samples([5, 2]), recording.get_samples([2005, 2002]))
+    np.testing.assert_allclose(view.get_timestamps(0, 2), [200.0, 200.1])
+    assert view.get_notes() == ()
+    again = pickle.loads(pickle.dumps(view))
+    np.testing.assert_array_equal(again[7], recording[2007])
+    np.testing.assert_allclose(again.get_timestamps(0, 2), [200.0, 200.1])
+
+
+def test_times_set_on_a_part_are_seen_after_the_joined_times_were_read() -> None:
+    parts = [NumpyImagingExtractor(np.zeros((3, 4, 5), np.uint8), 10.0) for _ in range(3)]
+    joined = concatenate([parts[0], parts[1].slice_samples(0, 3), parts[2]])
+    np.testing.assert_allclose(joined.get_timestamps(0, 1), [0.0])
+    parts[0].set_times(np.array([5.0, 6.0, 7.0]))
+    np.testing.assert_allclose(joined.get_timestamps(0, 1), [5.0])
+    parts[1].set_times(np.array([8.0, 9.0, 10.0]))
+    np.testing.assert_allclose(joined.get_timestamps(3, 4), [8.0])

@@ -623,7 +623,7 @@ def test_tiff_row_of_a_billion_pixels(tmp_path: Path, tag: int) -> None:
 def test_zarr_claims_a_trillion_pixels(tmp_path: Path, part: str) -> None:
     pytest.importorskip("roiextractors_omezarr")
     claims = {"shape": (2, 4, 4), "chunks": (1, 4, 4)} | {part: (2, 10**6, 10**6)}
-    refused(zarr_image(tmp_path / "image.zarr", **claims), "cannot be that much")
+    refused(zarr_image(tmp_path / "image.zarr", **claims), "the image is damaged")
 
 
 def test_hdf5_claims_a_trillion_pixels(tmp_path: Path) -> None:
@@ -894,3 +894,27 @@ def test_codec_of_another_size_in_tiff(tmp_path: Path, codec: str) -> None:
         elif codec not in ("webp", "jpeg"):
             with roi.open(tmp_path / "64.tif") as recording:
                 np.testing.assert_array_equal(recording[0], pixels)
+
+
+# Work per sample
+
+
+def test_chunks_of_one_pixel(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    refused(zarr_image(tmp_path / "image.zarr", shape=(4, 2048, 2048), chunks=(1, 1, 1)), "larger chunks")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "movie.h5", "w", libver="latest") as file:
+        file.create_dataset("movie", (4, 2048, 2048), "u1", chunks=(1, 1, 1))[0, 0, 0] = 1
+    refused(tmp_path / "movie.h5", "larger chunks", format="hdf5")
+
+
+def test_shard_of_a_million_chunks(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_omezarr")
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "image.zarr", mode="w", zarr_format=3)
+    group.create_array("0", shape=(2, 2048, 2048), chunks=(1, 1, 1), shards=(1, 2048, 2048), dtype="u1")
+    axes = [{"name": n, "type": kind} for n, kind in (("t", "time"), ("y", "space"), ("x", "space"))]
+    scale = [{"type": "scale", "scale": [1, 1, 1]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    refused(tmp_path / "image.zarr", "larger chunks")

@@ -55,12 +55,16 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         counts = [len(part) for part in self._parts]
         self._edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         self.is_volumetric = self._parts[0].is_volumetric
+        self._kept_clock: tuple[int, Clock] | None = None
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._parts[0].get_frame_shape()
 
     def get_num_samples(self) -> int:
         return int(self._edges[-1])
+
+    def times_version(self) -> int:
+        return super().times_version() + sum(part.times_version() for part in self._parts)
 
     def get_num_planes(self) -> int:
         return self._parts[0].get_num_planes()
@@ -105,6 +109,14 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         """The parts' clocks, laid one after the other, unless the user set times on the whole."""
         if super().has_time_vector():
             return super().clock
+        version = self.times_version()
+        if (
+            self._kept_clock is None or self._kept_clock[0] != version
+        ):  # the clocks of a thousand parts take milliseconds
+            self._kept_clock = version, self._joined_clock()
+        return self._kept_clock[1]
+
+    def _joined_clock(self) -> Clock:
         users, rate = super().get_sampling_frequency(), self.get_sampling_frequency()
         clocks = [part.clock if users is None else part.clock.with_rate(users) for part in self._parts]
         sources = {clock.source for clock in clocks}
@@ -229,6 +241,9 @@ class PlaneStackImagingExtractor(BlockImagingExtractor):
 
     def has_time_vector(self) -> bool:
         return super().has_time_vector() or self._parts[0].has_time_vector()
+
+    def times_version(self) -> int:
+        return super().times_version() + self._parts[0].times_version()
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()

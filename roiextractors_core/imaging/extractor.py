@@ -70,6 +70,7 @@ class ImagingExtractor(ABC):
     """
 
     __times: np.ndarray | None = None
+    __times_set = 0
     __rate: float | None = None
     __volumetric: bool | None = None
     __provenance: Provenance | None = None
@@ -493,6 +494,11 @@ class ImagingExtractor(ABC):
             The number of times is not the number of samples.
         """
         self.__times = checked_times(times, len(self))
+        self.__times_set += 1
+
+    def times_version(self) -> int:
+        """Return a number that grows whenever times or a rate are set, here or in a recording that this one is made from."""
+        return self.__times_set
 
     def has_time_vector(self) -> bool:
         """Whether the user has set times."""
@@ -523,6 +529,7 @@ class ImagingExtractor(ABC):
             The value is not such a number.
         """
         self.__rate = _checked_rate(sampling_frequency)
+        self.__times_set += 1
 
     # Metadata
 
@@ -797,86 +804,153 @@ class ImagingView(BlockImagingExtractor):
         return self._count
 
     def get_num_planes(self) -> int:
-        return self._parent.get_num_planes() if self._plane is None else 1
+        chain, base = self._chain()
+        return base.get_num_planes() if all(view._plane is None for view in chain) else 1
+
+    def _chain(self) -> tuple[list[ImagingView], ImagingExtractor]:
+        """Return this view and the views that it is a view of, the nearest first, and the recording that they are views of.
+
+        Thousands of views may be nested; to follow them in a loop needs no recursion.
+        """
+        chain, parent = [self], self._parent
+        while type(parent) is ImagingView:
+            chain.append(parent)
+            parent = parent._parent
+        return chain, parent
+
+    @property
+    def _base(self) -> ImagingExtractor:
+        return self._chain()[1]
 
     def get_dtype(self) -> np.dtype[Any]:
-        return self._parent.get_dtype()
+        return self._base.get_dtype()
 
     def get_chunk_shape(self) -> tuple[int, ...]:
-        found = self._parent.get_chunk_shape()
-        inner = found if self._plane is None else found[:3]
-        return tuple(min(a, b) if b else a for a, b in zip(inner, self.shape, strict=True))
+        chain, base = self._chain()
+        inner = base.get_chunk_shape()
+        for view in reversed(chain):
+            inner = inner if view._plane is None else inner[:3]
+            inner = tuple(min(a, b) if b else a for a, b in zip(inner, view.shape, strict=True))
+        return inner
 
     def get_sampling_frequency(self) -> float | None:
-        return self._parent.get_sampling_frequency()
+        chain, base = self._chain()
+        set_here = (ImagingExtractor.get_sampling_frequency(view) for view in chain)
+        users = next((rate for rate in set_here if rate is not None), None)
+        return base.get_sampling_frequency() if users is None else users
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
+        chain, base = self._chain()
+        first = sum(view._first for view in chain)
+        above, left = (sum(edge) for edge in zip(*((view._rows[0], view._columns[0]) for view in chain), strict=True))
+        plane = next((view._plane for view in chain if view._plane is not None), None)
         shifted: Samples = (
-            slice(samples.start + self._first, samples.stop + self._first)
+            slice(samples.start + first, samples.stop + first)
             if isinstance(samples, slice)
-            else np.asarray(samples, np.int64) + self._first
+            else np.asarray(samples, np.int64) + first
         )
-        above, left = self._rows[0], self._columns[0]
         rows = slice(rows.start + above, rows.stop + above)
         columns = slice(columns.start + left, columns.stop + left)
-        if self._plane is None:
-            return self._parent.get_block(shifted, rows, columns, planes)
-        return self._parent.get_block(shifted, rows, columns, slice(self._plane, self._plane + 1))[..., 0]
+        if plane is None:
+            return base.get_block(shifted, rows, columns, planes)
+        return base.get_block(shifted, rows, columns, slice(plane, plane + 1))[..., 0]
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
         start, end = self.resolve_range(start_sample, end_sample)
-        return self._parent._native(self._first + start, self._first + end)
+        chain, base = self._chain()
+        first = sum(view._first for view in chain)
+        return base._native(first + start, first + end)
 
     @property
     def clock(self) -> Clock:
         """The parent's clock with its offset kept, unless the user set times or a rate on the view itself."""
-        if super().has_time_vector():
-            return super().clock
-        return self._parent.clock.sliced(self._first, self._first + self._count).with_rate(
-            self.get_sampling_frequency()
-        )
+        chain, base = self._chain()
+        first = 0
+        for view in chain:
+            if ImagingExtractor.has_time_vector(view):
+                clock = super(ImagingView, view).clock
+                break
+            first += view._first
+        else:
+            clock = base.clock
+        return clock.sliced(first, first + self._count).with_rate(self.get_sampling_frequency())
 
     def has_time_vector(self) -> bool:
-        return super().has_time_vector() or self._parent.has_time_vector()
+        chain, base = self._chain()
+        return any(ImagingExtractor.has_time_vector(view) for view in chain) or base.has_time_vector()
+
+    def times_version(self) -> int:
+        chain, base = self._chain()
+        return sum(ImagingExtractor.times_version(view) for view in chain) + base.times_version()
 
     def get_metadata(self) -> RecordingMetadata:
-        found = self._parent.get_metadata()
-        if self._plane is not None and len(found.plane_positions) > self._plane:
-            return found.replaced(plane_positions=(found.plane_positions[self._plane],), plane_spacing=None)
+        chain, base = self._chain()
+        found = base.get_metadata()
+        plane = next((view._plane for view in chain if view._plane is not None), None)
+        if plane is not None and len(found.plane_positions) > plane:
+            return found.replaced(plane_positions=(found.plane_positions[plane],), plane_spacing=None)
         return found
 
     def get_notes(self) -> tuple[str, ...]:
-        return self._parent.get_notes()
+        return self._base.get_notes()
 
     def get_missing_samples(self) -> np.ndarray:
-        missing = self._parent.get_missing_samples()
-        first, end = self._first, self._first + self._count
-        if not self._parent.keeps_missing_samples:
-            # The number in the acquisition of each sample that is there: what is missing before it is counted too
-            ranked = missing - np.arange(len(missing))
-            first, end = (k + int(np.searchsorted(ranked, k, side="right")) for k in (first, end - 1))
-            end += 1
-        return missing[(missing >= first) & (missing < end)] - first if self._count else missing[:0]
+        chain, base = self._chain()
+        missing, keeps = base.get_missing_samples(), base.keeps_missing_samples
+        for view in reversed(chain):
+            first, end = view._first, view._first + view._count
+            if not keeps:
+                # The number in the acquisition of each sample that is there: what is missing before it is counted too
+                ranked = missing - np.arange(len(missing))
+                first, end = (k + int(np.searchsorted(ranked, k, side="right")) for k in (first, end - 1))
+                end += 1
+            missing = missing[(missing >= first) & (missing < end)] - first if view._count else missing[:0]
+        return missing
 
     @property
     def keeps_missing_samples(self) -> bool:  # type: ignore[override]
         """As of the parent."""
-        return self._parent.keeps_missing_samples
+        return self._base.keeps_missing_samples
 
     def get_paths(self) -> tuple[str, ...]:
-        return self._parent.get_paths()
+        return self._base.get_paths()
 
     @property
     def provenance(self) -> Provenance:
         """The provenance of the parent."""
-        return self._parent.provenance
+        return self._base.provenance
+
+    def __reduce__(self) -> Any:
+        """Pickle nested views as one view of the recording, unless times were set on a view between them."""
+        chain, base = self._chain()
+        if len(chain) == 1 or any(ImagingExtractor.has_time_vector(view) for view in chain[1:]):
+            return super().__reduce__()
+        first, above, left = (
+            sum(starts) for starts in zip(*((v._first, v._rows[0], v._columns[0]) for v in chain), strict=True)
+        )
+        rows, columns = self.get_image_shape()
+        flat = ImagingView(
+            base,
+            samples=(first, first + self._count),
+            rows=(above, above + rows),
+            columns=(left, left + columns),
+            plane=next((view._plane for view in chain if view._plane is not None), None),
+        )
+        if ImagingExtractor.has_time_vector(self):
+            flat.set_times(self.get_timestamps())
+        rate = self.get_sampling_frequency()
+        if rate is not None and rate != base.get_sampling_frequency():
+            flat.override_sampling_frequency(rate)
+        return ImagingExtractor.__reduce__(flat)
 
     def check_open(self) -> None:
-        super().check_open()
-        self._parent.check_open()
+        chain, base = self._chain()
+        for view in chain:
+            ImagingExtractor.check_open(view)
+        base.check_open()
 
 
 def _made_again(

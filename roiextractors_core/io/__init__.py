@@ -12,6 +12,7 @@ from .chunk_grid import (
     Part,
     Piece,
     RecentChunks,
+    require_few_chunks,
     sample_pieces,
     share_out,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "read_bounded",
     "read_json",
     "read_once",
+    "require_few_chunks",
     "require_room",
     "run_on_cores",
     "sample_pieces",

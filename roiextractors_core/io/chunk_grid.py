@@ -9,11 +9,12 @@ import itertools
 import math
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from ..errors import UnsupportedRecordingError, printable
 from .locks import ProcessLock
 from .threads import num_cores, run_on_cores
 
@@ -26,12 +27,15 @@ __all__ = [
     "Part",
     "Piece",
     "RecentChunks",
+    "require_few_chunks",
     "sample_pieces",
     "share_out",
 ]
 
 PARALLEL_BYTES = 1 << 20  # below this, starting threads costs more than it gains
 _PARALLEL_COPY = 256 << 10  # the same for a chunk whose bytes are only copied
+_MAX_CHUNKS_A_SAMPLE = 1 << 17
+_MAX_CELLS_AT_ONCE = 1 << 17  # the lists of chunks and their parts of one pass take up to about 1 KB for each
 
 Box = tuple[tuple[int, int], ...]
 Piece = tuple[np.ndarray, Box]
@@ -126,6 +130,42 @@ class ChunkGrid:
         source : ChunkSource
             Reads the chunks.
         """
+        for some in self._batches(pieces):
+            self._fill_some(some, source)
+
+    def _batches(self, pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+        """Yield the pieces in runs that touch a limited number of chunks; all at once unless there are very many."""
+        batch: list[Piece] = []
+        total = 0
+        for piece in pieces:
+            for part in self._split(piece):
+                count = math.prod(map(len, self._ranges(part[1])))
+                if batch and total + count > _MAX_CELLS_AT_ONCE:
+                    yield batch
+                    batch, total = [], 0
+                batch.append(part)
+                total += count
+        if batch:
+            yield batch
+
+    def _split(self, piece: Piece) -> Iterator[Piece]:
+        """Yield a piece in parts, cut between chunks of its longest axis, that touch a limited number of chunks each."""
+        target, box = piece
+        counts = [len(cells) for cells in self._ranges(box)]
+        if math.prod(counts) <= _MAX_CELLS_AT_ONCE:
+            yield piece
+            return
+        axis = counts.index(max(counts))
+        start, stop = box[axis]
+        middle = (start // self.chunk[axis] + counts[axis] // 2) * self.chunk[axis]
+        for a, b in ((start, middle), (middle, stop)):
+            part = target[(slice(None),) * axis + (slice(a - start, b - start),)]
+            yield from self._split((part, (*box[:axis], (a, b), *box[axis + 1 :])))
+
+    def _ranges(self, box: Box) -> list[range]:
+        return [range(a // c, -(-b // c)) for (a, b), c in zip(box, self.chunk, strict=True)]
+
+    def _fill_some(self, pieces: Sequence[Piece], source: ChunkSource[Any]) -> None:
         pieces_of = self._pieces_by_cell(pieces)
         cells = [cell for cell, mine in pieces_of.items() if not self._fill_from_kept(cell, mine)]
         if not cells:
@@ -160,8 +200,7 @@ class ChunkGrid:
         """Return the pieces that each chunk has a part in."""
         pieces_of: dict[Cell, list[Piece]] = {}
         for piece in pieces:
-            ranges = [range(a // c, -(-b // c)) for (a, b), c in zip(piece[1], self.chunk, strict=True)]
-            for cell in itertools.product(*ranges):
+            for cell in itertools.product(*self._ranges(piece[1])):
                 pieces_of.setdefault(cell, []).append(piece)
         return pieces_of
 
@@ -191,6 +230,32 @@ class ChunkGrid:
         """
         there = [min(c, n - k * c) for k, c, n in zip(cell, self.chunk, self.shape, strict=True)]
         return sum(part.size for part, _ in parts) < math.prod(there)
+
+
+def require_few_chunks(
+    where: str, lengths: Sequence[int], chunk: Sequence[int], *, limit: int = _MAX_CHUNKS_A_SAMPLE
+) -> None:
+    """Raise if a sample is spread over so many chunks that reading it takes longer than any use of it allows.
+
+    Parameters
+    ----------
+    where : str
+        The array's name, for the message.
+    lengths, chunk : sequence of int
+        Of the array and of a chunk, along the axes of a sample (without that of time).
+    limit : int
+        Chunks that a sample may have.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+    """
+    count = math.prod(-(-n // max(1, c)) for n, c in zip(lengths, chunk, strict=True))
+    if count > limit:
+        raise UnsupportedRecordingError(
+            f"{printable(where)} stores each sample in {count:,} chunks of {' x '.join(map(str, chunk))} pixels; at most {limit:,} "
+            "are read. Write it again with larger chunks"
+        )
 
 
 def sample_pieces(

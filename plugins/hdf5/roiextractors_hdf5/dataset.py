@@ -34,6 +34,7 @@ from roiextractors_core.io import (
     ProcessLock,
     at_positions,
     missing_chunks,
+    require_few_chunks,
     sample_pieces,
     share_out,
     unchanging_superblock,
@@ -447,6 +448,10 @@ class Hdf5Dataset:
                 f"{where} claims {claimed:,} bytes for one sample or chunk ({self._layout.shape} {self._layout.dtype}) but has only {held:,} "
                 "bytes stored; the file is damaged"
             )
+
+        if self._layout.chunk and len(self._layout.chunk) == len(self._layout.shape):
+            chunk = [c for c, letter in zip(self._layout.chunk, self._axes, strict=True) if letter in "YXZ"]
+            require_few_chunks(where, lengths, chunk)
 
     def close(self) -> None:
         """Release the descriptor and the kept chunks; a later read opens the file again."""

@@ -21,6 +21,7 @@ from roiextractors_core.io import (
     missing_chunks,
     present_zarr_chunks,
     read_bounded,
+    require_few_chunks,
     warn,
 )
 
@@ -110,6 +111,7 @@ class _ZarrPixels:
         self._chunks = ZarrChunks(place, found)
         if self._dtype.kind not in "biuf":
             raise UnsupportedRecordingError(f"{printable(where)} has the type {self._dtype}; pixels must be numbers")
+        require_few_chunks(where, self._shape[1:], self._chunk[1:], limit=1 << 17 if self._chunks.can_read else 1 << 14)
         looked = present_zarr_chunks(place, found, axis=0)
         count = self._shape[0]
         self._missing = (

@@ -39,6 +39,7 @@ from roiextractors_core.io import (
     library_warnings,
     missing_chunks,
     present_zarr_chunks,
+    require_few_chunks,
     to_micrometres,
     to_seconds,
     warn,
@@ -67,6 +68,9 @@ _CODECS = frozenset(
      "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
 )  # fmt: skip
 _MAX_UNCHECKED = 256 << 20  # a larger sample or chunk must be plausible from the bytes in the folder
+_MAX_CHUNKS_BY_ZARR = 1 << 14  # of a sample that zarr itself reads, at about 0.1 ms each
+_MAX_LENGTH = 1 << 48
+_MAX_INNER = 1 << 20  # chunks in a shard: its index, which is read whole, has 16 bytes for each
 _MAX_PACKED = 4096  # bytes that one byte in the folder can decode to
 
 
@@ -272,6 +276,7 @@ class _Image:
         if np.dtype(array.dtype).kind not in "biufc":
             raise UnsupportedRecordingError(f"{name} has the type {array.dtype}; pixels must be numbers")
         _check_size(array, axes, name)
+        _check_chunks(array, axes, chunks, name)
         array.store.bound_by(array)
         scale = _scale(dataset, multiscale, axes)
         count = array.shape[axes.index("c")] if "c" in axes else 1
@@ -485,6 +490,8 @@ def _refuse_codecs(array: Any, chunks: ZarrChunks, name: str) -> None:
 
 def _check_size(array: Any, axes: str, name: str) -> None:
     """Refuse a sample or a chunk that is far larger than the bytes in the folder can decode to."""
+    if max(array.shape, default=0) > _MAX_LENGTH:
+        raise CorruptRecordingError(f"{name} claims the shape {printable(array.shape)[:200]}; the image is damaged")
     itemsize = np.dtype(array.dtype).itemsize
     sample = itemsize * math.prod(n for n, axis in zip(array.shape, axes, strict=True) if axis != "t")
     chunk = itemsize * math.prod(array.chunks)
@@ -494,6 +501,22 @@ def _check_size(array: Any, axes: str, name: str) -> None:
     if held * _MAX_PACKED < max(sample, chunk):
         raise CorruptRecordingError(
             f"{name} claims {array.shape} {array.dtype} in chunks of {array.chunks} but has only {held:,} bytes stored; the image is damaged"
+        )
+
+
+def _check_chunks(array: Any, axes: str, chunks: ZarrChunks, name: str) -> None:
+    """Refuse samples in so many chunks that one cannot be read in seconds."""
+    of_sample = [k for k, axis in enumerate(axes) if axis in "yxz"]
+    lengths, chunk = ([int(of[k]) for k in of_sample] for of in (array.shape, array.chunks))
+    if chunks.can_read:
+        require_few_chunks(name, lengths, chunk)
+        return
+    require_few_chunks(name, lengths, chunk, limit=_MAX_CHUNKS_BY_ZARR)
+    shards = getattr(array, "shards", None) or array.chunks
+    inner = math.prod(-(-int(n) // max(1, int(c))) for n, c in zip(shards, array.chunks, strict=True))
+    if inner > _MAX_INNER:
+        raise UnsupportedRecordingError(
+            f"{name} has shards of {inner:,} chunks; at most {_MAX_INNER:,} are read. Write it again with larger chunks"
         )
 
 
