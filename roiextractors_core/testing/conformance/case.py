@@ -67,6 +67,7 @@ class GivenRecording:
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the kit's own tests explain the plugin's exceptions; those that an author adds stay as they are."""
         super().__init_subclass__(**options)
+        # An author's own test may expect an exception of the plugin, and pytest must see it unchanged
         if cls.__module__.startswith(__name__.rsplit(".", 2)[0]):
             for name, test in list(vars(cls).items()):
                 if name.startswith("test_"):
@@ -110,6 +111,7 @@ class GivenRecording:
         forgotten = find_forgotten(recording=recording, expected=expected, expected_rate=expected_rate)
         if forgotten:
             pytest.skip(f"{', '.join(forgotten)} not given: see test_the_author_gives_every_fixture")
+        # Fewer than 3 samples cannot show whether the end of a range is exclusive and the order is kept
         if not isinstance(expected, np.ndarray) or expected.ndim not in (3, 4) or len(expected) < 3:
             pytest.skip("`expected` is not an array of samples: see test_expected_can_tell_mistakes_apart")
         spec = default_registry().get(self.format)

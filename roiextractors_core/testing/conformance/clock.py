@@ -34,6 +34,7 @@ class ClockTests(GivenRecording):
             )
 
     def test_the_users_rate_wins(self, case: Case) -> None:
+        # A rate that int() would change, and a rate that is an int
         for rate in (12.3456789, 7):
             with case.open(sampling_frequency=rate) as opened:
                 seen = opened.get_sampling_frequency()
@@ -60,6 +61,7 @@ class ClockTests(GivenRecording):
             pytest.skip("expected_times not given: see test_the_author_gives_every_fixture")
         advice = "override get_native_timestamps(start_sample=None, end_sample=None): seconds, float64, one a sample"
         n = case.count
+        # (0, 0) shows code that tests `if end` for `is None`; indices computed with numpy are numpy integers
         ranges: tuple[Any, ...] = ((None, None), (0, 0), (0, 1), (1, n), (n - 1, n), (1, 2), (np.int64(1), None))
         for a, b in ranges:
             seen = extractor.get_native_timestamps(a, b)
@@ -102,7 +104,7 @@ class ClockTests(GivenRecording):
         given = np.cumsum(np.linspace(0.5, 1.5, case.count)) + 100.0
         extractor.set_times(given)
         kept = given.copy()
-        given[:] = -1.0
+        given[:] = -1.0  # set_times must keep a copy: users reuse their arrays
         close(extractor.get_timestamps(), kept, "get_timestamps() after set_times", advice)
         close(extractor.get_timestamps(1, 2), kept[1:2], "get_timestamps(1, 2) after set_times", advice)
         if extractor.times_source != "user" or not extractor.has_time_vector():

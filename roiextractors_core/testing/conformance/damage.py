@@ -33,6 +33,8 @@ class DamageTests(GivenRecording):
             "times": case.times,
             "options": dict(case.options),
         }
+        # A fresh process: a truncated file may kill the process (a memory map raises SIGBUS), hang it, or succeed
+        # through what this one has cached
         outcome = in_fresh_process("open_cut", arguments, seconds=self.patience)
         if not outcome.answers:
             fail(f"a copy was not opened: {outcome.failure or 'no answer in time'}", "fix the extractor")
@@ -83,11 +85,13 @@ def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: Case, counts_samples
             )
         if outcome == "read" and answer["wrong"]:
             fail(f"{words}: {answer['wrong']}", advice)
+        # A cut at the end of a sample leaves a valid shorter recording where no header states the count
         may_be_silent = not counts_samples and any(lost % unit == 0 for unit in _units(case))
         if outcome == "read" and answer["count"] < case.count and not answer["told"] and not may_be_silent:
             fail(
                 f"{words}: {answer['count']:,} of {case.count:,} samples are left, without a notice",
                 f"{advice}. If nothing in a recording states its number of samples, write counts_samples = False in the test class",
             )
+        # Generous on purpose: only an allocation of a size that a damaged header states exceeds it
         if answer.get("grown", 0) > 64 * KIB * KIB + 8 * (answer["of"] + case.expected.nbytes):
             fail(f"{words}: opening it took {answer['grown']:,} bytes of memory", advice)

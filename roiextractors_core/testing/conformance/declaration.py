@@ -51,6 +51,7 @@ class DeclarationTests(GivenRecording):
         module = _hooks_module(case.spec.name)
         if module is None:
             pytest.skip("the format was registered in code, so that there is no hooks.py to look at")
+        # In this process numpy and the extractor are imported already, and importing hooks.py would look free
         outcome = _declared_afresh(module, tuple(sys.path))
         if outcome.timed_out or outcome.failure or outcome.last.get("reason"):
             fail(

@@ -77,6 +77,7 @@ def _steps_of(error: BaseException) -> str:
 
 
 def fail(seen: str, advice: str) -> NoReturn:
+    # `from None`: the author needs the advice, not the traceback of the kit
     raise pytest.fail.Exception(f"{seen}\n  to do: {advice}", pytrace=False) from None
 
 
@@ -94,6 +95,7 @@ def within(seconds: float, call: Callable[[], None], words: str) -> None:
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
+        # A thread cannot be killed, so its present line is reported, and as a daemon it does not keep the process alive
         frame = sys._current_frames().get(thread.ident or 0)
         place = f" at {frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
         fail(f"{words} did not end within {seconds:g} s{place}", "limit every loop by the file's size")
@@ -165,6 +167,8 @@ def bytes_read() -> int:
     if sys.platform != "linux":
         return 0
     try:
+        # The first field, rchar, counts read() calls, also those that the page cache answers: read_bytes would be 0 on
+        # the second run
         return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError, ValueError):
         return 0

@@ -32,6 +32,7 @@ class OpeningTests(GivenRecording):
     """The recording is found under any name, and other formats are not taken for it."""
 
     def test_the_recording_opens(self, case: Case) -> None:
+        # Twice: the first opening may leave a lock or a file open
         for attempt in ("", " a second time"):
             try:
                 opened = case.open()

@@ -24,7 +24,7 @@ from .judging import fail
 
 __all__ = ["FORK_SECONDS", "ProcessTests"]
 
-FORK_SECONDS = 20
+FORK_SECONDS = 20  # far beyond 25 small reads: only a lock that was held at the fork takes longer
 # CPython 3.12 itself crashes where generators are traced opcode by opcode while other threads run them; there, lines must do
 _CAN_TRACE_OPCODES = sys.version_info[:2] != (3, 12)
 
@@ -97,11 +97,14 @@ def _pickled(recording: Any, words: str) -> bytes:
 def _require_no_pixels(pickled: bytes, case: Case, words: str) -> None:
     advice = "leave __reduce__ and __getstate__ to the base class: a pickle opens the file again"
     expected = case.expected
+    # The extractor may hold the pixels in the byte order of the file
     swapped = expected[:2].astype(expected.dtype.newbyteorder("S"))
     for part in (expected[0], expected[1], swapped[0], swapped[1]):
         row = np.ascontiguousarray(part.reshape(part.shape[0], -1)[part.shape[0] // 2]).tobytes()
+        # A short or uniform row of bytes can be in a pickle by chance
         if len(set(row)) >= 8 and len(row) >= 24 and row in pickled:
             fail(f"the pickle of {words} contains pixels ({len(pickled):,} bytes)", advice)
+    # The times of set_times take 8 bytes a sample; twice that is allowed
     if len(pickled) > 64 * KIB + 16 * case.count:
         fail(f"the pickle of {words} takes {len(pickled):,} bytes, more than opening it again needs", advice)
 
@@ -128,7 +131,8 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
 
     threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(6)]
     before, traced = sys.getswitchinterval(), threading.gettrace()
-    sys.setswitchinterval(1e-5)
+    sys.setswitchinterval(1e-5)  # the usual 5 ms would let most reads finish without a switch
+    # Tracing slows the reads, so every other attempt runs untraced, at the speed at which locks are contended
     if seed % 2:
         threading.settrace(_interrupting(case.spec.extractor.partition(".")[0].partition(":")[0]))
     try:
@@ -172,11 +176,11 @@ def _forked(work: Callable[[], bool]) -> int:
         return child
     code = 2
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the default ends the child even if it waits inside C code
         signal.alarm(FORK_SECONDS)
         code = 0 if work() else 1
     finally:
-        os._exit(code)
+        os._exit(code)  # pytest's own handlers at exit must not run a second time in the child
 
 
 def _interrupting(package: str) -> Any:
@@ -191,6 +195,7 @@ def _interrupting(package: str) -> Any:
     def call(frame: Any, event: str, argument: Any) -> Any:
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] != package:
             return None
+        # `self.position += n` is one line and several opcodes: the race is between them
         frame.f_trace_opcodes = _CAN_TRACE_OPCODES
         return step
 

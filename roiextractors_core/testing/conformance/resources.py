@@ -69,8 +69,9 @@ class ResourceTests(GivenRecording):
         )
         roi.explain(copy)
         roi.streams(copy, format=case.spec.name)
+        # Detection opens files too, and nobody has an object to close them by
         _require_none_open(files, "after roi.explain and roi.streams", "use `with` in get_streams and in probes")
-        case.open(copy).get_series(0, 1)
+        case.open(copy).get_series(0, 1)  # users of notebooks forget to close
         gc.collect()
         _require_none_open(
             files, "after the recording was forgotten", "let the object own its files, and no cache of the module"
@@ -100,6 +101,7 @@ class ResourceTests(GivenRecording):
         source = case.recording if large_recording is None else large_recording
         size = self._measured(case, source)
         for attempt in range(ATTEMPTS):
+            # A new copy for each attempt: what a cache keeps of the first one would make the second look cheap
             small = size.total < 64 * KIB * KIB
             fresh = copied(source, workplace / f"copy {attempt}") if small else source
             words, peak = max(self._peaks(case, fresh, size).items(), key=lambda pair: pair[1])
@@ -134,7 +136,10 @@ class ResourceTests(GivenRecording):
         size = self._measured(case, source)
         if not bytes_read():
             pytest.skip(f"{sys.platform} does not say how many bytes were read")
+        # Few samples cost little where frames are contiguous; a spread-out recording may be read once
         share = size.total // 2 if self.frames_lie_together else size.total + size.total // 8
+        # Four times for chunks that contain neighbours, 64 KiB for the header, 512 bytes a sample for a directory or an
+        # index
         most = max(4 * size.few * size.sample + 64 * KIB + 512 * size.count, share)
         for _ in range(ATTEMPTS):
             words, count = max(self._read_bytes(case, source, size).items(), key=lambda pair: pair[1])
@@ -161,6 +166,7 @@ class ResourceTests(GivenRecording):
         with case.open(source) as opened:
             opened.get_series(0, 1)
             size = _Size(len(opened), opened.nbytes // max(1, len(opened)))
+        # Reading everything would stay within the limit, so the test would prove nothing
         if size.memory > 0.75 * size.total:
             pytest.skip(
                 f"{size.total:,} bytes in {size.count:,} samples are too few to measure; make `expected` 24 samples of 80 x 112 "
@@ -187,6 +193,7 @@ class _Size:
     @property
     def memory(self) -> int:
         """The most bytes that a read of few samples may take."""
+        # The result, the bytes as stored and one conversion; 512 bytes a sample for places and times
         return 3 * self.few * self.sample + 96 * KIB + 512 * self.count
 
     def reads(self, opened: ImagingExtractor) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -36,6 +36,7 @@ class ResultTests(GivenRecording):
             extractor.get_samples([k, 0])
         for words, result, copy in held:
             same(result, copy, f"the result of {words}, after other reads,", OWNED_ADVICE)
+        # Shared memory is checked too: a buffer that is reused may happen to contain equal pixels
         for (words, first, _), (other, second, _) in itertools.combinations(held, 2):
             if np.may_share_memory(first, second):
                 fail(f"the results of {words} and {other} share their memory", OWNED_ADVICE)
@@ -50,7 +51,7 @@ class ResultTests(GivenRecording):
             if not first.flags.writeable:
                 fail(f"{words} gave a read-only array", OWNED_ADVICE)
             kept = first.copy()
-            first[...] = 1
+            first[...] = 1  # writing into a result must not reach a cache
             same(second, kept, f"{words}, after an earlier result of it was written into,", OWNED_ADVICE)
             same(ask(), kept, f"{words}, after an earlier result of it was written into,", OWNED_ADVICE)
 
@@ -58,6 +59,7 @@ class ResultTests(GivenRecording):
 def _is_mapped(array: Any) -> bool:
     import mmap
 
+    # A view of a map is an ndarray, so the chain of bases is followed to its owner
     while array is not None:
         if isinstance(array, np.memmap | mmap.mmap):
             return True

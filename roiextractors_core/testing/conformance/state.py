@@ -36,7 +36,7 @@ class StateTests(GivenRecording):
 
     def test_reading_changes_nothing(self, case: Case, extractor: ImagingExtractor) -> None:
         before = _observed(extractor)
-        for _ in range(2):
+        for _ in range(2):  # the first pass may fill a cache that only the second one uses
             read_everything(extractor)
             for key, value in _observed(extractor).items():
                 if value != before[key]:
@@ -44,6 +44,7 @@ class StateTests(GivenRecording):
                         f"{key} was {before[key]!r:.200} before reading, and is {value!r:.200} after it",
                         "let reads return results and set nothing that can be seen from outside",
                     )
+        # Backwards: a decoder that keeps its position gives the next frame instead of this one
         for k in range(case.count - 1, -1, -1):
             words = f"get_series({k}, {k + 1}), the samples read backwards,"
             same(
@@ -73,6 +74,7 @@ class StateTests(GivenRecording):
         original = largest.read_bytes()
         advice = "keep what was read on the object, and in no cache of the class or the module"
         place, frame = _found_as_it_is(case, original)
+        # The middle of the file is pixels in most formats, so the header still opens
         for start, end in ((0.3, 0.7), (0.1, 0.9)):
             a, b = int(len(original) * start), int(len(original) * end)
             largest.write_bytes(original[:a] + bytes(255 - byte for byte in original[a:b]) + original[b:])
@@ -100,6 +102,7 @@ class StateTests(GivenRecording):
         with case.open() as opened:
             read_everything(opened)
             for _, result in routes(opened):
+                # A writable memory map would carry the change into the file
                 if result.flags.writeable:
                     result[...] = 1
         gc.collect()
@@ -136,6 +139,7 @@ class StateTests(GivenRecording):
             "watched": [os.path.realpath(workplace / "copy")],
             "options": dict(case.options),
         }
+        # The audit hook that watches cannot be removed again, so it is installed in a process of its own
         outcome = in_fresh_process("watch_opening", arguments, seconds=60.0)
         if outcome.timed_out or outcome.failure:
             fail(

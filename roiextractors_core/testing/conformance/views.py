@@ -39,6 +39,7 @@ class ViewTests(GivenRecording):
 
     def test_a_block_is_the_part_that_was_asked_for(self, case: Case, extractor: ImagingExtractor) -> None:
         n, rows, columns = case.expected.shape[:3]
+        # Whole, inside and empty: whole frames take a faster path in most extractors
         row_parts = (slice(0, rows), slice(rows // 3, rows - rows // 4), slice(0, 0))
         column_parts = (slice(0, columns), slice(columns // 4, columns - columns // 3))
         plane_parts: tuple[slice | None, ...] = (None,)
@@ -51,6 +52,7 @@ class ViewTests(GivenRecording):
                 for c in column_parts:
                     for p in plane_parts:
                         key = (samples, r, c) if p is None else (samples, r, c, p)
+                        # The indices are the caller's: an extractor that sorts them in place changes the caller's array
                         given = samples.copy() if isinstance(samples, np.ndarray) else samples
                         seen = extractor.get_block(given, r, c, p)
                         advice = "fix get_block, or leave it to the base class"

@@ -69,6 +69,7 @@ _WORDS: tuple[bytes, ...] = (
     b"65536",
 )
 _WORDS += (b"4294967296", b"1000000000000", b"99999999999999999999", b"9" * 5000, b"null", b"true", b"[]", b"{}")
+# Paths out of the folder, terminal escapes, bytes that are not UTF-8, and a text longer than any buffer
 _STRINGS: tuple[bytes, ...] = (
     b"",
     b"../../../../etc/passwd",
@@ -81,7 +82,7 @@ _STRINGS: tuple[bytes, ...] = (
 )
 _STRINGS += (b"&lol;", b"..", b".", b"CON", b"uint8", b"float64", b"O", b"XYCZT", b"XYTZC")
 _H5PY_FAULTS = (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError)
-_MAX_FIELDS = 200_000
+_MAX_FIELDS = 200_000  # a file of many pages has millions; drawing from the first ones is enough
 _MAX_PAGES = 5000
 
 
@@ -158,11 +159,13 @@ def changed(files: Mapping[str, bytes], anatomies: Mapping[str, Anatomy], draw: 
     anatomies : mapping of str to Anatomy
     draw : random.Random
     """
+    # Missing, swapped and empty files: formats of many files trust their names and their count
     if len(files) > 1 and draw.random() < 0.12:
         return _among_files(files, draw)
     name = _one_file(files, draw)
     data = bytearray(files[name])
     words = []
+    # Mostly one change: the first check that fails hides all others
     for _ in range(draw.choice((1, 1, 1, 1, 2, 3))):
         words.append(_one_change(data, anatomies[name], draw))
     return Change(f"{name}: {'; '.join(words)}", {name: bytes(data)})
@@ -192,6 +195,7 @@ def _among_files(files: Mapping[str, bytes], draw: random.Random) -> Change:
 
 
 def _one_change(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
+    # Structure weighs more than blind bytes, most of which would only change pixels
     choices: list[tuple[float, Callable[[bytearray, Anatomy, random.Random], str]]] = [(1.0, _blind), (0.6, _number)]
     if anatomy.fields:
         choices.append((2.5, _field))
@@ -220,6 +224,7 @@ def _blind(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
             data[place] ^= 1 << draw.randrange(8)
         return f"bits flipped at {places[:8]}"
     if kind == 3:
+        # Cuts within the header and just before the end, where the last frame or an index is
         at = draw.choice((at, at, max(0, size - draw.randrange(1, 40)), min(size, draw.randrange(600))))
         del data[at:]
         return f"cut at {at} of {size}"
@@ -262,6 +267,7 @@ def _number(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     edge = draw.random()
     span = max(1, end - begin)
     near = draw.randrange(min(span, 256))
+    # The first and last 256 bytes are drawn more often: headers and trailers are there
     offset = begin + (near if edge < 0.4 else span - 1 - near if edge < 0.6 else draw.randrange(span))
     return _put_number(data, offset - offset % size, size, draw.choice("<>"), anatomy, draw)
 
@@ -292,6 +298,7 @@ def _drawn_number(old: int, size: int, length: int, anatomy: Anatomy, data: byte
         return draw.choice((old * 2, old // 2, old * 256, old + 256, -old))
     if kind == 4:
         return length - draw.choice((0, 1, 2, 8, 100))
+    # An offset copied from elsewhere: loops, and two parts that overlap
     if kind == 5 and anatomy.fields:
         offset, other, order = draw.choice(anatomy.fields)
         return _number_at(data, offset, other, order)
@@ -307,6 +314,7 @@ def _text(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     begin, end = draw.choice(anatomy.texts)
     end = min(end, len(data))
     if draw.random() < 0.5:
+        # The longest text is the description, which has the counts that decide about the shape
         begin, end = max(anatomy.texts, key=lambda run: run[1] - run[0])
         end = min(end, len(data))
     if end - begin > 4000 and draw.random() < 0.7:
@@ -383,6 +391,7 @@ def _tiff_fields(data: bytes) -> Iterator[tuple[int, int, str]]:
     yield from ((2, 2, order), (start, pointer, order))
     at = struct.unpack_from(order + form[pointer], data, start)[0]
     seen: set[int] = set()
+    # The chain of a seed that is already damaged may be circular
     while 0 < at < len(data) - count_size and at not in seen and len(seen) < _MAX_PAGES:
         seen.add(at)
         count = struct.unpack_from(order + form[count_size], data, at)[0]
@@ -413,6 +422,7 @@ def _tiff_values(data: bytes, entry: int, pointer: int, order: str) -> Iterator[
 def _hdf5_fields(data: bytes) -> Iterator[tuple[int, int, str]]:
     for match in _HDF5_SIGNS.finditer(data):
         begin = match.start()
+        # 96 bytes cover the header of each of these structures, and the first addresses in it
         for offset in range(begin, min(begin + 96, len(data) - 8)):
             yield offset, 1, "<"
             if offset % 2 == 0:
@@ -473,6 +483,7 @@ def _in_hdf5(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
         import h5py
     except ImportError:
         return _field(data, anatomy, draw)
+    # Version 2 object headers have checksums, so that a blind change in them ends at libhdf5's own check
     stream = io.BytesIO(bytes(data))
     try:
         with h5py.File(stream, "r+") as file:
@@ -537,6 +548,7 @@ def _changed_dataset(file: Any, name: str, draw: random.Random) -> str:
         return f"{name} is a group"
     shape, dtype = node.shape, node.dtype
     kind = draw.randrange(3)
+    # Only a chunked dataset can be resized; 10**9 samples need no bytes in the file, but would in memory
     if kind == 0 and node.chunks is not None and shape:
         axis = draw.randrange(len(shape))
         with suppress(TypeError):
@@ -565,6 +577,7 @@ def _in_mat(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     packed = [place for place in places if place[1] == 15]
     if not packed:
         return _number(data, anatomy, draw)
+    # Flipping bits of the compressed bytes would only fail the checksum of zlib
     at, _, size = draw.choice(packed)
     try:
         inner = bytearray(zlib.decompress(data[at + 8 : at + 8 + size]))
@@ -599,6 +612,7 @@ def _gaps(pixels: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, i
 
 def _is_text(data: bytes) -> bool:
     head = data[:4096]
+    # Up to 5 % of other bytes: texts of the field contain accents and the micro sign in Latin-1
     return bool(head) and b"\x00" not in head and sum(c < 9 or 13 < c < 32 or c > 126 for c in head) * 20 < len(head)
 
 

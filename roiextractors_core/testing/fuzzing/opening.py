@@ -29,9 +29,9 @@ from .seeds import Seed, read_whole
 
 __all__ = ["serve"]
 
-_MEMORY = 256 << 20
+_MEMORY = 256 << 20  # beyond the file's size; an array of a shape that damage made asks for gigabytes
 _SLACK = 48 << 20  # stacks and arenas of threads, which are reserved and not used
-_MAX_READ = 64 << 20
+_MAX_READ = 64 << 20  # a quarter of the memory allowed, since reading may take copies
 
 
 def serve(folder: str, first: str, end: str) -> None:
@@ -41,6 +41,7 @@ def serve(folder: str, first: str, end: str) -> None:
     os.dup2(2, 1)  # libraries print what they like
     seeds = [Seed.saved(Path(folder) / f"seed{place}") for place in range(plan["count"])]
     tables = [_Table(seed, Path(folder) / f"now{place}", plan["keep"]) for place, seed in enumerate(seeds)]
+    # Announced before each step, so that the parent knows which case ended the process
     print(json.dumps({"case": int(first)}), file=answers, flush=True)
     _warm_up(seeds[int(first) % len(seeds)])
     for case in range(int(first), int(end)):
@@ -73,6 +74,7 @@ class _Table:
         """Return what comes of one case."""
         change = self.laid(case, number)
         try:
+            # One case in four is opened without format=, so that every plugin's evidence looks at the damage
             answer = _judged_outcome(self.seed, change, self.folder, named=case % 4 != 3)
             if self.keep and not is_settled(answer["outcome"]):
                 self._keep(case, answer)
@@ -109,7 +111,9 @@ class _Table:
 
 def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool) -> dict[str, str]:
     what = seed.opened_as(folder)
+    # Works inside C code too, where a signal handler in Python does not run
     faulthandler.dump_traceback_later(SECONDS, exit=True)
+    # A limit of the address space: reserved memory counts, so an allocation fails before the machine swaps
     _limit_memory(_MEMORY + _SLACK + sum(len(data) for data in change.content.values() if data))
     try:
         found = _read(what, seed, named)
@@ -140,6 +144,7 @@ def _error_outcome(error: BaseException) -> dict[str, str]:
         return {"outcome": f"foreign exception {type(cause).__name__}", "words": _trace(cause)}
     if isinstance(error, RoiExtractorsError):
         text = str(error)
+        # Messages quote texts of the file: control characters would reach the terminal
         if text != printable(text.replace("\n", " ")) and "\n" not in text:
             return {"outcome": "foreign exception (control characters in a message)", "words": repr(text)[:500]}
         return {"outcome": type(error).__name__, "words": text[:300]}
@@ -171,6 +176,7 @@ def _read(what: Any, seed: Seed, named: bool) -> _Found:
             str(roi.explain(what))
         with roi.open(what, **chosen, **seed.options) as opened:
             count, sample = len(opened), opened.shape[1:]
+            # Python integers: the product of a damaged shape overflows int64
             size = max(1, int(np.prod(sample, dtype=object)) * opened.dtype.itemsize)
             most = count if count * size <= _MAX_READ else max(1, min(count, _MAX_READ // size))
             series = opened.get_series(0, most)
@@ -187,6 +193,7 @@ def _disagreement(opened: Any, series: np.ndarray, count: int) -> str:
         return ""
     last = min(count, len(series)) - 1
     rows, columns = series.shape[1:3]
+    # Three ways to the same pixels: damage that one path checks may pass through another
     if not _same(opened.get_samples([last, 0]), series[[last, 0]]):
         return "get_samples([last, 0]) gives other pixels than get_series"
     part = opened[last : last + 1, rows // 2 :, columns // 3 :]
@@ -271,6 +278,7 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return bool(
+        # Bytes are compared too, since NaN differs from itself
         np.array_equal(one, other) or np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
     )
 

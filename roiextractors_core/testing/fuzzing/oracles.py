@@ -1,6 +1,7 @@
 """What others read from the same files, and where the pixels lie in them: judges of pixels that an extractor returned.
 
-The judges share no code with the extractors: ``numpy.load`` for .npy, tifffile for TIFF, h5py for HDF5, zarr XX of any format the bytes of the file themselves.
+The judges share no code with the extractors: ``numpy.load`` for .npy, tifffile for TIFF, h5py for HDF5, zarr for Zarr,
+and for any format the bytes of the files themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 
 __all__ = ["PixelMap", "Verdict", "frames_of", "judged"]
 
-_MAX_FRAMES = 20_000
+_MAX_FRAMES = 20_000  # digests in memory; a damaged count of pages would have no end
 _MAX_BYTES = 256 << 20
 
 
@@ -72,6 +73,7 @@ class PixelMap:
     @classmethod
     def of(cls, files: Mapping[str, bytes], expected: np.ndarray) -> PixelMap | None:
         """Look for the pixels in the files; None where they do not lie there as they are."""
+        # Up to three channels are interleaved value by value in the formats known here
         for lane in _Lane.every(expected.dtype.itemsize):
             found = cls._in_lane({name: lane.of(data) for name, data in files.items()}, expected, lane)
             if found is not None:
@@ -81,13 +83,14 @@ class PixelMap:
     @classmethod
     def _in_lane(cls, files: Mapping[str, bytes], expected: np.ndarray, lane: _Lane) -> PixelMap | None:
         for form in _FORMS:
-            if "inverted" in form and expected.dtype.kind not in "iu":
+            if "inverted" in form and expected.dtype.kind not in "iu":  # ~ is for integers only
                 continue
             for by_plane in (True, False) if expected.ndim == 4 else (True,):
                 parts = list(_parts(expected, by_plane))
                 places = _places(files, parts, form)
                 if places is not None:
                     return cls(places, form, (), by_plane, parts[0].nbytes, lane)
+            # Formats with time as the fastest axis store no frame as one run of bytes
             for order in itertools.permutations(range(expected.ndim)) if lane.step == 1 else ():
                 places = _places(files, [expected.transpose(order)], form)
                 if places is not None:
@@ -225,6 +228,7 @@ def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray
             if len(held) >= _MAX_FRAMES:
                 failures.append("there are too many frames")
                 break
+    # Asked before the known samples are added, which say nothing about a reader
     by_reader = all(digest in held for digest in wanted)
     was_read = bool(held)
     for frame in (frame for samples in known for frame in _parts(samples, True)):
@@ -339,6 +343,7 @@ def _imported(reader: str) -> Callable[[Path, tuple[int, int]], Iterable[np.ndar
 
 
 def _digest(frame: np.ndarray) -> str:
+    # The readers return the byte order of the file, the extractors the native one
     native = np.ascontiguousarray(frame, frame.dtype.newbyteorder("="))
     return hashlib.sha1(
         f"{native.dtype.str}{native.shape}".encode() + native.tobytes(), usedforsecurity=False
@@ -363,6 +368,6 @@ def _quietly(*, seconds: float) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        if before is not None:
+        if before is not None:  # only the main thread may set a timer
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)

@@ -102,15 +102,17 @@ class _Work:
                     stream.close()
         if first >= end:
             return end
+        # Nothing was announced: without this check the loop would start the process for ever
         if begun < first:
             raise RoiExtractorsError(f"the process that opens does not start: {self._last_words()}")
         answer = {"case": begun, "seed": self.seeds[begun % len(self.seeds)].name, **self._ended(process.returncode)}
         self._count(report, answer)
         self._keep_rest(answer)
-        return begun + 1
+        return begun + 1  # the case that ended the process is counted, and the next one begins in a new process
 
     def _started(self, first: int, end: int) -> subprocess.Popen[bytes]:
         paths = os.pathsep.join(dict.fromkeys(os.path.abspath(entry) for entry in sys.path if entry))
+        # One arena and one thread: each further one reserves address space, which the limit counts
         environment = {**os.environ, "PYTHONPATH": paths, "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
         environment.pop("ROIEXTRACTORS_FUZZ_SEEDS", None)
         command = [sys.executable, "-B", "-c", _START, str(self.folder), str(first), str(end)]
@@ -126,6 +128,7 @@ class _Work:
             return
         descriptor, rest = process.stdout.fileno(), b""
         while True:
+            # Longer than all that a child may do without a word: read a recording (4 times SECONDS), and be judged (10 s)
             ready, _, _ = select.select([descriptor], [], [], 12 * SECONDS)
             data = os.read(descriptor, 1 << 16) if ready else b""
             if not data:

@@ -93,6 +93,7 @@ class Seed:
     @classmethod
     def saved(cls, place: Path) -> Seed:
         """Return the seed that lies in a folder that :meth:`save` wrote to."""
+        # Options contain tuples, which JSON would turn into lists
         facts = ast.literal_eval((place / "seed.txt").read_text(encoding="utf-8"))
         return cls(folder=place / "recording", expected=np.load(place / "expected.npy"), **facts)
 
@@ -111,6 +112,7 @@ def seed_of(recording: Any, place: Path, *, format: str, options: Mapping[str, A
     paths = paths_of(recording)
     target = place / "recording"
     target.mkdir(parents=True)
+    # Side files belong to the recording: without them every changed copy would only show that they are missing
     for path in (*paths, *kin_of(recording)):
         _copy(path, target / path.name)
     names = tuple(path.name for path in paths)
@@ -140,7 +142,7 @@ def read_whole(seed: Seed) -> tuple[dict[str, Any], np.ndarray]:
         except StreamChoiceError as error:
             if not error.choices or error.option in options:
                 raise
-            options[error.option] = error.choices[0]
+            options[error.option] = error.choices[0]  # one stream at a time: a second one may be asked for only then
 
 
 def seeds_of_writers(format: str, folder: Path) -> list[Seed]:
@@ -238,6 +240,7 @@ def seeds_of_tests(tests: Iterable[Path], folder: Path, *, format: str = "") -> 
         The tests did not run.
     """
     folder.mkdir(parents=True)
+    # Fixtures make the recordings, and only pytest can run fixtures: one test per class is enough
     command = [sys.executable, "-m", "pytest", *map(str, tests), "-q", "-k", "test_the_recording_opens"]
     command += [
         "-p",
