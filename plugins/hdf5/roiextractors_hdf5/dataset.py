@@ -708,7 +708,7 @@ class _Places:
             if not all(k < n for k, n in zip(cell, grid, strict=True)):
                 outside.append(info.chunk_offset)  # a dataset that is still being written may have some
                 return
-            if table[cell].any():
+            if table[(*cell, 1)]:
                 faults.append(f"the chunk at {tuple(info.chunk_offset)} is listed twice")
             place = self._place(dataset, cell, info)
             table[cell] = (place.offset, place.size, place.mask)
