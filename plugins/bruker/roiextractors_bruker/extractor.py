@@ -12,12 +12,12 @@ from roiextractors_tiff.pages import PageIndex
 
 from roiextractors_core import RecordingMetadata
 from roiextractors_core.errors import (
+    CorruptRecordingError,
     EmptySourceError,
     RecordingError,
     SourceError,
     SourceNotFoundError,
     StreamChoiceError,
-    TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
@@ -34,7 +34,7 @@ from .samples import Samples, frame_times, is_volume, places_of, rate_of, sample
 __all__ = ["BrukerImagingExtractor"]
 
 _MAX_PATHS = 10_000
-_CURABLE = (SourceNotFoundError, TruncatedRecordingError)
+_CURABLE = (SourceNotFoundError, CorruptRecordingError)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

@@ -21,6 +21,7 @@ _UUID = rb'UUID="(?:urn:uuid:)?([0-9a-fA-F-]{32,36})"'
 _OWN = re.compile(rb"<(?:\w+:)?OME\b[^>]*?\b" + _UUID)
 _LIST = re.compile(rb'<(?:\w+:)?BinaryOnly\b[^>]*?\bMetadataFile="([^"]*)"[^>]*?\b' + _UUID)
 _ENTRY = re.compile(rb'<(?:\w+:)?UUID\b[^>]*?\bFileName="([^"]*)"[^>]*>\s*(?:urn:uuid:)?([0-9a-fA-F-]{32,36})')
+_DAMAGED = b"\0"  # no description begins so
 _HEAD = 4096
 _MAX_LIST = 1 << 28
 _FILES_A_TASK = 64
@@ -62,15 +63,13 @@ class FileIdentity:
         """
         numbers = np.unique(np.searchsorted(self._firsts, pages, side="right") - 1)
         for number, reason in self._problems(numbers[~self._verified[numbers]]).items():
-            raise CorruptRecordingError(
-                f"{printable(self._names[number])} {reason}. Copy the folder again, or read the rest with open(..., allow_missing=True)"
-            )
+            raise CorruptRecordingError(f"{printable(self._names[number])} {reason}")
 
     def foreign_files(self) -> dict[int, str]:
-        """Return the files that do not belong, with the reason; every file is opened."""
-        return self._problems(np.arange(len(self._names)))
+        """Return the files that do not belong or cannot be read, with the reason; every file is opened."""
+        return self._problems(np.arange(len(self._names)), with_damaged=True)
 
-    def _problems(self, numbers: np.ndarray) -> dict[int, str]:
+    def _problems(self, numbers: np.ndarray, *, with_damaged: bool = False) -> dict[int, str]:
         if not len(numbers):
             return {}
         if self._list is None:
@@ -81,7 +80,11 @@ class FileIdentity:
         run_on_cores(tasks) if len(tasks) > 1 else [task() for task in tasks]
         problems = {}
         for number in numbers.tolist():
-            reason = self._list.problem(self._names[number], heads.get(number, b""))
+            head = heads.get(number, b"")
+            is_damaged = head.startswith(_DAMAGED)
+            reason = "" if is_damaged else self._list.problem(self._names[number], head)
+            if is_damaged and with_damaged:
+                reason = f"cannot be used ({head[len(_DAMAGED) :].decode('utf-8', 'replace')})"
             if reason:
                 problems[number] = reason
             else:
@@ -95,8 +98,8 @@ class FileIdentity:
     def _description(self, number: int) -> bytes:
         try:
             return self._index.descriptions([int(self._firsts[number])])[0]
-        except (RecordingError, SourceError):
-            return b"?"  # a damaged or missing file: reading its pixels says so, with the frame
+        except (RecordingError, SourceError) as error:  # reading its pixels says so, with the frame
+            return _DAMAGED + str(error).encode()
 
 
 class _FileList:
@@ -123,8 +126,6 @@ class _FileList:
 
     def problem(self, name: str, head: bytes) -> str:
         """Return why a file is not what its name says, or an empty string."""
-        if head == b"?":
-            return ""
         own, listed = _OWN.search(head), _LIST.search(head)
         if own is None:
             if not self._has_uuids:

@@ -546,6 +546,18 @@ def test_a_frame_of_another_size_names_frame_and_file(prairie: Make, frames: Mak
         match=rf"frame 3 of cycle 1: {made.file(1, 2, 3)}: page 0 .* has 20 rows of 14 columns",
     ):
         roi.open(folder).get_series()
+    with pytest.warns(roi.IncompleteRecordingWarning) as told:
+        rest = roi.open(folder, allow_missing=True)
+    assert "1 file is left out; the first is" in str(told[0].message)
+    assert "which cannot be used (" in str(told[0].message)
+    assert "1 of 6 frames are left out" in str(told[1].message)
+    np.testing.assert_array_equal(rest.get_series(), np.delete(frames(6), 2, 0))
+    (folder / made.file(1, 2, 3)).write_bytes(tiff(frames(2)))
+    with pytest.raises(roi.CorruptRecordingError, match=r"page 1 is one too many.*open\(\.\.\., allow_missing=True\)"):
+        roi.open(folder).get_series()
+    with pytest.warns(roi.IncompleteRecordingWarning):
+        rest = roi.open(folder, allow_missing=True)
+    np.testing.assert_array_equal(rest.get_series(), np.delete(frames(6), 2, 0))
 
 
 def test_a_cut_xml_says_where_and_its_whole_frames_are_read_on_demand(prairie: Make, frames: Make) -> None:
@@ -766,7 +778,7 @@ def test_files_missing_at_the_end_are_a_warning(prairie: Make, frames: Make) -> 
         found = roi.open(folder)
     np.testing.assert_array_equal(found.get_series(), movie[:7])
     assert found.get_missing_samples().tolist() == [7, 8]
-    assert found.get_paths() == (str(folder),)
+    assert found.get_paths() == (str(made.xml), *(str(folder / made.file(1, 2, k)) for k in range(1, 8)))
 
 
 def test_files_that_the_xml_does_not_list_are_a_warning(prairie: Make, frames: Make) -> None:
