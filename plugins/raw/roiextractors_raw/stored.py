@@ -50,6 +50,7 @@ class StoredMovie:
         self._time = axes.index("T")
         self._inner = shape[self._time + 1 :]
         self._array = StoredArray(file, shape=shape, dtype=dtype, offset=offset)
+        self._frames = StoredFrames((file,), shape=self._inner, dtype=dtype)
 
     @property
     def is_volumetric(self) -> bool:
@@ -106,7 +107,7 @@ class StoredMovie:
         times = _as_indices(wanted["T"])
         outer = _as_indices(wanted[self.axes[0]]) if self._time else np.zeros(1, np.int64)
         inner = [wanted[axis] for axis in self.axes[self._time + 1 :]]
-        frames = StoredFrames((self.file,), shape=self._inner, dtype=self.dtype)
+        frames = self._frames
         places = self.offset + (outer[:, None] * self._lengths["T"] + times) * frames.frame_bytes
         found = frames.read(places.ravel(), inner[0], inner[1])
         if len(inner) > 2 and found.shape[3] != _length(inner[2]):
