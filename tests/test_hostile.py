@@ -918,3 +918,31 @@ def test_shard_of_a_million_chunks(tmp_path: Path) -> None:
     datasets = [{"path": "0", "coordinateTransformations": scale}]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
     refused(tmp_path / "image.zarr", "larger chunks")
+
+
+def avi_of_three_frames(index: bytes = b"") -> bytes:
+    """An uncompressed AVI of 16 x 16 pixels, by hand."""
+    head = b"vidsDIB " + struct.pack("<IHHIIIIIIIIhhhh", 0, 0, 0, 0, 1, 20, 0, 3, 0, 0, 0, 0, 0, 16, 16)
+    bitmap = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 8, 0, 256, 0, 0, 0, 0) + bytes(1024)
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return name + struct.pack("<I", len(body)) + body
+
+    main = struct.pack("<14I", 50000, 0, 0, 16, 3, 0, 1, 0, 16, 16, 0, 0, 0, 0)
+    stream = chunk(b"LIST", b"strl" + chunk(b"strh", head) + chunk(b"strf", bitmap))
+    header = chunk(b"LIST", b"hdrl" + chunk(b"avih", main) + stream)
+    return chunk(b"RIFF", b"AVI " + header + chunk(b"LIST", b"movi" + chunk(b"00db", bytes(256)) * 3) + index)
+
+
+def test_avi_index_of_ten_million_entries(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_video")
+    entries = (b"00db" + struct.pack("<III", 16, 4, 256)) * 10_000_000
+    (tmp_path / "movie.avi").write_bytes(avi_of_three_frames(b"idx1" + struct.pack("<I", len(entries)) + entries))
+    with bounded(), roi.open(tmp_path / "movie.avi") as recording:
+        assert recording.get_series().shape == (3, 16, 16)
+
+
+def test_avi_of_a_million_riffs(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_video")
+    (tmp_path / "movie.avi").write_bytes(b"RIFF\x04\0\0\0AVI " * 1_000_000)
+    refused(tmp_path / "movie.avi", ".")

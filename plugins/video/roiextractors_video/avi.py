@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,8 @@ _MAX_HEADER = 4 << 20
 _MAX_STREAMS = 100
 _MAX_INDEX = 1 << 30
 _KEY_FRAME = 0x10
+_MAX_PARTS = 1 << 16  # RIFFs of a file and chunks of one; a recorder writes a few for each GiB
+_MAX_IDLE = 100_000  # chunks without pixels before the walk ends; a recording has a few for each frame
 _CHECKED = 16
 
 
@@ -110,7 +112,9 @@ def avi_index(file: PositionedFile) -> AviIndex:
     """
     layout = _Layout.of(file)
     stream = _stream(file, layout)
-    entries = _by_super_index(file, stream, layout) or _by_old_index(file, stream, layout)
+    entries: Any = _by_super_index(file, stream, layout)
+    if entries is None:
+        entries = _by_old_index(file, stream, layout)
     problem = layout.problem
     was_walked = entries is None
     if entries is None:
@@ -157,6 +161,8 @@ class _Layout:
                 problem = problem or f"contains another AVI file from byte {riff.start - 12:,} on, which is not read"
                 break
             riffs += 1
+            if riffs > _MAX_PARTS:
+                raise CorruptRecordingError(f"{file.name} has more than {_MAX_PARTS:,} RIFF chunks; it is damaged")
             if riff.end > size:
                 problem = f"is truncated: it ends at byte {size:,}, but its header says {riff.end:,}"
             for name, span in _chunks(file, _Span(riff.start, min(riff.end, size)), size):
@@ -185,7 +191,9 @@ def _riffs(file: PositionedFile, size: int) -> Iterator[_Span]:
 def _chunks(file: PositionedFile, span: _Span, size: int) -> Iterator[tuple[bytes, _Span]]:
     """Yield the chunks of a RIFF by name, lists by their own; a list of frames that was never closed runs to the end."""
     at = span.start
-    while at + 12 <= span.end:
+    for _ in range(_MAX_PARTS):
+        if at + 12 > span.end:
+            return
         head = file.read(at, 12)
         name, length = head[:4], int.from_bytes(head[4:8], "little")
         if not _is_name(name):
@@ -257,7 +265,7 @@ def _video_stream(name: str, number: int, parts: dict[bytes, bytes], header: byt
 Entry = tuple[int, int, int]
 
 
-def _by_super_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> list[Entry] | None:
+def _by_super_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> np.ndarray | None:
     """Follow OpenDML's index of indices; None where there is none, or it does not fit."""
     data = stream.super_index
     if len(data) < 24 or data[3] != 0:
@@ -265,17 +273,22 @@ def _by_super_index(file: PositionedFile, stream: AviStream, layout: _Layout) ->
     count = int.from_bytes(data[4:8], "little")
     if not 0 < count <= (len(data) - 24) // 16:
         return None
-    found: list[Entry] = []
+    parts: list[np.ndarray] = []
+    room = _max_frames(layout)
     for k in range(count):
         at, size, _ = struct.unpack_from("<QII", data, 24 + 16 * k)
         part = _standard_index(file, stream, at, size, layout.size)
         if part is None:
             return None
-        found += part
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            return None
+    found = np.concatenate(parts)
     return found if _fits(file, stream, found, layout.size) else None
 
 
-def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int, end: int) -> list[Entry] | None:
+def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int, end: int) -> np.ndarray | None:
     if not 32 <= size <= _MAX_INDEX or at + size > end:
         return None
     data = file.read(at, size)
@@ -289,13 +302,20 @@ def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int,
         return None
     sizes = table[:, 1] & 0x7FFFFFFF
     keys = (table[:, 1] & 0x80000000) == 0
-    return list(zip((table[:, 0] + base).tolist(), sizes.tolist(), keys.astype(int).tolist(), strict=True))
+    return np.stack([table[:, 0] + base, sizes, keys.astype(np.int64)], axis=1)
 
 
-def _by_old_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> list[Entry] | None:
+def _max_frames(layout: _Layout) -> int:
+    """Return how many frames fit into the lists of frames: each has a head of 8 bytes; an index may claim any number."""
+    return sum(span.end - span.start for span in layout.movies) // 8
+
+
+def _by_old_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> np.ndarray | None:
     """Follow ``idx1``, which knows the first RIFF alone; its offsets count from the list of frames or from the file."""
     span = layout.old_index
     if span is None or layout.num_riffs != 1 or len(layout.movies) != 1 or span.end - span.start > _MAX_INDEX:
+        return None
+    if (span.end - span.start) // 16 > _max_frames(layout):
         return None
     data = file.read(span.start, span.end - span.start)
     table = np.frombuffer(data, "<u4", len(data) // 16 * 4).reshape(-1, 4)
@@ -303,24 +323,25 @@ def _by_old_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> l
     names = table[:, 0]
     mine = ((names & 0xFFFF) == number) & (((names >> 16) & 0xFF) == ord("d"))
     chosen = table[mine].astype(np.int64)
-    keys = ((chosen[:, 1] & _KEY_FRAME) != 0).astype(int).tolist()
+    keys = ((chosen[:, 1] & _KEY_FRAME) != 0).astype(np.int64)
     for base in (layout.movies[0].start - 4, 0):
-        found = list(zip((chosen[:, 2] + base + 8).tolist(), chosen[:, 3].tolist(), keys, strict=True))
+        found = np.stack([chosen[:, 2] + base + 8, chosen[:, 3], keys], axis=1)
         if _fits(file, stream, found, layout.size):
             return found
     return None
 
 
-def _fits(file: PositionedFile, stream: AviStream, entries: list[Entry], end: int) -> bool:
+def _fits(file: PositionedFile, stream: AviStream, entries: np.ndarray, end: int) -> bool:
     """Return whether the index agrees with the chunks: within the file, and with some of them by name and length."""
-    if not entries or any(offset < 8 or offset + size > end for offset, size, _ in entries):
+    if not len(entries):
         return False
-    if any(
-        b[0] - 8 < a[0] + a[1] for a, b in itertools.pairwise(entries)
-    ):  # frames lie one behind the other, each with its head
+    offsets, ends = entries[:, 0], entries[:, 0] + entries[:, 1]
+    if (offsets < 8).any() or (ends > end).any():
+        return False
+    if (offsets[1:] - 8 < ends[:-1]).any():  # frames are one behind the other, each with its head
         return False
     step = max(1, len(entries) // _CHECKED)
-    for offset, size, _ in itertools.chain(entries[::step], entries[-1:]):
+    for offset, size, _ in [*entries[::step].tolist(), *entries[-1:].tolist()]:
         head = file.read(offset - 8, 8)
         if not _is_frame(head[:4], stream) or int.from_bytes(head[4:], "little") != size:
             return False
@@ -334,6 +355,7 @@ def _is_frame(name: bytes, stream: AviStream) -> bool:
 def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[list[Entry], str]:
     """Go from chunk to chunk, and say where that ends before the list of frames does."""
     found: list[Entry] = []
+    idle = 0
     for movie in layout.movies:
         at = movie.start
         while at + 8 <= movie.end:
@@ -341,6 +363,9 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
             name, length = head[:4], int.from_bytes(head[4:8], "little")
             if not _is_name(name):
                 return found, f"is damaged at byte {at:,}: the chunk {printable(name)!r} is none"
+            idle += length == 0 or not _is_frame(name, stream)
+            if idle > _MAX_IDLE + 4 * len(found):
+                return found, f"is damaged at byte {at:,}: it has {idle:,} chunks without pixels"
             if name == b"LIST":
                 at += 12
                 continue
