@@ -13,7 +13,7 @@ from roiextractors_core.errors import TruncatedRecordingError, UnsupportedRecord
 
 from .header import Header
 
-__all__ = ["Acquisition", "PageOrder", "acquisition_of"]
+__all__ = ["Acquisition", "PageOrder", "acquisition_of", "formula"]
 
 _MIN_STEPS = 3
 
@@ -157,6 +157,11 @@ def acquisition_of(
     stack, step, averaging = _averaged(stack, timing)
     stack, returned, doubts = _returned(stack, header, timing, num_pages // len(channels.numbers), flyback)
     order, notes = _saved(stack, len(channels.numbers), num_pages, name, (timing.first - 1) // step)
+    if order.planes > 1 and order.num_volumes(num_pages) == 0 and not (order.repeats > 1 and timing.numbers):
+        raise TruncatedRecordingError(
+            f"{name} holds {num_pages:,} pages, and one volume takes {order.kept * order.channels:,} "
+            f"({formula(order)}): no volume is complete; open(..., format='tiff') gives the pages as they are"
+        )
     return Acquisition(
         order=order,
         channel_names=channels.names,
@@ -497,15 +502,11 @@ def _saved(stack: _Stack, channels: int, num_pages: int, name: str, first: int) 
             "open(..., format='tiff') gives the pages as they are"
         )
     order = PageOrder(channels, stack.planes, repeats // average, stack.flyback // average)
-    if order.num_volumes(num_pages) == 0:
-        raise TruncatedRecordingError(
-            f"{name} holds {num_pages:,} pages, and one volume takes {order.planes * order.repeats * channels:,} "
-            f"({_formula(order)}): no volume is complete; open(..., format='tiff') gives the pages as they are"
-        )
     return order, ()
 
 
-def _formula(order: PageOrder) -> str:
+def formula(order: PageOrder) -> str:
+    """Return the pages of a volume as a product, for messages."""
     parts = ((order.channels, "channel"), (order.repeats, "frame of each plane"), (order.planes, "plane"))
     return " x ".join(
         f"{n} {w.replace('frame', 'frames') if n > 1 and ' ' in w else w + 's' * (n > 1)}" for n, w in parts

@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import ChoiceError, StreamChoiceError, UnsupportedRecordingError
+from roiextractors_core.errors import (
+    ChoiceError,
+    StreamChoiceError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+)
 from roiextractors_core.imaging import BlockImagingExtractor
 from roiextractors_core.io import warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
@@ -121,6 +126,12 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
             )
         self._channel = 0 if self._beads else _channel(self._files, wanted)
         self._repeat = _repeat(self._files, slice_sample, interleave_slice_samples)
+        self._samples = self._files.samples(self._repeat)
+        if not len(self._samples):
+            raise TruncatedRecordingError(
+                f"{self._files.name}: no volume has all planes of slice_sample={self._repeat}; choose another one, or pass "
+                "interleave_slice_samples=True"
+            )
         planes = len(self._files.acquisition.channel_names) if self._beads else self._order.planes
         plane = _plane(self._files, _one_of("plane", plane, "plane_index", plane_index), planes)
         self._view = View.of(
@@ -156,8 +167,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
 
     def get_num_samples(self) -> int:
         """Return the number of frames, or of complete volumes."""
-        repeated = self._order.planes > 1 and self._repeat is None
-        return len(self._files.units) * (self._order.repeats if repeated else 1)
+        return len(self._samples)
 
     def get_num_planes(self) -> int:
         """Return the number of planes of a sample; 1 for a movie."""
@@ -268,10 +278,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples of the acquisition of which pages are missing, counted from its first one; they are left out."""
-        missing = self._files.missing_units
-        if self._order.planes == 1 or self._repeat is not None:
-            return missing
-        return (missing[:, None] * self._order.repeats + np.arange(self._order.repeats)).ravel()
+        return self._files.missing_samples(self._repeat)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return what the header says; ``vendor`` is the whole header with its values parsed."""
@@ -314,7 +321,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     def _pages_of_frames(self, samples: slice | np.ndarray) -> range | np.ndarray:
         """Return the pages of a recording that gives frames; a range where they are evenly spaced."""
         files, plane = self._files, self._view.planes[0]
-        units, placement = files.units, files.placement
+        units, placement = self._samples, files.placement
         if (
             self._order.is_plain
             and isinstance(units, range)
@@ -334,13 +341,13 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     def _slots(self, samples: slice | np.ndarray, planes: np.ndarray) -> np.ndarray:
         """Return the slots of the frames ``(samples, planes)``, int64."""
         order, indices = self._order, _indices(samples)
+        wanted = indices + self._samples.start if isinstance(self._samples, range) else self._samples[indices]
         if order.planes == 1:
-            return np.broadcast_to(self._files.unit(indices)[:, None], (len(indices), len(planes)))
-        volumes, repeats = indices, np.full(1, self._repeat or 0)
+            return np.broadcast_to(wanted[:, None], (len(wanted), len(planes)))
+        volumes, repeats = wanted, np.full(1, self._repeat or 0)
         if self._repeat is None:
-            volumes, repeats = np.divmod(indices, order.repeats)
-        first: np.ndarray = self._files.unit(volumes)[:, None] * order.frames
-        return np.asarray(first + planes * order.repeats + repeats[:, None])
+            volumes, repeats = np.divmod(wanted, order.repeats)
+        return np.asarray(volumes[:, None] * order.frames + planes * order.repeats + repeats[:, None])
 
 
 def _one_of(name: str, value: Any, other_name: str, other: Any) -> Any:

@@ -26,7 +26,7 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import PositionedFile, silenced, warn
 
-from .acquisition import Acquisition, acquisition_of
+from .acquisition import Acquisition, acquisition_of, formula
 from .file_set import FileSet, files_of_acquisition, first_of_folder, listing, others_of_folder
 from .header import Header, epoch_of, frame_number_of, parse_header, parse_moment, stamp_of
 from .placement import Placement, place_frames, place_in_order
@@ -111,10 +111,11 @@ class Files:
             # Behind a damaged file no page could be placed
             placement = place_in_order(sum(index.pages_per_file[: min(index.damaged, default=num_pages) + 1]), channels)
         files = cls(index, header, acquisition, placement, tuple(looked_at), found)
-        if not len(files.units):
+        if not len(files.units) and (files.whole_repeats is None or not files.whole_repeats.any()):
+            order = acquisition.order
             raise TruncatedRecordingError(
-                f"{name}: not one of the {files.total_units:,} {files.unit_name}s is complete ({num_pages:,} pages); "
-                "open(..., format='tiff') gives the pages as they are"
+                f"{name} holds {num_pages:,} pages, and one {files.unit_name} takes {order.kept * order.channels:,} "
+                f"({formula(order)}): no {files.unit_name} is complete; open(..., format='tiff') gives the pages as they are"
             )
         return files
 
@@ -135,11 +136,47 @@ class Files:
         find = self.placement.kept_slots if order.planes == 1 else self.placement.complete_volumes
         return find(order.frames, order.kept)
 
-    def unit(self, samples: np.ndarray) -> np.ndarray:
-        """Return the slots, or the numbers of the volumes, of samples."""
-        if isinstance(self.units, range):
-            return samples + self.units.start
-        return np.asarray(self.units[samples])
+    @cached_property
+    def whole_repeats(self) -> np.ndarray | None:
+        """Of which volumes and repeats ``(volumes, repeats)`` every plane is there; None where whole volumes alone are read.
+
+        A slow stack may be one volume with hundreds of frames of each plane: a lost one takes its repeat alone.
+        """
+        order, placement = self.acquisition.order, self.placement
+        if order.planes == 1 or order.repeats == 1 or placement.is_gapless:
+            return None
+        is_there = np.zeros(self.total_units * order.frames, bool)
+        for start, stop in placement.stretches().tolist():
+            is_there[start:stop] = True
+        kept = is_there.reshape(-1, order.frames)[:, : order.kept]
+        return np.asarray(kept.reshape(-1, order.planes, order.repeats).all(axis=1))
+
+    def samples(self, repeat: int | None) -> range | np.ndarray:
+        """Return what each sample is: the slot of a frame, the number of a volume, or volume * repeats + repeat if all are read.
+
+        Parameters
+        ----------
+        repeat : int or None
+            Which frame of each plane, or all of them.
+        """
+        repeats, whole, units = self.acquisition.order.repeats, self.whole_repeats, self.units
+        if self.acquisition.order.planes == 1 or repeats == 1:
+            return units
+        if whole is not None:
+            return np.flatnonzero(whole if repeat is None else whole[:, repeat])
+        if repeat is not None:
+            return units
+        if isinstance(units, range):
+            return range(units.start * repeats, units.stop * repeats)
+        return (units[:, None] * repeats + np.arange(repeats)).ravel()
+
+    def missing_samples(self, repeat: int | None) -> np.ndarray:
+        """Return the samples that are not read, counted from the first of the acquisition."""
+        repeats = self.acquisition.order.repeats
+        if self.acquisition.order.planes == 1 or repeats == 1 or (repeat is not None and self.whole_repeats is None):
+            return self.missing_units
+        total = self.total_units * (repeats if repeat is None else 1)
+        return np.setdiff1d(np.arange(total), np.asarray(self.samples(repeat), np.int64))
 
     @cached_property
     def total_units(self) -> int:
@@ -298,8 +335,13 @@ class Files:
         if len(missing):
             them = f"{len(missing):,} of {self.total_units:,} {word}s are"
             which = f"the first is {word} {missing[0]:,}" if len(missing) > 1 else f"{word} {missing[0]:,}"
+            left = (
+                "left out"
+                if self.whole_repeats is None
+                else "left out but for the repeats of which every plane is there"
+            )
             sentences.append(
-                f"{them} missing or not complete by the frame numbers of the pages, and left out ({which}, counted from 0); "
+                f"{them} missing or not complete by the frame numbers of the pages, and {left} ({which}, counted from 0); "
                 "the others keep their own times"
             )
         if placement.first_slot:

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from roiextractors_scanimage.extractor import ScanImageImagingExtractor
 
-from roiextractors_core.errors import IncompleteRecordingWarning, RoiExtractorsWarning, StreamChoiceError
+from roiextractors_core.errors import (
+    IncompleteRecordingWarning,
+    RoiExtractorsWarning,
+    StreamChoiceError,
+    TruncatedRecordingError,
+)
 
 Make = Callable[..., Any]
 
@@ -192,6 +197,24 @@ def test_many_acquisitions_of_a_loop_are_joined_in_linear_time(write: Make, tmp_
         assert values_of(recording) == [k for k in range(300) for _ in range(2)]
         np.testing.assert_allclose(recording.get_timestamps(), [60 * k + t for k in range(300) for t in (0, 0.1)])
     assert time.process_time() - started < 10
+
+
+def test_a_lost_frame_of_a_slow_stack_takes_its_repeat_alone(write: Make) -> None:
+    changes = stack(3, stackMode="'slow'", framesPerSlice="4") | {
+        "SI.hStackManager.numFramesPerVolume": "12",
+        "SI.hStackManager.numFramesPerVolumeWithFlyback": "12",
+    }
+    numbers = [n for n in range(1, 13) if n != 6]  # the second frame of the second plane
+    path = write("s.tif", numbers, numbers, changes)
+    with opened(path, "1 of 1 volumes are missing or not complete", slice_sample=0) as recording:
+        assert values_of(recording) == [[1, 5, 9]]
+        assert recording.get_missing_samples().size == 0
+    with pytest.raises(TruncatedRecordingError, match="no volume has all planes of slice_sample=1"):
+        ScanImageImagingExtractor(path, slice_sample=1)
+    with opened(path, "left out but for the repeats", interleave_slice_samples=True) as recording:
+        assert values_of(recording) == [[1, 5, 9], [3, 7, 11], [4, 8, 12]]
+        np.testing.assert_array_equal(recording.get_missing_samples(), [1])
+        np.testing.assert_allclose(recording.get_timestamps(), [0.8, 1.0, 1.1])
 
 
 def test_each_acquisition_of_a_loop_begins_a_volume(write: Make, tmp_path: Path) -> None:
