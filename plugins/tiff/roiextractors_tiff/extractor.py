@@ -24,7 +24,8 @@ from roiextractors_core.io import choose_stream, to_micrometres, to_seconds, war
 
 from .arrangement import Arrangement, arrange, imagej_fields
 from .files import Files, Paths, files_of, index_of
-from .pages import PageIndex, Series, described_shape, series_of
+from .metamorph import MetaMorph
+from .pages import UIC2, Directory, PageIndex, Series, described_shape, series_of
 
 __all__ = ["TiffImagingExtractor"]
 
@@ -107,6 +108,8 @@ class TiffImagingExtractor(BlockImagingExtractor):
             num_planes=num_planes,
         )
         self._numbers = self._sample_numbers()
+        is_plain_stack = len(self._paths) == 1 and series is None and self._arrangement.order == "T"
+        self._metamorph = MetaMorph.of(Directory.of(self._paths[0])) if UIC2 in tags and is_plain_stack else None
         if self._arrangement.left_over:
             warn(self._arrangement.notes[-1])
         # A damaged file, or one of several series, has fewer pages than described, and that has been said
@@ -148,8 +151,10 @@ class TiffImagingExtractor(BlockImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return times that keep the gaps of missing files, where there are gaps and the rate is known; else None."""
+        """Return MetaMorph's times; or times that keep the gaps of missing files, where the rate is known; else None."""
         start, end = self.resolve_range(start_sample, end_sample)
+        if self._metamorph is not None and self._metamorph.times is not None:
+            return np.array(self._metamorph.times[: len(self)][start:end])
         rate = self.get_sampling_frequency()
         return None if self._numbers is None or rate is None else self._numbers[start:end] / rate
 
@@ -173,12 +178,15 @@ class TiffImagingExtractor(BlockImagingExtractor):
 
     def get_metadata(self) -> RecordingMetadata:
         fields = imagej_fields(self._description)
-        software = self._tags.get(305)
+        software, metamorph = self._tags.get(305), self._metamorph
+        channels = tuple(map(ChannelMetadata, self._channel_names()))
+        if metamorph and metamorph.wavelength:
+            channels = (ChannelMetadata("1", emission_wavelength=metamorph.wavelength),)
         return RecordingMetadata(
-            start_time=_start_time(self._tags.get(306)),
-            pixel_size=_pixel_size(self._tags, fields),
+            start_time=(metamorph.start_time if metamorph else None) or _start_time(self._tags.get(306)),
+            pixel_size=(metamorph.pixel_size if metamorph else None) or _pixel_size(self._tags, fields),
             plane_spacing=_spacing(fields) if self._arrangement.size("Z") > 1 else None,
-            channels=tuple(map(ChannelMetadata, self._channel_names())),
+            channels=channels,
             bit_depth=_bit_depth(self._tags),
             software=printable(software.decode("utf-8", "replace")) if isinstance(software, bytes) else None,
             vendor=dict(fields)

@@ -16,7 +16,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         name="tiff",
         title="TIFF",
         extractor="roiextractors_tiff.extractor:TiffImagingExtractor",
-        extensions=(".tif", ".tiff", ".btf", ".tf8"),
+        extensions=(".tif", ".tiff", ".btf", ".tf8", ".stk"),
         evidence=Magic(b"II*\0")
         | Magic(b"MM\0*")
         | Magic(b"II+\0")
@@ -24,7 +24,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Member("*.tif")
         | Member("*.tiff"),
         streams=("channel", "plane", "position", "series"),
-        clock="rate",
+        clock="native",
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "bit_depth", "software"),
         description="TIFF and BigTIFF files with many pages, ImageJ hyperstacks, and sequences of TIFF files.",
     )

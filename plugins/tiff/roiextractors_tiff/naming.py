@@ -59,7 +59,7 @@ _CHANNEL_WORDS = frozenset(
 _FIELDS = {"time": "T", "plane": "Z", "channel": "C", "position": "P"}
 _WORDS = {axis: word for word, axis in _FIELDS.items()}
 _MAX_MISSING = 1_000_000
-_MAX_STEP = 10
+_MAX_STEP = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -327,3 +327,32 @@ def test_metadata_of_another_format_beside_a_plain_file_is_said_not_to_be_used(t
     with pytest.warns(roi.RoiExtractorsWarning, match=r"whole\.TXT"):
         roi.open(tmp_path / "m.tif", registry=registry)
     assert roi.open(tmp_path / "m.tif", registry=registry, format="tiff").shape == (3, 24, 32)
+
+
+def test_a_metamorph_stack_has_all_planes_times_wavelength_and_pixel_size(tmp_path: Path) -> None:
+    frames = serials(5, 6, 7)
+    head = struct.Struct("<HHII")
+    data, uic2, uic3, uic1, ratio, unit = 400, 1000, 1200, 1300, 1400, 1500
+    entries = [
+        (256, 4, 1, 7), (257, 4, 1, 6), (258, 4, 1, 16), (259, 4, 1, 1), (262, 4, 1, 1), (273, 4, 1, data), (277, 4, 1, 1),
+        (278, 4, 1, 6), (279, 4, 1, 84), (33628, 4, 3, uic1), (33629, 5, 5, uic2), (33630, 5, 5, uic3),
+    ]  # fmt: skip
+    content = bytearray(1600)
+    content[:8] = b"II*\0" + struct.pack("<I", 8)
+    content[8:10] = struct.pack("<H", len(entries))
+    for k, entry in enumerate(entries):
+        head.pack_into(content, 10 + 12 * k, *entry)
+    content[data : data + frames.nbytes] = frames.tobytes()
+    for k in range(5):
+        struct.pack_into("<6I", content, uic2 + 24 * k, 0, 1, 2451545, 43_200_000 + 50 * k, 0, 0)
+        struct.pack_into("<2I", content, uic3 + 8 * k, 525, 1)
+    struct.pack_into("<6I", content, uic1, 4, ratio, 5, ratio, 6, unit)
+    struct.pack_into("<2I", content, ratio, 1, 2)
+    struct.pack_into("<I2s", content, unit, 2, b"um")
+    (tmp_path / "m.stk").write_bytes(content)
+    found = roi.open(tmp_path / "m.stk")
+    assert np.array_equal(found.get_series(), frames)
+    assert found.get_timestamps().tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    metadata = found.metadata
+    assert str(metadata.start_time) == "2000-01-01 12:00:00"
+    assert (metadata.pixel_size, metadata.channels[0].emission_wavelength) == ((0.5, 0.5), 525.0)

@@ -15,6 +15,7 @@ __all__ = [
     "NEW_SUBFILE_TYPE",
     "SUBFILE_TYPE",
     "TYPE_FORMS",
+    "UIC2",
     "Directory",
     "TiffFile",
     "too_many_tags",
@@ -28,6 +29,7 @@ _TEXT_TYPE, _RATIONAL_TYPES, _DESCRIPTION = 2, (5, 10), 270
 
 HEADER_BYTES = 8
 NEW_SUBFILE_TYPE, SUBFILE_TYPE = 254, 255
+UIC2 = 33629  # MetaMorph: one entry for each plane of a stack
 _REDUCED_OR_MASK, _REDUCED = 1 | 4, 2
 # The format allows 65,535 tags, BigTIFF 2^64. Real files have below 100; a damaged count must not become a read of gigabytes.
 MAX_TAGS = 4096

@@ -8,7 +8,7 @@ import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError
 
-from .directory import HEADER_BYTES, Directory
+from .directory import HEADER_BYTES, UIC2, Directory
 from .page import Page, block_of
 
 __all__ = ["ImageJStack", "Layout"]
@@ -42,7 +42,8 @@ class Layout(ABC):
 class ImageJStack(Layout):
     """One directory, and all images one after the other behind it.
 
-    ImageJ writes stacks above 4 GiB so, in classic TIFF: offsets of 32 bits could not point to all pages.
+    ImageJ writes stacks above 4 GiB so, in classic TIFF: offsets of 32 bits could not point to all pages.  MetaMorph
+    writes all of its stacks so, and numbers their planes in a tag of its own.
 
     References
     ----------
@@ -83,7 +84,9 @@ class ImageJStack(Layout):
 
 
 def _claimed_images(first: Directory) -> int:
-    """Return how many images an ImageJ description states; 1 for any other description."""
+    """Return how many images an ImageJ description or MetaMorph's tag states; 1 for any other file."""
+    if UIC2 in first.entries:
+        return max(1, int(first.entries[UIC2][1]))
     description = first.value(270) if first.begins_with(270, b"ImageJ=") else None
     for line in description.splitlines() if isinstance(description, bytes) else ():
         number = line.removeprefix(b"images=").strip()
