@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import UnsupportedRecordingError
+
 __all__ = ["ChannelMetadata", "ObjectiveMetadata", "Provenance", "RecordingMetadata", "as_plain"]
 
 
@@ -57,6 +59,7 @@ class ChannelMetadata:
         )
 
 
+_MAX_DEPTH = 200
 _CHANNEL_NUMBERS = ("emission_wavelength", "excitation_wavelength", "laser_power", "exposure_time")
 
 
@@ -222,22 +225,32 @@ class Provenance:
         return {name: as_plain(getattr(self, name)) for name in names}
 
 
-def as_plain(value: Any) -> Any:
-    """Return the value as plain data for JSON: numbers, text, lists and dictionaries."""
+def as_plain(value: Any, *, depth: int = 0) -> Any:
+    """Return the value as plain data for JSON: numbers, text, lists and dictionaries.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        It is nested deeper than 200 levels, or contains itself.
+    """
     if value is None or isinstance(value, bool | int | str):
         return value
+    if depth > _MAX_DEPTH:  # JSON itself is read and written by recursion
+        raise UnsupportedRecordingError(
+            f"metadata nested deeper than {_MAX_DEPTH} levels cannot be written as plain data"
+        )
     if isinstance(value, float):
         return value if np.isfinite(value) else str(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, np.generic):
-        return as_plain(value.item())
+        return as_plain(value.item(), depth=depth + 1)
     if isinstance(value, np.ndarray):
-        return as_plain(value.tolist())
+        return as_plain(value.tolist(), depth=depth + 1)
     if isinstance(value, Mapping):
-        return {str(key): as_plain(item) for key, item in value.items()}
+        return {str(key): as_plain(item, depth=depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [as_plain(item) for item in value]
+        return [as_plain(item, depth=depth + 1) for item in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return str(value) if isinstance(value, PurePath) else repr(value)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from roiextractors_core.errors import UnsupportedRecordingError
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, Provenance, RecordingMetadata, as_plain
 
 
@@ -146,3 +147,16 @@ def test_provenance_is_plain_data() -> None:
 def test_each_kind_of_value_has_its_plain_form(value: Any, plain: Any) -> None:
     assert as_plain(value) == plain
     json.dumps(as_plain(value), allow_nan=False)
+
+
+@pytest.mark.parametrize("depth", [150, 1_000, 100_000])
+def test_metadata_of_any_depth_serialise_or_are_refused(depth: int) -> None:
+    vendor: Any = {"a": 1}
+    for _ in range(depth):
+        vendor = {"a": vendor}
+    metadata = RecordingMetadata(vendor=vendor)
+    if depth < 200:
+        assert RecordingMetadata.from_dict(json.loads(json.dumps(metadata.to_dict()))) == metadata
+        return
+    with pytest.raises(UnsupportedRecordingError, match="nested deeper than 200 levels"):
+        metadata.to_dict()
