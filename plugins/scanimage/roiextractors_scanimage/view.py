@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from roiextractors_core.errors import ChoiceError, StreamChoiceError, UnsupportedRecordingError
@@ -38,7 +39,7 @@ class View:
     region: str = ""
     fields: tuple[Field, ...] = field(default=())
 
-    @property
+    @cached_property
     def is_alike(self) -> bool:
         """Whether every image is the same rectangle of its page."""
         first = self.pieces[0]
