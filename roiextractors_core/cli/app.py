@@ -46,6 +46,8 @@ def run() -> None:
     """Run the command. An error of this library or of the system is printed as one line, with exit status 2."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
+            # A path or description may contain characters that the terminal cannot encode; printing must not fail for
+            # them
             stream.reconfigure(errors="replace")
     if sys.stdout is not None:  # the process is the command's own
         sys.stdout = cast(TextIO, CommandOutput(sys.stdout))
@@ -59,6 +61,7 @@ def _one_line_errors() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output has closed it: `roiextractors formats | head`
+        # Python flushes stdout again at exit, and would print a second error about the closed pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except (RoiExtractorsError, OSError, MemoryError) as error:
@@ -66,7 +69,7 @@ def _one_line_errors() -> Iterator[None]:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         terminal.tell("interrupted")
-        raise SystemExit(130) from None
+        raise SystemExit(130) from None  # 128 + SIGINT, as shells report it
 
 
 @app.callback(invoke_without_command=True)
@@ -93,6 +96,7 @@ def info(
 ) -> None:
     """Show the format, shape, rate and times of recordings, and draw them. Each channel is shown."""
     options = parse_options(option)
+    # Checked before anything is read: reading takes long
     if picture is not None:
         if len(paths) > 1:
             raise typer.BadParameter("--picture names one file for several recordings; leave it out")
@@ -107,6 +111,7 @@ def info(
         except (RoiExtractorsError, OSError, MemoryError) as error:
             failed += 1
             terminal.tell(terminal.sentence(error))
+    # One document even if some paths failed, and none if all did
     if as_json and (told or not failed):
         print(json.dumps(told, indent=1))
     if failed:
@@ -254,7 +259,7 @@ def explain(path: OnePath, as_json: AsJson = False) -> None:
         print(f"failed: {printable(record.name)}: {printable(record.reason)}")
     for note in found.notes:
         print(f"note: {printable(note)}")
-    found.require_best()
+    found.require_best()  # after the table: the error gives the exit status of scripts
 
 
 def _answers(found: Explanation) -> Iterator[tuple[str, ...]]:
@@ -326,6 +331,7 @@ def demo(
     samples: Annotated[int, typer.Option(min=30, max=100_000, help="The number of frames per channel.")] = 600,
 ) -> None:
     """Simulate a two-photon recording, write it as ScanImage BigTIFF and .npy, open both files, and draw it."""
+    # The simulation imports what no other subcommand needs
     from .demo import demonstrate
 
     if not demonstrate(output, seed=seed, num_samples=samples):

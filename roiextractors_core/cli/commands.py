@@ -53,7 +53,7 @@ class PluginCommand:
             The entry point names neither a function nor a Typer app.
         """
         try:
-            with stdout_to_stderr():
+            with stdout_to_stderr():  # a plugin that prints when imported would spoil --json
                 value = self.entry_point.load()
         except RoiExtractorsError:
             raise
@@ -96,6 +96,7 @@ def find_commands(
     """
     points, notes = (list(entry_points), []) if entry_points is not None else _installed_entry_points()
     commands: dict[str, PluginCommand] = {}
+    # Sorted, so that which of two equal names wins does not depend on the order of installation
     for candidate in sorted(map(_command_of, points), key=lambda c: (c.name, c.plugin)):
         words = f"the command {printable(candidate.name)!r} of {printable(candidate.plugin)} was refused"
         if not _NAME.fullmatch(candidate.name):

@@ -81,6 +81,7 @@ def _two_photon_writers() -> Iterator[tuple[FormatSpec, Callable[..., Path]]]:
     """Yield the formats whose plugin has a module ``testing`` with a function ``write_two_photon``, and that function."""
     for spec in default_registry().formats():
         module = f"{spec.extractor.partition('.')[0].partition(':')[0]}.testing"
+        # Found by its module, since the core names no plugin
         if importlib.util.find_spec(module) is not None:
             write = getattr(importlib.import_module(module), "write_two_photon", None)
             if write is not None:
@@ -95,11 +96,13 @@ def _claim(folder: Path) -> None:
     names = (TIFF, NPY, PICTURE)
     listed = folder / LIST
     if not listed.is_file():
+        # Without the list, a file of the same name may be a real recording
         strange = [name for name in (*names, LIST) if (folder / name).exists()]
         if strange:
             raise TargetExistsError(
                 f"{printable(folder / strange[0])} already exists and was not written by a demonstration; choose another --output"
             )
+    # Before the files themselves: an interrupted demonstration can be repeated in the same folder
     listed.write_text(json.dumps({"written by": "roiextractors demo", "files": names}, indent=1) + "\n", "utf-8")
 
 

@@ -17,7 +17,7 @@ from .terminal import amount
 
 __all__ = ["every_channel", "facts_of", "in_words", "plugin_border"]
 
-_MAX_CHOICES = 8
+_MAX_CHOICES = 8  # each is opened and drawn; a file of tiles may have hundreds
 
 
 def every_channel(
@@ -43,6 +43,7 @@ def every_channel(
         if not error.option or error.option in options or not error.choices:
             raise
         for choice in map(str, error.choices[:_MAX_CHOICES]):
+            # Opening asks for one stream at a time, so a second one may be asked for after this choice
             for further, recording in every_channel(path, format, {**options, error.option: choice}):
                 yield {error.option: choice, **further}, recording
         if len(error.choices) > _MAX_CHOICES:
@@ -66,6 +67,7 @@ def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str
     provenance, clock, count = recording.provenance, recording.clock, len(recording)
     times: list[float] = []
     if clock.source is not None and count:
+        # Two reads instead of all times: some formats read one directory per time
         times = [float(clock.times(0, 1)[0]), float(clock.times(count - 1, count)[0])]
     metadata = recording.metadata.to_dict()
     facts = {
@@ -124,6 +126,7 @@ def plugin_border(words: str) -> Iterator[None]:
     """Turn an error of a plugin that names neither file nor plugin into one that does."""
     try:
         yield
+    # These name the file, or are the system's: printed as they are
     except (RoiExtractorsError, OSError, MemoryError):
         raise
     except Exception as error:
@@ -137,6 +140,7 @@ def _open(path: str, format: str | None, options: Mapping[str, Any]) -> ImagingE
         recording = roi.open(path, format=format, **options)
     notes = recording.provenance.notes
     for warning in heard:
+        # The card shows the notes, so their warnings would be printed twice
         if not any(note in str(warning.message) for note in notes):
             warnings.warn(str(warning.message), warning.category, stacklevel=2)
     return recording

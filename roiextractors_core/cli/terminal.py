@@ -28,7 +28,7 @@ from ..errors import RoiExtractorsError, RoiExtractorsWarning, printable
 
 __all__ = ["amount", "card", "encodable", "grid", "heading", "one_line_warnings", "progress_bar", "sentence", "tell"]
 
-_PIPE_WIDTH = 120
+_PIPE_WIDTH = 120  # fixed, so that output in a pipe or a log does not change with the terminal
 
 
 def tell(text: str) -> None:
@@ -104,6 +104,7 @@ def one_line_warnings() -> Iterator[None]:
             tell(text)
 
     with warnings.catch_warnings():
+        # Python's own filter counts by line of code, so it would repeat one text or drop another
         warnings.showwarning = show
         warnings.simplefilter("always", RoiExtractorsWarning)
         yield
@@ -129,6 +130,7 @@ def amount(count: float) -> str:
 def encodable(text: str) -> str:
     """Return the text with u for the micro sign if the standard output cannot encode it."""
     try:
+        # Code pages of Windows without the micro sign; errors="replace" would print a question mark as the unit
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return text.replace("µ", "u")
@@ -148,6 +150,7 @@ def _console(stream: TextIO) -> Console:
 
 def _print(what: RenderableType) -> None:
     console = _console(sys.stdout)
+    # rich pads lines to the width of the table, which makes copied text and comparisons of output awkward
     with console.capture() as captured:
         console.print(what)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))

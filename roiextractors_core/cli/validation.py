@@ -26,7 +26,7 @@ from .terminal import grid, heading
 
 __all__ = ["Check", "PluginReport", "check_plugin", "examine_plugin", "register"]
 
-_SECONDS = 60.0
+_SECONDS = 60.0  # as long as a slow disk may take to import a plugin's libraries for the first time
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ def examine_plugin(plugin: str | os.PathLike[str]) -> PluginReport:
 
 def _is_folder(plugin: str | os.PathLike[str]) -> bool:
     text = os.fspath(plugin)
+    # A path that does not exist is still a path: "no distribution ./plugin is installed" would mislead
     return Path(text).is_dir() or not isinstance(plugin, str) or os.sep in text or "/" in text or text in (".", "..")
 
 
@@ -154,6 +155,7 @@ def _from_folder(folder: Path) -> _Distribution:
             f"{printable(path)} has no [project] with a name; install the plugin and check it by name"
         )
     groups = project.get("entry-points", {})
+    # Only the build backend knows dynamic entry points, and building here would run foreign code
     if "entry-points" in project.get("dynamic", ()):
         raise _NotToBeCheckedError(
             f"{printable(path)} leaves entry-points to the build; install the plugin and check it by name"
@@ -164,6 +166,7 @@ def _from_folder(folder: Path) -> _Distribution:
         str(project.get("version", "")),
         tuple((str(name), str(value)) for name, value in points.items()) if isinstance(points, dict) else (),
         tuple(map(str, project.get("dependencies", ()))),
+        # The two usual layouts; they are put on the path of the fresh process, so the plugin need not be installed
         tuple(place.resolve() for place in (folder, folder / "src") if place.is_dir()),
     )
 
@@ -195,8 +198,10 @@ def _checks(found: _Distribution) -> Iterator[Check]:
         return
     seen: dict[str, str] = {}
     for name, value in sorted(found.points):
+        # A fresh process: the plugin may be installed in another version, and importing it may crash
         outcome = in_fresh_process("look_over", {"module": value}, seconds=_SECONDS, folders=found.folders)
         ended = "it did not end" if outcome.timed_out else outcome.failure
+        # Nothing was answered: the process ended inside the import, e.g. in a compiled module
         if not outcome.answers:
             yield Check("entry point", "fault", f"{name} = {value}: importing it ended the process: {ended}")
             continue
@@ -221,6 +226,7 @@ def _package(found: _Distribution) -> str:
 
 
 def _requirement_checks(found: _Distribution) -> Iterator[Check]:
+    # A requirement ends where its extras, version, marker or URL begins (PEP 508)
     names = {normalized(re.split(r"[\s\[;<>=!~(@]", text.strip(), maxsplit=1)[0]) for text in found.requirements}
     if "roiextractors-core" not in names and normalized(found.name) != "roiextractors-core":
         yield Check(
@@ -238,6 +244,7 @@ def _declaration_checks(found: _Distribution, point: str, told: Mapping[str, Any
     yield Check("entry point", "ok", point)
     yield Check("hook", "ok", f"it declares {listed(spec.name for spec in specs)}")
     yield _weight_check(point.partition(" = ")[2].partition(":")[0].strip(), told)
+    # Declarations refer to formats of the same plugin and of others (specializes), so all are registered first
     registry = _with(_others(found), specs)
     for spec in specs:
         faults = list(spec_faults(spec, registry))
@@ -326,6 +333,7 @@ def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:
     family = next(iter(families))
     by_content = spec.evidence is not None and spec.evidence.has_content()
     shares_suffix = bool(set(spec.extensions) & set(USUAL_SUFFIXES.get(family, ())))
+    # A general TIFF or HDF5 format does open the files of others; without the suffix in common it is greedy
     if by_content and shares_suffix and len(families) == 1 and family in CONTAINERS:
         seen = f"it claims {words}: correct only for a general {family} format"
         return Check("foreign files", "note", seen, spec.name)
@@ -335,6 +343,7 @@ def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:
 
 def _registry_checks(found: _Distribution) -> Iterator[Check]:
     """Report an installed plugin that failed or is blocked in this environment."""
+    # A folder may not be installed, so this environment says nothing about it
     if found.folders:
         return
     for record in default_registry().plugins():
@@ -347,6 +356,7 @@ def _others(found: _Distribution) -> Registry:
     import importlib_metadata
 
     points = importlib_metadata.entry_points(group=GROUP)
+    # Without its own entry points: the installed version would take the names that the folder declares
     kept = [point for point in points if point.dist is None or not _is_own(str(point.dist.name), found)]
     return Registry(entry_points=lambda: kept)
 

@@ -106,16 +106,20 @@ def convert(
     spec = _chosen_format(path, format, formats)
     write = _load_writer(spec, formats)
     _check_options(spec, write, options)
+    # A recording that was passed stays open: it is the caller's
     opened = nullcontext(recording) if isinstance(recording, ImagingExtractor) else open_recording(recording)
     with opened as source:
+        # An option may be a second recording, whose files must not be replaced either
         others = {name: value for name, value in options.items() if isinstance(value, ImagingExtractor)}
         with _plugin_border(spec):
             if isinstance(write, NamingWriter):
+                # Named before the checks, which must see the file that is really written
                 path = path.with_name(write.target_name(source, path, **options))
             files = _target_files(path, write)
             check = _TargetCheck({"": source, **others}, spec, write, overwrite=overwrite)
         if not path.parent.is_dir():
             raise SourceKindError(f"{printable(path)}: the folder {printable(path.parent)} does not exist")
+        # After the checks of the format and the options: a call that is refused changes nothing on the disk
         remove_leftovers(path)
         for file in files:
             check(file)
@@ -135,6 +139,7 @@ def _write(
     check: _TargetCheck,
 ) -> None:
     try:
+        # Checked again before the rename: a file may have appeared while writing, which takes minutes
         with write_then_rename(path, overwrite=overwrite, check=check) as partial:
             try:
                 with _plugin_border(spec, report):
@@ -148,6 +153,7 @@ def _write(
                     raise _vanished(path)
                 raise PluginError(f"the writer of {spec.title} ended without writing {printable(path.name)}")
     except OSError as error:
+        # Errors of ours may be an OSError too; an error of the caller's progress function is the caller's
         if isinstance(error, RoiExtractorsError) or error is report.raised:
             raise
         reason = error.strerror or f"the disk may be full, or a limit was reached ({printable(error)})"
@@ -195,6 +201,7 @@ def _format_of_suffix(path: Path, registry: Registry) -> FormatSpec:
     installed = writable_formats(registry)
     suffix, candidates = _longest_suffix(path, installed)
     names = {spec.name for spec in candidates}
+    # Only between formats that both match: a format that is not installed beats nothing
     losers = {loser for winner, loser in registry.preferences() if {winner, loser} <= names}
     kept = [spec for spec in candidates if spec.name not in losers]
     if len(kept) == 1:
@@ -251,6 +258,7 @@ def _load_writer(spec: FormatSpec, registry: Registry) -> Any:
 
 
 def _check_options(spec: FormatSpec, write: Callable[..., None], options: Mapping[str, Any]) -> None:
+    # Read from the signature: a declared list of options could differ from it
     known = [p.name for p in inspect.signature(write).parameters.values() if p.kind is p.KEYWORD_ONLY]
     missing = [name for name in _OWN_PARAMETERS if name not in known]
     if missing:
@@ -293,6 +301,7 @@ class _TargetCheck:
     def __call__(self, path: Path) -> None:
         for source in self._sources:
             source.require_apart(path)
+        # lexists: a link that leads nowhere is an existing name too
         if not os.path.lexists(path) or _is_empty_folder(path):
             return
         if not self._overwrite:
@@ -323,6 +332,7 @@ def _is_of_format(path: Path, spec: FormatSpec) -> bool:
     if spec.evidence is None:
         return False
     with Source(path) as source:
+        # The content decides and not the suffix: folders of other data end in .zarr too
         return spec.evidence.check(source).word == "yes"
 
 

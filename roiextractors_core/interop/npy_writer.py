@@ -15,7 +15,7 @@ from ..io.sidecar import Sidecar
 
 __all__ = ["NpyWriter", "write"]
 
-_HEADER_BYTES = 256
+_HEADER_BYTES = 256  # NumPy pads the header to a multiple of 64; four dimensions take 128
 
 
 class NpyWriter:
@@ -30,6 +30,7 @@ class NpyWriter:
         """Write a recording."""
         dtype = np.lib.format.dtype_to_descr(recording.dtype)
         header = {"descr": dtype, "fortran_order": False, "shape": recording.shape}
+        # Before the first block: a full disk after an hour helps nobody
         require_room(partial, recording.nbytes + _HEADER_BYTES)
         with partial.open("xb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
@@ -37,6 +38,7 @@ class NpyWriter:
                 stream.write(np.ascontiguousarray(block).data)
         file = PositionedFile(partial)
         try:
+            # The sidecar describes the bytes as written, so that it is not applied to another file of the same name
             sidecar = Sidecar.of(recording).describing(file.read, file.size, recording.dtype)
         finally:
             file.close()

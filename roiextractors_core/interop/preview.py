@@ -193,6 +193,7 @@ def place_for(source: str, *, name: str = "") -> Path:
     given, here = Path(source).resolve(), Path.cwd().resolve()
     stem = name or "".join(c if c.isalnum() or c in "._-" else "_" for c in given.name)[:100] or "recording"
     folder = here
+    # Inside a folder of recordings, a picture would be taken for a part of one
     if given == here or given in here.parents or not os.access(here, os.W_OK):
         folder = Path(tempfile.mkdtemp(prefix="roiextractors-"))
     for number in range(1, 10_000):
@@ -229,6 +230,7 @@ def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
         A ``.png`` file.
     """
     content = _png(name, panels)
+    # A hidden name in the same folder: a rename between file systems is not atomic
     partial = target.with_name(f".{uuid.uuid4().hex[:12]}.partial")
     try:
         partial.write_bytes(content)
@@ -248,7 +250,7 @@ def _png(name: str, panels: Sequence[Panel]) -> bytes:
     # The user's own matplotlib settings do not apply, and are not changed
     with rc_context(style), library_warnings("ignore", "Glyph .* missing from"):
         figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
+        FigureCanvasAgg(figure)  # not pyplot, which would choose a backend and keep the figure in the user's session
         layout: Any = figure.get_layout_engine()
         layout.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
         _text(figure.suptitle, _shortened(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
@@ -319,8 +321,10 @@ def _trace(axes: Any, panel: Panel) -> None:
     runs = np.split(np.arange(len(along)), gaps)
     if len(gaps):
         axes.plot(along, found.trace, color=_GREY, linewidth=0.7, zorder=1)
+    # NaN breaks the line, so that skipped samples are not drawn as measured
     broken = (np.insert(values.astype(np.float64), gaps, np.nan) for values in (along, found.trace))
     axes.plot(*broken, color=_BLUE, linewidth=0.9, zorder=2)
+    # A line needs two points: single samples between gaps would be invisible
     alone = np.array([run[0] for run in runs if len(run) == 1], np.int64)
     axes.plot(along[alone], found.trace[alone], ".", color=_BLUE, markersize=3, zorder=3)
     used = f" ({len(found.samples):,} of {found.num_samples:,} samples)" if found.is_partial else ""

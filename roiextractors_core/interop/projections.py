@@ -15,9 +15,9 @@ from .to_dask import graph_source, sample_chunks
 
 __all__ = ["Projections", "projections"]
 
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 16 << 20  # as much as one core reads and sums at a time, with float64 copies of single samples only
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # the other four neighbours are the same pairs in reverse
-_PARTS_PER_TASK = 4
+_PARTS_PER_TASK = 4  # sums of a few blocks are joined where they are made: they are as large as frames in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _summed(recording: Any, reference: np.ndarray, span: tuple[int, int]) -> _Su
     """Read consecutive samples and sum them."""
     start, end = span
     block = recording.get_series(start, end)
-    if block.dtype.kind == "c":
+    if block.dtype.kind == "c":  # of complex pixels (OCT, holography), the magnitude
         block = np.abs(block)
     whole = tuple(range(1, block.ndim))
     total, squares = np.zeros(reference.shape), np.zeros(reference.shape)
@@ -174,7 +174,7 @@ def _summed(recording: Any, reference: np.ndarray, span: tuple[int, int]) -> _Su
 
 
 def _joined(parts: Iterable[_Sums]) -> _Sums:
-    return functools.reduce(_Sums.joined, parts)
+    return functools.reduce(_Sums.joined, parts)  # in order: adding floats in another order changes the last bits
 
 
 def _group(recording: Any, reference: np.ndarray, spans: Sequence[tuple[int, int]]) -> _Sums:
@@ -194,6 +194,7 @@ def _here(
 
     from ..io.threads import num_cores
 
+    # Reading and numpy's sums release the interpreter lock, so threads are enough
     with ThreadPoolExecutor(num_cores()) as pool:
         yield from _in_order(
             groups, 2 * num_cores(), lambda spans: pool.submit(_group, recording, reference, spans), tell
@@ -214,7 +215,9 @@ def _on_cluster(
     client = connect(scheduler) if isinstance(scheduler, str) else scheduler
     try:
         source = graph_source(recording)
+        # Each worker thread has a task and the next ones, whose inputs are already sent
         ahead = 4 * max(1, sum(client.nthreads().values()))
+        # pure=False: a key made from the arguments could return a result kept from before the file changed
         yield from _in_order(
             groups, ahead, lambda spans: client.submit(_group_far, source, spans, pure=False, retries=3), tell
         )

@@ -11,9 +11,9 @@ import numpy as np
 
 __all__ = ["QuickLook", "quick_look"]
 
-_CHUNK_BYTES = 16 << 20
+_CHUNK_BYTES = 16 << 20  # large enough for fast reads, small enough that the time is checked often
 _MAX_BYTES = 512 << 20
-_MAX_SECONDS = 20.0
+_MAX_SECONDS = 20.0  # a picture of a recording on a slow network drive should not take minutes
 _MAX_PIXELS = 2048  # per side, as many as a picture shows
 _PASSES = (
     0,
@@ -123,6 +123,7 @@ class _Sums:
         """Read samples ``start`` to ``end`` (exclusive)."""
         block = self._recording.get_series(start, end)
         block = np.abs(block) if block.dtype.kind == "c" else block
+        # Integers are finite: no mask is made for them
         finite: Any = np.isfinite(block) if block.dtype.kind == "f" else True
         block = block if finite is True or finite.all() else np.where(finite, block, np.nan)
         whole = tuple(range(1, block.ndim))
@@ -155,6 +156,7 @@ class _Sums:
         known = ~np.isnan(part) if holes else True
         self._total += part.sum(axis=over, dtype=np.float64, where=known)
         self._seen += np.sum(known, axis=over) if holes else int(np.prod([part.shape[axis] for axis in over]))
+        # max() with where= needs an initial value, and with one it promotes integers: it is given only where needed
         low = False if part.dtype.kind == "b" else -np.inf if holes else None
         highest = part.max(axis=over, initial=low, where=known) if low is not None else part.max(axis=over)
         np.maximum(self._maximum, highest, out=self._maximum)

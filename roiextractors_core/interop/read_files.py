@@ -45,18 +45,20 @@ class ReadFiles:
         ------
         SourceKindError
         """
+        # Where a link leads, and the link itself: replacing either may destroy what is read
         here = {os.path.realpath(path), os.path.join(os.path.realpath(path.parent), path.name)}
         for source in self._paths:
             for place in here:
                 if place == source or source.startswith(place.rstrip(os.sep) + os.sep):
                     raise self._refusal(path, source)
         for place in here:
+            # Device and inode as well as names: bind mounts, and file systems that ignore case
             for parent in (place, *map(str, Path(place).parents)):
                 identity = _identity(parent)
                 known = self._identities if parent == place else self._folders
                 if identity is not None and identity in known:
                     raise self._refusal(path, known[identity])
-        self._require_no_hard_link(path)
+        self._require_no_hard_link(path)  # last: it walks folders
 
     def _require_no_hard_link(self, path: Path) -> None:
         """Compare each file of an existing target with each file of the folders that are read."""
@@ -66,6 +68,8 @@ class ReadFiles:
         for identity, file in self._identities.items():
             if identity in targets:
                 raise self._refusal(path, file)
+        # scandir gives the inode without a stat, so of 100,000 files only those with a number of the target are looked
+        # at
         numbers = {inode for _, inode in targets}
         for folder in self._folders.values():
             for identity, file in _files(Path(folder), numbers):
@@ -90,6 +94,7 @@ def _identity(path: str) -> _Identity | None:
         status = os.stat(path)
     except OSError:
         return None
+    # Some network drives on Windows report inode 0 for every file
     return (status.st_dev, status.st_ino) if status.st_ino else None
 
 

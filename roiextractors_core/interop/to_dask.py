@@ -82,10 +82,11 @@ class _GraphSource:
         return self.recording[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled to bytes here, so that the bytes are the key of the cache in the worker
         return (_open_once, (pickle.dumps(self.recording),))
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)  # a worker computes few recordings at once, and each keeps files open
 def _open_once(pickled: bytes) -> _GraphSource:
     return _GraphSource(pickle.loads(pickled))  # noqa: S301 - what to_dask pickled, sent by dask
 
@@ -95,6 +96,7 @@ def _identity(recording: Any) -> tuple[Any, ...]:
     paths = recording.provenance.paths
     if not paths:
         return (uuid.uuid4().hex,)  # an array in memory has no identity that another process could check
+    # dask reuses results by name: a file that was recorded again must get another one
     states = [(s.st_size, s.st_mtime_ns) for s in map(os.stat, paths)]
     return (pickle.dumps(recording), states)
 

@@ -73,6 +73,7 @@ def _array_of(recording: Any) -> Any:
 
         def _outer(self, key: tuple[Any, ...]) -> Any:
             """Apply one index per axis, independently; only the requested samples are read."""
+            # Samples are read by index; in the frame, the span of the indices is read and indexed in memory
             first = tuple(
                 _span(part) if axis and isinstance(part, np.ndarray) else part for axis, part in enumerate(key)
             )

@@ -21,8 +21,8 @@ from .positioned import PositionedFile
 __all__ = ["hdf5_nodes", "open_hdf5_file", "plain_attribute"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_MAX_HEAP = 64 << 20
-_HEAD = 16
+_MAX_HEAP = 64 << 20  # libhdf5 makes heaps of 4 KiB and larger ones for single large values; all of one is read
+_HEAD = 16  # of a heap, and of each object in it, with lengths of 8 bytes
 _SUPERBLOCK = 12 + 4 * 8 + 4  # versions 2 and 3 with addresses of 8 bytes
 _FLAGS, _END, _ROOT, _CHECKSUM = 11, 28, 36, 44  # where they are in it
 _WRITTEN_BY_SWMR = 4
@@ -91,9 +91,10 @@ def unchanging_superblock(file: PositionedFile) -> tuple[tuple[int, int], ...]:
         head = bytearray(_HEAD)
         file.read_into([head], at)
         if head[:8] == _SIGNATURE:
+            # Versions 2 and 3 have the flags of writing at byte 11; the offsets above are those for addresses of 8 bytes
             is_written = head[8] in (2, 3) and head[9] == 8 and head[_FLAGS] & _WRITTEN_BY_SWMR
             return ((at, _FLAGS), (at + _FLAGS + 1, _END - _FLAGS - 1), (at + _ROOT, 8)) if is_written else ()
-        at = 512 if at == 0 else at * 2
+        at = 512 if at == 0 else at * 2  # II.A: the superblock is at 0, 512, 1024, 2048, ...
     return ()
 
 
@@ -109,7 +110,7 @@ def lookup3(data: bytes) -> int:
     c: int
     a = b = c = (0xDEADBEEF + len(data)) & mask
     at, left = 0, len(data)
-    while left > 12:
+    while left > 12:  # not >= 12: lookup3 leaves the last block, whole or not, to the final mixing
         x, y, z = struct.unpack_from("<III", data, at)
         a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
         a, c = ((a - c) & mask) ^ rotated(c, 4), (c + b) & mask
@@ -121,6 +122,7 @@ def lookup3(data: bytes) -> int:
         at, left = at + 12, left - 12
     if not left:
         return c
+    # Padding with zeros equals lookup3's switch over the last bytes, as it adds only bytes that are there
     x, y, z = struct.unpack("<III", data[at:].ljust(12, b"\0"))
     a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
     c = ((c ^ b) - rotated(b, 14)) & mask
@@ -156,6 +158,7 @@ class _CheckedStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)[: max(0, self._size - self._at)]
+        # A file that is written grows, and a truncated one reads as zeros up to the end that its header states
         there = max(0, min(len(view), self._file.size - self._at))
         self._file.read_into([view[:there]], self._at)
         view[there:] = bytes(len(view) - there)
@@ -181,6 +184,7 @@ class _CheckedStream(io.RawIOBase):
         block = bytearray(self._file.read(at, _SUPERBLOCK))
         block[_FLAGS] = 0
         struct.pack_into("<Q", block, _END, self._size - at)
+        # libhdf5 compares the checksum of the superblock, so it must match the changed bytes
         struct.pack_into("<I", block, _CHECKSUM, lookup3(bytes(block[:_CHECKSUM])))
         first, last = max(self._at, at), min(self._at + len(view), at + _SUPERBLOCK)
         view[first - self._at : last - self._at] = block[first - at : last - at]
@@ -189,6 +193,7 @@ class _CheckedStream(io.RawIOBase):
         width = self._width_of_lengths()
         head = self._file.read(start, min(_HEAD, self._file.size - start))
         size = int.from_bytes(head[8 : 8 + width], "little") if len(head) == _HEAD else 0
+        # Checked before it is read: the size of a damaged heap may be anything
         if not _HEAD <= size <= min(_MAX_HEAP, self._file.size - start):
             raise self._damaged(start, f"claims {size:,} bytes")
         heap = self._file.read(start, size)
@@ -210,6 +215,7 @@ class _CheckedStream(io.RawIOBase):
         while offset + 32 <= self._file.size:
             head = self._file.read(offset, 32)
             if head[:8] == _SIGNATURE:
+                # "Size of Lengths" moved when version 2 dropped the fields before it
                 width = head[14] if head[8] < 2 else head[10]
                 return width if width in (2, 4) else 8
             offset = 512 if offset == 0 else offset * 2
@@ -234,9 +240,11 @@ def hdf5_nodes(node: Any, parts: Sequence[str]) -> Iterator[Any]:
         return
     if not hasattr(node, "keys"):
         return
+    # A group of a damaged or foreign file may have millions of names
     names = list(itertools.islice(node.keys(), 1000)) if parts[0] == "*" else [parts[0]]
     for name in names:
         link = node.get(name, getlink=True)
+        # The path in an external link comes from the file, and could name any file of the user
         if link is None or type(link).__name__ == "ExternalLink":
             continue
         below = node.get(name)

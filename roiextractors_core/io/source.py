@@ -34,11 +34,11 @@ __all__ = ["Source", "SourceLike", "looks_like"]
 
 SourceLike = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-_MAX_HEAD_BYTES = 1 << 20
-_MAX_JSON_BYTES = 4 << 20
+_MAX_HEAD_BYTES = 1 << 20  # also of one read: a probe cannot read a whole file by mistake
+_MAX_JSON_BYTES = 4 << 20  # side files with settings are smaller; a larger document takes too long to look at
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(https?|ftps?|s3|gs|gcs|az|abfss?|file|dandi):/", re.IGNORECASE)
-_MAX_FOLDERS_BELOW = 256
+_MAX_FOLDERS_BELOW = 256  # a folder of a whole experiment may contain thousands, each on a network drive
 
 
 class Source:
@@ -76,6 +76,7 @@ class Source:
                 "a list must contain only files, but one of its paths is a folder; pass the folder alone"
             )
         self.size = 0 if self.is_folder else statuses[0].st_size
+        # Every file of a list: an empty one in the middle would otherwise fail only when its samples are read
         for place, status in zip(self.paths, statuses, strict=True):
             if not self.is_folder and status.st_size == 0:
                 raise EmptySourceError(f"{printable(place)} is empty (0 bytes)")
@@ -208,6 +209,7 @@ class Source:
         if not beside and not self.is_folder:
             return None
         folder = self.path.parent if beside else self.path
+        # Most patterns are plain names: one stat is faster than listing a folder of 100,000 files
         if not any(c in pattern for c in "*?["):
             if (folder / pattern).exists():
                 return pattern
@@ -285,6 +287,7 @@ class Source:
         if name is None:
             return None
         folder = self.path if self.is_folder else self.path.parent
+        # A neighbour that cannot be looked at is no evidence, and not an error of the source itself
         with contextlib.suppress(EmptySourceError, SourceKindError, SourceNotFoundError, SourcePermissionError):
             return Source(folder / name)
         return None
@@ -333,6 +336,7 @@ class _Listing:
 
     @cached_property
     def _by_lowered(self) -> dict[str, str]:
+        # Reversed: of names that differ only in case, the first one remains
         return dict(zip(reversed(self._lowered), reversed(self.names), strict=True))
 
 
@@ -341,7 +345,7 @@ class _RootFound(Exception):
 
 
 def _xml_root(head: bytes, name: str) -> str | None:
-    if b"<" not in head[:256]:
+    if b"<" not in head[:256]:  # most files are not XML: no parser is made for them
         return None
     try:
         return _first_element(head, name, None)
@@ -354,7 +358,7 @@ def _first_element(head: bytes, name: str, encoding: str | None) -> str | None:
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         names.append(tag.rpartition(":")[2])
-        raise _RootFound
+        raise _RootFound  # the rest is not parsed: it may be large, damaged, or cut by the head
 
     parser = xml_parser(name, encoding)
     parser.StartElementHandler = start
@@ -385,12 +389,13 @@ def _as_path(path: object) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise SourceKindError(f"expected a path (str or os.PathLike), got {type(path).__name__}: {path!r:.80}")
     text = os.fspath(path)
-    if isinstance(text, bytes):
+    if isinstance(text, bytes):  # os.PathLike may return bytes
         text = os.fsdecode(text)
     if _URL.match(text):
         raise SourceKindError(f"{printable(text)} is a URL, but only local files can be opened; download it first")
     if not text or "\0" in text:
         raise SourceKindError(f"{text!r} is not a valid path: it is empty or contains a NUL character")
+    # Not resolve(): the name of a link can bear the suffix, its target a hash (git-annex)
     return Path(os.path.abspath(text))
 
 
@@ -403,6 +408,7 @@ def _status(path: Path) -> os.stat_result:
         raise SourcePermissionError(f"{printable(path)} may not be accessed: {error.strerror}") from error
     except OSError as error:
         raise SourceReadError(f"{printable(path)} could not be accessed: {error.strerror}") from error
+    # Reading a pipe or a device may wait for ever
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise SourceKindError(f"{printable(path)} is neither a file nor a folder")
     return status
@@ -448,7 +454,7 @@ def looks_like(source: Source) -> str:
     for signature, words in _SIGNATURES.items():
         if head.startswith(signature):
             return words
-    if source.is_hdf5:
+    if source.is_hdf5:  # after the signatures: with a user block, the first bytes may be anything
         return "HDF5"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "an AVI video"

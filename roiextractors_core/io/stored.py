@@ -18,7 +18,7 @@ __all__ = ["StoredArray", "StoredFrames"]
 _PARALLEL_PIECE_BYTES = 128 << 10  # threads that make shorter calls wait for each other
 _PIECE_BYTES = 4 << 20  # read by one call: small enough to be in the cache for the next step
 _MIN_PIECE_BYTES = 128 << 10  # read at least this much where only a little of it is needed
-_MAX_SCRATCH_BYTES = 1 << 20
+_MAX_SCRATCH_BYTES = 1 << 20  # a cropped piece is copied while it is in the cache
 _MAX_GAP = 1 << 16  # a smaller gap between frames is read and dropped rather than skipped
 
 
@@ -82,6 +82,8 @@ class StoredFrames:
         """
         count = len(np.atleast_1d(np.asarray(offsets)))
         tall, wide = _length(_consecutive(rows, self.shape[0])), _length(_consecutive(columns, self.shape[1]))
+        # Full rows are read straight into the result, still in the file's byte order; cropped ones are converted by the
+        # copy
         dtype = self.dtype if wide == self.shape[1] else self.dtype.newbyteorder("=")
         result = np.empty((count, tall, wide, *self.shape[2:]), dtype)
         self.read_into(result, offsets, rows, columns, numbers=numbers, apply=apply)
@@ -137,6 +139,7 @@ class StoredFrames:
         plan = _Plan(self.files, self.dtype, result, owners, places, step, cut, apply)
         cores = num_cores()
         total = len(places) * step
+        # Short calls, or little in all: starting threads takes longer than reading
         if total < max(PARALLEL_BYTES, len(pieces) * _PARALLEL_PIECE_BYTES) or len(pieces) < 2 or cores < 2:
             plan.read(pieces)
             return
@@ -149,6 +152,7 @@ class StoredFrames:
         if len(places) == 1:
             return [(0, 1)]
         gaps = np.diff(places) - step
+        # A gap as long as a page (4 KiB) or a frame costs less to read than a second call; larger ones up to _MAX_GAP
         apart = (np.diff(owners) != 0) | (gaps < 0) | (gaps > min(_MAX_GAP, max(4096, step)))
         cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places)]
         most = max(1, nbytes // step)
@@ -212,6 +216,7 @@ class _Plan(NamedTuple):
         self.files[int(self.owners[a])].read_into(buffers, int(self.places[a]))
 
     def _finish(self, a: int, b: int, scratch: np.ndarray | None) -> None:
+        # The dtype of the result may name the file's byte order, which its bytes have no longer after this step
         part = self.result[a:b].view(self.dtype.newbyteorder("="))
         if scratch is not None:
             part[...] = scratch[: b - a, :, self.cut]
@@ -295,6 +300,7 @@ class StoredArray:
         """Yield the pieces that are read at once, of at most ``most`` bytes where possible."""
         step, inside, below = self._steps[level], wanted[level + 1 :], self.shape[level + 1 :]
         kept, size = math.prod(map(_length, inside)), math.prod(below)
+        # Descend an axis where reading a whole step would read more of what is not needed than a skip costs
         if inside and step > (most if kept == size else _MAX_GAP):
             here = wanted[level]
             indices = range(here.start, here.stop) if isinstance(here, slice) else here.tolist()
@@ -343,6 +349,7 @@ def _runs(part: slice | np.ndarray, step: int, nbytes: int) -> Iterator[tuple[An
             last = min(first + most, part.stop)
             yield slice(first - part.start, last - part.start), first, last, slice(None)
         return
+    # In the order of the file, so that near indices share a read even if they were asked for far apart
     order = np.argsort(part, kind="stable")
     ranked = part[order]
     apart = np.flatnonzero((np.diff(ranked) - 1) * step > _MAX_GAP) + 1

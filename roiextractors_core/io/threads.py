@@ -15,7 +15,7 @@ __all__ = ["num_cores", "run_on_cores"]
 
 def num_cores() -> int:
     """Return the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
+    if hasattr(os, "sched_getaffinity"):  # cpu_count ignores taskset, cpusets and the limits of batch systems
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -42,8 +42,9 @@ def run_on_cores(tasks: Sequence[Any]) -> None:
     try:
         team.work()
     finally:
-        team.finish()
+        team.finish()  # also after Ctrl-C: buffers must not be freed while a thread reads into them
     if team.failed:
+        # The error of the first task, not of the fastest thread: the same message each time
         raise min(team.failed, key=lambda pair: pair[0])[1]
 
 
@@ -56,7 +57,7 @@ class _Team:
 
     def __init__(self, tasks: Sequence[Any]) -> None:
         self.failed: list[tuple[int, BaseException]] = []
-        self._pending = deque(enumerate(tasks))
+        self._pending = deque(enumerate(tasks))  # popleft is atomic, so no lock is needed to share the tasks
         self._changed = threading.Condition()
         self._at_work = 0
 

@@ -29,8 +29,8 @@ TIFF_TAGS: Mapping[str, int] = {
 ReadAt = Callable[[int, int], bytes]
 """Takes an offset and a count, and returns at most as many bytes; fewer at the end of the file."""
 
-_MAX_VALUE_BYTES = 1 << 16
-_MAX_TAGS = 4096
+_MAX_VALUE_BYTES = 1 << 16  # evidence looks at the start of a text; some descriptions have megabytes
+_MAX_TAGS = 4096  # real directories have fewer than 100
 _IMAGE_DESCRIPTION = 270
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGER_FORMS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
@@ -58,7 +58,7 @@ class TiffDirectory:
     @classmethod
     def parse(cls, read_at: ReadAt) -> TiffDirectory | None:
         """Return the first directory, or None when the bytes are not TIFF or contain no directory."""
-        header = _parse_header(read_at(0, 16))
+        header = _parse_header(read_at(0, 16))  # the header of BigTIFF; classic TIFF has 8 bytes
         if header is None:
             return None
         byteorder, big, offset = header
@@ -76,7 +76,7 @@ class TiffDirectory:
         if entry is None:
             return None
         kind, count, field = entry
-        item_size = _SIZES.get(kind, 1)
+        item_size = _SIZES.get(kind, 1)  # TIFF 6.0, section 2: readers skip types that they do not know
         data = field[: item_size * count]
         if item_size * count > len(field):  # too long for the field, which has the offset of the value instead
             (offset,) = struct.unpack(self.byteorder + ("Q" if self.big else "I"), field)
@@ -90,6 +90,7 @@ class TiffDirectory:
     def text(self, code: int) -> str | None:
         """Return a tag's text, up to 64 KiB, or None when the tag is missing or contains numbers."""
         value = self.value(code)
+        # ASCII in TIFF ends with NUL, and some programs pad the text with more of them
         return value.split(b"\0", 1)[0].decode("utf-8", "replace") if isinstance(value, bytes) else None
 
 
@@ -115,7 +116,7 @@ def _read_entries(read_at: ReadAt, order: str, big: bool, offset: int) -> dict[i
     if len(raw_count) < count_size:
         return None
     (count,) = struct.unpack(order + count_form, raw_count)
-    if not 0 < count <= _MAX_TAGS:
+    if not 0 < count <= _MAX_TAGS:  # an offset into pixels gives a random count
         return None
     table = read_at(offset + count_size, count * entry_size)
     if len(table) < count * entry_size:
