@@ -19,7 +19,7 @@ SIGNATURE = bytes.fromhex("d0cf11e0a1b11ae1")
 _LAST, _MAX_SECTOR = 0xFFFFFFFE, 0xFFFFFFFA
 _HEADER = 512
 _IN_HEADER = 109  # sectors of the sector table that the header lists
-_MINI = 64
+_MINI = 64  # bytes of a sector of the mini stream, for streams under the cutoff of 4096
 _ENTRY = np.dtype(
     [
         ("name", "S64"),
@@ -127,6 +127,7 @@ class CompoundFile:
                 f"{file.name} is not a compound file: its first bytes are {header[:8].hex(' ')}"
             )
         order, shift, mini = struct.unpack_from("<HHH", header, 28)
+        # [MS-CFB] 2.2 requires these values
         if order != 0xFFFE or shift not in (9, 12) or mini != 6:
             raise CorruptRecordingError(
                 f"{file.name} is not a valid compound file: expected sectors of 2^9 or 2^12 bytes, small ones of 2^6, and byte order "
@@ -188,6 +189,7 @@ class CompoundFile:
             per, sectors = self._sector // _MINI, self._root_sectors()
             if len(numbers) and int(numbers.max()) // per >= len(sectors):
                 raise CorruptRecordingError(f"{words} claims small sectors that do not exist; the file is damaged")
+            # Sector 0 follows the header, which takes one sector
             offsets = (sectors[numbers // per] + 1) * self._sector + numbers % per * _MINI
         else:
             numbers, width = self._chain(start, words, -(-size // self._sector)), self._sector
@@ -204,6 +206,7 @@ class CompoundFile:
                 raise self._loop("the list of its table's sectors")
             *numbers, more = struct.unpack(f"<{self._sector // 4}I", self._sectors(np.array([more])))
             named += numbers
+        # The list is filled up with FREESECT behind the last sector of the table
         places = np.array(list(itertools.takewhile(lambda number: number < _MAX_SECTOR, named)), np.int64)
         return np.frombuffer(self._sectors(places), "<u4")
 
@@ -226,7 +229,7 @@ class CompoundFile:
         return self._follow(self._table, start, words, count)
 
     def _mini_chain(self, start: int, count: int, words: str) -> np.ndarray:
-        if self._mini_table is None:
+        if self._mini_table is None:  # large streams, such as pixels, do not need it
             chain = self._chain(self._mini_start, "the table of small sectors")
             self._mini_table = np.frombuffer(self._sectors(chain), "<u4")
             small = [start for start, size in self._entries.values() if 0 < size < self._cutoff]
@@ -243,6 +246,7 @@ class CompoundFile:
         if numbers is None:
             numbers = np.array(self._walk(table, start, words, count), np.int64)
         following = int(table[numbers[-1]]) if len(numbers) else _LAST
+        # Another value was written over the end of the chain, perhaps over the sectors before it too
         if len(table) <= following != _LAST:
             raise CorruptRecordingError(
                 f"{self.file.name} is damaged: {words} continues in sector {int(numbers[-1]):,}, and the table gives {following:#x} as "
@@ -289,7 +293,7 @@ class CompoundFile:
 
 
 def _name_of(entry: np.void) -> str:
-    count = max(0, min(64, int(entry["length"]) - 2))
+    count = max(0, min(64, int(entry["length"]) - 2))  # the length in bytes includes the final NUL
     return bytes(entry["name"]).ljust(64, b"\0")[:count].decode("utf-16-le", "replace")
 
 

@@ -22,8 +22,8 @@ __all__ = [
 
 _MAX_TEXT = 256 << 20
 _MAX_LINES = 4_000_000
-_MAX_VALUE = 4 << 20
-_DEEPEST = 24
+_MAX_VALUE = 4 << 20  # a longer value stays text: it is not a setting
+_DEEPEST = 24  # each level is a recursion: a text of brackets alone would overflow the stack
 
 
 def parse_value(text: str) -> Any:
@@ -32,7 +32,7 @@ def parse_value(text: str) -> Any:
     Parameters
     ----------
     text : str
-        What stands behind the ``=``: ``[1 4]``, ``'it''s'``, ``{[-1 1] [-1 1]}``, ``Inf``, ``true``.
+        The text after the ``=``: ``[1 4]``, ``'it''s'``, ``{[-1 1] [-1 1]}``, ``Inf``, ``true``.
 
     Returns
     -------
@@ -100,7 +100,7 @@ class Header:
         return None if text is None else parse_value(text)
 
     def number(self, *keys: str) -> float | None:
-        """Return the first of the keys that holds a number (it may be infinite, not NaN), or None."""
+        """Return the first of the keys that has a number (it may be infinite, not NaN), or None."""
         for key in keys:
             value = self.get(key)
             value = value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -109,7 +109,7 @@ class Header:
         return None
 
     def rate(self, *keys: str) -> float | None:
-        """Return the first of the keys that holds a number above 0 and below infinity, or None."""
+        """Return the first of the keys that has a number above 0 and below infinity, or None."""
         for key in keys:
             value = self.number(key)
             if value is not None and 0 < value < math.inf:
@@ -117,15 +117,15 @@ class Header:
         return None
 
     def count(self, *keys: str) -> int | None:
-        """Return the first of the keys that holds a whole number of 1 or more, or None."""
+        """Return the first of the keys that has a whole number of 1 or more, or None."""
         for key in keys:
             value = self.number(key)
-            if value is not None and 1 <= value < 2**53 and value == int(value):
+            if value is not None and 1 <= value < 2**53 and value == int(value):  # above 2**53, floats are not exact
                 return int(value)
         return None
 
     def flag(self, key: str) -> bool | None:
-        """Return whether the key is on; None when it is not there or no truth value."""
+        """Return whether the key is on; None if it is missing or not a truth value."""
         value = self.get(key)
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
         return bool(value) if isinstance(value, bool | int | float) else None
@@ -158,6 +158,7 @@ class Header:
             return self.lines[key]
         if key.startswith("SI4."):
             rest = key[4:]
+            # ScanImage 5.0 wrote SI5. where 4.x wrote SI4., with the same names behind it
             return next((self.lines[p + rest] for p in _CLASSIC if p + rest in self.lines), None)
         return self.lines.get(f"scanimage.{key}")
 
@@ -239,6 +240,7 @@ def parse_moment(text: str) -> datetime | None:
     else:
         year, month, day = first, second, third
     try:
+        # A clock vector has fractions of seconds only; added, because datetime refuses 60.0
         start = datetime(int(year), int(month), int(float(day)), int(float(hour)), int(float(minute)))
         return start + timedelta(seconds=float(seconds))
     except (ValueError, OverflowError):
@@ -248,6 +250,7 @@ def parse_moment(text: str) -> datetime | None:
 _PREFIXES = ("SI.", "scanimage.", "state.")
 _CLASSIC = ("scanimage.SI5.", "scanimage.SI4.", "SI5.", "SI4.")
 _KEY = re.compile(r"[A-Za-z][\w.()\[\]{} -]{0,300}\Z")
+# Bounded repeats: a description is a text of the file, and open ones could take quadratic time
 _NUMBER = re.compile(
     rb'(?:\A|[\r\n{,])[ \t]{0,8}"?(?:frameNumbers|Frame Number)"?[ \t]{0,8}[=:][ \t]{0,40}(\d{1,18})\b'
 )
@@ -255,7 +258,7 @@ _STAMP = re.compile(
     rb'(?:\A|[\r\n{,])[ \t]{0,8}"?(?:frameTimestamps_sec|Frame Timestamp\(s\))"?[ \t]{0,8}[=:][ \t]{0,40}([-+.\deE]{1,40})'
 )
 _EPOCH = re.compile(rb'(?:\A|[\r\n{,])[ \t]{0,8}"?epoch"?[ \t]{0,8}[=:][ \t]{0,8}\[([\d., \t]{1,80})\]')
-_INTEGER = re.compile(r"[+-]?\d{1,300}\Z")
+_INTEGER = re.compile(r"[+-]?\d{1,300}\Z")  # Python refuses to convert over 4300 digits
 _FLOAT = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})(?:[eE][+-]?\d{1,4})?\Z")
 _WORDS: Mapping[str, Any] = {
     "true": True,
@@ -281,6 +284,7 @@ def _scalar(text: str) -> Any:
     quote = text[0]
     if quote in "'\"" and len(text) > 1 and text[-1] == quote:
         inner = text[1:-1]
+        # MATLAB doubles a quote inside quotes; a single one ends the text
         if quote not in inner.replace(quote * 2, ""):
             return inner.replace(quote * 2, quote)
     return None
@@ -308,7 +312,7 @@ def _arranged(rows: list[list[Any]]) -> list[Any]:
 
 
 class _Literal:
-    """A bracketed literal, read from left to right; ValueError where it is none."""
+    """A bracketed literal, read from left to right; ValueError if it is not one."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -356,7 +360,7 @@ def _flat(value: Any) -> Iterator[Any]:
         if value is not None:
             yield value
         return
-    pending: list[Any] = list(reversed(value))
+    pending: list[Any] = list(reversed(value))  # no recursion: the order stays, whatever the depth
     while pending:
         item = pending.pop()
         if isinstance(item, list):
@@ -376,7 +380,7 @@ def _decoded(text: bytes | str) -> str:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the lines' keys and values; a line that is no pair goes on with the value before it."""
+    """Yield the lines' keys and values; a line that is not a pair continues the value before it."""
     if text.lstrip()[:1] == "{":
         yield from _json_pairs(_json(text))
         return
@@ -388,6 +392,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
             if key:
                 yield key, "\n".join(parts)
             key, parts = name, [value.strip()]
+        # A value may contain line breaks
         elif line.strip():
             parts.append(line.rstrip())
     if key:

@@ -34,12 +34,12 @@ __all__ = ["PickledArray", "read_objects", "texts_at_the_start"]
 
 _BUFFER_BYTES = 1 << 16
 _MAX_INLINE = 4096  # a longer payload is left in the file until it is read
-_MAX_OPCODES = 1_000_000
-_MAX_DEPTH = 100
-_MAX_VALUES = 5_000_000
+_MAX_OPCODES = 1_000_000  # bounds the time: each is a step of a Python loop
+_MAX_DEPTH = 100  # later code walks the values recursively
+_MAX_VALUES = 5_000_000  # after unfolding: ten lists in each list, nine levels deep, are 10**9 values
 _MAX_KEPT = 64 << 20  # bytes of all short payloads together
-_MAX_LINE = 400
-_MAX_DIMENSIONS = 64
+_MAX_LINE = 400  # the names that are known have under 40 letters
+_MAX_DIMENSIONS = 64  # numpy's own limit since 2.0
 _MAX_PARTS = 64
 
 Read = Callable[[int, int], bytes]
@@ -148,6 +148,7 @@ class PickledArray:
         lengths = _expect(shape, tuple)
         if not isinstance(dtype, _Dtype) or len(lengths) > _MAX_DIMENSIONS:
             raise TypeError("an array needs a dtype and a shape")
+        # type() and not isinstance(): True is an int too
         if not all(type(n) is int and 0 <= n < 1 << 48 for n in lengths):
             raise ValueError(f"{lengths!r:.80} is not the shape of an array")
         count, value = math.prod(lengths), dtype.value
@@ -178,6 +179,7 @@ class PickledArray:
         raw = self._content if isinstance(self._content, bytes) else self._content.read()
         try:
             array = np.frombuffer(raw, self.dtype) if raw else np.empty(0, self.dtype)
+            # A copy: frombuffer is read-only
             return array.reshape(self.shape, order=self._order).copy(self._order)
         except ValueError as error:
             raise CorruptRecordingError(
@@ -333,7 +335,7 @@ class _Unpickler(_Standard):  # type: ignore[misc]
         if length > _MAX_INLINE:
             self.append(_Payload(self._tape.fetch, self._tape.skip(length), length, is_text=True))
             return
-        text = self._tape.read(length).decode("utf-8", "surrogatepass")
+        text = self._tape.read(length).decode("utf-8", "surrogatepass")  # as pickle writes it
         self.texts.add(text)
         self.append(text)
 
@@ -370,7 +372,7 @@ class _Unpickler(_Standard):  # type: ignore[misc]
             target.fill(*state[1:])
             return
         order, *structure = state[1:5]
-        if structure != [None, None, None]:
+        if structure != [None, None, None]:  # subdtype, names and fields, as dtype.__reduce__ gives them
             raise UnsupportedRecordingError("structured arrays in a pickle are not supported")
         if order not in ("<", ">", "|", "="):
             raise ValueError(f"{order!r:.20} is not a byte order")
@@ -509,11 +511,11 @@ def _read_header(tape: _Tape) -> int:
     if head[:6] != b"\x93NUMPY" or head[6] not in (1, 2, 3):
         raise CorruptRecordingError(f"{tape.name} is not a .npy file: its first bytes are {head.hex(' ')}")
     length = tape.number("<H" if head[6] == 1 else "<I")
-    if length > _BUFFER_BYTES:
+    if length > _BUFFER_BYTES:  # headers have 128 bytes; numpy itself refuses over 10,000
         raise CorruptRecordingError(f"{tape.name} claims a header of {length:,} bytes")
     text = tape.read(length).decode("latin-1").strip()
     try:
-        fields = ast.literal_eval(text)
+        fields = ast.literal_eval(text)  # literals only, as numpy reads it
         dtype, count = fields["descr"], math.prod(fields["shape"])
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise CorruptRecordingError(
@@ -543,6 +545,7 @@ def _measure(value: Any, name: str, level: int, known: dict[int, tuple[int, int]
         )
         inner = [_measure(part, name, level + 1, known) for part in parts if isinstance(part, _CONTAINERS)]
         size = len(parts) + sum(count for count, _ in inner), 1 + max((levels for _, levels in inner), default=0)
+        # Remembered by identity: a list that is referred to twice is measured once, so bombs take no time
         known[id(value)] = size
     if size is None or level + size[1] > _MAX_DEPTH:
         raise CorruptRecordingError(f"{name} is nested over {_MAX_DEPTH} levels deep; not read further")

@@ -1,4 +1,4 @@
-"""Where the frames stand in an AVI file: by its indices when they agree with the chunks, else by walking the chunks."""
+"""Finds the frames of an AVI file: by its indices if they agree with the chunks, else by walking the chunks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from roiextractors_core.io import PositionedFile
 
 __all__ = ["AviIndex", "AviStream", "avi_index", "is_avi"]
 
-_MAX_HEADER = 4 << 20
+_MAX_HEADER = 4 << 20  # headers have kilobytes, with a codec's own data or a palette
 _MAX_STREAMS = 100
 _MAX_INDEX = 1 << 30
-_KEY_FRAME = 0x10
+_KEY_FRAME = 0x10  # AVIIF_KEYFRAME
 _MAX_PARTS = 1 << 16  # RIFFs of a file and chunks of one; a recorder writes a few for each GiB
 _MAX_IDLE = 100_000  # chunks without pixels before the walk ends; a recording has a few for each frame
-_CHECKED = 16
+_CHECKED = 16  # chunks that an index is compared with: each costs a read
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class AviIndex:
     is_key : numpy.ndarray
         bool; what the index says, or all False where the chunks were walked.
     ticks : numpy.ndarray
-        int64, the place of each frame in the stream's clock; a chunk without bytes holds a place and no picture.
+        int64, the place of each frame in the stream's clock; a chunk without bytes takes a place and has no picture.
     was_walked : bool
         Whether there was no index that could be used.
     problem : str
@@ -123,6 +123,7 @@ def avi_index(file: PositionedFile) -> AviIndex:
     found = np.array(entries, np.int64).reshape(-1, 3)
     if not problem and len(found) < stream.claimed:
         problem = f"has {len(found):,} frames, but its header says {stream.claimed:,}"
+    # An empty chunk repeats the frame before it (a dropped frame): it advances the clock and has no picture
     held = found[:, 1] > 0
     return AviIndex(
         stream,
@@ -199,6 +200,7 @@ def _chunks(file: PositionedFile, span: _Span, size: int) -> Iterator[tuple[byte
         if not _is_name(name):
             return
         if name == b"LIST":
+            # Writers fill in the length when they close the file
             if head[8:12] == b"movi" and length <= 4:
                 yield b"movi", _Span(at + 12, span.end)
                 return
@@ -244,6 +246,7 @@ def _video_stream(name: str, number: int, parts: dict[bytes, bytes], header: byt
     size, columns, rows, _, bits = struct.unpack_from("<IiiHH", bitmap)
     if columns <= 0 or rows == 0:
         raise CorruptRecordingError(f"{name}: its header says {abs(rows):,} rows of {columns:,} columns")
+    # Some writers leave the stream's rate empty, and state the period in the main header alone (microseconds)
     if not (scale and rate):
         period = int.from_bytes(dict(_pieces(header)).get(b"avih", b"")[:4], "little")
         rate, scale = (1_000_000, period) if period else (0, 0)
@@ -268,7 +271,7 @@ Entry = tuple[int, int, int]
 def _by_super_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> np.ndarray | None:
     """Follow OpenDML's index of indices; None where there is none, or it does not fit."""
     data = stream.super_index
-    if len(data) < 24 or data[3] != 0:
+    if len(data) < 24 or data[3] != 0:  # bIndexType 0: AVI_INDEX_OF_INDEXES
         return None
     count = int.from_bytes(data[4:8], "little")
     if not 0 < count <= (len(data) - 24) // 16:
@@ -300,6 +303,7 @@ def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int,
     table = np.frombuffer(data, "<u4", count * 2, 32).reshape(-1, 2).astype(np.int64)
     if base + int(table[:, 0].max(initial=0)) > end:
         return None
+    # The highest bit of a size marks a frame that is not a key frame
     sizes = table[:, 1] & 0x7FFFFFFF
     keys = (table[:, 1] & 0x80000000) == 0
     return np.stack([table[:, 0] + base, sizes, keys.astype(np.int64)], axis=1)
@@ -324,6 +328,7 @@ def _by_old_index(file: PositionedFile, stream: AviStream, layout: _Layout) -> n
     mine = ((names & 0xFFFF) == number) & (((names >> 16) & 0xFF) == ord("d"))
     chosen = table[mine].astype(np.int64)
     keys = ((chosen[:, 1] & _KEY_FRAME) != 0).astype(np.int64)
+    # The specification counts from the list's name; some writers count from the start of the file
     for base in (layout.movies[0].start - 4, 0):
         found = np.stack([chosen[:, 2] + base + 8, chosen[:, 3], keys], axis=1)
         if _fits(file, stream, found, layout.size):
@@ -369,6 +374,7 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
             if name == b"LIST":
                 at += 12
                 continue
+            # A list that was never closed runs to the end of the file, over the index and further RIFFs
             if name in (b"idx1", b"RIFF"):
                 break
             if at + 8 + length > movie.end:

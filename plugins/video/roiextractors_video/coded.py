@@ -25,7 +25,7 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 _MAX_CHECKED = 16
 _MAX_AHEAD = 4  # runs of frames that are decoded at once where frames are asked for one by one
 _MAX_FRAMES_AHEAD = 64
-_MAX_BYTES_AHEAD = 32 << 20
+_MAX_BYTES_AHEAD = 32 << 20  # kept in memory though nobody has asked for them yet
 
 
 class Packets:
@@ -113,6 +113,7 @@ def _codec_context(facts: Facts, extra: bytes) -> Any:
     context.width, context.height = facts.columns, facts.rows
     # Frames are already shared out over the cores, and a decoder with its own threads hangs in a forked process
     context.thread_count = 1
+    # A damaged header inside a frame may claim any size; "explode" raises where FFmpeg would conceal the damage
     context.options = {
         "max_pixels": str((facts.columns + 64) * (facts.rows + 64)),
         "err_detect": "explode",
@@ -274,6 +275,7 @@ class CodedFrames(VideoFrames):
 
     def _give_back(self, decoder: Decoder) -> None:
         with self._lock:
+            # More decoders than cores are never at work at once, and each keeps reference pictures in memory
             if len(self._idle) < num_cores() and not self._is_closed:
                 self._idle.append(decoder)
                 return
@@ -282,6 +284,7 @@ class CodedFrames(VideoFrames):
 
 def _shares(indices: list[int], keys: list[int], cores: int) -> list[tuple[int, int]]:
     """Split the frames into shares of equal work, at key frames only; the work is the number of frames to decode."""
+    # To decode frame i from its key frame k takes i - k + 1 frames; the next one of the same run only the difference
     costs = np.array([i - k + 1 for i, k in zip(indices, keys, strict=True)])
     costs[1:] = np.where(np.diff(keys) == 0, np.diff(indices), costs[1:])
     total = np.cumsum(costs)

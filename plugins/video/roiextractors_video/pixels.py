@@ -1,4 +1,4 @@
-"""What a pixel format holds, and one channel out of a decoded picture."""
+"""What a pixel format contains, and one channel out of a decoded picture."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class PixelFormat:
         name = video_format.name
         parts = [part for part in video_format.components if not part.is_alpha]
         bits = max((part.bits for part in parts), default=8)
+        # Palettes and mosaics have one component in the file, but colours when shown
         if name.startswith("pal") or name.startswith("bayer"):
             return cls("rgb", 8 if bits <= 8 else 16)
         kind = "grey" if len(parts) == 1 else "rgb" if video_format.is_rgb else "yuv"
@@ -97,6 +98,7 @@ def _looked_up(table: np.ndarray, luma: np.ndarray) -> np.ndarray:
 def _green_if_alike(packed: np.ndarray) -> np.ndarray | None:
     """Return the green of pixels of four bytes where blue, green and red are equal all over, else None."""
     result = np.empty(packed.shape, np.uint8)
+    # Ends at the first row with colour, and a few rows at a time stay in the processor's cache
     for top in range(0, len(packed), _ROWS_AT_ONCE):
         part = packed[top : top + _ROWS_AT_ONCE]
         shifted = part >> 8
@@ -122,6 +124,7 @@ def has_colour(picture: Any, pixels: PixelFormat) -> bool:
 def _plane(picture: Any, number: int, dtype: np.dtype[Any]) -> np.ndarray:
     plane = picture.planes[number]
     lines = np.frombuffer(plane, np.uint8)
+    # FFmpeg pads lines for vector instructions, so the line size exceeds the width
     lines = lines[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)
     return lines[:, : plane.width * dtype.itemsize].view(dtype)
 
@@ -144,7 +147,7 @@ def _is_planar_yuv(name: str) -> bool:
 
 def _luma(picture: Any, pixels: PixelFormat) -> np.ndarray:
     name = picture.format.name
-    if not _is_planar_yuv(name):
+    if not _is_planar_yuv(name):  # packed formats (yuyv422) interleave luma with colour
         name = "yuv444p" if pixels.bits <= 8 else f"yuv444p{pixels.bits}le"
         picture = picture.reformat(format=name)
     return _plane(picture, 0, _stored(name, pixels))
@@ -221,6 +224,7 @@ class _Tables:
 
     @staticmethod
     def _made(frame_class: Any, name: str, color_range: Any, colorspace: Any, tint: tuple[int, int]) -> np.ndarray:
+        # Eight pixels a value: chroma is subsampled and interpolated at the edges, so the middle of each is taken
         ramp = frame_class(256 * 8, 8, name)
         ramp.color_range, ramp.colorspace = color_range, colorspace
         for plane, value in zip(ramp.planes, (0, *tint, 255), strict=False):

@@ -21,11 +21,13 @@ from .stored import avi_words, tick_clock
 
 __all__ = ["demuxed_frames"]
 
+# Their packets may have no picture: hidden reference frames, and repeated ones
 _COUNTED_BY_DECODING = ("vp8", "theora")
-_NO_STAMP = -(1 << 63)
-_MAX_EBML = 4096
+_NO_STAMP = -(1 << 63)  # AV_NOPTS_VALUE
+_MAX_EBML = 4096  # the EBML header and the head of the segment are the first bytes
 _MAX_BLOCK_HEAD, _COMPARED = 64, 64
-_FOUND_IN_FILE = ("ffv1", "mjpeg")
+_FOUND_IN_FILE = ("ffv1", "mjpeg")  # each packet decodes alone or from a key frame, without reordering
+# Playlists and devices: a file could make FFmpeg read others, or the network
 _NOT_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
 
 
@@ -103,7 +105,7 @@ def _head(file: PositionedFile, stream: Any) -> _Head:
 
 
 def _missing(file: PositionedFile, claimed: int, found: int) -> str:
-    """Return in words what the container promises and the file does not hold."""
+    """Return in words what the container states and the file lacks."""
     if claimed > found:
         return f"has {found:,} frames, but its header says {claimed:,}"
     end = _end_of_matroska(file.read(0, _MAX_EBML))
@@ -144,6 +146,7 @@ def _containers() -> str:
 def _container(file: PositionedFile) -> Any:
     import av
 
+    # Titles in another encoding than UTF-8 are no reason to refuse the pixels
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
         return av.open(str(file.path), "r", options={"format_whitelist": _containers()}, **lenient)
@@ -156,7 +159,7 @@ def _container(file: PositionedFile) -> Any:
 def _video_stream(file: PositionedFile, container: Any) -> Any:
     import av
 
-    cover = av.stream.Disposition.attached_pic
+    cover = av.stream.Disposition.attached_pic  # the cover picture of MP4 is a video stream of one frame
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
         raise UnsupportedRecordingError(f"{file.name} contains no video stream")
@@ -192,9 +195,10 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:
                 continue
-            if packet.is_corrupt:
+            if packet.is_corrupt:  # FFmpeg marks a packet that the end of the file has cut
                 return found, f"is truncated or damaged: the packet after frame {len(found):,} is incomplete"
             stamp = _NO_STAMP if packet.pts is None else packet.pts
+            # FFmpeg seeks by decoding times, which come before the times of display where there are B frames
             seek = stamp if packet.dts is None else packet.dts
             offset = _offset_of(file, packet) if is_sought else -1
             found.append((stamp, seek, offset, packet.size, int(packet.is_keyframe)))
@@ -310,9 +314,9 @@ def _are_stored(table: _PacketTable) -> bool:
 
 
 def _offset_of(file: PositionedFile, packet: Any) -> int:
-    """Return where a packet's bytes stand in the file; -1 where its container wrapped or changed them.
+    """Return the offset of a packet's bytes in the file; -1 if its container wrapped or changed them.
 
-    FFmpeg tells where the packet's block begins, which has a head of its own in Matroska.
+    FFmpeg gives the offset of the packet's block, which begins with a head of its own in Matroska.
     """
     data = memoryview(packet)
     if packet.pos is None or packet.pos < 0:
@@ -331,6 +335,7 @@ def _streamed(file: PositionedFile, facts: Facts, table: _PacketTable) -> VideoF
     is_key = is_key.copy()
     is_key[0] = True
     whole = _Stream(file, facts, stamps, table.seeks[order], table.sizes[order], np.flatnonzero(is_key))
+    # Only of a damaged file: decoding the last group of pictures costs time at each opening
     if facts.problems and not table.is_counted:
         whole = whole.without_an_undecodable_tail()
     return CodedFrames(whole.facts, whole.keys, lambda: _StreamDecoder(whole), file.close)

@@ -48,7 +48,7 @@ class Case:
         return self.expected.ndim == 4
 
     def open(self, recording: Any = None, **more: Any) -> ImagingExtractor:
-        """Open the recording as this format; what is left out of it may be told without failing a test."""
+        """Open the recording as this format; warnings of this library do not fail a test."""
         with quiet():
             where = self.recording if recording is None else recording
             return roi.open(where, format=self.spec.name, **{**self.options, **more})

@@ -172,7 +172,7 @@ def _require_found(case: Case, copy: Any, words: str, advice: str) -> None:
 
 
 def _quoting(recording: Any) -> list[Foreign]:
-    """Return a text that quotes the recording behind its first page: its bytes stand there, and it is none."""
+    """Return a text that quotes the recording after its first page: it contains the bytes but is not a recording."""
     path = paths_of(recording)[0]
     if path.is_dir():
         return []

@@ -88,7 +88,7 @@ _MAX_PAGES = 5000
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """Where the structure of one file lies.
+    """The places of the structure of one file.
 
     Attributes
     ----------
@@ -566,7 +566,7 @@ def _changed_dataset(file: Any, name: str, draw: random.Random) -> str:
 
 
 def _in_mat(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
-    """Change what lies inside a compressed element, and compress it again."""
+    """Change the content of a compressed element, and compress it again."""
     order = "<" if data[126:128] == b"IM" else ">"
     places = []
     at = 128

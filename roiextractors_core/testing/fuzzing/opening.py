@@ -35,7 +35,7 @@ _MAX_READ = 64 << 20  # a quarter of the memory allowed, since reading may take 
 
 
 def serve(folder: str, first: str, end: str) -> None:
-    """Open changed copies and tell what came of each: what the process of its own is started with."""
+    """Open changed copies and report the outcome of each; the entry point of the child process."""
     plan = json.loads((Path(folder) / "plan.json").read_text(encoding="utf-8"))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print what they like
@@ -63,7 +63,7 @@ def _warm_up(seed: Seed) -> None:
 
 
 class _Table:
-    """Where one copy lies, is changed, opened and put right again."""
+    """The folder of one copy, which is changed, opened and restored there."""
 
     def __init__(self, seed: Seed, folder: Path, keep: str) -> None:
         self.seed = seed
@@ -131,7 +131,7 @@ def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool) ->
 
 
 def _error_outcome(error: BaseException) -> dict[str, str]:
-    """Tell an error of our tree from others; one that a plugin's foreign exception hides behind is none of ours."""
+    """Distinguish errors of this library from others; a PluginError around another exception counts as that exception."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:
@@ -240,7 +240,7 @@ def _pixels_outcome(seed: Seed, change: Change, folder: Path, found: _Found) -> 
 
 
 def _lying(seed: Seed, change: Change) -> np.ndarray | None:
-    """Return what lies where the pixels were, as far as it goes."""
+    """Return the present content of the places of the pixels, up to the first that is not whole."""
     if seed.pixels is None:
         return None
     return seed.pixels.read(

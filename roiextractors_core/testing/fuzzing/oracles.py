@@ -46,7 +46,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class PixelMap:
-    """Where the pixels of a recording lie, uncompressed, in its files.
+    """The places of the uncompressed pixels of a recording in its files.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class PixelMap:
 
     @classmethod
     def of(cls, files: Mapping[str, bytes], expected: np.ndarray) -> PixelMap | None:
-        """Look for the pixels in the files; None where they do not lie there as they are."""
+        """Look for the pixels in the files; None if they are not stored as they are."""
         # Up to three channels are interleaved value by value in the formats known here
         for lane in _Lane.every(expected.dtype.itemsize):
             found = cls._in_lane({name: lane.of(data) for name, data in files.items()}, expected, lane)
@@ -196,7 +196,7 @@ def _places(files: Mapping[str, bytes], parts: Sequence[np.ndarray], form: str) 
 
 
 def _is_elsewhere(files: Mapping[str, bytes], wanted: bytes, name: str, place: int) -> bool:
-    """Return whether the same bytes stand at another place too, so that nobody knows which are meant."""
+    """Return whether the same bytes are at another place too, so that the place is ambiguous."""
     others = any(wanted in data for other, data in files.items() if other != name)
     return others or files[name].find(wanted) != place or files[name].find(wanted, place + 1) >= 0
 

@@ -63,7 +63,7 @@ class Seed:
 
     @cached_property
     def pixels(self) -> PixelMap | None:
-        """Where the pixels lie, when they lie somewhere uncompressed."""
+        """The places of the pixels, if they are stored uncompressed."""
         return PixelMap.of(self.files, self.expected)
 
     @cached_property
@@ -92,7 +92,7 @@ class Seed:
 
     @classmethod
     def saved(cls, place: Path) -> Seed:
-        """Return the seed that lies in a folder that :meth:`save` wrote to."""
+        """Return the seed from a folder that :meth:`save` wrote to."""
         # Options contain tuples, which JSON would turn into lists
         facts = ast.literal_eval((place / "seed.txt").read_text(encoding="utf-8"))
         return cls(folder=place / "recording", expected=np.load(place / "expected.npy"), **facts)

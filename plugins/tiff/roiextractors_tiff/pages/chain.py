@@ -11,8 +11,8 @@ from .directory import HEADER_BYTES, MAX_TAGS, TiffFile, too_many_tags, truncate
 
 __all__ = ["Chain"]
 
-_MIN_AHEAD, _MAX_AHEAD = 4 << 10, 4 << 20
-_FEW = 64
+_MIN_AHEAD, _MAX_AHEAD = 4 << 10, 4 << 20  # 4 KiB cost as little as 100 bytes; see _Window
+_FEW = 64  # callers that go from directory to directory mostly stop early
 _CLASSIC_LIMIT = 1 << 32  # offsets of classic TIFF have 32 bits, and begin at 0 again behind it
 
 
@@ -72,6 +72,7 @@ class Chain:
                 start, buffer = window.move(offset)
                 at = 0
             count = unpack_count(buffer, at)[0]
+            # Zeros in place of a directory are kept apart: a recording that was interrupted ends in them
             if not 0 < count <= MAX_TAGS:
                 self.zeros_from = -1 if count else offset
                 self._break_off(page, offset, too_many_tags(tiff, page, offset, count))
@@ -98,6 +99,8 @@ class Chain:
                     f"{tiff.name}: the chain of directories is circular: page {page:,} at byte {offset:,} points back to byte {following:,}"
                 )
             page += 1
+            # A leap back by over 2 GiB in a larger file: the 32-bit offset has overflowed, and what is there is another
+            # page
             if following and following + _CLASSIC_LIMIT // 2 < offset and self._may_wrap:
                 self._break_off(page, following, self._outside(page, following))
                 break

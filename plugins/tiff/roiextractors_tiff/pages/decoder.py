@@ -75,17 +75,19 @@ class Decoder:
         depth, rows, columns = tiled or (1, min(page.rows, int(key.rowsperstrip)), page.columns)
         samples = 1 if page.planar else page.samples
         self._max_values = depth * rows * columns * samples
+        # Chroma subsampling makes blocks of up to 16 x 16 pixels
         self._max_padded = depth * (rows + -rows % 16) * (columns + -columns % 16) * samples
         self._max_bytes = depth * rows * -(-columns * samples * page.bits // 8)
         if self._max_values > page.rows * page.columns * page.samples + _MAX_TILE:
             raise CorruptRecordingError(
                 f"{self._tiff.name} claims tiles of {depth} x {rows:,} x {columns:,} for pages of {page.rows:,} x {page.columns:,}"
             )
+        # Image codecs state their size in their own header, which is looked at before each segment is decoded
         if page.compression not in _BYTE_CODECS:
             return None, None
         unpack = tifffile.TIFF.DECOMPRESSORS[page.compression]
         reverse = importlib.import_module("imagecodecs").bitorder_decode if key.fillorder == 2 else None
-        key.compression, key.fillorder = 1, 1
+        key.compression, key.fillorder = 1, 1  # tifffile then gets bytes that are decompressed already
         return unpack, reverse
 
     def _require_bounded(self, data: bytes, where: str) -> bytes:
@@ -93,6 +95,7 @@ class Decoder:
         compression = self._page.compression
         if self._unpack is not None:
             with _decoding(where):
+                # One byte more than expected: a longer result is noticed, and a bomb does not fill the memory
                 data = self._unpack(self._reverse(data) if self._reverse else data, out=self._max_bytes + 1)
             if len(data) > self._max_bytes:
                 raise CorruptRecordingError(
@@ -119,7 +122,7 @@ class Decoder:
         return functools.partial(self._read_into, layout, page, frame, rows, columns)
 
     def _read_into(self, layout: WalkedPages, page: int, frame: np.ndarray, rows: slice, columns: slice) -> None:
-        decoded = np.zeros(self._shaped, self._page.dtype)
+        decoded = np.zeros(self._shaped, self._page.dtype)  # zeros: segments that a sparse file leaves out
         tables = self._jpeg_tables(layout, page)
         is_whole = frame.size == self._page.rows * self._page.columns * self._page.samples
         for number, (offset, length) in enumerate(zip(*layout.segments.of(page), strict=True)):

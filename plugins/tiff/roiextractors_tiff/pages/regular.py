@@ -35,7 +35,7 @@ __all__ = ["MAX_GAP", "RegularPages", "find_regular_pages", "fixed_bytes"]
 MAX_GAP = 1 << 16
 """Bytes that are read and dropped rather than split a read in two: about what a disk delivers in the time of one call."""
 
-_MAX_SAMPLED = 32
+_MAX_SAMPLED = 32  # each is a read in another part of the file: a seek, or a round trip
 _STRIP_OFFSETS, _STRIP_LENGTHS, _DESCRIPTION = 273, 279, 270
 
 
@@ -108,10 +108,12 @@ class RegularPages(Layout):
         """Return whether one page's directory is; that of page 0 was read when the file was opened."""
         if page == 0:
             return True
+        # Runs of bytes and not numpy: one page is checked for each frame that is read alone
         if any(table[a:b] != expected for a, b, expected in self._runs):
             return False
         if struct.unpack_from(self._strip_form, table, self._strip_at)[0] != self.places(page)[1]:
             return False
+        # The last page ends the chain, or points to one that the file's end cuts off; both were checked when opening
         last = page == self.count - 1
         return last or struct.unpack_from(self._next_form, table, self._next_at)[0] == self.places(page + 1)[0]
 
@@ -195,6 +197,7 @@ def _candidate(first: Directory, page: Page, secondary: bool) -> RegularPages | 
     if not page.is_plain or not first.next:
         return None
     second = tiff.directory(first.next, 1)
+    # The first page may differ from all others, so a distance needs a third directory
     if not second.next or second.next >= tiff.size or (second.is_secondary and not secondary):
         return None
     third = tiff.directory(second.next, 2)
@@ -202,9 +205,10 @@ def _candidate(first: Directory, page: Page, secondary: bool) -> RegularPages | 
         return None
     data = block_of(second)[0]
     table_step, data_step = third.offset - second.offset, block_of(third)[0] - data
-    if table_step <= 0 or data_step <= 0:
+    if table_step <= 0 or data_step <= 0:  # backwards is allowed in TIFF, and left to the walk
         return None
     end = _end_of_pages(first, second)
+    # The number of pages follows from the size of the file: counting them would read every directory
     last = 1 + min((end - second.end) // table_step, (end - data - page.nbytes) // data_step)
     return RegularPages(first, second, table_step, data_step, last + 1) if last >= 2 else None
 
@@ -262,6 +266,7 @@ def _end_of_pages(first: Directory, second: Directory) -> int:
     if _DESCRIPTION not in first.entries or first.is_inline(_DESCRIPTION):
         return size
     offset, length = first.place(_DESCRIPTION)
+    # Up to 16 bytes more: some writers pad the end
     is_last = second.offset < offset and size - 16 <= offset + length <= size
     return offset if is_last else size
 

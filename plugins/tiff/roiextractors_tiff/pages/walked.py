@@ -22,7 +22,7 @@ __all__ = ["Segments", "Selection", "WalkedPages", "walk"]
 _STRIP_OFFSETS, _STRIP_LENGTHS = 273, 279
 _BATCH = 1 << 16  # directories parsed at once: the tables of more are not kept
 _MAX_KINDS = 8  # of directories that are compared by columns; those of more are parsed one by one
-_MIN_ZEROS = 512
+_MIN_ZEROS = 512  # one sector of a disk: file systems leave whole ones unwritten
 _OTHER_TYPES = (2, 5, 7, 10)  # text, rationals and bytes
 
 
@@ -286,6 +286,7 @@ class _BatchColumns:
         damage = "" if self._error is None else str(self._error)
         empty = (np.empty(0, np.int64),) * 4
         numbers, counts, offsets, lengths = map(np.concatenate, zip(empty, *self._pieces, strict=True))
+        # Groups of alike pages were added one after the other; the order of the chain is restored here
         if len(self._pieces) > 1:
             segments = np.argsort(np.repeat(numbers, counts), kind="stable")
             order = np.argsort(numbers, kind="stable")
@@ -402,12 +403,14 @@ def _whole_pages(
     """Return how many pages are whole, and in words why the others are not."""
     offsets, lengths = segments.offsets, segments.lengths
     wrapped = _first_wrapped(tiff, offsets)
+    # Offsets before the first wrapped one only: behind 4 GiB, small offsets have another cause
     early = np.flatnonzero((offsets[:wrapped] >= 0) & (offsets[:wrapped] < HEADER_BYTES) & (lengths[:wrapped] > 0))
     if len(early):
         k = segments.page_of(early[0])
         raise CorruptRecordingError(
             f"{tiff.name}: page {k:,} (directory at byte {places[k]:,}) has its pixels at byte {int(offsets[early[0]]):,}, inside the file's header"
         )
+    # Negative: BigTIFF offsets of 2**63 and more, as int64
     beyond = np.flatnonzero((offsets < 0) | (lengths < 0) | (offsets + lengths > tiff.size))
     bad = min(wrapped, int(beyond[0]) if len(beyond) else len(offsets))
     if bad < len(offsets):
@@ -432,6 +435,7 @@ def _first_wrapped(tiff: TiffFile, offsets: np.ndarray) -> int:
     """Return the first segment whose offset began at 0 again behind 4 GiB; the number of segments when there is none."""
     if tiff.big or tiff.size <= 1 << 32:
         return len(offsets)
+    # Files are written forwards: a leap back by over 2 GiB is an overflow, not a layout
     leaps = np.flatnonzero(offsets[1:] + (1 << 31) < offsets[:-1])
     return int(leaps[0]) + 1 if len(leaps) else len(offsets)
 
@@ -446,9 +450,11 @@ def _ends_in_zeros(
     """
     offsets, lengths = segments.of(last)
     end, count = max(a + n for a, n in zip(offsets, lengths, strict=True)), min(_MIN_ZEROS, sum(lengths))
+    # Zeros in place of the next directory are proof already, so a few zero bytes before them are enough
     if end <= zeros_from:
         count = min(count, 4)
     elif page.compression != 1 and not page.tiled:
+        # Compressed data rarely contain 16 zero bytes in a row
         count = min(count, _MIN_ZEROS // 32)
     elif is_damaged or tiff.size - end < _MIN_ZEROS or any(tiff.file.read(tiff.size - _MIN_ZEROS, _MIN_ZEROS)):
         return False
