@@ -457,6 +457,60 @@ def watch_opening(
     yield {"events": events}
 
 
+def watch_state(spec: dict[str, Any], recording: Any, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Import the plugin of a format, and open a recording for the first time.
+
+    Parameters
+    ----------
+    spec : dict
+        The format.
+    recording : str, os.PathLike or a list of them
+    options : mapping
+        For ``open``.
+    """
+    import roiextractors_core as roi
+
+    before = process_state()
+    _ensure_registered(spec)
+    roi.formats()
+    yield {"stage": "import", "changed": _changes(before)}
+    with roi.open(recording, format=spec["name"], **options) as opened:
+        opened.get_series(0, 1)
+    yield {"stage": "open", "changed": _changes(before)}
+
+
+def process_state() -> dict[str, Any]:
+    """Return what belongs to the whole process and is not a plugin's to change."""
+    import locale
+    import logging
+    import random
+
+    import numpy as np
+
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the one that belongs to the process
+    root = logging.getLogger()
+    return {
+        "the environment": dict(os.environ),
+        "the working folder": os.getcwd(),
+        "the locale": locale.setlocale(locale.LC_ALL),
+        "the recursion limit": sys.getrecursionlimit(),
+        "the random numbers of the process": (random.getstate(), name, np.asarray(keys).tobytes(), rest),
+        "how numpy treats errors": np.geterr(),
+        "how numpy prints": np.get_printoptions(),
+        "the level of the root logger": root.level,
+        "the handlers of the root logger": list(root.handlers),
+        "which messages are logged at all": logging.root.manager.disable,
+        "sys.stdout": sys.stdout,
+        "sys.stderr": sys.stderr,
+        "sys.excepthook": sys.excepthook,
+    }
+
+
+def _changes(before: Mapping[str, Any]) -> list[str]:
+    after = process_state()
+    return [what for what, value in before.items() if after[what] != value]
+
+
 _WATCHED = frozenset(
     {
         "open",
@@ -546,5 +600,6 @@ def _most_memory() -> int:
 
 
 _JOBS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
-    function.__name__: function for function in (import_declarations, look_over, unpickle, open_cut, watch_opening)
+    function.__name__: function
+    for function in (import_declarations, look_over, unpickle, open_cut, watch_opening, watch_state)
 }

@@ -23,7 +23,7 @@ import roiextractors_core as roi
 from ...errors import RangeError
 from ...imaging.extractor import ImagingExtractor
 from ..cuts import copied, files_of, paths_of
-from ..fresh import digest, in_fresh_process, same_values
+from ..fresh import digest, in_fresh_process, process_state, same_values
 from .case import Case, GivenRecording, as_text
 from .judging import RANGE_ADVICE, fail, refusal, same, within
 from .reads import opened_and_read, read_everything, routes
@@ -130,6 +130,25 @@ class StateTests(GivenRecording):
                 "warn, or say it in get_notes; print nothing",
             )
 
+    def test_importing_and_the_first_opening_leave_the_process_as_it_was(self, case: Case) -> None:
+        arguments = {
+            "spec": case.spec.to_dict(),
+            "recording": as_text(case.recording),
+            "options": dict(case.options),
+        }
+        outcome = in_fresh_process("watch_state", arguments, seconds=60.0)
+        if outcome.timed_out or outcome.failure:
+            fail(
+                f"in a fresh process the recording does not open: {outcome.failure or 'it hangs'}",
+                "nothing that opening needs may come from this process alone",
+            )
+        changed = outcome.last["changed"]
+        if changed:
+            fail(
+                f"importing the plugin, or opening for the first time, changed {', '.join(changed)}",
+                "leave alone what belongs to the whole process; pass parameters to the library that needs them",
+            )
+
     def test_opening_writes_nothing_and_runs_nothing_from_the_file(self, case: Case, workplace: Path) -> None:
         copy, warm = copied(case.recording, workplace / "copy"), copied(case.recording, workplace / "warm")
         arguments = {
@@ -182,16 +201,14 @@ def _observed(extractor: ImagingExtractor) -> dict[str, Any]:
 
 
 def _process_state() -> dict[str, Any]:
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the one that belongs to the process
+    loggers = {name: logging.getLogger(name) for name in list(logging.root.manager.loggerDict)}
     return {
-        "the environment": dict(os.environ),
-        "the working folder": os.getcwd(),
-        "the random numbers of the process": (random.getstate(), name, np.asarray(keys).tobytes(), rest),
-        "how numpy treats errors": np.geterr(),
-        "how numpy prints": np.get_printoptions(),
+        **{what: value for what, value in process_state().items() if what not in ("sys.stdout", "sys.stderr")},
         "the filters of warnings": list(warnings.filters),
         "sys.path": list(sys.path),
-        "the level of the root logger": logging.getLogger().level,
+        "the levels of loggers": {
+            name: logger.level for name, logger in loggers.items() if getattr(logger, "level", 0)
+        },
     }
 
 
