@@ -242,6 +242,7 @@ class CompoundFile:
         return self._mini_sectors
 
     def _follow(self, table: np.ndarray, start: int, words: str, count: int | None) -> np.ndarray:
+        # A movie has millions of sectors: following them one by one in Python takes seconds
         numbers = self._adjacent(table, start, count)
         if numbers is None:
             numbers = np.array(self._walk(table, start, words, count), np.int64)

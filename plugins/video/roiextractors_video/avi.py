@@ -16,7 +16,7 @@ __all__ = ["AviIndex", "AviStream", "avi_index", "is_avi"]
 
 _MAX_HEADER = 4 << 20  # headers have kilobytes, with a codec's own data or a palette
 _MAX_STREAMS = 100
-_MAX_INDEX = 1 << 30
+_MAX_INDEX = 1 << 30  # idx1 takes 16 bytes a chunk: more than 60 million of them
 _KEY_FRAME = 0x10  # AVIIF_KEYFRAME
 _MAX_PARTS = 1 << 16  # RIFFs of a file and chunks of one; a recorder writes a few for each GiB
 _MAX_IDLE = 100_000  # chunks without pixels before the walk ends; a recording has a few for each frame
@@ -257,6 +257,7 @@ def _video_stream(name: str, number: int, parts: dict[bytes, bytes], header: byt
         columns=columns,
         is_bottom_up=rows > 0,
         bits=bits,
+        # A palette follows the bitmap's header, whose size the file states; a codec's own data follow the 40 bytes
         extra=bitmap[max(40, min(size, len(bitmap))) :] if bitmap[16:20] == bytes(4) else bitmap[40:],
         rate=rate,
         scale=scale,

@@ -24,7 +24,7 @@ __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture"
 
 _MAX_CHECKED = 16
 _MAX_AHEAD = 4  # runs of frames that are decoded at once where frames are asked for one by one
-_MAX_FRAMES_AHEAD = 64
+_MAX_FRAMES_AHEAD = 64  # runs can be as long as the video where it has one key frame
 _MAX_BYTES_AHEAD = 32 << 20  # kept in memory though nobody has asked for them yet
 
 
@@ -141,6 +141,7 @@ def check_picture(facts: Facts, index: int, picture: Any) -> None:
         raise CorruptRecordingError(f"{facts.name}: frame {index:,} is {picture.format.name}, unlike the first")
 
 
+# Weak: the hook for forks must not keep recordings open that nobody uses
 _OPENED: weakref.WeakSet[CodedFrames] = weakref.WeakSet()
 
 
@@ -249,6 +250,7 @@ class CodedFrames(VideoFrames):
         try:
             for index in run:
                 picture = decoder.picture(index, run[0])
+                # A copy: the decoder uses its picture's memory again
                 decoded[index, channel] = np.array(channel_of(picture, self.pixels, channel))
         except CorruptRecordingError:  # raised again when the damaged frame itself is read
             if run[0] == wanted and (wanted, channel) not in decoded:

@@ -173,7 +173,7 @@ def _rgb(picture: Any, pixels: PixelFormat) -> tuple[np.ndarray, np.ndarray, np.
     if pixels.bits <= 8:
         whole = _packed(picture, name)
         return whole[..., 2], whole[..., 1], whole[..., 0]
-    depth = {9: 9, 10: 10, 12: 12, 14: 14}.get(pixels.bits, 16)
+    depth = {9: 9, 10: 10, 12: 12, 14: 14}.get(pixels.bits, 16)  # the depths for which FFmpeg has planar RGB
     wanted = f"gbrp{depth}le" if pixels.bits <= 16 else "gbrpf32le"
     planes = picture if name == wanted else picture.reformat(format=wanted)
     green, blue, red = (_plane(planes, k, _stored(wanted, pixels)) for k in range(3))
@@ -217,6 +217,7 @@ class _Tables:
         self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
     def of(self, picture: Any, tint: tuple[int, int]) -> np.ndarray:
+        # Range and matrix change the conversion, so each combination has a table
         key = (picture.format.name, picture.color_range, picture.colorspace, tint)
         if key not in self._known:
             self._known[key] = self._made(type(picture), *key)

@@ -180,6 +180,7 @@ def _table(file: PositionedFile, container: Any, stream: Any) -> _PacketTable:
         raise CorruptRecordingError(f"{file.name} contains no frame{': ' + problem if problem else ''}")
     stamps, seeks, offsets, sizes, is_key = (np.array(column, np.int64) for column in zip(*found, strict=True))
     table = _PacketTable(stamps, seeks, offsets, sizes, is_key.astype(bool), problem)
+    # Without a time of its own for each packet, pictures cannot be matched with packets after decoding
     is_plain = (table.stamps != _NO_STAMP).all() and len(np.unique(table.stamps)) == len(table.stamps)
     if is_plain and stream.codec_context.name not in _COUNTED_BY_DECODING:
         return table
@@ -200,7 +201,7 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
             stamp = _NO_STAMP if packet.pts is None else packet.pts
             # FFmpeg seeks by decoding times, which come before the times of display where there are B frames
             seek = stamp if packet.dts is None else packet.dts
-            offset = _offset_of(file, packet) if is_sought else -1
+            offset = _offset_of(file, packet) if is_sought else -1  # two small reads a packet, for codecs that use it
             found.append((stamp, seek, offset, packet.size, int(packet.is_keyframe)))
     except (av.FFmpegError, EOFError) as error:
         return found, f"cannot be demuxed after frame {len(found):,} ({printable(error)})"
@@ -223,7 +224,7 @@ def _counted(file: PositionedFile) -> _PacketTable:
         raise CorruptRecordingError(f"{file.name} contains no frame that can be decoded")
     table = np.array(stamps, np.int64)
     if _NO_STAMP in stamps or len(set(stamps)) < len(stamps):
-        table = np.full(len(stamps), _NO_STAMP)
+        table = np.full(len(stamps), _NO_STAMP)  # times that repeat name no frame: all or none are used
     nothing = np.full(len(stamps), -1)
     return _PacketTable(table, table, nothing, nothing, np.array(keys), problem, is_counted=True)
 
@@ -333,6 +334,7 @@ def _streamed(file: PositionedFile, facts: Facts, table: _PacketTable) -> VideoF
     if stamps[0] == _NO_STAMP:
         is_key = np.zeros(len(stamps), bool)
     is_key = is_key.copy()
+    # The start of the file can always be decoded from, whatever the container says of its first packet
     is_key[0] = True
     whole = _Stream(file, facts, stamps, table.seeks[order], table.sizes[order], np.flatnonzero(is_key))
     # Only of a damaged file: decoding the last group of pictures costs time at each opening
@@ -443,6 +445,7 @@ class _StreamDecoder(Decoder):
         """Return which frame a picture is; -1 for one that is none of the recording's."""
         if not self._stream.is_stamped:
             return max(self.following, 0)
+        # A picture decoded without its reference frames has the right time and wrong pixels
         return -1 if picture.is_corrupt else self._stream.place_of(picture.pts)
 
     def _seek(self, key: int) -> None:
