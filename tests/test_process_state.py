@@ -14,7 +14,7 @@ import pytest
 
 import roiextractors_core as roi
 from roiextractors_core.io import library_warnings
-from roiextractors_core.registry.isolation import stdout_to_stderr
+from roiextractors_core.io.plugin_output import stdout_to_stderr
 
 
 def in_threads(work: Callable[[], None], count: int = 6) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry import settings
+from roiextractors_core import settings
 from roiextractors_core.registry.registry import Registry
-from roiextractors_core.registry.settings import MAX_CONFIG_BYTES, config_file, read_settings
+from roiextractors_core.settings import MAX_CONFIG_BYTES, config_file, read_settings
 
 Run = Callable[..., str]
 

@@ -20,8 +20,8 @@ import roiextractors_core as roi
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
 from ..interop import preview as pictures
 from ..io.atomic import write_then_rename
+from ..io.plugin_output import CommandOutput
 from ..registry.detection import Explanation
-from ..registry.isolation import CommandOutput
 from . import scaffold, terminal, validation
 from .arguments import AsJson, Format, OnePath, Options, Paths, parse_options
 from .commands import CommandGroup

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import DeclarationError, PluginError, RoiExtractorsError, printable
-from ..registry.isolation import stdout_to_stderr
+from ..io.plugin_output import stdout_to_stderr
 
 __all__ = ["GROUP", "CommandGroup", "PluginCommand", "find_commands"]
 

@@ -12,7 +12,7 @@ __getattr__, __all__ = import_on_use(
         ),
         "hook": ("hookimpl",),
         "registry": ("PluginRecord", "Registry", "RegistryState", "default_registry"),
-        "settings": ("config_file",),
+        ".settings": ("config_file",),
         "spec": ("FormatSpec", "Match"),
     },
 )

@@ -13,9 +13,9 @@ from typing import Any
 import pluggy
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
+from ..io.plugin_output import stdout_to_stderr
 from . import hook
 from .evidence import evidence_fault
-from .isolation import stdout_to_stderr
 from .spec import FormatSpec
 
 __all__ = [

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
 from ..io.hdf5 import hdf5_nodes, plain_attribute
+from ..io.plugin_output import stdout_to_stderr
 from ..io.source import Source
 from ..io.tiff_directory import TIFF_TAGS
-from .isolation import stdout_to_stderr
 
 __all__ = [
     "AllOf",

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import DeclarationError, printable
 from ..io.locks import ProcessLock
+from ..settings import Settings, read_settings
 from .catalogue import CatalogueEntry, catalogue
 from .discovery import (
     LoadedPlugin,
@@ -23,7 +24,6 @@ from .discovery import (
     spec_fault,
 )
 from .evidence import Magic
-from .settings import Settings, read_settings
 from .spec import FormatSpec
 
 __all__ = ["PluginRecord", "Registry", "RegistryState", "default_registry", "formats", "plugins", "refresh"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import DeclarationError
+from ..io.plugin_output import stdout_to_stderr
 from .evidence import Evidence, Finding, Strength, evidence_from_dict
-from .isolation import stdout_to_stderr
 
 __all__ = ["FormatSpec", "Match"]
 

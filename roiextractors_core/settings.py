@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import printable
+from .errors import printable
 
 __all__ = ["Settings", "config_file", "read_settings"]
 
