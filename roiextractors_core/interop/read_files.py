@@ -89,9 +89,9 @@ class ReadFiles:
         )
 
 
-def _identity(path: str) -> _Identity | None:
+def _identity(path: str, *, follow: bool = True) -> _Identity | None:
     try:
-        status = os.stat(path)
+        status = os.stat(path, follow_symlinks=follow)
     except OSError:
         return None
     # Some network drives on Windows report inode 0 for every file
@@ -111,19 +111,22 @@ def _files(path: Path, numbers: set[int] | None = None) -> Iterator[tuple[_Ident
     while pending:
         folder = pending.pop()
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    elif numbers is not None and entry.is_symlink():
-                        real = os.path.realpath(entry.path)
-                        if not os.path.isdir(real) and (identity := _identity(real)) is not None:
-                            yield identity, entry.path
-                        elif real not in seen:  # links may form a circle
-                            seen.add(real)
-                            pending.append(real)
-                    elif numbers is None or entry.inode() in numbers:
-                        status = entry.stat(follow_symlinks=False)
-                        yield (status.st_dev, status.st_ino), entry.path
+            with os.scandir(folder) as listing:
+                entries = list(listing)
         except OSError:  # what cannot be listed is not replaced either
             continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+            elif numbers is not None and entry.is_symlink():
+                real = os.path.realpath(entry.path)
+                if not os.path.isdir(real) and (identity := _identity(real)) is not None:
+                    yield identity, entry.path
+                elif real not in seen:  # links may form a circle
+                    seen.add(real)
+                    pending.append(real)
+            # os.stat: on Windows the entry's own stat has no inode. A file that is gone by now is not compared
+            elif (numbers is None or entry.inode() in numbers) and (
+                identity := _identity(entry.path, follow=False)
+            ) is not None:
+                yield identity, entry.path

@@ -188,12 +188,17 @@ def _ranks(matches: Iterable[Match], preferences: Iterable[tuple[str, str]]) -> 
     """
     by_name = {match.spec.name: match for match in matches}
     ancestors = {name: _ancestors(match.spec, by_name) for name, match in by_name.items()}
+    # Where no evidence could be checked (the disk fails), the general format comes first: every .avi is a video
+    unsure = {name for name, match in by_name.items() if match.finding.answer is None}
+    num_general = {name: len(ancestors[name] & unsure) if name in unsure else 0 for name in by_name}
+    ancestors = {name: names if not num_general[name] else set() for name, names in ancestors.items()}
     num_before = _num_before(ancestors, preferences)
 
     def rank(match: Match) -> tuple[int, int, int]:
         # A format that specializes a matching one has at least the evidence of that one.
-        strength = max(match.strength, *(by_name[name].strength for name in ancestors[match.spec.name]), Strength.NAME)
-        return num_before[match.spec.name], -strength, -match.extension.count(".")
+        strength = max(match.strength, *(by_name[n].strength for n in ancestors[match.spec.name]), Strength.NAME)
+        name = match.spec.name
+        return num_before[name] + num_general[name], -strength, -match.extension.count(".")
 
     return {name: rank(match) for name, match in by_name.items()}
 
