@@ -32,6 +32,7 @@ COSTLY = frozenset(
         "test_foreign_files_are_not_claimed",
         "test_forked_processes_read_each_for_itself",
         "test_it_can_be_read_from_several_threads",
+        "test_importing_and_the_first_opening_leave_the_process_as_it_was",
         "test_it_pickles_into_a_fresh_process",
         "test_memory_is_bounded_by_the_request",
         "test_opening_writes_nothing_and_runs_nothing_from_the_file",
