@@ -60,9 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what is thorough; leave it out where no test was named, and what takes minutes wherever ``-m`` does not ask."""
     for item in {*_other_layouts(items), *_more_parameters(items)}:
         item.add_marker("thorough")
-    if config.getoption("markexpr"):
+    expression = config.getoption("markexpr")
+    if "long" in expression:
         return
-    omitted = ("long",) if config.stash[_names_tests] else ("long", "thorough")
+    omitted = ("long",) if expression or config.stash[_names_tests] else ("long", "thorough")
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in omitted)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

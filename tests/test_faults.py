@@ -621,7 +621,7 @@ def test_what_another_user_may_not_read_is_a_permission_error_that_names_it(
     for kind, told in job(ANOTHER_USER, recordings).items():
         for what in ("file", "folder"):
             assert told[what].startswith("SourcePermissionError: "), f"{kind}, {what}: {told[what]}"
-            assert "may not be" in told[what], f"{kind}, {what}: {told[what]}"
+            assert any(part in told[what] for part in ("cannot be", "may not be")), f"{kind}, {what}: {told[what]}"
             assert recordings[kind].path.name in told[what] or names(told[what], recordings[kind])
         if recordings[kind].path.is_file():
             assert told["entered"] == "", f"{kind}: a folder that may be entered and not listed: {told['entered']}"
@@ -679,7 +679,8 @@ def test_any_name_is_opened_explained_and_printed(kind: str, stem: str, tmp_path
     assert "\x1b" not in shown
     shown.encode("utf-8")
     os.truncate(recorded.pixels, 0)
-    _, words = attempted(lambda: opened(recorded).get_series(), roi.RoiExtractorsError)
+    # Of a sequence, the damaged file is left out with a warning, which is an error in these tests
+    _, words = attempted(lambda: opened(recorded).get_series(), roi.RoiExtractorsError, roi.RoiExtractorsWarning)
     assert words
     assert words.isprintable()
 

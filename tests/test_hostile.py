@@ -405,7 +405,7 @@ def test_oif_folder_outside(told: str, copy_of: Callable[..., Any]) -> None:
     folder.rename(copy.folder.parent / "secret.oif.files")
     settings = one(copy.folder, "*.oif")
     change(settings, "m.oif.files".encode("utf-16-le"), told.replace("\\\\", "\\").encode("utf-16-le"))
-    refused(settings, "which is not beside it", **copy.options)
+    refused(settings, "which does not exist", **copy.options)
 
 
 # Links
@@ -675,7 +675,7 @@ def test_oib_sectors_in_a_circle(where: str, copy_of: Callable[..., Any]) -> Non
         }[where]
         struct.pack_into("<I", content, 4096 + 4 * place, to)
     path.write_bytes(content)
-    refused(path, "in a circle|run into one|outside|goes on in sector", format="oib", **copy.options)
+    refused(path, "form a loop|meet at|outside|continues in sector", format="oib", **copy.options)
 
 
 @pytest.mark.parametrize(

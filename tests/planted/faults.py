@@ -1030,14 +1030,22 @@ class AHeaderIsEvaluated(Planted):
         eval("1 + 1")  # noqa: S307 - a fault
 
 
-@planted("test_the_process_is_left_as_it_was", says="changed the random numbers of the process")
+@planted(
+    "test_the_process_is_left_as_it_was",
+    "test_importing_and_the_first_opening_leave_the_process_as_it_was",
+    says="changed the random numbers of the process",
+)
 class TheRandomNumbersAreSeeded(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         np.random.seed(0)  # noqa: NPY002 - a fault
         return super().get_series(start_sample, end_sample)
 
 
-@planted("test_the_process_is_left_as_it_was", says="changed the environment")
+@planted(
+    "test_the_process_is_left_as_it_was",
+    "test_importing_and_the_first_opening_leave_the_process_as_it_was",
+    says="changed the environment",
+)
 class TheEnvironmentIsChanged(Planted):
     def close(self) -> None:
         os.environ["PLANTED"] = str(time.monotonic_ns())

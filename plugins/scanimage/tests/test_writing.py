@@ -151,5 +151,5 @@ class TestWriting:
         assert (tmp_path / "m").stat().st_size > recording.nbytes > 100e6
 
     def test_says_when_the_folder_is_missing(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere is not there"):
+        with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
             write_scanimage(NoiseImagingExtractor((2, 3, 4), "int16"), tmp_path / "nowhere" / "m")

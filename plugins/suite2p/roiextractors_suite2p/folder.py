@@ -31,7 +31,6 @@ __all__ = [
     "chosen_by",
     "holds_description",
     "is_movie",
-    "is_result",
     "planes_of",
     "undescribed_planes",
 ]
@@ -235,11 +234,6 @@ def _content_of(name: str) -> str | None:
     """Return what a file of suite2p's results contains, or None for other files."""
     stem, end = os.path.splitext(name)
     return _CONTENTS.get(stem.removesuffix("_chan2")) if end.lower() == ".npy" else None
-
-
-def is_result(source: Source) -> bool:
-    """Whether this is one of the arrays of results that suite2p saves; a probe."""
-    return not source.is_folder and _content_of(source.name) is not None
 
 
 def undescribed_planes(path: str) -> tuple[str, ...]:

@@ -381,7 +381,10 @@ def _require_known_types(directory: Directory) -> None:
 
 def _is_one_strip(directory: Directory) -> bool:
     entries = directory.entries
-    return all(code in entries and entries[code][1] == 1 for code in (_STRIP_OFFSETS, _STRIP_LENGTHS))
+    return all(
+        code in entries and entries[code][1] == 1 and entries[code][0] in TYPE_FORMS
+        for code in (_STRIP_OFFSETS, _STRIP_LENGTHS)
+    )
 
 
 def _same_length(tables: Sequence[bytes]) -> Iterator[slice]:
