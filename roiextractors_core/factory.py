@@ -166,7 +166,11 @@ def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState) ->
     }
     ends = tuple(name.removeprefix("*") for name in owners)
     own = {path.name for path in source.paths}
-    for name in source.members if source.is_folder else source.neighbours:
+    try:
+        names = source.members if source.is_folder else source.neighbours
+    except SourceError:  # a folder that may be entered but not listed: the recording opens all the same
+        return ""
+    for name in names:
         lower = name.lower()
         if not lower.endswith(ends) or name in own:
             continue
