@@ -1,1 +1,1 @@
-"""HDF5 movies for roiextractors-core, and the fast reading of one dataset on which other plugins stand."""
+"""HDF5 movies for roiextractors-core, and a fast reader of one dataset that other plugins use."""

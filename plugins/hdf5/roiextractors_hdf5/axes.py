@@ -45,11 +45,11 @@ class AxisOrder:
     letters : str
         One for each dimension: T, Z, Y, X, C; ``1``, ``2``, ... for axes of length 1 that are left out.
     basis : str
-        How the axes are known.
+        How the axes were identified, for messages.
     is_stated : bool
         Whether the file or the user states the axes, so that nothing is assumed.
     doubt : str
-        A sentence when the file contradicts itself, or its shape what is assumed; empty otherwise.
+        A sentence when the file contradicts itself, or when its shape contradicts the assumed order; empty otherwise.
     """
 
     letters: str
@@ -88,6 +88,7 @@ def axis_order(dataset: Any, attributes: Mapping[str, Any], *, where: str, given
         return AxisOrder(_checked(given, shape, where), "dimension_order")
     stated = []
     for words, basis in _labels(dataset, attributes):
+        # Labels that are incomplete or unknown are skipped: another kind of label may be complete
         letters = _letters_of(words)
         if letters and len(letters) == len(shape) and {"Y", "X"} <= set(letters):
             stated.append((letters, basis))
@@ -151,6 +152,7 @@ def _words_in(value: Any) -> list[str]:
         return [str(item) for item in value]
     text = value if isinstance(value, str) else ""
     words = re.findall(r"[A-Za-z_]+", text)
+    # A single word is a string of letters, such as "TYX"
     return words if len(words) > 1 else list(text.strip())
 
 
@@ -158,7 +160,7 @@ def _tags_in(text: str) -> list[str]:
     try:
         tags = json.loads(text)["axes"]
         return [str(tag["key"]) for tag in tags]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # RecursionError: deeply nested brackets
         return []
 
 
@@ -170,6 +172,7 @@ def _letters_of(words: Sequence[str]) -> str:
 def _by_writer(dataset: Any, attributes: Mapping[str, Any], shape: tuple[int, ...]) -> AxisOrder | None:
     name = dataset.name.strip("/")
     if "MATLAB_class" in attributes and len(shape) in (3, 4):
+        # MATLAB stores the first axis fastest, so HDF5 lists its axes in reverse
         letters = "TXY" if len(shape) == 3 else "TZXY"
         return AxisOrder(
             _without_ones(letters, shape), "written by MATLAB, whose arrays are (rows, columns, ..., time)", False

@@ -39,17 +39,16 @@ Result = TypeVar("Result")
 HDF5_FAULTS = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
 """The exceptions that h5py raises when the bytes of a file contradict the format."""
 
-_FILES_LOCK = (
-    ProcessLock()
-)  # held while a file is open: HDF5 shares one file among threads, and closing it in one closes it in all
+# Locked while a file is open: libhdf5 shares one file among threads, and closing it in one closes it in all
+_FILES_LOCK = ProcessLock()
 
 _MAX_ATTEMPTS, _WAIT = 10, 0.02  # seconds, between reads of a file that is being written
-_MAX_END = 1 << 60
+_MAX_END = 1 << 60  # bytes; a header that states more is damaged
 _MAX_OBJECTS = 20_000
 _MAX_DEPTH = 16
-_MAX_SOFT_LINKS = 16
+_MAX_SOFT_LINKS = 16  # the default limit of libhdf5 as well
 _MAX_ATTRIBUTES = 500
-_MAX_ATTRIBUTE_BYTES = 1 << 16
+_MAX_ATTRIBUTE_BYTES = 1 << 16  # HDF5 limits attributes to this size, except in its dense storage
 
 
 @contextmanager
@@ -81,6 +80,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
         except RoiExtractorsError:
             raise
         except HDF5_FAULTS as error:
+            # Missing bytes read as zeros, which libhdf5 reports as damage
             lost = missing_bytes(file)
             if lost:
                 raise TruncatedRecordingError(
@@ -97,6 +97,7 @@ def _opened(path: str, name: str) -> Any:
     except RoiExtractorsError:
         raise
     except HDF5_FAULTS as error:
+        # h5py raises OSError for many faults, and only libhdf5's message identifies them
         reason = _reason(error)
         if "truncated" in reason or "eof" in reason.lower():
             file = _open_cut(path, reason)
@@ -111,7 +112,7 @@ def _opened(path: str, name: str) -> Any:
 
 
 def _open_cut(path: str, reason: str) -> Any:
-    """Open a file that is shorter than its header states, so that what is whole can be read; None where that fails as well."""
+    """Open a file that is shorter than its header states, so that its complete parts can be read; None if that fails as well."""
     stated = re.search(r"stored_eof = (\d+)", reason)
     if stated is None or int(stated[1]) >= _MAX_END:
         return None
@@ -127,9 +128,9 @@ def missing_bytes(file: Any) -> int:
 
 
 def read_while_written(path: str | os.PathLike[str], read: Callable[[], Result]) -> Result:
-    """Return what a function reads; it is called again where a file that is being written in SWMR mode changed meanwhile.
+    """Return the result of a function; call it again if a file that is being written in SWMR mode changed meanwhile.
 
-    libhdf5's own readers repeat a read of metadata whose checksum does not fit; here all of the read is repeated.
+    libhdf5's own readers repeat a read of metadata whose checksum does not fit; here the whole read is repeated.
     """
     for _ in range(_MAX_ATTEMPTS):
         try:
@@ -164,6 +165,7 @@ def named(file: Any, name: str) -> Any:
     UnsupportedRecordingError
         An external link, or a circle of links.
     """
+    # One part at a time: file[name] would follow external links too
     node, pending = (file.file["/"] if name.startswith("/") else file), _parts(name)
     budget = _MAX_SOFT_LINKS
     while pending:
@@ -192,6 +194,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _has(group: Any, part: str) -> bool:
+    # h5py returns names that are not UTF-8 with surrogates
     return bool(group.id.links.exists(part.encode("utf-8", "surrogateescape")))
 
 
@@ -216,6 +219,7 @@ def datasets_below(group: Any, *, most: int = _MAX_OBJECTS, depth: int = _MAX_DE
         node, level = pending.pop(0)
         for name in hard_links(node, most - len(seen)):
             below = node[name]
+            # Several hard links can lead to one object, or back to a group above it
             address = h5py.h5o.get_info(below.id).addr
             if address in seen:
                 continue
@@ -233,6 +237,7 @@ def hard_links(group: Any, most: int) -> list[bytes]:
     def visit(name: bytes, info: Any) -> bool | None:
         if info.type == h5py.h5l.TYPE_HARD:
             names.append(name)
+        # True ends the iteration; iterating over the group would read all names first
         return True if len(names) >= most else None
 
     group.id.links.iterate(visit, info=True)
@@ -248,6 +253,7 @@ def attributes_of(node: Any) -> dict[str, Any]:
     for name in list(node.attrs)[:_MAX_ATTRIBUTES]:
         try:
             attribute = node.attrs.get_id(name)
+            # Before the value is read: h5py allocates the size that the file claims
             if attribute.get_storage_size() > _MAX_ATTRIBUTE_BYTES:
                 continue
             value = plain(node.attrs[name])
@@ -261,7 +267,7 @@ def attributes_of(node: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return a value from h5py as a plain Python value; None for references, opaque and empty values."""
     if isinstance(value, bytes):
-        return _text(value.rstrip(b"\0"))
+        return _text(value.rstrip(b"\0"))  # strings of fixed length are padded with zeros
     if isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, h5py.Empty | h5py.Reference | h5py.RegionReference | np.void):
@@ -280,7 +286,7 @@ def _text(value: bytes) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        return value.decode("latin-1")
+        return value.decode("latin-1")  # decodes any bytes
 
 
 def text_of(attributes: Mapping[str, Any], key: str) -> str:

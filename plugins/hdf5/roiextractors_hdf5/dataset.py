@@ -44,12 +44,13 @@ from .contents import missing_bytes, named, open_hdf5, read_while_written
 
 __all__ = ["Hdf5Dataset", "Layout", "layout_of"]
 
+# 1 to 3 are defined by the specification, the others are registered with The HDF Group
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD = 1, 2, 3, 32000, 32001, 32004, 32015
 _DECODED_HERE = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD))
-_CHECKSUM_BYTES = 4
-_COMPARED = 4096  # bytes of the first chunk, which tell a file from another one in its place
+_CHECKSUM_BYTES = 4  # Fletcher-32's, after the data
+_COMPARED = 4096  # bytes of the first chunk, to detect that another file replaced this one
 _PARALLEL_SPAN = 256 << 10  # a read; threads that make shorter ones wait for each other
-_MAX_SCRATCH = 8 << 20
+_MAX_SCRATCH = 8 << 20  # bytes; a longer span with gaps is not read at once
 _MAX_LOOKUPS = 128  # chunks looked up one by one; after that the whole index is read
 _MAX_INDEX = 1 << 23  # chunks whose places are kept in one table
 _MAX_KEPT = 1 << 16  # chunks whose places are kept when the table would be too large
@@ -165,6 +166,7 @@ def _refuse_other_files(dataset: Any, plist: Any, where: str) -> None:
             f"{where} stores its pixels in another file ({named_file}), which is not followed; copy them into this one with h5repack"
         )
     if dataset.is_virtual:
+        # "." is the file itself
         others = sorted({source.file_name for source in dataset.virtual_sources()} - {"."})
         if others:
             raise UnsupportedRecordingError(
@@ -192,6 +194,7 @@ def _contiguous(found: Layout, dataset: Any, where: str) -> Layout:
         return _changed(found, kind="fill", fill=dataset.fillvalue)
     end = int(offset) + math.prod(found.shape) * found.dtype.itemsize
     size = os.path.getsize(dataset.file.filename)
+    # A file shorter than its header states is truncated as a whole, and its complete samples are read later
     if end > size and not missing_bytes(dataset.file):
         raise TruncatedRecordingError(
             f"{where} extends to byte {end:,} but the file has {size:,} bytes; it is truncated"
@@ -240,6 +243,7 @@ class Hdf5Dataset:
         self._arguments = (os.fspath(path), name, axes, dict(fixed or {}))
         self._file = PositionedFile(path)
         self._name = name
+        # Empty except for a file that a program is writing in SWMR mode
         self._is_written = bool(unchanging_superblock(self._file))
         held = read_while_written(path, lambda: self._look_at_dataset(axes, fixed or {}))
         where = f"{self._file.name}: {printable(name)}"
@@ -283,12 +287,12 @@ class Hdf5Dataset:
         return self._missing
 
     def get_warnings(self, name: str) -> tuple[str, ...]:
-        """Return what the user should be warned of: a truncated file, and missing chunks.
+        """Return warnings for the user: a truncated file, and missing chunks.
 
         Parameters
         ----------
         name : str
-            Of the recording.
+            The name of the recording.
         """
         words = self._missing.warnings(name)
         if not self._lost_bytes:
@@ -434,6 +438,7 @@ class Hdf5Dataset:
         needed = math.prod(layout.shape) * layout.dtype.itemsize
         if room >= needed:
             return none
+        # With another first axis, each sample is spread over the file, so that the lost end is part of every one
         whole = max(0, room) // (needed // layout.shape[0]) if axis == 0 else 0
         if not whole:
             raise TruncatedRecordingError(
@@ -468,6 +473,7 @@ class Hdf5Dataset:
         return self._native(self._file.read_array(offset, shape, self._layout.dtype))
 
     def _native(self, stored: np.ndarray) -> np.ndarray:
+        # In place: the array was made for this read
         return stored if stored.dtype.isnative else stored.byteswap(inplace=True).view(self.dtype)
 
     def _length(self, letter: str) -> int:
@@ -510,6 +516,7 @@ class Hdf5Dataset:
         found: np.ndarray = stored.transpose([*self._order, *lead])[index]
         if "T" in self._axes:
             return found
+        # One frame without a time axis is one sample; indices may repeat it
         return found[np.newaxis] if count == 1 else np.repeat(found[np.newaxis], count, axis=0)
 
 
@@ -517,6 +524,7 @@ class Hdf5Dataset:
 def _open_same(file: PositionedFile) -> Iterator[Any]:
     """Open the file through h5py, checking that the path still names the same file."""
     file.require_unchanged()
+    # Checked before and after: the path may be replaced while it is being opened
     with open_hdf5(file.path) as opened:
         file.require_unchanged()
         yield opened
@@ -573,6 +581,7 @@ def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: B
         is_direct = whole and target.flags.c_contiguous
         scratch = bytearray(0 if is_direct else span)
         view = memoryview(scratch)
+        # Strides of the file let numpy skip the gaps in one copy
         pixels = None if is_direct else np.ndarray(shape[depth:], layout.dtype, scratch, 0, steps[depth:])
         with file.held_open() as fill:
             for index in outer:
@@ -643,7 +652,7 @@ class _Places:
         self._lock = ProcessLock()
         self._kept: dict[Cell, _Place] = {}
         self._table: np.ndarray | None = None
-        self._shift: int | None = None if layout.block else 0
+        self._shift: int | None = None if layout.block else 0  # None: not known before the first chunk
 
     def of(self, cells: Sequence[Cell]) -> list[_Place]:
         """Return the places of chunks by their positions in the grid of chunks."""
@@ -712,6 +721,7 @@ class _Places:
                 outside.append(info.chunk_offset)  # a dataset that is still being written may have some
                 return
             if table[(*cell, 1)]:
+                # Either entry may be the damaged one, so neither is used
                 faults.append(f"the chunk at {tuple(info.chunk_offset)} is listed twice")
             place = self._place(dataset, cell, info)
             table[cell] = (place.offset, place.size, place.mask)
@@ -766,6 +776,7 @@ class _DatasetChunks:
         filters = self._filters_of(place)
         if not filters and place.size == self._nbytes:
             return self._fill_from_plain(place, parts)
+        # All of the chunk is needed: decompressed into the result itself, without a copy
         if filters == [_DEFLATE] and self._is_whole(parts):
             data = self._bytes_of(place)
             with contextlib.suppress(ValueError, RuntimeError, MemoryError):  # then decode() finds out what is wrong
@@ -805,6 +816,7 @@ class _DatasetChunks:
         """Read a chunk that does not decode here as h5py reads it, or raise the reason that h5py gives."""
         start, shape, chunk = self._start_of(place), self._layout.shape, self._layout.chunk
         pixels = np.zeros(chunk, self._layout.dtype)
+        # A chunk at the edge extends beyond the dataset's shape, where h5py reads nothing
         stops = [min(k + c, n) for k, c, n in zip(start, chunk, shape, strict=True)]
         inside = tuple(slice(0, stop - k) for k, stop in zip(start, stops, strict=True))
         try:
@@ -823,9 +835,8 @@ class _DatasetChunks:
         return [number for k, number in enumerate(self._layout.filters) if not place.mask >> k & 1]
 
     def _bytes_of(self, place: _Place) -> bytes:
-        if place.size > 2 * self._nbytes + (
-            1 << 16
-        ):  # before memory is allocated for a size that only a damaged index states
+        # Before memory is allocated for a size that only a damaged index states; noise grows a little when compressed
+        if place.size > 2 * self._nbytes + (1 << 16):
             raise CorruptRecordingError(
                 f"{self._file.name} claims {place.size:,} bytes for a chunk of {printable(self._name)} with {self._nbytes:,} bytes of pixels"
             )
@@ -873,6 +884,7 @@ def _undone(data: Any, number: int, itemsize: int, nbytes: int) -> Any:
         return imagecodecs.lzf_decode(data, out=nbytes + _CHECKSUM_BYTES)
     if number == _ZSTD:
         return imagecodecs.zstd_decode(data, out=nbytes + _CHECKSUM_BYTES)
+    # The LZ4 filter of HDF5 adds a header of its own, which plain LZ4 does not decode
     decode = imagecodecs.lz4h5_decode if number == _LZ4 else imagecodecs.blosc_decode
     return decode(data, out=nbytes + _CHECKSUM_BYTES)
 

@@ -89,10 +89,10 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
     channel : str or int, optional
         The channel, when the dataset has an axis of them: its name, or its number from 1.
     dimension_order : str, optional
-        One letter for each dimension as stored: T (time), Z (planes), Y (rows), X (columns), C (channels).  Wins over
+        One letter for each dimension as stored: T (time), Z (planes), Y (rows), X (columns), C (channels).  Overrides
         the axes that the file states.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over the file's.
+        Samples a second (Hz); overrides the file's.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
 
     Notes
     -----
-    The axes are known by dimension labels or scales, an attribute such as ``axes``, or vigra's ``axistags``.  Without any of
+    The axes are identified by dimension labels or scales, an attribute such as ``axes``, or vigra's ``axistags``.  Without any of
     these, three axes are read as time, rows and columns, and :meth:`get_notes` says so.
 
     References
@@ -153,7 +153,7 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
             found["dataset"] = names
         try:
             facts = _find_movie(path, options.get("dataset"), options.get("dimension_order"))
-        except StreamChoiceError as error:
+        except StreamChoiceError as error:  # without a choice of the dataset or its axes, its channels are unknown
             return found if error.option == "dataset" else {**found, error.option: tuple(map(str, error.choices))}
         return {**found, "channel": facts.channels} if len(facts.channels) > 1 else found
 
@@ -200,7 +200,7 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return which dataset is read, how its axes were identified, what contradicts, and what is missing."""
+        """Return notes: the dataset that is read, how its axes were identified, contradictions, and missing samples."""
         return (*self._facts.doubts, *self._facts.notes, *self._movie.get_notes(self._facts.file_name))
 
     def get_missing_samples(self) -> np.ndarray:
@@ -271,6 +271,7 @@ def _movie_in(file: Any, file_name: str, dataset: str | None) -> Any:
             if names
             else _no_movie(file, file_name)
         )
+    # Before the search: footprints of cells have the shape of a movie
     _refuse_analyses(file, file_name)
     names = _candidates(file)
     if len(names) > 1:
@@ -325,6 +326,7 @@ def _can_be_a_movie(dataset: Any) -> bool:
         return False
     if shape is None or not 3 <= len(shape) <= 5 or dtype.kind not in "biuf" or dtype.subdtype is not None:
         return False
+    # MATLAB 7.3 stores the elements of cell arrays in /#refs#
     return math.prod(shape) > 0 and sum(n > 1 for n in shape) > 1 and not dataset.name.startswith("/#refs#")
 
 
@@ -363,6 +365,7 @@ def _channel_names(dataset: Any, attributes: Mapping[str, Any], letters: str) ->
     count = int(dataset.shape[letters.index("C")])
     names = attributes.get("channel_names")
     if isinstance(names, str):
+        # A list that was stored as its Python text: "['GCaMP', 'tdTomato']"
         names = [part.strip(" '\"") for part in names.strip("[]").split(",")]
     if isinstance(names, list) and len(names) == count == len({str(name) for name in names}):
         return tuple(printable(name) for name in names)
@@ -377,12 +380,13 @@ def _chosen(facts: _Facts, channel: str | int | None) -> int | None:
 def _rate(
     file: Any, dataset: Any, attributes: Mapping[str, Any], file_name: str
 ) -> tuple[float | None, tuple[str, ...]]:
-    """Return the rate nearest to the dataset: in its attributes, its group's, numbers beside it, then the same at the root."""
+    """Return the rate nearest to the dataset: in its attributes, its group's attributes and numbers, then the root's."""
     node, where = dataset.parent, f"{file_name}: {printable(dataset.name)}"
     places = (attributes, attributes_of(node), _scalars_of(node), attributes_of(file["/"]), _scalars_of(file["/"]))
     chosen: tuple[str, float] | None = None
     for place in places:
         rates = {key: value for key, value in ((k, _number(v)) for k, v in place.items() if _is_rate(k)) if value}
+        # Neither of two rates in one place is nearer to the dataset
         if chosen is None and _differ(list(rates.values())):
             words = " and ".join(f"{printable(key)} = {value:g}" for key, value in itertools.islice(rates.items(), 3))
             return None, (f"{where}: {words} disagree, so the rate is unknown; pass sampling_frequency=",)
@@ -435,7 +439,7 @@ def _scalars_of(group: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    while isinstance(value, list) and len(value) == 1:
+    while isinstance(value, list) and len(value) == 1:  # MATLAB stores numbers as 1 x 1 arrays
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
