@@ -47,7 +47,7 @@ class Dataset:
     folder : str
         The folder of its TIFF files.
     name : str
-        Safe to print.
+        Its name, safe to print.
     table : FrameTable
     summary : mapping
     is_ndtiff : bool
@@ -94,6 +94,7 @@ def _of_folder(folder: str) -> Dataset:
     names = _listing(folder)
     if _INDEX in names:
         return _ndtiff(folder, _INDEX, names)
+    # NDTiff 2 and pyramids keep the original frames in a folder of their own
     if _FULL in names and os.path.isdir(os.path.join(folder, _FULL)):
         return _of_folder(os.path.join(folder, _FULL))
     stacks = {match[1]: name for name in names if (match := _STACK.fullmatch(name))}
@@ -115,6 +116,7 @@ def _of_file(path: str) -> Dataset:
         raise _nothing(folder, _listing(folder), name)
     file = PositionedFile(path)
     try:
+        # An index may have been renamed, so it is recognised by not being a TIFF
         if file.read(0, 4) not in (b"II*\0", b"MM\0*"):
             return _ndtiff(folder, name, _listing(folder))
         header = StackHeader.of(file)
@@ -124,6 +126,7 @@ def _of_file(path: str) -> Dataset:
     if header.is_ndtiff:
         return _of_ndtiff_file(folder, names, name)
     match = _STACK.fullmatch(name)
+    # The files of a stack are found by their names, so a renamed one is read alone
     if match is None:
         return _stacks(folder, [name])
     others = (other for other in names if (found := _STACK.fullmatch(other)) and found[1] == match[1])
@@ -153,6 +156,7 @@ def _of_list(paths: list[str]) -> Dataset:
         is_stack = not StackHeader.of(file).is_ndtiff
     finally:
         file.close()
+    # The index of NDTiff lists all of its files, so the first one given is enough
     return _stacks(folders.pop(), [os.path.basename(path) for path in paths]) if is_stack else _of_file(paths[0])
 
 
@@ -167,6 +171,7 @@ def _ndtiff(folder: str, index: str, names: Sequence[str]) -> Dataset:
     headers = {name: _header(folder, name) for name in there}
     _require_belonging(folder, index, headers)
     warnings = (*table.warnings, *_not_described(folder, table, there, names))
+    # The summary is in every file, and the first one may be missing
     return Dataset(folder, _shown(folder), replace(table, warnings=warnings), headers[there[0]].summary, True, index)
 
 
@@ -188,6 +193,7 @@ def _not_described(folder: str, table: FrameTable, there: Sequence[str], names: 
     sentences = []
     advice = "left out. If they belong to this recording, move the index to another folder: all frames are then found by their directories"
     ends, counts = np.zeros(len(table.files), np.int64), np.bincount(table.numbers, minlength=len(table.files))
+    # A frame's metadata follow its pixels, so a further directory would begin behind the last metadata
     np.maximum.at(ends, table.numbers, table.texts.sum(axis=1))
     for number, name in enumerate(table.files):
         # a truncated index has said so already
@@ -206,14 +212,14 @@ def _not_described(folder: str, table: FrameTable, there: Sequence[str], names: 
         sentences.append(
             f"{listed(map(printable, others), limit=4)} in the same folder are not described by the index and are {advice}"
         )
-    return tuple(sentences[:4])
+    return tuple(sentences[:4])  # a set of a hundred files would repeat the sentence for each
 
 
 def _frames_after(path: str, order: str, end: int) -> int:
     """Return the number of frames behind the last one of a file that the index describes, whose metadata end at a byte."""
     file = PositionedFile(path)
     try:
-        return len(directories_from(file, order, end + end % 2))
+        return len(directories_from(file, order, end + end % 2))  # TIFF 6.0: directories begin at even offsets
     finally:
         file.close()
 
@@ -308,7 +314,7 @@ def _by_acquisition(headers: Sequence[StackHeader]) -> list[list[int]]:
         else:
             unknown.append(k)
     result = list(groups.values()) or [[]]
-    result[0] = sorted([*result[0], *unknown])
+    result[0] = sorted([*result[0], *unknown])  # an incomplete summary is not evidence of another acquisition
     return result
 
 
@@ -335,6 +341,7 @@ def _nothing(folder: str, names: Sequence[str], given: str = "") -> Exception:
 
 
 def _numbered(name: str) -> list[tuple[int, int, str]]:
+    # _10 follows _9; the tuples have one form, so that numbers and text can be compared
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,9})", name) if part]
 
 

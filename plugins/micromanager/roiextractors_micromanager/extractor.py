@@ -26,12 +26,15 @@ __all__ = ["MicroManagerImagingExtractor"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+# The first that advances is used; the last two are dates
 _TIME_KEYS = ("ElapsedTime-ms", "ReceivedTime", "TimeReceivedByCore")
 _MAX_TIMED = 20_000  # frames whose metadata are read to learn the rate
-_MAX_JITTER = 1e-3
-_MAX_DEVIATION = 0.02
+_MAX_JITTER = 1e-3  # relative to the median period
+_MAX_DEVIATION = 0.02  # relative, of the mean period from the interval in the settings
 _TURRET = re.compile(r"(?:objective|nose ?piece)[^-]*-Label$", re.IGNORECASE)
+# 40x, 40 X or X40
 _MAGNIFICATION = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?[xX](?!\d)|(?<![a-zA-Z\d])[xX](\d{1,3}(?:\.\d+)?)")
+# NA 0.8, 0.8 NA or 40x/0.8
 _APERTURE = re.compile(r"NA ?[=:]? ?([01](?:\.\d+))|(?<![\d.])([01]\.\d+) ?NA|[xX] ?/ ?([01]\.\d+)", re.IGNORECASE)
 _MOMENTS = (
     "%Y-%m-%d %H:%M:%S.%f %z",
@@ -163,9 +166,10 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         interval = _number(summary.get("Interval_ms"))
         if interval is None:
             interval = _number(summary.get("WaitInterval"))
+        # 0 means as fast as possible; custom intervals replace the single one
         if interval is None or interval <= 0 or summary.get("CustomIntervals_ms") or not self._selection.step:
             return None
-        return 1000.0 / interval / self._selection.step
+        return 1000.0 / interval / self._selection.step  # a channel of every second time has half the rate
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -179,7 +183,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         block = self._frames.read(offsets.ravel(), rows, columns, numbers=numbers.ravel())
         if not self.is_volumetric:
             return block
-        return np.moveaxis(block.reshape(*offsets.shape, *block.shape[1:]), 1, 3)
+        return np.moveaxis(block.reshape(*offsets.shape, *block.shape[1:]), 1, 3)  # planes are the last axis
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -230,7 +234,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         return self._metadata
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return what was decided or left out while opening."""
+        """Return the decisions made while opening, and the frames that were left out."""
         return (*self._selection.warnings, *self._selection.notes, *self._clock_notes, *self._interval_notes)
 
     def close(self) -> None:
@@ -250,12 +254,14 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
     def _rate_by_times(self) -> float | None:
         """The rate of native times that are regular."""
         key = self._first_time
+        # Two samples have a single step, which is always regular
         if key is None or not 2 < len(self._offsets) <= _MAX_TIMED or not self._selection.step:
             return None
         try:
             times = self._read_times(0, len(self._offsets))
         except CorruptRecordingError:  # a time is missing: asking for the times says so, and the rate is unknown
             return None
+        # Where samples were left out, a step spans several time points
         steps = np.diff(times) / np.diff(self._selection.points) if times is not None else np.empty(0)
         period = float(np.median(steps)) if len(steps) else 0.0
         if period <= 0 or np.abs(steps - period).max() > _MAX_JITTER * period:
@@ -315,6 +321,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
 
     def _times_by_rate(self, start: int, end: int) -> np.ndarray | None:
         points, rate = self._selection.points, self._rate_by_interval
+        # Without gaps, the rate alone gives these times
         if rate is None or points[-1] == len(points) - 1:
             return None
         return np.asarray(points[start:end] / rate, np.float64)
@@ -356,6 +363,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         return int(bits) if bits is not None and 0 < bits <= 8 * self.get_dtype().itemsize else None
 
     def _start_time(self, summary: Mapping[str, Any], frame: Mapping[str, Any]) -> datetime | None:
+        # Dates are counted from the first frame, so the recording starts at its date
         if self._first_time is not None and self._first_time[0] != "ElapsedTime-ms":
             return _moment(frame.get(self._first_time[0]))
         moments = (_moment(summary.get(key)) for key in ("StartTime", "DateAndTime", "Time"))
@@ -364,7 +372,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
     def _spacing(self, summary: Mapping[str, Any], frame: Mapping[str, Any]) -> float | None:
         step = _number(summary.get("z-step_um"))
         if step:
-            return abs(step)
+            return abs(step)  # negative if the stage moved the other way
         other = self._read_text(int(self._selection.rows[0, 1]))
         for key in ("ZPosition_um_Intended", "ZPositionUm"):
             a, b = _number(frame.get(key)), _number(other.get(key))
@@ -439,6 +447,7 @@ def _time(text: Mapping[str, Any], key: str) -> float | None:
         return None
     if moment.tzinfo is not None:
         return moment.timestamp()
+    # Not timestamp(), which uses the zone of this computer, whose daylight saving would shift times
     return (moment - datetime(1970, 1, 1)).total_seconds()
 
 
@@ -452,6 +461,7 @@ def _pixel_size(text: Mapping[str, Any]) -> tuple[float, float] | None:
         except ValueError:
             pass
         else:
+            # On the stage, one row further is (b, e) micrometres and one column further (a, d)
             sizes = math.hypot(b, e), math.hypot(a, d)
             if all(0 < one < math.inf for one in sizes) and (size is None or not _is_identity(a, b, d, e)):
                 return sizes

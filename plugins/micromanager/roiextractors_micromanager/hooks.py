@@ -8,15 +8,16 @@ from roiextractors_core import FormatSpec, JsonKey, Magic, Member, Probe, hookim
 
 __all__ = ["roiextractors_formats"]
 
-_NDTIFF = Magic(bytes.fromhex("91610700"), offset=8) | Magic(bytes.fromhex("00076191"), offset=8)
-_STACK = Magic(bytes.fromhex("90c74303"), offset=8) | Magic(bytes.fromhex("0343c790"), offset=8)
-_INDEX = Magic(b'{"', offset=4) & Probe("roiextractors_micromanager.ndtiff:is_index")
+_NDTIFF = Magic(bytes.fromhex("91610700"), offset=8) | Magic(bytes.fromhex("00076191"), offset=8)  # 483729
+_STACK = Magic(bytes.fromhex("90c74303"), offset=8) | Magic(bytes.fromhex("0343c790"), offset=8)  # 54773648
+_INDEX = Magic(b'{"', offset=4) & Probe("roiextractors_micromanager.ndtiff:is_index")  # behind the length of the axes
 _FOLDER = (
     Member("NDTiff.index")
     | Member("Full resolution/NDTiff.index")
     | Member("*_NDTiffStack.tif")
     | Member("*_MMStack*.tif")
 )
+# Settings alone are claimed, so that the error says that the images are missing
 _SETTINGS = (
     JsonKey("map.ChannelSettings")
     | (Member("DisplaySettings.json") & JsonKey("map.ChannelSettings", file="DisplaySettings.json"))

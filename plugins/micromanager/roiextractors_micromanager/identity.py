@@ -1,4 +1,4 @@
-"""Compares the metadata of a frame, written beside its pixels, with the index that says where the frame is."""
+"""Compares the metadata of each frame, written after its pixels, with its entry in the index."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["FrameIdentity", "unwritten_frames"]
 
 _AXES = '"Axes"'
 _DECODER = json.JSONDecoder()
-_BITS = {"GRAY8": 1, "GRAY16": 2}
+_BITS = {"GRAY8": 1, "GRAY16": 2}  # bytes per pixel
 
 
 class FrameIdentity:
-    """Verifies frames of an NDTiff dataset: that the index points at them, and that they are at the axes that it gives.
+    """Verifies that an NDTiff index points at its frames, and that their own metadata give the same axes.
 
-    An index of another acquisition fits a file of the same settings in its first frames, and goes astray where the metadata
-    differ in length: the pixels would come from between two frames.
+    An index of another acquisition with the same settings matches the first frames of a file, but not those after metadata
+    of another length: their pixels would come from between two frames.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class FrameIdentity:
         Raises
         ------
         CorruptRecordingError
-            A frame is not what the index says of it; the message names the file, the byte and both places.
+            A frame differs from its entry in the index; the message names the file, the byte and both places.
         """
         for frame in frames[~self._verified[frames]].tolist():
             self._require_one(frame)
@@ -56,6 +56,7 @@ class FrameIdentity:
         table = self._table
         file = self._files[int(table.numbers[frame])]
         offset, length = table.texts[frame].tolist()
+        # Metadata that are missing contradict nothing, and the pixels before them may be complete
         if length <= 0 or offset + length > file.size:
             return
         # line ends are not removed: a directory of 13 or 10 tags, read as text, begins with one
@@ -78,6 +79,7 @@ class FrameIdentity:
         table = self._table
         rows, columns = table.shapes[frame].tolist()
         seen = [text.get("Height"), text.get("Width")]
+        # Some frames have no size in their metadata, which contradicts nothing
         if all(type(value) is int and value > 0 for value in seen) and seen != [rows, columns]:
             raise self._contradiction(
                 frame,
@@ -117,8 +119,9 @@ def unwritten_frames(table: FrameTable, files: Sequence[PositionedFile], frames:
     for begin, end in itertools.pairwise(edges.tolist()):
         for frame in ordered[begin:end].tolist():
             file, (offset, length) = files[int(table.numbers[frame])], table.texts[frame].tolist()
+            # Metadata begin with a brace; a frame without metadata counts as written
             start = file.read(offset, min(length, 64)) if length > 0 and offset < file.size else b"{"
-            if start.strip(b"\0"):
+            if start.strip(b"\0"):  # Micro-Manager only appends, so the frames before this one were written
                 break
             lost.add(frame)
     return lost
@@ -146,6 +149,7 @@ def _parsed(text: str) -> Mapping[str, Any] | None:
 
 
 def _differ(seen: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
+    # An axis that the frame does not name contradicts nothing
     return any(seen[name] != value for name, value in described.items() if name in seen)
 
 

@@ -23,8 +23,8 @@ from .table import FrameTable, axes_of
 __all__ = ["is_index", "read_index"]
 
 _MAX_BYTES = 1 << 30
-_MAX_TEXT = 1 << 16
-_TAIL = 32
+_MAX_TEXT = 1 << 16  # of the axes or the file name of one entry
+_TAIL = 32  # uint32: pixel offset, width, height, type, compression; metadata offset, length, compression
 _MAX_FINAL_ZEROS = 7  # of a complete entry: the last number, which is 0, and the upper bytes of the number before it
 
 _Entries = tuple[list[bytes], list[bytes], list[bytes], str]
@@ -74,10 +74,12 @@ def read_index(path: str) -> FrameTable:
         raise TruncatedRecordingError(
             f"{file.name} has no complete entry in its {len(data):,} bytes; the recording is incomplete"
         )
+    # As int64, because sums of uint32 offsets and sizes would wrap
     table = np.frombuffer(b"".join(tails), f"{order}u4").reshape(-1, 8).astype(np.int64)
     files, numbers = _files(names, file.name)
     _refuse_compressed(table, file.name)
     kinds = table[:, 3]
+    # Both branches of np.where are evaluated, so an unknown type must still be a valid position
     depths = np.where(kinds < len(_DEPTHS), _DEPTHS[np.minimum(kinds, len(_DEPTHS) - 1)], 0)
     _require_apart(table, numbers, depths, files, file.name)
     _require_texts_behind(table, depths, file.name)
@@ -86,7 +88,7 @@ def read_index(path: str) -> FrameTable:
         files=files,
         numbers=numbers,
         offsets=table[:, 0],
-        shapes=table[:, [2, 1]],
+        shapes=table[:, [2, 1]],  # the index gives the width first
         depths=depths,
         texts=table[:, [5, 6]],
         order=order,
@@ -107,6 +109,7 @@ def _without_zeros(data: bytes, name: str, entries: _Entries) -> _Entries:
             "the zeros are read"
         )
     elif end - used > _MAX_FINAL_ZEROS and any(tail[20:28].strip(b"\0") for tail in tails[:-1]):
+        # Only if another entry has metadata: without them, every entry ends in zeros
         texts, names, tails = texts[:-1], names[:-1], tails[:-1]
         note = f"{name} contains zeros from byte {used:,}, inside entry {len(tails):,}; the {len(tails):,} entries before it are read"
     return texts, names, tails, note
@@ -129,6 +132,7 @@ def _entries(data: bytes, order: str, name: str, *, most: int | None = None) -> 
             break  # space that was allocated in advance and not used
         middle = at + 4 + size
         size_of_name = length(data, middle)[0] if middle + 4 <= end else 0
+        # Before the check for truncation, which an impossible length would pass for
         if size > _MAX_TEXT or size_of_name > _MAX_TEXT:
             raise CorruptRecordingError(
                 f"{name}: entry {len(tails):,} at byte {at:,} claims a text of {max(size, size_of_name):,} bytes; the index is damaged"
@@ -153,6 +157,7 @@ def _axes(texts: Sequence[bytes], name: str) -> list[Mapping[str, Any]]:
     """Parse the axes of all entries at once; if that fails, one by one, to name the damaged one."""
     try:
         found = json.loads(b"[" + b",".join(texts) + b"]")
+        # The text "{},{}" is one entry, but two objects in the joined list
         if len(found) == len(texts) and all(type(one) is dict for one in found):
             return list(found)
     except (ValueError, RecursionError):
@@ -174,6 +179,7 @@ def _files(names: Sequence[bytes], index: str) -> tuple[tuple[str, ...], np.ndar
     numbers = np.fromiter((places.setdefault(name, len(places)) for name in names), np.int64, len(names))
     files = tuple(name.decode("utf-8", "replace") for name in places)
     for name in files:
+        # The index must not lead to other files; basename splits at a backslash on Windows only
         if not name or name in (".", "..") or os.path.basename(name) != name or "\\" in name or "\0" in name:
             raise CorruptRecordingError(
                 f"{index} lists the file {printable(name)!r:.120}, which is outside its folder and is not opened"
@@ -186,7 +192,7 @@ def _require_apart(table: np.ndarray, numbers: np.ndarray, depths: np.ndarray, f
     pixels = np.stack([table[:, 0], table[:, 0] + table[:, 1] * table[:, 2] * depths], axis=1)
     texts = np.stack([table[:, 5], table[:, 5] + table[:, 6]], axis=1)
     spans, owners = np.concatenate([pixels, texts]), np.concatenate([numbers, numbers])
-    held = spans[:, 0] < spans[:, 1]
+    held = spans[:, 0] < spans[:, 1]  # frames without metadata have an empty span
     spans, owners = spans[held], owners[held]
     order = np.lexsort((spans[:, 0], owners))
     starts, ends, owners = spans[order, 0], spans[order, 1], owners[order]
@@ -205,6 +211,7 @@ def _require_texts_behind(table: np.ndarray, depths: np.ndarray, name: str) -> N
     gaps = table[:, 5] - table[:, 0] - table[:, 1] * table[:, 2] * depths
     judged = (depths > 0) & (table[:, 6] > 0)
     wrong = np.flatnonzero(judged & (gaps != 0))
+    # If most entries differ, the file has another layout, which is not damage
     if len(wrong) and 2 * len(wrong) < judged.sum():
         k = int(wrong[0])
         raise CorruptRecordingError(

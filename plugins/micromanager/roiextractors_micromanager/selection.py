@@ -30,7 +30,7 @@ __all__ = ["Selection", "select", "streams_of"]
 
 _SAMPLE_AXES = ("time", "z")
 _OWN = ("channel", "position", "row", "column")
-_MAX_EMPTY = 64
+_MAX_EMPTY = 64  # places of the time axis for each one that was recorded
 _NO_AXIS = Axis((), np.empty(0, np.int64))
 
 
@@ -63,7 +63,7 @@ class Selection:
 
 
 def streams_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """Return what can be chosen: channels, positions, tiles; and, as ``axes``, the places on all other axes together."""
+    """Return the streams to choose from: channels, positions, tiles; and, as ``axes``, the places on all other axes together."""
     everything = np.ones(len(dataset.table), bool)
     found = {name: tuple(_choices(dataset, name, everything)[1]) for name in _OWN if name in dataset.table.axes}
     found["axes"] = tuple(_together(dataset, everything)[0])
@@ -144,6 +144,7 @@ def _choices(dataset: Dataset, name: str, mask: np.ndarray) -> tuple[list[int], 
 def _found(dataset: Dataset, name: str, value: Any, mask: np.ndarray) -> tuple[int, str]:
     codes, choices = _choices(dataset, name, mask)
     values = dataset.table.axes[name].values
+    # Names before numbers: a channel may be named "1"
     for texts in (choices, [str(values[code]) if code >= 0 else "none" for code in codes]):
         if str(value) in texts:
             place = texts.index(str(value))
@@ -200,6 +201,7 @@ def _labels(dataset: Dataset, name: str) -> list[str]:
     if not isinstance(told, list):
         return plain
     names = [told[int(value)] if 0 <= int(value) < len(told) else None for value in values]
+    # Names that repeat cannot be chosen by
     good = all(isinstance(one, str) and one for one in names) and len(set(names)) == len(names)
     return [str(one) for one in names] if good else plain
 
@@ -274,7 +276,7 @@ class _Grid:
         return np.concatenate([np.full((count, rows.shape[1]), -1, np.int64), rows])
 
     def _require_one_file(self, chosen: np.ndarray, rows: np.ndarray) -> None:
-        """Refuse the same place in two files of a stack: they are positions that do not say which."""
+        """Refuse the same place in two files of a stack: they are different positions whose metadata do not name theirs."""
         table = self._dataset.table
         again = int(np.setdiff1d(chosen, rows)[0])
         if not self._dataset.is_ndtiff:
@@ -285,12 +287,12 @@ class _Grid:
             )
 
     def whole_points(self, allow_missing: bool) -> np.ndarray:
-        """Return the samples that lack no frame.
+        """Return the complete samples.
 
         Raises
         ------
         TruncatedRecordingError
-            None does, or some before the last one do and they may not be left out.
+            No sample is complete, or earlier ones are incomplete and ``allow_missing`` is False.
         """
         absent = self.rows < 0
         points = np.flatnonzero(~absent.any(axis=1))
@@ -301,6 +303,7 @@ class _Grid:
                 "missing); the recording is incomplete"
             )
         end = int(points[-1]) + 1
+        # Frames missing before the first or after the last recorded time are a warning, not a gap
         inside = absent[self._lead : end]
         missing = int(inside.sum())
         if missing:
@@ -330,6 +333,7 @@ class _Grid:
             return 0
         intended = self._dataset.summary.get("IntendedDimensions")
         told = [self._dataset.summary.get("Frames"), intended.get("time") if isinstance(intended, dict) else None]
+        # The summary counts all times, including those that this channel skips
         counts = [value for value in told if type(value) is int] if self.step == 1 else []
         if self._are_numbers(axis.values) and self._are_numbers(self._times):
             counts.append((int(axis.values[-1]) - int(self._times[0])) // self.step + 1)
@@ -352,7 +356,7 @@ class _Grid:
         values = self._times
         if len(values) < 2 or not self._are_numbers(values):
             return times, 1
-        numbers = np.array(values, dtype=object)
+        numbers = np.array(values, dtype=object)  # whole numbers in JSON can exceed int64
         step = math.gcd(*(int(b) - int(a) for a, b in itertools.pairwise(values)))
         count = (int(values[-1]) - int(values[0])) // step + 1
         # times can be any numbers, such as milliseconds: a grid with a place for each would be almost empty
@@ -372,8 +376,8 @@ class _Grid:
         paths = [os.path.join(self._dataset.folder, name) for name in table.files]
         sizes = np.array([_size(path) for path in paths], np.int64)
         flat = rows.ravel()
-        nbytes = int(np.prod(table.shapes[flat.max()])) * int(table.depths[flat.max()])
-        ends = table.offsets[flat] + nbytes
+        nbytes = int(np.prod(table.shapes[flat.max()])) * int(table.depths[flat.max()])  # of any frame: all are alike
+        ends = table.offsets[flat] + nbytes  # -1 (missing) gives those of the last frame, and is masked below
         lost = (flat >= 0) & (ends > sizes[table.numbers[flat]])
         if not lost.any():
             return self._written(rows, paths) if self._dataset.is_ndtiff else rows
@@ -422,4 +426,4 @@ def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError:
-        return -1
+        return -1  # a missing file: every frame is beyond its end

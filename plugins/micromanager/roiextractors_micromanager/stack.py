@@ -23,10 +23,11 @@ from .table import FrameTable, Value, axes_of
 
 __all__ = ["StackHeader", "directories_from", "read_chains", "read_stacks", "text_of"]
 
+# Magic numbers, from the file format specifications that StackHeader names
 _INDEX_MAP, _INDEX_MAP_BLOCK, _NDTIFF, _SUMMARY = 54773648, 3453623, 483729, 2355492
 _MAX_SUMMARY = 64 << 20
-_MAX_TEXT = 16 << 20
-_DIRECTORY = 512
+_MAX_TEXT = 16 << 20  # of one frame's metadata, which have several kilobytes
+_DIRECTORY = 512  # bytes of one read, enough for 42 tags; Micro-Manager writes 10 or 13
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _STRIP, _STRIP_BYTES, _TEXT = 256, 257, 258, 259, 273, 279, 51123
 _AXES = {"channel": "ChannelIndex", "z": "SliceIndex", "time": "FrameIndex", "position": "PositionIndex"}
 
@@ -77,12 +78,14 @@ class StackHeader:
             )
         words = struct.unpack(f"{order}{len(head) // 4}I", head[: len(head) // 4 * 4])
         if words[2] == _NDTIFF:
+            # The summary follows one number of the version, or two (3.x)
             at = next((4 * k for k in (4, 5) if words[k] == _SUMMARY), 0)
             return cls(True, order, words[1], 0, _summary(file, order, at))
         if words[2] != _INDEX_MAP:
             raise CorruptRecordingError(
                 f"{file.name} is not a TIFF of Micro-Manager: expected {_INDEX_MAP:,} or {_NDTIFF:,} at byte 8, got {words[2]:,}"
             )
+        # NDTiff 1 has the header of an image file stack and its own number only behind it
         if words[6] == _NDTIFF:
             raise UnsupportedRecordingError(
                 f"{file.name} is NDTiff 1, which has no index file; only NDTiff 2 and 3 are supported. Read its pages with open(..., format='tiff')"
@@ -105,6 +108,7 @@ def _summary(file: PositionedFile, order: str, at: int) -> Mapping[str, Any]:
 
 def _parsed(text: bytes) -> Mapping[str, Any]:
     try:
+        # A single byte that is not UTF-8 must not lose all metadata
         found = json.loads(text.rstrip(b"\0 \r\n").decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return {}
@@ -206,6 +210,7 @@ def _by_map(file: PositionedFile, header: StackHeader) -> _Part:
         )
         return _Part(part.axes, part.directories, warning=warning)
     data = file.read(header.index_map + 8, count * 20)
+    # Channel, slice, frame, position, and the offset of the directory
     table = np.frombuffer(data, f"{header.order}u4").reshape(-1, 5).astype(np.int64)
     places = [dict(zip(_AXES, row, strict=True)) for row in table[:, :4].tolist()]
     axes: list[dict[str, Value]] = [dict(place.items()) for place in places]
@@ -221,7 +226,7 @@ def _more_than_mapped(file: PositionedFile, header: StackHeader, places: np.ndar
     """Return a sentence about directories that follow the last one of the index map, if there are any."""
     if not len(places):
         return ""
-    following = directories_from(file, header.order, int(places.max()))[1:]
+    following = directories_from(file, header.order, int(places.max()))[1:]  # the first is in the map
     if not following:
         return ""
     return (
@@ -232,6 +237,7 @@ def _more_than_mapped(file: PositionedFile, header: StackHeader, places: np.ndar
 
 def _contradicted(file: PositionedFile, axes: Sequence[Mapping[str, Value]], directories: _Directories) -> str:
     """Return a sentence about the first or last frame whose own metadata give another place than the index map."""
+    # Not all frames: each costs a read
     for number in dict.fromkeys((0, len(axes) - 1) if axes else ()):
         offset, length = directories.texts[number].tolist()
         text = text_of(file, (offset, length))
@@ -266,6 +272,7 @@ def _by_chain(file: PositionedFile, header: StackHeader) -> _Part:
     offsets = directories_from(file, header.order, header.first)
     directories = _Directories.of(file, header.order, offsets)
     axes = [_axes_in(text_of(file, (int(a), int(n))), header.is_ndtiff) for a, n in directories.texts]
+    # Metadata follow the pixels, so a frame without them was not written completely
     whole = next((k for k, one in enumerate(axes) if one is None), len(axes))
     return _Part([one for one in axes[:whole] if one is not None], directories.first(whole))
 
@@ -315,8 +322,10 @@ class _Directories:
             )
         self.offsets[numbers] = columns.values(_STRIP)
         self.shapes[numbers] = np.stack([columns.values(_LENGTH), columns.values(_WIDTH)], axis=1)
+        # RGB has three BitsPerSample; the pixels of several strips need not be contiguous
         plain = columns.counts(_BITS) == 1 and (columns.values(_COMPRESSION, 1) == 1) & (columns.counts(_STRIP) == 1)
         bits = columns.values(_BITS, 8)
+        # 10 to 14 bits take 2 bytes; 0 marks an unsupported kind
         self.depths[numbers] = np.where(plain & (bits <= 16), (bits + 7) // 8, 0)
         if columns.has(_TEXT):
             length = columns.counts(_TEXT)
@@ -342,11 +351,13 @@ class _Columns:
         if not self.has(code):
             return np.full(len(self._rows), default, np.int64)
         entry = self._rows[:, self._places[code]]
+        # TIFF 6.0: a SHORT is left-justified in the four bytes of the value, in both byte orders
         is_short = int(self._words(entry[:1, 2:4], "u2")[0]) == 3 and self.counts(code) == 1
         part, form = (entry[:, 8:10], "u2") if is_short else (entry[:, 8:12], "u4")
         return self._words(part, form).astype(np.int64)
 
     def _words(self, part: np.ndarray, form: str) -> np.ndarray:
+        # A view as a wider item needs contiguous bytes
         return np.ascontiguousarray(part).view(self._order + form)[..., 0]
 
 

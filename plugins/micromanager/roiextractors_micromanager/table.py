@@ -93,7 +93,7 @@ def axes_of(found: Sequence[Mapping[str, Value]], where: str) -> dict[str, Axis]
     axes = {}
     for name in names:
         column = [one.get(name) for one in found]
-        kinds = set(map(type, column)) - {type(None)}
+        kinds = set(map(type, column)) - {type(None)}  # not isinstance: bool is a subclass of int
         if not kinds <= {int, str}:
             raise CorruptRecordingError(
                 f"{where}: the axis {printable(name)!r:.80} has a value that is neither a whole number nor text"
