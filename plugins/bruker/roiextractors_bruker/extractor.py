@@ -34,7 +34,7 @@ from .samples import Samples, frame_times, is_volume, places_of, rate_of, sample
 __all__ = ["BrukerImagingExtractor"]
 
 _MAX_PATHS = 10_000
-_CURABLE = (SourceNotFoundError, CorruptRecordingError)
+_CURABLE = (SourceNotFoundError, CorruptRecordingError)  # with allow_missing=True, such a file is left out
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -136,6 +136,7 @@ class BrukerImagingExtractor(BlockImagingExtractor):
         scan = read_scan(scan_of(_first_path(file_path)))
         series = _series(scan)
         depth = 1
+        # In a mixed recording, the number of planes depends on the series, which is not chosen yet
         if not series or options.get("series") is not None:
             depth = samples_of(scan, scan.channels[0], _choose_kinds(scan, options.get("series"))).depth
         positions = places_of(scan)[1]
@@ -232,6 +233,7 @@ class BrukerImagingExtractor(BlockImagingExtractor):
 
     def _locate(self, pages: np.ndarray, error: Exception) -> Exception:
         """Return an error with the frame where it occurred, which is searched for by bisection."""
+        # Reading again takes time only where an error is raised anyway
         while len(pages) > 1:
             half = pages[: len(pages) // 2]
             try:
@@ -293,16 +295,17 @@ class _Layout:
 def _read_layout(scan: Scan, path: str, choice: _Choice, allow_missing: bool) -> _Layout:
     files = NamedFiles.of(scan, os.path.dirname(path), with_sizes=allow_missing)
     if not files.any_present:
-        # before the choice of a channel: with no file at all, a question about channels would only mislead
+        # before the choice of a channel: without any file, an error about channels would be misleading
         first = scan.channels[0] if choice.channel is None else _choose_channel(scan, choice.channel)
         raise _missing(scan, first, np.zeros(len(first.frames), bool), "none of its files exists")
     chosen = _choose_channel(scan, choice.channel)
     kinds = _choose_kinds(scan, choice.series)
     samples = samples_of(scan, chosen, kinds, place=_choose_position(scan, choice.position))
+    # Without allow_missing only the last files are looked at, since looking at all of them is slow
     files = files.with_counted_pages(chosen) if allow_missing else files.with_true_end(chosen)
     problems = [f"{scan.cut}; the {len(scan.indices):,} complete frames before it are read"] if scan.cut else []
     problems += samples.left_out
-    if files.others and not problems:  # otherwise they belong to what is missing in the XML
+    if files.others and not problems:  # frames that a truncated XML does not reach have such names too
         problems.append(
             f"{scan.name}: {_count(files.others, 'file in the folder has a name', 'files in the folder have names')} like those of its "
             "frames, but the XML does not list them; left out"
@@ -329,7 +332,7 @@ def _read_layout(scan: Scan, path: str, choice: _Choice, allow_missing: bool) ->
 def _without_foreign(
     scan: Scan, files: NamedFiles, channel: Channel, samples: Samples
 ) -> tuple[NamedFiles, tuple[str, ...]]:
-    """Leave out files that are not what their names say."""
+    """Leave out files whose contents do not match their names."""
     images = samples.images[files.has_page(channel)[samples.images].all(axis=1)]
     if not len(images):
         return files, ()
@@ -362,7 +365,9 @@ def _describe_incomplete(
     word = "volumes" if samples.depth > 1 else "frames"
     count = f"{int((~complete).sum()):,} of {len(complete):,} {word}"
     end = int(np.flatnonzero(complete)[-1]) + 1 if complete.any() else 0
+    # Missing files at the end mean an interrupted recording; in the middle, files were lost
     if not end or not (allow_missing or complete[:end].all()):
+        # The message names an image that these samples need, not one of another series or position
         used = np.isin(np.arange(len(present)), samples.images)
         raise _missing(scan, channel, present | ~used, f"{count} are incomplete")
     images = samples.images[~complete].reshape(-1)

@@ -20,6 +20,7 @@ __all__ = ["metadata_of"]
 
 _DAY = 86400.0
 _MAX_EARLY = 2.0  # seconds by which the first sequence may seem to precede the date, which is rounded
+# The format depends on the regional settings of the microscope's computer
 _DATES = ("%m/%d/%Y %I:%M:%S %p", "%d.%m.%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 
 
@@ -43,6 +44,7 @@ def metadata_of(scan: Scan, channel: str, positions: tuple[float, ...]) -> Recor
         pixel_size=(rows, columns) if rows and columns else None,
         plane_spacing=_spacing(positions),
         plane_positions=positions,
+        # with several lasers on, it is unknown which of them excites the channel
         channels=(
             ChannelMetadata(
                 printable(channel), excitation_wavelength=lines[0] if len(lines) == 1 else None, laser_lines=lines
@@ -139,13 +141,14 @@ def _laser_lines(scan: Scan) -> tuple[float, ...]:
 def _line_in_name(laser: Any) -> float | None:
     name = laser.get("description", "") if isinstance(laser, Mapping) else ""
     numbers = re.findall(r"(?<![\d.])(\d{3,4})(?![\d.])", name) if isinstance(name, str) else []
+    # Other numbers are those of a model: lasers have lines from 350 to 1700 nm
     return float(numbers[0]) if len(numbers) == 1 and 350 <= int(numbers[0]) <= 1700 else None
 
 
 def _is_two_photon(scan: Scan, lines: tuple[float, ...]) -> bool:
     """Return whether the XML says so: a power of the two-photon laser, or infrared lasers only."""
     power = scan.setting("twophotonLaserPower")
-    return bool(power) or bool(lines and all(680 <= line <= 1350 for line in lines))
+    return bool(power) or bool(lines and all(680 <= line <= 1350 for line in lines))  # nanometres
 
 
 def _positive(text: Any) -> float | None:

@@ -41,7 +41,7 @@ class NamedFiles:
     sizes : numpy.ndarray
         Bytes, -1 for a missing file; 0 for an existing file if sizes were not requested.
     others : int
-        How many files have names like those of this recording, and are not in the XML.
+        The number of files that are not in the XML but have names like those of this recording.
     """
 
     folder: str
@@ -60,6 +60,7 @@ class NamedFiles:
                 for entry in entries:
                     place = scan.places.get(entry.name)
                     if place is not None:
+                        # The size takes one more system call for each of half a million files
                         sizes[place] = entry.stat().st_size if with_sizes else 0
                     elif stem and (match := _FRAME.fullmatch(entry.name)) and match[1] == stem:
                         others += 1
@@ -101,6 +102,7 @@ class NamedFiles:
         usual = [self._size_on_disk(number) for number in ordered[1:_NUM_COMPARED].tolist()]
         smallest = np.median(usual) - _MAX_TEXT_DIFFERENCE if len(usual) > _MIN_COMPARED else np.inf
         for number in ordered[:0:-1].tolist():  # a damaged first file is found when the index is made
+            # A file of the usual size is complete and need not be opened
             if counts[number] == 1 and self._size_on_disk(number) >= smallest:
                 break
             complete = _num_pages(self.path(number))
@@ -142,6 +144,7 @@ class NamedFiles:
         names = [self.names[k] for k in files.tolist()]
         index = PageIndex.of(names, folder=self.folder, pages_per_file=counts)
         edges = np.concatenate([[0], np.cumsum(counts)])
+        # The shape of the inverse of np.unique depends on the version of numpy
         return index, edges[compact.reshape(images.shape)] + channel.pages[images], files
 
 

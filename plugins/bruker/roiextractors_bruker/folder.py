@@ -20,6 +20,7 @@ from roiextractors_core.io import Source
 
 __all__ = ["describes_images", "lies_beside_its_scan", "scan_of"]
 
+# XML files that belong to a recording but are not its PVScan, and `._`, the files that macOS adds
 _BESIDE = re.compile(
     r"_(Cycle\d+|MarkPoints|VoltageRecording|VoltageOutput|BOT)\w*(-\w+)?(_\d+)?\.xml$|^\._", re.IGNORECASE
 )
@@ -28,7 +29,7 @@ _ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?:<\?.*?\?>\s*+|<!--.*?-->\s*+|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>\s*+)*+<([A-Za-z_][\w.:-]*)",
     re.DOTALL,
 )
-_MAX_CANDIDATES = 100
+_MAX_CANDIDATES = 100  # each is opened to check its beginning
 _HEAD, _PIECE = 1 << 20, 1 << 16
 
 
@@ -47,7 +48,9 @@ def describes_images(source: Source) -> bool:
         return bool(_in_folder(source.path, source.members))
     if _root_of(source) != "PVScan":
         return False
+    # The pieces overlap, so that a tag across the edge of two is seen
     pieces = (source.read_at(at, _PIECE + len(b"<Frame")) for at in range(0, min(source.size, _HEAD), _PIECE))
+    # A PVScan without frames is not so large, and searching all of a large one takes long
     if source.size > _HEAD or any(b"<Frame" in piece for piece in pieces):
         return True
     return b"</PVScan" not in source.read_at(max(0, source.size - _PIECE), _PIECE)
@@ -137,6 +140,7 @@ def _in_folder(folder: Path, names: Iterable[str]) -> list[str]:
 def _scan_named_in(path: Path) -> Path | None:
     """Return the XML whose name is the beginning of the file's name, without listing the folder."""
     stem = path.name.partition(".")[0]
+    # The longest name first: the name of one recording may begin with that of another
     starts = [stem, *(stem[: match.start()] for match in reversed(list(re.finditer("_", stem))))]
     for start in starts[:40]:
         for suffix in (".xml", ".XML"):

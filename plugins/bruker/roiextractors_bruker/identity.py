@@ -1,4 +1,4 @@
-"""Compares the names of the TIFF files with what their OME-XML says of them: each file has a UUID, and one lists them all."""
+"""Compares the names of the TIFF files with the UUIDs in their OME-XML: each file has one, and one file lists them all."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _UUID = rb'UUID="(?:urn:uuid:)?([0-9a-fA-F-]{32,36})"'
 _OWN = re.compile(rb"<(?:\w+:)?OME\b[^>]*?\b" + _UUID)
 _LIST = re.compile(rb'<(?:\w+:)?BinaryOnly\b[^>]*?\bMetadataFile="([^"]*)"[^>]*?\b' + _UUID)
 _ENTRY = re.compile(rb'<(?:\w+:)?UUID\b[^>]*?\bFileName="([^"]*)"[^>]*>\s*(?:urn:uuid:)?([0-9a-fA-F-]{32,36})')
-_DAMAGED = b"\0"  # no description begins so
-_HEAD = 4096
+_DAMAGED = b"\0"  # no description begins with NUL
+_HEAD = 4096  # the UUID of a file is at the beginning; the list of all files may take megabytes
 _MAX_LIST = 1 << 28
 _FILES_A_TASK = 64
 
@@ -40,7 +40,8 @@ class FileIdentity:
 
     Notes
     -----
-    Files without a UUID, as Prairie View wrote them before 5.1, cannot be told apart and are accepted if none of them has one.
+    Files without a UUID, as Prairie View wrote them before 5.1, cannot be distinguished; they are accepted if
+    none of them has one.
 
     References
     ----------
@@ -59,7 +60,7 @@ class FileIdentity:
         Raises
         ------
         CorruptRecordingError
-            A file is not what its name says.
+            The contents of a file do not match its name.
         """
         numbers = np.unique(np.searchsorted(self._firsts, pages, side="right") - 1)
         for number, reason in self._problems(numbers[~self._verified[numbers]]).items():
@@ -98,7 +99,7 @@ class FileIdentity:
     def _description(self, number: int) -> bytes:
         try:
             return self._index.descriptions([int(self._firsts[number])])[0]
-        except (RecordingError, SourceError) as error:  # reading its pixels says so, with the frame
+        except (RecordingError, SourceError) as error:  # reported when its pixels are read, with the frame
             return _DAMAGED + str(error).encode()
 
 
@@ -119,13 +120,13 @@ class _FileList:
             text = _read_list(folder, name)
             of_list = _OWN.search(text[:_HEAD])
             if of_list is None or of_list[1].decode().lower() != uuid:
-                text = b""  # the list of another recording under this name: that of this one is not there
+                text = b""  # the list of another recording has this name; this one's is missing
         entries = (match.groups() for match in _ENTRY.finditer(text))
         uuids = {unescape(file.decode("utf-8", "replace")): found.decode().lower() for file, found in entries}
         return cls(name, uuid, uuids, has_uuids=own is not None)
 
     def problem(self, name: str, head: bytes) -> str:
-        """Return why a file is not what its name says, or an empty string."""
+        """Return why the contents of a file do not match its name, or an empty string."""
         own, listed = _OWN.search(head), _LIST.search(head)
         if own is None:
             if not self._has_uuids:
@@ -148,6 +149,7 @@ class _FileList:
 
 def _read_list(folder: str, name: str) -> bytes:
     """Return the OME-XML with the list of files; empty if it cannot be read."""
+    # A name in the OME-XML must not lead out of the folder
     if os.path.basename(name) != name or not name:
         return b""
     path = os.path.join(folder, name)

@@ -28,6 +28,7 @@ _CHUNK = 1 << 17
 _NOT_XML = bytes(
     code for code in range(32) if code not in b"\t\n\r"
 )  # Prairie View writes some, and parsers refuse them
+# The errors of expat at the end of a truncated XML; any other one means damage inside it
 _ENDED_EARLY = {
     expat.errors.codes[words]
     for words in (
@@ -97,7 +98,7 @@ class Scan:
     counts : numpy.ndarray
         The number of pages in each file, according to the XML.
     cut : str
-        A description of where a truncated XML ends; empty for a complete one.
+        The place where a truncated XML ends, in words; empty for a complete one.
     """
 
     name: str
@@ -185,6 +186,7 @@ def _finish(parser: Any, content: _Content) -> None:
     try:
         parser.Parse(b"", True)
     except expat.ExpatError as error:
+        # Without the root element, nothing shows that this is the beginning of a PVScan
         if error.code not in _ENDED_EARLY or not content.attributes:
             raise
         content.end_early(error.lineno)
@@ -207,13 +209,13 @@ class _Images:
 
 
 class _Scope:
-    """The settings of the scan, of a sequence, or of a frame; the scope around it provides what they leave out."""
+    """The settings of the scan, of a sequence, or of a frame; missing ones come from the scope around it."""
 
     __slots__ = ("depth", "period", "settings", "stage")
 
     def __init__(self, outer: _Scope | None = None) -> None:
         self.settings: dict[str, Any] = {}
-        # inherited, until `resolve` finds own ones
+        # inherited until `resolve` finds its own
         self.period: float = _NAN if outer is None else outer.period
         self.depth: float = _NAN if outer is None else outer.depth
         self.stage: tuple[float, float, float] = (_NAN, _NAN, _NAN) if outer is None else outer.stage
@@ -222,7 +224,7 @@ class _Scope:
         """Read the frame period and the depth from the settings, once all of them have been read."""
         settings = self.settings
         if not settings:
-            return  # true of most frames, so that half a million of them cost little
+            return  # most frames have none, so half a million of them cost little
         period, position = settings.get("framePeriod"), settings.get("positionCurrent")
         if isinstance(period, str):
             self.period = _number(period)
@@ -248,10 +250,10 @@ def _position(axis: Mapping[str, Any]) -> float:
 
 
 class _Content:
-    """Receives the start of every element, and keeps what is needed of it.
+    """Collects columns and settings from the start of every element.
 
     The end of an element is not watched: that would double the calls from expat for half a million frames.  A scope ends
-    where the next one of its kind begins, which is the same, since Prairie View writes settings only at the beginning of the
+    where the next one of its kind begins, which is equivalent: Prairie View writes settings only at the beginning of the
     scan and of a sequence, and inside frames.
     """
 
@@ -265,6 +267,7 @@ class _Content:
         self._first_sequence: Attributes = {}
         self._systems: list[Attributes] = []
         self._sequences: list[tuple[str, int, float]] = []
+        # Arrays of 8 bytes a value: lists of Python numbers would take several times as much for half a million frames
         self._sequence, self._index = array("q"), array("q")
         self._relative, self._absolute = array("d"), array("d")
         self._stage = array("d")  # X, Y and place in the grid of each frame in turn
@@ -276,6 +279,7 @@ class _Content:
 
     def element_callback(self, parser: Any) -> Callable[[str, Attributes], None]:
         """Return the function for the first element, which installs the one for all others."""
+        # One lookup for each of millions of elements, most of which are skipped
         find = {
             "Frame": self._begin_frame,
             "File": self._file,
@@ -338,6 +342,7 @@ class _Content:
         )
 
     def _system(self, attributes: Attributes) -> None:
+        # The list is kept for the metadata, and a damaged XML may repeat the element any number of times
         if len(self._systems) < 16:
             self._systems.append(attributes)
 
@@ -348,6 +353,7 @@ class _Content:
         scan = self._scopes[0]
         scan.resolve()
         self._scopes[1:] = [_Scope(scan)]
+        # Sequences without images may come before that of the first frame
         if not len(self._index):
             self._first_sequence = attributes
 
@@ -417,6 +423,7 @@ class _Content:
             )
 
     def _check_name(self, name: str) -> None:
+        # A name with a separator, also that of Windows, could lead out of the folder of the recording
         if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
             raise CorruptRecordingError(
                 f"{self.name}, {self._here()}: {printable(name)!r:.200} is not the name of a file in the recording's folder"
@@ -430,7 +437,7 @@ class _Content:
         if value is None:
             self._table = _table_of(settings, attributes.get("key", ""))
             return
-        self._table = {}  # not that of the setting before: an entry that follows would be put there
+        self._table = {}  # otherwise entries that follow would be added to the setting before
         settings[attributes.get("key", "")] = value
 
     def _old_value(self, attributes: Attributes) -> None:
@@ -458,6 +465,7 @@ class _Content:
             raise self._without_images()
         sequences = np.array(self._sequence, np.int64)
         with_frames = sorted(set(self._sequence.tolist()))
+        # Without the sequences that have no frames: `series` would offer types without a sample
         kinds = tuple(dict.fromkeys(self._sequences[k][0] for k in with_frames))
         state = _plain(self._scopes[0].settings)
         scan = Scan(
@@ -487,8 +495,10 @@ class _Content:
         return scan
 
     def _channels(self) -> tuple[Channel, ...]:
+        # As text, channel 10 would come before channel 2
         ordered = sorted(self._images.items(), key=lambda item: int(item[0]))
         names = [images.name or f"Ch{int(number)}" for number, images in ordered]
+        # The user may have given several channels the same name
         labels = [
             name if names.count(name) == 1 else f"{name} ({int(number)})"
             for name, (number, _) in zip(names, ordered, strict=True)
@@ -568,6 +578,7 @@ def _number(text: str | None) -> float:
 
 
 def _integer(text: str | None, otherwise: int) -> int:
+    # int() alone would also accept "1_0", spaces and numbers beyond int64
     return int(text) if text is not None and text.isdecimal() and len(text) < 12 else otherwise
 
 

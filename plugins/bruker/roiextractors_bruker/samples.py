@@ -63,13 +63,16 @@ def places_of(scan: Scan) -> tuple[np.ndarray, tuple[str, ...]]:
     if np.isfinite(grid).all():
         _, codes = np.unique(grid, return_inverse=True)
     else:
+        # An axis with an unknown position does not distinguish frames
         known = np.where(np.isfinite(scan.stage[:, :2]), scan.stage[:, :2], 0.0)
+        # One number for each pair: an axis has at most len(known) clusters
         codes = _clusters(known[:, 0]) * (len(known) + 1) + _clusters(known[:, 1])
     values, firsts, codes = np.unique(codes, return_index=True, return_inverse=True)
     order = np.argsort(firsts)
     rank = np.empty(len(values), np.int64)
     rank[order] = np.arange(len(values))
     words = [f"x={scan.stage[k, 0]:g}, y={scan.stage[k, 1]:g} µm" for k in firsts[order].tolist()]
+    # The shape of the inverse of np.unique depends on the version of numpy
     return rank[codes.reshape(-1)], tuple(words)
 
 
@@ -119,6 +122,7 @@ def samples_of(scan: Scan, channel: Channel, kinds: Collection[int], *, place: i
 
 
 def _check_single(scan: Scan, channel: Channel, image_of: np.ndarray) -> None:
+    # Of two images of a frame, image_of contains the later one, so the earlier one differs from it
     twice = np.flatnonzero(image_of[channel.frames] != np.arange(len(channel.frames)))
     if len(twice):
         files = (int(channel.files[twice[0]]), int(channel.files[image_of[channel.frames[twice[0]]]]))
@@ -178,8 +182,9 @@ def _find_reversed(scan: Scan, frames: np.ndarray) -> tuple[np.ndarray, tuple[st
     depths = scan.depths[frames]  # bidirectional Z writes the frames of every other volume in the opposite order
     if not len(depths) or depths.shape[1] < 2:
         return np.zeros(len(depths), bool), ()
-    near = 1e-3 + 1e-6 * np.abs(depths[0])
+    near = 1e-3 + 1e-6 * np.abs(depths[0])  # micrometres
     forward = (np.abs(depths - depths[0]) <= near).all(axis=1)
+    # Positions that are the same in both directions do not show a reversal
     backward = (np.abs(depths - depths[0, ::-1]) <= near[::-1]).all(axis=1) & ~forward
     if not backward.any():
         return backward, ()
@@ -207,6 +212,7 @@ def frame_times(scan: Scan) -> tuple[np.ndarray | None, tuple[str, ...]]:
             return absolute - absolute[0], (f"{scan.name}: relative times are missing, so the absolute times are used",)
         return None, (f"{scan.name}: some frames have no time, so there are no native timestamps",)
     firsts = np.concatenate([[0], np.flatnonzero(np.diff(scan.sequences)) + 1])
+    # Absolute times contain the gaps between cycles, relative ones only if they run on; the time of day comes last
     for times in (_by_absolute(scan, firsts), _if_rising(relative, firsts), _by_clock(scan, firsts)):
         if times is not None:
             return times, _gaps(scan, times, firsts)
@@ -232,6 +238,7 @@ def _by_absolute(scan: Scan, firsts: np.ndarray) -> np.ndarray | None:
     if not np.isfinite(zeros).all():
         return None
     offsets = zeros - zeros[0]
+    # Without an offset, the times stay those of the XML to the last bit
     offsets[np.abs(offsets) < _SAME_TIME] = 0.0
     if not offsets.any():
         return _if_rising(scan.relative, firsts)
@@ -245,6 +252,7 @@ def _by_clock(scan: Scan, firsts: np.ndarray) -> np.ndarray | None:
         return None
     steps = np.diff(clocks, prepend=clocks[0])
     steps[steps < -_DAY / 2] += _DAY  # past midnight
+    # The first relative time of a cycle need not be 0
     offsets = np.cumsum(steps) - (scan.relative[firsts] - scan.relative[0])
     lengths = np.diff(np.append(firsts, len(scan.relative)))
     return _if_rising(scan.relative + np.repeat(offsets, lengths), firsts)
@@ -275,9 +283,11 @@ def rate_of(scan: Scan, frames: np.ndarray, times: np.ndarray | None) -> float |
         Seconds, one per sample.
     """
     planar = frames.shape[1] == 1
+    # The frame period of a volume is that of one of its planes
     period = _median(scan.periods[frames[:, 0]]) if planar else None
     step = None if times is None else _step(times, scan.sequences[frames[:, 0]])
     if step is None:
+        # Several samples at uneven times have no rate, whatever the frame period is
         alone = times is None or len(times) < 2
         return 1.0 / period if period is not None and alone else None
     # the period has more digits than the times; one that does not fit them is not used (averaging, skipped frames)
@@ -292,6 +302,7 @@ def _step(times: np.ndarray, sequences: np.ndarray) -> float | None:
     inside = steps[np.diff(sequences) == 0]
     steps = inside if len(inside) else steps
     usual = _median(steps[steps > 0])
+    # Half of the steps must agree, so single pauses do not hide the rate
     if usual is None or np.mean(np.abs(steps - usual) <= 0.01 * usual) < 0.5:
         return None
     return usual
