@@ -15,6 +15,7 @@ from .header import Header
 
 __all__ = ["Acquisition", "PageOrder", "acquisition_of", "formula"]
 
+# Fewer gaps could all be multiples of the step by chance, if frames were lost
 _MIN_STEPS = 3
 
 
@@ -69,6 +70,7 @@ class PageOrder:
 
     def num_volumes(self, num_pages: int) -> int:
         """Return the number of complete volumes; the last one needs no flyback."""
+        # Adding the flyback counts a last volume that ends before it
         return (num_pages + self.flyback * self.channels) // self.pages
 
     def num_frames(self, num_pages: int) -> int:
@@ -80,7 +82,7 @@ class PageOrder:
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """What one header says.
+    """The contents of one header that matter for reading.
 
     Attributes
     ----------
@@ -100,7 +102,7 @@ class Acquisition:
     number_step : int
         By how much the frame number grows from one saved frame to the next.
     notes : tuple of str
-        What was decided against the header's word.
+        Decisions that differ from the header.
     contradictions : tuple of str
         The same, where a person should be warned: the pages do not settle what is right.
     """
@@ -126,7 +128,7 @@ def acquisition_of(
     stamps: Sequence[float | None] = (),
     flyback: int | None = None,
 ) -> Acquisition:
-    """Return what the header says, corrected by what the pages say.
+    """Read the header and correct it by the first pages.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ def acquisition_of(
     UnsupportedRecordingError
         ScanImage averaged frames of several planes into one.
     TruncatedRecordingError
-        The recording holds no complete volume.
+        The recording has no complete volume.
     """
     channels = _channels(header, frame_numbers, num_pages)
     stack = {"SI": _stack, "SI4": _classic_stack, "state": _oldest_stack}.get(header.dialect, _no_stack)(
@@ -187,6 +189,7 @@ class _Channels:
 def _channels(header: Header, frame_numbers: Sequence[int | None], num_pages: int) -> _Channels:
     saved = _saved_channels(header)
     active = _whole(header.numbers("SI.hChannels.channelsActive"))
+    # The header may be wrong about the saved channels; each frame number occurs once a channel
     seen = _repeats_of(frame_numbers, num_pages, len(active))
     notes: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
@@ -232,7 +235,7 @@ def _channel_names(names: tuple[str, ...], numbers: tuple[int, ...]) -> tuple[st
 
 
 def _repeats_of(frame_numbers: Sequence[int | None], num_pages: int, num_active: int) -> int | None:
-    """Return how often each frame number stands in a row, or None when the pages do not settle it."""
+    """Return on how many consecutive pages each frame number occurs, or None if the pages do not settle it."""
     runs: list[int] = []
     last: int | None = None
     for number in frame_numbers:
@@ -245,8 +248,10 @@ def _repeats_of(frame_numbers: Sequence[int | None], num_pages: int, num_active:
         last = number
     if len(runs) == 1:  # one frame alone: its pages are its channels, if that is how many were active
         return runs[0] if runs[0] == num_pages == num_active else None
+    # Only the first pages were looked at, so the last run may be cut off
     complete = runs if len(frame_numbers) == num_pages else runs[:-1]
     usual = max(complete, key=complete.count)  # lost pages make some frames shorter
+    # A quarter of the frames may have lost pages before the count becomes a guess
     return usual if 4 * complete.count(usual) >= 3 * len(complete) else None
 
 
@@ -278,12 +283,14 @@ def _stack(header: Header, num_frames: int, num_channels: int) -> _Stack:
         volume_rate=header.rate("SI.hRoiManager.scanVolumeRate"),
         is_fast=fast,
     )
+    # numSlices keeps the number of an earlier stack when stacks are off
     enabled = header.flag("SI.hStackManager.enable")
     planes = _num_planes(header, fast, enabled)
     if enabled is False or (planes == 1 and enabled is None):
         return found
     kept = header.count("SI.hStackManager.numFramesPerVolume")
     repeats = _frames_per_slice(header, planes, kept, fast)
+    # framesPerSlice=Inf runs until stopped, so the scanner never left the first plane
     if math.isinf(repeats):
         return replace(found, repeats=repeats, planes=planes)
     return replace(found, planes=planes, repeats=repeats, flyback=_flyback(header, int(planes * repeats), fast))
@@ -355,7 +362,7 @@ def _oldest_stack(header: Header, num_frames: int, num_channels: int) -> _Stack:
 
 @dataclass(frozen=True, slots=True)
 class _Timing:
-    """What the first pages say about the frames: their numbers and times, once a frame."""
+    """Numbers and times of the first frames, as their pages state them; one entry per frame."""
 
     numbers: tuple[int, ...] = ()
     stamps: tuple[float, ...] = ()
@@ -363,6 +370,7 @@ class _Timing:
     @classmethod
     def of(cls, numbers: Sequence[int | None], stamps: Sequence[float | None]) -> _Timing:
         known = [number for number in numbers if number is not None]
+        # Numbers that go back are of several acquisitions, and their steps mean nothing
         if len(known) < len(numbers) or any(b < a for a, b in pairwise(known)):
             return cls(tuple(known[:1]))
         first = [k for k, number in enumerate(known) if k == 0 or number != known[k - 1]]
@@ -378,9 +386,10 @@ class _Timing:
 
     @property
     def step(self) -> int | None:
-        """By how much the numbers grow from frame to frame, or None where too few tell; lost frames make multiples of it."""
+        """By how much the numbers grow from frame to frame, or None if too few are known; a lost frame gives a multiple."""
         steps = [b - a for a, b in pairwise(self.numbers)]
         smallest = min(steps, default=0)
+        # No step is smaller than 1, so a single one is proof; larger ones may be losses
         certain = smallest == 1 or len(steps) >= _MIN_STEPS
         return smallest if smallest and certain and not any(step % smallest for step in steps) else None
 
@@ -402,6 +411,7 @@ class _Timing:
             return False
         at_end = np.arange(1, len(gaps) + 1) % kept == 0
         usual = np.median(gaps[~at_end]) if not at_end.all() else 0.0
+        # Unsaved flyback makes this gap 1 + flyback periods long; half of the flyback tolerates jitter
         return bool(usual and at_end.any() and (gaps[at_end] > usual * (1 + flyback / 2)).all())
 
 
@@ -444,6 +454,7 @@ def _returned(
     if not stack.flyback or math.isinf(stack.repeats):
         return stack, (), ()
     kept, back = int(stack.planes * stack.repeats) // stack.average, stack.flyback // stack.average
+    # Numbers that skip the flyback already place every frame; only numbers that run on hide it
     if not kept or not timing.runs_on or num_frames % kept:
         return stack, (), ()
     stated = f"the header counts {back} frame{'s' if back > 1 else ''} of flyback in each volume"
@@ -487,6 +498,7 @@ def _saved(stack: _Stack, channels: int, num_pages: int, name: str, first: int) 
             return movie, ("the frames of the flyback were averaged with the others and are not left out",)
         return PageOrder(channels, 1, int(kept) // average, stack.flyback // average), ()
     each = stack.repeats / average
+    # All frames of a short file of a slow stack may belong to one plane
     if each > 1 and (math.isinf(each) or first % each + num_frames <= each):
         plane = 0 if math.isinf(each) else int(first // each) % stack.planes
         which = "the first plane" if plane == 0 else f"plane {plane} (from 0)"
@@ -532,6 +544,7 @@ def _spacing(header: Header, order: PageOrder) -> float | None:
     actual = header.number("SI.hStackManager.actualStackZStepSize")
     if actual is not None and 0 < abs(actual) < math.inf:
         return abs(actual)
+    # The positions that were visited come before the stated step, which arbitrary stacks leave stale
     steps = np.diff(_positions(header, order))
     if len(steps):
         return float(abs(steps[0])) if steps[0] and np.allclose(steps, steps[0]) else None

@@ -25,6 +25,7 @@ def version(header: Header) -> str:
 
 def pixel_size(header: Header, shape: tuple[int, int]) -> tuple[float, float] | None:
     """Return the distance of pixels ``(row, column)`` of the whole field of view in micrometres, or None."""
+    # The corners of the field of view, x and y in turn, micrometres
     corners = header.numbers("SI.hRoiManager.imagingFovUm")
     if len(corners) != 8:
         return None
@@ -65,6 +66,7 @@ def bit_depth(header: Header, channel: int, dtype: np.dtype[np.generic]) -> int 
     )
     listed = header.numbers("SI.hChannels.channelAdcResolution")
     bits = listed[channel - 1] if channel <= len(listed) else header.number("SI.hScan2D.channelsAdcResolution")
+    # logAverageDisableDivide stores the sum of the frames, which needs more bits than the digitizer has
     if summed or bits is None or not 1 <= bits < math.inf or bits != int(bits):
         return None
     return min(int(bits), 8 * dtype.itemsize)

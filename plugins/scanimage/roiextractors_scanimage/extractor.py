@@ -29,8 +29,10 @@ __all__ = ["ScanImageImagingExtractor"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+# ScanImage pads descriptions to some 2 kB: a batch of them stays within a few megabytes
 _STAMPS_AT_ONCE = 4096
 _MAX_FLYBACK = 1 << 20
+# Conventional microscopes have up to four detectors; more channels suggest light beads
 _MOST_DETECTORS = 4
 
 
@@ -199,6 +201,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         view = self._view
         chosen = planes or slice(0, len(view.planes))
         wanted = view.planes[chosen]
+        # One rectangle for all planes is one read; pieces of a mosaic need one read each
         if view.is_alike:
             piece = view.pieces[0][0]
             rows, columns = _shifted(rows, piece.page_row), columns
@@ -208,6 +211,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
             block = self._files.index.read(pages.ravel(), rows, columns)
             return np.moveaxis(block.reshape(*pages.shape, *block.shape[1:]), 1, 3)
         pages = self._pages(samples, np.asarray(wanted, np.int64))
+        # Zeros, because pixels that no region covers are not written
         block = np.zeros((len(pages), rows.stop - rows.start, columns.stop - columns.start, len(wanted)), self.dtype)
         for k, pieces in enumerate(view.pieces[chosen]):
             for piece in pieces:
@@ -252,6 +256,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         if not self._files.has_stamps:
             return None
         result = np.empty(end - start, np.float64)
+        # A volume is complete with its last plane, so its time is that page's
         plane = np.array([self._view.planes[-1]], np.int64)
         for first in range(start, end, _STAMPS_AT_ONCE):
             last = min(first + _STAMPS_AT_ONCE, end)
@@ -281,7 +286,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         return self._files.missing_samples(self._repeat)
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return what the header says; ``vendor`` is the whole header with its values parsed."""
+        """Return the metadata of the header; ``vendor`` is the whole header with its values parsed."""
         return self._metadata
 
     def get_paths(self) -> tuple[str, ...]:
@@ -289,7 +294,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         return tuple(dict.fromkeys([*super().get_paths(), *map(os.path.abspath, self._files.found.paths)]))
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return what was decided or left out while opening."""
+        """Return the decisions made and the data left out while opening."""
         return self._files.notes
 
     def close(self) -> None:
@@ -329,6 +334,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
             and isinstance(samples, slice)
         ):
             step, first = placement.channels, plane if self._beads else self._channel
+            # A range lets the index map evenly spaced pages instead of looking up each one
             first += int(placement.pages[0]) + (units.start - placement.first_slot) * step
             return range(samples.start * step + first, samples.stop * step + first, step)
         return self._pages(samples, np.array([plane], np.int64))[:, 0]
@@ -343,6 +349,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         order, indices = self._order, _indices(samples)
         wanted = indices + self._samples.start if isinstance(self._samples, range) else self._samples[indices]
         if order.planes == 1:
+            # Light-beads planes are channels of one frame, so they share its slot
             return np.broadcast_to(wanted[:, None], (len(wanted), len(planes)))
         volumes, repeats = wanted, np.full(1, self._repeat or 0)
         if self._repeat is None:
@@ -418,6 +425,7 @@ def _plane(files: Files, wanted: Any, planes: int) -> int | None:
 def _whole(value: Any) -> int | None:
     if isinstance(value, str):
         return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    # operator.index accepts True, which would choose channel 1
     if isinstance(value, bool | np.bool_):
         return None
     try:

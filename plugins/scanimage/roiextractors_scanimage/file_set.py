@@ -19,6 +19,7 @@ __all__ = ["FileSet", "files_of_acquisition", "first_of_folder", "holds_scanimag
 _DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
 _SUFFIXES = (".tif", ".tiff")
 _MAX_NAMED = 8
+# Each try opens a file; a folder may contain thousands of other TIFF files
 _MAX_TRIED = 64
 _SAME_MOMENT = 1.0
 """Seconds: every file of an acquisition states the same beginning, and nobody starts two within a second."""
@@ -33,7 +34,7 @@ class FileSet:
     paths : tuple of str
         In the order of recording.
     notes : tuple of str
-        What was left out, and why.
+        Files that were left out, and why.
     gaps : tuple of str
         The same, where a person should be warned: files that are missing, names that do not fit.
     """
@@ -61,12 +62,12 @@ def files_of_acquisition(path: str, header: Header, names: Sequence[str]) -> Fil
     header : Header
         Of that file.
     names : sequence of str
-        What its folder holds, from :func:`listing`.
+        The names in its folder, from :func:`listing`.
 
     Returns
     -------
     FileSet
-        The file alone where ScanImage did not split it.  A file of the same name pattern that is no
+        The file alone where ScanImage did not split it.  A file of the same name pattern that is not a
         ScanImage file, has frames of another size, or began at another moment is left out.
 
     References
@@ -79,6 +80,7 @@ def files_of_acquisition(path: str, header: Header, names: Sequence[str]) -> Fil
         return FileSet((path,))
     folder, stem, suffix = os.path.dirname(path), parts[1], parts[3].lower()
     numbered, strangers = _sorted_names(names, stem, suffix, len(parts[2]))
+    # Names alone do not decide: files of another acquisition may follow the same pattern
     own, in_loop = _Look.at(path), _state(header) == "loop"
     position = int(parts[2])
     kept, left_out = [], dict[str, list[str]]()
@@ -126,7 +128,7 @@ def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) ->
     Raises
     ------
     ChoiceError
-        When one of them is a ScanImage file too: the folder holds several acquisitions.
+        One of them is a ScanImage file too: the folder contains several acquisitions.
     """
     known = {os.path.basename(path) for path in paths}
     others = [name for name in _tiff_names(names) if name not in known]
@@ -152,7 +154,7 @@ _HEADER = re.compile(r"(?m)^(?:SI|scanimage|state)\.\w")
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a look at a file's first directory shows."""
+    """The properties of a file that its first directory shows."""
 
     is_scanimage: bool = False
     frame: tuple[object, ...] = ()
@@ -177,6 +179,7 @@ class _Look:
         page = description if isinstance(description, bytes) else b""
         texts = (directory.text(_SOFTWARE) or "", page.decode("utf-8", "replace"))
         number = frame_number_of(page)
+        # The magic number of the static block is enough, even if the Software tag is damaged
         marked = source.head(20)[16:] == b"\x01\x03\x03\x07"
         return cls(
             is_scanimage=marked or number is not None or any(_HEADER.search(text) for text in texts),
@@ -203,6 +206,7 @@ class _Look:
         if other.frame != self.frame:
             return "its frames have another size or type"
         later = (other.epoch - self.epoch).total_seconds() if self.epoch and other.epoch else 0.0
+        # In a loop a file with a higher number must begin later; otherwise it is left from an earlier loop
         if abs(later) < _SAME_MOMENT or (in_loop and later * distance > 0):
             return ""
         return f"it is an acquisition of its own, begun at {other.epoch}"
@@ -223,11 +227,12 @@ def _state(header: Header) -> str:
 def _counts_from_one(header: Header) -> bool:
     """Return whether the acquisition is cut into files after a number of frames; they count from 1."""
     per_file = header.number("SI.hScan2D.logFramesPerFile", "SI4.loggingFramesPerFile")
+    # Inf is ScanImage's word for one file without a limit
     return per_file is not None and per_file != math.inf
 
 
 def _sorted_names(names: Iterable[str], stem: str, suffix: str, width: int) -> tuple[list[tuple[int, str]], list[str]]:
-    """Return the numbered names in natural order, and those that begin alike and bear no number."""
+    """Return the numbered names in natural order, and the names with the same beginning but no number."""
     numbered: dict[int, str] = {}
     strangers: list[str] = []
     for name in sorted(names):
@@ -236,6 +241,7 @@ def _sorted_names(names: Iterable[str], stem: str, suffix: str, width: int) -> t
         varying = name[len(stem) : -len(suffix)]
         if not (varying.isascii() and varying.isdigit() and len(varying) <= 18):
             strangers.append(name)
+        # "_1" and "_00001" are one number: the one as wide as the given file's belongs to it
         elif int(varying) not in numbered or len(varying) == width:
             numbered[int(varying)] = name
     return sorted(numbered.items()), strangers
@@ -243,9 +249,11 @@ def _sorted_names(names: Iterable[str], stem: str, suffix: str, width: int) -> t
 
 def _gaps(numbers: list[int], stem: str, suffix: str, width: int, from_one: bool) -> list[str]:
     missing: list[str] = []
+    # A large first number is hardly a count from 1, so nothing before it is missing
     count, last = 0, 0 if from_one and numbers and numbers[0] < 10_000 else (numbers[0] - 1 if numbers else 0)
     for number in numbers:
         count += number - last - 1
+        # A gap may be as large as the number in a name: it is counted, not listed
         room = max(0, _MAX_NAMED - len(missing))
         missing += [f"{stem}{k:0{width}d}{suffix}" for k in range(last + 1, min(number, last + 1 + room))]
         last = number
@@ -261,11 +269,13 @@ def _tiff_names(names: Iterable[str]) -> list[str]:
 
 
 def _is_tiff(name: str) -> bool:
+    # macOS writes "._" companions with the same suffix on network drives
     return name.lower().endswith(_SUFFIXES) and not name.startswith("._")
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     pieces = re.split(r"(\d+)", name.lower())
+    # Equal types at each place, since Python does not compare int and str
     return [(1, int(p), "") if k % 2 and len(p) < 19 else (0, 0, p) for k, p in enumerate(pieces)], name
 
 

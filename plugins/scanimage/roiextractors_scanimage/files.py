@@ -35,10 +35,13 @@ from .regions import Mosaic, find_mosaic, imaged_regions
 __all__ = ["Files"]
 
 _DESCRIPTION, _SOFTWARE, _ARTIST = 270, 305, 315
+# The bytes 01 03 03 07 behind the 16 bytes of the BigTIFF head, as in ScanImage's BigTIFF specification
 _STATIC_MAGIC = 117637889
 _MAX_STATIC = 256 << 20
+# Enough frames to see their step and their times, but little to read on every opening
 _FEWEST_LOOKED_AT = 48
 _MAX_TOLD = 3
+# Relative: gaps between timestamps that differ by more are not a frame rate
 _REGULAR = 1e-3
 
 Warned = tuple[str, type[RoiExtractorsWarning]]
@@ -85,6 +88,7 @@ class Files:
             text.rstrip() for text in index.descriptions(range(min(index.pages_per_file[0], _looked_at(header))))
         ]
         numbers = [frame_number_of(text) for text in looked_at]
+        # A file that lost its header still opens as a movie if its pages state frame numbers
         if not header.dialect and (not numbers or numbers[0] is None):
             raise UnsupportedRecordingError(
                 f"{name} has no ScanImage header: neither a Software tag with 'SI.' lines nor a description with 'scanimage.' "
@@ -102,6 +106,7 @@ class Files:
         )
         channels, length = acquisition.order.channels, acquisition.order.frames
         if _are_numbers(numbers, channels):
+            # In a slow stack every plane is an acquisition of the loop, but the frame numbers run on over them
             in_loop = _is_loop(header) and header.text("SI.hStackManager.stackMode") != "slow"
             step = acquisition.number_step
             placement = place_frames(
@@ -111,6 +116,7 @@ class Files:
             # Behind a damaged file no page could be placed
             placement = place_in_order(sum(index.pages_per_file[: min(index.damaged, default=num_pages) + 1]), channels)
         files = cls(index, header, acquisition, placement, tuple(looked_at), found)
+        # Without one whole volume, single repeats of a slow stack may still have all their planes
         if not len(files.units) and (files.whole_repeats is None or not files.whole_repeats.any()):
             order = acquisition.order
             raise TruncatedRecordingError(
@@ -138,11 +144,12 @@ class Files:
 
     @cached_property
     def whole_repeats(self) -> np.ndarray | None:
-        """Of which volumes and repeats ``(volumes, repeats)`` every plane is there; None where whole volumes alone are read.
+        """Which repeats of which volumes have every plane ``(volumes, repeats)``; None if only whole volumes are read.
 
-        A slow stack may be one volume with hundreds of frames of each plane: a lost one takes its repeat alone.
+        A slow stack may be one volume with hundreds of frames of each plane; a lost frame costs only its repeat.
         """
         order, placement = self.acquisition.order, self.placement
+        # Only a lost page makes the search for whole repeats worthwhile; the table has one entry a frame
         if order.planes == 1 or order.repeats == 1 or placement.is_gapless:
             return None
         is_there = np.zeros(self.total_units * order.frames, bool)
@@ -152,7 +159,7 @@ class Files:
         return np.asarray(kept.reshape(-1, order.planes, order.repeats).all(axis=1))
 
     def samples(self, repeat: int | None) -> range | np.ndarray:
-        """Return what each sample is: the slot of a frame, the number of a volume, or volume * repeats + repeat if all are read.
+        """Return the index of each sample: its slot, its volume, or ``volume * repeats + repeat`` if all are read.
 
         Parameters
         ----------
@@ -180,7 +187,7 @@ class Files:
 
     @cached_property
     def total_units(self) -> int:
-        """Frames outside the flyback, or volumes, from the first of the acquisition to the last of which a page is there."""
+        """Number of frames outside the flyback, or of volumes, up to the last one that has a page in the files."""
         order, slots = self.acquisition.order, self.placement.num_slots
         if order.planes > 1:
             return -(-slots // order.frames)
@@ -195,6 +202,7 @@ class Files:
             return np.empty(0, np.int64)
         if order.planes == 1 and order.flyback:
             slots = np.asarray(there, np.int64)
+            # Slots count the frames of the flyback, samples do not
             there = slots // order.frames * order.kept + slots % order.frames
         is_missing = np.ones(self.total_units, bool)
         is_missing[slice(there.start, there.stop) if isinstance(there, range) else there] = False
@@ -210,6 +218,7 @@ class Files:
         try:
             mosaic = find_mosaic(regions, self.header, page_shape=shape, planes=planes, name=self.name)
         except UnsupportedRecordingError as error:
+            # One region alone is the page itself, so its problem need not keep the pages from being read
             if len(regions) == 1:
                 return None
             return Mosaic((), ({},) * planes, 0, problem=str(error))
@@ -217,7 +226,7 @@ class Files:
 
     @cached_property
     def has_stamps(self) -> bool:
-        """Whether the pages state times, not all the same one, and of acquisitions whose distance is known."""
+        """Whether the pages state usable times: not all the same, and with known pauses between acquisitions."""
         return stamp_of(self.first_pages[0]) is not None and not self._stands_still and self._offsets is not None
 
     @cached_property
@@ -239,7 +248,7 @@ class Files:
 
     @cached_property
     def warnings(self) -> tuple[Warned, ...]:
-        """What a person is warned of here; the index warns of a cut page by itself."""
+        """Warnings with their categories; the page index warns of a truncated page itself."""
         missing = (*self.found.gaps, *self._left_out(), *self._ends_early())
         contradictions = (*self.acquisition.contradictions, *self._contradictions())
         return (
@@ -249,7 +258,7 @@ class Files:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What was decided or left out while opening."""
+        """Decisions made and data left out while opening."""
         return (
             *self.found.notes,
             *self.acquisition.notes,
@@ -302,8 +311,10 @@ class Files:
                 continue
             last = placement.pages[stop - 1] + placement.counts[stop - 1] * placement.channels - 1
             stamps = [stamp_of(text) for text in self.index.descriptions([int(placement.pages[start]), int(last)])]
+            # A clock that runs on over acquisitions needs no offset; one that began anew would go back in time
             if stamps[0] is not None and stamps[0] <= end:
                 moment, first = begun[k], begun[0]
+                # Without its own start, the pause before this acquisition is unknown and any offset would be a guess
                 if moment is None or first is None or moment == first:
                     return None
                 offsets[k] = (moment - first).total_seconds()
@@ -364,6 +375,7 @@ class Files:
     def _ends_early(self) -> tuple[str, ...]:
         """Return a warning of totals that the header announces and the files do not reach."""
         stated, total = self._stated_total, self.total_units
+        # A movie may be stopped at any frame; only a full last file suggests that another one followed
         if stated is None or total >= stated or (self.acquisition.order.planes == 1 and not self._last_is_full):
             return ()
         return (
@@ -397,6 +409,7 @@ class Files:
     def _stated_total(self) -> int | None:
         """The number of volumes or frames that the header announces, or None."""
         header, order = self.header, self.acquisition.order
+        # The header counts one acquisition, so its totals say nothing about several that were joined
         if len(self.placement.acquisitions) > 1 or (order.flyback and order.planes == 1):
             return None
         if order.planes > 1:
@@ -405,11 +418,12 @@ class Files:
         if header.flag("SI.hStackManager.enable"):
             return None
         stated = header.count("SI.hStackManager.framesPerSlice", "SI4.acqNumFrames", "state.acq.numberOfFrames")
+        # The header counts acquired frames, before averaging
         return None if stated is None else stated // self.acquisition.number_step
 
     @cached_property
     def _last_is_full(self) -> bool:
-        """Whether the last file has as many frames as a file may have, so that another one may have followed."""
+        """Whether the last file has as many frames as a file may have; another file may have followed."""
         most = self.header.count("SI.hScan2D.logFramesPerFile", "SI4.loggingFramesPerFile")
         frames = self.index.pages_per_file[-1] // self.placement.channels
         return most is not None and frames * self.acquisition.number_step >= most
@@ -453,13 +467,15 @@ def _is_loop(header: Header) -> bool:
 
 
 def _are_numbers(numbers: Sequence[int | None], channels: int) -> bool:
-    """Return whether the numbers of the first pages tell frames apart."""
+    """Return whether the frame numbers of the first pages distinguish frames."""
     known = [number for number in numbers if number is not None]
+    # Programs that copy the first description to every page leave one number on all of them
     return bool(known) and (len(set(known)) > 1 or len(known) <= channels)
 
 
 def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
     """Return the pages of all files, the first one's header, and what was left out."""
+    # A list is taken as it is: the user may leave out files on purpose
     if not isinstance(source, str | os.PathLike):
         paths = tuple(os.path.abspath(os.fspath(path)) for path in source)
         index = PageIndex.of(paths)
@@ -481,6 +497,7 @@ def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
         return alone, header, found
     alone.close()
     index, found = _index_of(found)
+    # Any file may have been named, but the header of the first one describes the start
     return index, header if found.paths[0] == path else _header(index), found
 
 
@@ -511,6 +528,7 @@ def _header(index: PageIndex) -> Header:
     if static is not None:
         return parse_header(static[0], regions=static[1], page=description)
     found = parse_header(software, regions=artist, page=description)
+    # ScanImage 3.x to 5.1 keep the whole header in the description; later versions use Software and Artist
     return found if found.dialect else parse_header(description)
 
 
@@ -519,18 +537,21 @@ def _bytes(value: object) -> bytes:
 
 
 def _static_block(path: str) -> tuple[bytes, bytes] | None:
-    """Return the header text and the JSON that stand before the first page, or None."""
+    """Return the header text and the JSON before the first page, or None."""
     file = PositionedFile(path)
     head = file.read(0, 32)
+    # The block exists only in little-endian BigTIFF files
     if len(head) < 32 or head[:4] != b"II+\0":
         return None
     magic, _, text, regions = struct.unpack_from("<4I", head, 16)
     if magic != _STATIC_MAGIC or text + regions > _MAX_STATIC:
         return None
     block = file.read(32, text + regions)
+    # The header is lines, or JSON in some versions; other bytes are damage, and the tags are used instead
     return (block[:text], block[text:]) if block[:text].lstrip()[:3] in (b"SI.", b'{"S') else None
 
 
 def _looked_at(header: Header) -> int:
+    # Three frames of all channels, since the last one may be cut off
     channels = header.numbers("SI.hChannels.channelSave") or header.numbers("SI4.channelsSave")
     return max(_FEWEST_LOOKED_AT, 3 * min(len(channels), 256))

@@ -27,7 +27,7 @@ _DEEPEST = 24  # each level is a recursion: a text of brackets alone would overf
 
 
 def parse_value(text: str) -> Any:
-    """Return the Python value of a MATLAB literal; what cannot be parsed stays text.
+    """Return the Python value of a MATLAB literal; other text is returned as it is.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def parse_value(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header of one file, its values parsed when they are asked for.
+    """The header of one file; values are parsed on access.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Header:
     dialect : str
         ``"SI"`` (2015 and later), ``"SI4"`` (4.x and 5.0), ``"state"`` (3.x), or ``""`` without a header.
     roi_groups : mapping
-        ScanImage's regions of interest, where the file holds them.
+        ScanImage's regions of interest, where the file contains them.
     frame : mapping of str to str
         The lines of the first page that change from page to page.
     """
@@ -169,8 +169,8 @@ def parse_header(text: bytes | str, *, regions: bytes | str = b"", page: bytes |
     Parameters
     ----------
     text : bytes or str
-        The text that holds the ``SI.``, ``scanimage.`` or ``state.`` lines, in any line ends, or the JSON that
-        took their place for a while; what stands behind a NUL is left out.
+        The text with the ``SI.``, ``scanimage.`` or ``state.`` lines, with any line ends, or the JSON that
+        took their place for a while; bytes after a NUL are ignored.
     regions : bytes or str
         The JSON of the regions of interest; unreadable JSON is left out.
     page : bytes or str
@@ -186,6 +186,7 @@ def parse_header(text: bytes | str, *, regions: bytes | str = b"", page: bytes |
     for key, value in _pairs(_decoded(text)):
         (lines if key.startswith(_PREFIXES) else frame)[key] = value
     if page:
+        # Descriptions of 5.1 and before contain the header too; `frame` is for the lines that change
         frame.update((key, value) for key, value in _pairs(_decoded(page)) if not key.startswith(_PREFIXES))
     if regions:
         found = _json(_decoded(regions))
@@ -249,6 +250,7 @@ def parse_moment(text: str) -> datetime | None:
 
 _PREFIXES = ("SI.", "scanimage.", "state.")
 _CLASSIC = ("scanimage.SI5.", "scanimage.SI4.", "SI5.", "SI4.")
+# Keys may be indexed, such as a(1).b{2}
 _KEY = re.compile(r"[A-Za-z][\w.()\[\]{} -]{0,300}\Z")
 # Bounded repeats: a description is a text of the file, and open ones could take quadratic time
 _NUMBER = re.compile(
@@ -291,10 +293,11 @@ def _scalar(text: str) -> Any:
 
 
 def _plain_vector(text: str) -> list[Any] | None:
-    """Return a vector or matrix of numbers, the long ones of which deserve a short way, or None."""
+    """Return a vector or matrix of numbers, or None; a shortcut, since some have thousands of values."""
     if text[0] != "[" or text[-1] != "]" or any(c in text for c in "'\"{}") or "[" in text[1:]:
         return None
     rows = [[_scalar(item) for item in row.replace(",", " ").split()] for row in text[1:-1].split(";")]
+    # None means text or nesting, which the bracket parser reads
     if any(value is None for row in rows for value in row) or "]" in text[:-1]:
         return None
     return _arranged(rows)
@@ -385,6 +388,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         yield from _json_pairs(_json(text))
         return
     key, parts = "", [""]
+    # ScanImage 3.x separates lines by carriage returns alone; splitlines() would also split at form feeds
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n", _MAX_LINES):
         name, sign, value = line.partition("=")
         name = name.strip()
@@ -413,6 +417,7 @@ def _as_literal(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
+        # JSON values become MATLAB literals, so that one parser serves both kinds of header
         return "{" + " ".join(_as_literal(item) for item in value) + "}"
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
@@ -424,6 +429,7 @@ def _as_literal(value: Any) -> str:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
+    # json.loads recurses once per bracket; a text of brackets alone raises RecursionError
     except (ValueError, RecursionError):
         return None
 

@@ -30,6 +30,7 @@ from .header import frame_number_of, parse_moment
 
 __all__ = ["Identity", "Placement", "place_frames", "place_in_order"]
 
+# Over all files together: each probe is a read from the disk
 _MAX_PROBES = 16
 _MAX_GAP = 50_000_000
 """Frames between two pages; a number further away is damage, not a pause."""
@@ -53,7 +54,7 @@ class Pages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a page says of itself.
+    """The frame number and acquisition that a page states.
 
     Attributes
     ----------
@@ -68,7 +69,7 @@ class Identity:
 
     @classmethod
     def of(cls, description: bytes, *, in_loop: bool) -> Identity:
-        """Read what a page says of itself.
+        """Read the frame number and acquisition from a page's description.
 
         Parameters
         ----------
@@ -78,10 +79,12 @@ class Identity:
             planes is an acquisition by number.
         """
         epoch = _EPOCH.search(description)
+        # The numbers are separated by commas or blanks, and one moment must give one key
         begun = b" ".join(epoch[1].replace(b",", b" ").split()) if epoch else b""
         if not in_loop:
             return cls(frame_number_of(description), (begun, None))
         own, counted = _IN_ACQUISITION.search(description), _ACQUISITION.search(description)
+        # frameNumbers may run on over a loop; the number within the acquisition does not
         number = int(own[1]) if own else frame_number_of(description)
         return cls(number, (begun, int(counted[1]) if counted else None))
 
@@ -184,11 +187,12 @@ class Placement:
         """
         stretches = self.stretches()
         firsts = -(-stretches[:, 0] // length)
+        # A last volume without its flyback is complete
         lasts = (stretches[:, 1] - kept) // length + 1
         return _joined(firsts, np.maximum(lasts, firsts))
 
     def kept_slots(self, length: int, kept: int) -> range | np.ndarray:
-        """Return the slots that are there and not of the flyback."""
+        """Return the slots of complete frames outside the flyback."""
         stretches = self.stretches()
         slots = _joined(stretches[:, 0], stretches[:, 1])
         if length == kept:
@@ -249,6 +253,7 @@ def place_frames(
                 stop = slot + run.count
             following = _number(run.identity) + run.count * step
         base = max([stop, *(base + (number - zero) // step + 1 for number in lost)])
+        # An acquisition that was stopped inside a volume must not shift the planes of the next one
         base += -base % length if owner < len(keys) - 1 else 0
     slots, pages, counts, owners = np.array(placed, np.int64).reshape(-1, 4).T
     return Placement(
@@ -314,11 +319,13 @@ class _Search:
                 at += 1
 
     def _begin_file(self, at: int, stop: int) -> None:
-        """Tell acquisitions apart that do not state when they began: the numbers of a new one are there already."""
+        """Separate acquisitions that do not state when they began: the numbers of a new one occurred before."""
         first, last = self._identity(at), self._identity(stop - 1)
+        # A page that states its beginning needs no label
         if first.acquisition[0] != self._label or first.number is None or last.number is None:
             return
         span = (first.number, last.number)
+        # Spans are disjoint, so only the neighbours can overlap; comparing all would be quadratic in a loop
         place = bisect.bisect(self._spans, span)
         before, after = self._spans[max(0, place - 1) : place], self._spans[place : place + 1]
         if any(start <= span[1] and span[0] <= end for start, end in before + after):
@@ -335,6 +342,7 @@ class _Search:
 
         if most < 1:
             return 0
+        # Most files are whole, so a few reads decide
         if is_regular(most) and all(map(is_regular, self._between(most))):
             return most
         low, high = 0, 1  # all frames up to `low` are there, and one up to `high` is not
@@ -353,11 +361,13 @@ class _Search:
 
     def _is_absurd(self, identity: Identity) -> bool:
         last = self._last.get(identity.acquisition, 0)
+        # One damaged digit would otherwise announce millions of missing samples
         return abs(_number(identity) - last) > _MAX_GAP * self._step
 
     def _identity(self, page: int) -> Identity:
         if page < len(self._known):
             return self._known[page]
+        # The search returns to the page it just read; the cache saves that read
         if page != self._seen[0]:
             identity = Identity.of(self._index.descriptions([page])[0], in_loop=self._in_loop)
             if self._label and not identity.acquisition[0]:
@@ -383,6 +393,7 @@ def _ordered(runs: Sequence[_Run], partial: Sequence[Identity]) -> list[Key]:
     """Return the acquisitions by the moment at which they began and their number, or as they appear where a page states none."""
     found = {identity.acquisition: identity for identity in [run.identity for run in runs] + list(partial)}
     moments = [identity.begun for identity in found.values()]
+    # Some moments alone would sort the others to an arbitrary place
     if None in moments:
         return list(found)
     return sorted(found, key=lambda key: (found[key].begun or datetime.min, key[1] or 0))

@@ -17,8 +17,10 @@ from .header import Header
 __all__ = ["PAGE", "STITCHED", "Mosaic", "Piece", "Region", "find_mosaic", "imaged_regions"]
 
 PAGE, STITCHED = "page", "stitched"
+# Pixels: two distant regions of high resolution would otherwise make an image that fills the memory
 _MAX_CANVAS = 1 << 28
 _MAX_REGIONS = 4096
+# The flyto time is rounded to lines, and to an even number of them where both directions are scanned
 _LINES_TOLERANCE = 2
 
 
@@ -76,6 +78,7 @@ class Region:
         """
         if depth is None:
             return self.fields[0] if len(self.fields) == 1 else None
+        # Depths are written as decimal text, so equality needs a tolerance (micrometres)
         if self.is_discrete:
             return next((f for z, f in zip(self.depths, self.fields, strict=True) if abs(z - depth) < 1e-3), None)
         if len(self.fields) == 1:
@@ -85,6 +88,7 @@ class Region:
         table = np.array([(f.rows, f.columns, *f.center, *f.size, f.rotation) for f in self.fields], np.float64)
         rows, columns, *rest = (float(np.interp(depth, self.depths, column)) for column in table.T)
         x, y, width, height, rotation = rest
+        # At a depth of its own, a scanfield keeps its exact size: _even would change an odd number of rows
         whole = tuple(f for z, f in zip(self.depths, self.fields, strict=True) if abs(z - depth) < 1e-3)
         return whole[0] if whole else Field(_even(rows), _even(columns), (x, y), (width, height), rotation)
 
@@ -111,7 +115,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Where the regions are in the pages of each plane.
+    """The places of the regions in the pages of each plane.
 
     Attributes
     ----------
@@ -135,7 +139,7 @@ class Mosaic:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """What ``roi=`` may be where a choice is needed: the regions, and the whole of them."""
+        """Values of ``roi=`` where a choice is needed: the regions, all of them stitched, and the whole page."""
         if len(self.names) < 2:
             return self.names
         return (*self.names, *((STITCHED,) if self.stitched() is not None else ()), PAGE)
@@ -145,9 +149,10 @@ class Mosaic:
         return {plane: there[region] for plane, there in enumerate(self.planes) if region in there}
 
     def stitched(self) -> tuple[tuple[int, int], tuple[tuple[Piece, ...], ...]] | None:
-        """Return the shape of an image of all regions, and each plane's pieces; None where they have not one resolution."""
+        """Return the shape of an image of all regions, and each plane's pieces; None if their resolutions differ."""
         every = [field for there in self.planes for _, field in there.values()]
         pixel = every[0].pixel
+        # Rotated or differently sampled regions would need resampling, and pixels are returned as stored
         if any(abs(f.rotation) > 1e-6 or not np.allclose(f.pixel, pixel, rtol=0.01) for f in every):
             return None
         top = min(f.center[1] - f.size[1] / 2 for f in every)
@@ -165,6 +170,7 @@ class Mosaic:
     def overlaps(self) -> bool:
         """Return whether regions of one plane overlap by more than a row and a column in the image of all."""
         canvas = self.stitched()
+        # The number of pairs grows with the square of the regions, and this is only a note
         pairs = [pair for there in (canvas[1] if canvas else ()) for pair in combinations(there[:64], 2)]
         return any(
             min(a.row + a.rows, b.row + b.rows) - max(a.row, b.row) > 1
@@ -175,6 +181,7 @@ class Mosaic:
 
 def imaged_regions(header: Header) -> tuple[Region, ...]:
     """Return the regions of a multi-ROI recording that are switched on; none for other recordings."""
+    # The group is written with the mode off too: one default region of the whole field of view
     enabled = header.flag("SI.hRoiManager.mroiEnable")
     if enabled is False:
         return ()
@@ -206,6 +213,7 @@ def find_mosaic(
         The regions do not fit into the pages.
     """
     fitting = []
+    # Depths may be in one of several coordinates; the rows of the page show which one fits
     for depths in _depths(header, planes):
         there = [
             {k: field for k, region in enumerate(regions) if (field := region.at(depth)) is not None}
@@ -260,6 +268,7 @@ def _field(raw: Any) -> Field | None:
 
 def _numbers(value: Any) -> list[float]:
     items = value if isinstance(value, list) else [value]
+    # MATLAB's JSON may wrap a number into a list of one
     items = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in items]
     good = all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in items)
     return [float(n) for n in items] if good else []
@@ -271,6 +280,7 @@ def _even(number: float) -> int:
 
 def _names(regions: Sequence[Region]) -> tuple[str, ...]:
     given = [printable(region.name.strip()) for region in regions]
+    # A region called "page" would hide the option of that name
     taken = (PAGE, STITCHED, "")
     return tuple(
         name if given.count(name) == 1 and name not in taken else f"ROI {k + 1}" for k, name in enumerate(given)
@@ -286,19 +296,21 @@ def _depths(header: Header, planes: int) -> Iterator[list[float | None]]:
         "SI.hStackManager.arbitraryZs",
     ):
         listed = header.numbers(key)
+        # The header may list each plane once a frame
         each = len(listed) // planes
         if each and len(listed) % planes == 0:
             yield list(listed[::each])
     if planes == 1:
         yield [0.0]
+    # Regions of one scanfield are in every plane, so they can be placed without a depth
     yield [None] * planes
 
 
 def _gap(planes: list[list[Field]], header: Header, page_shape: tuple[int, int]) -> int | None:
     """Return the lines between two regions, or None where the regions do not fit.
 
-    The header gives the time of a flight, and the pages its lines: the page of the plane that takes the most is full.  The lines decide,
-    and the time does where they come to no whole number.
+    The header gives the time of a flight.  The page of the plane with the most lines is full: if that gives a whole number
+    of lines for each flight, it is used, else the time.
     """
     rows, columns = page_shape
     used = [(sum(field.rows for field in fields), len(fields) - 1) for fields in planes]
@@ -317,6 +329,7 @@ def _stated_lines(header: Header) -> list[int]:
     time, line = header.number("SI.hScan2D.flytoTimePerScanfield"), header.rate("SI.hRoiManager.linePeriod")
     if time is None or line is None or not 0 <= time / line < 1 << 20:
         return []
+    # The subtraction keeps a ratio that is whole but for rounding from being rounded up
     lines = math.ceil(time / line - 1e-9)
     return [lines + lines % 2, lines, round(time / line)]
 

@@ -83,6 +83,7 @@ class View:
             The region has another size in each plane.
         """
         chosen = tuple(range(planes)) if plane is None else (plane,)
+        # roi=0 and roi="page" name the only image of a recording without regions
         if mosaic is None and wanted not in (None, PAGE, 0, "0"):
             raise StreamChoiceError.for_option(name, "roi", (PAGE,), seen=wanted)
         if mosaic is None or wanted == PAGE:
@@ -100,6 +101,7 @@ class View:
             raise StreamChoiceError.for_option(name, "roi", mosaic.choices, seen=wanted) from error
         there = mosaic.fields(region)
         if are_channels:
+            # All channels see one scan, so the regions of plane 0 are those of every channel
             there = dict.fromkeys(range(planes), there[0]) if there else {}
         if plane is not None and plane not in there:
             known = tuple(str(k) for k in there)
@@ -107,6 +109,7 @@ class View:
         chosen = tuple(there) if plane is None else (plane,)
         fields = tuple(there[k][1] for k in chosen)
         shapes = {(one.rows, one.columns) for one in fields}
+        # An array has one shape; cropping or padding the planes would change the data
         if len(shapes) > 1:
             raise UnsupportedRecordingError(
                 f"{name}: the region {mosaic.names[region]!r} has another size in each plane; open(..., plane={chosen[0]}) to "
