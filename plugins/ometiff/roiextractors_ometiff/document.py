@@ -1,4 +1,4 @@
-"""Reads OME-XML: what it says about its images, and where it puts their planes."""
+"""Reads OME-XML: the description of the images, and the places of their planes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Attributes = Mapping[str, str]
 _Node = dict[str, tuple[Callable[[dict[str, str]], object] | None, "_Node"]]
 
 UNSAID = -(1 << 62)
-"""Stands in arrays of numbers for an attribute that is not there."""
+"""In arrays of numbers, the value of an attribute that is missing."""
 
 _MAX_XML = 1 << 30
-_MAX_TEXT = 1 << 16
-_MAX_COMPANION = 1 << 24
+_MAX_TEXT = 1 << 16  # of one element, such as a name or a date; the rest is dropped
+_MAX_COMPANION = 1 << 24  # of the annotation with the metadata of a whole recording
 _MAX_CHANNELS = 1 << 16
 _CHUNK = 1 << 20
 _DESCRIPTION = 270
@@ -49,6 +49,7 @@ _PREFIXES = {
     **{"m": -3, "µ": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24},
 }
 _UNITS: Mapping[str, Fraction] = {
+    # "ms" are two units: metre and second
     **{f"{prefix}{unit}": Fraction(10) ** power for prefix, power in _PREFIXES.items() for unit in "ms"},
     **{"min": Fraction(60), "h": Fraction(3600), "d": Fraction(86400), "Å": Fraction(1, 10**10)},
     **{"in": Fraction(254, 10**4), "ft": Fraction(3048, 10**4), "yd": Fraction(9144, 10**4)},
@@ -57,7 +58,7 @@ _UNITS: Mapping[str, Fraction] = {
 
 
 def scaled(text: str | None, unit: str | None, target: str) -> float | None:
-    """Return a quantity in another unit, or None where it is no number or its unit has no fixed size.
+    """Return a quantity in another unit, or None if it is not a number or its unit has no fixed size.
 
     Parameters
     ----------
@@ -77,8 +78,9 @@ def scaled(text: str | None, unit: str | None, target: str) -> float | None:
 
 @functools.lru_cache(256)
 def _ratio(unit: str | None, target: str) -> tuple[int, int] | None:
+    # The Greek mu and the Angstrom sign look like the characters of the schema, but differ in code
     name = (target if unit is None else unit).strip().replace("\u03bc", "µ").replace("\u212b", "Å")
-    found = _UNITS.get("µ" + name[1:] if name in ("um", "us") else name)
+    found = _UNITS.get("µ" + name[1:] if name in ("um", "us") else name)  # um: written where µ could not be
     return None if found is None else (found / _UNITS[target]).as_integer_ratio()
 
 
@@ -97,20 +99,20 @@ class Image:
     Attributes
     ----------
     attributes, pixels : mapping
-        Of the elements ``Image`` and ``Pixels``, as they are written.
+        Attributes of the elements ``Image`` and ``Pixels``, as written in the file.
     channels : tuple of mapping
-        Of the elements ``Channel``.
+        Attributes of the elements ``Channel``.
     texts : mapping
         ``AcquisitionDate``, ``Description``, and the attributes of ``StageLabel``.
     blocks : numpy.ndarray
         ``(TiffData elements, 6)`` int64: IFD, PlaneCount, FirstT, FirstC, FirstZ, and the position in
-        ``references``; UNSAID for what is not said.
+        ``references``; UNSAID for a missing attribute.
     references : tuple of Reference
     planes : numpy.ndarray
         ``(Plane elements, 5)`` float64: TheT, TheC, TheZ, DeltaT in seconds, PositionZ in micrometres; NaN for
-        what is not said.
+        a missing attribute.
     has_binary : bool
-        Whether pixels stand in the XML itself.
+        Whether the XML itself contains pixels.
     """
 
     attributes: Attributes
@@ -124,7 +126,7 @@ class Image:
 
     @property
     def order(self) -> str:
-        """Of Z, C and T, the fastest first."""
+        """The order of Z, C and T, the fastest first."""
         return self.pixels["DimensionOrder"][2:]
 
     def size(self, axis: str) -> int:
@@ -139,26 +141,26 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What an OME-XML says.
+    """The contents of an OME-XML.
 
     Attributes
     ----------
     path : str
-        The file that holds it.
+        The file that contains it.
     in_tiff : bool
         Whether that is a TIFF file.
     attributes : mapping
-        Of the root.
+        Attributes of the root.
     binary_only : mapping or None
-        Of the element ``BinaryOnly``: the metadata is in another file.
+        Attributes of the element ``BinaryOnly``: the metadata is in another file.
     images : tuple of Image
     instruments : mapping
-        From ID to the attributes of what the instrument is made of.
+        The attributes of the parts of each instrument, by its ID.
     modulo : tuple of str
-        Axes that hold a further one: ``("T",)``.
+        Axes that contain a further one: ``("T",)``.
     notes : tuple of str
     companion : str
-        The annotation in which ``roiextractors_core.convert`` keeps what OME has no names for; empty where there is none.
+        The annotation in which ``roiextractors_core.convert`` keeps metadata that OME has no names for; empty if there is none.
     """
 
     path: str
@@ -195,9 +197,9 @@ def read_document(path: str) -> Document:
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
-        The XML is cut or not well-formed, or its numbers cannot be.
+        The XML is truncated or not well-formed, or has impossible numbers.
     UnsupportedRecordingError
-        It is not OME-XML, holds a DOCTYPE, or is over 1 GiB.
+        It is not OME-XML, contains a DOCTYPE, or is larger than 1 GiB.
 
     References
     ----------
@@ -210,7 +212,7 @@ def read_document(path: str) -> Document:
         notes: tuple[str, ...] = ()
     except _WrongEncoding:
         listener = _Listener(text.name)
-        _parse(text, listener, "iso-8859-1")
+        _parse(text, listener, "iso-8859-1")  # has a character for every byte
         notes = (f"{text.name}: its OME-XML is not in the encoding that it claims, and was read as ISO 8859-1",)
     return Document(
         path=path,
@@ -226,11 +228,11 @@ def read_document(path: str) -> Document:
 
 
 def root_attributes(path: str) -> Attributes:
-    """Return the attributes of a file's OME root; none where it has no such root."""
+    """Return the attributes of a file's OME root; an empty mapping if it has no such root."""
     listener = _Listener("")
     try:
         text = _Text.of(path)
-        parser = listener.parser("iso-8859-1")
+        parser = listener.parser("iso-8859-1")  # decodes any byte, so a wrong claim does not hide the root
         for piece in text.pieces(1 << 14):
             parser.Parse(piece, False)
             break
@@ -269,10 +271,11 @@ class _Text:
         return self.file.name
 
     def pieces(self, size: int = _CHUNK) -> Iterator[bytes]:
-        """Yield the text, without what stands before and behind it."""
+        """Yield the text, without white space before it and padding after it."""
         started = False
         for at in range(0, self.length, size):
             data = self.file.read(self.offset + at, min(size, self.length - at))
+            # ASCII in TIFF ends with NUL; in a file of its own, NUL may be part of UTF-16
             piece, nul, _ = data.partition(b"\0") if self.in_tiff else (data, b"", b"")
             if not started:
                 piece = piece.lstrip(b" \t\r\n")
@@ -283,7 +286,7 @@ class _Text:
                 return
 
     def _require_xml(self, piece: bytes) -> None:
-        if piece and not piece.startswith((b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        if piece and not piece.startswith((b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):  # or a byte order mark
             begin = printable(piece[:40].decode("utf-8", "replace"))
             where = "ImageDescription" if self.in_tiff else "text"
             raise UnsupportedRecordingError(f"{self.name} contains no OME-XML: its {where} begins with {begin!r}")
@@ -310,7 +313,7 @@ def _parse(text: _Text, listener: _Listener, encoding: str | None) -> None:
     except (LookupError, ValueError) as error:  # an encoding that the parser does not know, or cannot
         raise _WrongEncoding from error
     except expat.ExpatError as error:
-        if error.code == _JUNK and listener.is_whole:
+        if error.code == _JUNK and listener.is_whole:  # bytes behind the root change nothing in it
             return
         if error.code == _NOT_UTF8 and encoding is None:
             raise _WrongEncoding from error
@@ -329,7 +332,7 @@ class _Draft:
         self.pixels: Attributes | None = None
         self.channels: list[Attributes] = []
         self.texts: dict[str, Any] = {}
-        self.blocks = array("q")
+        self.blocks = array("q")  # packed: there may be a million elements
         self.planes = array("d")
         self.references: dict[Reference, int] = {}
         self.has_binary = False
@@ -351,6 +354,7 @@ class _Draft:
 def _checked_pixels(pixels: Attributes, name: str) -> Attributes:
     for key in ("SizeX", "SizeY", "SizeZ", "SizeC", "SizeT"):
         text = pixels.get(key, "")
+        # Superscripts pass isdigit() but not int(), which also refuses very long numbers
         if not (text.isascii() and text.isdigit() and len(text) < 11 and 0 < int(text) < 1 << 31):
             raise CorruptRecordingError(f"{name}: its OME-XML says {key}={printable(text)[:40]!r}, which is impossible")
     if int(pixels["SizeC"]) > _MAX_CHANNELS:
@@ -366,7 +370,7 @@ def _checked_pixels(pixels: Attributes, name: str) -> Attributes:
 
 
 class _Listener:
-    """Hears the elements of the document, each in its place of a tree of names; what it does not know it passes over."""
+    """Receives the elements of the document by a tree of their names; unknown elements are skipped."""
 
     def __init__(self, name: str) -> None:
         self.root: dict[str, str] = {}
@@ -452,10 +456,11 @@ class _Listener:
             self.is_whole = True
 
     def _added(self, here: _Node, tag: str) -> tuple[Callable[[dict[str, str]], object] | None, _Node]:
-        """Enter a name into the tree that bears a prefix, or is passed over with all that is below."""
+        """Add a name to the tree that has a prefix, or that is skipped with all elements in it."""
         name = tag.rpartition(":")[2]
         if name.startswith("ModuloAlong"):
             self.modulo.add(name[-1])
+        # An empty tree below, so that an Image inside an annotation is not taken for one of the document
         found = here[tag] = here.get(name) or (None, {})
         return found
 
@@ -470,7 +475,7 @@ class _Listener:
 
     def _hear_pixels(self, attributes: dict[str, str]) -> None:
         draft = self.drafts[-1]
-        if draft.pixels is not None:  # schemas before 2009 let an image hold several
+        if draft.pixels is not None:  # schemas before 2009 allow several in one image
             self.drafts.append(_Draft(draft.attributes))
             self.drafts[-1].texts.update(draft.texts)
         self.drafts[-1].pixels = attributes
@@ -496,8 +501,8 @@ class _Listener:
             self.drafts[-1].blocks.extend(
                 (
                     int(get("IFD", UNSAID)),
-                    int(get("PlaneCount", get("NumPlanes", UNSAID))),
-                    int(get("FirstT", 0)),
+                    int(get("PlaneCount", get("NumPlanes", UNSAID))),  # NumPlanes: older schemas
+                    int(get("FirstT", 0)),  # the specification's default
                     int(get("FirstC", 0)),
                     int(get("FirstZ", 0)),
                     UNSAID,
@@ -513,6 +518,7 @@ class _Listener:
     def _hear_plane(self, attributes: dict[str, str]) -> None:
         get = attributes.get
         delta = scaled(get("DeltaT"), get("DeltaTUnit"), "s") if "DeltaT" in attributes else None
+        # The schema's default unit has no size in micrometres, so a position without a unit is not used
         height = scaled(get("PositionZ"), get("PositionZUnit", "reference frame"), "µm")
         try:
             self.drafts[-1].planes.extend(
@@ -530,7 +536,7 @@ class _Listener:
     def _hear_timing(self, attributes: dict[str, str]) -> None:
         delta = scaled(attributes.get("DeltaT"), None, "s")
         if delta is not None:
-            self.drafts[-1].planes[-2] = delta
+            self.drafts[-1].planes[-2] = delta  # DeltaT of the Plane that contains it, in seconds
 
     def _wrong_number(self, element: str, attributes: Mapping[str, str]) -> CorruptRecordingError:
         shown = ", ".join(f"{key}={printable(value)[:20]!r}" for key, value in list(attributes.items())[:8])
@@ -551,7 +557,7 @@ class _Listener:
             self._take(lambda text: setattr(self, "companion", text), most=_MAX_COMPANION)
 
     def _take(self, hear: Callable[[str], object], *, most: int = _MAX_TEXT) -> None:
-        """Hear the text of the element that has just begun, up to where it ends or another begins in it."""
+        """Collect the text of the element that has just begun, until it ends or a child ends."""
         self._taken, self._take_text, self._most_text = [], hear, most
         self._parser.CharacterDataHandler = self._hear_characters
 

@@ -33,6 +33,7 @@ _TYPES: Mapping[str, str] = {
     **{"float": "float32", "double": "float64", "complex": "complex64", "double-complex": "complex128"},
 }
 _SAMPLES_TAG, _PHOTOMETRIC_TAG, _RGB = 277, 262, 2
+# Values of AcquisitionMode in the OME schemas
 _MODALITIES: Mapping[str, str] = {
     **dict.fromkeys(("TwoPhotonExcitation", "MultiPhotonMicroscopy"), "two-photon"),
     **dict.fromkeys(
@@ -61,12 +62,12 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
     plane : str or int, optional
         One plane of the volumes, from 0; the recording is then planar.
     allow_missing : bool
-        If files are missing, or belong to another recording, read the samples behind them too; they keep their times.
+        If files are missing, or belong to another recording, also read the samples after them, with their own times.
 
     Raises
     ------
     StreamChoiceError
-        There are several images or channels and none was chosen, or one that does not exist.
+        There are several images or channels and none was chosen, or the chosen one does not exist.
     CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError, SourceNotFoundError
         The message names the file, and the page or the place in the XML.
 
@@ -127,7 +128,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return ``DeltaT``, of a volume that of the plane which came first; None where a sample has none."""
+        """Return ``DeltaT`` in seconds (of the earliest plane of a volume), or None if a sample has none."""
         start, end = self.resolve_range(start_sample, end_sample)
         if self._times is not None:
             return np.array(self._times[start:end])
@@ -176,7 +177,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the images, channels and planes that can be chosen; the last two of the first image where none is named."""
+        """Return the images, channels and planes that can be chosen; without ``series``, the last two are those of the first image."""
         try:
             with cls(file_path, **options) as recording:
                 return recording._streams()
@@ -195,14 +196,14 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         super().close()
 
     def _own_companion(self) -> Sidecar | None:
-        """Return what ``convert`` kept of the recording that it wrote, where this is the whole of it."""
+        """Return the metadata that ``convert`` kept, if this is the whole recording that it wrote."""
         text = self._document.companion
         found = (
             Sidecar.from_json(f'{{"{SIDECAR_KEY}": {text}}}', where=f"the annotations of {self._name}")
             if text
             else None
         )
-        return found if found is not None and found.shape == self.shape else None
+        return found if found is not None and found.shape == self.shape else None  # differs if a plane was chosen
 
     def _streams(self) -> dict[str, tuple[str, ...]]:
         found = {"series": tuple(self._series), "channel": tuple(self._channels)}
@@ -212,7 +213,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         return found
 
     def _placed(self, files: FileSet, channel: str | int | None, samples: int) -> tuple[list[str], int, int, Placement]:
-        """Choose the channel and find its planes; where the pages hold another number of samples a pixel, they are right."""
+        """Choose the channel and find its planes; if the pages have another number of samples per pixel, theirs is used."""
         _require_channels(self._image, samples, self._document.name)
         names = _channel_names(self._image, samples, files)
         ids = _ids(self._image.channels) if samples == 1 else []
@@ -228,10 +229,11 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
                 is_only=len(self._document.images) == 1,
             )
         except CorruptRecordingError as error:
-            if "format=" in str(error):
+            if "format=" in str(error):  # the message gives advice already
                 raise
             raise type(error)(f"{error}; to read the pages as they are: open(..., format='tiff')") from error
         index = placement.planes.first
+        # With several images, the number is from the XML until the pages of this one are opened
         if index.samples_per_pixel != samples:
             placement.planes.close()
             return self._placed(files, channel, index.samples_per_pixel)
@@ -316,10 +318,11 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
             wanted, depth = (wanted[:, None] + chosen).ravel(), len(chosen)
         found = self._planes.read(wanted, rows, columns)
         if self._samples > 1:
+            # A view would keep all channels in memory
             found = np.ascontiguousarray(found[..., self._channel % self._samples])
         if depth is None:
             return found
-        return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
+        return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)  # planes are the last axis
 
 
 def _foreign(name: str, foreign: Mapping[str, str]) -> CorruptRecordingError:
@@ -338,7 +341,7 @@ def _chosen_plane(name: str, num_planes: int, given: str | int | None) -> int | 
 
 
 def _ids(elements: Sequence[Any]) -> list[str]:
-    """Return OME's IDs of images or channels; none where they are not all there, or not all different."""
+    """Return OME's IDs of images or channels; an empty list unless all have one and all differ."""
     found = [str((one.attributes if isinstance(one, Image) else one).get("ID", "")) for one in elements]
     return found if all(found) and len(set(found)) == len(found) else []
 
@@ -352,7 +355,7 @@ def _series_names(document: Document) -> list[str]:
 
 
 def _channel_names(image: Image, samples: int, files: FileSet) -> list[str]:
-    """Return the channels' names; their numbers or IDs where they have none or the same, and colours inside a page."""
+    """Return the channels' names; numbers or IDs if names are missing or repeat, and colours inside a page."""
     count = max(1, image.size("C") // samples)
     given = [channel.get("Name", "").strip() for channel in image.channels[:count]]
     given += [""] * (count - len(given))
@@ -363,6 +366,7 @@ def _channel_names(image: Image, samples: int, files: FileSet) -> list[str]:
     if samples == 1:
         return names
     parts = [str(k + 1) for k in range(samples)]
+    # Without RGB as its photometric interpretation, a page with three samples has channels, not colours
     if samples <= len(_COLOURS) and _first_number(files, _PHOTOMETRIC_TAG) == _RGB:
         parts = list(_COLOURS[:samples])
     return parts if count == 1 else [f"{name} {part}" for name in names for part in parts]
@@ -382,7 +386,7 @@ def _usable(document: Document, number: int) -> Image:
 
 
 def _samples_per_pixel(document: Document, image: Image, files: FileSet) -> int:
-    """Return how many channels one page holds: what the first page says, where it is this image's, else what the XML says."""
+    """Return the number of channels in one page: from the first page if there is a single image, else from the XML."""
     if len(document.images) == 1:
         return _first_number(files, _SAMPLES_TAG)
     said = {channel.get("SamplesPerPixel", "1").strip() for channel in image.channels}
@@ -423,23 +427,23 @@ def _times(image: Image, placement: Placement, channel: int, plane: int | None) 
         return None, ""
     t, z, delta = from_zero(t, image.size("T"))[own], z[own], delta[own]
     if placement.passes > 1:
-        t = _ranks(z)
+        t = _ranks(z)  # TheT is 0 for all: the n-th mention of a plane is time n
     last = int(placement.numbers[-1]) + 1
     inside = (t >= 0) & (t < last)
     times = np.full(last, np.inf)
-    np.minimum.at(times, t[inside].astype(np.int64), delta[inside])
+    np.minimum.at(times, t[inside].astype(np.int64), delta[inside])  # of a volume, its earliest plane
     times = times[placement.numbers]
     known = int(np.isfinite(times).sum())
     if known < count:
         return None, f"DeltaT is given for {known:,} of {count:,} samples only, and is ignored"
-    if count > 1 and (times == times[0]).all():
+    if count > 1 and (times == times[0]).all():  # a placeholder, usually 0
         return None, f"DeltaT is {times[0]:g} s for every sample, and is ignored"
     return times, ""
 
 
 def _rate(image: Image) -> float | None:
     period = scaled(image.pixels.get("TimeIncrement"), image.pixels.get("TimeIncrementUnit"), "s")
-    return 1.0 / period if period is not None and 0 < period < float("inf") else None
+    return 1.0 / period if period is not None and 0 < period < float("inf") else None  # 0 means unknown
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -454,13 +458,14 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _plane_positions(image: Image, channel: int) -> tuple[float, ...]:
-    """Return the planes' positions in micrometres in the first sample; nothing where one is not known."""
+    """Return the planes' positions in micrometres in the first sample; empty if one is unknown."""
     found: dict[int, float] = {}
     first = image.planes[
         (image.planes[:, 0] == image.planes[:, 0].min(initial=np.inf)) & (image.planes[:, 1] == channel)
     ]
     for z, position in zip(first[:, 2].tolist(), first[:, 4].tolist(), strict=True):
         found.setdefault(int(z), position)
+    # Not SizeZ alone, which may be any number in a damaged file
     positions = [found.get(k, np.nan) for k in range(min(image.size("Z"), len(found) + 1))]
     return tuple(positions) if len(positions) == image.size("Z") and np.isfinite(positions).all() else ()
 
@@ -539,7 +544,7 @@ def _number(text: str | None) -> float | None:
 def _software(document: Document, index: PageIndex) -> str | None:
     creator = document.attributes.get("Creator", "").strip()
     if not creator:
-        value = Directory.of(index.paths[0]).value(305)
+        value = Directory.of(index.paths[0]).value(305)  # the tag Software
         creator = value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else ""
     return printable(creator) or None
 

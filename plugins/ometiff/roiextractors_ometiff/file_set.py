@@ -29,11 +29,11 @@ __all__ = ["FileSet", "Recording", "holds_ome", "recording_at"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-_SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
+_SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three are for BigTIFF
 _COMPANION = ".companion.ome"
-_MAX_TRIED = 64
-_MAX_SCANNED = 10_000
-_MAX_NAMED = 8
+_MAX_TRIED = 64  # TIFF files of a folder that are opened to look for OME-XML
+_MAX_SCANNED = 10_000  # files whose UUIDs are read to find one that was renamed
+_MAX_NAMED = 8  # in a note
 _MAX_CHECKED = 4096  # files whose UUIDs are compared when a recording is opened: below a second on a local disk
 
 
@@ -44,12 +44,12 @@ class FileSet:
     Attributes
     ----------
     paths : tuple of str or None
-        One a reference, then the TIFF that holds the XML; None for a file that is not there.
+        One per reference, then the TIFF that contains the XML; None for a file that is missing.
     names : tuple of str
         The same files' names, safe to print.
     notes : tuple of str
     foreign : mapping
-        Names of files that belong to another recording, as their UUIDs say, each with that UUID.
+        The UUIDs of files that belong to another recording, by the names of the files.
     """
 
     paths: tuple[str | None, ...]
@@ -64,7 +64,7 @@ class Recording:
     Parameters
     ----------
     document : Document
-        Of the file that holds the whole metadata.
+        The document of the file with the whole metadata.
     given : sequence of str
         The paths by which it was opened, the one that was read first.
     notes : tuple of str
@@ -82,7 +82,7 @@ class Recording:
 
     @property
     def own(self) -> str | None:
-        """The TIFF that holds the XML, or None where the XML is a file of its own."""
+        """The TIFF that contains the XML, or None if the XML is a file of its own."""
         return self.document.path if self.document.in_tiff else None
 
     def files_of(self, image: Image) -> FileSet:
@@ -107,7 +107,7 @@ class Recording:
         return FileSet((*found, self.own), (*names, own), tuple(dict.fromkeys(notes)), MappingProxyType(foreign))
 
     def all_paths(self) -> set[str]:
-        """Return the absolute paths of all files that the XML names, and of those that hold it."""
+        """Return the absolute paths of all files that the XML names, and of those that contain it."""
         found = {self.given[0], os.path.abspath(self.document.path)}
         for image in self.document.images:
             found.update(path for path in self.files_of(image).paths if path is not None)
@@ -118,11 +118,12 @@ class Recording:
         name, uuid = reference.file_name, reference.uuid
         where = None if name is None else self._named(contained(name, self.document.name))
         is_own = bool(uuid) and uuid == self.document.uuid and self.own is not None
+        # Some writers give all files one UUID, so only a UUID that occurs once identifies a file
         if is_own and (where is None or shared[uuid] == 1):
             return self.own
         if where is not None and check and uuid and shared[uuid] == 1:
             own = root_attributes(where).get("UUID", "").strip()
-            if own and own.lower() != uuid.lower():
+            if own and own.lower() != uuid.lower():  # hexadecimal digits have either case
                 self._foreign[str(name)] = own
                 where = None
         if where is not None:
@@ -139,13 +140,14 @@ class Recording:
 
     def _named(self, name: str) -> str | None:
         listing = self._names()
+        # The listing is of one folder, and empty if the folder may not be listed
         if "/" in name or not listing:
             path = os.path.join(self._folder, *name.split("/"))
             return path if os.path.isfile(path) else None
         if name in listing:
             return os.path.join(self._folder, name)
         if self._caseless is None:
-            self._caseless = {n.lower(): n for n in sorted(listing, reverse=True)}
+            self._caseless = {n.lower(): n for n in sorted(listing, reverse=True)}  # of equal names, the first remains
         alike = self._caseless.get(name.lower())
         return None if alike is None else os.path.join(self._folder, alike)
 
@@ -155,31 +157,33 @@ class Recording:
         return self._listing
 
     def _with_uuid(self, uuid: str) -> str | None:
-        """Look the UUID up among the TIFF files that bear no name of the XML, as the specification asks."""
+        """Find the UUID among the TIFF files that the XML does not name, as the specification requires."""
         if self._by_uuid is None:
             named = {reference.file_name for image in self.document.images for reference in image.references}
             names = sorted(n for n in self._names() - named if n.lower().endswith(_SUFFIXES))[:_MAX_SCANNED]
             paths = [*self.given, *(os.path.join(self._folder, name) for name in names)]
+            # Reversed, so that of copies with the same UUID the file that was given remains
             self._by_uuid = {root_attributes(path).get("UUID", "").strip(): path for path in reversed(paths)}
         return self._by_uuid.get(uuid)
 
 
 def _evenly(length: int, most: int) -> range | frozenset[int]:
-    """Return the numbers below a length, or as many of them as may be, evenly spread."""
+    """Return the numbers below a length, or at most ``most`` of them, evenly spread."""
     if length <= most:
         return range(length)
     return frozenset(k * (length - 1) // (most - 1) for k in range(most))
 
 
 def contained(name: str, source: str) -> str:
-    """Return a name out of a file, when it stays inside the folder.
+    """Return a file name from the XML as a path inside the folder.
 
     Raises
     ------
     UnsupportedRecordingError
-        It is absolute, or climbs.
+        It is absolute or leads out of the folder.
     """
-    parts = name.strip().replace("\\", "/").split("/")
+    parts = name.strip().replace("\\", "/").split("/")  # the XML may come from Windows
+    # The name comes from the file, and could lead to any file of the user
     if not parts[0] or re.match("[A-Za-z]:", parts[0]) or ".." in parts or "\0" in name:
         raise UnsupportedRecordingError(
             f"{source} names the file {printable(name)[:200]!r}, which is absolute or leads out of its folder; "
@@ -194,9 +198,9 @@ def recording_at(file_path: Paths) -> Recording:
     Raises
     ------
     SourceNotFoundError, CorruptRecordingError
-        A file refers to another for its metadata, and that is not there or refers on.
+        A file refers to another for its metadata, which is missing or refers to a third.
     ChoiceError
-        The folder holds several recordings, or the list names a file of another.
+        The folder contains several recordings, or the list names a file of another.
     """
     if not isinstance(file_path, str | os.PathLike):
         return _of_list([os.fspath(path) for path in file_path])
@@ -205,7 +209,7 @@ def recording_at(file_path: Paths) -> Recording:
 
 
 def holds_ome(source: Source) -> bool:
-    """Return whether a folder's first TIFF file holds OME-XML; the probe that detection asks."""
+    """Return whether a folder's first TIFF file contains OME-XML; a probe for detection."""
     first = next((name for name in source.members if _is_tiff_name(name)), None)
     return first is not None and _is_ome(os.path.join(source.path, first))
 
@@ -229,6 +233,7 @@ def _master(document: Document) -> Document:
     path = os.path.join(folder, contained(name, document.name)) if name.strip() else folder
     if os.path.isfile(path):
         return read_document(path)
+    # BinaryOnly also states the UUID of that file, which remains when it is renamed
     names = [n for n in sorted(_names_in(folder)) if n.lower().endswith((*_SUFFIXES, ".ome"))]
     for other in names[:_MAX_SCANNED] if uuid else ():
         there = os.path.join(folder, other)
@@ -256,6 +261,7 @@ def _of_list(paths: list[str]) -> Recording:
 
 def _of_folder(folder: str) -> Recording:
     names = sorted(_names_in(folder), key=natural_key)
+    # A companion names its TIFF files, so none of them must be opened to find the recording
     companions = [name for name in names if name.lower().endswith(_COMPANION) and not name.startswith("._")]
     candidates = companions or [n for n in _tiff_names(names)[:_MAX_TRIED] if _is_ome(os.path.join(folder, n))]
     if not candidates:
@@ -288,7 +294,7 @@ def _tiff_names(names: Sequence[str]) -> list[str]:
 
 
 def _is_tiff_name(name: str) -> bool:
-    return name.lower().endswith(_SUFFIXES) and not name.startswith("._")
+    return name.lower().endswith(_SUFFIXES) and not name.startswith("._")  # macOS writes ._ files beside the real ones
 
 
 def _names_in(folder: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the planes of one channel are: the TiffData of the OME-XML laid out over time and depth, and the reads that follow."""
+"""Where the planes of one channel are: the TiffData of the OME-XML laid out over time and depth, and reads of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .file_set import FileSet
 __all__ = ["PlaneSet", "Placement", "from_zero", "place"]
 
 _IFD, _COUNT, _T, _C, _Z, _REFERENCE = range(6)
-_MAX_PAGES = 1 << 40
+_MAX_PAGES = 1 << 40  # more than any file has, and sums of two stay within int64
 
 
 class PlaneSet:
@@ -33,9 +33,9 @@ class PlaneSet:
     Parameters
     ----------
     indexes : sequence of PageIndex
-        Of the files.
+        The indexes of the files.
     owners, pages : numpy.ndarray
-        For each plane the position of its index, and its page in that.
+        For each plane the position of its index, and its page in that index.
     """
 
     def __init__(self, indexes: Sequence[PageIndex], owners: np.ndarray, pages: np.ndarray) -> None:
@@ -45,12 +45,12 @@ class PlaneSet:
 
     @property
     def first(self) -> PageIndex:
-        """The index whose pages all the others are like."""
+        """The first index; the pages of all others have its shape and dtype."""
         return self._indexes[0]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the indexes left out."""
+        """Notes of the indexes about pages that were left out."""
         return tuple(note for index in self._indexes for note in index.notes)
 
     def read(self, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
@@ -72,6 +72,7 @@ class PlaneSet:
         if self._owners is None or not len(planes):
             return self.first.read(pages, rows, columns)
         owners = self._owners[planes]
+        # One read for each run in the same file
         cuts = [0, *(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(planes)]
         parts = [self._indexes[owners[a]].read(pages[a:b], rows, columns) for a, b in itertools.pairwise(cuts)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -89,11 +90,11 @@ class Placement:
     Attributes
     ----------
     planes : PlaneSet
-        Of whole samples, from the first.
+        The planes of the complete samples.
     num_samples : int
-        Those.
+        The number of complete samples.
     described : int
-        Those that the XML describes.
+        The number of samples that the XML describes.
     passes : int
         How often the XML gives every plane; above 1 the passes are the samples.
     lack : str
@@ -101,11 +102,11 @@ class Placement:
     numbers : numpy.ndarray
         The number of each sample among those described, from 0; int64.
     later : int
-        Whole samples behind the first that is missing, which were left out.
+        The number of complete samples after the first missing one, which were left out.
     doubts : tuple of str
-        What the XML says in contradiction to the pages.
+        Contradictions between the XML and the pages.
     aside : str
-        That there are further pages, or an empty string.
+        A sentence about further pages, or an empty string.
     """
 
     planes: PlaneSet
@@ -135,11 +136,11 @@ def place(
     ----------
     image : Image
     files : FileSet
-        Of that image.
+        The files of that image.
     channel : int
         From 0, counted in pages and not in samples of a pixel.
     samples_per_pixel : int
-        How many channels one page holds.
+        The number of channels in one page.
     name : str
         For messages.
     allow_missing : bool
@@ -150,7 +151,7 @@ def place(
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
-        No sample is whole, or the XML contradicts itself or the pages.
+        No sample is complete, or the XML contradicts itself or the pages.
 
     References
     ----------
@@ -218,7 +219,7 @@ class _Grid:
         for axis in image.order:
             strides[axis] = step
             step *= lengths[axis]
-        if step >= 1 << 62:
+        if step >= 1 << 62:  # positions are int64
             raise CorruptRecordingError(f"{name}: its OME-XML describes {step:,} planes, which no recording has")
         t, c, z = "TCZ"
         return cls((lengths[t], lengths[c], lengths[z]), (strides[t], strides[c], strides[z]), step)
@@ -228,6 +229,7 @@ class _Grid:
         size, step = self.sizes[axis], self.strides[axis]
         if size == 1:
             return np.zeros(len(positions), np.int64)
+        # Integer division of a million positions is slow, and not needed for the fastest and the slowest axis
         steps = positions if step == 1 else positions // step
         return steps if step * size == self.total else steps % size
 
@@ -248,6 +250,7 @@ class _Blocks:
 
     @classmethod
     def of(cls, image: Image, files: FileSet, grid: _Grid, name: str) -> _Blocks:
+        # Without TiffData, all pages of this file are its planes, in order
         rows = image.blocks if len(image.blocks) else np.array([[UNSAID, UNSAID, 0, 0, 0, UNSAID]], np.int64)
         starts = _starts(rows, grid, name)
         references = np.where(rows[:, _REFERENCE] == UNSAID, len(files.paths) - 1, rows[:, _REFERENCE])
@@ -255,10 +258,11 @@ class _Blocks:
             raise UnsupportedRecordingError(
                 f"{name}: its OME-XML does not say in which TIFF file its planes are, and is not in one itself"
             )
+        # Several references may lead to one file, which then has the number of the first
         numbers = {path: k for k, path in reversed(list(enumerate(files.paths)))}
         same = np.array([k if path is None else numbers[path] for k, path in enumerate(files.paths)], np.int64)
         counts = rows[:, _COUNT].copy()
-        counts[(counts == UNSAID) & (rows[:, _IFD] != UNSAID)] = 1
+        counts[(counts == UNSAID) & (rows[:, _IFD] != UNSAID)] = 1  # the specification's default
         unsaid = counts == UNSAID
         if unsaid.any():
             # All pages of the file: at most as many as there is room for before the next block.
@@ -268,7 +272,7 @@ class _Blocks:
 
     @property
     def deep(self) -> np.ndarray:
-        """Which blocks need more of their file than that it is there."""
+        """Which blocks need the number of pages of their file, not only its existence."""
         return np.asarray((self.ifds > 0) | (self.counts > 1))
 
 
@@ -293,11 +297,12 @@ def _starts(rows: np.ndarray, grid: _Grid, name: str) -> np.ndarray:
 
 
 class _Shelf:
-    """The files of one image: how many pages each holds, and the indexes of those that had to be opened to know."""
+    """The files of one image: the number of pages of each, and the indexes of those that had to be opened to count them."""
 
     def __init__(self, files: FileSet, blocks: _Blocks) -> None:
         self.names = files.names
         self.is_there = np.array([path is not None for path in files.paths])
+        # Assumed until a block asks for more: a set may have thousands of files with one page each
         self.num_pages = np.ones(len(files.paths), np.int64)
         self._paths = files.paths
         self._indexes: dict[int, tuple[PageIndex, int]] = {}
@@ -319,6 +324,7 @@ class _Shelf:
             if offset or not len(used):
                 continue
             free = np.setdiff1d(np.arange(index.num_pages), used)
+            # Only the first is read, as each costs a read; those behind it are taken to be alike
             is_secondary = len(free) > 0 and _is_secondary(index, int(free[0]))
             total += len(np.unique(used)) + (0 if is_secondary else len(free)) - 1
         return total
@@ -329,7 +335,7 @@ class _Shelf:
         return bool(self.is_there[self._named].all())
 
     def note_short(self, blocks: _Blocks, held: np.ndarray) -> None:
-        """Keep in words which block first asks for more pages than its file holds."""
+        """Keep a sentence about the first block that needs more pages than its file contains."""
         lacking = np.flatnonzero(self.is_there[blocks.files] & (blocks.counts > held))
         if len(lacking):
             k = lacking[0]
@@ -365,8 +371,8 @@ class _Shelf:
         if single:
             try:
                 indexes.append(PageIndex.of([self._path(k) for k in single], pages_per_file=[1] * len(single)))
-                firsts[single] = -np.arange(len(single))
-            except CorruptRecordingError:  # the first one holds more pages than are named
+                firsts[single] = -np.arange(len(single))  # page 0 of file k is page k of their common index
+            except CorruptRecordingError:  # the first one has more pages than are named
                 for number in single:
                     self._open(number, 0, 1)
         for number in numbers:
@@ -396,6 +402,7 @@ class _Shelf:
 def _is_secondary(index: PageIndex, page: int) -> bool:
     """Return whether a page is marked as a reduced image or a mask."""
     tags = index.tags(page)
+    # TIFF 6.0: NewSubfileType (254), bit 0 reduced, bit 2 mask; SubfileType (255), 2 reduced
     return bool(int(tags.get(254, 0)) & 5) or tags.get(255) == 2
 
 
@@ -444,6 +451,7 @@ def _claims(blocks: _Blocks, shelf: _Shelf, grid: _Grid, name: str) -> _Claims:
     held = np.maximum(shelf.num_pages[blocks.files] - blocks.ifds, 0)
     counts = np.minimum(blocks.counts, np.where(shelf.is_there[blocks.files], held, 1))
     num_pages = int(counts.sum())
+    # Before the arrays are made: a few bytes of XML could ask for any amount of memory
     if num_pages > len(counts) + int(shelf.num_pages.sum()):
         raise CorruptRecordingError(
             f"{name}: its OME-XML places {num_pages:,} pages, and its files hold {int(shelf.num_pages.sum()):,}"
@@ -465,10 +473,10 @@ def _times_in_passes(claims: _Claims, grid: _Grid, shelf: _Shelf, name: str) -> 
     Raises
     ------
     CorruptRecordingError
-        Two pages are put at one position.
+        Two pages have the same position.
     """
     times = grid.along(0, claims.positions)
-    if (claims.positions[1:] > claims.positions[:-1]).all():
+    if (claims.positions[1:] > claims.positions[:-1]).all():  # nothing is repeated: no need to sort
         return claims, times, 1
     claims = _without_repeats(claims)
     order = np.argsort(claims.positions, kind="stable")
@@ -482,20 +490,21 @@ def _times_in_passes(claims: _Claims, grid: _Grid, shelf: _Shelf, name: str) -> 
             f"{name}: its OME-XML contradicts itself: at {grid.words(int(unique[k]))} it places page {int(claims.pages[one]):,} of "
             f"{shelf.names[claims.files[one]]} and page {int(claims.pages[other]):,} of {shelf.names[claims.files[other]]}"
         )
+    # Prairie View writes SizeT=1 and gives every plane once for each time
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order)) - np.repeat(begins, counts)
     return claims, ranks, int(counts[0])
 
 
 def _without_repeats(claims: _Claims) -> _Claims:
-    """Leave out what is said twice in the same words."""
+    """Leave out planes that are given twice for the same page."""
     order = np.lexsort((claims.pages, claims.files, claims.positions))
     ranked = claims.taken(order)
     fresh = np.ones(len(order), bool)
     for values in (ranked.positions, ranked.files, ranked.pages):
         fresh[1:] &= values[1:] == values[:-1]
     fresh[1:] = ~fresh[1:]
-    return claims.taken(np.sort(order[fresh]))
+    return claims.taken(np.sort(order[fresh]))  # the order of the XML decides which pass is which time
 
 
 def _placement(
@@ -517,7 +526,7 @@ def _placement(
     ready = _ready(own, places, shelf)
     ranked = places[ready]
     wrong = np.flatnonzero(ranked != np.arange(len(ranked)))
-    num_planes = int(wrong[0]) if len(wrong) else len(ranked)
+    num_planes = int(wrong[0]) if len(wrong) else len(ranked)  # up to the first place without a plane
     num_samples = num_planes // depth
     lack = "" if num_samples == described else _lack(own, places, num_planes, channel, depth, shelf)
     if not num_samples and not (allow_missing and len(ranked)):
@@ -543,7 +552,7 @@ def _ready(claims: _Claims, places: np.ndarray, shelf: _Shelf) -> np.ndarray | s
     """Return which planes are in files that are there, in the order of their places."""
     in_order = bool((places[1:] > places[:-1]).all())
     if in_order and shelf.is_complete:
-        return slice(None)
+        return slice(None)  # slices give views, so no array of a million planes is copied
     ready = np.flatnonzero(shelf.is_there[claims.files])
     return ready if in_order else ready[np.argsort(places[ready], kind="stable")]
 

@@ -65,7 +65,7 @@ def _ome_fields(recording: Any) -> dict[str, Any]:
     if sidecar.rate is not None:
         fields |= {"TimeIncrement": 1.0 / sidecar.rate, "TimeIncrementUnit": "s"}
     if sidecar.times is not None:
-        stamps = np.repeat(sidecar.times, recording.get_num_planes()).tolist()
+        stamps = np.repeat(sidecar.times, recording.get_num_planes()).tolist()  # OME has a time for every plane
         fields["Plane"] = {"DeltaT": stamps, "DeltaTUnit": ["s"] * len(stamps)}
     if metadata.pixel_size is not None:
         fields |= {"PhysicalSizeY": metadata.pixel_size[0], "PhysicalSizeYUnit": "µm"}
