@@ -150,6 +150,7 @@ class BioioImagingExtractor(BlockImagingExtractor):
         """
         start, end = self.resolve_range(start_sample, end_sample)
         times, rate = self._recorded_times(start, end), self.get_sampling_frequency()
+        # If only samples at the end are missing, the times are a regular grid, which the rate gives
         if times is not None or rate is None or self._kept is None or self._kept[-1] == len(self._kept) - 1:
             return times
         return np.asarray(self._kept[start:end] / rate)
@@ -250,10 +251,11 @@ class BioioImagingExtractor(BlockImagingExtractor):
         one |= {"C": self._channel} if "C" in axes else {}
         if not self.reads_parts:
             lazy = self._image.get_image_dask_data("TZYX", **one)
+            # No threads of dask: bioio does one read at a time
             return lazy[samples][:, planes, rows, columns].compute(scheduler="synchronous")
         wanted = {"T": samples if isinstance(samples, slice) else samples.tolist(), "Z": planes}
         found = self._image.get_image_data("TZYX", **one, **{axis: wanted[axis] for axis in wanted if axis in axes})
-        found = found if "T" in axes else found[samples]
+        found = found if "T" in axes else found[samples]  # an image without T has one sample
         return found[:, slice(None) if "Z" in axes else planes, rows, columns]
 
     def _file_rate(self) -> float | None:
@@ -279,7 +281,7 @@ class BioioImagingExtractor(BlockImagingExtractor):
         are_whole : numpy.ndarray
             One bool for each sample as acquired.
         why : str
-            What happened to the others.
+            The reason that the others are incomplete.
         """
         kept, total = np.flatnonzero(are_whole), len(are_whole)
         if len(kept) == 0:
@@ -357,7 +359,7 @@ class BioioImagingExtractor(BlockImagingExtractor):
         return {axis: sizes.get(axis, 1) for axis in "TZYX"}
 
     def _ask_once(self, key: str, ask: Callable[[], _Value]) -> _Value:
-        """Return the answer to a slow question, which is asked at the first call only."""
+        """Return a value that is slow to read; it is read at the first call only."""
         with self._lock:
             if key not in self._known:
                 with at_the_border(self._name, self.package):
@@ -377,7 +379,7 @@ def at_the_border(name: str, package: str, *, reads_pixels: bool = False) -> Ite
     except RoiExtractorsError:
         raise
     except Exception as error:  # each library raises its own types, down to AssertionError, for a damaged file
-        if isinstance(error, MemoryError) and reads_pixels:
+        if isinstance(error, MemoryError) and reads_pixels:  # the user asked for more than fits into memory
             raise
         if isinstance(error, OSError) and error.errno not in (
             None,
@@ -412,7 +414,7 @@ def _described(image: Any, scene: int, channel: int) -> dict[str, Any]:
     lenses = [lens for instrument in ome.instruments for lens in instrument.objectives]
     used = getattr(stated.objective_settings, "id", None)
     for lens in lenses:
-        if lens.id == used or len(lenses) == 1:
+        if lens.id == used or len(lenses) == 1:  # the only objective is the one used, even without a reference
             found |= {"objective": lens.model, "magnification": lens.nominal_magnification, "aperture": lens.lens_na}
     for instrument in ome.instruments:
         parts = [instrument.microscope, *instrument.detectors]
@@ -422,7 +424,7 @@ def _described(image: Any, scene: int, channel: int) -> dict[str, Any]:
 
 
 def positive(value: float | None) -> float | None:
-    """Return the value if it is a positive number, else None."""
+    """Return the value if it is positive and finite, else None."""
     return value if value is not None and math.isfinite(value) and value > 0 else None
 
 

@@ -13,7 +13,7 @@ _METADATA = (
     *("device", "software", "vendor"),
 )
 _STREAMS = ("scene", "channel", "tile", "phase", "illumination", "view", "rotation", "block")
-_JPEG_2000 = bytes.fromhex("0000000c6a5020200d0a")
+_JPEG_2000 = bytes.fromhex("0000000c6a5020200d0a")  # the signature box, as in any .jp2; so the suffix is needed too
 
 
 @hookimpl
@@ -48,6 +48,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         title="Leica LIF",
         extractor="roiextractors_bioio.leica:LifImagingExtractor",
         extensions=(".lif",),
+        # 0x70, the length, 0x2A, the number of characters, then XML in UTF-16
         evidence=Magic(b"\x70\0\0\0") & Magic(b"\x2a", offset=8) & Magic("<".encode("utf-16-le"), offset=13),
         api=1,
         streams=_STREAMS,

@@ -22,9 +22,9 @@ from .extractor import BioioImagingExtractor, moment, regular_rate
 
 __all__ = ["LifImagingExtractor"]
 
-_FROM_1601_TO_1970 = 116_444_736_000_000_000
+_FROM_1601_TO_1970 = 116_444_736_000_000_000  # in 100 ns: time stamps are Windows FILETIMEs
 _DESCRIPTION = "./Data/Image/ImageDescription"
-_NUMBERS = {"X": "1", "Y": "2", "Z": "3", "T": "4", "M": "10"}
+_NUMBERS = {"X": "1", "Y": "2", "Z": "3", "T": "4", "M": "10"}  # DimID of the axes in the XML
 _PULSED_LASERS = re.compile(r"\b(IR|MP)\b|chameleon|mai ?tai|insight|multi-?photon", re.IGNORECASE)
 
 
@@ -69,6 +69,7 @@ class LifImagingExtractor(BioioImagingExtractor):
                     f"{words}: {there:,} of {max(described, block.size):,} bytes of pixels are present"
                 )
             note = f"{words}: {whole:,} of {stated:,} samples are complete and can be read"
+        # Zeros at the end are data if each sample has a time stamp; reading them comes last, as it decodes pixels
         elif 0 < stamps < stated and (recorded := self._last_recorded(stated)) < stated:
             whole, note = recorded, f"{self._name} was stopped early: {recorded:,} of {stated:,} samples were recorded"
         else:
@@ -102,6 +103,7 @@ class LifImagingExtractor(BioioImagingExtractor):
         }
         with self._image.open() as image:
             inside = image.frames.frame_dims
+            # liffile selects whole frames: axes inside of a frame are indexed after decoding
             chosen = {axis: value for axis, value in wanted.items() if axis in image.sizes and axis not in inside}
             others = {axis: [self._others.get(axis, 0)] for axis in image.sizes if axis not in "TCZYX"}
             frames = image.frames(**chosen, **others)
@@ -124,7 +126,7 @@ class LifImagingExtractor(BioioImagingExtractor):
             int(axis.get("NumberOfElements", 1)) - 1,
             to_seconds(axis.get("Length", 0), axis.get("Unit")) or 0.0,
         )
-        if steps > 0 and 0 < length < math.inf:
+        if steps > 0 and 0 < length < math.inf:  # the length is from the first to the last sample
             return steps / length
         return None if self._stated_times is None else regular_rate(self._stated_times)
 
@@ -134,7 +136,7 @@ class LifImagingExtractor(BioioImagingExtractor):
     def _micrometres(self, axis: str) -> float | None:
         with self._image.open() as image:
             found = _axis(image, axis)
-        steps = int(found.get("NumberOfElements", 1)) - 1
+        steps = int(found.get("NumberOfElements", 1)) - 1  # Length is from the first to the last pixel
         return float(found.get("Length", 0)) / steps * 1e6 if found.get("Unit") == "m" and steps > 0 else None
 
     def _times(self) -> np.ndarray | None:
@@ -228,7 +230,7 @@ def _axis(image: Any, letter: str) -> dict[str, str]:
 def _described_channels(image: Any) -> list[ElementTree.Element]:
     """Return the descriptions of the channels in the order of their pixels."""
     described = image.xml_element.findall(f"{_DESCRIPTION}/Channels/ChannelDescription")
-    return sorted(described, key=lambda channel: int(channel.get("BytesInc", 0)))
+    return sorted(described, key=lambda channel: int(channel.get("BytesInc", 0)))  # bytes to its pixels
 
 
 def _optics(setting: ElementTree.Element, channel: int, count: int) -> dict[str, Any]:
@@ -271,9 +273,10 @@ def _lasers(step: ElementTree.Element, modality: str | None) -> dict[str, Any]:
             if not line or not power or line <= 0 or power <= 0 or setting.get("IsLineChecked") == "0":
                 continue
             lines[line] = power
+            # Two-photon scans have the data source 'confocal' too; pulsed lasers start near 680 nm
             if modality == "confocal" and line >= 680 and _PULSED_LASERS.search(source.get("LightSourceName") or ""):
                 modality = "two-photon"
-    power = next(iter(lines.values())) if len(lines) == 1 else None
+    power = next(iter(lines.values())) if len(lines) == 1 else None  # of several, which is the channel's is not stated
     return {"laser_lines": tuple(lines), "laser_power": power, "modality": modality}
 
 
@@ -297,6 +300,7 @@ def _stamps(image: Any) -> np.ndarray:
     stated = image.xml_element.find("./Data/Image/TimeStampList")
     if stated is None:
         return np.empty(0, np.int64)
+    # One element of two 32-bit halves a stamp in older files, one text of hexadecimal numbers in newer ones
     pairs = [(int(e.get("HighInteger", 0)), int(e.get("LowInteger", 0))) for e in stated.iterfind("TimeStamp")]
     values = [high << 32 | low for high, low in pairs] or [int(text, 16) for text in (stated.text or "").split()]
     return np.array(values, np.int64)

@@ -19,8 +19,8 @@ from .extractor import BioioImagingExtractor, regular_rate
 
 __all__ = ["Nd2ImagingExtractor"]
 
-_JULIAN_DAY_OF_1970 = 2440587.5
-_MAGIC = bytes.fromhex("dacebe0a")
+_JULIAN_DAY_OF_1970 = 2440587.5  # days begin at noon
+_MAGIC = bytes.fromhex("dacebe0a")  # of the file, and of each chunk in it
 _MAP = b"ND2 CHUNK MAP SIGNATURE"
 _TIMES = b"CustomData|AcqTimesCache!"
 _FRAME = re.compile(rb"ImageDataSeq\|(\d{1,12})!")
@@ -102,6 +102,7 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
         numbers = np.arange(len(self)) if self._kept is None else self._kept
         rate = regular_rate(self._stated_times, numbers)
         median = float(np.median(np.diff(self._stated_times) / np.diff(numbers)))
+        # The period of the loop is the one that was set, which the camera may not reach
         return rate or (stated if stated and abs(stated * median - 1) <= _MAX_DEVIATION else None)
 
     def _times(self) -> np.ndarray | None:
@@ -181,6 +182,7 @@ def _open_nd2(path: str) -> Iterator[Any]:
 def _require_map(path: str) -> None:
     """Raise TruncatedRecordingError if the file does not end with the position of its map of chunks."""
     with contextlib.closing(PositionedFile(path)) as file:
+        # The last 40 bytes are the signature (32) and the map's offset; JPEG 2000 files have another magic
         if file.read(0, 4) == _MAGIC and _MAP not in file.read(max(0, file.size - 40), 40):
             raise TruncatedRecordingError(
                 f"{file.name} is truncated: it does not end with its map of chunks, without which frames cannot be found; "
@@ -207,6 +209,7 @@ def _frames(file: Any, path: str) -> np.ndarray | None:
 def _has_times(file: Any) -> bool:
     """Return whether frames have times; asked for those of a file without any, the library issues a warning."""
     chunks = getattr(getattr(file, "_rdr", None), "chunkmap", None)
+    # The chunk map is private in nd2, so files without it are asked frame by frame
     return not isinstance(chunks, dict) or _TIMES in chunks
 
 
@@ -217,7 +220,7 @@ def _stamps(file: Any, path: str) -> np.ndarray | None:
         return None
     offset, size = chunks[_TIMES][:2]
     with contextlib.closing(PositionedFile(path)) as stream:
-        head = stream.read(offset, 16)
+        head = stream.read(offset, 16)  # magic, length of the name, length of the data; the name follows
         if len(head) < 16 or head[:4] != _MAGIC:
             return None
         data = stream.read(offset + 16 + int.from_bytes(head[4:8], "little"), min(size, stream.size))
@@ -230,6 +233,7 @@ def _started(file: Any) -> datetime | None:
         time = file.frame_metadata(0).channels[0].time if _has_times(file) else SimpleNamespace()
         if time.absoluteJulianDayNumber > _JULIAN_DAY_OF_1970 + 366:  # -1 or 0 if it was not recorded
             days, milliseconds = float(time.absoluteJulianDayNumber), float(time.relativeTimeMs)
+            # The Julian day is that of the frame
             since = timedelta(days=days - _JULIAN_DAY_OF_1970, milliseconds=-milliseconds)
             return datetime(1970, 1, 1, tzinfo=UTC) + since
     words = str(dict(file.text_info).get("date", "")).split()
@@ -266,5 +270,6 @@ def _light(text: str, optics: dict[str, Any]) -> dict[str, Any]:
         found["laser_power"] = lines[nearest]
     exposure = _EXPOSURE.search(text)
     if exposure:
+        # Decimal comma of the user's system
         found["exposure_time"] = to_seconds(float(exposure[1].replace(",", ".")), exposure[2])
     return found

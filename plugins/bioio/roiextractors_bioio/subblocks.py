@@ -1,4 +1,4 @@
-"""The subblocks of a CZI file: where each one belongs, and whether it is sound; a damaged length would crash the library that reads it."""
+"""Finds the subblocks of a CZI file and checks them, as a damaged length would crash the library that reads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roiextractors_core.io import PositionedFile
 
 __all__ = ["AXES", "Subblocks"]
 
-AXES = "STCZHIVRBM"
+AXES = "STCZHIVRBM"  # as the format names dimensions; X and Y are extents
 _ACQUIRED = re.compile(rb"<AcquisitionTime>([^<]{1,64})</AcquisitionTime>")
 _MAX_METADATA = 1 << 20  # of one subblock; real ones have some kilobytes
 _MAX_STAMPS = 1 << 26
@@ -26,8 +26,9 @@ _COLUMNS = (
 
 _SEGMENT = 32  # id, allocated and used bytes
 _ENTRY = 32  # of an entry, before its dimensions
-_DIMENSION = 20
+_DIMENSION = 20  # bytes: name, start, size, start coordinate, stored size
 _MAX_DIMENSIONS = 40
+# 256 bytes have room for 10 dimensions; more of them make the head longer
 _MIN_HEAD = 256  # of a subblock, before its metadata
 _AT_OPENING = (
     4096  # subblocks from either end that are checked when a file is opened; the others are checked when they are read
@@ -89,9 +90,9 @@ class Subblocks:
         return column
 
     def are_sound(self, numbers: np.ndarray) -> np.ndarray:
-        """Return for each of some subblocks whether it is where the directory says, with space for what it claims.
+        """Return for each subblock whether it is at its offset in the directory and fits into its space.
 
-        Only those near either end of the list are looked at; the others are taken for sound until they are read.
+        Only those near either end of the list are checked; the others count as sound until they are read.
         """
         sound = np.ones(len(numbers), bool)
         near = np.r_[0 : min(_AT_OPENING, len(numbers)), max(_AT_OPENING, len(numbers) - _AT_OPENING) : len(numbers)]
@@ -119,7 +120,7 @@ class Subblocks:
             if not self._are_sound[number]:
                 self._check(position, dimensions)
                 self._are_sound[number] = True
-            if self._columns["packing"][number] != 0:
+            if self._columns["packing"][number] != 0:  # 0 is uncompressed
                 return None
             metadata, _, size = struct.unpack("<iiq", self._bytes(position + _SEGMENT, 16))
             needed = rows * columns * dtype.itemsize
@@ -156,14 +157,14 @@ class Subblocks:
             The attachment is damaged.
         """
         try:
-            directory = struct.unpack("<q", self._bytes(104, 8))[0]
+            directory = struct.unpack("<q", self._bytes(104, 8))[0]  # AttachmentDirectoryPosition of the file header
             if not 0 < directory < self._size - _SEGMENT - 256:
                 return None
             head = self._bytes(directory, _SEGMENT + 256)
             count = struct.unpack_from("<i", head, _SEGMENT)[0]
             if not head.startswith(b"ZISRAWATTDIR\0") or not 0 < count <= (self._size - directory) // 128:
                 return None
-            entries = self._bytes(directory + len(head), 128 * min(count, 4096))
+            entries = self._bytes(directory + len(head), 128 * min(count, 4096))  # AttachmentEntryA1
             for at in range(0, len(entries), 128):
                 if entries[at + 40 : at + 48].rstrip(b"\0") == b"CZTIMS":
                     return self._stamps(struct.unpack_from("<q", entries, at + 12)[0])
@@ -208,11 +209,9 @@ class Subblocks:
             self._file.close()
 
     def _entries(self) -> Iterator[tuple[int, ...]]:
-        """Yield of each subblock: offset, T (-1 without), number of dimensions with type, part, whether it is reduced, X, Y,
-        columns, rows, and its values along the axes.
-        """
+        """Yield the numbers of each subblock in the order of ``_COLUMNS`` and ``AXES``."""
         name, size = self._file.name, self._size
-        at = struct.unpack("<q", self._bytes(84, 8))[0]
+        at = struct.unpack("<q", self._bytes(84, 8))[0]  # DirectoryPosition of the file header
         head = self._bytes(at, _SEGMENT + 128) if 0 <= at < size else b""
         if not head.startswith(b"ZISRAWDIRECTORY\0"):
             raise CorruptRecordingError(
@@ -222,6 +221,7 @@ class Subblocks:
         at += len(head)
         if not 0 <= count <= (size - at) // _ENTRY:
             raise CorruptRecordingError(f"{name} is damaged: the directory of its subblocks claims {count:,} of them")
+        # Entries differ in length, so the directory is read up to its longest possible end
         data = self._file.read(at, min(size - at, count * (_ENTRY + _MAX_DIMENSIONS * _DIMENSION)))
         place = 0
         for _ in range(count):
@@ -241,11 +241,11 @@ class Subblocks:
             yield (position, dimensions, part, kind, packing, *_extent(data[begin:place], pyramid > 0))
 
     def _chain(self) -> Iterator[tuple[int, ...]]:
-        """Yield the same of each complete subblock from the beginning of the file to the damage."""
+        """Yield the same for each complete subblock, from the beginning of the file to the damage."""
         at = 0
         while at + _SEGMENT <= self._size:
             name, allocated = struct.unpack("<16sq", self._file.read(at, 24))
-            end = at + _SEGMENT + allocated
+            end = at + _SEGMENT + allocated  # the next segment follows the allocated bytes, not the used ones
             if not name.startswith(b"ZISRAW") or allocated < 0 or end > self._size:
                 return
             if name.startswith(b"ZISRAWSUBBLOCK") and allocated >= 16 + _ENTRY:
@@ -270,9 +270,9 @@ class Subblocks:
             raise CorruptRecordingError(f"{where} is not a subblock: it begins with {head[:16].hex(' ')}")
         allocated, used, metadata, attached, pixels = struct.unpack_from("<qqiiq", head, 16)
         kind, stated = head[48:50], struct.unpack_from("<i", head, 76)[0]
-        if kind == b"DV" and stated != dimensions:
+        if kind == b"DV" and stated != dimensions:  # their number decides where the pixels start
             raise CorruptRecordingError(f"{where} claims {stated:,} dimensions, but the directory states {dimensions}")
-        room = min(used or allocated, self._size - position - _SEGMENT)
+        room = min(used or allocated, self._size - position - _SEGMENT)  # a used size of 0 means the allocated one
         needed = max(_MIN_HEAD, 16 + _ENTRY + dimensions * _DIMENSION) + metadata + attached + pixels
         if min(metadata, attached, pixels) < 0 or needed > room:
             raise CorruptRecordingError(
@@ -289,11 +289,11 @@ class Subblocks:
 
 
 def _extent(dimensions: bytes, is_reduced: bool) -> tuple[int, ...]:
-    """Return whether it is reduced, X, Y, columns and rows, whether T is named, and the values along the axes."""
+    """Return whether a subblock is reduced, X, Y, columns and rows, whether T is named, and the values along the axes."""
     starts, sizes, stored = {}, {}, {}
     for name, start, size, _, held in struct.iter_unpack("<4siifi", dimensions):
         axis = name.rstrip(b"\0").decode("latin-1")
-        starts[axis], sizes[axis], stored[axis] = start, size, held or size
+        starts[axis], sizes[axis], stored[axis] = start, size, held or size  # 0 is not filled in
     # Levels of a pyramid store fewer pixels than they cover; their type is not always filled in
     is_reduced = is_reduced or any(stored.get(axis, 0) < sizes.get(axis, 0) for axis in "XY")
     where = (starts.get("X", 0), starts.get("Y", 0), sizes.get("X", 0), sizes.get("Y", 0))

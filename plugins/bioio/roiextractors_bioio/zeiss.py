@@ -29,8 +29,9 @@ from .subblocks import AXES, Subblocks
 __all__ = ["CziImagingExtractor"]
 
 _IMAGE = "./Metadata/Information/Image"
+# PixelType of the format: Gray8, Gray16, Gray32Float, Gray64ComplexFloat, Gray32, Gray64
 _KINDS = {0: "<u1", 1: "<u2", 2: "<f4", 10: "<c8", 12: "<u4", 13: "<f8"}
-_COLOURS = {3: 3, 4: 3, 8: 3, 9: 4, 11: 3}
+_COLOURS = {3: 3, 4: 3, 8: 3, 9: 4, 11: 3}  # colour samples of Bgr24, Bgr48, Bgr96Float, Bgra32, Bgr192ComplexFloat
 _MODALITIES = {
     "widefield": "one-photon",
     "laserscanningconfocalmicroscopy": "confocal",
@@ -133,6 +134,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         """Return the first number along T of the acquisition, or of the part of it in this file, and how many there are."""
         times = self._blocks.column("T")[self._all]
         low, high, stated = int(times.min()), int(times.max()), self._stated("T")
+        # A SizeT larger than the range in the file counts the whole acquisition, which starts at 0
         first = 0 if stated > high - low + 1 else low
         count = max(high - first + 1, stated if first == 0 else 0)
         if low < 0 or count > _SPARSE * (len(times) + 1024):
@@ -155,6 +157,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         notes = self._unnamed_scenes() + self._damage()
         numbers = self._numbers[self._numbers >= 0]
         order = np.argsort(numbers)
+        # In file order: are_sound checks only the ends of the list
         damaged = numbers[order][~self._blocks.are_sound(numbers[order])]
         if len(damaged):
             self._numbers[np.isin(self._numbers, damaged)] = -1
@@ -253,6 +256,7 @@ class CziImagingExtractor(BioioImagingExtractor):
 
     def _period_of_subblocks(self) -> float | None:
         """Return the mean period if the subblocks have acquisition times that advance; 0 for one sample, else None."""
+        # First and last only: each time is a read of its own, and this runs when the file is opened
         ends = [_ticks(text) for text in self._blocks.acquisition_times(self._numbers[[0, -1], 0])]
         if ends[0] is None or ends[1] is None:
             return None
@@ -301,6 +305,7 @@ class CziImagingExtractor(BioioImagingExtractor):
             self._report(f"{self._name}: the times in {name} do not increase, so they are not used", None)
             return False
         self._clock, self._stated_times = name, times
+        # Offsets in T/Positions count from StartTime; TimeStamps have an origin of their own
         self._since_start = float(stamps[begin] - (stamps[0] if name == "TimeStamps" else 0.0))
         return True
 
@@ -410,7 +415,7 @@ def _xml(path: str) -> ElementTree.Element:
     """Return the file's metadata without bioio-czi, which would index all frames of the file first."""
     blocks = _subblocks(path)
     if blocks.damage:
-        text = blocks.xml.rstrip(b"\0")
+        text = blocks.xml.rstrip(b"\0")  # the segment is padded
         try:  # no entities from a damaged file
             return ElementTree.fromstring(text if b"<!" not in text else b"<ImageDocument/>")
         except ElementTree.ParseError:
@@ -460,9 +465,10 @@ def _light(header: ElementTree.Element, channel: ElementTree.Element) -> dict[st
             continue
         line = _number(setting.findtext("Wavelength"))
         transmitted = _transmitted(setting)
-        if not line or line <= 0 or transmitted == 0.0:
+        if not line or line <= 0 or transmitted == 0.0:  # a laser at 0 % is off
             continue
         name = "" if source is None else f"{source.get('Name') or ''} {source.findtext('Manufacturer/Model') or ''}"
+        # A scan with a pulsed laser is named confocal too; such lasers start near 680 nm
         if _PULSED_LASERS.search(name) and line >= 680 and modality in (None, "confocal"):
             modality = "two-photon"
         power = transmitted if not lines else power
@@ -507,6 +513,7 @@ def _ticks(text: str) -> int | None:
     if started is None or started.year <= 1970:  # a clock that was never set
         return None
     started = started if started.tzinfo else started.replace(tzinfo=UTC)
+    # In integers: float64 has too few digits for 100 ns since 1970
     return int(started.timestamp()) * 10_000_000 + int((digits + "0000000")[:7])
 
 

@@ -11,6 +11,7 @@ __all__ = ["view"]
 def view(path: OnePath, option: Options = None, format: Format = None) -> None:
     """Show a recording in napari, reading only what is displayed. Each channel is a layer."""
     try:
+        # Here and not at the top: without napari, the command is still listed
         from .window import show
     except ImportError as error:
         raise MissingDependencyError('view needs napari: python -m pip install "napari[all]"') from error

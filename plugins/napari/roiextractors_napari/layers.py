@@ -18,13 +18,14 @@ _COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 
 
 def open_as_layers(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return what turns this path into layers, or None when no format recognises it; napari's manifest names this.
+    """Return the function that turns this path into layers, or None if no format recognises it; napari's manifest names this.
 
     Parameters
     ----------
     path : str, os.PathLike or a sequence of them
     """
     try:
+        # napari may ask about any dropped file, so this neither opens it nor raises
         recognised = roi.explain(path).best is not None
     except (RoiExtractorsError, OSError):
         return None
@@ -63,7 +64,7 @@ def image_layer(recording: roi.ImagingExtractor, *, name: str = "") -> LayerData
     recording : ImagingExtractor
         It must stay open as long as the layer is shown.
     name : str, optional
-        Of the stream; the file's name stands before it.
+        Name of the stream; it follows the file's name.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def image_layer(recording: roi.ImagingExtractor, *, name: str = "") -> LayerData
     units = ["second" if rate else "pixel", *("micrometer" if found.pixel_size else "pixel",) * 2]
     labels = ["t", "y", "x"]
     if recording.is_volumetric:
-        data = data.transpose(0, 3, 1, 2)
+        data = data.transpose(0, 3, 1, 2)  # napari's sliders are the leading axes; recordings have planes last
         scale.insert(1, found.plane_spacing or 1.0)
         units.insert(1, "micrometer" if found.plane_spacing else "pixel")
         labels.insert(1, "z")
@@ -100,13 +101,13 @@ def _every_channel(path: Paths, options: Mapping[str, Any]) -> Iterator[tuple[di
     except StreamChoiceError as error:
         if not error.option or error.option in options or not error.choices:
             raise
-        for choice in map(str, error.choices):
+        for choice in map(str, error.choices):  # each channel may have streams of its own, which raise again
             for further, recording in _every_channel(path, {**options, error.option: choice}):
                 yield {error.option: choice, **further}, recording
 
 
 def _told(recording: roi.ImagingExtractor) -> dict[str, Any]:
-    """Return what a layer keeps beside its pixels: all that JSON can hold."""
+    """Return the metadata of a layer, which JSON can store."""
     return {
         "recording": repr(recording),
         "sampling_frequency": recording.get_sampling_frequency(),
@@ -120,11 +121,11 @@ def _contrast(recording: roi.ImagingExtractor) -> tuple[float, float] | None:
     """Return limits by the percentiles of one sample in the middle, so that napari computes none over all of them."""
     import numpy as np
 
-    if not recording.size or recording.dtype.kind == "c":
+    if not recording.size or recording.dtype.kind == "c":  # complex numbers have no percentiles
         return None
     sample = recording[len(recording) // 2]
     finite = sample[np.isfinite(sample)]
     if not finite.size:
         return None
     low, high = (float(value) for value in np.percentile(finite.astype(np.float64), (1, 99.7)))
-    return low, high if high > low else low + 1.0
+    return low, high if high > low else low + 1.0  # a flat image: equal limits are not a range
