@@ -145,6 +145,7 @@ class Experiment:
     @cached_property
     def enabled(self) -> tuple[int, ...]:
         """The indices of the enabled channels among all channels of the microscope, from 0."""
+        # A bit mask; the attribute of LSM is used where the experiment has no ChannelEnable
         mask = self.root.first("Wavelengths").first("ChannelEnable").whole("Set") or self._lsm.whole("channel") or 0
         return tuple(place for place in range(16) if mask >> place & 1)
 
@@ -224,6 +225,7 @@ class Experiment:
     def described_shape(self) -> tuple[int, int] | None:
         """``(rows, columns)`` of a frame of the laser scanning microscope, or None."""
         rows, columns = (self._lsm.whole(key) or 0 for key in ("pixelY", "pixelX"))
+        # The experiment of a camera also has an LSM element, which does not describe its frames
         return (rows, columns) if rows and columns and not self._is_camera else None
 
     @cached_property
@@ -255,6 +257,7 @@ class Experiment:
         """
         scan, interval = self.scan_rate, self.root.first("Timelapse").number("intervalSec")
         if not self.is_streaming:
+            # In a time series, the interval counts, not the speed of the scanner
             if interval and interval > 0:
                 return 1.0 / interval
             return None if planes > 1 or scan is None else scan / averaged
@@ -323,6 +326,7 @@ class Experiment:
         """The power of the only modulator that was on, in percent, if it is the same for all planes; or None."""
         nodes = [node for node in self.root.children if node.name in ("Pockels", "PowerRegulator")]
         on = [node for node in nodes if (node.number("start") or 0) > 0 or (node.number("stop") or 0) > 0]
+        # A power that changes over the planes is not one number
         if len(on) != 1 or on[0].flag("enable") is False or on[0].number("start") != on[0].number("stop"):
             return None
         power = on[0].number("start")
@@ -338,6 +342,7 @@ class Experiment:
     def exposure_time(self, channel: str) -> float | None:
         """Return the exposure of a channel in seconds, or None."""
         waves = self.root.first("Wavelengths").children
+        # milliseconds in the file
         milliseconds = next((node.number("exposureTimeMS") for node in waves if node.text("name") == channel), None)
         return milliseconds / 1000.0 if milliseconds and milliseconds > 0 else None
 

@@ -30,6 +30,7 @@ from .timing import Timing
 
 __all__ = ["ThorImageImagingExtractor"]
 
+# Fewer times do not show a rate; the others are fractions of the period
 _MIN_TIMES, _MAX_JITTER, _MAX_DEVIATION = 4, 0.01, 0.02
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -155,6 +156,7 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         period, described = float(np.median(steps)), self._described_rate
         if period <= 0 or np.abs(steps - period).max() > _MAX_JITTER * period:
             return None
+        # The experiment's rate has no jitter of the clock, so it counts if both agree
         return None if described is not None and abs(described * period - 1) <= _MAX_DEVIATION else 1.0 / period
 
     def get_block(
@@ -227,7 +229,7 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         return tuple(dict.fromkeys([*super().get_paths(), self._contents.folder.path]))
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return what was decided or left out while opening."""
+        """Return the decisions made while opening, and the samples that were left out."""
         frames = self._frames
         rate = self._experiment.rate_note(averaged=frames.averaged, planes=frames.planes)
         timing = self._timing.note if self._timing else ""
@@ -355,6 +357,7 @@ class _Contents:
             files.names,
             grid,
             self.experiment,
+            # The user chose the files of a list, so files that are not in it are not a fault
             allow_missing=allow_missing or self.is_list,
             allow_damaged=allow_missing,
         )

@@ -26,7 +26,7 @@ _NUMBERS = r"(\d{1,9})_(\d{1,9})_(\d{1,9})_(\d{1,9})\.tiff?"
 _FRAME = re.compile(rf"^((.+)_{_NUMBERS})$", re.MULTILINE | re.IGNORECASE)
 _RAW = re.compile(r"^(Image_(\d{1,9})_(\d{1,9})\.raw)$", re.MULTILINE | re.IGNORECASE)
 _STORE = re.compile(r"^(Image_scan_\d+_region_\d+.*\.tiff?)$", re.MULTILINE | re.IGNORECASE)
-_MAX_EMPTY = 64
+_MAX_EMPTY = 64  # entries in the table of frames for each file that exists
 _MAX_DIGITS = 9
 
 Place = tuple[int, int]
@@ -113,6 +113,7 @@ class FrameFiles:
             return ()
         if (sites == sites[0]).all() and (tiles == tiles[0]).all():
             return ((int(sites[0]), int(tiles[0])),)
+        # The check above is faster than a set of half a million pairs
         return tuple(sorted(set(zip(sites.tolist(), tiles.tolist(), strict=True))))
 
     def grid(self, place: Place) -> FrameGrid:
@@ -133,6 +134,7 @@ class FrameFiles:
         table = np.full(shape, -1, np.int64)
         table[points - 1, planes - 1] = mine
         if np.count_nonzero(table >= 0) < len(mine):
+            # "001" and "0001" are the same number; the table has the later file, so the earlier one differs from it
             twice = mine[table[points - 1, planes - 1] != mine][0]
             raise CorruptRecordingError(
                 f"the frame of {printable(self.names[twice])} exists twice, with a different number of digits; keep one recording per folder"
@@ -188,6 +190,7 @@ def _numbers(names: list[str], start: int) -> np.ndarray | None:
         return None
     text = "\n".join([name[start:-4] for name in names])
     digits = text.replace("_", "").replace("\n", "")
+    # isdigit() alone also accepts digits of other scripts, which np.fromstring does not parse
     if not (digits.isascii() and digits.isdigit()) or text.count("_") != 3 * len(names):
         return None
     places = np.frombuffer(text.encode("ascii"), np.uint8)

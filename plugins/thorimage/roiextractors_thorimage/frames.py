@@ -107,6 +107,7 @@ class TiffFrames(Frames):
         grid = self._fit_planes(grid, experiment)
         self.planes = grid.files.shape[1]
         self.points = self._complete_points(grid, experiment, allow_missing)
+        # Sample by sample, planes fastest: the order that FrameIdentity expects
         files = grid.files[self.points].ravel().tolist()
         self._index = _index_single_pages([prefix + names[k] for k in files])
         self._identity = FrameIdentity(self._index, self.planes, self.points)
@@ -115,7 +116,7 @@ class TiffFrames(Frames):
         self._compare_shape(experiment)
 
     def _leave_out_foreign(self, prefix: str, names: list[str]) -> None:
-        """Leave out samples with a file that is not the frame of its name."""
+        """Leave out samples with a file whose contents do not match its name."""
         foreign = self._identity.foreign_files()
         if not foreign:
             return
@@ -214,6 +215,7 @@ class TiffFrames(Frames):
 
     def _compare_end(self, grid: FrameGrid, experiment: Experiment, end: int) -> None:
         described = experiment.time_points or end
+        # Exactly averageNum times as many files: averaging was on, but every single frame was saved
         singles = experiment.averaged > 1 and end == described * experiment.averaged
         if singles:
             self.averaged = 1
@@ -233,6 +235,7 @@ class TiffFrames(Frames):
             sentence = (
                 f"{experiment.name} describes {described:,} samples, but there are files for {end:,}; all are used"
             )
+            # A whole multiple suggests a second recording or frames that were not averaged, a few frames more do not
             factor = end // described if described > 1 and end % described == 0 else 0
             if factor:
                 self.warnings += (
@@ -306,6 +309,7 @@ class RawFrames(Frames):
         if given is not None:
             self._require_channels(given, enabled, experiment)
             return given, (
+                # With as many channels as were enabled, the place is that in the list, not in the microscope
                 place if given == enabled or len(experiment.enabled) != enabled else experiment.enabled[place]
             )
         # older versions write all 3 or 4 channels of the microscope whatever is enabled, and only the file's size tells
@@ -314,8 +318,10 @@ class RawFrames(Frames):
         if only_enabled or enabled == 1:
             counts = [enabled]
         else:
+            # The stated layout comes first, but the size of the file may contradict it
             counts = [*all_channels, enabled] if only_enabled is False else [enabled, *all_channels]
         size = self._file.size
+        # Where the size fits several numbers of channels, the first in this order counts
         exact = [n for n in counts for frames in experiment.frames if size == frames * n * self._stored.frame_bytes]
         count = exact[0] if exact else counts[0]
         if count == enabled:

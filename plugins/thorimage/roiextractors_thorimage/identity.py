@@ -14,7 +14,7 @@ __all__ = ["FrameIdentity"]
 
 _PLANE = re.compile(rb"<Plane\b([^>]*)>")
 _NUMBER = re.compile(rb'\bThe([ZT])="(\d{1,9})"')
-_NUM_SAMPLED = 7
+_NUM_SAMPLED = 7  # a few files spread over the recording show whether its version writes the numbers
 _NOT_READ = (-2, -2)
 _NOTHING = (-1, -1)
 
@@ -45,7 +45,7 @@ class FrameIdentity:
         Raises
         ------
         CorruptRecordingError
-            A file says that it is another frame than its name.
+            The OME-XML of a file gives another frame than its name.
         """
         if self._is_trusted is None:
             self._is_trusted = self._judge()
@@ -59,7 +59,7 @@ class FrameIdentity:
             self._verified[number] = True
 
     def foreign_files(self) -> list[tuple[int, str]]:
-        """Return the files that are not what their names say, with the reason; every file is opened."""
+        """Return the files whose contents do not match their names, with the reason; every file is opened."""
         if self._is_trusted is None:
             self._is_trusted = self._judge()
         if not self._is_trusted:
@@ -70,6 +70,7 @@ class FrameIdentity:
         count = self._index.num_pages
         sampled = np.unique(np.linspace(0, count - 1, min(count, _NUM_SAMPLED)).round().astype(np.int64)).tolist()
         agreeing = [self._seen(k) == self._named(k) for k in sampled if self._seen(k) not in (_NOTHING, _NOT_READ)]
+        # One file may agree by chance; a few renamed files must not turn the check off
         return len(agreeing) > 1 and 2 * sum(agreeing) > len(agreeing)
 
     def _problem(self, number: int) -> str:
@@ -93,7 +94,8 @@ class FrameIdentity:
         try:
             text = self._index.descriptions([number])[0]
         except (RecordingError, SourceError):
-            return _NOT_READ  # a damaged file: reading its pixels says so
+            return _NOT_READ  # a damaged file: reported when its pixels are read
+        # The first file, which lists all others, is often copied
         if b"<TiffData" in text:
             return _NOT_READ
         match = _PLANE.search(text)

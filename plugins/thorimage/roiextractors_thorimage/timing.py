@@ -12,7 +12,7 @@ from roiextractors_core.io import PositionedFile
 __all__ = ["Timing"]
 
 _MAX_BYTES = 32 << 20
-_MIN_KNOWN = 3
+_MIN_KNOWN = 3  # with fewer times, there is no earlier step to compare the last one with
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Timing:
     seconds : numpy.ndarray or None
         One per sample, float64.
     note : str
-        Why there are none; empty otherwise.
+        The reason if there are none; empty otherwise.
 
     References
     ----------
@@ -52,6 +52,7 @@ class Timing:
         values, why = _read_values(path)
         if values is None:
             return cls(None, f"{why}; the times follow from the rate")
+        # A file of a stopped recording may have the times of all intended samples
         counts = sorted({samples, time_points})
         fitting = [step for step in dict.fromkeys(steps) for count in counts if len(values) == count * step]
         if not fitting and len(values) > 1 and values[0] == 0 and values[1] < 1e-3:
@@ -74,13 +75,16 @@ def _read_values(path: str) -> tuple[np.ndarray | None, str]:
     finally:
         file.close()
     try:
+        # The whole text at once: a recording may have hundreds of thousands of times
         values = np.array(text.split(), np.float64)
     except ValueError:
         return None, f"{file.name} contains text that is not a number"
+    # A value that is cut inside its digits is still a number
     if len(values) and not text.endswith((b"\n", b"\r")) and not _follows(values):
         return None, f"{file.name} is truncated inside its last line"
     if not np.isfinite(values).all() or (np.diff(values) < 0).any():
         return None, f"the times in {file.name} are not increasing"
+    # A clock that stands still would give all samples the same time
     if len(values) > 1 and values[-1] == values[0]:
         return None, f"the times in {file.name} do not advance"
     return values, ""
