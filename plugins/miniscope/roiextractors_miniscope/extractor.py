@@ -46,7 +46,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         The folder of a device, of a session, or of several sessions; or any file of the recording: a video,
         ``metaData.json``, ``timeStamps.csv``, ``timestamp.dat``, ``settings_and_notes.dat``.
     sampling_frequency : float, optional
-        Frames a second (Hz); it wins over the times' and over ``metaData.json``'s.
+        Frames a second (Hz); overrides the rates from the times and from ``metaData.json``.
     session : str, optional
         Which session of a folder of several, by its folder's name.
     device : str, optional
@@ -55,7 +55,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
     Raises
     ------
     StreamChoiceError
-        There are several sessions or devices and none, or one that is not there, was named.
+        There are several sessions or devices and none was named, or the named one does not exist.
     UnsupportedRecordingError
         The files are of a behaviour camera.
     CorruptRecordingError
@@ -102,7 +102,8 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         return self._dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the rate (Hz) by the frames' times, else what ``metaData.json`` says; the videos' own is not meant."""
+        """Return the rate (Hz) from the recorded times, else from ``metaData.json``; the rate in the videos is meaningless."""
+        # All recorded times, even if they do not match the frames: their interval is right all the same
         rate = None if self._noted is None else rate_of(self._noted)
         return _stated_rate(self._device.facts) if rate is None else rate
 
@@ -129,6 +130,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         result = np.empty((len(indices), rows.stop - rows.start, columns.stop - columns.start), self._dtype)
         for number, places in _by_video(indices, self._starts):
             frames, first = self._videos[number].frames, self._starts[number]
+            # A slice of the result is a view, so the frames are decoded straight into it
             if isinstance(places, slice):
                 frames.read_into(result[places], indices[places] - first, rows=rows, columns=columns)
             else:
@@ -143,6 +145,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         if session:
             vendor["session"] = dict(session)
         vendor.update(_settings(self._device))
+        # V3 does not write a deviceType
         kind = self._device.kind or ("Miniscope_V3" if self._device.generation == 3 else "")
         return RecordingMetadata(
             start_time=_start_time(session.get("recordingStartTime") or self._device.facts.get("recordingStartTime")),
@@ -196,6 +199,7 @@ def _device_of(file_path: Paths, session: str | None, device: str | None) -> Dev
     known = dict(zip(found.videos, found.numbers, strict=True))
     if any(os.path.dirname(path) != found.folder for path in paths):
         raise UnsupportedRecordingError("the videos of one recording must be in one folder, but the list names several")
+    # Videos without a number in their name are numbered by their place in the list
     numbers = tuple(known.get(path, place) for place, path in enumerate(paths))
     return Device(found.folder, tuple(paths), numbers, found.generation, found.facts)
 
@@ -271,9 +275,10 @@ def _starts(videos: Sequence[_Video]) -> list[int]:
 
 
 def _places(device: Device, videos: Sequence[_Video]) -> np.ndarray:
-    """Return which frame of the whole recording each frame is; the number of a video tells how many came before it."""
+    """Return which frame of the whole recording each frame is; the number of a video says how many came before it."""
     counts = [video.frames.num_frames for video in videos]
-    base = 1 if device.generation == 3 else 0
+    base = 1 if device.generation == 3 else 0  # msCam1.avi, but 0.avi
+    # Without a gap the frames are counted through, whatever framesPerFile says
     if [video.number for video in videos] == list(range(base, base + len(videos))):
         return np.arange(sum(counts))
     full = _frames_a_file(device, videos)
@@ -291,6 +296,7 @@ def _frames_a_file(device: Device, videos: Sequence[_Video]) -> int | None:
 
 def _full_video(device: Device, most: int, count: int) -> int | None:
     stated = device.facts.get("framesPerFile")
+    # A video with more frames than framesPerFile disproves it
     if isinstance(stated, int) and not isinstance(stated, bool) and most <= stated <= _MAX_FRAMES_A_FILE:
         return stated
     return most if count > 1 else None
@@ -338,8 +344,10 @@ def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np
 def _acquired(name: str, camera: FrameTimes, places: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return which frames of the acquisition are missing, and a sentence about those that were lost before they were saved."""
     acquired = camera.acquired()
+    # With fewer rows than frames, the numbers cannot be matched with the videos
     if not len(places) or not len(acquired) or int(places.max()) >= len(acquired):
         return _absent(places, 0), ()
+    # Rows after the last video count too: their frames were acquired and are not in the videos
     missing = _absent(acquired[places], int(acquired[-1]) + 1)
     dropped = int(acquired[-1]) + 1 - len(acquired)
     if not dropped:
@@ -388,6 +396,7 @@ def _camera(device: Device, cameras: Sequence[FrameTimes], count: int) -> tuple[
     fitting = [camera for camera in cameras if len(camera.times) == count]
     if len(fitting) == 1:
         return fitting[0], ""
+    # Only where the counts leave a choice: it indexes all videos of the behaviour camera
     others = _behaviour_frames(device)
     rest = [camera for camera in cameras if len(camera.times) != others]
     if others is not None and len(rest) == 1:
@@ -407,7 +416,7 @@ def _companions(device: Device) -> list[str]:
     )
     found = [_beside(device, name) for name in names]
     if device.generation == 4:
-        found.append(_in_folder(os.path.dirname(device.folder), "metaData.json"))
+        found.append(_in_folder(os.path.dirname(device.folder), "metaData.json"))  # the session's
     return [path for path in found if path is not None]
 
 
@@ -447,7 +456,7 @@ def _backwards(name: str, times: np.ndarray) -> tuple[str, ...]:
     )
 
 
-# What lies beside the videos
+# Files next to the videos
 
 
 def _stated_rate(facts: Mapping[str, Any]) -> float | None:
@@ -465,6 +474,7 @@ def _session_facts(device: Device) -> Mapping[str, Any]:
     if device.generation == 3:
         return {}
     found = json_of(os.path.dirname(device.folder))
+    # Any other metaData.json may be in the folder above; the session's has one of these keys
     return found if "recordingStartTime" in found or "miniscopes" in found else {}
 
 
@@ -472,6 +482,7 @@ def _start_time(stated: Any) -> datetime | None:
     """Return the moment at which the recording began, by the clock of the computer; no time zone is noted."""
     if not isinstance(stated, Mapping):
         return None
+    # A missing year, month or day becomes 0, which datetime refuses
     parts = [stated.get(key, 0) for key in ("year", "month", "day", "hour", "minute", "second", "msec")]
     if not all(isinstance(part, int) for part in parts):
         return None
@@ -483,7 +494,7 @@ def _start_time(stated: Any) -> datetime | None:
 
 
 def _settings(device: Device) -> dict[str, Any]:
-    """Return what V3's ``settings_and_notes.dat`` says: the first two lines are names and values."""
+    """Return V3's ``settings_and_notes.dat``: its first two lines are names and values."""
     path = _beside(device, "settings_and_notes.dat") if device.generation == 3 else None
     if path is None or not os.path.getsize(path):
         return {}

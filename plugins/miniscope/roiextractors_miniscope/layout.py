@@ -107,11 +107,11 @@ def find_device(path: str, *, session: str | None = None, device: str | None = N
     Raises
     ------
     StreamChoiceError
-        There are several and none, or one that is not there, was named.
+        There are several and none was named, or the named one does not exist.
     UnsupportedRecordingError
         It is a behaviour camera.
     SourceKindError
-        No miniscope is there.
+        The path contains no miniscope.
     """
     sessions = sessions_of(path)
     if not sessions:
@@ -125,7 +125,7 @@ def find_device(path: str, *, session: str | None = None, device: str | None = N
 
 
 def sessions_of(path: str) -> tuple[Session, ...]:
-    """Return the sessions at a path, each with the devices that can be meant by it."""
+    """Return the sessions at a path, each with the devices that match the path."""
     if not os.path.isdir(path):
         return _sessions_at_file(path)
     own = _device_at(path)
@@ -149,6 +149,7 @@ def is_video_of_scope(source: Source) -> bool:
 def holds_sessions(source: Source) -> bool:
     """Return whether a folder contains sessions with a miniscope; a probe."""
     return any(
+        # Numbered videos alone are not evidence: other software numbers its videos too
         scope.facts.get("deviceType") or scope.generation == 3 or _has(scope.folder, "timeStamps.csv")
         for session in sessions_of(str(source.path))
         for scope in session.scopes
@@ -211,13 +212,14 @@ def _session_at(folder: str) -> Session:
 
 
 def _is_told(device: Device) -> bool:
-    """Return whether something beside the videos says that Miniscope software wrote them."""
+    """Return whether a name or a file next to the videos shows that Miniscope software wrote them."""
     return device.generation == 3 or "deviceType" in device.facts or bool(_has(device.folder, "timeStamps.csv"))
 
 
 def _device_at(folder: str, given: str = "") -> Device | None:
     names = _names(folder)
     third = _numbered(names, r"mscam(\d+)\.avi")
+    # V3 names are checked first: they are unmistakable, whereas other software numbers its videos as V4 does
     if third and (not given or re.fullmatch(r"mscam.*", given.lower())):
         return _device(folder, third, 3, given, names)
     fourth = _numbered(names, r"(\d+)\.avi")
@@ -228,15 +230,16 @@ def _device_at(folder: str, given: str = "") -> Device | None:
 
 def _device(folder: str, numbered: list[tuple[int, str]], generation: int, given: str, names: Sequence[str]) -> Device:
     if given and given not in {name for _, name in numbered}:
-        numbered = [(0, given)]
+        numbered = [(0, given)]  # a video with another name is a recording of its own
     chosen = {name for _, name in numbered}
+    # V3 writes the behaviour camera's videos into the same folder
     others = (name for name in names if name.lower().endswith(".avi") and name not in chosen)
     return Device(
         folder=folder,
         videos=tuple(os.path.join(folder, name) for _, name in numbered),
         numbers=tuple(number for number, _ in numbered),
         generation=generation,
-        facts=json_of(folder) if generation == 4 else {},
+        facts=json_of(folder) if generation == 4 else {},  # V3 writes no metaData.json
         left_out=tuple(name for name in others if not name.lower().startswith("behavcam")),
     )
 

@@ -13,9 +13,9 @@ from roiextractors_core.io import PositionedFile, to_seconds
 
 __all__ = ["FrameTimes", "parse_times", "rate_of"]
 
-_MAX_BYTES = 64 << 20
-_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d+)?\Z")
-_MIN_STEP, _MAX_STEP = 0.5, 1.5
+_MAX_BYTES = 64 << 20  # a row takes some 20 bytes: 3 million frames, more than a day at 30 Hz
+_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d+)?\Z")  # float64 is exact for 15 digits
+_MIN_STEP, _MAX_STEP = 0.5, 1.5  # of the median interval; twice the median is a lost frame
 _MAX_HEADING_LINES = 5
 _MAX_SHOWN_COLUMNS = 6
 _COUNTER_BITS = (16, 32)  # of the clocks whose overflow is recognised
@@ -69,7 +69,7 @@ class FrameTimes:
 
     def unwrapped(self) -> FrameTimes:
         """Return the rows with a clock that goes on where a counter of 16 or 32 bits began again at 0."""
-        ticks = self.times * 1000.0
+        ticks = self.times * 1000.0  # the counter counts milliseconds
         steps = np.diff(ticks)
         falls = np.flatnonzero(steps < 0)
         forward = steps[steps > 0]
@@ -78,6 +78,7 @@ class FrameTimes:
         usual = float(np.median(forward))
         for bits in _COUNTER_BITS:
             over = steps[falls] + 2.0**bits
+            # An overflow leaves a plausible interval; after any other fall the times are kept as recorded
             if ((over > 0) & (over < 10 * usual)).all():
                 added = np.zeros(len(ticks))
                 added[falls + 1] = 2.0**bits
@@ -92,6 +93,7 @@ class FrameTimes:
             return None
         rows = frames
         first = int(self.numbers[0])
+        # Numbers that jump do not say which row belongs to a frame, unless each frame has a row
         if first > 1 or not np.array_equal(self.numbers, first + np.arange(len(self.numbers))):
             if len(self.times) != len(frames):
                 return None
@@ -109,12 +111,12 @@ def parse_times(file: PositionedFile) -> tuple[tuple[FrameTimes, ...], tuple[str
     Returns
     -------
     tuple of FrameTimes, tuple of str
-        The cameras in the order of their numbers; what could not be read, in sentences.
+        The cameras in the order of their numbers; a sentence for each part that could not be read.
 
     Raises
     ------
     CorruptRecordingError
-        The file is too large to be one.
+        The file is too large for a list of times.
 
     References
     ----------
@@ -135,7 +137,7 @@ def parse_times(file: PositionedFile) -> tuple[tuple[FrameTimes, ...], tuple[str
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which column is what, from 0, and how many seconds one unit of the times is."""
+    """The numbers of the columns, from 0, and the seconds in one unit of the times."""
 
     frame: int
     time: int
@@ -151,6 +153,7 @@ class _Columns:
 def _columns(heading: str, width: int, first: Sequence[str], name: str) -> tuple[_Columns | None, tuple[str, ...]]:
     """Return the columns by their names; by their order where there are none."""
     titles = _fields(heading) if heading else []
+    # Names such as "Frame Number" contain spaces, so only the tabs separate them
     if heading and "," not in heading and "\t" in heading:
         titles = [part.strip() for part in heading.split("\t")]
     plain = [re.sub(r"[^a-z]", "", re.sub(r"[(\[].*", "", title.lower())) for title in titles]
@@ -188,6 +191,7 @@ def _by_camera(rows: np.ndarray, columns: _Columns) -> tuple[FrameTimes, ...]:
     used = columns.used
     cameras = np.zeros(len(rows)) if columns.camera is None else rows[:, used.index(columns.camera)]
     order = np.argsort(cameras, kind="stable")
+    # NaN differs from every number, so the first row starts a part
     starts = np.flatnonzero(np.diff(cameras[order], prepend=np.nan) != 0)
     parts = np.split(rows[order], starts[1:])
     return tuple(
@@ -235,6 +239,7 @@ def _rows(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the used columns of each row, up to the first that is not a row of numbers."""
     kept = [line for line in lines if line.strip()]
+    # np.loadtxt would accept a cut last line, because it looks at the used columns only
     is_last_whole = is_ended or not kept or len(_fields(kept[-1])) >= width
     quick = _quick_rows(kept, columns) if is_last_whole else None
     if quick is not None:
@@ -260,6 +265,7 @@ def _quick_rows(lines: Sequence[str], columns: _Columns) -> np.ndarray | None:
         rows = np.loadtxt(lines, np.float64, delimiter=delimiter, usecols=columns.used, ndmin=2, comments=None)
     except (ValueError, IndexError):
         return None
+    # np.loadtxt accepts "nan", "inf" and more digits than are exact, which _NUMBER refuses
     return rows if np.isfinite(rows).all() and (np.abs(rows) < 1e15).all() else None
 
 
