@@ -74,7 +74,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
 
     References
     ----------
-    https://scanbox.org/2014/08/04/reading-raw-data-with-sbxread/; :mod:`roiextractors_scanbox.info` tells the layout.
+    https://scanbox.org/2014/08/04/reading-raw-data-with-sbxread/; see :mod:`roiextractors_scanbox.info` for the layout.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         return np.moveaxis(block.reshape(*frames.shape, *block.shape[1:]), 1, 3)
 
     def get_metadata(self) -> RecordingMetadata:
-        """Return what the info says; ``vendor`` is all of it, the TTL events included (``frame``, ``line``, ``event_id``)."""
+        """Return the metadata of the info; ``vendor`` is all of it, with the TTL events (``frame``, ``line``, ``event_id``)."""
         return self._metadata
 
     def get_paths(self) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         return tuple(dict.fromkeys([*super().get_paths(), *self._both]))
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return what was decided or skipped while opening."""
+        """Return the decisions made and the data skipped while opening."""
         return (*self._layout.notes, *self._incomplete, *self._contradictions, *self._extra_frames)
 
     def get_missing_samples(self) -> np.ndarray:
@@ -168,6 +168,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         version = number(self._info, "scanbox_version")
         made_by = "Scanbox" if version is None else f"Scanbox {version:g}"
         wavelength = number(self._info, "config.wavelength")
+        # Nanometres
         known = wavelength is not None and 100 < wavelength < 10_000
         return RecordingMetadata(
             pixel_size=_pixel_size(self._info),
@@ -206,7 +207,8 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         return tuple(found)
 
     def _explain_fewer(self, frames: int, expected: int) -> str:
-        """Return what an exact factor between the numbers of frames suggests."""
+        """Return the likely reason for an exact factor between the numbers of frames."""
+        # An aborted recording hardly ends at an exact fraction, but a wrong layout gives one
         factor, rest = divmod(expected, frames) if frames else (0, 1)
         if rest:
             return ""
@@ -219,10 +221,12 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         """A sentence where the file has exactly two, three, ... times the frames of the info."""
         key, expected = "max_idx", self._layout.expected_frames
         if expected is None:
+            # Without max_idx only the planned number of frames is left to compare
             key, expected = "config.frames", self._layout.planned_frames
         factor, rest = divmod(self._num_frames, expected) if expected else (0, 1)
         if rest or factor < 2 or self._size % self._layout.frame_bytes:
             return ()
+        # A second channel doubles the size of the file, so that each frame counts as two
         is_second = factor == 2 and len(self._layout.channels) == 1
         channel = "both channels were saved (num_channels=2), or " if is_second else ""
         return (
@@ -242,8 +246,10 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
     def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return frames ``(frames, rows, columns)`` of the channel, inverted."""
         offsets = frames * self._layout.frame_bytes
+        # With one channel the pixels are contiguous and can be inverted in the buffer they were read into
         if len(self._frames.shape) == 2:
             return self._frames.read(offsets, rows, columns, apply=_inverted_in_place)
+        # With two channels, reading all frames at once would take twice the memory of the result
         shape = (len(range(*rows.indices(self._layout.rows))), len(range(*columns.indices(self._layout.columns))))
         result = np.empty((len(frames), *shape), np.uint16)
         step = max(1, _BATCH_BYTES // self._layout.frame_bytes)
@@ -256,7 +262,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         return result
 
     def _pick(self, part: np.ndarray, offsets: np.ndarray, rows: slice, columns: slice) -> None:
-        """Fill ``part`` with the channel; a pixel holds those of all channels side by side."""
+        """Fill ``part`` with the channel; the channels of a pixel are stored side by side."""
         np.invert(self._frames.read(offsets, rows, columns)[..., self._channel], out=part)
 
 
@@ -268,6 +274,7 @@ def _require_frames(size: int, layout: Layout, planes: int, name: str, *, info: 
     """Refuse a file without one complete sample, and the raw digitizer samples of version 1."""
     if number(info, "scanbox_version") is None:
         raw = (number(info, "postTriggerSamples") or 0) * layout.rows * len(layout.channels) * 2
+        # Version 1 writes no scanbox_version, and neither do some later files: the size of the file decides
         if raw > layout.frame_bytes and size and size % raw == 0:
             raise UnsupportedRecordingError(
                 f"{name} was written by Scanbox 1, which stored every sample of the digitizer ({raw:,.0f} bytes a frame) instead of pixels; "
@@ -291,6 +298,7 @@ def _channel(layout: Layout, wanted: str | int | None, name: str) -> int:
             return texts.index(wanted.casefold())
         wanted_pmt = _COLOURS.get(wanted.casefold())
     else:
+        # bool is an int: True would choose PMT 1
         wanted_pmt = None if isinstance(wanted, bool) else wanted
     if wanted_pmt in layout.numbers:
         return layout.numbers.index(wanted_pmt)

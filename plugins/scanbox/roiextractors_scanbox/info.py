@@ -1,4 +1,4 @@
-"""What the ``info`` structure of a Scanbox recording says about the pixels: shape, channels, planes, rate."""
+"""Reads shape, channels, planes and rate from the ``info`` structure of a Scanbox recording."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordin
 
 __all__ = ["Layout", "find", "is_info", "layout_of", "number", "plain"]
 
+# sbxread.m assumes this size for old files, whose info lacks sz
 _USUAL_SIZE = (512, 796)
 _MAX_SIDE = 1 << 16
 _MAX_PLANES = 4096
 _MAX_CHANNELS = 4
 _VERSIONS = (2, 3)
+# The code in info.channels, as sbxread.m reads it
 _PMTS: Mapping[float, tuple[int, ...]] = {1: (0, 1), 2: (0,), 3: (1,)}
+# Other programs call a variable "info" too; these fields together are only Scanbox's
 _MARKS = ("resfreq", "recordsPerBuffer", "config")
 
 
@@ -31,7 +34,7 @@ class Layout:
     ----------
     rows, columns : int
     channels : tuple of str
-        The names of the channels, in the order in which a pixel holds them.
+        The names of the channels, in their order inside a pixel.
     numbers : tuple of int
         The PMT of each channel, from 0.
     planes : int
@@ -41,7 +44,7 @@ class Layout:
     expected_frames : int or None
         The number of frames according to the info.
     notes : tuple of str
-        Inconsistencies of the info, and what was decided.
+        Inconsistencies of the info, and the decisions made.
     planned_frames : int or None
         The number of frames that the recording was set to, if it was.
     """
@@ -98,6 +101,7 @@ def layout_of(info: Mapping[str, Any], name: str) -> Layout:
     bidirectional = number(info, "scanmode") == 0
     rows, row_notes = _rows(info, version, bidirectional, name)
     columns = _columns(info, name)
+    # The rate follows from the lines that were scanned, before they are folded into several images
     lines, folds = rows, _folds(info, rows, name)
     channels, numbers = _channels(info, name)
     planes, plane_notes = _planes(info)
@@ -110,7 +114,9 @@ def layout_of(info: Mapping[str, Any], name: str) -> Layout:
         channels=channels,
         numbers=numbers,
         planes=planes,
+        # A period of the resonant mirror scans one line, or two in bidirectional mode
         frame_rate=frequency * (2 if bidirectional else 1) / lines * folds if frequency is not None and known else None,
+        # max_idx is the index of the last frame, from 0
         expected_frames=None if last is None or not 0 <= last < 1 << 53 else math.floor(last + 1) * folds,
         notes=(*row_notes, *plane_notes),
         planned_frames=_planned(info),
@@ -182,6 +188,7 @@ def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str)
     size = _numbers(info.get("sz"))
     buffer = _whole(info, "recordsPerBuffer", name, _MAX_SIDE)
     counts = {
+        # A record is one period of the mirror, which scans two lines in bidirectional mode
         "recordsPerBuffer": None if buffer is None else buffer * (2 if bidirectional else 1),
         "sz": int(size[0]) if len(size) == 2 and 0 < size[0] <= _MAX_SIDE else None,
         "config.lines": _whole(info, "config.lines", name, _MAX_SIDE) if number(info, "config.lines") else None,
@@ -222,7 +229,8 @@ def _folds(info: Mapping[str, Any], rows: int, name: str) -> int:
 
 
 def _channels(info: Mapping[str, Any], name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the names and PMT numbers of the channels that a pixel holds."""
+    """Return the names and PMT numbers of the channels in a pixel."""
+    # In version 3 the structure chan takes the place of the code in channels
     count = _whole(info, "chan.nchan", name, _MAX_CHANNELS)
     if count is not None:
         return _named_channels(info, count)
@@ -245,6 +253,7 @@ def _named_channels(info: Mapping[str, Any], count: int) -> tuple[tuple[str, ...
     names = tuple(
         printable(known[k]) if k < len(known) and isinstance(known[k], str) and known[k] else f"PMT{k}" for k in numbers
     )
+    # Names are how a channel is chosen, so repeated ones are useless
     return (names if len(set(names)) == count else tuple(f"PMT{k}" for k in numbers)), numbers
 
 
@@ -253,6 +262,7 @@ def _planes(info: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
     counts = dict(_plane_counts(info))
     moving = number(info, "volscan")
     if moving is None:
+        # Old versions have no volscan, and otlevels and otparam may have values with the optotune off
         moving = any(count > 1 for key, count in counts.items() if key in ("etl_table", "otwave"))
     if not moving or not counts:
         return 1, (
@@ -271,6 +281,7 @@ def _plane_counts(info: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield "etl_table", len(table)
     if 0 < len(wave) <= _MAX_PLANES:
         yield "otwave", len(wave)
+    # otparam is minimum, maximum and period of the optotune
     period = _numbers(info.get("otparam"))[2:3]
     for key, value in (("otlevels", number(info, "otlevels")), ("otparam", period[0] if period else None)):
         if value is not None and 0 < value <= _MAX_PLANES and value == math.floor(value):

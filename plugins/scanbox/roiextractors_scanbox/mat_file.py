@@ -1,6 +1,6 @@
 """Reads one variable of a MATLAB file as plain data, within bounds: no object is made, nothing is run.
 
-A file that nests its values thousands of levels deep crashes what reads it without a bound, and a compressed one of a few
+A file that nests its values thousands of levels deep crashes a reader without a limit, and a compressed one of a few
 kilobytes can fill the memory; here both end in an error.
 """
 
@@ -26,20 +26,25 @@ from roiextractors_core.io import PositionedFile, open_hdf5_file
 __all__ = ["read_variable"]
 
 _HEADER_BYTES = 128
+# Bytes: far above any info file, and small enough to read whole
 _MAX_BYTES = 64 << 20
+# Each level is a recursion, and Python ends at about a thousand
 _MAX_LEVELS = 24
 _MAX_FIELDS = 4096
+# Flags, dimensions and name of a matrix come first and fit into these bytes
 _PEEKED = 1024
 
 _MATRIX, _COMPRESSED = 14, 15
+# Numeric data types of the MAT-File Format: how values are stored in the file
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
+# Numeric classes of arrays: the type in MATLAB, which may differ from the type in the file
 _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
 
 
 def read_variable(file: PositionedFile, variable: str) -> Any:
-    """Return the value of a variable, or None where the file does not hold it.
+    """Return the value of a variable, or None if the file does not contain it.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
     -------
     object
         A structure as a dict (several as a list of them), a cell as a list of rows, text as str (several rows as a
-        list), numbers as a numpy.ndarray of two or more dimensions, and None for what is none of these: objects, functions, sparse arrays.
+        list), numbers as a numpy.ndarray of two or more dimensions, and None for anything else: objects, functions, sparse arrays.
 
     Raises
     ------
@@ -68,6 +73,7 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
     head = file.read(0, _HEADER_BYTES)
     if head.startswith(b"MATLAB 7.3"):
         return _hdf5_variable(file, variable)
+    # The writer stores the characters "MI" as one 16-bit number, so a little-endian file begins with "IM"
     order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
     if not head.startswith(b"MATLAB 5.0") or order is None:
         raise UnsupportedRecordingError(
@@ -88,9 +94,11 @@ def _variables(data: memoryview, order: str, variable: str, name: str) -> Iterat
     """Yield the matrices of a file; of the compressed ones only those with the variable's name at their beginning."""
     elements = _Elements(data, order, name, offset=_HEADER_BYTES)
     while elements.more():
+        # Compressed elements are not padded to 8 bytes, unlike all others
         kind, content = elements.read(padded=False)
         if kind == _MATRIX:
             yield content
+        # Other variables may be large; only the beginning of each is decompressed to see its name
         elif kind == _COMPRESSED and variable.encode() in _inflated(content, _PEEKED, name, whole=False):
             inflated = memoryview(_inflated(content, _MAX_BYTES, name, whole=True))
             kind, content = _Elements(inflated, order, name).read()
@@ -101,6 +109,7 @@ def _variables(data: memoryview, order: str, variable: str, name: str) -> Iterat
 def _inflated(content: memoryview, most: int, name: str, *, whole: bool) -> bytes:
     stream = zlib.decompressobj()
     try:
+        # With a limit: a few kilobytes of deflate can expand a thousandfold
         found = stream.decompress(content, most)
     except zlib.error as error:
         raise CorruptRecordingError(
@@ -108,6 +117,7 @@ def _inflated(content: memoryview, most: int, name: str, *, whole: bool) -> byte
         ) from error
     if whole and stream.unconsumed_tail:
         raise UnsupportedRecordingError(f"{name} contains a variable that decompresses to more than {most:,} bytes")
+    # zlib reports no error where its input ends early
     if whole and not stream.eof:
         raise TruncatedRecordingError(f"{name} contains an incomplete compressed variable; the file is truncated")
     return found
@@ -215,6 +225,7 @@ class _Matrix:
             raise CorruptRecordingError(
                 f"{self._name} contains an array of dimensions {shape} in {len(content):,} bytes of type {kind}; the file is damaged"
             )
+        # MATLAB stores doubles that are whole numbers as bytes or short integers; the cast restores the class
         stored = np.frombuffer(content, self._order + form)
         return stored.astype(dtype).reshape(shape, order="F")
 
@@ -227,6 +238,7 @@ class _Matrix:
         else:
             coding = f"utf-16-{order}" if kind in (3, 4) else "latin-1"
         text = bytes(content).decode(coding, "replace")
+        # Characters are stored column by column, so a row is every rows-th character
         return text if rows < 2 else [text[row::rows] for row in range(min(rows, len(text)))]
 
     def _cell(self, shape: tuple[int, ...]) -> list[list[Any]]:
@@ -238,6 +250,7 @@ class _Matrix:
     def _structure(self, count: int) -> Any:
         width = (self._elements.numbers(1) or [0])[0]
         names = bytes(self._elements.read()[1])
+        # Names are stored in equal widths, in MATLAB's own files of 32 or 64 bytes
         if not 0 < width <= 256 or len(names) % width or len(names) // width > _MAX_FIELDS:
             raise CorruptRecordingError(
                 f"{self._name} contains a structure with {len(names):,} bytes of field names of {width} bytes each; the file is damaged"
@@ -268,12 +281,14 @@ def _hdf5_variable(file: PositionedFile, variable: str) -> Any:
         raise MissingDependencyError(
             f"{file.name} is a MATLAB 7.3 file, which is HDF5: python -m pip install h5py"
         ) from error
+    # h5py raises each of these for damaged files, depending on the place of the damage
     except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise CorruptRecordingError(f"{file.name} cannot be read as MATLAB 7.3: {printable(error)}") from error
 
 
 def _hdf5_value(group: Any, key: str, name: str, level: int) -> Any:
     link = group.get(key, getlink=True)
+    # An external link would open any other file that its author names
     if link is None or type(link).__name__ == "ExternalLink":
         return None
     return _hdf5_node(group[key], name, level)
@@ -289,9 +304,11 @@ def _hdf5_node(node: Any, name: str, level: int) -> Any:
                 f"{name} contains a structure of {len(node):,} fields, expected at most {_MAX_FIELDS:,}"
             )
         return {str(key): _hdf5_value(node, key, name, level + 1) for key in node}
+    # External and virtual datasets read other files; a declared size may be far above the size of the file
     if node.external or node.is_virtual or node.nbytes > _MAX_BYTES:
         return None
     kind = node.attrs.get("MATLAB_class", b"")
+    # An empty array stores its dimensions as values
     if "MATLAB_empty" in node.attrs:
         return "" if kind == b"char" else [] if kind == b"cell" else np.empty((0, 0))
     values = np.asarray(node[()]).T

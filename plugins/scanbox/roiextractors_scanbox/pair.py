@@ -25,6 +25,7 @@ from .mat_file import read_variable
 
 __all__ = ["Pair", "is_scanbox", "pair_of"]
 
+# The texts at the start of MAT files of version 5 to 7 and of version 7.3 (HDF5)
 _SIGNATURES = (b"MATLAB 5.0", b"MATLAB 7.3")
 
 
@@ -65,6 +66,7 @@ def pair_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
     """
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     files = [PositionedFile(path) for path in paths]
+    # By content, since the files may have any suffix
     infos = [file for file in files if _is_matlab(file)]
     pixels = [file for file in files if file not in infos]
     if len(infos) > 1 or len(pixels) > 1 or not files:
@@ -94,9 +96,12 @@ def is_scanbox(source: Source) -> bool:
         info = read_variable(_info_beside(PositionedFile(source.path)), "info")
         if not is_info(info):
             return False
+        # An .sbx file is claimed whatever its size, so that a truncated one gets an error of this format
         if ".sbx" in source.suffixes[-1:]:
             return True
+        # Sessions contain other files with the stem of the .mat; pixels are a whole number of frames
         return _beside(source.path, ".sbx") is None and source.size % layout_of(info, "").frame_bytes == 0
+    # A probe answers; a damaged .mat of another program must not stop the detection of other formats
     except (RecordingError, SourceError, MissingDependencyError):
         return False
 
@@ -137,6 +142,7 @@ def _beside(path: Path, suffix: str) -> Path | None:
     if exact != path and exact.is_file():
         return exact
     with contextlib.suppress(OSError):
+        # Linux distinguishes the case of a suffix, the Windows machines of Scanbox do not
         for name in os.listdir(path.parent):
             stem, end = os.path.splitext(name)
             if stem == path.stem and end.lower() == suffix and name != path.name:
