@@ -14,6 +14,7 @@ from .pages import described_axes
 
 __all__ = ["Arrangement", "arrange", "imagej_fields", "natural_key"]
 
+# Only names that end in a time: other numbers leave open whether pages are planes or times
 _VOLUME_NAME = re.compile(r"(?:^|[^a-z])(?:t|time|tp|timepoint|vol|volume)[ _-]*\d+$", re.IGNORECASE)
 
 
@@ -30,9 +31,9 @@ class Arrangement:
     left_over : int
         Pages at the end that are not a whole sample.
     notes : tuple of str
-        What was decided.
+        The decisions made.
     warnings : tuple of str
-        What the description says in contradiction to the pages.
+        Contradictions between the description and the pages.
     is_incomplete : bool
         Whether it claims more images than there are.
     is_doubtful : bool
@@ -88,13 +89,14 @@ def arrange(
     samples_per_pixel : int
         Values of one pixel: channels may be among them, instead of in pages.
     dimension_order, num_channels, num_planes : optional
-        What the user declares; it overrides the description.
+        The user's declaration; it overrides the description.
 
     Raises
     ------
     DeclarationError
         The declaration does not fit the pages.
     """
+    # The user first, then what programs write on purpose; names are the weakest evidence
     if dimension_order is not None or num_channels is not None or num_planes is not None:
         return _as_declared(num_pages, name, dimension_order, num_channels, num_planes)
     fields = imagej_fields(description)
@@ -190,11 +192,13 @@ def _left_over_note(name: str, left: int, num_pages: int) -> tuple[str, ...]:
 def _of_imagej(
     num_pages: int, fields: Mapping[str, str], name: str, pages_per_file: Sequence[int], samples: int
 ) -> Arrangement:
+    # ImageJ describes the file it wrote, so its numbers are compared with the first file alone
     sizes = {"T": _count(fields, "frames"), "Z": _count(fields, "slices"), "C": _count(fields, "channels")}
     in_file = pages_per_file[0]
     if samples > 1 and sizes["C"] == samples and math.prod(sizes.values()) != in_file:
         sizes["C"] = 1  # the channels are the values of one pixel
     claimed, step = math.prod(sizes.values()), sizes["Z"] * sizes["C"]
+    # ImageJ writes slices= for any stack that was not made a hyperstack, movies included
     only_slices = sizes["Z"] > 1 and sizes["T"] == 1 and sizes["C"] == 1 and fields.get("hyperstack") != "true"
     if only_slices:
         notes = (
@@ -223,6 +227,7 @@ def _of_imagej(
 def _in_steps(num_pages: int, sizes: dict[str, int], name: str, pages_per_file: Sequence[int]) -> Arrangement:
     """Return time points of so many slices and channels, each whole in one file."""
     step = sizes["Z"] * sizes["C"]
+    # A time point cut by the end of a file would shift the channels of all later files
     uneven = next((k for k, count in enumerate(pages_per_file[:-1]) if count % step), None)
     if uneven is not None:
         raise UnsupportedRecordingError(
@@ -249,6 +254,7 @@ def _of_shape(
         return _of_bare_shape(num_pages, shape, name, in_file, samples)
     sizes = dict(zip(axes, shape, strict=True))
     lengths = {axis: n for axis, n in sizes.items() if axis not in "YXS" and n > 1}
+    # tifffile counts the channels inside a pixel in its axes, and they are not pages
     if lengths.get("C") == samples > 1 and math.prod(lengths.values()) != in_file:
         del lengths["C"]
     order, claimed = "".join(lengths), math.prod(lengths.values())
@@ -278,12 +284,14 @@ def _of_files(
 ) -> Arrangement | None:
     """Return the arrangement of several files that each contain all planes and channels of some time points."""
     step = claimed // lengths.get("T", 1)
+    # With T inside other axes, the time points of the next file would follow in the wrong axis
     if step == 1 or (order[0] != "T" and "T" in order) or any(count % step for count in pages_per_file):
         return None
     return Arrangement("T" + order.replace("T", ""), {**lengths, "T": num_pages // step})
 
 
 def _of_bare_shape(num_pages: int, shape: Sequence[int], name: str, in_file: int, samples: int) -> Arrangement | None:
+    # Without names, the last axes are rows and columns, and values of a pixel behind them
     leading = [n for n in shape[: -3 if samples > 1 and len(shape) > 2 else -2] if n > 1]
     claimed = math.prod(leading)
     if claimed > in_file and len(leading) == 1:
@@ -300,6 +308,7 @@ def _of_bare_shape(num_pages: int, shape: Sequence[int], name: str, in_file: int
 
 def _count(fields: Mapping[str, str], key: str) -> int:
     text = fields.get(key, "1")
+    # A longer number is damage; a product of such numbers would match no file
     return max(1, int(text)) if text.isdecimal() and len(text) < 12 else 1
 
 

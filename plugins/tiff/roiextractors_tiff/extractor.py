@@ -84,6 +84,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._warnings: tuple[str, ...] = ()
+        # A declared order of pages applies to the files in their order, so their names are not interpreted
         in_order = dimension_order is not None or num_channels is not None or num_planes is not None
         self._files = files_of(file_path, pattern=pattern, in_order=in_order, channel=channel, position=position)
         self._paths = self._files.paths
@@ -108,6 +109,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             num_planes=num_planes,
         )
         self._numbers = self._sample_numbers()
+        # The table of UIC2 has one entry per plane of one file
         is_plain_stack = len(self._paths) == 1 and series is None and self._arrangement.order == "T"
         self._metamorph = MetaMorph.of(Directory.of(self._paths[0])) if UIC2 in tags and is_plain_stack else None
         if self._arrangement.left_over:
@@ -146,6 +148,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
         fields = imagej_fields(self._description)
         interval = _positive(fields.get("finterval"))
         seconds = to_seconds(interval, fields.get("tunit") or "s") if interval else None
+        # The interval is that of frames; pages in doubt may be channels or planes
         return 1.0 / seconds if seconds and not self._arrangement.is_doubtful else None
 
     def get_native_timestamps(
@@ -212,6 +215,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             notes += (
                 f"{self._name}: the unit {printable(unit)[:40]!r} of the frame interval {fields['finterval']} is not understood; pass sampling_frequency=",
             )
+        # Inverting would change the stored values, so the tag is only mentioned
         if self._tags.get(262) == 0:
             notes += (f"{self._name}: 0 is white (PhotometricInterpretation); the pixels are as stored",)
         return notes
@@ -226,6 +230,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             if error.option in options:
                 raise
             found = {error.option: tuple(str(choice) for choice in error.choices)}
+        # Further options show only after this one is chosen; the first choice stands for all
         first = {option: names[0] for option, names in found.items()}
         return {**found, **cls.get_streams(file_path, **{**options, **first})}
 
@@ -297,6 +302,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             pages, depth = (pages[:, None] + chosen * strides["Z"]).ravel(), len(chosen)
         found = self._pages.read(pages, rows, columns)
         if self._pages.samples_per_pixel > 1:
+            # A copy, so that the values of the other channels are not kept in memory
             found = np.ascontiguousarray(found[..., self._channel if not in_pages else 0])
         if depth is None:
             return found
@@ -318,6 +324,7 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
                 f"{error}; to read pages of one kind, choose from {len(found):,} series: open(..., series='0')"
             ) from error
         shape = described_shape(index.tags(0).get(270))
+        # A described shape that differs from the pages may mean several series of one page size
         if not shape or index.num_pages == 1:
             return index
         found = series_of(paths[0]) if _num_pages(shape, index) != index.num_pages else ()
@@ -373,6 +380,7 @@ def _channel_names(
     if arrangement.size("C") > 1:
         return [str(k + 1) for k in range(arrangement.size("C"))]
     if pages.samples_per_pixel > 1:
+        # PhotometricInterpretation 2 is RGB; other samples have no names in TIFF
         if tags.get(262) == 2 and pages.samples_per_pixel in (3, 4):
             return ["red", "green", "blue", "alpha"][: pages.samples_per_pixel]
         return [str(k + 1) for k in range(pages.samples_per_pixel)]
@@ -389,6 +397,7 @@ def _positive(text: str | None) -> float | None:
 
 def _start_time(value: Any) -> datetime | None:
     text = value.decode("ascii", "replace").strip() if isinstance(value, bytes) else ""
+    # TIFF 6.0 prescribes colons in the date; some programs write dashes
     for form in ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S"):
         try:
             return datetime.strptime(text, form)
@@ -421,6 +430,7 @@ def _bit_depth(tags: Mapping[int, Any]) -> int | None:
     bits = bits[0] if isinstance(bits, tuple) and bits else bits
     if bits in (10, 12, 14):
         return int(bits)
+    # MaxSampleValue is a depth only if it is 2**n - 1; other values are the brightest pixel
     if not isinstance(highest, int) or highest < 2 or highest & (highest + 1):
         return None
     return highest.bit_length()

@@ -91,7 +91,7 @@ def files_of(
     pattern : str, optional
         See :func:`roiextractors_tiff.naming.name_files`.
     in_order : bool
-        Whether the order of the files is all that counts.
+        Whether only the order of the files matters, not their names.
     channel, position : str or int, optional
         Those of the names.
 
@@ -127,6 +127,7 @@ def files_of(
 
 
 def _names_in(folder: str) -> list[str]:
+    # Names with a leading dot are companions that macOS writes ("._name.tif")
     names = sorted(
         (n for n in os.listdir(folder) if n.lower().endswith(_SUFFIXES) and not n.startswith(".")), key=natural_key
     )
@@ -150,6 +151,7 @@ def _chosen(
     place = positions[choose_stream(where, "position", positions, position)] if positions else ""
     label = channels[choose_stream(where, "channel", channels, channel, first=1)] if channels else ""
     times = [file.time for file in named.files]
+    # The order of a list is the user's word: numbers that contradict it are not times
     if is_list and named.axes == "T" and any(b <= a for a, b in itertools.pairwise(times)):
         order = tuple(file.name for file in named.files)  # as the user gave them
         return Files(order, np.arange(len(order)), len(order))
@@ -180,6 +182,7 @@ def _without_strays(paths: list[str], where: str, warnings: list[tuple[str, type
     sizes = [os.path.getsize(path) for path in paths]
     usual, count = Counter(sizes).most_common(1)[0]
     odd = [k for k, size in enumerate(sizes) if size != usual]
+    # Compressed files all differ in length; opening each of them would make opening a folder slow
     if count < 3 or len(odd) > max(1, len(paths) // 10):
         return paths
     with silenced():
@@ -232,6 +235,7 @@ def index_of(paths: tuple[str, ...]) -> PageIndex:
         return PageIndex.of(paths)
     sizes = np.array([os.path.getsize(path) for path in paths])
     odd = np.flatnonzero(sizes != sizes[0])
+    # Many lengths mean compressed files, whose page counts do not follow from their sizes
     if len(odd) > 1 + len(paths) // 100:
         return PageIndex.of(paths)
     counts = np.empty(len(paths), np.int64)
@@ -240,10 +244,12 @@ def index_of(paths: tuple[str, ...]) -> PageIndex:
             with silenced():
                 single = PageIndex.of(paths[k])
             single.close()
+            # The number of pages of a damaged file says nothing about others of its length
             if single.damaged or not single.is_plain:
                 return PageIndex.of(paths)
             counts[k if k else slice(None)] = single.num_pages
         index = PageIndex.of(paths, pages_per_file=counts)
+        # The last file is opened as a check: equal lengths do not prove equal pages
         index.tags(index.num_pages - 1)
     except CorruptRecordingError:
         return PageIndex.of(paths)  # says which file differs, or how much of it is whole

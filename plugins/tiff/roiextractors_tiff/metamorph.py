@@ -15,7 +15,9 @@ from .pages import UIC2, Directory
 __all__ = ["MetaMorph"]
 
 _UIC1, _UIC3 = 33628, 33630
+# MetaMorph counts Julian days, Python days from the year 1: 1 January 1 is Julian day 1,721,426
 _JULIAN_OF_ORDINAL_0 = 1721425
+# The count of the tag is the number of planes; a damaged one must not fill the memory
 _MAX_PLANES = 1 << 24
 
 
@@ -78,6 +80,7 @@ def _wavelength(first: Directory) -> float | None:
     raw = first.tiff.file.read(first.place(_UIC3)[0], 8)
     numerator, denominator = struct.unpack(first.tiff.order + "II", raw) if len(raw) == 8 else (0, 0)
     value = numerator / denominator if denominator else 0.0
+    # Nanometres
     return value if 100 < value < 3000 else None
 
 
@@ -89,6 +92,7 @@ def _pixel_size(first: Directory) -> tuple[float, float] | None:
     raw = tiff.file.read(first.place(_UIC1)[0], 8 * count)
     fields = dict(struct.iter_unpack(tiff.order + "II", raw[: len(raw) // 8 * 8]))
     sizes = []
+    # Fields of UIC1: 4 and 5 are the calibration along x and y, 6 is its unit
     for code in (5, 4):
         ratio = tiff.file.read(fields.get(code, tiff.size), 8)
         numerator, denominator = struct.unpack(tiff.order + "II", ratio) if len(ratio) == 8 else (0, 0)

@@ -20,7 +20,9 @@ _LETTERS: Mapping[str, str] = {
     **dict.fromkeys(("t", "time", "timepoint", "tp", "frame", "fr", "f", "cycle"), "T"),
     **dict.fromkeys(("p", "pos", "position", "s", "series", "xy", "tile", "point", "scene", "site", "field"), "P"),
 }
+# Words that name the kind of file, not an axis, so the number behind them is a plain counter
 _UNLETTERED = ("", "img", "image", "im", "stack", "movie")
+# A closed list: any other word may be a condition or an animal, and guessing would mix recordings
 _CHANNEL_WORDS = frozenset(
     [
         "gfp",
@@ -58,6 +60,7 @@ _CHANNEL_WORDS = frozenset(
 )
 _FIELDS = {"time": "T", "plane": "Z", "channel": "C", "position": "P"}
 _WORDS = {axis: word for word, axis in _FIELDS.items()}
+# Larger gaps are dates or identifiers, not lost files, and each missing sample is listed
 _MAX_MISSING = 1_000_000
 _MAX_STEP = 5
 
@@ -120,6 +123,7 @@ class NamedFiles:
         by_time: dict[int, dict[int, str]] = defaultdict(dict)
         for file in chosen:
             by_time[file.time][file.plane] = file.name
+        # Times of all channels: a time whose file is missing from one channel must not shift its later ones
         times = np.array(sorted({file.time for file in self.files}), np.int64)
         numbers, total = _numbers(times)
         whole = [k for k, t in enumerate(times.tolist()) if len(by_time.get(t, ())) == len(planes)]
@@ -138,6 +142,7 @@ def _numbers(times: np.ndarray) -> tuple[np.ndarray, int]:
         return order, len(times)
     offsets = times - times[0]
     total = int(offsets[-1]) // step + 1
+    # Numbers off the step do not count samples, so only their order is used
     if (offsets % step).any() or total - len(times) > min(_MAX_MISSING, 1000 * len(times)):
         return order, len(times)
     return offsets // step, total
@@ -203,6 +208,7 @@ def _by_numbers(names: Sequence[str], where: str, channel: str = "") -> NamedFil
     """Return the axes of names that differ in numbers alone."""
     stems = [_stem(name) for name in names]
     texts = re.split(r"\d+", stems[0])
+    # Python integers, since a number in a name may have more digits than int64
     columns = np.array([[int(n) for n in re.findall(r"\d+", stem)] for stem in stems], dtype=object)
     columns = columns.reshape(len(names), -1)
     varying = [k for k in range(columns.shape[1]) if (columns[:, k] != columns[0, k]).any()]
@@ -210,12 +216,14 @@ def _by_numbers(names: Sequence[str], where: str, channel: str = "") -> NamedFil
         if len(names) > 1 and not varying:
             return NamedFiles([NamedFile(name, k, channel=channel) for k, name in enumerate(names)])
         values = columns[:, varying[0]].tolist() if varying else [0] * len(names)
+        # Equal numbers ("1" and "01") give no order, and larger ones do not fit into int64
         if len(set(values)) < len(values) or max(values) >= 1 << 62:
             values = list(range(len(names)))
         return NamedFiles([NamedFile(name, t, channel=channel) for name, t in zip(names, values, strict=True)])
     axes = [_axis(texts[k]) for k in varying]
     if "T" not in axes:
         free = [k for k, axis in enumerate(axes) if axis == "-"]
+        # One number without a letter beside lettered ones is nearly always the time
         if len(free) == 1:
             axes[free[0]] = "T"
     if len(set(axes)) < len(axes) or not set(axes) <= set("TZCP"):
@@ -269,6 +277,7 @@ def _by_words(groups: Mapping[tuple[str, ...], Sequence[str]], where: str) -> Na
         label = label[label.lower().find(word) :][: len(word)] if at != -1 else word
         part = _by_numbers(groups[key], where, label)
         axes |= set(part.axes) if len(part.files) > 1 else set()
+        # A channel in the word and another one in a number contradict each other
         if "C" in part.axes:
             return None
         files += part.files
@@ -285,6 +294,7 @@ def _by_pattern(names: Sequence[str], pattern: str, where: str) -> NamedFiles:
     expression, axes = _expression(pattern)
     files, constants, left_out = [], Counter[str](), []
     for name in names:
+        # A pattern may be given with the suffix or without it
         match = expression.fullmatch(os.path.basename(name)) or expression.fullmatch(_stem(name))
         if match is None:
             left_out.append(name)
@@ -319,6 +329,7 @@ def _expression(pattern: str) -> tuple[re.Pattern[str], str]:
             if axis in axes:
                 raise DeclarationError(f"pattern={pattern!r} contains {{{named}}} twice")
             axes += axis
+            # Times and planes are counted, so only digits fit; channels and positions may be words
             text += rf"(?P<{axis}>\d+)" if axis in "TZ" else rf"(?P<{axis}>.+?)"
         elif named == "name" and "(?P<name>" not in text:
             text += "(?P<name>.*?)"
