@@ -151,6 +151,7 @@ class CompoundFile:
             _name_of(entry): (int(entry["start"]), int(entry["size"]) & mask)
             for entry in entries[entries["kind"] == _STREAM]
         }
+        # Streams under the cutoff start at a sector of the mini stream, with numbers of its own
         large = [start for start, size in self._entries.values() if size >= self._cutoff]
         self._require_apart(self._table[: self._max_sectors], [first, self._mini_start, self._root, *large], "sectors")
         self._mini_table: np.ndarray | None = None

@@ -32,6 +32,7 @@ __all__ = ["OlympusImagingExtractor"]
 
 _MAX_AXES = 16
 _MAX_MISSING = 1_000_000
+# Each time is in a file of its own; the jitter is a fraction of the period
 _MAX_TIMED, _MAX_JITTER = 5_000, 1e-3
 _NUM_SAMPLED = 5
 _BAND = re.compile(r"BA ?(\d{3,4})-(\d{3,4})")
@@ -160,6 +161,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         ----------
         start_sample, end_sample : int, optional
             As in :meth:`get_series`.
+
         Returns
         -------
         numpy.ndarray or None
@@ -200,7 +202,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         return tuple(dict.fromkeys([*super().get_paths(), *map(os.path.abspath, self._members.paths)]))
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return what was left out, and the meaning of rows if they are not Y."""
+        """Return the samples that were left out, and the meaning of rows if they are not Y."""
         return (*self._notes, *self._grid.notes, *self._clock_notes)
 
     def get_missing_samples(self) -> np.ndarray:
@@ -230,7 +232,8 @@ class OlympusImagingExtractor(BlockImagingExtractor):
 
     @cached_property
     def _stands_still(self) -> bool:
-        """Whether the last sample has the time of the first; a time in the middle is looked at as well, since clocks can be set."""
+        """Whether the first, second, middle and last sample have the same time; the middle is checked because clocks can be set."""
+        # The first two times decide in most recordings, so that no other settings file is read
         if self._samples < 3 or self._time(1) != self._time(0):
             return False
         return all(self._time(k) == self._time(0) for k in (self._samples // 2, self._samples - 1))
@@ -245,6 +248,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
     def _rate_by_times(self) -> float | None:
         if not self._has_times or not 2 < self._samples <= _MAX_TIMED:
             return None
+        # Divided by the distance of the samples, since some may have been left out
         steps = np.diff([self._time(k) for k in range(self._samples)]) / np.diff(self._points)
         period = float(np.median(steps))
         is_regular = period > 0 and bool((np.abs(steps - period) <= _MAX_JITTER * period).all())
@@ -268,6 +272,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         agreeing = [
             seen.casefold() == self._names[k].casefold() for k in sampled if (seen := self._name_in_settings(k))
         ]
+        # One frame may agree by chance; a few renamed files must not turn the check off
         return len(agreeing) > 1 and 2 * sum(agreeing) > len(agreeing)
 
     @cached_property
@@ -290,6 +295,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
             return
         for frame in np.unique(frames[~self._verified[frames]]).tolist():
             seen = self._name_in_settings(frame)
+            # FluoView runs on Windows, where the case of a file name does not matter
             if seen and seen.casefold() != self._names[frame].casefold():
                 raise CorruptRecordingError(
                     f"{self._members.name}: {_pty(self._names[frame])} contains the settings of {printable(seen)}; the files were renamed or "
@@ -387,6 +393,7 @@ class _Grid:
     def axis_number(self, letter: str) -> int | None:
         """Return the number of an axis in the settings of a frame; None if there is no such axis."""
         axis = self.axes.get(letter)
+        # In a line scan, T may be among the first two axes: then it is along the rows of a frame
         return axis.number if axis is not None and letter in self.order.upper()[2:] else None
 
     def frames(

@@ -19,7 +19,7 @@ from .compound import CompoundFile, Stream
 
 __all__ = ["FileFrames", "Frames", "StreamFrames"]
 
-_HEAD = 1024
+_HEAD = 1024  # the header and the tags of a frame of FluoView, in one read
 _MAX_TAGS = 256
 _MAX_SEGMENTS = 1 << 16
 _SIZES = {1: 1, 3: 2, 4: 4}
@@ -190,10 +190,11 @@ def _tags(stream: Stream, head: bytes, order: str) -> dict[int, tuple[int, ...]]
     values: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, place in struct.iter_unpack(order + "HHII", table):
         if tag not in (256, 257, 258, 259, 273, 277, 279, 339) or kind not in _FORMS or tag in values:
-            continue  # of a tag that occurs twice the first counts, as in libtiff
+            continue  # the first of two equal tags counts, as in libtiff
         if not 0 < number <= _MAX_SEGMENTS:
             raise CorruptRecordingError(f"{stream.name}: the tag {tag} claims {number:,} values")
         form, size = f"{order}{number}{_FORMS[kind]}", number * _SIZES[kind]
+        # TIFF stores values of up to 4 bytes in place of their offset
         data = struct.pack(order + "I", place)[:size] if size <= 4 else _bytes(stream, head, place, size)
         values[tag] = struct.unpack(form, data)
     return values
@@ -204,6 +205,7 @@ def _begin(stream: Stream, values: dict[int, tuple[int, ...]]) -> int:
     offsets, counts = values.get(273, ()), values.get(279, ())
     if not offsets or (len(offsets) > 1 and len(counts) != len(offsets)):
         raise CorruptRecordingError(f"{stream.name} does not contain the offsets of its pixels")
+    # The pixels of a frame are read as one block of bytes
     if any(a + n != b for (a, b), n in zip(itertools.pairwise(offsets), counts, strict=False)):
         raise UnsupportedRecordingError(
             f"{stream.name} has its pixels in {len(offsets):,} strips that are not contiguous, which is not supported; save it as .oif"

@@ -14,7 +14,7 @@ __all__ = ["is_oib", "is_oif"]
 
 _ENTRY_BYTES = 128
 _MARK = "OibInfo.txt"
-_MAX_SECTORS = 64
+_MAX_SECTORS = 64  # detection stays cheap, and a chain that is a loop ends
 _SECTORS_OF_TABLE = 109
 _HEAD = 1 << 18
 
@@ -60,6 +60,7 @@ def _directory(source: Source, header: bytes) -> Iterator[set[str]]:
             return
         yield {_entry_name(sector[at : at + _ENTRY_BYTES]) for at in range(0, size, _ENTRY_BYTES)}
         table = number // (size // 4)
+        # Further sectors of the table are listed outside the header, which detection does not read
         if table >= _SECTORS_OF_TABLE:
             return
         place = (struct.unpack_from("<I", header, 76 + 4 * table)[0] + 1) * size

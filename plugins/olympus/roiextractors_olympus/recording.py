@@ -90,6 +90,7 @@ class _OneFile(Members):
                 f"{self.name}: {_INFO} gives {printable(main)!r} as the main file, but does not list such a stream"
             )
         self.main = self._read(main, streams[main])
+        # OibInfo.txt gives each name with its folder, as in an .oif
         self._streams = {re.split(r"[\\/]", value)[-1]: key for key, value in streams.items()}
 
     def names(self) -> Sequence[str]:
@@ -141,6 +142,7 @@ class _Folder(Members):
     def _find_frames(self, path: str) -> tuple[str, tuple[str, ...]]:
         """Return the folder of the frames and its contents; it has the file's name, or its name before it was renamed."""
         place, name = os.path.split(path)
+        # FluoView writes a path of Windows; more than one folder in it would lead elsewhere
         original = re.split(r"[\\/]", self.main.text("ProfileSaveInfo", "PtyFileNameS"))
         candidates = [
             f"{name}.files",
@@ -176,6 +178,7 @@ def members_of(path: Any) -> Members:
     if os.path.isdir(start):
         start = _settings_of(start)
     file = PositionedFile(start)
+    # By content: an .oib may have any name
     is_one_file = file.read(0, len(SIGNATURE)) == SIGNATURE
     file.close()
     return _OneFile(start) if is_one_file else _Folder(start)

@@ -54,6 +54,7 @@ class Settings:
         """
         try:
             is_wide = data[:2] == b"\xff\xfe"
+            # A file that was cut at MAX_BYTES, or is truncated, may end inside a character
             text = data[: len(data) // 2 * 2].decode("utf-16") if is_wide else data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise CorruptRecordingError(f"{name} is not a FluoView settings file: it is not text ({error})") from error
