@@ -27,19 +27,19 @@ from .metadata import RecordingMetadata
 
 __all__ = ["NpyImagingExtractor"]
 
-_MAX_HEADER = 1 << 16
+_MAX_HEADER = 1 << 16  # bytes; headers of arrays of numbers have some hundred
 _COLOURS = (3, 4)  # the length of a last axis that may be RGB or RGBA
-_MAX_COMPANION = 256 << 20
+_MAX_COMPANION = 256 << 20  # bytes
 
 
 class NpyImagingExtractor(BlockImagingExtractor):
-    """A ``.npy`` file as a recording, read from the disk as asked for; nothing in it is ever unpickled.
+    """A ``.npy`` file as a recording, read from the disk on demand and never unpickled.
 
-    ``movie.npy.json`` beside ``movie.npy`` may contain its rate, times and metadata, as ``convert`` writes them.  If it is of another
+    ``movie.npy.json`` next to ``movie.npy`` may contain its rate, times and metadata, as ``convert`` writes them.  If it is of another
     movie, by its shape, size, dtype or checksum, it is not used, and a warning says so.
 
-    Only what is asked for is read; of arrays in Fortran order much more, since one sample of theirs is spread over the
-    whole file.
+    Reads only the samples that you ask for; of arrays in Fortran order much more, since each of their samples is spread
+    over the whole file.
 
     Parameters
     ----------
@@ -105,6 +105,7 @@ class NpyImagingExtractor(BlockImagingExtractor):
         self._companion, stale, ignored = self._read_companion(tuple(stated[axis] for axis in "TYXZ" if axis in stated))
         self._is_plain = not self._fortran and self._axes in ("YX", "TYX", "TYXZ")
         self._frames = StoredFrames((self._file,), shape=self.get_sample_shape(), dtype=self._dtype)
+        # An array in Fortran order is its transpose in C order
         stored = self._shape[::-1] if self._fortran else self._shape
         self._array = StoredArray(self._file, shape=stored, dtype=self._dtype, offset=self._offset)
         is_guess = dimension_order is None and self._companion is None
@@ -167,11 +168,11 @@ class NpyImagingExtractor(BlockImagingExtractor):
         return self._notes
 
     def get_missing_samples(self) -> np.ndarray:
-        """Return the samples that the header counts and the file does not have."""
+        """Return the samples that the header counts but the file does not contain."""
         return np.arange(self.get_num_samples(), self._num_stated, dtype=np.int64)
 
     def get_paths(self) -> tuple[str, ...]:
-        """Return the file, and the one beside it if that is used."""
+        """Return the file, and its sidecar file if that is used."""
         beside = [] if self._companion is None else [os.path.abspath(f"{self._file.path}.json")]
         return tuple(dict.fromkeys([*super().get_paths(), *beside]))
 
@@ -247,7 +248,7 @@ def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[A
         raise UnsupportedRecordingError(
             f"{file.name} has .npy version {version[0]}.{version[1]}; supported are 1.0, 2.0 and 3.0"
         )
-    width = 2 if version == (1, 0) else 4
+    width = 2 if version == (1, 0) else 4  # version 2.0 widened the length of the header
     length, start = int.from_bytes(head[8 : 8 + width], "little"), 8 + width
     if length > _MAX_HEADER:
         raise CorruptRecordingError(
@@ -279,7 +280,7 @@ def _whole_samples(
         raise TruncatedRecordingError(
             f"{file.name} is truncated: it has {file.size:,} bytes, expected {expected:,} (shape {shape}, {dtype})"
         )
-    # numpy writes the header first, so a file that was cut is not told from one that is still being written
+    # numpy writes the header first, so a cut file and one that is still being written look the same
     return (count, *shape[1:]), (
         f"{file.name} is truncated: it has {file.size:,} bytes, expected {expected:,} (shape {shape}, {dtype})"
     )
@@ -340,7 +341,7 @@ def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
 
     found: Any = None
     with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        found = ast.literal_eval(text.strip())
+        found = ast.literal_eval(text.strip())  # as numpy does: literals only, so no code runs
     if not isinstance(found, dict) or set(found) != {"descr", "fortran_order", "shape"}:
         raise CorruptRecordingError(
             f"the header of {name} is not a dictionary of descr, fortran_order and shape: {printable(text[:80])!r}"
@@ -356,6 +357,7 @@ def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
         raise CorruptRecordingError(
             f"the header of {name} has an unknown dtype: {printable(repr(found['descr']))[:80]}"
         ) from error
+    # hasobject also finds objects inside structured types
     if dtype.hasobject:
         raise UnsupportedRecordingError(
             f"{name} contains Python objects, and unpickling them could run code; save it again as an array of numbers"

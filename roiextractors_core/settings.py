@@ -30,7 +30,7 @@ class Settings:
     prefer : tuple of (str, str)
         Pairs ``(winner, loser)`` of format names.
     notes : tuple of str
-        What was wrong with a setting; a wrong setting is never an error.
+        Problems with settings; a wrong setting is never an error.
     """
 
     block: tuple[str, ...] = ()
@@ -110,6 +110,7 @@ def _regular_text(path: Path) -> str:
     if status.st_size > MAX_CONFIG_BYTES:
         raise OSError(f"it has {status.st_size:,} bytes, more than {MAX_CONFIG_BYTES:,}")
     with path.open("rb") as stream:
+        # Limited again, as the file may have grown since it was checked
         return stream.read(MAX_CONFIG_BYTES).decode("utf-8")
 
 

@@ -28,7 +28,7 @@ __all__ = ["Suite2pImagingExtractor"]
 _FUNCTIONAL = "functional"
 _MAX_SHOWN = 6
 _MAX_FACTOR = 64
-_RATE_TOLERANCE = 1e-3
+_RATE_TOLERANCE = 1e-3  # relative
 
 
 class Suite2pImagingExtractor(BlockImagingExtractor):
@@ -154,7 +154,7 @@ class Suite2pImagingExtractor(BlockImagingExtractor):
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """What is read: the planes of a recording, and the movie of each.
+    """The planes of a recording that are read, and the movie of each.
 
     Attributes
     ----------
@@ -163,9 +163,9 @@ class _Selection:
     movies : tuple of pathlib.Path
         One for each plane.
     notes : tuple of str
-        What was decided.
+        Choices that were made without the user.
     problems : tuple of str
-        Data that should be there and is not; these are notes, too.
+        Missing data; these are notes, too.
     """
 
     planes: tuple[Plane, ...]
@@ -183,6 +183,7 @@ def _select(
     name = printable(os.path.basename(path) or path)
     every = planes_of(path)
     planes, notes = _select_planes(every, plane, name)
+    # The folder of one plane is complete by itself
     is_whole = plane is None and os.path.isdir(path) and every[0].folder != Path(path)
     lost = _missing_planes(every, path, name, allow_missing) if is_whole else ()
     stage_of_file, channel_of_file = chosen_by(path)
@@ -197,7 +198,7 @@ def _select(
 
 
 def _select_file(path: str, planes: tuple[Plane, ...], channel: str, stage: str, notes: tuple[str, ...]) -> _Selection:
-    """Take the very file that was passed, whatever its name."""
+    """Select the file that was passed, whatever its name."""
     others = [c for c in CHANNELS if c != channel and planes[0].movie(stage, c)]
     name = printable(os.path.basename(path))
     more = tuple(f"{name} is {channel}; the other channel is available as channel={c!r}" for c in others)
@@ -357,6 +358,7 @@ def _count_samples(planes: Sequence[Plane], files: Sequence[PositionedFile]) -> 
         counts.append(count)
         problems += _too_few(plane, file, count, rest)
         more = "" if rest else _too_many(plane, file, count)
+        # An exact multiple may be the description of another run, so it is a warning; any other surplus is a note
         is_exact = bool(plane.num_frames) and count % (plane.num_frames or 1) == 0
         if more:
             (contradictions if is_exact else notes).append(more)

@@ -54,7 +54,7 @@ _RESULTS = (
     "iscell.npy",
     "redcell.npy",
 )
-# What suite2p saves beside the movies; a name may have _chan2 before its suffix
+# Files that suite2p saves next to the movies; a name may have _chan2 before its suffix
 _CONTENTS: Mapping[str, str] = {
     "F": "fluorescence traces",
     "Fneu": "neuropil traces",
@@ -67,7 +67,7 @@ _CONTENTS: Mapping[str, str] = {
 }
 _OTHERS = (".npy", ".mat", ".bin", ".nwb", ".log", ".txt", ".png", ".svg", ".pdf")
 _PLANE = re.compile(r"plane(\d{1,6})", re.IGNORECASE)
-_MAX_LENGTH = 1 << 20
+_MAX_LENGTH = 1 << 20  # pixels a side
 _MAX_PLANES = 10_000
 
 
@@ -268,6 +268,7 @@ def holds_description(source: Source) -> bool:
 
 def _is_described(source: Source) -> bool:
     texts = texts_at_the_start(source.read_at, min(source.size, 1 << 20))
+    # The second set is that of settings.npy since suite2p 1.0, which has no nplanes
     return {"nplanes", "nchannels"} <= texts or {"tau", "fs", "torch_device"} <= texts
 
 
@@ -276,6 +277,7 @@ def _plane_folders(folder: Path) -> list[Path]:
         names = os.listdir(folder)
     except OSError:
         return []
+    # By number: as text, plane10 would come before plane2
     numbered = sorted((int(match[1]), name) for name in names if (match := _PLANE.fullmatch(name)))
     folders = [folder / name for _, name in numbered[:_MAX_PLANES]]
     return [place for place in folders if any((place / name).is_file() for name in _DESCRIPTIONS)]
@@ -289,6 +291,7 @@ def _described(folder: Path, given: Path | None) -> Plane:
             "or pass the size: open(..., format='raw', shape=(rows, columns), dtype='<i2')"
         )
     fields = _fields(folder / names[0])
+    # suite2p 1.0 split ops.npy: the frames are described in db.npy, the processing in settings.npy
     if names[0].lower() == "db.npy" and (folder / "settings.npy").is_file():
         fields = {**_fields(folder / "settings.npy"), **fields}
     name = f"{printable(folder.name)}/{printable(names[0])}"

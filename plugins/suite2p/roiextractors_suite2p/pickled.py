@@ -144,7 +144,7 @@ class PickledArray:
         return self._content if isinstance(self._content, list) else None
 
     def fill(self, shape: Any, dtype: Any, is_fortran: Any, content: Any) -> None:
-        """Take what the pickle says about the array. Nothing is allocated: the bytes must be there and fit the shape."""
+        """Set shape, dtype and content by the pickle. Nothing is allocated: the bytes must be there and fit the shape."""
         lengths = _expect(shape, tuple)
         if not isinstance(dtype, _Dtype) or len(lengths) > _MAX_DIMENSIONS:
             raise TypeError("an array needs a dtype and a shape")
@@ -304,7 +304,7 @@ class _Unpickler(_Standard):  # type: ignore[misc]
         raise CorruptRecordingError(f"{self._tape.name} has over {_MAX_OPCODES:,} pickle opcodes; not read further")
 
     def find_class(self, module: str, name: str) -> _Name:
-        """Return what stands for a name; nothing is imported."""
+        """Return the function behind a name; nothing is imported."""
         make = _NAMES.get((module, name))
         if make is None:
             raise UnsupportedRecordingError(
@@ -369,7 +369,7 @@ class _Unpickler(_Standard):  # type: ignore[misc]
     def _build(self) -> None:
         state, target = _expect(self.stack.pop(), tuple), _expect(self.stack[-1], (PickledArray, _Dtype))
         if isinstance(target, PickledArray):
-            target.fill(*state[1:])
+            target.fill(*state[1:])  # without the version of the format
             return
         order, *structure = state[1:5]
         if structure != [None, None, None]:  # subdtype, names and fields, as dtype.__reduce__ gives them
@@ -408,7 +408,7 @@ def _refuse_opcode(unpickler: _Unpickler) -> NoReturn:
     raise UnsupportedRecordingError(f"{tape.name} has {word} at byte {tape.position - 1:,}; it is not followed")
 
 
-# What stands for the names.  Arguments come from the file and are checked: a wrong one raises TypeError or ValueError.
+# The functions behind the names.  Arguments come from the file and are checked: a wrong one raises TypeError or ValueError.
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,8 +490,11 @@ _PATHS = {
     **dict.fromkeys(("WindowsPath", "PureWindowsPath"), _make_path(PureWindowsPath)),
 }
 _NAMES: Mapping[tuple[str, str], Callable[..., Any]] = {
+    # Protocol 2 has Python 2's names
     **{(module, name): make for module in ("builtins", "__builtin__") for name, make in _PYTHON.items()},
+    # Python 3.13 pickles paths as pathlib._local
     **{(module, name): make for module in ("pathlib", "pathlib._local") for name, make in _PATHS.items()},
+    # numpy 2 renamed core to _core
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _make_array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _make_scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _make_array_of_buffer for core in ("core", "_core")},

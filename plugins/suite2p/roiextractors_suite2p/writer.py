@@ -74,7 +74,7 @@ class Suite2pWriter:
         options = run_options(recording, target, second_channel=second_channel)
         channels = [recording] if second_channel is None else [recording, second_channel]
         converts = [_int16(channel, scale) for channel in channels]
-        require_room(partial, sum(channel.size for channel in channels) * 2)
+        require_room(partial, sum(channel.size for channel in channels) * 2)  # bytes: int16
         partial.mkdir()
         folders = [partial / f"plane{plane}" for plane in range(options["nplanes"])]
         for folder in folders:
