@@ -1,4 +1,4 @@
-"""What the header says about the order of pages: channels, planes, repeats, flyback, and the rates."""
+"""Reads the order of the pages from the header: channels, planes, repeats, flyback; and the rates."""
 
 from __future__ import annotations
 
@@ -416,7 +416,7 @@ class _Timing:
 
 
 def _averaged(stack: _Stack, timing: _Timing) -> tuple[_Stack, int, tuple[str, ...]]:
-    """Return the stack with the averaging that the pages show, the step of the frame numbers, and what contradicts the header."""
+    """Return the stack with the averaging that the pages show, the step of the frame numbers, and contradictions."""
     step, stated = timing.step, stack.average
     volume = stack.planes * stack.repeats + stack.flyback
     if step is None or step == stated or (stack.planes == 1 and stack.flyback and step == volume):
@@ -487,7 +487,7 @@ def _frame_rate(header: Header, rate: str, period: str) -> float | None:
 
 
 def _saved(stack: _Stack, channels: int, num_pages: int, name: str, first: int) -> tuple[PageOrder, tuple[str, ...]]:
-    """Return the order of the saved pages, the first of which is frame `first` of the acquisition, and what was decided."""
+    """Return the order of the saved pages, the first of which is frame `first` of the acquisition, and the decisions made."""
     movie = PageOrder(channels)
     num_frames, average = num_pages // channels, stack.average
     if stack.planes == 1:

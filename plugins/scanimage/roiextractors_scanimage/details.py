@@ -1,4 +1,4 @@
-"""What a header says about the microscope: pixel size, zoom, laser power, bit depth, version."""
+"""Reads properties of the microscope from a header: pixel size, zoom, laser power, bit depth, version."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     Parameters
     ----------
     file_path : str, os.PathLike, or a list of them
-        A file; or exactly these files, in order; or a folder that holds one acquisition.
+        A file; or exactly these files, in order; or a folder that contains one acquisition.
     channel : str or int, optional
         The channel's name (``"Channel 2"``) or ScanImage's number of it (2). Needed when several were saved.
     channel_name : str, optional

@@ -1,4 +1,4 @@
-"""The files of a recording: their pages, what the header says, and where each frame is."""
+"""The files of a recording: their pages, the contents of the header, and the place of each frame."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Warned = tuple[str, type[RoiExtractorsWarning]]
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a recording, their pages, and what the header says about them.
+    """The files of a recording, their pages, and the contents of their header.
 
     Attributes
     ----------
@@ -474,7 +474,7 @@ def _are_numbers(numbers: Sequence[int | None], channels: int) -> bool:
 
 
 def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
-    """Return the pages of all files, the first one's header, and what was left out."""
+    """Return the pages of all files, the header of the first one, and the files that are read or left out."""
     # A list is taken as it is: the user may leave out files on purpose
     if not isinstance(source, str | os.PathLike):
         paths = tuple(os.path.abspath(os.fspath(path)) for path in source)
@@ -502,7 +502,7 @@ def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
 
 
 def _index_of(found: FileSet) -> tuple[PageIndex, FileSet]:
-    """Return the pages of all files that have whole ones, and what is read."""
+    """Return the pages of all files with at least one whole page, and these files."""
     try:
         return PageIndex.of(found.paths), found
     except (CorruptRecordingError, TruncatedRecordingError):

@@ -55,7 +55,7 @@ def write_scanimage(
         Frames a second (Hz), flyback counted; the volume rate follows from it.  When left out, it follows from the
         rate of the first recording.
     num_flyback : int
-        Discarded frames after every volume; their pixels hold the lowest value of the dtype.
+        Discarded frames after every volume; their pixels have the lowest value of the dtype.
     pixel_size, plane_spacing : float
         Micrometres.
     channel_names : sequence of str, optional
@@ -75,17 +75,18 @@ def write_scanimage(
     TargetExistsError, SourceNotFoundError
         As for :func:`write_npy`.
     DeclarationError
-        The recordings are not int16, not of one shape, or hold no sample.
+        The recordings are not int16, not of one shape, or have no samples.
 
     References
     ----------
-    ScanImage documentation, "ScanImage BigTiff Specification": a static block at byte 16 that holds the header and the
+    ScanImage documentation, "ScanImage BigTiff Specification": a static block at byte 16 that contains the header and the
     regions of interest, then pages of equal length, each a directory, its description, its pixels.
     """
     recordings = [channels] if isinstance(channels, ImagingExtractor) else list(channels)
     names = list(channel_names or (f"Channel {k + 1}" for k in range(len(recordings))))
     scan = _checked_scan(recordings, names, frame_rate, num_flyback, (pixel_size, plane_spacing))
     header, regions = scan.header().encode() + b"\0", scan.regions().encode() + b"\0"
+    # Magic number and layout version 4 of the specification, then the lengths of header and regions
     static = struct.pack("<IIII", 117637889, 4, len(header), len(regions)) + header + regions
     static += bytes(4 - len(static) % 4)
     fields = {
@@ -129,7 +130,7 @@ write_two_photon = write_scanimage  # `roiextractors demo` looks for a writer by
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """What ScanImage would write into the header of an acquisition."""
+    """The properties of an acquisition that ScanImage writes into its header."""
 
     rows: int
     columns: int
@@ -209,6 +210,7 @@ class _Scan:
             "ver": 1,
             "classname": "scanimage.mroi.scanfield.fields.RotatedRectangle",
             "centerXY": [0, 0],
+            # Degrees: micrometres over objectiveResolution (15 micrometres a degree)
             "sizeXY": [self.pixel_size * self.columns / 15, self.pixel_size * self.rows / 15],
             "pixelResolutionXY": [self.columns, self.rows],
         }
@@ -234,6 +236,7 @@ def _frame_text(frame: int, frame_rate: float, start_time: datetime) -> bytes:
         "auxTrigger0": "[]",
         "I2CData": "{}",
     }
+    # ScanImage pads the description, so that pages are equidistant and need not be walked
     return "".join(f"{key} = {value}\n" for key, value in values.items()).encode().ljust(2000) + b"\0"
 
 

@@ -1,4 +1,4 @@
-"""What MetaMorph writes into its stacks (STK): times, wavelengths and the size of a pixel."""
+"""Reads the metadata of MetaMorph's stacks (STK): times, wavelengths and the size of a pixel."""
 
 from __future__ import annotations
 

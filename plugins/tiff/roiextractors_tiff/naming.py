@@ -149,7 +149,7 @@ def _numbers(times: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, ordered: bool = False) -> NamedFiles:
-    """Return what the names of a sequence's files say.
+    """Read time, plane, channel and position of each file of a sequence from the names.
 
     Parameters
     ----------
