@@ -71,7 +71,9 @@ class CaimanMmapImagingExtractor(StoredMovieExtractor):
         count = _count(num_frames, self._said, file.name)
         stored = _dtype(dtype)
         _check_size(file, lengths, count, stored)
+        # Pixels are in Fortran order: rows vary fastest, which a C-ordered shape puts last
         axes, shape = ("ZXY", lengths[::-1]) if lengths[2] > 1 else ("XY", lengths[1::-1])
+        # save_memmap(order="F") of a single movie writes order C under this name, and the size is the same
         if _order(order, self._said, file.name) == "F":
             axes, shape = f"T{axes}", (count, *shape)
         else:
@@ -157,13 +159,16 @@ def _describe_missing(key: str, name: str, option: str) -> str:
 
 
 def _dtype(given: Any) -> np.dtype[Any]:
+    # Classes such as np.float32, besides names
     name = given if isinstance(given, str) else getattr(given, "__name__", str(given))
     if name not in _DTYPES:
         raise ChoiceError(f"dtype must be one of {', '.join(_DTYPES)}, got {printable(name)[:40]!r}")
+    # The name does not give the byte order; CaImAn writes the machine's
     return np.dtype(name).newbyteorder("<")
 
 
 def _check_size(file: PositionedFile, dims: tuple[int, int, int], count: int, dtype: np.dtype[Any]) -> None:
+    # The size must be exact: a wrong number of frames would shift every time course of order C
     needed = math.prod(dims) * count * dtype.itemsize
     if file.size == needed:
         return

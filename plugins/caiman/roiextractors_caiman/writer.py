@@ -18,7 +18,7 @@ from roiextractors_core.io import ConvertedArray, Progress, read_blocks, require
 __all__ = ["MemoryMapWriter", "for_caiman", "write"]
 
 _FRAME_BLOCK = 32 << 20
-_PIXEL_BLOCK = 128 << 20
+_PIXEL_BLOCK = 128 << 20  # longer blocks write longer runs of each pixel's time course
 _TILE_PIXELS = 4096
 
 _Convert = Callable[[np.ndarray], np.ndarray]
@@ -80,6 +80,7 @@ class MemoryMapWriter:
     def target_name(self, recording: Any, target: Path, *, order: str = "C", rounding: bool = False) -> str:
         """Return the name by which CaImAn reads the file: the target's stem, the shape, the order."""
         _check_order(order)
+        # The name of another map already contains a shape, which the new one replaces
         base = target.name.removesuffix(target.suffix).partition("_d1_")[0]
         rows, columns, planes = recording.get_volume_shape()
         return f"{base}_d1_{rows}_d2_{columns}_d3_{planes}_order_{order}_frames_{len(recording)}.mmap"
@@ -120,7 +121,7 @@ def _as_float32(block: np.ndarray, *, rounding: bool) -> np.ndarray:
     dtype = block.dtype
     if np.can_cast(dtype, np.float32):
         return block.astype(np.float32, copy=False)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # an overflow is refused below, with a message
         result = block.astype(np.float32)
     if dtype.kind == "f" and (np.isinf(result) & np.isfinite(block)).any():
         raise UnsupportedRecordingError(
@@ -175,7 +176,7 @@ def _reserve(stream: BinaryIO, size: int) -> None:
             os.posix_fallocate(stream.fileno(), 0, size)
             return
         except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # file systems without preallocation
                 raise
     zeros = memoryview(bytes(min(size, 1 << 20)))
     for start in range(0, size, len(zeros)):

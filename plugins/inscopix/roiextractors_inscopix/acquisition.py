@@ -79,7 +79,7 @@ def _start_time(movie: Movie) -> datetime | None:
     try:
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(movie.start * 1_000_000))
         return moment.astimezone(timezone(timedelta(seconds=movie.utc_offset)))
-    except OverflowError:
+    except OverflowError:  # a damaged footer can say the year 300,000
         return None
 
 

@@ -87,6 +87,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
             (self._file,), shape=(self._movie.rows, self._movie.columns), dtype=_DTYPES[self._movie.data_type]
         )
         self._storage = _Storage(self._movie)
+        # The footer's period is nominal, so the vendor's library measures it too
         self._period = self._measured_period() or self._movie.period
         self._cycle = self._focus_cycle()
         self._planes = len(self._require_cycle()) if deinterleave else 1
@@ -228,7 +229,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
             return None
         ends = self._storage.ends()
         first, last = (int(counter) for counter in self._counters(np.array(ends)))
-        between = ends[1] - ends[0]
+        between = ends[1] - ends[0]  # missing frames included: the counter ran on
         return Fraction(last - first, between * 1_000_000) if between > 1 and first < last else None
 
     def _focus_cycle(self) -> tuple[int, ...]:
@@ -244,6 +245,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
         focus = (pixels[:, 0] | pixels[:, 1] << np.uint64(8)).tolist()
         stored = self._storage.offsets(np.arange(len(focus)))[1]
         cycle, again = focus[:planes], focus[planes:]
+        # A frame that is not stored has no header, so its focus proves nothing
         repeats = all(a == b for a, b, known in zip(cycle, again, stored[planes:], strict=False) if known)
         return tuple(cycle) if len(set(cycle)) == planes and stored[:planes].all() and repeats else ()
 

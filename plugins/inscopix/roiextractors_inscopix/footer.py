@@ -25,8 +25,8 @@ Read = Callable[[int, int], bytes]
 FRAME_HEADER_BYTES = 2 * 1280 * 2  # two lines of the sensor before a frame's pixels, and as much after them
 
 _LENGTH_BYTES = 8
-_MAX_FOOTER = 64 << 20
-_MAX_PROBED = 1 << 20
+_MAX_FOOTER = 64 << 20  # a footer that lists a million dropped samples has some 8 MiB
+_MAX_PROBED = 1 << 20  # a probe runs on files of any kind, so it reads less
 _MAX_PIXELS_A_SIDE = 1 << 20
 _MAX_SAMPLES = 1 << 48
 _INT64 = 1 << 63
@@ -182,6 +182,7 @@ def movie_of(footer: Footer, name: str) -> Movie:
     _require_pixels(document, name)
     timing = find(document, "timingInfo")
     version = _integer(document, "fileVersion", name, high=1 << 31) if "fileVersion" in document else 0
+    # Files without a version have no frame headers, even if the footer says so
     headers = version > 0 and find(document, "hasFrameHeaderFooter") is True
     samples = _integer(document, "timingInfo.numTimes", name, high=_MAX_SAMPLES)
     dropped, blank = (_indices(timing, key, samples, name) for key in ("dropped", "blank"))
@@ -236,10 +237,11 @@ def is_inscopix(source: Source) -> bool:
     try:
         footer = read_footer(source.read_at, source.size, "", max_bytes=_MAX_PROBED)
         kind = footer.document.get("type")
+        # Any JSON object can have a type
         if type(kind) is not int or kind not in _KINDS or "producer" not in footer.document:
             return False
         return kind not in _PIXEL_KINDS or _fits(movie_of(footer, ""), footer)
-    except UnsupportedRecordingError:
+    except UnsupportedRecordingError:  # recognised, so that the error can name the kind of file
         return True
     except RecordingError:
         return False
@@ -332,6 +334,7 @@ def _ranges(timing: Any, samples: int, name: str) -> list[tuple[int, int]]:
 def _merge_runs(runs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     merged: list[tuple[int, int]] = []
     for first, last in sorted(runs):
+        # A sample may be both dropped and cropped, but is missing once
         if merged and first <= merged[-1][1] + 1:
             merged[-1] = (merged[-1][0], max(merged[-1][1], last))
         else:

@@ -140,6 +140,7 @@ def _dtype(fields: dict[str, str], byte_order: str | None, side: str) -> np.dtyp
             f"{side} says data type = {printable(text)[:60]!r}; 8, 16 and 32 bit integers are supported"
         )
     ordered = re.search(r"\b(big|little) endian", text)
+    # A pixel of one byte has no byte order, so 8-bit movies need none
     order = byte_order or (ordered[1] if ordered else "" if bits[1] != "8" else "little")
     if order not in ("big", "little"):
         raise ChoiceError(

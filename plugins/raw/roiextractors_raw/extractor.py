@@ -26,6 +26,7 @@ from .stored import StoredMovie, StoredMovieExtractor
 __all__ = ["RawImagingExtractor"]
 
 _USUAL_AXES = {3: "TYX", 4: "TYXZ"}
+# Only suggested by the error that asks for the shape, never assumed
 _USUAL_FRAMES = ((512, 512), (256, 256), (1024, 1024), (480, 752), (600, 600), (608, 608), (128, 128), (2048, 2048))
 _USUAL_DTYPES = ("uint16", "uint8", "float32")
 _MAX_LENGTH = 1 << 48
@@ -81,6 +82,7 @@ class RawImagingExtractor(StoredMovieExtractor):
         start = _whole_number(offset, "offset", least=0)
         axes, lengths = _axes_and_lengths(shape, dimension_order)
         lengths = _complete_shape(file, axes, lengths, stored, start)
+        # A shape in Fortran order is the reversed shape in C order
         if _checked_order(order) == "F":
             axes, lengths = axes[::-1], lengths[::-1]
         movie = StoredMovie(file, axes=axes, shape=lengths, dtype=stored, offset=start)
@@ -94,7 +96,7 @@ class RawImagingExtractor(StoredMovieExtractor):
 
 
 def _unused_description(path: str) -> tuple[str, ...]:
-    """Return a sentence about a file beside the movie that describes it and is not read."""
+    """Return a sentence about a file next to the movie that describes it and is not read."""
     stem, name = os.path.splitext(os.path.basename(path))[0].lower(), os.path.basename(path).lower()
     try:
         names = os.listdir(os.path.dirname(path))
@@ -150,7 +152,7 @@ def _checked_shape(shape: Any) -> tuple[int, ...]:
     try:
         given = ast.literal_eval(shape) if isinstance(shape, str) else shape
         lengths = tuple(_whole_number(n, "shape", least=-1) for n in given)
-    except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
+    except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):  # literal_eval of deeply nested text
         lengths = ()
     if not 2 <= len(lengths) <= 4 or 0 in lengths:
         raise ChoiceError(
@@ -183,7 +185,7 @@ def _whole_number(value: Any, name: str, *, least: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = least - 1
-    if isinstance(value, bool) or not least <= number < _MAX_LENGTH:
+    if isinstance(value, bool) or not least <= number < _MAX_LENGTH:  # operator.index accepts True
         raise ChoiceError(f"{name} must be an integer >= {least}, got {printable(repr(value))[:80]}")
     return number
 
@@ -241,8 +243,10 @@ def _what_fits(size: int, pixels: int, samples: int, dtype: np.dtype[Any], offse
         number, rest = divmod(max(0, size - offset), pixels * other.itemsize)
         if not rest and number and (samples < 0 or number == samples):
             yield f"dtype={other.name!r}" + (f" ({_samples(number)})" if samples < 0 else "")
+    # The bytes that the samples leave over are most likely a header
     whole = size - samples * pixels * dtype.itemsize if samples >= 0 else size % (pixels * dtype.itemsize)
     if 0 <= whole < size and whole != offset and (samples >= 0 or count):
+        # With underscores the suggestion can be pasted into Python
         yield f"offset={whole:,}".replace(",", "_") if whole >= 10_000 else f"offset={whole}"
 
 

@@ -102,6 +102,7 @@ def whole_number(fields: dict[str, str], key: str, name: str) -> int:
     text = fields.get(key)
     if text is None:
         raise CorruptRecordingError(f"{name} has no {key!r}, which is needed to read the movie")
+    # str.isdigit alone accepts "²"
     if not (text.isascii() and text.isdigit() and len(text) < 14 and 0 < int(text) < _MAX_NUMBER):
         raise CorruptRecordingError(
             f"{name} says {key} = {printable(text)[:40]!r}, which is not an integer of 1 or more"
@@ -134,10 +135,12 @@ def count_frames(file: PositionedFile, said: int, frame_bytes: int, side: str) -
     more = f" and {left:,} bytes of another" if left else ""
     if count < said:
         factor, rest = divmod(said, count)
+        # An exact fraction suggests a wrong frame size rather than an interrupted copy
         hint = "" if left or rest else f". It is exactly 1/{factor}, so {side} {_OTHER}"
         note = f"{file.name} is truncated: it contains {count:,} complete frames{more}, but {side} says {said:,}; reading the complete frames{hint}"
         warn(note)
         return count, (note,)
+    # Before the count is compared: extra bytes that are not whole frames are not taken for frames
     if left:
         return said, (
             f"{file.name} has {file.size - said * frame_bytes:,} bytes after the {said:,} frames that {side} describes; they are ignored",

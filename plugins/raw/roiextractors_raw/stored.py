@@ -111,7 +111,7 @@ class StoredMovie:
         places = self.offset + (outer[:, None] * self._lengths["T"] + times) * frames.frame_bytes
         found = frames.read(places.ravel(), inner[0], inner[1])
         if len(inner) > 2 and found.shape[3] != _length(inner[2]):
-            found = np.ascontiguousarray(found[..., inner[2]])
+            found = np.ascontiguousarray(found[..., inner[2]])  # a view would keep all planes in memory
         leading = (len(outer), len(times)) if self._time else (len(times),)
         return found.reshape(*leading, *found.shape[1:])
 
@@ -140,6 +140,7 @@ class StoredMovie:
             self.stored_shape[1:-1]
         )  # per index of the first axis; _is_dense made sure that all are requested
         start = self.offset + part[0].start * courses * step
+        # Complete courses in native order need no copy between file and result
         if isinstance(chosen, slice) and _length(chosen) == length and self.dtype.isnative:
             self.file.read_array_into(result, start)
             return
