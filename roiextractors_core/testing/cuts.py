@@ -1,4 +1,4 @@
-"""Copies of a recording: whole, under another name, and the sizes to which its files are cut."""
+"""Copies recordings, also under another name, and computes the sizes to which their files are cut."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def paths_of(recording: Any) -> tuple[Path, ...]:
 
 
 def kin_of(recording: Any) -> tuple[Path, ...]:
-    """Return the files that lie beside a recording's file and share its stem: headers, indices, times."""
+    """Return the files next to a recording's file that share its stem: headers, indices, times."""
     paths = paths_of(recording)
     if len(paths) > 1 or paths[0].is_dir():
         return ()
@@ -50,20 +50,20 @@ def files_of(recording: Any) -> tuple[Path, ...]:
 
 
 def copied(recording: Any, folder: Path, *, rename: Callable[[str], str] = lambda name: name) -> Any:
-    """Copy a recording, with the files that lie beside it, into a folder.
+    """Copy a recording, with the files next to it, into a folder.
 
     Parameters
     ----------
     recording : str, os.PathLike or list of them
     folder : pathlib.Path
-        Not yet there.
+        Must not exist.
     rename : callable
         From the name of the recording's file or folder to that of the copy.
 
     Returns
     -------
     pathlib.Path or list of pathlib.Path
-        What to open.
+        The path or paths to open.
     """
     paths = paths_of(recording)
     base = Path(os.path.commonpath([path.parent for path in paths]))
@@ -77,7 +77,7 @@ def copied(recording: Any, folder: Path, *, rename: Callable[[str], str] = lambd
     for path in paths:
         there = folder / path.relative_to(base)
         target = there.with_name(rename(there.name))
-        if there.exists():
+        if there.exists():  # already copied as a neighbour
             there.rename(target)
         elif path.is_dir():
             _copy_folder(path, target)
@@ -89,7 +89,7 @@ def copied(recording: Any, folder: Path, *, rename: Callable[[str], str] = lambd
 
 
 def _neighbours(base: Path, paths: tuple[Path, ...]) -> list[Path]:
-    """Return all that lies in the folder, unless that is too much or the recording is a folder itself."""
+    """Return all entries of the folder; none if they are too many or the recording is a folder itself."""
     if len(paths) == 1 and paths[0].is_dir():
         return []
     total = count = 0
@@ -141,6 +141,7 @@ def sizes_to_cut(files: tuple[Path, ...], *, places: int = 20, units: Iterable[i
 def _spread(size: int, count: int) -> list[int]:
     if count <= 2:
         return sorted({size // 2, size - 1})[-count:] if size > 1 else []
+    # Inside of magic numbers and short headers, and in the last record or trailer
     edges = [1, 3, 8, 17, 65, size - 1, size - 2, size - 9][: max(2, count // 2)]
     chosen = {at for at in edges if 0 < at < size}
     step = max(1, count - len(chosen))

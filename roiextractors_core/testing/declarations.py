@@ -19,7 +19,7 @@ _PLATFORMS = frozenset({"any", "linux", "macos", "windows"})
 
 
 def spec_faults(spec: FormatSpec, registry: Registry) -> Iterator[str]:
-    """Yield what is wrong with a declaration.
+    """Yield the faults of a declaration.
 
     Parameters
     ----------

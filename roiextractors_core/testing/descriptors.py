@@ -1,4 +1,4 @@
-"""Which of some files this process holds open."""
+"""Finds the files that this process has open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _listeners: list[set[str]] = []
 
 
 def can_tell_open_files() -> bool:
-    """Whether this system says which files a process holds open."""
+    """Whether this system can list the files that a process has open."""
     return sys.platform in ("linux", "darwin", "win32")
 
 
@@ -27,7 +27,7 @@ def held_open(files: Iterable[Path]) -> tuple[str, ...]:
     files : iterable of pathlib.Path
         Existing ones.
     """
-    wanted = {os.path.realpath(path) for path in files}
+    wanted = {os.path.realpath(path) for path in files}  # the system lists names without links
     if sys.platform == "win32":
         return tuple(sorted(name for name in wanted if not _can_be_renamed(name)))
     return tuple(sorted(wanted.intersection(_open_names())))
@@ -72,13 +72,13 @@ def _can_be_renamed(name: str) -> bool:
 
 
 def _open_names() -> Iterator[str]:
-    """Yield names as the system has them, which knows no links."""
+    """Yield the names of open files, with links resolved."""
     if sys.platform == "linux":
         for descriptor in os.listdir("/proc/self/fd"):
             with suppress(OSError):  # the one that lists this folder is gone by now
                 yield os.readlink(f"/proc/self/fd/{descriptor}")
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
-            for line in maps:
+            for line in maps:  # a mapped file stays in use after its descriptor is closed
                 parts = line.rstrip("\n").split(maxsplit=5)
                 if len(parts) == 6:
                     yield parts[5]

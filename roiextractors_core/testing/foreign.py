@@ -1,4 +1,4 @@
-"""Files and folders that belong to other formats: what a plugin must not claim."""
+"""Files and folders of other formats, which a plugin must not claim."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def _answers(path: Path) -> tuple[dict[str, Any], ...]:
 
 
 def run_job(job: str, place: str) -> None:
-    """Run a job in this process: what the fresh process is started with."""
+    """Run a job in this process; the fresh process starts here."""
     work = Path(place)
     arguments = pickle.loads((work / "arguments").read_bytes())  # noqa: S301 - the caller wrote it a moment ago
     with (work / "answers").open("w", encoding="utf-8") as stream:
@@ -136,7 +136,7 @@ def digest(array: np.ndarray) -> str:
 
 
 def import_declarations(module: str) -> Iterator[dict[str, Any]]:
-    """Import what an entry point names, and tell its formats, its seconds and what it pulled in."""
+    """Import an entry point, and return its formats, its seconds and the modules that it imported."""
     import roiextractors_core as roi
     from roiextractors_core.registry.discovery import declared_formats
 
@@ -170,7 +170,7 @@ def import_declarations(module: str) -> Iterator[dict[str, Any]]:
 
 
 def _named(value: str) -> Any:
-    """Return what an entry point names: a module, or something in it."""
+    """Return the object that an entry point names: a module, or an attribute of one."""
     module, _, attributes = value.partition(":")
     found: Any = importlib.import_module(module.strip())
     for name in filter(None, attributes.strip().split(".")):
@@ -202,7 +202,7 @@ def _imports_by(package: str, found: list[tuple[str, str]]) -> Iterator[None]:
 
 
 def import_extractors(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Import the extractor classes and probes of declarations, and tell what is wrong with them."""
+    """Import the extractor classes and probes of declarations, and report their faults."""
     from roiextractors_core.registry.spec import FormatSpec
 
     for data in specs:
@@ -211,7 +211,7 @@ def import_extractors(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def extractor_faults(spec: FormatSpec) -> Iterator[str]:
-    """Yield what is wrong with the class that a declaration names."""
+    """Yield the faults of the class that a declaration names."""
     from roiextractors_core.imaging.extractor import ImagingExtractor
 
     try:
@@ -299,7 +299,7 @@ def _claims_of_random_bytes(data: dict[str, Any]) -> tuple[str, ...]:
 
 
 def unpickle(pickles: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
-    """Make recordings again from their pickles, and tell what they hold."""
+    """Restore recordings from their pickles, and report their content."""
     for name, pickled in pickles.items():
         try:
             recording = pickle.loads(pickled)  # noqa: S301 - made a moment ago by the test that asks
@@ -309,7 +309,7 @@ def unpickle(pickles: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
 
 
 def summary(recording: ImagingExtractor) -> dict[str, Any]:
-    """Return what can be seen of a recording, its pixels and times as fingerprints."""
+    """Return the visible state of a recording, with pixels and times as fingerprints."""
     source = recording.times_source
     return {
         "class": type(recording).__name__,
@@ -332,7 +332,7 @@ def open_cut(
     times: Any,
     options: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """Open a recording with its files cut at given sizes, and tell what came of each.
+    """Open a recording with its files cut at given sizes, and report the outcome of each.
 
     Parameters
     ----------
@@ -427,7 +427,7 @@ def same_values(seen: np.ndarray, expected: np.ndarray) -> bool:
 def watch_opening(
     spec: dict[str, Any], recording: Any, warm: Any, watched: list[str], options: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Open and read a recording, and tell which files it would write and what code it runs.
+    """Open and read a recording, and report the files that it would write and the code that it runs.
 
     Parameters
     ----------
@@ -480,7 +480,7 @@ def watch_state(spec: dict[str, Any], recording: Any, options: Mapping[str, Any]
 
 
 def process_state() -> dict[str, Any]:
-    """Return what belongs to the whole process and is not a plugin's to change."""
+    """Return the state of the process that a plugin must not change."""
     import locale
     import logging
     import random

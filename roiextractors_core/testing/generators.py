@@ -266,7 +266,7 @@ class CalciumImagingExtractor(_MadeUp):
         return np.maximum(0.24 * (1 + 0.22 * coarse + 0.16 * fine), 0.04)
 
     def _body(self, cell: int, angle: float, ratio: float) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-        """Return where a cell lies and how bright its pixels are there: at most 1."""
+        """Return the position of a cell and the brightness of its pixels, at most 1."""
         radius, reach = float(self._radius[cell]), math.ceil(2 * float(self._radius[cell]))
         window = tuple(
             slice(max(0, int(at) - far), min(size, int(at) + far + 1))

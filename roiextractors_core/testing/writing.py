@@ -238,7 +238,7 @@ def rational(value: float) -> tuple[int, int]:
 
 
 def tiff_head(byteorder: str, big: bool, first: int) -> bytes:
-    """Return a file's first bytes, which say where the first directory stands."""
+    """Return a file's first bytes, which give the offset of the first directory."""
     mark = b"II" if byteorder == "<" else b"MM"
     return mark + (
         struct.pack(byteorder + "HHHQ", 43, 8, 0, first) if big else struct.pack(byteorder + "HI", 42, first)

@@ -69,7 +69,7 @@ def advised(test: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _steps_of(error: BaseException) -> str:
-    """Return where an exception came from as a traceback, without what happened inside this library."""
+    """Return the traceback of an exception, without the frames inside this library."""
     frames = traceback.extract_tb(error.__traceback__)
     own = str(Path(__file__).parents[2]) + os.sep  # roiextractors_core
     outside = [frame for frame in frames if not frame.filename.startswith((own, os.path.dirname(pytest.__file__)))]
@@ -82,7 +82,7 @@ def fail(seen: str, advice: str) -> NoReturn:
 
 
 def within(seconds: float, call: Callable[[], None], words: str) -> None:
-    """Make the call on a thread of its own, raise what it raises, and fail when it has no end in time."""
+    """Make the call on a thread of its own, raise what it raises, and fail if it does not end in time."""
     raised: list[BaseException] = []
 
     def work() -> None:

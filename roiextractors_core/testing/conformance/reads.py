@@ -14,7 +14,7 @@ __all__ = ["opened_and_read", "questions", "read_everything", "routes"]
 
 
 def opened_and_read(case: Case, recording: Any, seen: list[np.ndarray] | None = None) -> None:
-    """Open what may be damaged or another format, and read it; the series is put into ``seen``."""
+    """Open a file that may be damaged or of another format, and read it; the series is put into ``seen``."""
     with case.open(recording) as opened:
         few = min(len(opened), 2 * case.count)
         series = opened.get_series(0, few)

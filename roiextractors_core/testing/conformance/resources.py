@@ -30,7 +30,7 @@ _HEADER_MEMORY = 4 << 20  # what opening may take for a while, to read a header 
 
 
 class ResourceTests(GivenRecording):
-    """What a read costs is bounded by what it asks for, and closing releases everything."""
+    """The cost of a read is bounded by its size, and closing releases everything."""
 
     def test_reading_after_closing_is_refused(self, case: Case) -> None:
         opened = case.open()
@@ -177,7 +177,7 @@ class ResourceTests(GivenRecording):
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """How much a recording holds, and how much of it is asked for."""
+    """The size of a recording, and of the part that is read."""
 
     count: int
     sample: int

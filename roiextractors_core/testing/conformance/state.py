@@ -174,7 +174,7 @@ class StateTests(GivenRecording):
 
 
 def _found_as_it_is(case: Case, content: bytes) -> tuple[int, np.ndarray]:
-    """Return where the frame in the middle of the recording stands in a file, and the frame; -1 where it is not found so."""
+    """Return the offset in a file of the frame in the middle of the recording, and the frame; -1 if it is not found."""
     sample = case.expected[case.count // 2]
     for frame in (sample, sample[..., 0]) if case.is_volumetric else (sample,):
         for order in "<>":
@@ -213,7 +213,7 @@ def _process_state() -> dict[str, Any]:
 
 
 def _state_of(case: Case, tmp_path: Path) -> dict[str, tuple[str, int]]:
-    """Return fingerprint and modification time of the recording's files, and of what lies beside them."""
+    """Return fingerprint and modification time of the recording's files, and of the files next to them."""
     own = files_of(case.recording)
     found = {str(path): _file_state(path) for path in own}
     for path in paths_of(case.recording):

@@ -71,7 +71,7 @@ class _Table:
         self.keep = keep
 
     def outcome(self, case: int, number: int) -> dict[str, str]:
-        """Return what comes of one case."""
+        """Return the outcome of one case."""
         change = self.laid(case, number)
         try:
             # One case in four is opened without format=, so that every plugin's evidence looks at the damage
@@ -168,7 +168,7 @@ class _Found:
 
 
 def _read(what: Any, seed: Seed, named: bool) -> _Found:
-    """Open, and read what there is to read of pixels, times and metadata."""
+    """Open, and read pixels, times and metadata."""
     chosen: dict[str, Any] = {"format": seed.format} if named else {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

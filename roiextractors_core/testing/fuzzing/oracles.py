@@ -98,7 +98,7 @@ class PixelMap:
         return None
 
     def spans(self, name: str) -> list[tuple[int, int]]:
-        """Return begin and end of the pixels in a file, ascending; interleaved ones with what lies between."""
+        """Return begin and end of the pixels in a file, ascending; interleaved ones with the bytes between them."""
         step = self.lane.step
         return sorted((at * step, (at + self.part_bytes) * step) for file, at in self.places if file == name)
 
@@ -296,7 +296,7 @@ def _tiff_frames(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
 
 
 def _behind_each_other(path: Path, page: Any, shape: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield the frames of ImageJ's stacks of one directory: as many as the file holds behind the first."""
+    """Yield the frames of ImageJ's stacks of one directory: as many as the file contains after the first."""
     if page.compression == 1 and page.shape == shape and page.dtype is not None and page.bitspersample >= 8:
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
         values = np.fromfile(path, np.uint8, offset=page.dataoffsets[0])

@@ -1,4 +1,4 @@
-"""Running many cases: the process that opens, and what is done when it crashes or hangs."""
+"""Runs many cases in another process, which is started again when it crashes or hangs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def fuzz(
 
 
 class _Work:
-    """The process that opens, and what is done when it ends before its time."""
+    """The process that opens the cases; a new one is started if it ends early."""
 
     def __init__(self, folder: Path, seeds: Sequence[Seed], number: int, keep: Path | None) -> None:
         self.folder = folder
@@ -75,6 +75,7 @@ class _Work:
         self.keep = keep
         for place, seed in enumerate(seeds):
             (folder / f"seed{place}").mkdir()
+            # copyfile leaves the modes behind, so the copy of a write-protected file can be changed
             shutil.copytree(seed.folder, folder / f"seed{place}" / "recording", copy_function=shutil.copyfile)
             seed.save(folder / f"seed{place}")
         plan = {"folder": str(folder), "count": len(seeds), "number": number, "keep": str(keep or "")}
@@ -123,7 +124,7 @@ class _Work:
 
     @staticmethod
     def _answers(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
-        """Yield what the process says, until it ends or says nothing for long."""
+        """Yield the answers of the process, until it ends or is silent for too long."""
         if process.stdout is None:
             return
         descriptor, rest = process.stdout.fileno(), b""
@@ -147,7 +148,7 @@ class _Work:
         return " / ".join(line.strip() for line in said.splitlines() if line.strip())[-1500:]
 
     def _keep_rest(self, answer: Mapping[str, Any]) -> None:
-        """Keep what the process left behind; nothing is there when it ended before its first case."""
+        """Keep the files that the process left; there are none if it ended before its first case."""
         if self.keep is None:
             return
         self.keep.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ class Seed:
         return {name: anatomy_of(data, pixels.spans(name) if pixels else ()) for name, data in self.files.items()}
 
     def opened_as(self, folder: Path) -> str | list[str]:
-        """Return what to open in a copy of the folder."""
+        """Return the path or paths to open in a copy of the folder."""
         if isinstance(self.recording, str):
             return str(folder / self.recording)
         return [str(folder / name) for name in self.recording]
@@ -272,7 +272,7 @@ def pytest_runtest_call(item: Any) -> None:
 
 
 def keep_seed(case: Any, name: str, place: Path, *, reader: str = "") -> Seed:
-    """Copy the recording of a conformance test, with what it is known to contain."""
+    """Copy the recording of a conformance test, with its known content."""
     recording, target = case.recording, place / "recording"
     given = copied(recording, target)
     found = [given] if isinstance(given, Path) else given
