@@ -25,12 +25,12 @@ _CHECKED = 16  # chunks that an index is compared with: each costs a read
 
 @dataclass(frozen=True, slots=True)
 class AviStream:
-    """What the header says of the first video stream.
+    """The first video stream, according to the header.
 
     Attributes
     ----------
     number : int
-        Which stream of the file it is, from 0; its chunks bear this number.
+        The number of the stream in the file, from 0; the names of its chunks begin with it.
     codec : bytes
         Four letters in capitals; four zeros for plain bitmaps.
     rows, columns : int
@@ -39,7 +39,7 @@ class AviStream:
     bits : int
         Bits a pixel.
     extra : bytes
-        What follows the 40 bytes of the bitmap header: a palette, or the codec's own header.
+        The bytes after the first 40 of the bitmap header: a palette, or the codec's own header.
     rate, scale : int
         ``rate / scale`` frames a second; 0 where the header does not know.
     claimed : int
@@ -69,13 +69,13 @@ class AviIndex:
     offsets, sizes : numpy.ndarray
         int64, of the frames' bytes in the file.
     is_key : numpy.ndarray
-        bool; what the index says, or all False where the chunks were walked.
+        bool, according to the index; all False if the chunks were walked.
     ticks : numpy.ndarray
         int64, the place of each frame in the stream's clock; a chunk without bytes takes a place and has no picture.
     was_walked : bool
         Whether there was no index that could be used.
     problem : str
-        What is missing, in words that follow the file's name; empty when the file is whole.
+        A description of the missing part that follows the file's name; empty if the file is complete.
     """
 
     stream: AviStream
@@ -104,7 +104,7 @@ def avi_index(file: PositionedFile) -> AviIndex:
     Raises
     ------
     CorruptRecordingError
-        The header is not there, is cut, or describes no video.
+        The header is missing or truncated, or does not describe a video.
 
     References
     ----------
@@ -158,6 +158,7 @@ class _Layout:
         size = file.size
         header, old_index, movies, problem, riffs = None, None, [], "", 0
         for riff in _riffs(file, size):
+            # OpenDML continues a recording in RIFFs of the form AVIX; a second "AVI " is another file
             if riffs and riff.is_file:
                 problem = problem or f"contains another AVI file from byte {riff.start - 12:,} on, which is not read"
                 break
@@ -186,7 +187,7 @@ def _riffs(file: PositionedFile, size: int) -> Iterator[_Span]:
         length = int.from_bytes(head[4:8], "little")
         end = at + 8 + length if length >= 4 else size
         yield _Span(at + 12, end, head[8:] == b"AVI ")
-        at = end + end % 2
+        at = end + end % 2  # chunks begin at even bytes
 
 
 def _chunks(file: PositionedFile, span: _Span, size: int) -> Iterator[tuple[bytes, _Span]]:
@@ -255,7 +256,7 @@ def _video_stream(name: str, number: int, parts: dict[bytes, bytes], header: byt
         codec=bitmap[16:20].upper(),
         rows=abs(rows),
         columns=columns,
-        is_bottom_up=rows > 0,
+        is_bottom_up=rows > 0,  # negative rows are stored from the top down
         bits=bits,
         # A palette follows the bitmap's header, whose size the file states; a codec's own data follow the 40 bytes
         extra=bitmap[max(40, min(size, len(bitmap))) :] if bitmap[16:20] == bytes(4) else bitmap[40:],
@@ -302,6 +303,7 @@ def _standard_index(file: PositionedFile, stream: AviStream, at: int, size: int,
     if data[8:10] != b"\x02\x00" or not _is_frame(name, stream) or count > (len(data) - 32) // 8:
         return None
     table = np.frombuffer(data, "<u4", count * 2, 32).reshape(-1, 2).astype(np.int64)
+    # The base is an unsigned 64-bit number: added to int64, a damaged one would overflow
     if base + int(table[:, 0].max(initial=0)) > end:
         return None
     # The highest bit of a size marks a frame that is not a key frame
@@ -384,7 +386,7 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
                     f"is truncated: it ends at byte {layout.size:,}, inside the chunk that begins at byte {at:,}",
                 )
             if _is_frame(name, stream):
-                found.append((at + 8, length, 0))
+                found.append((at + 8, length, 0))  # chunks do not mark key frames
             at += 8 + length + length % 2
     if not layout.movies:
         return found, f"is truncated: it ends at byte {layout.size:,}, before its first frame"

@@ -1,4 +1,4 @@
-"""What every kind of video's frames have in common: facts, choice of a channel, reading in any order."""
+"""The base of all kinds of video frames: facts, choice of a channel, reading in any order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pixels import PixelFormat
 
 __all__ = ["Facts", "VideoFrames", "check_size", "task"]
 
-_MAX_PIXELS = 1 << 28
+_MAX_PIXELS = 1 << 28  # 16,384 x 16,384
 
 
 class VideoFrames(ABC):
@@ -33,9 +33,9 @@ class VideoFrames(ABC):
     times : numpy.ndarray or None
         The times in the stream, seconds, float64; None if they are the frame number divided by the rate.
     notes : tuple of str
-        What was decided while opening.
+        Decisions made while opening.
     problems : tuple of str
-        What is missing or cannot be read; these are issued as warnings.
+        Missing or unreadable parts; these are issued as warnings.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -65,7 +65,7 @@ class VideoFrames(ABC):
         Raises
         ------
         StreamChoiceError
-            There are several and none, or one that is not there, was named.
+            There are several and none was named, or the named one does not exist.
         """
         if channel is None and not self.channels:
             return "grey"
@@ -122,6 +122,7 @@ class VideoFrames(ABC):
         rows, columns = rows or slice(0, self.rows), columns or slice(0, self.columns)
         if result.size == 0:
             return
+        # Decoders only go forward, so frames are decoded in ascending order
         order = np.argsort(indices, kind="stable")
         ranked = indices[order]
         is_first = np.ones(len(ranked), bool)

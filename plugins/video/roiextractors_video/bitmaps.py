@@ -1,4 +1,4 @@
-"""Uncompressed frames: where their pixels stand, and positioned reads of the rows that are asked for."""
+"""Uncompressed frames: the layout of their pixels, and positioned reads of the requested rows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .pixels import PixelFormat, weighed
 __all__ = ["BITMAPS", "BitmapFrames", "BitmapLayout", "bitmap_layout"]
 
 _PARALLEL_BYTES = 4 << 20
-_BUFFERS_A_CALL = 512
-_WIDEST_GAP = 4096
+_BUFFERS_A_CALL = 512  # with the gaps, below the 1024 that Linux takes (IOV_MAX)
+_WIDEST_GAP = 4096  # bytes; reading the heads and sound between frames is cheaper than another call
 
 BITMAPS: dict[bytes, tuple[str, int]] = {
     b"Y800": ("grey", 8),
@@ -31,7 +31,7 @@ BITMAPS: dict[bytes, tuple[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class BitmapLayout:
-    """How the pixels of an uncompressed frame stand in its bytes.
+    """The layout of an uncompressed frame's pixels.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class BitmapLayout:
 
 
 class BitmapFrames(VideoFrames):
-    """Uncompressed frames: positioned reads of the rows that are asked for."""
+    """Uncompressed frames: positioned reads of the requested rows."""
 
     def __init__(self, facts: Facts, file: PositionedFile, offsets: np.ndarray, layout: BitmapLayout) -> None:
         super().__init__(facts)
@@ -136,12 +136,13 @@ def bitmap_layout(index: AviIndex) -> tuple[BitmapLayout | None, PixelFormat | N
     if kind == "grey":
         dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
         tight = stream.columns * dtype.itemsize
+        # Not every writer pads the rows of Y800, so the size of the first frame decides
         padded = -(-tight // 4) * 4
         return BitmapLayout(dtype, 1, padded if size >= padded * stream.rows else tight), PixelFormat("grey", bits)
-    if stream.bits not in (8, 24, 32):
+    if stream.bits not in (8, 24, 32):  # left to FFmpeg
         return None, None
     depth = stream.bits // 8
-    stride = -(-stream.columns * depth // 4) * 4
+    stride = -(-stream.columns * depth // 4) * 4  # rows of bitmaps are padded to 4 bytes
     if depth > 1:
         return BitmapLayout(np.dtype(np.uint8), depth, stride, stream.is_bottom_up), PixelFormat("rgb", 8)
     table, is_grey = _palette(stream.extra)

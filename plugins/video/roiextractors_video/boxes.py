@@ -1,4 +1,4 @@
-"""What the boxes of an MP4 or QuickTime file say that FFmpeg does not: a second file behind it, and a rotation."""
+"""Facts from the boxes of an MP4 or QuickTime file that FFmpeg does not report: a second file behind it, a rotation."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def _boxes(file: PositionedFile, start: int, end: int) -> Iterator[tuple[bytes, 
         if len(head) < 8:
             return
         size, name, body = int.from_bytes(head[:4], "big"), head[4:8], at + 8
-        if size == 1 and len(head) == 16:
+        if size == 1 and len(head) == 16:  # the size has 64 bits and follows the name
             size, body = int.from_bytes(head[8:], "big"), at + 16
-        if size == 0:
+        if size == 0:  # the box extends to the end
             size = end - at
-        if size < body - at or at + size > end:
+        if size < body - at or at + size > end:  # a size below the head's would never advance
             return
         yield name, at, body, at + size
         at += size

@@ -22,7 +22,7 @@ from .pixels import PixelFormat, channel_of, has_colour
 __all__ = ["CodedFrames", "Decoder", "PacketDecoder", "Packets", "check_picture", "undecodable"]
 
 
-_MAX_CHECKED = 16
+_MAX_CHECKED = 16  # each costs the read of a whole frame
 _MAX_AHEAD = 4  # runs of frames that are decoded at once where frames are asked for one by one
 _MAX_FRAMES_AHEAD = 64  # runs can be as long as the video where it has one key frame
 _MAX_BYTES_AHEAD = 32 << 20  # kept in memory though nobody has asked for them yet
@@ -69,7 +69,7 @@ class Decoder(ABC):
 
 
 class PacketDecoder(Decoder):
-    """Decodes packets of a codec that gives one picture for each at once."""
+    """Decodes packets of a codec that returns the picture of each packet immediately."""
 
     def __init__(self, facts: Facts, packets: Packets, extra: bytes) -> None:
         self._facts = facts
@@ -91,6 +91,7 @@ class PacketDecoder(Decoder):
         import av
 
         self.following = -1
+        # If this fails, the next call begins at the key frame again
         data = self._packets[index]
         if self._packets.has_sums and not ffv1_sums_agree(data):
             raise undecodable(self._facts, index, "its checksum is wrong", self._packets.offset(index))
@@ -155,7 +156,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class CodedFrames(VideoFrames):
-    """Frames that decoders make, several at work at the same time."""
+    """Frames from several decoders that work at the same time."""
 
     def __init__(self, facts: Facts, keys: np.ndarray, make: Callable[[], Decoder], close: Callable[[], None]) -> None:
         super().__init__(facts)

@@ -1,7 +1,7 @@
 """The frames of one video file: an exact index made without decoding, and fast reads of any of them.
 
 Uncompressed, FFV1 and Motion JPEG frames are found in the file by offset and size, read at their positions and decoded
-on all cores, each run from its key frame; other codecs are decoded by FFmpeg from the key frame before what is wanted.
+on all cores, each run from its key frame; other codecs are decoded by FFmpeg from the preceding key frame.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["VideoFrames", "open_frames"]
 def open_frames(path: str | os.PathLike[str]) -> VideoFrames:
     """Index a video file.
 
-    Of AVI with uncompressed, FFV1 or Motion JPEG frames, nothing is decoded and no frame is read but the first's header.
+    For AVI with uncompressed, FFV1 or Motion JPEG frames, it decodes nothing and reads only the header of the first frame.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def open_frames(path: str | os.PathLike[str]) -> VideoFrames:
     Raises
     ------
     CorruptRecordingError, UnsupportedRecordingError
-        The file is damaged beyond reading, holds no video, or one whose frames are too large.
+        The file is too damaged to read, contains no video, or its frames are too large.
     """
     file = PositionedFile(path)
     try:

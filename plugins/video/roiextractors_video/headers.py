@@ -47,13 +47,13 @@ def ffv1_pixels(frame: bytes, extra: bytes) -> PixelFormat | None:
     version = coder.symbol(states)
     if version > 4 or (version > 1) != bool(extra):
         return None
-    if version > 2:
+    if version > 2:  # micro_version
         coder.symbol(states)
-    if coder.symbol(states) > 1:
+    if coder.symbol(states) > 1:  # coder_type 2 has a state table of its own
         for _ in range(255):
             coder.symbol(states, signed=True)
     is_rgb = coder.symbol(states) == 1
-    bits = (coder.symbol(states) if version else 8) or 8
+    bits = (coder.symbol(states) if version else 8) or 8  # RFC 9043: a decoder reads 0 as 8
     has_chroma = bool(coder.bit(states, 0))
     coder.symbol(states)
     coder.symbol(states)
@@ -187,14 +187,14 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
     while data[:2] == b"\xff\xd8" and at + 4 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         body = data[at + 4 : at + 2 + length]
-        if marker == 0xFF:
+        if marker == 0xFF:  # fill bytes may precede a marker
             at += 1
             continue
         if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
             transform = body[11]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # DHT, JPG and DAC are not SOF
             return _frame_header(body, transform)
-        if marker == 0xDA or length < 2:
+        if marker == 0xDA or length < 2:  # SOS: the coded pixels follow
             return None
         at += 2 + length
     return None
@@ -206,6 +206,7 @@ def _frame_header(body: bytes, transform: int) -> JpegHeader | None:
     bits, rows, columns, components = body[0], body[1] << 8 | body[2], body[3] << 8 | body[4], body[5]
     if bits != 8 or components not in (1, 3) or not rows or not columns:
         return None
+    # As in libjpeg, components named R, G and B are RGB even without Adobe's segment
     is_rgb = components == 3 and (transform == 0 or body[6:15:3] == b"RGB")
     kind = "grey" if components == 1 else "rgb" if is_rgb else "yuv"
     return JpegHeader(rows, columns, PixelFormat(kind, 8))

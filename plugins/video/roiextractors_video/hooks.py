@@ -18,6 +18,7 @@ _QUICKTIME = (
 )
 _ASF = Magic(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))
 _MPEG = Magic(bytes.fromhex("000001ba")) | Magic(bytes.fromhex("000001b3"))
+# Packets of 188 bytes, each with the sync byte 0x47 ("G"); one alone would match any text that begins with G
 _TRANSPORT_STREAM = Magic(b"G") & Magic(b"G", 188) & Magic(b"G", 376) & Magic(b"G", 564) & Magic(b"G", 752)
 
 

@@ -1,4 +1,4 @@
-"""What a pixel format contains, and one channel out of a decoded picture."""
+"""Pixel formats, and one channel of a decoded picture."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _WEIGHTS = np.array(
     [9798, 19235, 3735], np.uint32
 )  # red, green, blue of 32768: ITU-R BT.601 in 15 bits, as OpenCV has it
 _HALF, _SHIFT = np.uint32(1 << 14), np.uint32(15)
+# Beginnings of FFmpeg's names for formats whose first plane is luma alone
 _LUMA_ALONE = ("yuv4", "yuvj4", "yuva4", "nv12", "nv16", "nv21", "nv24", "nv42")
 _ROWS_AT_ONCE = 32
 _ITSELF = np.arange(256, dtype=np.uint8)
@@ -22,7 +23,7 @@ _ROUNDING = 2  # what encoders make of grey: 127 for 128
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """What the pixels of a video are.
+    """The kind and depth of a video's pixels.
 
     Attributes
     ----------
@@ -37,7 +38,7 @@ class PixelFormat:
 
     @classmethod
     def of(cls, video_format: Any) -> PixelFormat:
-        """Return what an ``av.VideoFormat`` is."""
+        """Return the pixel format of an ``av.VideoFormat``."""
         name = video_format.name
         parts = [part for part in video_format.components if not part.is_alpha]
         bits = max((part.bits for part in parts), default=8)
@@ -72,7 +73,7 @@ def channel_of(picture: Any, pixels: PixelFormat, channel: str) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        ``(rows, columns)``, a view of the picture's memory where it stands there as asked for.
+        ``(rows, columns)``, a view of the picture's memory if it is stored there as requested.
     """
     if pixels.kind == "grey":
         return _grey_plane(picture, pixels)

@@ -16,7 +16,7 @@ from .pixels import PixelFormat
 
 __all__ = ["avi_words", "stored_frames", "tick_clock"]
 
-_MAX_HEAD = 1 << 16
+_MAX_HEAD = 1 << 16  # a JPEG has comments and tables before its frame header
 
 
 def stored_frames(file: PositionedFile, index: AviIndex) -> VideoFrames | None:
@@ -33,6 +33,7 @@ def stored_frames(file: PositionedFile, index: AviIndex) -> VideoFrames | None:
         return None if pixels is None else _coded(file, index, "ffv1", pixels)
     if stream.codec == b"MJPG":
         picture = jpeg_header(head)
+        # Where the frames disagree with the header, FFmpeg decides by the frames
         if picture is None or (picture.rows, picture.columns) != (stream.rows, stream.columns):
             return None
         return _coded(file, index, "mjpeg", picture.pixels)
@@ -45,6 +46,7 @@ def _coded(file: PositionedFile, index: AviIndex, codec: str, pixels: PixelForma
     is_key = np.ones(len(index.offsets), bool)
     if codec == "ffv1":
         is_key = index.is_key.copy()
+        # Chunks do not mark key frames, and the first frame of a stream must be one
         if index.was_walked or not is_key[0]:
             is_key = packets.ffv1_keys()
         if not is_key[0]:

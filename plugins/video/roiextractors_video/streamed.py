@@ -19,6 +19,7 @@ from .coded import CodedFrames, Decoder, PacketDecoder, Packets, check_picture, 
 from .pixels import PixelFormat
 from .stored import avi_words, tick_clock
 
+# Functions import PyAV, which takes long: AVI files that need no demuxer are opened without it
 __all__ = ["demuxed_frames"]
 
 # Their packets may have no picture: hidden reference frames, and repeated ones
@@ -73,7 +74,7 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What the container says of the stream, copied: nothing of a closed container may be looked at."""
+    """Facts from the container, copied because its objects must not be used once it is closed."""
 
     codec: str
     extra: bytes
@@ -105,7 +106,7 @@ def _head(file: PositionedFile, stream: Any) -> _Head:
 
 
 def _missing(file: PositionedFile, claimed: int, found: int) -> str:
-    """Return in words what the container states and the file lacks."""
+    """Return a description of the frames or bytes that the container states and the file lacks."""
     if claimed > found:
         return f"has {found:,} frames, but its header says {claimed:,}"
     end = _end_of_matroska(file.read(0, _MAX_EBML))
@@ -115,11 +116,11 @@ def _missing(file: PositionedFile, claimed: int, found: int) -> str:
 
 
 def _end_of_matroska(head: bytes) -> int:
-    """Return where the one segment of a Matroska file ends; 0 where it does not say, or is no Matroska.
+    """Return where the one segment of a Matroska file ends; 0 if it does not say, or is not Matroska.
 
     References
     ----------
-    RFC 8794 (EBML), section 4: a length's first byte tells by its zeros how many bytes it takes; all ones is unknown.
+    RFC 8794 (EBML), section 4: the leading zeros of a length's first byte give its number of bytes; all ones is unknown.
     """
     at = 0
     for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
@@ -209,7 +210,7 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
 
 
 def _counted(file: PositionedFile) -> _PacketTable:
-    """Count by decoding the whole stream once, where the packets do not tell which picture each gives."""
+    """Count by decoding the whole stream once, where the packets do not say which picture each contains."""
     stamps: list[int] = []
     keys: list[bool] = []
     problem = ""
@@ -240,7 +241,7 @@ def _pictures(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _without_a_head(table: _PacketTable) -> _PacketTable:
-    """Leave out what comes before the first key frame, which cannot be decoded."""
+    """Leave out the frames before the first key frame, which cannot be decoded."""
     if table.is_counted or table.is_key[0] or not table.is_key.any():
         return table
     first = int(np.argmax(table.is_key))
@@ -359,7 +360,7 @@ class _Stream:
         return int(self.stamps[0]) != _NO_STAMP
 
     def place_of(self, stamp: int | None) -> int:
-        """Return which frame bears this time, or -1."""
+        """Return the index of the frame with this time, or -1."""
         if stamp is None:
             return -1
         place = int(np.searchsorted(self.stamps, stamp))
@@ -374,7 +375,7 @@ class _Stream:
         return 0 <= place <= key and packet.size == self.sizes[place] and bool((self.keys == place).any())
 
     def without_an_undecodable_tail(self) -> _Stream:
-        """Decode what follows the last key frame, and leave out what does not come: the file is cut there."""
+        """Decode from the last key frame on, and leave out the frames that fail: the file is truncated there."""
         decoder, last = _StreamDecoder(self), int(self.keys[-1])
         count = last
         try:
@@ -420,6 +421,7 @@ class _StreamDecoder(Decoder):
         try:
             for picture in self._pictures:
                 place = self._place(picture)
+                # Pictures come in the order of their times, so the requested one was lost
                 if place > index:
                     break
                 self.following = place + 1 if place >= 0 else self.following
@@ -442,7 +444,7 @@ class _StreamDecoder(Decoder):
             self._container = None
 
     def _place(self, picture: Any) -> int:
-        """Return which frame a picture is; -1 for one that is none of the recording's."""
+        """Return which frame a picture is; -1 if it is not part of the recording."""
         if not self._stream.is_stamped:
             return max(self.following, 0)
         # A picture decoded without its reference frames has the right time and wrong pixels
