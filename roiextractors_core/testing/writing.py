@@ -141,7 +141,7 @@ def write_tiff(
     total = len(recording) * recording.get_num_planes()
     size = rows * columns * recording.dtype.itemsize
     text = _imagej_description(recording, description) if layout == "imagej" else description
-    encoded = (text.encode() + b"\0").ljust(9, b"\0") if text else b""  # up to 8 bytes would stand in the directory
+    encoded = (text.encode() + b"\0").ljust(9, b"\0") if text else b""  # TIFF stores up to 8 bytes in the directory
     fields = page_fields(rows, columns, recording.dtype)
     first = TiffDirectory({**fields, 270: (2, len(encoded), 0)} if encoded else fields, size, byteorder, bigtiff)
     other = TiffDirectory(fields, size, byteorder, bigtiff)
@@ -195,7 +195,7 @@ class TiffDirectory:
     Parameters
     ----------
     fields : dict of int to tuple
-        Tag code to ``(type, count, value)``; the value of a text is where it stands in the file.
+        Tag code to ``(type, count, value)``; the value of a text is its offset in the file.
     size : int
         Bytes of the page's pixels, in one strip.
     byteorder : str
@@ -205,12 +205,12 @@ class TiffDirectory:
 
     def __init__(self, fields: dict[int, tuple[int, int, Any]], size: int, byteorder: str, big: bool) -> None:
         number = 16 if big else 4
-        fields = {**fields, 273: (number, 1, 0), 279: (number, 1, size)}
+        fields = {**fields, 273: (number, 1, 0), 279: (number, 1, size)}  # StripOffsets and StripByteCounts
         self._form = byteorder + ("Q" if big else "I")
         width = 8 if big else 4
         self._table = bytearray(struct.pack(byteorder + ("Q" if big else "H"), len(fields)))
         self._places = {}
-        for code, (kind, count, value) in sorted(fields.items()):
+        for code, (kind, count, value) in sorted(fields.items()):  # TIFF requires ascending tags
             self._table += struct.pack(byteorder + ("HHQ" if big else "HHI"), code, kind, count)
             self._places[code] = len(self._table)
             form = {3: "H", 4: "I", 5: "II"}.get(kind, self._form[1]) if count == 1 else self._form[1]
@@ -223,7 +223,7 @@ class TiffDirectory:
         return len(self._table)
 
     def placed(self, pixels: int, following: int, description: int) -> bytes:
-        """Return the directory of a page whose pixels, next directory (0: none) and description stand at these bytes."""
+        """Return the directory of a page, given the offsets of its pixels, the next directory (0: none) and the description."""
         values = {273: pixels, 0: following, 270: description}
         for code, value in values.items():
             if code in self._places:

@@ -26,7 +26,7 @@ from .reads import read_everything
 
 __all__ = ["ResourceTests"]
 
-_HEADER_MEMORY = 4 << 20  # what opening may take for a while, to read a header of any format
+_HEADER_MEMORY = 4 << 20  # bytes that opening may take temporarily, to read a header of any format
 
 
 class ResourceTests(GivenRecording):
@@ -38,7 +38,7 @@ class ResourceTests(GivenRecording):
         opened.get_series(0, 1)
         plane = slice(0, 1) if opened.is_volumetric else None
         opened.close()
-        opened.close()
+        opened.close()  # a second close does nothing
         reads: dict[str, Callable[[], Any]] = {
             "get_series()": opened.get_series,
             "get_series(0, 1)": lambda: opened.get_series(0, 1),
@@ -113,7 +113,7 @@ class ResourceTests(GivenRecording):
         )
 
     def _peaks(self, case: Case, source: Any, size: _Size) -> dict[str, int]:
-        """Return the most memory (bytes) that opening, each way of reading, and what is kept took; other threads' is among it."""
+        """Return the peak memory (bytes) of opening, of each way of reading, and of the kept data, with that of other threads."""
         with quiet(), _traced():
             opened = case.open(source)
             gc.collect()
@@ -152,7 +152,7 @@ class ResourceTests(GivenRecording):
         )
 
     def _read_bytes(self, case: Case, source: Any, size: _Size) -> dict[str, int]:
-        """Return how many bytes opening and each way of reading took from the disk; other threads' are among them."""
+        """Return the bytes that opening and each way of reading took from the disk, with those of other threads."""
         before = bytes_read()
         with quiet(), case.open(source) as opened:
             grown = {"open": bytes_read() - before if size.sample >= 16 * KIB else 0}

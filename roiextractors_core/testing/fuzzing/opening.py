@@ -240,7 +240,7 @@ def _pixels_outcome(seed: Seed, change: Change, folder: Path, found: _Found) -> 
 
 
 def _lying(seed: Seed, change: Change) -> np.ndarray | None:
-    """Return the present content of the places of the pixels, up to the first that is not whole."""
+    """Return the present bytes of the pixels, up to the first frame that is incomplete."""
     if seed.pixels is None:
         return None
     return seed.pixels.read(
@@ -288,7 +288,7 @@ def _is_subset(series: np.ndarray, expected: np.ndarray) -> bool:
     if series.dtype != expected.dtype or series.shape[1:] != expected.shape[1:] or len(series) > len(expected):
         return False
     at = 0
-    for sample in series:
+    for sample in series:  # greedy: the first match leaves the most samples for the rest
         while at < len(expected) and not _same(sample, expected[at]):
             at += 1
         if at == len(expected):
