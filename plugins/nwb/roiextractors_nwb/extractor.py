@@ -81,6 +81,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         for words in (*self._pixels.get_warnings(self._name), *self._first_words):
             warn(words)
         self.is_volumetric = self._pixels.is_volumetric
+        # Comments can be copied to another series with other pixels, so the shape is compared
         kept = Sidecar.from_json(self._series.comments, where=f"the comments of {self._name}")
         self._sidecar = kept if kept is not None and kept.shape == (self._stated, *self.shape[1:]) else None
 
@@ -144,6 +145,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         if self._has_timestamps:
             return self._timestamps[start:end].copy()
         rate = self.get_sampling_frequency()
+        # A rate with a start at 0 is the default clock
         if rate is None or not (self._series.starting_time or self._first):
             return None
         times: np.ndarray = np.arange(self._first + start, self._first + end) / rate + (
@@ -171,7 +173,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
 
     @property
     def _stated(self) -> int:
-        """The number of samples that the pixels should have, with those at the end that were never written."""
+        """The number of samples that the pixels should have, including those at the end that were never written."""
         return self._pixels.missing.stated_samples
 
     @property
@@ -187,6 +189,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         series = self._series
         return (
             series.timestamps is not None
+            # With too few timestamps, it is unknown which samples lack one
             and series.num_timestamps >= self._first + self._stated
             and not self._stands_still
         )
@@ -209,6 +212,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         """The rate of timestamps whose periods differ by less than a thousandth."""
         steps = np.diff(self._timestamps)
         period = float(np.median(steps)) if len(steps) else 0.0
+        # "not ... <=": a comparison with NaN is False, and NaN makes the timestamps irregular
         if not period > 0 or not float(np.abs(steps - period).max()) <= _MAX_JITTER * period:
             return None
         return 1.0 / period
@@ -242,6 +246,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         if rate is not None and count > 1 and not self._stands_still:
             first, last = (float(self._read_times(k, k + 1)[0]) for k in (0, count - 1))
             measured = (count - 1) / (last - first)
+            # "not ... <=": NaN among the timestamps is a contradiction too
             if not abs(measured - rate) <= _MAX_DIFFERENCE * rate:
                 yield f"{self._name}: its timestamps give {measured:g} Hz, but it states a rate of {rate:g} Hz as well; the timestamps are used"
 

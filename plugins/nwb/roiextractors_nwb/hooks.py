@@ -22,6 +22,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Hdf5Path("/nwb_version")  # NWB 1
         | (Member(".zattrs") & JsonKey("nwb_version", file=".zattrs"))
         | (Member("zarr.json") & JsonKey("attributes.nwb_version", file="zarr.json"))
+        # A Zarr folder can be given by one of its own files
         | (Name(".zattrs") & JsonKey("nwb_version"))
         | (Name("zarr.json") & JsonKey("attributes.nwb_version")),
         specializes=("hdf5",),

@@ -66,10 +66,10 @@ class Pixels(Protocol):
         """Which chunks, and samples, are missing."""
 
     def get_warnings(self, name: str) -> tuple[str, ...]:
-        """Return what the user should be warned of."""
+        """Return warnings for the user."""
 
     def get_notes(self, name: str) -> tuple[str, ...]:
-        """Return :meth:`get_warnings`, and what is only noted."""
+        """Return :meth:`get_warnings` and further notes."""
 
     def read(
         self, samples: Samples, rows: slice | None = None, columns: slice | None = None, planes: slice | None = None
@@ -90,6 +90,7 @@ def pixels_of(path: str | os.PathLike[str], series: Series) -> Pixels:
     """
     if series.data is None:
         return _ExternalPixels(os.fspath(path), series)
+    # The schema puts the width before the height
     axes = "TXYZ"[: len(series.shape)]
     if len(series.shape) not in (3, 4):
         raise UnsupportedRecordingError(
@@ -111,6 +112,7 @@ class _ZarrPixels:
         self._chunks = ZarrChunks(place, found)
         if self._dtype.kind not in "biuf":
             raise UnsupportedRecordingError(f"{printable(where)} has the type {self._dtype}; pixels must be numbers")
+        # Zarr itself takes about 0.1 ms for each chunk
         require_few_chunks(where, self._shape[1:], self._chunk[1:], limit=1 << 17 if self._chunks.can_read else 1 << 14)
         looked = present_zarr_chunks(place, found, axis=0)
         count = self._shape[0]
@@ -207,7 +209,7 @@ class _ExternalPixels:
         try:
             self._check(series, name)
         except (CorruptRecordingError, UnsupportedRecordingError):
-            self._index.close()
+            self._index.close()  # the caller gets no object to close
             raise
 
     def _in_order(self, series: Series, name: str) -> tuple[tuple[str, ...], int]:
@@ -235,6 +237,7 @@ class _ExternalPixels:
         self._refuse_more_axes(name)
         starts, pages = self._starts, self._index.pages_per_file
         counted = [self.first_frame + sum(pages[:k]) for k in range(len(pages))]
+        # A gap or an overlap between files would shift the times of all later frames
         if len(pages) > 1 and starts and list(starts) != counted:
             raise CorruptRecordingError(
                 f"{name}: starting_frame of {printable(series.path)} is {list(starts)[:6]}, but the pages of the files give {counted[:6]}; "
@@ -248,6 +251,7 @@ class _ExternalPixels:
 
         fields = imagej_fields(next(iter(self._index.descriptions(range(1))), b""))
         for key, word in (("channels", "channels"), ("slices", "planes")):
+            # Without frames, slices can be time: ImageJ saves a plain stack as slices
             if fields.get(key, "1").isdigit() and int(fields.get(key, "1")) > 1 and fields.get("frames", "1") != "1":
                 raise UnsupportedRecordingError(
                     f"{name}: the external file {printable(os.path.basename(self.paths[0]))!r} has {fields[key]} {word}, which a series of frames "
@@ -314,6 +318,7 @@ class _ExternalPixels:
 
 def _inside(folder: str, file: str, name: str) -> str:
     """Return the path of an external file, which must be in the NWB file's folder or below it."""
+    # The file may come from another system: the rules of both Windows and POSIX apply
     parts = _parts(file)
     if (
         "://" in file
@@ -338,8 +343,10 @@ def _inside(folder: str, file: str, name: str) -> str:
 
 
 def _parts(file: str) -> Sequence[str]:
+    # Programs on Windows write backslashes
     return [part for part in file.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
 def _is_tiff(place: str) -> bool:
+    # 42 (*) is TIFF and 43 (+) BigTIFF, in either byte order
     return read_bounded(place, 4, count=4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -16,7 +16,7 @@ class SafeFile:
     """A new HDF5 file, written through a stream that never fails before it is closed.
 
     libhdf5 writes its caches when a file is closed. If that fails, it keeps the file half open, and crashes the process later,
-    when it exits or when the object is collected. The stream therefore remembers the first error of the system, keeps what
+    when it exits or when the object is collected. The stream therefore remembers the first error of the system, keeps the data that
     libhdf5 writes afterwards in memory, and raises the error when libhdf5 has closed the file.
 
     Parameters
@@ -37,7 +37,7 @@ class SafeFile:
     def __init__(self, path: Path) -> None:
         import h5py
 
-        self._stream = _Stream(path.open("x+b", buffering=0))
+        self._stream = _Stream(path.open("x+b", buffering=0))  # unbuffered: the write itself fails on a full disk
         try:
             self.hdf5: Any = h5py.File(self._stream, "w")
         except BaseException:  # whatever happens, the file must not stay open; the exception is raised again
@@ -45,7 +45,7 @@ class SafeFile:
             raise
 
     def raise_failure(self) -> None:
-        """Raise the error of the system, if there was one: to be called from time to time."""
+        """Raise the error of the system, if there was one; call it from time to time."""
         if self._stream.failure is not None:
             raise self._stream.failure
 
@@ -54,16 +54,16 @@ class SafeFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
-            if self.hdf5:
+            if self.hdf5:  # False after pynwb has closed it
                 self.hdf5.close()
         finally:
             self._stream.end()
-        if error is None or isinstance(error, Exception):
+        if error is None or isinstance(error, Exception):  # Ctrl-C is not replaced by another error
             self.raise_failure()
 
 
 class _Stream(io.RawIOBase):
-    """The file as libhdf5 sees it; after the first failure, what is written stays in memory."""
+    """The file as libhdf5 sees it; after the first failure, written data stays in memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._at = file, 0
@@ -110,6 +110,7 @@ class _Stream(io.RawIOBase):
             if not count:
                 break
             got += count
+        # The file is shorter than libhdf5 believes after a failure; the data in memory fill in the rest
         view[got:] = bytes(len(view) - got)
         for start, data in self._kept:
             first, last = max(start, self._at), min(start + len(data), self._at + len(view))

@@ -18,8 +18,8 @@ __all__ = ["Series", "chosen_series", "series_names"]
 
 _PHOTON = ("TwoPhotonSeries", "OnePhotonSeries")
 _MODALITIES = {"TwoPhotonSeries": "two-photon", "OnePhotonSeries": "one-photon"}
-_NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")
-_SEARCHED = ("acquisition", "processing", "analysis", "scratch")
+_NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")  # series for stimuli
+_SEARCHED = ("acquisition", "processing", "analysis", "scratch")  # not stimulus, whose images were shown to the animal
 _FIRST_YEAR = 1970
 _MAX_GROUPS = 20_000
 _MAX_DEPTH = 8
@@ -113,7 +113,7 @@ def chosen_series(tree: Tree, series: str | None) -> Series:
 def _require_nwb_2(tree: Tree) -> None:
     version = tree.attributes("").get("nwb_version") or tree.value("nwb_version")
     text = version[0] if isinstance(version, list) and version else version
-    digits = str(text or "2").removeprefix("NWB-")
+    digits = str(text or "2").removeprefix("NWB-")  # NWB 1 writes "NWB-1.0.6"
     if digits.startswith(("0.", "1.")):
         raise UnsupportedRecordingError(
             f"{tree.name} is NWB {printable(digits)}; only NWB 2 is read. Convert it, or read a dataset with format='hdf5'"
@@ -150,6 +150,7 @@ def _is_imaging(tree: Tree, path: str, *, anywhere: bool = False) -> bool:
         return False
     shape = tree.shape(f"{path}/data")
     pictures = shape is not None and len(shape) in (3, 4) and math.prod(shape) > 0
+    # Extensions derive their own types; a link to an imaging plane shows that they are imaging
     if kind not in (*_PHOTON, "ImageSeries") and not (pictures and _has_plane(tree, path)):
         return False
     if pictures:
@@ -187,6 +188,7 @@ def _nothing(tree: Tree) -> UnsupportedRecordingError:
 def _series(tree: Tree, path: str) -> Series:
     shape = tree.shape(f"{path}/data") or ()
     files = _texts(tree.value(f"{path}/external_file"))
+    # pynwb writes an empty dataset of pixels beside external files
     external = bool(files) and math.prod(shape or (0,)) == 0
     data = None if external else tree.target(f"{path}/data")
     if data is None and not external:
@@ -222,7 +224,7 @@ def _timestamps(tree: Tree, path: str) -> tuple[str | None, tuple[str, ...]]:
     try:
         where = tree.target(f"{path}/timestamps")
     except UnsupportedRecordingError as error:
-        return None, (str(error),)
+        return None, (str(error),)  # a link to another file; the pixels can be read without it
     shape = tree.shape(where) if where else None
     return (where, ()) if shape is not None and len(shape) == 1 else (None, ())
 
@@ -246,6 +248,7 @@ def _metadata(tree: Tree, path: str) -> RecordingMetadata:
     software = _texts(tree.value("general/was_generated_by"))
     kind_facts = tree.attributes(path)  # the schema stores exposure, binning, power, gain and line rate as attributes
     return RecordingMetadata(
+        # Times count from this reference, which is the session's start unless stated
         start_time=_moment(tree.value("timestamps_reference_time")) or _moment(tree.value("session_start_time")),
         pixel_size=(rows, columns) if rows and columns else None,
         plane_spacing=depth if len(tree.shape(f"{path}/data") or ()) == 4 else None,
@@ -265,7 +268,7 @@ def _spacing(tree: Tree, plane: str) -> tuple[float | None, float | None, float 
     values = tree.value(f"{plane}/grid_spacing") if plane else None
     if not isinstance(values, list) or len(values) not in (2, 3):
         return None, None, None
-    unit = str(tree.attributes(f"{plane}/grid_spacing").get("unit", "meters"))
+    unit = str(tree.attributes(f"{plane}/grid_spacing").get("unit", "meters"))  # the schema's default
     x, y, z = (to_micrometres(_positive(value), unit) for value in [*values, None][:3])
     return y, x, z
 
@@ -322,6 +325,7 @@ def _moment(value: Any) -> datetime | None:
 
 def _wavelength(value: Any) -> float | None:
     found = _positive(value)
+    # In nm by the schema; other units are out of this range
     return found if found is not None and 50 < found < 20_000 else None
 
 

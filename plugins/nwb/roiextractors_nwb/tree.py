@@ -34,9 +34,9 @@ from roiextractors_core.io import (
 __all__ = ["Tree", "is_zarr", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
 _MARKS = (".zgroup", ".zattrs", "zarr.json")
-_MAX_VALUES = 10_000
+_MAX_VALUES = 10_000  # larger datasets are not read as metadata
 _MAX_NAMES = 20_000
-_MAX_JSON = 4 << 20
+_MAX_JSON = 4 << 20  # bytes
 _MAX_LINKS = 16
 _CODECS = frozenset(
     ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta", "fixedscaleoffset", "vlen-utf8", "vlen-bytes", "bytes",
@@ -179,7 +179,7 @@ class _ZarrTree:
             budget -= 1
             if budget < 0:
                 raise UnsupportedRecordingError(f"{self.name}: the links at {printable(path)} form a circle")
-            pending, node = _checked_parts(link, self.name) + pending, ""
+            pending, node = _checked_parts(link, self.name) + pending, ""  # paths of links begin at the root
         return node
 
     def shape(self, path: str) -> tuple[int, ...] | None:
@@ -193,11 +193,13 @@ class _ZarrTree:
 
     def value(self, path: str) -> Any:
         shape, where = self.shape(path), self.target(path)
+        # dtype=object: Python integers do not overflow
         if shape is None or where is None or int(np.prod(shape, dtype=object)) > _MAX_VALUES:
             return None
         found = _texts_in(self._place(where), f"{self.name}: {printable(where)}", shape)
         if found is None:
             found = plain(read_zarr(self._folder, where, (slice(None),) * len(shape)))
+        # hdmf-zarr stores a scalar as an array of shape (1,)
         return found[0] if shape == (1,) and isinstance(found, list) and found else found
 
     def _own_attributes(self, where: str) -> Mapping[str, Any]:
@@ -205,10 +207,12 @@ class _ZarrTree:
         return found if isinstance(found, dict) else {}
 
     def _link(self, node: str, part: str) -> str | None:
+        # hdmf-zarr lists the links of a group in this attribute, with the file and the path of each
         links = self._own_attributes(node).get("zarr_link")
         for link in links if isinstance(links, list) else []:
             if isinstance(link, dict) and link.get("name") == part:
                 source = str(link.get("source", "."))
+                # The path is that at the time of writing, so after a move only the name can be compared
                 if source not in (".", "") and os.path.basename(os.path.normpath(source)) != os.path.basename(
                     os.path.normpath(self._folder)
                 ):
@@ -252,7 +256,7 @@ def _checked_parts(path: str, name: str) -> list[str]:
 
 
 def _is_reference(value: Any) -> bool:
-    return isinstance(value, dict) and "zarr_dtype" in value
+    return isinstance(value, dict) and "zarr_dtype" in value  # as hdmf-zarr encodes object references
 
 
 def _texts_in(place: str, where: str, shape: tuple[int, ...]) -> list[str] | None:
@@ -366,5 +370,6 @@ def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
                 return chunks.read(key)
         return np.asarray(found.oindex[key])
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
+        # Zarr reports a chunk that is too short as a failed reshape or a wrong buffer size
         kind = TruncatedRecordingError if "reshape" in str(error) or "buffer" in str(error) else CorruptRecordingError
         raise kind(f"{name}: a chunk of {printable(where)} cannot be read: {printable(error)[:200]}") from error

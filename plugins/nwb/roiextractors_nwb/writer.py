@@ -59,6 +59,7 @@ def write(
         raise MissingDependencyError(
             'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
         ) from error
+    # All checks come first, so that nothing is written that must be removed
     sidecar = _with_start_time(Sidecar.of(recording), start_time)
     if not recording.size:
         raise UnsupportedRecordingError(f"NWB cannot store an empty recording (shape {recording.shape})")
@@ -70,7 +71,7 @@ def write(
     with SafeFile(partial) as file:
 
         def report(done: int, total: int) -> None:
-            file.raise_failure()
+            file.raise_failure()  # libhdf5 gets no error from a full disk, see SafeFile
             progress(done, total)
 
         with NWBHDF5IO(file=file.hdf5, mode="w") as stream:
@@ -133,10 +134,12 @@ def _imaging_plane(file: Any, sidecar: Sidecar) -> Any:
     metadata = sidecar.metadata
     channel = metadata.channels[0] if metadata.channels else None
     light = OpticalChannel(
-        name=channel.name.replace("/", "_") if channel else "OpticalChannel",
+        name=channel.name.replace("/", "_") if channel else "OpticalChannel",  # "/" separates names in HDF5
         description="unknown" if channel is None else channel.name,
+        # Required by the schema
         emission_lambda=float("nan") if channel is None else channel.emission_wavelength or float("nan"),
     )
+    # (x, y[, z])
     spacing = [*reversed(metadata.pixel_size or ()), *([metadata.plane_spacing] if metadata.plane_spacing else [])]
     return file.create_imaging_plane(
         name="ImagingPlane",
