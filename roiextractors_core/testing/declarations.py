@@ -59,7 +59,7 @@ def _round_trip_faults(spec: FormatSpec) -> Iterator[str]:
 
 
 def heavy_imports(module: str, imports: Iterable[Sequence[str]], modules: Iterable[str]) -> list[str]:
-    """Return what a ``hooks`` module imports beyond the core and the standard library, in words.
+    """Return the imports of a ``hooks`` module beyond the core and the standard library, in words.
 
     Parameters
     ----------

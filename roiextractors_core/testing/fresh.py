@@ -276,7 +276,7 @@ def claim_foreign(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def look_over(module: str) -> Iterator[dict[str, Any]]:
-    """Import what an entry point names, then the extractors that it declares, then ask it about foreign files."""
+    """Import an entry point, then the extractors that it declares, then ask it about foreign files."""
     (declared,) = import_declarations(module)
     yield declared
     for data in declared["formats"]:

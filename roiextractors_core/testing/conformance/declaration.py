@@ -90,7 +90,7 @@ class DeclarationTests(GivenRecording):
 
 @functools.lru_cache(maxsize=64)
 def _declared_afresh(module: str, path: tuple[str, ...]) -> Outcome:
-    """Return what importing a module's declarations in a fresh process comes to: once for all classes that test a plugin."""
+    """Return the outcome of importing a module's declarations in a fresh process, once for all classes that test a plugin."""
     return in_fresh_process("import_declarations", {"module": module})
 
 

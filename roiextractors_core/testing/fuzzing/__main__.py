@@ -60,7 +60,7 @@ def _given_seeds(given: argparse.Namespace, folder: Path) -> list[Seed]:
 
 
 def _grouped(found: Sequence[Defect]) -> list[tuple[str, list[Defect]]]:
-    """Put together what failed at the same place."""
+    """Group the defects by the place where they were raised."""
     groups: dict[str, list[Defect]] = {}
     for defect in found:
         place = re.search(r" at (\S+:\d+ \S+)", defect.words)

@@ -1,4 +1,4 @@
-"""The process that opens changed copies, reads them and judges what it read."""
+"""The process that opens changed copies, reads them and judges the result."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def serve(folder: str, first: str, end: str) -> None:
 
 
 def _warm_up(seed: Seed) -> None:
-    """Import what reading needs before memory is counted; the recording is read once, whatever comes of it."""
+    """Import the libraries for reading before memory is counted, by reading the recording once, even if that fails."""
     faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
     with suppress(Exception):
         read_whole(seed)

@@ -79,7 +79,7 @@ class Seed:
         return [str(folder / name) for name in self.recording]
 
     def save(self, place: Path) -> None:
-        """Write what names the recording beside its folder, for :meth:`saved`."""
+        """Write the facts about the recording next to its folder, for :meth:`saved`."""
         facts = {
             "name": self.name,
             "format": self.format,
@@ -99,13 +99,13 @@ class Seed:
 
 
 def seed_of(recording: Any, place: Path, *, format: str, options: Mapping[str, Any] | None = None) -> Seed:
-    """Copy a recording to be changed; what it holds is what it gives as it is, of several streams the first.
+    """Copy a recording to be changed; its expected content is read from the copy, of several streams from the first.
 
     Parameters
     ----------
     recording : str, os.PathLike or list of them
     place : pathlib.Path
-        A folder, not yet there.
+        A folder that does not exist.
     format : str
     options : mapping, optional
     """

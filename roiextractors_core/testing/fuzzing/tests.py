@@ -14,7 +14,7 @@ __all__ = ["FuzzTests", "require_no_defects"]
 
 
 class FuzzTests:
-    """Inherit beside the conformance tests: changed copies of the recording open rightly, or say what is wrong.
+    """Inherit with the conformance tests: changed copies of the recording open correctly, or fail with a clear error.
 
     Attributes
     ----------
