@@ -14,7 +14,7 @@ __all__ = ["described_by", "holds_images", "image_paths"]
 _MAX_IMAGES = 10_000
 _MAX_FOLDERS = 20_000
 _MAX_DEPTH = 4  # a plate has three levels: row, column, field of view
-_NOT_IMAGES = ("labels", "OME")
+_NOT_IMAGES = ("labels", "OME")  # segmentations, and the metadata of bioformats2raw
 
 
 def holds_images(source: Any) -> bool:
@@ -57,6 +57,7 @@ def described_by(folder: str) -> Mapping[str, Any]:
     """Return the OME attributes of a group; empty where there are none."""
     attributes = _json(os.path.join(folder, ".zattrs"))
     if not attributes:
+        # Zarr 3 (OME-Zarr 0.5) keeps attributes in zarr.json, below the key "ome"
         inside = _json(os.path.join(folder, "zarr.json")).get("attributes")
         attributes = inside if isinstance(inside, dict) else {}
     ome = attributes.get("ome")
@@ -84,6 +85,7 @@ def _of_collection(folder: str, described: Mapping[str, Any]) -> list[str]:
     if isinstance(series, list) and all(_is_inside(path) for path in series):
         return [str(path) for path in series]
     found: list[str] = []
+    # Without a list of series, the layout numbers the images from 0
     while len(found) < _MAX_IMAGES and os.path.isdir(os.path.join(folder, str(len(found)))):
         found.append(str(len(found)))
     return found
@@ -115,7 +117,7 @@ def _folders(place: str) -> list[str]:
 
 
 def _is_group(place: str) -> bool:
-    if os.path.isfile(os.path.join(place, ".zarray")):
+    if os.path.isfile(os.path.join(place, ".zarray")):  # first: an array can have .zattrs too
         return False
     if os.path.isfile(os.path.join(place, ".zgroup")) or os.path.isfile(os.path.join(place, ".zattrs")):
         return True
@@ -144,12 +146,15 @@ def _paths(items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _is_inside(path: Any) -> bool:
     parts = str(path).split("/") if isinstance(path, str) else [".."]
+    # A path in a file must stay in the folder on any system; ":" follows a drive on Windows
     return not any(part in ("", ".", "..") or "\\" in part or "\0" in part or ":" in part for part in parts)
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
     return [
-        (int(part) if part.isascii() and part.isdigit() and len(part) < 19 else -1, part) for part in path.split("/")
+        # isascii: str.isdigit accepts superscripts, which int() does not
+        (int(part) if part.isascii() and part.isdigit() and len(part) < 19 else -1, part)
+        for part in path.split("/")
     ]
 
 

@@ -50,6 +50,7 @@ from .containers import image_paths
 
 __all__ = ["OmeZarrImagingExtractor"]
 
+# Codecs raise errors of all these types for damaged bytes, and zarr passes them on
 _UNDECODABLE: tuple[type[Exception], ...] = (
     ValueError,
     RuntimeError,
@@ -145,7 +146,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         return self._missing.samples.copy()
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return which image is read, what contradicts the specification, and what is missing."""
+        """Return notes: the image that is read, contradictions to the specification, and missing chunks."""
         only = (
             (f"{self._name}: its only image, {printable(self._series[0])!r}, is read",)
             if len(self._series) == 1
@@ -229,6 +230,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         key = tuple(parts_of[axis] for axis in self._image.axes)
         kept = [axis for axis in self._image.axes if not isinstance(parts_of[axis], int)]
         found = self._image.read(key)
+        # In a folder that is too large to list, missing chunks are only noticed when they are read
         if self._image.chunks.has_met_missing and not self._missing.is_complete and not self._late_notes:
             self._late_notes = (
                 f"{self._name}: chunks are missing (lost, or never written) and are read as the fill value",
@@ -378,7 +380,7 @@ def _images(root: Any, path: str, name: str) -> tuple[str, ...]:
 
 def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, name: str) -> Any:
     if not series:
-        if given not in (None, 0, "0"):
+        if given not in (None, 0, "0"):  # a single image is series 0
             raise StreamChoiceError.for_option(name, "series", ("0",), seen=given)
         return root
     return _member(root, series[choose_stream(name, "series", series, given)], name)
@@ -414,7 +416,7 @@ def _axes(multiscale: Mapping[str, Any], name: str) -> tuple[str, dict[str, str]
     letters, units = "", {}
     for axis in stated:
         letter = str(axis.get("name") if isinstance(axis, dict) else axis).lower()
-        if letter not in tuple("tczyx") or letter in letters:
+        if letter not in tuple("tczyx") or letter in letters:  # a tuple: "tc" is in the string too
             raise UnsupportedRecordingError(
                 f"{name} has the axis {printable(axis)[:60]!r}; expected t, c, z, y and x, each at most once"
             )
@@ -432,7 +434,7 @@ def _finest(multiscale: Mapping[str, Any], axes: str, name: str) -> tuple[Mappin
     levels = [level for level in multiscale["datasets"] if isinstance(level, dict)]
 
     def size(level: Mapping[str, Any]) -> float:
-        scale = _scale(level, {}, axes)
+        scale = _scale(level, {}, axes)  # the image's own scale is the same for all levels
         return abs(scale["y"] * scale["x"])
 
     finest = min(levels, key=size)
@@ -453,7 +455,7 @@ def _doubts(multiscale: Mapping[str, Any], array: Any, axes: str, name: str) -> 
             f"{name}: its axes are {', '.join(axes)}, and the specification orders them t, c, z, y, x; they are read by their names, "
             f"the array {tuple(map(int, array.shape))} as stored"
         )
-    stated = getattr(array.metadata, "dimension_names", None)
+    stated = getattr(array.metadata, "dimension_names", None)  # Zarr 3 only
     if stated and all(stated) and [str(word).lower() for word in stated] != list(axes):
         found.append(
             f"{name}: the image names the axes {', '.join(axes)}, but its array names them {printable(', '.join(map(str, stated)))[:80]}; "

@@ -40,12 +40,13 @@ class OmeZarrWriter:
         array = group.create_array(
             "0",
             shape=(len(recording), *planes, rows, columns),
-            chunks=(length, *(1,) * len(planes), max(1, rows), max(1, columns)),
+            chunks=(length, *(1,) * len(planes), max(1, rows), max(1, columns)),  # zarr refuses a chunk length of 0
             dtype=recording.dtype,
             dimension_names=("t", "z", "y", "x") if planes else ("t", "y", "x"),
             config={"write_empty_chunks": True},  # a chunk that was left out looks like one that was lost
         )
         for start, block in read_blocks(recording, progress=progress):
+            # The specification orders t, z, y, x
             _write_chunks(array, start, np.moveaxis(block, 3, 1) if planes else block)
         sidecar = Sidecar.of(recording)
         group.attrs.update({"ome": _multiscales(recording, sidecar), SIDECAR_KEY: sidecar.to_dict()})
@@ -68,6 +69,7 @@ def _write_chunks(array: Any, start: int, block: np.ndarray) -> None:
     into a folder that has been removed (a full disk).
     """
     length, end = array.chunks[0], start + len(block)
+    # Cut where chunks begin, so that no two tasks write one chunk
     cuts = [start, *range((start // length + 1) * length, end, length), end]
     planes = [(k,) for k in range(block.shape[1])] if block.ndim == 4 else [()]
     run_on_cores(
