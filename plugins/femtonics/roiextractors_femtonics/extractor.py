@@ -21,6 +21,7 @@ from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 __all__ = ["FemtonicsImagingExtractor"]
 
+# Attributes that MESc stores as text; other lists of numbers can end in 0 too
 _TEXTS = re.compile(
     r".*(Name|Title|UnitNamePrefix|UnitNamePostfix|Comment|Hostname|Profilename|SetupID|Username|MEScVersion)"
 )
@@ -45,7 +46,7 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         False, the default, returns the stored integers.  True applies the channel's linear conversion (scale and offset): for the
         usual scale -1 and offset 65535, which invert the detector's signal, the result stays uint16; otherwise it is float64.
     sampling_frequency : float, optional
-        Samples a second (Hz); wins over the file's.
+        Samples a second (Hz); overrides the file's.
 
     Raises
     ------
@@ -149,7 +150,7 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return where the file's statements on frames and values differ from the pixels that are read."""
+        """Return notes: sizes that differ from the dataset's, a conversion that is not applied, and missing chunks."""
         return (*self._notes, *self._movie.get_notes(self._unit.file_name))
 
     def get_missing_samples(self) -> np.ndarray:
@@ -175,6 +176,7 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         if self._is_kept:
             return stored
         if self._is_inverted:
+            # For unsigned integers, max - x is the bitwise inverse; in place, as the array was made for this read
             np.invert(stored, out=stored)
             return stored
         scaled: np.ndarray = np.multiply(stored, self._scale, dtype=np.float64)
@@ -215,6 +217,7 @@ class _Unit:
     def length(self, axis: str) -> float | None:
         """Return the distance between pixels along an axis, in micrometres."""
         step = self.number(f"{axis}AxisConversionConversionLinearScale")
+        # Negative for a reversed axis
         return to_micrometres(abs(step), self.text(f"{axis}AxisConversionUnitName")) if step else None
 
     @property
@@ -308,6 +311,7 @@ def _units_in(path: str | os.PathLike[str]) -> list[_Unit]:
 
 def _groups(group: Any, word: str) -> list[str]:
     names = [name for name in list(group)[:_MAX_GROUPS] if re.fullmatch(rf"{word}_\d+", name)]
+    # HDF5 lists names alphabetically: MSession_10 before MSession_2
     names.sort(key=lambda name: int(name.rpartition("_")[2]))
     return [name for name in names if isinstance(named(group, name), h5py.Group)]
 
@@ -334,11 +338,13 @@ def _decoded(key: str, value: Any) -> Any:
         return value
     if not all(isinstance(code, int) and -(1 << 15) <= code < 1 << 16 for code in value):
         return value
+    # Codes from 0x8000 on are negative where MESc stores them as int16
     return (np.array(value[:-1], np.int64) & 0xFFFF).astype("<u2").tobytes().decode("utf-16-le", "replace")
 
 
 def _notes(unit: _Unit, channel: int, movie: Hdf5Dataset, applied: bool) -> list[str]:
     rows, columns = movie.frame_shape
+    # Not num_samples: an end that was never written is reported as missing already
     count = movie.num_planes if unit.is_stack else movie.missing.stated_samples
     notes = []
     for key, number, word in (("ZDim", count, "frames"), ("YDim", rows, "rows"), ("XDim", columns, "columns")):
