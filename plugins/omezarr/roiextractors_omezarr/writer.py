@@ -40,7 +40,7 @@ class OmeZarrWriter:
         array = group.create_array(
             "0",
             shape=(len(recording), *planes, rows, columns),
-            chunks=(length, *(1,) * len(planes), max(1, rows), max(1, columns)),  # zarr refuses a chunk length of 0
+            chunks=(length, *(1,) * len(planes), max(1, rows), max(1, columns)),
             dtype=recording.dtype,
             dimension_names=("t", "z", "y", "x") if planes else ("t", "y", "x"),
             config={"write_empty_chunks": True},  # a chunk that was left out looks like one that was lost
