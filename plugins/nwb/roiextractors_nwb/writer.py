@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
-from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, require_room
+from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, library_warnings, require_room
 
 from .safe_file import SafeFile
 
@@ -74,7 +74,11 @@ def write(
             file.raise_failure()  # libhdf5 gets no error from a full disk, see SafeFile
             progress(done, total)
 
-        with NWBHDF5IO(file=file.hdf5, mode="w") as stream:
+        with library_warnings(
+            "ignore", "The file path provided"
+        ):  # pynwb 3.0 asks for a suffix even where there is no path
+            stream = NWBHDF5IO(file=file.hdf5, mode="w")
+        with stream:
             stream.write(_nwb_file(recording, sidecar, report))
 
 
