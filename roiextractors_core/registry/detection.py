@@ -188,9 +188,9 @@ def _ranks(matches: Iterable[Match], preferences: Iterable[tuple[str, str]]) -> 
     """
     by_name = {match.spec.name: match for match in matches}
     ancestors = {name: _ancestors(match.spec, by_name) for name, match in by_name.items()}
-    # Where no evidence could be checked (the disk fails), the general format comes first: every .avi is a video
+    # Evidence that could not be checked (the disk fails, the folder may not be listed) does not beat the general format
     unsure = {name for name, match in by_name.items() if match.finding.answer is None}
-    num_general = {name: len(ancestors[name] & unsure) if name in unsure else 0 for name in by_name}
+    num_general = {name: len(ancestors[name]) if name in unsure else 0 for name in by_name}
     ancestors = {name: names if not num_general[name] else set() for name, names in ancestors.items()}
     num_before = _num_before(ancestors, preferences)
 
