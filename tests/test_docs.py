@@ -200,6 +200,7 @@ SHELL: dict[str, Callable[[Run, str], str]] = {
 
 
 def compare(shown: str, printed: str, where: str) -> None:
+    printed = re.sub(r"(?<=\ds) \(\d+:\d\d:\d\d\)$", "", printed, flags=re.MULTILINE)  # pytest adds it after a minute
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     checker = doctest.OutputChecker()
     assert checker.check_output(shown, printed, flags), f"{where} shows\n{shown}\nbut got\n{printed}"
@@ -319,3 +320,10 @@ def test_the_wheel_of_the_tutorial_opens_a_file_in_a_process_of_its_own(
     words = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "without_suffix")]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     assert done.stdout == "norpix\n", done.stderr
+
+
+def test_a_slow_machine_changes_no_shown_output() -> None:
+    compare("... passed in ...s\n", "3 passed in 85.57s (0:01:25)\n", "a page")
+    compare("... passed in ...s\n", "3 passed in 5.57s\n", "a page")
+    with pytest.raises(AssertionError, match="a page shows"):
+        compare("... passed in ...s\n", "1 failed, 2 passed in 85.57s (0:01:25) later\n", "a page")
