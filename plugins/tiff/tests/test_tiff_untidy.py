@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from roiextractors_tiff.pages import PageIndex
 
 import roiextractors_core as roi
 from roiextractors_core.registry.registry import Registry
@@ -82,31 +83,80 @@ def test_a_directory_that_was_overwritten_ends_the_recording(tmp_path: Path) -> 
     assert np.array_equal(found.get_series(), frames[:9])
 
 
-@pytest.mark.parametrize("wraps", ["directory", "pixels"])
-def test_pages_beyond_4_gib_of_classic_tiff_are_not_read_from_where_their_offsets_wrap_to(
-    tmp_path: Path, wraps: str
-) -> None:
-    frames = serials(4, 4, 5)
-    far = (1 << 32) + 1000
-    # Directory and pixels of each page; an offset of 32 bits loses what is above
-    places = [(8, 300), (500, 800), ((1 << 32) - 2000, (1 << 32) - 900), (far, far + 400)]
-    if wraps == "pixels":
-        places[3] = ((1 << 32) - 700, far)
-    with (tmp_path / "m.tif").open("wb") as stream:
-        stream.write(b"II*\0" + struct.pack("<I", 8))
+def write_far(path: Path, frames: np.ndarray, places: list[tuple[int, int]], *, big: bool = False) -> None:
+    """Write pages to given places of directory and pixels, into a sparse file whose offsets have 32 bits."""
+    size = frames[0].nbytes
+    number, count = ("Q", "Q") if big else ("I", "H")
+    with path.open("wb") as stream:
+        stream.write(
+            b"II+\0\x08\0\0\0" + struct.pack("<Q", places[0][0]) if big else b"II*\0" + struct.pack("<I", places[0][0])
+        )
         for k, (table, data) in enumerate(places):
-            entries = [(256, 5), (257, 4), (258, 16), (259, 1), (262, 1), (273, data), (277, 1), (278, 4), (279, 40)]
-            following = places[k + 1][0] if k < 3 else 0
+            text = b"page %03d of a file that is too large" % k
+            entries = [
+                (256, frames.shape[2]),
+                (257, frames.shape[1]),
+                (258, 16),
+                (259, 1),
+                (262, 1),
+                (273, data),
+                (277, 1),
+                (278, frames.shape[1]),
+                (279, size),
+            ]
+            following = places[k + 1][0] if k + 1 < len(places) else 0
             stream.seek(table)
-            stream.write(struct.pack("<H", len(entries)))
+            stream.write(struct.pack("<" + count, len(entries) + 1))
             for code, value in entries:
-                stream.write(struct.pack("<HHII", code, 4, 1, value % (1 << 32)))
-            stream.write(struct.pack("<I", following % (1 << 32)))
+                stream.write(struct.pack("<HH" + 2 * number, code, 4, 1, value % (1 << 32)))
+            stream.write(struct.pack("<HH" + 2 * number, 270, 2, len(text), (table + 256) % (1 << 32)))
+            stream.write(struct.pack("<" + number, following % (1 << 32)))
+            stream.seek(table + 256)
+            stream.write(text)
             stream.seek(data)
             stream.write(frames[k].tobytes())
-    with pytest.warns(roi.IncompleteRecordingWarning, match="4 GiB .* 3 whole pages"):
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("wraps", ["directory", "pixels"])
+def test_pages_beyond_4_gib_of_classic_tiff_are_not_read_from_where_their_offsets_wrap_to(
+    tmp_path: Path, wraps: str, big: bool
+) -> None:
+    frames = serials(4, 4, 5)
+    far = (1 << 32) + (1100 if big else 1000)
+    # Directory and pixels of each page; an offset of 32 bits loses what is above
+    places = [(16, 500), (1000, 1400), ((1 << 32) - 2000, (1 << 32) - 900), (far, far + 400)]
+    if wraps == "pixels":
+        # BigTIFF can state any place: there the pixels of two pages show that it did not
+        places[3] = ((1 << 32) - 700, (1 << 32) + 1390 if big else far)
+    write_far(tmp_path / "m.tif", frames, places, big=big)
+    pattern = r"damaged at .*3 whole pages" if big and wraps == "directory" else "4 GiB .* 3 whole pages"
+    with pytest.warns(roi.IncompleteRecordingWarning, match=pattern):
         found = roi.open(tmp_path / "m.tif", format="tiff")
     assert np.array_equal(found.get_series(), frames[:3])
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_pages_at_equal_distances_are_found_behind_offsets_that_wrapped(tmp_path: Path, big: bool) -> None:
+    frames, step = serials(12, 4, 5), 850_000_123
+    places = [(16 + k * step, 16 + k * step + 400) for k in range(12)]
+    write_far(tmp_path / "m.tif", frames, places, big=big)
+    found = roi.open(tmp_path / "m.tif", format="tiff")
+    assert np.array_equal(found.get_series(), frames)
+    assert np.array_equal(found[7], frames[7])
+    assert np.array_equal(found[[11, 2, 6], 1:3, 2:], frames[[11, 2, 6], 1:3, 2:])
+    assert ["4 GiB" in note for note in found.get_notes()] == ([] if big else [True])
+    index = PageIndex.of(tmp_path / "m.tif")
+    texts = [b"page %03d of a file that is too large" % k for k in range(12)]
+    assert index.descriptions(range(12)) == texts
+    assert big or [index.tags(k)[270] for k in range(12)] == texts
+    found.close()
+    # A cut inside the tenth page is found although no offset states where that page is
+    with (tmp_path / "m.tif").open("r+b") as stream:
+        stream.truncate(places[9][1] + 7)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="9 whole pages"):
+        found = roi.open(tmp_path / "m.tif", format="tiff")
+    assert np.array_equal(found.get_series(), frames[:9])
 
 
 def test_files_behind_a_damaged_one_are_not_moved_to_earlier_times(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ _REDUCED_OR_MASK, _REDUCED = 1 | 4, 2
 # The format allows 65,535 tags, BigTIFF 2^64. Real files have below 100; a damaged count must not become a read of gigabytes.
 MAX_TAGS = 4096
 _MAX_VALUE = 64 << 20
+_OFFSET_PERIOD = 1 << 32  # offsets of 32 bits begin at 0 again behind it
 _FIRST_READ = 1024  # a directory of 80 classic tags, or of 50 of BigTIFF, in one read
 
 
@@ -165,7 +166,11 @@ class Directory:
         size = _TYPE_SIZES.get(kind, 1) * count
         if size <= self.tiff.field_size:
             return self.offset + at, size
-        return struct.unpack_from(self.tiff.offset_form, self.table, at)[0], size
+        offset = struct.unpack_from(self.tiff.offset_form, self.table, at)[0]
+        # Classic TIFF cannot state an offset behind 4 GiB: of a directory that is there, the nearest one is meant
+        if not self.tiff.big and self.offset >= _OFFSET_PERIOD:
+            offset += (self.offset - offset + _OFFSET_PERIOD // 2) // _OFFSET_PERIOD * _OFFSET_PERIOD
+        return offset, size
 
     def is_inline(self, code: int) -> bool:
         """Return whether a tag's value is in the table itself."""

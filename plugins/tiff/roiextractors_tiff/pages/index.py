@@ -26,6 +26,7 @@ from .chain import Chain
 from .directory import Directory, TiffFile
 from .file import PagedFile, find_layout
 from .page import Page, differing_page
+from .regular import RegularPages
 from .sequence import FolderPaths, SequenceFiles
 from .walked import Selection
 
@@ -290,7 +291,8 @@ class _OpenIndex(PageIndex):
         _warn_of_damage(damaged)
         self._files = tuple(opened)
         super().__init__(paths, page, [file.layout.count for file in opened])
-        self.notes = tuple(damaged.values())
+        beyond = [f for f in opened if isinstance(f.layout, RegularPages) and f.layout.is_beyond_offsets]
+        self.notes = (*damaged.values(), *map(_wrapped, beyond[:_MAX_WARNINGS]))
         self.damaged = MappingProxyType(damaged)
         self._starts: list[int] = self._edges[:-1].tolist()
 
@@ -398,6 +400,13 @@ def _first_directory(tiff: TiffFile, selection: Selection) -> tuple[Directory, S
         return first, replace(selection, secondary=True)
     raise CorruptRecordingError(
         f"{tiff.name} has no page {begin:,}; its first directory should be at byte {tiff.first:,}"
+    )
+
+
+def _wrapped(file: PagedFile) -> str:
+    return (
+        f"{file.tiff.name} has {file.tiff.size:,} bytes, but offsets beyond 4 GiB do not fit into classic TIFF; "
+        "its pages are at equal distances, and those behind 4 GiB were found by that"
     )
 
 

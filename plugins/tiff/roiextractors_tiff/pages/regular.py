@@ -16,6 +16,11 @@ candidate: two offsets and two distances (the first page may differ: it often be
    size) is walked, instead of failing at the first read of the part that differs.
 
 So a file that differs at a page nobody sampled never gives wrong pixels of that page: reading it raises.
+
+Offsets that wrapped
+--------------------
+Programs that count bytes in 32 bits begin at 0 again behind 4 GiB.  In a larger file an offset is therefore compared modulo
+2**32: the directory itself is read at the predicted place, where only a page of this recording has these bytes.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ MAX_GAP = 1 << 16
 
 _MAX_SAMPLED = 32  # each is a read in another part of the file: a seek, or a round trip
 _STRIP_OFFSETS, _STRIP_LENGTHS, _DESCRIPTION = 273, 279, 270
+_OFFSET_PERIOD = 1 << 32  # where offsets of 32 bits begin at 0 again
 
 
 class RegularPages(Layout):
@@ -71,6 +77,17 @@ class RegularPages(Layout):
         runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(self._fixed, edges)]
         self._runs = [(a, b, second.table[a:b]) for a, b in runs]
         self._text = _description_place(second) if table_step == data_step else None
+        # Offsets are equal if they differ by multiples of this; no two of a smaller file do
+        self._period = _OFFSET_PERIOD if tiff.size > _OFFSET_PERIOD else 1 << 64
+
+    def are_equal(self, stated: int, predicted: int) -> bool:
+        """Return whether a stated offset is the predicted one, which may have wrapped behind 4 GiB."""
+        return (predicted - stated) % self._period == 0
+
+    @property
+    def is_beyond_offsets(self) -> bool:
+        """Whether some pages are behind 4 GiB of a classic TIFF, whose offsets cannot state their places."""
+        return not self.tiff.big and max(self.places(self.count - 1)) >= _OFFSET_PERIOD
 
     @property
     def gap(self) -> int:
@@ -100,7 +117,7 @@ class RegularPages(Layout):
         ahead, length, field = self._text
         raw = self.tiff.file.read(at, ahead + length)
         good = len(raw) == ahead + length and self.is_as_predicted(page, raw)
-        if not good or struct.unpack_from(self._next_form, raw, field)[0] != at + ahead:
+        if not good or not self.are_equal(struct.unpack_from(self._next_form, raw, field)[0], at + ahead):
             return None
         return raw[ahead:].split(b"\0", 1)[0]
 
@@ -111,19 +128,24 @@ class RegularPages(Layout):
         # Runs of bytes and not numpy: one page is checked for each frame that is read alone
         if any(table[a:b] != expected for a, b, expected in self._runs):
             return False
-        if struct.unpack_from(self._strip_form, table, self._strip_at)[0] != self.places(page)[1]:
+        if not self.are_equal(struct.unpack_from(self._strip_form, table, self._strip_at)[0], self.places(page)[1]):
             return False
         # The last page ends the chain, or points to one that the file's end cuts off; both were checked when opening
         last = page == self.count - 1
-        return last or struct.unpack_from(self._next_form, table, self._next_at)[0] == self.places(page + 1)[0]
+        following = struct.unpack_from(self._next_form, table, self._next_at)[0]
+        return last or self.are_equal(following, self.places(page + 1)[0])
 
     def unlike(self, pages: np.ndarray, tables: np.ndarray) -> np.ndarray:
         """Return which of these pages are not as predicted, given their directories as rows of bytes; page 0 excluded."""
         wrong = (tables[:, self._fixed] != self._expected[self._fixed]).any(axis=1)
-        wrong |= _numbers_at(tables, self._strip_at, self._strip_form) != self.data_offsets(pages)
+        wrong |= self._differ(_numbers_at(tables, self._strip_at, self._strip_form), self.data_offsets(pages))
         following = self.next_offsets(tables)
-        wrong |= (following != self.table_offsets(pages + 1)) & (pages != self.count - 1)
+        wrong |= self._differ(following, self.table_offsets(pages + 1)) & (pages != self.count - 1)
         return np.asarray(pages[wrong])
+
+    def _differ(self, stated: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        differences = predicted - stated
+        return np.asarray((differences % self._period if self._period < 1 << 63 else differences) != 0)
 
     def next_offsets(self, tables: np.ndarray) -> np.ndarray:
         """Return the offsets of the next directories that these directories, rows of bytes, state; int64."""
@@ -235,7 +257,7 @@ def _verify(layout: RegularPages, page: Page) -> str | None:
         if not _is_cut_page(layout, page, following):
             return None
         note = (
-            f"{layout.tiff.name} ends inside page {last + 1:,} (directory at byte {following:,} of {layout.tiff.size:,}); "
+            f"{layout.tiff.name} ends inside page {last + 1:,} (directory at byte {layout.places(last + 1)[0]:,} of {layout.tiff.size:,}); "
             f"the {last + 1:,} whole pages are read"
         )
     sampled = np.unique(np.linspace(1, last, min(last, _MAX_SAMPLED)).astype(np.int64))
@@ -249,10 +271,11 @@ def _is_cut_page(layout: RegularPages, page: Page, offset: int) -> bool:
     Otherwise it goes on with pages of another kind (a thumbnail, a second series), and the file must be walked.
     """
     _, second, step = layout.table
-    if step != layout.data[2] or offset != second + (layout.count - 1) * step:
+    predicted = second + (layout.count - 1) * step
+    if step != layout.data[2] or not layout.are_equal(offset, predicted):
         return False
     try:
-        return Page.of(layout.tiff.directory(offset, layout.count)) == page
+        return Page.of(layout.tiff.directory(predicted, layout.count)) == page
     except RecordingError:  # the cut is inside the directory
         return True
 

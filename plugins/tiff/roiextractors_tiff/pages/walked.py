@@ -405,7 +405,7 @@ def _whole_pages(
 ) -> tuple[int, str]:
     """Return how many pages are whole, and in words why the others are not."""
     offsets, lengths = segments.offsets, segments.lengths
-    wrapped = _first_wrapped(tiff, offsets)
+    wrapped = _first_wrapped(tiff, offsets, lengths)
     # Offsets before the first wrapped one only: behind 4 GiB, small offsets have another cause
     early = np.flatnonzero((offsets[:wrapped] >= 0) & (offsets[:wrapped] < HEADER_BYTES) & (lengths[:wrapped] > 0))
     if len(early):
@@ -420,7 +420,7 @@ def _whole_pages(
         k = segments.page_of(bad)
         where = f"page {k:,} (directory at byte {places[k]:,}) has its pixels at byte {int(offsets[bad]):,}"
         reason = (
-            f"has {tiff.size:,} bytes, but offsets beyond 4 GiB do not fit into classic TIFF ({where})"
+            f"has {tiff.size:,} bytes, but {'its' if tiff.big else 'classic TIFF'} offsets began at 0 again behind 4 GiB ({where})"
             if bad == wrapped
             else f"ends at byte {tiff.size:,}, and {where}"
         )
@@ -434,13 +434,21 @@ def _whole_pages(
     return len(places), damage
 
 
-def _first_wrapped(tiff: TiffFile, offsets: np.ndarray) -> int:
+def _first_wrapped(tiff: TiffFile, offsets: np.ndarray, lengths: np.ndarray) -> int:
     """Return the first segment whose offset began at 0 again behind 4 GiB; the number of segments when there is none."""
-    if tiff.big or tiff.size <= 1 << 32:
+    if tiff.size <= 1 << 32:
         return len(offsets)
     # Files are written forwards: a leap back by over 2 GiB is an overflow, not a layout
-    leaps = np.flatnonzero(offsets[1:] + (1 << 31) < offsets[:-1])
-    return int(leaps[0]) + 1 if len(leaps) else len(offsets)
+    leaps = np.flatnonzero(offsets[1:] + (1 << 31) < offsets[:-1]) + 1
+    if not len(leaps) or (tiff.big and not _overlap(offsets, lengths)):
+        return len(offsets)  # BigTIFF can state any place, so a leap is an overflow only if pixels are given twice
+    return int(leaps[0])
+
+
+def _overlap(offsets: np.ndarray, lengths: np.ndarray) -> bool:
+    order = np.argsort(offsets, kind="stable")
+    ends = np.maximum.accumulate((offsets + lengths)[order])
+    return bool((offsets[order][1:] < ends[:-1]).any())
 
 
 def _ends_in_zeros(
