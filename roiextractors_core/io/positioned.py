@@ -182,6 +182,25 @@ class PositionedFile:
         view = memoryview(buffer)
         return bytes(view[: self._read([view], offset, count)])
 
+    def end_of_data(self, start: int, end: int) -> int:
+        """Return the byte after the last one that is not 0; ``start`` if there are only zeros.
+
+        Programs that reserve the space of a recording leave zeros at its end when they are interrupted.
+
+        Parameters
+        ----------
+        start, end : int
+            The part of the file to look at; it is read backwards, and only as far as there are zeros.
+        """
+        step = _HEAD_BYTES  # nearly always decided by the last bytes, so little is read at first
+        while end > start:
+            first = max(start, end - step)
+            kept = len(self.read(first, end - first).rstrip(b"\0"))
+            if kept:
+                return first + kept
+            end, step = first, min(4 * step, _MAX_UNCHECKED)
+        return start
+
     def read_into(self, buffers: Sequence[Any], offset: int) -> None:
         """Fill the buffers, in order, with the bytes from ``offset`` on.
 

@@ -121,6 +121,38 @@ class StoredFrames:
         is_wide = _length(cut) == self.shape[1]
         self._fill(result, owners, places + top * self._row_bytes, None if is_wide else cut, apply)
 
+    def count_written(self, count: int, *, offset: int = 0, number: int = 0) -> int:
+        """Return how many of the frames that follow each other come before zeros at the end of the file.
+
+        Only whole frames of zeros count as never written, and the frame before them if its last rows are zeros, unless those
+        of the frame before are zeros, too.  If all frames are zeros, nothing shows where a recording ended.
+
+        Parameters
+        ----------
+        count : int
+            The frames in the file.
+        offset : int
+            Offset of the first one, in bytes.
+        number : int
+            Index into ``files``.
+
+        Returns
+        -------
+        int
+            ``count`` unless there are zeros at the end.
+        """
+        file, end = self.files[number], offset + count * self.frame_bytes
+        last = file.end_of_data(offset, end)
+        if last == offset or end - last < self.frame_bytes:
+            return count
+        whole, begun = divmod(last - offset, self.frame_bytes)
+        if begun == 0:
+            return whole
+        # Black pixels at the end of a frame are no evidence if the frame before has them as well
+        row = file.read(offset + whole * self.frame_bytes - self._row_bytes, self._row_bytes) if whole else b""
+        is_cut = self.frame_bytes - begun >= self._row_bytes and bool(row.strip(b"\0"))
+        return whole if is_cut else whole + 1
+
     def close(self) -> None:
         """Close the files."""
         for file in self.files:

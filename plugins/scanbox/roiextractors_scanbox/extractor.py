@@ -23,6 +23,7 @@ from roiextractors_core.io import StoredFrames, run_on_cores, warn
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .info import Layout, find, layout_of, number, plain
+from .lines import suspect_channels
 from .pair import pair_of
 
 __all__ = ["ScanboxImagingExtractor"]
@@ -98,9 +99,14 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         self._channel = _channel(layout, channel, self._file.name)
         shape = (layout.rows, layout.columns, len(layout.channels))
         self._frames = StoredFrames((self._file,), shape=shape[: 2 if shape[2] == 1 else 3], dtype="<u2")
+        self._num_stored = self._size // layout.frame_bytes
+        # 0 is the brightest value, so frames of zeros were never written
+        self._num_frames = self._frames.count_written(self._num_stored)
+        is_checked = num_channels is None and layout.expected_frames is None and not self._contradictions
+        self._suspected = suspect_channels(self._file, layout, self._num_frames) if is_checked else None
         for sentence in self._incomplete:
             warn(f"{self._file.name}: {sentence}")
-        for sentence in self._contradictions:
+        for sentence in (*self._contradictions, *self._suspicion):
             warn(f"{self._file.name}: {sentence}", RoiExtractorsWarning)
 
     @classmethod
@@ -151,11 +157,11 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return the decisions made and the data skipped while opening."""
-        return (*self._layout.notes, *self._incomplete, *self._contradictions, *self._extra_frames)
+        return (*self._layout.notes, *self._incomplete, *self._contradictions, *self._suspicion, *self._extra_frames)
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that the info counts and the file does not have."""
-        expected = (self._layout.expected_frames or 0) // self._planes
+        expected = max(self._layout.expected_frames or 0, self._num_stored) // self._planes
         return np.arange(self.get_num_samples(), max(expected, self.get_num_samples()), dtype=np.int64)
 
     def close(self) -> None:
@@ -187,14 +193,15 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         )
 
     @property
-    def _num_frames(self) -> int:
-        return self._size // self._layout.frame_bytes
-
-    @property
     def _incomplete(self) -> tuple[str, ...]:
-        frames, rest = divmod(self._size, self._layout.frame_bytes)
+        frames, rest = self._num_frames, self._size % self._layout.frame_bytes
         expected, planes = self._layout.expected_frames, frames % self._planes
         found = []
+        if frames < self._num_stored:
+            found.append(
+                f"the file ends in zeros, as an interrupted recording does: {frames:,} of {self._num_stored:,} frames were written"
+            )
+            rest = 0
         if rest:
             found.append(
                 f"the file ends inside frame {frames:,} (after {rest:,} of {self._layout.frame_bytes:,} bytes), which is skipped"
@@ -203,8 +210,22 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
             found.append(f"the last volume has {planes} of {self._planes} planes and is skipped")
         if expected is not None and frames < expected:
             words = f"the info says {expected:,} frames (max_idx), but the file contains {frames:,} complete ones"
-            found.append(words + ("" if rest else self._explain_fewer(frames, expected)))
-        return tuple(found)
+            found.append(words + ("" if rest or found else self._explain_fewer(frames, expected)))
+        return (*found, *self._half_of_the_plan)
+
+    @property
+    def _half_of_the_plan(self) -> tuple[str, ...]:
+        """A sentence where two channels of which one was saved would explain half of the planned frames."""
+        planned, is_aborted = self._layout.planned_frames, bool(number(self._info, "abort_bit"))
+        # Recordings that the user ended early are usual, and Scanbox notes them
+        if self._layout.expected_frames is not None or planned is None or is_aborted or len(self._layout.channels) != 2:
+            return ()
+        if 2 * self._num_frames != planned or self._size % self._layout.frame_bytes:
+            return ()
+        return (
+            f"{planned:,} frames were planned (config.frames), but the file contains {self._num_frames:,} complete ones; it is exactly "
+            "1/2, so only one channel was saved (num_channels=1), or the recording was ended early",
+        )
 
     def _explain_fewer(self, frames: int, expected: int) -> str:
         """Return the likely reason for an exact factor between the numbers of frames."""
@@ -233,6 +254,17 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
             f"the info says {expected:,} frames ({key}), but the file contains {self._num_frames:,}, exactly {factor} times as many, so "
             f"{channel}the .mat is of another recording or says a wrong size (sz); reading all of them",
         )
+
+    @property
+    def _suspicion(self) -> tuple[str, ...]:
+        """A sentence where the info has no number of frames, and the pixels suggest another number of channels."""
+        if self._suspected is None:
+            return ()
+        seen = {
+            1: "the info says 2 channels, but the values are arranged like lines of one",
+            2: "the info says 1 channel, but every other value resembles the next, as if both had been saved",
+        }
+        return (f"{seen[self._suspected]}; if so, open(..., num_channels={self._suspected}). Reading by the info",)
 
     @property
     def _extra_frames(self) -> tuple[str, ...]:

@@ -119,13 +119,13 @@ def layout_of(info: Mapping[str, Any], name: str) -> Layout:
         # max_idx is the index of the last frame, from 0
         expected_frames=None if last is None or not 0 <= last < 1 << 53 else math.floor(last + 1) * folds,
         notes=(*row_notes, *plane_notes),
-        planned_frames=_planned(info),
+        planned_frames=_planned(info, folds),
     )
 
 
-def _planned(info: Mapping[str, Any]) -> int | None:
+def _planned(info: Mapping[str, Any], folds: int) -> int | None:
     value = number(info, "config.frames")
-    return int(value) if value is not None and 0 < value < 1 << 53 and value == math.floor(value) else None
+    return int(value) * folds if value is not None and 0 < value < 1 << 53 and value == math.floor(value) else None
 
 
 def find(info: Any, path: str) -> Any:
@@ -249,7 +249,9 @@ def _named_channels(info: Mapping[str, Any], count: int) -> tuple[tuple[str, ...
             break
     else:
         numbers = tuple(range(count))
-    known = [text for row in find(info, "chan.names") or [] for text in row]
+    rows = find(info, "chan.names")
+    # A cell of texts is a list of lists; numbers, or a single text, name no channels
+    known = [text for row in rows if isinstance(row, list) for text in row] if isinstance(rows, list) else []
     names = tuple(
         printable(known[k]) if k < len(known) and isinstance(known[k], str) and known[k] else f"PMT{k}" for k in numbers
     )

@@ -500,3 +500,89 @@ def test_channel_names_that_tell_nothing_apart_become_pmts(write: Write, version
         chan = {"nchan": 2.0, "save": np.array([[1, 1, 0, 0]], "u1"), "names": names}
         path = write(version_3(ROWS, COLUMNS, chan=chan), noise(3, channels=2))
         assert roi.streams(path) == {"channel": ("PMT0", "b" if names == [["", "b"]] else "PMT1")}
+
+
+def cells(count: int, channels: int, rows: int = 64, columns: int = 96, jitter: int = 0) -> np.ndarray:
+    """Frames with cells, a background of their own for each channel, and noise; odd lines are shifted by ``jitter``."""
+    rng = np.random.default_rng(columns)
+    y, x = np.mgrid[:rows, :columns]
+    frames = np.empty((count, rows, columns, channels))
+    for channel in range(channels):
+        still = np.full((rows, columns), 3000.0 + 9000 * channel)
+        for _ in range(12):
+            centre = rng.uniform(0, rows), rng.uniform(0, columns)
+            still += 12000 * np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / 18)
+        still[1::2] = np.roll(still[1::2], jitter, axis=1)
+        frames[..., channel] = still + rng.normal(0, 1200, (count, rows, columns))
+    return np.clip(frames, 0, 65000).astype(np.uint16)
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_without_a_number_of_frames_the_values_show_a_wrong_number_of_channels(
+    write: Write, version_2: Info, levels: bool
+) -> None:
+    def frames(channels: int) -> np.ndarray:
+        if not levels:
+            return cells(8, channels)
+        return (10 * np.arange(8)[:, None, None, None] + np.zeros((64, 96, 1)) + np.arange(channels)).astype(np.uint16)
+
+    both = write(version_2(64, 96, channels=2.0), frames(2), "both")
+    with pytest.warns(RoiExtractorsWarning, match=r"says 1 channel, but .*num_channels=2") as caught:
+        recording = roi.open(both)
+    with recording:
+        assert [str(w.message) for w in caught] == [f"both.sbx: {note}" for note in recording.get_notes()]
+    one = write(version_2(64, 96, channels=1.0), frames(1), "one")
+    with pytest.warns(RoiExtractorsWarning, match=r"says 2 channels, but .*num_channels=1"):
+        roi.open(one, channel=0).close()
+    for path, count in ((both, 2), (one, 1)):
+        with roi.open(path, num_channels=count, channel=0) as recording:
+            assert recording.get_notes() == ()
+            np.testing.assert_array_equal(recording.get_series(), frames(count)[..., 0])
+
+
+@pytest.mark.parametrize("jitter", [0, 5])
+def test_a_right_number_of_channels_is_not_suspected(write: Write, version_2: Info, jitter: int) -> None:
+    alike = np.repeat(cells(8, 1, jitter=jitter), 2, axis=3)
+    alike[..., 1] //= 3  # bleed-through alone
+    for number, frames in enumerate((cells(8, 1, jitter=jitter), cells(8, 2, jitter=jitter), alike)):
+        info = version_2(64, 96, channels=2.0 if frames.shape[-1] == 1 else 1.0)
+        with roi.open(write(info, frames, f"right{number}"), channel=0) as recording:
+            assert recording.get_notes() == ()
+
+
+def test_half_of_the_planned_frames_is_suspected_unless_the_user_ended_it(write: Write, version_2: Info) -> None:
+    config = {"frames": 12.0, "lines": float(ROWS)}
+    path = write(version_2(ROWS, COLUMNS, channels=1.0, config=config), noise(12))
+    with pytest.warns(IncompleteRecordingWarning, match=r"12 frames were planned .*num_channels=1"):
+        roi.open(path, channel=0).close()
+    aborted = write(version_2(ROWS, COLUMNS, channels=1.0, config=config, abort_bit=1.0), noise(12), "aborted")
+    with roi.open(aborted, channel=0) as recording:
+        assert recording.get_notes() == ()
+
+
+def test_frames_of_zeros_at_the_end_were_never_written(write: Write, version_2: Info) -> None:
+    frames = noise(7)
+    path = write(version_2(ROWS, COLUMNS), frames)
+    stored = path.read_bytes()
+    for end, whole in ((5 * 1920, 5), (5 * 1920 + 700, 5), (5 * 1920 - 4, 5)):
+        path.write_bytes(stored[:end] + bytes(len(stored) - end))
+        with pytest.warns(IncompleteRecordingWarning, match=f"ends in zeros.*{whole} of 7 frames were written"):
+            recording = roi.open(path)
+        with recording:
+            assert recording.get_missing_samples().tolist() == [5, 6]
+            np.testing.assert_array_equal(recording.get_series(0, 4), frames[:4, ..., 0])
+            assert len(recording) == whole
+
+
+def test_planned_frames_count_folded_images(write: Write, version_3: Info) -> None:
+    config = {"frames": 4.0, "lines": float(ROWS)}
+    with roi.open(write(version_3(ROWS, COLUMNS, fold_lines=6.0, config=config), noise(4))) as recording:
+        assert (len(recording), recording.get_notes()) == (16, ())
+
+
+@pytest.mark.parametrize("names", [np.array([[1.0, 2.0]]), np.empty((0, 0)), 7.0, "GCaMP6s"])
+def test_channel_names_that_are_not_a_list_of_texts_are_not_used(write: Write, version_3: Info, names: Any) -> None:
+    chan = {"nchan": 2.0, "save": np.array([[1, 1, 0, 0]], "u1"), "names": names}
+    assert roi.streams(write(version_3(ROWS, COLUMNS, chan=chan), noise(3, channels=2))) == {
+        "channel": ("PMT0", "PMT1")
+    }
