@@ -55,28 +55,17 @@ class Clock:
         """
         end = self.num_samples if end is None else end
         if self._read is not None:
-            return np.array(self._read(start, end), dtype=np.float64)
+            return np.array(self._read(start, end), dtype=np.float64)  # a copy: the vector is the recording's own
         if self.rate is None:
             raise TimesError(
                 "this recording has no sample times: the file contains neither times nor a rate; pass open(..., sampling_frequency=<Hz>) "
                 "or call set_times(<seconds>)"
             )
+        # Divided, not multiplied by a rounded period: sample 3 at 10 Hz is at exactly 0.3 s
         return np.divide(np.arange(self.first + start, self.first + end, dtype=np.float64), self.rate)
 
     def indices(self, times: Any) -> np.ndarray:
-        """Return the index of the sample at each time.
-
-        For a vector of times: the last sample at or before it.  For a rate: the nearest sample.
-
-        Parameters
-        ----------
-        times : float or array-like
-            Seconds.
-
-        Returns
-        -------
-        numpy.ndarray
-            int64, the shape of ``times``.
+        """Return the index of the sample at each time, as ``ImagingExtractor.time_to_sample_indices`` describes.
 
         Raises
         ------
@@ -91,9 +80,9 @@ class Clock:
         if self.num_samples == 0:
             raise RangeError("the recording has no samples")
         if self._read is None:
-            grid = self.times(0, 1)[0]
+            first = self.times(0, 1)[0]
             with np.errstate(over="ignore"):  # a time far outside overflows to infinity, which is refused below
-                found = np.round((asked - grid) * float(self.rate or 0.0))
+                indices = np.round((asked - first) * float(self.rate or 0.0))
             last = self.times(self.num_samples - 1, self.num_samples)[0]
         else:
             known = self.times()
@@ -101,14 +90,15 @@ class Clock:
                 raise TimesError(
                     "timestamps are not increasing (or contain NaN), so a time does not map to one sample; call set_times(...) to replace them"
                 )
-            found = np.searchsorted(known, asked, side="right") - 1
-            grid, last = known[0], known[-1]
-            beyond = asked > last + self._period(known)
-            found = np.where(beyond, self.num_samples, found)
-        if ((found < 0) | (found >= self.num_samples)).any():
-            seen = asked[(found < 0) | (found >= self.num_samples)].ravel()[0]
-            raise RangeError(f"{seen:g} s is outside the recording, which runs from {grid:g} s to {last:g} s")
-        return np.asarray(found).astype(np.int64)
+            first, last = known[0], known[-1]
+            indices = np.searchsorted(known, asked, side="right") - 1
+            # The last sample lasts one period, as on the grid of a rate; later times belong to no sample
+            indices = np.where(asked > last + self._period(known), self.num_samples, indices)
+        outside = (indices < 0) | (indices >= self.num_samples)
+        if outside.any():
+            seen = asked[outside].ravel()[0]
+            raise RangeError(f"{seen:g} s is outside the recording, which runs from {first:g} s to {last:g} s")
+        return np.asarray(indices).astype(np.int64)
 
     def sliced(self, start: int, end: int) -> Clock:
         """Return the clock of samples ``start`` to ``end`` (exclusive), keeping its offset."""
@@ -123,7 +113,7 @@ class Clock:
 
     def _period(self, known: np.ndarray) -> float:
         if len(known) > 1:
-            return float(np.median(np.diff(known)))
+            return float(np.median(np.diff(known)))  # the mean would grow with every pause in the recording
         return 1.0 / self.rate if self.rate else 0.0
 
 
@@ -143,12 +133,12 @@ def checked_times(times: Any, num_samples: int) -> np.ndarray:
     """
     try:
         given = np.asarray(times)
-        if given.dtype.kind not in "iufO":
+        if given.dtype.kind not in "iufO":  # numpy would convert text, dates and booleans to float64 without a word
             raise TypeError(f"got {given.dtype}")
-        found = np.array(given, dtype=np.float64)
+        checked = np.array(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TimesError(f"times must be numbers in seconds, one per sample: {error}") from error
-    if found.shape != (num_samples,):
-        raise TimesError(f"expected {num_samples:,} times, one per sample, got an array of shape {found.shape}")
-    found.flags.writeable = False
-    return found
+    if checked.shape != (num_samples,):
+        raise TimesError(f"expected {num_samples:,} times, one per sample, got an array of shape {checked.shape}")
+    checked.flags.writeable = False
+    return checked

@@ -131,13 +131,11 @@ class StreamChoiceError(ChoiceError):
         The values to choose from.
     """
 
+    # The keywords have defaults because an error is unpickled with its message alone; the attributes follow
     def __init__(self, message: str, *, option: str = "", choices: Iterable[object] = ()) -> None:
         super().__init__(message)
         self.option = option
         self.choices = tuple(choices)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_restore_choice, (type(self), self.args[0], self.option, self.choices))
 
     @classmethod
     def for_option(cls, name: str, option: str, choices: Iterable[object], seen: object = None) -> StreamChoiceError:
@@ -160,11 +158,6 @@ class StreamChoiceError(ChoiceError):
         example = repr(values[0]) if values else "..."
         text = f"{printable(name)} has the {noun} {listed(values)}{asked}; choose one: open(..., {option}={example})"
         return cls(text, option=option, choices=values)
-
-
-def _restore_choice(kind: type, message: str, option: str, choices: tuple[object, ...]) -> StreamChoiceError:
-    error: StreamChoiceError = kind(message, option=option, choices=choices)
-    return error
 
 
 class RecordingError(RoiExtractorsError, ValueError):
@@ -224,17 +217,12 @@ class IncompleteRecordingWarning(RoiExtractorsWarning):
 
 
 def printable(text: object) -> str:
-    """Return text from a file, safe to print on one line.
+    """Return text from a file, safe to print on one line: control characters and lone surrogates become escapes.
 
     Parameters
     ----------
     text : object
         Anything; converted with ``str``.
-
-    Returns
-    -------
-    str
-        The text with control characters and lone surrogates written as escapes.
     """
     shown = str(text)
     if shown.isprintable():

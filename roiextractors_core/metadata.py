@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from pathlib import PurePath
@@ -45,22 +45,18 @@ class ChannelMetadata:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``."""
-        return {f.name: as_plain(getattr(self, f.name)) for f in fields(self)}
+        return _plain_fields(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ChannelMetadata:
         """Make a channel from the data of :meth:`to_dict`; unknown fields are ignored."""
-        band = data.get("detection_band")
-        return cls(
-            str(data["name"]),
-            detection_band=None if band is None else (float(band[0]), float(band[1])),
-            laser_lines=tuple(float(line) for line in data.get("laser_lines") or ()),
-            **{key: _number(data.get(key)) for key in _CHANNEL_NUMBERS},
-        )
+        return cls(**_converted(data, name=str, detection_band=_pair, laser_lines=_numbers, **_CHANNEL_NUMBERS))
 
 
 _MAX_DEPTH = 200
-_CHANNEL_NUMBERS = ("emission_wavelength", "excitation_wavelength", "laser_power", "exposure_time")
+_CHANNEL_NUMBERS = dict.fromkeys(
+    ("emission_wavelength", "excitation_wavelength", "laser_power", "exposure_time"), float
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +126,7 @@ class RecordingMetadata:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``; dates in ISO 8601, NaN and infinity as text."""
-        plain = {
-            f.name: as_plain(getattr(self, f.name)) for f in fields(self) if f.name not in ("channels", "objective")
-        }
-        plain["channels"] = [channel.to_dict() for channel in self.channels]
-        objective = self.objective
-        plain["objective"] = (
-            None if objective is None else {f.name: getattr(objective, f.name) for f in fields(objective)}
-        )
-        return plain
+        return _plain_fields(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RecordingMetadata:
@@ -154,22 +142,20 @@ class RecordingMetadata:
         ValueError, TypeError, KeyError
             A field has a value of the wrong type.
         """
-        start, size, lens = data.get("start_time"), data.get("pixel_size"), data.get("objective")
-        depth = data.get("bit_depth")
-        return cls(
-            start_time=None if start is None else datetime.fromisoformat(start),
-            pixel_size=None if size is None else (float(size[0]), float(size[1])),
-            plane_spacing=_number(data.get("plane_spacing")),
-            plane_positions=tuple(float(position) for position in data.get("plane_positions") or ()),
-            channels=tuple(ChannelMetadata.from_dict(channel) for channel in data.get("channels") or ()),
-            objective=None if lens is None else _objective(lens),
-            zoom=_number(data.get("zoom")),
-            bit_depth=None if depth is None else int(depth),
-            modality=_text(data.get("modality")),
-            device=_text(data.get("device")),
-            software=_text(data.get("software")),
-            vendor=dict(data.get("vendor") or {}),
+        values = _converted(
+            data,
+            start_time=datetime.fromisoformat,
+            pixel_size=_pair,
+            plane_spacing=float,
+            plane_positions=_numbers,
+            channels=lambda channels: tuple(ChannelMetadata.from_dict(channel) for channel in channels),
+            objective=_objective,
+            zoom=float,
+            bit_depth=int,
+            vendor=dict,
+            **dict.fromkeys(("modality", "device", "software"), str),
         )
+        return cls(**values)
 
     def replaced(self, **changes: Any) -> RecordingMetadata:
         """Return a copy with some fields changed."""
@@ -181,17 +167,21 @@ class RecordingMetadata:
         return (RecordingMetadata, (*values, dict(self.vendor)))
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _converted(data: Mapping[str, Any], **converters: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the values of the known fields in their types; a field that is missing or None keeps its default."""
+    return {key: convert(data[key]) for key, convert in converters.items() if data.get(key) is not None}
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _pair(values: Any) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    return tuple(map(float, values))
 
 
 def _objective(data: Mapping[str, Any]) -> ObjectiveMetadata:
-    numbers = (_number(data.get(key)) for key in ("magnification", "numerical_aperture"))
-    return ObjectiveMetadata(_text(data.get("name")), *numbers)
+    return ObjectiveMetadata(**_converted(data, name=str, magnification=float, numerical_aperture=float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +211,11 @@ class Provenance:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``."""
-        names = ("format", "plugin", "version", "paths", "options", "evidence", "notes")
-        return {name: as_plain(getattr(self, name)) for name in names}
+        return _plain_fields(self)
+
+
+def _plain_fields(record: Any, *, depth: int = 0) -> dict[str, Any]:
+    return {f.name: as_plain(getattr(record, f.name), depth=depth) for f in fields(record)}
 
 
 def as_plain(value: Any, *, depth: int = 0) -> Any:
@@ -240,17 +233,17 @@ def as_plain(value: Any, *, depth: int = 0) -> Any:
             f"metadata nested deeper than {_MAX_DEPTH} levels cannot be written as plain data"
         )
     if isinstance(value, float):
-        return value if np.isfinite(value) else str(value)
+        return value if np.isfinite(value) else str(value)  # JSON has neither NaN nor infinity
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if isinstance(value, np.generic):
-        return as_plain(value.item(), depth=depth + 1)
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.generic | np.ndarray):
         return as_plain(value.tolist(), depth=depth + 1)
     if isinstance(value, Mapping):
         return {str(key): as_plain(item, depth=depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_plain(item, depth=depth + 1) for item in value]
+    if isinstance(value, ChannelMetadata | ObjectiveMetadata):
+        return _plain_fields(value, depth=depth + 1)
     if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
+        return value.decode("utf-8", "backslashreplace")  # vendors' headers contain Latin-1 and padding
     return str(value) if isinstance(value, PurePath) else repr(value)

@@ -79,32 +79,20 @@ class Evidence:
     cost: ClassVar[int] = 1
 
     def check(self, source: Source) -> Finding:
-        """Return yes, no or unknown; a check that fails, for any reason, is unknown.
-
-        Parameters
-        ----------
-        source : Source
-
-        Returns
-        -------
-        Finding
-        """
+        """Return yes, no or unknown; a check that fails, for any reason, is unknown."""
         try:
             answer, basis = self._look(source)
-        except (RoiExtractorsError, OSError) as error:
-            return Finding(None, f"unknown: {printable(error)[:_MAX_LETTERS]}", self.strength)
+        except (RoiExtractorsError, OSError) as error:  # expected: their messages are made for people
+            answer, basis = None, f"unknown: {printable(error)[:_MAX_LETTERS]}"
         except Exception as error:  # noqa: BLE001 - checks parse damaged containers, and a failed check must not end detection
-            words = f"unknown: {type(error).__name__}: {printable(error)[:_MAX_LETTERS]}"
-            return Finding(None, words, self.strength)
+            answer, basis = None, f"unknown: {type(error).__name__}: {printable(error)[:_MAX_LETTERS]}"
         return Finding(answer, basis, self.strength)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evidence as plain data."""
-        found: dict[str, Any] = {"kind": self.kind}
-        for f in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            found[f.name] = value.hex() if isinstance(value, bytes) else value
-        return found
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        # Bytes in hexadecimal: JSON has no bytes
+        return {"kind": self.kind, **{k: v.hex() if isinstance(v, bytes) else v for k, v in values.items()}}
 
     def __and__(self, other: Evidence) -> Evidence:
         return AllOf(_parts(self, AllOf) + _parts(other, AllOf))
@@ -120,35 +108,18 @@ class Evidence:
         raise TypeError(f"{type(self).__name__} does not implement a check")
 
 
-def _parts(evidence: Evidence, kind: type) -> tuple[Evidence, ...]:
+def _parts(evidence: Evidence, kind: type[_Joined]) -> tuple[Evidence, ...]:
     if not isinstance(evidence, Evidence):
         raise DeclarationError(f"evidence can only be joined with evidence, got {evidence!r}")
-    return evidence.parts if isinstance(evidence, kind) and isinstance(evidence, AllOf | AnyOf) else (evidence,)
+    # a & b & c is one AllOf of three parts, so that all of them are ordered by cost
+    return evidence.parts if isinstance(evidence, kind) else (evidence,)
 
 
 @dataclass(frozen=True, slots=True)
-class AllOf(Evidence):
-    """Every part must say yes; written ``a & b``. The cheap parts are asked first, probes last."""
+class _Joined(Evidence):
+    """Evidence of several parts."""
 
     parts: tuple[Evidence, ...]
-    kind: ClassVar[str] = "all"
-
-    def check(self, source: Source) -> Finding:
-        """Ask the parts, cheapest first, until one says no."""
-        found: list[Finding] = []
-        unknown: Finding | None = None
-        for part in sorted(self.parts, key=_cost):
-            if unknown is not None and _cost(part) >= Probe.cost:
-                break  # a probe is imported only when everything cheaper has said yes
-            finding = part.check(source)
-            if finding.answer is False:
-                return finding
-            if finding.answer is None:
-                unknown = unknown or finding
-            found.append(finding)
-        if unknown is not None:
-            return unknown
-        return Finding(True, " and ".join(f.basis for f in found), max(f.strength for f in found))
 
     def has_content(self) -> bool:
         return any(part.has_content() for part in self.parts)
@@ -157,11 +128,34 @@ class AllOf(Evidence):
         return {"kind": self.kind, "parts": [part.to_dict() for part in self.parts]}
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf(Evidence):
+class AllOf(_Joined):
+    """Every part must say yes; written ``a & b``. The cheap parts are asked first, probes last."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "all"
+
+    def check(self, source: Source) -> Finding:
+        """Ask the parts, cheapest first, until one says no."""
+        answers: list[Finding] = []
+        unknown: Finding | None = None
+        for part in sorted(self.parts, key=_cost):
+            if unknown is not None and _cost(part) >= Probe.cost:
+                break  # a probe is imported only when everything cheaper has said yes
+            finding = part.check(source)
+            if finding.answer is False:
+                return finding  # a later no outweighs an earlier unknown: the format is out
+            if finding.answer is None:
+                unknown = unknown or finding
+            answers.append(finding)
+        if unknown is not None:
+            return unknown
+        return Finding(True, " and ".join(f.basis for f in answers), max(f.strength for f in answers))
+
+
+class AnyOf(_Joined):
     """One part is enough; written ``a | b``. A yes from content ends the search."""
 
-    parts: tuple[Evidence, ...]
+    __slots__ = ()
     kind: ClassVar[str] = "any"
 
     def check(self, source: Source) -> Finding:
@@ -179,28 +173,23 @@ class AnyOf(Evidence):
         if best is not None:
             return best
         unknown = next((f for f in others if f.answer is None), None)
-        return unknown or Finding(
-            False, "; ".join(dict.fromkeys(f.basis for f in others)), max(f.strength for f in others)
-        )
-
-    def has_content(self) -> bool:
-        return any(part.has_content() for part in self.parts)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "parts": [part.to_dict() for part in self.parts]}
+        if unknown is not None:
+            return unknown
+        # Parts often give the same reason, such as "this is not TIFF"; it is said once
+        return Finding(False, "; ".join(dict.fromkeys(f.basis for f in others)), max(f.strength for f in others))
 
 
-def _require_text(evidence: Evidence, key: str, *, optional: bool = False) -> None:
-    value = getattr(evidence, key)
-    if (value is None and optional) or (isinstance(value, str) and value):
-        return
-    raise DeclarationError(f"{type(evidence).__name__} takes text for {key}, got {value!r}")
+def _require_text(evidence: Evidence, *keys: str, optional: bool = False) -> None:
+    for key in keys:
+        value = getattr(evidence, key)
+        # An empty text would match everything
+        if not (value is None and optional) and not (isinstance(value, str) and value):
+            raise DeclarationError(f"{type(evidence).__name__} takes text for {key}, got {value!r}")
 
 
 def _cost(evidence: Evidence) -> int:
-    if isinstance(evidence, AllOf | AnyOf):
-        return max(_cost(part) for part in evidence.parts)
-    return evidence.cost
+    # Joined evidence costs as much as its dearest part: a probe inside it keeps its place at the end
+    return max(map(_cost, evidence.parts)) if isinstance(evidence, _Joined) else evidence.cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +217,12 @@ class Magic(Evidence):
     def _look(self, source: Source) -> tuple[bool | None, str]:
         if source.is_folder:
             return False, "a folder has no first bytes"
+        length = len(self.signature)
+        # The head is read once for all formats; far away, only the bytes in question are read
         seen = (
-            source.head(self.offset + len(self.signature))[self.offset :]
+            source.head(self.offset + length)[self.offset :]
             if self.offset < 4096
-            else source.read_at(self.offset, len(self.signature))
+            else source.read_at(self.offset, length)
         )
         where = f"at byte {self.offset}" if self.offset else "at the start"
         if seen == self.signature:
@@ -263,17 +254,15 @@ class TiffTag(Evidence):
             raise DeclarationError(
                 f"TiffTag does not know the tag {self.tag!r}; pass its code, or one of {', '.join(TIFF_TAGS)}"
             )
-        for key in ("startswith", "contains", "matches"):
-            _require_text(self, key, optional=True)
+        _require_text(self, "startswith", "contains", "matches", optional=True)
         if not isinstance(self.equals, str | int | None):
             raise DeclarationError(f"TiffTag takes text or an integer for equals, got {self.equals!r}")
         if self.matches is not None:
             try:
                 re.compile(self.matches)
             except re.error as error:
-                raise DeclarationError(
-                    f"TiffTag(matches={self.matches!r}) is not a valid regular expression: {error}"
-                ) from error
+                words = f"TiffTag(matches={self.matches!r}) is not a valid regular expression: {error}"
+                raise DeclarationError(words) from error
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
         directory = source.tiff
@@ -283,13 +272,11 @@ class TiffTag(Evidence):
         if code not in directory.codes:
             return False, f"the TIFF tag {self.tag} is missing"
         value = directory.text(code)
-        if value is None:
+        if value is None:  # the tag contains numbers, which only equals= can compare
             numbers = directory.value(code)
-            answer = self.equals is None or numbers == (self.equals,)
-            return (
-                answer and self.startswith is None and self.contains is None and self.matches is None,
-                f"the TIFF tag {self.tag} is {numbers!r:.80}",
-            )
+            is_equal = self.equals is None or numbers == (self.equals,)
+            answer = is_equal and self.startswith is None and self.contains is None and self.matches is None
+            return answer, f"the TIFF tag {self.tag} is {numbers!r:.80}"
         return self._compare(value), f"the TIFF tag {self.tag} {self._words(value)}"
 
     def _compare(self, value: str) -> bool:
@@ -339,7 +326,7 @@ class Hdf5Path(Evidence):
             raise DeclarationError("Hdf5Path compares attributes: equals= needs attribute=")
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
-        if not source.is_hdf5:
+        if not source.is_hdf5:  # by its signature: h5py is imported for HDF5 files only
             return False, "this is not HDF5"
         for node in hdf5_nodes(source.hdf5, [p for p in self.path.split("/") if p]):
             if self.attribute is None:
@@ -347,12 +334,10 @@ class Hdf5Path(Evidence):
             if self.attribute in node.attrs:
                 value = plain_attribute(node.attrs[self.attribute])
                 if self.equals is None or value == self.equals:
-                    return (
-                        True,
-                        f"{self.path} of the HDF5 file has the attribute {self.attribute} = {printable(value)[:60]}",
-                    )
-        what = self.path if self.attribute is None else f"{self.path} with the attribute {self.attribute}"
-        return False, f"the HDF5 file does not contain {what}"
+                    shown = printable(value)[:60]
+                    return True, f"{self.path} of the HDF5 file has the attribute {self.attribute} = {shown}"
+        missing = self.path if self.attribute is None else f"{self.path} with the attribute {self.attribute}"
+        return False, f"the HDF5 file does not contain {missing}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,68 +404,59 @@ class JsonKey(Evidence):
 def _document(source: Source, file: str | None) -> tuple[Source | None, str]:
     if file is None:
         return (None, "a folder is not a document") if source.is_folder else (source, "the file")
-    found = source.related(file)
-    return (None, f"{file} does not exist") if found is None else (found, printable(found.name))
+    document = source.related(file)
+    return (None, f"{file} does not exist") if document is None else (document, printable(document.name))
 
 
 @dataclass(frozen=True, slots=True)
-class Member(Evidence):
-    """A folder that contains a name matching the glob (``"sub/*.tif"`` looks one level down)."""
+class _Glob(Evidence):
+    """Evidence of names alone."""
 
     glob: str
+
+    def __post_init__(self) -> None:
+        _require_text(self, "glob")
+
+
+class Member(_Glob):
+    """A folder that contains a name matching the glob (``"sub/*.tif"`` looks one level down)."""
+
+    __slots__ = ()
     kind: ClassVar[str] = "member"
     strength: ClassVar[Strength] = Strength.NEIGHBOURS
     cost: ClassVar[int] = 2
 
-    def __post_init__(self) -> None:
-        _require_text(self, "glob")
-
     def _look(self, source: Source) -> tuple[bool | None, str]:
         if not source.is_folder:
             return False, "this is not a folder"
-        found = source.matching(self.glob)
-        return (
-            found is not None,
-            f"the folder contains {printable(found)}" if found else f"the folder does not contain {self.glob}",
-        )
+        name = source.matching(self.glob)
+        if name is None:
+            return False, f"the folder does not contain {self.glob}"
+        return True, f"the folder contains {printable(name)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sibling(Evidence):
+class Sibling(_Glob):
     """A name beside the source that matches the glob; ``{stem}`` is replaced by the source's own stem."""
 
-    glob: str
+    __slots__ = ()
     kind: ClassVar[str] = "sibling"
     strength: ClassVar[Strength] = Strength.NEIGHBOURS
     cost: ClassVar[int] = 2
 
-    def __post_init__(self) -> None:
-        _require_text(self, "glob")
-
     def _look(self, source: Source) -> tuple[bool | None, str]:
-        pattern = self.glob.replace("{stem}", _literal(source.path.stem))
-        found = source.matching(pattern, beside=True)
-        return (
-            found is not None,
-            f"{printable(found)} is beside it" if found else f"no {printable(pattern)} is beside it",
-        )
+        # The stem is literal text: recordings are called "mouse[1].tif"
+        pattern = self.glob.replace("{stem}", re.sub(r"([*?[])", r"[\1]", source.path.stem))
+        name = source.matching(pattern, beside=True)
+        return name is not None, f"{printable(name)} is beside it" if name else f"no {printable(pattern)} is beside it"
 
 
-def _literal(text: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", text)
-
-
-@dataclass(frozen=True, slots=True)
-class Name(Evidence):
+class Name(_Glob):
     """A source whose own name matches the glob, compared without regard to case."""
 
-    glob: str
+    __slots__ = ()
     kind: ClassVar[str] = "name"
     strength: ClassVar[Strength] = Strength.NAME
     cost: ClassVar[int] = 0
-
-    def __post_init__(self) -> None:
-        _require_text(self, "glob")
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
         yes = fnmatch.fnmatchcase(source.name.lower(), self.glob.lower())
@@ -512,15 +488,12 @@ class Probe(Evidence):
                 function: Callable[[Source], object] = getattr(importlib.import_module(module), name)
                 answer = function(source)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code: its failure is an answer
-            return (
-                None,
-                f"unknown: the probe {self.function} raised {type(error).__name__}: {printable(error)[:_MAX_LETTERS]}",
-            )
+            words = f"{type(error).__name__}: {printable(error)[:_MAX_LETTERS]}"
+            return None, f"unknown: the probe {self.function} raised {words}"
         if answer is None or isinstance(answer, bool):
-            return (
-                answer,
-                f"the probe {self.function} says {'unknown' if answer is None else 'yes' if answer else 'no'}",
-            )
+            words = {True: "yes", False: "no", None: "unknown"}[answer]
+            return answer, f"the probe {self.function} says {words}"
+        # Not bool(answer): a probe that returns a match or a path by mistake must not decide
         return None, f"unknown: the probe {self.function} returned {type(answer).__name__} instead of a bool"
 
 
@@ -531,9 +504,11 @@ _KINDS: Mapping[str, type[Evidence]] = {
 
 def evidence_fault(evidence: Evidence | None) -> str:
     """Return a sentence about evidence whose class the core does not have, at any depth, or an empty string."""
-    if evidence is None or type(evidence) in _KINDS.values():
+    if (
+        evidence is None or type(evidence) in _KINDS.values()
+    ):  # the exact class: a subclass would run code of the plugin
         return ""
-    if isinstance(evidence, AllOf | AnyOf) and type(evidence) in (AllOf, AnyOf):
+    if isinstance(evidence, _Joined) and type(evidence) in (AllOf, AnyOf):
         return next(filter(None, map(evidence_fault, evidence.parts)), "")
     return (
         f"its evidence is of the unknown class {type(evidence).__module__}.{type(evidence).__qualname__}, but evidence is data; "

@@ -15,6 +15,7 @@ from .evidence import Evidence, Finding, Strength, evidence_from_dict
 __all__ = ["FormatSpec", "Match"]
 
 _IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _SUFFIX = re.compile(r"(\.[^./\\\s]+)+")
 
 
@@ -90,61 +91,43 @@ class FormatSpec:
     def __post_init__(self) -> None:
         for key in ("extensions", "specializes", "streams", "metadata", "platforms", "writer_extensions", "companions"):
             self._check_texts(key)
-        self._check(
-            all(len(name) > 2 and "*" not in name[1:] for name in self.companions),
-            "companions",
-            "names of files, or '*' and the end of a name",
-        )
-        self._check(
-            isinstance(self.name, str) and bool(re.fullmatch(r"[a-z][a-z0-9_-]*", self.name)),
-            "name",
-            "lower-case letters, digits, - and _",
-        )
+        companions = all(len(name) > 2 and "*" not in name[1:] for name in self.companions)
+        self._check(companions, "companions", "names of files, or '*' and the end of a name")
+        self._check(_fits(_NAME, self.name), "name", "lower-case letters, digits, - and _")
         self._check(isinstance(self.title, str) and bool(self.title.strip()), "title", "a name for people")
-        self._check(
-            isinstance(self.extractor, str) and bool(_IMPORTABLE.fullmatch(self.extractor)),
-            "extractor",
-            "'package.module:Class'",
-        )
+        self._check(_fits(_IMPORTABLE, self.extractor), "extractor", "'package.module:Class'")
         for key in ("extensions", "writer_extensions"):
             values = getattr(self, key)
             self._check(all(_SUFFIX.fullmatch(e) for e in values), key, "suffixes that begin with a dot")
+            # The dataclass is frozen for its users; here it is still being made
             object.__setattr__(self, key, tuple(e.lower() for e in values))
         self._check(isinstance(self.is_container, bool), "is_container", "True or False")
-        self._check(
-            isinstance(self.writer, str) and (not self.writer or bool(_IMPORTABLE.fullmatch(self.writer))),
-            "writer",
-            "'package.module:function'",
-        )
+        self._check(self.writer == "" or _fits(_IMPORTABLE, self.writer), "writer", "'package.module:function'")
         self._check(bool(self.writer) or not self.writer_extensions, "writer_extensions", "empty without a writer")
-        self._check(
-            self.evidence is None or isinstance(self.evidence, Evidence),
-            "evidence",
-            "Magic(...), TiffTag(...), ... joined with & and |",
-        )
-        self._check(
-            bool(self.extensions) or self.evidence is not None, "extensions", "at least one suffix, or evidence"
-        )
+        is_evidence = self.evidence is None or isinstance(self.evidence, Evidence)
+        self._check(is_evidence, "evidence", "Magic(...), TiffTag(...), ... joined with & and |")
+        can_match = bool(self.extensions) or self.evidence is not None
+        self._check(can_match, "extensions", "at least one suffix, or evidence")
+        # Only the type: a number of a later core is refused in discovery, with the advice to update
         self._check(isinstance(self.api, int) and not isinstance(self.api, bool), "api", "an integer")
         self._check(self.kind in ("imaging", "segmentation"), "kind", "'imaging' or 'segmentation'")
         self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
         self._check(self.name not in self.specializes, "specializes", "names of other formats")
         self._check(isinstance(self.description, str), "description", "a sentence")
+        # These are printed in tables and messages; a name is harmless by its pattern
         for key in ("title", "extensions", "streams", "metadata", "platforms", "description", "writer_extensions"):
             self._check("".join(getattr(self, key)).isprintable(), key, "text without control characters")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the declaration as plain data, ready for JSON."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        found["evidence"] = None if self.evidence is None else self.evidence.to_dict()
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["evidence"] = None if self.evidence is None else self.evidence.to_dict()
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FormatSpec:
         """Return the declaration that :meth:`to_dict` described."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         if values.get("evidence") is not None:
             values["evidence"] = evidence_from_dict(values["evidence"])
         return cls(**values)
@@ -157,14 +140,13 @@ class FormatSpec:
         DeclarationError
             The module imports but has no such class. An error of the import itself passes through.
         """
-        module, _, attribute = self.extractor.partition(":")
-        with stdout_to_stderr():
-            found = getattr(importlib.import_module(module), attribute, None)
-        if not isinstance(found, type):
+        extractor = _imported(self.extractor)
+        if not isinstance(extractor, type):
+            module, attribute = self.extractor.split(":")
             raise DeclarationError(
                 f"format {self.name!r} names {self.extractor!r}, but {module} has no class {attribute}"
             )
-        return found
+        return extractor
 
     def load_writer(self) -> Callable[..., Any]:
         """Import and return the writer.
@@ -174,26 +156,35 @@ class FormatSpec:
         DeclarationError
             The module imports but has no such function. An error of the import itself passes through.
         """
-        module, _, attribute = self.writer.partition(":")
-        with stdout_to_stderr():
-            writer: Any = getattr(importlib.import_module(module), attribute, None)
+        writer: Callable[..., Any] | None = _imported(self.writer)
         if not callable(writer):
+            module, attribute = self.writer.split(":")
             raise DeclarationError(
                 f"format {self.name!r} names the writer {self.writer!r}, but {module} has no function {attribute}"
             )
-        function: Callable[..., Any] = writer
-        return function
+        return writer
 
     def _check(self, is_valid: bool, key: str, expected: str) -> None:
         if not is_valid:
             raise DeclarationError(f"FormatSpec({self.name!r}): {key} must be {expected}, got {getattr(self, key)!r}")
 
     def _check_texts(self, key: str) -> None:
-        value = getattr(self, key)
-        self._check(isinstance(value, list | tuple), key, "a tuple of strings")
-        values = tuple(value)
-        object.__setattr__(self, key, values)
-        self._check(all(isinstance(v, str) and v for v in values), key, "a tuple of strings")
+        values = getattr(self, key)
+        # A single string is refused: its letters would be taken for the values
+        is_texts = isinstance(values, list | tuple) and all(isinstance(v, str) and v for v in values)
+        self._check(is_texts, key, "a tuple of strings")
+        object.__setattr__(self, key, tuple(values))
+
+
+def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _imported(target: str) -> Any:
+    """Import ``"package.module:attribute"``; None where the module has no such attribute."""
+    module, attribute = target.split(":")
+    with stdout_to_stderr():  # what a plugin's import prints must not end up in the output of a pipe
+        return getattr(importlib.import_module(module), attribute, None)
 
 
 @dataclass(frozen=True, slots=True)
