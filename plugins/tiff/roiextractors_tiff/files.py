@@ -30,6 +30,11 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 _MAX_SHOWN = 3
+_OTHER_NAMES = ("has a name of another kind", "have names of another kind")
+_OTHER_NUMBERS = (
+    "has a number out of line with the others (pattern= reads it too)",
+    "have numbers out of line with the others (pattern= reads them too)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,9 @@ def files_of(
         return Files(tuple(paths), np.arange(len(paths)), len(paths), warnings=tuple(warnings), folder=folder)
     named = name_files(paths, where=where, pattern=pattern, ordered=is_list)
     if named.left_out:
-        warnings.append((_left_out(where, named.left_out, "have names of another kind"), RoiExtractorsWarning))
+        warnings.append((_left_out(where, named.left_out, _OTHER_NAMES), RoiExtractorsWarning))
+    if named.strays:
+        warnings.append((_left_out(where, named.strays, _OTHER_NUMBERS), RoiExtractorsWarning))
     files = _chosen(named, paths, is_list, where, channel, position)
     warnings += _gaps(files, where)
     return Files(
@@ -202,8 +209,8 @@ def _without_strays(paths: list[str], where: str, warnings: list[tuple[str, type
             index.close()
         model.close()
     for some, why, category in (
-        (strays, "have pages of another size or type", RoiExtractorsWarning),
-        (broken, "are damaged, or not TIFF", IncompleteRecordingWarning),
+        (strays, ("has pages of another size or type", "have pages of another size or type"), RoiExtractorsWarning),
+        (broken, ("is damaged, or not TIFF", "are damaged, or not TIFF"), IncompleteRecordingWarning),
     ):
         if some:
             warnings.append((_left_out(where, [paths[k] for k in some], why), category))
@@ -219,14 +226,13 @@ def _are_alike(index: PageIndex, model: PageIndex) -> bool:
     )
 
 
-def _left_out(where: str, paths: Sequence[str], why: str) -> str:
+def _left_out(where: str, paths: Sequence[str], why: tuple[str, str]) -> str:
+    """Return the warning of files that are not read, with the reason for one and for several."""
     shown = [printable(os.path.basename(path)) for path in paths[:_MAX_SHOWN]]
     more = f" and {len(paths) - _MAX_SHOWN:,} more" if len(paths) > _MAX_SHOWN else ""
     names = ", ".join(shown) + more
-    why = (
-        why if len(paths) > 1 else why.replace("have ", "has ").replace("are ", "is ").replace("names of", "a name of")
-    )
-    return f"{where}: {names} {why} and {'are' if len(paths) > 1 else 'is'} left out"
+    reason = why[len(paths) > 1]
+    return f"{where}: {names} {reason} and {'are' if len(paths) > 1 else 'is'} left out"
 
 
 def index_of(paths: tuple[str, ...]) -> PageIndex:

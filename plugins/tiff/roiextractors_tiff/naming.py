@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,8 @@ _WORDS = {axis: word for word, axis in _FIELDS.items()}
 # Larger gaps are dates or identifiers, not lost files, and each missing sample is listed
 _MAX_MISSING = 1_000_000
 _MAX_STEP = 5
+# A file beyond a gap of twice as many numbers as there are files is a stray; of fewer files nobody can tell
+_STRAY_GAP, _MIN_STRAY_FREE = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,14 @@ class NamedFiles:
         Of T, Z, C and P, those that vary in the names.
     left_out : tuple of str
         Names of files that do not belong to the sequence.
-    notes : tuple of str
+    strays : tuple of str
+        The same by their numbers, which are far from those of the others, or of other digits.
     """
 
     files: Sequence[NamedFile]
     axes: str = "T"
     left_out: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    strays: tuple[str, ...] = ()
 
     def labels(self, axis: str) -> list[str]:
         """Return the names of the channels or positions, in natural order; empty where they do not vary."""
@@ -136,16 +139,21 @@ def _numbers(times: np.ndarray) -> tuple[np.ndarray, int]:
     order = np.arange(len(times))
     if len(times) < 2:
         return order, len(times)
-    # Two numbers far from each other are dates or the like
-    step = int(np.median(np.diff(times))) if len(times) > 2 else 1 if times[1] - times[0] < _MAX_STEP else 0
-    if not step:
-        return order, len(times)
+    distances = np.diff(times)
+    if len(times) == 2:
+        # Two numbers far from each other are dates or the like
+        steps = [1] if distances[0] < _MAX_STEP else []
+    else:
+        # Where most files are lost, only the smallest distance is the step
+        steps = [int(np.median(distances)), int(distances.min())]
     offsets = times - times[0]
-    total = int(offsets[-1]) // step + 1
-    # Numbers off the step do not count samples, so only their order is used
-    if (offsets % step).any() or total - len(times) > min(_MAX_MISSING, 1000 * len(times)):
-        return order, len(times)
-    return offsets // step, total
+    for step in steps:
+        total = int(offsets[-1]) // step + 1
+        most = min(_MAX_MISSING, (1000 if step == steps[0] else _MAX_STEP) * len(times))
+        # Numbers off the step do not count samples, so only their order is used
+        if not (offsets % step).any() and total - len(times) <= most:
+            return offsets // step, total
+    return order, len(times)
 
 
 def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, ordered: bool = False) -> NamedFiles:
@@ -176,7 +184,7 @@ def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, 
     for name in names:
         groups[tuple(re.split(r"\d+", _stem(name).lower()))].append(name)
     if len(groups) == 1:
-        return _by_numbers(names, where)
+        return _by_numbers(names, where, ordered=ordered)
     words = _by_words(groups, where)
     if words is not None:
         return words
@@ -186,7 +194,7 @@ def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, 
     ):
         files = _by_numbers(largest, where)
         belong = set(largest)
-        return NamedFiles(files.files, files.axes, tuple(n for n in names if n not in belong), files.notes)
+        return replace(files, left_out=tuple(n for n in names if n not in belong))
     if ordered and all(len(group) == 1 for group in groups.values()):
         return NamedFiles([NamedFile(name, time=k) for k, name in enumerate(names)])
     kinds = sorted("#".join(texts) for texts in groups)
@@ -204,7 +212,7 @@ def _stem(name: str) -> str:
     return stem
 
 
-def _by_numbers(names: Sequence[str], where: str, channel: str = "") -> NamedFiles:
+def _by_numbers(names: Sequence[str], where: str, channel: str = "", *, ordered: bool = False) -> NamedFiles:
     """Return the axes of names that differ in numbers alone."""
     stems = [_stem(name) for name in names]
     texts = re.split(r"\d+", stems[0])
@@ -215,11 +223,14 @@ def _by_numbers(names: Sequence[str], where: str, channel: str = "") -> NamedFil
     if len(varying) < 2:
         if len(names) > 1 and not varying:
             return NamedFiles([NamedFile(name, k, channel=channel) for k, name in enumerate(names)])
-        values = columns[:, varying[0]].tolist() if varying else [0] * len(names)
-        # Equal numbers ("1" and "01") give no order, and larger ones do not fit into int64
-        if len(set(values)) < len(values) or max(values) >= 1 << 62:
+        values = columns[:, varying[0]].tolist() if varying else [0]
+        # Larger numbers do not fit into int64; and the order of a list is the user's word where numbers give none
+        if max(values) >= 1 << 62 or (ordered and len(set(values)) < len(values)):
             values = list(range(len(names)))
-        return NamedFiles([NamedFile(name, t, channel=channel) for name, t in zip(names, values, strict=True)])
+        elif varying and not ordered and (strays := _strays(stems, varying[0])):
+            return _without(strays, names, where, channel)
+        files = [NamedFile(name, t, channel=channel) for name, t in zip(names, values, strict=True)]
+        return _without_doubles(NamedFiles(files), where)
     axes = [_axis(texts[k]) for k in varying]
     if "T" not in axes:
         free = [k for k, axis in enumerate(axes) if axis == "-"]
@@ -235,6 +246,8 @@ def _by_numbers(names: Sequence[str], where: str, channel: str = "") -> NamedFil
             return NamedFiles([NamedFile(n, int(k), channel=channel) for k, n in enumerate(np.array(names)[unique[0]])])
         raise SourceKindError(_ambiguous(names, [columns[:, k] for k in varying], where))
     files, found = [], dict(zip(axes, varying, strict=True))
+    if "T" in found and not ordered and (strays := _strays(stems, found["T"])):
+        return _without(strays, names, where, channel)
     for name, stem in zip(names, stems, strict=True):
         numbers = re.findall(r"\d+", stem)
         label = channel + (numbers[found["C"]] if "C" in found else "")
@@ -242,6 +255,50 @@ def _by_numbers(names: Sequence[str], where: str, channel: str = "") -> NamedFil
         time, plane = (int(numbers[found[axis]]) if axis in found else 0 for axis in "TZ")
         files.append(NamedFile(name, time, plane, label, position))
     return _without_doubles(NamedFiles(files, "".join(axes)), where)
+
+
+def _without(strays: Set[int], names: Sequence[str], where: str, channel: str) -> NamedFiles:
+    kept = [name for k, name in enumerate(names) if k not in strays]
+    return replace(_by_numbers(kept, where, channel), strays=tuple(names[k] for k in sorted(strays)))
+
+
+def _strays(stems: Sequence[str], place: int) -> set[int]:
+    """Return which files of a folder are not of its sequence: a few whose number is far from all others, or of other digits.
+
+    A year in the name of a single picture would otherwise be a frame behind thousands of missing ones.
+
+    Parameters
+    ----------
+    stems : sequence of str
+    place : int
+        Of the number of the time among the numbers in a name.
+    """
+    texts = [re.findall(r"\d+", stem)[place] for stem in stems]
+    several = sorted(set(texts))
+    outside = _of_other_digits(several)
+    values = np.array(sorted(int(text) for text in several if text not in outside), object)
+    distances = np.diff(values)
+    if len(values) >= _MIN_STRAY_FREE and distances.max() > _STRAY_GAP * len(values) * np.median(
+        distances.astype(float)
+    ):
+        cut = int(distances.argmax()) + 1
+        few = set(min(values[:cut].tolist(), values[cut:].tolist(), key=len))
+        outside |= {text for text in several if int(text) in few}
+    # Many of them are a part of the recording, and what is between is missing
+    return {k for k, text in enumerate(texts) if text in outside} if len(outside) <= _most_strays(several) else set()
+
+
+def _most_strays(texts: Sequence[str]) -> int:
+    return max(1, len(texts) // 10)
+
+
+def _of_other_digits(texts: Sequence[str]) -> set[str]:
+    """Return the few numbers with fewer digits than the others, or more zeros ahead."""
+    widths = Counter(len(text) for text in texts if text.startswith("0") and len(text) > 1)
+    width, count = widths.most_common(1)[0] if widths else (0, 0)
+    # Programs that write zeros ahead write them to every number; those with more digits may be the ones behind 999
+    found = {text for text in texts if len(text) < width or (text.startswith("0") and 1 < len(text) != width)}
+    return found if 2 * count > len(texts) and len(found) <= _most_strays(texts) else set()
 
 
 def _axis(text: str) -> str:
@@ -270,6 +327,7 @@ def _by_words(groups: Mapping[tuple[str, ...], Sequence[str]], where: str) -> Na
     if not all(stripped) or not (is_letter or all(word in _CHANNEL_WORDS for word in stripped)):
         return None
     files: list[NamedFile] = []
+    strays: tuple[str, ...] = ()
     axes = {"C"}
     for key, word in zip(keys, stripped, strict=True):
         at = len(words[0]) and groups[key][0].lower().find(word)
@@ -281,7 +339,8 @@ def _by_words(groups: Mapping[tuple[str, ...], Sequence[str]], where: str) -> Na
         if "C" in part.axes:
             return None
         files += part.files
-    return _without_doubles(NamedFiles(files, "".join(sorted(axes))), where)
+        strays += part.strays
+    return _without_doubles(NamedFiles(files, "".join(sorted(axes)), strays=strays), where)
 
 
 def _common_start(texts: Sequence[str]) -> str:

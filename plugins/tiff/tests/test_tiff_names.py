@@ -27,7 +27,7 @@ def write(
             for k, c in enumerate(channels):
                 for j, p in enumerate(positions):
                     name = pattern.format(t=t, z=z, c=c, p=p)
-                    tifffile.imwrite(folder / name, frame(1000 * t + 100 * k + 10 * j + z), metadata=None)
+                    tifffile.imwrite(folder / name, frame((1000 * t + 100 * k + 10 * j + z) % 65536), metadata=None)
 
 
 def firsts(recording: Any) -> Any:
@@ -163,6 +163,63 @@ def test_a_stray_file_is_left_out_with_a_warning_that_names_it(tmp_path: Path, k
     with pytest.warns(roi.RoiExtractorsWarning, match=r"f_0006\.tif .* is left out"):
         found = roi.open(tmp_path)
     assert firsts(found) == [1000 * t for t in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "times", "strays"),
+    [
+        ("f_{t:03d}.tif", range(1, 11), ["f_2024.tif"]),
+        ("f_{t:04d}.tif", range(1, 11), ["f_2024.tif"]),
+        ("f_{t}.tif", range(1, 11), ["f_20240105.tif"]),
+        ("f_{t:03d}.tif", range(1, 31), ["f_7.tif", "f_0009.tif"]),
+        ("m_t{t:03d}_z0.tif", range(5), ["m_t900_z0.tif"]),
+        ("f_{t:03d}.tif", range(900, 1005), ["f_5.tif"]),
+    ],
+)
+def test_a_file_whose_number_is_out_of_line_is_left_out(
+    tmp_path: Path, pattern: str, times: range, strays: list[str]
+) -> None:
+    write(tmp_path, pattern, times)
+    if "_z0" in pattern:
+        write(tmp_path, "m_t{t:03d}_z1.tif", times)
+        tifffile.imwrite(tmp_path / strays[0].replace("z0", "z1"), frame(9), metadata=None)
+    for name in strays:
+        tifffile.imwrite(tmp_path / name, frame(9), metadata=None)
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"numbers? out of line with the others .*left out") as seen:
+        found = roi.open(tmp_path)
+    assert len(seen) == 1
+    assert strays[0] in str(seen[0].message)
+    assert np.asarray(found).reshape(len(found), -1)[:, 0].tolist() == [1000 * t % 65536 for t in times]
+    assert not len(found.get_missing_samples())
+
+
+def test_a_stray_year_is_read_where_the_pattern_or_the_list_says_so(tmp_path: Path) -> None:
+    write(tmp_path, "f_{t:03d}.tif", range(1, 11))
+    tifffile.imwrite(tmp_path / "f_2024.tif", frame(9), metadata=None)
+    for source, options in ((tmp_path, {"pattern": "f_{time}.tif"}), (sorted(tmp_path.iterdir()), {})):
+        with pytest.warns(roi.IncompleteRecordingWarning, match="2,013 of 2,024 files are missing"):
+            found = roi.open(source, **options)
+        assert firsts(found)[-2:] == [10000, 9]
+
+
+def test_a_gap_that_is_as_long_as_the_rest_is_a_gap(tmp_path: Path) -> None:
+    write(tmp_path, "f_{t:03d}.tif", [*range(10), *range(30, 34)])
+    with pytest.warns(roi.IncompleteRecordingWarning, match="20 of 34 files"):
+        assert roi.open(tmp_path).get_missing_samples().tolist() == list(range(10, 30))
+
+
+def test_two_files_of_one_number_are_refused_in_a_folder(tmp_path: Path) -> None:
+    write(tmp_path, "f_{t}.tif", range(1, 5))
+    write(tmp_path, "f_{t:02d}.tif", range(2, 4))
+    with pytest.raises(roi.SourceKindError, match="have the same numbers"):
+        roi.open(tmp_path)
+
+
+def test_most_files_of_a_sequence_may_be_missing(tmp_path: Path) -> None:
+    write(tmp_path, "f_{t:03d}.tif", (0, 1, 2, 5, 8, 11, 14))
+    with pytest.warns(roi.IncompleteRecordingWarning, match="8 of 15 files"):
+        found = roi.open(tmp_path, sampling_frequency=1.0)
+    assert found.get_timestamps().tolist() == [0, 1, 2, 5, 8, 11, 14]
 
 
 def test_a_counter_beside_a_time_of_day_is_one_axis(tmp_path: Path) -> None:
