@@ -282,7 +282,7 @@ def _strays(stems: Sequence[str], place: int) -> set[int]:
         distances.astype(float)
     ):
         cut = int(distances.argmax()) + 1
-        few = set(min(values[:cut].tolist(), values[cut:].tolist(), key=len))
+        few = set((values[:cut] if cut < len(values) - cut else values[cut:]).tolist())
         outside |= {text for text in several if int(text) in few}
     # Many of them are a part of the recording, and what is between is missing
     return {k for k, text in enumerate(texts) if text in outside} if len(outside) <= _most_strays(several) else set()
