@@ -24,6 +24,8 @@ __all__ = ["demuxed_frames"]
 
 # Their packets may have no picture: hidden reference frames, and repeated ones
 _COUNTED_BY_DECODING = ("vp8", "theora")
+# AVI stores no times, and FFmpeg's guess for a stream with B frames exchanges those of neighbours
+_REORDERED = ("h264", "hevc")
 _NO_STAMP = -(1 << 63)  # AV_NOPTS_VALUE
 _MAX_EBML = 4096  # the EBML header and the head of the segment are the first bytes
 _MAX_BLOCK_HEAD, _COMPARED = 64, 64
@@ -61,7 +63,9 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
     with _container(file) as container:
         stream = _video_stream(file, container)
         head = _head(file, stream)
-        table = _without_short_frames(_without_a_head(_table(file, container, stream)), head, file.name)
+        is_reordered = index is not None and head.codec in _REORDERED and stream.codec_context.has_b_frames
+        read = _counted(file) if is_reordered else _table(file, container, stream)
+        table = _without_short_frames(_without_a_head(read), head, file.name)
     facts = _facts(file, index, head, table)
     if head.codec in _FOUND_IN_FILE and _are_stored(table):
         sums = head.codec == "ffv1" and bool(head.extra)
@@ -224,8 +228,9 @@ def _counted(file: PositionedFile) -> _PacketTable:
     if not stamps:
         raise CorruptRecordingError(f"{file.name} contains no frame that can be decoded")
     table = np.array(stamps, np.int64)
-    if _NO_STAMP in stamps or len(set(stamps)) < len(stamps):
-        table = np.full(len(stamps), _NO_STAMP)  # times that repeat name no frame: all or none are used
+    # Pictures come in the order in which they are shown: times that repeat or fall name no frame, so all or none are used
+    if _NO_STAMP in stamps or (np.diff(table) <= 0).any():
+        table = np.full(len(stamps), _NO_STAMP)
     nothing = np.full(len(stamps), -1)
     return _PacketTable(table, table, nothing, nothing, np.array(keys), problem, is_counted=True)
 
@@ -274,7 +279,9 @@ def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _Pa
         problems, notes = avi_words(file.name, index, len(stamps))
         notes += _other_size(file.name, (index.stream.rows, index.stream.columns), (head.rows, head.columns))
         if stamps[0] >= 0:
-            rate, times = tick_clock(stamps, head.base[1], head.base[0])
+            # The first picture of a stream with B frames is displayed one or two places after it is decoded
+            delay = int(stamps[0] - table.seeks.min())
+            rate, times = tick_clock(stamps - delay, head.base[1], head.base[0])
     elif stamps[0] != _NO_STAMP:
         times = stamps * head.base[0] / head.base[1]
         rate = _rate(times, head.nominal)

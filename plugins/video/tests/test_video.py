@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import struct
@@ -589,3 +590,42 @@ def test_forked_processes_read_each_for_itself(tmp_path: Path, encode: Make, nam
         check=True,
     )
     assert ran.stdout.split() == ["0"] * 4, ran.stderr
+
+
+def numbered(count: int) -> np.ndarray:
+    """Frames that show their number as six black or white bars, which survives any compression."""
+    frames = np.full((count, 64, 96), 128, np.uint8)
+    for frame, bar in itertools.product(range(count), range(6)):
+        frames[frame, 8:56, 16 * bar : 16 * bar + 16] = 220 if frame >> bar & 1 else 30
+    return frames
+
+
+def numbers_in(frames: np.ndarray) -> list[int]:
+    bars = frames.reshape(len(frames), 64, 6, 16)[:, 20:44, :, 4:12].mean(axis=(1, 3)) > 125
+    return (bars @ (1 << np.arange(6))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.avi", "mpeg4"),
+        ("b.avi", "libx264"),  # AVI stores no times, so the order is that of decoding
+        ("c.avi", "mpeg2video"),
+        ("d.ts", "mpeg2video"),
+        ("e.mpg", "mpeg2video"),
+        ("f.ts", "libx264"),
+        ("g.mp4", "mpeg4"),
+    ],
+)
+def test_frames_with_b_frames_between_come_in_the_order_in_which_they_are_shown(
+    tmp_path: Path, encode: Make, name: str, codec: str
+) -> None:
+    path = encode(tmp_path / name, numbered(60), codec=codec, pixels="yuv420p", source="gray", g="12", bf="2", rate=20)
+    with roi.open(path, channel="luma") as recording:
+        assert numbers_in(recording.get_series()) == list(range(60))
+        assert numbers_in(recording.get_samples([50, 2, 17, 59, 0])) == [50, 2, 17, 59, 0]
+        times = recording.get_timestamps()
+        np.testing.assert_allclose(np.diff(times), 0.05, atol=1e-9)
+        assert times[0] == 0 or not name.endswith(".avi")
+    with roi.open(path, channel="luma") as recording:
+        assert numbers_in(recording.get_series(2, 3)) == [2]
