@@ -181,3 +181,24 @@ if extractors & set(sys.modules):
 def test_discovering_what_is_installed_here_imports_no_io_library(run: Callable[..., str]) -> None:
     seen = modules_after(run, "import roiextractors_core as roi; roi.formats(); roi.plugins()")
     assert not seen & set(IO_LIBRARIES)
+
+
+PROCESS_STATE = re.compile(
+    r"catch_warnings|simplefilter|filterwarnings|showwarning *=|redirect_std|\.setLevel\(|logging\.(disable|basicConfig)|sys\.std\w+ *="
+    r"|os\.(chdir|environ\[.*\] *=|putenv|umask)|np\.(seterr\(|set_printoptions)|setrecursionlimit|\bseed\(|rc_context|rcParams\["
+    r"|locale\.setlocale|signal\.signal\(|setswitchinterval"
+)
+OWNERS = {  # the command owns its process; the tests for authors run in a process of tests; the last restores the handlers
+    "roiextractors_core/cli/",
+    "roiextractors_core/testing/",
+    "roiextractors_core/io/atomic.py",
+}
+
+
+def test_nothing_that_reads_changes_the_state_of_the_process() -> None:
+    for path in (*core_files(), *plugin_files()):
+        name = path.relative_to(ROOT).as_posix()
+        code = "\n".join(line.partition("#")[0] for line in path.read_text(encoding="utf-8").splitlines())
+        code = re.sub(r"``[^`]*``", "", code)
+        if not name.startswith(tuple(OWNERS)) and "/tests/" not in name:
+            assert not PROCESS_STATE.findall(code), name

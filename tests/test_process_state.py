@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import os
+import pickle
+import random
+import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.io import library_warnings
+from roiextractors_core.io import silenced, warn
+from roiextractors_core.io.notices import received_by
 from roiextractors_core.io.plugin_output import stdout_to_stderr
 
 
@@ -34,52 +43,144 @@ def in_threads(work: Callable[[], None], count: int = 6) -> None:
     assert not failed
 
 
-def state() -> tuple[object, ...]:
-    return (
-        list(warnings.filters),
-        warnings.showwarning,
-        logging.getLogger("tifffile").level,
-        logging.getLogger().handlers[:],
-        sys.stdout,
-        np.geterr(),
-    )
+def state() -> dict[str, object]:
+    """Return the objects of the process that a library must leave alone; compared by identity where they are objects."""
+    import locale
+
+    return {
+        "the list of filters": id(warnings.filters),
+        "the filters": list(warnings.filters),
+        "showwarning": warnings.showwarning,
+        "the loggers": {
+            name: logging.getLogger(name).level for name in ("tifffile", "h5py", "hdmf", "matplotlib", "libav")
+        },
+        "what is logged at all": logging.root.manager.disable,
+        "the root logger": (logging.getLogger().level, logging.getLogger().handlers[:]),
+        "stdout": sys.stdout,
+        "stderr": sys.stderr,
+        "numpy": (np.geterr(), np.get_printoptions()),
+        "the environment": dict(os.environ),
+        "the folder": os.getcwd(),
+        "the locale": locale.setlocale(locale.LC_ALL),
+        "the recursion limit": sys.getrecursionlimit(),
+        "random numbers": (random.getstate(), np.random.get_state(legacy=True)[1].tobytes()),  # type: ignore[index,union-attr] # noqa: NPY002
+        "signal handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+    }
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".tif", ".zarr"])
-def test_reading_in_threads_changes_nothing(suffix: str, tmp_path: Path) -> None:
-    if suffix == ".tif":
-        tifffile = pytest.importorskip("tifffile")
-        path = tmp_path / "a.tif"
-        tifffile.imwrite(path, np.zeros((9, 64, 64), np.uint8), compression="zlib", photometric="minisblack")
-    else:
-        try:
-            path = roi.convert(roi.NumpyImagingExtractor(np.ones((9, 8, 7)), 2.0), tmp_path / f"a{suffix}")
-        except roi.FormatNotInstalledError as error:
-            pytest.skip(str(error))
-    roi.open(path).get_series()
-    before = state()
+@contextlib.contextmanager
+def nothing_changes() -> Iterator[None]:
+    """Compare the state of the process before and after, and all the time in between from another thread."""
+    before, seen, is_over = state(), set(), threading.Event()
 
-    def work() -> None:
-        for _ in range(15):
-            with roi.open(path) as recording:
-                recording[0]
+    def look() -> None:
+        while not is_over.is_set():
+            now = state()
+            seen.update(what for what in before if now[what] != before[what])
+            time.sleep(1e-4)
 
-    in_threads(work)
+    watch = threading.Thread(target=look)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    watch.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watch.join()
+        sys.setswitchinterval(interval)
+    assert not seen
     assert state() == before
 
 
-def test_warnings_of_other_libraries_are_ignored_by_one_thread_at_a_time() -> None:
-    before = list(warnings.filters)
+def test_opening_reading_and_unpickling_in_threads_changes_nothing(
+    kind: str, tmp_path: Path, write_recorded: Callable[..., Any]
+) -> None:
+    recorded = write_recorded(kind, tmp_path, shape=(6, 32, 48))
+    first = roi.open(recorded.path, **recorded.options)
+    first.get_series()  # imports are over
+    pickled = pickle.dumps(first)
 
     def work() -> None:
-        for _ in range(200):
-            with library_warnings("ignore"):
-                warnings.warn("of another library", UserWarning, stacklevel=1)
+        for _ in range(4):
+            with roi.open(recorded.path, **recorded.options) as recording, pickle.loads(pickled) as again:
+                recording[0]
+                again[1]
+                again.metadata.to_dict()
+            roi.explain(recorded.path)
 
-    in_threads(work)
-    assert list(warnings.filters) == before
-    with pytest.raises(UserWarning, match="is invalid"), library_warnings("error", "it is invalid"):
-        warnings.warn("it is invalid", UserWarning, stacklevel=1)
+    work()
+    with nothing_changes():
+        in_threads(work, 4)
+
+
+def test_files_of_no_known_format_change_nothing(tmp_path: Path) -> None:
+    contents = {"x.avi": b"RIFF\x10\0\0\0AVIX" + b"a" * 200, "y.sbx": b"z" * 1000, "z.tif": b"II*\0" + b"\xff" * 90}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+
+    def work() -> None:
+        for name in contents:
+            with pytest.raises(roi.RoiExtractorsError):
+                roi.open(tmp_path / name)
+
+    work()
+    with nothing_changes():
+        in_threads(work)
+
+
+def test_an_impossible_chunk_shape_in_a_zarr_changes_nothing(tmp_path: Path) -> None:
+    source = roi.NumpyImagingExtractor(np.ones((9, 8, 7), np.uint16), 2.0)
+    try:
+        path = roi.convert(source, tmp_path / "a.zarr")
+    except roi.FormatNotInstalledError as error:
+        pytest.skip(str(error))
+    (described,) = (path / "0").glob("zarr.json")
+    document = json.loads(described.read_text())
+    document["chunk_grid"]["configuration"]["chunk_shape"][0] = 0
+    described.write_text(json.dumps(document))
+
+    def work() -> None:
+        with pytest.raises(roi.CorruptRecordingError, match="impossible shape"):
+            roi.open(path)
+
+    work()
+    with nothing_changes():
+        in_threads(work)
+
+
+def test_drawing_in_threads_changes_nothing(tmp_path: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    np.save(tmp_path / "名前.npy", np.random.default_rng(0).integers(0, 99, (30, 8, 9)))
+
+    def work() -> None:
+        with roi.open(tmp_path / "名前.npy") as recording:
+            recording.preview()  # its name has characters that the font lacks: matplotlib would issue a warning
+
+    work()
+    before = dict(matplotlib.rcParams)
+    with nothing_changes():
+        in_threads(work, 2)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_warnings_are_received_or_silenced_in_one_thread_alone() -> None:
+    received: list[str] = []
+
+    def work() -> None:
+        mine: list[str] = []
+        for _ in range(100):
+            with received_by(lambda message, _: mine.append(message)):
+                warn("mine")
+                with silenced():
+                    warn("nobody's")
+        assert mine == ["mine"] * 100
+
+    with nothing_changes(), received_by(lambda message, _: received.append(message)):
+        in_threads(work)
+    assert not received
+    with pytest.warns(roi.IncompleteRecordingWarning, match="everybody's"):
+        warn("everybody's")
 
 
 def test_running_the_code_of_a_plugin_leaves_the_standard_output() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ import roiextractors_core as roi
 
 from ..errors import PluginError, RoiExtractorsError, RoiExtractorsWarning, StreamChoiceError, listed, printable
 from ..imaging.extractor import ImagingExtractor
+from ..io.notices import received_by, warn
 from ..metadata import as_plain
 from .terminal import amount
 
@@ -49,7 +49,7 @@ def every_channel(
         if len(error.choices) > _MAX_CHOICES:
             left = listed(error.choices[_MAX_CHOICES:])
             text = f"{printable(path)} contains more {error.option}s, which are not shown: {left}; show one with --option {error.option}=..."
-            warnings.warn(text, RoiExtractorsWarning, stacklevel=2)
+            warn(text, RoiExtractorsWarning)
         return
     with recording:
         yield {}, recording
@@ -135,14 +135,14 @@ def plugin_border(words: str) -> Iterator[None]:
 
 def _open(path: str, format: str | None, options: Mapping[str, Any]) -> ImagingExtractor:
     """Open a recording, and repeat the warnings that are not among its notes."""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always", RoiExtractorsWarning)
+    issued: list[tuple[str, type[RoiExtractorsWarning]]] = []
+    with received_by(lambda message, category: issued.append((message, category))):
         recording = roi.open(path, format=format, **options)
     notes = recording.provenance.notes
-    for warning in heard:
+    for message, category in issued:
         # The card shows the notes, so their warnings would be printed twice
-        if not any(note in str(warning.message) for note in notes):
-            warnings.warn(str(warning.message), warning.category, stacklevel=2)
+        if not any(note in message for note in notes):
+            warn(message, category)
     return recording
 
 

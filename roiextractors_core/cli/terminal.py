@@ -24,7 +24,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import RoiExtractorsError, RoiExtractorsWarning, printable
+from ..errors import RoiExtractorsError, printable
+from ..io.notices import received_by
 
 __all__ = ["amount", "card", "encodable", "grid", "heading", "one_line_warnings", "progress_bar", "sentence", "tell"]
 
@@ -94,7 +95,7 @@ def progress_bar(words: str, *, of_bytes: bool = False) -> Iterator[Callable[[in
 
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Print each warning once, as one line, while the block runs."""
+    """Print each warning once, as one line, while the block runs; for a program that owns its process."""
     said: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
@@ -103,11 +104,13 @@ def one_line_warnings() -> Iterator[None]:
             said.add(text)
             tell(text)
 
-    with warnings.catch_warnings():
+    before, warnings.showwarning = warnings.showwarning, show  # of other libraries
+    try:
         # Python's own filter counts by line of code, so it would repeat one text or drop another
-        warnings.showwarning = show
-        warnings.simplefilter("always", RoiExtractorsWarning)
-        yield
+        with received_by(show):
+            yield
+    finally:
+        warnings.showwarning = before
 
 
 def sentence(error: BaseException) -> str:

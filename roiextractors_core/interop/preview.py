@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
-from ..io.notices import library_warnings
 from .quicklook import QuickLook, quick_look
 
 __all__ = ["Panel", "Preview", "as_html", "can_draw", "check_target", "draw", "panel_of", "place_for", "preview"]
 
 _MARK = "roiextractors-core"
+_FONT_SIZE, _TITLE_SIZE = 9, 9.5
+_MAX_POINTS = 20_000  # in one path
 _BLUE, _GREY = "#1f6fb2", "#c9ced6"
 _TIMES = {"native": "by the hardware", "computed": "computed from the rate", "user": "set by the user"}
 
@@ -241,25 +242,26 @@ def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
 
 
 def _png(name: str, panels: Sequence[Panel]) -> bytes:
-    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     one = len(panels) == 1
-    style: Any = {"font.size": 9, "axes.titlesize": 9.5, "agg.path.chunksize": 20_000, "axes.linewidth": 0.6}
-    # The user's own matplotlib settings do not apply, and are not changed
-    with rc_context(style), library_warnings("ignore", "Glyph .* missing from"):
-        figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)  # not pyplot, which would choose a backend and keep the figure in the user's session
-        layout: Any = figure.get_layout_engine()
-        layout.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
-        _text(figure.suptitle, _shortened(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
-        parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
-        for part, panel in zip(parts, panels, strict=True):
-            _text(part.suptitle, _shortened(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
-            _draw_panel(part, panel, one)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=120, metadata={"Software": _MARK})
+    # Sizes are passed to each element: matplotlib's rc_context would change the settings of the process, in other threads too
+    figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)  # not pyplot, which would choose a backend and keep the figure in the user's session
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
+    _text(figure.suptitle, _shortened(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
+    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for part, panel in zip(parts, panels, strict=True):
+        _text(part.suptitle, _shortened(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
+        _draw_panel(part, panel, one)
+    for axes in figure.get_axes():
+        axes.tick_params(labelsize=_FONT_SIZE)
+        for spine in axes.spines.values():
+            spine.set_linewidth(0.6)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=120, metadata={"Software": _MARK})
     return stream.getvalue()
 
 
@@ -282,7 +284,7 @@ def _image(axes: Any, image: np.ndarray, title: str, panel: Panel) -> None:
     # A line scan in true proportions would be a thread of pixels
     aspect = size[0] / size[1] if 0.25 <= stretched <= 4 else "auto"
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest", aspect=aspect)
-    axes.set_title(title)
+    axes.set_title(title, fontsize=_TITLE_SIZE)
     axes.set_xticks([])
     axes.set_yticks([])
     if panel.pixel_size:
@@ -320,17 +322,17 @@ def _trace(axes: Any, panel: Panel) -> None:
     gaps = np.flatnonzero(np.diff(found.samples) > 1) + 1
     runs = np.split(np.arange(len(along)), gaps)
     if len(gaps):
-        axes.plot(along, found.trace, color=_GREY, linewidth=0.7, zorder=1)
+        _line(axes, along, found.trace, color=_GREY, linewidth=0.7, zorder=1)
     # NaN breaks the line, so that skipped samples are not drawn as measured
     broken = (np.insert(values.astype(np.float64), gaps, np.nan) for values in (along, found.trace))
-    axes.plot(*broken, color=_BLUE, linewidth=0.9, zorder=2)
+    _line(axes, *broken, color=_BLUE, linewidth=0.9, zorder=2)
     # A line needs two points: single samples between gaps would be invisible
     alone = np.array([run[0] for run in runs if len(run) == 1], np.int64)
     axes.plot(along[alone], found.trace[alone], ".", color=_BLUE, markersize=3, zorder=3)
     used = f" ({len(found.samples):,} of {found.num_samples:,} samples)" if found.is_partial else ""
-    axes.set_title(f"Mean trace{used}")
-    axes.set_xlabel(words)
-    axes.set_ylabel("mean pixel value")
+    axes.set_title(f"Mean trace{used}", fontsize=_TITLE_SIZE)
+    axes.set_xlabel(words, fontsize=_FONT_SIZE)
+    axes.set_ylabel("mean pixel value", fontsize=_FONT_SIZE)
     axes.margins(x=0.01)
     axes.ticklabel_format(axis="both", style="plain", useOffset=False)
     axes.grid(axis="y", color="#eceff3", linewidth=0.8)
@@ -338,9 +340,31 @@ def _trace(axes: Any, panel: Panel) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _line(axes: Any, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
+    """Draw a line in parts: the renderer refuses a path of too many points."""
+    for start in range(0, max(1, len(x) - 1), _MAX_POINTS):
+        axes.plot(x[start : start + _MAX_POINTS + 1], y[start : start + _MAX_POINTS + 1], **style)
+
+
 def _text(write: Any, text: str, **style: Any) -> None:
-    """Write text from a file; a dollar sign does not start a formula."""
-    write(printable(text), **style).set_parse_math(False)
+    """Write text from a file; a dollar sign does not start a formula, and a character that no font has is drawn as a box."""
+    element = write("", **style)
+    element.set_parse_math(False)
+    drawable = _characters(element.get_fontproperties())
+    element.set_text("".join(c if ord(c) in drawable else "\N{WHITE SQUARE}" for c in printable(text)))
+
+
+def _characters(properties: Any) -> frozenset[int]:
+    """Return the characters that can be drawn; matplotlib issues a warning for each of the others."""
+    from matplotlib.font_manager import findfont, get_font
+
+    paths = set()
+    for family in properties.get_family():
+        one = properties.copy()
+        one.set_family(family)
+        with contextlib.suppress(ValueError):  # the family is not installed
+            paths.add(findfont(one, fallback_to_default=False))
+    return frozenset(code for path in paths or {findfont(properties)} for code in get_font(path).get_charmap())
 
 
 def _shortened(text: str, most: int) -> str:

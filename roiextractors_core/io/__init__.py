@@ -20,7 +20,7 @@ from .hdf5 import open_hdf5_file, unchanging_superblock
 from .json_text import parse_json, read_json
 from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
-from .notices import library_warnings, silenced, warn
+from .notices import silenced, warn
 from .paths import single_file
 from .positioned import PositionedFile, open_regular, read_bounded, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
@@ -62,7 +62,6 @@ __all__ = [
     "codec_names",
     "decompress_bounded",
     "feed_xml",
-    "library_warnings",
     "listed",
     "missing_chunks",
     "num_cores",

@@ -1,22 +1,23 @@
-"""Warnings that can be silenced for one piece of work, without touching the filters of the process."""
+"""Warnings that can be silenced or collected for one piece of work, without touching the filters of the process."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
+from typing import TypeAlias
 
 from ..errors import IncompleteRecordingWarning, RoiExtractorsWarning
-from .locks import ProcessLock
 
-__all__ = ["library_warnings", "silenced", "warn"]
+__all__ = ["received_by", "silenced", "warn"]
+
+Receiver: TypeAlias = Callable[[str, type[RoiExtractorsWarning]], None]
 
 # ``warnings.catch_warnings`` replaces the filters of the whole process: in threads, as dask unpickles recordings, one thread can restore the
 # filters of another for good. A context variable belongs to the thread (or task) that sets it.
-_SILENCED: ContextVar[bool] = ContextVar("silenced", default=False)
+_RECEIVER: ContextVar[Receiver | None] = ContextVar("receiver", default=None)
 
 
 def warn(message: str, category: type[RoiExtractorsWarning] = IncompleteRecordingWarning) -> None:
@@ -32,7 +33,9 @@ def warn(message: str, category: type[RoiExtractorsWarning] = IncompleteRecordin
     category : type
         The class of the warning.
     """
-    if _SILENCED.get():
+    receive = _RECEIVER.get()
+    if receive is not None:
+        receive(message, category)
         return
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("roiextractors_"):
@@ -41,33 +44,27 @@ def warn(message: str, category: type[RoiExtractorsWarning] = IncompleteRecordin
 
 
 @contextmanager
-def silenced() -> Iterator[None]:
-    """Silence :func:`warn` inside a ``with`` block, for this thread alone."""
-    token = _SILENCED.set(True)
-    try:
-        yield
-    finally:
-        _SILENCED.reset(token)
-
-
-_LIBRARY_LOCK = ProcessLock()
-
-
-@contextmanager
-def library_warnings(action: Literal["ignore", "error"], message: str = "") -> Iterator[None]:
-    """Ignore the warnings of another library inside a ``with`` block, or raise them.
-
-    Python's filters belong to the process, so only one thread at a time is inside of such a block; otherwise two threads could
-    restore each other's filters, and those of the last one would stay. Keep the block short, and use :func:`warn` and
-    :func:`silenced` for warnings of your own.
+def received_by(receiver: Receiver) -> Iterator[None]:
+    """Pass what :func:`warn` is given inside a ``with`` block, in this thread alone, to a function.
 
     Parameters
     ----------
-    action : str
-        ``"ignore"`` or ``"error"``.
-    message : str, optional
-        A regular expression for the beginning of the message; by default, every message.
+    receiver : callable
+        ``receiver(message, category)``, in place of ``warnings.warn``.
     """
-    with _LIBRARY_LOCK, warnings.catch_warnings():
-        warnings.filterwarnings(action, message)
+    token = _RECEIVER.set(receiver)
+    try:
+        yield
+    finally:
+        _RECEIVER.reset(token)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Silence :func:`warn` inside a ``with`` block, for this thread alone.
+
+    Warnings of other libraries are not silenced: Python's filters belong to the process, and changing them is not safe where there
+    are threads. Avoid the call that warns, or pass the parameter that it asks for.
+    """
+    with received_by(lambda _message, _category: None):
         yield

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
-from ..errors import CorruptRecordingError, SourceNotFoundError, SourceReadError
+from ..errors import CorruptRecordingError, SourceNotFoundError, SourceReadError, printable
 from .json_text import MAX_JSON_BYTES, require_bounded_json
 from .positioned import read_bounded
 from .zarr_chunks import MAX_OVERHEAD, claimed_bytes
@@ -74,6 +75,7 @@ class BoundedStore(LocalStore):
             raise
         if is_description:
             require_bounded_json(content, key)
+            _require_chunk_shapes(content, key)
         else:
             claimed = claimed_bytes(content[:18], len(content))
             if claimed > self.max_bytes:
@@ -85,6 +87,41 @@ class BoundedStore(LocalStore):
     async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
         """Return ranges of chunks, each as :meth:`get`."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+
+def _require_chunk_shapes(content: bytes, key: str) -> None:
+    """Refuse an impossible chunk shape: newer versions of zarr only warn about it, and use another one.
+
+    Raises
+    ------
+    CorruptRecordingError
+    """
+    try:
+        described = json.loads(content)
+    except ValueError:  # zarr raises its own error
+        return
+    for array in _arrays_of(described, key):
+        grid = array.get("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": array.get("chunks")}})
+        if (
+            not isinstance(grid, dict)
+            or grid.get("name") != "regular"
+            or not isinstance(grid.get("configuration"), dict)
+        ):
+            continue  # another kind of grid, which zarr knows or refuses
+        shape = grid["configuration"].get("chunk_shape")
+        if not isinstance(shape, list) or not all(type(length) is int and length > 0 for length in shape):
+            raise CorruptRecordingError(f"{key} describes chunks of the impossible shape {printable(shape)[:80]}")
+
+
+def _arrays_of(described: Any, key: str) -> Iterator[dict[str, Any]]:
+    """Yield the descriptions of arrays in a file, which describes one node or all of a group."""
+    if not isinstance(described, dict):
+        return
+    consolidated = described.get("consolidated_metadata")
+    members = (consolidated if isinstance(consolidated, dict) else described).get("metadata")
+    for name, document in ((key, described), *(members.items() if isinstance(members, dict) else ())):
+        if isinstance(document, dict) and (name.endswith(".zarray") or document.get("node_type") == "array"):
+            yield document
 
 
 def _range(byte_range: Any) -> dict[str, int]:

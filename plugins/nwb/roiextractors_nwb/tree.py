@@ -26,7 +26,6 @@ from roiextractors_core.io import (
     ZarrChunks,
     codec_names,
     decompress_bounded,
-    library_warnings,
     read_bounded,
     read_json,
 )
@@ -327,10 +326,9 @@ def zarr_array(folder: str, where: str) -> Any:
     _refuse_codecs(place, f"{name}: {printable(where)}")
     zarr = _required("zarr", f"{name}: {printable(where)}")
     try:
-        with library_warnings("ignore"):  # about codecs that are in zarr 3 but not yet in its specification
-            store = _required("roiextractors_core.io.zarr_store", name).BoundedStore(place)
-            found = zarr.open_array(store, mode="r")
-            store.bound_by(found)
+        store = _required("roiextractors_core.io.zarr_store", name).BoundedStore(place)
+        found = zarr.open_array(store, mode="r")
+        store.bound_by(found)
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise CorruptRecordingError(
             f"{name}: {printable(where)} cannot be opened as Zarr: {printable(error)[:200]}"

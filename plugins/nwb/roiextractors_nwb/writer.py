@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
-from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, library_warnings, require_room
+from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, require_room
 
 from .safe_file import SafeFile
 
@@ -54,7 +54,8 @@ def write(
     The NWB format specification, version 2: ``NWBFile``, ``ImagingPlane``, ``TwoPhotonSeries``.
     """
     try:
-        from pynwb import NWBHDF5IO
+        from hdmf.backends.hdf5 import HDF5IO
+        from pynwb import get_manager
     except ImportError as error:
         raise MissingDependencyError(
             'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
@@ -74,11 +75,8 @@ def write(
             file.raise_failure()  # libhdf5 gets no error from a full disk, see SafeFile
             progress(done, total)
 
-        with library_warnings(
-            "ignore", "The file path provided"
-        ):  # pynwb 3.0 asks for a suffix even where there is no path
-            stream = NWBHDF5IO(file=file.hdf5, mode="w")
-        with stream:
+        # not NWBHDF5IO, of which pynwb 3.0 warns that the path has no suffix even where there is no path
+        with HDF5IO(file=file.hdf5, mode="w", manager=get_manager()) as stream:
             stream.write(_nwb_file(recording, sidecar, report))
 
 

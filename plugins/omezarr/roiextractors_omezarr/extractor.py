@@ -36,7 +36,6 @@ from roiextractors_core.io import (
     at_positions,
     choose_stream,
     codec_names,
-    library_warnings,
     missing_chunks,
     present_zarr_chunks,
     require_few_chunks,
@@ -389,9 +388,7 @@ def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, nam
 def _member(group: Any, path: str, name: str) -> Any:
     """Return a group or an array, with zarr's many errors for a damaged description as one of ours."""
     try:
-        # newer versions of zarr only warn about an impossible chunk shape, and use another one
-        with library_warnings("error", ".* is invalid: "):
-            return group[path]
+        return group[path]
     except KeyError as error:
         raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, which does not exist") from error
     except _DOUBTED as error:
