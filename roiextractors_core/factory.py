@@ -81,7 +81,8 @@ def open(
     >>> recording.shape
     (100, 32, 32)
     """
-    _check_kind(kind)
+    if kind != "imaging":
+        raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are: 'imaging'")
     state = (registry or default_registry()).snapshot()
     with Source(source) as opened:
         spec, evidence, advice = _choose_format(opened, format, state)
@@ -136,15 +137,12 @@ def streams(
     return {str(option): tuple(str(choice) for choice in values) for option, values in choices.items()}
 
 
-def _check_kind(kind: str) -> None:
-    if kind != "imaging":
-        raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are: 'imaging'")
-
-
 def _choose_format(source: Source, name: str | None, state: RegistryState) -> tuple[FormatSpec, str, str]:
     """Return the format, the evidence for it in words, and advice for the user (often empty)."""
     if name is not None:
-        return _named_format(name, state), "named by format=", ""
+        if name not in state.specs:
+            raise _unknown_name_error(name, state)
+        return state.specs[name], "named by format=", ""
     try:
         match, advice = choose(source, state)
     except FormatNotInstalledError:
@@ -158,12 +156,8 @@ def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState) ->
     """Return in words that a file of a more special format is beside the source and is not used; often empty."""
     if spec.specializes:
         return ""
-    owners = {
-        name.lower(): other
-        for other in state.specs.values()
-        if spec.name in other.specializes
-        for name in other.companions
-    }
+    special = [other for other in state.specs.values() if spec.name in other.specializes]
+    owners = {name.lower(): other for other in special for name in other.companions}
     ends = tuple(name.removeprefix("*") for name in owners)
     own = {path.name for path in source.paths}
     try:
@@ -172,22 +166,17 @@ def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState) ->
         return ""
     for name in names:
         lower = name.lower()
-        if not lower.endswith(ends) or name in own:
+        if not lower.endswith(ends) or name in own:  # one fast test: a folder may have 100,000 names
             continue
         # A name without "*" is that of the whole file
-        other = owners.get(lower) or next(
-            (owners[key] for key in owners if key[0] == "*" and lower.endswith(key[1:])), None
-        )
+        by_end = (owners[key] for key in owners if key[0] == "*" and lower.endswith(key[1:]))
+        other = owners.get(lower) or next(by_end, None)
         if other is not None:
-            return f"{printable(source.name)} is read as {spec.title}; {printable(name)} beside it is a file of {other.title}, and is not used"
+            return (
+                f"{printable(source.name)} is read as {spec.title}; "
+                f"{printable(name)} beside it is a file of {other.title} and is not used"
+            )
     return ""
-
-
-def _named_format(name: str, state: RegistryState) -> FormatSpec:
-    spec = state.specs.get(name)
-    if spec is None:
-        raise _unknown_name_error(name, state)
-    return spec
 
 
 def _load_class(spec: FormatSpec, state: RegistryState) -> Any:

@@ -46,7 +46,36 @@ def stack_planes(extractors: Sequence[ImagingExtractor]) -> PlaneStackImagingExt
     return PlaneStackImagingExtractor(_as_parts(extractors, "stack"))
 
 
-class ConcatenatedImagingExtractor(BlockImagingExtractor):
+class _Composite(BlockImagingExtractor):
+    """Several recordings of the same frame shape and dtype as one."""
+
+    _parts: tuple[ImagingExtractor, ...]
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._parts[0].get_frame_shape()
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._parts[0].get_dtype()
+
+    def get_notes(self) -> tuple[str, ...]:
+        return tuple(note for part in self._parts for note in part.get_notes())
+
+    def get_paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(path for part in self._parts for path in part.get_paths()))
+
+    @property
+    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
+        """Whether every part keeps its missing samples."""
+        return all(part.keeps_missing_samples for part in self._parts)
+
+    def close(self) -> None:
+        """Close the parts."""
+        for part in self._parts:
+            part.close()
+        super().close()
+
+
+class ConcatenatedImagingExtractor(_Composite):
     """Recordings joined in time; see :func:`concatenate`."""
 
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
@@ -57,9 +86,6 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         self.is_volumetric = self._parts[0].is_volumetric
         self._kept_clock: tuple[int, Clock] | None = None
 
-    def get_image_shape(self) -> tuple[int, int]:
-        return self._parts[0].get_frame_shape()
-
     def get_num_samples(self) -> int:
         return int(self._edges[-1])
 
@@ -68,9 +94,6 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
 
     def get_num_planes(self) -> int:
         return self._parts[0].get_num_planes()
-
-    def get_dtype(self) -> np.dtype[Any]:
-        return self._parts[0].get_dtype()
 
     def get_sampling_frequency(self) -> float | None:
         """Return the parts' rate, or None when they differ."""
@@ -109,12 +132,10 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         """The parts' clocks, laid one after the other, unless the user set times on the whole."""
         if super().has_time_vector():
             return super().clock
-        version = self.times_version()
-        if (
-            self._kept_clock is None or self._kept_clock[0] != version
-        ):  # the clocks of a thousand parts take milliseconds
-            self._kept_clock = version, self._joined_clock()
-        return self._kept_clock[1]
+        version, kept = self.times_version(), self._kept_clock
+        if kept is None or kept[0] != version:  # joining the clocks of a thousand parts takes milliseconds
+            kept = self._kept_clock = version, self._joined_clock()
+        return kept[1]
 
     def _joined_clock(self) -> Clock:
         users, rate = super().get_sampling_frequency(), self.get_sampling_frequency()
@@ -125,7 +146,8 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         # One grid needs no vector of times in memory
         if sources == {"computed"} and rate is not None and self._is_one_grid(clocks):
             return Clock(len(self), rate=rate)
-        source = "user" if "user" in sources else "native" if "native" in sources else "computed"
+        # The most deliberate of the sources stands for all
+        source = next(source for source in ("user", "native", "computed") if source in sources)
         times = self._laid_out([clock.times() for clock in clocks], [clock.rate for clock in clocks])
         return Clock(len(self), rate=rate, source=source, read=lambda a, b: times[a:b])
 
@@ -136,32 +158,17 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         """Return the first part's."""
         return self._parts[0].get_metadata()
 
-    def get_notes(self) -> tuple[str, ...]:
-        return tuple(note for part in self._parts for note in part.get_notes())
-
-    def get_paths(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(path for part in self._parts for path in part.get_paths()))
-
     def get_missing_samples(self) -> np.ndarray:
         first, numbers = 0, [np.empty(0, np.int64)]
         for part in self._parts:
             missing = part.get_missing_samples()
             numbers.append(missing + first)
+            # Numbers count the acquisition: missing samples are not in len(part) unless the part keeps them
             first += len(part) + (0 if part.keeps_missing_samples else len(missing))
         return np.concatenate(numbers)
 
-    @property
-    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
-        """Whether every part keeps its missing samples."""
-        return all(part.keeps_missing_samples for part in self._parts)
-
-    def close(self) -> None:
-        """Close the parts."""
-        for part in self._parts:
-            part.close()
-        super().close()
-
     def _is_one_grid(self, clocks: list[Clock]) -> bool:
+        # Start times may leave a gap between parts, and a slice (first > 0) does not begin at 0 s: neither is one grid
         no_starts = any(part.metadata.start_time is None for part in self._parts)
         return no_starts and all(clock.first == 0 for clock in clocks)
 
@@ -183,7 +190,7 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
 
     def _consecutive(self, samples: slice, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
         first = int(np.searchsorted(self._edges, samples.start, side="right")) - 1
-        first = min(first, len(self._parts) - 1)
+        first = min(first, len(self._parts) - 1)  # an empty slice at the end begins after the last part
         if samples.stop <= self._edges[first + 1]:
             low = int(self._edges[first])
             return self._parts[first].get_block(slice(samples.start - low, samples.stop - low), rows, columns, planes)
@@ -201,7 +208,7 @@ class ConcatenatedImagingExtractor(BlockImagingExtractor):
         return np.empty((count, *shape), self.get_dtype())
 
 
-class PlaneStackImagingExtractor(BlockImagingExtractor):
+class PlaneStackImagingExtractor(_Composite):
     """Planes of several recordings as one volume; see :func:`stack_planes`."""
 
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
@@ -211,17 +218,11 @@ class PlaneStackImagingExtractor(BlockImagingExtractor):
         self._edges = [0, *np.cumsum(planes).tolist()]
         self.is_volumetric = True
 
-    def get_image_shape(self) -> tuple[int, int]:
-        return self._parts[0].get_frame_shape()
-
     def get_num_samples(self) -> int:
         return len(self._parts[0])
 
     def get_num_planes(self) -> int:
         return int(self._edges[-1])
-
-    def get_dtype(self) -> np.dtype[Any]:
-        return self._parts[0].get_dtype()
 
     def get_sampling_frequency(self) -> float | None:
         return self._parts[0].get_sampling_frequency()
@@ -247,47 +248,29 @@ class PlaneStackImagingExtractor(BlockImagingExtractor):
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
-        wanted = slice(0, self.get_num_planes()) if planes is None else planes
+        top, end = (0, self.get_num_planes()) if planes is None else (planes.start, planes.stop)
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
-        depth = wanted.stop - wanted.start
-        buffer = np.empty((depth, count, rows.stop - rows.start, columns.stop - columns.start), self.get_dtype())
+        # Planes come first in memory: a plane is then written in one piece, several times faster than with a stride
+        buffer = np.empty((end - top, count, rows.stop - rows.start, columns.stop - columns.start), self.get_dtype())
         for part, low, high in zip(self._parts, self._edges[:-1], self._edges[1:], strict=True):
-            a, b = max(wanted.start, low), min(wanted.stop, high)
-            if a >= b:
-                continue
-            if part.is_volumetric:
+            a, b = max(top, low), min(end, high)
+            if a < b and part.is_volumetric:
                 block = part.get_block(samples, rows, columns, slice(a - low, b - low))
-                buffer[a - wanted.start : b - wanted.start] = np.moveaxis(block, 3, 0)
-            else:
-                buffer[a - wanted.start] = part.get_block(samples, rows, columns)
+                buffer[a - top : b - top] = np.moveaxis(block, 3, 0)
+            elif a < b:
+                buffer[a - top] = part.get_block(samples, rows, columns)
         return np.moveaxis(buffer, 0, 3)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return the metadata of the first part, with the plane positions of all parts."""
         positions = tuple(p for part in self._parts for p in part.metadata.plane_positions)
+        # Positions of some planes alone would be taken for those of the first planes
         complete = positions if len(positions) == self.get_num_planes() else ()
         return self._parts[0].get_metadata().replaced(plane_positions=complete)
-
-    def get_notes(self) -> tuple[str, ...]:
-        return tuple(note for part in self._parts for note in part.get_notes())
-
-    def get_paths(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(path for part in self._parts for path in part.get_paths()))
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that any part lacks."""
         return np.unique(np.concatenate([part.get_missing_samples() for part in self._parts]))
-
-    @property
-    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
-        """Whether every part keeps its missing samples."""
-        return all(part.keeps_missing_samples for part in self._parts)
-
-    def close(self) -> None:
-        """Close the parts."""
-        for part in self._parts:
-            part.close()
-        super().close()
 
 
 def _run_on(times: list[np.ndarray]) -> bool:
@@ -305,20 +288,18 @@ def _one_after_the_other(times: list[np.ndarray], rates: list[float | None]) -> 
             moved.append(piece)
             continue
         period = _period(rate, piece)
-        if before is not None and not piece[0] > before[0]:
-            piece = piece + (before[0] + _known(before[1], period) - piece[0])
+        if before is not None and not piece[0] > before[0]:  # "not >" also moves a part that begins with NaN
+            # The last sample of the part before lasts that part's period
+            gap = period if before[1] is None else before[1]
+            if gap is None:
+                raise TimesError(
+                    "the times of the parts overlap and there is no rate to place one after the other; "
+                    "call set_times on the joined recording"
+                )
+            piece = piece + (before[0] + gap - piece[0])
         moved.append(piece)
         before = float(piece[-1]), period
     return moved
-
-
-def _known(*periods: float | None) -> float:
-    for period in periods:
-        if period is not None:
-            return period
-    raise TimesError(
-        "the times of the parts overlap and there is no rate to place one after the other; call set_times on the joined recording"
-    )
 
 
 def _as_parts(extractors: Any, word: str) -> tuple[ImagingExtractor, ...]:

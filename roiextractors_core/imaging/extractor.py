@@ -14,13 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..clock import Clock, checked_times
-from ..errors import (
-    ClosedRecordingError,
-    RangeError,
-    RangeTypeError,
-    RecordingError,
-    TimesError,
-)
+from ..errors import ClosedRecordingError, RangeError, RangeTypeError, RecordingError, TimesError
 from ..io.notices import silenced
 from ..io.paths import file_states, require_same_files
 from ..metadata import Provenance, RecordingMetadata
@@ -28,6 +22,7 @@ from .indexing import as_array, as_integer, counted, plan_index, resolve_bounds,
 
 __all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples"]
 
+# A cropped or scattered read takes whole samples in batches of this size: large enough to read fast, small beside any recording
 _BATCH_BYTES = 32 << 20
 
 Samples = slice | np.ndarray
@@ -246,16 +241,11 @@ class ImagingExtractor(ABC):
         numpy.ndarray
             ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, owned by the caller.
         """
-        num_rows, num_columns = self.get_frame_shape()
-        wanted = (rows, columns) if planes is None else (rows, columns, planes)
-        full = (num_rows, num_columns) if planes is None else (num_rows, num_columns, self.get_num_planes())
-        if all((s.start, s.stop) == (0, n) for s, n in zip(wanted, full, strict=True)):
-            return _owned(
-                self.get_series(samples.start, samples.stop)
-                if isinstance(samples, slice)
-                else self.get_samples(samples)
-            )
-        return self._cropped(samples, wanted)
+        part = (rows, columns) if planes is None else (rows, columns, planes)
+        full = self.get_frame_shape() if planes is None else self.get_volume_shape()
+        if all((s.start, s.stop) == (0, n) for s, n in zip(part, full, strict=True)):
+            return _owned(_whole(self, samples))
+        return self._cropped(samples, part)
 
     def close(self) -> None:
         """Close the files; reading afterwards is an error. Authors close theirs, then call this."""
@@ -321,20 +311,20 @@ class ImagingExtractor(ABC):
         RangeError, RangeTypeError, ClosedRecordingError
         """
         self.check_open()
-        found = np.atleast_1d(as_array(sample_indices, "sample"))
-        if found.size == 0:
+        indices = np.atleast_1d(as_array(sample_indices, "sample"))
+        if indices.size == 0:  # before the type is checked: an empty list becomes float64
             return np.empty(0, np.int64)
-        if found.dtype.kind not in "iu" or found.ndim != 1:
+        if indices.dtype.kind not in "iu" or indices.ndim != 1:
             raise RangeTypeError(
-                f"sample indices must be whole numbers in one dimension, got {found.dtype} of shape {found.shape}"
+                f"sample indices must be whole numbers in one dimension, got {indices.dtype} of shape {indices.shape}"
             )
-        low, high, count = int(found.min()), int(found.max()), int(self.get_num_samples())
+        low, high, count = int(indices.min()), int(indices.max()), int(self.get_num_samples())
         if low < 0 or high >= count:
             seen = low if low < 0 else high
             raise RangeError(
                 f"sample index {seen:,} is outside the recording, which has {counted(count, 'sample')} (0 to {count - 1:,})"
             )
-        return found.astype(np.int64)
+        return indices.astype(np.int64)
 
     def check_open(self) -> None:
         """Raise ClosedRecordingError if the recording is closed."""
@@ -397,7 +387,7 @@ class ImagingExtractor(ABC):
         return int(self.get_num_samples())
 
     def __bool__(self) -> bool:
-        return True
+        return True  # also a recording without samples: "if recording:" asks whether there is one
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for index in range(len(self)):
@@ -425,6 +415,7 @@ class ImagingExtractor(ABC):
         count, rate, times = len(self), self.get_sampling_frequency(), self.__times
         if times is not None:
             return Clock(count, rate=rate, source="user", read=lambda a, b: times[a:b])
+        # One time says whether there are native times; a long recording may have millions of them
         if self._native(0, min(1, count)) is not None:
             return Clock(count, rate=rate, source="native", read=self._native_for_sure)
         return Clock(count, rate=rate)
@@ -477,8 +468,8 @@ class ImagingExtractor(ABC):
         TimesError
             There are no times, they decrease, or a requested time is NaN.
         """
-        found = self.clock.indices(times)
-        return np.int64(found) if np.ndim(times) == 0 else found
+        indices = self.clock.indices(times)
+        return np.int64(indices) if np.ndim(times) == 0 else indices
 
     def set_times(self, times: Any) -> None:
         """Set the time of every sample; these take precedence over all others.
@@ -687,10 +678,10 @@ class ImagingExtractor(ABC):
         self.__times, self.__rate, self.__provenance, self.__states = times, rate, provenance, states
 
     def _native(self, start: int, end: int) -> np.ndarray | None:
-        found = self.get_native_timestamps(start_sample=start, end_sample=end)
-        if found is None:
+        given = self.get_native_timestamps(start_sample=start, end_sample=end)
+        if given is None:
             return None
-        times = np.array(found, dtype=np.float64)
+        times = np.array(given, dtype=np.float64)
         if times.shape != (end - start,) and times.shape == (len(self),):
             times = times[start:end]  # an extractor that returns all times for any range
         if times.shape != (end - start,):
@@ -700,31 +691,28 @@ class ImagingExtractor(ABC):
         return times
 
     def _native_for_sure(self, start: int, end: int) -> np.ndarray:
-        found = self._native(start, end)
-        if found is None:
+        times = self._native(start, end)
+        if times is None:
             raise TimesError(
                 f"{type(self).__name__} returned native times for sample 0 but not for samples {start:,} to {end:,}"
             )
-        return found
+        return times
 
     def _runs(self, ranked: np.ndarray) -> Iterator[tuple[int, int]]:
-        most = max(1, _BATCH_BYTES // max(1, math.prod(self.get_sample_shape()) * self.dtype.itemsize))
+        batch = _batch_samples(self)
         edges = np.flatnonzero(np.diff(ranked) > 1) + 1
         starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(ranked)]
         for start, end in zip(starts, ends, strict=True):
-            yield from ((a, min(a + most, end)) for a in range(start, end, most))
+            yield from ((a, min(a + batch, end)) for a in range(start, end, batch))
 
-    def _cropped(self, samples: Samples, wanted: tuple[slice, ...]) -> np.ndarray:
+    def _cropped(self, samples: Samples, part: tuple[slice, ...]) -> np.ndarray:
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
-        result = np.empty((count, *(s.stop - s.start for s in wanted)), self.dtype)
-        most = max(1, _BATCH_BYTES // max(1, math.prod(self.get_sample_shape()) * result.itemsize))
-        for a in range(0, count, most):
-            b = min(a + most, count)
-            if isinstance(samples, slice):
-                part = self.get_series(samples.start + a, samples.start + b)
-            else:
-                part = self.get_samples(samples[a:b])
-            result[a:b] = part[(slice(None), *wanted)]
+        result = np.empty((count, *(s.stop - s.start for s in part)), self.dtype)
+        batch = _batch_samples(self)
+        for a in range(0, count, batch):
+            b = min(a + batch, count)
+            some = slice(samples.start + a, samples.start + b) if isinstance(samples, slice) else samples[a:b]
+            result[a:b] = _whole(self, some)[(slice(None), *part)]
         return result
 
 
@@ -737,21 +725,9 @@ class BlockImagingExtractor(ImagingExtractor):
 
     @abstractmethod
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
-        """Return a part of the recording. The arguments have been checked; the array must belong to the caller.
+        """Return a part of the recording, as :meth:`ImagingExtractor.get_block` describes.
 
-        Parameters
-        ----------
-        samples : slice or numpy.ndarray
-            A slice with ``0 <= start <= stop`` and step 1, or int64 indices in any order.
-        rows, columns : slice
-            With ``0 <= start <= stop`` and step 1.
-        planes : slice, optional
-            The same for a volumetric recording; None for a planar one.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, owned by the caller.
+        The arguments have been checked; the array must belong to the caller.
         """
 
     def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
@@ -796,6 +772,14 @@ class ImagingView(BlockImagingExtractor):
         self._columns = resolve_span(columns, num_columns, "column")
         self._plane = plane
         self.is_volumetric = parent.is_volumetric and plane is None
+        # Thousands of views may be nested: each knows its place in the recording itself, so reading needs no recursion
+        self._base, self._base_plane = parent, plane
+        self._origin = (self._first, self._rows[0], self._columns[0])
+        if type(parent) is ImagingView:  # a subclass may read in its own way
+            self._base = parent._base
+            self._base_plane = parent._base_plane if plane is None else plane
+            first, above, left = parent._origin
+            self._origin = (first + self._first, above + self._rows[0], left + self._columns[0])
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._rows[1] - self._rows[0], self._columns[1] - self._columns[0]
@@ -804,106 +788,87 @@ class ImagingView(BlockImagingExtractor):
         return self._count
 
     def get_num_planes(self) -> int:
-        chain, base = self._chain()
-        return base.get_num_planes() if all(view._plane is None for view in chain) else 1
+        return self._base.get_num_planes() if self._base_plane is None else 1
 
-    def _chain(self) -> tuple[list[ImagingView], ImagingExtractor]:
-        """Return this view and the views that it is a view of, the nearest first, and the recording that they are views of.
-
-        Thousands of views may be nested; to follow them in a loop needs no recursion.
-        """
+    def _chain(self) -> list[ImagingView]:
+        """Return this view and the views that it is a view of, the nearest first."""
         chain, parent = [self], self._parent
         while type(parent) is ImagingView:
             chain.append(parent)
             parent = parent._parent
-        return chain, parent
-
-    @property
-    def _base(self) -> ImagingExtractor:
-        return self._chain()[1]
+        return chain
 
     def get_dtype(self) -> np.dtype[Any]:
         return self._base.get_dtype()
 
     def get_chunk_shape(self) -> tuple[int, ...]:
-        chain, base = self._chain()
-        inner = base.get_chunk_shape()
-        for view in reversed(chain):
+        inner = self._base.get_chunk_shape()
+        for view in reversed(self._chain()):
             inner = inner if view._plane is None else inner[:3]
+            # A chunk of 0 samples would never end; an empty view keeps the file's
             inner = tuple(min(a, b) if b else a for a, b in zip(inner, view.shape, strict=True))
         return inner
 
     def get_sampling_frequency(self) -> float | None:
-        chain, base = self._chain()
-        set_here = (ImagingExtractor.get_sampling_frequency(view) for view in chain)
+        set_here = (ImagingExtractor.get_sampling_frequency(view) for view in self._chain())
         users = next((rate for rate in set_here if rate is not None), None)
-        return base.get_sampling_frequency() if users is None else users
+        return self._base.get_sampling_frequency() if users is None else users
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
-        chain, base = self._chain()
-        first = sum(view._first for view in chain)
-        above, left = (sum(edge) for edge in zip(*((view._rows[0], view._columns[0]) for view in chain), strict=True))
-        plane = next((view._plane for view in chain if view._plane is not None), None)
-        shifted: Samples = (
-            slice(samples.start + first, samples.stop + first)
-            if isinstance(samples, slice)
-            else np.asarray(samples, np.int64) + first
-        )
+        first, above, left = self._origin
+        if isinstance(samples, slice):
+            samples = slice(samples.start + first, samples.stop + first)
+        else:
+            samples = np.asarray(samples, np.int64) + first
         rows = slice(rows.start + above, rows.stop + above)
         columns = slice(columns.start + left, columns.stop + left)
+        plane = self._base_plane
         if plane is None:
-            return base.get_block(shifted, rows, columns, planes)
-        return base.get_block(shifted, rows, columns, slice(plane, plane + 1))[..., 0]
+            return self._base.get_block(samples, rows, columns, planes)
+        return self._base.get_block(samples, rows, columns, slice(plane, plane + 1))[..., 0]
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
         start, end = self.resolve_range(start_sample, end_sample)
-        chain, base = self._chain()
-        first = sum(view._first for view in chain)
-        return base._native(first + start, first + end)
+        first = self._origin[0]
+        return self._base._native(first + start, first + end)
 
     @property
     def clock(self) -> Clock:
         """The parent's clock with its offset kept, unless the user set times or a rate on the view itself."""
-        chain, base = self._chain()
         first = 0
-        for view in chain:
+        for view in self._chain():
             if ImagingExtractor.has_time_vector(view):
                 clock = super(ImagingView, view).clock
                 break
             first += view._first
         else:
-            clock = base.clock
+            clock = self._base.clock
         return clock.sliced(first, first + self._count).with_rate(self.get_sampling_frequency())
 
     def has_time_vector(self) -> bool:
-        chain, base = self._chain()
-        return any(ImagingExtractor.has_time_vector(view) for view in chain) or base.has_time_vector()
+        return any(map(ImagingExtractor.has_time_vector, self._chain())) or self._base.has_time_vector()
 
     def times_version(self) -> int:
-        chain, base = self._chain()
-        return sum(ImagingExtractor.times_version(view) for view in chain) + base.times_version()
+        return sum(map(ImagingExtractor.times_version, self._chain())) + self._base.times_version()
 
     def get_metadata(self) -> RecordingMetadata:
-        chain, base = self._chain()
-        found = base.get_metadata()
-        plane = next((view._plane for view in chain if view._plane is not None), None)
-        if plane is not None and len(found.plane_positions) > plane:
-            return found.replaced(plane_positions=(found.plane_positions[plane],), plane_spacing=None)
-        return found
+        metadata, plane = self._base.get_metadata(), self._base_plane
+        if plane is not None and len(metadata.plane_positions) > plane:
+            return metadata.replaced(plane_positions=(metadata.plane_positions[plane],), plane_spacing=None)
+        return metadata
 
     def get_notes(self) -> tuple[str, ...]:
         return self._base.get_notes()
 
     def get_missing_samples(self) -> np.ndarray:
-        chain, base = self._chain()
-        missing, keeps = base.get_missing_samples(), base.keeps_missing_samples
-        for view in reversed(chain):
+        missing, keeps = self._base.get_missing_samples(), self._base.keeps_missing_samples
+        for view in reversed(self._chain()):
             first, end = view._first, view._first + view._count
             if not keeps:
-                # The number in the acquisition of each sample that is there: what is missing before it is counted too
+                # A sample's number in the acquisition is its index here plus the number of missing samples before it
                 ranked = missing - np.arange(len(missing))
                 first, end = (k + int(np.searchsorted(ranked, k, side="right")) for k in (first, end - 1))
                 end += 1
@@ -925,32 +890,29 @@ class ImagingView(BlockImagingExtractor):
 
     def __reduce__(self) -> Any:
         """Pickle nested views as one view of the recording, unless times were set on a view between them."""
-        chain, base = self._chain()
-        if len(chain) == 1 or any(ImagingExtractor.has_time_vector(view) for view in chain[1:]):
+        parents = self._chain()[1:]
+        if not parents or any(map(ImagingExtractor.has_time_vector, parents)):
             return super().__reduce__()
-        first, above, left = (
-            sum(starts) for starts in zip(*((v._first, v._rows[0], v._columns[0]) for v in chain), strict=True)
-        )
+        first, above, left = self._origin
         rows, columns = self.get_image_shape()
         flat = ImagingView(
-            base,
+            self._base,
             samples=(first, first + self._count),
             rows=(above, above + rows),
             columns=(left, left + columns),
-            plane=next((view._plane for view in chain if view._plane is not None), None),
+            plane=self._base_plane,
         )
         if ImagingExtractor.has_time_vector(self):
             flat.set_times(self.get_timestamps())
         rate = self.get_sampling_frequency()
-        if rate is not None and rate != base.get_sampling_frequency():
+        if rate is not None and rate != self._base.get_sampling_frequency():
             flat.override_sampling_frequency(rate)
         return ImagingExtractor.__reduce__(flat)
 
     def check_open(self) -> None:
-        chain, base = self._chain()
-        for view in chain:
+        for view in self._chain():
             ImagingExtractor.check_open(view)
-        base.check_open()
+        self._base.check_open()
 
 
 def _made_again(
@@ -966,6 +928,7 @@ def _made_again(
     require_same_files(states)
     with silenced():  # the warnings were issued when the recording was first opened
         extractor = kind(*args, **kwargs)
+    # The files are unchanged, but another version of the plugin may read them in another way
     if extractor.shape != shape or extractor.dtype != np.dtype(dtype):
         seen = f"{extractor.dtype} of shape {extractor.shape}"
         extractor.close()
@@ -981,7 +944,7 @@ def _checked_rate(value: Any) -> float:
         raise TimesError(f"sampling_frequency must be a number in Hz, got {value!r:.80}")
     try:
         rate = float(value)
-    except OverflowError:
+    except OverflowError:  # an int or a Fraction beyond the range of float64
         rate = math.inf
     if not (math.isfinite(rate) and rate > 0):
         raise TimesError(f"sampling_frequency must be finite and above 0 Hz, got {value!r:.80}")
@@ -997,13 +960,23 @@ def _known_rate(value: Any, name: str) -> float | None:
     return rate if math.isfinite(rate) and rate > 0 else None
 
 
+def _whole(extractor: ImagingExtractor, samples: Samples) -> np.ndarray:
+    if isinstance(samples, slice):
+        return extractor.get_series(samples.start, samples.stop)
+    return extractor.get_samples(samples)
+
+
+def _batch_samples(extractor: ImagingExtractor) -> int:
+    return max(1, _BATCH_BYTES // max(1, math.prod(extractor.get_sample_shape()) * extractor.dtype.itemsize))
+
+
 def _owned(series: Any) -> np.ndarray:
     """Return the series as an array of the caller's own; an author's may be a view of what the extractor keeps."""
-    found = np.asarray(series)
+    array = np.asarray(series)
     # A view would change with the buffer behind it, or keep a whole file in memory
-    if found.base is None and found.flags.writeable and found.dtype.isnative:
-        return found
-    return np.array(found, dtype=found.dtype.newbyteorder("="))
+    if array.base is None and array.flags.writeable and array.dtype.isnative:
+        return array
+    return np.array(array, dtype=array.dtype.newbyteorder("="))
 
 
 def _amount(count: float) -> str:

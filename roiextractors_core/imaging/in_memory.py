@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import (
-    DeclarationError,
-)
+from ..errors import DeclarationError
 from ..metadata import RecordingMetadata
 from .extractor import BlockImagingExtractor, Samples
 
@@ -67,8 +65,8 @@ class NumpyImagingExtractor(BlockImagingExtractor):
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
-        wanted = (rows, columns) if planes is None else (rows, columns, planes)
-        return np.array(self._array[(samples, *wanted)], dtype=self.get_dtype())
+        part = (rows, columns) if planes is None else (rows, columns, planes)
+        return np.array(self._array[(samples, *part)], dtype=self.get_dtype())  # a copy: the caller may change it
 
     def get_metadata(self) -> RecordingMetadata:
         return self._metadata

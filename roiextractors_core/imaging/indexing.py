@@ -29,16 +29,14 @@ def as_integer(value: Any, word: str) -> int:
 
 
 def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:
+    # None is replaced before anything is computed: "start or 0" would also replace an end of 0
     first = 0 if start is None else as_integer(start, word)
     last = count if end is None else as_integer(end, word)
     if not 0 <= first <= last <= count:
-        why = (
-            "is reversed"
-            if 0 <= last < first <= count
-            else "is negative"
-            if min(first, last) < 0
-            else "is outside the recording"
-        )
+        if min(first, last) < 0:
+            why = "is negative"
+        else:
+            why = "is reversed" if last < first <= count else "is outside the recording"
         raise RangeError(
             f"the range of {word}s {first:,} to {last:,} {why}: there are {counted(count, word)} (0 to {count:,}, end exclusive)"
         )
@@ -52,10 +50,9 @@ def resolve_span(given: tuple[int, int] | None, count: int, word: str) -> tuple[
 
 def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slice, slice], tuple[Any, ...]]:
     """Split a numpy index into the part to read along each axis, and the index to apply to what was read."""
-    parts = _expanded(key, len(shape))
     reads: list[Any] = []
     rest: list[Any] = []
-    for part in parts:
+    for part in _expanded(key, len(shape)):
         if part is None:
             rest.append(None)  # np.newaxis reads nothing and stays in the index that is applied afterwards
             continue
@@ -73,14 +70,13 @@ def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slic
 
 
 def _expanded(key: Any, ndim: int) -> list[Any]:
-    given = list(key) if isinstance(key, tuple) else [key]
     parts: list[Any] = []
-    for part in given:
+    for part in key if isinstance(key, tuple) else (key,):
         if isinstance(part, np.ndarray | list | tuple | range):
             part = as_array(part, "sample")
             if part.dtype == bool and part.ndim > 1:
                 # Numpy reads an n-dimensional mask as n index arrays
-                parts.extend(_MaskPart(found, part.shape[axis]) for axis, found in enumerate(part.nonzero()))
+                parts.extend(map(_MaskPart, part.nonzero(), part.shape))
                 continue
         parts.append(part)
     used = sum(1 for part in parts if part is not None and part is not Ellipsis)
@@ -90,6 +86,7 @@ def _expanded(key: Any, ndim: int) -> list[Any]:
         raise RangeError(
             f"too many indices: the recording has {ndim} axes (samples, rows, columns{', planes' if ndim == 4 else ''}), got {used}"
         )
+    # By identity: "in" and index() would compare arrays element by element
     at = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
     return parts[:at] + [slice(None)] * (ndim - used) + parts[at + 1 :]
 
@@ -114,13 +111,11 @@ def _axis_plan(part: Any, count: int, axis: int) -> tuple[Any, Any]:
         return _array_plan(part.indices, axis)
     if isinstance(part, np.ndarray) and part.ndim > 0:
         if part.dtype == bool:
-            if len(part) != count:
-                raise RangeError(f"the mask has {counted(len(part), word)}, expected {count:,}")
-            return _array_plan(part.nonzero()[0], axis)
+            return _axis_plan(_MaskPart(part.nonzero()[0], len(part)), count, axis)
         if part.size and part.dtype.kind not in "iu":
             raise RangeTypeError(f"{word} indices must be whole numbers, got {part.dtype}")
         _require_within(part, count, word)
-        indices = part.astype(np.int64)
+        indices = part.astype(np.int64)  # after the check: uint64 beyond int64 would wrap around
         return _array_plan(np.where(indices < 0, indices + count, indices), axis)
     index = as_integer(part, word)
     _require_within(np.array([index]), count, word)

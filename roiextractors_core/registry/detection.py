@@ -40,14 +40,7 @@ def explain(source: SourceLike, *, registry: Registry | None = None) -> Explanat
 
 
 def examine(source: Source, state: RegistryState) -> Explanation:
-    """Ask every format about a source, installed or in the catalogue, and rank those that match.
-
-    Parameters
-    ----------
-    source : Source
-    state : RegistryState
-        From :meth:`Registry.snapshot`.
-    """
+    """Ask every format about a source, installed or in the catalogue, and rank those that match."""
     return _explanation(source, state, _rank_formats(source, state))
 
 
@@ -55,11 +48,6 @@ def choose(source: Source, state: RegistryState) -> tuple[Match, str]:
     """Return the format to open a source with, and advice about a better plugin (often empty).
 
     The full explanation is made only when it is needed for an error.
-
-    Parameters
-    ----------
-    source : Source
-    state : RegistryState
 
     Raises
     ------
@@ -69,19 +57,14 @@ def choose(source: Source, state: RegistryState) -> tuple[Match, str]:
     ranking = _rank_formats(source, state)
     if ranking.best is None:
         return _explanation(source, state, ranking).require_best(), ""
+    # Only plugins that could do better are asked; the others would cost time in every call of open
     entries = [entry for entry in catalogue() if ranking.best.spec.name in entry.spec.specializes]
     candidates = _recognised_entries(source, state, entries, has_match=True)
     return ranking.best, more_specific_advice(str(source.path), ranking.best, candidates)
 
 
 def matching(source: Source, state: RegistryState) -> tuple[Match, ...]:
-    """Return the installed formats that match a source, best first.
-
-    Parameters
-    ----------
-    source : Source
-    state : RegistryState
-    """
+    """Return the installed formats that match a source, best first."""
     return _rank_formats(source, state).matches
 
 
@@ -148,18 +131,17 @@ def _ask(spec: FormatSpec, plugin: str, source: Source) -> tuple[Match | None, F
     no                      any                    any             no match
     ======================  =====================  ==============  ==========================
     """
+    # The source's suffixes begin with the longest: ".ome.tif" before ".tif"
     suffix = next((suffix for suffix in source.suffixes if suffix in spec.extensions), "")
-    if spec.evidence is None:
-        finding = _ask_suffix(suffix, source)
-        return _match_if(finding.answer is True, spec, plugin, finding, suffix), finding
-    finding = spec.evidence.check(source)
+    finding = _ask_suffix(suffix, source) if spec.evidence is None else spec.evidence.check(source)
     if finding.answer is True and not _is_sufficient(finding, spec, suffix, source):
         return None, Finding(False, f"{finding.basis}, but the suffix is different", finding.strength)
+    is_match = finding.answer is True
     if finding.answer is None and suffix and not source.is_folder:
-        # The evidence could not be checked (h5py is missing, the file is damaged): the suffix is what is left.
+        # The evidence could not be checked (h5py is missing, the file is damaged): only the suffix remains
+        is_match = True
         finding = Finding(None, f"the suffix is {suffix}; {finding.basis}", Strength.NAME)
-        return _match_if(True, spec, plugin, finding, suffix), finding
-    return _match_if(finding.answer is True, spec, plugin, finding, suffix), finding
+    return Match(spec, plugin, finding.strength, finding, suffix) if is_match else None, finding
 
 
 def _ask_suffix(suffix: str, source: Source) -> Finding:
@@ -169,12 +151,8 @@ def _ask_suffix(suffix: str, source: Source) -> Finding:
 
 
 def _is_sufficient(finding: Finding, spec: FormatSpec, suffix: str, source: Source) -> bool:
-    """Whether a yes is enough: what lies beside a file says little about it, unless its suffix fits too."""
+    """Whether a yes is enough: neighbours of a file say little about it, unless its suffix fits too."""
     return finding.strength is Strength.CONTENT or source.is_folder or bool(suffix) or not spec.extensions
-
-
-def _match_if(is_match: bool, spec: FormatSpec, plugin: str, finding: Finding, suffix: str) -> Match | None:
-    return Match(spec, plugin, finding.strength, finding, suffix) if is_match else None
 
 
 # Which match is better?
@@ -191,16 +169,14 @@ def _ranks(matches: Iterable[Match], preferences: Iterable[tuple[str, str]]) -> 
     # Evidence that could not be checked (the disk fails, the folder may not be listed) does not beat the general format
     unsure = {name for name, match in by_name.items() if match.finding.answer is None}
     num_general = {name: len(ancestors[name]) if name in unsure else 0 for name in by_name}
-    ancestors = {name: names if not num_general[name] else set() for name, names in ancestors.items()}
+    ancestors = {name: set() if name in unsure else names for name, names in ancestors.items()}
     num_before = _num_before(ancestors, preferences)
-
-    def rank(match: Match) -> tuple[int, int, int]:
-        # A format that specializes a matching one has at least the evidence of that one.
-        strength = max(match.strength, *(by_name[n].strength for n in ancestors[match.spec.name]), Strength.NAME)
-        name = match.spec.name
-        return num_before[name] + num_general[name], -strength, -match.extension.count(".")
-
-    return {name: rank(match) for name, match in by_name.items()}
+    ranks = {}
+    for name, match in by_name.items():
+        # A format that specializes a matching one has at least the evidence of that one
+        strength = max([match.strength, *(by_name[ancestor].strength for ancestor in ancestors[name])])
+        ranks[name] = num_before[name] + num_general[name], -strength, -match.extension.count(".")
+    return ranks
 
 
 def _num_before(ancestors: Mapping[str, set[str]], preferences: Iterable[tuple[str, str]]) -> dict[str, int]:
@@ -209,6 +185,7 @@ def _num_before(ancestors: Mapping[str, set[str]], preferences: Iterable[tuple[s
     before: dict[str, set[str]] = {name: set() for name in ancestors}
     for name, more_general in ancestors.items():
         for ancestor in more_general:
+            # Keeping both would put each before the other, and so make a tie of what the user decided
             if (ancestor, name) not in preferred:
                 before[ancestor].add(name)
     for winner, loser in preferred:

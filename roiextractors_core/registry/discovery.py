@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +28,7 @@ __all__ = [
     "spec_fault",
 ]
 
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 1.0  # declarations import the core alone, in milliseconds; more is an I/O library imported too early
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,7 @@ class PluginRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain data."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "entry_point": self.entry_point,
-            "status": self.status,
-            "reason": self.reason,
-            "formats": list(self.formats),
-            "load_seconds": round(self.load_seconds, 6),
-            "num_modules": self.num_modules,
-        }
+        return {**asdict(self), "formats": list(self.formats), "load_seconds": round(self.load_seconds, 6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +99,10 @@ def discover(
     taken : mapping
         Formats whose names no plugin can have.
     """
+    # Sorted by names alone: neither the date of an installation nor the order of a folder matters
     points = sorted(((_record_of(point), point) for point in entry_points()), key=_sort_key)
     loaded = [_load(record, point, blocked) for record, point in points]
+    # All names are known before the first conflict is settled: the owner of a name may come last in the alphabet
     namesakes: dict[str, LoadedPlugin] = {}
     for plugin in loaded:
         for spec in plugin.specs:
@@ -204,6 +197,7 @@ def _load(record: PluginRecord, point: Any, blocked: Set[str]) -> LoadedPlugin:
         return LoadedPlugin(replace(record, status="blocked", reason="blocked by a setting"))
     start, num_before = time.perf_counter(), len(sys.modules)
     specs, reason = _declarations(point)
+    # In the order of loading: the first plugin that imports a shared library is charged with it
     record = replace(record, load_seconds=time.perf_counter() - start, num_modules=len(sys.modules) - num_before)
     reason = reason or next(filter(None, map(spec_fault, specs)), "")
     if reason:
@@ -215,7 +209,7 @@ def _declarations(point: Any) -> tuple[tuple[FormatSpec, ...], str]:
     try:
         with stdout_to_stderr():
             return declared_formats(point.load()), ""
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # Ctrl-C is the user's, and not a failure of the plugin
         raise
     except RoiExtractorsError as error:
         return (), printable(error)
@@ -256,7 +250,7 @@ def _readable_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
     seen: set[str] = set()
     for distribution in distributions:
         name, _ = _name_and_version(distribution)
-        if name and normalized(name) in seen:
+        if name and normalized(name) in seen:  # a second copy further down sys.path is not the one that is imported
             continue
         seen.add(normalized(name))
         try:
@@ -295,6 +289,5 @@ def _name_and_version(distribution: Any) -> tuple[str, str]:
 
 
 def _sort_key(pair: tuple[PluginRecord, Any]) -> tuple[str, str, str]:
-    """Sort by names alone, so that neither the date of an installation nor the order of a folder matters."""
     record, point = pair
     return normalized(record.name), str(point.name), str(point.value)

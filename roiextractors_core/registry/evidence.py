@@ -144,12 +144,10 @@ class AllOf(_Joined):
             finding = part.check(source)
             if finding.answer is False:
                 return finding  # a later no outweighs an earlier unknown: the format is out
-            if finding.answer is None:
-                unknown = unknown or finding
+            if finding.answer is None and unknown is None:
+                unknown = finding
             answers.append(finding)
-        if unknown is not None:
-            return unknown
-        return Finding(True, " and ".join(f.basis for f in answers), max(f.strength for f in answers))
+        return unknown or Finding(True, " and ".join(f.basis for f in answers), max(f.strength for f in answers))
 
 
 class AnyOf(_Joined):
@@ -160,23 +158,19 @@ class AnyOf(_Joined):
 
     def check(self, source: Source) -> Finding:
         """Ask the parts, cheapest first; the strongest yes counts."""
-        best: Finding | None = None
-        others: list[Finding] = []
+        answers: list[Finding] = []
         for part in sorted(self.parts, key=_cost):
             finding = part.check(source)
-            if finding.answer is not True:
-                others.append(finding)
-            elif best is None or finding.strength > best.strength:
-                best = finding
-            if best is not None and best.strength is Strength.CONTENT:
-                break
-        if best is not None:
-            return best
-        unknown = next((f for f in others if f.answer is None), None)
-        if unknown is not None:
-            return unknown
+            if finding.answer is True and finding.strength is Strength.CONTENT:
+                return finding
+            answers.append(finding)
+        yes = [finding for finding in answers if finding.answer is True]
+        if yes:
+            return max(yes, key=lambda finding: finding.strength)
+        unknown = next((finding for finding in answers if finding.answer is None), None)
         # Parts often give the same reason, such as "this is not TIFF"; it is said once
-        return Finding(False, "; ".join(dict.fromkeys(f.basis for f in others)), max(f.strength for f in others))
+        bases = "; ".join(dict.fromkeys(finding.basis for finding in answers))
+        return unknown or Finding(False, bases, max(finding.strength for finding in answers))
 
 
 def _require_text(evidence: Evidence, *keys: str, optional: bool = False) -> None:

@@ -56,9 +56,7 @@ class Explanation:
             "best": None if self.best is None else self.best.to_dict(),
             "matches": [match.to_dict() for match in self.matches],
             "tied": [match.spec.name for match in self.tied],
-            "others": [
-                {"format": name, "answer": finding.word, "basis": finding.basis} for name, finding in self.findings
-            ],
+            "others": [{"format": name, "answer": f.word, "basis": f.basis} for name, f in self.findings],
             "not_installed": [
                 {"format": e.spec.name, "title": e.spec.title, "plugin": e.plugin} for e in self.not_installed
             ],

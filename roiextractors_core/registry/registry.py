@@ -14,15 +14,7 @@ from ..errors import DeclarationError, printable
 from ..io.locks import ProcessLock
 from ..settings import Settings, read_settings
 from .catalogue import CatalogueEntry, catalogue
-from .discovery import (
-    LoadedPlugin,
-    PluginRecord,
-    discover,
-    installed_entry_points,
-    name_fault,
-    normalized,
-    spec_fault,
-)
+from .discovery import LoadedPlugin, PluginRecord, discover, installed_entry_points, name_fault, normalized, spec_fault
 from .evidence import Magic
 from .spec import FormatSpec
 
@@ -203,7 +195,7 @@ class Registry:
     def refresh(self) -> None:
         """Look for plugins and read the settings again: sees changes since the last time."""
         with self._lock:
-            importlib.invalidate_caches()
+            importlib.invalidate_caches()  # the import system remembers folders, and would miss a package installed since
             self._settings = self._plugins = self._state = None
 
     def _assemble(self) -> RegistryState:
@@ -211,10 +203,9 @@ class Registry:
         if self._settings is None:
             self._settings = read_settings(self._environment)
         settings = self._settings
-        built_in = LoadedPlugin(
-            PluginRecord(BUILT_IN, _own_version(), "built in", formats=(NPY_FORMAT.name,)), (NPY_FORMAT,)
-        )
-        if self._plugins is None:
+        record = PluginRecord(BUILT_IN, _own_version(), "built in", formats=(NPY_FORMAT.name,))
+        built_in = LoadedPlugin(record, (NPY_FORMAT,))
+        if self._plugins is None:  # the slow part: it survives register, unregister and prefer
             blocked = self._blocked_here.union(map(normalized, settings.block))
             self._plugins = discover(self._entry_points, blocked, {NPY_FORMAT.name: NPY_FORMAT})
         all_plugins = [built_in, *self._plugins]
@@ -227,6 +218,7 @@ class Registry:
             specs=MappingProxyType(dict(sorted(specs.items()))),
             owners=MappingProxyType(owners),
             plugins=tuple(plugin.record for plugin in all_plugins),
+            # The session's come first, then the environment's, then the config file's
             preferences=(*self._preferred_here, *settings.prefer),
             notes=(*settings.notes, *(_slow_note(plugin.record) for plugin in all_plugins if plugin.record.is_slow)),
         )
@@ -241,7 +233,7 @@ def _slow_note(record: PluginRecord) -> str:
 
 
 def _own_version() -> str:
-    from .. import __version__
+    from .. import __version__  # here, because the package imports this module on first use
 
     return __version__
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -140,12 +141,7 @@ class FormatSpec:
         DeclarationError
             The module imports but has no such class. An error of the import itself passes through.
         """
-        extractor = _imported(self.extractor)
-        if not isinstance(extractor, type):
-            module, attribute = self.extractor.split(":")
-            raise DeclarationError(
-                f"format {self.name!r} names {self.extractor!r}, but {module} has no class {attribute}"
-            )
+        extractor: type[Any] = self._imported(self.extractor, "class", inspect.isclass)
         return extractor
 
     def load_writer(self) -> Callable[..., Any]:
@@ -156,13 +152,16 @@ class FormatSpec:
         DeclarationError
             The module imports but has no such function. An error of the import itself passes through.
         """
-        writer: Callable[..., Any] | None = _imported(self.writer)
-        if not callable(writer):
-            module, attribute = self.writer.split(":")
-            raise DeclarationError(
-                f"format {self.name!r} names the writer {self.writer!r}, but {module} has no function {attribute}"
-            )
+        writer: Callable[..., Any] = self._imported(self.writer, "function", callable)
         return writer
+
+    def _imported(self, target: str, noun: str, is_noun: Callable[[Any], bool]) -> Any:
+        module, attribute = target.split(":")
+        with stdout_to_stderr():  # what a plugin's import prints must not end up in the output of a pipe
+            value = getattr(importlib.import_module(module), attribute, None)
+        if not is_noun(value):
+            raise DeclarationError(f"format {self.name!r} names {target!r}, but {module} has no {noun} {attribute}")
+        return value
 
     def _check(self, is_valid: bool, key: str, expected: str) -> None:
         if not is_valid:
@@ -178,13 +177,6 @@ class FormatSpec:
 
 def _fits(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def _imported(target: str) -> Any:
-    """Import ``"package.module:attribute"``; None where the module has no such attribute."""
-    module, attribute = target.split(":")
-    with stdout_to_stderr():  # what a plugin's import prints must not end up in the output of a pipe
-        return getattr(importlib.import_module(module), attribute, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -367,7 +367,7 @@ def test_metadata_of_another_format_beside_a_plain_file_is_said_not_to_be_used(t
     for spec in specs:
         registry.register(spec)
     with pytest.warns(
-        roi.RoiExtractorsWarning, match=r"m\.tif is read as TIFF; Setup\.vendor .* Rig, and is not used"
+        roi.RoiExtractorsWarning, match=r"m\.tif is read as TIFF; Setup\.vendor .* Rig and is not used"
     ) as seen:
         found = roi.open(tmp_path / "m.tif", registry=registry)
     assert str(seen[0].message) in found.provenance.notes
