@@ -211,18 +211,16 @@ class Files:
     @cached_property
     def mosaic(self) -> Mosaic | None:
         """Where the regions of interest are in the pages, or None for a recording of one."""
-        regions = imaged_regions(self.header)
+        regions, planes = imaged_regions(self.header), self.acquisition.order.planes
         if not regions:
             return None
-        planes, shape = self.acquisition.order.planes, self.index.page_shape
         try:
-            mosaic = find_mosaic(regions, self.header, page_shape=shape, planes=planes, name=self.name)
+            return find_mosaic(regions, self.header, page_shape=self.index.page_shape, planes=planes, name=self.name)
         except UnsupportedRecordingError as error:
             # One region alone is the page itself, so its problem need not keep the pages from being read
             if len(regions) == 1:
                 return None
             return Mosaic((), ({},) * planes, 0, problem=str(error))
-        return mosaic
 
     @cached_property
     def has_stamps(self) -> bool:
@@ -274,27 +272,45 @@ class Files:
         """Saved frames a second (Hz): the header's, or by the times of the first pages where these are regular."""
         if self.acquisition.frame_rate is not None or not self.has_stamps or not self.placement.acquisitions:
             return self.acquisition.frame_rate
-        stamps = [stamp_of(text) for text in self.first_pages[:: self.acquisition.order.channels]]
-        gaps = np.diff([stamp for stamp in stamps if stamp is not None])
-        if len(gaps) < 2 or len(gaps) != len(stamps) - 1:
+        # By number and not by page: of some frames the page of a channel may be lost
+        stamps = {frame_number_of(text): stamp_of(text) for text in self.first_pages}
+        if len(stamps) < 3 or None in stamps or None in stamps.values():
             return None
+        frames = np.diff(np.array(list(stamps), np.float64)) / self.acquisition.number_step
+        gaps = np.diff(np.array(list(stamps.values()), np.float64)) / frames
         period = float(np.median(gaps))
         return 1 / period if period > 0 and (np.abs(gaps / period - 1) < _REGULAR).all() else None
 
     def stamps(self, slots: np.ndarray) -> np.ndarray:
         """Return the times that the pages of frames state, seconds."""
         pages = self.placement.pages_of(slots)
-        found = [stamp_of(text) for text in self.index.descriptions(pages)]
+        texts = self.index.descriptions(pages)
+        found = [stamp_of(text) for text in texts]
         if None in found:
             path, page = self._place(int(pages[found.index(None)]))
             raise CorruptRecordingError(
                 f"page {page:,} of {path} states no time (frameTimestamps_sec), although the first page does; "
                 "call set_times(...) to set other times"
             )
+        self._require_numbers(texts, slots, pages)
         times = np.array(found, np.float64)
         if self._offsets is not None and len(self._offsets) > 1:
             times += self._offsets[self.placement.owners[self.placement.runs_of(slots)]]
         return times
+
+    def _require_numbers(self, texts: Sequence[bytes], slots: np.ndarray, pages: np.ndarray) -> None:
+        """Refuse frames that a page written twice has put in the place of lost ones; few pages were looked at before."""
+        expected = self.placement.numbers_of(slots)
+        if expected is None:
+            return
+        for text, number, page in zip(texts, expected.tolist(), pages.tolist(), strict=True):
+            stated = frame_number_of(text)
+            if stated is not None and stated != number:
+                path, place = self._place(page)
+                raise CorruptRecordingError(
+                    f"page {place:,} of {path} states the frame number {stated:,}, expected {number:,}: pages were lost and others "
+                    "written twice; open(..., format='tiff') gives the pages as they are"
+                )
 
     @cached_property
     def _offsets(self) -> np.ndarray | None:

@@ -131,10 +131,11 @@ class Header:
         return bool(value) if isinstance(value, bool | int | float) else None
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """Return the key's finite numbers as a flat tuple; empty when there are none."""
+        """Return the key's numbers as a flat tuple; empty when there are none, or not all are finite numbers."""
         found = tuple(_flat(self.get(key)))
-        finite = [float(v) for v in found if isinstance(v, int | float) and not isinstance(v, bool)]
-        return tuple(v for v in finite if math.isfinite(v)) if len(finite) == len(found) else ()
+        numbers = [float(v) for v in found if isinstance(v, int | float) and not isinstance(v, bool)]
+        # Without a NaN, the numbers behind it would belong to other planes or channels
+        return tuple(numbers) if len(numbers) == len(found) and all(map(math.isfinite, numbers)) else ()
 
     def text(self, key: str) -> str:
         """Return the key's value as text, numbers too (``5.7`` and ``'5.7'`` alike); ``""`` when it is not there."""

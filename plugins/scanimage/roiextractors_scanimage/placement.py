@@ -8,8 +8,8 @@ has at most one page a channel.  So for a stretch of pages that begins with the 
 ``p`` of frame ``b``, the number of pages is at most ``channels * ((b - a) / step + 1)``, and it is equal only if no frame and no
 page of a frame is missing in between: each loss makes the number of pages smaller, and nothing makes it larger.  The first and
 the last page of a file therefore decide for all pages in between, and the 100,000 descriptions of a long recording
-are not read.  A page that was written twice could make up for one that was lost; some pages in between are
-looked at too, at even distances, for files that a program put together.
+are not read.  A page that was written twice could make up for one that was lost; the first pages and some in between, at even
+distances, are looked at too, for files that a program put together, and every page of which the time is read.
 
 Only where the numbers do not add up is the place of the loss searched: by doubling the distance and then halving it, since
 after a loss all numbers are too large.  That takes some 2 log2(n) descriptions for each gap.
@@ -129,6 +129,10 @@ class Placement:
         Frames whose number another page states too.
     is_sorted : bool
         Whether the runs are in the order of the pages.
+    numbers : numpy.ndarray of int64 or None
+        The frame number of each run's first frame; None where the pages state none.
+    step : int
+        By how much the numbers grow from one frame to the next.
     """
 
     slots: np.ndarray
@@ -142,6 +146,8 @@ class Placement:
     nameless: int = 0
     repeated: int = 0
     is_sorted: bool = True
+    numbers: np.ndarray | None = None
+    step: int = 1
 
     @property
     def is_gapless(self) -> bool:
@@ -169,6 +175,13 @@ class Placement:
     def runs_of(self, slots: np.ndarray) -> np.ndarray:
         """Return the run of each slot."""
         return np.asarray(np.searchsorted(self.slots, slots, side="right") - 1)
+
+    def numbers_of(self, slots: np.ndarray) -> np.ndarray | None:
+        """Return the frame number that the pages of each slot should state, or None where the pages state none."""
+        if self.numbers is None:
+            return None
+        runs = self.runs_of(slots)
+        return np.asarray(self.numbers[runs] + (slots - self.slots[runs]) * self.step)
 
     def stretches(self) -> np.ndarray:
         """Return the slots that are there as ``(start, stop)``, neighbours joined."""
@@ -237,7 +250,7 @@ def place_frames(
         start += count
     keys = _ordered(runs, search.partial)
     complete, partial = _grouped(keys, runs), _grouped(keys, [_Run(one, 0, 0) for one in search.partial])
-    placed: list[tuple[int, int, int, int]] = []
+    placed: list[tuple[int, int, int, int, int]] = []
     base = repeated = following = 0
     for owner, key in enumerate(keys):
         own = sorted(complete[key], key=lambda run: _number(run.identity))
@@ -249,13 +262,14 @@ def place_frames(
             skipped = min(max(0, stop - slot), run.count)  # frames that another page states too: the first one counts
             repeated += skipped
             if skipped < run.count:
-                placed.append((slot + skipped, run.page + skipped * channels, run.count - skipped, owner))
+                number = _number(run.identity) + skipped * step
+                placed.append((slot + skipped, run.page + skipped * channels, run.count - skipped, owner, number))
                 stop = slot + run.count
             following = _number(run.identity) + run.count * step
         base = max([stop, *(base + (number - zero) // step + 1 for number in lost)])
         # An acquisition that was stopped inside a volume must not shift the planes of the next one
         base += -base % length if owner < len(keys) - 1 else 0
-    slots, pages, counts, owners = np.array(placed, np.int64).reshape(-1, 4).T
+    slots, pages, counts, owners, numbers = np.array(placed, np.int64).reshape(-1, 5).T
     return Placement(
         slots,
         pages,
@@ -268,6 +282,9 @@ def place_frames(
         nameless=search.nameless,
         repeated=repeated,
         is_sorted=bool((np.diff(pages) > 0).all()),
+        # The number within an acquisition of a loop is not the one that a page states first
+        numbers=None if in_loop else numbers,
+        step=step,
     )
 
 
@@ -340,6 +357,7 @@ class _Search:
             last = Identity(_number(first) + (count - 1) * self._step, first.acquisition)
             return self._identity(at + count * self._channels - 1) == last
 
+        most = min(most, self._known_length(at, first, most))
         if most < 1:
             return 0
         # Most files are whole, so a few reads decide
@@ -353,6 +371,14 @@ class _Search:
             middle = (low + high) // 2
             low, high = (middle, high) if is_regular(middle) else (low, middle)
         return high if high == low + 1 and is_regular(high) else low
+
+    def _known_length(self, at: int, first: Identity, most: int) -> int:
+        """Return how many frames follow each other as far as the pages at hand say, which need no read."""
+        for page in range(at, min(at + most * self._channels, len(self._known))):
+            frame = (page - at) // self._channels
+            if self._known[page] != Identity(_number(first) + frame * self._step, first.acquisition):
+                return frame
+        return most
 
     def _between(self, most: int) -> list[int]:
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -77,7 +77,8 @@ class Region:
         depths, one with several is interpolated between them, unless its planes are discrete.
         """
         if depth is None:
-            return self.fields[0] if len(self.fields) == 1 else None
+            # A region of one depth is in one plane, and nobody knows which
+            return self.fields[0] if len(self.fields) == 1 and not self.is_discrete else None
         # Depths are written as decimal text, so equality needs a tolerance (micrometres)
         if self.is_discrete:
             return next((f for z, f in zip(self.depths, self.fields, strict=True) if abs(z - depth) < 1e-3), None)
@@ -180,7 +181,10 @@ class Mosaic:
 
 
 def imaged_regions(header: Header) -> tuple[Region, ...]:
-    """Return the regions of a multi-ROI recording that are switched on; none for other recordings."""
+    """Return the regions of a multi-ROI recording that are switched on; none for other recordings.
+
+    A region of which a scanfield has no size has no fields: its rows in the page are not known.
+    """
     # The group is written with the mode off too: one default region of the whole field of view
     enabled = header.flag("SI.hRoiManager.mroiEnable")
     if enabled is False:
@@ -212,6 +216,12 @@ def find_mosaic(
     UnsupportedRecordingError
         The regions do not fit into the pages.
     """
+    unknown = [number for number, region in enumerate(regions) if not region.fields]
+    if unknown:
+        raise UnsupportedRecordingError(
+            f"{name}: the region of interest {unknown[0]} of {len(regions)} (from 0) has a scanfield without a size in pixels and degrees, so that "
+            f"the rows of the others are not known; open(..., roi='{PAGE}') gives the pages as they are"
+        )
     fitting = []
     # Depths may be in one of several coordinates; the rows of the page show which one fits
     for depths in _depths(header, planes):
@@ -222,11 +232,15 @@ def find_mosaic(
         gap = _gap([list(fields.values()) for fields in there], header, page_shape) if all(there) else None
         if gap is not None:
             starts = tuple(_starts(fields, gap) for fields in there)
-            fitting.append(Mosaic(_names(regions), starts, gap, _contradictions(header, gap, len(regions))))
-    if (
-        fitting
-    ):  # depths in another coordinate may come to a whole number of lines by chance, but not to that of the header
-        return next((mosaic for mosaic in fitting if not mosaic.contradictions), fitting[0])
+            rest = page_shape[0] - max(_lines(list(fields.values()), gap) for fields in there)
+            fitting.append(Mosaic(_names(regions), starts, gap, _contradictions(header, gap, rest, len(regions))))
+    if fitting:
+        # Depths in another coordinate may come to a whole number of lines by chance, but not to that of the header
+        best = [mosaic for mosaic in fitting if not mosaic.contradictions] or fitting
+        if any(_rows_of(mosaic) != _rows_of(best[0]) for mosaic in best):
+            doubt = "the depths of the header place the regions of interest in several ways; roi='page' gives the pages as they are"
+            return replace(best[0], contradictions=(*best[0].contradictions, doubt))
+        return best[0]
     lines = sum(region.fields[0].rows for region in regions)
     raise UnsupportedRecordingError(
         f"{name}: the {len(regions)} regions of interest of the header ({lines:,} rows) do not fit into pages of {page_shape[0]:,} "
@@ -243,9 +257,14 @@ def _regions(listed: Any) -> Iterator[Region]:
         fields = [_field(one) for one in (raw if isinstance(raw, list) else [raw])]
         depths = _numbers(roi.get("zs"))
         depths = depths if len(depths) == len(fields) else [float(k) for k in range(len(fields))]
+        name, discrete = roi.get("name"), bool(roi.get("discretePlaneMode", 0))
+        if any(
+            f is None and _is_on(one) for f, one in zip(fields, raw if isinstance(raw, list) else [raw], strict=True)
+        ):
+            yield Region(name if isinstance(name, str) else "", (), (), discrete)
+            continue
         pairs = sorted(((z, f) for z, f in zip(depths, fields, strict=True) if f is not None), key=lambda pair: pair[0])
         if pairs:
-            name, discrete = roi.get("name"), bool(roi.get("discretePlaneMode", 0))
             yield Region(
                 name if isinstance(name, str) else "",
                 tuple(z for z, _ in pairs),
@@ -254,8 +273,12 @@ def _regions(listed: Any) -> Iterator[Region]:
             )
 
 
+def _is_on(raw: Any) -> bool:
+    return isinstance(raw, dict) and bool(raw.get("enable", 1))
+
+
 def _field(raw: Any) -> Field | None:
-    if not isinstance(raw, dict) or not raw.get("enable", 1):
+    if not _is_on(raw):
         return None
     pixels, size = _numbers(raw.get("pixelResolutionXY")), _numbers(raw.get("sizeXY"))
     center, rotation = _numbers(raw.get("centerXY")) or [0.0, 0.0], _numbers(raw.get("rotationDegrees")) or [0.0]
@@ -281,9 +304,13 @@ def _even(number: float) -> int:
 def _names(regions: Sequence[Region]) -> tuple[str, ...]:
     given = [printable(region.name.strip()) for region in regions]
     # A region called "page" would hide the option of that name
-    taken = (PAGE, STITCHED, "")
+    taken = {PAGE, STITCHED, ""}
+    usable = {name for name in given if given.count(name) == 1} - taken
+    numbered = [f"ROI {k + 1}" for k in range(len(given))]
+    # A region called "ROI 2" is not the second one where that has no name
     return tuple(
-        name if given.count(name) == 1 and name not in taken else f"ROI {k + 1}" for k, name in enumerate(given)
+        name if name in usable else numbered[k] if numbered[k] not in usable else f"{numbered[k]} (position {k})"
+        for k, name in enumerate(given)
     )
 
 
@@ -318,7 +345,8 @@ def _gap(planes: list[list[Field]], header: Header, page_shape: tuple[int, int])
         return None
     free = [(rows - lines) / flights for lines, flights in used if flights]
     if not free:
-        return 0
+        # One region fills the page of the plane in which it has the most rows
+        return 0 if max(lines for lines, _ in used) == rows else None
     if min(free) == int(min(free)):
         return int(min(free))
     return next((lines for lines in _stated_lines(header) if lines <= min(free)), None)
@@ -334,8 +362,19 @@ def _stated_lines(header: Header) -> list[int]:
     return [lines + lines % 2, lines, round(time / line)]
 
 
-def _contradictions(header: Header, gap: int, regions: int) -> tuple[str, ...]:
+def _lines(fields: Sequence[Field], gap: int) -> int:
+    return sum(field.rows for field in fields) + gap * (len(fields) - 1)
+
+
+def _rows_of(mosaic: Mosaic) -> list[dict[int, tuple[int, int, int]]]:
+    return [{k: (start, f.rows, f.columns) for k, (start, f) in there.items()} for there in mosaic.planes]
+
+
+def _contradictions(header: Header, gap: int, rest: int, regions: int) -> tuple[str, ...]:
     stated = _stated_lines(header)
+    # A few lines are left over where the time of a flight is no whole number of lines
+    if rest > _LINES_TOLERANCE * max(1, regions - 1):
+        return (f"the pages have {rest:,} rows more than the regions of interest take; the regions may be shifted",)
     if regions < 2 or not stated or any(abs(gap - lines) <= _LINES_TOLERANCE for lines in stated):
         return ()
     return (

@@ -335,3 +335,89 @@ def test_names_that_are_empty_or_repeated_are_numbered(write: Make) -> None:
     rois = [region(name, [scanfield(8, 6, 0.6 * k, 0.0)], [0]) for k, name in enumerate(("", "same", "same", "page"))]
     path = write([[images(1, 8, 6, k)[0] for k in range(4)]] * 2, rois)
     assert roi.streams(path)["roi"] == ("ROI 1", "ROI 2", "ROI 3", "ROI 4", "stitched", "page")
+
+
+def test_a_region_called_after_the_number_of_another_one_does_not_hide_it(write: Make) -> None:
+    rois = [region(name, [scanfield(8, 6, 0.6 * k, 0.0)], [0]) for k, name in enumerate(("ROI 2", ""))]
+    parts = [images(1, 8, 6, k)[0] for k in range(2)]
+    path = write([parts] * 2, rois)
+    names = roi.streams(path)["roi"][:2]
+    assert len(set(names)) == 2
+    for name, part in zip(names, parts, strict=True):
+        with ScanImageImagingExtractor(path, roi=name) as recording:
+            np.testing.assert_array_equal(recording[0], part)
+
+
+@pytest.mark.parametrize("key", ["pixelResolutionXY", "sizeXY"])
+@pytest.mark.parametrize("value", [None, [6], [6, "NaN"], [6, -8]])
+def test_a_region_whose_rows_are_not_known_leaves_the_pages_alone(write: Make, key: str, value: Any) -> None:
+    rois = [region(name, [scanfield(8, 6, k, 0)], [0]) for k, name in enumerate("abc")]
+    rois[1]["scanfields"][key] = value
+    # Without the second region, 11 lines between the others would come to a whole number
+    path = write([[images(1, 8, 6, k)[0] for k in range(3)]] * 2, rois)
+    with pytest.raises(UnsupportedRecordingError, match=r"region of interest 1 of 3 .* roi='page'"):
+        ScanImageImagingExtractor(path, roi="c")
+    with ScanImageImagingExtractor(path, roi="page") as recording:
+        assert recording.shape == (2, 30, 6)
+
+
+def test_a_scanfield_that_is_off_takes_no_rows(write: Make) -> None:
+    off = {**scanfield(5, 6, 9, 9), "enable": 0, "sizeXY": None}
+    rois = [region("a", [scanfield(8, 6, 0, 0), off], [0, 40]), region("b", [scanfield(8, 6, 1, 0)], [0])]
+    parts = [images(1, 8, 6, k)[0] for k in range(2)]
+    with ScanImageImagingExtractor(write([parts] * 2, rois), roi="b") as recording:
+        np.testing.assert_array_equal(recording[1], parts[1])
+
+
+def test_a_region_that_is_smaller_than_the_page_does_not_crop_it(write: Make) -> None:
+    part = images(3, 30, 6, 1)
+    path = write([[image] for image in part], STRIPS[:1])
+    with ScanImageImagingExtractor(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), part)
+
+
+def test_rows_that_no_region_takes_are_a_warning(write: Make) -> None:
+    parts = [images(1, 8, 6, k)[0] for k in range(3)]
+    changes: dict[str, str | None] = {"SI.hScan2D.flytoTimePerScanfield": repr(3 * LINE)}
+    path = write([parts] * 2, STRIPS, rows=8 * 3 + 2 * 3 + 9, changes=changes)
+    with pytest.warns(RoiExtractorsWarning, match="rows more than the regions"):
+        recording = ScanImageImagingExtractor(path, roi="left")
+    recording.close()
+
+
+def test_regions_of_single_planes_are_not_placed_where_the_depths_of_the_planes_are_unknown(write: Make) -> None:
+    rois = [region(name, [scanfield(8, 6, k, 0)], [10.0 * k], discrete=True) for k, name in enumerate("ab")]
+    pages = [[images(1, 19, 6, k)[0]] for k in range(6)]
+    changes = stack(0, 10)
+    for zs in ("[0 NaN 10]", "[NaN 0]", "[]"):
+        changes["SI.hStackManager.zs"] = zs
+        with pytest.raises(UnsupportedRecordingError, match="roi='page'"):
+            ScanImageImagingExtractor(write(pages, rois, changes=changes), roi="a")
+
+
+def test_depths_that_place_the_regions_in_two_ways_are_a_warning(write: Make) -> None:
+    rois = [
+        region("a", [scanfield(8, 6, 0, 0), scanfield(4, 6, 0, 0)], [0.0, 10.0], discrete=True),
+        region("b", [scanfield(4, 6, 1, 0), scanfield(8, 6, 1, 0)], [0.0, 10.0], discrete=True),
+    ]
+    first = [[images(1, 8, 6, 1)[0], images(1, 4, 6, 2)[0]], [images(1, 4, 6, 3)[0], images(1, 8, 6, 4)[0]]]
+    changes = stack(0, 10, zsRelative="[10 0]")
+    with pytest.warns(RoiExtractorsWarning, match=r"several ways; roi='page'"):
+        recording = ScanImageImagingExtractor(write(first * 2, rois, changes=changes), roi="a", plane=0)
+    np.testing.assert_array_equal(recording[0], first[0][0])
+    recording.close()
+
+
+def test_rotated_strips_are_read_and_strips_of_two_resolutions_are_not_stitched(write: Make) -> None:
+    rois = [
+        region("fine", [scanfield(8, 12, 0, 0, degree=0.05)], [0]),
+        region("coarse", [scanfield(8, 6, 1, 0)], [0]),
+        region("turned", [scanfield(6, 6, 2, 0, rotation=-30.0)], [0]),
+    ]
+    parts = [images(2, rows, columns, rows) for rows, columns in ((8, 12), (8, 6), (6, 6))]
+    path = write([[part[k] for part in parts] for k in range(2)], rois)
+    for name, part in zip(("fine", "coarse", "turned"), parts, strict=True):
+        with ScanImageImagingExtractor(path, roi=name) as recording:
+            np.testing.assert_array_equal(recording.get_series(), part)
+    with pytest.raises(ChoiceError, match=r"'fine', 'coarse', 'turned'"):
+        ScanImageImagingExtractor(path, roi="stitched")

@@ -13,6 +13,7 @@ import pytest
 from roiextractors_scanimage.extractor import ScanImageImagingExtractor
 
 from roiextractors_core.errors import (
+    CorruptRecordingError,
     IncompleteRecordingWarning,
     RoiExtractorsWarning,
     StreamChoiceError,
@@ -106,6 +107,44 @@ def test_a_lost_page_of_one_channel_does_not_swap_the_channels(write: Make, lost
         np.testing.assert_allclose(recording.get_timestamps(), [n * 0.1 for n in range(100) if n != frame])
         assert recording.get_notes()
         recording.close()
+
+
+def test_a_page_that_was_written_twice_does_not_make_up_for_a_lost_one(write: Make) -> None:
+    numbers = [n if n != 7 else 6 for n in range(1, 31)]
+    with opened(write("m.tif", numbers, numbers), "1 of 30 frames", "number of another one") as recording:
+        assert values_of(recording) == [n for n in range(1, 31) if n != 7]
+        np.testing.assert_array_equal(recording.get_missing_samples(), [6])
+        np.testing.assert_allclose(recording.get_timestamps(), [n * 0.1 for n in range(30) if n != 6])
+
+
+def test_a_page_that_was_written_twice_far_into_the_file_is_found_by_the_times(write: Make) -> None:
+    numbers = [n if n != 1702 else 1701 for n in range(1, 2001)]
+    with opened(write("m.tif", numbers, numbers)) as recording:
+        assert recording.get_timestamps(0, 1701).shape == (1701,)
+        with pytest.raises(
+            CorruptRecordingError, match=r"page 1,701 of m\.tif states the frame number 1,701, expected 1,702"
+        ):
+            recording.get_timestamps()
+
+
+def test_the_rate_of_the_times_needs_no_page_of_every_channel(write: Make) -> None:
+    numbers = [n for n in range(1, 21) for _ in range(2)]
+    del numbers[5]
+    changes: dict[str, str | None] = {
+        "SI.hChannels.channelSave": "[1;2]",
+        "SI.hRoiManager.scanFrameRate": None,
+        "SI.hRoiManager.scanFramePeriod": None,
+    }
+    with opened(write("c.tif", numbers, numbers, changes), "1 of 20 frames", "lacks the pages", channel=1) as recording:
+        assert recording.get_sampling_frequency() == pytest.approx(10.0)
+
+
+def test_a_depth_that_is_not_a_number_does_not_shift_the_others(write: Make) -> None:
+    numbers = list(range(1, 10))
+    with opened(write("v.tif", numbers, numbers, stack(3, zs="[0 NaN 20 40]"))) as recording:
+        assert recording.metadata.plane_positions == ()
+    with opened(write("v.tif", numbers, numbers, stack(3, zs="[0 20 40]"))) as recording:
+        assert recording.metadata.plane_positions == (0.0, 20.0, 40.0)
 
 
 def test_many_lost_frames_are_found_wherever_they_are(write: Make) -> None:
