@@ -73,6 +73,7 @@ def arrange(
     dimension_order: str | None = None,
     num_channels: int | None = None,
     num_planes: int | None = None,
+    stated: tuple[Sequence[int], str] = ((), ""),
 ) -> Arrangement:
     """Return the arrangement of the pages.
 
@@ -90,6 +91,8 @@ def arrange(
         Values of one pixel: channels may be among them, instead of in pages.
     dimension_order, num_channels, num_planes : optional
         The user's declaration; it overrides the description.
+    stated : tuple
+        The shape of the pages and the letters of its axes, as a vendor's metadata state them.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def arrange(
     fields = imagej_fields(description)
     if fields:
         return _of_imagej(num_pages, fields, name, pages_per_file, samples_per_pixel)
-    shape, axes = described_axes(description)
+    shape, axes = stated if stated[0] else described_axes(description)
     if shape:
         arrangement = _of_shape(num_pages, shape, axes, name, pages_per_file, samples_per_pixel)
         if arrangement is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,14 @@ from roiextractors_core.io import choose_stream, to_micrometres, to_seconds, war
 
 from .arrangement import Arrangement, arrange, imagej_fields
 from .files import Files, Paths, files_of, index_of
-from .metamorph import MetaMorph
+from .lsm import LSM, lsm_facts
+from .metamorph import UIC1, is_described, page_facts, stack_facts
 from .pages import UIC2, Directory, PageIndex, Series, described_shape, series_of
+from .vendor import VendorFacts, regular_rate
 
 __all__ = ["TiffImagingExtractor"]
+
+_MAX_DEVIATION = 0.01  # of a stated interval from the median of the times
 
 
 class TiffImagingExtractor(BlockImagingExtractor):
@@ -95,10 +101,20 @@ class TiffImagingExtractor(BlockImagingExtractor):
         described = tags.get(270)
         self._description = described if isinstance(described, bytes) else b""
         self._tags = tags
+        self._facts = _vendor_facts(self._paths, self._pages, tags, self._description)
         if not in_order:
             dimension_order, num_planes = _planes_in_files(self._files, self._pages, self._name)
+        is_declared = dimension_order is not None or num_channels is not None or num_planes is not None
+        is_stated = series is None and not is_declared
+        usable = self._num_usable_pages()
+        # Positions are streams, each with its own pages
+        self._positions = self._facts.shape[0] if is_stated and self._facts.axes.startswith("P") else 1
+        if usable % self._positions or len(self._paths) > 1:
+            self._positions = 1
+        begin = 1 if self._positions > 1 else 0
+        stated = (self._facts.shape[begin:], self._facts.axes[begin:]) if is_stated else ((), "")
         self._arrangement = arrange(
-            self._num_usable_pages(),
+            usable // self._positions,
             self._description,
             name=self._name,
             stems=[Path(path).stem for path in self._paths],
@@ -107,18 +123,18 @@ class TiffImagingExtractor(BlockImagingExtractor):
             dimension_order=dimension_order,
             num_channels=num_channels,
             num_planes=num_planes,
+            stated=stated,
         )
         self._numbers = self._sample_numbers()
-        # The table of UIC2 has one entry per plane of one file
-        is_plain_stack = len(self._paths) == 1 and series is None and self._arrangement.order == "T"
-        self._metamorph = MetaMorph.of(Directory.of(self._paths[0])) if UIC2 in tags and is_plain_stack else None
         if self._arrangement.left_over:
             warn(self._arrangement.notes[-1])
         # A damaged file, or one of several series, has fewer pages than described, and that has been said
         is_whole = series is None and not self._pages.damaged
         for sentence in self._arrangement.warnings if is_whole else ():
             self._say(sentence, IncompleteRecordingWarning if self._arrangement.is_incomplete else RoiExtractorsWarning)
-        self._channels = _channel_names(self._pages, self._arrangement, tags, self._description)
+        for words in self._facts.warnings if is_stated else ():
+            self._say(f"{self._name}: {words}", RoiExtractorsWarning)
+        self._channels = _channel_names(self._pages, self._arrangement, tags, self._facts)
         if self._files.channels and self._channels:
             raise UnsupportedRecordingError(
                 f"{self._name}: both the names and the pages of its files contain channels; open the files of one channel as a list"
@@ -126,10 +142,16 @@ class TiffImagingExtractor(BlockImagingExtractor):
         self._channel = 0
         if not self._files.channels:
             self._channel = choose_stream(self._name, "channel", self._channels, channel, first=1)
+        self._position = 0
+        if self._positions > 1:
+            self._position = choose_stream(self._name, "position", list(map(str, range(self._positions))), position)
         self._num_planes = self._arrangement.size("Z")
         numbers = [str(k) for k in range(self._num_planes)]
         self._plane = None if plane is None else choose_stream(self._name, "plane", numbers, plane)
         self.is_volumetric = self._num_planes > 1 and plane is None
+        self._times_note = ""
+        if self._facts.sample_times or (UIC2 in tags and len(self._paths) == 1):
+            self._vendor_times  # noqa: B018 - one read, after which the notes say whether the times are used
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._pages.page_shape
@@ -144,8 +166,10 @@ class TiffImagingExtractor(BlockImagingExtractor):
         return self._pages.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the sampling frequency in Hz from ImageJ's frame interval, else None."""
+        """Return the sampling frequency in Hz from ImageJ's frame interval, or a vendor's times or interval; else None."""
         fields = imagej_fields(self._description)
+        if not fields:
+            return self._vendor_rate()
         interval = _positive(fields.get("finterval"))
         seconds = to_seconds(interval, fields.get("tunit") or "s") if interval else None
         # The interval is that of frames; pages in doubt may be channels or planes
@@ -154,10 +178,10 @@ class TiffImagingExtractor(BlockImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return MetaMorph's times; or times that keep the gaps of missing files, where the rate is known; else None."""
+        """Return the vendor's times; or times that keep the gaps of missing files, where the rate is known; else None."""
         start, end = self.resolve_range(start_sample, end_sample)
-        if self._metamorph is not None and self._metamorph.times is not None:
-            return np.array(self._metamorph.times[: len(self)][start:end])
+        if self._vendor_times is not None:
+            return np.array(self._vendor_times[start:end])
         rate = self.get_sampling_frequency()
         return None if self._numbers is None or rate is None else self._numbers[start:end] / rate
 
@@ -180,23 +204,23 @@ class TiffImagingExtractor(BlockImagingExtractor):
         return self._read(wanted, planes, rows, columns)
 
     def get_metadata(self) -> RecordingMetadata:
-        fields = imagej_fields(self._description)
-        software, metamorph = self._tags.get(305), self._metamorph
-        channels = tuple(map(ChannelMetadata, self._channel_names()))
-        if metamorph and metamorph.wavelength:
-            channels = (ChannelMetadata("1", emission_wavelength=metamorph.wavelength),)
+        fields, facts = imagej_fields(self._description), self._facts
+        software = self._tags.get(305)
+        text = printable(software.decode("utf-8", "replace")) if isinstance(software, bytes) else None
+        spacing = _spacing(fields) or facts.plane_spacing
+        # A calibration that MetaMorph switched off is not one of the tags of TIFF either: those give dots per inch
         return RecordingMetadata(
-            start_time=(metamorph.start_time if metamorph else None) or _start_time(self._tags.get(306)),
-            pixel_size=(metamorph.pixel_size if metamorph else None) or _pixel_size(self._tags, fields),
-            plane_spacing=_spacing(fields) if self._arrangement.size("Z") > 1 else None,
-            channels=channels,
-            bit_depth=_bit_depth(self._tags),
-            software=printable(software.decode("utf-8", "replace")) if isinstance(software, bytes) else None,
-            vendor=dict(fields)
-            if fields
-            else {"ImageDescription": self._description.decode("utf-8", "replace")}
-            if self._description
-            else {},
+            start_time=facts.start_time or _start_time(self._tags.get(306)),
+            pixel_size=facts.pixel_size or _pixel_size(self._tags, fields),
+            plane_spacing=spacing if self._arrangement.size("Z") > 1 else None,
+            channels=self._described_channels(),
+            objective=facts.objective,
+            zoom=facts.zoom,
+            bit_depth=self._bit_depth(),
+            modality=facts.modality,
+            device=facts.device,
+            software=facts.software or text,
+            vendor=self._vendor(fields),
         )
 
     def get_notes(self) -> tuple[str, ...]:
@@ -215,6 +239,8 @@ class TiffImagingExtractor(BlockImagingExtractor):
             notes += (
                 f"{self._name}: the unit {printable(unit)[:40]!r} of the frame interval {fields['finterval']} is not understood; pass sampling_frequency=",
             )
+        if self._times_note:
+            notes += (f"{self._name}: {self._times_note}",)
         # Inverting would change the stored values, so the tag is only mentioned
         if self._tags.get(262) == 0:
             notes += (f"{self._name}: 0 is white (PhotometricInterpretation); the pixels are as stored",)
@@ -259,8 +285,60 @@ class TiffImagingExtractor(BlockImagingExtractor):
             )
         return sum(self._pages.pages_per_file[: damaged + 1])
 
-    def _channel_names(self) -> list[str]:
-        return [self._files.channel] if self._files.channel else self._channels[self._channel :][:1]
+    @functools.cached_property
+    def _vendor_times(self) -> np.ndarray | None:
+        """The vendor's times in seconds since the first, one for each sample; None where they are unknown or no clock."""
+        count, strides = len(self), self._arrangement.strides
+        if self._facts.sample_times is not None:
+            found = self._facts.sample_times()
+            numbers = np.arange(count)
+        elif self._facts.page_times is not None:
+            found = self._facts.page_times()
+            plane = 0 if self._plane is None else self._plane
+            first = plane * strides["Z"] + (self._channel * strides["C"] if self._arrangement.size("C") > 1 else 0)
+            numbers = first + np.arange(count) * strides["T"]
+        else:
+            return None
+        if found is None or not count:
+            return None
+        # Time stamps of several positions are in no known order
+        if numbers[-1] >= len(found) or (self._positions > 1 and len(found) != count):
+            self._times_note = f"{len(found):,} times are stated for {count:,} samples, and are not used"
+            return None
+        times = found[numbers] - found[numbers[0]]
+        if not np.isfinite(times).all() or not (np.diff(times) > 0).all():
+            self._times_note = "the stated times do not increase, and are not used"
+            return None
+        return times if count > 1 else None
+
+    def _vendor_rate(self) -> float | None:
+        interval = None if self._arrangement.is_doubtful else self._facts.interval
+        stated, times = 1.0 / interval if interval else None, self._vendor_times
+        if times is None or self._numbers is not None:
+            return stated
+        # The interval is the one that was set, which the microscope may not reach
+        near = stated is not None and abs(float(np.median(np.diff(times))) * stated - 1) < _MAX_DEVIATION
+        return regular_rate(times, self._facts.resolution) or (stated if near else None)
+
+    def _described_channels(self) -> tuple[ChannelMetadata, ...]:
+        """Return the chosen channel, with its name among the streams and what the vendor says of it."""
+        known = self._facts.channels
+        number = self._channel if len(known) == len(self._channels) else 0
+        facts = known[number] if known and (len(known) == 1 or len(known) == len(self._channels)) else None
+        names = [self._files.channel] if self._files.channel else self._channels[self._channel :][:1]
+        if facts is None:
+            return tuple(map(ChannelMetadata, names))
+        return (replace(facts, name=names[0]) if names else facts,)
+
+    def _bit_depth(self) -> int | None:
+        bits = self._facts.bit_depth
+        return bits if bits is not None and bits <= 8 * self.get_dtype().itemsize else _bit_depth(self._tags)
+
+    def _vendor(self, fields: Mapping[str, str]) -> dict[str, Any]:
+        found: dict[str, Any] = dict(fields or self._facts.vendor)
+        if self._description and not fields and not is_described(self._description):
+            found["ImageDescription"] = self._description.decode("utf-8", "replace")
+        return found
 
     def _sample_numbers(self) -> np.ndarray | None:
         """Return each sample's number among those acquired, where files are missing between them; else None."""
@@ -282,6 +360,8 @@ class TiffImagingExtractor(BlockImagingExtractor):
         found = {"channel": tuple(channels)} if len(channels) > 1 else {}
         if len(positions) > 1:
             found["position"] = tuple(positions)
+        elif self._positions > 1:
+            found["position"] = tuple(map(str, range(self._positions)))
         if self._arrangement.size("Z") > 1:
             found["plane"] = tuple(str(k) for k in range(self._arrangement.size("Z")))
         return found
@@ -296,6 +376,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             pages = pages + self._channel * strides["C"]
         if self._plane is not None:
             pages = pages + self._plane * strides["Z"]
+        pages = pages + self._position * (self._pages.num_pages // self._positions)
         depth = None
         if self.is_volumetric:
             chosen = np.arange(*(planes or slice(None)).indices(self._num_planes), dtype=np.int64)
@@ -343,6 +424,17 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
     return PageIndex.of(paths, span=(chosen.start, chosen.stop))
 
 
+def _vendor_facts(paths: tuple[str, ...], pages: PageIndex, tags: Mapping[int, Any], description: bytes) -> VendorFacts:
+    """Return what a vendor that is known wrote into the first file."""
+    if is_described(description):
+        return page_facts(pages, description)
+    if LSM in tags:
+        return lsm_facts(Directory.of(paths[0])) or VendorFacts()
+    if UIC1 in tags or UIC2 in tags:
+        return stack_facts(Directory.of(paths[0]), paths, description) or VendorFacts()
+    return VendorFacts()
+
+
 def _planes_in_files(files: Files, pages: PageIndex, name: str) -> tuple[str | None, int | None]:
     """Return the order of the pages and the number of planes, as far as the names of the files say.
 
@@ -375,8 +467,13 @@ def _several(path: str, found: Sequence[Series]) -> StreamChoiceError:
 
 
 def _channel_names(
-    pages: PageIndex, arrangement: Arrangement, tags: Mapping[int, Any], description: bytes
+    pages: PageIndex, arrangement: Arrangement, tags: Mapping[int, Any], facts: VendorFacts
 ) -> list[str]:
+    named = [channel.name for channel in facts.channels]
+    if len(named) > 1 and len(named) == (
+        arrangement.size("C") if arrangement.size("C") > 1 else pages.samples_per_pixel
+    ):
+        return named
     if arrangement.size("C") > 1:
         return [str(k + 1) for k in range(arrangement.size("C"))]
     if pages.samples_per_pixel > 1:

@@ -16,7 +16,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         name="tiff",
         title="TIFF",
         extractor="roiextractors_tiff.extractor:TiffImagingExtractor",
-        extensions=(".tif", ".tiff", ".btf", ".tf8", ".stk"),
+        extensions=(".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm"),
         evidence=Magic(b"II*\0")
         | Magic(b"MM\0*")
         | Magic(b"II+\0")
@@ -25,6 +25,9 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Member("*.tiff"),
         streams=("channel", "plane", "position", "series"),
         clock="native",
-        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "bit_depth", "software"),
-        description="TIFF and BigTIFF files with many pages, ImageJ hyperstacks, and sequences of TIFF files.",
+        metadata=(
+            *("start_time", "pixel_size", "plane_spacing", "channels", "objective", "zoom", "bit_depth", "modality"),
+            *("device", "software", "vendor"),
+        ),
+        description="TIFF and BigTIFF files with many pages, ImageJ hyperstacks, MetaMorph and Zeiss LSM, and sequences of TIFF files.",
     )

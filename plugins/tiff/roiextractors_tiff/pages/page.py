@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,7 @@ class Page:
             raise CorruptRecordingError(f"{where} lacks the tags {', '.join(missing)} (width, length)")
         rows, columns = directory.number(257, 0), directory.number(256, 0)
         samples, compression = directory.number(277, 1), directory.number(259, 1)
-        bits, sample_format = directory.number(258, 1), directory.number(339, 1)
+        bits, sample_format = _bits_of(directory), directory.number(339, 1)
         kind, stored = _KINDS.get(sample_format, ""), _STORED_BITS.get(bits, bits)
         if stored not in _WIDTHS.get(kind, ()) or not 0 < samples <= _MAX_SAMPLES:
             raise UnsupportedRecordingError(
@@ -111,6 +112,21 @@ class Page:
     def packing(self) -> str:
         """The compression in words, for messages."""
         return f"{self.compression} (tags {CODING_TAGS}: {self.coding})" if self.coding else str(self.compression)
+
+
+def _bits_of(directory: Directory) -> int:
+    """Return the bits of one value.
+
+    Zeiss LSM stores the bits of two channels elsewhere and their offset in the tag, although they would fit into it.
+    """
+    values = directory.value(258)
+    if isinstance(values, tuple) and len(values) == 2 and values[0] != values[1] and directory.is_inline(258):
+        tiff = directory.tiff
+        raw = tiff.file.read(struct.unpack(tiff.order + "I", struct.pack(tiff.order + "HH", *values))[0], 4)
+        pair = struct.unpack(tiff.order + "HH", raw) if len(raw) == 4 else (0, 0)
+        if pair[0] == pair[1] and pair[0] in (8, 16, 32):
+            return int(pair[0])
+    return directory.number(258, 1)
 
 
 def differing_page(page: Page, directory: Directory) -> CorruptRecordingError:
