@@ -69,6 +69,7 @@ class Source:
             raise EmptySourceError("an empty list of files was given; pass the files of one recording, in order")
         self.is_list = not isinstance(path, str | os.PathLike)
         self.path: Path = self.paths[0]
+        self._head = b""
         statuses = [_status(p) for p in self.paths]
         self.is_folder = stat.S_ISDIR(statuses[0].st_mode)
         if self.is_list and any(stat.S_ISDIR(status.st_mode) for status in statuses):
@@ -119,17 +120,20 @@ class Source:
 
     def head(self, count: int = 4096) -> bytes:
         """Return the first bytes, at most 1 MiB; none for a folder."""
-        count = min(count, _MAX_HEAD_BYTES, self.size)
-        if len(self._head) < count:
-            self._head = self.read_at(0, max(count, min(4096, self.size)))
-        return self._head[:count]
+        head = self._head
+        if len(head) < count:  # dozens of formats ask, but once or twice there is something to read
+            count = min(count, _MAX_HEAD_BYTES, self.size)
+            if len(head) < count:
+                head = self._head = self.read_at(0, max(count, min(4096, self.size)))
+        return head[:count]
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Return up to ``count`` bytes (at most 1 MiB) from ``offset``; none for a folder."""
         if self.is_folder or offset < 0 or offset >= self.size:
             return b""
-        if offset + count <= len(self._head):
-            return self._head[offset : offset + count]
+        head = self._head
+        if offset + count <= len(head):
+            return head[offset : offset + count]
         return self._file.read(offset, min(count, _MAX_HEAD_BYTES, self.size - offset))
 
     @cached_property
@@ -252,14 +256,6 @@ class Source:
     @cached_property
     def _related(self) -> dict[str, Source | None]:
         return {}
-
-    @property
-    def _head(self) -> bytes:
-        return bytes(self.__dict__.get("_head_bytes", b""))
-
-    @_head.setter
-    def _head(self, value: bytes) -> None:
-        self.__dict__["_head_bytes"] = value
 
     @cached_property
     def _below(self) -> dict[Path, tuple[str, ...]]:

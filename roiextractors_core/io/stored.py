@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import math
@@ -211,20 +210,19 @@ class _Plan(NamedTuple):
         """Read some pieces, one after the other."""
         scratch = self._scratch(max(b - a for a, b in pieces))
         flat = bytes_of(self.result if scratch is None else scratch)
-        with contextlib.ExitStack() as stack:
-            # With one file its descriptor is taken once for all pieces, which single frames of small movies need
-            alone = stack.enter_context(self.files[0].held_open()) if len(self.files) == 1 else None
-            for a, b in pieces:
-                first = a if scratch is None else 0
-                buffer = flat[first * self.step : (first + b - a) * self.step]
-                gaps = self._gaps(a, b)
-                if gaps is not None:
-                    self._read_over_gaps(buffer, gaps, a)
-                elif alone is not None:
-                    alone(buffer, int(self.places[a]))
-                else:
-                    self.files[int(self.owners[a])].read_into([buffer], int(self.places[a]))
-                self._finish(a, b, scratch)
+        # With one file its descriptor is taken once for all pieces, which single frames of small movies need
+        alone = self.files[0].reader() if len(self.files) == 1 else None
+        for a, b in pieces:
+            first = a if scratch is None else 0
+            buffer = flat[first * self.step : (first + b - a) * self.step]
+            gaps = self._gaps(a, b)
+            if gaps is not None:
+                self._read_over_gaps(buffer, gaps, a)
+            elif alone is not None:
+                alone(buffer, int(self.places[a]))
+            else:
+                self.files[int(self.owners[a])].read_into([buffer], int(self.places[a]))
+            self._finish(a, b, scratch)
 
     def _scratch(self, most: int) -> np.ndarray | None:
         if self.cut is None:

@@ -6,7 +6,7 @@ import fnmatch
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -120,6 +120,10 @@ class _Joined(Evidence):
     """Evidence of several parts."""
 
     parts: tuple[Evidence, ...]
+    _by_cost: tuple[Evidence, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_cost", tuple(sorted(self.parts, key=_cost)))
 
     def has_content(self) -> bool:
         return any(part.has_content() for part in self.parts)
@@ -138,7 +142,7 @@ class AllOf(_Joined):
         """Ask the parts, cheapest first, until one says no."""
         answers: list[Finding] = []
         unknown: Finding | None = None
-        for part in sorted(self.parts, key=_cost):
+        for part in self._by_cost:
             if unknown is not None and _cost(part) >= Probe.cost:
                 break  # a probe is imported only when everything cheaper has said yes
             finding = part.check(source)
@@ -159,7 +163,7 @@ class AnyOf(_Joined):
     def check(self, source: Source) -> Finding:
         """Ask the parts, cheapest first; the strongest yes counts."""
         answers: list[Finding] = []
-        for part in sorted(self.parts, key=_cost):
+        for part in self._by_cost:
             finding = part.check(source)
             if finding.answer is True and finding.strength is Strength.CONTENT:
                 return finding
