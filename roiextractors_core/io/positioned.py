@@ -11,7 +11,7 @@ import stat
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -223,13 +223,11 @@ class PositionedFile:
         if got < wanted:
             raise self._ends_early(offset + got, offset, wanted)
 
-    @contextlib.contextmanager
-    def held_open(self) -> Iterator[Callable[[memoryview, int], None]]:
-        """Yield a function that fills a memoryview from an offset, for many short reads by one thread."""
-        yield self.reader()
+    def hold_open(self) -> Callable[[memoryview, int], None]:
+        """Return a function that fills a memoryview from an offset, for many short reads by one thread.
 
-    def reader(self) -> Callable[[memoryview, int], None]:
-        """Return a function that fills a memoryview from an offset; the file stays open as long as the function is kept."""
+        The file stays open as long as the function is kept.
+        """
         entry = self._taken()
         descriptor = entry.descriptor
 

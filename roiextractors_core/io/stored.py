@@ -211,7 +211,7 @@ class _Plan(NamedTuple):
         scratch = self._scratch(max(b - a for a, b in pieces))
         flat = bytes_of(self.result if scratch is None else scratch)
         # With one file its descriptor is taken once for all pieces, which single frames of small movies need
-        alone = self.files[0].reader() if len(self.files) == 1 else None
+        alone = self.files[0].hold_open() if len(self.files) == 1 else None
         for a, b in pieces:
             first = a if scratch is None else 0
             buffer = flat[first * self.step : (first + b - a) * self.step]

@@ -583,14 +583,14 @@ def _read_spans(file: PositionedFile, layout: Layout, target: np.ndarray, box: B
         view = memoryview(scratch)
         # Strides of the file let numpy skip the gaps in one copy
         pixels = None if is_direct else np.ndarray(shape[depth:], layout.dtype, scratch, 0, steps[depth:])
-        with file.held_open() as fill:
-            for index in outer:
-                offset = origin + sum(k * step for k, step in zip(index, steps, strict=False))
-                if pixels is None:
-                    file.read_array_into(target[index], offset)
-                else:
-                    fill(view, offset)
-                    target[index] = pixels
+        fill = file.hold_open()
+        for index in outer:
+            offset = origin + sum(k * step for k, step in zip(index, steps, strict=False))
+            if pixels is None:
+                file.read_array_into(target[index], offset)
+            else:
+                fill(view, offset)
+                target[index] = pixels
 
     share_out(list(np.ndindex(*shape[:depth])), read, span >= _PARALLEL_SPAN)
 

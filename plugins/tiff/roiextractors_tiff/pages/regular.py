@@ -185,7 +185,8 @@ class RegularPages(Layout):
             return raw[(offsets - low)[:, None] + np.arange(self.width)] if len(raw) == span else None
         tables, width = bytearray(self.width * len(pages)), self.width
         try:
-            with self.tiff.file.held_open() as read, memoryview(tables) as view:
+            read = self.tiff.file.hold_open()
+            with memoryview(tables) as view:
                 for at, offset in zip(range(0, len(tables), width), offsets.tolist(), strict=True):
                     read(view[at : at + width], offset)
         except TruncatedRecordingError:
