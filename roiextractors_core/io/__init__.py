@@ -3,6 +3,7 @@
 from ..errors import listed, printable
 from .atomic import require_room, write_then_rename
 from .blocks import ConvertedArray, Progress, read_blocks
+from .budget import Budget
 from .chunk_grid import (
     RECENT_CHUNKS,
     Box,
@@ -39,6 +40,7 @@ __all__ = [
     "SECONDS",
     "SIDECAR_KEY",
     "Box",
+    "Budget",
     "Cell",
     "ChunkGrid",
     "ConvertedArray",

@@ -12,6 +12,7 @@ from .directory import HEADER_BYTES, MAX_TAGS, TiffFile, too_many_tags, truncate
 __all__ = ["Chain"]
 
 _MIN_AHEAD, _MAX_AHEAD = 4 << 10, 4 << 20  # 4 KiB cost as little as 100 bytes; see _Window
+_MAX_BATCH_BYTES = 16 << 20  # of tables that are kept at once
 _FEW = 64  # callers that go from directory to directory mostly stop early
 _CLASSIC_LIMIT = 1 << 32  # offsets of classic TIFF have 32 bits, and begin at 0 again behind it
 
@@ -47,12 +48,13 @@ class Chain:
         Parameters
         ----------
         size : int
-            Directories at once; the last batch may have fewer.
+            Directories at once; the last batch may have fewer, and those of long tables do.
 
         Raises
         ------
         CorruptRecordingError, TruncatedRecordingError
-            The first directory is outside the file, cut or impossible, or the chain is circular.
+            The first directory is outside the file, cut or impossible, or the chain is circular; the directories have more
+            bytes than the file, since they overlap.
         """
         tiff, window, cycle = self._tiff, _Window(self._tiff), _CycleDetector()
         count_size, entry, field = tiff.count_size, tiff.entry_size, tiff.field_size
@@ -63,6 +65,7 @@ class Chain:
         offset, page = tiff.first, 0
         offsets: list[int] = []
         tables: list[bytes] = []
+        kept = total = 0  # bytes of tables
         while offset:
             at = offset - start
             if at < 0 or at + count_size > len(buffer):
@@ -87,9 +90,15 @@ class Chain:
                     break
             offsets.append(offset)
             tables.append(buffer[at:end])
-            if len(offsets) == size:
+            kept += end - at
+            if len(offsets) == size or kept > _MAX_BATCH_BYTES:
                 yield offsets, tables
-                offsets, tables = [], []
+                total += kept
+                if total > tiff.size:
+                    raise CorruptRecordingError(
+                        f"{tiff.name}: the directories up to page {page:,} overlap; the file is damaged"
+                    )
+                offsets, tables, kept = [], [], 0
             if end + field > len(buffer):
                 self._break_off(page + 1, tiff.size, truncated_directory(tiff, page, offset))
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError
@@ -17,6 +18,7 @@ __all__ = [
     "TYPE_FORMS",
     "UIC2",
     "Directory",
+    "Tags",
     "TiffFile",
     "too_many_tags",
     "truncated_directory",
@@ -35,6 +37,7 @@ _REDUCED_OR_MASK, _REDUCED = 1 | 4, 2
 MAX_TAGS = 4096
 _MAX_VALUE = 64 << 20
 _OFFSET_PERIOD = 1 << 32  # offsets of 32 bits begin at 0 again behind it
+_MAX_NUMBERS = 1 << 22  # of one tag; as Python numbers they take up to 40 bytes each
 _FIRST_READ = 1024  # a directory of 80 classic tags, or of 50 of BigTIFF, in one read
 
 
@@ -190,7 +193,13 @@ class Directory:
             return None
         kind, count, at = self.entries[code]
         offset, size = self.place(code)
-        if size > _MAX_VALUE or (not self.is_inline(code) and offset + size > self.tiff.size):
+        is_numbers = kind not in (1, _TEXT_TYPE) and (kind in TYPE_FORMS or kind in _RATIONAL_TYPES)
+        if size > _MAX_VALUE or (is_numbers and count > _MAX_NUMBERS):
+            raise CorruptRecordingError(
+                f"{self.tiff.name}: tag {code} of page {self.page:,} claims {count:,} values; at most {_MAX_NUMBERS:,} numbers or "
+                f"{_MAX_VALUE:,} bytes are read"
+            )
+        if not self.is_inline(code) and offset + size > self.tiff.size:
             raise CorruptRecordingError(
                 f"{self.tiff.name}: tag {code} of page {self.page:,} claims {count:,} values at byte {offset:,}, "
                 f"beyond the file of {self.tiff.size:,} bytes"
@@ -216,6 +225,35 @@ class Directory:
                 f"{self.tiff.name}: tag {code} of page {self.page:,} at byte {self.offset:,} should be a number, got {value!r:.40}"
             )
         return value
+
+
+class Tags(Mapping[int, Any]):
+    """The tags of a directory by code, each decoded when it is asked for: a file may have thousands of megabytes each.
+
+    Parameters
+    ----------
+    directory : Directory
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._decoded: dict[int, Any] = {}
+
+    def __getitem__(self, code: int) -> Any:
+        if code not in self._decoded:
+            if code not in self._directory.entries:
+                raise KeyError(code)
+            self._decoded[code] = self._directory.value(code)
+        return self._decoded[code]
+
+    def __contains__(self, code: object) -> bool:
+        return code in self._directory.entries  # not inherited: it would decode the value
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._directory.entries)
+
+    def __len__(self) -> int:
+        return len(self._directory.entries)
 
 
 def too_many_tags(tiff: TiffFile, page: int, offset: int, count: int) -> CorruptRecordingError:

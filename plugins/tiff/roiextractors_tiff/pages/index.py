@@ -23,7 +23,7 @@ from roiextractors_core.errors import (
 from roiextractors_core.io import run_on_cores, silenced, warn
 
 from .chain import Chain
-from .directory import Directory, TiffFile
+from .directory import Directory, Tags, TiffFile
 from .file import PagedFile, find_layout
 from .page import Page, differing_page
 from .regular import RegularPages
@@ -36,6 +36,7 @@ Path = str | os.PathLike[str]
 
 _FILES_A_TASK = 64
 _MAX_WARNINGS = 3
+_MAX_SECONDARY = 1 << 14  # pages marked as secondary before the first that is not
 _MIN_SHARED_PAGE = 1 << 17  # below this, threads that open files wait for each other longer than they read
 
 
@@ -167,10 +168,9 @@ class PageIndex(ABC):
         return self.tags(0)
 
     def tags(self, page: int) -> Mapping[int, Any]:
-        """Return the decoded tags of a page, by code: text as bytes, one number, or a tuple."""
+        """Return the tags of a page by code, decoded when asked for: text as bytes, one number, or a tuple."""
         _, number, local = next(self._by_file(self._resolve(np.array([page]))))
-        directory = self._file(number).directory(int(local[0]))
-        return MappingProxyType({code: directory.value(code) for code in directory.entries})
+        return Tags(self._file(number).directory(int(local[0])))
 
     def descriptions(self, pages: range | slice | Sequence[int] | np.ndarray) -> list[bytes]:
         """Return each page's own ImageDescription up to its first NUL; empty where it has none."""
@@ -391,10 +391,10 @@ def _first_directory(tiff: TiffFile, selection: Selection) -> tuple[Directory, S
     if selection.span is None and selection.takes(first):
         return first, selection
     begin = 0 if selection.span is None else selection.span[0]
-    for number, (offset, _) in enumerate(itertools.islice(iter(Chain(tiff)), begin, None), begin):
-        directory = tiff.directory(offset, number)
-        if selection.takes(directory):
-            return directory, selection
+    last = None if selection.span is not None else begin + _MAX_SECONDARY
+    for number, (offset, table) in enumerate(itertools.islice(iter(Chain(tiff)), begin, last), begin):
+        if selection.takes(Directory(tiff, offset, table, 0, number)):
+            return tiff.directory(offset, number), selection
     if selection.span is None and selection.kind is None:
         # Some programs mark every page so, and then it means nothing
         return first, replace(selection, secondary=True)

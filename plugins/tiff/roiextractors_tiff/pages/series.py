@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from roiextractors_core.errors import CorruptRecordingError
+from roiextractors_core.io import Budget
 
 from .chain import Chain
 from .directory import Directory, TiffFile
+from .groups import groups_of, single_budget
 from .page import Page
 
 __all__ = ["Series", "described_axes", "described_shape", "series_of"]
 
 _MAX_DESCRIPTION = 1 << 16
 _DESCRIPTION = 270
+_DESCRIBED = (b'{"', b"shape=(")  # how tifffile begins a description of a shape
+_MAX_ARRAYS = 100_000
+_ADVICE = "split the file into recordings"
+_BATCH = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +61,11 @@ def series_of(path: str | os.PathLike[str]) -> tuple[Series, ...]:
     """
     tiff = TiffFile(path)
     series: list[Series] = []
-    for number, (offset, table) in enumerate(Chain(tiff)):
-        directory = Directory(tiff, offset, table, 0, number)
-        try:
-            page = Page.of(directory)
-        except CorruptRecordingError:
-            if series:
-                break  # the pages before the damage are whole
-            raise
-        # A reduced image (a level of a pyramid, a thumbnail) repeats the description of the image that it belongs to
-        shape = () if directory.is_secondary else described_shape(directory.value(_DESCRIPTION))
+    for number, page, shape in _pages_of(tiff):
         if not series or shape or page != series[-1].page:
             series.append(Series(number, number + 1, shape, page))
         else:
-            series[-1] = Series(series[-1].start, number + 1, series[-1].shape, page)
+            series[-1] = replace(series[-1], stop=number + 1)
     kinds = {one.page: one for one in reversed(series)}
     if len(series) <= 2 * len(kinds) or any(one.shape for one in series):
         return tuple(series)
@@ -75,6 +73,68 @@ def series_of(path: str | os.PathLike[str]) -> tuple[Series, ...]:
     firsts = sorted(kinds.values(), key=lambda one: one.start)
     lasts = {one.page: one.stop for one in series}
     return tuple(Series(one.start, lasts[one.page], (), one.page, True) for one in firsts)
+
+
+def _pages_of(tiff: TiffFile) -> Iterator[tuple[int, Page, tuple[int, ...]]]:
+    """Yield the number, the properties and the described shape of each page, up to the first damaged one.
+
+    Raises
+    ------
+    CorruptRecordingError
+        The first page is damaged, or there are more arrays than anyone could choose from.
+    """
+    singles, arrays = single_budget(tiff), Budget(_MAX_ARRAYS, tiff.name, "pages that begin an array", advice=_ADVICE)
+    first = 0
+    for offsets, tables in Chain(tiff).batches(_BATCH):
+        batch = _Batch(tiff, first, offsets, tables)
+        pages: list[Page | None] = [None] * len(tables)
+        for group in groups_of(tables, batch.directory, singles, coded=True):
+            try:
+                page = Page.of(group.template)
+            except CorruptRecordingError:
+                if group.template.page == 0:
+                    raise
+                continue  # the pages before the damage are whole
+            for k in group.numbers.tolist():
+                pages[k] = page
+        for k, page in enumerate(pages):
+            if page is None:
+                return
+            shape = batch.described_shape(k)
+            if shape:
+                arrays.spend()
+            yield first + k, page, shape
+        first += len(tables)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Consecutive directories of a file: the number of the first one, their offsets, and their tables."""
+
+    tiff: TiffFile
+    first: int
+    offsets: Sequence[int]
+    tables: Sequence[bytes]
+
+    def directory(self, k: int) -> Directory:
+        return Directory(self.tiff, self.offsets[k], self.tables[k], 0, self.first + k)
+
+    def described_shape(self, k: int) -> tuple[int, ...]:
+        """Return the shape in a page's description; nothing where it has none, or the page is a reduced image.
+
+        A reduced image (a level of a pyramid, a thumbnail) repeats the description of the image that it belongs to.
+        """
+        # Searched as bytes first: parsing every directory takes ten times as long
+        if _DESCRIPTION.to_bytes(2, "little" if self.tiff.order == "<" else "big") not in self.tables[k]:
+            return ()
+        directory = self.directory(k)
+        if not any(directory.begins_with(_DESCRIPTION, start) for start in _DESCRIBED) or directory.is_secondary:
+            return ()
+        return (
+            described_shape(directory.value(_DESCRIPTION))
+            if directory.place(_DESCRIPTION)[1] <= _MAX_DESCRIPTION
+            else ()
+        )
 
 
 def described_shape(description: Any) -> tuple[int, ...]:

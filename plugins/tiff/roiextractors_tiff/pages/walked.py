@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,18 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
+from roiextractors_core.io import Budget
 
 from .chain import Chain
 from .directory import HEADER_BYTES, TYPE_FORMS, Directory, TiffFile
+from .groups import Group, groups_of, segment_tags, single_budget
 from .layout import Layout
-from .page import CODING_TAGS, Page, differing_page, segment_shape, segments_of
-from .regular import fixed_bytes
+from .page import Page, differing_page, segment_shape, segments_of
 
 __all__ = ["Segments", "Selection", "WalkedPages", "walk"]
 
-_STRIP_OFFSETS, _STRIP_LENGTHS = 273, 279
 _BATCH = 1 << 16  # directories parsed at once: the tables of more are not kept
-_MAX_KINDS = 8  # of directories that are compared by columns; those of more are parsed one by one
+_MAX_BARE = 1 << 20  # directories; those of more must have pixels of their own
+_MIN_SEGMENT = 16  # bytes of a strip and its entries in the tables, where there are more than a million
+_MAX_SEGMENTS = 1 << 17  # of one page that is decoded
 _MIN_ZEROS = 512  # one sector of a disk: file systems leave whole ones unwritten
 _OTHER_TYPES = (2, 5, 7, 10)  # text, rationals and bytes
 
@@ -144,11 +145,12 @@ def walk(tiff: TiffFile, page: Page, selection: Selection | None = None) -> tupl
     CorruptRecordingError, TruncatedRecordingError
         A page has other properties, or no page is whole.
     """
-    chain, batches = Chain(tiff), []
+    chain, batches, bounds = Chain(tiff), [], _Bounds(tiff)
     selection = selection or Selection()
     damage = ""
     for first, offsets, directories in _directories(chain, selection.span):
-        batch = _Batch.of(tiff, page, first, offsets, directories, selection)
+        batch = _Batch.of(tiff, page, first, offsets, directories, selection, bounds)
+        bounds.add(directories, batch.lengths)
         batches.append(batch)
         damage = batch.damage
         if damage:
@@ -220,6 +222,7 @@ class _Batch:
         places: Sequence[int],
         directories: Sequence[bytes],
         selection: Selection,
+        bounds: _Bounds,
     ) -> _Batch:
         """Read the places of the pixels out of directories, those that are alike at once.
 
@@ -234,18 +237,45 @@ class _Batch:
             Offset and table of each directory.
         selection : Selection
             Which of them are pages.
+        bounds : _Bounds
+            Of the file.
 
         Raises
         ------
         CorruptRecordingError
             A page differs from the others, or the file's first page is impossible.
         """
-        batch = _BatchColumns(tiff, page, first, places, directories, selection)
-        for group in _same_length(directories):
-            batch.add(np.arange(group.start, group.stop))
-            if batch.end < group.stop:
-                break
+        batch = _BatchColumns(tiff, page, first, places, directories, selection, bounds)
+        for group in groups_of(directories, batch.directory, bounds.singles, coded=bool(page.coding)):
+            batch.add(group)
         return batch.collect()
+
+
+class _Bounds:
+    """What the pages of one file may cost together.
+
+    Attributes
+    ----------
+    singles, segments : Budget
+        Directories that are parsed one by one; strips and tiles.
+    """
+
+    def __init__(self, tiff: TiffFile) -> None:
+        self._tiff = tiff
+        self._tables = self._pixels = self._count = 0
+        self.singles = single_budget(tiff)
+        self.segments = Budget(_MAX_BARE + tiff.size // _MIN_SEGMENT, tiff.name, "strips and tiles for its size")
+
+    def add(self, directories: Sequence[bytes], lengths: np.ndarray) -> None:
+        """Count directories and the bytes of their pixels; raise where there is far more of the first than any program writes."""
+        self._count += len(directories)
+        self._tables += sum(map(len, directories))
+        self._pixels += int(np.maximum(lengths, 0).sum())
+        if self._count > _MAX_BARE and not self._tables <= self._pixels <= self._tiff.size:
+            raise CorruptRecordingError(
+                f"{self._tiff.name} has more than {_MAX_BARE:,} directories, with fewer bytes of pixels than of tags or with "
+                "pixels in common; the file is damaged"
+            )
 
 
 class _BatchColumns:
@@ -259,25 +289,33 @@ class _BatchColumns:
         places: Sequence[int],
         directories: Sequence[bytes],
         selection: Selection,
+        bounds: _Bounds,
     ) -> None:
         self._tiff, self._page, self._first = tiff, page, first
         self._places, self._tables, self._selection = places, directories, selection
+        self._bounds = bounds
         self._pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
-        self._shapes: dict[tuple[int, int], int] = {}
+        self._shapes: dict[tuple[int, int], int] = {}  # the first page, from the start of the batch, with each shape
         self._error: CorruptRecordingError | None = None
         self.end = len(directories)
 
-    def add(self, numbers: np.ndarray) -> None:
-        """Add directories of one length, those with the same tags at once."""
-        for _ in range(_MAX_KINDS):
-            template = self._directory(int(numbers[0]))
-            if len(numbers) == 1 or not _is_one_strip(template):
-                break
-            numbers = self._add_alike(template, numbers)
-            if not len(numbers):
-                return
-        for k in numbers.tolist():
-            self._add_single(k)
+    def add(self, group: Group) -> None:
+        """Add directories that are alike, as far as they come before the first damaged one."""
+        numbers, rows = group.numbers, group.rows
+        if numbers[-1] >= self.end:
+            keep = int(np.searchsorted(numbers, self.end))
+            numbers, rows = numbers[:keep], rows[:keep]
+        if not len(numbers) or not self._accepts(group.template, int(numbers[0])):
+            return
+        tags = segment_tags(group.template)
+        try:
+            shape = segment_shape(group.template, self._page)
+            if tags is None or not self._add_alike(group.template, numbers, rows, tags):
+                self._add_single(group.template, int(numbers[0]))
+        except CorruptRecordingError as error:
+            self._fail(int(numbers[0]), _damage(group.template, error))
+            return
+        self._shapes[shape] = min(int(numbers[0]), self._shapes.get(shape, self.end))
 
     def collect(self) -> _Batch:
         """Return what was collected, in the order of the directories, up to the first that is damaged."""
@@ -297,49 +335,45 @@ class _BatchColumns:
             numbers, counts, offsets, lengths = numbers[:keep], counts[:keep], offsets[:stop], lengths[:stop]
         places = np.asarray(self._places, np.int64)
         places = places if len(numbers) == len(places) else places[numbers]
-        return _Batch(places, counts, offsets, lengths, tuple(self._shapes.items()), damage)
+        firsts = sorted(((number, shape) for shape, number in self._shapes.items() if number < self.end))
+        shapes = tuple((shape, self._places[number]) for number, shape in firsts)
+        return _Batch(places, counts, offsets, lengths, shapes, damage)
 
-    def _add_alike(self, template: Directory, numbers: np.ndarray) -> np.ndarray:
-        """Add the pages like the first one by columns of bytes, a hundred times as fast as one by one; return the others.
+    def _add_alike(self, template: Directory, numbers: np.ndarray, rows: np.ndarray, tags: tuple[int, int]) -> bool:
+        """Add the pages that are like a directory; False where one of their tables is outside the file."""
+        count = template.entries[tags[0]][1]
+        self._bounds.segments.spend(count * len(numbers))
+        offsets, lengths = (self._column(template, rows, code) for code in tags)
+        if offsets is None or lengths is None:
+            return False
+        self._pieces.append((numbers, np.full(len(numbers), count, np.int64), offsets, lengths))
+        return True
 
-        All pages have one strip.
-        """
-        tables = self._tables
-        if len(numbers) < len(tables):
-            tables = [tables[k] for k in numbers.tolist()]
-        rows = np.frombuffer(b"".join(tables), np.uint8).reshape(-1, len(template.table))
-        fixed = fixed_bytes(template, CODING_TAGS if self._page.coding else ())
-        # Lengths vary with compression, and are compared with the pixels' size where they do not
-        lengths_at = template.entries[_STRIP_LENGTHS][2]
-        fixed = fixed[~np.isin(fixed, np.arange(lengths_at, lengths_at + self._tiff.field_size))]
-        alike = (rows[:, fixed] == rows[0, fixed]).all(axis=1)
-        rest = numbers[~alike]
-        if len(rest):
-            rows, numbers = rows[alike], numbers[alike]
-        if self._accepts(template, int(numbers[0])):
-            ones = np.ones(len(rows), np.int64)
-            self._pieces.append(
-                (numbers, ones, _column(template, rows, _STRIP_OFFSETS), _column(template, rows, _STRIP_LENGTHS))
-            )
-            self._shapes.setdefault(segment_shape(template, self._page), template.offset)
-        return np.asarray(rest[rest < self.end])
+    def _column(self, template: Directory, rows: np.ndarray, code: int) -> np.ndarray | None:
+        """Return a tag's numbers of all pages, one page after the other; None where they are outside the file."""
+        kind, count, at = template.entries[code]
+        form = self._tiff.order + TYPE_FORMS[kind]
+        size = struct.calcsize(form) * count
+        if template.is_inline(code):
+            return _numbers_at(rows, at, form, count)
+        starts = _numbers_at(rows, at, self._tiff.offset_form, 1)
+        if ((starts < 0) | (starts + size > self._tiff.size)).any():
+            return None
+        values = bytearray(size * len(rows))
+        with self._tiff.file.held_open() as read, memoryview(values) as view:
+            for k, start in enumerate(starts.tolist()):
+                read(view[k * size : (k + 1) * size], start)
+        return np.asarray(np.frombuffer(values, form).astype(np.int64))
 
-    def _add_single(self, number: int) -> None:
-        directory = self._directory(number)
-        if number >= self.end or not self._accepts(directory, number):
-            return
-        try:
-            offsets, lengths = segments_of(directory)
-            shape = segment_shape(directory, self._page)
-        except CorruptRecordingError as error:
-            self._fail(number, _damage(directory, error))
-            return
+    def _add_single(self, directory: Directory, number: int) -> None:
+        offsets, lengths = segments_of(directory)
+        self._bounds.segments.spend(len(offsets))
         self._pieces.append(
             (np.array([number]), np.array([len(offsets)]), np.array(offsets, np.int64), np.array(lengths, np.int64))
         )
-        self._shapes.setdefault(shape, directory.offset)
 
-    def _directory(self, k: int) -> Directory:
+    def directory(self, k: int) -> Directory:
+        """Return one of the directories by its position in the batch."""
         return Directory(self._tiff, self._places[k], self._tables[k], 0, self._first + k)
 
     def _accepts(self, directory: Directory, number: int) -> bool:
@@ -379,25 +413,9 @@ def _require_known_types(directory: Directory) -> None:
             raise CorruptRecordingError(f"the tag {code} has a type that does not exist")
 
 
-def _is_one_strip(directory: Directory) -> bool:
-    entries = directory.entries
-    return all(
-        code in entries and entries[code][1] == 1 and entries[code][0] in TYPE_FORMS
-        for code in (_STRIP_OFFSETS, _STRIP_LENGTHS)
-    )
-
-
-def _same_length(tables: Sequence[bytes]) -> Iterator[slice]:
-    lengths = np.fromiter(map(len, tables), np.int64, len(tables))
-    edges = (np.flatnonzero(np.diff(lengths)) + 1).tolist()
-    for a, b in itertools.pairwise([0, *edges, len(tables)]):
-        yield slice(a, b)
-
-
-def _column(template: Directory, rows: np.ndarray, code: int) -> np.ndarray:
-    kind, _, at = template.entries[code]
-    form = template.tiff.order + TYPE_FORMS[kind]
-    return np.asarray(np.ascontiguousarray(rows[:, at : at + struct.calcsize(form)]).view(form)[:, 0].astype(np.int64))
+def _numbers_at(rows: np.ndarray, at: int, form: str, count: int) -> np.ndarray:
+    stored = np.ascontiguousarray(rows[:, at : at + count * struct.calcsize(form)])
+    return np.asarray(stored.view(form).ravel().astype(np.int64))
 
 
 def _whole_pages(
@@ -500,6 +518,11 @@ def _require_segments(
     if rows < 1 or columns < 1:
         raise CorruptRecordingError(
             f"{tiff.name}: the directory at byte {places[0]:,} claims segments of {rows:,} rows and {columns:,} columns"
+        )
+    if int(counts.max()) > _MAX_SEGMENTS:
+        raise UnsupportedRecordingError(
+            f"{tiff.name} stores a page in {int(counts.max()):,} strips or tiles; at most {_MAX_SEGMENTS:,} are read. Write it "
+            "again with larger ones"
         )
     expected = -(-page.rows // rows) * -(-page.columns // columns) * (page.samples if page.planar else 1)
     few = np.flatnonzero(counts < expected)
