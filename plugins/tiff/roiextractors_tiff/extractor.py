@@ -396,7 +396,10 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
         try:
             index = PageIndex.of(paths)
         except CorruptRecordingError as error:
-            found = series_of(paths[0])
+            try:
+                found = series_of(paths[0])
+            except CorruptRecordingError:
+                raise error from None  # which says more: the same file was refused for another reason
             if len(found) < 2:
                 raise
             if any(one.shape for one in found):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from roiextractors_core.io import StoredFrames, num_cores, run_on_cores
+from roiextractors_core.io import Budget, StoredFrames, num_cores, run_on_cores
 
 from .decoder import Decoder
 from .directory import Directory, TiffFile
@@ -23,6 +23,7 @@ Task = Callable[[], None]
 
 _MIN_TASK_SHIFT = 23  # a thread is worth its start for 8 MiB and more
 _MAX_TASKS = 64
+_DESCRIPTION = 270
 
 
 def find_layout(first: Directory, page: Page, selection: Selection | None = None) -> tuple[Layout, str]:
@@ -61,12 +62,24 @@ class PagedFile:
         """Read the directory of a page."""
         return self.tiff.directory(int(self.layout.table_offsets(np.array([page]))[0]), page)
 
-    def description(self, page: int) -> bytes:
-        """Read a page's ImageDescription up to its first NUL; empty where it has none."""
+    def description(self, page: int, budget: Budget) -> bytes:
+        """Read a page's ImageDescription up to its first NUL; empty where it has none.
+
+        Parameters
+        ----------
+        page : int
+        budget : Budget
+            Of bytes: a damaged file may state the same megabytes for each of its pages.
+        """
         text = self.layout.description(page) if isinstance(self.layout, RegularPages) and page else None
         if text is not None:
             return text
-        value = self.directory(page).value(270)
+        directory = self.directory(page)
+        if _DESCRIPTION not in directory.entries:
+            return b""
+        if not isinstance(self.layout, ImageJStack):  # of which all pages have one directory
+            budget.spend(directory.place(_DESCRIPTION)[1])
+        value = directory.value(_DESCRIPTION)
         return value if isinstance(value, bytes) else b""
 
     def read_into(self, result: np.ndarray, pages: np.ndarray, rows: slice, columns: slice) -> None:

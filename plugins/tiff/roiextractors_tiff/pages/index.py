@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     DeclarationError,
     RangeError,
 )
-from roiextractors_core.io import run_on_cores, silenced, warn
+from roiextractors_core.io import Budget, run_on_cores, silenced, warn
 
 from .chain import Chain
 from .directory import Directory, Tags, TiffFile
@@ -174,12 +174,17 @@ class PageIndex(ABC):
 
     def descriptions(self, pages: range | slice | Sequence[int] | np.ndarray) -> list[bytes]:
         """Return each page's own ImageDescription up to its first NUL; empty where it has none."""
-        wanted = self._resolve(pages)
+        wanted, places = np.unique(self._resolve(pages), return_inverse=True)
         owners = self._owners(wanted)
         local = wanted - self._edges[owners]
-        return [
-            self._file(number).description(page) for number, page in zip(owners.tolist(), local.tolist(), strict=True)
-        ]
+        texts: list[bytes] = []
+        budgets: dict[int, Budget] = {}  # of each file: its descriptions are not longer than the file
+        for number, page in zip(owners.tolist(), local.tolist(), strict=True):
+            file = self._file(number)
+            if number not in budgets:
+                budgets[number] = Budget(file.tiff.size, file.tiff.name, "bytes of descriptions")
+            texts.append(file.description(page, budgets[number]))
+        return [texts[k] for k in places.tolist()]
 
     def read(
         self,

@@ -21,7 +21,7 @@ __all__ = ["Series", "described_axes", "described_shape", "series_of"]
 _MAX_DESCRIPTION = 1 << 16
 _DESCRIPTION = 270
 _DESCRIBED = (b'{"', b"shape=(")  # how tifffile begins a description of a shape
-_MAX_ARRAYS = 100_000
+_MAX_ARRAYS, _MAX_PAGES = 100_000, 1 << 20  # the second takes about 3 s
 _ADVICE = "split the file into recordings"
 _BATCH = 1 << 16
 
@@ -84,8 +84,10 @@ def _pages_of(tiff: TiffFile) -> Iterator[tuple[int, Page, tuple[int, ...]]]:
         The first page is damaged, or there are more arrays than anyone could choose from.
     """
     singles, arrays = single_budget(tiff), Budget(_MAX_ARRAYS, tiff.name, "pages that begin an array", advice=_ADVICE)
+    directories = Budget(_MAX_PAGES, tiff.name, "pages in several arrays", advice=_ADVICE)
     first = 0
     for offsets, tables in Chain(tiff).batches(_BATCH):
+        directories.spend(len(tables))
         batch = _Batch(tiff, first, offsets, tables)
         pages: list[Page | None] = [None] * len(tables)
         for group in groups_of(tables, batch.directory, singles, coded=True):

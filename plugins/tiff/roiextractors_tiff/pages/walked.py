@@ -20,7 +20,7 @@ from .page import Page, differing_page, segment_shape, segments_of
 __all__ = ["Segments", "Selection", "WalkedPages", "walk"]
 
 _BATCH = 1 << 16  # directories parsed at once: the tables of more are not kept
-_MAX_BARE = 1 << 20  # directories; those of more must have pixels of their own
+_MAX_BARE = 1 << 19  # directories; those of more must have pixels of their own
 _MIN_SEGMENT = 16  # bytes of a strip and its entries in the tables, where there are more than a million
 _MAX_SEGMENTS = 1 << 17  # of one page that is decoded
 _MIN_ZEROS = 512  # one sector of a disk: file systems leave whole ones unwritten
@@ -264,7 +264,7 @@ class _Bounds:
         self._tiff = tiff
         self._tables = self._pixels = self._count = 0
         self.singles = single_budget(tiff)
-        self.segments = Budget(_MAX_BARE + tiff.size // _MIN_SEGMENT, tiff.name, "strips and tiles for its size")
+        self.segments = Budget((1 << 20) + tiff.size // _MIN_SEGMENT, tiff.name, "strips and tiles for its size")
 
     def add(self, directories: Sequence[bytes], lengths: np.ndarray) -> None:
         """Count directories and the bytes of their pixels; raise where there is far more of the first than any program writes."""
@@ -359,6 +359,11 @@ class _BatchColumns:
         starts = _numbers_at(rows, at, self._tiff.offset_form, 1)
         if ((starts < 0) | (starts + size > self._tiff.size)).any():
             return None
+        low, high = int(starts.min()), int(starts.max()) + size
+        if high - low <= 2 * size * len(rows):  # close together: one read for all
+            stored = np.frombuffer(self._tiff.file.read(low, high - low), np.uint8)
+            chosen = np.lib.stride_tricks.sliding_window_view(stored, size)[starts - low]
+            return np.asarray(np.ascontiguousarray(chosen).view(form).ravel().astype(np.int64))
         values = bytearray(size * len(rows))
         with self._tiff.file.held_open() as read, memoryview(values) as view:
             for k, start in enumerate(starts.tolist()):
