@@ -99,13 +99,13 @@ def _pages_of(tiff: TiffFile) -> Iterator[tuple[int, Page, tuple[int, ...]]]:
                 continue  # the pages before the damage are whole
             for k in group.numbers.tolist():
                 pages[k] = page
-        for k, page in enumerate(pages):
-            if page is None:
+        for k, seen in enumerate(pages):
+            if seen is None:
                 return
             shape = batch.described_shape(k)
             if shape:
                 arrays.spend()
-            yield first + k, page, shape
+            yield first + k, seen, shape
         first += len(tables)
 
 

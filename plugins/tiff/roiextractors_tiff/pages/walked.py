@@ -365,7 +365,7 @@ class _BatchColumns:
             chosen = np.lib.stride_tricks.sliding_window_view(stored, size)[starts - low]
             return np.asarray(np.ascontiguousarray(chosen).view(form).ravel().astype(np.int64))
         values = bytearray(size * len(rows))
-        with self._tiff.file.held_open() as read, memoryview(values) as view:
+        with self._tiff.file.hold_open() as read, memoryview(values) as view:
             for k, start in enumerate(starts.tolist()):
                 read(view[k * size : (k + 1) * size], start)
         return np.asarray(np.frombuffer(values, form).astype(np.int64))
