@@ -364,8 +364,8 @@ class _BatchColumns:
             stored = np.frombuffer(self._tiff.file.read(low, high - low), np.uint8)
             chosen = np.lib.stride_tricks.sliding_window_view(stored, size)[starts - low]
             return np.asarray(np.ascontiguousarray(chosen).view(form).ravel().astype(np.int64))
-        values = bytearray(size * len(rows))
-        with self._tiff.file.hold_open() as read, memoryview(values) as view:
+        values, read = bytearray(size * len(rows)), self._tiff.file.hold_open()
+        with memoryview(values) as view:
             for k, start in enumerate(starts.tolist()):
                 read(view[k * size : (k + 1) * size], start)
         return np.asarray(np.frombuffer(values, form).astype(np.int64))
