@@ -171,7 +171,7 @@ class BrukerImagingExtractor(BlockImagingExtractor):
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the times of the frames in the XML; for a volume, the time of its first frame.
+        """Return the times of the frames in the XML; for a volume, the time of its earliest frame.
 
         Parameters
         ----------

@@ -233,10 +233,15 @@ class _Scope:
         if isinstance(grid, str):
             place = _number(grid) if _number(grid) >= 0 else _NAN
         if isinstance(position, dict):
-            self.depth = _position(position["ZAxis"]) if "ZAxis" in position else self.depth
-            x = _position(position["XAxis"]) if "XAxis" in position else x
-            y = _position(position["YAxis"]) if "YAxis" in position else y
+            self.depth = _known(position.get("ZAxis"), self.depth)
+            x, y = _known(position.get("XAxis"), x), _known(position.get("YAxis"), y)
         self.stage = (x, y, place)
+
+
+def _known(axis: Mapping[str, Any] | None, inherited: float) -> float:
+    """Return a position, or the one of the scope around it where the entry gives none."""
+    own = _NAN if axis is None else _position(axis)
+    return own if math.isfinite(own) else inherited
 
 
 def _position(axis: Mapping[str, Any]) -> float:
@@ -246,7 +251,8 @@ def _position(axis: Mapping[str, Any]) -> float:
         return _number(value)
     if isinstance(value, str):  # a Key, as before 5.2, with all devices in one text: "-9,62.45"
         return sum(_number(part) for part in value.split(","))
-    return float(sum(_number(device.get("value")) for device in axis.values()))
+    # The sum of no device is 0, which would be a position
+    return float(sum(_number(device.get("value")) for device in axis.values())) if axis else _NAN
 
 
 class _Content:
@@ -353,6 +359,7 @@ class _Content:
         scan = self._scopes[0]
         scan.resolve()
         self._scopes[1:] = [_Scope(scan)]
+        self._table, self._subtable = {}, {}
         # Sequences without images may come before that of the first frame
         if not len(self._index):
             self._first_sequence = attributes
@@ -372,6 +379,7 @@ class _Content:
         self._relative.append(_number(get("relativeTime")))
         self._absolute.append(_number(get("absoluteTime")))
         self._scopes.append(_Scope(outer))
+        self._table, self._subtable = {}, {}
 
     def _end_frame(self) -> None:
         if len(self._scopes) < 3:
@@ -435,9 +443,9 @@ class _Content:
     def _value(self, attributes: Attributes) -> None:
         value, settings = attributes.get("value"), self._scopes[-1].settings
         if value is None:
-            self._table = _table_of(settings, attributes.get("key", ""))
+            self._table, self._subtable = _table_of(settings, attributes.get("key", "")), {}
             return
-        self._table = {}  # otherwise entries that follow would be added to the setting before
+        self._table, self._subtable = {}, {}  # otherwise entries that follow would be added to the setting before
         settings[attributes.get("key", "")] = value
 
     def _old_value(self, attributes: Attributes) -> None:

@@ -63,10 +63,9 @@ def places_of(scan: Scan) -> tuple[np.ndarray, tuple[str, ...]]:
     if np.isfinite(grid).all():
         _, codes = np.unique(grid, return_inverse=True)
     else:
-        # An axis with an unknown position does not distinguish frames
-        known = np.where(np.isfinite(scan.stage[:, :2]), scan.stage[:, :2], 0.0)
-        # One number for each pair: an axis has at most len(known) clusters
-        codes = _clusters(known[:, 0]) * (len(known) + 1) + _clusters(known[:, 1])
+        x, y = (_clusters(_without_unknown(scan.stage[:, k])) for k in (0, 1))
+        # One number for each pair: an axis has at most len(x) clusters
+        codes = x * (len(x) + 1) + y
     values, firsts, codes = np.unique(codes, return_index=True, return_inverse=True)
     order = np.argsort(firsts)
     rank = np.empty(len(values), np.int64)
@@ -74,6 +73,15 @@ def places_of(scan: Scan) -> tuple[np.ndarray, tuple[str, ...]]:
     words = [f"x={scan.stage[k, 0]:g}, y={scan.stage[k, 1]:g} µm" for k in firsts[order].tolist()]
     # The shape of the inverse of np.unique depends on the version of numpy
     return rank[codes.reshape(-1)], tuple(words)
+
+
+def _without_unknown(positions: np.ndarray) -> np.ndarray:
+    """Return positions with the last known one in place of an unknown one, which does not distinguish frames."""
+    known = np.isfinite(positions)
+    if not known.any():
+        return np.zeros(len(positions))
+    last = np.maximum.accumulate(np.where(known, np.arange(len(positions)), np.argmax(known)))
+    return np.asarray(positions[last])
 
 
 def _clusters(values: np.ndarray) -> np.ndarray:

@@ -857,6 +857,36 @@ def test_the_start_is_that_of_the_first_sequence(
     assert roi.open(made.write()).metadata.start_time == start
 
 
+def test_entries_without_a_setting_are_not_added_to_the_one_before(prairie: Make, frames: Make) -> None:
+    made = prairie("m")
+    made.state += made.setting("positionCurrent", {"ZAxis": ["-9", "62.45"]})
+    stray = '<SubindexedValue subindex="0" value="7" /><IndexedValue index="ZAxis" value="8" />'
+    made.state += '<PVStateValue key="zoom" value="2" />' + stray
+    pixels = frames(3)
+    texts = [
+        made.frame(k + 1, 0.1 * k, None, [(1, "Red", f"m_{k}.ome.tif", 1, pixels[k])], more=stray) for k in range(3)
+    ]
+    made.sequence(1, [stray, *texts])
+    found = roi.open(made.write())
+    assert found.metadata.vendor["positionCurrent"] == {
+        "ZAxis": {"0": {"value": "-9", "description": "Z0"}, "1": {"value": "62.45", "description": "Z1"}}
+    }
+
+
+def test_a_position_without_devices_is_not_a_position_at_zero(prairie: Make, frames: Make) -> None:
+    made, pixels = prairie("m"), frames(6)
+    empty = '<PVStateValue key="positionCurrent"><SubindexedValues index="XAxis" /><SubindexedValues index="ZAxis" /></PVStateValue>'
+    made.state += made.setting("positionCurrent", {"XAxis": ["1500"], "YAxis": ["3"], "ZAxis": ["-9"]})
+    texts = [
+        made.frame(k + 1, 0.1 * k, None, [(1, "Red", f"m_{k}.ome.tif", 1, pixels[k])], more=empty if k == 2 else "")
+        for k in range(6)
+    ]
+    made.sequence(1, texts)
+    found = roi.open(made.write())
+    assert len(found) == 6
+    assert roi.streams(made.folder) == {}
+
+
 def test_objective_zoom_depth_and_lasers_are_the_settings(prairie: Make, frames: Make) -> None:
     made = prairie()
     for key, value in (("objectiveLens", "Nikon 16x"), ("objectiveLensMag", "16"), ("objectiveLensNA", "0.8")):

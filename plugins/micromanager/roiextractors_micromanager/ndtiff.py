@@ -117,7 +117,11 @@ def _without_zeros(data: bytes, name: str, entries: _Entries) -> _Entries:
 
 def _order(head: bytes) -> str:
     """Return the byte order in which the first length is a small number, since the index does not state its own."""
-    return "<" if len(head) < 4 or struct.unpack_from("<I", head)[0] <= _MAX_TEXT else ">"
+    if len(head) < 4:
+        return "<"
+    # Compared with each other and not with a limit: 256 in one order is 65,536 in the other
+    little, big = struct.unpack_from("<I", head)[0], struct.unpack_from(">I", head)[0]
+    return "<" if little <= big else ">"
 
 
 def _entries(data: bytes, order: str, name: str, *, most: int | None = None) -> _Entries:

@@ -80,6 +80,18 @@ def test_versions_2_to_3_are_read(
         assert recording.get_sampling_frequency() == 25.0
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_axes_of_256_bytes_do_not_hide_the_byte_order(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make, order: str
+) -> None:
+    block = pixels(3)
+    name = "a" * (256 - len('{"time":0,"":0}'))
+    folder = write_ndtiff(tmp_path / "movie", by_axes(block, **{name: 0}), order=order)
+    assert (folder / "NDTiff.index").read_bytes()[:4] == (b"\0\x01\0\0" if order == "<" else b"\0\0\x01\0")
+    with roi.open(folder) as recording:
+        same(recording.get_series(), block[:, 0, 0])
+
+
 def test_of_a_pyramid_the_full_resolution_is_read(
     tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
 ) -> None:

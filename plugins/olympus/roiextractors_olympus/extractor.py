@@ -99,6 +99,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         self._verified = np.zeros(len(names), bool)
         self._firsts = names[:: self._grid.planes]
         self._times: dict[int, float] = {}
+        self._unread: list[str] = []  # damaged settings of samples, whose times are not known
         self._frames = self._members.frames(names)
         self._samples = len(self._firsts)
         self.is_volumetric = self._grid.planes > 1
@@ -203,7 +204,8 @@ class OlympusImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return the samples that were left out, and the meaning of rows if they are not Y."""
-        return (*self._notes, *self._grid.notes, *self._clock_notes)
+        clock = self._clock_notes  # first, since it reads times
+        return (*self._notes, *self._grid.notes, *clock, *self._unread)
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that are described and incomplete; they are left out.  The list ends at the last frame that exists."""
@@ -222,8 +224,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
     @cached_property
     def _has_settings(self) -> bool:
         """Whether every sample has a settings file with its time."""
-        names = set(self._members.names())
-        has_settings = self._grid.axis_number("T") is not None and all(map(names.__contains__, map(_pty, self._firsts)))
+        has_settings = self._grid.axis_number("T") is not None and all(map(self._settings_of, self._firsts))
         return has_settings and math.isfinite(self._time(0))
 
     @cached_property
@@ -249,7 +250,11 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         if not self._has_times or not 2 < self._samples <= _MAX_TIMED:
             return None
         # Divided by the distance of the samples, since some may have been left out
-        steps = np.diff([self._time(k) for k in range(self._samples)]) / np.diff(self._points)
+        times = np.array([self._time(k) for k in range(self._samples)])
+        known = np.isfinite(times)
+        if known.sum() < 3:
+            return None
+        steps = np.diff(times[known]) / np.diff(self._points[known])
         period = float(np.median(steps))
         is_regular = period > 0 and bool((np.abs(steps - period) <= _MAX_JITTER * period).all())
         return 1.0 / period if is_regular else None
@@ -257,8 +262,8 @@ class OlympusImagingExtractor(BlockImagingExtractor):
     @cached_property
     def _first_settings(self) -> Settings | None:
         """The settings of the first frame, which name the objective; None if they are missing or damaged."""
-        name = _pty(self._names[0])
-        if name not in self._members.names():
+        name = self._settings_of(self._names[0])
+        if not name:
             return None
         try:
             return self._members.settings(name)
@@ -276,13 +281,18 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         return len(agreeing) > 1 and 2 * sum(agreeing) > len(agreeing)
 
     @cached_property
-    def _members_names(self) -> frozenset[str]:
-        return frozenset(self._members.names())
+    def _settings_names(self) -> Mapping[str, str]:
+        # FluoView runs on Windows, where the case of a name does not matter
+        return {name.casefold(): name for name in self._members.names() if name.casefold().endswith(".pty")}
+
+    def _settings_of(self, frame: str) -> str:
+        """Return the name of the settings file of a frame; empty if there is none."""
+        return self._settings_names.get(_pty(frame).casefold(), "")
 
     def _name_in_settings(self, frame: int) -> str:
         """Return the name of the frame in its settings file; empty if it is not there."""
-        name = _pty(self._names[frame])
-        if name not in self._members_names:
+        name = self._settings_of(self._names[frame])
+        if not name:
             return ""
         try:
             return self._members.settings(name).text("File Info", "DataName")
@@ -298,7 +308,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
             # FluoView runs on Windows, where the case of a file name does not matter
             if seen and seen.casefold() != self._names[frame].casefold():
                 raise CorruptRecordingError(
-                    f"{self._members.name}: {_pty(self._names[frame])} contains the settings of {printable(seen)}; the files were renamed or "
+                    f"{self._members.name}: {self._settings_of(self._names[frame])} contains the settings of {printable(seen)}; the files were renamed or "
                     "replaced. Copy the recording again from the microscope's computer"
                 )
             self._verified[frame] = True
@@ -310,7 +320,15 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         return self._times[sample]
 
     def _read_time(self, sample: int) -> float:
-        settings = self._members.settings(_pty(self._firsts[sample]))
+        try:
+            settings = self._members.settings(self._settings_of(self._firsts[sample]))
+        except (RecordingError, SourceError) as error:
+            if not self._unread:
+                self._unread = [
+                    f"{self._members.name}: {error}; the times of samples whose settings are damaged are NaN"
+                ]
+                warn(self._unread[0])
+            return math.nan
         section = f"Axis {self._grid.axis_number('T')} Parameters"
         value = settings.number(section, "AbsPositionValue")
         seconds = to_seconds(value, settings.text(section, "AbsPositionUnitName") or "ms")

@@ -274,6 +274,49 @@ def test_a_clock_that_stands_still_leaves_the_rate(tmp_path: Path, frames_of: An
     assert any("the times in the settings of the frames are all the same" in note for note in found.get_notes())
 
 
+def test_settings_in_capitals_are_found(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
+    times = np.array([0, 0.25, 0.5, 0.9, 1.0])
+    path = write_oif(tmp_path / "m.oif", frames_of(5, 1, 1, 8, 9), times=times)
+    for member in (tmp_path / "m.oif.files").iterdir():
+        member.rename(member.with_name(member.name.upper()))
+    found = roi.open(path)
+    np.testing.assert_allclose(found.get_timestamps(), times)
+    folder = tmp_path / "m.oif.files"
+    for pty in folder.glob("S_C*.PTY"):
+        pty.write_bytes(pty.read_bytes().replace("s.tif".encode("utf-16-le"), f"{pty.stem}.tif".encode("utf-16-le")))
+    np.testing.assert_allclose(roi.open(path).get_timestamps(), times)
+    for suffix in (".TIF", ".PTY"):
+        one, other = (folder / f"S_C001T00{k}{suffix}" for k in (2, 4))
+        one.rename(tmp_path / "aside")
+        other.rename(one)
+        (tmp_path / "aside").rename(other)
+    with pytest.raises(roi.CorruptRecordingError, match=r"S_C001T002\.PTY contains the settings of"):
+        roi.open(path).get_series()
+
+
+def _opened_with_its_rate(path: Path) -> Any:
+    found = roi.open(path)
+    return found, found.get_sampling_frequency()
+
+
+@pytest.mark.parametrize("sample", [1, 3, 5])
+def test_damaged_settings_of_a_frame_are_a_warning_and_its_time_is_not_known(
+    tmp_path: Path, frames_of: Any, write_oif: Any, sample: int
+) -> None:
+    axis = {"Axis 4 Parameters Common": {"EndPosition": 0.0}}
+    path = write_oif(tmp_path / "m.oif", frames_of(7, 1, 1, 8, 9), rate=4.0, changes=axis)
+    (tmp_path / "m.oif.files" / f"s_C001T{sample:03d}.pty").write_bytes(b"\xff\xfe\0\xd8")
+    with pytest.warns(roi.IncompleteRecordingWarning, match=rf"s_C001T{sample:03d}\.pty .* are NaN") as seen:
+        found, rate = _opened_with_its_rate(path)
+    assert rate == (None if sample == 1 else pytest.approx(4.0))  # without the first time, none is used
+    assert str(seen[0].message) in found.get_notes()
+    if sample > 1:
+        times = found.get_native_timestamps()
+        assert times is not None
+        assert np.flatnonzero(np.isnan(times)).tolist() == [sample - 1]
+    assert found.get_series().shape == (7, 8, 9)
+
+
 def test_regular_times_give_the_rate_where_the_axis_does_not(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
     axis = {"Axis 4 Parameters Common": {"EndPosition": 0.0}}
     path = write_oif(tmp_path / "a" / "m.oif", frames_of(5, 1, 1, 8, 9), rate=4.0, changes=axis)
