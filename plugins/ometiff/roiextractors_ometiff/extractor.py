@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from roiextractors_tiff.pages import Directory, PageIndex
 
-from roiextractors_core import BlockImagingExtractor, ChannelMetadata, ObjectiveMetadata, RecordingMetadata
+from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RecordingError,
@@ -21,10 +21,11 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream, warn
+from roiextractors_core.io.ome_xml import OmeImage
 
-from .document import Document, Image, scaled
+from .document import Document
 from .file_set import FileSet, Paths, recording_at
-from .planes import Placement, from_zero, place
+from .planes import Placement, place
 
 __all__ = ["OmeTiffImagingExtractor"]
 
@@ -33,16 +34,6 @@ _TYPES: Mapping[str, str] = {
     **{"float": "float32", "double": "float64", "complex": "complex64", "double-complex": "complex128"},
 }
 _SAMPLES_TAG, _PHOTOMETRIC_TAG, _RGB = 277, 262, 2
-# Values of AcquisitionMode in the OME schemas
-_MODALITIES: Mapping[str, str] = {
-    **dict.fromkeys(("TwoPhotonExcitation", "MultiPhotonMicroscopy"), "two-photon"),
-    **dict.fromkeys(
-        ("LaserScanningConfocalMicroscopy", "SpinningDiskConfocal", "SlitScanConfocal", "SweptFieldConfocal"),
-        "confocal",
-    ),
-    **dict.fromkeys(("SPIM", "SelectivePlaneIlluminationMicroscopy"), "light-sheet"),
-    **dict.fromkeys(("WideField", "TotalInternalReflection"), "one-photon"),
-}
 _COLOURS = ("red", "green", "blue", "alpha")
 
 
@@ -123,7 +114,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
 
     def get_sampling_frequency(self) -> float | None:
         """Return the sampling frequency in Hz from ``TimeIncrement``, else None."""
-        return _rate(self._image) if self._companion is None else self._companion.rate
+        return self._image.rate if self._companion is None else self._companion.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -150,21 +141,14 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
     def get_metadata(self) -> RecordingMetadata:
         if self._companion is not None:
             return self._companion.metadata
-        image, pixels = self._image, self._image.pixels
-        size = tuple(_length(pixels, f"PhysicalSize{axis}") for axis in "YX")
-        positions = _plane_positions(image, self._channel // self._samples)
-        spacing = _length(pixels, "PhysicalSizeZ")
-        return RecordingMetadata(
-            start_time=_start_time(image),
-            pixel_size=(size[0], size[1]) if size[0] and size[1] else None,
-            plane_spacing=spacing if self.is_volumetric else None,
+        image, number = self._image, self._channel // self._samples
+        stated = self._document.metadata_of(image, number, max_bits=8 * self.get_dtype().itemsize)
+        positions = _plane_positions(image, number)
+        return stated.replaced(
+            plane_spacing=stated.plane_spacing if self.is_volumetric else None,
             plane_positions=positions if self._plane is None else positions[self._plane : self._plane + 1],
-            channels=self._channel_metadata(),
-            objective=_objective(self._document, image),
-            bit_depth=_bit_depth(pixels, self.get_dtype()),
-            modality=_modality(image.channels[self._channel // self._samples :][:1]),
-            device=_device(self._document, image),
-            software=_software(self._document, self._planes.first),
+            channels=self._channel_metadata(stated.channels),
+            software=stated.software or _software(self._planes.first),
             vendor=_vendor(self._document, image),
         )
 
@@ -280,7 +264,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         )
 
     def _rate_notes(self) -> tuple[str, ...]:
-        rate = _rate(self._image)
+        rate = self._image.rate
         if self._times is None or len(self._times) < 2 or rate is None:
             return ()
         period = float(np.median(np.diff(self._times)))
@@ -290,18 +274,12 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
             f"TimeIncrement says {rate:.6g} Hz, and by DeltaT {period:.6g} s lie between samples; the times are those of DeltaT",
         )
 
-    def _channel_metadata(self) -> tuple[ChannelMetadata, ...]:
-        channels, name = self._image.channels, self._channels[self._channel]
-        number = self._channel // self._samples
-        if number >= len(channels):
+    def _channel_metadata(self, stated: tuple[ChannelMetadata, ...]) -> tuple[ChannelMetadata, ...]:
+        """Return the channel with its name among the streams."""
+        name = self._channels[self._channel]
+        if not stated:
             return (ChannelMetadata(name),) if len(self._channels) > 1 else ()
-        waves = [_wavelength(channels[number], f"{kind}Wavelength") for kind in ("Emission", "Excitation")]
-        lines = tuple(
-            value
-            for light in _lights(self._document, self._image, number)
-            if (value := _wavelength(light, "Wavelength")) is not None
-        )
-        return (ChannelMetadata(name, emission_wavelength=waves[0], excitation_wavelength=waves[1], laser_lines=lines),)
+        return (replace(stated[0], name=name),)
 
     def _read(
         self,
@@ -342,7 +320,7 @@ def _chosen_plane(name: str, num_planes: int, given: str | int | None) -> int | 
 
 def _ids(elements: Sequence[Any]) -> list[str]:
     """Return OME's IDs of images or channels; an empty list unless all have one and all differ."""
-    found = [str((one.attributes if isinstance(one, Image) else one).get("ID", "")) for one in elements]
+    found = [str((one.attributes if isinstance(one, OmeImage) else one).get("ID", "")) for one in elements]
     return found if all(found) and len(set(found)) == len(found) else []
 
 
@@ -354,7 +332,7 @@ def _series_names(document: Document) -> list[str]:
     return names if unique else [str(k) for k in range(len(names))]
 
 
-def _channel_names(image: Image, samples: int, files: FileSet) -> list[str]:
+def _channel_names(image: OmeImage, samples: int, files: FileSet) -> list[str]:
     """Return the channels' names; numbers or IDs if names are missing or repeat, and colours inside a page."""
     count = max(1, image.size("C") // samples)
     given = [channel.get("Name", "").strip() for channel in image.channels[:count]]
@@ -372,7 +350,7 @@ def _channel_names(image: Image, samples: int, files: FileSet) -> list[str]:
     return parts if count == 1 else [f"{name} {part}" for name in names for part in parts]
 
 
-def _usable(document: Document, number: int) -> Image:
+def _usable(document: Document, number: int) -> OmeImage:
     image = document.images[number]
     if image.type == "bit":
         raise UnsupportedRecordingError(
@@ -385,7 +363,7 @@ def _usable(document: Document, number: int) -> Image:
     return image
 
 
-def _samples_per_pixel(document: Document, image: Image, files: FileSet) -> int:
+def _samples_per_pixel(document: Document, image: OmeImage, files: FileSet) -> int:
     """Return the number of channels in one page: from the first page if there is a single image, else from the XML."""
     if len(document.images) == 1:
         return _first_number(files, _SAMPLES_TAG)
@@ -399,14 +377,14 @@ def _first_number(files: FileSet, code: int) -> int:
     return 1 if path is None else max(1, Directory.of(path).number(code, 1))
 
 
-def _require_channels(image: Image, samples: int, name: str) -> None:
+def _require_channels(image: OmeImage, samples: int, name: str) -> None:
     if image.size("C") % samples:
         raise CorruptRecordingError(
             f"{name}: its OME-XML says SizeC={image.size('C')}, but a page has {samples} samples per pixel"
         )
 
 
-def _require_page_shape(image: Image, index: PageIndex, name: str) -> None:
+def _require_page_shape(image: OmeImage, index: PageIndex, name: str) -> None:
     rows, columns = index.page_shape
     said = image.size("Y"), image.size("X")
     if (rows, columns) != said:
@@ -416,22 +394,12 @@ def _require_page_shape(image: Image, index: PageIndex, name: str) -> None:
         )
 
 
-def _times(image: Image, placement: Placement, channel: int, plane: int | None) -> tuple[np.ndarray | None, str]:
+def _times(image: OmeImage, placement: Placement, channel: int, plane: int | None) -> tuple[np.ndarray | None, str]:
     """Return the seconds of each sample, or None and why."""
-    planes, count = image.planes, placement.num_samples
-    t, c, z, delta = (planes[:, k] for k in range(4))
-    own = (from_zero(c, image.size("C")) == channel) & np.isfinite(delta)
-    if plane is not None:
-        own &= from_zero(z, image.size("Z")) == plane
-    if not own.any():
+    count = placement.num_samples
+    times = image.delta_times(channel, int(placement.numbers[-1]) + 1, plane=plane, passes=placement.passes > 1)
+    if not np.isfinite(times).any():
         return None, ""
-    t, z, delta = from_zero(t, image.size("T"))[own], z[own], delta[own]
-    if placement.passes > 1:
-        t = _ranks(z)  # TheT is 0 for all: the n-th mention of a plane is time n
-    last = int(placement.numbers[-1]) + 1
-    inside = (t >= 0) & (t < last)
-    times = np.full(last, np.inf)
-    np.minimum.at(times, t[inside].astype(np.int64), delta[inside])  # of a volume, its earliest plane
     times = times[placement.numbers]
     known = int(np.isfinite(times).sum())
     if known < count:
@@ -441,23 +409,7 @@ def _times(image: Image, placement: Placement, channel: int, plane: int | None) 
     return times, ""
 
 
-def _rate(image: Image) -> float | None:
-    period = scaled(image.pixels.get("TimeIncrement"), image.pixels.get("TimeIncrementUnit"), "s")
-    return 1.0 / period if period is not None and 0 < period < float("inf") else None  # 0 means unknown
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return for each value how many equal ones come before it."""
-    order = np.argsort(values, kind="stable")
-    ranked = values[order]
-    begins = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
-    lengths = np.diff(np.append(begins, len(values)))
-    ranks = np.empty(len(values), np.int64)
-    ranks[order] = np.arange(len(values)) - np.repeat(begins, lengths)
-    return ranks
-
-
-def _plane_positions(image: Image, channel: int) -> tuple[float, ...]:
+def _plane_positions(image: OmeImage, channel: int) -> tuple[float, ...]:
     """Return the planes' positions in micrometres in the first sample; empty if one is unknown."""
     found: dict[int, float] = {}
     first = image.planes[
@@ -470,96 +422,22 @@ def _plane_positions(image: Image, channel: int) -> tuple[float, ...]:
     return tuple(positions) if len(positions) == image.size("Z") and np.isfinite(positions).all() else ()
 
 
-def _length(pixels: Mapping[str, str], key: str) -> float | None:
-    value = scaled(pixels.get(key), pixels.get(f"{key}Unit"), "µm")
-    return value if value is not None and 0 < value < float("inf") else None
+def _software(index: PageIndex) -> str | None:
+    value = Directory.of(index.paths[0]).value(305)  # the tag Software
+    return printable(value.decode("utf-8", "replace").strip()) or None if isinstance(value, bytes) else None
 
 
-def _wavelength(channel: Mapping[str, str], key: str) -> float | None:
-    value = scaled(channel.get(key), channel.get(f"{key}Unit"), "nm")
-    return value if value is not None and 0 < value < float("inf") else None
-
-
-def _start_time(image: Image) -> datetime | None:
-    text = str(image.texts.get("AcquisitionDate") or image.attributes.get("AcquiredDate") or "")
-    try:
-        return datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-
-
-def _instrument(document: Document, image: Image) -> Mapping[str, Any]:
-    instruments = document.instruments
-    if "Instrument" in image.texts:
-        return instruments.get(image.texts["Instrument"], {})
-    return next(iter(instruments.values())) if len(instruments) == 1 else {}
-
-
-def _device(document: Document, image: Image) -> str | None:
-    for microscope in _instrument(document, image).get("Microscope", ()):
-        words = [printable(microscope.get(key, "").strip()) for key in ("Manufacturer", "Model")]
-        if any(words):
-            return " ".join(word for word in words if word)
-    return None
-
-
-def _objective(document: Document, image: Image) -> ObjectiveMetadata | None:
-    """Return the objective that the image's settings name, or the only one."""
-    known = _instrument(document, image).get("Objective", ())
-    wanted = image.texts.get("Objective")
-    chosen = [one for one in known if one.get("ID") == wanted] if wanted else known if len(known) == 1 else ()
-    for one in chosen:
-        words = [printable(one.get(key, "").strip()) for key in ("Manufacturer", "Model")]
-        numbers = [_number(one.get(key)) for key in ("NominalMagnification", "LensNA")]
-        name = " ".join(word for word in words if word) or None
-        if name or any(numbers):
-            return ObjectiveMetadata(name, numbers[0], numbers[1])
-    return None
-
-
-def _bit_depth(pixels: Mapping[str, str], dtype: np.dtype[Any]) -> int | None:
-    bits = _number(pixels.get("SignificantBits"))
-    return int(bits) if bits is not None and bits <= 8 * dtype.itemsize else None
-
-
-def _modality(channels: Sequence[Mapping[str, str]]) -> str | None:
-    """Return the modality that a channel's AcquisitionMode names."""
-    return _MODALITIES.get(channels[0].get("AcquisitionMode", "").strip()) if channels else None
-
-
-def _lights(document: Document, image: Image, channel: int) -> list[Mapping[str, str]]:
-    """Return the lasers that a channel's settings name."""
-    wanted = image.texts.get("Lights", {}).get(channel, ())
-    return [one for one in _instrument(document, image).get("Laser", ()) if one.get("ID") in wanted]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text else 0.0
-    except ValueError:
-        return None
-    return value if 0 < value < float("inf") else None
-
-
-def _software(document: Document, index: PageIndex) -> str | None:
-    creator = document.attributes.get("Creator", "").strip()
-    if not creator:
-        value = Directory.of(index.paths[0]).value(305)  # the tag Software
-        creator = value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else ""
-    return printable(creator) or None
-
-
-def _vendor(document: Document, image: Image) -> dict[str, Any]:
+def _vendor(document: Document, image: OmeImage) -> dict[str, Any]:
     found: dict[str, Any] = {
         "OME": dict(document.attributes),
         "Image": dict(image.attributes),
         "Pixels": dict(image.pixels),
         "Channels": [dict(channel) for channel in image.channels],
-        "Instrument": {part: [dict(one) for one in ones] for part, ones in _instrument(document, image).items()},
+        "Instrument": {part: [dict(one) for one in ones] for part, ones in document.instrument_of(image).items()},
         **{
             ("InstrumentRef" if key == "Instrument" else key): value
             for key, value in image.texts.items()
-            if key not in ("Lights", "Objective")
+            if key not in ("Settings", "Objective")
         },
     }
     return {key: value for key, value in found.items() if value}

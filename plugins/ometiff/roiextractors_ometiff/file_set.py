@@ -22,8 +22,9 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.io import Source
+from roiextractors_core.io.ome_xml import OmeImage, OmeReference
 
-from .document import Document, Image, Reference, is_tiff, read_document, root_attributes
+from .document import Document, is_tiff, read_document, root_attributes
 
 __all__ = ["FileSet", "Recording", "holds_ome", "recording_at"]
 
@@ -85,7 +86,7 @@ class Recording:
         """The TIFF that contains the XML, or None if the XML is a file of its own."""
         return self.document.path if self.document.in_tiff else None
 
-    def files_of(self, image: Image) -> FileSet:
+    def files_of(self, image: OmeImage) -> FileSet:
         """Find the files of an image.
 
         Raises
@@ -113,7 +114,7 @@ class Recording:
             found.update(path for path in self.files_of(image).paths if path is not None)
         return found
 
-    def _found(self, reference: Reference, shared: Counter[str], notes: list[str], check: bool) -> str | None:
+    def _found(self, reference: OmeReference, shared: Counter[str], notes: list[str], check: bool) -> str | None:
         """Look for the file by its name and UUID, then by its UUID alone: it may have another name by now."""
         name, uuid = reference.file_name, reference.uuid
         where = None if name is None else self._named(contained(name, self.document.name))

@@ -45,6 +45,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
             "plane_positions",
             "channels",
             "objective",
+            "zoom",
             "bit_depth",
             "modality",
             "device",

@@ -17,11 +17,11 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
+from roiextractors_core.io.ome_xml import UNSAID, OmeImage, from_zero
 
-from .document import UNSAID, Image
 from .file_set import FileSet
 
-__all__ = ["PlaneSet", "Placement", "from_zero", "place"]
+__all__ = ["PlaneSet", "Placement", "place"]
 
 _IFD, _COUNT, _T, _C, _Z, _REFERENCE = range(6)
 _MAX_PAGES = 1 << 40  # more than any file has, and sums of two stay within int64
@@ -121,7 +121,7 @@ class Placement:
 
 
 def place(
-    image: Image,
+    image: OmeImage,
     files: FileSet,
     *,
     channel: int,
@@ -198,11 +198,6 @@ def _unused(claims: _Claims, shelf: _Shelf, name: str) -> tuple[str, bool]:
     )
 
 
-def from_zero(values: np.ndarray, size: int) -> np.ndarray:
-    """Return positions counted from 0; some writers count from 1."""
-    return values - 1 if len(values) and values.min() >= 1 and values.max() == size else values
-
-
 @dataclass(frozen=True, slots=True)
 class _Grid:
     """The positions that an image has, and how many steps in the order of planes one step along each axis is."""
@@ -212,7 +207,7 @@ class _Grid:
     total: int
 
     @classmethod
-    def of(cls, image: Image, samples_per_pixel: int, name: str) -> _Grid:
+    def of(cls, image: OmeImage, samples_per_pixel: int, name: str) -> _Grid:
         lengths = {axis: image.size(axis) for axis in "TCZ"}
         lengths["C"] //= samples_per_pixel
         strides, step = {}, 1
@@ -249,7 +244,7 @@ class _Blocks:
     files: np.ndarray
 
     @classmethod
-    def of(cls, image: Image, files: FileSet, grid: _Grid, name: str) -> _Blocks:
+    def of(cls, image: OmeImage, files: FileSet, grid: _Grid, name: str) -> _Blocks:
         # Without TiffData, all pages of this file are its planes, in order
         rows = image.blocks if len(image.blocks) else np.array([[UNSAID, UNSAID, 0, 0, 0, UNSAID]], np.int64)
         starts = _starts(rows, grid, name)

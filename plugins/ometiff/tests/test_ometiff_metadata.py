@@ -267,3 +267,59 @@ def test_names_from_the_file_are_safe_to_print(ome: Any, tmp_path: Path) -> None
     elements = '<Channel ID="a" Name="red&#x9;\u202egreen"/><Channel ID="b" Name="b"/>'
     path = ome.simple(tmp_path / "m.ome.tif", movie, channels=elements)
     assert roi.streams(path)["channel"] == ("red\\t\\u202egreen", "b")
+
+
+def lit(ome: Any, folder: Path, instrument: str, image: str) -> Any:
+    frame = np.ones((6, 7), np.uint16)
+    return roi.open(ome.tiff(folder / "l.ome.tif", [frame, frame + 1], ome.xml(instrument + image)))
+
+
+def test_band_lasers_power_exposure_and_zoom_are_read_with_their_units(ome: Any, tmp_path: Path) -> None:
+    instrument = (
+        '<Instrument ID="I:0"><Laser ID="L:0" Wavelength="0.488" WavelengthUnit="µm"/><Laser ID="L:1" Wavelength="561"/>'
+        '<Laser ID="L:2" Wavelength="640"/><Detector ID="D:0" Zoom="9"/><Detector ID="D:1" Zoom="3"/>'
+        '<Filter ID="F:0"><TransmittanceRange CutIn="500" CutOut="550"/></Filter>'
+        '<Filter ID="F:1"><TransmittanceRange CutIn="0.51" CutInUnit="µm" CutOut="600"/></Filter></Instrument>'
+    )
+    channel = (
+        '<Channel ID="C:0"><LightSourceSettings ID="L:0" Attenuation="0.96"/><LightSourceSettings ID="L:2" Attenuation="1"/>'
+        '<DetectorSettings ID="D:1"/><LightPath><EmissionFilterRef ID="F:0"/><EmissionFilterRef ID="F:1"/></LightPath></Channel>'
+    )
+    shown = "".join(
+        f'<Plane TheT="{t}" TheC="0" TheZ="0" ExposureTime="{40 + t}" ExposureTimeUnit="ms"/>' for t in (0, 1)
+    )
+    frame = np.ones((6, 7), np.uint16)
+    image = ome.pixels("XYZCT", t=2, frame=frame, channels=channel, planes=shown, inside='<InstrumentRef ID="I:0"/>')
+    metadata = lit(ome, tmp_path, instrument, image).metadata
+    one = metadata.channels[0]
+    assert one.detection_band == pytest.approx((510.0, 550.0))
+    assert (one.laser_lines, one.laser_power) == (pytest.approx((488.0,)), pytest.approx(4.0))
+    assert one.exposure_time == pytest.approx(0.0405)
+    assert metadata.zoom == 3.0
+
+
+def test_lasers_filters_and_lenses_in_the_elements_of_old_schemas_are_read(ome: Any, tmp_path: Path) -> None:
+    instrument = (
+        '<Instrument ID="I:0"><LightSource ID="L:0" Manufacturer="Coherent"><Laser Type="Gas" Wavelength="514"/></LightSource>'
+        '<Objective ID="O:0" Model="20x"><LensNA>0.75</LensNA><NominalMagnification>20</NominalMagnification></Objective>'
+        '<Filter ID="F:0"><TransmittanceRange CutIn="520" CutOut="560"/></Filter>'
+        '<FilterSet ID="S:0" EmFilter="F:0"/><Detector ID="D:0" Zoom="2.5"/></Instrument>'
+    )
+    inside = (
+        '<InstrumentRef ID="I:0"/><ObjectiveRef ID="O:0"/><LogicalChannel ID="C:0" Mode="Laser Scanning Confocal" FilterSet="S:0">'
+        '<LightSourceRef ID="L:0" Attenuation="0.5"/></LogicalChannel>'
+    )
+    shown = '<Plane TheT="0" TheC="0" TheZ="0"><PlaneTiming DeltaT="0" ExposureTime="0.2"/></Plane>'
+    frame = np.ones((6, 7), np.uint16)
+    image = ome.pixels("XYZCT", t=2, frame=frame, channels="", planes=shown, inside=inside)
+    metadata = lit(ome, tmp_path, instrument, image).metadata
+    one = metadata.channels[0]
+    assert metadata.objective == roi.ObjectiveMetadata("20x", 20.0, 0.75)
+    assert (metadata.modality, metadata.zoom) == ("confocal", 2.5)
+    assert (one.laser_lines, one.laser_power, one.detection_band) == ((514.0,), 50.0, (520.0, 560.0))
+    assert one.exposure_time == pytest.approx(0.2)
+
+
+def test_a_start_in_1970_is_not_a_start(ome: Any, tmp_path: Path) -> None:
+    with opened(ome, tmp_path, inside="<AcquisitionDate>1970-01-01T00:00:00</AcquisitionDate>") as recording:
+        assert recording.metadata.start_time is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from roiextractors_ometiff.document import read_document
+from roiextractors_ometiff.document import read_document, root_attributes
 
 import roiextractors_core as roi
 from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
@@ -184,3 +185,24 @@ def test_many_planes_are_read_in_pieces(ome: Any, tmp_path: Path) -> None:
     assert np.array_equal(image.blocks[:, 2], np.arange(count))
     assert np.array_equal(image.planes[:, 3], np.arange(count) / 16)
     assert [reference.file_name for reference in image.references] == ["p.ome.tif"]
+
+
+def test_the_root_is_found_in_utf_16_and_behind_a_long_comment(ome: Any, tmp_path: Path) -> None:
+    text = ome.xml(ome.pixels("XYZCT", t=4, frame=MOVIE[0]), uuid="1-2")
+    long = text.replace("<OME ", f"<!--{'x' * 40_000}--><OME ")
+    for name, content in (("wide", text.replace("UTF-8", "UTF-16").encode("utf-16")), ("long", long.encode())):
+        (tmp_path / f"{name}.companion.ome").write_bytes(content)
+        assert root_attributes(str(tmp_path / f"{name}.companion.ome"))["UUID"] == "urn:uuid:1-2"
+    damaged = text.encode()[: text.index("<Pixels")] + b"<\xff\xff"  # what follows the root is damaged
+    (tmp_path / "cut.companion.ome").write_bytes(damaged)
+    assert root_attributes(str(tmp_path / "cut.companion.ome"))["UUID"] == "urn:uuid:1-2"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="lists the open files by /proc")
+def test_an_error_that_is_kept_keeps_no_file_open(ome: Any, tmp_path: Path, xml: str) -> None:
+    path = tmp_path / "cut.companion.ome"
+    path.write_text(xml[: len(xml) // 2])
+    with pytest.raises(TruncatedRecordingError) as kept:
+        read_document(str(path))
+    links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert str(path) not in links, kept.value

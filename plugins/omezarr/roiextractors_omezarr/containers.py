@@ -9,7 +9,7 @@ from typing import Any
 from roiextractors_core.errors import RoiExtractorsError
 from roiextractors_core.io import read_json
 
-__all__ = ["described_by", "holds_images", "image_paths"]
+__all__ = ["described_by", "holds_images", "image_paths", "ome_description"]
 
 _MAX_IMAGES = 10_000
 _MAX_FOLDERS = 20_000
@@ -51,6 +51,30 @@ def image_paths(folder: str) -> tuple[str, ...]:
     if not found:
         found = sorted(_images_below(folder), key=_natural)
     return tuple(dict.fromkeys(found[:_MAX_IMAGES]))
+
+
+def ome_description(folder: str, series: str | None) -> tuple[str, int] | None:
+    """Return the OME-XML that bioformats2raw wrote beside its images, and the number of the image in it; None if there is none.
+
+    Parameters
+    ----------
+    folder : str
+        Of the collection, or of one image of it.
+    series : str or None
+        The path of the image in the collection; None if the folder is an image itself.
+    """
+    top, path = (folder, series) if series is not None else (os.path.dirname(os.path.abspath(folder)), None)
+    if path is None:
+        path = os.path.basename(os.path.abspath(folder))
+        if "bioformats2raw.layout" not in described_by(top):
+            return None
+    place = os.path.join(top, "OME", "METADATA.ome.xml")
+    if not os.path.isfile(place):
+        return None
+    listed = described_by(os.path.join(top, "OME")).get("series")
+    if isinstance(listed, list) and path in listed:
+        return place, listed.index(path)
+    return (place, int(path)) if path.isascii() and path.isdigit() and len(path) < 7 else None
 
 
 def described_by(folder: str) -> Mapping[str, Any]:

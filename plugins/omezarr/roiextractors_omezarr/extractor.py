@@ -46,6 +46,7 @@ from roiextractors_core.io import (
 from roiextractors_core.io.zarr_store import BoundedStore
 
 from .containers import image_paths
+from .described import described_in
 
 __all__ = ["OmeZarrImagingExtractor"]
 
@@ -72,6 +73,9 @@ _MAX_CHUNKS_BY_ZARR = 1 << 14  # of a sample that zarr itself reads, at about 0.
 _MAX_LENGTH = 1 << 48
 _MAX_INNER = 1 << 20  # chunks in a shard: its index, which is read whole, has 16 bytes for each
 _MAX_PACKED = 4096  # bytes that one byte in the folder can decode to
+
+
+_NOTHING = ChannelMetadata("").to_dict()
 
 
 class OmeZarrImagingExtractor(BlockImagingExtractor):
@@ -119,6 +123,11 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         root = _open_group(self._path, self._name)
         self._series = _images(root, self._path, self._name)
         self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
+        inside = f"{self._image.array.path}/"
+        path = next((one for one in self._series if inside.startswith(f"{one}/")), None)
+        self._described = described_in(self._path, path, {axis: self._image.length(axis) for axis in "tczyx"})
+        for words in self._described.doubts:
+            warn(f"{self._name}: {words}", RoiExtractorsWarning)
         for words in self._image.doubts:
             warn(words, RoiExtractorsWarning)
         self._channels = self._image.channels
@@ -151,7 +160,8 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
             if len(self._series) == 1
             else ()
         )
-        return (*only, *self._image.doubts, *self._missing.notes(self._name), *self._late_notes)
+        described = (f"{self._name}: {words}" for words in self._described.doubts)
+        return (*only, *described, *self._image.doubts, *self._missing.notes(self._name), *self._late_notes)
 
     def get_num_planes(self) -> int:
         return self._image.length("z") if self.is_volumetric else 1
@@ -168,17 +178,25 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         """Return the rate by the scale of the time axis; None without a unit of time, or with one sample."""
         if self._companion is not None:
             return self._companion.rate
+        if self._image.length("t") < 2:
+            return None
         seconds = self._image.step("t", to_seconds)
-        return 1.0 / seconds if seconds and self._image.length("t") > 1 else None
+        return 1.0 / seconds if seconds else self._described.rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
-        """Return the times that ``convert`` stored in the image's attributes, else None: the format itself has none."""
+        """Return the times that ``convert`` stored in the image's attributes, or those of bioformats2raw's OME-XML; else None."""
         start, end = self.resolve_range(start_sample, end_sample)
-        if self._companion is None or self._companion.times is None:
-            return None
-        return self._companion.times[start:end].copy()
+        if self._companion is not None:
+            return None if self._companion.times is None else self._companion.times[start:end].copy()
+        times = self._described.times(self._channel, self._plane)
+        return None if times is None else times[start:end]
+
+    def get_paths(self) -> tuple[str, ...]:
+        own = super().get_paths()
+        path = self._described.path
+        return own if not path or any(path.startswith(os.path.join(folder, "")) for folder in own) else (*own, path)
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None
@@ -195,10 +213,15 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
             return self._companion.metadata
         rows, columns = self._image.step("y", to_micrometres), self._image.step("x", to_micrometres)
         name = self._channels[self._channel] if self._channels else None
-        return RecordingMetadata(
-            pixel_size=(rows, columns) if rows and columns else None,
-            plane_spacing=self._image.step("z", to_micrometres) if self.is_volumetric else None,
-            channels=(ChannelMetadata(name),) if name else (),
+        stated = self._described.metadata(self._channel, 8 * self.get_dtype().itemsize)
+        spacing = self._image.step("z", to_micrometres) or stated.plane_spacing
+        channels = stated.channels
+        if name:
+            channels = (replace(channels[0], name=name),) if channels else (ChannelMetadata(name),)
+        return stated.replaced(
+            pixel_size=(rows, columns) if rows and columns else stated.pixel_size,
+            plane_spacing=spacing if self.is_volumetric else None,
+            channels=channels if any(one.name or one.to_dict() != _NOTHING for one in channels) else (),
             vendor=self._image.attributes,
         )
 

@@ -236,6 +236,66 @@ def test_a_collection_of_images_lists_them(tmp_path: Path) -> None:
         np.testing.assert_array_equal(recording.get_series(), arrays[1])
 
 
+OPTICS = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" Creator="Bio-Formats 8"><Instrument ID="I:0">'
+    '<Laser ID="L:0" Wavelength="920"/><Objective ID="O:0" Model="XLPLN25X" NominalMagnification="25" LensNA="1.05"/>'
+    "</Instrument>{images}</OME>"
+)
+
+
+def described_image(number: int, array: np.ndarray) -> str:
+    planes = "".join(
+        f'<Plane TheT="{t}" TheC="0" TheZ="0" DeltaT="{100 * t + number}" DeltaTUnit="ms" ExposureTime="0.02"/>'
+        for t in range(len(array))
+    )
+    return (
+        f'<Image ID="Image:{number}"><AcquisitionDate>2024-05-06T07:08:09.25</AcquisitionDate><InstrumentRef ID="I:0"/>'
+        f'<ObjectiveSettings ID="O:0"/><Pixels ID="P:{number}" DimensionOrder="XYZCT" Type="uint16" SignificantBits="12" '
+        f'SizeX="{array.shape[2]}" SizeY="{array.shape[1]}" SizeZ="1" SizeC="1" SizeT="{len(array)}" PhysicalSizeX="500" '
+        f'PhysicalSizeXUnit="nm" PhysicalSizeY="500" PhysicalSizeYUnit="nm"><Channel ID="C:0" Name="GFP" '
+        f'AcquisitionMode="MultiPhotonMicroscopy"><LightSourceSettings ID="L:0"/></Channel>{planes}</Pixels></Image>'
+    )
+
+
+def test_the_ome_xml_of_bioformats2raw_gives_optics_times_and_sizes(tmp_path: Path) -> None:
+    arrays = [noise((4, 5, 6 + k)) for k in range(2)]
+    for number, array in enumerate(arrays):
+        write_image(tmp_path / "a.zarr" / str(number), array, "tyx")
+    put(tmp_path / "a.zarr" / ".zgroup", {"zarr_format": 2})
+    put(tmp_path / "a.zarr" / ".zattrs", {"bioformats2raw.layout": 3})
+    (tmp_path / "a.zarr" / "OME").mkdir()
+    xml = OPTICS.format(images="".join(described_image(k, array) for k, array in enumerate(arrays)))
+    (tmp_path / "a.zarr" / "OME" / "METADATA.ome.xml").write_text(xml)
+    for found in (roi.open(tmp_path / "a.zarr", series="1"), roi.open(tmp_path / "a.zarr" / "1")):
+        metadata, channel = found.metadata, found.metadata.channels[0]
+        assert metadata.objective == roi.ObjectiveMetadata("XLPLN25X", 25.0, 1.05)
+        assert (metadata.modality, metadata.bit_depth, metadata.software) == ("two-photon", 12, "Bio-Formats 8")
+        assert str(metadata.start_time) == "2024-05-06 07:08:09.250000"
+        assert (channel.laser_lines, channel.exposure_time) == ((920.0,), 0.02)
+        assert found.get_timestamps().tolist() == pytest.approx([0.001, 0.101, 0.201, 0.301])
+        assert str(tmp_path) in found.get_paths()[0]
+    pixel_size = roi.open(tmp_path / "a.zarr", series="0").metadata.pixel_size
+    assert pixel_size is not None
+
+
+def test_an_ome_xml_of_other_sizes_or_damaged_is_not_used(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.zarr" / "0", noise((4, 5, 6)), "tyx")
+    put(tmp_path / "a.zarr" / ".zgroup", {"zarr_format": 2})
+    put(tmp_path / "a.zarr" / ".zattrs", {"bioformats2raw.layout": 3})
+    (tmp_path / "a.zarr" / "OME").mkdir()
+    place = tmp_path / "a.zarr" / "OME" / "METADATA.ome.xml"
+    for text, words in (
+        (OPTICS.format(images=described_image(0, noise((3, 5, 6)))), "SizeT=3, but the array has 4"),
+        (OPTICS.format(images=described_image(0, noise((4, 5, 6))))[:-20], "not used"),
+        (OPTICS.format(images=""), "describes 0 images"),
+    ):
+        place.write_text(text)
+        with pytest.warns(roi.RoiExtractorsWarning, match=words):
+            found = roi.open(tmp_path / "a.zarr")
+        assert found.metadata.objective is None
+        assert any(words in note for note in found.get_notes())
+
+
 def test_a_plate_lists_the_fields_of_its_wells(tmp_path: Path) -> None:
     arrays = {place: noise((3, 4, 5 + k)) for k, place in enumerate(("A/1/0", "A/1/1", "B/2/0"))}
     plate = tmp_path / "plate.zarr"
