@@ -21,6 +21,7 @@ from .errors import (
     printable,
 )
 from .imaging.extractor import ImagingExtractor
+from .io.known import asked_once
 from .io.notices import silenced, warn
 from .io.source import Source, SourceLike
 from .metadata import Provenance
@@ -84,6 +85,11 @@ def open(
     if kind != "imaging":
         raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are: 'imaging'")
     state = (registry or default_registry()).snapshot()
+    with asked_once():
+        return _open(source, format, state, options)
+
+
+def _open(source: SourceLike, format: str | None, state: RegistryState, options: dict[str, Any]) -> ImagingExtractor:
     with Source(source) as opened:
         spec, evidence, advice = _choose_format(opened, format, state)
         unused = "" if format is not None else _unused_companion(opened, spec, state)
@@ -120,6 +126,13 @@ def streams(
         ``{"channel": ("Channel 1", "Channel 2")}``; empty when there is nothing to choose.
     """
     state = (registry or default_registry()).snapshot()
+    with asked_once():
+        return _streams(source, format, state, options)
+
+
+def _streams(
+    source: SourceLike, format: str | None, state: RegistryState, options: dict[str, Any]
+) -> dict[str, tuple[str, ...]]:
     with Source(source) as opened:
         spec, _, _ = _choose_format(opened, format, state)
         value = opened.value

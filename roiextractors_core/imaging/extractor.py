@@ -15,6 +15,7 @@ import numpy as np
 
 from ..clock import Clock, checked_times
 from ..errors import ClosedRecordingError, RangeError, RangeTypeError, RecordingError, TimesError
+from ..io.known import asked_once
 from ..io.notices import silenced
 from ..io.paths import file_states, require_same_files
 from ..metadata import Provenance, RecordingMetadata
@@ -925,8 +926,8 @@ def _made_again(
     facts: tuple[tuple[int, ...], str, tuple[tuple[str, int, int, int, int], ...]],
 ) -> ImagingExtractor:
     shape, dtype, states = facts
-    require_same_files(states)
-    with silenced():  # the warnings were issued when the recording was first opened
+    with asked_once(), silenced():  # the warnings were issued when the recording was first opened
+        require_same_files(states)
         extractor = kind(*args, **kwargs)
     # The files are unchanged, but another version of the plugin may read them in another way
     if extractor.shape != shape or extractor.dtype != np.dtype(dtype):

@@ -19,6 +19,7 @@ from .chunk_grid import (
 )
 from .hdf5 import open_hdf5_file, unchanging_superblock
 from .json_text import parse_json, read_json
+from .known import folder_names, is_file, is_folder
 from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
@@ -64,6 +65,9 @@ __all__ = [
     "codec_names",
     "decompress_bounded",
     "feed_xml",
+    "folder_names",
+    "is_file",
+    "is_folder",
     "listed",
     "missing_chunks",
     "num_cores",

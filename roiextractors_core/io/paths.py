@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SourceKindError, SourceNotFoundError, SourceReadError, printable
+from .known import is_folder, status_of
 
 __all__ = ["file_states", "require_same_files", "single_file"]
 
@@ -39,7 +40,7 @@ def single_file(path: Any, *, hint: str = "", may_be_folder: bool = False) -> Pa
             + (hint or "open each of them and join the recordings with roiextractors_core.concatenate")
         )
     single = Path(paths[0])
-    if not may_be_folder and single.is_dir():
+    if not may_be_folder and is_folder(single):
         raise SourceKindError(f"{printable(single)} is a folder; open the file inside it")
     return single
 
@@ -77,7 +78,7 @@ def require_same_files(states: Sequence[tuple[str, int, int, int, int]]) -> None
     """
     for path, device, inode, size, modified in states:
         try:
-            found = os.stat(path)
+            found = status_of(path)
         except OSError as error:
             raise SourceNotFoundError(f"{printable(path)} no longer exists: {error.strerror}") from error
         # The same file has another device number on another machine; then the inode cannot be compared either

@@ -27,6 +27,7 @@ from ..errors import (
     TruncatedRecordingError,
     printable,
 )
+from .known import KNOWN, MAX_SMALL_READ, KnownFile, KnownFiles, known_files
 from .threads import num_cores, run_on_cores
 
 __all__ = ["PositionedFile", "open_regular", "read_bounded", "read_once"]
@@ -124,6 +125,9 @@ class PositionedFile:
     @property
     def size(self) -> int:
         """Bytes in the file now."""
+        known = None if KNOWN.get() is None else known_files()
+        if known is not None:
+            return int(self._look(known).state.size)
         entry = _DESCRIPTORS.take(self._path, fresh=self._state is None)
         try:
             state = _State.of(os.fstat(entry.descriptor))
@@ -148,8 +152,10 @@ class PositionedFile:
         ------
         SourceNotFoundError, SourcePermissionError, SourceReadError
         """
+        known = None if KNOWN.get() is None else known_files()
+        looked_at = None if known is None or self._state is not None else known.get(self._path)
         try:
-            found = _State.of(os.stat(self._path))
+            found = _State.of(os.stat(self._path)) if looked_at is None else looked_at.state
         except OSError as error:
             raise _not_opened(self._path, error) from error
         if self._state is None:
@@ -168,7 +174,7 @@ class PositionedFile:
         self._compared, self._head = regions, None
         entry = self._taken()
         try:
-            self._head = self._head_of(entry.descriptor)
+            self._head = self._head_of(entry.descriptor, self._state)
         except OSError as error:
             raise self._failed(entry, error) from error
         finally:
@@ -301,6 +307,10 @@ class PositionedFile:
     def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
         if offset > _MAX_OFFSET:  # a damaged header may ask for any offset
             return 0
+        if 0 < wanted <= MAX_SMALL_READ:
+            known = None if KNOWN.get() is None else known_files()
+            if known is not None:
+                return self._read_known(known, views, offset, wanted)
         entry = self._taken()
         try:
             if wanted <= _MAX_BYTES_A_CALL and len(views) <= _MAX_BUFFERS_A_CALL:
@@ -313,7 +323,67 @@ class PositionedFile:
         finally:
             del entry  # an error that somebody keeps must not keep the file open
 
+    def _read_known(self, known: KnownFiles, views: list[memoryview], offset: int, wanted: int) -> int:
+        """Fill buffers from the blocks that were read while the recording is opened, and read those that are missing."""
+        file = self._look(known)
+        data = file.bytes_at(offset, wanted)
+        if data is None:
+            entry = self._reopened(known, file)
+            try:
+                data = _read_blocks(known, file, entry.descriptor, offset, wanted)
+            except OSError as error:
+                raise self._failed(entry, error) from error
+            finally:
+                del entry
+        at = 0
+        for view in views:
+            part = data[at : at + len(view)]
+            view[: len(part)] = part
+            at += len(part)
+        return at
+
+    def _look(self, known: KnownFiles) -> KnownFile:
+        """Return what is known of the file while the recording is opened; it is opened if nothing is."""
+        file = known.get(self._path)
+        if file is None:
+            file = known.add(self._path, *_DESCRIPTORS.look(self._path))
+        if file.entry is not None:
+            _DESCRIPTORS.keep(self._path, file.entry)
+        if file.state != self._state:
+            self._accept(known, file)
+        return file
+
+    def _reopened(self, known: KnownFiles, file: KnownFile) -> _Descriptor:
+        """Return the descriptor of a file, which may have been closed since, where many files are looked at."""
+        if file.entry is None:
+            file = known.add(self._path, *_DESCRIPTORS.look(self._path))
+            _DESCRIPTORS.keep(self._path, file.entry)
+            self._accept(known, file)
+        entry: _Descriptor = file.entry
+        return entry
+
+    def _accept(self, known: KnownFiles, file: KnownFile) -> None:
+        try:
+            self._compare(file.state, lambda state: self._known_head(known, file, state))
+        except OSError as error:
+            if isinstance(error, RoiExtractorsError):
+                raise
+            raise _not_read(self._path, error) from error
+
+    def _known_head(self, known: KnownFiles, file: KnownFile, state: _State) -> int:
+        def read(view: memoryview, offset: int) -> int:
+            data = file.bytes_at(offset, len(view))
+            if data is None:
+                data = _read_blocks(known, file, file.entry.descriptor, offset, len(view))
+            view[: len(data)] = data
+            return len(data)
+
+        return self._checksum(read, state)
+
     def _taken(self) -> _Descriptor:
+        known = None if KNOWN.get() is None else known_files()
+        if known is not None:
+            return self._reopened(known, self._look(known))
         entry = _DESCRIPTORS.take(self._path, fresh=self._state is None)
         try:
             self._verify(entry.descriptor)
@@ -328,25 +398,30 @@ class PositionedFile:
     def _failed(self, entry: _Descriptor, error: OSError) -> SourceReadError:
         """Return the error of a read, and open the file anew for the next one: a server that was restarted refuses old handles."""
         _DESCRIPTORS.drop(self._path, entry)
+        known = None if KNOWN.get() is None else known_files()
+        if known is not None:
+            known.drop(self._path)
         return _not_read(self._path, error)
 
     def _verify(self, descriptor: int) -> None:
-        """Raise if the file is not the one that was read first, or was written anew; a file that only grew is the same.
+        """Raise if the file is not the one that was read first, or was written anew; a file that only grew is the same."""
+        status = os.fstat(descriptor)
+        # At each read, so it has to be fast: a tuple compares like a _State, and is made in a third of the time
+        if (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) != self._state:
+            self._compare(_State.of(status), lambda state: self._head_of(descriptor, state))
+
+    def _compare(self, state: _State, head_of: Callable[[_State], int]) -> None:
+        """Raise as :meth:`_verify`, from the state of the file now and a function that returns the checksum of its head.
 
         A file may be written anew in place, as ``numpy.save`` does: then the inode is the same and what was read of its header
         is no longer true.  A file that is still being recorded changes too, but its head stays and it does not shrink.
         """
-        status = os.fstat(descriptor)
-        # At each read, so it has to be fast: a tuple compares like a _State, and is made in a third of the time
-        if (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) == self._state:
-            return
-        state = _State.of(status)
         if self._state is not None:
             self._require_no_shorter(state)
-            if self._head is not None and self._head_of(descriptor) != self._head:
+            if self._head is not None and head_of(self._state) != self._head:
                 raise self._replaced()
         self._state = state
-        self._head = self._head_of(descriptor)
+        self._head = head_of(state)
 
     def _require_no_shorter(self, state: _State) -> None:
         if self._state is None or state[:2] != self._state[:2]:
@@ -357,12 +432,15 @@ class PositionedFile:
                 "it was truncated or written anew since then: open it again"
             )
 
-    def _head_of(self, descriptor: int) -> int:
+    def _head_of(self, descriptor: int, state: _State | None) -> int:
+        return self._checksum(lambda view, offset: _pread_into(descriptor, (view,), offset), state)
+
+    def _checksum(self, read: Callable[[memoryview, int], int], state: _State | None) -> int:
         """Return a checksum of the bytes that are compared, of no more than the file had when it was last looked at."""
-        end, found = 0 if self._state is None else self._state.size, 0
+        end, found = 0 if state is None else state.size, 0
         for offset, count in self._compared:
             buffer = bytearray(max(0, min(count, end - offset)))
-            got = _pread_into(descriptor, (buffer,), offset) if buffer else 0
+            got = read(memoryview(buffer), offset) if buffer else 0
             found = zlib.crc32(buffer[:got], found)
         return found
 
@@ -519,6 +597,16 @@ class _State(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
+def _read_blocks(known: KnownFiles, file: KnownFile, descriptor: int, offset: int, count: int) -> bytes:
+    """Read a range of a file with the rest of its blocks, and remember them."""
+    start, length = file.range_of(offset, count)
+    buffer = bytearray(max(0, min(length, file.state.size - start)))
+    got = PositionedFile._fill(descriptor, [memoryview(buffer)], start) if buffer else 0
+    data = bytes(buffer[:got])
+    known.keep(file, start, data)
+    return data[offset - start :][:count]
+
+
 def open_regular(path: str | os.PathLike[str]) -> int:
     """Return a descriptor of a regular file, opened for reading.
 
@@ -553,7 +641,9 @@ def read_bounded(path: str | os.PathLike[str], limit: int, *, offset: int = 0, c
         It is missing, not permitted, unreadable, or not a regular file.
     """
     place = os.fspath(path)
-    entry = _Descriptor(place)
+    known = known_files()
+    looked_at = None if known is None else known.get(place)
+    entry = looked_at.entry if looked_at is not None and looked_at.entry is not None else _Descriptor(place)
     descriptor = entry.descriptor
     try:
         size = entry.state.size
@@ -606,10 +696,30 @@ class _Descriptors:
             self._open.move_to_end(path)
         except KeyError:  # another thread has closed it; it stays open as long as it is used here
             pass
+        self._shrink()
+        return entry
+
+    def _shrink(self) -> None:
         while len(self._open) > self._most:
             with contextlib.suppress(KeyError):
                 self._open.popitem(last=False)
-        return entry
+
+    def look(self, path: str) -> tuple[_Descriptor, _State]:
+        """Return a descriptor, and the state of the file now; the pool does not keep it."""
+        entry = self._open.get(path)
+        if entry is not None:
+            with contextlib.suppress(OSError):
+                state = _State.of(os.stat(path))
+                if state[:2] == entry.state[:2]:
+                    return entry, state
+        entry = self._opened(path)
+        return entry, entry.state
+
+    def keep(self, path: str, entry: _Descriptor) -> None:
+        """Keep a descriptor for later reads."""
+        if self._open.get(path) is not entry:
+            self._open[path] = entry
+            self._shrink()
 
     def drop(self, path: str, entry: _Descriptor | None = None) -> None:
         """Remove a path from the pool; with an entry, only if it is still that one."""
@@ -623,6 +733,9 @@ class _Descriptors:
             if getattr(error.__cause__, "errno", None) not in (errno.EMFILE, errno.ENFILE):
                 raise
         self._open.clear()
+        known = None if KNOWN.get() is None else known_files()
+        if known is not None:
+            known.close()
         return _Descriptor(path)
 
 

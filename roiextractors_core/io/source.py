@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import fnmatch
 import json
 import os
@@ -19,6 +20,7 @@ from ..errors import (
     CorruptRecordingError,
     EmptySourceError,
     MissingDependencyError,
+    SourceError,
     SourceKindError,
     SourceNotFoundError,
     SourcePermissionError,
@@ -26,6 +28,7 @@ from ..errors import (
     printable,
 )
 from .hdf5 import open_hdf5_file
+from .known import folder_names, folders_inside, status_of
 from .positioned import PositionedFile
 from .tiff_directory import TiffDirectory
 from .xml import xml_parser
@@ -213,11 +216,8 @@ class Source:
         if not beside and not self.is_folder:
             return None
         folder = self.path.parent if beside else self.path
-        # Most patterns are plain names: one stat is faster than listing a folder of 100,000 files
         if not any(c in pattern for c in "*?["):
-            if (folder / pattern).exists():
-                return pattern
-            return None if "/" in pattern else (self._around if beside else self._inside).caseless(pattern)
+            return self._plain(folder, pattern, beside=beside)
         listing = self._around if beside else self._inside
         first, _, rest = pattern.partition("/")
         if not rest:
@@ -227,6 +227,18 @@ class Source:
             if found is not None:
                 return f"{name}/{found}"
         return None
+
+    def _plain(self, folder: Path, name: str, *, beside: bool) -> str | None:
+        """Return a name without wildcards if it is in a folder, in any case of its letters."""
+        first, _, rest = name.partition("/")
+        # One stat is faster than listing a folder of 100,000 files; but where it was listed, on a network share it takes as long
+        if ("_around" if beside else "_inside") in self.__dict__ and first.isascii():
+            listing = self._around if beside else self._inside
+            if listing.caseless(first) is None:
+                return None
+        if _exists(folder / name):
+            return name
+        return None if rest else (self._around if beside else self._inside).caseless(first)
 
     def close(self) -> None:
         """Close the files that were opened."""
@@ -258,7 +270,7 @@ class Source:
         return {}
 
     @cached_property
-    def _below(self) -> dict[Path, tuple[str, ...]]:
+    def _below(self) -> dict[Path, _Listing | None]:
         return {}
 
     def _match_below(self, folder: Path, pattern: str) -> str | None:
@@ -266,16 +278,13 @@ class Source:
         if folder not in self._below:
             if len(self._below) >= _MAX_FOLDERS_BELOW:
                 return None
-            try:
-                self._below[folder] = tuple(sorted(os.listdir(folder)))
-            except OSError:  # a file, mostly
-                self._below[folder] = ()
+            self._below[folder] = _listed_if_folder(folder)
+        listing = self._below[folder]
         first, _, rest = pattern.partition("/")
-        for name in self._below[folder]:
-            if fnmatch.fnmatchcase(name.lower(), first.lower()):
-                found = self._match_below(folder / name, rest) if rest else ""
-                if found is not None:
-                    return f"{name}/{found}" if rest else name
+        for name in () if listing is None else listing.matching(first, folders=bool(rest)):
+            found = self._match_below(folder / name, rest) if rest else ""
+            if found is not None:
+                return f"{name}/{found}" if rest else name
         return None
 
     def _find(self, pattern: str) -> Source | None:
@@ -295,7 +304,7 @@ class _Listing:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
-            self.names = tuple(sorted(os.listdir(folder)))
+            self.names = folder_names(folder)
         except PermissionError as error:
             raise SourcePermissionError(f"the folder {printable(folder)} may not be listed") from error
         except OSError as error:
@@ -317,8 +326,7 @@ class _Listing:
     @cached_property
     def _folders(self) -> tuple[str, ...]:
         try:
-            with os.scandir(self._folder) as entries:
-                return tuple(sorted(entry.name for entry in entries if entry.is_dir()))
+            return folders_inside(self._folder)
         except OSError:
             return ()
 
@@ -334,6 +342,13 @@ class _Listing:
     def _by_lowered(self) -> dict[str, str]:
         # Reversed: of names that differ only in case, the first one remains
         return dict(zip(reversed(self._lowered), reversed(self.names), strict=True))
+
+
+def _listed_if_folder(folder: Path) -> _Listing | None:
+    try:
+        return _Listing(folder)
+    except SourceError:  # a file, mostly
+        return None
 
 
 class _RootFound(Exception):
@@ -397,7 +412,7 @@ def _as_path(path: object) -> Path:
 
 def _status(path: Path) -> os.stat_result:
     try:
-        status = os.stat(path)
+        status = status_of(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceNotFoundError(f"{printable(path)} does not exist{_hint(path)}") from error
     except PermissionError as error:
@@ -408,6 +423,16 @@ def _status(path: Path) -> os.stat_result:
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise SourceKindError(f"{printable(path)} is neither a file nor a folder")
     return status
+
+
+def _exists(path: Path) -> bool:
+    try:
+        status_of(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return False
+    return True
 
 
 def _hint(path: Path) -> str:

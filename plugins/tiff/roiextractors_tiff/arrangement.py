@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,10 @@ from roiextractors_core.errors import DeclarationError, UnsupportedRecordingErro
 
 from .pages import described_axes
 
-__all__ = ["Arrangement", "arrange", "imagej_fields", "natural_key"]
+__all__ = ["Arrangement", "arrange", "imagej_fields", "in_natural_order", "natural_key"]
 
+_NUMBERS = re.compile(r"(\d+)")
+_DIGITS = str.maketrans("123456789", "000000000")
 # Only names that end in a time: other numbers leave open whether pages are planes or times
 _VOLUME_NAME = re.compile(r"(?:^|[^a-z])(?:t|time|tp|timepoint|vol|volume)[ _-]*\d+$", re.IGNORECASE)
 
@@ -67,7 +70,7 @@ def arrange(
     description: bytes,
     *,
     name: str,
-    stems: Sequence[str],
+    paths: Sequence[str],
     pages_per_file: Sequence[int],
     samples_per_pixel: int = 1,
     dimension_order: str | None = None,
@@ -85,8 +88,8 @@ def arrange(
         The first page's ImageDescription.
     name : str
         For messages.
-    stems, pages_per_file : sequence
-        The files' names without suffix, and the number of pages of each.
+    paths, pages_per_file : sequence
+        The files, and the number of pages of each.
     samples_per_pixel : int
         Values of one pixel: channels may be among them, instead of in pages.
     dimension_order, num_channels, num_planes : optional
@@ -110,7 +113,7 @@ def arrange(
         arrangement = _of_shape(num_pages, shape, axes, name, pages_per_file, samples_per_pixel)
         if arrangement is not None:
             return arrangement
-    return _of_names(num_pages, stems, pages_per_file)
+    return _of_names(num_pages, paths, pages_per_file)
 
 
 def imagej_fields(description: bytes) -> dict[str, str]:
@@ -128,7 +131,14 @@ def imagej_fields(description: bytes) -> dict[str, str]:
 
 def natural_key(name: str) -> list[Any]:
     """Return a key that sorts ``Img_2`` before ``Img_10``."""
-    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part.lower() for part in _NUMBERS.split(name)]
+
+
+def in_natural_order(names: Iterable[str]) -> list[str]:
+    """Return names sorted by :func:`natural_key`."""
+    given = sorted(names)
+    # Names that differ in digits at the same places alone are in natural order already, as nearly all sequences are
+    return given if len({name.translate(_DIGITS) for name in given}) < 2 else sorted(given, key=natural_key)
 
 
 def _as_declared(
@@ -315,10 +325,10 @@ def _count(fields: Mapping[str, str], key: str) -> int:
     return max(1, int(text)) if text.isdecimal() and len(text) < 12 else 1
 
 
-def _of_names(num_pages: int, stems: Sequence[str], pages_per_file: Sequence[int]) -> Arrangement:
+def _of_names(num_pages: int, paths: Sequence[str], pages_per_file: Sequence[int]) -> Arrangement:
     depth = pages_per_file[0]
-    alike = len(stems) > 1 and depth > 1 and all(count == depth for count in pages_per_file)
-    if alike and all(_VOLUME_NAME.search(stem) for stem in stems):
-        note = f"each of the {len(stems):,} files has {depth} pages and is named by time: read as volumes of {depth} planes; for frames, pass dimension_order='T'"
-        return Arrangement("TZ", {"T": len(stems), "Z": depth}, 0, (note,))
+    alike = len(paths) > 1 and depth > 1 and all(count == depth for count in pages_per_file)
+    if alike and all(_VOLUME_NAME.search(os.path.splitext(os.path.basename(path))[0]) for path in paths):
+        note = f"each of the {len(paths):,} files has {depth} pages and is named by time: read as volumes of {depth} planes; for frames, pass dimension_order='T'"
+        return Arrangement("TZ", {"T": len(paths), "Z": depth}, 0, (note,))
     return Arrangement("T", {"T": num_pages})

@@ -96,7 +96,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
         self._paths = self._files.paths
         for sentence, category in self._files.warnings:
             self._say(sentence, category)
-        self._pages = _index(self._paths, series)
+        self._pages = _index(self._files, series)
         tags = self._pages.tags(0)
         described = tags.get(270)
         self._description = described if isinstance(described, bytes) else b""
@@ -117,7 +117,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             usable // self._positions,
             self._description,
             name=self._name,
-            stems=[Path(path).stem for path in self._paths],
+            paths=self._paths,
             pages_per_file=self._pages.pages_per_file,
             samples_per_pixel=self._pages.samples_per_pixel,
             dimension_order=dimension_order,
@@ -390,8 +390,9 @@ class TiffImagingExtractor(BlockImagingExtractor):
         return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
 
 
-def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
+def _index(files: Files, series: str | int | None) -> PageIndex:
     """Return the pages of the files, or of one series in each of them."""
+    paths = files.paths
     if series is None and len(paths) == 1:
         try:
             index = PageIndex.of(paths)
@@ -417,7 +418,7 @@ def _index(paths: tuple[str, ...], series: str | int | None) -> PageIndex:
         index.close()
         raise _several(paths[0], found)
     if series is None:
-        return index_of(paths)
+        return index_of(paths, files.sizes)
     found = series_of(paths[0])
     names = [str(k) for k in range(len(found))]
     number = choose_stream(printable(Path(paths[0]).name), "series", names, series)

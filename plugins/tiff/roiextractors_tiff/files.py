@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +18,9 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import choose_stream, silenced
+from roiextractors_core.io import choose_stream, folder_names, is_folder, silenced
 
-from .arrangement import natural_key
+from .arrangement import in_natural_order
 from .naming import NamedFiles, name_files
 from .pages import PageIndex
 
@@ -61,6 +61,8 @@ class Files:
         Sentences, each with its category.
     folder : str
         That was given; empty where files were.
+    sizes : numpy.ndarray
+        Bytes of each file; empty where they were not asked for.
     """
 
     paths: tuple[str, ...]
@@ -73,6 +75,7 @@ class Files:
     channel: str = ""
     warnings: tuple[tuple[str, type[RoiExtractorsWarning]], ...] = ()
     folder: str = ""
+    sizes: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def missing(self) -> np.ndarray:
@@ -109,7 +112,7 @@ def files_of(
     """
     is_list = not isinstance(file_path, str | os.PathLike)
     folder = "" if is_list else os.fspath(file_path)  # type: ignore[arg-type]
-    if not is_list and not os.path.isdir(folder):
+    if not is_list and not is_folder(folder):
         return Files((folder,), np.zeros(1, np.int64), 1)
     warnings: list[tuple[str, type[RoiExtractorsWarning]]] = []
     if is_list:
@@ -117,9 +120,15 @@ def files_of(
         where = printable(os.path.basename(os.path.dirname(os.path.abspath(paths[0])))) if paths else "the list"
     else:
         where = f"the folder {printable(folder)}"
-        paths = _without_strays([os.path.join(folder, name) for name in _names_in(folder)], where, warnings)
+        paths = [os.path.join(folder, name) for name in _names_in(folder)]
+    sizes = dict(zip(paths, map(os.path.getsize, paths), strict=True)) if len(paths) >= _MAX_SHOWN else {}
+    if not is_list:
+        paths = _without_strays(paths, [sizes[path] for path in paths] if sizes else [], where, warnings)
     if (in_order and pattern is None) or len(paths) < 2:
-        return Files(tuple(paths), np.arange(len(paths)), len(paths), warnings=tuple(warnings), folder=folder)
+        return Files(
+            tuple(paths), np.arange(len(paths)), len(paths), warnings=tuple(warnings), folder=folder,
+            sizes=_sizes(sizes, paths),
+        )  # fmt: skip
     named = name_files(paths, where=where, pattern=pattern, ordered=is_list)
     if named.left_out:
         warnings.append((_left_out(where, named.left_out, _OTHER_NAMES), RoiExtractorsWarning))
@@ -129,15 +138,17 @@ def files_of(
     warnings += _gaps(files, where)
     return Files(
         files.paths, files.numbers, files.total, files.depth, named.axes, files.channels, files.positions, files.channel,
-        tuple(warnings), folder,
+        tuple(warnings), folder, _sizes(sizes, files.paths),
     )  # fmt: skip
+
+
+def _sizes(sizes: Mapping[str, int], paths: Sequence[str]) -> np.ndarray:
+    return np.array([sizes[path] for path in paths] if sizes else [], np.int64)
 
 
 def _names_in(folder: str) -> list[str]:
     # Names with a leading dot are companions that macOS writes ("._name.tif")
-    names = sorted(
-        (n for n in os.listdir(folder) if n.lower().endswith(_SUFFIXES) and not n.startswith(".")), key=natural_key
-    )
+    names = in_natural_order(n for n in folder_names(folder) if n.lower().endswith(_SUFFIXES) and not n.startswith("."))
     if not names:
         raise SourceKindError(
             f"the folder {printable(folder)} contains no file with a suffix of {', '.join(_SUFFIXES)}"
@@ -181,12 +192,15 @@ def _gaps(files: Files, where: str) -> list[tuple[str, type[RoiExtractorsWarning
     return [(words, IncompleteRecordingWarning)]
 
 
-def _without_strays(paths: list[str], where: str, warnings: list[tuple[str, type[RoiExtractorsWarning]]]) -> list[str]:
+def _without_strays(
+    paths: list[str], sizes: Sequence[int], where: str, warnings: list[tuple[str, type[RoiExtractorsWarning]]]
+) -> list[str]:
     """Return the files without the few whose pages are of another size or type, or damaged.
 
     Files of the same length as most others are not opened.
     """
-    sizes = [os.path.getsize(path) for path in paths]
+    if not sizes:
+        return paths
     usual, count = Counter(sizes).most_common(1)[0]
     odd = [k for k, size in enumerate(sizes) if size != usual]
     # Compressed files all differ in length; opening each of them would make opening a folder slow
@@ -235,11 +249,10 @@ def _left_out(where: str, paths: Sequence[str], why: tuple[str, str]) -> str:
     return f"{where}: {names} {reason} and {'are' if len(paths) > 1 else 'is'} left out"
 
 
-def index_of(paths: tuple[str, ...]) -> PageIndex:
-    """Return the pages of files; of many files of one length, only the first and the last are opened at once."""
+def index_of(paths: tuple[str, ...], sizes: np.ndarray) -> PageIndex:
+    """Return the pages of files of these sizes; of many files of one size, only the first and the last are opened at once."""
     if len(paths) < _MAX_SHOWN:
         return PageIndex.of(paths)
-    sizes = np.array([os.path.getsize(path) for path in paths])
     odd = np.flatnonzero(sizes != sizes[0])
     # Many lengths mean compressed files, whose page counts do not follow from their sizes
     if len(odd) > 1 + len(paths) // 100:

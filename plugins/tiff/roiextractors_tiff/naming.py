@@ -58,6 +58,7 @@ _CHANNEL_WORDS = frozenset(
         "farred",
     ]
 )
+_NUMBER = re.compile(r"\d+")
 _FIELDS = {"time": "T", "plane": "Z", "channel": "C", "position": "P"}
 _WORDS = {axis: word for word, axis in _FIELDS.items()}
 # Larger gaps are dates or identifiers, not lost files, and each missing sample is listed
@@ -123,14 +124,12 @@ class NamedFiles:
             How many samples were acquired as far as the numbers say, and the planes of each.
         """
         planes = sorted({file.plane for file in self.files})
-        by_time: dict[int, dict[int, str]] = defaultdict(dict)
-        for file in chosen:
-            by_time[file.time][file.plane] = file.name
+        by_place = {(file.time, file.plane): file.name for file in chosen}
         # Times of all channels: a time whose file is missing from one channel must not shift its later ones
-        times = np.array(sorted({file.time for file in self.files}), np.int64)
-        numbers, total = _numbers(times)
-        whole = [k for k, t in enumerate(times.tolist()) if len(by_time.get(t, ())) == len(planes)]
-        names = [by_time[int(times[k])][plane] for k in whole for plane in planes]
+        acquired = sorted({file.time for file in self.files})
+        numbers, total = _numbers(np.array(acquired, np.int64))
+        whole = [k for k, t in enumerate(acquired) if all((t, plane) in by_place for plane in planes)]
+        names = [by_place[acquired[k], plane] for k in whole for plane in planes]
         return names, numbers[whole], total, len(planes)
 
 
@@ -181,10 +180,11 @@ def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, 
     if pattern is not None:
         return _by_pattern(names, pattern, where)
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for name in names:
-        groups[tuple(re.split(r"\d+", _stem(name).lower()))].append(name)
+    stems = [_stem(name) for name in names]
+    for name, stem in zip(names, stems, strict=True):
+        groups[tuple(_NUMBER.split(stem.lower()))].append(name)
     if len(groups) == 1:
-        return _by_numbers(names, where, ordered=ordered)
+        return _by_numbers(names, where, ordered=ordered, stems=stems)
     words = _by_words(groups, where)
     if words is not None:
         return words
@@ -207,17 +207,26 @@ def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, 
 
 def _stem(name: str) -> str:
     stem = os.path.basename(name)
+    lowered = stem.lower()
     for suffix in (".tif", ".tiff", ".btf", ".tf8", ".ome"):
-        stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
+        if lowered.endswith(suffix):
+            stem, lowered = stem[: -len(suffix)], lowered[: -len(suffix)]
     return stem
 
 
-def _by_numbers(names: Sequence[str], where: str, channel: str = "", *, ordered: bool = False) -> NamedFiles:
+def _by_numbers(
+    names: Sequence[str],
+    where: str,
+    channel: str = "",
+    *,
+    ordered: bool = False,
+    stems: Sequence[str] | None = None,
+) -> NamedFiles:
     """Return the axes of names that differ in numbers alone."""
-    stems = [_stem(name) for name in names]
-    texts = re.split(r"\d+", stems[0])
+    stems = stems or [_stem(name) for name in names]
+    texts = _NUMBER.split(stems[0])
     # Python integers, since a number in a name may have more digits than int64
-    columns = np.array([[int(n) for n in re.findall(r"\d+", stem)] for stem in stems], dtype=object)
+    columns = np.array([list(map(int, _NUMBER.findall(stem))) for stem in stems], dtype=object)
     columns = columns.reshape(len(names), -1)
     varying = [k for k in range(columns.shape[1]) if (columns[:, k] != columns[0, k]).any()]
     if len(varying) < 2:
