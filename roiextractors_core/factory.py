@@ -265,9 +265,7 @@ def _reason_by_suffix(source: Source, state: RegistryState) -> str:
 def _unknown_name_error(name: str, state: RegistryState) -> UnknownFormatError:
     entry = next((entry for entry in catalogue() if entry.spec.name == name), None)
     if entry is not None:
-        return FormatNotInstalledError(
-            f"format {name!r} ({entry.spec.title}) is not installed: python -m pip install {entry.plugin}"
-        )
+        return FormatNotInstalledError(f"format {name!r} ({entry.spec.title}) is not installed: {entry.how_to_install}")
     names = list(state.specs)
     failed = [f"{record.name} ({record.reason})" for record in state.failed_plugins]
     return UnknownFormatError(

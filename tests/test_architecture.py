@@ -188,10 +188,11 @@ PROCESS_STATE = re.compile(
     r"|os\.(chdir|environ\[.*\] *=|putenv|umask)|np\.(seterr\(|set_printoptions)|setrecursionlimit|\bseed\(|rc_context|rcParams\["
     r"|locale\.setlocale|signal\.signal\(|setswitchinterval"
 )
-OWNERS = {  # the command owns its process; the tests for authors run in a process of tests; the last restores the handlers
+OWNERS = {  # the command owns its process; the tests for authors run in a process of tests; the others restore
     "roiextractors_core/cli/",
     "roiextractors_core/testing/",
     "roiextractors_core/io/atomic.py",
+    "roiextractors_core/io/process_state.py",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +15,13 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from roiextractors_core.io.process_state import PROCESS_STATE
 from roiextractors_core.registry.registry import default_registry
 from roiextractors_core.testing import ImagingExtractorTests
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted import faults, sound
+from planted.changes import CHANGES
 
 pytestmark = pytest.mark.tools
 
@@ -311,6 +315,59 @@ def test_what_declaring_a_format_imports_is_weighed(
     assert list(outcome.failed) == ([asked] if says else [])
     assert outcome.passed == (set() if says else {asked})
     assert says in outcome.failed.get(asked, "")
+
+
+AT_IMPORT = "{change}\nfrom planted.sound import Planted"
+AT_FIRST_OPENING = """
+from planted import sound
+
+class Planted(sound.Planted):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        {change}
+"""
+CHANGES_OF_EXTRACTORS = {
+    **CHANGES,
+    "the levels of loggers": "import logging; logging.getLogger('tifffile').setLevel(51)",
+}
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Restore the state of this process after a test whose faults change it."""
+    before = {name: item.get() for name, item in PROCESS_STATE.items()}
+    level = logging.getLogger("tifffile").level
+    yield
+    for name, item in PROCESS_STATE.items():
+        if item.get() != before[name]:
+            item.restore(before[name])
+    logging.getLogger("tifffile").setLevel(level)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the changes are those of POSIX")
+@pytest.mark.quick(3)
+@pytest.mark.parametrize("moment", [AT_IMPORT, AT_FIRST_OPENING], ids=["import", "first opening"])
+@pytest.mark.parametrize("name", CHANGES_OF_EXTRACTORS)
+def test_a_change_of_the_process_at_import_or_at_the_first_opening_is_caught(
+    name: str,
+    moment: str,
+    kit: Callable[..., Outcome],
+    registered: Callable[..., None],
+    restored: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "planted_change.py").write_text(moment.format(change=CHANGES_OF_EXTRACTORS[name]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registered("planted_change:Planted", **sound.FILE)
+    asked = "test_importing_and_the_first_opening_leave_the_process_as_it_was"
+    outcome = kit(
+        Planar,
+        **dict.fromkeys(test for test in dir(ImagingExtractorTests) if test.startswith("test_") and test != asked),
+    )
+    sys.modules.pop("planted_change", None)
+    assert list(outcome.failed) == [asked]
+    assert re.search(rf"changed ([^\n]*, )?{name}\b", outcome.failed[asked])
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def _answers(found: Explanation) -> Iterator[tuple[str, ...]]:
     for name, finding in found.findings:
         yield finding.word, name, "", printable(finding.basis)
     for entry in found.not_installed:
-        yield "known", entry.spec.name, "not installed", f"python -m pip install {entry.plugin}"
+        yield "known", entry.spec.name, "not installed", entry.how_to_install
 
 
 @app.command()
@@ -317,11 +317,15 @@ def plugins(as_json: AsJson = False) -> None:
                 record.status,
                 " ".join(record.formats),
                 f"{record.load_seconds * 1e3:.1f} ms{' (slow)' if record.is_slow else ''}",
-                printable(record.reason),
+                printable("; ".join(filter(None, (record.reason, _changes(record))))),
             )
             for record in found
         ),
     )
+
+
+def _changes(record: roi.PluginRecord) -> str:
+    return f"its import changed {', '.join(record.changes)}" if record.changes else ""
 
 
 @app.command()

@@ -31,6 +31,7 @@ from ..imaging.extractor import ImagingExtractor
 from ..io.atomic import remove_leftovers, write_then_rename
 from ..io.blocks import Progress
 from ..io.source import Source
+from ..registry.catalogue import CatalogueEntry
 from ..registry.registry import Registry, default_registry
 from ..registry.spec import FormatSpec
 from .read_files import ReadFiles
@@ -189,7 +190,7 @@ def _format_of_name(name: str, registry: Registry) -> FormatSpec:
         )
     for entry in registry.catalogue():
         if entry.spec.name == name and entry.spec.writer:
-            raise _not_installed(entry.spec, entry.plugin)
+            raise _not_installed(entry)
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise UnknownFormatError(
@@ -225,7 +226,7 @@ def _check_catalogue(path: Path, registry: Registry) -> None:
     entries = {entry.spec.name: entry for entry in registry.catalogue()}
     _, known = _longest_suffix(path, [entry.spec for entry in entries.values()])
     if known:
-        raise _not_installed(known[0], entries[known[0].name].plugin)
+        raise _not_installed(entries[known[0].name])
 
 
 def _longest_suffix(path: Path, specs: Iterable[FormatSpec]) -> tuple[str, list[FormatSpec]]:
@@ -236,8 +237,8 @@ def _longest_suffix(path: Path, specs: Iterable[FormatSpec]) -> tuple[str, list[
     return longest, [spec for suffix, spec in pairs if suffix == longest]
 
 
-def _not_installed(spec: FormatSpec, plugin: str) -> FormatNotInstalledError:
-    return FormatNotInstalledError(f"writing {spec.title} needs {plugin}: python -m pip install {plugin}")
+def _not_installed(entry: CatalogueEntry) -> FormatNotInstalledError:
+    return FormatNotInstalledError(f"writing {entry.spec.title} needs {entry.plugin}: {entry.how_to_install}")
 
 
 def _load_writer(spec: FormatSpec, registry: Registry) -> Any:

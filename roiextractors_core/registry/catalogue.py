@@ -27,6 +27,19 @@ class CatalogueEntry:
     spec: FormatSpec
     plugin: str
 
+    @property
+    def how_to_install(self) -> str:
+        """What to do in order to read this format."""
+        if getattr(
+            sys, "frozen", False
+        ):  # nothing can be installed into an application that PyInstaller or cx_Freeze made
+            package = self.plugin.replace("-", "_")
+            return (
+                f"build this application again with {self.plugin} and its metadata "
+                f"(PyInstaller: --collect-all {package} --copy-metadata {self.plugin})"
+            )
+        return f"python -m pip install {self.plugin}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as plain data."""
         return {"plugin": self.plugin, "format": self.spec.to_dict()}

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pluggy
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
 from ..io.plugin_output import stdout_to_stderr
+from ..io.process_state import process_state, restore_process_state
 from . import hook
 from .evidence import evidence_fault
 from .spec import FormatSpec
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 SLOW_SECONDS = 1.0  # declarations import the core alone, in milliseconds; more is an I/O library imported too early
+_REFERENCE = re.compile(r"\w+(\.\w+)*\s*(:\s*\w+(\.\w+)*)?\s*(\[.*\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class PluginRecord:
         Duration of the import of its declarations.
     num_modules : int
         Number of modules that this import added.
+    changes : tuple of str
+        What this import changed in the process, such as ``"the working folder"``; restored where that is possible.
     """
 
     name: str
@@ -62,6 +67,7 @@ class PluginRecord:
     formats: tuple[str, ...] = ()
     load_seconds: float = 0.0
     num_modules: int = 0
+    changes: tuple[str, ...] = ()
 
     @property
     def is_slow(self) -> bool:
@@ -70,7 +76,8 @@ class PluginRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain data."""
-        return {**asdict(self), "formats": list(self.formats), "load_seconds": round(self.load_seconds, 6)}
+        lists = {"formats": list(self.formats), "changes": list(self.changes)}
+        return {**asdict(self), **lists, "load_seconds": round(self.load_seconds, 6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +202,11 @@ def _load(record: PluginRecord, point: Any, blocked: Set[str]) -> LoadedPlugin:
     """Import what an entry point names, and return its declarations or the reason for the failure."""
     if normalized(record.name) in blocked or normalized(point.name) in blocked:
         return LoadedPlugin(replace(record, status="blocked", reason="blocked by a setting"))
-    start, num_before = time.perf_counter(), len(sys.modules)
+    before, start, num_before = process_state(), time.perf_counter(), len(sys.modules)
     specs, reason = _declarations(point)
     # In the order of loading: the first plugin that imports a shared library is charged with it
     record = replace(record, load_seconds=time.perf_counter() - start, num_modules=len(sys.modules) - num_before)
+    record = replace(record, changes=restore_process_state(before))
     reason = reason or next(filter(None, map(spec_fault, specs)), "")
     if reason:
         return LoadedPlugin(replace(record, status="failed", reason=reason))
@@ -206,6 +214,9 @@ def _load(record: PluginRecord, point: Any, blocked: Set[str]) -> LoadedPlugin:
 
 
 def _declarations(point: Any) -> tuple[tuple[FormatSpec, ...], str]:
+    if not _REFERENCE.fullmatch(str(point.value)) and not isinstance(point, _DamagedEntryPoint):
+        shown = printable(f"{point.name} = {point.value}")[:200]
+        return (), f"its entry point {shown!r} must name a module, such as 'name = package.hooks'; reinstall the plugin"
     try:
         with stdout_to_stderr():
             return declared_formats(point.load()), ""
@@ -246,7 +257,7 @@ def installed_entry_points() -> Iterable[Any]:
 
 
 def _readable_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
-    """Yield the entry points of distributions one by one; a damaged one that is a plugin by its name yields a stand-in."""
+    """Yield the entry points of distributions one by one; a damaged one that seems to be a plugin yields a stand-in."""
     seen: set[str] = set()
     for distribution in distributions:
         name, _ = _name_and_version(distribution)
@@ -256,8 +267,17 @@ def _readable_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
         try:
             yield from distribution.entry_points.select(group=hook.GROUP)
         except Exception as error:  # noqa: BLE001 - as above
-            if name.lower().startswith("roiextractors"):
+            if name.lower().startswith("roiextractors") or _names_the_core(distribution):
                 yield _DamagedEntryPoint(distribution, error)
+
+
+def _names_the_core(distribution: Any) -> bool:
+    """Whether a distribution with damaged entry points depends on the core, or has some of its group."""
+    for file in ("entry_points.txt", "METADATA", "PKG-INFO"):
+        with suppress(Exception):  # as above
+            if re.search(r"roiextractors[-_.]core", distribution.read_text(file) or "", re.IGNORECASE):
+                return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

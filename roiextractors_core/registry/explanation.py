@@ -96,9 +96,7 @@ class Explanation:
         if self.tied:
             lines.append(f"    a tie: {' and '.join(m.spec.name for m in self.tied)}; choose one with format=")
         lines += [f"    not {name}: {finding.basis}" for name, finding in self.findings]
-        lines += [
-            f"    known, not installed: {e.spec.title}; python -m pip install {e.plugin}" for e in self.not_installed
-        ]
+        lines += [f"    known, not installed: {e.spec.title}; {e.how_to_install}" for e in self.not_installed]
         lines += [f"    failed: {record.name}: {record.reason}" for record in self.failed_plugins]
         lines += [f"    note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -116,7 +114,7 @@ class Explanation:
         systems = "" if entry.spec.platforms == ("any",) else f" (for {', '.join(entry.spec.platforms)})"
         return (
             f"{printable(self.path)} is {entry.spec.title}, but the plugin that reads it is not installed: "
-            f"python -m pip install {entry.plugin}{systems}"
+            f"{entry.how_to_install}{systems}"
         )
 
     def _unknown_message(self) -> str:
@@ -140,5 +138,5 @@ def more_specific_advice(path: str, best: Match, not_installed: tuple[CatalogueE
         return ""
     return (
         f"{printable(path)} is {better.spec.title}, but it is opened as plain {best.spec.title}, without its channels, planes "
-        f"and times; for these: python -m pip install {better.plugin}"
+        f"and times; for these: {better.how_to_install}"
     )

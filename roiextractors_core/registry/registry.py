@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -55,7 +56,7 @@ class RegistryState:
     preferences : tuple of (str, str)
         Pairs ``(winner, loser)`` of format names.
     notes : tuple of str
-        Problems of the settings, and plugins that load slowly.
+        Problems of the settings, and plugins that load slowly or change the process.
     """
 
     specs: Mapping[str, FormatSpec]
@@ -220,16 +221,26 @@ class Registry:
             plugins=tuple(plugin.record for plugin in all_plugins),
             # The session's come first, then the environment's, then the config file's
             preferences=(*self._preferred_here, *settings.prefer),
-            notes=(*settings.notes, *(_slow_note(plugin.record) for plugin in all_plugins if plugin.record.is_slow)),
+            notes=(*settings.notes, *_notes(all_plugins), *_frozen_note(self._plugins)),
         )
 
 
-def _slow_note(record: PluginRecord) -> str:
-    name = printable(record.name)
-    return (
-        f"{name} took {record.load_seconds:.1f} s and {record.num_modules:,} modules to load; "
-        f"to leave it out: ROIEXTRACTORS_BLOCK={name}"
-    )
+def _notes(loaded: Iterable[LoadedPlugin]) -> Iterator[str]:
+    for record in (plugin.record for plugin in loaded):
+        name = printable(record.name)
+        advice = f"to leave it out: ROIEXTRACTORS_BLOCK={name}"
+        if record.is_slow:
+            yield f"{name} took {record.load_seconds:.1f} s and {record.num_modules:,} modules to load; {advice}"
+        if record.changes:
+            yield f"{name} changed {', '.join(record.changes)} when it was imported; {advice}"
+
+
+def _frozen_note(plugins: Iterable[LoadedPlugin]) -> Iterator[str]:
+    if getattr(sys, "frozen", False) and not any(plugins):  # PyInstaller and cx_Freeze leave metadata out by default
+        yield (
+            "no plugin was found: this is a frozen application, which must contain the metadata of its plugins "
+            "(PyInstaller: --collect-all and --copy-metadata for each)"
+        )
 
 
 def _own_version() -> str:

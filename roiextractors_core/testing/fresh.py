@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -481,29 +482,13 @@ def watch_state(spec: dict[str, Any], recording: Any, options: Mapping[str, Any]
 
 def process_state() -> dict[str, Any]:
     """Return the state of the process that a plugin must not change."""
-    import locale
-    import logging
-    import random
+    from roiextractors_core.io.process_state import PROCESS_STATE
 
-    import numpy as np
-
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the one that belongs to the process
-    root = logging.getLogger()
-    return {
-        "the environment": dict(os.environ),
-        "the working folder": os.getcwd(),
-        "the locale": locale.setlocale(locale.LC_ALL),
-        "the recursion limit": sys.getrecursionlimit(),
-        "the random numbers of the process": (random.getstate(), name, np.asarray(keys).tobytes(), rest),
-        "how numpy treats errors": np.geterr(),
-        "how numpy prints": np.get_printoptions(),
-        "the level of the root logger": root.level,
-        "the handlers of the root logger": list(root.handlers),
-        "which messages are logged at all": logging.root.manager.disable,
-        "sys.stdout": sys.stdout,
-        "sys.stderr": sys.stderr,
-        "sys.excepthook": sys.excepthook,
-    }
+    levels = {name: getattr(logger, "level", 0) for name, logger in logging.root.manager.loggerDict.items()}
+    levels = {
+        name: level for name, level in levels.items() if level > logging.WARNING
+    }  # PyAV sets the level of its own
+    return {**{name: item.get() for name, item in PROCESS_STATE.items()}, "the levels of loggers": levels}
 
 
 def _changes(before: Mapping[str, Any]) -> list[str]:

@@ -7,10 +7,8 @@ import gc
 import hashlib
 import io
 import json
-import logging
 import os
 import random
-import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -201,15 +199,8 @@ def _observed(extractor: ImagingExtractor) -> dict[str, Any]:
 
 
 def _process_state() -> dict[str, Any]:
-    loggers = {name: logging.getLogger(name) for name in list(logging.root.manager.loggerDict)}
-    return {
-        **{what: value for what, value in process_state().items() if what not in ("sys.stdout", "sys.stderr")},
-        "the filters of warnings": list(warnings.filters),
-        "sys.path": list(sys.path),
-        "the levels of loggers": {
-            name: logger.level for name, logger in loggers.items() if getattr(logger, "level", 0)
-        },
-    }
+    state = {what: value for what, value in process_state().items() if what not in ("sys.stdout", "sys.stderr")}
+    return {**state, "the filters of warnings": list(warnings.filters)}
 
 
 def _state_of(case: Case, tmp_path: Path) -> dict[str, tuple[str, int]]:
