@@ -117,6 +117,7 @@ class ChunkGrid:
         self.shape, self.chunk = shape, chunk
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.nbytes: int = math.prod(chunk) * self.dtype.itemsize
+        self._num_cells = self._count(tuple((0, n) for n in shape))
         self._owner = RECENT_CHUNKS.new_owner()
         weakref.finalize(self, RECENT_CHUNKS.forget, self._owner)
 
@@ -135,11 +136,14 @@ class ChunkGrid:
 
     def _batches(self, pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
         """Yield the pieces in runs that touch a limited number of chunks; all at once unless there are very many."""
+        if len(pieces) * self._num_cells <= _MAX_CELLS_AT_ONCE:
+            yield list(pieces)
+            return
         batch: list[Piece] = []
         total = 0
         for piece in pieces:
             for part in self._split(piece):
-                count = math.prod(map(len, self._ranges(part[1])))
+                count = self._count(part[1])
                 if batch and total + count > _MAX_CELLS_AT_ONCE:
                     yield batch
                     batch, total = [], 0
@@ -151,16 +155,23 @@ class ChunkGrid:
     def _split(self, piece: Piece) -> Iterator[Piece]:
         """Yield a piece in parts, cut between chunks of its longest axis, that touch a limited number of chunks each."""
         target, box = piece
-        counts = [len(cells) for cells in self._ranges(box)]
-        if math.prod(counts) <= _MAX_CELLS_AT_ONCE:
+        if self._count(box) <= _MAX_CELLS_AT_ONCE:
             yield piece
             return
+        counts = [len(cells) for cells in self._ranges(box)]
         axis = counts.index(max(counts))
         start, stop = box[axis]
         middle = (start // self.chunk[axis] + counts[axis] // 2) * self.chunk[axis]
         for a, b in ((start, middle), (middle, stop)):
             part = target[(slice(None),) * axis + (slice(a - start, b - start),)]
             yield from self._split((part, (*box[:axis], (a, b), *box[axis + 1 :])))
+
+    def _count(self, box: Box) -> int:
+        """Return how many chunks a box touches; a loop, because reads of single frames spend their time here."""
+        count = 1
+        for (a, b), c in zip(box, self.chunk, strict=True):
+            count *= -(-b // c) - a // c
+        return count
 
     def _ranges(self, box: Box) -> list[range]:
         return [range(a // c, -(-b // c)) for (a, b), c in zip(box, self.chunk, strict=True)]
@@ -218,8 +229,9 @@ class ChunkGrid:
         """Return the part of the target that a chunk fills, and the part of the chunk that fills it."""
         inside, outside = [], []
         for k, c, (start, stop) in zip(cell, self.chunk, box, strict=True):
-            low, high = max(start, k * c), min(stop, (k + 1) * c)
-            inside.append(slice(low - k * c, high - k * c))
+            origin = k * c
+            low, high = max(start, origin), min(stop, origin + c)
+            inside.append(slice(low - origin, high - origin))
             outside.append(slice(low - start, high - start))
         return target[tuple(outside)], tuple(inside)
 

@@ -82,6 +82,16 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
         del entry  # an error that somebody keeps must not keep the file open
 
 
+def size_of(path: str) -> int:
+    """Return the size of a regular file in bytes, without opening it; errors are those of :func:`read_once`."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _not_opened(path, error) from error
+    _require_regular(path, status)
+    return status.st_size
+
+
 def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, wanted: int) -> bool:
     views = [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
     return PositionedFile._fill(descriptor, views, offset) == wanted
@@ -554,15 +564,7 @@ class _Descriptor:
             status = os.fstat(self.descriptor)
         except OSError as error:
             raise _not_opened(path, error) from error
-        if not stat.S_ISREG(status.st_mode):
-            kind = (
-                "a folder"
-                if stat.S_ISDIR(status.st_mode)
-                else "a pipe"
-                if stat.S_ISFIFO(status.st_mode)
-                else "a device"
-            )
-            raise SourceReadError(f"{printable(path)} could not be read: it is {kind}, not a file")
+        _require_regular(path, status)
         self.state = _State.of(status)
 
     @property
@@ -582,6 +584,13 @@ class _Descriptor:
     def __del__(self) -> None:
         while self._handles:
             os.close(self._handles.pop())
+
+
+def _require_regular(path: str, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe" if stat.S_ISFIFO(status.st_mode) else "a device"
+    raise SourceReadError(f"{printable(path)} could not be read: it is {kind}, not a file")
 
 
 class _State(NamedTuple):

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CorruptRecordingError, SourceNotFoundError, printable
+from ..errors import CorruptRecordingError, SourceNotFoundError, TruncatedRecordingError, printable
 from .chunk_grid import Cell, ChunkGrid, Part, sample_pieces
-from .positioned import PositionedFile
+from .positioned import PARALLEL_BYTES, PositionedFile, read_once, size_of
 from .stored import StoredArray
 
 __all__ = ["MAX_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names", "decompress_bounded"]
@@ -134,7 +134,7 @@ class ZarrChunks:
 
 
 class _FolderOfChunks:
-    """The source of a Zarr array's chunks: one file for each; the place of a chunk is its file."""
+    """The source of a Zarr array's chunks: one file for each; the place of a chunk is its path."""
 
     def __init__(
         self,
@@ -155,12 +155,12 @@ class _FolderOfChunks:
     def is_encoded(self) -> bool:
         return self._decompress is not None
 
-    def locate(self, cells: Sequence[Cell]) -> list[PositionedFile]:
-        return [PositionedFile(os.path.join(self._folder, self._path_of(cell))) for cell in cells]
+    def locate(self, cells: Sequence[Cell]) -> list[str]:
+        return [os.path.join(self._folder, self._path_of(cell)) for cell in cells]
 
-    def fill(self, place: PositionedFile, parts: Sequence[Part]) -> bool:
+    def fill(self, place: str, parts: Sequence[Part]) -> bool:
         try:
-            size = place.size
+            size = size_of(place)
         except SourceNotFoundError:  # a chunk of nothing but the fill value need not be written
             for part, _ in parts:
                 part[...] = self._fill_value
@@ -173,50 +173,58 @@ class _FolderOfChunks:
         self._read_encoded(place, size, parts[0][0])
         return True
 
-    def decode(self, place: PositionedFile) -> np.ndarray:
+    def decode(self, place: str) -> np.ndarray:
         pixels = np.empty(self._shape, self._dtype)
         if self._decompress is None:
-            place.read_array_into(pixels, 0)
-            place.close()
+            self._read_whole(place, pixels)
         else:
-            self._read_encoded(place, place.size, pixels)
+            self._read_encoded(place, size_of(place), pixels)
         return pixels
 
-    def _fill_from_plain(self, file: PositionedFile, size: int, parts: Sequence[Part]) -> bool:
+    def _fill_from_plain(self, path: str, size: int, parts: Sequence[Part]) -> bool:
         if size != self._nbytes:
             raise UndecodedChunkError(f"the chunk has {size:,} bytes, expected {self._nbytes:,}")
         if self._is_whole(parts):
-            file.read_into([parts[0][0]], 0)
+            self._read_whole(path, parts[0][0])
         elif 2 * sum(part.nbytes for part, _ in parts) > size:
             return False  # most of it is needed: one read of the whole is cheaper than one for each run of bytes
         else:
+            file = PositionedFile(path)
             stored = StoredArray(file, shape=self._shape, dtype=self._dtype)
             for part, inside in parts:
                 part[...] = stored.read(inside)
-        file.close()
+            file.close()
         return True
 
-    def _read_encoded(self, file: PositionedFile, size: int, pixels: np.ndarray) -> None:
+    def _read_whole(self, path: str, target: np.ndarray) -> None:
+        """Fill an array with a file; small ones are opened for this alone, since there is one for each chunk."""
+        if target.nbytes >= PARALLEL_BYTES:
+            file = PositionedFile(path)
+            file.read_array_into(target, 0)
+            file.close()
+        elif not read_once(path, [(0, [target])]):
+            raise TruncatedRecordingError(f"{self._name_of(path)}, was truncated while it was read")
+
+    def _read_encoded(self, path: str, size: int, pixels: np.ndarray) -> None:
         """Read and decompress a chunk into the pixels of all of it."""
         if size > 2 * self._nbytes + MAX_OVERHEAD:
             raise UndecodedChunkError(f"the chunk has {size:,} bytes for {self._nbytes:,} bytes of pixels")
         stored = np.empty(size, np.uint8)
-        file.read_into([stored], 0)
-        file.close()  # one file a chunk: at once, not when the whole read is over
+        self._read_whole(path, stored)
         try:
             self._decompress(stored, pixels.reshape(-1).view(np.uint8))  # type: ignore[misc]
         except _OverlongError:
             raise CorruptRecordingError(
-                f"{self._name_of(file)}, decompresses to more than the {self._nbytes:,} bytes of its pixels"
+                f"{self._name_of(path)}, decompresses to more than the {self._nbytes:,} bytes of its pixels"
             ) from None
         except _DECODING_FAULTS as error:
             words = printable(error)[:200]
             if self._is_unbounded:  # zarr would decompress it without a limit
-                raise CorruptRecordingError(f"{self._name_of(file)}, does not decode: {words}") from error
+                raise CorruptRecordingError(f"{self._name_of(path)}, does not decode: {words}") from error
             raise UndecodedChunkError(words) from error
 
-    def _name_of(self, file: PositionedFile) -> str:
-        return f"{file.name}, a chunk of {printable(os.path.basename(self._folder))}"
+    def _name_of(self, path: str) -> str:
+        return f"{printable(os.path.basename(path))}, a chunk of {printable(os.path.basename(self._folder))}"
 
 
 def codec_names(description: Mapping[str, Any]) -> list[str]:

@@ -156,7 +156,7 @@ class _Window:
     """
 
     def __init__(self, tiff: TiffFile) -> None:
-        self._file = tiff.file
+        self._size, self._fill = tiff.size, tiff.file.hold_open()  # once for all directories: there may be a million
         self._start = self._stop = 0
         self._ahead = _MIN_AHEAD
 
@@ -165,9 +165,10 @@ class _Window:
         if not need:  # a further stretch, not more of this one
             is_near = self._start <= offset <= self._stop + self._ahead and self._stop > self._start
             self._ahead = min(_MAX_AHEAD, self._ahead * 4) if is_near else _MIN_AHEAD
-        buffer = self._file.read(offset, max(self._ahead, need))
+        buffer = bytearray(min(max(self._ahead, need), self._size - offset))
+        self._fill(memoryview(buffer), offset)
         self._start, self._stop = offset, offset + len(buffer)
-        return offset, buffer
+        return offset, bytes(buffer)
 
 
 class _CycleDetector:
