@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import weakref
@@ -117,7 +118,6 @@ class ChunkGrid:
         self.shape, self.chunk = shape, chunk
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.nbytes: int = math.prod(chunk) * self.dtype.itemsize
-        self._num_cells = self._count(tuple((0, n) for n in shape))
         self._owner = RECENT_CHUNKS.new_owner()
         weakref.finalize(self, RECENT_CHUNKS.forget, self._owner)
 
@@ -165,6 +165,10 @@ class ChunkGrid:
         for a, b in ((start, middle), (middle, stop)):
             part = target[(slice(None),) * axis + (slice(a - start, b - start),)]
             yield from self._split((part, (*box[:axis], (a, b), *box[axis + 1 :])))
+
+    @functools.cached_property
+    def _num_cells(self) -> int:
+        return self._count(tuple((0, n) for n in self.shape))
 
     def _count(self, box: Box) -> int:
         """Return how many chunks a box touches; a loop, because reads of single frames spend their time here."""

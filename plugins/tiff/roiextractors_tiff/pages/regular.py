@@ -113,22 +113,25 @@ class RegularPages(Layout):
         """Read a page's directory and description at once; None where the description is not placed as in page 1."""
         if self._text is None:
             return None
-        at = self.places(page)[0]
+        places = self.places(page)
+        at = places[0]
         ahead, length, field = self._text
         raw = self.tiff.file.read(at, ahead + length)
-        good = len(raw) == ahead + length and self.is_as_predicted(page, raw)
+        good = len(raw) == ahead + length and self.is_as_predicted(page, raw, places)
         if not good or not self.are_equal(struct.unpack_from(self._next_form, raw, field)[0], at + ahead):
             return None
         return raw[ahead:].split(b"\0", 1)[0]
 
-    def is_as_predicted(self, page: int, table: bytes | bytearray) -> bool:
+    def is_as_predicted(self, page: int, table: bytes | bytearray, places: tuple[int, int] | None = None) -> bool:
         """Return whether one page's directory is; that of page 0 was read when the file was opened."""
         if page == 0:
             return True
-        # Runs of bytes and not numpy: one page is checked for each frame that is read alone
-        if any(table[a:b] != expected for a, b, expected in self._runs):
-            return False
-        if not self.are_equal(struct.unpack_from(self._strip_form, table, self._strip_at)[0], self.places(page)[1]):
+        # A loop over runs of bytes, not numpy and not any(): one page is checked for each frame that is read alone
+        for a, b, expected in self._runs:
+            if table[a:b] != expected:
+                return False
+        data = (places or self.places(page))[1]
+        if not self.are_equal(struct.unpack_from(self._strip_form, table, self._strip_at)[0], data):
             return False
         # The last page ends the chain, or points to one that the file's end cuts off; both were checked when opening
         last = page == self.count - 1
