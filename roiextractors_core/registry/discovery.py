@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import time
@@ -142,6 +143,7 @@ def name_fault(name: str, taken: Mapping[str, FormatSpec]) -> str:
     return f"the format name {name!r} is already taken ({taken[name].title})" if name in taken else ""
 
 
+@functools.lru_cache(maxsize=1024)  # asked for each plugin at each opening
 def normalized(name: str) -> str:
     """Return a distribution's name in lower case, with ``-`` for ``_`` and ``.`` (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -353,16 +353,23 @@ class _Search:
     def _length(self, at: int, first: Identity, most: int) -> int:
         """Return how many complete frames follow each other from here on."""
 
+        def expected(count: int) -> Identity:
+            return Identity(_number(first) + (count - 1) * self._step, first.acquisition)
+
+        def page_of(count: int) -> int:
+            return at + count * self._channels - 1
+
         def is_regular(count: int) -> bool:
-            last = Identity(_number(first) + (count - 1) * self._step, first.acquisition)
-            return self._identity(at + count * self._channels - 1) == last
+            return self._identity(page_of(count)) == expected(count)
 
         most = min(most, self._known_length(at, first, most))
         if most < 1:
             return 0
         # Most files are whole, so a few reads decide
-        if is_regular(most) and all(map(is_regular, self._between(most))):
-            return most
+        if is_regular(most):
+            probes = self._between(most)
+            if self._identities(list(map(page_of, probes))) == list(map(expected, probes)):
+                return most
         low, high = 0, 1  # all frames up to `low` are there, and one up to `high` is not
         while high < most and is_regular(high):
             low, high = high, 2 * high
@@ -381,9 +388,8 @@ class _Search:
         return most
 
     def _between(self, most: int) -> list[int]:
-        return [
-            most * (k + 1) // (self._probes + 1) for k in range(self._probes) if most * (k + 1) // (self._probes + 1)
-        ]
+        counts = (most * (k + 1) // (self._probes + 1) for k in range(self._probes))
+        return [count for count in dict.fromkeys(counts) if count]
 
     def _is_absurd(self, identity: Identity) -> bool:
         last = self._last.get(identity.acquisition, 0)
@@ -395,11 +401,19 @@ class _Search:
             return self._known[page]
         # The search returns to the page it just read; the cache saves that read
         if page != self._seen[0]:
-            identity = Identity.of(self._index.descriptions([page])[0], in_loop=self._in_loop)
-            if self._label and not identity.acquisition[0]:
-                identity = Identity(identity.number, (self._label, identity.acquisition[1]))
-            self._seen = (page, identity)
+            self._seen = (page, self._labelled(self._index.descriptions([page])[0]))
         return self._seen[1]
+
+    def _identities(self, pages: Sequence[int]) -> list[Identity]:
+        """Return the identities of several pages, which are read by one call."""
+        texts = self._index.descriptions([page for page in pages if page >= len(self._known)])
+        return [*(self._known[page] for page in pages if page < len(self._known)), *map(self._labelled, texts)]
+
+    def _labelled(self, description: bytes) -> Identity:
+        identity = Identity.of(description, in_loop=self._in_loop)
+        if self._label and not identity.acquisition[0]:
+            return Identity(identity.number, (self._label, identity.acquisition[1]))
+        return identity
 
 
 _IN_ACQUISITION = re.compile(

@@ -92,13 +92,15 @@ class PagedFile:
             self._read_parts(result, pages, rows, columns)
 
     def read_one(self, result: np.ndarray, page: int) -> bool:
-        """Fill an array with one whole page, and check its directory by the same read; False if the layout is not regular.
+        """Fill an array with one whole page, and check its directory by the same read; False if it is not one block.
 
         A short way for players and for loops over single frames, where the bookkeeping of the general one outweighs the read.
         """
         layout = self.layout
         if not isinstance(layout, RegularPages):
-            return False
+            if layout.is_one_block:
+                self.tiff.file.read_into([result], int(layout.data_offsets(np.array([page]))[0]))
+            return layout.is_one_block
         at, data = layout.places(page)
         table = bytearray(layout.width)
         gap = data - at - layout.width
