@@ -142,6 +142,7 @@ class _CheckedStream(io.RawIOBase):
         self._superblock = superblock  # where it is, in a file that is being written by a single writer (SWMR)
         self._size = max(file.size, end)  # read once: h5py asks for it where it cannot pass on an exception
         self._checked: set[int] = set()
+        self._width = 0  # of lengths, in bytes; 0 until the first heap needs it
 
     def readable(self) -> bool:
         return True
@@ -190,7 +191,7 @@ class _CheckedStream(io.RawIOBase):
         view[first - self._at : last - self._at] = block[first - at : last - at]
 
     def _check_heap(self, start: int) -> None:
-        width = self._width_of_lengths()
+        width = self._width = self._width or self._width_of_lengths()
         head = self._file.read(start, min(_HEAD, self._file.size - start))
         size = int.from_bytes(head[8 : 8 + width], "little") if len(head) == _HEAD else 0
         # Checked before it is read: the size of a damaged heap may be anything

@@ -644,6 +644,9 @@ class _Place:
     mask: int
 
 
+_MAX_ADDRESS = 1 << 62  # so that the sum of an address and a size fits into int64
+
+
 class _Places:
     """Where the chunks are stored: a few are looked up one by one; when many are needed, the whole index is read."""
 
@@ -669,12 +672,9 @@ class _Places:
     def present(self, dataset: Any, *, is_cut: bool) -> np.ndarray:
         """Return which chunks an open dataset has, over the grid of chunks; of a truncated file, those that end inside it."""
         with self._lock:
-            self._read_index(dataset)
-            table = self._table
-            if table is None:
-                return np.ones(self._layout.grid, bool)
+            table = self._read_index(dataset)
             if is_cut:  # a chunk after the end is read as one that was never written
-                table[(table[..., 0] + table[..., 1] > self._file.size) | (table[..., 0] < 0)] = 0
+                table[table[..., 0] > self._file.size - table[..., 1]] = 0
             present: np.ndarray = table[..., 1] > 0
             return present
 
@@ -709,7 +709,7 @@ class _Places:
             info = dataset.id.get_chunk_info_by_coord(tuple(k * c for k, c in zip(cell, chunk, strict=True)))
             self._kept[cell] = self._place(dataset, cell, info)
 
-    def _read_index(self, dataset: Any) -> None:
+    def _read_index(self, dataset: Any) -> np.ndarray:
         table = np.zeros((*self._layout.grid, 3), np.int64)
         chunk, grid = self._layout.chunk, self._layout.grid
         faults: list[str] = []
@@ -736,13 +736,16 @@ class _Places:
                 f"{self._file.name}: the index of {printable(self._name)} contradicts itself: {faults[0]}"
             )
         self._table, self._kept = table, {}
+        return table
 
     def _place(self, dataset: Any, cell: Cell, info: Any) -> _Place:
         if info.byte_offset is None or not info.size:
             return _Place(cell, 0, 0, 0)
         if self._shift is None:
             self._shift = self._shift_of(dataset, info)
-        return _Place(cell, int(info.byte_offset) + self._shift, int(info.size), int(info.filter_mask))
+        # An address of a damaged index may exceed int64; both are beyond the end of any file
+        offset, size = (min(int(n), _MAX_ADDRESS) for n in (info.byte_offset + self._shift, info.size))
+        return _Place(cell, offset, size, int(info.filter_mask))
 
     def _shift_of(self, dataset: Any, info: Any) -> int:
         """Return the number to add to chunk offsets in a file with a user block; releases of HDF5 differ in where they count from."""

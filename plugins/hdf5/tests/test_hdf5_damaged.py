@@ -59,6 +59,19 @@ def test_a_chunk_at_an_address_beyond_all_files_is_cut(movie: Path) -> None:
         read(movie)
 
 
+@pytest.mark.parametrize("address", [(1 << 63) + 5, (1 << 63) - 9, 1 << 62])
+def test_an_address_that_no_file_has_is_a_missing_chunk_of_a_truncated_file(movie: Path, address: int) -> None:
+    pixels = read(movie)
+    put(movie, 51, place=40, form="<Q", value=address)
+    with movie.open("r+b") as stream:
+        stream.truncate(movie.stat().st_size - 10)
+    with pytest.warns(roi.IncompleteRecordingWarning):
+        recording = roi.open(movie, format="hdf5")
+    with recording:
+        assert 51 in recording.get_missing_samples()
+        assert np.array_equal(recording.get_series(0, 51), pixels[:51])
+
+
 def test_a_sample_that_nothing_accounts_for_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "movie.h5", "w") as file:
         file.create_dataset("movie", (3, 50_000, 50_000), "u2", chunks=(1, 64, 64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -238,12 +239,12 @@ class NwbImagingExtractor(BlockImagingExtractor):
         if series.timestamps is None:
             return
         if self._stands_still:
-            yield f"{self._name}: all timestamps are the same, so they are not used; pass sampling_frequency= or call set_times(...)"
+            yield f"{self._name}: the first and the last timestamp are the same, so the timestamps are not used; pass sampling_frequency= or call set_times(...)"
         elif series.num_timestamps != needed:
             used = f"the first {needed:,} of them are used" if series.num_timestamps > needed else "they are not used"
             yield f"{self._name}: there are {needed:,} samples but {series.num_timestamps:,} timestamps; {used}"
         rate, count = series.stated_rate, series.num_timestamps
-        if rate is not None and count > 1 and not self._stands_still:
+        if rate is not None and math.isfinite(rate) and count > 1 and not self._stands_still:
             first, last = (float(self._read_times(k, k + 1)[0]) for k in (0, count - 1))
             measured = (count - 1) / (last - first)
             # "not ... <=": NaN among the timestamps is a contradiction too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -403,10 +404,10 @@ def test_timestamps_that_stand_still_are_not_used(
 ) -> None:
     more = {"/timestamps": np.zeros(4)}
     path = write_nwb(tmp_path / "still.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
-    with pytest.warns(roi.RoiExtractorsWarning, match="all timestamps are the same"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="the last timestamp are the same"):
         recording = roi.open(path)
     assert recording.get_native_timestamps() is None
-    with pytest.warns(roi.RoiExtractorsWarning, match="all timestamps are the same"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="the last timestamp are the same"):
         recording = roi.open(path, sampling_frequency=4.0)
     np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.25, 0.5, 0.75])
 
@@ -419,6 +420,26 @@ def test_a_rate_that_contradicts_timestamps_is_warned_about(
     with pytest.warns(roi.RoiExtractorsWarning, match="timestamps give 10 Hz, but it states a rate of 30 Hz"):
         recording = roi.open(path)
     np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("times", "rate", "words"),
+    [
+        ([0.0, 0.1, 0.2, 0.3], np.nan, ""),
+        ([0.0, 0.1, 0.2, 0.0], 10.0, "timestamp are the same"),
+        ([0.0, 0.1, 0.2, np.nan], 10.0, "timestamps give nan Hz"),
+    ],
+)
+def test_a_rate_or_a_clock_that_gives_no_number_opens(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts, times: list[float], rate: float, words: str
+) -> None:
+    more = {"/timestamps": np.array(times), "/starting_time": 0.0, "/starting_time@rate": rate}
+    path = write_nwb(tmp_path / "both.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recording = roi.open(path)
+    assert [words in str(one.message) for one in caught] == ([True] if words else [])
+    assert recording.get_series().shape[0] == 4
 
 
 def test_a_dimension_that_contradicts_the_pixels_is_warned_about(

@@ -61,8 +61,10 @@ class Layout:
 
     def holding(self, count: int) -> Layout:
         """Return the layout with another number of channels in a pixel, if the info is wrong about it."""
-        numbers = self.numbers if count == len(self.numbers) else tuple(range(count))
-        return replace(self, channels=tuple(f"PMT{k}" for k in numbers), numbers=numbers)
+        if count == len(self.numbers):
+            return self
+        known = dict(zip(self.numbers, self.channels, strict=True))
+        return replace(self, channels=tuple(known.get(k, f"PMT{k}") for k in range(count)), numbers=tuple(range(count)))
 
     @property
     def frame_bytes(self) -> int:
@@ -186,6 +188,8 @@ def _rows(info: Mapping[str, Any], version: int, bidirectional: bool, name: str)
     that the vendor's ``sbxread.m`` uses: that of the buffer (version 2) or of the image (version 3).
     """
     size = _numbers(info.get("sz"))
+    if len(size) == 2 and size[0] > 0 and size[0] != math.floor(size[0]):
+        raise CorruptRecordingError(f"{name} says sz = {size}, expected rows and columns")
     buffer = _whole(info, "recordsPerBuffer", name, _MAX_SIDE)
     counts = {
         # A record is one period of the mirror, which scans two lines in bidirectional mode

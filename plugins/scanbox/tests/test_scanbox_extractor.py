@@ -285,6 +285,20 @@ def test_a_second_channel_that_the_info_does_not_know_is_suspected_and_read_by_o
             assert recording.get_notes() == ()
 
 
+def test_the_names_of_channels_are_kept_where_their_number_is_given(write: Write, version_3: Info) -> None:
+    chan = {**version_3(ROWS, COLUMNS)["chan"]}
+    path = write(version_3(ROWS, COLUMNS, chan=chan), noise(6))
+    with roi.open(path) as recording, roi.open(path, num_channels=1) as again:
+        assert again.metadata.channels == recording.metadata.channels
+
+
+@pytest.mark.parametrize("size", [[ROWS + 0.5, COLUMNS], [ROWS, COLUMNS + 0.5]])
+def test_a_size_that_is_not_whole_is_refused(write: Write, version_2: Info, size: list[float]) -> None:
+    path = write(version_2(ROWS, COLUMNS, sz=np.array(size)), noise(6, channels=2))
+    with pytest.raises(roi.CorruptRecordingError, match=r"sz = .* expected rows and columns"):
+        roi.open(path, channel=0)
+
+
 def test_a_channel_that_was_not_saved_is_suspected_and_left_out_by_option(write: Write, version_2: Info) -> None:
     frames = noise(6)
     path = write(version_2(ROWS, COLUMNS, channels=1.0, max_idx=5.0), frames)

@@ -263,7 +263,7 @@ class Experiment:
             return None if planes > 1 or scan is None else scan / averaged
         return None if scan is None else scan / averaged / (planes + (self.flyback if planes > 1 else 0))
 
-    def rate_note(self, *, averaged: int, planes: int) -> str:
+    def rate_note(self, *, averaged: int, planes: int, has_times: bool = True) -> str:
         """Return a sentence about a rate that is nominal or unknown, or an empty string."""
         if self.rate(averaged=averaged, planes=planes) is None:
             is_stack = planes > 1 and not self.is_streaming
@@ -275,6 +275,11 @@ class Experiment:
             return (
                 f"{self.name} lists both an average of {averaged} frames and planes acquired while streaming, and the rate accounts "
                 "for both; some versions of ThorImage do not average then: pass sampling_frequency=<Hz> to use another rate"
+            )
+        if averaged > 1 and not has_times:
+            return (
+                f"{self.name} lists an average of {averaged} frames, the rate accounts for it, and there are no times to compare it with; "
+                "pass sampling_frequency=<Hz> to use another rate"
             )
         return ""
 

@@ -231,7 +231,8 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
     def get_notes(self) -> tuple[str, ...]:
         """Return the decisions made while opening, and the samples that were left out."""
         frames = self._frames
-        rate = self._experiment.rate_note(averaged=frames.averaged, planes=frames.planes)
+        has_times = self._timing is not None and self._timing.seconds is not None
+        rate = self._experiment.rate_note(averaged=frames.averaged, planes=frames.planes, has_times=has_times)
         timing = self._timing.note if self._timing else ""
         if self._measured_rate is not None:
             described = self._described_rate

@@ -217,6 +217,15 @@ def test_the_rate_is_that_of_the_samples(
         assert rate is not None or any("pass sampling_frequency" in note for note in recording.get_notes())
 
 
+def test_averaging_that_no_times_confirm_is_a_note(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
+    folder = write_tiff(tmp_path / "movie", frames_of(3, 1), average_mode=1, average=4)
+    with roi.open(folder) as recording:
+        assert any("average of 4 frames" in note and "sampling_frequency=" in note for note in recording.get_notes())
+    folder = write_tiff(tmp_path / "plain", frames_of(3, 1), average_mode=0, average=4)
+    with roi.open(folder) as recording:
+        assert recording.get_notes() == ()
+
+
 def test_averaging_with_fast_planes_is_told(tmp_path: Path, frames_of: Make, write_tiff: Make) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(3, 2), average_mode=1, average=4)
     with roi.open(folder) as recording:
