@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import (
@@ -32,6 +34,8 @@ from .registry.registry import Registry, RegistryState, default_registry
 from .registry.spec import FormatSpec
 
 __all__ = ["open", "streams"]
+
+_MAX_COMPANIONS = 16  # of which one is named
 
 
 def open(
@@ -93,14 +97,17 @@ def open(
 def _open(source: SourceLike, format: str | None, state: RegistryState, options: dict[str, Any]) -> ImagingExtractor:
     with Source(source) as opened:
         spec, evidence, advice = _choose_format(opened, format, state)
-        unused = "" if format is not None else _unused_companion(opened, spec, state)
+        companions = {} if format is not None else _companions(opened, spec, state)
         value = opened.value
         paths = tuple(str(path) for path in opened.paths)
-    for sentence in filter(None, (advice, unused)):
-        warn(sentence, RoiExtractorsWarning)
+    if advice:  # first: it helps most where the recording cannot be opened
+        warn(advice, RoiExtractorsWarning)
     recording = _construct(_load_class(spec, state), spec, value, options)
     plugin = state.owner(spec.name)
-    notes = (*recording.get_notes(), *((unused,) if unused else ()))
+    unused = _unused_companion(companions, recording)
+    if unused:
+        warn(unused, RoiExtractorsWarning)
+    notes = (*recording.get_notes(), *filter(None, (advice, unused)))
     recording.bind_provenance(
         Provenance(spec.name, plugin, state.version(plugin), paths, dict(options), evidence, notes)
     )
@@ -166,10 +173,16 @@ def _choose_format(source: Source, name: str | None, state: RegistryState) -> tu
     return match.spec, match.finding.basis, advice
 
 
-def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState) -> str:
-    """Return in words that a file of a more special format is beside the source and is not used; often empty."""
+def _unused_companion(companions: Mapping[str, str], recording: ImagingExtractor) -> str:
+    """Return the sentence about the first file that the recording does not read; often empty."""
+    used = {os.path.basename(path) for path in recording.get_paths()} if companions else ()
+    return next((sentence for name, sentence in companions.items() if name not in used), "")
+
+
+def _companions(source: Source, spec: FormatSpec, state: RegistryState) -> dict[str, str]:
+    """Return the files of a more special format beside the source, and for each a sentence that says that it is not used."""
     if spec.specializes:
-        return ""
+        return {}
     special = [other for other in state.specs.values() if spec.name in other.specializes]
     owners = {name.lower(): other for other in special for name in other.companions}
     ends = tuple(name.removeprefix("*") for name in owners)
@@ -177,7 +190,8 @@ def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState) ->
     try:
         names = source.members if source.is_folder else source.neighbours
     except SourceError:  # a folder that may be entered but not listed: the recording opens all the same
-        return ""
+        return {}
+    found = {}
     for name in names:
         lower = name.lower()
         if not lower.endswith(ends) or name in own:  # one fast test: a folder may have 100,000 names
@@ -186,11 +200,13 @@ def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState) ->
         by_end = (owners[key] for key in owners if key[0] == "*" and lower.endswith(key[1:]))
         other = owners.get(lower) or next(by_end, None)
         if other is not None:
-            return (
+            found[name] = (
                 f"{printable(source.name)} is read as {spec.title}; "
                 f"{printable(name)} beside it is a file of {other.title} and is not used"
             )
-    return ""
+            if len(found) == _MAX_COMPANIONS:
+                break
+    return found
 
 
 def _load_class(spec: FormatSpec, state: RegistryState) -> Any:

@@ -44,6 +44,17 @@ def _user_first(own: Callable[[Any], float | None]) -> Callable[[Any], float | N
     return get_sampling_frequency
 
 
+def _with_notes_of_opening(own: Callable[[Any], tuple[str, ...]]) -> Callable[[Any], tuple[str, ...]]:
+    """Add the notes that the factory made while opening, which an author's method cannot know."""
+
+    @functools.wraps(own)
+    def get_notes(self: Any) -> tuple[str, ...]:
+        notes, of_opening = own(self), ImagingExtractor.get_notes(self)
+        return tuple(dict.fromkeys((*notes, *of_opening))) if of_opening and isinstance(notes, tuple) else notes
+
+    return get_notes
+
+
 class ImagingExtractor(ABC):
     """One channel of one recording, with all of its planes.
 
@@ -89,6 +100,9 @@ class ImagingExtractor(ABC):
         own = cls.__dict__.get("get_sampling_frequency")
         if callable(own):
             setattr(cls, "get_sampling_frequency", _user_first(own))  # noqa: B010 - mypy refuses to assign to a method
+        own = cls.__dict__.get("get_notes")
+        if callable(own):
+            setattr(cls, "get_notes", _with_notes_of_opening(own))  # noqa: B010
 
     def __init__(self, *args: Any, sampling_frequency: float | None = None, **kwargs: Any) -> None:
         if sampling_frequency is not None:
@@ -198,7 +212,7 @@ class ImagingExtractor(ABC):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return sentences about decisions made while opening, and anything left out."""
-        return ()
+        return () if self.__provenance is None else self.__provenance.notes
 
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:

@@ -18,6 +18,7 @@ _PARALLEL_PIECE_BYTES = 128 << 10  # threads that make shorter calls wait for ea
 _PIECE_BYTES = 4 << 20  # read by one call: small enough to be in the cache for the next step
 _MIN_PIECE_BYTES = 128 << 10  # read at least this much where only a little of it is needed
 _MAX_SCRATCH_BYTES = 1 << 20  # a cropped piece is copied while it is in the cache
+_COMPARED_PIXELS = 1 << 15  # of a frame, to see how long its lines are
 _MAX_GAP = 1 << 16  # a smaller gap between frames is read and dropped rather than skipped
 
 
@@ -119,6 +120,35 @@ class StoredFrames:
         top, cut = rows.indices(self.shape[0])[0], _consecutive(columns, self.shape[1])
         is_wide = _length(cut) == self.shape[1]
         self._fill(result, owners, places + top * self._row_bytes, None if is_wide else cut, apply)
+
+    def looks_transposed(self, offsets: Sequence[int], *, number: int = 0) -> bool:
+        """Return whether the pixels show that rows and columns are exchanged: that lines have as many pixels as there are rows.
+
+        The values of a line resemble those of the next line, so that their covariance peaks where they are one line apart.
+        A peak at the number of rows, and none at the number of columns, cannot come from the image.
+
+        Parameters
+        ----------
+        offsets : sequence of int
+            Offsets of some frames in the file, in bytes; a part of each is read.
+        number : int
+            Index into ``files``.
+        """
+        rows, columns = self.shape[:2]
+        if len(self.shape) != 2 or rows == columns or min(rows, columns) < 5 or self.dtype.kind not in "iuf":
+            return False
+        count = rows * columns
+        size = min(count, max(_COMPARED_PIXELS, 4 * max(rows, columns))) * self.dtype.itemsize
+        middle = (count * self.dtype.itemsize - size) // 2 // self.dtype.itemsize * self.dtype.itemsize
+        parts = [
+            np.frombuffer(self.files[number].read(offset + middle, size), self.dtype).astype(np.float64)
+            for offset in offsets
+        ]
+        if any(len(part) * self.dtype.itemsize < size or not np.isfinite(part).all() for part in parts):
+            return False
+        error = sum(_covariance(part, 0) for part in parts) / len(parts) / math.sqrt(sum(map(len, parts)))
+        seen, stated = _prominence(parts, rows), _prominence(parts, columns)
+        return bool(seen > 8 * error and stated < 0.25 * seen)
 
     def count_written(self, count: int, *, offset: int = 0, number: int = 0) -> int:
         """Return how many of the frames that follow each other come before zeros at the end of the file.
@@ -349,6 +379,20 @@ class _PieceOfArray(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     among: tuple[Any, ...]
+
+
+def _prominence(parts: Sequence[np.ndarray], lag: int) -> float:
+    """Return by how much the covariance at a lag is above those somewhat before and after it."""
+    beside = max(1, min(lag // 4, 6))
+    at, before, after = (
+        sum(_covariance(part, k) for part in parts) / len(parts) for k in (lag, lag - beside, lag + beside)
+    )
+    return at - max(before, after)
+
+
+def _covariance(values: np.ndarray, lag: int) -> float:
+    centred = values - values.mean()
+    return float((centred[lag:] * centred[: len(centred) - lag]).mean()) if len(values) > lag else 0.0
 
 
 @overload

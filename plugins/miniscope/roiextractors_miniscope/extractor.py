@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from roiextractors_video.frames import VideoFrames, open_frames
+from roiextractors_video.times import FrameTimes, parse_times, rate_of
 
 from roiextractors_core import BlockImagingExtractor, RecordingMetadata
 from roiextractors_core.errors import (
@@ -26,13 +27,13 @@ from roiextractors_core.errors import (
 from roiextractors_core.io import PositionedFile, Source, warn
 
 from .layout import Device, find_device, json_of, sessions_of
-from .times import FrameTimes, parse_times, rate_of
 
 __all__ = ["MiniscopeImagingExtractor"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _MAX_FRAMES_A_FILE = 10_000_000
+_MAX_PLACES = 1 << 28  # two months at 50 Hz; a number beyond is not that of a video of a recording
 _MAX_NOTES = 1 << 16
 _MAX_SHOWN = 6
 
@@ -76,11 +77,13 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._device = _device_of(file_path, session, device)
-        self._videos, gaps = _open_videos(self._device, is_list=not isinstance(file_path, str | os.PathLike))
+        self._videos, gaps, full = _open_videos(self._device, is_list=not isinstance(file_path, str | os.PathLike))
         try:
             self._starts = _starts(self._videos)
-            places = _places(self._device, self._videos)
+            places = _places(self._device, self._videos, full)
             self._noted, self._times, self._missing, said = _times_of(self._device, places)
+            if self._times is None:
+                self._times = _times_by_rate(places, self.get_sampling_frequency())
         except BaseException:
             self.close()
             raise
@@ -204,39 +207,117 @@ def _device_of(file_path: Paths, session: str | None, device: str | None) -> Dev
     return Device(found.folder, tuple(paths), numbers, found.generation, found.facts)
 
 
-def _open_videos(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[str, ...]]:
-    """Index the videos up to the first gap; a sentence names those after it, which are skipped.
+def _open_videos(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[str, ...], int | None]:
+    """Index the videos; a sentence says what is missing between them.  A list of videos is taken as it is.
 
-    After a gap, frames would get wrong numbers and times.  A list of videos is taken as it is.
+    The number of a video says how many frames came before it, if the videos have an equal number of frames.  Unless that
+    number is known, the frames after a gap would get wrong numbers and times, so that the recording ends there.
+
+    Returns
+    -------
+    list of _Video, tuple of str, int or None
+        The frames of a video before the next one begins are None where the videos follow each other without a gap.
     """
+    if not is_list:
+        _require_one_of_each(device)
     videos: list[_Video] = []
-    why, most = "", 0
+    failed: dict[int, str] = {}
+    gaps: tuple[str, ...] = ()
     try:
         for number, path in zip(device.numbers, device.videos, strict=True):
-            most = max(most, videos[-1].frames.num_frames) if videos else 0
-            why = "" if is_list or not videos else _gap(videos[-1], number, _full_video(device, most, len(videos)))
-            if why:
-                break
             try:
                 videos.append(_Video(number, path, open_frames(path)))
             except RecordingError as error:
-                if is_list or not videos:
+                if is_list or (not videos and path == device.videos[-1]):
                     raise
-                why = str(error)
-                break
+                failed[number] = str(error)
+        full = _known_full(device, videos)
+        if not is_list:
+            ends = _gaps(device, videos, full, failed)
+            if (ends or failed) and full is None:
+                return _end_at_gap(device, videos, ends, tuple(failed.values()))
+            gaps = (*failed.values(), *ends.values())
         _require_alike(videos)
     except BaseException:
         for video in videos:
             video.frames.close()
         raise
-    rest = [printable(os.path.basename(path)) for path in device.videos[len(videos) :]]
-    if not rest:
-        return videos, ()
+    if not gaps:
+        return videos, (), None
+    more = f" (and {len(gaps) - 1:,} more gaps)" if len(gaps) > 1 else ""
     count = sum(video.frames.num_frames for video in videos)
-    return videos, (
-        f"{listed(rest, limit=6)} of {printable(device.name)} {'are' if len(rest) > 1 else 'is'} skipped: {why}; reading the {count:,} frames "
-        "before. Pass a list of videos, open([...]), to read others",
+    return (
+        videos,
+        (
+            f"{gaps[0]}{more}; the {count:,} frames of {printable(device.name)} that are there keep their numbers, as a video has {full:,} frames",
+        ),
+        full,
     )
+
+
+def _require_one_of_each(device: Device) -> None:
+    for place, number in enumerate(device.numbers[1:], 1):
+        if number == device.numbers[place - 1]:
+            names = listed(printable(os.path.basename(path)) for path in device.videos[place - 1 : place + 1])
+            raise UnsupportedRecordingError(
+                f"{printable(device.name)} contains two videos of the number {number}, {names}; pass a list of the videos that belong together"
+            )
+
+
+def _gaps(device: Device, videos: Sequence[_Video], full: int | None, failed: Mapping[int, str]) -> dict[int, str]:
+    """Return for each place in the list of videos why that video does not follow the one before."""
+    found = {}
+    base = 1 if device.generation == 3 else 0  # msCam1.avi, but 0.avi
+    first = min([video.number for video in videos[:1]] + list(failed), default=base)
+    if full is not None and first > base:
+        found[0] = f"the videos before {videos[0].frames.name} are missing"
+    for place, (last, video) in enumerate(itertools.pairwise(videos), 1):
+        # A video that cannot be read has a sentence of its own
+        if last.number + 1 < video.number and all(number in failed for number in range(last.number + 1, video.number)):
+            continue
+        why = _gap(last, video.number, full)
+        if why:
+            found[place] = why
+    return found
+
+
+def _end_at_gap(
+    device: Device, videos: list[_Video], ends: Mapping[int, str], failed: Sequence[str]
+) -> tuple[list[_Video], tuple[str, ...], int | None]:
+    """Keep the videos before the first gap, and close the others."""
+    broken = next(
+        (k for k, path in enumerate(device.videos) if k >= len(videos) or videos[k].path != path), len(videos)
+    )
+    end = min([*ends, broken])
+    if end == 0:
+        raise CorruptRecordingError(f"{failed[0]}; pass a list of videos, open([...]), to read others")
+    why = ends[end] if end in ends else failed[0]
+    for video in videos[end:]:
+        video.frames.close()
+    videos = videos[:end]
+    _require_alike(videos)
+    rest = [printable(os.path.basename(path)) for path in device.videos[end:]]
+    count = sum(video.frames.num_frames for video in videos)
+    sentence = (
+        f"{listed(rest, limit=6)} of {printable(device.name)} {'are' if len(rest) > 1 else 'is'} skipped: {why}; reading the {count:,} frames "
+        "before, as metaData.json does not say how many frames a video has (framesPerFile). Pass a list of videos, open([...]), to read others"
+    )
+    return videos, (sentence,), None
+
+
+def _known_full(device: Device, videos: Sequence[_Video]) -> int | None:
+    """Return how many frames a video has before the next one begins: the stated number, or that of two videos that are followed by others."""
+    counts = [video.frames.num_frames for video in videos]
+    stated = device.facts.get("framesPerFile")
+    # A video with more frames than framesPerFile disproves it
+    if (
+        isinstance(stated, int)
+        and not isinstance(stated, bool)
+        and max(counts, default=1) <= stated <= _MAX_FRAMES_A_FILE
+    ):
+        return stated
+    most = max(counts, default=0)
+    return most if counts[:-1].count(most) > 1 else None
 
 
 def _gap(last: _Video, number: int, full: int | None) -> str:
@@ -274,32 +355,28 @@ def _starts(videos: Sequence[_Video]) -> list[int]:
     return [0, *itertools.accumulate(video.frames.num_frames for video in videos)]
 
 
-def _places(device: Device, videos: Sequence[_Video]) -> np.ndarray:
+def _places(device: Device, videos: Sequence[_Video], full: int | None) -> np.ndarray:
     """Return which frame of the whole recording each frame is; the number of a video says how many came before it."""
     counts = [video.frames.num_frames for video in videos]
     base = 1 if device.generation == 3 else 0  # msCam1.avi, but 0.avi
-    # Without a gap the frames are counted through, whatever framesPerFile says
-    if [video.number for video in videos] == list(range(base, base + len(videos))):
-        return np.arange(sum(counts))
-    full = _frames_a_file(device, videos)
-    if full is None or min(video.number for video in videos) < base:
+    if full is None:
+        # Without a gap the frames are counted through, whatever framesPerFile says
+        if [video.number for video in videos] == list(range(base, base + len(videos))):
+            return np.arange(sum(counts))
+        full = _known_full(device, videos) or (max(counts) if len(counts) > 1 else None)
+    last = max(video.number for video in videos) - base
+    if full is None or min(video.number for video in videos) < base or last * full > _MAX_PLACES:
         return np.arange(sum(counts))
     return np.concatenate(
         [(video.number - base) * full + np.arange(count) for video, count in zip(videos, counts, strict=True)]
     )
 
 
-def _frames_a_file(device: Device, videos: Sequence[_Video]) -> int | None:
-    """Return how many frames a video has before the next one begins: the stated number, else the most that one has."""
-    return _full_video(device, max(video.frames.num_frames for video in videos), len(videos))
-
-
-def _full_video(device: Device, most: int, count: int) -> int | None:
-    stated = device.facts.get("framesPerFile")
-    # A video with more frames than framesPerFile disproves it
-    if isinstance(stated, int) and not isinstance(stated, bool) and most <= stated <= _MAX_FRAMES_A_FILE:
-        return stated
-    return most if count > 1 else None
+def _times_by_rate(places: np.ndarray, rate: float | None) -> np.ndarray | None:
+    """Return times where frames are missing between others and nothing but the rate is known; else None."""
+    if rate is None or np.array_equal(places, np.arange(len(places))):
+        return None
+    return places / rate
 
 
 def _by_video(indices: np.ndarray, starts: list[int]) -> list[tuple[int, Any]]:
@@ -422,7 +499,11 @@ def _companions(device: Device) -> list[str]:
 
 def _behaviour_frames(device: Device) -> int | None:
     """Return how many frames the behaviour camera of V3 took, or None where its videos are not all readable."""
-    names = sorted(n for n in os.listdir(device.folder) if re.fullmatch(r"behavcam\d+\.avi", n.lower()))
+    try:
+        listing = os.listdir(device.folder)
+    except OSError:
+        return None
+    names = sorted(n for n in listing if re.fullmatch(r"behavcam\d+\.avi", n.lower()))
     total = 0
     for name in names:
         try:

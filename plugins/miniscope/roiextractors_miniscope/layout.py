@@ -20,7 +20,8 @@ from roiextractors_core.io import Source
 __all__ = ["Device", "Session", "find_device", "holds_sessions", "is_video_of_scope", "json_of", "sessions_of"]
 
 _MAX_FOLDERS = 2000
-_MAX_ABOVE = 2
+# Digits of a video's number; longer ones are times or dates, which say nothing of the videos before
+_MAX_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +246,8 @@ def _device(folder: str, numbered: list[tuple[int, str]], generation: int, given
 
 
 def _numbered(names: Iterable[str], pattern: str) -> list[tuple[int, str]]:
-    found = [(match, name) for name in names if (match := re.fullmatch(pattern, name.lower())) and len(name) < 30]
-    return sorted((int(match[1]), name) for match, name in found)
+    found = [(match[1], name) for name in names if (match := re.fullmatch(pattern, name.lower()))]
+    return sorted((int(digits), name) for digits, name in found if len(digits) <= _MAX_DIGITS)
 
 
 def _is_avi(path: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from roiextractors_miniscope.times import parse_times, rate_of
+from roiextractors_video.times import parse_times, rate_of
 
 import roiextractors_core as roi
 from roiextractors_core.errors import (
@@ -162,31 +162,101 @@ def test_a_list_of_times_that_breaks_off_is_told(tmp_path: Path, frames: Make, w
         assert recording.get_native_timestamps() is None
 
 
-def test_a_missing_video_ends_the_recording_and_a_list_reads_on(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+def test_a_missing_video_is_a_gap_in_the_numbers_and_the_times(tmp_path: Path, frames: Make, write_v4: Make) -> None:
     taken = frames(30)
     folder = write_v4(tmp_path / "run", taken, a_file=10, pixels="gray")
+    (folder / "1.avi").unlink()
+    places = np.concatenate([np.arange(10), np.arange(20, 30)])
+    words = r"the video between 0.avi and number 2 is missing; the 20 frames of Miniscope .* as a video has 10 frames"
+    # In a list the user says which videos there are
+    for path, match in (
+        (folder, words),
+        ([folder / "0.avi", folder / "2.avi"], r"30 times but the videos have 20 frames"),
+    ):
+        with told(path, match) as recording:
+            np.testing.assert_array_equal(recording.get_series(), taken[places])
+            np.testing.assert_array_equal(recording.get_timestamps(), (places * 50 - 20) / 1000)
+            assert recording.get_missing_samples().tolist() == list(range(10, 20))
+
+
+def test_without_a_list_of_times_the_frames_after_a_gap_are_later(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_v4(tmp_path / "run", frames(30), a_file=10, pixels="gray")
+    (folder / "1.avi").unlink()
+    (folder / "timeStamps.csv").unlink()
+    with told(folder, "number 2 is missing") as recording:
+        assert recording.get_timestamps()[[0, 9, 10, 19]].tolist() == [0.0, 0.45, 1.0, 1.45]
+
+
+def test_a_gap_ends_the_recording_where_videos_have_an_unknown_number_of_frames(
+    tmp_path: Path, frames: Make, write_v4: Make
+) -> None:
+    taken = frames(30)
+    folder = write_v4(tmp_path / "run", taken, a_file=10, pixels="gray", facts={"framesPerFile": None})
     (folder / "1.avi").unlink()
     words = r"'2.avi' of Miniscope is skipped: the video between 0.avi and number 2 is missing; reading the 10 frames before"
     with told(folder, words) as recording:
         np.testing.assert_array_equal(recording.get_series(), taken[:10])
         np.testing.assert_array_equal(recording.get_timestamps(), (np.arange(10) * 50 - 20) / 1000)
+        assert recording.get_missing_samples().tolist() == list(range(10, 30))
     with told([folder / "0.avi", folder / "2.avi"], r"30 times but the videos have 20 frames") as recording:
         np.testing.assert_array_equal(recording.get_series(), np.concatenate([taken[:10], taken[20:]]))
-        places = np.concatenate([np.arange(10), np.arange(20, 30)])
-        np.testing.assert_array_equal(recording.get_timestamps(), (places * 50 - 20) / 1000)
 
 
-def test_a_cut_video_ends_the_recording(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+def test_a_cut_or_damaged_video_is_a_gap(tmp_path: Path, frames: Make, write_v4: Make) -> None:
     taken = frames(30)
     folder = write_v4(tmp_path / "run", taken, a_file=10, codec="rawvideo", pixels="gray")
     whole = (folder / "1.avi").read_bytes()
     (folder / "1.avi").write_bytes(whole[: whole.index(taken[17].tobytes())])
-    with told(folder, r"'2.avi' of Miniscope is skipped: 1.avi is truncated: it ends at byte") as recording:
-        np.testing.assert_array_equal(recording.get_series(), taken[:17])
+    with told(folder, r"1.avi is truncated: it ends at byte .* the 27 frames of Miniscope") as recording:
+        np.testing.assert_array_equal(recording.get_series(), taken[[*range(17), *range(20, 30)]])
+        assert recording.get_missing_samples().tolist() == [17, 18, 19]
+        assert recording.get_timestamps()[17] == 0.98
     shutil.copy(folder / "0.avi", folder / "1.avi")
     (folder / "2.avi").write_bytes(b"RIFF\0\0\0\0AVI ")
+    with told(folder, r"2.avi begins as AVI and ends.* the 20 frames of Miniscope") as recording:
+        assert len(recording) == 20
+    (folder / "metaData.json").write_text('{"deviceType": "Miniscope_V4"}', encoding="ascii")
     with told(folder, r"'2.avi' of Miniscope is skipped: 2.avi begins as AVI and ends") as recording:
         assert len(recording) == 20
+
+
+@pytest.mark.parametrize("name", ["1634567890.avi", "99999999999999999999.avi", "99999.avi"])
+def test_a_huge_number_is_not_a_place_in_a_series(
+    tmp_path: Path, frames: Make, write_v4: Make, write_video: Make, name: str
+) -> None:
+    folder = write_v4(tmp_path / "run", frames(5), facts={"framesPerFile": 1_000_000})
+    write_video(folder / name, frames(5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with roi.open(folder / name) as recording:
+            assert len(recording) in (5, 10)
+        with roi.open(folder) as recording:
+            assert recording.get_notes()
+    (folder / "0.avi").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with roi.open(folder / name) as recording:
+            assert len(recording) == 5
+
+
+def test_two_videos_of_one_number_are_refused(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_v4(tmp_path / "run", frames(20), a_file=10)
+    shutil.copy(folder / "0.avi", folder / "01.avi")
+    with pytest.raises(UnsupportedRecordingError, match=r"two videos of the number 1, '01.avi' and '1.avi'"):
+        roi.open(folder)
+    with roi.open([folder / "0.avi", folder / "1.avi"]) as recording:
+        assert len(recording) == 20
+
+
+def test_a_last_number_that_lost_its_digits_is_not_a_time(tmp_path: Path, frames: Make, write_v4: Make) -> None:
+    folder = write_times(write_v4(tmp_path / "run", frames(5)), "Frame Number,Time Stamp (ms)", [])
+    rows = "".join(f"{k},{100 + 50 * k}\n" for k in range(5))
+    (folder / "timeStamps.csv").write_text(f"Frame Number,Time Stamp (ms)\n{rows[:-3]}", encoding="ascii")
+    with told(folder, r"line 6 of timeStamps.csv is not a row of times \('4,3'\)") as recording:
+        assert recording.get_native_timestamps() is None
+    (folder / "timeStamps.csv").write_text(f"Frame Number,Time Stamp (ms)\n{rows[:-1]}", encoding="ascii")
+    with roi.open(folder) as recording:
+        assert recording.get_timestamps()[-1] == 0.3
 
 
 def test_videos_of_different_frames_are_not_joined(
@@ -220,11 +290,37 @@ def test_behaviour_cameras_are_told_apart(tmp_path: Path, frames: Make, write_v4
             UnsupportedRecordingError, match=r"BehavCam_2 is a behaviour camera \(WebCam-1920x1080\), not a"
         ):
             roi.open(path)
-    # As a video it has no times: the clock beside it is not used, and a warning says so
-    with pytest.warns(roi.RoiExtractorsWarning, match=r"timeStamps\.csv beside it is a file of UCLA Miniscope"):
+    # As a video it has the times of the list beside it
+    with roi.open(camera / "0.avi") as recording:
+        assert recording.provenance.format == "video"
+        np.testing.assert_array_equal(recording.get_timestamps(), (50 * np.arange(7) - 20) / 1000)
+        assert recording.get_sampling_frequency() == pytest.approx(20.0)
+        assert str(camera / "timeStamps.csv") in recording.get_paths()
+        assert any("one for each of the 7 frames" in note for note in recording.get_notes())
+    # Unless it does not match the frames
+    with (camera / "timeStamps.csv").open("a", encoding="ascii") as listed:
+        listed.write("7,330,0\n")
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"timeStamps\.csv beside it is a file of UCLA Miniscope") as said:
         recording = roi.open(camera / "0.avi")
     with recording:
         assert recording.provenance.format == "video"
+        assert str(said[0].message) in recording.get_notes()
+        assert recording.get_native_timestamps() is None
+
+
+def test_the_videos_of_a_behaviour_camera_have_their_part_of_its_times(
+    tmp_path: Path, frames: Make, write_v4: Make
+) -> None:
+    taken = frames(25)
+    write_v4(tmp_path / "run", frames(5))
+    camera = write_v4(tmp_path / "run", taken, device="BehavCam_2", kind="WebCam-1920x1080", a_file=10)
+    for number, part in ((0, slice(0, 10)), (1, slice(10, 20)), (2, slice(20, 25))):
+        with roi.open(camera / f"{number}.avi") as recording:
+            np.testing.assert_array_equal(recording.get_series(), taken[part])
+            np.testing.assert_array_equal(recording.get_timestamps(), (50 * np.arange(25)[part] - 20) / 1000)
+    (camera / "1.avi").unlink()
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"timeStamps\.csv beside it"):
+        roi.open(camera / "2.avi").close()
 
 
 def test_several_miniscopes_and_sessions_are_chosen_from(tmp_path: Path, frames: Make, write_v4: Make) -> None:
@@ -302,7 +398,7 @@ def test_frames_of_a_missing_video_are_missing_samples(tmp_path: Path, frames: M
     with told([folder / "0.avi", folder / "2.avi"], "30 times but the videos have 20 frames") as recording:
         assert recording.get_missing_samples().tolist() == list(range(10, 20))
     with told(folder, "number 2 is missing") as recording:
-        assert recording.get_missing_samples().tolist() == list(range(10, 30))
+        assert recording.get_missing_samples().tolist() == list(range(10, 20))
 
 
 @pytest.mark.parametrize("times", [[0] * 8, [1234] * 8, [0, 0, 0, 0, 0, 0, 40, 80]])
@@ -399,10 +495,13 @@ def test_cameras_that_cannot_be_told_apart_give_no_times(tmp_path: Path, frames:
 
 def test_the_third_generations_behaviour_camera_is_a_video(tmp_path: Path, frames: Make, write_v3: Make) -> None:
     folder = write_v3(tmp_path / "run", frames(9), behaviour=frames(8, 32, 48))
-    with pytest.warns(roi.RoiExtractorsWarning, match=r"timestamp\.dat beside it is a file of UCLA Miniscope"):
-        recording = roi.open(folder / "behavCam1.avi")
-    with recording:
+    with roi.open(folder / "behavCam1.avi") as recording:
         assert recording.provenance.format == "video"
+        np.testing.assert_array_equal(recording.get_timestamps(), (40 * np.arange(8) + 11) / 1000)
+    # Where both cameras have as many frames, nothing shows which rows are its own
+    folder = write_v3(tmp_path / "alike", frames(8), behaviour=frames(8, 32, 48))
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"timestamp\.dat beside it is a file of UCLA Miniscope"):
+        roi.open(folder / "behavCam1.avi").close()
     with pytest.raises(UnsupportedRecordingError, match=r"behavCam1\.avi is from a behaviour camera, not a miniscope"):
         roi.open(folder / "behavCam1.avi", format="miniscope")
 

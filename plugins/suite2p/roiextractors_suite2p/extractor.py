@@ -21,6 +21,7 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import PositionedFile, StoredFrames, single_file, warn
 
+from .checks import size_contradictions
 from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of, undescribed_planes
 
 __all__ = ["Suite2pImagingExtractor"]
@@ -78,12 +79,12 @@ class Suite2pImagingExtractor(BlockImagingExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         self._selection = selection = _select(_absolute(file_path), channel, plane, stage, allow_missing)
         files = [PositionedFile(movie) for movie in selection.movies]
-        counts = _count_samples(selection.planes, files)
+        first = selection.planes[0]
+        self._frames = StoredFrames(files, shape=(first.rows, first.columns), dtype="<i2")
+        counts = _count_samples(selection.planes, self._frames)
         self._num_samples, self._num_acquired = counts.complete, counts.acquired
         self._notes = (*selection.notes, *counts.problems, *counts.contradictions, *counts.notes)
         self.is_volumetric = len(selection.planes) > 1
-        first = selection.planes[0]
-        self._frames = StoredFrames(files, shape=(first.rows, first.columns), dtype="<i2")
         for problem in (*selection.problems, *counts.problems):
             warn(problem)
         for contradiction in counts.contradictions:
@@ -344,7 +345,7 @@ class _Counts:
     notes: tuple[str, ...]
 
 
-def _count_samples(planes: Sequence[Plane], files: Sequence[PositionedFile]) -> _Counts:
+def _count_samples(planes: Sequence[Plane], frames: StoredFrames) -> _Counts:
     """Count the complete samples.
 
     The size of the files decides: suite2p's ``nframes`` is not updated when a run is cut short.
@@ -353,15 +354,28 @@ def _count_samples(planes: Sequence[Plane], files: Sequence[PositionedFile]) -> 
     problems: list[str] = []
     contradictions: list[str] = []
     notes: list[str] = []
-    for plane, file in zip(planes, files, strict=True):
+    stored: list[int] = []
+    for number, (plane, file) in enumerate(zip(planes, frames.files, strict=True)):
         count, rest = divmod(file.size, plane.frame_bytes)
+        stored.append(count)
+        # suite2p reserves the whole movie before it writes the first frame
+        written = frames.count_written(count, number=number)
+        if written < count:
+            words = f"{printable(plane.folder.name)}/{file.name} ends in zeros, as an interrupted run leaves it: {written:,} of {count:,} frames were written"
+            problems.append(words)
+            counts.append(written)
+            continue
         counts.append(count)
-        problems += _too_few(plane, file, count, rest)
+        few = _too_few(plane, file, count, rest)
+        problems += few
         more = "" if rest else _too_many(plane, file, count)
         # An exact multiple may be the description of another run, so it is a warning; any other surplus is a note
         is_exact = bool(plane.num_frames) and count % (plane.num_frames or 1) == 0
         if more:
             (contradictions if is_exact else notes).append(more)
+        # A size that is wrong by a factor has been said
+        if not few and not more:
+            contradictions += _other_size(plane, frames, count, number)
     fewest = min(counts)
     if fewest < max(counts):
         ends = ", ".join(f"{p.name}: {n:,}" for p, n in zip(planes[:_MAX_SHOWN], counts, strict=False))
@@ -372,7 +386,7 @@ def _count_samples(planes: Sequence[Plane], files: Sequence[PositionedFile]) -> 
     said = [plane.num_frames or 0 for plane in planes]
     return _Counts(
         fewest,
-        max(fewest, *counts, *said),
+        max(fewest, *stored, *said),
         _few(problems, "planes"),
         _few(contradictions, "planes"),
         _few(notes, "planes"),
@@ -398,6 +412,19 @@ def _too_few(plane: Plane, file: PositionedFile, count: int, rest: int) -> list[
         seen = f"{name} contains {count:,} complete frames{more}, but {plane.described_in} says {expected:,}"
         return [f"{seen}; reading the complete frames{'' if rest else _other_run(plane, count, expected)}"]
     return [f"{name} contains {count:,} complete frames{more}; reading the complete frames"] if rest else []
+
+
+def _other_size(plane: Plane, frames: StoredFrames, count: int, number: int) -> tuple[str, ...]:
+    """Return a sentence if the folder, or else the pixels, contradict the size of the frames."""
+    found = size_contradictions(plane)
+    places = [k * plane.frame_bytes for k in sorted({0, count // 2, count - 1})]
+    if found or not frames.looks_transposed(places, number=number):
+        return found
+    return (
+        f"{plane.described_in} says frames of {plane.rows:,} x {plane.columns:,} (Ly x Lx), but the pixels look like lines of {plane.rows:,}; "
+        f"reading {plane.rows:,} x {plane.columns:,}. If rows and columns are exchanged, open(..., format='raw', "
+        f"shape=({plane.columns}, {plane.rows}), dtype='<i2')",
+    )
 
 
 def _other_run(plane: Plane, count: int, expected: int) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "CHANNELS",
     "STAGES",
     "Plane",
+    "as_number",
     "chosen_by",
     "holds_description",
     "is_movie",
@@ -107,19 +108,19 @@ class Plane:
     @property
     def num_frames(self) -> int | None:
         """The number of frames according to suite2p, or None."""
-        value = _as_number(self.fields.get("nframes"))
+        value = as_number(self.fields.get("nframes"))
         return int(value) if value is not None and value > 0 and value == int(value) else None
 
     @property
     def rate(self) -> float | None:
         """Frames of this plane a second (Hz), or None."""
-        value = _as_number(self.fields.get("fs"))
+        value = as_number(self.fields.get("fs"))
         return value if value is not None and value > 0 else None
 
     @property
     def is_region(self) -> bool:
         """Whether the folder is one of several regions of a mesoscope."""
-        lines, regions = self.fields.get("lines"), _as_number(self.fields.get("nrois"))
+        lines, regions = self.fields.get("lines"), as_number(self.fields.get("nrois"))
         has_lines = lines.shape != (0,) if isinstance(lines, PickledArray) else bool(lines)
         return has_lines or (regions is not None and regions > 1)
 
@@ -132,7 +133,7 @@ class Plane:
     @property
     def num_planes(self) -> int:
         """The planes of the recording according to suite2p; 1 if it does not say."""
-        value = _as_number(self.fields.get("nplanes"))
+        value = as_number(self.fields.get("nplanes"))
         return int(value) if value is not None and 1 <= value <= _MAX_PLANES and value == int(value) else 1
 
     @property
@@ -315,7 +316,7 @@ def _side(fields: Mapping[str, Any], key: str, name: str) -> int:
             f"{name} contains settings of suite2p, not a recording: it has no {key}, which suite2p adds after reading the frames; "
             "open the folder that suite2p wrote, which contains plane0/ops.npy and plane0/data.bin"
         )
-    value = _as_number(fields[key])
+    value = as_number(fields[key])
     if value is None or value != int(value) or not 0 < value <= _MAX_LENGTH:
         raise CorruptRecordingError(
             f"{name} says {key} = {printable(repr(fields[key]))[:60]}, which is not a number of pixels"
@@ -323,7 +324,7 @@ def _side(fields: Mapping[str, Any], key: str, name: str) -> int:
     return int(value)
 
 
-def _as_number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """Return a number, or the one number of an array, as float; None for anything else."""
     if _is_small(value) and math.prod(value.shape) == 1:
         with contextlib.suppress(CorruptRecordingError):

@@ -560,3 +560,78 @@ def test_what_is_no_folder_of_suite2p_is_refused(tmp_path: Path) -> None:
         roi.open(tmp_path, format="suite2p")
     with pytest.raises(SourceKindError, match="expected one file, got 2; pass the suite2p folder"):
         roi.open([tmp_path / "a.txt", tmp_path / "a.txt"], format="suite2p")
+
+
+def image_of(rows: int, columns: int, count: int = 6) -> np.ndarray:
+    """Frames with smooth spots and noise, so that a line resembles the next one."""
+    rng = np.random.default_rng(rows)
+    y, x = np.mgrid[:rows, :columns]
+    still = sum(
+        3000 * np.exp(-((y - rng.uniform(0, rows)) ** 2 + (x - rng.uniform(0, columns)) ** 2) / 20) for _ in range(14)
+    )
+    return (still + rng.normal(0, 300, (count, rows, columns))).astype("<i2")
+
+
+def exchanged(folder: Path, **fields: Any) -> Path:
+    """Write a plane whose Ly and Lx are exchanged: the frames have 40 rows of 56 columns."""
+    place = folder / "plane0"
+    place.mkdir(parents=True)
+    image_of(40, 56).tofile(place / "data.bin")
+    ops = {"Ly": 56, "Lx": 40, "nframes": 6, "fs": 10.0, "nplanes": 1, **fields}
+    np.save(place / "ops.npy", np.array(ops, dtype=object))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"meanImg": np.zeros((40, 56), np.float32)}, r"meanImg in ops.npy has 40 x 56.*shape=\(40, 56\)"),
+        ({"refImg": np.zeros((40, 56), np.int16)}, r"refImg in ops.npy has 40 x 56"),
+        ({"yrange": [0, 40], "xrange": [0, 56]}, r"xrange in ops.npy ends at 56"),
+        (
+            {"yrange": [0, 30], "xrange": [0, 40], "max_proj": np.zeros((40, 30))},
+            r"max_proj in ops.npy has 40 x 30, and the ranges are 30 x 40",
+        ),
+        ({}, r"the pixels look like lines of 56"),
+    ],
+)
+def test_exchanged_rows_and_columns_are_suspected_by_all_that_the_folder_shows(
+    tmp_path: Path, fields: dict[str, Any], words: str
+) -> None:
+    with pytest.warns(RoiExtractorsWarning, match=words) as caught:
+        recording = roi.open(exchanged(tmp_path / "suite2p", **fields))
+    with recording:
+        assert recording.shape == (6, 56, 40)
+        assert [str(w.message) for w in caught] == [n for n in recording.get_notes() if "Ly x Lx" in n]
+
+
+def test_rois_and_a_second_description_show_the_frame_size(tmp_path: Path) -> None:
+    folder = exchanged(tmp_path / "a")
+    stat = [{"ypix": np.arange(5), "xpix": np.arange(51, 56), "lam": np.ones(5, np.float32)}]
+    np.save(folder / "plane0" / "stat.npy", np.array(stat, dtype=object))
+    with pytest.warns(RoiExtractorsWarning, match=r"a ROI in stat.npy has xpix = 55"):
+        roi.open(folder).close()
+    folder = exchanged(tmp_path / "b")
+    np.save(folder / "plane0" / "db.npy", np.array({"Ly": 40, "Lx": 56, "nframes": 6}, dtype=object))
+    with pytest.warns(RoiExtractorsWarning, match=r"db.npy says 40 x 56"):
+        roi.open(folder).close()
+
+
+def test_a_right_frame_size_is_not_suspected(tmp_path: Path) -> None:
+    folder = exchanged(tmp_path / "a", Ly=40, Lx=56, meanImg=np.zeros((40, 56)), yrange=[2, 38], xrange=[0, 56])
+    with roi.open(folder) as recording:
+        np.testing.assert_array_equal(recording.get_series(), image_of(40, 56))
+        assert recording.get_notes() == ()
+
+
+def test_frames_of_zeros_at_the_end_were_never_written(tmp_path: Path) -> None:
+    folder = exchanged(tmp_path / "a", Ly=40, Lx=56)
+    movie = folder / "plane0" / "data.bin"
+    stored = movie.read_bytes()
+    end = 3 * 4480 + 1000
+    movie.write_bytes(stored[:end] + bytes(len(stored) - end))
+    with pytest.warns(IncompleteRecordingWarning, match="ends in zeros.* 3 of 6 frames were written"):
+        recording = roi.open(folder)
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), image_of(40, 56)[:3])
+        assert recording.get_missing_samples().tolist() == [3, 4, 5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,8 @@ def test_metadata_of_another_format_beside_a_plain_file_is_said_not_to_be_used(t
     ) as seen:
         found = roi.open(tmp_path / "m.tif", registry=registry)
     assert str(seen[0].message) in found.provenance.notes
+    for one in (found, pickle.loads(pickle.dumps(found)), found.slice_samples(1)):
+        assert one.get_notes().count(str(seen[0].message)) == 1
     (tmp_path / "Setup.vendor").rename(tmp_path / "NotWhole.txt")
     roi.open(tmp_path / "m.tif", registry=registry)
     (tmp_path / "NotWhole.txt").rename(tmp_path / "whole.TXT")

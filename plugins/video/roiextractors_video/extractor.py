@@ -11,7 +11,9 @@ from roiextractors_core import BlockImagingExtractor, ChannelMetadata, Recording
 from roiextractors_core.errors import StreamChoiceError
 from roiextractors_core.io import silenced, single_file, warn
 
+from .clock import times_beside
 from .frames import VideoFrames, open_frames
+from .times import rate_of
 
 __all__ = ["VideoImagingExtractor"]
 
@@ -50,12 +52,14 @@ class VideoImagingExtractor(BlockImagingExtractor):
         channel: str | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._frames = open_frames(single_file(file_path))
+        self._path = os.path.abspath(single_file(file_path))
+        self._frames = open_frames(self._path)
         try:
             self._channel, self._is_found_grey = _choose_channel(self._frames, channel)
         except BaseException:
             self._frames.close()
             raise
+        self._noted = None if self._frames.problems else times_beside(self._path, self._frames.num_frames)
         for problem in self._frames.problems:
             warn(problem)
 
@@ -69,18 +73,19 @@ class VideoImagingExtractor(BlockImagingExtractor):
         return self._frames.dtype
 
     def get_sampling_frequency(self) -> float | None:
-        """Return the stream's rate in frames a second (Hz), if its times agree with it."""
-        return self._frames.rate
+        """Return the rate (Hz) of the times in a list beside the video; else the stream's, if its times agree with it."""
+        return self._frames.rate if self._noted is None else rate_of(self._noted.times)
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
         """Return the times in the stream, in seconds.
 
-        AVI has none: its frames are counted at a constant rate.  Times exist only if it has places without a picture.
+        AVI has none: its frames are counted at a constant rate.  Times exist only if it has places without a picture, or if
+        a list of a behaviour camera beside it has one for each frame.
         """
         start, end = self.resolve_range(start_sample, end_sample)
-        times = self._frames.times
+        times = self._frames.times if self._noted is None else self._noted.times
         return None if times is None else np.array(times[start:end], np.float64)
 
     def get_block(
@@ -98,11 +103,18 @@ class VideoImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         notes = (*self._frames.problems, *self._frames.notes)
+        if self._noted is not None:
+            notes += (f"{self._frames.name}: {self._noted.note}",)
         if self._is_found_grey:
             notes += (
                 f"{self._frames.name} is stored in colour but shows none in its first, middle and last key frame; reading it as grey",
             )
         return notes
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the video, and the list of its times if that is used."""
+        listed = [] if self._noted is None else [os.path.abspath(self._noted.path)]
+        return tuple(dict.fromkeys([*super().get_paths(), *listed]))
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:

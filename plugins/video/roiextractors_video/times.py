@@ -240,20 +240,34 @@ def _rows(
     """Return the used columns of each row, up to the first that is not a row of numbers."""
     kept = [line for line in lines if line.strip()]
     # np.loadtxt would accept a cut last line, because it looks at the used columns only
-    is_last_whole = is_ended or not kept or len(_fields(kept[-1])) >= width
+    is_last_whole = (
+        is_ended
+        or not kept
+        or (len(_fields(kept[-1])) >= width and not _is_cut_in_its_last_field(kept, columns, width))
+    )
     quick = _quick_rows(kept, columns) if is_last_whole else None
     if quick is not None:
         return quick, ()
     rows: list[tuple[float, ...]] = []
     for place, line in enumerate(kept):
         fields = _fields(line)
-        is_cut = place == len(kept) - 1 and not is_ended and len(fields) < width
+        is_cut = place == len(kept) - 1 and not is_last_whole
         row = None if is_cut else _row(fields, columns)
         if row is None:
             words = f"line {before + place + 1:,} of {name} is not a row of times ({printable(line[:40])!r}); "
             return _table(rows, columns), (words + f"using the {place:,} rows before it",)
         rows.append(row)
     return _table(rows, columns), ()
+
+
+def _is_cut_in_its_last_field(lines: Sequence[str], columns: _Columns, width: int) -> bool:
+    """Return whether digits of the last number of the file are missing: a shorter number than in the row before."""
+    if width - 1 not in columns.used or len(lines) < 2:
+        return False
+    last, before = (_row(_fields(line), columns) for line in (lines[-1], lines[-2]))
+    column = columns.used.index(width - 1)
+    # Frames and times only increase, and a number without its last digits is smaller
+    return last is not None and before is not None and column < 2 and last[column] <= before[column]
 
 
 def _quick_rows(lines: Sequence[str], columns: _Columns) -> np.ndarray | None:
