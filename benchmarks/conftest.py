@@ -231,6 +231,26 @@ class Beside:
             note=note,
         )
 
+    def calls(self, row: str, counts: Mapping[str, int], *, at_most: int) -> None:
+        """Report the calls of the system on the files of a recording while it opens, in all and by kind."""
+        total = sum(counts.values())
+        self.benchmark.pedantic(lambda: None)  # the calls were counted in a process of its own
+        self._tell(
+            row=row,
+            group="share",
+            unit="calls",
+            nbytes=0,
+            ours={"median": total, "min": total},
+            rivals={},
+            once=[],
+            missing={},
+            limit="",
+            at_least=None,
+            at_most=at_most,
+            growth=None,
+            note=", ".join(f"{count} {kind}" for kind, count in counts.items()),
+        )
+
     def _opened(
         self,
         stack: ExitStack,
@@ -282,7 +302,8 @@ class Beside:
         self.benchmark.group = told["group"]
         self.benchmark.extra_info.update(told)
         unit, ours = told["unit"], told["ours"]["median"]
-        figure = f"{ours:.1f} MiB" if unit == "MiB" else f"{ours * 1e3:.3f} ms"
+        figures = {"MiB": f"{ours:.1f} MiB", "calls": f"{ours} calls ({told['note']})"}
+        figure = figures.get(unit, f"{ours * 1e3:.3f} ms")
         growth = f" ({told['growth'][1]:,} {told['growth'][0]})" if told["growth"] else ""
         beside = [f"{name} / ours {values['ratio']:.2f}" for name, values in told["rivals"].items()]
         beside += [f"{name} missing: {reason}" for name, reason in told["missing"].items()]

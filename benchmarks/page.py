@@ -19,6 +19,10 @@ GROUPS = {
     "single": ("One frame", "Random frames, one call per frame."),
     "part": ("Part of each frame", "64 x 64 pixels of each frame."),
     "times": ("Times", "Sample times from the metadata of each frame."),
+    "share": (
+        "Calls on a network share",
+        "System calls on the files of a recording from opening to closing, counted by strace; reading of pixels is not included.",
+    ),
     "memory": (
         "Memory beyond the result",
         "Peak memory of the process (VmHWM), minus its memory before the call and minus the returned array.",
@@ -203,18 +207,20 @@ def _named(row: Row, name: str) -> str:
 
 
 def _number(row: Row) -> float:
-    """Return our figure in the unit of a bound: milliseconds or MiB."""
-    return float(row["ours"]["median"]) * (1 if row["unit"] == "MiB" else 1e3)
+    """Return our figure in the unit of a bound: milliseconds, MiB or calls."""
+    return float(row["ours"]["median"]) * (1 if row["unit"] in ("MiB", "calls") else 1e3)
 
 
 def _bound_unit(row: Row) -> str:
-    return "MiB" if row["unit"] == "MiB" else "ms"
+    return row["unit"] if row["unit"] in ("MiB", "calls") else "ms"
 
 
 def _figure(row: Row, values: Mapping[str, float]) -> str:
     median = values["median"]
     if row["unit"] == "MiB":
         return f"{max(median, 0):.1f} MiB"
+    if row["unit"] == "calls":
+        return f"{median:,.0f} calls"
     if row["unit"] == "GB/s":
         return f"{row['nbytes'] / median / 1e9:.2f} GB/s"
     return (

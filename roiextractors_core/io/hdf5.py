@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import CorruptRecordingError, SourceKindError
+from .known import is_folder
 from .positioned import PositionedFile
 
 __all__ = ["hdf5_nodes", "open_hdf5_file", "plain_attribute"]
@@ -61,7 +62,7 @@ def open_hdf5_file(path: str | os.PathLike[str], *, end: int = 0) -> Any:
     import h5py
 
     file = PositionedFile(path)
-    if os.path.isdir(file.path):
+    if is_folder(file.path):
         raise SourceKindError(f"{file.name} is a folder, not an HDF5 file")
     try:
         unchanging = unchanging_superblock(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import Source
+from roiextractors_core.io import Source, folder_names, is_file, is_folder
 
 __all__ = ["describes_images", "lies_beside_its_scan", "scan_of"]
 
@@ -84,7 +83,7 @@ def scan_of(path: str) -> str:
         The path is an XML of another kind.
     """
     place = Path(path)
-    if place.is_dir():
+    if is_folder(place):
         own = place / f"{place.name}.xml"  # the usual case, found without a listing of half a million names
         return str(own) if _has_images(own) else _only(place, _in_folder(place, _names(place)))
     if not place.exists():
@@ -123,7 +122,7 @@ def _stem(path: Path) -> str:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if name.lower().endswith(".xml")]
+        return [name for name in folder_names(folder) if name.lower().endswith(".xml")]
     except OSError as error:
         raise SourceReadError(f"the folder {printable(folder)} could not be listed: {error.strerror}") from error
 
@@ -145,7 +144,7 @@ def _scan_named_in(path: Path) -> Path | None:
     for start in starts[:40]:
         for suffix in (".xml", ".XML"):
             scan = path.with_name(start + suffix)
-            if start and scan != path and scan.is_file() and _has_images(scan):
+            if start and scan != path and is_file(scan) and _has_images(scan):
                 return scan
     return None
 

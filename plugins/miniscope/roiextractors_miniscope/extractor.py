@@ -24,7 +24,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, Source, warn
+from roiextractors_core.io import PositionedFile, Source, folder_names, warn
 
 from .layout import Device, find_device, json_of, sessions_of
 
@@ -456,10 +456,10 @@ def _beside(device: Device, name: str) -> str | None:
 
 def _in_folder(folder: str, name: str) -> str | None:
     try:
-        names = os.listdir(folder)
+        names = folder_names(folder)
     except OSError:
         return None
-    found = next((n for n in sorted(names) if n.lower() == name.lower()), None)
+    found = next((n for n in names if n.lower() == name.lower()), None)
     return None if found is None else os.path.join(folder, found)
 
 
@@ -500,7 +500,7 @@ def _companions(device: Device) -> list[str]:
 def _behaviour_frames(device: Device) -> int | None:
     """Return how many frames the behaviour camera of V3 took, or None where its videos are not all readable."""
     try:
-        listing = os.listdir(device.folder)
+        listing = folder_names(device.folder)
     except OSError:
         return None
     names = sorted(n for n in listing if re.fullmatch(r"behavcam\d+\.avi", n.lower()))

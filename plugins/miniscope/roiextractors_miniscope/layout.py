@@ -15,7 +15,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import Source
+from roiextractors_core.io import Source, folder_names, is_file, is_folder
 
 __all__ = ["Device", "Session", "find_device", "holds_sessions", "is_video_of_scope", "json_of", "sessions_of"]
 
@@ -127,7 +127,7 @@ def find_device(path: str, *, session: str | None = None, device: str | None = N
 
 def sessions_of(path: str) -> tuple[Session, ...]:
     """Return the sessions at a path, each with the devices that match the path."""
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return _sessions_at_file(path)
     own = _device_at(path)
     if own is not None:
@@ -261,19 +261,19 @@ def _is_avi(path: str) -> bool:
 
 def _names(folder: str) -> tuple[str, ...]:
     try:
-        return tuple(sorted(os.listdir(folder)))
+        return folder_names(folder)
     except OSError:
         return ()
 
 
 def _folders(folder: str) -> list[str]:
     names = [name for name in _names(folder) if not name.startswith(".")]
-    return [name for name in names[:_MAX_FOLDERS] if os.path.isdir(os.path.join(folder, name))]
+    return [name for name in names[:_MAX_FOLDERS] if is_folder(os.path.join(folder, name))]
 
 
 def _has(folder: str, name: str) -> str:
     """Return the path of a file in a folder, ignoring case; empty if there is none."""
     direct = os.path.join(folder, name)
-    if os.path.isfile(direct):
+    if is_file(direct):
         return direct
     return next((os.path.join(folder, n) for n in _names(folder) if n.lower() == name.lower()), "")

@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import Source
+from roiextractors_core.io import Source, folder_names, is_file, is_folder
 from roiextractors_core.io.ome_xml import OmeImage, OmeReference
 
 from .document import Document, is_tiff, read_document, root_attributes
@@ -144,7 +144,7 @@ class Recording:
         # The listing is of one folder, and empty if the folder may not be listed
         if "/" in name or not listing:
             path = os.path.join(self._folder, *name.split("/"))
-            return path if os.path.isfile(path) else None
+            return path if is_file(path) else None
         if name in listing:
             return os.path.join(self._folder, name)
         if self._caseless is None:
@@ -206,7 +206,7 @@ def recording_at(file_path: Paths) -> Recording:
     if not isinstance(file_path, str | os.PathLike):
         return _of_list([os.fspath(path) for path in file_path])
     path = os.fspath(file_path)
-    return _of_folder(path) if os.path.isdir(path) else _of_files([path])
+    return _of_folder(path) if is_folder(path) else _of_files([path])
 
 
 def holds_ome(source: Source) -> bool:
@@ -232,7 +232,7 @@ def _master(document: Document) -> Document:
     name, uuid = wanted.get("MetadataFile", ""), wanted.get("UUID", "").strip()
     folder = os.path.dirname(os.path.abspath(document.path))
     path = os.path.join(folder, contained(name, document.name)) if name.strip() else folder
-    if os.path.isfile(path):
+    if is_file(path):
         return read_document(path)
     # BinaryOnly also states the UUID of that file, which remains when it is renamed
     names = [n for n in sorted(_names_in(folder)) if n.lower().endswith((*_SUFFIXES, ".ome"))]
@@ -298,11 +298,11 @@ def _is_tiff_name(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES) and not name.startswith("._")  # macOS writes ._ files beside the real ones
 
 
-def _names_in(folder: str) -> list[str]:
+def _names_in(folder: str) -> tuple[str, ...]:
     try:
-        return os.listdir(folder)
+        return folder_names(folder)
     except OSError:  # a folder may be closed to listing while its files can be read
-        return []
+        return ()
 
 
 def _shown(paths: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from roiextractors_core.errors import RoiExtractorsError
-from roiextractors_core.io import read_json
+from roiextractors_core.io import is_file, is_folder, read_json
 
 __all__ = ["described_by", "holds_images", "image_paths", "ome_description"]
 
@@ -110,7 +110,7 @@ def _of_collection(folder: str, described: Mapping[str, Any]) -> list[str]:
         return [str(path) for path in series]
     found: list[str] = []
     # Without a list of series, the layout numbers the images from 0
-    while len(found) < _MAX_IMAGES and os.path.isdir(os.path.join(folder, str(len(found)))):
+    while len(found) < _MAX_IMAGES and is_folder(os.path.join(folder, str(len(found)))):
         found.append(str(len(found)))
     return found
 
@@ -141,9 +141,9 @@ def _folders(place: str) -> list[str]:
 
 
 def _is_group(place: str) -> bool:
-    if os.path.isfile(os.path.join(place, ".zarray")):  # first: an array can have .zattrs too
+    if is_file(os.path.join(place, ".zarray")):  # first: an array can have .zattrs too
         return False
-    if os.path.isfile(os.path.join(place, ".zgroup")) or os.path.isfile(os.path.join(place, ".zattrs")):
+    if is_file(os.path.join(place, ".zgroup")) or is_file(os.path.join(place, ".zattrs")):
         return True
     return _json(os.path.join(place, "zarr.json")).get("node_type") == "group"
 

@@ -36,6 +36,7 @@ from roiextractors_core.io import (
     at_positions,
     choose_stream,
     codec_names,
+    is_folder,
     missing_chunks,
     present_zarr_chunks,
     require_few_chunks,
@@ -362,7 +363,7 @@ class _Image:
 
 
 def _open_group(path: str, name: str) -> Any:
-    if not os.path.isdir(path):
+    if not is_folder(path):
         raise SourceKindError(
             f"{name} is a file; an OME-Zarr image is a folder. Open the folder that contains .zattrs or zarr.json"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roiextractors_core.errors import ChoiceError, RoiExtractorsError, UnknownFormatError, listed, printable
-from roiextractors_core.io import Source, TiffDirectory
+from roiextractors_core.io import Source, TiffDirectory, folder_names
 
 from .header import Header, epoch_of, frame_number_of
 
@@ -47,7 +47,7 @@ class FileSet:
 def listing(folder: str) -> tuple[str, ...]:
     """Return the names in a folder; none where it may not be listed, for its files may be read all the same."""
     try:
-        return tuple(os.listdir(folder))
+        return folder_names(folder)
     except OSError:
         return ()
 

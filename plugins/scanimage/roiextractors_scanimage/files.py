@@ -24,7 +24,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile, silenced, warn
+from roiextractors_core.io import PositionedFile, is_folder, silenced, warn
 
 from .acquisition import Acquisition, acquisition_of, formula
 from .file_set import FileSet, files_of_acquisition, first_of_folder, listing, others_of_folder
@@ -497,15 +497,15 @@ def _gathered(source: Any) -> tuple[PageIndex, Header, FileSet]:
         index = PageIndex.of(paths)
         return index, _header(index), FileSet(paths)
     path = os.path.abspath(os.fspath(source))
-    is_folder = os.path.isdir(path)
-    folder = path if is_folder else os.path.dirname(path)
+    is_whole = is_folder(path)
+    folder = path if is_whole else os.path.dirname(path)
     names = listing(folder)
-    path = first_of_folder(folder, names) if is_folder else path
+    path = first_of_folder(folder, names) if is_whole else path
     with silenced():  # it may turn out not to be the only file
         alone = PageIndex.of(path)
     header = _header(alone)
     found = files_of_acquisition(path, header, names)
-    if is_folder:
+    if is_whole:
         found = FileSet(found.paths, (*found.notes, *others_of_folder(folder, names, found.paths)), found.gaps)
     if found.paths == (path,):
         for note in alone.notes:

@@ -19,7 +19,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, StoredFrames, single_file, warn
+from roiextractors_core.io import PositionedFile, StoredFrames, is_folder, single_file, warn
 
 from .checks import size_contradictions
 from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of, undescribed_planes
@@ -185,7 +185,7 @@ def _select(
     every = planes_of(path)
     planes, notes = _select_planes(every, plane, name)
     # The folder of one plane is complete by itself
-    is_whole = plane is None and os.path.isdir(path) and every[0].folder != Path(path)
+    is_whole = plane is None and is_folder(path) and every[0].folder != Path(path)
     lost = _missing_planes(every, path, name, allow_missing) if is_whole else ()
     stage_of_file, channel_of_file = chosen_by(path)
     if channel is None and stage is None and is_movie(path):

@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, folder_names, is_file, is_folder
 
 from .pickled import PickledArray, read_objects, texts_at_the_start
 
@@ -151,7 +151,7 @@ class Plane:
     def movie(self, stage: str, channel: str) -> Path | None:
         """Return the file of a stage and channel, or None."""
         places = (self.folder / name for name in _MOVIES[stage, channel])
-        return next((place for place in places if place.is_file()), None)
+        return next((place for place in places if is_file(place)), None)
 
     def movie_name(self, stage: str, channel: str) -> str:
         """Return suite2p's name for the file of a stage and channel."""
@@ -182,7 +182,7 @@ def is_movie(path: str) -> bool:
     SourceNotFoundError, SourcePermissionError, SourceReadError
         It cannot be read.
     """
-    if os.path.isdir(path):
+    if is_folder(path):
         return False
     file = PositionedFile(path)
     try:
@@ -204,7 +204,7 @@ def planes_of(path: str) -> tuple[Plane, ...]:
         The description contains settings only, or cannot be read.
     """
     place = Path(path)
-    if place.is_file():
+    if is_file(place):
         is_description = not is_movie(path)
         if is_description:
             _refuse_results(place)
@@ -215,7 +215,7 @@ def planes_of(path: str) -> tuple[Plane, ...]:
     below = _plane_folders(place) or _plane_folders(place / "suite2p")
     if below:
         return tuple(_described(folder, None) for folder in below)
-    if not any((place / name).is_file() for name in _DESCRIPTIONS):
+    if not any(is_file(place / name) for name in _DESCRIPTIONS):
         raise SourceKindError(
             f"{printable(place)} is not a suite2p folder: it does not contain plane0, plane1, ..., ops.npy or db.npy"
         )
@@ -243,13 +243,13 @@ def undescribed_planes(path: str) -> tuple[str, ...]:
     for folder in (place, place / "suite2p"):
         if not _plane_folders(folder):
             continue
-        names = sorted(name for name in os.listdir(folder) if _PLANE.fullmatch(name))
+        names = sorted(name for name in folder_names(folder) if _PLANE.fullmatch(name))
         movies = [movie for names_of_movie in _MOVIES.values() for movie in names_of_movie]
         return tuple(
             name
             for name in names[:_MAX_PLANES]
-            if not any((folder / name / described).is_file() for described in _DESCRIPTIONS)
-            and any((folder / name / movie).is_file() for movie in movies)
+            if not any(is_file(folder / name / described) for described in _DESCRIPTIONS)
+            and any(is_file(folder / name / movie) for movie in movies)
         )
     return ()
 
@@ -275,17 +275,17 @@ def _is_described(source: Source) -> bool:
 
 def _plane_folders(folder: Path) -> list[Path]:
     try:
-        names = os.listdir(folder)
+        names = folder_names(folder)
     except OSError:
         return []
     # By number: as text, plane10 would come before plane2
     numbered = sorted((int(match[1]), name) for name in names if (match := _PLANE.fullmatch(name)))
     folders = [folder / name for _, name in numbered[:_MAX_PLANES]]
-    return [place for place in folders if any((place / name).is_file() for name in _DESCRIPTIONS)]
+    return [place for place in folders if any(is_file(place / name) for name in _DESCRIPTIONS)]
 
 
 def _described(folder: Path, given: Path | None) -> Plane:
-    names = [given.name] if given else [name for name in _DESCRIPTIONS if (folder / name).is_file()]
+    names = [given.name] if given else [name for name in _DESCRIPTIONS if is_file(folder / name)]
     if not names:
         raise SourceNotFoundError(
             f"{printable(folder)} contains neither ops.npy nor db.npy, which give the size of the frames; copy it there, "
@@ -293,7 +293,7 @@ def _described(folder: Path, given: Path | None) -> Plane:
         )
     fields = _fields(folder / names[0])
     # suite2p 1.0 split ops.npy: the frames are described in db.npy, the processing in settings.npy
-    if names[0].lower() == "db.npy" and (folder / "settings.npy").is_file():
+    if names[0].lower() == "db.npy" and is_file(folder / "settings.npy"):
         fields = {**_fields(folder / "settings.npy"), **fields}
     name = f"{printable(folder.name)}/{printable(names[0])}"
     return Plane(folder.name, folder, name, fields, _side(fields, "Ly", name), _side(fields, "Lx", name))
