@@ -29,6 +29,14 @@ __all__ = ["NpyImagingExtractor"]
 
 _MAX_HEADER = 1 << 16  # bytes; headers of arrays of numbers have some hundred
 _COLOURS = (3, 4)  # the length of a last axis that may be RGB or RGBA
+# Names under which segmentations save traces and classifications, as arrays of two dimensions
+_TRACES = frozenset(("f", "fneu", "spks", "iscell", "redcell"))
+_OBJECTS = {
+    "_seg.npy": "the masks of cells by Cellpose as Python objects, not a movie",
+    "_proc.npy": "the results of Facemap as Python objects, not a movie",
+    "ops.npy": "the settings of a segmentation as Python objects, not a movie",
+    "stat.npy": "the ROIs of a segmentation as Python objects, not a movie",
+}
 _MAX_COMPANION = 256 << 20  # bytes
 
 
@@ -316,6 +324,11 @@ def _doubts(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[st
             "colours or channels: open(..., dimension_order='YXC', channel=0)"
         )
     if len(shape) == 2:
+        if name.lower().removesuffix(".npy").removesuffix("_chan2") in _TRACES:
+            raise UnsupportedRecordingError(
+                f"{name} of shape {shape} is by its name the traces or the classification of ROIs, not a movie; open the movie, or pass "
+                "dimension_order='YX' to read it as one frame"
+            )
         return "", f"{name} is an array of two dimensions, {shape}; it is read as one frame, not as traces"
     if dtype.kind == "b":
         return "", f"{name} is an array of true and false; if these are masks of ROIs, they are not a movie"
@@ -359,8 +372,9 @@ def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
         ) from error
     # hasobject also finds objects inside structured types
     if dtype.hasobject:
+        what = next((words for ending, words in _OBJECTS.items() if name.lower().endswith(ending)), "Python objects")
         raise UnsupportedRecordingError(
-            f"{name} contains Python objects, and unpickling them could run code; save it again as an array of numbers"
+            f"{name} contains {what}, and unpickling them could run code; save it again as an array of numbers"
         )
     if dtype.kind not in "biufc":
         raise UnsupportedRecordingError(

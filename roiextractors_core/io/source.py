@@ -30,6 +30,7 @@ from ..errors import (
 from .hdf5 import open_hdf5_file
 from .known import folder_names, folders_inside, status_of
 from .positioned import PositionedFile
+from .results import results_in_file, results_in_folder
 from .tiff_directory import TiffDirectory
 from .xml import xml_parser
 
@@ -459,7 +460,7 @@ _SIGNATURES: Mapping[bytes, str] = {
     b"\x1f\x8b": "gzip-compressed data; unpack it first",
     b"\xd0\xcf\x11\xe0": "an OLE compound file",
     b"MATLAB 5.0": "a MATLAB 5 file",
-    b"\x80\x04": "a Python pickle, which is never loaded",
+    **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a Python pickle, which is never loaded"),
     b"%PDF": "a PDF",
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -470,8 +471,16 @@ def looks_like(source: Source) -> str:
     """Return a description of the first bytes of a file, or of the names in a folder."""
     if source.is_folder:
         names = source.members
-        return f"a folder of {len(names):,} names, the first {printable(names[0])!r}" if names else "an empty folder"
+        if not names:
+            return "an empty folder"
+        return (
+            results_in_folder(source.name, names)
+            or f"a folder of {len(names):,} names, the first {printable(names[0])!r}"
+        )
     head = source.head(512)
+    results = results_in_file(source.name, head, source.read_at)
+    if results:
+        return results
     for signature, words in _SIGNATURES.items():
         if head.startswith(signature):
             return words

@@ -57,11 +57,13 @@ _ANALYSES = (
     ("pcaicaAnalysisOutput", f"the results of PCA-ICA through CIAtah {_CELLS}"),
     ("cnmfeAnalysisOutput", f"the results of CNMF-E through CIAtah {_CELLS}"),
     ("cnmfAnalysisOutput", f"the results of CNMF through CIAtah {_CELLS}"),
+    ("cellmaxAnalysisOutput", f"the results of CELLMax through CIAtah {_CELLS}"),
     ("emAnalysisOutput", f"the results of CELLMax through CIAtah {_CELLS}"),
     ("roiAnalysisOutput", f"regions of interest through CIAtah {_CELLS}"),
     ("neuron/A", f"the results of CNMF-E {_CELLS}"),
     ("results/A", f"the results of CNMF-E {_CELLS}"),
     ("iscell", f"the results of suite2p {_CELLS}"),
+    ("roi_names", "traces of ROIs (data and roi_names, as of the Allen Brain Observatory), not the movie"),
     ("unit_id", f"the results of minian {_CELLS}"),
     ("Global/GCtr", "ThorSync's lines and counters, without images; the movie is in another file"),
 )
