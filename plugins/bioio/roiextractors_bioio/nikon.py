@@ -28,6 +28,9 @@ _AT_ENDS = 4096  # frames from either end whose beginning is looked at
 _MAX_DEVIATION = 0.1  # of the measured period from the nominal one
 _LASER = re.compile(r"\{Laser Wavelength\}:\s*([\d.]+)\s*\{Laser Power\}:\s*([\d.]+)")
 _EXPOSURE = re.compile(r"(?m)^\s*Exposure:\s*([\d.,]+)\s*(ms|s|us|µs|min)\b")
+_SETTINGS = "ImageMetadataSeqLV|0"  # of the first frame
+_LINE_USED = re.compile(r"MultiLaserLineUsed(\d+)-(\d+)")
+_BAND_PASS = 4  # type of a point of a spectrum
 _MODALITIES = (
     ("multiphoton", "two-photon"),
     ("nondescanned", "two-photon"),
@@ -151,6 +154,7 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
             description = str(file.text_info.get("description", ""))
             camera = re.search(r"Camera Name:[ \t]*([^\r\n]*)", description)
             found["device"] = printable(camera[1].strip()) if camera else None
+            found |= _of_plane(file, self._channel, is_camera=not found.get("is_scanner"))
             found |= _light(_part_of_channel(description, self._channel), found)
             found["software"] = _software(file)
             found["start"] = _started(file)
@@ -165,6 +169,7 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
             "magnification": lens.objectiveMagnification,
             "aperture": lens.objectiveNumericalAperture,
             "zoom": lens.zoomMagnification,
+            "is_scanner": any("laserscan" in flag for flag in flags),
             "modality": next((kind for flag, kind in _MODALITIES if any(flag in known for known in flags)), None),
         }
 
@@ -253,6 +258,67 @@ def _software(file: Any) -> str | None:
     return printable(" ".join(filter(None, words))) or None
 
 
+def _of_plane(file: Any, channel: int, *, is_camera: bool) -> dict[str, Any]:
+    """Return the detection band, the exposure and the laser lines in the settings of a channel's plane of the image."""
+    try:
+        known = file.unstructured_metadata(include={_SETTINGS})[_SETTINGS]
+        known = known.get("SLxPictureMetadata", known)["PicturePlanes"]  # the older form has no root
+    except Exception:  # noqa: BLE001 - the library raises its own errors for chunks that it does not know
+        return {}
+    found: dict[str, Any] = {}
+    plane = _item(known.get("PlaneNew"), channel)
+    filters = (plane.get("FilterPath") or {}).get("Filter") or {}
+    bands = [band for one in _items(filters) if (band := _passed(one.get("EmissionSpectrum") or {}))]
+    if len(bands) == 1:
+        found["detection_band"] = bands[0]
+    setting = _item(known.get("SampleSetting"), int(plane.get("SampleIndex") or 0))
+    exposure = setting.get("ExposureTime")
+    # Milliseconds; of a scanner it is the time of a whole scan, whatever part of it was saved
+    if is_camera and isinstance(exposure, float) and 0 < exposure < 1e9:
+        found["exposure_time"] = exposure / 1e3
+    lines = _used_lines(setting.get("DeviceSetting") or {})
+    if lines:
+        found["laser_lines"] = tuple(lines)
+        powers = [power for power in lines.values() if power is not None]
+        found["laser_power"] = powers[0] if len(powers) == len(lines) == 1 else None
+    return found
+
+
+def _passed(spectrum: dict[str, Any]) -> tuple[float, float] | None:
+    """Return the limits of an emission filter: a centre with half of its width (525/50 is stated as 525 and 25)."""
+    points = list(_items(spectrum.get("Point") or {}))
+    if len(points) != 1 or points[0].get("Type") != _BAND_PASS:
+        return None
+    # The library does not know the name in the older form
+    centre = float(points[0].get("Wavelength") or points[0].get("i0000000001") or 0.0)
+    half = float(points[0].get("TValue") or 0.0)
+    return (centre - half, centre + half) if 0 < half < centre / 2 else None
+
+
+def _used_lines(devices: dict[str, Any]) -> dict[float, float | None]:
+    """Return the lines of the laser boxes that were used for a plane, each with its power in percent."""
+    found: dict[float, float | None] = {}
+    for key, is_used in devices.items():
+        match = _LINE_USED.fullmatch(str(key))
+        if match and is_used and devices.get(f"MultiLaserUse{match[1]}", 1):
+            line = devices.get(f"MultiLaserLineWavelength{match[1]}-{match[2]}")
+            power = devices.get(f"MultiLaserLinePower{match[1]}-{match[2]}")
+            if isinstance(line, int | float) and 100 < line < 3000:
+                found[float(line)] = float(power) if isinstance(power, int | float) and 0 < power <= 100 else None
+    return found
+
+
+def _items(container: Any) -> Iterator[dict[str, Any]]:
+    """Yield the parts of a list, which the library returns as a list or as a mapping of numbered keys."""
+    parts = container.values() if isinstance(container, dict) else container if isinstance(container, list) else ()
+    yield from (part for part in parts if isinstance(part, dict))
+
+
+def _item(container: Any, number: int) -> dict[str, Any]:
+    parts = list(_items(container))
+    return parts[number] if 0 <= number < len(parts) else {}
+
+
 def _part_of_channel(description: str, channel: int) -> str:
     """Return the lines of the description on one channel."""
     parts = re.split(r"(?m)^\s*Plane #\d+:", description)
@@ -265,7 +331,7 @@ def _light(text: str, optics: dict[str, Any]) -> dict[str, Any]:
     lines = {line: power for line, power in pairs if line > 0 and power > 0}
     excitation = optics.get("excitation") or 0.0
     nearest = min(lines, key=lambda line: abs(line - excitation), default=None)
-    found: dict[str, Any] = {"laser_lines": tuple(lines)}
+    found: dict[str, Any] = {"laser_lines": tuple(lines)} if lines else {}
     if nearest is not None and (len(lines) == 1 or abs(nearest - excitation) <= 5):
         found["laser_power"] = lines[nearest]
     exposure = _EXPOSURE.search(text)

@@ -21,7 +21,7 @@ _MAX_METADATA = 1 << 20  # of one subblock; real ones have some kilobytes
 _MAX_STAMPS = 1 << 26
 _COLUMNS = (
     *("position", "dimensions", "part", "kind", "packing", "is_reduced"),
-    *("x", "y", "columns", "rows", "has_time"),
+    *("x", "y", "columns", "rows"),
 )
 
 _SEGMENT = 32  # id, allocated and used bytes
@@ -71,11 +71,8 @@ class Subblocks:
         here = columns["part"] == 0
         self.has_parts = not here.all()
         self._columns = {name: column[here] for name, column in columns.items()}
-        self._places, self._counts, times = (self._columns[key] for key in ("position", "dimensions", "T"))
-        has_time = self._columns["has_time"] != 0
-        first = int(times[has_time].min(initial=np.iinfo(np.int64).max))
-        self._samples = np.where(has_time, times - first, -1)  # a part of a longer recording keeps its numbers
-        self._are_sound = np.zeros(len(times), bool)
+        self._places, self._counts = self._columns["position"], self._columns["dimensions"]
+        self._are_sound = np.zeros(len(self._places), bool)
 
     def select(self, **where: int) -> np.ndarray:
         """Return the numbers of the subblocks of full resolution, optionally at some values of axes, in file order."""
@@ -181,33 +178,6 @@ class Subblocks:
             )
         return np.frombuffer(self._bytes(position + len(head), 8 * count), "<f8").astype(np.float64)
 
-    def require_sound(self, samples: np.ndarray | None = None) -> None:
-        """Check the heads of the subblocks of some samples, or of the first and last in the file.
-
-        Parameters
-        ----------
-        samples : numpy.ndarray, optional
-            Their numbers, from 0.
-
-        Raises
-        ------
-        CorruptRecordingError
-            A subblock is missing, or is longer than its space.
-        """
-        if self._are_sound.all():
-            return
-        if samples is None:
-            numbers = np.arange(len(self._places))
-            wanted = np.concatenate([numbers[:_AT_OPENING], numbers[_AT_OPENING:][-_AT_OPENING:]])
-        else:
-            wanted = np.flatnonzero(np.isin(self._samples, [-1, *samples.tolist()]))
-        try:
-            for number in wanted[~self._are_sound[wanted]].tolist():
-                self._check(int(self._places[number]), int(self._counts[number]))
-                self._are_sound[number] = True
-        finally:
-            self._file.close()
-
     def _entries(self) -> Iterator[tuple[int, ...]]:
         """Yield the numbers of each subblock in the order of ``_COLUMNS`` and ``AXES``."""
         name, size = self._file.name, self._size
@@ -289,7 +259,7 @@ class Subblocks:
 
 
 def _extent(dimensions: bytes, is_reduced: bool) -> tuple[int, ...]:
-    """Return whether a subblock is reduced, X, Y, columns and rows, whether T is named, and the values along the axes."""
+    """Return whether a subblock is reduced, X, Y, columns and rows, and the values along the axes."""
     starts, sizes, stored = {}, {}, {}
     for name, start, size, _, held in struct.iter_unpack("<4siifi", dimensions):
         axis = name.rstrip(b"\0").decode("latin-1")
@@ -297,4 +267,4 @@ def _extent(dimensions: bytes, is_reduced: bool) -> tuple[int, ...]:
     # Levels of a pyramid store fewer pixels than they cover; their type is not always filled in
     is_reduced = is_reduced or any(stored.get(axis, 0) < sizes.get(axis, 0) for axis in "XY")
     where = (starts.get("X", 0), starts.get("Y", 0), sizes.get("X", 0), sizes.get("Y", 0))
-    return (is_reduced, *where, "T" in starts, *(starts.get(axis, 0) for axis in AXES))
+    return (is_reduced, *where, *(starts.get(axis, 0) for axis in AXES))

@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import choose_stream
+from roiextractors_core.io import choose_stream, open_regular
 
 from .extractor import BioioImagingExtractor, moment, regular_rate
 from .subblocks import AXES, Subblocks
@@ -204,7 +204,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         numbers = self._numbers[samples][:, planes]
         shape = (*numbers.shape, rows.stop - rows.start, columns.stop - columns.start)
         pixels = np.empty(shape, self.get_dtype())
-        with open(self._path, "rb") as stream:
+        with os.fdopen(open_regular(self._path), "rb") as stream:
             library: Any = None
             for at in np.ndindex(numbers.shape):
                 number = int(numbers[at])
@@ -420,7 +420,7 @@ def _xml(path: str) -> ElementTree.Element:
             return ElementTree.fromstring(text if b"<!" not in text else b"<ImageDocument/>")
         except ElementTree.ParseError:
             return ElementTree.Element("ImageDocument")
-    with open(path, "rb") as stream:
+    with os.fdopen(open_regular(path), "rb") as stream:
         found: ElementTree.Element = import_module("aicspylibczi").CziFile(stream).meta
         return found
 

@@ -114,6 +114,9 @@ def test_an_nd2_is_what_its_library_reads(recordings: Path) -> None:
             assert (found.zoom, found.bit_depth, found.modality) == (2.469, 12, "confocal")
             assert found.channels[0].laser_lines == (488.0, 561.0)
             assert found.channels[0].laser_power == (0.5, 9.0)[c]
+            # The description names the filter cube 525/50
+            assert found.channels[0].detection_band == ((500.0, 550.0), (662.5, 737.5))[c]
+            assert found.channels[0].exposure_time is None
 
 
 def lif_blocks(path: Path) -> list[bytes]:

@@ -113,12 +113,24 @@ def picture(flags: int, calibrated: bool, julian: float) -> dict[str, Any]:
     def spectrum(wave: float) -> dict[str, Any]:
         return {"pPoint": {"Point0": {"dTValue": 1.0, "dWavelength": wave, "eType": 1}}, "uiCount": 1}
 
+    def band(centre: float, half: float) -> dict[str, Any]:
+        return {"pPoint": {"Point0": {"dTValue": half, "dWavelength": centre, "eType": 4}}, "uiCount": 1}
+
+    # The second line of the laser box was used for the first plane, and none for the second
+    lasers = {"iMultiLaserUse0": 1, "dMultiLaserLinePower0-01": 12.5}
+    lasers |= {f"iMultiLaserLineWavelength0-0{k}": wave for k, wave in enumerate((405, 488, 561))}
+    settings = {
+        f"a{k}": {"dExposureTime": 20.0 + k, "pDeviceSetting": lasers | {"iMultiLaserLineUsed0-01": 1 - k}}
+        for k in range(2)
+    }
     planes = {
         f"a{k}": {
             "sDescription": name,
             "uiCompCount": 1,
             "uiModalityMask": flags,
             "pFluorescentProbe": {"m_ExcitationSpectrum": spectrum(488.0), "m_EmissionSpectrum": spectrum(525.0)},
+            "pFilterPath": {"m_sFilter": {"i0": {"m_EmissionSpectrum": band(525.0 + 75 * k, 25.0)}}},
+            "uiSampleIndex": k,
         }
         for k, name in enumerate(("Green", "Red"))
     }
@@ -131,7 +143,7 @@ def picture(flags: int, calibrated: bool, julian: float) -> dict[str, Any]:
         "dObjectiveNA": 0.8,
         "wsObjectiveName": "Nikon LWD 16x",
         "dZoom": 1.5,
-        "sPicturePlanes": {"uiCount": 2, "sPlaneNew": planes},
+        "sPicturePlanes": {"uiCount": 2, "sPlaneNew": planes, "sSampleSetting": settings},
     }
 
 
@@ -267,6 +279,19 @@ def test_the_light_path_of_an_nd2(tmp_path: Path, flags: int, modality: str) -> 
     assert (one.laser_lines, one.laser_power, one.exposure_time) == ((488.0,), 2.5, pytest.approx(0.05))
     with roi.open(path, channel="Red") as recording:
         assert recording.metadata.channels[0].laser_lines == ()
+
+
+def test_the_settings_of_each_plane_of_an_nd2_give_band_exposure_and_the_used_laser(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 2)], times=[0.0, 1.0], flags=0x101)
+    for number, (channel, lines, power) in enumerate((("Green", (488.0,), 12.5), ("Red", (), None))):
+        with roi.open(path, channel=channel) as recording:
+            one = recording.metadata.channels[0]
+        assert one.detection_band == (500.0 + 75 * number, 550.0 + 75 * number)
+        assert one.exposure_time == pytest.approx((20.0 + number) / 1000)
+        assert (one.laser_lines, one.laser_power) == (lines, power)
+    path = write_nd2(tmp_path / "b.nd2", [(T, 2)], times=[0.0, 1.0], flags=0x201)
+    with roi.open(path, channel="Green") as recording:
+        assert recording.metadata.channels[0].exposure_time is None  # of a scanner
 
 
 def test_an_nd2_without_calibration_has_no_pixel_size(tmp_path: Path) -> None:
