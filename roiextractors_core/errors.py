@@ -246,3 +246,8 @@ def listed(values: Iterable[object], *, limit: int = 12) -> str:
     if len(shown) < 2:
         return "".join(shown)
     return ", ".join(shown[:-1]) + " and " + shown[-1]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return the number with its noun in singular or plural: ``1 sample``, ``1,000 samples``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

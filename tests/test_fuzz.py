@@ -23,8 +23,8 @@ from roiextractors_core.testing.fuzzing import (
     seeds_of_writers,
 )
 from roiextractors_core.testing.fuzzing.__main__ import main
-from roiextractors_core.testing.fuzzing.mutations import anatomy_of, changed
-from roiextractors_core.testing.fuzzing.oracles import PixelMap, judged
+from roiextractors_core.testing.fuzzing.mutations import anatomy_of, draw_change
+from roiextractors_core.testing.fuzzing.oracles import PixelMap, judge
 
 pytestmark = pytest.mark.tools
 
@@ -145,13 +145,13 @@ def test_a_sound_format_has_no_defect(broken: Any) -> None:
 def test_a_number_names_a_case_for_ever(tmp_path: Path) -> None:
     files = {"a.bin": bytes(range(256)) * 8, "b.xml": b'<a b="1">text</a>\n' * 10}
     anatomies = {name: anatomy_of(data) for name, data in files.items()}
-    one, other = ([changed(files, anatomies, random.Random(k)) for k in range(200)] for _ in range(2))
+    one, other = ([draw_change(files, anatomies, random.Random(k)) for k in range(200)] for _ in range(2))
     assert one == other
     assert len({change.words for change in one}) > 150
     assert all(any(change.content[name] != files[name] for name in change.content) for change in one[:3])
 
 
-def test_pixels_are_found_where_they_lie() -> None:
+def test_pixels_are_found_where_they_are() -> None:
     pixels = np.random.default_rng(2).integers(0, 60000, (4, 6, 8, 3)).astype(np.uint16)
     by_hand = {
         "planes last": pixels.tobytes(),
@@ -166,7 +166,7 @@ def test_pixels_are_found_where_they_lie() -> None:
         found = PixelMap.of(files, pixels)
         assert found is not None, name
         np.testing.assert_array_equal(found.read(files, pixels), pixels)
-        assert not found.holds("movie", np.array([3]))
+        assert not found.contains("movie", np.array([3]))
     assert PixelMap.of({"movie": b"head" + pixels[0].tobytes()}, pixels) is None
     assert PixelMap.of({"a": pixels.tobytes(), "b": pixels.tobytes()}, pixels) is None
 
@@ -174,16 +174,16 @@ def test_pixels_are_found_where_they_lie() -> None:
 def test_other_readers_judge(tmp_path: Path) -> None:
     pixels = np.random.default_rng(3).integers(0, 60000, (4, 6, 8)).astype(np.uint16)
     np.save(tmp_path / "movie.npy", pixels)
-    assert judged([tmp_path / "movie.npy"], pixels[1:3]).answer is True
-    assert judged([tmp_path / "movie.npy"], pixels[:, ::-1].copy()).answer is False
+    assert judge([tmp_path / "movie.npy"], pixels[1:3]).answer is True
+    assert judge([tmp_path / "movie.npy"], pixels[:, ::-1].copy()).answer is False
     (tmp_path / "movie.xyz").write_bytes(pixels.tobytes())
-    assert judged([tmp_path / "movie.xyz"], pixels).answer is None
+    assert judge([tmp_path / "movie.xyz"], pixels).answer is None
     (tmp_path / "reader.py").write_text(
         "import numpy\n\ndef frames(path, shape):\n    yield numpy.fromfile(path, numpy.uint16).reshape(4, *shape)[1]\n"
     )
     reader = f"{tmp_path / 'reader.py'}:frames"
-    assert judged([tmp_path / "movie.xyz"], pixels[1:2], reader=reader).answer is True
-    assert judged([tmp_path / "movie.xyz"], pixels[:1], reader=reader).answer is False
+    assert judge([tmp_path / "movie.xyz"], pixels[1:2], reader=reader).answer is True
+    assert judge([tmp_path / "movie.xyz"], pixels[:1], reader=reader).answer is False
 
 
 def test_the_command_prints_a_table_and_sees_one_case_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,7 +197,7 @@ def test_the_command_prints_a_table_and_sees_one_case_again(tmp_path: Path, caps
 def test_a_seed_is_what_the_recording_gives_of_its_first_stream(tmp_path: Path) -> None:
     seeds = seeds_of_writers("npy", tmp_path / "seeds")
     assert [seed.expected.ndim for seed in seeds] == [3, 4, 3]
-    again = Seed.saved(_saved(seeds[1], tmp_path / "saved"))
+    again = Seed.load(_saved(seeds[1], tmp_path / "saved"))
     np.testing.assert_array_equal(again.expected, seeds[1].expected)
     with pytest.raises(roi.RoiExtractorsError, match="--tests"):
         seeds_of_writers("nothing", tmp_path / "none")
@@ -234,9 +234,9 @@ class TestTheMixinOnNpy(FuzzTests, ImagingExtractorTests):
         return None
 
 
-@pytest.mark.parametrize("told", ["'<f4,'", "',,'", "'<u99999999999999999999'", "'(2,'"])
-def test_a_dtype_that_numpy_stumbles_over_is_refused(tmp_path: Path, told: str) -> None:
-    header = f"{{'descr': {told}, 'fortran_order': False, 'shape': (2, 3, 4), }}".ljust(117) + "\n"
+@pytest.mark.parametrize("dtype", ["'<f4,'", "',,'", "'<u99999999999999999999'", "'(2,'"])
+def test_a_dtype_that_numpy_stumbles_over_is_refused(tmp_path: Path, dtype: str) -> None:
+    header = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': (2, 3, 4), }}".ljust(117) + "\n"
     (tmp_path / "movie.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + header.encode() + bytes(96))
     with pytest.raises(roi.RecordingError, match=r"dtype|array of"):
         roi.open(tmp_path / "movie.npy")

@@ -109,7 +109,7 @@ FAULTS = [
     (loses_the_last_sample, "test_the_pixels_and_the_dtype_are_the_same", "the shape came back as"),
     (changes_the_dtype, "test_the_pixels_and_the_dtype_are_the_same", "the dtype came back as float64"),
     (swaps_rows_and_columns, "test_a_view_is_written_as_it_is_seen", "the shape came back as"),
-    (changes_a_pixel, "test_the_pixels_and_the_dtype_are_the_same", "1 samples came back with other pixels"),
+    (changes_a_pixel, "test_the_pixels_and_the_dtype_are_the_same", "1 sample came back with other pixels"),
     (forgets_the_times, "test_the_rate_and_the_times_are_the_same", "the time of sample"),
     (forgets_the_metadata, "test_the_metadata_is_the_same", "metadata.start_time came back as None"),
     (writes_to_the_target, "test_an_interrupted_write_leaves_nothing", "left movie"),

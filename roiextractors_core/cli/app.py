@@ -65,10 +65,10 @@ def _one_line_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except (RoiExtractorsError, OSError, MemoryError) as error:
-        terminal.tell(terminal.sentence(error))
+        terminal.print_message(terminal.sentence(error))
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        terminal.tell("interrupted")
+        terminal.print_message("interrupted")
         raise SystemExit(130) from None  # 128 + SIGINT, as shells report it
 
 
@@ -102,32 +102,32 @@ def info(
             raise typer.BadParameter("--picture names one file for several recordings; leave it out")
         pictures.check_target(picture)
     drawn = not (no_picture or as_json)
-    told: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     failed = 0
     for path in paths:
         try:
             with plugin_border(f"{printable(path)} could not be shown"):
-                told += _shown(path, format, options, picture if picture or not drawn else None, drawn, as_json)
+                shown += _show(path, format, options, picture if picture or not drawn else None, drawn, as_json)
         except (RoiExtractorsError, OSError, MemoryError) as error:
             failed += 1
-            terminal.tell(terminal.sentence(error))
+            terminal.print_message(terminal.sentence(error))
     # One document even if some paths failed, and none if all did
-    if as_json and (told or not failed):
-        print(json.dumps(told, indent=1))
+    if as_json and (shown or not failed):
+        print(json.dumps(shown, indent=1))
     if failed:
         raise typer.Exit(2)
 
 
-def _shown(
+def _show(
     path: str, format: str | None, options: Mapping[str, Any], picture: Path | None, drawn: bool, as_json: bool
 ) -> list[dict[str, Any]]:
-    told, panels = [], []
+    shown, panels = [], []
     for chosen, recording in every_channel(path, format, options):
         facts = facts_of(recording, chosen)
-        told.append(facts)
+        shown.append(facts)
         if as_json:
             continue
-        if len(told) > 1:
+        if len(shown) > 1:
             print()
         terminal.heading(printable(path))
         terminal.card(in_words(facts))
@@ -136,7 +136,7 @@ def _shown(
                 panels.append(pictures.panel_of(recording, chosen, progress=progress))
     if drawn:
         _draw(path, panels, picture)
-    return told
+    return shown
 
 
 def _draw(path: str, panels: list[pictures.Panel], picture: Path | None) -> None:
@@ -222,7 +222,7 @@ def convert(
     options = parse_options(write_option, flag="--write-option")
     options |= {} if start_time is None else {"start_time": start_time}
     with roi.open(path, format=format, **parse_options(option)) as recording:
-        part = recording if samples is None else recording.slice_samples(*_range(samples))
+        part = recording if samples is None else recording.slice_samples(*_parse_range(samples))
         with terminal.progress_bar(f"writing {printable(target.name)}", of_bytes=True) as progress:
             written = roi.convert(part, target, format=target_format, overwrite=overwrite, progress=progress, **options)
         size = (
@@ -342,7 +342,7 @@ def demo(
         raise typer.Exit(1)
 
 
-def _range(text: str) -> tuple[int | None, int | None]:
+def _parse_range(text: str) -> tuple[int | None, int | None]:
     found = re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", text)
     if found is None:
         raise SourceKindError(f"--samples {printable(text)!r} is not a range; use START:END, for example 0:100")

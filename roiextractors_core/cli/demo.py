@@ -13,7 +13,7 @@ import numpy as np
 
 import roiextractors_core as roi
 
-from ..errors import SourceKindError, printable
+from ..errors import SourceKindError, counted, printable
 from ..imaging.extractor import ImagingExtractor
 from ..interop import preview as pictures
 from ..registry.detection import Explanation
@@ -142,7 +142,7 @@ def _compare(first: ImagingExtractor, second: ImagingExtractor) -> bool:
         same = same and np.array_equal(first.get_series(start, end), second.get_series(start, end))
     which = "both files" if not isinstance(first, CalciumImagingExtractor) else f"{NPY} and the simulation"
     print()
-    print(f"the pixels of {which} {'agree' if same else 'DIFFER'}: {len(first):,} samples compared")
+    print(f"the pixels of {which} {'agree' if same else 'DIFFER'}: {counted(len(first), 'sample')} compared")
     return same
 
 

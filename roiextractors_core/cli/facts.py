@@ -9,7 +9,15 @@ from typing import Any
 
 import roiextractors_core as roi
 
-from ..errors import PluginError, RoiExtractorsError, RoiExtractorsWarning, StreamChoiceError, listed, printable
+from ..errors import (
+    PluginError,
+    RoiExtractorsError,
+    RoiExtractorsWarning,
+    StreamChoiceError,
+    counted,
+    listed,
+    printable,
+)
 from ..imaging.extractor import ImagingExtractor
 from ..io.notices import received_by, warn
 from ..metadata import as_plain
@@ -101,7 +109,7 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
     metadata = facts["metadata"]
     rate = facts["sampling_frequency"]
-    parts = [f"{n:,} {axis}" for n, axis in zip(facts["shape"], facts["axes"], strict=True)]
+    parts = [counted(n, axis.removesuffix("s")) for n, axis in zip(facts["shape"], facts["axes"], strict=True)]
     rows = [
         ("format", f"{facts['format']} ({facts['plugin']} {facts['plugin_version']})".replace(" )", ")")),
         ("because", facts["evidence"]),
@@ -169,17 +177,17 @@ def _sizes(size: list[float] | None) -> str:
 
 def _planes(metadata: Mapping[str, Any]) -> str:
     positions, spacing = metadata["plane_positions"], metadata["plane_spacing"]
-    said = [] if spacing is None else [f"{spacing:.5g} µm apart"]
+    words = [] if spacing is None else [f"{spacing:.5g} µm apart"]
     if positions:
         shown = [f"{p:.6g}" if isinstance(p, float | int) else str(p) for p in positions[:12]]
-        said.append(f"at {', '.join(shown)}{', ...' if len(positions) > 12 else ''} µm")
-    return ", ".join(said)
+        words.append(f"at {', '.join(shown)}{', ...' if len(positions) > 12 else ''} µm")
+    return ", ".join(words)
 
 
 def _colours(channels: list[dict[str, Any]]) -> str:
-    said = []
+    words = []
     for channel in channels:
         waves = [("emission", channel["emission_wavelength"]), ("excitation", channel["excitation_wavelength"])]
-        told = [f"{word} {wave:.5g} nm" for word, wave in waves if isinstance(wave, float | int)]
-        said += [f"{channel['name']}: {', '.join(told)}"] if told else []
-    return "; ".join(said)
+        wavelengths = [f"{word} {wave:.5g} nm" for word, wave in waves if isinstance(wave, float | int)]
+        words += [f"{channel['name']}: {', '.join(wavelengths)}"] if wavelengths else []
+    return "; ".join(words)

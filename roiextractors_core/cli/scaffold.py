@@ -141,7 +141,7 @@ class _Plugin:
             "tests/test_conformance.py": f"{kind}/test_conformance.py",
         }
         words = self._words()
-        texts = {place: _filled(template, words) for place, template in places.items()}
+        texts = {place: _fill(template, words) for place, template in places.items()}
         return {**texts, f"{self.package}/py.typed": ""}
 
     def _words(self) -> dict[str, str]:
@@ -167,7 +167,7 @@ class _Plugin:
         }
 
 
-def _filled(template: str, words: Mapping[str, str]) -> str:
+def _fill(template: str, words: Mapping[str, str]) -> str:
     text = (TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")
     return re.sub(r"__([A-Z]+(?:_[A-Z]+)*)__", lambda match: words[match[1]], text)
 

@@ -27,12 +27,22 @@ from rich.text import Text
 from ..errors import RoiExtractorsError, printable
 from ..io.notices import received_by
 
-__all__ = ["amount", "card", "encodable", "grid", "heading", "one_line_warnings", "progress_bar", "sentence", "tell"]
+__all__ = [
+    "amount",
+    "card",
+    "encodable",
+    "grid",
+    "heading",
+    "one_line_warnings",
+    "print_message",
+    "progress_bar",
+    "sentence",
+]
 
 _PIPE_WIDTH = 120  # fixed, so that output in a pipe or a log does not change with the terminal
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Print one line to the standard error."""
     print(text, file=sys.stderr, flush=True)
 
@@ -102,7 +112,7 @@ def one_line_warnings() -> Iterator[None]:
         text = f"warning: {_on_one_line(str(message))}"
         if text not in said:
             said.add(text)
-            tell(text)
+            print_message(text)
 
     before, warnings.showwarning = warnings.showwarning, show  # of other libraries
     try:

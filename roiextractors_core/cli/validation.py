@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import DeclarationError, listed, printable
+from ..errors import DeclarationError, counted, listed, printable
 from ..registry.discovery import SLOW_SECONDS, normalized
 from ..registry.hook import API_NUMBERS, GROUP
 from ..registry.registry import SESSION, Registry, default_registry
@@ -129,10 +129,10 @@ def examine_plugin(plugin: str | os.PathLike[str]) -> PluginReport:
         The name of an installed distribution, or a folder with a ``pyproject.toml``, installed or not.
     """
     try:
-        found = _from_folder(Path(plugin)) if _is_folder(plugin) else _installed(os.fspath(plugin))
+        distribution = _from_folder(Path(plugin)) if _is_folder(plugin) else _find_installed(os.fspath(plugin))
     except _NotToBeCheckedError as error:
         return PluginReport("", "", (Check("plugin", "unknown", str(error)),))
-    return PluginReport(found.name, found.version, tuple(_checks(found)))
+    return PluginReport(distribution.name, distribution.version, tuple(_checks(distribution)))
 
 
 def _is_folder(plugin: str | os.PathLike[str]) -> bool:
@@ -144,12 +144,12 @@ def _is_folder(plugin: str | os.PathLike[str]) -> bool:
 def _from_folder(folder: Path) -> _Distribution:
     path = folder / "pyproject.toml"
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _NotToBeCheckedError(f"{printable(path)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise _NotToBeCheckedError(f"{printable(path)} is not valid TOML: {error}") from error
-    project = told.get("project")
+    project = config.get("project")
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise _NotToBeCheckedError(
             f"{printable(path)} has no [project] with a name; install the plugin and check it by name"
@@ -171,11 +171,11 @@ def _from_folder(folder: Path) -> _Distribution:
     )
 
 
-def _installed(name: str) -> _Distribution:
+def _find_installed(name: str) -> _Distribution:
     import importlib_metadata
 
     try:
-        found = importlib_metadata.distribution(name)
+        distribution = importlib_metadata.distribution(name)
     except (importlib_metadata.PackageNotFoundError, ValueError):
         names = {str(d.name) for d in importlib_metadata.distributions() if d.name}
         near = difflib.get_close_matches(name, sorted(names), n=1) or [n for n in names if n == f"roiextractors-{name}"]
@@ -183,23 +183,25 @@ def _installed(name: str) -> _Distribution:
         raise _NotToBeCheckedError(
             f"no distribution {name!r:.80} is installed{hint} For a folder, give its path: ./{printable(name)}"
         ) from None
-    points = [(point.name, point.value) for point in found.entry_points if point.group == GROUP]
-    return _Distribution(str(found.name), str(found.version), tuple(points), tuple(found.requires or ()))
+    points = [(point.name, point.value) for point in distribution.entry_points if point.group == GROUP]
+    return _Distribution(
+        str(distribution.name), str(distribution.version), tuple(points), tuple(distribution.requires or ())
+    )
 
 
-def _checks(found: _Distribution) -> Iterator[Check]:
-    yield from _requirement_checks(found)
-    if not found.points:
+def _checks(distribution: _Distribution) -> Iterator[Check]:
+    yield from _requirement_checks(distribution)
+    if not distribution.points:
         yield Check(
             "entry point",
             "fault",
-            f'there is none: in pyproject.toml, write [project.entry-points.{GROUP}] and below it {_format_name(found)} = "{_package(found)}.hooks"',
+            f'there is none: in pyproject.toml, write [project.entry-points.{GROUP}] and below it {_format_name(distribution)} = "{_package(distribution)}.hooks"',
         )
         return
     seen: dict[str, str] = {}
-    for name, value in sorted(found.points):
+    for name, value in sorted(distribution.points):
         # A fresh process: the plugin may be installed in another version, and importing it may crash
-        outcome = in_fresh_process("look_over", {"module": value}, seconds=_SECONDS, folders=found.folders)
+        outcome = in_fresh_process("look_over", {"module": value}, seconds=_SECONDS, folders=distribution.folders)
         ended = "it did not end" if outcome.timed_out else outcome.failure
         # Nothing was answered: the process ended inside the import, e.g. in a compiled module
         if not outcome.answers:
@@ -207,28 +209,28 @@ def _checks(found: _Distribution) -> Iterator[Check]:
             continue
         declared, *answers = outcome.answers
         specs = {data["name"]: FormatSpec.from_dict(data) for data in declared["formats"]}
-        yield from _declaration_checks(found, f"{name} = {value}", declared)
+        yield from _declaration_checks(distribution, f"{name} = {value}", declared)
         for data in declared["formats"]:
-            yield from _clash_checks(specs[data["name"]], found, seen)
+            yield from _clash_checks(specs[data["name"]], distribution, seen)
             seen[data["name"]] = value
         yield from _answer_checks(answers, specs)
         if ended:
             yield Check("extractor", "fault", f"importing it, or asking its evidence, ended the process: {ended}")
-    yield from _registry_checks(found)
+    yield from _registry_checks(distribution)
 
 
-def _format_name(found: _Distribution) -> str:
-    return normalized(found.name).removeprefix("roiextractors-")
+def _format_name(distribution: _Distribution) -> str:
+    return normalized(distribution.name).removeprefix("roiextractors-")
 
 
-def _package(found: _Distribution) -> str:
-    return normalized(found.name).replace("-", "_")
+def _package(distribution: _Distribution) -> str:
+    return normalized(distribution.name).replace("-", "_")
 
 
-def _requirement_checks(found: _Distribution) -> Iterator[Check]:
+def _requirement_checks(distribution: _Distribution) -> Iterator[Check]:
     # A requirement ends where its extras, version, marker or URL begins (PEP 508)
-    names = {normalized(re.split(r"[\s\[;<>=!~(@]", text.strip(), maxsplit=1)[0]) for text in found.requirements}
-    if "roiextractors-core" not in names and normalized(found.name) != "roiextractors-core":
+    names = {normalized(re.split(r"[\s\[;<>=!~(@]", text.strip(), maxsplit=1)[0]) for text in distribution.requirements}
+    if "roiextractors-core" not in names and normalized(distribution.name) != "roiextractors-core":
         yield Check(
             "dependencies",
             "fault",
@@ -236,16 +238,16 @@ def _requirement_checks(found: _Distribution) -> Iterator[Check]:
         )
 
 
-def _declaration_checks(found: _Distribution, point: str, told: Mapping[str, Any]) -> Iterator[Check]:
-    if told["reason"]:
-        yield Check(told["stage"], "fault", f"{point}: {told['reason']}")
+def _declaration_checks(distribution: _Distribution, point: str, declared: Mapping[str, Any]) -> Iterator[Check]:
+    if declared["reason"]:
+        yield Check(declared["stage"], "fault", f"{point}: {declared['reason']}")
         return
-    specs = [FormatSpec.from_dict(data) for data in told["formats"]]
+    specs = [FormatSpec.from_dict(data) for data in declared["formats"]]
     yield Check("entry point", "ok", point)
     yield Check("hook", "ok", f"it declares {listed(spec.name for spec in specs)}")
-    yield _weight_check(point.partition(" = ")[2].partition(":")[0].strip(), told)
+    yield _weight_check(point.partition(" = ")[2].partition(":")[0].strip(), declared)
     # Declarations refer to formats of the same plugin and of others (specializes), so all are registered first
-    registry = _with(_others(found), specs)
+    registry = _with(_others(distribution), specs)
     for spec in specs:
         faults = list(spec_faults(spec, registry))
         yield from (Check("declaration", "fault", words, spec.name) for words in faults)
@@ -253,23 +255,23 @@ def _declaration_checks(found: _Distribution, point: str, told: Mapping[str, Any
             yield Check("declaration", "ok", f"complete, for API number {spec.api}", spec.name)
 
 
-def _weight_check(module: str, told: Mapping[str, Any]) -> Check:
-    words = f"importing {module} takes {1e3 * told['seconds']:.1f} ms and brings in {len(told['modules'])} modules"
-    heavy = heavy_imports(module, told["imports"], told["modules"])
+def _weight_check(module: str, declared: Mapping[str, Any]) -> Check:
+    words = f"importing {module} takes {1e3 * declared['seconds']:.1f} ms and brings in {counted(len(declared['modules']), 'module')}"
+    heavy = heavy_imports(module, declared["imports"], declared["modules"])
     if heavy:
         more = f", and {len(heavy) - 3} more" if len(heavy) > 3 else ""
         advice = (
             "hooks.py should import only roiextractors_core, and __init__.py nothing; name the extractor as a string"
         )
         return Check("weight", "fault", f"{'; '.join(heavy[:3])}{more}: {advice}")
-    if told["seconds"] > SLOW_SECONDS:
+    if declared["seconds"] > SLOW_SECONDS:
         return Check("weight", "fault", f"{words}: more than {SLOW_SECONDS:g} s, in every session of every user")
     return Check("weight", "ok", words)
 
 
-def _clash_checks(spec: FormatSpec, found: _Distribution, seen: Mapping[str, str]) -> Iterator[Check]:
-    registry = _others(found)
-    taken = {entry.spec.name: entry.plugin for entry in registry.catalogue() if not _is_own(entry.plugin, found)}
+def _clash_checks(spec: FormatSpec, distribution: _Distribution, seen: Mapping[str, str]) -> Iterator[Check]:
+    registry = _others(distribution)
+    taken = {entry.spec.name: entry.plugin for entry in registry.catalogue() if not _is_own(entry.plugin, distribution)}
     taken |= {other.name: registry.owner(other.name) for other in registry.formats()}
     if spec.name in seen:
         yield Check("name", "fault", f"{spec.name!r} is declared twice, by {seen[spec.name]} too", spec.name)
@@ -277,12 +279,12 @@ def _clash_checks(spec: FormatSpec, found: _Distribution, seen: Mapping[str, str
         yield Check("name", "fault", f"{spec.name!r} is a format of {taken[spec.name]}: choose another name", spec.name)
     else:
         yield Check("name", "ok", "no other format has this name", spec.name)
-    yield from _suffix_checks(spec, found, registry)
+    yield from _suffix_checks(spec, distribution, registry)
 
 
-def _suffix_checks(spec: FormatSpec, found: _Distribution, registry: Registry) -> Iterator[Check]:
+def _suffix_checks(spec: FormatSpec, distribution: _Distribution, registry: Registry) -> Iterator[Check]:
     others = {other.name: other for other in registry.formats()}
-    others |= {e.spec.name: e.spec for e in registry.catalogue() if not _is_own(e.plugin, found)}
+    others |= {e.spec.name: e.spec for e in registry.catalogue() if not _is_own(e.plugin, distribution)}
     shared = sorted(
         f"{suffix} ({other.name})"
         for other in others.values()
@@ -341,23 +343,23 @@ def _claim_check(spec: FormatSpec, claims: list[dict[str, str]]) -> Check:
     return Check("foreign files", "fault", seen, spec.name)
 
 
-def _registry_checks(found: _Distribution) -> Iterator[Check]:
+def _registry_checks(distribution: _Distribution) -> Iterator[Check]:
     """Report an installed plugin that failed or is blocked in this environment."""
     # A folder may not be installed, so this environment says nothing about it
-    if found.folders:
+    if distribution.folders:
         return
     for record in default_registry().plugins():
-        if _is_own(record.name, found) and record.status in ("failed", "blocked"):
+        if _is_own(record.name, distribution) and record.status in ("failed", "blocked"):
             yield Check("plugin", "fault", f"here it is {record.status}: {record.reason}")
 
 
-def _others(found: _Distribution) -> Registry:
+def _others(distribution: _Distribution) -> Registry:
     """Return a registry of all other installed plugins."""
     import importlib_metadata
 
     points = importlib_metadata.entry_points(group=GROUP)
     # Without its own entry points: the installed version would take the names that the folder declares
-    kept = [point for point in points if point.dist is None or not _is_own(str(point.dist.name), found)]
+    kept = [point for point in points if point.dist is None or not _is_own(str(point.dist.name), distribution)]
     return Registry(entry_points=lambda: kept)
 
 
@@ -368,5 +370,5 @@ def _with(registry: Registry, specs: Iterable[FormatSpec]) -> Registry:
     return registry
 
 
-def _is_own(plugin: str, found: _Distribution) -> bool:
-    return plugin != SESSION and normalized(plugin) == normalized(found.name)
+def _is_own(plugin: str, distribution: _Distribution) -> bool:
+    return plugin != SESSION and normalized(plugin) == normalized(distribution.name)

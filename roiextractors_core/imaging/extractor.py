@@ -14,12 +14,12 @@ from typing import Any, Self
 import numpy as np
 
 from ..clock import Clock, checked_times
-from ..errors import ClosedRecordingError, RangeError, RangeTypeError, RecordingError, TimesError
+from ..errors import ClosedRecordingError, RangeError, RangeTypeError, RecordingError, TimesError, counted
 from ..io.known import asked_once
 from ..io.notices import silenced
 from ..io.paths import file_states, require_same_files
 from ..metadata import Provenance, RecordingMetadata
-from .indexing import as_array, as_integer, counted, plan_index, resolve_bounds, resolve_span
+from .indexing import as_array, as_integer, plan_index, resolve_bounds, resolve_span
 
 __all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples"]
 

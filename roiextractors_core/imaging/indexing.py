@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RangeError, RangeTypeError, printable
+from ..errors import RangeError, RangeTypeError, counted, printable
 
-__all__ = ["as_array", "as_integer", "counted", "plan_index", "resolve_bounds", "resolve_span"]
+__all__ = ["as_array", "as_integer", "plan_index", "resolve_bounds", "resolve_span"]
 
 
 def as_array(value: Any, word: str) -> np.ndarray:
@@ -157,7 +157,3 @@ def _require_within(indices: np.ndarray, count: int, word: str) -> None:
         raise RangeError(
             f"{word} {int(outside.ravel()[0]):,} is outside the recording: there are {counted(count, word)}"
         )
-
-
-def counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

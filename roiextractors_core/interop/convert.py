@@ -148,10 +148,10 @@ def _write(
             except SourceError as error:
                 if partial.parent.is_dir():
                     raise
-                raise _vanished(path) from error
+                raise _vanished_error(path) from error
             if not partial.exists():
                 if not partial.parent.is_dir():
-                    raise _vanished(path)
+                    raise _vanished_error(path)
                 raise PluginError(f"the writer of {spec.title} ended without writing {printable(path.name)}")
     except OSError as error:
         # Errors of ours may be an OSError too; an error of the caller's progress function is the caller's
@@ -163,7 +163,7 @@ def _write(
         ) from error
 
 
-def _vanished(path: Path) -> OSError:
+def _vanished_error(path: Path) -> OSError:
     return FileNotFoundError(errno.ENOENT, f"{printable(path.parent)} was removed in the meantime")
 
 

@@ -251,10 +251,10 @@ def _png(name: str, panels: Sequence[Panel]) -> bytes:
     FigureCanvasAgg(figure)  # not pyplot, which would choose a backend and keep the figure in the user's session
     layout: Any = figure.get_layout_engine()
     layout.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
-    _text(figure.suptitle, _shortened(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
+    _text(figure.suptitle, _shorten(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
     parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
     for part, panel in zip(parts, panels, strict=True):
-        _text(part.suptitle, _shortened(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
+        _text(part.suptitle, _shorten(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
         _draw_panel(part, panel, one)
     for axes in figure.get_axes():
         axes.tick_params(labelsize=_FONT_SIZE)
@@ -301,9 +301,9 @@ def _contrast(image: np.ndarray) -> tuple[float, float]:
 def _scale_bar(axes: Any, shape: tuple[int, ...], pixel: float) -> None:
     from matplotlib.patheffects import withStroke
 
-    wanted = shape[1] * pixel / 4
-    power = 10.0 ** math.floor(math.log10(wanted))
-    length = max(factor * power for factor in (1, 2, 5) if factor * power <= wanted)
+    longest = shape[1] * pixel / 4
+    power = 10.0 ** math.floor(math.log10(longest))
+    length = max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
     fraction = length / (shape[1] * pixel)
     edge = [withStroke(linewidth=2.2, foreground="black")]
     place = {"transform": axes.transAxes, "color": "white", "path_effects": edge}
@@ -367,7 +367,7 @@ def _characters(properties: Any) -> frozenset[int]:
     return frozenset(code for path in paths or {findfont(properties)} for code in get_font(path).get_charmap())
 
 
-def _shortened(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2 - 1) :]}"
 
 

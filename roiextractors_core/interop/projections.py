@@ -86,11 +86,11 @@ def projections(
     groups = [spans[k : k + _PARTS_PER_TASK] for k in range(0, len(spans), _PARTS_PER_TASK)]
     # Sums of deviations from a real frame keep their digits: x**2 of a 16-bit movie would not
     reference = recording[0].astype(np.float64)
-    tell = progress or (lambda done, total: None)
+    report_progress = progress or (lambda done, total: None)
     if scheduler is None:
-        sums = _joined(_here(recording, reference, groups, tell))
+        sums = _join_sums(_here(recording, reference, groups, report_progress))
     else:
-        sums = _joined(_on_cluster(recording, groups, scheduler, tell))
+        sums = _join_sums(_on_cluster(recording, groups, scheduler, report_progress))
     times = recording.get_timestamps() if recording.times_source is not None else None
     return sums.result(reference, times)
 
@@ -152,7 +152,7 @@ def _pairs(step: tuple[int, int], shape: tuple[int, ...]) -> tuple[tuple[slice, 
     return (slice(0, rows - down), slice(0, columns - right)), (slice(down, rows), slice(right, columns))
 
 
-def _summed(recording: Any, reference: np.ndarray, span: tuple[int, int]) -> _Sums:
+def _sum_span(recording: Any, reference: np.ndarray, span: tuple[int, int]) -> _Sums:
     """Read consecutive samples and sum them."""
     start, end = span
     block = recording.get_series(start, end)
@@ -173,12 +173,12 @@ def _summed(recording: Any, reference: np.ndarray, span: tuple[int, int]) -> _Su
         return _Sums(end - start, total, squares, tuple(products), block.max(axis=0).astype(np.float64), (trace,))
 
 
-def _joined(parts: Iterable[_Sums]) -> _Sums:
+def _join_sums(parts: Iterable[_Sums]) -> _Sums:
     return functools.reduce(_Sums.joined, parts)  # in order: adding floats in another order changes the last bits
 
 
 def _group(recording: Any, reference: np.ndarray, spans: Sequence[tuple[int, int]]) -> _Sums:
-    return _joined(_summed(recording, reference, span) for span in spans)
+    return _join_sums(_sum_span(recording, reference, span) for span in spans)
 
 
 def _group_far(source: Any, spans: Sequence[tuple[int, int]]) -> _Sums:
@@ -187,7 +187,7 @@ def _group_far(source: Any, spans: Sequence[tuple[int, int]]) -> _Sums:
 
 
 def _here(
-    recording: Any, reference: np.ndarray, groups: Sequence[Any], tell: Callable[[int, int], None]
+    recording: Any, reference: np.ndarray, groups: Sequence[Any], report_progress: Callable[[int, int], None]
 ) -> Iterator[_Sums]:
     """Compute in threads and yield the groups in order, a few in memory at a time."""
     from concurrent.futures import ThreadPoolExecutor
@@ -197,12 +197,12 @@ def _here(
     # Reading and numpy's sums release the interpreter lock, so threads are enough
     with ThreadPoolExecutor(num_cores()) as pool:
         yield from _in_order(
-            groups, 2 * num_cores(), lambda spans: pool.submit(_group, recording, reference, spans), tell
+            groups, 2 * num_cores(), lambda spans: pool.submit(_group, recording, reference, spans), report_progress
         )
 
 
 def _on_cluster(
-    recording: Any, groups: Sequence[Any], scheduler: Any, tell: Callable[[int, int], None]
+    recording: Any, groups: Sequence[Any], scheduler: Any, report_progress: Callable[[int, int], None]
 ) -> Iterator[_Sums]:
     """Compute on the workers of a cluster, which repeat a group if its worker is lost."""
     try:
@@ -219,7 +219,10 @@ def _on_cluster(
         ahead = 4 * max(1, sum(client.nthreads().values()))
         # pure=False: a key made from the arguments could return a result kept from before the file changed
         yield from _in_order(
-            groups, ahead, lambda spans: client.submit(_group_far, source, spans, pure=False, retries=3), tell
+            groups,
+            ahead,
+            lambda spans: client.submit(_group_far, source, spans, pure=False, retries=3),
+            report_progress,
         )
     finally:
         if isinstance(scheduler, str):
@@ -227,7 +230,7 @@ def _on_cluster(
 
 
 def _in_order(
-    groups: Sequence[Any], ahead: int, begin: Callable[[Any], Any], tell: Callable[[int, int], None]
+    groups: Sequence[Any], ahead: int, begin: Callable[[Any], Any], report_progress: Callable[[int, int], None]
 ) -> Iterator[_Sums]:
     waiting = deque(begin(spans) for spans in groups[:ahead])
     for done in range(1, len(groups) + 1):
@@ -235,5 +238,5 @@ def _in_order(
         # A bounded number of groups is in flight, so memory does not grow with the recording
         if done + ahead <= len(groups):
             waiting.append(begin(groups[done + ahead - 1]))
-        tell(done, len(groups))
+        report_progress(done, len(groups))
         yield found

@@ -108,14 +108,14 @@ def _normalized(recording: Any, chunks: Any) -> Any:
     normalize_chunks: Any = dask.array.core.normalize_chunks
 
     if isinstance(chunks, str) and chunks == "auto":
-        wanted: Any = sample_chunks(recording, parse_bytes(dask.config.get("array.chunk-size")))
+        requested: Any = sample_chunks(recording, parse_bytes(dask.config.get("array.chunk-size")))
     elif isinstance(chunks, int):
-        wanted = (chunks, *recording.shape[1:])
+        requested = (chunks, *recording.shape[1:])
     elif isinstance(chunks, Mapping):
-        wanted = tuple(chunks.get(axis, -1) for axis in range(recording.ndim))
+        requested = tuple(chunks.get(axis, -1) for axis in range(recording.ndim))
     else:
-        wanted = chunks
+        requested = chunks
     try:
-        return normalize_chunks(wanted, recording.shape, dtype=recording.dtype)
+        return normalize_chunks(requested, recording.shape, dtype=recording.dtype)
     except (ValueError, TypeError) as error:
         raise RangeTypeError(f"chunks={chunks!r} does not fit the shape {recording.shape}: {error}") from error

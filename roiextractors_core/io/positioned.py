@@ -25,6 +25,7 @@ from ..errors import (
     SourcePermissionError,
     SourceReadError,
     TruncatedRecordingError,
+    counted,
     printable,
 )
 from .known import KNOWN, MAX_SMALL_READ, KnownFile, KnownFiles, known_files
@@ -438,7 +439,7 @@ class PositionedFile:
             raise self._replaced()
         if state.size < self._state.size:
             raise TruncatedRecordingError(
-                f"{self.name} has {state.size:,} bytes, but had {self._state.size:,} when it was opened; "
+                f"{self.name} has {counted(state.size, 'byte')}, but had {self._state.size:,} when it was opened; "
                 "it was truncated or written anew since then: open it again"
             )
 

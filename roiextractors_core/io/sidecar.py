@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CorruptRecordingError, printable
+from ..errors import CorruptRecordingError, counted, printable
 from ..metadata import RecordingMetadata
 
 __all__ = ["SIDECAR_KEY", "Sidecar"]
@@ -115,7 +115,7 @@ class Sidecar:
             rate = None if data["sampling_frequency"] is None else float(data["sampling_frequency"])
             times = None if data["times"] is None else np.asarray(data["times"], np.float64)
             if times is not None and times.shape != shape[:1]:
-                raise ValueError(f"got {times.size:,} times for {shape[0]:,} samples")
+                raise ValueError(f"got {counted(times.size, 'time')} for {counted(shape[0], 'sample')}")
             return cls(shape, rate, times, RecordingMetadata.from_dict(data["metadata"]), dict(data.get("file") or {}))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise CorruptRecordingError(

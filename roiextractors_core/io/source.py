@@ -25,6 +25,7 @@ from ..errors import (
     SourceNotFoundError,
     SourcePermissionError,
     SourceReadError,
+    counted,
     printable,
 )
 from .hdf5 import open_hdf5_file
@@ -475,7 +476,7 @@ def looks_like(source: Source) -> str:
             return "an empty folder"
         return (
             results_in_folder(source.name, names)
-            or f"a folder of {len(names):,} names, the first {printable(names[0])!r}"
+            or f"a folder of {counted(len(names), 'name')}, the first {printable(names[0])!r}"
         )
     head = source.head(512)
     results = results_in_file(source.name, head, source.read_at)

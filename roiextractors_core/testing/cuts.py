@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import SourceKindError
 
-__all__ = ["copied", "files_of", "kin_of", "paths_of", "sizes_to_cut"]
+__all__ = ["copy_recording", "files_of", "kin_of", "paths_of", "sizes_to_cut"]
 
 _MAX_NEIGHBOURS = 500
 _MAX_BYTES = 64 << 20
@@ -49,7 +49,7 @@ def files_of(recording: Any) -> tuple[Path, ...]:
     )
 
 
-def copied(recording: Any, folder: Path, *, rename: Callable[[str], str] = lambda name: name) -> Any:
+def copy_recording(recording: Any, folder: Path, *, rename: Callable[[str], str] = lambda name: name) -> Any:
     """Copy a recording, with the files next to it, into a folder.
 
     Parameters
@@ -93,7 +93,7 @@ def _neighbours(base: Path, paths: tuple[Path, ...]) -> list[Path]:
     if len(paths) == 1 and paths[0].is_dir():
         return []
     total = count = 0
-    for path in _walked(base):
+    for path in _walk(base):
         count, total = count + 1, total + path.stat().st_size
         if count > _MAX_NEIGHBOURS or total > _MAX_BYTES:
             return []
@@ -110,7 +110,7 @@ def _copy_folder(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def _walked(base: Path) -> Iterator[Path]:
+def _walk(base: Path) -> Iterator[Path]:
     for folder, _, names in os.walk(base):
         yield from (Path(folder) / name for name in names if (Path(folder) / name).is_file())
 

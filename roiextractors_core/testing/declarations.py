@@ -74,19 +74,22 @@ def heavy_imports(module: str, imports: Iterable[Sequence[str]], modules: Iterab
     light = {module, *parents}
     package = module.partition(".")[0]
     found = []
-    told: set[str] = set()
+    reported: set[str] = set()
     for importer, name in imports:
         top = name.partition(".")[0]
-        if top in sys.stdlib_module_names or top == "roiextractors_core" or name in light or top in told:
+        if top in sys.stdlib_module_names or top == "roiextractors_core" or name in light or top in reported:
             continue
         if top == package:
             continue
-        told.add(top)
+        reported.add(top)
         found.append(f"{importer} imports {name}")
     own = [n for n in modules if n.partition(".")[0] == package and n not in light]
     found += [f"importing {module} brings in {name}" for name in sorted(own)]
     others = (
-        {n.partition(".")[0] for n in modules} - set(sys.stdlib_module_names) - told - {package, "roiextractors_core"}
+        {n.partition(".")[0] for n in modules}
+        - set(sys.stdlib_module_names)
+        - reported
+        - {package, "roiextractors_core"}
     )
     return found + [f"importing {module} brings in {name}" for name in sorted(others)]
 

@@ -27,10 +27,10 @@ def held_open(files: Iterable[Path]) -> tuple[str, ...]:
     files : iterable of pathlib.Path
         Existing ones.
     """
-    wanted = {os.path.realpath(path) for path in files}  # the system lists names without links
+    real_paths = {os.path.realpath(path) for path in files}  # the system lists names without links
     if sys.platform == "win32":
-        return tuple(sorted(name for name in wanted if not _can_be_renamed(name)))
-    return tuple(sorted(wanted.intersection(_open_names())))
+        return tuple(sorted(name for name in real_paths if not _can_be_renamed(name)))
+    return tuple(sorted(real_paths.intersection(_open_names())))
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def import_declarations(module: str) -> Iterator[dict[str, Any]]:
     stage, reason, specs = "entry point", "", cast("tuple[FormatSpec, ...]", ())
     with _imports_by(package, imports):
         try:
-            declaring = _named(module)
+            declaring = _import_object(module)
             stage = "hook"
             specs = declared_formats(declaring)
         except DeclarationError as error:
@@ -170,7 +170,7 @@ def import_declarations(module: str) -> Iterator[dict[str, Any]]:
     }
 
 
-def _named(value: str) -> Any:
+def _import_object(value: str) -> Any:
     """Return the object that an entry point names: a module, or an attribute of one."""
     module, _, attributes = value.partition(":")
     found: Any = importlib.import_module(module.strip())
@@ -351,7 +351,7 @@ def open_cut(
         For ``open``.
     """
     _ensure_registered(spec)
-    yield {"file": "", "size": 0, "of": 0, **_opened_cut(spec["name"], recording, expected, times, options)}
+    yield {"file": "", "size": 0, "of": 0, **_open_one_cut(spec["name"], recording, expected, times, options)}
     gc.collect()
     gc.freeze()  # the libraries that were imported need not be searched after every cut
     for name in dict.fromkeys((*files, *removed)):
@@ -364,13 +364,13 @@ def open_cut(
             place = {"file": path.name, "size": size, "of": len(original)}
             yield {**place, "outcome": "begun"}
             before = _most_memory()
-            answer = _opened_cut(spec["name"], recording, expected, times, options)
+            answer = _open_one_cut(spec["name"], recording, expected, times, options)
             gc.collect()
             yield {**place, "grown": _most_memory() - before, "open": held_open([path]), **answer}
         path.write_bytes(original)
 
 
-def _opened_cut(name: str, recording: Any, expected: Any, times: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+def _open_one_cut(name: str, recording: Any, expected: Any, times: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     import roiextractors_core as roi
 
     try:
@@ -378,9 +378,9 @@ def _opened_cut(name: str, recording: Any, expected: Any, times: Any, options: M
             warnings.simplefilter("always")
             with roi.open(recording, format=name, **options) as opened:
                 notes = list(opened.get_notes())
-                answer = _compared(opened, expected, times)
-        told = [str(w.message) for w in caught if issubclass(w.category, roi.RoiExtractorsWarning)]
-        return {"outcome": "read", "told": [*told, *notes], **answer}
+                answer = _compare(opened, expected, times)
+        warned = [str(w.message) for w in caught if issubclass(w.category, roi.RoiExtractorsWarning)]
+        return {"outcome": "read", "warnings": [*warned, *notes], **answer}
     except PluginError as error:
         cause = error.__cause__
         return {"outcome": "crash", "words": f"{type(cause).__name__}: {printable(cause)}"}
@@ -392,7 +392,7 @@ def _opened_cut(name: str, recording: Any, expected: Any, times: Any, options: M
         return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
 
 
-def _compared(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, Any]:
+def _compare(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, Any]:
     import numpy as np
 
     from roiextractors_core.errors import TimesError
@@ -419,7 +419,7 @@ def _compared(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, 
 
 
 def same_values(seen: np.ndarray, expected: np.ndarray) -> bool:
-    """Return whether two arrays hold the same values in the same shape; NaN equals NaN."""
+    """Return whether two arrays are equal in shape and values; NaN equals NaN."""
     import numpy as np
 
     return bool(np.array_equal(seen, expected, equal_nan=expected.dtype.kind in "fc" and seen.dtype.kind in "fc"))
@@ -437,7 +437,7 @@ def watch_opening(
     warm : str or list of str
         A copy, opened first, so that imports are over when the watch begins.
     watched : list of str
-        The folders and files whose opening for writing is told.
+        The folders and files whose opening for writing is reported.
     options : mapping
         For ``open``.
     """
@@ -450,7 +450,7 @@ def watch_opening(
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if on and event in _WATCHED:
-            events.extend((event, words) for words in _told(event, arguments, watched, package))
+            events.extend((event, words) for words in _describe_event(event, arguments, watched, package))
 
     sys.addaudithook(hook)
     _look_at_all(recording, spec["name"], options)
@@ -515,7 +515,7 @@ _WATCHED = frozenset(
 )
 
 
-def _told(event: str, arguments: tuple[Any, ...], watched: list[str], package: str) -> Iterator[str]:
+def _describe_event(event: str, arguments: tuple[Any, ...], watched: list[str], package: str) -> Iterator[str]:
     if event == "open":
         path, mode, flags = arguments
         writes = (isinstance(mode, str) and any(c in mode for c in "wax+")) or (
@@ -575,7 +575,7 @@ def _ensure_registered(spec: dict[str, Any]) -> None:
 
 
 def _most_memory() -> int:
-    """Return the most bytes that this process has held, or 0 where the system does not say."""
+    """Return the largest number of bytes that this process has used, or 0 where the system does not say."""
     try:
         import resource
     except ImportError:

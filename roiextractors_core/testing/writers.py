@@ -26,7 +26,7 @@ import pytest
 
 import roiextractors_core as roi
 
-from ..errors import RoiExtractorsError, SourceKindError, UnknownOptionError
+from ..errors import RoiExtractorsError, SourceKindError, UnknownOptionError, counted
 from ..imaging.extractor import ImagingExtractor
 from ..imaging.in_memory import NumpyImagingExtractor
 from ..io import blocks
@@ -313,7 +313,10 @@ def _compare_pixels(reopened: ImagingExtractor, recording: ImagingExtractor, dty
         fail(f"the dtype came back as {reopened.dtype}, expected {dtype}", "keep the dtype, or say it in `dtypes`")
     wrong = np.flatnonzero((reopened.get_series() != recording.get_series()).reshape(len(recording), -1).any(axis=1))
     if wrong.size:
-        fail(f"{wrong.size} samples came back with other pixels, the first is {wrong[0]}", "write the pixels unchanged")
+        fail(
+            f"{counted(wrong.size, 'sample')} came back with other pixels, the first is {wrong[0]}",
+            "write the pixels unchanged",
+        )
 
 
 def _compare_times(reopened: ImagingExtractor, recording: ImagingExtractor) -> None:

@@ -70,7 +70,7 @@ class TestFrames(CaimanTests):
 
 class TestTimeCourses(CaimanTests):
     order = "C"
-    frames_lie_together = False
+    frames_are_contiguous = False
 
 
 class TestVolumes(CaimanTests):
@@ -81,7 +81,7 @@ class TestVolumes(CaimanTests):
 
 class TestTimeCoursesOfVolumes(CaimanTests):
     order = "C"
-    frames_lie_together = False
+    frames_are_contiguous = False
 
     @pytest.fixture
     def expected(self) -> np.ndarray:

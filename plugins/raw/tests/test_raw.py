@@ -85,7 +85,7 @@ class TestTimeFastest(RawTests):
     """Fortran order: the time courses of the pixels lie one behind the other."""
 
     open_options = {"shape": (COUNT, ROWS, COLUMNS), "dtype": "<u2", "order": "F"}
-    frames_lie_together = False
+    frames_are_contiguous = False
 
     @pytest.fixture
     def expected(self) -> np.ndarray:

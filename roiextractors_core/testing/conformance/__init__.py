@@ -75,7 +75,7 @@ class ImagingExtractorTests(
     counts_samples : bool
         False if nothing in a recording states its number of samples, as with raw frames; a recording that was
         truncated at the end of a sample is then the same as a shorter one.
-    frames_lie_together : bool
+    frames_are_contiguous : bool
         False for a recording whose time varies fastest, so that a frame is spread over the whole file.
     patience : float
         Seconds after which opening the cut copies counts as a hang.

@@ -19,7 +19,7 @@ from ...errors import RoiExtractorsWarning
 from ...imaging.extractor import ImagingExtractor
 from ...registry.registry import default_registry
 from ...registry.spec import FormatSpec
-from .judging import advised
+from .judging import with_advice
 
 __all__ = ["Case", "GivenRecording", "KIB", "NOT_GIVEN", "as_text", "find_forgotten", "quiet"]
 
@@ -61,7 +61,7 @@ class GivenRecording:
     open_options: Mapping[str, Any] = MappingProxyType({})
     claims: tuple[str, ...] = ()
     counts_samples: bool = True
-    frames_lie_together: bool = True
+    frames_are_contiguous: bool = True
     patience: float = 30.0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -71,7 +71,7 @@ class GivenRecording:
         if cls.__module__.startswith(__name__.rsplit(".", 2)[0]):
             for name, test in list(vars(cls).items()):
                 if name.startswith("test_"):
-                    setattr(cls, name, advised(test))
+                    setattr(cls, name, with_advice(test))
 
     @pytest.fixture
     def recording(self) -> Any:

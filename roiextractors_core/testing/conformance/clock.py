@@ -83,10 +83,10 @@ class ClockTests(GivenRecording):
         if expected_times is NOT_GIVEN:
             pytest.skip("expected_times not given: see test_the_author_gives_every_fixture")
         advice = "leave get_timestamps and times_source to the base class"
-        wanted = "native" if case.times is not None else "computed" if case.rate is not None else None
-        if extractor.times_source != wanted:
-            fail(f"times_source is {extractor.times_source!r}, expected {wanted!r}", advice)
-        if wanted is None:
+        expected = "native" if case.times is not None else "computed" if case.rate is not None else None
+        if extractor.times_source != expected:
+            fail(f"times_source is {extractor.times_source!r}, expected {expected!r}", advice)
+        if expected is None:
             with refusal((TimesError,), "get_timestamps() without times and rate", advice) as caught:
                 extractor.get_timestamps()
             if "sampling_frequency" not in str(caught[0]):

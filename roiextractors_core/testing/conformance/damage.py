@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ..cuts import copied, files_of, kin_of, sizes_to_cut
+from ..cuts import copy_recording, files_of, kin_of, sizes_to_cut
 from ..fresh import in_fresh_process
 from .case import KIB, Case, GivenRecording, as_text
 from .judging import fail
@@ -23,7 +23,7 @@ class DamageTests(GivenRecording):
         total = sum(path.stat().st_size for path in files_of(case.recording))
         if total > 256 * KIB * KIB:
             pytest.skip(f"{total:,} bytes are too many to cut at 20 places; give a smaller recording")
-        copy = copied(case.recording, workplace / "copy")
+        copy = copy_recording(case.recording, workplace / "copy")
         arguments = {
             "spec": case.spec.to_dict(),
             "recording": as_text(copy),
@@ -42,7 +42,7 @@ class DamageTests(GivenRecording):
         if whole["outcome"] != "read" or whole["wrong"] or whole["count"] != case.count:
             fail(
                 f"an uncut copy did not read well in a fresh process: {whole.get('words') or whole.get('wrong')}",
-                "nothing that opening needs may lie elsewhere or come from this process alone",
+                "everything that opening needs must be in the files, not elsewhere or in this process",
             )
         _judge_cuts(answers, case, self.counts_samples)
         if outcome.timed_out or outcome.failure:
@@ -87,7 +87,7 @@ def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: Case, counts_samples
             fail(f"{words}: {answer['wrong']}", advice)
         # A cut at the end of a sample leaves a valid shorter recording where no header states the count
         may_be_silent = not counts_samples and any(lost % unit == 0 for unit in _units(case))
-        if outcome == "read" and answer["count"] < case.count and not answer["told"] and not may_be_silent:
+        if outcome == "read" and answer["count"] < case.count and not answer["warnings"] and not may_be_silent:
             fail(
                 f"{words}: {answer['count']:,} of {case.count:,} samples are left, without a notice",
                 f"{advice}. If nothing in a recording states its number of samples, write counts_samples = False in the test class",

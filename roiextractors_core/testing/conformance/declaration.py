@@ -52,7 +52,7 @@ class DeclarationTests(GivenRecording):
         if module is None:
             pytest.skip("the format was registered in code, so that there is no hooks.py to look at")
         # In this process numpy and the extractor are imported already, and importing hooks.py would look free
-        outcome = _declared_afresh(module, tuple(sys.path))
+        outcome = _declare_afresh(module, tuple(sys.path))
         if outcome.timed_out or outcome.failure or outcome.last.get("reason"):
             fail(
                 f"importing {module} in a fresh process failed: {outcome.last.get('reason') or outcome.failure or 'it hangs'}",
@@ -89,7 +89,7 @@ class DeclarationTests(GivenRecording):
 
 
 @functools.lru_cache(maxsize=64)
-def _declared_afresh(module: str, path: tuple[str, ...]) -> Outcome:
+def _declare_afresh(module: str, path: tuple[str, ...]) -> Outcome:
     """Return the outcome of importing a module's declarations in a fresh process, once for all classes that test a plugin."""
     return in_fresh_process("import_declarations", {"module": module})
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ...errors import counted
 from ...registry.registry import default_registry
 from ..cuts import paths_of
 from .case import NOT_GIVEN, GivenRecording, find_forgotten
@@ -40,7 +41,7 @@ class GivenTests(GivenRecording):
             fail(f"expected_rate is {expected_rate!r}", "give the samples a second in Hz, or None")
         if expected_times is not None and np.shape(expected_times) != (len(expected),):
             fail(
-                f"expected_times has shape {np.shape(expected_times)}, but expected has {len(expected)} samples",
+                f"expected_times has shape {np.shape(expected_times)}, but expected has {counted(len(expected), 'sample')}",
                 "give one time in seconds for each sample",
             )
         if not isinstance(expected_streams, Mapping):
@@ -55,7 +56,10 @@ class GivenTests(GivenRecording):
                 "give a numpy array of numbers, (samples, rows, columns) or (samples, rows, columns, planes)",
             )
         if len(expected) < 3:
-            fail(f"`expected` has {len(expected)} samples", "make a recording of at least 3 samples, preferably 30")
+            fail(
+                f"`expected` has {counted(len(expected), 'sample')}",
+                "make a recording of at least 3 samples, preferably 30",
+            )
         if all(np.array_equal(expected[0], sample) for sample in expected[1:]):
             fail(
                 "all samples of `expected` are equal",

@@ -24,14 +24,14 @@ __all__ = [
     "INDEX_ADVICE",
     "OWNED_ADVICE",
     "RANGE_ADVICE",
-    "advised",
     "bytes_of_ten",
     "bytes_read",
     "close",
     "fail",
-    "noting",
+    "recording_calls",
     "refusal",
     "same",
+    "with_advice",
     "within",
 ]
 
@@ -50,11 +50,11 @@ CLOSED_ADVICE = (
 )
 
 
-def advised(test: Callable[..., Any]) -> Callable[..., Any]:
+def with_advice(test: Callable[..., Any]) -> Callable[..., Any]:
     """Let a test that runs into an exception of the plugin say where it was raised, and what was asked."""
 
     @functools.wraps(test)
-    def advised(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return test(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the border to the plugin
@@ -65,7 +65,7 @@ def advised(test: Callable[..., Any]) -> Callable[..., Any]:
                 f"fix the last of these lines; the rule is: {sentence}",
             )
 
-    return advised
+    return run
 
 
 def _steps_of(error: BaseException) -> str:
@@ -117,36 +117,36 @@ def refusal(kinds: tuple[type[Exception], ...], words: str, advice: str) -> Iter
         fail(f"{words} was not refused; expected {kinds[0].__name__}", advice)
 
 
-def same(seen: Any, wanted: np.ndarray, words: str, advice: str) -> None:
+def same(seen: Any, expected: np.ndarray, words: str, advice: str) -> None:
     if not isinstance(seen, np.ndarray):
         fail(f"{words} gave {type(seen).__name__}, expected an array", advice)
-    if seen.shape != wanted.shape:
-        fail(f"{words} has shape {seen.shape}, expected {wanted.shape}", advice)
-    if not same_values(seen, wanted):
-        at = tuple(int(k) for k in np.argwhere(~_equal(seen, wanted))[0])
-        fail(f"{words} contains {seen[at]!r} at {at}, expected {wanted[at]!r}", advice)
+    if seen.shape != expected.shape:
+        fail(f"{words} has shape {seen.shape}, expected {expected.shape}", advice)
+    if not same_values(seen, expected):
+        at = tuple(int(k) for k in np.argwhere(~_equal(seen, expected))[0])
+        fail(f"{words} contains {seen[at]!r} at {at}, expected {expected[at]!r}", advice)
 
 
-def _equal(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    equal = seen == wanted
-    if seen.dtype.kind in "fc" and wanted.dtype.kind in "fc":
-        equal = equal | (np.isnan(seen) & np.isnan(wanted))
+def _equal(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    equal = seen == expected
+    if seen.dtype.kind in "fc" and expected.dtype.kind in "fc":
+        equal = equal | (np.isnan(seen) & np.isnan(expected))
     return np.asarray(equal)
 
 
-def close(seen: Any, wanted: np.ndarray, words: str, advice: str) -> None:
+def close(seen: Any, expected: np.ndarray, words: str, advice: str) -> None:
     """Require the same seconds, to a part in 10^9."""
     if not isinstance(seen, np.ndarray) or seen.dtype != np.float64:
         fail(f"{words} gave {getattr(seen, 'dtype', type(seen).__name__)}, expected float64", advice)
-    if seen.shape != wanted.shape:
-        fail(f"{words} has shape {seen.shape}, expected {wanted.shape}", advice)
-    wrong = ~np.isclose(seen, wanted, rtol=1e-9, atol=1e-9, equal_nan=True)
+    if seen.shape != expected.shape:
+        fail(f"{words} has shape {seen.shape}, expected {expected.shape}", advice)
+    wrong = ~np.isclose(seen, expected, rtol=1e-9, atol=1e-9, equal_nan=True)
     if wrong.any():
         at = int(np.argmax(wrong))
-        fail(f"{words} contains {seen[at]!r} s for sample {at}, expected {wanted[at]!r} s", advice)
+        fail(f"{words} contains {seen[at]!r} s for sample {at}, expected {expected[at]!r} s", advice)
 
 
-def noting(original: Callable[..., Any], asked: list[str], name: str) -> Callable[..., Any]:
+def recording_calls(original: Callable[..., Any], asked: list[str], name: str) -> Callable[..., Any]:
     def noted(*args: Any, **kwargs: Any) -> Any:
         asked.append(name)
         return original(*args, **kwargs)

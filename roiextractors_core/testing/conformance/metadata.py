@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import counted
 from ...imaging.extractor import ImagingExtractor
 from ...metadata import ChannelMetadata, RecordingMetadata
 from ..cuts import paths_of
@@ -44,17 +45,17 @@ class MetadataTests(GivenRecording):
             fail("the metadata differs from one call to the next", "answer from what the file says")
 
     def test_the_metadata_is_in_the_units_of_ome(self, case: Case, extractor: ImagingExtractor) -> None:
-        found = extractor.metadata
-        wrong = [words for words, right in _metadata_checks(found, case) if not right]
+        metadata = extractor.metadata
+        wrong = [words for words, right in _metadata_checks(metadata, case) if not right]
         if wrong:
             fail("; ".join(wrong), "change get_metadata; a field that the file does not state stays None or empty")
 
     def test_the_provenance_says_where_it_came_from(self, case: Case, extractor: ImagingExtractor) -> None:
-        found = extractor.provenance
-        wanted = [os.path.abspath(path) for path in paths_of(case.recording)]
-        if found.format != case.spec.name or list(found.paths) != wanted:
+        provenance = extractor.provenance
+        expected = [os.path.abspath(path) for path in paths_of(case.recording)]
+        if provenance.format != case.spec.name or list(provenance.paths) != expected:
             fail(
-                f"provenance says format {found.format!r} and paths {found.paths}",
+                f"provenance says format {provenance.format!r} and paths {provenance.paths}",
                 "leave provenance and bind_provenance to the base class",
             )
         notes = extractor.get_notes()
@@ -75,16 +76,16 @@ def _not_plain(value: Any, where: str) -> Iterator[str]:
         yield f"{where} is {type(value).__name__}"
 
 
-def _metadata_checks(found: RecordingMetadata, case: Case) -> Iterator[tuple[str, bool]]:
+def _metadata_checks(metadata: RecordingMetadata, case: Case) -> Iterator[tuple[str, bool]]:
     def length(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
     planes = case.expected.shape[3] if case.is_volumetric else 1
     yield (
-        f"start_time is {found.start_time!r}, expected a datetime",
-        found.start_time is None or isinstance(found.start_time, datetime),
+        f"start_time is {metadata.start_time!r}, expected a datetime",
+        metadata.start_time is None or isinstance(metadata.start_time, datetime),
     )
-    size = found.pixel_size
+    size = metadata.pixel_size
     yield (
         f"pixel_size is {size!r}, expected (row, column) in micrometres",
         size is None or (isinstance(size, tuple) and len(size) == 2 and all(map(length, size))),
@@ -94,24 +95,24 @@ def _metadata_checks(found: RecordingMetadata, case: Case) -> Iterator[tuple[str
         size is None or not all(map(length, size)) or all(1e-3 <= part <= 1e5 for part in size),
     )
     yield (
-        f"plane_spacing is {found.plane_spacing!r}, expected a distance in micrometres",
-        found.plane_spacing is None or length(found.plane_spacing),
+        f"plane_spacing is {metadata.plane_spacing!r}, expected a distance in micrometres",
+        metadata.plane_spacing is None or length(metadata.plane_spacing),
     )
-    positions = found.plane_positions
+    positions = metadata.plane_positions
     yield (
-        f"plane_positions has {len(positions)} positions for {planes} planes",
+        f"plane_positions has {counted(len(positions), 'position')} for {counted(planes, 'plane')}",
         not positions or (isinstance(positions, tuple) and len(positions) == planes),
     )
     yield (
-        f"channels is {found.channels!r:.120}, expected a tuple of ChannelMetadata",
-        isinstance(found.channels, tuple) and all(isinstance(c, ChannelMetadata) for c in found.channels),
+        f"channels is {metadata.channels!r:.120}, expected a tuple of ChannelMetadata",
+        isinstance(metadata.channels, tuple) and all(isinstance(c, ChannelMetadata) for c in metadata.channels),
     )
-    for channel in (c for c in found.channels if isinstance(c, ChannelMetadata)):
+    for channel in (c for c in metadata.channels if isinstance(c, ChannelMetadata)):
         waves = (channel.emission_wavelength, channel.excitation_wavelength)
         yield (
             f"the wavelengths of channel {channel.name!r} are {waves}, expected nanometres",
             all(wave is None or (length(wave) and 50 < wave < 20_000) for wave in waves),
         )
     for name in ("device", "software"):
-        value = getattr(found, name)
+        value = getattr(metadata, name)
         yield f"{name} is {value!r}, expected text", value is None or (isinstance(value, str) and bool(value))

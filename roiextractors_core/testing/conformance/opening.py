@@ -19,11 +19,11 @@ from ...errors import (
 )
 from ...registry.evidence import Strength
 from ...registry.spec import FormatSpec
-from ..cuts import copied, files_of, paths_of
+from ..cuts import copy_recording, files_of, paths_of
 from ..foreign import Foreign, foreign_claims, foreign_sources
 from .case import KIB, Case, GivenRecording, as_text, quiet
-from .judging import ATTEMPTS, bytes_of_ten, fail, noting, refusal, same, within
-from .reads import opened_and_read
+from .judging import ATTEMPTS, bytes_of_ten, fail, recording_calls, refusal, same, within
+from .reads import open_and_read
 
 __all__ = ["OpeningTests"]
 
@@ -39,7 +39,7 @@ class OpeningTests(GivenRecording):
             except Exception as error:  # noqa: BLE001 - the border to the plugin
                 cause = error.__cause__ or error
                 fail(
-                    f"roi.open({_shown(case)}) raised{attempt} {type(error).__name__}: {error}",
+                    f"roi.open({_call_words(case)}) raised{attempt} {type(error).__name__}: {error}",
                     f"fix {case.spec.extractor}" if cause is error else f"fix {case.spec.extractor}: {cause!r}",
                 )
             opened.close()
@@ -56,8 +56,12 @@ class OpeningTests(GivenRecording):
             same(opened.get_series(), case.expected, "roi.open(recording) without format=", "fix the extractor")
 
     def test_a_suffix_in_capitals_is_the_same_suffix(self, case: Case, workplace: Path) -> None:
-        copy = copied(case.recording, workplace / "copy", rename=lambda name: _with_suffix(name, case.spec, str.upper))
-        _require_found(case, copy, "its suffix in capitals", "compare suffixes in lower case, in the extractor as well")
+        copy = copy_recording(
+            case.recording, workplace / "copy", rename=lambda name: _with_suffix(name, case.spec, str.upper)
+        )
+        _require_recognised(
+            case, copy, "its suffix in capitals", "compare suffixes in lower case, in the extractor as well"
+        )
 
     @pytest.mark.parametrize("suffix", ["", ".unknown"], ids=["without_suffix", "with_another_suffix"])
     def test_the_content_is_recognised(self, case: Case, workplace: Path, suffix: str) -> None:
@@ -66,9 +70,11 @@ class OpeningTests(GivenRecording):
             pytest.skip("the format declares no content evidence: its suffix decides")
         if best is None or best.finding.strength is not Strength.CONTENT:
             pytest.skip("this recording is recognised by its neighbours, and not by its content")
-        copy = copied(case.recording, workplace / "copy", rename=lambda n: _with_suffix(n, case.spec, lambda _: suffix))
+        copy = copy_recording(
+            case.recording, workplace / "copy", rename=lambda n: _with_suffix(n, case.spec, lambda _: suffix)
+        )
         words = f"the suffix {suffix}" if suffix else "no suffix"
-        _require_found(
+        _require_recognised(
             case, copy, words, "leave the name out of the evidence, and let the extractor open what it is given"
         )
 
@@ -98,7 +104,7 @@ class OpeningTests(GivenRecording):
             path = foreign.write(workplace, "" if isinstance(foreign.content, Mapping) else _suffix_of(case))
             words = f"open(a {foreign.family} file of the kit, {foreign.name!r}, format={case.spec.name!r})"
             try:
-                within(self.patience, functools.partial(opened_and_read, case, path), words)
+                within(self.patience, functools.partial(open_and_read, case, path), words)
             except PluginError as error:
                 fail(f"{words} raised {error.__cause__!r}, which is not a clear error", advice)
             except RoiExtractorsError:
@@ -109,7 +115,7 @@ class OpeningTests(GivenRecording):
                 fail(f"{words} was not refused; expected CorruptRecordingError or UnsupportedRecordingError", advice)
 
     def test_a_path_may_be_text_and_hold_any_letters(self, case: Case, workplace: Path) -> None:
-        copy = copied(
+        copy = copy_recording(
             case.recording, workplace / "mouse [1] * Größe" if os.sep == "/" else workplace / "mouse [1] Größe"
         )
         advice = "take str and os.PathLike; escape names for glob (glob.escape), or list the folder"
@@ -125,7 +131,7 @@ class OpeningTests(GivenRecording):
     def test_looking_runs_no_extractor(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
         kind = case.spec.load()
-        monkeypatch.setattr(kind, "__init__", noting(kind.__init__, asked, "__init__"))
+        monkeypatch.setattr(kind, "__init__", recording_calls(kind.__init__, asked, "__init__"))
         grown = min(bytes_of_ten([lambda: roi.explain(case.recording)]) // 10 for _ in range(ATTEMPTS))
         total = sum(path.stat().st_size for path in files_of(case.recording))
         advice = "let the probe look at bounded parts of the Source that it is given (source.head, source.read_at)"
@@ -139,7 +145,7 @@ class OpeningTests(GivenRecording):
             case.open(no_such_option=1).close()
 
 
-def _shown(case: Case) -> str:
+def _call_words(case: Case) -> str:
     options = "".join(f", {key}={value!r}" for key, value in case.options.items())
     return f"{case.recording!s:.200}, format={case.spec.name!r}{options}"
 
@@ -157,7 +163,7 @@ def _suffix_of(case: Case) -> str:
     return next((e for e in case.spec.extensions if name.endswith(e)), next(iter(case.spec.extensions), ""))
 
 
-def _require_found(case: Case, copy: Any, words: str, advice: str) -> None:
+def _require_recognised(case: Case, copy: Any, words: str, advice: str) -> None:
     found = roi.explain(copy)
     if not any(match.spec.name == case.spec.name for match in found.matches):
         fail(f"a copy with {words} is not recognised as {case.spec.name}:\n{found}", advice)

@@ -43,10 +43,10 @@ class ProcessTests(GivenRecording):
                 "one with set_times": timed,
                 "a slice": extractor.slice_samples(1, 3),
             }
-            pickles = {words: _pickled(recording, words) for words, recording in recordings.items()}
+            pickles = {words: _pickle(recording, words) for words, recording in recordings.items()}
             for words, pickled in pickles.items():
                 _require_no_pixels(pickled, case, words)
-            wanted = {words: summary(recording) for words, recording in recordings.items()}
+            expected = {words: summary(recording) for words, recording in recordings.items()}
         outcome = in_fresh_process("unpickle", {"pickles": pickles})
         if outcome.timed_out or outcome.failure:
             fail(f"unpickling in a fresh process failed: {outcome.failure or 'it hangs'}", "fix pickling")
@@ -56,7 +56,7 @@ class ProcessTests(GivenRecording):
             advice = "leave __reduce__ and __getstate__ to the base class: it keeps the constructor's arguments, the user's times and rate"
             if error:
                 fail(f"{words} does not open again in a fresh process: {error}", advice)
-            for key, value in wanted[words].items():
+            for key, value in expected[words].items():
                 if answer[key] != value:
                     fail(f"{words} has another {key} after pickling: {answer[key]!r}; before it was {value!r}", advice)
 
@@ -84,7 +84,7 @@ class ProcessTests(GivenRecording):
             )
 
 
-def _pickled(recording: Any, words: str) -> bytes:
+def _pickle(recording: Any, words: str) -> bytes:
     try:
         return pickle.dumps(recording)
     except Exception as error:  # noqa: BLE001 - the border to the plugin
@@ -123,8 +123,8 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
         try:
             gate.wait(timeout=10)
             while not wrong and time.monotonic() < end:
-                words, seen, wanted = _one_read(extractor, case.expected, rng)
-                if not same_values(seen, wanted):
+                words, seen, expected = _one_read(extractor, case.expected, rng)
+                if not same_values(seen, expected):
                     wrong.append(f"{words} gave other samples than it gives alone")
         except Exception as error:  # noqa: BLE001 - the border to the plugin
             wrong.append(f"a read raised {type(error).__name__}: {error}")
@@ -154,20 +154,24 @@ def _read_in_forks(extractor: ImagingExtractor, case: Case) -> str:
     def is_right(seed: int) -> bool:
         rng = random.Random(seed)
         reads = (_one_read(extractor, case.expected, rng) for _ in range(25))
-        return all(same_values(seen, wanted) for _, seen, wanted in reads)
+        return all(same_values(seen, expected) for _, seen, expected in reads)
 
-    children = [_forked(functools.partial(is_right, seed)) for seed in (1, 2)]
+    children = [_fork(functools.partial(is_right, seed)) for seed in (1, 2)]
     try:
         mine = is_right(0)
     finally:
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     if not mine:
         return "the parent got other samples than it gets alone"
-    told = {1: "got other samples than its parent gets alone", 2: "raised an error", -signal.SIGALRM: "waited for ever"}
-    return next((f"one {told.get(code, f'ended with {code}')}" for code in codes if code), "")
+    meanings = {
+        1: "got other samples than its parent gets alone",
+        2: "raised an error",
+        -signal.SIGALRM: "waited for ever",
+    }
+    return next((f"one {meanings.get(code, f'ended with {code}')}" for code in codes if code), "")
 
 
-def _forked(work: Callable[[], bool]) -> int:
+def _fork(work: Callable[[], bool]) -> int:
     """Start a child that does some work and ends; return its number."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # on forks where there are threads, as there are in tests

@@ -15,7 +15,7 @@ from ...errors import (
 )
 from ...imaging.extractor import ImagingExtractor
 from .case import KIB, Case, GivenRecording
-from .judging import ATTEMPTS, INDEX_ADVICE, RANGE_ADVICE, bytes_of_ten, fail, noting, refusal, same
+from .judging import ATTEMPTS, INDEX_ADVICE, RANGE_ADVICE, bytes_of_ten, fail, recording_calls, refusal, same
 from .reads import routes
 
 __all__ = ["RangeTests"]
@@ -27,7 +27,7 @@ class RangeTests(GivenRecording):
     def test_the_shape_is_samples_rows_columns_planes(self, case: Case, extractor: ImagingExtractor) -> None:
         shape = case.expected.shape
         planes = shape[3] if case.is_volumetric else 1
-        wanted = {
+        expected = {
             "shape": shape,
             "ndim": len(shape),
             "len": shape[0],
@@ -39,7 +39,7 @@ class RangeTests(GivenRecording):
             "get_num_planes": planes,
             "is_volumetric": case.is_volumetric,
         }
-        for name, value in wanted.items():
+        for name, value in expected.items():
             seen = len(extractor) if name == "len" else getattr(extractor, name)
             seen = seen() if callable(seen) else seen
             numbers = seen if isinstance(seen, tuple | list) else (seen,)
@@ -68,7 +68,7 @@ class RangeTests(GivenRecording):
     ) -> None:
         asked: list[str] = []
         for name in ("get_series", "get_samples", "get_block"):
-            monkeypatch.setattr(type(extractor), name, noting(getattr(type(extractor), name), asked, name))
+            monkeypatch.setattr(type(extractor), name, recording_calls(getattr(type(extractor), name), asked, name))
         reads = (extractor.get_dtype, lambda: extractor.shape, lambda: repr(extractor), lambda: extractor.nbytes)
         grown, frame = min(bytes_of_ten(reads) for _ in range(ATTEMPTS)), case.expected[0].nbytes
         if asked:
@@ -174,8 +174,8 @@ class RangeTests(GivenRecording):
                 same(seen, case.expected[first:end], f"get_series({a!r}, {b!r})", RANGE_ADVICE)
             if kind is not np.int8:
                 chosen = np.array([top - 1, 0, top - 1], kind)
-                wanted = case.expected[[top - 1, 0, top - 1]]
-                same(extractor.get_samples(chosen), wanted, f"get_samples of {kind.__name__}", INDEX_ADVICE)
+                expected = case.expected[[top - 1, 0, top - 1]]
+                same(extractor.get_samples(chosen), expected, f"get_samples of {kind.__name__}", INDEX_ADVICE)
 
     def test_what_is_no_integer_is_refused(self, case: Case, extractor: ImagingExtractor) -> None:
         values: tuple[Any, ...] = (1.0, 1.5, np.float64(1), "1", [1], float("nan"))
@@ -209,15 +209,15 @@ class RangeTests(GivenRecording):
             np.array([n - 1, 1, 1, 0], np.int64),
         ]
         for order in orders:
-            wanted = case.expected[np.asarray(list(order), np.int64)]
+            expected = case.expected[np.asarray(list(order), np.int64)]
             words = f"get_samples({order if len(order) < 8 else [*list(order)[:6], '...']})"
             given = order.copy() if isinstance(order, list | np.ndarray) else order
-            same(extractor.get_samples(given), wanted, words, INDEX_ADVICE)
+            same(extractor.get_samples(given), expected, words, INDEX_ADVICE)
             if not np.array_equal(given, order):
                 fail(f"{words} changed the indices that it was given", "sort a copy of the indices")
             if isinstance(given, np.ndarray):
                 given.flags.writeable = False
-                same(extractor.get_samples(given), wanted, f"{words}, the array read-only,", INDEX_ADVICE)
+                same(extractor.get_samples(given), expected, f"{words}, the array read-only,", INDEX_ADVICE)
 
     def test_one_index_is_a_series_of_one(self, case: Case, extractor: ImagingExtractor) -> None:
         for index in (1, np.int64(1)):

@@ -10,10 +10,10 @@ import numpy as np
 from ...imaging.extractor import ImagingExtractor
 from .case import Case
 
-__all__ = ["opened_and_read", "questions", "read_everything", "routes"]
+__all__ = ["open_and_read", "questions", "read_everything", "routes"]
 
 
-def opened_and_read(case: Case, recording: Any, seen: list[np.ndarray] | None = None) -> None:
+def open_and_read(case: Case, recording: Any, seen: list[np.ndarray] | None = None) -> None:
     """Open a file that may be damaged or of another format, and read it; the series is put into ``seen``."""
     with case.open(recording) as opened:
         few = min(len(opened), 2 * case.count)

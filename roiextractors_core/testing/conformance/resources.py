@@ -18,7 +18,7 @@ import roiextractors_core as roi
 
 from ...errors import ClosedRecordingError
 from ...imaging.extractor import ImagingExtractor
-from ..cuts import copied
+from ..cuts import copy_recording
 from ..descriptors import can_tell_open_files, held_open, opened_names
 from .case import KIB, Case, GivenRecording, quiet
 from .judging import ATTEMPTS, CLOSED_ADVICE, bytes_read, fail, refusal
@@ -59,7 +59,7 @@ class ResourceTests(GivenRecording):
     def test_no_file_stays_open(self, case: Case, workplace: Path) -> None:
         if not can_tell_open_files():
             pytest.skip(f"{sys.platform} does not say which files are open")
-        copy = copied(case.recording, workplace / "copy")
+        copy = copy_recording(case.recording, workplace / "copy")
         files = [path for path in (workplace / "copy").rglob("*") if path.is_file()]
         opened = case.open(copy)
         read_everything(opened)
@@ -78,7 +78,7 @@ class ResourceTests(GivenRecording):
         )
 
     def test_every_file_that_is_read_is_in_get_paths(self, case: Case, workplace: Path) -> None:
-        copy = copied(case.recording, workplace / "copy")
+        copy = copy_recording(case.recording, workplace / "copy")
         files = {os.path.realpath(path) for path in (workplace / "copy").rglob("*") if path.is_file()}
         opened = case.open(copy)
         with opened_names() as names:
@@ -99,11 +99,11 @@ class ResourceTests(GivenRecording):
 
     def test_memory_is_bounded_by_the_request(self, case: Case, large_recording: Any, workplace: Path) -> None:
         source = case.recording if large_recording is None else large_recording
-        size = self._measured(case, source)
+        size = self._measure(case, source)
         for attempt in range(ATTEMPTS):
             # A new copy for each attempt: what a cache keeps of the first one would make the second look cheap
             small = size.total < 64 * KIB * KIB
-            fresh = copied(source, workplace / f"copy {attempt}") if small else source
+            fresh = copy_recording(source, workplace / f"copy {attempt}") if small else source
             words, peak = max(self._peaks(case, fresh, size).items(), key=lambda pair: pair[1])
             if peak <= size.memory:
                 return
@@ -114,7 +114,7 @@ class ResourceTests(GivenRecording):
 
     def _peaks(self, case: Case, source: Any, size: _Size) -> dict[str, int]:
         """Return the peak memory (bytes) of opening, of each way of reading, and of the kept data, with that of other threads."""
-        with quiet(), _traced():
+        with quiet(), _trace_memory():
             opened = case.open(source)
             gc.collect()
             opening = "what is kept after opening"
@@ -133,11 +133,11 @@ class ResourceTests(GivenRecording):
 
     def test_no_more_is_read_than_was_asked_for(self, case: Case, large_recording: Any) -> None:
         source = case.recording if large_recording is None else large_recording
-        size = self._measured(case, source)
+        size = self._measure(case, source)
         if not bytes_read():
             pytest.skip(f"{sys.platform} does not say how many bytes were read")
         # Few samples cost little where frames are contiguous; a spread-out recording may be read once
-        share = size.total // 2 if self.frames_lie_together else size.total + size.total // 8
+        share = size.total // 2 if self.frames_are_contiguous else size.total + size.total // 8
         # Four times for chunks that contain neighbours, 64 KiB for the header, 512 bytes a sample for a directory or an
         # index
         most = max(4 * size.few * size.sample + 64 * KIB + 512 * size.count, share)
@@ -148,7 +148,7 @@ class ResourceTests(GivenRecording):
         fail(
             f"{words} read {count:,} bytes from the disk; {size}",
             "compute the offsets of the samples and read only these (PositionedFile.read_array). If each sample is spread over the "
-            "whole file, write frames_lie_together = False in the test class",
+            "whole file, write frames_are_contiguous = False in the test class",
         )
 
     def _read_bytes(self, case: Case, source: Any, size: _Size) -> dict[str, int]:
@@ -162,7 +162,7 @@ class ResourceTests(GivenRecording):
                 grown[words] = bytes_read() - before
         return grown
 
-    def _measured(self, case: Case, source: Any) -> _Size:
+    def _measure(self, case: Case, source: Any) -> _Size:
         with case.open(source) as opened:
             opened.get_series(0, 1)
             size = _Size(len(opened), opened.nbytes // max(1, len(opened)))
@@ -210,13 +210,13 @@ class _Size:
 
 
 def _require_none_open(files: list[Path], words: str, advice: str) -> None:
-    held = held_open(files)
-    if held:
-        fail(f"{words} still open: {', '.join(held)}", advice)
+    still_open = held_open(files)
+    if still_open:
+        fail(f"{words} still open: {', '.join(still_open)}", advice)
 
 
 @contextmanager
-def _traced() -> Iterator[None]:
+def _trace_memory() -> Iterator[None]:
     running = tracemalloc.is_tracing()
     if not running:
         tracemalloc.start()

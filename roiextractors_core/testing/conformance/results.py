@@ -30,14 +30,14 @@ class ResultTests(GivenRecording):
                 fail(f"{words} gave a window onto a memory-mapped file", OWNED_ADVICE)
 
     def test_a_later_read_does_not_change_an_earlier_result(self, case: Case, extractor: ImagingExtractor) -> None:
-        held = [(words, result, result.copy()) for words, result in routes(extractor)]
+        results = [(words, result, result.copy()) for words, result in routes(extractor)]
         for k in range(case.count - 1, -1, -1):
             extractor.get_series(k, k + 1)
             extractor.get_samples([k, 0])
-        for words, result, copy in held:
+        for words, result, copy in results:
             same(result, copy, f"the result of {words}, after other reads,", OWNED_ADVICE)
         # Shared memory is checked too: a buffer that is reused may happen to contain equal pixels
-        for (words, first, _), (other, second, _) in itertools.combinations(held, 2):
+        for (words, first, _), (other, second, _) in itertools.combinations(results, 2):
             if np.may_share_memory(first, second):
                 fail(f"the results of {words} and {other} share their memory", OWNED_ADVICE)
 

@@ -20,11 +20,11 @@ import roiextractors_core as roi
 
 from ...errors import RangeError
 from ...imaging.extractor import ImagingExtractor
-from ..cuts import copied, files_of, paths_of
+from ..cuts import copy_recording, files_of, paths_of
 from ..fresh import digest, in_fresh_process, process_state, same_values
 from .case import Case, GivenRecording, as_text
 from .judging import RANGE_ADVICE, fail, refusal, same, within
-from .reads import opened_and_read, read_everything, routes
+from .reads import open_and_read, read_everything, routes
 
 __all__ = ["StateTests"]
 
@@ -33,10 +33,10 @@ class StateTests(GivenRecording):
     """Reading changes nothing in the recording, the process or the source."""
 
     def test_reading_changes_nothing(self, case: Case, extractor: ImagingExtractor) -> None:
-        before = _observed(extractor)
+        before = _observe(extractor)
         for _ in range(2):  # the first pass may fill a cache that only the second one uses
             read_everything(extractor)
-            for key, value in _observed(extractor).items():
+            for key, value in _observe(extractor).items():
                 if value != before[key]:
                     fail(
                         f"{key} was {before[key]!r:.200} before reading, and is {value!r:.200} after it",
@@ -67,11 +67,11 @@ class StateTests(GivenRecording):
     def test_what_was_read_elsewhere_or_earlier_is_not_given_out(
         self, case: Case, extractor: ImagingExtractor, workplace: Path
     ) -> None:
-        copy = copied(case.recording, workplace / "copy")
+        copy = copy_recording(case.recording, workplace / "copy")
         largest = max(files_of(copy), key=lambda path: path.stat().st_size)
         original = largest.read_bytes()
         advice = "keep what was read on the object, and in no cache of the class or the module"
-        place, frame = _found_as_it_is(case, original)
+        place, frame = _find_frame(case, original)
         # The middle of the file is pixels in most formats, so the header still opens
         for start, end in ((0.3, 0.7), (0.1, 0.9)):
             a, b = int(len(original) * start), int(len(original) * end)
@@ -79,7 +79,7 @@ class StateTests(GivenRecording):
             seen: list[np.ndarray] = []
             with suppress(Exception):
                 words = "opening and reading a recording with damaged bytes"
-                within(self.patience, functools.partial(opened_and_read, case, copy, seen), words)
+                within(self.patience, functools.partial(open_and_read, case, copy, seen), words)
             if (
                 seen
                 and a <= place < b - frame.nbytes
@@ -148,7 +148,10 @@ class StateTests(GivenRecording):
             )
 
     def test_opening_writes_nothing_and_runs_nothing_from_the_file(self, case: Case, workplace: Path) -> None:
-        copy, warm = copied(case.recording, workplace / "copy"), copied(case.recording, workplace / "warm")
+        copy, warm = (
+            copy_recording(case.recording, workplace / "copy"),
+            copy_recording(case.recording, workplace / "warm"),
+        )
         arguments = {
             "spec": case.spec.to_dict(),
             "recording": as_text(copy),
@@ -163,15 +166,15 @@ class StateTests(GivenRecording):
                 f"in a fresh process the recording does not open: {outcome.failure or 'it hangs'}",
                 "nothing that opening needs may come from this process alone",
             )
-        told = list(dict.fromkeys(words for _, words in outcome.last["events"]))
-        if told:
+        forbidden = list(dict.fromkeys(words for _, words in outcome.last["events"]))
+        if forbidden:
             fail(
-                "; ".join(told),
+                "; ".join(forbidden),
                 "open with mode 'rb'; parse what the file says, and never unpickle, evaluate or start it (numpy: allow_pickle=False)",
             )
 
 
-def _found_as_it_is(case: Case, content: bytes) -> tuple[int, np.ndarray]:
+def _find_frame(case: Case, content: bytes) -> tuple[int, np.ndarray]:
     """Return the offset in a file of the frame in the middle of the recording, and the frame; -1 if it is not found."""
     sample = case.expected[case.count // 2]
     for frame in (sample, sample[..., 0]) if case.is_volumetric else (sample,):
@@ -182,7 +185,7 @@ def _found_as_it_is(case: Case, content: bytes) -> tuple[int, np.ndarray]:
     return -1, sample
 
 
-def _observed(extractor: ImagingExtractor) -> dict[str, Any]:
+def _observe(extractor: ImagingExtractor) -> dict[str, Any]:
     return {
         "shape": extractor.shape,
         "dtype": extractor.dtype,

@@ -19,10 +19,10 @@ class StreamTests(GivenRecording):
 
     def test_the_streams_are_those_of_the_recording(self, case: Case) -> None:
         seen = roi.streams(case.recording, format=case.spec.name)
-        wanted = {str(option): tuple(map(str, choices)) for option, choices in case.streams.items()}
-        if seen != wanted:
+        expected = {str(option): tuple(map(str, choices)) for option, choices in case.streams.items()}
+        if seen != expected:
             fail(
-                f"roi.streams gives {seen}, expected_streams {wanted}",
+                f"roi.streams gives {seen}, expected_streams {expected}",
                 "fix the classmethod get_streams, or the fixture expected_streams",
             )
 

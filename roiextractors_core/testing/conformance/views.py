@@ -32,8 +32,8 @@ class ViewTests(GivenRecording):
 
     def test_it_is_walked_through_sample_by_sample(self, case: Case, extractor: ImagingExtractor) -> None:
         count = 0
-        for count, (seen, wanted) in enumerate(zip(extractor, case.expected, strict=False), 1):
-            same(seen, wanted, f"sample {count - 1} of `for sample in recording`", "fix get_block")
+        for count, (seen, expected) in enumerate(zip(extractor, case.expected, strict=False), 1):
+            same(seen, expected, f"sample {count - 1} of `for sample in recording`", "fix get_block")
         if count != case.count or sum(1 for _ in extractor.slice_samples(1)) != case.count - 1:
             fail(f"`for sample in recording` gives another number of samples than {case.count}", "leave __iter__ alone")
 
@@ -77,7 +77,7 @@ class ViewTests(GivenRecording):
         n, rows, columns = case.expected.shape[:3]
         top, left = rows // 3, columns // 4
         view: ImagingExtractor = extractor.slice_samples(1, n)
-        wanted = case.expected[1:n]
+        expected = case.expected[1:n]
         steps: list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = [
             (
                 f"slice_field_of_view({top}, {rows}, {left}, {columns})",
@@ -92,11 +92,11 @@ class ViewTests(GivenRecording):
             steps.insert(2, (f"select_plane({plane})", lambda v: v.select_plane(plane), lambda w: w[..., plane]))
         words = f"slice_samples(1, {n})"
         for said, narrow, cut in steps:
-            words, view, wanted = f"{words}.{said}", narrow(view), cut(wanted)
+            words, view, expected = f"{words}.{said}", narrow(view), cut(expected)
             advice = "fix get_block: views read through it"
-            same(view.get_series(), wanted, f"{words}.get_series()", advice)
-            same(np.asarray(view[...]), wanted, f"{words}[...]", advice)
-            same(view.get_samples([0]), wanted[[0]], f"{words}.get_samples([0])", advice)
+            same(view.get_series(), expected, f"{words}.get_series()", advice)
+            same(np.asarray(view[...]), expected, f"{words}[...]", advice)
+            same(view.get_samples([0]), expected[[0]], f"{words}.get_samples([0])", advice)
 
     def test_a_field_of_view_outside_the_frame_is_refused(self, case: Case, extractor: ImagingExtractor) -> None:
         rows, columns = case.expected.shape[1:3]

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import printable
+from ...errors import counted, printable
 from .outcomes import Defect
 from .running import fuzz
 from .seeds import Seed, seed_of, seeds_of_tests, seeds_of_writers
@@ -22,13 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="roiextractors-seeds-", ignore_cleanup_errors=True) as folder:
         seeds = _given_seeds(given, Path(folder))
-        print(f"{len(seeds)} recordings: {', '.join(seed.name for seed in seeds)}", flush=True)
+        print(f"{counted(len(seeds), 'recording')}: {', '.join(seed.name for seed in seeds)}", flush=True)
         report = fuzz(seeds, cases=given.cases, number=given.seed, first=given.first, keep=given.keep)
     print(report)
-    for kind, found in (("defects", report.defects), ("not judged", report.unjudged)):
-        if found:
+    for kind, defects in (("defects", report.defects), ("not judged", report.unjudged)):
+        if defects:
             print(f"\n{kind}:")
-            for words, same in _grouped(found)[: given.most]:
+            for words, same in _group(defects)[: given.most]:
                 print(f"  {len(same)} x {words}\n      as case {same[0].case}: {printable(same[0])[:700]}")
     return 1 if report.defects else 0
 
@@ -59,10 +59,10 @@ def _given_seeds(given: argparse.Namespace, folder: Path) -> list[Seed]:
     return seeds
 
 
-def _grouped(found: Sequence[Defect]) -> list[tuple[str, list[Defect]]]:
+def _group(defects: Sequence[Defect]) -> list[tuple[str, list[Defect]]]:
     """Group the defects by the place where they were raised."""
     groups: dict[str, list[Defect]] = {}
-    for defect in found:
+    for defect in defects:
         place = re.search(r" at (\S+:\d+ \S+)", defect.words)
         groups.setdefault(f"{defect.outcome} {place[1] if place else ''}", []).append(defect)
     return sorted(groups.items(), key=lambda item: -len(item[1]))

@@ -17,7 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Anatomy", "Change", "anatomy_of", "changed"]
+from ...errors import counted
+
+__all__ = ["Anatomy", "Change", "anatomy_of", "draw_change"]
 
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _TIFF_TAGS: tuple[int, ...] = (
@@ -149,7 +151,7 @@ def anatomy_of(data: bytes, pixels: Sequence[tuple[int, int]] = ()) -> Anatomy:
     return Anatomy(fields, texts, plain, kind)
 
 
-def changed(files: Mapping[str, bytes], anatomies: Mapping[str, Anatomy], draw: random.Random) -> Change:
+def draw_change(files: Mapping[str, bytes], anatomies: Mapping[str, Anatomy], draw: random.Random) -> Change:
     """Draw one change to a recording.
 
     Parameters
@@ -235,19 +237,19 @@ def _blind(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
             else bytes(draw.choice((1, 512, 4096)))
         )
         data += more
-        return f"{len(more)} bytes put behind"
+        return f"{counted(len(more), 'byte')} added at the end"
     if kind == 5:
         to = draw.randrange(size)
         data[to : to + count] = data[at : at + count]
-        return f"{count} bytes of {at} put over {to}"
+        return f"{counted(count, 'byte')} at {at} copied to {to}"
     if kind == 6:
         del data[at : at + count]
-        return f"{count} bytes taken out at {at}"
+        return f"{counted(count, 'byte')} removed at {at}"
     if kind == 7:
         data[at : at + count] = bytes(count) if draw.random() < 0.5 else b"\xff" * count
-        return f"{count} bytes wiped at {at}"
+        return f"{counted(count, 'byte')} wiped at {at}"
     data[at:at] = draw.randbytes(count)
-    return f"{count} bytes put in at {at}"
+    return f"{counted(count, 'byte')} inserted at {at}"
 
 
 # Numbers
@@ -331,11 +333,11 @@ def _text(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
 def _changed_text(run: bytes, draw: random.Random) -> tuple[bytes, str]:
     kind = draw.randrange(10)
     if kind <= 3:
-        return _replaced(run, _NUMBER, lambda old: _drawn_word(old, draw), draw)
+        return _replace(run, _NUMBER, lambda old: _drawn_word(old, draw), draw)
     if kind <= 5:
-        return _replaced(run, _QUOTED, lambda old: old[:1] + draw.choice((*_STRINGS, *_WORDS)) + old[:1], draw)
+        return _replace(run, _QUOTED, lambda old: old[:1] + draw.choice((*_STRINGS, *_WORDS)) + old[:1], draw)
     if kind == 6:
-        return _replaced(run, _ELEMENT, lambda old: draw.choice((b"", old + old)), draw)
+        return _replace(run, _ELEMENT, lambda old: draw.choice((b"", old + old)), draw)
     if kind == 7:
         at = draw.randrange(len(run) + 1)
         extra = draw.choice(
@@ -352,7 +354,7 @@ def _changed_text(run: bytes, draw: random.Random) -> tuple[bytes, str]:
     return run[:a] + run[c:d] + run[b:], f"{run[a:b][:30]!r} is {run[c:d][:30]!r}"
 
 
-def _replaced(
+def _replace(
     run: bytes, pattern: re.Pattern[bytes], change: Callable[[bytes], bytes], draw: random.Random
 ) -> tuple[bytes, str]:
     spans = [m.span() for m in pattern.finditer(run) if m.end() > m.start()]

@@ -22,8 +22,8 @@ import roiextractors_core as roi
 
 from ...errors import PluginError, RoiExtractorsError, printable
 from ..cuts import files_of
-from .mutations import Change, changed
-from .oracles import judged
+from .mutations import Change, draw_change
+from .oracles import judge
 from .outcomes import SECONDS, is_settled
 from .seeds import Seed, read_whole
 
@@ -39,7 +39,7 @@ def serve(folder: str, first: str, end: str) -> None:
     plan = json.loads((Path(folder) / "plan.json").read_text(encoding="utf-8"))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print what they like
-    seeds = [Seed.saved(Path(folder) / f"seed{place}") for place in range(plan["count"])]
+    seeds = [Seed.load(Path(folder) / f"seed{place}") for place in range(plan["count"])]
     tables = [_Table(seed, Path(folder) / f"now{place}", plan["keep"]) for place, seed in enumerate(seeds)]
     # Announced before each step, so that the parent knows which case ended the process
     print(json.dumps({"case": int(first)}), file=answers, flush=True)
@@ -87,7 +87,7 @@ class _Table:
         seed = self.seed
         if not self.folder.exists():
             shutil.copytree(seed.folder, self.folder, copy_function=shutil.copyfile)
-        change = changed(seed.files, seed.anatomies, random.Random(f"{number}/{seed.name}/{case}"))
+        change = draw_change(seed.files, seed.anatomies, random.Random(f"{number}/{seed.name}/{case}"))
         for name, data in change.content.items():
             if data is None:
                 (self.folder / name).unlink()
@@ -116,7 +116,7 @@ def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool) ->
     # A limit of the address space: reserved memory counts, so an allocation fails before the machine swaps
     _limit_memory(_MEMORY + _SLACK + sum(len(data) for data in change.content.values() if data))
     try:
-        found = _read(what, seed, named)
+        reading = _read(what, seed, named)
     except MemoryError as error:
         return {"outcome": "memory", "words": _trace(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
@@ -124,9 +124,9 @@ def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool) ->
     finally:
         faulthandler.cancel_dump_traceback_later()
         _limit_memory(None)
-    if found.disagreement:
-        return {"outcome": "reads that disagree", "words": f"{found.disagreement}; {change.words}"}
-    outcome, words = _pixels_outcome(seed, change, folder, found)
+    if reading.disagreement:
+        return {"outcome": "reads that disagree", "words": f"{reading.disagreement}; {change.words}"}
+    outcome, words = _pixels_outcome(seed, change, folder, reading)
     return {"outcome": outcome, "words": f"{words}; {change.words}" if words else change.words}
 
 
@@ -158,16 +158,16 @@ def _trace(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Reading:
     series: np.ndarray
     count: int
     shape: tuple[int, ...]
-    told: bool
+    is_reported: bool
     format: str
     disagreement: str = ""
 
 
-def _read(what: Any, seed: Seed, named: bool) -> _Found:
+def _read(what: Any, seed: Seed, named: bool) -> _Reading:
     """Open, and read pixels, times and metadata."""
     chosen: dict[str, Any] = {"format": seed.format} if named else {}
     with warnings.catch_warnings(record=True) as caught:
@@ -182,8 +182,10 @@ def _read(what: Any, seed: Seed, named: bool) -> _Found:
             series = opened.get_series(0, most)
             wrong = _disagreement(opened, series, count)
             _read_the_rest(opened)
-            told = bool(opened.get_notes()) or any(issubclass(w.category, roi.RoiExtractorsWarning) for w in caught)
-            return _Found(series, count, opened.shape, told, opened.provenance.format, wrong)
+            is_reported = bool(opened.get_notes()) or any(
+                issubclass(w.category, roi.RoiExtractorsWarning) for w in caught
+            )
+            return _Reading(series, count, opened.shape, is_reported, opened.provenance.format, wrong)
 
 
 def _disagreement(opened: Any, series: np.ndarray, count: int) -> str:
@@ -212,34 +214,34 @@ def _read_the_rest(opened: Any) -> None:
         opened.get_timestamps()
 
 
-def _pixels_outcome(seed: Seed, change: Change, folder: Path, found: _Found) -> tuple[str, str]:
-    expected, series = seed.expected, found.series
-    whole = found.count == len(expected) and found.shape[1:] == expected.shape[1:]
+def _pixels_outcome(seed: Seed, change: Change, folder: Path, reading: _Reading) -> tuple[str, str]:
+    expected, series = seed.expected, reading.series
+    whole = reading.count == len(expected) and reading.shape[1:] == expected.shape[1:]
     if whole and _same(series, expected):
         return (
             ("wrong pixels", "pixels of the file were changed, and these are the old ones")
             if _only_pixels(seed, change)
             else ("same pixels", "")
         )
-    lying = _lying(seed, change)
-    if lying is not None and _same(series, lying[: found.count]):
+    stored = _stored_pixels(seed, change)
+    if stored is not None and _same(series, stored[: reading.count]):
         if whole:
             return "changed pixels, as in the file", ""
-        if found.told:
-            return "fewer samples, and said", ""
+        if reading.is_reported:
+            return "fewer samples, reported", ""
     elif whole and _only_pixels(seed, change):
         return "wrong pixels", "only pixels were changed, and others are returned"
-    if found.told and _is_subset(series, expected):
-        return "fewer samples, and said", ""
-    verdict = judged(files_of(folder), series, (expected,) if lying is None else (expected, lying), reader=seed.reader)
-    if verdict.answer and (whole or found.told or verdict.by_reader):
+    if reading.is_reported and _is_subset(series, expected):
+        return "fewer samples, reported", ""
+    verdict = judge(files_of(folder), series, (expected,) if stored is None else (expected, stored), reader=seed.reader)
+    if verdict.answer and (whole or reading.is_reported or verdict.by_reader):
         return "other pixels, right by another reader" + (", in another order" if verdict.words else ""), ""
-    if verdict.answer is False and found.format == seed.format:
+    if verdict.answer is False and reading.format == seed.format:
         return "wrong pixels", verdict.words
-    return _unjudged(seed, change, found, verdict.words)
+    return _unjudged(seed, change, reading, verdict.words)
 
 
-def _lying(seed: Seed, change: Change) -> np.ndarray | None:
+def _stored_pixels(seed: Seed, change: Change) -> np.ndarray | None:
     """Return the present bytes of the pixels, up to the first frame that is incomplete."""
     if seed.pixels is None:
         return None
@@ -258,20 +260,20 @@ def _only_pixels(seed: Seed, change: Change) -> bool:
         if data is None or len(data) != len(before):
             return False
         touched = np.flatnonzero(np.frombuffer(before, np.uint8) != np.frombuffer(data, np.uint8))
-        if touched.size and not seed.pixels.holds(name, touched):
+        if touched.size and not seed.pixels.contains(name, touched):
             return False
         count += touched.size
     return count > 0
 
 
-def _unjudged(seed: Seed, change: Change, found: _Found, words: str) -> tuple[str, str]:
-    if found.format != seed.format:
-        return "unjudged: read as another format", f"as {found.format}"
-    if _is_subset(found.series, seed.expected):
-        return "unjudged: fewer samples, and not said", f"{found.count} of {len(seed.expected)}; {words}"
-    if found.shape == seed.expected.shape:
+def _unjudged(seed: Seed, change: Change, reading: _Reading, words: str) -> tuple[str, str]:
+    if reading.format != seed.format:
+        return "unjudged: read as another format", f"as {reading.format}"
+    if _is_subset(reading.series, seed.expected):
+        return "unjudged: fewer samples, not reported", f"{reading.count} of {len(seed.expected)}; {words}"
+    if reading.shape == seed.expected.shape:
         return "unjudged: other pixels, same shape", words
-    return "unjudged: another shape", f"{found.shape} for {seed.expected.shape}; {words}"
+    return "unjudged: another shape", f"{reading.shape} for {seed.expected.shape}; {words}"
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

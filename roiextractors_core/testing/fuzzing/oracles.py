@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PixelMap", "Verdict", "frames_of", "judged"]
+from ...errors import counted
+
+__all__ = ["PixelMap", "Verdict", "frames_of", "judge"]
 
 _MAX_FRAMES = 20_000  # digests in memory; a damaged count of pages would have no end
 _MAX_BYTES = 256 << 20
@@ -102,7 +104,7 @@ class PixelMap:
         step = self.lane.step
         return sorted((at * step, (at + self.part_bytes) * step) for file, at in self.places if file == name)
 
-    def holds(self, name: str, touched: np.ndarray) -> bool:
+    def contains(self, name: str, touched: np.ndarray) -> bool:
         """Return whether all of these bytes of a file are pixels."""
         begins = np.array(sorted(at for file, at in self.places if file == name), np.int64)
         at = self.lane.places(touched)
@@ -120,7 +122,7 @@ class PixelMap:
             data = lanes[name][at : at + self.part_bytes]
             if len(data) < self.part_bytes:
                 return result[: number * len(expected) // len(targets)]
-            target[...] = _decoded(data, self.form, expected.dtype).reshape(target.shape)
+            target[...] = _decode(data, self.form, expected.dtype).reshape(target.shape)
         return result
 
 
@@ -161,14 +163,14 @@ def _parts(array: np.ndarray, by_plane: bool) -> Iterator[np.ndarray]:
             yield sample
 
 
-def _encoded(part: np.ndarray, form: str) -> bytes:
+def _encode(part: np.ndarray, form: str) -> bytes:
     whole = np.ascontiguousarray(part)
     if "inverted" in form:
         whole = ~whole
     return (whole.byteswap() if "swapped" in form else whole).tobytes()
 
 
-def _decoded(data: bytes, form: str, dtype: Any) -> np.ndarray:
+def _decode(data: bytes, form: str, dtype: Any) -> np.ndarray:
     found = np.frombuffer(data, np.dtype(dtype))
     found = found.byteswap() if "swapped" in form else found
     return ~found if "inverted" in form else found
@@ -179,29 +181,29 @@ def _places(files: Mapping[str, bytes], parts: Sequence[np.ndarray], form: str) 
     found: list[tuple[str, int]] = []
     file, at = 0, 0
     for part in parts:
-        wanted = _encoded(part, form)
-        if len(set(wanted)) < 4:  # a frame of one value could be anywhere
+        content = _encode(part, form)
+        if len(set(content)) < 4:  # a frame of one value could be anywhere
             return None
-        place = files[names[file]].find(wanted, at)
+        place = files[names[file]].find(content, at)
         for number in range(len(names)) if place < 0 else ():
-            place = files[names[number]].find(wanted)
+            place = files[names[number]].find(content)
             if place >= 0:
                 file = number
                 break
-        if place < 0 or _is_elsewhere(files, wanted, names[file], place):
+        if place < 0 or _is_elsewhere(files, content, names[file], place):
             return None
         found.append((names[file], place))
-        at = place + len(wanted)
+        at = place + len(content)
     return tuple(found) if found else None
 
 
-def _is_elsewhere(files: Mapping[str, bytes], wanted: bytes, name: str, place: int) -> bool:
+def _is_elsewhere(files: Mapping[str, bytes], content: bytes, name: str, place: int) -> bool:
     """Return whether the same bytes are at another place too, so that the place is ambiguous."""
-    others = any(wanted in data for other, data in files.items() if other != name)
-    return others or files[name].find(wanted) != place or files[name].find(wanted, place + 1) >= 0
+    others = any(content in data for other, data in files.items() if other != name)
+    return others or files[name].find(content) != place or files[name].find(content, place + 1) >= 0
 
 
-def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray] = (), *, reader: str = "") -> Verdict:
+def judge(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray] = (), *, reader: str = "") -> Verdict:
     """Look whether every frame is one that others read from the files.
 
     Parameters
@@ -216,31 +218,31 @@ def judged(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray
     reader : str
         Another reader of the format, as ``"module:function"`` or ``"file.py:function"``.
     """
-    wanted = [_digest(part) for part in _parts(series, True)]
-    if not wanted:
+    digests = [_digest(part) for part in _parts(series, True)]
+    if not digests:
         return Verdict(True, "no frame to judge")
-    held: dict[str, int] = {}
+    seen: dict[str, int] = {}
     failures: list[str] = []
     with _quietly(seconds=10.0):
         for frame in _all_frames(paths, series.shape[1:3], failures, reader):
             if isinstance(frame, np.ndarray):
-                held.setdefault(_digest(frame), len(held))
-            if len(held) >= _MAX_FRAMES:
+                seen.setdefault(_digest(frame), len(seen))
+            if len(seen) >= _MAX_FRAMES:
                 failures.append("there are too many frames")
                 break
     # Asked before the known samples are added, which say nothing about a reader
-    by_reader = all(digest in held for digest in wanted)
-    was_read = bool(held)
+    by_reader = all(digest in seen for digest in digests)
+    was_read = bool(seen)
     for frame in (frame for samples in known for frame in _parts(samples, True)):
-        held.setdefault(_digest(frame), len(held))
-    missing = [k for k, digest in enumerate(wanted) if digest not in held]
+        seen.setdefault(_digest(frame), len(seen))
+    missing = [k for k, digest in enumerate(digests) if digest not in seen]
     if not missing:
-        order = [held[digest] for digest in wanted]
+        order = [seen[digest] for digest in digests]
         return Verdict(True, "" if order == sorted(order) else "in another order", by_reader)
     if failures or not was_read:
         return Verdict(None, failures[0] if failures else "no judge reads these files")
     return Verdict(
-        False, f"{len(missing)} of {len(wanted)} frames, the first of them {missing[0]}, are in none of the files"
+        False, f"{len(missing)} of {counted(len(digests), 'frame')} (the first is {missing[0]}) not found in the files"
     )
 
 
@@ -261,7 +263,7 @@ def frames_of(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
 def _all_frames(
     paths: Sequence[Path], shape: tuple[int, int], failures: list[str], reader: str
 ) -> Iterator[np.ndarray]:
-    readers = [frames_of, _imported(reader)] if reader else [frames_of]
+    readers = [frames_of, _import_reader(reader)] if reader else [frames_of]
     for path, read in itertools.product(paths, readers):
         if not path.is_file() or not path.stat().st_size:
             continue
@@ -327,7 +329,7 @@ def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         yield from _planes_of(np.asarray(node[...]), shape)
 
 
-def _imported(reader: str) -> Callable[[Path, tuple[int, int]], Iterable[np.ndarray]]:
+def _import_reader(reader: str) -> Callable[[Path, tuple[int, int]], Iterable[np.ndarray]]:
     """Import ``module:function`` or ``file.py:function``."""
     place, _, name = reader.rpartition(":")
     if not place.endswith(".py"):

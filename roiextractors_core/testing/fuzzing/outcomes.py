@@ -11,7 +11,7 @@ SECONDS = 5.0
 RIGHT = (
     "same pixels",
     "changed pixels, as in the file",
-    "fewer samples, and said",
+    "fewer samples, reported",
     "other pixels, right by another reader",
 )
 DEFECTS = ("foreign exception", "hang", "crash", "memory", "wrong pixels", "reads that disagree")

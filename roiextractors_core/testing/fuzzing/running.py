@@ -31,7 +31,7 @@ def fuzz(
     number: int = 1,
     first: int = 0,
     keep: Path | None = None,
-    told: Callable[[Report], object] | None = None,
+    progress: Callable[[Report], object] | None = None,
 ) -> Report:
     """Open and read changed copies of recordings.
 
@@ -46,7 +46,7 @@ def fuzz(
         The first case.
     keep : pathlib.Path, optional
         Where the files of those that came out wrong, or could not be judged, are kept.
-    told : callable, optional
+    progress : callable, optional
         Called with the report now and then.
 
     Returns
@@ -61,8 +61,8 @@ def fuzz(
         while at < first + cases:
             at = work.run(at, first + cases, report)
             report.seconds = time.monotonic() - started
-            if told is not None:
-                told(report)
+            if progress is not None:
+                progress(report)
     return report
 
 
@@ -83,7 +83,7 @@ class _Work:
 
     def run(self, first: int, end: int, report: Report) -> int:
         """Work off cases until they are done or the process ends; return the case to go on with."""
-        process = self._started(first, end)
+        process = self._start(first, end)
         begun = first - 1
         try:
             for answer in self._answers(process):
@@ -106,12 +106,16 @@ class _Work:
         # Nothing was announced: without this check the loop would start the process for ever
         if begun < first:
             raise RoiExtractorsError(f"the process that opens does not start: {self._last_words()}")
-        answer = {"case": begun, "seed": self.seeds[begun % len(self.seeds)].name, **self._ended(process.returncode)}
+        answer = {
+            "case": begun,
+            "seed": self.seeds[begun % len(self.seeds)].name,
+            **self._end_outcome(process.returncode),
+        }
         self._count(report, answer)
         self._keep_rest(answer)
         return begun + 1  # the case that ended the process is counted, and the next one begins in a new process
 
-    def _started(self, first: int, end: int) -> subprocess.Popen[bytes]:
+    def _start(self, first: int, end: int) -> subprocess.Popen[bytes]:
         paths = os.pathsep.join(dict.fromkeys(os.path.abspath(entry) for entry in sys.path if entry))
         # One arena and one thread: each further one reserves address space, which the limit counts
         environment = {**os.environ, "PYTHONPATH": paths, "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
@@ -137,7 +141,7 @@ class _Work:
             *lines, rest = (rest + data).split(b"\n")
             yield from (json.loads(line) for line in lines)
 
-    def _ended(self, code: int | None) -> dict[str, str]:
+    def _end_outcome(self, code: int | None) -> dict[str, str]:
         words = self._last_words()
         if "Timeout (" in words or "no answer" in words:
             return {"outcome": "hang", "words": f"over {SECONDS:.0f} s: {words}"}

@@ -21,7 +21,7 @@ import numpy as np
 import roiextractors_core as roi
 
 from ...errors import RoiExtractorsError, StreamChoiceError, printable
-from ..cuts import copied, files_of, kin_of, paths_of
+from ..cuts import copy_recording, files_of, kin_of, paths_of
 from .mutations import Anatomy, anatomy_of
 from .oracles import PixelMap
 
@@ -91,7 +91,7 @@ class Seed:
         (place / "seed.txt").write_text(repr(facts), encoding="utf-8")
 
     @classmethod
-    def saved(cls, place: Path) -> Seed:
+    def load(cls, place: Path) -> Seed:
         """Return the seed from a folder that :meth:`save` wrote to."""
         # Options contain tuples, which JSON would turn into lists
         facts = ast.literal_eval((place / "seed.txt").read_text(encoding="utf-8"))
@@ -254,7 +254,7 @@ def seeds_of_tests(tests: Iterable[Path], folder: Path, *, format: str = "") -> 
     command += ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     environment = {**os.environ, "ROIEXTRACTORS_FUZZ_SEEDS": str(folder)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    found = [Seed.saved(path.parent) for path in sorted(folder.glob("*/seed.txt"))]
+    found = [Seed.load(path.parent) for path in sorted(folder.glob("*/seed.txt"))]
     shutil.rmtree(folder / "pytest", ignore_errors=True)
     if not found:
         raise RoiExtractorsError(f"the tests gave no recording:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
@@ -274,7 +274,7 @@ def pytest_runtest_call(item: Any) -> None:
 def keep_seed(case: Any, name: str, place: Path, *, reader: str = "") -> Seed:
     """Copy the recording of a conformance test, with its known content."""
     recording, target = case.recording, place / "recording"
-    given = copied(recording, target)
+    given = copy_recording(recording, target)
     found = [given] if isinstance(given, Path) else given
     names = tuple(str(path.relative_to(target)) for path in found)
     seed = Seed(
