@@ -263,7 +263,7 @@ def frames_of(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
 def _all_frames(
     paths: Sequence[Path], shape: tuple[int, int], failures: list[str], reader: str
 ) -> Iterator[np.ndarray]:
-    readers = [frames_of, _import_reader(reader)] if reader else [frames_of]
+    readers = [frames_of, _import_function(reader)] if reader else [frames_of]
     for path, read in itertools.product(paths, readers):
         if not path.is_file() or not path.stat().st_size:
             continue
@@ -329,7 +329,7 @@ def _zarr_frames(folder: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         yield from _planes_of(np.asarray(node[...]), shape)
 
 
-def _import_reader(reader: str) -> Callable[[Path, tuple[int, int]], Iterable[np.ndarray]]:
+def _import_function(reader: str) -> Callable[[Path, tuple[int, int]], Iterable[np.ndarray]]:
     """Import ``module:function`` or ``file.py:function``."""
     place, _, name = reader.rpartition(":")
     if not place.endswith(".py"):
