@@ -80,9 +80,11 @@ class CaimanMmapImagingExtractor(StoredMovieExtractor):
             axes, shape = f"{axes}T", (*shape, count)
         movie = StoredMovie(file, axes=axes, shape=shape, dtype=stored)
         super().__init__(movie, sampling_frequency=sampling_frequency)
+        self._notes = _two_spellings(os.path.basename(self._movie.file.path))
+        self._notes += self.note_contradictions(fix=f"open(..., dims=({lengths[1]}, {lengths[0]}))")
 
     def get_notes(self) -> tuple[str, ...]:
-        return _two_spellings(os.path.basename(self._movie.file.path))
+        return self._notes
 
     def get_metadata(self) -> RecordingMetadata:
         return RecordingMetadata(software="CaImAn", vendor=dict(self._said))

@@ -226,3 +226,22 @@ def test_random_names_end_in_one_of_our_errors(tmp_path: Path) -> None:
             except RoiExtractorsError:
                 pass
         path.unlink()
+
+
+def test_dimensions_that_are_exchanged_in_the_name_are_suspected_by_the_pixels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:40, :56]
+    still = sum(30 * np.exp(-((y - rng.uniform(0, 40)) ** 2 + (x - rng.uniform(0, 56)) ** 2) / 20) for _ in range(14))
+    frames = (still + rng.normal(0, 1, (5, 40, 56))).astype(np.float32)
+    right = write(tmp_path, frames, "F")
+    with roi.open(right) as recording:
+        np.testing.assert_array_equal(recording.get_series(), frames)
+        assert recording.get_notes() == ()
+    wrong = right.rename(tmp_path / "m_d1_56_d2_40_d3_1_order_F_frames_5_.mmap")
+    words = r"look like lines of 40, but they are read as 56 rows of 40 columns; .*dims=\(40, 56\)"
+    with pytest.warns(roi.RoiExtractorsWarning, match=words) as caught:
+        recording = roi.open(wrong)
+    with recording:
+        assert str(caught[0].message) in recording.get_notes()
+    with roi.open(wrong, dims=(40, 56)) as recording:
+        np.testing.assert_array_equal(recording.get_series(), frames)

@@ -26,7 +26,7 @@ FRAME_HEADER_BYTES = 2 * 1280 * 2  # two lines of the sensor before a frame's pi
 
 _LENGTH_BYTES = 8
 _MAX_FOOTER = 64 << 20  # a footer that lists a million dropped samples has some 8 MiB
-_MAX_PROBED = 1 << 20  # a probe runs on files of any kind, so it reads less
+_PROBED_BYTES = 1 << 20  # which a source reads at once
 _MAX_PIXELS_A_SIDE = 1 << 20
 _MAX_SAMPLES = 1 << 48
 _INT64 = 1 << 63
@@ -124,7 +124,7 @@ class Movie:
         return self.num_stored * self.step
 
 
-def read_footer(read: Read, size: int, name: str, *, max_bytes: int = _MAX_FOOTER) -> Footer:
+def read_footer(read: Read, size: int, name: str) -> Footer:
     """Find and parse the footer.
 
     Parameters
@@ -135,8 +135,6 @@ def read_footer(read: Read, size: int, name: str, *, max_bytes: int = _MAX_FOOTE
         Bytes in the file.
     name : str
         The file's name, for messages.
-    max_bytes : int
-        A longer footer is refused.
 
     Raises
     ------
@@ -150,7 +148,7 @@ def read_footer(read: Read, size: int, name: str, *, max_bytes: int = _MAX_FOOTE
     """
     length = int.from_bytes(read(size - _LENGTH_BYTES, _LENGTH_BYTES), "little") if size > _LENGTH_BYTES else 0
     start = size - _LENGTH_BYTES - 1 - length
-    if length < 2 or start < 0 or length > max_bytes:
+    if length < 2 or start < 0 or length > _MAX_FOOTER:
         raise TruncatedRecordingError(
             f"{name} ({size:,} bytes) has no footer: its last 8 bytes should be the length of the footer, got {length:,}. "
             "The file is truncated, or the recording was not finished; copy it again from where it was recorded"
@@ -235,7 +233,8 @@ def is_inscopix(source: Source) -> bool:
     if source.is_folder or source.size <= _LENGTH_BYTES:
         return False
     try:
-        footer = read_footer(source.read_at, source.size, "", max_bytes=_MAX_PROBED)
+        # Long footers list dropped frames; other files end at the first bytes, which are not those of a JSON object
+        footer = read_footer(_read_in_pieces(source), source.size, "")
         kind = footer.document.get("type")
         # Any JSON object can have a type
         if type(kind) is not int or kind not in _KINDS or "producer" not in footer.document:
@@ -245,6 +244,14 @@ def is_inscopix(source: Source) -> bool:
         return True
     except RecordingError:
         return False
+
+
+def _read_in_pieces(source: Source) -> Read:
+    def read(offset: int, count: int) -> bytes:
+        ends = range(offset, offset + count, _PROBED_BYTES)
+        return b"".join(source.read_at(at, min(_PROBED_BYTES, offset + count - at)) for at in ends)
+
+    return read
 
 
 def _fits(movie: Movie, footer: Footer) -> bool:

@@ -49,6 +49,17 @@ def test_a_movie_is_recognised_by_its_footer_whatever_its_name(tmp_path: Path, w
         np.testing.assert_array_equal(recording.get_series(), FRAMES)
 
 
+def test_a_footer_of_several_mib_is_recognised(tmp_path: Path, write_isxd: Write) -> None:
+    # A dropped frame takes 20 bytes of an indented list
+    path = write_isxd(tmp_path / "m.bin", FRAMES, num_times=200_005, dropped=range(3, 200_003))
+    assert path.stat().st_size > 3 << 20
+    with pytest.warns(roi.IncompleteRecordingWarning, match="200,000 dropped of 200,005"):
+        recording = roi.open(path)
+    with recording:
+        assert recording.provenance.format == "inscopix"
+        np.testing.assert_array_equal(recording.get_samples([0, 2, 200_003]), FRAMES[[0, 2, 3]])
+
+
 def test_other_json_at_an_end_is_not_claimed(tmp_path: Path) -> None:
     for document in ({"type": 0}, {"type": 77, "producer": {}}, {"type": True, "producer": {}}, {"a": 1}, []):
         assert finding(write_document(tmp_path / "x.bin", document)) is False

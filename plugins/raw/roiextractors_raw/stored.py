@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import BlockImagingExtractor
-from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores
+from roiextractors_core.errors import RoiExtractorsWarning
+from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores, warn
 
 __all__ = ["StoredMovie", "StoredMovieExtractor"]
 
@@ -66,6 +67,26 @@ class StoredMovie:
     def nbytes(self) -> int:
         """Bytes of the array."""
         return math.prod(self.stored_shape) * self.dtype.itemsize
+
+    @property
+    def line_if_transposed(self) -> int:
+        """The pixels of a line in the file, if rows and columns are exchanged."""
+        return self._inner[0]
+
+    def count_written(self) -> int:
+        """Return how many samples come before zeros at the end of the file; all unless the file is frame after frame."""
+        count = self._lengths["T"]
+        return (
+            self._frames.count_written(count, offset=self.offset) if self._time == 0 and len(self._inner) > 1 else count
+        )
+
+    def looks_transposed(self) -> bool:
+        """Return whether the pixels of the first, middle and last frame show that rows and columns are exchanged."""
+        count = self._lengths["T"]
+        if self._time or len(self._inner) != 2:
+            return False
+        frames = sorted({0, count // 2, count - 1})
+        return self._frames.looks_transposed([self.offset + k * self._frames.frame_bytes for k in frames])
 
     def read(
         self,
@@ -179,6 +200,7 @@ class StoredMovieExtractor(BlockImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._num_described = num_described
+        self._num_written: int | None = None
         self._movie = movie
         self._described_by = tuple(described_by)
         self.is_volumetric = movie.is_volumetric
@@ -202,9 +224,41 @@ class StoredMovieExtractor(BlockImagingExtractor):
         self.check_open()
         return self._movie.read(samples, rows, columns, planes)
 
+    keeps_missing_samples = False
+
+    def note_contradictions(self, *, fix: str) -> tuple[str, ...]:
+        """Warn of zeros at the end of the movie, and of rows and columns that seem to be exchanged, and return the sentences.
+
+        Zeros may be data, so that they stay in the recording; they count as missing.
+
+        Parameters
+        ----------
+        fix : str
+            What to do where rows and columns are exchanged.
+        """
+        movie, name = self._movie, self._movie.file.name
+        count, (rows, columns), sentences = movie.shape[0], movie.shape[1:3], []
+        self._num_written = movie.count_written()
+        if self._num_written < count:
+            self.keeps_missing_samples = True
+            sentences.append(
+                f"{name} ends in zeros: {self._num_written:,} of {count:,} samples are not zero throughout. If the recording was interrupted, "
+                "the others were never written"
+            )
+            warn(sentences[-1])
+        if movie.looks_transposed():
+            sentences.append(
+                f"the pixels of {name} look like lines of {movie.line_if_transposed:,}, but they are read as {rows:,} rows of {columns:,} columns; "
+                f"if rows and columns are exchanged, {fix}"
+            )
+            warn(sentences[-1], RoiExtractorsWarning)
+        return tuple(sentences)
+
     def get_missing_samples(self) -> np.ndarray:
-        """Return the samples that are described and not in the movie."""
+        """Return the samples that are described and not in the movie, or were never written."""
         count = self.get_num_samples()
+        if self._num_written is not None and self._num_written < count:
+            return np.arange(self._num_written, count, dtype=np.int64)
         return np.arange(count, max(count, self._num_described), dtype=np.int64)
 
     def get_paths(self) -> tuple[str, ...]:

@@ -299,3 +299,63 @@ def test_a_description_beside_that_is_not_read_is_named(tmp_path: Path, name: st
         recording = roi.open(tmp_path / "a.raw", format="raw", shape=(6, 8), dtype="u1")
     with recording:
         assert recording.get_notes() == (str(caught[0].message),)
+
+
+def spots(count: int, rows: int, columns: int) -> np.ndarray:
+    """Smooth spots and noise, so that a line resembles the next one."""
+    rng = np.random.default_rng(rows)
+    y, x = np.mgrid[:rows, :columns]
+    still = sum(
+        3000 * np.exp(-((y - rng.uniform(0, rows)) ** 2 + (x - rng.uniform(0, columns)) ** 2) / 20) for _ in range(14)
+    )
+    return (1000 + still + rng.normal(0, 100, (count, rows, columns))).astype("<u2")
+
+
+def described(folder: Path, kind: str, frames: np.ndarray, rows: int, columns: int) -> tuple[Path, dict[str, Any]]:
+    """Write a movie, and what describes it."""
+    if kind == "dax":
+        (folder / "m.dax").write_bytes(frames.tobytes())
+        lines = [
+            f"frame dimensions = {columns} x {rows}",
+            f"number of frames = {len(frames)}",
+            "data type = 16 bit integers (binary, little endian)",
+        ]
+        (folder / "m.inf").write_text("\n".join(lines))
+        return folder / "m.dax", {}
+    (folder / "m.raw").write_bytes(frames.tobytes())
+    if kind == "picasso":
+        text = f"Byte Order: <\nData Type: uint16\nFrames: {len(frames)}\nHeight: {rows}\nWidth: {columns}\n"
+        (folder / "m.yaml").write_text(text)
+        return folder / "m.raw", {}
+    return folder / "m.raw", {"shape": (rows, columns), "dtype": "<u2"}
+
+
+@pytest.mark.parametrize("kind", ["raw", "dax", "picasso"])
+def test_samples_of_zeros_at_the_end_are_said_and_count_as_missing(tmp_path: Path, kind: str) -> None:
+    frames = spots(7, 20, 30)
+    frames[5:] = 0
+    frames[4, 10:] = 0  # the program was interrupted inside this frame
+    path, options = described(tmp_path, kind, frames, 20, 30)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: 4 of 7 samples") as caught:
+        recording = roi.open(path, **options)
+    with recording:
+        assert recording.get_missing_samples().tolist() == [4, 5, 6]
+        assert recording.keeps_missing_samples
+        assert str(caught[0].message) in recording.get_notes()
+        np.testing.assert_array_equal(recording.get_series(), frames)
+
+
+@pytest.mark.parametrize("kind", ["raw", "dax", "picasso"])
+def test_exchanged_rows_and_columns_are_suspected_by_the_pixels(tmp_path: Path, kind: str) -> None:
+    frames = spots(5, 40, 56)
+    path, options = described(tmp_path, kind, frames, 56, 40)
+    with pytest.warns(RoiExtractorsWarning, match="look like lines of 56.* exchange") as caught:
+        recording = roi.open(path, **options)
+    with recording:
+        assert recording.shape == (5, 56, 40)
+        assert str(caught[0].message) in recording.get_notes()
+    path, options = described(tmp_path, kind, frames, 40, 56)
+    with roi.open(path, **options) as recording:
+        np.testing.assert_array_equal(recording.get_series(), frames)
+        assert recording.get_notes() == ()
+        assert len(recording.get_missing_samples()) == 0
