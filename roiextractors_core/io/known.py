@@ -57,6 +57,9 @@ class KnownFile:
     def bytes_at(self, offset: int, count: int) -> bytes | None:
         """Return up to ``count`` bytes from ``offset``, fewer at the end of the file; None if a block of them was not read."""
         first, parts = offset // _BLOCK_BYTES, []
+        if offset + count <= (first + 1) * _BLOCK_BYTES:  # most reads are of a few bytes inside one block
+            part = self._blocks.get(first)
+            return None if part is None else part[offset - first * _BLOCK_BYTES :][:count]
         for number in range(first, (offset + count - 1) // _BLOCK_BYTES + 1):
             part = self._blocks.get(number)
             if part is None:

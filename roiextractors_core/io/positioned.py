@@ -233,9 +233,12 @@ class PositionedFile:
         TruncatedRecordingError
             The file ends before the buffers are full.
         """
-        views = [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
-        views = [view for view in views if len(view)]
-        wanted = sum(map(len, views))
+        views, wanted = [], 0
+        for b in buffers:  # one loop, since single frames of small movies spend their time here
+            view = bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B")
+            if len(view):
+                views.append(view)
+                wanted += len(view)
         got = self._read(views, offset, wanted)
         if got < wanted:
             raise self._ends_early(offset + got, offset, wanted)
@@ -706,7 +709,8 @@ class _Descriptors:
             self._open.move_to_end(path)
         except KeyError:  # another thread has closed it; it stays open as long as it is used here
             pass
-        self._shrink()
+        if len(self._open) > self._most:
+            self._shrink()
         return entry
 
     def _shrink(self) -> None:

@@ -80,6 +80,7 @@ class Recording:
         self._caseless: dict[str, str] | None = None
         self._by_uuid: dict[str, str] | None = None
         self._foreign: dict[str | None, str] = {}
+        self._uuids: dict[str, str] = {}
 
     @property
     def own(self) -> str | None:
@@ -123,7 +124,7 @@ class Recording:
         if is_own and (where is None or shared[uuid] == 1):
             return self.own
         if where is not None and check and uuid and shared[uuid] == 1:
-            own = root_attributes(where).get("UUID", "").strip()
+            own = self._uuid_in(where)
             if own and own.lower() != uuid.lower():  # hexadecimal digits have either case
                 self._foreign[str(name)] = own
                 where = None
@@ -138,6 +139,12 @@ class Recording:
             notes.append(f"{self.document.name} calls itself {printable(name or uuid)}: it was renamed")
             return self.own
         return None
+
+    def _uuid_in(self, path: str) -> str:
+        """Return the UUID that a file states; each is read once, although the files are looked for several times."""
+        if path not in self._uuids:
+            self._uuids[path] = root_attributes(path).get("UUID", "").strip()
+        return self._uuids[path]
 
     def _named(self, name: str) -> str | None:
         listing = self._names()

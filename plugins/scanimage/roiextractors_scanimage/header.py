@@ -198,15 +198,20 @@ def parse_header(text: bytes | str, *, regions: bytes | str = b"", page: bytes |
     return Header(lines, _dialect(lines), groups if isinstance(groups, dict) else {}, frame)
 
 
+def _search(pattern: re.Pattern[bytes], names: tuple[bytes, ...], description: bytes) -> re.Match[bytes] | None:
+    """Search a description that contains one of the names; finding them is a hundred times as fast as the pattern."""
+    return pattern.search(description) if any(name in description for name in names) else None
+
+
 def frame_number_of(description: bytes) -> int | None:
     """Return the frame number that a page states, from 1, or None."""
-    found = _NUMBER.search(description)
+    found = _search(_NUMBER, (b"frameNumbers", b"Frame Number"), description)
     return int(found[1]) if found else None
 
 
 def stamp_of(description: bytes) -> float | None:
     """Return the time that a page states, in seconds since the acquisition began, or None."""
-    found = _STAMP.search(description)
+    found = _search(_STAMP, (b"frameTimestamps_sec", b"Frame Timestamp(s)"), description)
     if found is None:
         return None
     try:

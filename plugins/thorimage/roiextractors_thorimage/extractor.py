@@ -143,7 +143,7 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         measured = self._measured_rate
         return self._described_rate if measured is None else measured
 
-    @property
+    @cached_property
     def _described_rate(self) -> float | None:
         return self._experiment.rate(averaged=self._frames.averaged, planes=self._frames.planes)
 

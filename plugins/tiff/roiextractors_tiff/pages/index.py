@@ -250,6 +250,10 @@ class PageIndex(ABC):
             pages = range(*pages.indices(self.num_pages))
         if isinstance(pages, range) and len(pages) == 1 and 0 <= pages.start < self.num_pages:
             return np.array([pages.start], np.int64)
+        # Single frames, whose bookkeeping outweighs their read
+        is_single = isinstance(pages, np.ndarray) and pages.shape == (1,) and pages.dtype == np.int64
+        if is_single and 0 <= pages[0] < self.num_pages:
+            return np.asarray(pages)
         wanted = (
             np.arange(pages.start, pages.stop, pages.step, dtype=np.int64)
             if isinstance(pages, range)
