@@ -190,12 +190,12 @@ def asked_once() -> Iterator[None]:
     if known_files() is not None:
         yield
         return
-    known = KnownFiles()
-    token = KNOWN.set(known)
+    known, before = KnownFiles(), KNOWN.get()
     try:
+        KNOWN.set(known)  # inside, since Ctrl-C can come between any two steps
         yield
     finally:
-        KNOWN.reset(token)
+        KNOWN.set(before)
         known.clear()  # an error that somebody keeps must not keep the files open
 
 
