@@ -31,7 +31,7 @@ from .stored import StoredArray, StoredFrames
 from .streams import choose_stream
 from .threads import num_cores, run_on_cores
 from .tiff_directory import TiffDirectory
-from .units import MICROMETRES, SECONDS, to_micrometres, to_seconds
+from .units import MICROMETRES, SECONDS, plausible_start, to_micrometres, to_seconds
 from .xml import feed_xml, parse_xml, xml_parser, xml_problems
 from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names, decompress_bounded
 
@@ -75,6 +75,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "parse_xml",
+    "plausible_start",
     "present_zarr_chunks",
     "printable",
     "read_blocks",

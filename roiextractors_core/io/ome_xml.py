@@ -23,6 +23,7 @@ from ..errors import (
 )
 from ..metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 from .sidecar import SIDECAR_KEY
+from .units import plausible_start
 from .xml import feed_xml, xml_parser
 
 __all__ = [
@@ -179,7 +180,7 @@ class OmeImage:
             found = datetime.fromisoformat(text.strip())
         except ValueError:
             return None
-        return found if found.year > 1970 else None
+        return plausible_start(found)
 
     def length(self, key: str) -> float | None:
         """Return an attribute of ``Pixels`` in micrometres (``"PhysicalSizeX"``)."""

@@ -1,12 +1,13 @@
-"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it."""
+"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it; dates of a start."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-__all__ = ["MICROMETRES", "SECONDS", "to_micrometres", "to_seconds"]
+__all__ = ["MICROMETRES", "SECONDS", "plausible_start", "to_micrometres", "to_seconds"]
 
 
 def _spelled(names: Mapping[str, float]) -> dict[str, float]:
@@ -60,6 +61,17 @@ def to_seconds(value: Any, unit: str | None) -> float | None:
         Its unit: a symbol (``"ms"``) or a word, singular or plural (``"milliseconds"``).
     """
     return _scaled(value, unit, SECONDS)
+
+
+def plausible_start(moment: datetime | None) -> datetime | None:
+    """Return the moment; None for one in 1970 or before, which a clock gives that was never set and counts from its epoch.
+
+    Parameters
+    ----------
+    moment : datetime or None
+        The start of a recording as the file states it.
+    """
+    return moment if moment is not None and moment.year > 1970 else None
 
 
 def _scaled(value: Any, unit: str | None, sizes: Mapping[str, float]) -> float | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from roiextractors_core import ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import printable
+from roiextractors_core.io import plausible_start
 from roiextractors_core.metadata import ObjectiveMetadata
 
 from .pvscan import Scan
@@ -40,7 +41,7 @@ def metadata_of(scan: Scan, channel: str, positions: tuple[float, ...]) -> Recor
     lines = _laser_lines(scan)
     bits = scan.setting("bitDepth")
     return RecordingMetadata(
-        start_time=_start(scan),
+        start_time=plausible_start(_start(scan)),
         pixel_size=(rows, columns) if rows and columns else None,
         plane_spacing=_spacing(positions),
         plane_positions=positions,

@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import choose_stream, single_file, warn
+from roiextractors_core.io import choose_stream, single_file, to_seconds, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .axes import AxisOrder, axis_order
@@ -44,6 +44,7 @@ _RATES = (
     "sampling_frequency", "imaging_rate", "acquisition_rate", "rate", "fs", "volume_rate",
 )  # fmt: skip
 _RATE_WORDS = {name.replace("_", "") for name in _RATES}
+_HERTZ = {"hz": 1.0, "khz": 1e3}
 _MAX_CANDIDATES = 1000
 _MAX_SHOWN = 6
 _SLOW = 0.2  # Hz; a lower number may be a period in seconds
@@ -387,7 +388,8 @@ def _rate(
     places = (attributes, attributes_of(node), _scalars_of(node), attributes_of(file["/"]), _scalars_of(file["/"]))
     chosen: tuple[str, float] | None = None
     for place in places:
-        rates = {key: value for key, value in ((k, _number(v)) for k, v in place.items() if _is_rate(k)) if value}
+        stated = ((k, _hertz(_number(v), _unit_beside(place, k))) for k, v in place.items() if _is_rate(k))
+        rates = {key: value for key, value in stated if value}
         # Neither of two rates in one place is nearer to the dataset
         if chosen is None and _differ(list(rates.values())):
             words = " and ".join(f"{printable(key)} = {value:g}" for key, value in itertools.islice(rates.items(), 3))
@@ -437,7 +439,26 @@ def _scalars_of(group: Any) -> dict[str, Any]:
             node = group[name]
             if isinstance(node, h5py.Dataset) and node.size == 1 and node.dtype.kind in "iuf":
                 found[name] = plain(node[()])
+                own = attributes_of(node)
+                found[f"{name}_unit"] = own.get("unit", own.get("units"))
     return found
+
+
+def _unit_beside(place: Mapping[str, Any], name: str) -> Any:
+    """Return the unit that is stated beside a number (``rate_unit`` for ``rate``), or None."""
+    return next((place[key] for word in ("unit", "units") if (key := f"{name}_{word}") in place), None)
+
+
+def _hertz(value: float | None, unit: Any) -> float | None:
+    """Return a rate in Hz; a number in a unit of time is a period, and one in an unknown unit is taken as Hz."""
+    if value is None or not isinstance(unit, str):
+        return value
+    word = unit.strip().lower()
+    per_unit = word.removeprefix("1/").removeprefix("per ") if word.startswith(("1/", "per ")) else ""
+    seconds = to_seconds(1.0, per_unit or word)
+    if word in _HERTZ:
+        return value * _HERTZ[word]
+    return value if not seconds else value / seconds if per_unit else 1.0 / (value * seconds)
 
 
 def _number(value: Any) -> float | None:

@@ -293,6 +293,19 @@ def test_rates_that_disagree_are_told_and_none_is_taken(tmp_path: Path) -> None:
         assert any("fr = 30 and sampling_rate = 15 disagree" in note for note in recording.get_notes())
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "rate"),
+    [(0.03, "kHz", 30.0), (40.0, "ms", 25.0), (600.0, "1/min", 10.0), (30.0, "Hz", 30.0), (30.0, "frames/s", 30.0)],
+)
+def test_a_rate_is_read_with_the_unit_beside_it(tmp_path: Path, value: float, unit: str, rate: float) -> None:
+    stated = {"mov@frame_rate": value, "mov@frame_rate_unit": unit}
+    path = written(tmp_path / "a.h5", {"mov": movie(4, 5, 6)}, attributes=stated)
+    assert roi.open(path).get_sampling_frequency() == pytest.approx(rate)
+    own = {"frame_rate@unit": unit}
+    path = written(tmp_path / "b.h5", {"mov": movie(4, 5, 6), "frame_rate": np.array(value)}, attributes=own)
+    assert roi.open(path).get_sampling_frequency() == pytest.approx(rate)
+
+
 def test_a_rate_further_away_that_disagrees_is_warned_about(tmp_path: Path) -> None:
     path = written(tmp_path / "r.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@fr": 30.0, "@frame_rate": 10.0})
     with pytest.warns(roi.RoiExtractorsWarning, match="fr = 30 and frame_rate = 10 disagree; 30 Hz"):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from roiextractors_core.errors import printable
-from roiextractors_core.io import to_seconds
+from roiextractors_core.io import plausible_start, to_seconds
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .footer import Movie, find
@@ -61,7 +61,7 @@ def metadata_of(document: Mapping[str, Any], movie: Movie) -> RecordingMetadata:
     """
     extra = find(document, "extraProperties")
     return RecordingMetadata(
-        start_time=_start_time(movie),
+        start_time=plausible_start(_start_time(movie)),
         pixel_size=_pixel_size(document),
         channels=_channels(extra),
         bit_depth=_SENSOR_BITS if movie.has_frame_headers and movie.data_type == 0 else None,

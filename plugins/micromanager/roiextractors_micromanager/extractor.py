@@ -14,7 +14,7 @@ import numpy as np
 
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, printable
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import PositionedFile, StoredFrames, warn
+from roiextractors_core.io import PositionedFile, StoredFrames, plausible_start, warn
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .dataset import dataset_of
@@ -347,7 +347,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             channel = str(_plain(frame.get("Channel")) or channel)  # the name in the frame says more than a number
         exposure = _exposure(frame) or _exposure(summary)
         return RecordingMetadata(
-            start_time=self._start_time(summary, frame),
+            start_time=plausible_start(self._start_time(summary, frame)),
             pixel_size=_pixel_size(frame) or _pixel_size(summary),
             plane_spacing=self._spacing(summary, frame) if self.is_volumetric else None,
             channels=(ChannelMetadata(channel, exposure_time=exposure),) if channel or exposure else (),

@@ -24,7 +24,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, Source, folder_names, warn
+from roiextractors_core.io import PositionedFile, Source, folder_names, plausible_start, warn
 
 from .layout import Device, find_device, json_of, sessions_of
 
@@ -151,7 +151,9 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         # V3 does not write a deviceType
         kind = self._device.kind or ("Miniscope_V3" if self._device.generation == 3 else "")
         return RecordingMetadata(
-            start_time=_start_time(session.get("recordingStartTime") or self._device.facts.get("recordingStartTime")),
+            start_time=plausible_start(
+                _start_time(session.get("recordingStartTime") or self._device.facts.get("recordingStartTime"))
+            ),
             device=printable(kind) if kind else None,
             modality="one-photon",
             vendor=vendor,

@@ -226,7 +226,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
             with open_hdf5(self._path) as file:
                 found = named(file, where)[start:end]
         try:
-            return np.asarray(found, dtype=np.float64)
+            return np.asarray(found, dtype=np.float64) * self._series.time_unit
         except (TypeError, ValueError) as error:
             raise CorruptRecordingError(
                 f"{self._name}: {printable(where)} is not a list of seconds: {printable(error)}"

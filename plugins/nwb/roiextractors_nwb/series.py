@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
-from roiextractors_core.io import to_micrometres
+from roiextractors_core.io import to_micrometres, to_seconds
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .tree import Tree
@@ -55,6 +55,8 @@ class Series:
         The numbers of pixels along x, y (and z) that the series states; empty where it states none.
     stated_rate : float or None
         The rate (Hz) that the file states beside timestamps, which it should not.
+    time_unit : float
+        Seconds in one of the timestamps: 1 by the schema.
     """
 
     path: str
@@ -72,6 +74,7 @@ class Series:
     comments: str = ""
     dimension: tuple[int, ...] = ()
     stated_rate: float | None = None
+    time_unit: float = 1.0
 
 
 def series_names(tree: Tree) -> dict[str, str]:
@@ -210,14 +213,25 @@ def _series(tree: Tree, path: str) -> Series:
         _whole(tree.value(f"{path}/num_samples")) if external else None,
         timestamps,
         (tree.shape(timestamps) or (0,))[0] if timestamps else 0,
-        _finite(start) if timestamps is None else None,
+        _scaled_start(start, timing) if timestamps is None else None,
         rate if timestamps is None else None,
         _metadata(tree, path),
         (*stamp_notes, *_notes(tree, path)),
         str(tree.attributes(path).get("comments", "")),
         tuple(size for size in map(_whole, sizes) if size) if isinstance(sizes, list) else (),
         rate if timestamps is not None else None,
+        _seconds_in(tree.attributes(timestamps)) if timestamps else 1.0,
     )
+
+
+def _seconds_in(attributes: Mapping[str, Any]) -> float:
+    """Return the seconds in the unit that is stated; the schema knows none but seconds, and programs write others."""
+    return to_seconds(1.0, str(attributes.get("unit", "s"))) or 1.0
+
+
+def _scaled_start(start: Any, timing: Mapping[str, Any]) -> float | None:
+    value = _finite(start)
+    return None if value is None else value * _seconds_in(timing)
 
 
 def _timestamps(tree: Tree, path: str) -> tuple[str | None, tuple[str, ...]]:
@@ -226,7 +240,13 @@ def _timestamps(tree: Tree, path: str) -> tuple[str | None, tuple[str, ...]]:
     except UnsupportedRecordingError as error:
         return None, (str(error),)  # a link to another file; the pixels can be read without it
     shape = tree.shape(where) if where else None
-    return (where, ()) if shape is not None and len(shape) == 1 else (None, ())
+    if where is None or shape is None or len(shape) != 1:
+        return None, ()
+    facts = tree.attributes(where)
+    if _seconds_in(facts) == 1.0:
+        return where, ()
+    unit = printable(facts["unit"])[:40]
+    return where, (f"its timestamps are stated in {unit!r}, against the schema, and are converted to seconds",)
 
 
 def _notes(tree: Tree, path: str) -> Iterator[str]:

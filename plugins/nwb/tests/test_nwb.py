@@ -412,6 +412,17 @@ def test_timestamps_that_stand_still_are_not_used(
     np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.25, 0.5, 0.75])
 
 
+def test_timestamps_in_milliseconds_are_converted_with_a_note(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
+) -> None:
+    more = {"/timestamps": np.arange(4) * 50.0, "/timestamps@unit": "milliseconds"}
+    path = write_nwb(tmp_path / "ms.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
+    recording = roi.open(path)
+    np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) * 0.05)
+    assert recording.get_sampling_frequency() == pytest.approx(20.0)
+    assert any("'milliseconds', against the schema" in note for note in recording.get_notes())
+
+
 def test_a_rate_that_contradicts_timestamps_is_warned_about(
     tmp_path: Path, write_nwb: Write, session: Parts, series: Parts
 ) -> None:

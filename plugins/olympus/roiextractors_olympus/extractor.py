@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import choose_stream, to_micrometres, to_seconds, warn
+from roiextractors_core.io import choose_stream, plausible_start, to_micrometres, to_seconds, warn
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .recording import Members, members_of
@@ -182,7 +182,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         bits = main.count("Reference Image Parameter", "ValidBitCounts")
         zoom = main.number(common, "ZoomValue")
         return RecordingMetadata(
-            start_time=_start_time(main),
+            start_time=plausible_start(_start_time(main)),
             pixel_size=_pixel_size(main, grid.axes),
             plane_spacing=_spacing(grid.axes.get("Z")) if self.is_volumetric else None,
             channels=(grid.metadata(self._channel),),

@@ -17,7 +17,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import warn
+from roiextractors_core.io import plausible_start, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .details import bit_depth, laser_power, pixel_size, version, zoom
@@ -309,7 +309,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         positions = tuple(positions[plane] for plane in self._view.planes) if positions else ()
         made_by = f"ScanImage {number}" if (number := version(header)) else "ScanImage"
         return RecordingMetadata(
-            start_time=self._files.start_time,
+            start_time=plausible_start(self._files.start_time),
             pixel_size=self._view.pixel_size(header) or pixel_size(header, self._files.index.page_shape),
             plane_spacing=found.plane_spacing if self.is_volumetric and not self._beads else None,
             plane_positions=positions,

@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import warn
+from roiextractors_core.io import plausible_start, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .experiment import Experiment
@@ -204,7 +204,7 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         experiment = self._experiment
         wavelength = experiment.wavelength
         return RecordingMetadata(
-            start_time=experiment.start_time,
+            start_time=plausible_start(experiment.start_time),
             pixel_size=experiment.pixel_size,
             plane_spacing=experiment.plane_spacing if self.is_volumetric else None,
             channels=(

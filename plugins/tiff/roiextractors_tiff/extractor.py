@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import choose_stream, to_micrometres, to_seconds, warn
+from roiextractors_core.io import choose_stream, plausible_start, to_micrometres, to_seconds, warn
 
 from .arrangement import Arrangement, arrange, imagej_fields
 from .files import Files, Paths, files_of, index_of
@@ -210,7 +210,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
         spacing = _spacing(fields) or facts.plane_spacing
         # A calibration that MetaMorph switched off is not one of the tags of TIFF either: those give dots per inch
         return RecordingMetadata(
-            start_time=facts.start_time or _start_time(self._tags.get(306)),
+            start_time=plausible_start(facts.start_time or _start_time(self._tags.get(306))),
             pixel_size=facts.pixel_size or _pixel_size(self._tags, fields),
             plane_spacing=spacing if self._arrangement.size("Z") > 1 else None,
             channels=self._described_channels(),

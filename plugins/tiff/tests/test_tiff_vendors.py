@@ -265,6 +265,12 @@ def test_a_calibration_of_metaxpress_that_is_off_is_not_used(tmp_path: Path) -> 
     assert roi.open(tmp_path / "m.tif").metadata.pixel_size is None
 
 
+@pytest.mark.parametrize(("year", "start"), [(1970, None), (2024, datetime(2024, 1, 1, 0, 0, 7))])
+def test_a_date_of_1970_is_not_a_start(tmp_path: Path, year: int, start: datetime | None) -> None:
+    tifffile.imwrite(tmp_path / "m.tif", frames_of(2), datetime=f"{year}:01:01 00:00:07", metadata=None)
+    assert roi.open(tmp_path / "m.tif").metadata.start_time == start
+
+
 # Zeiss LSM
 
 
