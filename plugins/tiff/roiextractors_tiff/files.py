@@ -120,7 +120,8 @@ def files_of(
         where = printable(os.path.basename(os.path.dirname(os.path.abspath(paths[0])))) if paths else "the list"
     else:
         where = f"the folder {printable(folder)}"
-        paths = [os.path.join(folder, name) for name in _names_in(folder)]
+        start = os.path.join(folder, "")
+        paths = [start + name for name in _names_in(folder)]
     sizes = dict(zip(paths, map(os.path.getsize, paths), strict=True)) if len(paths) >= _MAX_SHOWN else {}
     if not is_list:
         paths = _without_strays(paths, [sizes[path] for path in paths] if sizes else [], where, warnings)

@@ -58,6 +58,7 @@ _CHANNEL_WORDS = frozenset(
         "farred",
     ]
 )
+_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".ome")
 _NUMBER = re.compile(r"\d+")
 _FIELDS = {"time": "T", "plane": "Z", "channel": "C", "position": "P"}
 _WORDS = {axis: word for word, axis in _FIELDS.items()}
@@ -207,10 +208,8 @@ def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, 
 
 def _stem(name: str) -> str:
     stem = os.path.basename(name)
-    lowered = stem.lower()
-    for suffix in (".tif", ".tiff", ".btf", ".tf8", ".ome"):
-        if lowered.endswith(suffix):
-            stem, lowered = stem[: -len(suffix)], lowered[: -len(suffix)]
+    while stem.lower().endswith(_SUFFIXES):
+        stem = stem[: stem.rindex(".")]
     return stem
 
 
@@ -225,18 +224,17 @@ def _by_numbers(
     """Return the axes of names that differ in numbers alone."""
     stems = stems or [_stem(name) for name in names]
     texts = _NUMBER.split(stems[0])
+    columns = list(zip(*map(_NUMBER.findall, stems), strict=True))
     # Python integers, since a number in a name may have more digits than int64
-    columns = np.array([list(map(int, _NUMBER.findall(stem))) for stem in stems], dtype=object)
-    columns = columns.reshape(len(names), -1)
-    varying = [k for k in range(columns.shape[1]) if (columns[:, k] != columns[0, k]).any()]
+    varying = [k for k, column in enumerate(columns) if len(set(column)) > 1 and len(set(map(int, column))) > 1]
     if len(varying) < 2:
         if len(names) > 1 and not varying:
             return NamedFiles([NamedFile(name, k, channel=channel) for k, name in enumerate(names)])
-        values = columns[:, varying[0]].tolist() if varying else [0]
+        values = list(map(int, columns[varying[0]])) if varying else [0]
         # Larger numbers do not fit into int64; and the order of a list is the user's word where numbers give none
         if max(values) >= 1 << 62 or (ordered and len(set(values)) < len(values)):
             values = list(range(len(names)))
-        elif varying and not ordered and (strays := _strays(stems, varying[0])):
+        elif varying and not ordered and (strays := _strays(columns[varying[0]])):
             return _without(strays, names, where, channel)
         files = [NamedFile(name, t, channel=channel) for name, t in zip(names, values, strict=True)]
         return _without_doubles(NamedFiles(files), where)
@@ -248,14 +246,15 @@ def _by_numbers(
             axes[free[0]] = "T"
     if len(set(axes)) < len(axes) or not set(axes) <= set("TZCP"):
         # A counter beside the time of day, or beside a number of bytes: each names every file, in one order
-        unique = [np.argsort(columns[:, k].astype(object), kind="stable") for k in varying]
-        if all(len(set(columns[:, k].tolist())) == len(names) for k in varying) and all(
+        counters = [np.array(list(map(int, columns[k])), dtype=object) for k in varying]
+        unique = [np.argsort(counter, kind="stable") for counter in counters]
+        if all(len(set(counter.tolist())) == len(names) for counter in counters) and all(
             (one == unique[0]).all() for one in unique
         ):
             return NamedFiles([NamedFile(n, int(k), channel=channel) for k, n in enumerate(np.array(names)[unique[0]])])
-        raise SourceKindError(_ambiguous(names, [columns[:, k] for k in varying], where))
+        raise SourceKindError(_ambiguous(names, counters, where))
     files, found = [], dict(zip(axes, varying, strict=True))
-    if "T" in found and not ordered and (strays := _strays(stems, found["T"])):
+    if "T" in found and not ordered and (strays := _strays(columns[found["T"]])):
         return _without(strays, names, where, channel)
     for name, stem in zip(names, stems, strict=True):
         numbers = re.findall(r"\d+", stem)
@@ -271,18 +270,16 @@ def _without(strays: Set[int], names: Sequence[str], where: str, channel: str) -
     return replace(_by_numbers(kept, where, channel), strays=tuple(names[k] for k in sorted(strays)))
 
 
-def _strays(stems: Sequence[str], place: int) -> set[int]:
+def _strays(texts: Sequence[str]) -> set[int]:
     """Return which files of a folder are not of its sequence: a few whose number is far from all others, or of other digits.
 
     A year in the name of a single picture would otherwise be a frame behind thousands of missing ones.
 
     Parameters
     ----------
-    stems : sequence of str
-    place : int
-        Of the number of the time among the numbers in a name.
+    texts : sequence of str
+        The number of the time in each name.
     """
-    texts = [re.findall(r"\d+", stem)[place] for stem in stems]
     several = sorted(set(texts))
     outside = _of_other_digits(several)
     values = np.array(sorted(int(text) for text in several if text not in outside), object)
