@@ -58,7 +58,7 @@ def file_states(paths: Sequence[str]) -> tuple[tuple[str, int, int, int, int], .
     states = []
     for path in chosen:
         try:
-            found = os.stat(path)
+            found = status_of(path)
         except OSError:
             continue
         if stat.S_ISREG(found.st_mode):

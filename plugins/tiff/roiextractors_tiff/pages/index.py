@@ -285,10 +285,10 @@ class _OpenIndex(PageIndex):
 
     def __init__(self, paths: Sequence[str], selection: Selection) -> None:
         self._selection = selection
-        files = [TiffFile(path) for path in paths]
         opened: list[PagedFile] = []
         damaged: dict[int, str] = {}
-        for number, tiff in enumerate(files):
+        for number, path in enumerate(paths):
+            tiff = TiffFile(path)  # one file after the other: of a thousand files few stay open
             first, which = _first_directory(tiff, selection)
             page = opened[0].page if opened else Page.of(first)
             if Page.of(first) != page:
