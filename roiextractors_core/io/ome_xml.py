@@ -426,16 +426,16 @@ def _lights(image: OmeImage, number: int, instrument: Mapping[str, Any]) -> tupl
 
 def _band(image: OmeImage, number: int, instrument: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the band that passes all emission filters of a channel."""
-    wanted = [one.get("ID") for one in image.settings(number, "EmissionFilter")]
+    named = [one.get("ID") for one in image.settings(number, "EmissionFilter")]
     sets = [one.get("ID") for one in image.settings(number, "FilterSet")]
     sets += [text for key in ("FilterSet", "FilterSetRef") if (text := image.channels[number].get(key))]
     for one in instrument.get("FilterSet", ()):
         if one.get("ID") in sets:
-            wanted += [*one.get("Emission", "").split(), one.get("EmFilter")]
+            named += [*one.get("Emission", "").split(), one.get("EmFilter")]
     bands = [
         (low, high)
         for one in instrument.get("Filter", ())
-        if one.get("ID") in wanted and (low := _wave(one, "CutIn")) and (high := _wave(one, "CutOut"))
+        if one.get("ID") in named and (low := _wave(one, "CutIn")) and (high := _wave(one, "CutOut"))
     ]
     low, high = max((band[0] for band in bands), default=0.0), min((band[1] for band in bands), default=0.0)
     return (low, high) if low < high else None
@@ -444,8 +444,8 @@ def _band(image: OmeImage, number: int, instrument: Mapping[str, Any]) -> tuple[
 def _objective(image: OmeImage, instrument: Mapping[str, Any]) -> ObjectiveMetadata | None:
     """Return the objective that the image's settings name, or the only one."""
     known = instrument.get("Objective", ())
-    wanted = image.texts.get("Objective")
-    chosen = [one for one in known if one.get("ID") == wanted] if wanted else known if len(known) == 1 else ()
+    named = image.texts.get("Objective")
+    chosen = [one for one in known if one.get("ID") == named] if named else known if len(known) == 1 else ()
     for one in chosen:
         name = _named(one)
         magnification = _positive(one.get("NominalMagnification") or one.get("Magnification"))
@@ -459,8 +459,8 @@ def _zoom(image: OmeImage, number: int, instrument: Mapping[str, Any]) -> float 
     """Return the zoom of the detector's settings, or of the detector that they refer to; the only one without a reference."""
     settings = image.settings(number, "Detector")
     detectors = instrument.get("Detector", ())
-    wanted = [one.get("ID") for one in settings]
-    used = [one for one in detectors if one.get("ID") in wanted] if wanted else detectors if len(detectors) == 1 else ()
+    named = [one.get("ID") for one in settings]
+    used = [one for one in detectors if one.get("ID") in named] if named else detectors if len(detectors) == 1 else ()
     return next((zoom for one in (*settings, *used) if (zoom := _positive(one.get("Zoom")))), None)
 
 

@@ -67,14 +67,14 @@ def read_once(path: str, pieces: Sequence[tuple[int, Sequence[Any]]]) -> bool:
     descriptor = entry.descriptor
     try:
         for offset, buffers in pieces:
-            wanted = 0
+            num_bytes = 0
             for b in buffers:  # a hot loop: half of the time of reading many small files is spent here
-                wanted += (
+                num_bytes += (
                     len(b) if type(b) is bytearray else b.nbytes if type(b) is np.ndarray else memoryview(b).nbytes
                 )
-            plain = wanted <= _MAX_BYTES_A_CALL and len(buffers) <= _MAX_BUFFERS_A_CALL
+            plain = num_bytes <= _MAX_BYTES_A_CALL and len(buffers) <= _MAX_BUFFERS_A_CALL
             got = _pread_into(descriptor, buffers, offset) if plain else -1
-            if got != wanted and not (got and _is_filled(descriptor, buffers, offset, wanted)):
+            if got != num_bytes and not (got and _is_filled(descriptor, buffers, offset, num_bytes)):
                 return False
         return True
     except OSError as error:
@@ -93,9 +93,9 @@ def size_of(path: str) -> int:
     return status.st_size
 
 
-def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, wanted: int) -> bool:
+def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, num_bytes: int) -> bool:
     views = [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
-    return PositionedFile._fill(descriptor, views, offset) == wanted
+    return PositionedFile._fill(descriptor, views, offset) == num_bytes
 
 
 class PositionedFile:
@@ -233,15 +233,15 @@ class PositionedFile:
         TruncatedRecordingError
             The file ends before the buffers are full.
         """
-        views, wanted = [], 0
+        views, num_bytes = [], 0
         for b in buffers:  # one loop, since single frames of small movies spend their time here
             view = bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B")
             if len(view):
                 views.append(view)
-                wanted += len(view)
-        got = self._read(views, offset, wanted)
-        if got < wanted:
-            raise self._ends_early(offset + got, offset, wanted)
+                num_bytes += len(view)
+        got = self._read(views, offset, num_bytes)
+        if got < num_bytes:
+            raise self._ends_early(offset + got, offset, num_bytes)
 
     def hold_open(self) -> Callable[[memoryview, int], None]:
         """Return a function that fills a memoryview from an offset, for many short reads by one thread.
@@ -318,18 +318,18 @@ class PositionedFile:
         except (AttributeError, TypeError):  # not fully constructed, or the interpreter is shutting down
             pass
 
-    def _read(self, views: list[memoryview], offset: int, wanted: int) -> int:
+    def _read(self, views: list[memoryview], offset: int, num_bytes: int) -> int:
         if offset > _MAX_OFFSET:  # a damaged header may ask for any offset
             return 0
-        if 0 < wanted <= MAX_SMALL_READ:
+        if 0 < num_bytes <= MAX_SMALL_READ:
             known = None if KNOWN.get() is None else known_files()
             if known is not None:
-                return self._read_known(known, views, offset, wanted)
+                return self._read_known(known, views, offset, num_bytes)
         entry = self._taken()
         try:
-            if wanted <= _MAX_BYTES_A_CALL and len(views) <= _MAX_BUFFERS_A_CALL:
+            if num_bytes <= _MAX_BYTES_A_CALL and len(views) <= _MAX_BUFFERS_A_CALL:
                 got = _pread_into(entry.descriptor, views, offset) if views else 0
-                if got == wanted or got == 0:
+                if got == num_bytes or got == 0:
                     return got
             return self._fill(entry.descriptor, views, offset)
         except OSError as error:
@@ -337,14 +337,14 @@ class PositionedFile:
         finally:
             del entry  # an error that somebody keeps must not keep the file open
 
-    def _read_known(self, known: KnownFiles, views: list[memoryview], offset: int, wanted: int) -> int:
+    def _read_known(self, known: KnownFiles, views: list[memoryview], offset: int, num_bytes: int) -> int:
         """Fill buffers from the blocks that were read while the recording is opened, and read those that are missing."""
         file = self._look(known)
-        data = file.bytes_at(offset, wanted)
+        data = file.bytes_at(offset, num_bytes)
         if data is None:
             entry = self._reopened(known, file)
             try:
-                data = _read_blocks(known, file, entry.descriptor, offset, wanted)
+                data = _read_blocks(known, file, entry.descriptor, offset, num_bytes)
             except OSError as error:
                 raise self._failed(entry, error) from error
             finally:
@@ -704,7 +704,7 @@ class _Descriptors:
             self.drop(path, entry)
             entry = None
         if entry is None:
-            entry = self._open.setdefault(path, self._opened(path))
+            entry = self._open.setdefault(path, self._open_descriptor(path))
         try:  # at each read: contextlib.suppress would take longer than all else here
             self._open.move_to_end(path)
         except KeyError:  # another thread has closed it; it stays open as long as it is used here
@@ -726,7 +726,7 @@ class _Descriptors:
                 state = _State.of(os.stat(path))
                 if state[:2] == entry.state[:2]:
                     return entry, state
-        entry = self._opened(path)
+        entry = self._open_descriptor(path)
         return entry, entry.state
 
     def keep(self, path: str, entry: _Descriptor) -> None:
@@ -740,7 +740,7 @@ class _Descriptors:
         if entry is None or self._open.get(path) is entry:
             self._open.pop(path, None)
 
-    def _opened(self, path: str) -> _Descriptor:
+    def _open_descriptor(self, path: str) -> _Descriptor:
         try:
             return _Descriptor(path)
         except SourceReadError as error:

@@ -325,13 +325,13 @@ class StoredArray:
         TruncatedRecordingError
             The file ends before the part does.
         """
-        wanted = [_consecutive(p, n) for p, n in zip(part, self.shape, strict=True)]
-        result = np.empty([_length(p) for p in wanted], self.dtype.newbyteorder("="))
-        first, *rest = wanted
+        selection = [_consecutive(p, n) for p, n in zip(part, self.shape, strict=True)]
+        result = np.empty([_length(p) for p in selection], self.dtype.newbyteorder("="))
+        first, *rest = selection
         if not result.size:
             return result
         if not isinstance(first, slice) or result.shape[0] * self._steps[0] < PARALLEL_BYTES:
-            self._fill(result, wanted)
+            self._fill(result, selection)
             return result
         marks = [result.shape[0] * k // num_cores() for k in range(num_cores() + 1)]
         run_on_cores(
@@ -343,11 +343,11 @@ class StoredArray:
         )
         return result
 
-    def _fill(self, target: np.ndarray, wanted: Sequence[slice | np.ndarray]) -> None:
+    def _fill(self, target: np.ndarray, selection: Sequence[slice | np.ndarray]) -> None:
         """Read piece by piece through one buffer, which stays in the cache."""
         most = min(max(_MIN_PIECE_BYTES, target.nbytes), _MAX_SCRATCH_BYTES)
         scratch = np.empty(0, self.dtype)
-        for piece in self._pieces(target, wanted, 0, self.offset, most):
+        for piece in self._pieces(target, selection, 0, self.offset, most):
             count = math.prod(piece.shape)
             if len(scratch) < count:
                 scratch = np.empty(count, self.dtype)
@@ -355,19 +355,19 @@ class StoredArray:
             piece.target[piece.place] = scratch[:count].reshape(piece.shape)[piece.among]
 
     def _pieces(
-        self, target: np.ndarray, wanted: Sequence[slice | np.ndarray], level: int, start: int, most: int
+        self, target: np.ndarray, selection: Sequence[slice | np.ndarray], level: int, start: int, most: int
     ) -> Iterator[_PieceOfArray]:
         """Yield the pieces that are read at once, of at most ``most`` bytes where possible."""
-        step, inside, below = self._steps[level], wanted[level + 1 :], self.shape[level + 1 :]
+        step, inside, below = self._steps[level], selection[level + 1 :], self.shape[level + 1 :]
         kept, size = math.prod(map(_length, inside)), math.prod(below)
         # Descend an axis where reading a whole step would read more of what is not needed than a skip costs
         if inside and step > (most if kept == size else _MAX_GAP):
-            here = wanted[level]
+            here = selection[level]
             indices = range(here.start, here.stop) if isinstance(here, slice) else here.tolist()
             for place, index in zip(target, indices, strict=True):
-                yield from self._pieces(place, wanted, level + 1, start + index * step, most)
+                yield from self._pieces(place, selection, level + 1, start + index * step, most)
             return
-        for place, first, last, among in _runs(wanted[level], step, most):
+        for place, first, last, among in _runs(selection[level], step, most):
             yield _PieceOfArray(target, place, start + first * step, (last - first, *below), (among, *inside))
 
 

@@ -74,7 +74,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
     """
     name = printable(os.path.basename(os.fspath(path)))
     with _FILES_LOCK:
-        file = _opened(os.fspath(path), name)
+        file = _open(os.fspath(path), name)
         try:
             yield file
         except RoiExtractorsError:
@@ -91,7 +91,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
             file.close()
 
 
-def _opened(path: str, name: str) -> Any:
+def _open(path: str, name: str) -> Any:
     try:
         return open_hdf5_file(path)
     except RoiExtractorsError:

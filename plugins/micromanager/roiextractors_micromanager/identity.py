@@ -18,7 +18,7 @@ __all__ = ["FrameIdentity", "unwritten_frames"]
 
 _AXES = '"Axes"'
 _DECODER = json.JSONDecoder()
-_BITS = {"GRAY8": 1, "GRAY16": 2}  # bytes per pixel
+_PIXEL_BYTES = {"GRAY8": 1, "GRAY16": 2}
 
 
 class FrameIdentity:
@@ -85,7 +85,7 @@ class FrameIdentity:
                 frame,
                 f"the metadata there are those of {seen[0]:,} x {seen[1]:,} pixels, not {rows:,} x {columns:,}",
             )
-        depth = _BITS.get(str(text.get("PixelType")))
+        depth = _PIXEL_BYTES.get(str(text.get("PixelType")))
         if depth is not None and depth != table.depths[frame]:
             raise self._contradiction(
                 frame, f"the metadata there are those of pixels of {depth} bytes, not {int(table.depths[frame])}"

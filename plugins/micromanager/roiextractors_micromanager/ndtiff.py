@@ -34,7 +34,7 @@ _DEPTHS = np.array([1, 2, 0, 2, 2, 2, 2])  # 8 bits, 16, RGB, 10, 12, 14, 11
 def is_index(source: Source) -> bool:
     """Return whether a file begins with a complete entry of an index."""
     head = source.head(4096)
-    order = _order(head)
+    order = _byte_order(head)
     try:
         texts, names, tails, _ = _entries(head, order, "", most=1)
         return bool(tails) and isinstance(json.loads(texts[0]), dict) and names[0].lower().endswith((b".tif", b".tiff"))
@@ -68,7 +68,7 @@ def read_index(path: str) -> FrameTable:
         data = file.read(0, file.size)
     finally:
         file.close()
-    order = _order(data)
+    order = _byte_order(data)
     texts, names, tails, note = _without_zeros(data, file.name, _entries(data, order, file.name))
     if not tails:
         raise TruncatedRecordingError(
@@ -115,7 +115,7 @@ def _without_zeros(data: bytes, name: str, entries: _Entries) -> _Entries:
     return texts, names, tails, note
 
 
-def _order(head: bytes) -> str:
+def _byte_order(head: bytes) -> str:
     """Return the byte order in which the first length is a small number, since the index does not state its own."""
     if len(head) < 4:
         return "<"

@@ -70,13 +70,15 @@ def streams_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
     return {name: choices for name, choices in found.items() if len(choices) > 1}
 
 
-def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, allow_missing: bool = False) -> Selection:
+def select(
+    dataset: Dataset, requested: Mapping[str, Any], *, axes: Any = None, allow_missing: bool = False
+) -> Selection:
     """Choose frames.
 
     Parameters
     ----------
     dataset : Dataset
-    wanted : mapping
+    requested : mapping
         A value, or its label, for some of channel, position, row and column.
     axes : mapping or str, optional
         The same for other axes: ``{"laser": 488}`` or ``"laser=488"``.
@@ -91,7 +93,7 @@ def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, all
         Frames are missing, which was not allowed.
     UnsupportedRecordingError, CorruptRecordingError
     """
-    mask, labels = _masked(dataset, wanted, axes)
+    mask, labels = _mask(dataset, requested, axes)
     chosen = np.flatnonzero(mask)
     _require_alike(dataset, chosen, labels)
     grid = _Grid(dataset, chosen, labels)
@@ -102,17 +104,17 @@ def select(dataset: Dataset, wanted: Mapping[str, Any], *, axes: Any = None, all
     return Selection(grid.rows[points], points, grid.step, labels, notes, warnings, missing)
 
 
-def _masked(dataset: Dataset, wanted: Mapping[str, Any], axes: Any) -> tuple[np.ndarray, dict[str, str]]:
+def _mask(dataset: Dataset, requested: Mapping[str, Any], axes: Any) -> tuple[np.ndarray, dict[str, str]]:
     """Return which frames are at the chosen values, and the label on each axis with a choice."""
     table = dataset.table
     mask, labels = np.ones(len(table), bool), {}
-    named = {**wanted, **_parsed(dataset, axes)}
+    named = {**requested, **_parse_axes(dataset, axes)}
     for name in named:
         if name not in table.axes:
             known = listed(map(printable, table.axes)) or "none"
             raise ChoiceError(f"{dataset.name} has no axis {printable(name)!r}; its axes are {known}")
     for name, value in named.items():
-        code, labels[name] = _found(dataset, name, value, mask)
+        code, labels[name] = _find_value(dataset, name, value, mask)
         mask &= table.axes[name].codes == code
     for name in (name for name in _OWN if name in table.axes and name not in named):
         codes, choices = _choices(dataset, name, mask)
@@ -141,7 +143,7 @@ def _choices(dataset: Dataset, name: str, mask: np.ndarray) -> tuple[list[int], 
     return codes, [names[code] if code >= 0 else "none" for code in codes]
 
 
-def _found(dataset: Dataset, name: str, value: Any, mask: np.ndarray) -> tuple[int, str]:
+def _find_value(dataset: Dataset, name: str, value: Any, mask: np.ndarray) -> tuple[int, str]:
     codes, choices = _choices(dataset, name, mask)
     values = dataset.table.axes[name].values
     # Names before numbers: a channel may be named "1"
@@ -167,7 +169,7 @@ def _together(dataset: Dataset, mask: np.ndarray) -> tuple[list[str], list[dict[
     return [", ".join(f"{name}={label}" for name, label in one.items()) for one in found], found
 
 
-def _parsed(dataset: Dataset, axes: Any) -> dict[str, Any]:
+def _parse_axes(dataset: Dataset, axes: Any) -> dict[str, Any]:
     """Return the places that ``axes`` names: a mapping, one of the texts of the streams, or ``name=value, name=value``."""
     if axes is None:
         return {}
@@ -190,17 +192,17 @@ def _labels(dataset: Dataset, name: str) -> list[str]:
     if not all(type(value) is int for value in values):
         return plain
     summary = dataset.summary
-    told: Any = summary.get("ChNames") if name == "channel" else None
+    stated: Any = summary.get("ChNames") if name == "channel" else None
     if name == "position":
         places = summary.get("StagePositions") or summary.get("InitialPositionList")
-        told = (
+        stated = (
             [place.get("Label") if isinstance(place, dict) else None for place in places]
             if isinstance(places, list)
             else None
         )
-    if not isinstance(told, list):
+    if not isinstance(stated, list):
         return plain
-    names = [told[int(value)] if 0 <= int(value) < len(told) else None for value in values]
+    names = [stated[int(value)] if 0 <= int(value) < len(stated) else None for value in values]
     # Names that repeat cannot be chosen by
     good = all(isinstance(one, str) and one for one in names) and len(set(names)) == len(names)
     return [str(one) for one in names] if good else plain
@@ -228,8 +230,8 @@ def _require_alike(dataset: Dataset, chosen: np.ndarray, labels: Mapping[str, st
 
 
 def _of(labels: Mapping[str, str]) -> str:
-    told = ", ".join(f"{printable(name)}={printable(value)!r:.60}" for name, value in labels.items())
-    return f" at {told}" if told else ""
+    values = ", ".join(f"{printable(name)}={printable(value)!r:.60}" for name, value in labels.items())
+    return f" at {values}" if values else ""
 
 
 class _Grid:
@@ -315,26 +317,26 @@ class _Grid:
                 )
             left_out = end - self._lead - len(points)
             self.warnings += (f"{which} is missing; {left_out:,} of {end - self._lead:,} samples are left out",)
-        self._tell_end(end, absent)
+        self._warn_about_end(end, absent)
         return points
 
-    def _tell_end(self, end: int, absent: np.ndarray) -> None:
-        told = max(len(absent), self._told())
-        self.num_described = told
-        if end >= told:
+    def _warn_about_end(self, end: int, absent: np.ndarray) -> None:
+        described = max(len(absent), self._count_described())
+        self.num_described = described
+        if end >= described:
             return
         which = self._first(absent[end:], end) if end < len(absent) else f"the frame at time={self._time(end)}"
-        self.warnings += (f"{told:,} samples are described, but only {end:,} are complete: {which} is missing",)
+        self.warnings += (f"{described:,} samples are described, but only {end:,} are complete: {which} is missing",)
 
-    def _told(self) -> int:
+    def _count_described(self) -> int:
         """Return how many samples there should be, by the summary and by the other places of the dataset."""
         axis = self._dataset.table.axes.get("time")
         if axis is None or "time" in self._labels or not self.step:
             return 0
         intended = self._dataset.summary.get("IntendedDimensions")
-        told = [self._dataset.summary.get("Frames"), intended.get("time") if isinstance(intended, dict) else None]
+        stated = [self._dataset.summary.get("Frames"), intended.get("time") if isinstance(intended, dict) else None]
         # The summary counts all times, including those that this channel skips
-        counts = [value for value in told if type(value) is int] if self.step == 1 else []
+        counts = [value for value in stated if type(value) is int] if self.step == 1 else []
         if self._are_numbers(axis.values) and self._are_numbers(self._times):
             counts.append((int(axis.values[-1]) - int(self._times[0])) // self.step + 1)
         return max(counts, default=0)
@@ -404,9 +406,9 @@ class _Grid:
 
     def _first(self, absent: np.ndarray, start: int = 0) -> str:
         point, plane = np.argwhere(absent)[0].tolist()
-        told = {"time": self._time(start + point), "z": self._planes[plane]}
+        coordinates = {"time": self._time(start + point), "z": self._planes[plane]}
         axes = self._dataset.table.axes
-        own = {name: value for name, value in told.items() if name in axes and name not in self._labels}
+        own = {name: value for name, value in coordinates.items() if name in axes and name not in self._labels}
         words = [f"{name}={value!r:.40}" for name, value in {**own, **self._labels}.items()]
         return f"the frame at {printable(', '.join(words)) or 'its only place'}"
 

@@ -89,7 +89,7 @@ def image_layer(recording: roi.ImagingExtractor, *, name: str = "") -> LayerData
         "scale": tuple(scale),
         "axis_labels": tuple(labels),
         "units": tuple(units),
-        "metadata": _told(recording),
+        "metadata": _layer_metadata(recording),
         "contrast_limits": _contrast(recording),
     }
     return data, {key: value for key, value in options.items() if value is not None}, "image"
@@ -106,7 +106,7 @@ def _every_channel(path: Paths, options: Mapping[str, Any]) -> Iterator[tuple[di
                 yield {error.option: choice, **further}, recording
 
 
-def _told(recording: roi.ImagingExtractor) -> dict[str, Any]:
+def _layer_metadata(recording: roi.ImagingExtractor) -> dict[str, Any]:
     """Return the metadata of a layer, which JSON can store."""
     return {
         "recording": repr(recording),

@@ -235,8 +235,8 @@ def _of_files(paths: Sequence[str]) -> Recording:
 
 
 def _master(document: Document) -> Document:
-    wanted = document.binary_only or {}
-    name, uuid = wanted.get("MetadataFile", ""), wanted.get("UUID", "").strip()
+    reference = document.binary_only or {}
+    name, uuid = reference.get("MetadataFile", ""), reference.get("UUID", "").strip()
     folder = os.path.dirname(os.path.abspath(document.path))
     path = os.path.join(folder, contained(name, document.name)) if name.strip() else folder
     if is_file(path):

@@ -437,7 +437,7 @@ class _Claims:
     files: np.ndarray
     pages: np.ndarray
 
-    def taken(self, chosen: np.ndarray | slice) -> _Claims:
+    def take(self, chosen: np.ndarray | slice) -> _Claims:
         return _Claims(self.positions[chosen], self.files[chosen], self.pages[chosen])
 
 
@@ -494,12 +494,12 @@ def _times_in_passes(claims: _Claims, grid: _Grid, shelf: _Shelf, name: str) -> 
 def _without_repeats(claims: _Claims) -> _Claims:
     """Leave out planes that are given twice for the same page."""
     order = np.lexsort((claims.pages, claims.files, claims.positions))
-    ranked = claims.taken(order)
+    ranked = claims.take(order)
     fresh = np.ones(len(order), bool)
     for values in (ranked.positions, ranked.files, ranked.pages):
         fresh[1:] &= values[1:] == values[:-1]
     fresh[1:] = ~fresh[1:]
-    return claims.taken(np.sort(order[fresh]))  # the order of the XML decides which pass is which time
+    return claims.take(np.sort(order[fresh]))  # the order of the XML decides which pass is which time
 
 
 def _placement(
@@ -516,7 +516,7 @@ def _placement(
     own = claims
     if grid.sizes[1] > 1:
         chosen = np.flatnonzero(grid.along(1, claims.positions) == channel)
-        own, times = claims.taken(chosen), times[chosen]
+        own, times = claims.take(chosen), times[chosen]
     places = times if depth == 1 else times * depth + grid.along(2, own.positions)
     ready = _ready(own, places, shelf)
     ranked = places[ready]
@@ -530,7 +530,7 @@ def _placement(
             "To read the pages as they are: open(..., format='tiff')"
         )
     end = num_samples * depth
-    kept = own.taken(slice(0, end) if isinstance(ready, slice) else ready[:end])
+    kept = own.take(slice(0, end) if isinstance(ready, slice) else ready[:end])
     numbers = np.arange(num_samples)
     later = 0
     if lack and not isinstance(ready, slice):
@@ -538,7 +538,7 @@ def _placement(
         whole = seen[counts == depth]
         later = len(whole) - num_samples
         if allow_missing and later:
-            kept, numbers, later = own.taken(ready[np.isin(ranked // depth, whole)]), whole, 0
+            kept, numbers, later = own.take(ready[np.isin(ranked // depth, whole)]), whole, 0
     planes = shelf.plane_set(kept.files, kept.pages)
     return Placement(planes, len(numbers), described, passes, lack, numbers, later)
 

@@ -33,7 +33,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _STAMPS_AT_ONCE = 4096
 _MAX_FLYBACK = 1 << 20
 # Conventional microscopes have up to four detectors; more channels suggest light beads
-_MOST_DETECTORS = 4
+_MAX_DETECTORS = 4
 
 
 class ScanImageImagingExtractor(BlockImagingExtractor):
@@ -384,7 +384,7 @@ def _channel(files: Files, wanted: Any) -> int:
 def _unnamed_channel(files: Files) -> StreamChoiceError:
     names, order = files.acquisition.channel_names, files.acquisition.order
     error = StreamChoiceError.for_option(files.name, "channel", names)
-    if order.is_plain and len(names) > _MOST_DETECTORS:
+    if order.is_plain and len(names) > _MAX_DETECTORS:
         beads = "; if each channel is a plane (light-beads microscopy), pass channels_are_planes=True"
         return StreamChoiceError(f"{error}{beads}", option="channel", choices=names)
     if order.planes == 1 or order.repeats == 1:

@@ -288,9 +288,9 @@ def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _Pa
     missing = "" if index is not None else _missing(file, head.claimed, len(stamps))
     second = None if index is not None else second_file_at(file)
     another = "" if second is None else f"contains another file from byte {second:,} on, which is not read"
-    told = [words for words in (table.problem, missing, another) if words and not problems]
-    if told:
-        problems += (f"{file.name} {'; it '.join(told)}; reading {len(stamps):,} frames",)
+    causes = [words for words in (table.problem, missing, another) if words and not problems]
+    if causes:
+        problems += (f"{file.name} {'; it '.join(causes)}; reading {len(stamps):,} frames",)
     turn = 0 if index is not None else rotation_of(file)
     if turn:
         notes += (f"{file.name} is turned by {turn} degrees when it is played; reading the pixels as they are stored",)
