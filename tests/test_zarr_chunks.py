@@ -154,7 +154,9 @@ def test_a_damaged_chunk_is_left_to_zarr(tmp_path: Path, codec: str, how: str) -
     path = tmp_path / "a" / "1.1.1"
     path.write_bytes(changed(path.read_bytes(), how))
     chunks = ZarrChunks(str(tmp_path / "a"), array)
-    with pytest.raises(CorruptRecordingError if (codec, how) == ("lz4", "noise") else UndecodedChunkError):
+    # zarr would decode a chunk of Blosc that is too short without an error, with bytes of other memory
+    is_refused = (codec, how) == ("lz4", "noise") or (codec.startswith("blosc") and how in ("cut", "empty", "noise"))
+    with pytest.raises(CorruptRecordingError if is_refused else UndecodedChunkError):
         chunks.read((slice(None),) * 3)
     np.testing.assert_array_equal(chunks.read((slice(0, 2),) * 3), array[0:2, 0:2, 0:2])
 

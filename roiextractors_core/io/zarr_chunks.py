@@ -18,7 +18,15 @@ from .chunk_grid import Cell, ChunkGrid, Part, sample_pieces
 from .positioned import PARALLEL_BYTES, PositionedFile, read_once, size_of
 from .stored import StoredArray
 
-__all__ = ["MAX_OVERHEAD", "UndecodedChunkError", "ZarrChunks", "claimed_bytes", "codec_names", "decompress_bounded"]
+__all__ = [
+    "MAX_OVERHEAD",
+    "UndecodedChunkError",
+    "ZarrChunks",
+    "claimed_bytes",
+    "codec_names",
+    "decompress_bounded",
+    "require_whole_blosc",
+]
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 MAX_OVERHEAD = 1 << 16  # bytes by which an encoded chunk, with its headers, may be longer than its pixels
@@ -39,6 +47,10 @@ class UndecodedChunkError(ValueError):
 
 class _OverlongError(ValueError):
     """A chunk decompresses to more than its pixels."""
+
+
+class _CutBlockError(ValueError):
+    """A chunk is shorter than its header states."""
 
 
 class ZarrChunks:
@@ -217,6 +229,9 @@ class _FolderOfChunks:
             raise CorruptRecordingError(
                 f"{self._name_of(path)}, decompresses to more than the {self._nbytes:,} bytes of its pixels"
             ) from None
+        except _CutBlockError as error:
+            # zarr would decode it without an error: Blosc reads on behind the end of a chunk
+            raise CorruptRecordingError(f"{self._name_of(path)}, is truncated: {error}") from None
         except _DECODING_FAULTS as error:
             words = printable(error)[:200]
             if self._is_unbounded:  # zarr would decompress it without a limit
@@ -281,6 +296,25 @@ def claimed_bytes(head: bytes, length: int) -> int:
     return int.from_bytes(head[4:8], "little") if is_blosc else 0
 
 
+def require_whole_blosc(head: bytes, length: int) -> None:
+    """Refuse a chunk of Blosc that is shorter than its header states: decoders do not compare, and return other memory.
+
+    Parameters
+    ----------
+    head : bytes
+        The first 16 bytes.
+    length : int
+        Bytes in the whole chunk.
+
+    Raises
+    ------
+    ValueError
+    """
+    stated = int.from_bytes(head[12:16], "little")
+    if len(head) < 16 or stated > length:
+        raise _CutBlockError(f"it has {length:,} bytes, and its header of Blosc states {stated:,}")
+
+
 def _zstd_size(head: bytes) -> int:
     descriptor = head[4]
     single, kind = descriptor >> 5 & 1, descriptor >> 6
@@ -341,6 +375,8 @@ def decompress_bounded(codec: Mapping[str, Any], data: bytes, limit: int) -> byt
         elif name in _BLOCKS:
             import numcodecs
 
+            if name == "blosc":
+                require_whole_blosc(data[:_HEAD], len(data))
             if _claimed_by(name, data[:_HEAD], len(data)) > limit:
                 raise UndecodedChunkError(f"the chunk claims more than {limit:,} bytes")
             content = bytes(numcodecs.get_codec({"id": name}).decode(data))
@@ -397,7 +433,10 @@ def _claimed_by(name: str, head: bytes, length: int) -> int:
 
 def _decompress_block(codec: Any, name: str, stored: np.ndarray, pixels: np.ndarray) -> None:
     """Decompress a format whose header states its size, which is compared before any memory is used."""
-    claimed = _claimed_by(name, stored[:_HEAD].tobytes(), stored.nbytes)
+    head = stored[:_HEAD].tobytes()
+    if name == "blosc":
+        require_whole_blosc(head, stored.nbytes)
+    claimed = _claimed_by(name, head, stored.nbytes)
     if claimed > pixels.nbytes:
         raise _OverlongError
     if claimed != pixels.nbytes:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from zarr.storage import LocalStore
 from ..errors import CorruptRecordingError, SourceNotFoundError, SourceReadError, printable
 from .json_text import MAX_JSON_BYTES, require_bounded_json
 from .positioned import read_bounded
-from .zarr_chunks import MAX_OVERHEAD, claimed_bytes
+from .zarr_chunks import MAX_OVERHEAD, claimed_bytes, require_whole_blosc
 
 __all__ = ["BoundedStore"]
 
@@ -37,12 +37,17 @@ class BoundedStore(LocalStore):
     """
 
     max_bytes: int = _MAX_UNDECLARED
+    _is_blosc: bool = False
 
     def __init__(self, root: Any, *, read_only: bool = True) -> None:
         super().__init__(root, read_only=read_only)
 
     def bound_by(self, array: Any) -> None:
         """Set the limit by an array of numbers in this store; the shape does not limit the size of other types."""
+        description = array.metadata.to_dict()
+        outermost: Any = description.get("compressor") or (description.get("codecs") or ({},))[-1] or {}
+        name = outermost.get("id", outermost.get("name")) if isinstance(outermost, Mapping) else None
+        self._is_blosc = str(name).removeprefix("numcodecs.") == "blosc"
         dtype = np.dtype(array.dtype)
         if dtype.kind in "biufc":
             stored = getattr(array, "shards", None) or array.chunks
@@ -77,6 +82,11 @@ class BoundedStore(LocalStore):
             require_bounded_json(content, key)
             _require_chunk_shapes(content, key)
         else:
+            if self._is_blosc and byte_range is None:
+                try:
+                    require_whole_blosc(content[:16], len(content))
+                except ValueError as error:
+                    raise CorruptRecordingError(f"the chunk {key} is truncated: {error}") from None
             claimed = claimed_bytes(content[:18], len(content))
             if claimed > self.max_bytes:
                 raise CorruptRecordingError(

@@ -791,6 +791,12 @@ class _DatasetChunks:
         if not filters and place.size == self._nbytes:
             return self._file.read_array(place.offset, self._layout.chunk, self._layout.dtype)
         data = self._bytes_of(place)
+        # Decoders of Blosc do not compare the length with the one in the header (byte 12), and would return other memory
+        if filters and filters[-1] == _BLOSC and (len(data) < 16 or int.from_bytes(data[12:16], "little") > len(data)):
+            raise CorruptRecordingError(
+                f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} is truncated: it has {len(data):,} bytes, "
+                "and its header of Blosc states more"
+            )
         try:
             pixels = _decoded(data, filters, self._layout.dtype.itemsize, self._nbytes)
         except (ValueError, RuntimeError, MemoryError):

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -594,3 +595,49 @@ def test_a_chunk_that_says_that_it_decodes_to_more_is_refused(tmp_path: Path, na
         np.testing.assert_array_equal(recording.get_series(1, 2)[0], np.arange(16, 32).reshape(4, 4))
         with pytest.raises(roi.RecordingError, match=r"decompresses to more than the 32 bytes|at most 65,600 expected"):
             recording.get_series()
+
+
+@pytest.mark.parametrize(
+    ("version", "options"),
+    [
+        (2, {}),
+        (2, {"filters": "delta"}),
+        (3, {}),
+        (3, {"order": "F"}),
+    ],
+)
+@pytest.mark.parametrize("kept", [1, 17, 700, -1])
+def test_a_truncated_chunk_of_blosc_is_refused_and_gives_no_other_memory(
+    tmp_path: Path, version: int, options: dict[str, Any], kept: int
+) -> None:
+    frames = np.random.default_rng(3).integers(1, 4000, (4, 24, 32)).astype(np.uint16)
+    group = zarr.open_group(str(tmp_path / "m.ome.zarr"), mode="w", zarr_format=version)  # type: ignore[arg-type]
+    more: dict[str, Any] = {}
+    if version == 2:
+        more["compressors"] = numcodecs.Blosc()
+        if options:
+            more["filters"] = [numcodecs.Delta(dtype="u2")]
+    else:
+        more["compressors"] = zarr.codecs.BloscCodec()
+        if options:
+            more["filters"] = [zarr.codecs.TransposeCodec(order=(0, 2, 1))]
+    group.create_array("0", data=frames, chunks=(1, 24, 32), **more)
+    axes = [{"name": name, "type": kind} for name, kind in (("t", "time"), ("y", "space"), ("x", "space"))]
+    scale = [{"type": "scale", "scale": [1, 1, 1]}]
+    image = {
+        "multiscales": [
+            {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+        ]
+    }
+    group.attrs.update(image if version == 2 else {"ome": {**image, "version": "0.5"}})
+    assert np.array_equal(roi.open(tmp_path / "m.ome.zarr").get_series(), frames)
+    (chunk,) = [
+        p
+        for p in (tmp_path / "m.ome.zarr" / "0").rglob("*")
+        if p.is_file() and p.relative_to(tmp_path / "m.ome.zarr" / "0").as_posix() in ("c/2/0/0", "2.0.0")
+    ]
+    chunk.write_bytes(chunk.read_bytes()[:kept])
+    recording = roi.open(tmp_path / "m.ome.zarr")
+    assert np.array_equal(recording[:2], frames[:2])
+    with pytest.raises(roi.CorruptRecordingError, match=r"truncated|cannot be decoded"):
+        recording.get_series()
