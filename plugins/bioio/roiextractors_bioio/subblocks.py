@@ -29,6 +29,7 @@ _ENTRY = 32  # of an entry, before its dimensions
 _DIMENSION = 20  # bytes: name, start, size, start coordinate, stored size
 _MAX_DIMENSIONS = 40
 # 256 bytes have room for 10 dimensions; more of them make the head longer
+_FILE_HEAD = _SEGMENT + 512
 _MIN_HEAD = 256  # of a subblock, before its metadata
 _AT_OPENING = (
     4096  # subblocks from either end that are checked when a file is opened; the others are checked when they are read
@@ -129,6 +130,30 @@ class Subblocks:
             return np.frombuffer(self._bytes(start, needed), dtype).reshape(rows, columns)
         finally:
             self._file.close()
+
+    def alone(self, number: int) -> bytes:
+        """Return a CZI of one subblock with a directory of its own, from which a library decompresses it.
+
+        Raises
+        ------
+        CorruptRecordingError, TruncatedRecordingError
+            The subblock is not sound.
+        """
+        position, dimensions = int(self._places[number]), int(self._counts[number])
+        try:
+            self._check(position, dimensions)
+            head = bytearray(self._bytes(0, _FILE_HEAD))
+            allocated = struct.unpack("<q", self._bytes(position + 16, 8))[0]
+            block = bytearray(self._bytes(position, _SEGMENT + allocated))
+        finally:
+            self._file.close()
+        struct.pack_into("<q", block, _SEGMENT + 16 + 6, _FILE_HEAD)  # where its entry says that it is
+        entry = block[_SEGMENT + 16 : _SEGMENT + 16 + _ENTRY + dimensions * _DIMENSION]
+        content = struct.pack("<i124x", 1) + entry
+        # FilePart, DirectoryPosition, MetadataPosition and AttachmentDirectoryPosition of the file header
+        struct.pack_into("<iqq", head, 80, 0, _FILE_HEAD + len(block), 0)
+        struct.pack_into("<q", head, 104, 0)
+        return bytes(head + block) + struct.pack("<16sqq", b"ZISRAWDIRECTORY", len(content), len(content)) + content
 
     def acquisition_times(self, numbers: np.ndarray) -> list[str]:
         """Return the text of ``AcquisitionTime`` of some subblocks; empty where a subblock has none."""

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -210,14 +211,21 @@ class CziImagingExtractor(BioioImagingExtractor):
                 number = int(numbers[at])
                 plane = self._blocks.read_pixels(number, self._dtype)
                 if plane is None and self._blocks.damage:
-                    raise UnsupportedRecordingError(
-                        f"{self._name} has compressed pixels, which cannot be read without the directory of its subblocks; repair it in ZEN"
-                    )
-                if plane is None:
+                    plane = self._decompress_alone(number)
+                elif plane is None:
                     library = library or import_module("aicspylibczi").CziFile(stream)
                     plane = self._decompress(library, number)
                 pixels[at] = plane[rows, columns]
         return pixels
+
+    def _decompress_alone(self, number: int) -> np.ndarray:
+        """Return the pixels of a compressed subblock of a file without its directory, which the library needs."""
+        with tempfile.TemporaryFile() as file:  # the library reads by a descriptor
+            file.write(self._blocks.alone(number))
+            file.flush()
+            with os.fdopen(os.dup(file.fileno()), "rb") as stream:
+                stream.seek(0)
+                return self._decompress(import_module("aicspylibczi").CziFile(stream), number)
 
     def _decompress(self, library: Any, number: int) -> np.ndarray:
         """Return the pixels of a compressed subblock through aicspylibczi."""

@@ -270,6 +270,23 @@ def test_compressed_subblocks_are_read_by_coordinates(tmp_path: Path) -> None:
     np.testing.assert_array_equal(recording.get_series(), data[[0, 1, 3]])
 
 
+@pytest.mark.parametrize("compression", ["zstd1:ExplicitLevel=2", "zstd0:ExplicitLevel=3"])
+def test_a_compressed_czi_that_lost_its_directory_gives_its_whole_samples(tmp_path: Path, compression: str) -> None:
+    pyczi = pytest.importorskip("pylibCZIrw.czi")
+    data = np.random.default_rng(3).integers(0, 4000, (4, 16, 20)).astype(np.uint16)
+    path = tmp_path / "z.czi"
+    with pyczi.create_czi(str(path), compression_options=compression) as document:
+        for t in range(4):
+            document.write(data=data[t][..., np.newaxis], plane={"T": t, "Z": 0, "C": 0})
+        document.write_metadata("made")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"ZISRAWSUBBLOCK") + 100])  # within the last sample
+    with pytest.warns(roi.IncompleteRecordingWarning, match=r"z\.czi.*3 complete planes"):
+        recording = roi.open(path)
+    np.testing.assert_array_equal(recording.get_series(), data[:3])
+    np.testing.assert_array_equal(recording[1, 2:5, 3:9], data[1, 2:5, 3:9])
+
+
 # Times
 
 
