@@ -30,8 +30,8 @@ _TABLE = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2", "mmap"), "reads"),
     **dict.fromkeys(("getdents", "getdents64"), "listings"),
 }
-# A server is not asked for these: they end or move what is already open on this side
-_LOCAL = {"close", "lseek", "dup", "dup2", "dup3", "fcntl", "ioctl", "fadvise64", "poll", "munmap"}
+# A server is not asked for these: they end or move what is open on this side, or name the recording to the traced process
+_LOCAL = {"execve", "close", "lseek", "dup", "dup2", "dup3", "fcntl", "ioctl", "fadvise64", "poll", "munmap"}
 _CALL = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(\w+)\(")
 
 

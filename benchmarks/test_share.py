@@ -89,16 +89,16 @@ def converted(name: str, **options: Any) -> Callable[[Path], Path]:
 
 # What is opened, and how many calls there may be: an open, a stat and a few reads of each file that must be looked at
 RECORDINGS: dict[str, tuple[Callable[[Path], Path], int]] = {
-    "folder of 120 TIFFs": (write_sequence, 200),
-    "folder of 120 compressed TIFFs": (write_packed_sequence, 600),
-    "ten ScanImage files": (write_scanimage, 200),
-    "NWB": (converted("movie.nwb", start_time=datetime(2026, 1, 2, tzinfo=UTC)), 100),
-    "npy": (lambda folder: write_npy(recording(), folder / "movie.npy"), 10),
-    "OME-TIFF, ten files": (write_ometiff_set, 100),
+    "folder of 120 TIFFs": (write_sequence, 150),
+    "folder of 120 compressed TIFFs": (write_packed_sequence, 650),
+    "ten ScanImage files": (write_scanimage, 100),
+    "NWB": (converted("movie.nwb", start_time=datetime(2026, 1, 2, tzinfo=UTC)), 40),
+    "npy": (lambda folder: write_npy(recording(), folder / "movie.npy"), 20),
+    "OME-TIFF, ten files": (write_ometiff_set, 50),
     "Prairie View, 120 files": (write_bruker, 60),
     "OME-Zarr": (converted("movie.zarr"), 60),
     "Miniscope, three videos": (write_miniscope, 100),
-    "suite2p": (converted("suite2p", format="suite2p"), 60),
+    "suite2p": (converted("suite2p", format="suite2p"), 40),
 }
 
 
