@@ -24,7 +24,7 @@ from .errors import (
     printable,
 )
 from .imaging.extractor import ImagingExtractor
-from .io.known import asked_once
+from .io.known import run_asked_once
 from .io.notices import silenced, warn
 from .io.source import Source, SourceLike
 from .metadata import Provenance
@@ -90,8 +90,7 @@ def open(
     if kind != "imaging":
         raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are: 'imaging'")
     state = (registry or default_registry()).snapshot()
-    with asked_once():
-        return _open(source, format, state, options)
+    return run_asked_once(_open, source, format, state, options)
 
 
 def _open(source: SourceLike, format: str | None, state: RegistryState, options: dict[str, Any]) -> ImagingExtractor:
@@ -134,8 +133,7 @@ def streams(
         ``{"channel": ("Channel 1", "Channel 2")}``; empty when there is nothing to choose.
     """
     state = (registry or default_registry()).snapshot()
-    with asked_once():
-        return _streams(source, format, state, options)
+    return run_asked_once(_streams, source, format, state, options)
 
 
 def _streams(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..clock import Clock, checked_times
 from ..errors import ClosedRecordingError, RangeError, RangeTypeError, RecordingError, TimesError, counted
-from ..io.known import asked_once
+from ..io.known import run_asked_once
 from ..io.notices import silenced
 from ..io.paths import file_states, require_same_files
 from ..metadata import Provenance, RecordingMetadata
@@ -940,9 +940,7 @@ def _made_again(
     facts: tuple[tuple[int, ...], str, tuple[tuple[str, int, int, int, int], ...]],
 ) -> ImagingExtractor:
     shape, dtype, states = facts
-    with asked_once(), silenced():  # the warnings were issued when the recording was first opened
-        require_same_files(states)
-        extractor = kind(*args, **kwargs)
+    extractor = run_asked_once(_unchanged, states, kind, args, kwargs)
     # The files are unchanged, but another version of the plugin may read them in another way
     if extractor.shape != shape or extractor.dtype != np.dtype(dtype):
         seen = f"{extractor.dtype} of shape {extractor.shape}"
@@ -952,6 +950,14 @@ def _made_again(
         )
     extractor._restore(times, rate, provenance, states)
     return extractor
+
+
+def _unchanged(
+    states: Any, kind: type[ImagingExtractor], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> ImagingExtractor:
+    with silenced():  # the warnings were issued when the recording was first opened
+        require_same_files(states)
+        return kind(*args, **kwargs)
 
 
 def _checked_rate(value: Any) -> float:

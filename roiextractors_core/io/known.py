@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
 
 __all__ = [
     "KnownFile",
@@ -24,6 +24,7 @@ __all__ = [
     "is_file",
     "is_folder",
     "known_files",
+    "run_asked_once",
     "status_of",
 ]
 
@@ -175,6 +176,9 @@ class KnownFiles:
 KNOWN: ContextVar[KnownFiles | None] = ContextVar("known_files", default=None)
 
 
+Result = TypeVar("Result")
+
+
 def known_files() -> KnownFiles | None:
     """Return what is known in this thread, or None outside of :func:`asked_once`."""
     known = KNOWN.get()
@@ -197,6 +201,22 @@ def asked_once() -> Iterator[None]:
     finally:
         KNOWN.set(before)
         known.clear()  # an error that somebody keeps must not keep the files open
+
+
+def run_asked_once(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function as in :func:`asked_once`, in such a way that Ctrl-C cannot leave the block open.
+
+    It can come between any two steps of Python, also on the way into and out of a ``with`` statement; then later openings would
+    get what is no longer true. A context is entered and left by one step.
+    """
+    if known_files() is not None:
+        return function(*arguments)
+    known, context = KnownFiles(), copy_context()
+    context.run(KNOWN.set, known)
+    try:
+        return context.run(function, *arguments)
+    finally:
+        known.clear()
 
 
 def status_of(path: str | os.PathLike[str]) -> os.stat_result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TypeAlias
 
@@ -56,7 +56,10 @@ def received_by(receiver: Receiver) -> Iterator[None]:
     try:
         yield
     finally:
-        _RECEIVER.reset(token)
+        with suppress(
+            ValueError
+        ):  # ended by the garbage collector after Ctrl-C, in another context, which has a value of its own
+            _RECEIVER.reset(token)
 
 
 @contextmanager

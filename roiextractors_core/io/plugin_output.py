@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
 
@@ -25,7 +25,10 @@ def stdout_to_stderr() -> Iterator[None]:
     try:
         yield
     finally:
-        _IS_PLUGIN_CODE.reset(token)
+        with suppress(
+            ValueError
+        ):  # ended by the garbage collector after Ctrl-C, in another context, which has a value of its own
+            _IS_PLUGIN_CODE.reset(token)
 
 
 class CommandOutput:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import io
 import itertools
+import operator
 import os
 import stat
 import threading
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,10 +117,11 @@ class PositionedFile:
         The file is missing, not permitted, unreadable, or was replaced since the first read.
     """
 
-    __slots__ = ("_compared", "_head", "_path", "_state")
+    __slots__ = ("_compared", "_forget", "_head", "_path", "_state")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
+        self._forget = functools.partial(_DESCRIPTORS.pop, self._path, None)
         self._state: _State | None = None
         self._compared: tuple[tuple[int, int], ...] = ((0, _HEAD_BYTES),)
         self._head: int | None = None  # not read by require_unchanged, which opens nothing
@@ -312,11 +315,7 @@ class PositionedFile:
     def _task(self, view: memoryview, offset: int) -> Any:
         return lambda: self.read_into([view], offset)
 
-    def __del__(self) -> None:
-        try:
-            _DESCRIPTORS.drop(self._path)
-        except (AttributeError, TypeError):  # not fully constructed, or the interpreter is shutting down
-            pass
+    __del__ = property(operator.attrgetter("_forget"))  # without a step of Python, see _Descriptor
 
     def _read(self, views: list[memoryview], offset: int, num_bytes: int) -> int:
         if offset > _MAX_OFFSET:  # a damaged header may ask for any offset
@@ -558,11 +557,13 @@ else:  # Windows: no positioned read, so one seek and read at a time
 class _Descriptor:
     """An open descriptor, closed when it is forgotten."""
 
-    __slots__ = ("_handles", "state")
+    __slots__ = ("_close", "_handles", "state")
 
     def __init__(self, path: str) -> None:
-        # Ctrl-C can come between the return of os.open and the next step of Python; inside extend it cannot
+        # Ctrl-C can come between any two steps of Python: between the return of os.open and the next one, and at the beginning of
+        # a finalizer, which then does nothing. extend, and a deque that consumes map, are one step
         self._handles: list[int] = []
+        self._close: Callable[[], Any] = functools.partial(deque, map(os.close, self._handles), 0)
         try:
             self._handles.extend(map(os.open, (path,), (_FLAGS,)))
             status = os.fstat(self.descriptor)
@@ -585,9 +586,7 @@ class _Descriptor:
         """Return the descriptor, which the caller closes."""
         return self._handles.pop()
 
-    def __del__(self) -> None:
-        while self._handles:
-            os.close(self._handles.pop())
+    __del__ = property(operator.attrgetter("_close"))
 
 
 def _require_regular(path: str, status: os.stat_result) -> None:
@@ -697,6 +696,7 @@ class _Descriptors:
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: OrderedDict[str, _Descriptor] = OrderedDict()
+        self.pop = self._open.pop  # in one step, without a step of Python
 
     def take(self, path: str, *, fresh: bool = False) -> _Descriptor:
         entry = self._open.get(path)
