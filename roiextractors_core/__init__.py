@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .registry.registry import formats as formats
     from .registry.registry import plugins as plugins
     from .registry.registry import refresh as refresh
+    from .registry.session import register as register
     from .registry.spec import FormatSpec as FormatSpec
     from .registry.spec import Match as Match
 
@@ -82,6 +83,7 @@ __getattr__, _LAZY = import_on_use(
         "registry.hook": ("hookimpl",),
         "npy": ("NpyImagingExtractor",),
         "registry.registry": ("PluginRecord", "Registry", "default_registry", "formats", "plugins", "refresh"),
+        "registry.session": ("register",),
         "io.source": ("Source",),
         "registry.spec": ("FormatSpec", "Match"),
     },

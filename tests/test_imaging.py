@@ -1015,7 +1015,7 @@ class VolumeBefore(ImagingExtractor):
 
     def _settle(self) -> None:
         self.name = "volume"
-        self._times = "mine"
+        self._shape = self._dtype = self._clock = self._users_times = "mine"
         self._args, self._kwargs = (1, 2), {"sampling_frequency": 99.0}
         self._sampling_frequency = 44.0
         self._rate = self._closed = self._provenance = self._volumetric = self._arguments = "mine"
@@ -1069,7 +1069,7 @@ def test_the_flag_of_volumes_may_be_set_anywhere_and_no_attribute_collides(kind:
     e.set_times(np.arange(9))
     again = pickle.loads(pickle.dumps(e))
     assert again.times_source == "user"
-    assert again._times == "mine"
+    assert again._shape == "mine"
     e.close()
     with pytest.raises(ClosedRecordingError):
         e[0]

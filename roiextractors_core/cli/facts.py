@@ -18,7 +18,7 @@ from ..errors import (
     listed,
     printable,
 )
-from ..imaging.extractor import ImagingExtractor
+from ..imaging.extractor import ImagingExtractor, unshadowed
 from ..io.notices import received_by, warn
 from ..metadata import as_plain
 from .terminal import amount
@@ -72,6 +72,7 @@ def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str
     chosen : mapping
         The streams that were chosen to open it.
     """
+    recording = unshadowed(recording)
     provenance, clock, count = recording.provenance, recording.clock, len(recording)
     times: list[float] = []
     if clock.source is not None and count:

@@ -12,7 +12,7 @@ import numpy as np
 from ..clock import Clock
 from ..errors import DeclarationError, TimesError
 from ..metadata import RecordingMetadata
-from .extractor import BlockImagingExtractor, ImagingExtractor, Samples
+from .extractor import BlockImagingExtractor, ImagingExtractor, Samples, clock_of, dtype_of
 
 __all__ = ["ConcatenatedImagingExtractor", "PlaneStackImagingExtractor", "concatenate", "stack_planes"]
 
@@ -41,7 +41,12 @@ def stack_planes(extractors: Sequence[ImagingExtractor]) -> PlaneStackImagingExt
     Parameters
     ----------
     extractors : sequence of ImagingExtractor
-        Planar or volumetric, with the same frame shape, dtype and number of samples. The clock is that of the first.
+        Planar or volumetric, with the same frame shape, dtype, number of samples and rate. The clock is that of the first.
+
+    Raises
+    ------
+    DeclarationError
+        They differ in one of these; the rate of a recording may be unknown.
     """
     return PlaneStackImagingExtractor(_as_parts(extractors, "stack"))
 
@@ -139,7 +144,7 @@ class ConcatenatedImagingExtractor(_Composite):
 
     def _joined_clock(self) -> Clock:
         users, rate = super().get_sampling_frequency(), self.get_sampling_frequency()
-        clocks = [part.clock if users is None else part.clock.with_rate(users) for part in self._parts]
+        clocks = [clock_of(part) if users is None else clock_of(part).with_rate(users) for part in self._parts]
         sources = {clock.source for clock in clocks}
         if None in sources:
             return Clock(len(self), rate=None)
@@ -169,7 +174,7 @@ class ConcatenatedImagingExtractor(_Composite):
 
     def _is_one_grid(self, clocks: list[Clock]) -> bool:
         # Start times may leave a gap between parts, and a slice (first > 0) does not begin at 0 s: neither is one grid
-        no_starts = any(part.metadata.start_time is None for part in self._parts)
+        no_starts = any(part.get_metadata().start_time is None for part in self._parts)
         return no_starts and all(clock.first == 0 for clock in clocks)
 
     def _laid_out(self, times: list[np.ndarray], rates: list[float | None]) -> np.ndarray:
@@ -179,7 +184,7 @@ class ConcatenatedImagingExtractor(_Composite):
         return np.concatenate(_one_after_the_other(times, rates) if by_start is None else by_start)
 
     def _by_start_times(self, times: list[np.ndarray]) -> list[np.ndarray] | None:
-        starts = [part.metadata.start_time for part in self._parts]
+        starts = [part.get_metadata().start_time for part in self._parts]
         try:
             offsets = [(start - starts[0]).total_seconds() for start in starts]  # type: ignore[operator]
         except TypeError:  # one is not known, or some have a time zone and some have none
@@ -214,7 +219,7 @@ class PlaneStackImagingExtractor(_Composite):
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
         super().__init__()
         self._parts = _checked(extractors, "stack", samples_too=True)
-        planes = [part.get_num_planes() for part in self._parts]
+        planes = [part.get_num_planes() if part.is_volumetric else 1 for part in self._parts]
         self._edges = [0, *np.cumsum(planes).tolist()]
         self.is_volumetric = True
 
@@ -238,7 +243,7 @@ class PlaneStackImagingExtractor(_Composite):
         """The clock of the first part, unless the user set times or a rate on the stack."""
         if super().has_time_vector():
             return super().clock
-        return self._parts[0].clock.with_rate(self.get_sampling_frequency())
+        return clock_of(self._parts[0]).with_rate(self.get_sampling_frequency())
 
     def has_time_vector(self) -> bool:
         return super().has_time_vector() or self._parts[0].has_time_vector()
@@ -263,7 +268,7 @@ class PlaneStackImagingExtractor(_Composite):
 
     def get_metadata(self) -> RecordingMetadata:
         """Return the metadata of the first part, with the plane positions of all parts."""
-        positions = tuple(p for part in self._parts for p in part.metadata.plane_positions)
+        positions = tuple(p for part in self._parts for p in part.get_metadata().plane_positions)
         # Positions of some planes alone would be taken for those of the first planes
         complete = positions if len(positions) == self.get_num_planes() else ()
         return self._parts[0].get_metadata().replaced(plane_positions=complete)
@@ -321,13 +326,23 @@ def _checked(extractors: Sequence[ImagingExtractor], word: str, *, samples_too: 
             raise DeclarationError(
                 f"cannot {word} recordings that differ: {key} is {first[key]} in part 0 but {seen[key]} in part {number}"
             )
+    rates = [rate for part in parts if samples_too and (rate := part.get_sampling_frequency()) is not None]
+    if any(not math.isclose(rate, rates[0], rel_tol=1e-6) for rate in rates):
+        raise DeclarationError(
+            f"cannot {word} recordings whose rates differ: {min(rates):g} Hz and {max(rates):g} Hz; "
+            "pass the same sampling_frequency= to all if they were recorded together"
+        )
     return parts
 
 
 def _facts(part: ImagingExtractor, samples_too: bool) -> dict[str, object]:
     if samples_too:
-        return {"the frame shape": part.get_frame_shape(), "the dtype": part.dtype, "the number of samples": len(part)}
-    return {"the sample shape": part.get_sample_shape(), "the dtype": part.dtype}
+        return {
+            "the frame shape": part.get_frame_shape(),
+            "the dtype": dtype_of(part),
+            "the number of samples": len(part),
+        }
+    return {"the sample shape": part.get_sample_shape(), "the dtype": dtype_of(part)}
 
 
 def _period(rate: float | None, times: np.ndarray) -> float | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from types import MappingProxyType
 from typing import Any, Self
@@ -14,14 +13,23 @@ from typing import Any, Self
 import numpy as np
 
 from ..clock import Clock, checked_times
-from ..errors import ClosedRecordingError, RangeError, RangeTypeError, RecordingError, TimesError, counted
+from ..errors import (
+    ClosedRecordingError,
+    RangeError,
+    RangeTypeError,
+    RecordingError,
+    RoiExtractorsError,
+    TimesError,
+    counted,
+)
 from ..io.known import run_asked_once
 from ..io.notices import silenced
 from ..io.paths import file_states, require_same_files
 from ..metadata import Provenance, RecordingMetadata
+from .authored import ASKING, Overridable, as_rate, complete, owned, require_importable
 from .indexing import as_array, as_integer, plan_index, resolve_bounds, resolve_span
 
-__all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples"]
+__all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples", "clock_of", "dtype_of", "unshadowed"]
 
 # A cropped or scattered read takes whole samples in batches of this size: large enough to read fast, small beside any recording
 _BATCH_BYTES = 32 << 20
@@ -29,30 +37,31 @@ _BATCH_BYTES = 32 << 20
 Samples = slice | np.ndarray
 
 
-def _user_first(own: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
-    """Give the user's rate precedence over the author's method, and read 0 or NaN as unknown."""
-    if getattr(own, "_user_first", False):
-        return own
-
-    @functools.wraps(own)
-    def get_sampling_frequency(self: Any) -> float | None:
-        users = ImagingExtractor.get_sampling_frequency(self)
-        # The author's method is asked only without a rate of the user
-        return _known_rate(own(self), type(self).__name__) if users is None else users
-
-    get_sampling_frequency._user_first = True  # type: ignore[attr-defined]
-    return get_sampling_frequency
+class _AskedAgainError(BaseException):
+    """An author's method asks what it is being asked; no ``except Exception`` of theirs may catch it."""
 
 
-def _with_notes_of_opening(own: Callable[[Any], tuple[str, ...]]) -> Callable[[Any], tuple[str, ...]]:
-    """Add the notes that the factory made while opening, which an author's method cannot know."""
+def shape_of(extractor: ImagingExtractor) -> tuple[int, ...]:
+    """``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``."""
+    return (int(extractor.get_num_samples()), *extractor.get_sample_shape())
 
-    @functools.wraps(own)
-    def get_notes(self: Any) -> tuple[str, ...]:
-        notes, of_opening = own(self), ImagingExtractor.get_notes(self)
-        return tuple(dict.fromkeys((*notes, *of_opening))) if of_opening and isinstance(notes, tuple) else notes
 
-    return get_notes
+def dtype_of(extractor: ImagingExtractor) -> np.dtype[Any]:
+    """The dtype of the samples, in native byte order."""
+    asking, question = ASKING.get(), (id(extractor), "dtype")
+    if question in asking:  # an author's get_dtype that returns self.dtype
+        return ImagingExtractor.get_dtype(extractor)
+    token = ASKING.set((*asking, question))
+    try:
+        return np.dtype(extractor.get_dtype()).newbyteorder("=")
+    finally:
+        ASKING.reset(token)
+
+
+def clock_of(extractor: ImagingExtractor) -> Clock:
+    """Return the clock of the class, whatever attribute ``clock`` a constructor set."""
+    clock: Clock = type(extractor).clock.__get__(extractor, type(extractor))
+    return clock
 
 
 class ImagingExtractor(ABC):
@@ -77,6 +86,7 @@ class ImagingExtractor(ABC):
     """
 
     __times: np.ndarray | None = None
+    __given: Any = None
     __times_set = 0
     __rate: float | None = None
     __volumetric: bool | None = None
@@ -85,8 +95,9 @@ class ImagingExtractor(ABC):
     __closed: bool = False
     __arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
-    # Extractors written for roiextractors read these attributes of its base class
-    _times: Any = None
+    _reads_blocks = False
+
+    # Extractors written for roiextractors read these attributes of its base class, and set _times
     _args: Any = ()
     _kwargs: Any = MappingProxyType({})
 
@@ -97,12 +108,7 @@ class ImagingExtractor(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__.get("get_sampling_frequency")
-        if callable(own):
-            setattr(cls, "get_sampling_frequency", _user_first(own))  # noqa: B010 - mypy refuses to assign to a method
-        own = cls.__dict__.get("get_notes")
-        if callable(own):
-            setattr(cls, "get_notes", _with_notes_of_opening(own))  # noqa: B010
+        complete(cls, reads_blocks=cls._reads_blocks)
 
     def __init__(self, *args: Any, sampling_frequency: float | None = None, **kwargs: Any) -> None:
         if sampling_frequency is not None:
@@ -147,6 +153,12 @@ class ImagingExtractor(ABC):
 
         Authors return the file's rate; 0 and NaN, which some files contain for an unknown rate, become None.
         """
+        name = type(self).__name__
+        own = self.__dict__.get("sampling_frequency", getattr(type(self), "sampling_frequency", None))
+        return as_rate(own, name) if self.__rate is None else self.__rate
+
+    def users_rate(self) -> float | None:
+        """Return the rate that the user set, here, or None."""
         return self.__rate
 
     def get_native_timestamps(
@@ -257,9 +269,9 @@ class ImagingExtractor(ABC):
             ``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``, owned by the caller.
         """
         part = (rows, columns) if planes is None else (rows, columns, planes)
-        full = self.get_frame_shape() if planes is None else self.get_volume_shape()
+        full = self.get_frame_shape() if planes is None else (*self.get_frame_shape(), self.get_num_planes())
         if all((s.start, s.stop) == (0, n) for s, n in zip(part, full, strict=True)):
-            return _owned(_whole(self, samples))
+            return owned(_whole(self, samples))
         return self._cropped(samples, part)
 
     def close(self) -> None:
@@ -290,13 +302,13 @@ class ImagingExtractor(ABC):
         """
         indices = self.resolve_indices(sample_indices)
         if len(indices) == 0:
-            return np.empty((0, *self.get_sample_shape()), self.dtype)
+            return np.empty((0, *self.get_sample_shape()), dtype_of(self))
         if (np.diff(indices) == 1).all():  # consecutive samples are one read
-            return _owned(self.get_series(int(indices[0]), int(indices[-1]) + 1))
+            return owned(self.get_series(int(indices[0]), int(indices[-1]) + 1))
         # The file is read forwards, and the samples are put into the order asked for
         order = np.argsort(indices, kind="stable")
         ranked = indices[order]
-        result = np.empty((len(indices), *self.get_sample_shape()), self.dtype)
+        result = np.empty((len(indices), *self.get_sample_shape()), dtype_of(self))
         for first, last in self._runs(ranked):
             low = int(ranked[first])
             series = self.get_series(low, int(ranked[last - 1]) + 1)
@@ -353,8 +365,27 @@ class ImagingExtractor(ABC):
         """Whether a sample is a volume; authors set it in the constructor."""
         if self.__volumetric is not None:
             return self.__volumetric
-        overridden = type(self).get_num_planes is not ImagingExtractor.get_num_planes
-        return overridden and self.get_num_planes() > 1
+        own = getattr(type(self).get_num_planes, "own", None)
+        tells_dtype = (
+            type(self).get_dtype is not ImagingExtractor.get_dtype
+        )  # an author who spares the reading of pixels
+        if own is None and (tells_dtype or self._reads_blocks or len(self.get_image_shape()) > 2):
+            return len(self.get_image_shape()) > 2
+        asking, question = ASKING.get(), (id(self), "is_volumetric")
+        if question in asking:  # a guard, `if not self.is_volumetric: raise`, in the author's method
+            raise _AskedAgainError
+        token = ASKING.set((*asking, question))
+        try:
+            if own is not None:
+                return int(own(self)) > 1
+            # A class that says nothing of planes: its first sample does, read once
+            shape = self.get_series(0, min(1, self.get_num_samples())).shape
+            self.__volumetric = len(shape) == 4 and shape[3] != 1
+            return self.__volumetric
+        except (_AskedAgainError, RoiExtractorsError):
+            return False
+        finally:
+            ASKING.reset(token)
 
     @is_volumetric.setter
     def is_volumetric(self, value: bool) -> None:
@@ -371,32 +402,16 @@ class ImagingExtractor(ABC):
 
     def get_sample_shape(self) -> tuple[int, int] | tuple[int, int, int]:
         """Return the shape of one sample: ``(rows, columns)`` or ``(rows, columns, planes)``."""
-        return self.get_volume_shape() if self.is_volumetric else self.get_frame_shape()
+        return (*self.get_frame_shape(), self.get_num_planes()) if self.is_volumetric else self.get_frame_shape()
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``."""
-        return (int(self.get_num_samples()), *self.get_sample_shape())
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the samples, in native byte order."""
-        return np.dtype(self.get_dtype()).newbyteorder("=")
-
-    @property
-    def ndim(self) -> int:
-        """3, or 4 when volumetric."""
-        return 4 if self.is_volumetric else 3
-
-    @property
-    def size(self) -> int:
-        """The number of pixels in the whole recording."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """The number of bytes that the whole recording would take in memory."""
-        return self.size * self.dtype.itemsize
+    shape = Overridable(shape_of)
+    dtype = Overridable(dtype_of)
+    ndim = Overridable[int](lambda e: 4 if e.is_volumetric else 3, "3, or 4 when volumetric.")
+    size = Overridable[int](lambda e: math.prod(shape_of(e)), "The number of pixels in the whole recording.")
+    nbytes = Overridable[int](
+        lambda e: math.prod(shape_of(e)) * dtype_of(e).itemsize,
+        "The number of bytes that the whole recording would take in memory.",
+    )
 
     def __len__(self) -> int:
         return int(self.get_num_samples())
@@ -414,20 +429,20 @@ class ImagingExtractor(ABC):
         return np.asarray(self[...], dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        shape = self.shape
+        shape = shape_of(self)
         reads, rest = plan_index(key, shape)
         self.check_open()
         counts = [r.stop - r.start if isinstance(r, slice) else len(r) for r in reads[: len(shape)]]
         if 0 in counts:
-            return np.empty(counts, self.dtype)[rest]
+            return np.empty(counts, dtype_of(self))[rest]
         return self.get_block(reads[0], reads[1], reads[2], reads[3] if len(shape) == 4 else None)[rest]
 
     # Clock
 
-    @property
+    @Overridable
     def clock(self) -> Clock:
         """The clock: times set by the user, else recorded by the hardware, else computed from the rate."""
-        count, rate, times = len(self), self.get_sampling_frequency(), self.__times
+        count, rate, times = len(self), self.get_sampling_frequency(), self.__users_times()
         if times is not None:
             return Clock(count, rate=rate, source="user", read=lambda a, b: times[a:b])
         # One time says whether there are native times; a long recording may have millions of them
@@ -435,10 +450,10 @@ class ImagingExtractor(ABC):
             return Clock(count, rate=rate, source="native", read=self._native_for_sure)
         return Clock(count, rate=rate)
 
-    @property
+    @Overridable
     def times_source(self) -> str | None:
         """``"user"``, ``"native"`` or ``"computed"``: which times :meth:`get_timestamps` returns; None if there are none."""
-        return self.clock.source
+        return clock_of(self).source
 
     def get_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
         """Return the times of samples.
@@ -459,7 +474,7 @@ class ImagingExtractor(ABC):
             Neither times nor a rate are known.
         """
         start, end = self.resolve_range(start_sample, end_sample)
-        return self.clock.times(start, end)
+        return clock_of(self).times(start, end)
 
     def time_to_sample_indices(self, times: Any) -> Any:
         """Return the index of the sample at each time.
@@ -483,7 +498,7 @@ class ImagingExtractor(ABC):
         TimesError
             There are no times, they decrease, or a requested time is NaN.
         """
-        indices = self.clock.indices(times)
+        indices = clock_of(self).indices(times)
         return np.int64(indices) if np.ndim(times) == 0 else indices
 
     def set_times(self, times: Any) -> None:
@@ -499,8 +514,25 @@ class ImagingExtractor(ABC):
         TimesError
             The number of times is not the number of samples.
         """
-        self.__times = checked_times(times, len(self))
+        self.__times, self.__given = checked_times(times, len(self)), None
         self.__times_set += 1
+
+    @property
+    def _times(self) -> Any:
+        """The times that the user set. Classes written for roiextractors assign to it in place of :meth:`set_times`."""
+        return self.__times if self.__given is None else self.__given
+
+    @_times.setter
+    def _times(self, times: Any) -> None:
+        self.__given, self.__times = times, None
+        self.__times_set += 1
+
+    def __users_times(self) -> np.ndarray | None:
+        if (
+            self.__given is not None
+        ):  # not checked before, as a constructor may assign it before the samples are counted
+            self.__times, self.__given = checked_times(self.__given, len(self)), None
+        return self.__times
 
     def times_version(self) -> int:
         """Return a number that grows whenever times or a rate are set, here or in a recording that this one is made from."""
@@ -508,7 +540,7 @@ class ImagingExtractor(ABC):
 
     def has_time_vector(self) -> bool:
         """Whether the user has set times."""
-        return self.__times is not None
+        return self.__times is not None or self.__given is not None
 
     def copy_times(self, extractor: ImagingExtractor) -> None:
         """Set the times of another recording, if it has a vector of times.
@@ -539,7 +571,7 @@ class ImagingExtractor(ABC):
 
     # Metadata
 
-    @property
+    @Overridable
     def metadata(self) -> RecordingMetadata:
         """Start time, pixel size, channels, device, and the file's own header."""
         return self.get_metadata()
@@ -610,6 +642,24 @@ class ImagingExtractor(ABC):
             )
         return ImagingView(self, plane=index)
 
+    def select_planes(self, start_plane: int | None = None, end_plane: int | None = None) -> ImagingView:
+        """Return a lazy volumetric view of consecutive planes; the end is exclusive, None means all.
+
+        Raises
+        ------
+        RangeError
+            The recording is planar, or the range is outside its planes, or empty.
+        """
+        if not self.is_volumetric:
+            raise RangeError("this recording is planar: it has no planes to select")
+        start, end = resolve_bounds(start_plane, end_plane, self.get_num_planes(), "plane")
+        if start == end:
+            raise RangeError(f"the range of planes is empty: planes {start} to {end}")
+        return ImagingView(self, planes=(start, end))
+
+    depth_slice = select_planes
+    """As named in roiextractors."""
+
     # Arrays of other libraries, and pictures
 
     def to_dask(self, chunks: Any = "auto") -> Any:
@@ -622,7 +672,7 @@ class ImagingExtractor(ABC):
         """
         from ..interop.to_dask import to_dask
 
-        return to_dask(self, chunks)
+        return to_dask(unshadowed(self), chunks)
 
     def to_xarray(self, *, chunks: Any = "auto", name: str | None = None) -> Any:
         """Return a lazy ``xarray.DataArray``: dims ``time, y, x[, z]``, coordinates in seconds and micrometres (needs xarray).
@@ -636,7 +686,7 @@ class ImagingExtractor(ABC):
         """
         from ..interop.to_xarray import to_xarray
 
-        return to_xarray(self, chunks=chunks, name=name)
+        return to_xarray(unshadowed(self), chunks=chunks, name=name)
 
     def preview(self, target: Any = None, **options: Any) -> Any:
         """Draw the mean image, the maximum projection and the mean trace of a bounded part of the recording (needs matplotlib).
@@ -655,12 +705,12 @@ class ImagingExtractor(ABC):
         """
         from ..interop.preview import preview
 
-        return preview(self, target, **options)
+        return preview(unshadowed(self), target, **options)
 
     def _repr_html_(self) -> str:
         from ..interop.preview import as_html
 
-        return as_html(self)
+        return as_html(unshadowed(self))
 
     # Protocols
 
@@ -672,16 +722,17 @@ class ImagingExtractor(ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         args, kwargs = self.__arguments
+        require_importable(type(self))
         states = self.__states if self.__states is not None else file_states(self.provenance.paths)
-        facts = (self.shape, self.dtype.str, states)
-        return (_made_again, (type(self), args, kwargs, self.__times, self.__rate, self.__provenance, facts))
+        facts = (shape_of(self), dtype_of(self).str, states)
+        return (_made_again, (type(self), args, kwargs, self.__users_times(), self.__rate, self.__provenance, facts))
 
     def __repr__(self) -> str:
         shape = self.get_sample_shape()
         words = " x ".join(counted(n, word) for n, word in zip(shape, ("row", "column", "plane"), strict=False))
         rate = self.get_sampling_frequency()
         timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {_duration(len(self) / rate)}"
-        return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {self.dtype}, {_amount(self.nbytes)}; {timing}>"
+        return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {dtype_of(self)}, {_amount(math.prod(shape_of(self)) * dtype_of(self).itemsize)}; {timing}>"
 
     def _restore(
         self,
@@ -690,7 +741,8 @@ class ImagingExtractor(ABC):
         provenance: Provenance | None,
         states: tuple[tuple[str, int, int, int, int], ...],
     ) -> None:
-        self.__times, self.__rate, self.__provenance, self.__states = times, rate, provenance, states
+        self.__times, self.__given, self.__rate = times, None, rate
+        self.__provenance, self.__states = provenance, states
 
     def _native(self, start: int, end: int) -> np.ndarray | None:
         given = self.get_native_timestamps(start_sample=start, end_sample=end)
@@ -722,7 +774,7 @@ class ImagingExtractor(ABC):
 
     def _cropped(self, samples: Samples, part: tuple[slice, ...]) -> np.ndarray:
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
-        result = np.empty((count, *(s.stop - s.start for s in part)), self.dtype)
+        result = np.empty((count, *(s.stop - s.start for s in part)), dtype_of(self))
         batch = _batch_samples(self)
         for a in range(0, count, batch):
             b = min(a + batch, count)
@@ -737,6 +789,8 @@ class BlockImagingExtractor(ImagingExtractor):
     They write :meth:`get_image_shape`, :meth:`get_num_samples` and :meth:`get_block`.  Whole samples are the block of all rows,
     columns and planes, so :meth:`get_series` and :meth:`get_samples` come for free, with their ranges checked.
     """
+
+    _reads_blocks = True
 
     @abstractmethod
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
@@ -763,7 +817,7 @@ class ImagingView(BlockImagingExtractor):
     Parameters
     ----------
     parent : ImagingExtractor
-    samples, rows, columns : tuple of int, optional
+    samples, rows, columns, planes : tuple of int, optional
         ``(start, end)``, end exclusive, within the parent; None means all.
     plane : int, optional
         One plane of a volumetric parent; the view is planar.
@@ -776,6 +830,7 @@ class ImagingView(BlockImagingExtractor):
         samples: tuple[int, int] | None = None,
         rows: tuple[int, int] | None = None,
         columns: tuple[int, int] | None = None,
+        planes: tuple[int, int] | None = None,
         plane: int | None = None,
     ) -> None:
         super().__init__()
@@ -785,14 +840,18 @@ class ImagingView(BlockImagingExtractor):
         self._count = end - self._first
         self._rows = resolve_span(rows, num_rows, "row")
         self._columns = resolve_span(columns, num_columns, "column")
-        self._plane = plane
+        self._planes = planes if plane is None else (plane, plane + 1)
+        self._is_plane = plane is not None
         self.is_volumetric = parent.is_volumetric and plane is None
         # Thousands of views may be nested: each knows its place in the recording itself, so reading needs no recursion
-        self._base, self._base_plane = parent, plane
+        self._base, self._base_planes = parent, self._planes
         self._origin = (self._first, self._rows[0], self._columns[0])
         if type(parent) is ImagingView:  # a subclass may read in its own way
             self._base = parent._base
-            self._base_plane = parent._base_plane if plane is None else plane
+            if parent._base_planes is not None:
+                below = parent._base_planes[0]
+                start, end = self._planes or (0, parent._base_planes[1] - below)
+                self._base_planes = below + start, below + end
             first, above, left = parent._origin
             self._origin = (first + self._first, above + self._rows[0], left + self._columns[0])
 
@@ -803,7 +862,9 @@ class ImagingView(BlockImagingExtractor):
         return self._count
 
     def get_num_planes(self) -> int:
-        return self._base.get_num_planes() if self._base_plane is None else 1
+        if self._base_planes is None:
+            return self._base.get_num_planes()
+        return self._base_planes[1] - self._base_planes[0]
 
     def _chain(self) -> list[ImagingView]:
         """Return this view and the views that it is a view of, the nearest first."""
@@ -819,13 +880,13 @@ class ImagingView(BlockImagingExtractor):
     def get_chunk_shape(self) -> tuple[int, ...]:
         inner = self._base.get_chunk_shape()
         for view in reversed(self._chain()):
-            inner = inner if view._plane is None else inner[:3]
+            inner = inner[:3] if view._is_plane else inner
             # A chunk of 0 samples would never end; an empty view keeps the file's
             inner = tuple(min(a, b) if b else a for a, b in zip(inner, view.shape, strict=True))
         return inner
 
     def get_sampling_frequency(self) -> float | None:
-        set_here = (ImagingExtractor.get_sampling_frequency(view) for view in self._chain())
+        set_here = (view.users_rate() for view in self._chain())
         users = next((rate for rate in set_here if rate is not None), None)
         return self._base.get_sampling_frequency() if users is None else users
 
@@ -838,10 +899,12 @@ class ImagingView(BlockImagingExtractor):
             samples = np.asarray(samples, np.int64) + first
         rows = slice(rows.start + above, rows.stop + above)
         columns = slice(columns.start + left, columns.stop + left)
-        plane = self._base_plane
-        if plane is None:
+        if self._base_planes is None:
             return self._base.get_block(samples, rows, columns, planes)
-        return self._base.get_block(samples, rows, columns, slice(plane, plane + 1))[..., 0]
+        below, end = self._base_planes
+        if planes is None:
+            return self._base.get_block(samples, rows, columns, slice(below, end))[..., 0]
+        return self._base.get_block(samples, rows, columns, slice(planes.start + below, planes.stop + below))
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -860,7 +923,7 @@ class ImagingView(BlockImagingExtractor):
                 break
             first += view._first
         else:
-            clock = self._base.clock
+            clock = clock_of(self._base)
         return clock.sliced(first, first + self._count).with_rate(self.get_sampling_frequency())
 
     def has_time_vector(self) -> bool:
@@ -870,9 +933,10 @@ class ImagingView(BlockImagingExtractor):
         return sum(map(ImagingExtractor.times_version, self._chain())) + self._base.times_version()
 
     def get_metadata(self) -> RecordingMetadata:
-        metadata, plane = self._base.get_metadata(), self._base_plane
-        if plane is not None and len(metadata.plane_positions) > plane:
-            return metadata.replaced(plane_positions=(metadata.plane_positions[plane],), plane_spacing=None)
+        metadata, chosen = self._base.get_metadata(), self._base_planes
+        if chosen is not None and len(metadata.plane_positions) >= chosen[1]:
+            spacing = metadata.plane_spacing if chosen[1] - chosen[0] > 1 else None
+            return metadata.replaced(plane_positions=metadata.plane_positions[slice(*chosen)], plane_spacing=spacing)
         return metadata
 
     def get_notes(self) -> tuple[str, ...]:
@@ -915,7 +979,8 @@ class ImagingView(BlockImagingExtractor):
             samples=(first, first + self._count),
             rows=(above, above + rows),
             columns=(left, left + columns),
-            plane=self._base_plane,
+            planes=self._base_planes if self.is_volumetric else None,
+            plane=None if self.is_volumetric or self._base_planes is None else self._base_planes[0],
         )
         if ImagingExtractor.has_time_vector(self):
             flat.set_times(self.get_timestamps())
@@ -930,6 +995,12 @@ class ImagingView(BlockImagingExtractor):
         self._base.check_open()
 
 
+def unshadowed(extractor: ImagingExtractor) -> ImagingExtractor:
+    """Return a view of the whole if a constructor set attributes such as ``shape`` or ``metadata`` to something of its own."""
+    names = {name for name, value in vars(ImagingExtractor).items() if isinstance(value, Overridable)}
+    return extractor if names.isdisjoint(vars(extractor)) else ImagingView(extractor)
+
+
 def _made_again(
     kind: type[ImagingExtractor],
     args: tuple[Any, ...],
@@ -942,8 +1013,9 @@ def _made_again(
     shape, dtype, states = facts
     extractor = run_asked_once(_unchanged, states, kind, args, kwargs)
     # The files are unchanged, but another version of the plugin may read them in another way
-    if extractor.shape != shape or extractor.dtype != np.dtype(dtype):
-        seen = f"{extractor.dtype} of shape {extractor.shape}"
+    seen_shape, seen_dtype = shape_of(extractor), dtype_of(extractor)
+    if (seen_shape, seen_dtype) != (shape, np.dtype(dtype)):
+        seen = f"{seen_dtype} of shape {seen_shape}"
         extractor.close()
         raise RecordingError(
             f"the recording was {np.dtype(dtype)} of shape {shape} when it was pickled and is {seen} now; open it again"
@@ -972,15 +1044,6 @@ def _checked_rate(value: Any) -> float:
     return rate
 
 
-def _known_rate(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TimesError(f"{name}.get_sampling_frequency returned {value!r:.80}; expected a number in Hz or None")
-    rate = float(value)
-    return rate if math.isfinite(rate) and rate > 0 else None
-
-
 def _whole(extractor: ImagingExtractor, samples: Samples) -> np.ndarray:
     if isinstance(samples, slice):
         return extractor.get_series(samples.start, samples.stop)
@@ -988,16 +1051,7 @@ def _whole(extractor: ImagingExtractor, samples: Samples) -> np.ndarray:
 
 
 def _batch_samples(extractor: ImagingExtractor) -> int:
-    return max(1, _BATCH_BYTES // max(1, math.prod(extractor.get_sample_shape()) * extractor.dtype.itemsize))
-
-
-def _owned(series: Any) -> np.ndarray:
-    """Return the series as an array of the caller's own; an author's may be a view of what the extractor keeps."""
-    array = np.asarray(series)
-    # A view would change with the buffer behind it, or keep a whole file in memory
-    if array.base is None and array.flags.writeable and array.dtype.isnative:
-        return array
-    return np.array(array, dtype=array.dtype.newbyteorder("="))
+    return max(1, _BATCH_BYTES // max(1, math.prod(extractor.get_sample_shape()) * dtype_of(extractor).itemsize))
 
 
 def _amount(count: float) -> str:

@@ -27,7 +27,7 @@ from ..errors import (
     printable,
 )
 from ..factory import open as open_recording
-from ..imaging.extractor import ImagingExtractor
+from ..imaging.extractor import ImagingExtractor, unshadowed
 from ..io.atomic import remove_leftovers, write_then_rename
 from ..io.blocks import Progress
 from ..io.source import Source
@@ -144,7 +144,7 @@ def _write(
         with write_then_rename(path, overwrite=overwrite, check=check) as partial:
             try:
                 with _plugin_border(spec, report):
-                    write(source, partial, target=path, progress=report, **options)
+                    write(unshadowed(source), partial, target=path, progress=report, **options)
             except SourceError as error:
                 if partial.parent.is_dir():
                     raise

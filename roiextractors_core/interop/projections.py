@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RangeError
+from ..imaging.extractor import unshadowed
 from .to_dask import graph_source, sample_chunks
 
 __all__ = ["Projections", "projections"]
@@ -79,6 +80,7 @@ def projections(
     MissingDependencyError
         A scheduler is given but ``distributed`` is not installed.
     """
+    recording = unshadowed(recording)
     if len(recording) == 0 or 0 in recording.shape:
         raise RangeError(f"cannot project an empty recording (shape {recording.shape})")
     length = sample_chunks(recording, _BLOCK_BYTES)[0]

@@ -154,8 +154,14 @@ class Registry:
         """Return the formats of the plugins in this repository, installed or not."""
         return catalogue()
 
-    def register(self, spec: FormatSpec) -> None:
+    def register(self, spec: FormatSpec, *, replace: bool = False) -> None:
         """Add a format for this session, without a distribution.
+
+        Parameters
+        ----------
+        spec : FormatSpec
+        replace : bool
+            Replace the format that has this name, for this session.
 
         Raises
         ------
@@ -163,7 +169,9 @@ class Registry:
             It is not a ``FormatSpec``, needs another API number, or has the name of another format.
         """
         with self._lock:
-            reason = spec_fault(spec) or name_fault(spec.name, self.snapshot().specs)
+            reason = spec_fault(spec)
+            if not reason and not replace and (taken := name_fault(spec.name, self.snapshot().specs)):
+                reason = f"{taken}; pass replace=True to use this one in its place, or choose another name"
             if reason:
                 raise DeclarationError(reason)
             self._session[spec.name] = spec

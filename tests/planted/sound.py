@@ -98,8 +98,14 @@ def write_raw(path: Path, frames: np.ndarray) -> Path:
     return path
 
 
-class Planted(roi.ImagingExtractor):
-    """One channel of a planted file."""
+class Planted(roi.BlockImagingExtractor):
+    """One channel of a planted file.
+
+    It inherits the class whose ``get_series`` the core does not wrap: the faults in it are not corrected before the kit sees them.
+    """
+
+    get_block = roi.ImagingExtractor.get_block
+    get_samples = roi.ImagingExtractor.get_samples
 
     def __init__(
         self, file_path: str | os.PathLike[str], *, channel: str | None = None, sampling_frequency: float | None = None
@@ -210,7 +216,9 @@ class Beside(Planted):
 
     def __init__(self, file_path: str | os.PathLike[str], *, sampling_frequency: float | None = None) -> None:
         super().__init__(file_path, sampling_frequency=sampling_frequency)
-        self._times = self._read_times(Path(file_path).parent / f"{Path(file_path).name.partition('.')[0]}.times")
+        self._native_times = self._read_times(
+            Path(file_path).parent / f"{Path(file_path).name.partition('.')[0]}.times"
+        )
 
     def _read_times(self, path: Path) -> np.ndarray:
         if not path.is_file():
@@ -222,7 +230,7 @@ class Beside(Planted):
 
     def get_native_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> Any:
         start, end = self.resolve_range(start_sample, end_sample)
-        return self._times[start:end].copy()
+        return self._native_times[start:end].copy()
 
 
 class Raw(Planted):

@@ -119,7 +119,7 @@ class LifImagingExtractor(BioioImagingExtractor):
 
     def _file_rate(self) -> float | None:
         """Return the nominal rate, which is the steps on the time axis divided by its length in seconds, else that of regular times."""
-        self._stated_times = self._times()
+        self._stated_times = self._read_times()
         with self._image.open() as image:
             axis = _axis(image, "T")
         steps, length = (
@@ -139,7 +139,7 @@ class LifImagingExtractor(BioioImagingExtractor):
         steps = int(found.get("NumberOfElements", 1)) - 1  # Length is from the first to the last pixel
         return float(found.get("Length", 0)) / steps * 1e6 if found.get("Unit") == "m" and steps > 0 else None
 
-    def _times(self) -> np.ndarray | None:
+    def _read_times(self) -> np.ndarray | None:
         """Return the first time stamp of each sample in seconds since the image's first, or None if they cannot be assigned."""
         with self._image.open() as image:
             stamps, axes = _stamps(image), list(image.sizes)

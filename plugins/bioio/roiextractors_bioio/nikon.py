@@ -98,7 +98,7 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
 
     def _file_rate(self) -> float | None:
         """Return the rate of regular times, else the period of the time loop unless the times contradict it."""
-        self._stated_times = self._times()
+        self._stated_times = self._read_times()
         stated = super()._file_rate()
         if self._stated_times is None or len(self) < 2:
             return stated
@@ -108,7 +108,7 @@ class Nd2ImagingExtractor(BioioImagingExtractor):
         # The period of the loop is the one that was set, which the camera may not reach
         return rate or (stated if stated and abs(stated * median - 1) <= _MAX_DEVIATION else None)
 
-    def _times(self) -> np.ndarray | None:
+    def _read_times(self) -> np.ndarray | None:
         """Return seconds, or None if the file has no times or its clock never ran."""
         first = self._numbers[:, 0]
         with _open_nd2(self._path) as file:

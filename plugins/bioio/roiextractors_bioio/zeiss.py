@@ -244,8 +244,8 @@ class CziImagingExtractor(BioioImagingExtractor):
         if self._clock != "subblocks":
             return np.array(self._stated_times[start:end])
         if end <= 1:  # checking whether there are times must not read those of all frames
-            return self._ask_once("time of the first sample", lambda: self._times(1))[start:end].copy()
-        return self._ask_once("times", lambda: self._times(len(self)))[start:end].copy()
+            return self._ask_once("time of the first sample", lambda: self._read_times(1))[start:end].copy()
+        return self._ask_once("times", lambda: self._read_times(len(self)))[start:end].copy()
 
     def _file_rate(self) -> float | None:
         """Choose the clock, and return the rate by it."""
@@ -324,7 +324,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         known = [(ticks, text) for text in texts if (ticks := _ticks(text)) is not None]
         return min(known)[1] if known else ""
 
-    def _times(self, count: int) -> np.ndarray:
+    def _read_times(self, count: int) -> np.ndarray:
         """Return seconds, one for each sample; NaN for a frame without a time."""
         first = _ticks(self._ask_once("first", self._first_text)) or 0
         ticks = [_ticks(text) for text in self._blocks.acquisition_times(self._numbers[:count, 0])]

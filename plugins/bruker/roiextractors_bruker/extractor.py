@@ -113,13 +113,13 @@ class BrukerImagingExtractor(BlockImagingExtractor):
             raise UnsupportedRecordingError(
                 f"{scan.name}: expected TIFF files with one value per pixel, got {self._index.samples_per_pixel} values"
             )
-        self._times, self._notes = layout.times, layout.notes
+        self._native_times, self._notes = layout.times, layout.notes
         self._depth = self._pages.shape[1]
         depths = [str(k) for k in range(self._depth)]
         self._plane = None if plane is None else choose_stream(scan.name, "plane", depths, plane)
-        self._rate = rate_of(scan, self._frames, self._times)
-        if self._times is None and self._rate is not None and len(self._missing):
-            self._times = layout.points / self._rate  # so that gaps are kept
+        self._rate = rate_of(scan, self._frames, self._native_times)
+        if self._native_times is None and self._rate is not None and len(self._missing):
+            self._native_times = layout.points / self._rate  # so that gaps are kept
         self.is_volumetric = self._depth > 1 and self._plane is None
         for sentence in layout.warnings:
             warn(sentence)
@@ -184,7 +184,7 @@ class BrukerImagingExtractor(BlockImagingExtractor):
             Seconds since the zero of the first frame, float64; None if the XML has no usable times.
         """
         start, end = self.resolve_range(start_sample, end_sample)
-        return None if self._times is None else self._times[start:end].copy()
+        return None if self._native_times is None else self._native_times[start:end].copy()
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None

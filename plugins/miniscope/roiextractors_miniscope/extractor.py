@@ -81,9 +81,9 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
         try:
             self._starts = _starts(self._videos)
             places = _places(self._device, self._videos, full)
-            self._noted, self._times, self._missing, said = _times_of(self._device, places)
-            if self._times is None:
-                self._times = _times_by_rate(places, self.get_sampling_frequency())
+            self._noted, self._native_times, self._missing, said = _times_of(self._device, places)
+            if self._native_times is None:
+                self._native_times = _times_by_rate(places, self.get_sampling_frequency())
         except BaseException:
             self.close()
             raise
@@ -115,7 +115,7 @@ class MiniscopeImagingExtractor(BlockImagingExtractor):
     ) -> np.ndarray | None:
         """Return the times of the computer that recorded, in seconds since the recording began; None where they do not fit."""
         start, end = self.resolve_range(start_sample, end_sample)
-        return None if self._times is None else np.array(self._times[start:end])
+        return None if self._native_times is None else np.array(self._native_times[start:end])
 
     def get_missing_samples(self) -> np.ndarray:
         """Return which frames of the acquisition are not in the videos: by the numbers of frames and videos, and the times."""

@@ -71,7 +71,7 @@ def image_layer(recording: roi.ImagingExtractor, *, name: str = "") -> LayerData
     tuple
         A dask array with planes before rows; the scale in seconds and micrometres where both are known, else in steps of 1.
     """
-    found, rate = recording.metadata, recording.get_sampling_frequency()
+    found, rate = recording.get_metadata(), recording.get_sampling_frequency()
     size = found.pixel_size or (1.0, 1.0)
     data = recording.to_dask()
     scale = [1.0 / rate if rate else 1.0, *size]
@@ -112,7 +112,7 @@ def _layer_metadata(recording: roi.ImagingExtractor) -> dict[str, Any]:
         "recording": repr(recording),
         "sampling_frequency": recording.get_sampling_frequency(),
         "times_source": recording.times_source,
-        "metadata": recording.metadata.to_dict(),
+        "metadata": recording.get_metadata().to_dict(),
         "provenance": recording.provenance.to_dict(),
     }
 

@@ -98,7 +98,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         self._names = names
         self._verified = np.zeros(len(names), bool)
         self._firsts = names[:: self._grid.planes]
-        self._times: dict[int, float] = {}
+        self._native_times: dict[int, float] = {}
         self._unread: list[str] = []  # damaged settings of samples, whose times are not known
         self._frames = self._members.frames(names)
         self._samples = len(self._firsts)
@@ -315,9 +315,11 @@ class OlympusImagingExtractor(BlockImagingExtractor):
 
     def _time(self, sample: int) -> float:
         """Return the time of a sample in seconds; NaN if its settings do not contain it."""
-        if sample not in self._times:  # kept, because each time is in a file of its own and times are requested often
-            self._times[sample] = self._read_time(sample)
-        return self._times[sample]
+        if (
+            sample not in self._native_times
+        ):  # kept, because each time is in a file of its own and times are requested often
+            self._native_times[sample] = self._read_time(sample)
+        return self._native_times[sample]
 
     def _read_time(self, sample: int) -> float:
         try:

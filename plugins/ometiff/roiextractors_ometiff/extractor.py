@@ -96,7 +96,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         self._num_planes = self._image.size("Z")
         self._plane = _chosen_plane(self._name, self._num_planes, plane)
         self.is_volumetric = self._num_planes > 1 and self._plane is None
-        self._times, why = _times(self._image, self._placement, self._channel // self._samples, self._plane)
+        self._native_times, why = _times(self._image, self._placement, self._channel // self._samples, self._plane)
         self._companion = self._own_companion()
         self._notes += tuple(f"{self._name}: {words}" for words in (why, *self._rate_notes()) if words)
 
@@ -121,8 +121,8 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
     ) -> np.ndarray | None:
         """Return ``DeltaT`` in seconds (of the earliest plane of a volume), or None if a sample has none."""
         start, end = self.resolve_range(start_sample, end_sample)
-        if self._times is not None:
-            return np.array(self._times[start:end])
+        if self._native_times is not None:
+            return np.array(self._native_times[start:end])
         numbers, rate = self._placement.numbers, self.get_sampling_frequency()
         if rate is None or numbers[-1] == len(numbers) - 1:
             return None
@@ -265,9 +265,9 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
 
     def _rate_notes(self) -> tuple[str, ...]:
         rate = self._image.rate
-        if self._times is None or len(self._times) < 2 or rate is None:
+        if self._native_times is None or len(self._native_times) < 2 or rate is None:
             return ()
-        period = float(np.median(np.diff(self._times)))
+        period = float(np.median(np.diff(self._native_times)))
         if abs(period * rate - 1) < 0.1:
             return ()
         return (

@@ -1,0 +1,131 @@
+"""Formats for this session, from a class in a notebook or script, without a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, overload
+
+from ..errors import DeclarationError
+from ..imaging.extractor import ImagingExtractor
+from .evidence import Evidence
+from .registry import Registry, default_registry
+from .spec import FormatSpec
+
+__all__ = ["register"]
+
+Extractor = TypeVar("Extractor", bound=type[ImagingExtractor])
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionSpec(FormatSpec):
+    """The declaration of a format whose class is at hand: a class of a notebook may have no module to import."""
+
+    extractor_class: Any = None
+
+    def load(self) -> type[Any]:
+        """Return the extractor class."""
+        return self.extractor_class  # type: ignore[no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the declaration as plain data, without the class."""
+        return {key: value for key, value in FormatSpec.to_dict(self).items() if key in _DATA}
+
+
+_DATA = frozenset(field.name for field in fields(FormatSpec))
+
+
+@overload
+def register(
+    extractor: Extractor,
+    *,
+    name: str,
+    title: str = ...,
+    extensions: tuple[str, ...] = ...,
+    evidence: Evidence | None = ...,
+    replace: bool = ...,
+    registry: Registry | None = ...,
+    **declaration: Any,
+) -> Extractor: ...
+@overload
+def register(
+    extractor: None = None,
+    *,
+    name: str,
+    title: str = ...,
+    extensions: tuple[str, ...] = ...,
+    evidence: Evidence | None = ...,
+    replace: bool = ...,
+    registry: Registry | None = ...,
+    **declaration: Any,
+) -> Callable[[Extractor], Extractor]: ...
+def register(
+    extractor: Any = None,
+    *,
+    name: str,
+    title: str = "",
+    extensions: tuple[str, ...] = (),
+    evidence: Evidence | None = None,
+    replace: bool = False,
+    registry: Registry | None = None,
+    **declaration: Any,
+) -> Any:
+    """Register an extractor class for this session: ``open`` then finds its format. Also a class decorator.
+
+    Registering a class again, as running a cell of a notebook again does, replaces it.
+
+    Parameters
+    ----------
+    extractor : type, optional
+        A subclass of :class:`ImagingExtractor`; left out when used as a decorator.
+    name : str
+        The argument of ``open(format=...)``.
+    title : str, optional
+        For people; the name of the class by default.
+    extensions : tuple of str
+        Suffixes with their dot.
+    evidence : Evidence, optional
+        Checkable facts about the content.
+    replace : bool
+        Replace a format of this name that another class or a plugin provides.
+    registry : Registry, optional
+        The default one when left out.
+    **declaration
+        Other fields of :class:`FormatSpec`.
+
+    Returns
+    -------
+    type
+        The class itself; as a decorator, a function that returns it.
+
+    Raises
+    ------
+    DeclarationError
+        The class is not an extractor, the name is taken, or a field is invalid.
+
+    Examples
+    --------
+    >>> import roiextractors_core as roi
+    >>> @roi.register(name="my-rig", extensions=(".rig",))
+    ... class RigImagingExtractor(roi.ImagingExtractor): ...
+    """
+
+    def add(given: Any) -> Any:
+        if not (isinstance(given, type) and issubclass(given, ImagingExtractor)):
+            raise DeclarationError(f"register takes a subclass of ImagingExtractor, got {given!r:.80}")
+        spec = _SessionSpec(
+            name=name,
+            title=title or given.__name__,
+            extractor=f"{given.__module__}:{given.__name__}",
+            extensions=extensions,
+            evidence=evidence,
+            extractor_class=given,
+            **declaration,
+        )
+        target = registry or default_registry()
+        before = target.get(name)
+        same_class = isinstance(before, _SessionSpec) and before.extractor == spec.extractor
+        target.register(spec, replace=replace or same_class)
+        return given
+
+    return add if extractor is None else add(extractor)
