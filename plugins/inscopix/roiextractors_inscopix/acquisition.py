@@ -100,8 +100,9 @@ def _channels(extra: Any) -> tuple[ChannelMetadata, ...]:
         name = find(dual, "single.channel")
     exposure = find(extra, "microscope.exp")
     seconds = to_seconds(exposure, "ms") if isinstance(exposure, int | float) and exposure > 0 else None
-    known = isinstance(name, str) and bool(name)
-    return (ChannelMetadata(printable(name), exposure_time=seconds),) if known else ()
+    # Microscopes of one colour name no channel
+    label = printable(name) if isinstance(name, str) else ""
+    return (ChannelMetadata(label, exposure_time=seconds),) if label or seconds else ()
 
 
 def _device(extra: Any) -> str | None:

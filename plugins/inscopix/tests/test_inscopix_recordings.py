@@ -64,6 +64,9 @@ def test_a_real_multiplane_movie_goes_through_three_planes(recordings: Path) -> 
         assert frames.metadata.start_time == datetime(2022, 6, 15, 23, 41, 43, 403_000, tzinfo=UTC)
         assert frames.metadata.pixel_size == (24.0, 24.0)
         assert [channel.name for channel in frames.metadata.channels] == ["green"]
+    with roi.open(recordings / "inscopix" / "movies" / "movie_longer_than_3_min.isxd") as one_colour:
+        # "exp": 20 in the footer, at 50 frames a second
+        assert [channel.exposure_time for channel in one_colour.metadata.channels] == [0.02]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
         if not in_order:
             dimension_order, num_planes = _planes_in_files(self._files, self._pages, self._name)
         is_declared = dimension_order is not None or num_channels is not None or num_planes is not None
-        is_stated = series is None and not is_declared
+        is_stated = self._is_stated = series is None and not is_declared
         usable = self._num_usable_pages()
         # Positions are streams, each with its own pages
         self._positions = self._facts.shape[0] if is_stated and self._facts.axes.startswith("P") else 1
@@ -239,6 +239,8 @@ class TiffImagingExtractor(BlockImagingExtractor):
             notes += (
                 f"{self._name}: the unit {printable(unit)[:40]!r} of the frame interval {fields['finterval']} is not understood; pass sampling_frequency=",
             )
+        if self._is_stated:
+            notes += tuple(f"{self._name}: {words}" for words in self._facts.notes)
         if self._times_note:
             notes += (f"{self._name}: {self._times_note}",)
         # Inverting would change the stored values, so the tag is only mentioned

@@ -128,6 +128,11 @@ def stack_facts(first: Directory, paths: Sequence[str], description: bytes) -> V
         bit_depth=_bits(properties),
         vendor=properties,
         warnings=warnings,
+        notes=()
+        if spacing is None
+        else (
+            "MetaMorph states a distance between its planes, which are read as depths; for times, pass dimension_order='T'",
+        ),
     )
 
 

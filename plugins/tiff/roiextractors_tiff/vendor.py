@@ -40,8 +40,8 @@ class VendorFacts:
         All of them; or the one that the file contains.
     vendor : mapping
         The file's own names and values.
-    warnings : tuple of str
-        Contradictions, without the name of the file.
+    warnings, notes : tuple of str
+        Contradictions and decisions, without the name of the file.
 
     The others are those of :class:`roiextractors_core.RecordingMetadata`.
     """
@@ -65,6 +65,7 @@ class VendorFacts:
     software: str | None = None
     vendor: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def regular_axes(

@@ -128,6 +128,10 @@ def test_planes_of_a_metamorph_stack_are_depths_or_channels_where_it_says_so(tmp
         assert theirs.series[0].axes == "ZYX"
     assert np.array_equal(found.get_series(), np.moveaxis(frames, 0, 2)[None])
     assert found.metadata.plane_spacing == 0.5
+    assert any("read as depths; for times, pass dimension_order='T'" in note for note in found.get_notes())
+    movie = roi.open(deep, dimension_order="T")
+    assert (movie.shape, movie.get_sampling_frequency()) == ((6, 6, 7), pytest.approx(20.0))
+    assert not any("read as depths" in note for note in movie.get_notes())
     colours = tmp_path / "colours.stk"
     write_stk(colours, frames, milliseconds=clock, waves=[525, 610] * 3)
     assert roi.streams(colours) == {"channel": ("525", "610")}
