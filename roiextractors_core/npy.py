@@ -37,6 +37,8 @@ _OBJECTS = {
     "ops.npy": "the settings of a segmentation as Python objects, not a movie",
     "stat.npy": "the ROIs of a segmentation as Python objects, not a movie",
 }
+# Files of the same stem with which other programs describe arrays
+_DESCRIPTIONS = (".json", ".xml", ".yaml", ".yml", ".toml", ".ini")
 _MAX_COMPANION = 256 << 20  # bytes
 
 
@@ -118,15 +120,18 @@ class NpyImagingExtractor(BlockImagingExtractor):
         self._array = StoredArray(self._file, shape=stored, dtype=self._dtype, offset=self._offset)
         is_guess = dimension_order is None and self._companion is None
         doubt, note = _doubts(self._file.name, self._shape, self._dtype) if is_guess else ("", "")
+        self._num_written = self._count_written()
         contradictions = (
             stale,
             doubt,
+            "" if self._companion is not None else _unused_description(str(self._file.path), self._file.name),
             "" if incomplete else _surplus(self._file, self._shape, self._dtype, self._offset),
         )
         read = f"{incomplete}; reading {whole[0]:,} of {self._num_stated:,} samples" if incomplete else ""
-        self._notes = tuple(words for words in (read, *ignored, *contradictions, note) if words)
-        if incomplete:
-            warn(self._notes[0])
+        zeros = self._zeros_at_the_end()
+        self._notes = tuple(words for words in (read, zeros, *ignored, *contradictions, note) if words)
+        for words in filter(None, (read, zeros)):
+            warn(words)
         for words in filter(None, contradictions):
             warn(words, RoiExtractorsWarning)
 
@@ -176,7 +181,9 @@ class NpyImagingExtractor(BlockImagingExtractor):
         return self._notes
 
     def get_missing_samples(self) -> np.ndarray:
-        """Return the samples that the header counts but the file does not contain."""
+        """Return the samples that the header counts but the file does not contain, or that were never written."""
+        if self._num_written < self.get_num_samples():
+            return np.arange(self._num_written, self.get_num_samples(), dtype=np.int64)
         return np.arange(self.get_num_samples(), self._num_stated, dtype=np.int64)
 
     def get_paths(self) -> tuple[str, ...]:
@@ -191,6 +198,24 @@ class NpyImagingExtractor(BlockImagingExtractor):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+    def _count_written(self) -> int:
+        """Return how many samples come before zeros at the end of the file; ``open_memmap`` reserves them all at once."""
+        count = self.get_num_samples()
+        # Masks and spread-out samples are not recorded one after the other
+        if not self._is_plain or "T" not in self._axes or self._dtype.kind == "b" or not self._frames.frame_bytes:
+            return count
+        return self._frames.count_written(count, offset=self._offset)
+
+    def _zeros_at_the_end(self) -> str:
+        count = self.get_num_samples()
+        if self._num_written == count:
+            return ""
+        self.keeps_missing_samples = True
+        return (
+            f"{self._file.name} ends in zeros: {self._num_written:,} of {count:,} samples are not zero throughout. If the program that wrote it was "
+            "interrupted, the others were never written"
+        )
 
     def _read_companion(self, shape: tuple[int, ...]) -> tuple[Sidecar | None, str, tuple[str, ...]]:
         """Return the sidecar; or a sentence about one that is of another movie; or a note about one that is too long."""
@@ -305,13 +330,24 @@ def _surplus(file: PositionedFile, shape: tuple[int, ...], dtype: np.dtype[Any],
     return f"{file.name} has {file.size - end:,} bytes after the array of shape {shape}{factor}; they are ignored"
 
 
+def _unused_description(path: str, name: str) -> str:
+    """Return a sentence about a file that may describe the array and is not read; often empty."""
+    stem = os.path.splitext(path)[0]
+    beside = [os.path.basename(stem + suffix) for suffix in _DESCRIPTIONS if os.path.isfile(stem + suffix)]
+    if not beside:
+        return ""
+    return f"{printable(beside[0])} beside {name} may describe it and is not read"
+
+
 def _doubts(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[str, str]:
     """Return a warning where the shape suggests other axes than the default ones, and a note on how it is read."""
     if len(shape) == 4:
         rows, columns, planes = shape[1:]
         read = f"{name} has the shape {shape} and is read as (samples, rows, columns, planes)"
         if planes in _COLOURS:
-            return "", f"{read}; if the last axis is colours or channels: open(..., dimension_order='TYXC', channel=0)"
+            words = f"{read}; if the last axis is colours or channels: open(..., dimension_order='TYXC', channel=0)"
+            # Cameras write colours as bytes; volumes of three or four planes usually have deeper pixels
+            return (words, "") if dtype == np.uint8 else ("", words)
         if 2 * rows <= min(columns, planes):
             return (
                 f"{read}; if axis 1 is planes or channels: open(..., dimension_order='TZYX'), or 'TCYX' with channel=0",
@@ -319,6 +355,7 @@ def _doubts(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[st
             )
         return "", f"{read}; another order of axes is named with dimension_order="
     if len(shape) == 3 and shape[2] in _COLOURS:
+        # A note: a single picture saved for itself is tidy, and its frames of three columns are easily seen
         return "", (
             f"{name} has the shape {shape} and is read as {shape[0]:,} samples of {shape[1]:,} x {shape[2]}; if it is one picture with "
             "colours or channels: open(..., dimension_order='YXC', channel=0)"

@@ -451,6 +451,37 @@ def test_the_axes_of_an_array_are_said_where_they_are_in_doubt(
     assert re.search(words, recording.get_notes()[0])
 
 
+def test_colours_of_bytes_are_a_warning_that_the_axes_silence(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((6, 20, 30, 3), np.uint8))
+    with pytest.warns(roi.RoiExtractorsWarning, match="colours or channels: .*'TYXC', channel=0"):
+        roi.open(tmp_path / "a.npy").close()
+    with roi.open(tmp_path / "a.npy", dimension_order="TYXZ") as recording:
+        assert (recording.shape, recording.get_notes()) == ((6, 20, 30, 3), ())
+
+
+def test_samples_of_zeros_at_the_end_of_an_array_count_as_missing(tmp_path: Path) -> None:
+    frames = np.random.default_rng(1).integers(1, 9, (7, 20, 30)).astype(np.uint16)
+    frames[5:] = 0
+    frames[4, 9:] = 0
+    np.save(tmp_path / "a.npy", frames)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: 4 of 7 samples") as caught:
+        recording = roi.open(tmp_path / "a.npy")
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), frames)
+        assert recording.get_missing_samples().tolist() == [4, 5, 6]
+        assert recording.keeps_missing_samples
+        assert recording.get_notes() == (str(caught[0].message),)
+
+
+def test_a_description_beside_an_array_that_is_not_read_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((7, 20, 30), np.uint16))
+    (tmp_path / "a.json").write_text('{"fps": 30}')
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"'?a\.json'? beside a\.npy may describe it") as caught:
+        recording = roi.open(tmp_path / "a.npy")
+    with recording:
+        assert str(caught[0].message) in recording.get_notes()
+
+
 def test_an_axis_of_channels_is_named_and_one_channel_read(tmp_path: Path) -> None:
     values = np.arange(4 * 2 * 3 * 5 * 6, dtype=np.int16).reshape(4, 2, 3, 5, 6)
     for order, array in (("TCZYX", values), ("TZYXC", np.moveaxis(values, 1, 4)), ("TCZYX", np.asfortranarray(values))):
