@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -184,14 +185,40 @@ def test_a_file_of_a_folder_that_changed_is_refused_when_it_is_read(tmp_path: Pa
         assert np.array_equal(recording[59], MOVIE[59])
 
 
-def test_a_pickle_is_loaded_with_no_more_calls_than_opening(tmp_path: Path) -> None:
+def pickled(folder: Path) -> bytes:
+    """Return the pickle of a folder that was complete ten seconds ago."""
+    at = time.time_ns() - 10_000_000_000
+    os.utime(folder, ns=(at, at))
+    with roi.open(folder) as recording:
+        return pickle.dumps(recording)
+
+
+def test_a_pickle_knows_the_sizes_of_the_files(tmp_path: Path) -> None:
     pytest.importorskip("roiextractors_tiff")
-    recording = roi.open(write_sequence(tmp_path))
-    data = pickle.dumps(recording)
-    recording.close()
+    data = pickled(write_sequence(tmp_path))
+    assert len(data) < 1000
     calls = Calls(tmp_path)
     with calls.counted():
         again = pickle.loads(data)
-    assert calls.total <= 140
+    assert calls.total <= 40
     assert len(calls.opens) == 2
-    assert np.array_equal(again[119], MOVIE[119])
+    assert np.array_equal(again.get_series(), MOVIE)
+    assert np.array_equal(pickle.loads(pickle.dumps(again))[119], MOVIE[119])
+
+
+def test_a_file_that_was_added_since_pickling_is_noticed(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_tiff")
+    data = pickled(write_sequence(tmp_path))
+    testing.write_tiff(roi.NumpyImagingExtractor(MOVIE[:1]), tmp_path / "frame_00120.tif")
+    with pytest.raises(roi.RecordingError, match="when it was pickled"):
+        pickle.loads(data)
+
+
+@pytest.mark.parametrize("number", [0, 61, 119])
+def test_a_file_that_was_written_anew_since_pickling_is_not_read_as_the_old_one(tmp_path: Path, number: int) -> None:
+    pytest.importorskip("roiextractors_tiff")
+    data = pickled(write_sequence(tmp_path))
+    longer = testing.write_tiff(roi.NumpyImagingExtractor(MOVIE[:2]), tmp_path.with_suffix(".tif")).read_bytes()
+    (tmp_path / f"frame_{number:05d}.tif").write_bytes(longer)  # in place, so that the folder seems unchanged
+    with pytest.raises(roi.RoiExtractorsError):
+        pickle.loads(data).get_series()

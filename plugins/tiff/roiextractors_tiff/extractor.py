@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from roiextractors_core.errors import (
 from roiextractors_core.io import choose_stream, plausible_start, to_micrometres, to_seconds, warn
 
 from .arrangement import Arrangement, arrange, imagej_fields
-from .files import Files, Paths, files_of, index_of
+from .files import Files, Paths, SizesInFolder, files_of, index_of, recalled
 from .lsm import LSM, lsm_facts
 from .metamorph import UIC1, is_described, page_facts, stack_facts
 from .pages import UIC2, Directory, PageIndex, Series, described_shape, series_of
@@ -266,6 +266,10 @@ class TiffImagingExtractor(BlockImagingExtractor):
         self._pages.close()
         super().close()
 
+    def __reduce__(self) -> Any:
+        pickled, sizes = super().__reduce__(), self._files.sizes_in_folder
+        return pickled if sizes is None else (_made_again, (sizes, *pickled[:2]))
+
     @property
     def _name(self) -> str:
         path = Path(self._paths[0])
@@ -390,6 +394,13 @@ class TiffImagingExtractor(BlockImagingExtractor):
         if depth is None:
             return found
         return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)
+
+
+def _made_again(
+    sizes: SizesInFolder, make: Callable[..., TiffImagingExtractor], arguments: tuple[Any, ...]
+) -> TiffImagingExtractor:
+    with recalled(sizes):
+        return make(*arguments)
 
 
 def _index(files: Files, series: str | int | None) -> PageIndex:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,17 +27,88 @@ from .arrangement import in_natural_order
 from .naming import NamedFiles, name_files
 from .pages import PageIndex
 
-__all__ = ["Files", "Paths", "files_of", "index_of"]
+__all__ = ["Files", "Paths", "SizesInFolder", "files_of", "index_of", "recalled"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 _MAX_SHOWN = 3
+_MAX_ODD = 64  # names in a pickle
+_NUM_CHECKED = 16
+_MIN_AGE = 4_000_000_000  # nanoseconds
 _OTHER_NAMES = ("has a name of another kind", "have names of another kind")
 _OTHER_NUMBERS = (
     "has a number out of line with the others (pattern= reads it too)",
     "have numbers out of line with the others (pattern= reads them too)",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SizesInFolder:
+    """The sizes of the files of a folder, where nearly all are alike: a pickle keeps them, and asks for a few again.
+
+    Attributes
+    ----------
+    folder : str
+    inode, modified : int
+        Of the folder, which changes when a file is added, removed or renamed.
+    count : int
+        Of the TIFF files.
+    usual : int
+        The size of all files but those in ``odd``, in bytes.
+    odd : tuple of (str, int)
+        Names and sizes.
+    """
+
+    folder: str
+    inode: int
+    modified: int
+    count: int
+    usual: int
+    odd: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, folder: str, names: Sequence[str], sizes: Sequence[int]) -> SizesInFolder | None:
+        """Return the sizes, or None where they differ, or the folder has changed just now."""
+        usual, count = Counter(sizes).most_common(1)[0]
+        status = os.stat(folder)
+        # A change within the resolution of the folder's time (2 s on FAT) would not be seen
+        if len(sizes) - count > _MAX_ODD or time.time_ns() - status.st_mtime_ns < _MIN_AGE:
+            return None
+        odd = tuple((name, size) for name, size in zip(names, sizes, strict=True) if size != usual)
+        return cls(folder, status.st_ino, status.st_mtime_ns, len(sizes), usual, odd)
+
+    def recall(self, folder: str, names: Sequence[str]) -> list[int] | None:
+        """Return the sizes, or None if the folder, or one of a few files that are looked at, has changed.
+
+        Each file is checked when it is read, so that those that are not looked at are not trusted for long.
+        """
+        status = os.stat(folder)
+        if (folder, status.st_ino, status.st_mtime_ns, len(names)) != (
+            self.folder,
+            self.inode,
+            self.modified,
+            self.count,
+        ):
+            return None
+        odd = dict(self.odd)
+        sizes = [odd.get(name, self.usual) for name in names]
+        chosen = {*range(0, len(names), max(1, len(names) // _NUM_CHECKED)), len(names) - 1}
+        is_same = all(os.path.getsize(os.path.join(folder, names[k])) == sizes[k] for k in chosen)
+        return sizes if is_same else None
+
+
+_RECALLED: ContextVar[SizesInFolder | None] = ContextVar("recalled", default=None)
+
+
+@contextmanager
+def recalled(sizes: SizesInFolder) -> Iterator[None]:
+    """Use the sizes that a pickle has kept while the recording is made again."""
+    token = _RECALLED.set(sizes)
+    try:
+        yield
+    finally:
+        _RECALLED.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +137,8 @@ class Files:
         That was given; empty where files were.
     sizes : numpy.ndarray
         Bytes of each file; empty where they were not asked for.
+    sizes_in_folder : SizesInFolder, optional
+        What a pickle keeps of them.
     """
 
     paths: tuple[str, ...]
@@ -76,6 +152,7 @@ class Files:
     warnings: tuple[tuple[str, type[RoiExtractorsWarning]], ...] = ()
     folder: str = ""
     sizes: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    sizes_in_folder: SizesInFolder | None = None
 
     @property
     def missing(self) -> np.ndarray:
@@ -118,17 +195,22 @@ def files_of(
     if is_list:
         paths = [os.fspath(path) for path in file_path]  # type: ignore[union-attr]
         where = printable(os.path.basename(os.path.dirname(os.path.abspath(paths[0])))) if paths else "the list"
+        names: list[str] = []
     else:
         where = f"the folder {printable(folder)}"
-        start = os.path.join(folder, "")
-        paths = [start + name for name in _names_in(folder)]
-    sizes = dict(zip(paths, map(os.path.getsize, paths), strict=True)) if len(paths) >= _MAX_SHOWN else {}
+        start, names = os.path.join(folder, ""), _names_in(folder)
+        paths = [start + name for name in names]
+    kept, sizes = _RECALLED.get(), dict[str, int]()
+    if len(paths) >= _MAX_SHOWN:
+        again = kept.recall(folder, names) if kept is not None and not is_list else None
+        sizes = dict(zip(paths, again or map(os.path.getsize, paths), strict=True))
+        kept = None if is_list else kept if again else SizesInFolder.of(folder, names, list(sizes.values()))
     if not is_list:
         paths = _without_strays(paths, [sizes[path] for path in paths] if sizes else [], where, warnings)
     if (in_order and pattern is None) or len(paths) < 2:
         return Files(
             tuple(paths), np.arange(len(paths)), len(paths), warnings=tuple(warnings), folder=folder,
-            sizes=_sizes(sizes, paths),
+            sizes=_sizes(sizes, paths), sizes_in_folder=kept,
         )  # fmt: skip
     named = name_files(paths, where=where, pattern=pattern, ordered=is_list)
     if named.left_out:
@@ -139,7 +221,7 @@ def files_of(
     warnings += _gaps(files, where)
     return Files(
         files.paths, files.numbers, files.total, files.depth, named.axes, files.channels, files.positions, files.channel,
-        tuple(warnings), folder, _sizes(sizes, files.paths),
+        tuple(warnings), folder, _sizes(sizes, files.paths), kept,
     )  # fmt: skip
 
 
