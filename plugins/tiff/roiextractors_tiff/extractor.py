@@ -188,8 +188,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
     def get_missing_samples(self) -> np.ndarray:
         if self._numbers is None:
             return super().get_missing_samples()
-        step = len(self._numbers) // len(self._files.numbers)
-        return np.asarray((self._files.missing[:, np.newaxis] * step + np.arange(step)).ravel(), np.int64)
+        return np.setdiff1d(np.arange(int(self._numbers[-1]) + 1), self._numbers)
 
     def get_paths(self) -> tuple[str, ...]:
         return (
@@ -243,6 +242,10 @@ class TiffImagingExtractor(BlockImagingExtractor):
             notes += tuple(f"{self._name}: {words}" for words in self._facts.notes)
         if self._times_note:
             notes += (f"{self._name}: {self._times_note}",)
+        if self._tags.get(274) in range(2, 9):
+            notes += (
+                f"{self._name}: the tag Orientation is {self._tags[274]}, so that other programs may turn the images; the pixels are as stored",
+            )
         # Inverting would change the stored values, so the tag is only mentioned
         if self._tags.get(262) == 0:
             notes += (f"{self._name}: 0 is white (PhotometricInterpretation); the pixels are as stored",)
@@ -351,10 +354,25 @@ class TiffImagingExtractor(BlockImagingExtractor):
         numbers, count = self._files.numbers, self._arrangement.size("T")
         if not len(self._files.missing):
             return None
-        if count % len(numbers) or len(set(self._pages.pages_per_file)) > 1:
-            return None  # files of several lengths: nobody knows how many samples are missing
-        step = count // len(numbers)
-        return np.asarray((numbers[:, np.newaxis] * step + np.arange(step)).ravel(), np.int64)
+        if len(numbers) == count:  # a file a sample, or a file a plane
+            return np.asarray(numbers, np.int64)
+        pages = np.array(self._pages.pages_per_file, np.int64)
+        depth = int(pages.sum()) // count if count else 0
+        first = int(pages[0])
+        # The last file of a recording may be shorter; other lengths do not say how many samples are missing
+        is_known = depth > 0 and len(pages) == len(numbers) and int(pages.sum()) == depth * count
+        if not is_known or (pages % depth).any() or (pages[:-1] != first).any() or pages[-1] > first:
+            self._say(
+                f"{self._name}: files are missing and the others have several lengths, so it is not known how many samples are missing; "
+                "times computed from a rate are too early behind the gap: open the files before and behind it separately",
+                IncompleteRecordingWarning,
+            )
+            return None
+        lengths = (pages // depth).tolist()
+        step = lengths[0]
+        return np.concatenate(
+            [number * step + np.arange(n) for number, n in zip(numbers.tolist(), lengths, strict=True)]
+        )
 
     def _say(self, sentence: str, category: type[RoiExtractorsWarning]) -> None:
         """Give a warning, and keep it as a note."""

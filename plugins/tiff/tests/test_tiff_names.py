@@ -132,6 +132,35 @@ def test_a_missing_stack_is_a_gap_of_as_many_samples_as_the_others_have(tmp_path
     assert found.get_timestamps().tolist() == [0, 1, 2, 3, 4, 5, 9, 10, 11]
 
 
+def write_stacks(folder: Path, lengths: dict[int, int]) -> None:
+    for k, length in lengths.items():
+        stack = np.stack([frame(10 * k + j) for j in range(length)])
+        tifffile.imwrite(folder / f"stack_{k}.tif", stack, photometric="minisblack", metadata=None)
+
+
+def test_the_last_stack_may_be_shorter_and_keeps_its_times(tmp_path: Path) -> None:
+    write_stacks(tmp_path, {0: 4, 2: 4, 3: 2})
+    with pytest.warns(roi.IncompleteRecordingWarning, match="1 of 4 files"):
+        found = roi.open(tmp_path, sampling_frequency=1.0)
+    assert found.get_missing_samples().tolist() == [4, 5, 6, 7]
+    assert found.get_timestamps().tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 12, 13]
+    assert firsts(found) == [0, 1, 2, 3, 20, 21, 22, 23, 30, 31]
+
+
+def test_stacks_of_several_lengths_around_a_gap_say_that_their_times_are_not_known(tmp_path: Path) -> None:
+    write_stacks(tmp_path, {0: 4, 1: 3, 3: 4})
+    with pytest.warns(roi.IncompleteRecordingWarning) as seen:
+        found = roi.open(tmp_path, sampling_frequency=1.0)
+    assert any("not known how many samples are missing" in str(one.message) for one in seen)
+    assert len(found) == 11
+
+
+def test_an_orientation_is_noted_and_not_applied(tmp_path: Path) -> None:
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, frame(3), metadata=None, extratags=[(274, 3, 1, 3, True)])
+    assert any("Orientation is 3" in note for note in roi.open(path).get_notes())
+
+
 def test_a_volume_of_which_a_plane_is_missing_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, "m_t{t}_z{z}.tif", range(4), range(3))
     (tmp_path / "m_t1_z2.tif").unlink()
