@@ -249,6 +249,8 @@ def _roiextractors(ours: bool) -> Any:
 
 def main(base: str, folder: str, data: str | None = None) -> None:
     warnings.simplefilter("ignore")
+    if not (Path(folder) / "movie.npy").exists():
+        generate(Path(folder))
     rx = _roiextractors(base == "ours")
     result = {}
     for name, make in cases(rx, Path(folder), Path(data) if data else None):
