@@ -557,7 +557,7 @@ else:  # Windows: no positioned read, so one seek and read at a time
 class _Descriptor:
     """An open descriptor, closed when it is forgotten."""
 
-    __slots__ = ("_close", "_handles", "state")
+    __slots__ = ("_close", "_handles", "_status")
 
     def __init__(self, path: str) -> None:
         # Ctrl-C can come between any two steps of Python: between the return of os.open and the next one, and at the beginning of
@@ -566,15 +566,20 @@ class _Descriptor:
         self._close: Callable[[], Any] = functools.partial(deque, map(os.close, self._handles), 0)
         try:
             self._handles.extend(map(os.open, (path,), (_FLAGS,)))
-            status = os.fstat(self.descriptor)
+            self._status = os.fstat(self._handles[0])
         except OSError as error:
             raise _not_opened(path, error) from error
-        _require_regular(path, status)
-        self.state = _State.of(status)
+        if not stat.S_ISREG(self._status.st_mode):
+            _require_regular(path, self._status)
 
     @property
     def descriptor(self) -> int:
         return self._handles[0]
+
+    @property
+    def state(self) -> _State:
+        """The file as it was when it was opened; most files of a sequence are opened for one read, and nobody asks."""
+        return _State.of(self._status)
 
     def is_what_the_path_names(self, path: str) -> bool:
         try:
