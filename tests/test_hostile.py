@@ -1055,3 +1055,61 @@ def test_tiff_description_in_common(tmp_path: Path) -> None:
         with roi.open(path) as recording:
             recording.get_series(0, 1)
             recording.get_native_timestamps()
+
+
+# Groups and frames by the hundred thousand
+
+
+def test_hdf5_of_many_scalars(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "movie.h5", "w", libver="latest") as file:
+        group = file.create_group("a")
+        for k in range(30_000):
+            group.create_dataset(f"d{k}", data=np.uint8(1))
+        file.create_dataset("movie", data=np.zeros((5, 16, 16), np.uint8))
+    with bounded(), roi.open(tmp_path / "movie.h5", format="hdf5") as recording:
+        assert recording.shape == (5, 16, 16)
+
+
+def nwb_file(path: Path) -> Any:
+    pytest.importorskip("roiextractors_nwb")
+    file = pytest.importorskip("h5py").File(path, "w", libver="latest")
+    file.attrs["nwb_version"], file.attrs["neurodata_type"] = "2.5.0", "NWBFile"
+    return file
+
+
+def test_nwb_of_many_groups(tmp_path: Path) -> None:
+    with nwb_file(tmp_path / "session.nwb") as file:
+        group = file.create_group("acquisition")
+        for k in range(60_000):
+            group.create_group(f"s{k}")
+    refused(tmp_path / "session.nwb", "contains no imaging series|groups and datasets", format="nwb")
+
+
+def test_nwb_links_in_a_circle(tmp_path: Path) -> None:
+    with nwb_file(tmp_path / "session.nwb") as file:
+        top = group = file.create_group("acquisition")
+        for _ in range(60):
+            below = group.create_group("x")
+            below["up"], below["y"], group = top, below, below
+        for name in ("processing", "analysis", "scratch", "stimulus"):
+            file[name] = top
+    refused(tmp_path / "session.nwb", "contains no imaging series", format="nwb")
+
+
+@pytest.mark.parametrize("page", ["one page", "pages of a small file"])
+def test_prairie_view_xml_of_a_million_frames(copy_of: Callable[..., Any], page: str) -> None:
+    copy = copy_of("bruker", "TestOneFrameAFile")
+    xml = scan_xml(copy.folder)
+    name = one(copy.folder, "*.tif").name
+    frames = (
+        f'<Frame relativeTime="0.1" index="{k}"><File channel="1" filename="{name}" page="{k if page != "one page" else 1}"/></Frame>'
+        for k in range(1, 1_000_001)
+    )
+    xml.write_text(
+        '<?xml version="1.0"?><PVScan version="5.4"><Sequence type="TSeries" cycle="1">'
+        + "".join(frames)
+        + "</Sequence></PVScan>"
+    )
+    refused(copy.open, "are both page 1|is damaged", format="bruker", **copy.options)

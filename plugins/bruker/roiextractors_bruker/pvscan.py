@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ _ENDED_EARLY = {
     )
 }
 _MAX_PAGES = 1 << 31
+_FIRST_CHECK = 1 << 17  # images, read in about a second; checked again after twice as many
+_MIN_PAGE = 100  # bytes of the tags of a page
 _NAN = math.nan
 
 Attributes = dict[str, str]
@@ -150,7 +153,7 @@ def read_scan(path: str) -> Scan:
     ----------
     Bio-Formats' PrairieMetadata for the elements of Prairie View before and after 5.2.
     """
-    content = _Content(printable(Path(path).name))
+    content = _Content(printable(Path(path).name), os.path.dirname(path))
     parser = xml_parser(content.name)
     parser.StartElementHandler = content.element_callback(parser)
     try:
@@ -263,8 +266,10 @@ class _Content:
     scan and of a sequence, and inside frames.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: str) -> None:
         self.name = name
+        self._folder = folder
+        self._num_images, self._next_check = 0, _FIRST_CHECK
         self.attributes: Attributes = {}
         self._scopes = [_Scope()]  # of the scan; then of the sequence; then of the frame
         self._table: dict[str, Any] = {}  # the entries of the setting that was last begun
@@ -409,6 +414,36 @@ class _Content:
         images.frames.append(len(self._index) - 1)
         images.files.append(number)
         images.pages.append(page - 1)
+        self._num_images += 1
+        if self._num_images == self._next_check:
+            self._next_check *= 2
+            self._check_images()
+
+    def _check_images(self) -> None:
+        """Raise if the images so far are not those of a recording: a damaged XML may repeat a frame millions of times."""
+        _check_pages(
+            _joined(images.files for images in self._images.values()),
+            _joined(images.pages for images in self._images.values()),
+            _joined(images.frames for images in self._images.values()),
+            self._frame_words,
+            tuple(self._files),
+            self.name,
+        )
+        name = max(self._files, key=lambda name: self._counts[self._files[name]])
+        size, count = self._size_of(name), self._counts[self._files[name]]
+        if size is not None and size < _MIN_PAGE * count:
+            raise CorruptRecordingError(
+                f"{self.name} names {count:,} pages of {printable(name)}, which has {size:,} bytes; the XML is damaged"
+            )
+
+    def _size_of(self, name: str) -> int | None:
+        try:
+            return os.path.getsize(os.path.join(self._folder, name))
+        except (OSError, ValueError):  # not copied yet, or not a name that this system allows
+            return None
+
+    def _frame_words(self, frame: int) -> str:
+        return f"frame {self._index[frame]} of cycle {self._sequences[self._sequence[frame]][1]}"
 
     def _page(self, text: str | None, number: int) -> int:
         """Return the page from 1; without an attribute, the next page of this file."""
@@ -499,7 +534,14 @@ class _Content:
             counts=np.array(self._counts, np.int64),
             cut=self._cut,
         )
-        _check_pages(scan)
+        _check_pages(
+            np.concatenate([channel.files for channel in scan.channels]),
+            np.concatenate([channel.pages for channel in scan.channels]),
+            np.concatenate([channel.frames for channel in scan.channels]),
+            scan.frame_words,
+            scan.names,
+            scan.name,
+        )
         return scan
 
     def _channels(self) -> tuple[Channel, ...]:
@@ -534,18 +576,27 @@ class _Content:
         )
 
 
-def _check_pages(scan: Scan) -> None:
+def _joined(columns: Iterable[array[int]]) -> np.ndarray:
+    # Copies: an array that numpy looks into cannot grow
+    return np.concatenate([np.array(column, np.int64) for column in columns])
+
+
+def _check_pages(
+    files: np.ndarray,
+    pages: np.ndarray,
+    frames: np.ndarray,
+    words: Callable[[int], str],
+    names: Sequence[str],
+    name: str,
+) -> None:
     """Refuse an XML in which two images are the same page."""
-    files = np.concatenate([channel.files for channel in scan.channels])
-    pages = np.concatenate([channel.pages for channel in scan.channels])
-    frames = np.concatenate([channel.frames for channel in scan.channels])
     order = np.lexsort((pages, files))
     same = np.flatnonzero((np.diff(files[order]) == 0) & (np.diff(pages[order]) == 0))
     if len(same):
         one, other = order[same[0]], order[same[0] + 1]
         raise CorruptRecordingError(
-            f"{scan.name}: {scan.frame_words(int(frames[one]))} and {scan.frame_words(int(frames[other]))} are both "
-            f"page {int(pages[one]) + 1} of {printable(scan.names[files[one]])}"
+            f"{name}: {words(int(frames[one]))} and {words(int(frames[other]))} are both page {int(pages[one]) + 1} of "
+            f"{printable(names[files[one]])}"
         )
 
 

@@ -16,7 +16,7 @@ from roiextractors_hdf5.dataset import Hdf5Dataset
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import single_file, to_micrometres, to_seconds, warn
+from roiextractors_core.io import Budget, single_file, to_micrometres, to_seconds, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 __all__ = ["FemtonicsImagingExtractor"]
@@ -26,6 +26,7 @@ _TEXTS = re.compile(
     r".*(Name|Title|UnitNamePrefix|UnitNamePostfix|Comment|Hostname|Profilename|SetupID|Username|MEScVersion)"
 )
 _MAX_GROUPS = 10_000
+_MAX_UNITS = 2000
 _FIRST_SECOND = 365 * 86400  # a start in 1970 is that of a clock that was not set
 
 
@@ -292,10 +293,14 @@ def _units_in(path: str | os.PathLike[str]) -> list[_Unit]:
     file_name = printable(os.path.basename(os.fspath(path)))
     found: list[_Unit] = []
     others: list[str] = []
+    budget = Budget(
+        _MAX_UNITS, file_name, "units in its sessions"
+    )  # links may lead from many sessions to the same units
     with open_hdf5(path) as file:
         for session in _groups(file, "MSession"):
             for name in _groups(file[session], "MUnit"):
                 group = file[session][name]
+                budget.spend()
                 unit = _unit(file_name, session, name, group)
                 if unit.channels:
                     found.append(unit)

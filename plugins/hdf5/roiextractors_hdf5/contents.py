@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -45,6 +46,7 @@ _FILES_LOCK = ProcessLock()
 _MAX_ATTEMPTS, _WAIT = 10, 0.02  # seconds, between reads of a file that is being written
 _MAX_END = 1 << 60  # bytes; a header that states more is damaged
 _MAX_OBJECTS = 20_000
+_MAX_LINKS = 200_000  # of one group that are looked at; takes about 0.5 s
 _MAX_DEPTH = 16
 _MAX_SOFT_LINKS = 16  # the default limit of libhdf5 as well
 _MAX_ATTRIBUTES = 500
@@ -172,7 +174,7 @@ def named(file: Any, name: str) -> Any:
         part = pending.pop(0)
         if not isinstance(node, h5py.Group) or not _has(node, part):
             return None
-        link = node.get(part, getlink=True)
+        link = _soft_or_external(node, part)
         if isinstance(link, h5py.ExternalLink):
             raise UnsupportedRecordingError(
                 f"{_file_name(file)}: {printable(node.name.rstrip('/'))}/{printable(part)} is a link to another file "
@@ -187,6 +189,12 @@ def named(file: Any, name: str) -> Any:
             continue
         node = node[part]
     return node
+
+
+def _soft_or_external(group: Any, part: str) -> Any:
+    # A hard link, as nearly all are, is recognised in a tenth of the time of `get`
+    kind = group.id.links.get_info(part.encode("utf-8", "surrogateescape")).type
+    return None if kind == h5py.h5l.TYPE_HARD else group.get(part, getlink=True)
 
 
 def _parts(name: str) -> list[str]:
@@ -218,27 +226,29 @@ def datasets_below(group: Any, *, most: int = _MAX_OBJECTS, depth: int = _MAX_DE
     while pending and len(seen) < most:
         node, level = pending.pop(0)
         for name in hard_links(node, most - len(seen)):
-            below = node[name]
+            # Not node[name], which takes twice the time
+            below = h5py.h5o.open(node.id, name)
             # Several hard links can lead to one object, or back to a group above it
-            address = h5py.h5o.get_info(below.id).addr
+            address = h5py.h5o.get_info(below).addr
             if address in seen:
                 continue
             seen.add(address)
-            if isinstance(below, h5py.Dataset):
-                yield below
-            elif isinstance(below, h5py.Group) and level < depth:
-                pending.append((below, level + 1))
+            if isinstance(below, h5py.h5d.DatasetID):
+                yield h5py.Dataset(below)
+            elif isinstance(below, h5py.h5g.GroupID) and level < depth:
+                pending.append((h5py.Group(below), level + 1))
 
 
 def hard_links(group: Any, most: int) -> list[bytes]:
     """Return the names of a group's hard links, at most ``most``; soft and external links are left out."""
     names: list[bytes] = []
+    seen = itertools.count(1)
 
     def visit(name: bytes, info: Any) -> bool | None:
         if info.type == h5py.h5l.TYPE_HARD:
             names.append(name)
         # True ends the iteration; iterating over the group would read all names first
-        return True if len(names) >= most else None
+        return True if len(names) >= most or next(seen) >= _MAX_LINKS else None
 
     group.id.links.iterate(visit, info=True)
     return names

@@ -324,6 +324,8 @@ def _candidates(file: Any) -> tuple[str, ...]:
 
 def _can_be_a_movie(dataset: Any) -> bool:
     try:
+        if not 3 <= dataset.id.rank <= 5:  # before the type, which takes longer to read
+            return False
         shape, dtype = dataset.shape, dataset.dtype
     except HDF5_FAULTS:
         return False

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
-from roiextractors_core.io import to_micrometres, to_seconds
+from roiextractors_core.io import Budget, to_micrometres, to_seconds
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .tree import Tree
@@ -21,8 +21,7 @@ _MODALITIES = {"TwoPhotonSeries": "two-photon", "OnePhotonSeries": "one-photon"}
 _NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")  # series for stimuli
 _SEARCHED = ("acquisition", "processing", "analysis", "scratch")  # not stimulus, whose images were shown to the animal
 _FIRST_YEAR = 1970
-_MAX_GROUPS = 20_000
-_MAX_DEPTH = 8
+_MAX_SERIES = 4000  # takes about 2 s
 _VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".webm", ".flv")
 
 
@@ -124,24 +123,20 @@ def _require_nwb_2(tree: Tree) -> None:
 
 
 def _paths(tree: Tree) -> Iterator[str]:
+    candidates = Budget(
+        _MAX_SERIES, tree.name, "imaging series", advice="name one: open(..., series='acquisition/...')"
+    )
     for top in _SEARCHED:
-        yield from (path for path in _groups_below(tree, top) if _is_imaging(tree, path))
+        for path, kind in tree.below(top):
+            if _may_be_imaging(tree, path, kind):
+                candidates.spend()
+                if _is_imaging(tree, path):
+                    yield path
 
 
-def _groups_below(tree: Tree, top: str) -> Iterator[str]:
-    pending, seen = [(top, 0)], 0
-    while pending and seen < _MAX_GROUPS:
-        path, depth = pending.pop(0)
-        for name in tree.groups(path):
-            seen += 1
-            yield f"{path}/{name}"
-            if depth < _MAX_DEPTH and not _is_segmentation(tree, f"{path}/{name}"):
-                pending.append((f"{path}/{name}", depth + 1))
-
-
-def _is_segmentation(tree: Tree, path: str) -> bool:
-    """Whether the images in a group belong to a segmentation."""
-    return tree.kind(path) == "PlaneSegmentation"
+def _may_be_imaging(tree: Tree, path: str, kind: str) -> bool:
+    # Files of electrophysiology have thousands of other series
+    return kind.endswith("Series") and (kind in (*_PHOTON, "ImageSeries") or _has_plane(tree, path))
 
 
 def _is_imaging(tree: Tree, path: str, *, anywhere: bool = False) -> bool:
@@ -173,8 +168,7 @@ def _is_video(tree: Tree, path: str) -> bool:
 def _nothing(tree: Tree) -> UnsupportedRecordingError:
     kinds: dict[str, str] = {}
     for top in (*_SEARCHED, "stimulus"):
-        for path in _groups_below(tree, top):
-            kind = tree.kind(path)
+        for path, kind in tree.below(top):
             if kind and kind not in kinds and kind != "ProcessingModule":
                 kinds[kind] = path
     if "PlaneSegmentation" in kinds:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import h5py
 import numpy as np
@@ -22,6 +23,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.io import (
+    Budget,
     UndecodedChunkError,
     ZarrChunks,
     codec_names,
@@ -32,9 +34,13 @@ from roiextractors_core.io import (
 
 __all__ = ["Tree", "is_zarr", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
+Group = TypeVar("Group")
+
 _MARKS = (".zgroup", ".zattrs", "zarr.json")
 _MAX_VALUES = 10_000  # larger datasets are not read as metadata
 _MAX_NAMES = 20_000
+_MAX_OBJECTS = 50_000  # groups and datasets in which series are searched for; takes about 3 s
+_MAX_DEPTH = 8
 _MAX_JSON = 4 << 20  # bytes
 _MAX_LINKS = 16
 _CODECS = frozenset(
@@ -56,6 +62,15 @@ class Tree(Protocol):
 
     def groups(self, path: str) -> list[str]:
         """Return the names of the groups directly in a group, without those that are links."""
+
+    def below(self, top: str) -> tuple[tuple[str, str], ...]:
+        """Return the path and the neurodata_type of each group below one, each group once, without those in segmentations.
+
+        Raises
+        ------
+        CorruptRecordingError
+            There are more groups in the file than any recording has.
+        """
 
     def target(self, path: str) -> str | None:
         """Return the path that a path leads to, following links inside the file; None if it does not exist."""
@@ -105,6 +120,8 @@ class _Hdf5Tree:
     def __init__(self, file: Any) -> None:
         self._file = file
         self.name = printable(os.path.basename(file.filename))
+        self._walk = _Walk(self.name)
+        self._seen: set[int] = set()  # addresses of the objects below the groups that were searched
 
     def attributes(self, path: str) -> dict[str, Any]:
         node = named(self._file, path)
@@ -121,6 +138,21 @@ class _Hdf5Tree:
             return []
         names = (name.decode("utf-8", "replace") for name in hard_links(node, _MAX_NAMES))
         return [name for name in names if node.get(name, getclass=True) is h5py.Group]
+
+    def below(self, top: str) -> tuple[tuple[str, str], ...]:
+        return self._walk.below(top, named(self._file, top), self._inside)
+
+    def _inside(self, group: Any) -> Iterator[tuple[str, str, Any]]:
+        for name in hard_links(group, _MAX_NAMES) if isinstance(group, h5py.Group) else ():
+            self._walk.budget.spend()
+            node = h5py.h5o.open(group.id, name)
+            # Hard links can form circles, and lead to one group from any number of others
+            address = h5py.h5o.get_info(node).addr
+            if isinstance(node, h5py.h5g.GroupID) and address not in self._seen:
+                self._seen.add(address)
+                below = h5py.Group(node)
+                kind = plain(below.attrs.get("neurodata_type"))
+                yield name.decode("utf-8", "replace"), kind if isinstance(kind, str) else "", below
 
     def target(self, path: str) -> str | None:
         node = named(self._file, path)
@@ -142,10 +174,58 @@ class _Hdf5Tree:
             ) from error
 
 
+class _Walk:
+    """The search for groups in one file, which is repeated for messages and not for the file.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._groups: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.budget = Budget(
+            _MAX_OBJECTS,
+            name,
+            "groups and datasets to search for series",
+            advice="name one: open(..., series='acquisition/...')",
+        )
+
+    def below(
+        self, top: str, group: Group, inside: Callable[[Group], Iterator[tuple[str, str, Group]]]
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the path and the neurodata_type of each group below one.
+
+        Parameters
+        ----------
+        top : str
+            The path of the group.
+        group
+            What ``inside`` takes.
+        inside : callable
+            Returns the name, the neurodata_type and the group itself of each group directly in a group.
+        """
+        if top in self._groups:
+            return self._groups[top]
+        found: list[tuple[str, str]] = []
+        pending = deque([(top, group, 0)])
+        while pending:
+            path, outer, depth = pending.popleft()
+            for name, kind, below in inside(outer):
+                found.append((f"{path}/{name}", kind))
+                # The images in a PlaneSegmentation belong to the segmentation
+                if depth < _MAX_DEPTH and kind != "PlaneSegmentation":
+                    pending.append((f"{path}/{name}", below, depth + 1))
+        self._groups[top] = tuple(found)
+        return self._groups[top]
+
+
 class _ZarrTree:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self.name = printable(os.path.basename(os.path.normpath(folder)))
+        self._walk = _Walk(self.name)
 
     def attributes(self, path: str) -> dict[str, Any]:
         where = self.target(path)
@@ -163,6 +243,14 @@ class _ZarrTree:
         with os.scandir(self._place(where)) as entries:
             names = sorted(entry.name for entry, _ in zip(entries, range(_MAX_NAMES), strict=False) if entry.is_dir())
         return [name for name in names if self._kind(f"{where}/{name}") == "group"]
+
+    def below(self, top: str) -> tuple[tuple[str, str], ...]:
+        return self._walk.below(top, top, self._inside)
+
+    def _inside(self, path: str) -> Iterator[tuple[str, str, str]]:
+        for name in self.groups(path):
+            self._walk.budget.spend()
+            yield name, self.kind(f"{path}/{name}"), f"{path}/{name}"
 
     def target(self, path: str) -> str | None:
         pending, node, budget = _checked_parts(path, self.name), "", _MAX_LINKS
