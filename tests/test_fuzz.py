@@ -23,6 +23,7 @@ from roiextractors_core.testing.fuzzing import (
     seeds_of_writers,
 )
 from roiextractors_core.testing.fuzzing.__main__ import main
+from roiextractors_core.testing.fuzzing.costly import costly_change
 from roiextractors_core.testing.fuzzing.mutations import anatomy_of, draw_change
 from roiextractors_core.testing.fuzzing.oracles import PixelMap, judge
 
@@ -33,7 +34,7 @@ PLUGINS = sorted(
     path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name != "napari"
 )  # reads nothing
 NEEDS = {"bioio": ("liffile", "nd2", "bioio_czi")}  # other people's readers, which are extras
-CASES = 300
+CASES, COSTLY_CASES = 300, 20
 # Frames in FFV1 without checksums are decoded to something that depends on the frames before: damage in them cannot be seen
 LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree",)}
 
@@ -133,6 +134,56 @@ def test_a_planted_defect_is_found(broken: Any, outcome: str, tmp_path: Path) ->
     with pytest.raises(pytest.fail.Exception, match="came out wrong"):
         require_no_defects(report)
     assert any((tmp_path / "kept").iterdir())
+
+
+COSTLY = {
+    "hang": "import time; time.sleep(60 if self._file.size > 1 << 20 else 0)",
+    "memory": "found2 = bytearray(1 << 30 if self._file.size > 1 << 20 else 0)",
+}
+
+
+@pytest.mark.parametrize("outcome", COSTLY)
+def test_a_planted_cost_is_found_by_costly_changes_alone(broken: Any, outcome: str) -> None:
+    seed = broken(COSTLY[outcome])
+    require_no_defects(fuzz([seed], cases=12))
+    report = fuzz([seed], cases=12, costly=True)
+    assert {defect.outcome for defect in report.defects} == {outcome}, report
+
+
+@pytest.mark.parametrize("kind", ["tiff", "hdf5", "riff", "mat", "text", "bytes"])
+def test_a_costly_change_makes_a_file_larger_or_its_claims(kind: str, tmp_path: Path) -> None:
+    seeds = {
+        "tiff": b"II*\0\x08\0\0\0\1\0" + bytes([0, 1, 4, 0, 1, 0, 0, 0, 9, 0, 0, 0]) + bytes(4),
+        "riff": b"RIFF\x20\0\0\0AVI LIST\4\0\0\0moviidx1\x10\0\0\0" + bytes(16),
+        "mat": b"MATLAB 5.0".ljust(126) + b"IM",
+        "text": b'<a b="10">text</a>\n' * 10,
+        "bytes": bytes(range(256)),
+    }
+    if kind == "hdf5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("movie", data=np.zeros((3, 4, 5), np.uint16))
+        seeds[kind] = (tmp_path / "a.h5").read_bytes()
+    words = set()
+    for k in range(20):
+        data = bytearray(seeds[kind])
+        words.add(costly_change(data, kind, random.Random(k)))
+        assert len(data) > len(seeds[kind]) or kind in ("text", "hdf5")
+        assert len(data) < 64 << 20
+        assert data != seeds[kind]
+    assert len(words) > 2
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if makers_of(plugin)])
+def test_costly_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path: Path) -> None:
+    pytest.importorskip(f"roiextractors_{plugin}")
+    if plugin in NEEDS and not any(importlib.util.find_spec(package) for package in NEEDS[plugin]):
+        pytest.skip(f"none of {', '.join(NEEDS[plugin])} is installed")
+    seeds = seeds_of_tests(makers_of(plugin), tmp_path / "seeds")
+    for format in sorted({seed.format for seed in seeds}):
+        some = [seed for seed in seeds if seed.format == format]
+        require_no_defects(fuzz(some, cases=COSTLY_CASES, costly=True), known=LIMITS.get(format, ()))
 
 
 def test_a_sound_format_has_no_defect(broken: Any) -> None:

@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="roiextractors-seeds-", ignore_cleanup_errors=True) as folder:
         seeds = _given_seeds(given, Path(folder))
         print(f"{counted(len(seeds), 'recording')}: {', '.join(seed.name for seed in seeds)}", flush=True)
-        report = fuzz(seeds, cases=given.cases, number=given.seed, first=given.first, keep=given.keep)
+        report = fuzz(
+            seeds, cases=given.cases, number=given.seed, first=given.first, keep=given.keep, costly=given.costly
+        )
     print(report)
     for kind, defects in (("defects", report.defects), ("not judged", report.unjudged)):
         if defects:
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tests", type=Path, nargs="+", default=[], help="conformance tests whose recordings to change"
     )
     parser.add_argument("--keep", type=Path, help="keep the files of what came out wrong in this folder")
+    parser.add_argument("--costly", action="store_true", help="make the changes that cost most time and memory")
     parser.add_argument("--most", type=int, default=40, help="kinds of defects to print")
     return parser
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import counted
+from .costly import costly_change
 
 __all__ = ["Anatomy", "Change", "anatomy_of", "draw_change"]
 
@@ -151,7 +152,9 @@ def anatomy_of(data: bytes, pixels: Sequence[tuple[int, int]] = ()) -> Anatomy:
     return Anatomy(fields, texts, plain, kind)
 
 
-def draw_change(files: Mapping[str, bytes], anatomies: Mapping[str, Anatomy], draw: random.Random) -> Change:
+def draw_change(
+    files: Mapping[str, bytes], anatomies: Mapping[str, Anatomy], draw: random.Random, *, costly: bool = False
+) -> Change:
     """Draw one change to a recording.
 
     Parameters
@@ -160,7 +163,13 @@ def draw_change(files: Mapping[str, bytes], anatomies: Mapping[str, Anatomy], dr
         Every file of the recording.
     anatomies : mapping of str to Anatomy
     draw : random.Random
+    costly : bool
+        Whether the change is one of those that make a recording cost more than its size justifies.
     """
+    if costly:
+        name = _one_file(files, draw)
+        content = bytearray(files[name])
+        return Change(f"{name}: {costly_change(content, anatomies[name].kind, draw)}", {name: bytes(content)})
     # Missing, swapped and empty files: formats of many files trust their names and their count
     if len(files) > 1 and draw.random() < 0.12:
         return _among_files(files, draw)

@@ -40,7 +40,10 @@ def serve(folder: str, first: str, end: str) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print what they like
     seeds = [Seed.load(Path(folder) / f"seed{place}") for place in range(plan["count"])]
-    tables = [_Table(seed, Path(folder) / f"now{place}", plan["keep"]) for place, seed in enumerate(seeds)]
+    tables = [
+        _Table(seed, Path(folder) / f"now{place}", plan["keep"], costly=plan["costly"])
+        for place, seed in enumerate(seeds)
+    ]
     # Announced before each step, so that the parent knows which case ended the process
     print(json.dumps({"case": int(first)}), file=answers, flush=True)
     _warm_up(seeds[int(first) % len(seeds)])
@@ -65,8 +68,9 @@ def _warm_up(seed: Seed) -> None:
 class _Table:
     """The folder of one copy, which is changed, opened and restored there."""
 
-    def __init__(self, seed: Seed, folder: Path, keep: str) -> None:
+    def __init__(self, seed: Seed, folder: Path, keep: str, *, costly: bool) -> None:
         self.seed = seed
+        self.costly = costly
         self.folder = folder
         self.keep = keep
 
@@ -87,7 +91,8 @@ class _Table:
         seed = self.seed
         if not self.folder.exists():
             shutil.copytree(seed.folder, self.folder, copy_function=shutil.copyfile)
-        change = draw_change(seed.files, seed.anatomies, random.Random(f"{number}/{seed.name}/{case}"))
+        draw = random.Random(f"{number}/{seed.name}/{case}")
+        change = draw_change(seed.files, seed.anatomies, draw, costly=self.costly)
         for name, data in change.content.items():
             if data is None:
                 (self.folder / name).unlink()

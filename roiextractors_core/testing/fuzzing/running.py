@@ -32,6 +32,7 @@ def fuzz(
     first: int = 0,
     keep: Path | None = None,
     progress: Callable[[Report], object] | None = None,
+    costly: bool = False,
 ) -> Report:
     """Open and read changed copies of recordings.
 
@@ -48,6 +49,8 @@ def fuzz(
         Where the files of those that came out wrong, or could not be judged, are kept.
     progress : callable, optional
         Called with the report now and then.
+    costly : bool
+        Whether to make the changes that cost most: enormous counts, long chains, circles, deep nesting, bombs.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def fuzz(
     started = time.monotonic()
     report = Report("/".join(sorted({seed.format for seed in seeds})))
     with tempfile.TemporaryDirectory(prefix="roiextractors-fuzz-", ignore_cleanup_errors=True) as folder:
-        work = _Work(Path(folder), seeds, number, keep)
+        work = _Work(Path(folder), seeds, number, keep, costly=costly)
         at = first
         while at < first + cases:
             at = work.run(at, first + cases, report)
@@ -69,7 +72,7 @@ def fuzz(
 class _Work:
     """The process that opens the cases; a new one is started if it ends early."""
 
-    def __init__(self, folder: Path, seeds: Sequence[Seed], number: int, keep: Path | None) -> None:
+    def __init__(self, folder: Path, seeds: Sequence[Seed], number: int, keep: Path | None, *, costly: bool) -> None:
         self.folder = folder
         self.seeds = seeds
         self.keep = keep
@@ -78,7 +81,9 @@ class _Work:
             # copyfile leaves the modes behind, so the copy of a write-protected file can be changed
             shutil.copytree(seed.folder, folder / f"seed{place}" / "recording", copy_function=shutil.copyfile)
             seed.save(folder / f"seed{place}")
-        plan = {"folder": str(folder), "count": len(seeds), "number": number, "keep": str(keep or "")}
+        plan = {
+            "folder": str(folder), "count": len(seeds), "number": number, "keep": str(keep or ""), "costly": costly,
+        }  # fmt: skip
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
 
     def run(self, first: int, end: int, report: Report) -> int:
