@@ -131,7 +131,7 @@ def _packed_strip(data: bytearray, draw: random.Random) -> str:
         count = struct.unpack_from(order + ("Q" if big else "H"), data, at)[0]
     except struct.error:
         return "nothing, since the header is damaged"
-    head, entry, field = (8, 20, 8) if big else (2, 12, 4)
+    head, entry = (8, 20) if big else (2, 12)
     bomb = zlib.compress(bytes(_BOMB), 9)
     values = {259: 8, 273: len(data), 279: len(bomb), 278: 1 << 20}
     for k in range(min(count, 1000)):
