@@ -19,6 +19,7 @@ _MAX_STREAMS = 100
 _MAX_INDEX = 1 << 30  # idx1 takes 16 bytes a chunk: more than 60 million of them
 _KEY_FRAME = 0x10  # AVIIF_KEYFRAME
 _MAX_PARTS = 1 << 16  # RIFFs of a file and chunks of one; a recorder writes a few for each GiB
+_ZERO_TAIL = 16  # bytes of zeros at the end of a frame that zeros follow
 _MAX_IDLE = 100_000  # chunks without pixels before the walk ends; a recording has a few for each frame
 _CHECKED = 16  # chunks that an index is compared with: each costs a read
 
@@ -370,6 +371,12 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
             head = file.read(at, 12)
             name, length = head[:4], int.from_bytes(head[4:8], "little")
             if not _is_name(name):
+                # Zeros that follow the last frame began inside it if it ends in zeros, too
+                if found and not name.strip(b"\0"):
+                    offset, size, _ = found[-1]
+                    tail = min(size, _ZERO_TAIL)
+                    if tail and not file.read(offset + size - tail, tail).strip(b"\0"):
+                        found.pop()
                 return found, f"is damaged at byte {at:,}: the chunk {printable(name)!r} is none"
             idle += length == 0 or not _is_frame(name, stream)
             if idle > _MAX_IDLE + 4 * len(found):

@@ -153,3 +153,17 @@ def test_frames_that_cannot_be_decoded_are_left_out_with_their_times(tmp_path: P
     with recording, roi.open(path, channel="grey") as all_of_it:
         np.testing.assert_array_equal(recording.get_series(), all_of_it[6:])
         np.testing.assert_allclose(np.diff(recording.get_timestamps()), 1 / 25)
+
+
+def test_a_frame_in_which_zeros_at_the_end_began_is_left_out(
+    tmp_path: Path, write_avi: Callable[..., Path], noisy: Callable[..., np.ndarray]
+) -> None:
+    frames = noisy(8) | 1
+    path = write_avi(tmp_path / "a.avi", [frame.tobytes() for frame in frames], shape=frames.shape[1:])
+    whole = path.read_bytes()
+    end = whole.index(frames[5].tobytes()) + frames[5].size // 2
+    path.write_bytes(whole[:end] + bytes(len(whole) - end))
+    with pytest.warns(roi.IncompleteRecordingWarning, match="is damaged at byte"):
+        recording = roi.open(path)
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), frames[:5])
