@@ -89,6 +89,10 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
                     f"{name} is truncated: it lacks {lost:,} bytes that its header states, and what is left cannot be read: {_reason(error)}"
                 ) from error
             raise CorruptRecordingError(f"{name} is damaged: {_reason(error)}") from error
+        except SystemError as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C inside h5py's own lock
+                raise error.__cause__ from None
+            raise
         finally:
             file.close()
 
