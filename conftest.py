@@ -12,6 +12,8 @@ a test or a file, and added here by rules, so that a new plugin has nothing to d
 from __future__ import annotations
 
 import gc
+import hashlib
+import importlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -74,6 +76,51 @@ def pytest_collection_finish() -> None:
     """Exclude everything made so far from garbage collection: many tests collect, and each would search all of it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def sources_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare the checksum of every file that a recording reads before and after each ``convert`` of each test, refused ones too."""
+    convert = importlib.import_module("roiextractors_core.interop.convert")
+    made, called, written = convert._TargetCheck.__init__, convert._TargetCheck.__call__, convert._write
+    before: dict[int, tuple[Any, dict[str, str]]] = {}
+
+    def compare(check: Any) -> None:
+        _, checksums = before[id(check)]
+        changed = [path for path, checksum in checksums.items() if _checksum(Path(path)) != checksum]
+        if changed:
+            pytest.fail(f"converting changed the files that the recording reads: {changed}")
+
+    def make(self: Any, recordings: Any, *rest: Any, **more: Any) -> None:
+        made(self, recordings, *rest, **more)
+        files = {str(file) for recording in recordings.values() for file in _files_of(recording.get_paths())}
+        before[id(self)] = self, {file: _checksum(Path(file)) for file in files}
+
+    def call(self: Any, path: Path) -> None:
+        try:
+            called(self, path)
+        except BaseException:
+            compare(self)
+            raise
+
+    def write(*arguments: Any, check: Any, **more: Any) -> None:
+        try:
+            written(*arguments, check=check, **more)
+        finally:
+            compare(check)
+
+    monkeypatch.setattr(convert._TargetCheck, "__init__", make)
+    monkeypatch.setattr(convert._TargetCheck, "__call__", call)
+    monkeypatch.setattr(convert, "_write", write)
+
+
+def _files_of(paths: Iterable[Any]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:

@@ -412,6 +412,28 @@ def test_a_process_killed_between_two_names_is_undone_by_the_next(overwrite: boo
     assert contents(tmp_path) == old
 
 
+def damages(recording: Any, partial: Path, *, target: Path, progress: Any) -> None:
+    partial.write_bytes(b"")
+    Path(recording.get_paths()[0]).write_bytes(b"damaged")
+
+
+def test_every_convert_of_the_tests_compares_the_files_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "damaging", sys.modules[__name__])
+    spec = roi.FormatSpec(
+        "damaging", "Damaging", "roiextractors_core.npy:NpyImagingExtractor", (".damaging",), writer="damaging:damages"
+    )
+    registry = roi.Registry(entry_points=lambda: ())
+    registry.register(spec)
+    np.save(tmp_path / "a.npy", np.ones((5, 4, 3), np.uint8))
+    with (
+        roi.open(tmp_path / "a.npy") as recording,
+        pytest.raises(pytest.fail.Exception, match=r"converting changed .*a\.npy"),
+    ):
+        roi.convert(recording, tmp_path / "b", format="damaging", registry=registry)
+
+
 # Recordings of several files
 
 

@@ -105,7 +105,19 @@ def writes_another_format(recording: Any, partial: Path, *, target: Path, progre
     partial.write_bytes(b"not a NumPy array" + bytes(100))
 
 
+def writes_into_the_source(recording: Any, partial: Path, *, target: Path, progress: Any) -> None:
+    write_npy(recording, partial, target=target, progress=progress)
+    for path in recording.get_paths():
+        with open(path, "ab") as stream:
+            stream.write(b"litter")
+
+
 FAULTS = [
+    (
+        writes_into_the_source,
+        "test_the_files_that_are_read_are_unchanged",
+        "changed the files that the recording reads",
+    ),
     (loses_the_last_sample, "test_the_pixels_and_the_dtype_are_the_same", "the shape came back as"),
     (changes_the_dtype, "test_the_pixels_and_the_dtype_are_the_same", "the dtype came back as float64"),
     (swaps_rows_and_columns, "test_a_view_is_written_as_it_is_seen", "the shape came back as"),

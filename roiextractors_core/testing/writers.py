@@ -196,6 +196,17 @@ class WriterTests:
         if not np.array_equal(recording.get_series(), before):
             fail("writing changed the pixels of the recording", "copy a block before you change it")
 
+    def test_the_files_that_are_read_are_unchanged(self, tmp_path: Path) -> None:
+        folder = _folder(tmp_path, "source")
+        np.save(folder / "source.npy", self._recording().get_series())
+        before = _contents(folder)
+        with roi.open(folder / "source.npy", sampling_frequency=_RATE) as recording:
+            target = _folder(tmp_path, "target")
+            for overwrite in (False, True):
+                self._write(recording, target, overwrite=overwrite)
+                if _contents(folder) != before:
+                    fail("writing changed the files that the recording reads", "write to `partial` and next to it only")
+
     def test_an_unknown_option_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UnknownOptionError):
             self._write(self._recording(), tmp_path, an_option_that_no_writer_has=1)
