@@ -148,7 +148,9 @@ class _Work:
 
     def _end_outcome(self, code: int | None) -> dict[str, str]:
         words = self._last_words()
-        if "Timeout (" in words or "no answer" in words:
+        # The traceback of a deep call is longer than the last words, and begins with the reason
+        said = (self.folder / "errors").read_text(encoding="utf-8", errors="replace")
+        if "Timeout (" in said or "no answer" in said:
             return {"outcome": "hang", "words": f"over {SECONDS:.0f} s: {words}"}
         return {"outcome": "crash", "words": f"the process ended with {code}: {words}"}
 
