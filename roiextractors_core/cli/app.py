@@ -21,6 +21,7 @@ from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError
 from ..interop import preview as pictures
 from ..io.atomic import write_then_rename
 from ..io.plugin_output import CommandOutput
+from ..io.units import amount
 from ..registry.detection import Explanation
 from . import scaffold, terminal, validation
 from .arguments import AsJson, Format, OnePath, Options, Paths, parse_options
@@ -231,7 +232,7 @@ def convert(
             else written.stat().st_size
         )
     words = " x ".join(f"{n:,}" for n in part.shape)
-    print(f"wrote {printable(written)}: {words}, {part.dtype}, {terminal.amount(size)}")
+    print(f"wrote {printable(written)}: {words}, {part.dtype}, {amount(size)}")
 
 
 @app.command()

@@ -16,13 +16,14 @@ import roiextractors_core as roi
 from ..errors import SourceKindError, counted, printable
 from ..imaging.extractor import ImagingExtractor
 from ..interop import preview as pictures
+from ..io.units import amount
 from ..registry.detection import Explanation
 from ..registry.registry import default_registry
 from ..registry.spec import FormatSpec
 from ..testing.generators import CalciumImagingExtractor
 from ..testing.writing import TargetExistsError, write_npy
 from .facts import facts_of, in_words
-from .terminal import amount, card, heading, progress_bar
+from .terminal import card, heading, progress_bar
 
 __all__ = ["demonstrate"]
 

@@ -20,8 +20,8 @@ from ..errors import (
 )
 from ..imaging.extractor import ImagingExtractor, unshadowed
 from ..io.notices import received_by, warn
+from ..io.units import amount
 from ..metadata import as_plain
-from .terminal import amount
 
 __all__ = ["every_channel", "facts_of", "in_words", "plugin_border"]
 

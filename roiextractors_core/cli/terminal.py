@@ -28,7 +28,6 @@ from ..errors import RoiExtractorsError, printable
 from ..io.notices import received_by
 
 __all__ = [
-    "amount",
     "card",
     "encodable",
     "grid",
@@ -129,15 +128,6 @@ def sentence(error: BaseException) -> str:
         return error.strerror if error.filename is None else f"{printable(error.filename)}: {error.strerror}"
     said = _on_one_line(str(error)) or type(error).__name__
     return f"there is not enough memory: {said}" if isinstance(error, MemoryError) else said
-
-
-def amount(count: float) -> str:
-    """Return a number of bytes with its unit: ``152.6 MiB``."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} TiB"
 
 
 def encodable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a movie is: the base classes, the view of a part, indexing, several as one, arrays in memory."""
+"""What a movie is: the base classes, the view of a part, several as one, arrays in memory."""
 
 from .composition import ConcatenatedImagingExtractor, PlaneStackImagingExtractor, concatenate, stack_planes
 from .extractor import BlockImagingExtractor, ImagingExtractor, ImagingView, Samples

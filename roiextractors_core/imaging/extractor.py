@@ -16,18 +16,18 @@ from ..clock import Clock, checked_times
 from ..errors import (
     ClosedRecordingError,
     RangeError,
-    RangeTypeError,
     RecordingError,
     RoiExtractorsError,
     TimesError,
     counted,
 )
+from ..io.indexing import consecutive_runs, plan_index, resolve_bounds, resolve_index, resolve_indices, resolve_span
 from ..io.known import run_asked_once
 from ..io.notices import silenced
 from ..io.paths import file_states, require_same_files
+from ..io.units import amount, duration
 from ..metadata import Provenance, RecordingMetadata
 from .authored import ASKING, Overridable, as_rate, complete, owned, require_importable
-from .indexing import as_array, as_integer, plan_index, resolve_bounds, resolve_span
 
 __all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples", "clock_of", "dtype_of", "unshadowed"]
 
@@ -309,7 +309,7 @@ class ImagingExtractor(ABC):
         order = np.argsort(indices, kind="stable")
         ranked = indices[order]
         result = np.empty((len(indices), *self.get_sample_shape()), dtype_of(self))
-        for first, last in self._runs(ranked):
+        for first, last in consecutive_runs(ranked, _batch_samples(self)):
             low = int(ranked[first])
             series = self.get_series(low, int(ranked[last - 1]) + 1)
             result[order[first:last]] = series[ranked[first:last] - low]
@@ -338,20 +338,7 @@ class ImagingExtractor(ABC):
         RangeError, RangeTypeError, ClosedRecordingError
         """
         self.check_open()
-        indices = np.atleast_1d(as_array(sample_indices, "sample"))
-        if indices.size == 0:  # before the type is checked: an empty list becomes float64
-            return np.empty(0, np.int64)
-        if indices.dtype.kind not in "iu" or indices.ndim != 1:
-            raise RangeTypeError(
-                f"sample indices must be whole numbers in one dimension, got {indices.dtype} of shape {indices.shape}"
-            )
-        low, high, count = int(indices.min()), int(indices.max()), int(self.get_num_samples())
-        if low < 0 or high >= count:
-            seen = low if low < 0 else high
-            raise RangeError(
-                f"sample index {seen:,} is outside the recording, which has {counted(count, 'sample')} (0 to {count - 1:,})"
-            )
-        return indices.astype(np.int64)
+        return resolve_indices(sample_indices, int(self.get_num_samples()), "sample")
 
     def check_open(self) -> None:
         """Raise ClosedRecordingError if the recording is closed."""
@@ -635,12 +622,7 @@ class ImagingExtractor(ABC):
         """
         if not self.is_volumetric:
             raise RangeError("this recording is planar: it has no planes to select")
-        index, count = as_integer(plane_index, "plane"), self.get_num_planes()
-        if not 0 <= index < count:
-            raise RangeError(
-                f"plane {index} is outside the recording, which has {counted(count, 'plane')} (0 to {count - 1})"
-            )
-        return ImagingView(self, plane=index)
+        return ImagingView(self, plane=resolve_index(plane_index, self.get_num_planes(), "plane"))
 
     def select_planes(self, start_plane: int | None = None, end_plane: int | None = None) -> ImagingView:
         """Return a lazy volumetric view of consecutive planes; the end is exclusive, None means all.
@@ -731,8 +713,8 @@ class ImagingExtractor(ABC):
         shape = self.get_sample_shape()
         words = " x ".join(counted(n, word) for n, word in zip(shape, ("row", "column", "plane"), strict=False))
         rate = self.get_sampling_frequency()
-        timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {_duration(len(self) / rate)}"
-        return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {dtype_of(self)}, {_amount(math.prod(shape_of(self)) * dtype_of(self).itemsize)}; {timing}>"
+        timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {duration(len(self) / rate)}"
+        return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {dtype_of(self)}, {amount(math.prod(shape_of(self)) * dtype_of(self).itemsize)}; {timing}>"
 
     def _restore(
         self,
@@ -764,13 +746,6 @@ class ImagingExtractor(ABC):
                 f"{type(self).__name__} returned native times for sample 0 but not for samples {start:,} to {end:,}"
             )
         return times
-
-    def _runs(self, ranked: np.ndarray) -> Iterator[tuple[int, int]]:
-        batch = _batch_samples(self)
-        edges = np.flatnonzero(np.diff(ranked) > 1) + 1
-        starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(ranked)]
-        for start, end in zip(starts, ends, strict=True):
-            yield from ((a, min(a + batch, end)) for a in range(start, end, batch))
 
     def _cropped(self, samples: Samples, part: tuple[slice, ...]) -> np.ndarray:
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
@@ -1052,17 +1027,3 @@ def _whole(extractor: ImagingExtractor, samples: Samples) -> np.ndarray:
 
 def _batch_samples(extractor: ImagingExtractor) -> int:
     return max(1, _BATCH_BYTES // max(1, math.prod(extractor.get_sample_shape()) * dtype_of(extractor).itemsize))
-
-
-def _amount(count: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.4g} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"

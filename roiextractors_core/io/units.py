@@ -1,4 +1,4 @@
-"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it; dates of a start."""
+"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it; dates of a start; amounts in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-__all__ = ["MICROMETRES", "SECONDS", "plausible_start", "to_micrometres", "to_seconds"]
+__all__ = ["MICROMETRES", "SECONDS", "amount", "duration", "plausible_start", "to_micrometres", "to_seconds"]
 
 
 def _spelled(names: Mapping[str, float]) -> dict[str, float]:
@@ -90,3 +90,19 @@ def _size(unit: str | None, sizes: Mapping[str, float]) -> float | None:
     name = unit.strip().replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u").replace("\u212b", "å")
     exact = sizes.get(name)
     return exact if exact is not None or len(name) < 3 else sizes.get(name.lower())
+
+
+def amount(count: float) -> str:
+    """Return a number of bytes with its unit: ``152.6 MiB``."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time with a unit that keeps the number small: ``33.33 s``, ``12.5 min``."""
+    if seconds < 120:
+        return f"{seconds:.4g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"

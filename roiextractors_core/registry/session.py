@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar, overload
+from dataclasses import dataclass
+from typing import Any
 
 from ..errors import DeclarationError
 from ..imaging.extractor import ImagingExtractor
@@ -13,8 +12,6 @@ from .registry import Registry, default_registry
 from .spec import FormatSpec
 
 __all__ = ["register"]
-
-Extractor = TypeVar("Extractor", bound=type[ImagingExtractor])
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +26,11 @@ class _SessionSpec(FormatSpec):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the declaration as plain data, without the class."""
-        return {key: value for key, value in FormatSpec.to_dict(self).items() if key in _DATA}
+        data = FormatSpec.to_dict(self)
+        del data["extractor_class"]
+        return data
 
 
-_DATA = frozenset(field.name for field in fields(FormatSpec))
-
-
-@overload
-def register(
-    extractor: Extractor,
-    *,
-    name: str,
-    title: str = ...,
-    extensions: tuple[str, ...] = ...,
-    evidence: Evidence | None = ...,
-    replace: bool = ...,
-    registry: Registry | None = ...,
-    **declaration: Any,
-) -> Extractor: ...
-@overload
-def register(
-    extractor: None = None,
-    *,
-    name: str,
-    title: str = ...,
-    extensions: tuple[str, ...] = ...,
-    evidence: Evidence | None = ...,
-    replace: bool = ...,
-    registry: Registry | None = ...,
-    **declaration: Any,
-) -> Callable[[Extractor], Extractor]: ...
 def register(
     extractor: Any = None,
     *,

@@ -1,37 +1,23 @@
-"""Numpy's indexing of a recording: which samples, rows, columns and planes to read, and which index is left to apply."""
+"""Numpy's indexing of arrays that stay in their files: the part to read along each axis, and the index left to apply to it."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import RangeError, RangeTypeError, counted, printable
 
-__all__ = ["as_array", "as_integer", "plan_index", "resolve_bounds", "resolve_span"]
-
-
-def as_array(value: Any, word: str) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise RangeTypeError(f"{word} indices must be whole numbers: {error}") from None
-
-
-def as_integer(value: Any, word: str) -> int:
-    if isinstance(value, bool | np.bool_):  # operator.index takes True for 1, which is never meant as an index
-        raise RangeTypeError(f"a {word} must be a whole number, got {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise RangeTypeError(f"a {word} must be a whole number, got {printable(repr(value))[:80]}") from None
+__all__ = ["consecutive_runs", "plan_index", "resolve_bounds", "resolve_index", "resolve_indices", "resolve_span"]
 
 
 def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:
+    """Return a range of samples, rows, columns or planes with its defaults filled in; ``0 <= start <= end <= count``."""
     # None is replaced before anything is computed: "start or 0" would also replace an end of 0
-    first = 0 if start is None else as_integer(start, word)
-    last = count if end is None else as_integer(end, word)
+    first = 0 if start is None else _as_integer(start, word)
+    last = count if end is None else _as_integer(end, word)
     if not 0 <= first <= last <= count:
         if min(first, last) < 0:
             why = "is negative"
@@ -44,8 +30,39 @@ def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, in
 
 
 def resolve_span(given: tuple[int, int] | None, count: int, word: str) -> tuple[int, int]:
+    """Return a range that was given as a pair, or None for all."""
     start, end = given or (None, None)
     return resolve_bounds(start, end, count, word)
+
+
+def resolve_index(value: Any, count: int, word: str) -> int:
+    """Return one index, from 0; negative ones are refused."""
+    index = _as_integer(value, word)
+    if not 0 <= index < count:
+        raise _outside_error(word, index, count, word)
+    return index
+
+
+def resolve_indices(values: Any, count: int, word: str) -> np.ndarray:
+    """Return indices, from 0, as a one-dimensional int64 array; negative ones are refused."""
+    indices = np.atleast_1d(_as_array(values, word))
+    if indices.size == 0:  # before the type is checked: an empty list becomes float64
+        return np.empty(0, np.int64)
+    if indices.dtype.kind not in "iu" or indices.ndim != 1:
+        raise RangeTypeError(
+            f"{word} indices must be whole numbers in one dimension, got {indices.dtype} of shape {indices.shape}"
+        )
+    low, high = int(indices.min()), int(indices.max())
+    if low < 0 or high >= count:
+        raise _outside_error(f"{word} index", low if low < 0 else high, count, word)
+    return indices.astype(np.int64)
+
+
+def consecutive_runs(ranked: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield the ``(start, end)`` of each run of consecutive numbers in an ascending array; long runs are divided."""
+    edges = (np.flatnonzero(np.diff(ranked) > 1) + 1).tolist()
+    for start, end in zip([0, *edges], [*edges, len(ranked)], strict=True):
+        yield from ((a, min(a + longest, end)) for a in range(start, end, longest))
 
 
 def plan_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, slice, slice, slice], tuple[Any, ...]]:
@@ -73,7 +90,7 @@ def _expanded(key: Any, ndim: int) -> list[Any]:
     parts: list[Any] = []
     for part in key if isinstance(key, tuple) else (key,):
         if isinstance(part, np.ndarray | list | tuple | range):
-            part = as_array(part, "sample")
+            part = _as_array(part, "sample")
             if part.dtype == bool and part.ndim > 1:
                 # Numpy reads an n-dimensional mask as n index arrays
                 parts.extend(map(_MaskPart, part.nonzero(), part.shape))
@@ -117,7 +134,7 @@ def _axis_plan(part: Any, count: int, axis: int) -> tuple[Any, Any]:
         _require_within(part, count, word)
         indices = part.astype(np.int64)  # after the check: uint64 beyond int64 would wrap around
         return _array_plan(np.where(indices < 0, indices + count, indices), axis)
-    index = as_integer(part, word)
+    index = _as_integer(part, word)
     _require_within(np.array([index]), count, word)
     index += count if index < 0 else 0
     return slice(index, index + 1), 0
@@ -157,3 +174,25 @@ def _require_within(indices: np.ndarray, count: int, word: str) -> None:
         raise RangeError(
             f"{word} {int(outside.ravel()[0]):,} is outside the recording: there are {counted(count, word)}"
         )
+
+
+def _outside_error(what: str, index: int, count: int, word: str) -> RangeError:
+    return RangeError(
+        f"{what} {index:,} is outside the recording, which has {counted(count, word)} (0 to {count - 1:,})"
+    )
+
+
+def _as_array(value: Any, word: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise RangeTypeError(f"{word} indices must be whole numbers: {error}") from None
+
+
+def _as_integer(value: Any, word: str) -> int:
+    if isinstance(value, bool | np.bool_):  # operator.index takes True for 1, which is never meant as an index
+        raise RangeTypeError(f"a {word} must be a whole number, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise RangeTypeError(f"a {word} must be a whole number, got {printable(repr(value))[:80]}") from None
