@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ class _Table:
         change = self.laid(case, number)
         try:
             # One case in four is opened without format=, so that every plugin's evidence looks at the damage
-            answer = _judged_outcome(self.seed, change, self.folder, named=case % 4 != 3)
+            answer = _judged_outcome(self.seed, change, self.folder, named=case % 4 != 3, costly=self.costly)
             if self.keep and not is_settled(answer["outcome"]):
                 self._keep(case, answer)
         finally:
@@ -114,21 +115,29 @@ class _Table:
         (Path(self.keep) / f"case{case}.txt").write_text(f"{words}\n{json.dumps(answer, indent=1)}\n", encoding="utf-8")
 
 
-def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool) -> dict[str, str]:
+def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool, costly: bool = False) -> dict[str, str]:
     what = seed.opened_as(folder)
     # Works inside C code too, where a signal handler in Python does not run
-    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    # A costly change comes close to the limit, so that time of the processor counts there, which other programs do not take
+    faulthandler.dump_traceback_later(4 * SECONDS if costly else SECONDS, exit=True)
     # A limit of the address space: reserved memory counts, so an allocation fails before the machine swaps
     _limit_memory(_MEMORY + _SLACK + sum(len(data) for data in change.content.values() if data))
+    began = time.process_time()
     try:
         reading = _read(what, seed, named)
     except MemoryError as error:
         return {"outcome": "memory", "words": _trace(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
+        taken = time.process_time() - began
+        if costly and taken > SECONDS:  # a refusal must come in time too
+            return {"outcome": "hang", "words": f"{taken:.1f} s of the processor; {_trace(error)}"}
         return _error_outcome(error)
     finally:
         faulthandler.cancel_dump_traceback_later()
         _limit_memory(None)
+    taken = time.process_time() - began
+    if costly and taken > SECONDS:
+        return {"outcome": "hang", "words": f"{taken:.1f} s of the processor; {change.words}"}
     if reading.disagreement:
         return {"outcome": "reads that disagree", "words": f"{reading.disagreement}; {change.words}"}
     outcome, words = _pixels_outcome(seed, change, folder, reading)
