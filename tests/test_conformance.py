@@ -32,6 +32,7 @@ FRESH = (  # the tests that start a process or read from threads: run where a fa
     "test_it_can_be_read_from_several_threads",
     "test_forked_processes_read_each_for_itself",
 )
+COSTS = ("test_memory_is_bounded_by_the_request", "test_no_more_is_read_than_was_asked_for")
 TIMES = np.cumsum(np.linspace(0.05, 0.15, 40))
 
 
@@ -249,7 +250,24 @@ def test_a_planted_fault_is_caught_and_only_it(
     else:
         assert sorted(outcome.failed) == sorted(fault.fails), outcome.failed
     assert any(fault.says in message for message in outcome.failed.values()), outcome.failed
+    measured = [outcome.failed[test] for test in COSTS if test in outcome.failed]
+    assert all("the limit is" in message or "raised" in message for message in measured), measured
     assert all("to do: " in message or "see test_" in message for message in outcome.failed.values()), outcome.failed
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "shape", [(24, 80, 112), (24, 256, 256), (24, 512, 512), (30, 512, 512), (24, 128, 128, 8)], ids=str
+)
+def test_the_limit_of_memory_fits_recordings_of_any_size(
+    shape: tuple[int, ...], kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    others = [name for name in dir(ImagingExtractorTests) if name.startswith("test_")]
+    asked = {"test_memory_is_bounded_by_the_request", "test_no_more_is_read_than_was_asked_for"}
+    outcome = kit(Planar, shape=shape, **dict.fromkeys(name for name in others if name not in asked))
+    assert outcome.failed == {}
+    assert "test_memory_is_bounded_by_the_request" in outcome.passed
 
 
 HOOKS = """

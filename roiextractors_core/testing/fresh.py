@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from ..imaging.extractor import ImagingExtractor
     from ..registry.spec import FormatSpec
 
-__all__ = ["Outcome", "digest", "in_fresh_process"]
+__all__ = ["HANGS", "Outcome", "digest", "in_fresh_process"]
 
+_SECONDS = 60.0  # far beyond what a job takes
+HANGS = f"it did not end within {_SECONDS:g} s"
 _START = "import sys; from roiextractors_core.testing import fresh; fresh.run_job(sys.argv[1], sys.argv[2])"
 
 
@@ -64,7 +66,7 @@ class Outcome:
 
 
 def in_fresh_process(
-    job: str, arguments: Mapping[str, Any], *, seconds: float = 60.0, folders: Iterable[Path] = ()
+    job: str, arguments: Mapping[str, Any], *, seconds: float = _SECONDS, folders: Iterable[Path] = ()
 ) -> Outcome:
     """Run a job of this module in a process of its own.
 

@@ -37,7 +37,10 @@ class DamageTests(GivenRecording):
         # through what this one has cached
         outcome = in_fresh_process("open_cut", arguments, seconds=self.patience)
         if not outcome.answers:
-            fail(f"a copy was not opened: {outcome.failure or 'no answer in time'}", "fix the extractor")
+            fail(
+                f"a copy was not opened: {outcome.failure or f'no answer within {self.patience:g} s'}",
+                "fix the extractor",
+            )
         whole, *answers = outcome.answers
         if whole["outcome"] != "read" or whole["wrong"] or whole["count"] != case.count:
             fail(
@@ -93,5 +96,6 @@ def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: Case, counts_samples
                 f"{advice}. If nothing in a recording states its number of samples, write counts_samples = False in the test class",
             )
         # Generous on purpose: only an allocation of a size that a damaged header states exceeds it
-        if answer.get("grown", 0) > 64 * KIB * KIB + 8 * (answer["of"] + case.expected.nbytes):
-            fail(f"{words}: opening it took {answer['grown']:,} bytes of memory", advice)
+        limit = 64 * KIB * KIB + 8 * (answer["of"] + case.expected.nbytes)
+        if answer.get("grown", 0) > limit:
+            fail(f"{words}: opening it took {answer['grown']:,} bytes of memory, the limit is {limit:,}", advice)

@@ -17,7 +17,7 @@ from ...registry.discovery import SLOW_SECONDS, PluginRecord
 from ...registry.registry import default_registry
 from ..declarations import heavy_imports, spec_faults
 from ..foreign import random_claims
-from ..fresh import Outcome, extractor_faults, in_fresh_process
+from ..fresh import HANGS, Outcome, extractor_faults, in_fresh_process
 from .case import Case, GivenRecording
 from .judging import fail
 
@@ -55,12 +55,13 @@ class DeclarationTests(GivenRecording):
         outcome = _declare_afresh(module, tuple(sys.path))
         if outcome.timed_out or outcome.failure or outcome.last.get("reason"):
             fail(
-                f"importing {module} in a fresh process failed: {outcome.last.get('reason') or outcome.failure or 'it hangs'}",
+                f"importing {module} in a fresh process failed: {outcome.last.get('reason') or outcome.failure or HANGS}",
                 "fix hooks.py",
             )
         if outcome.last["seconds"] > SLOW_SECONDS:
             fail(
-                f"importing {module} took {outcome.last['seconds']:.1f} s, as it would in every session of every user",
+                f"importing {module} took {outcome.last['seconds']:.1f} s, as it would in every session of every user; the limit is "
+                f"{SLOW_SECONDS:g} s",
                 "let hooks.py declare, and do nothing else",
             )
         heavy = heavy_imports(module, outcome.last["imports"], outcome.last["modules"])

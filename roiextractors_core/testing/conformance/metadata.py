@@ -110,7 +110,7 @@ def _metadata_checks(metadata: RecordingMetadata, case: Case) -> Iterator[tuple[
     for channel in (c for c in metadata.channels if isinstance(c, ChannelMetadata)):
         waves = (channel.emission_wavelength, channel.excitation_wavelength)
         yield (
-            f"the wavelengths of channel {channel.name!r} are {waves}, expected nanometres",
+            f"the wavelengths of channel {channel.name!r} are {waves}, expected nanometres between 50 and 20,000",
             all(wave is None or (length(wave) and 50 < wave < 20_000) for wave in waves),
         )
     for name in ("device", "software"):

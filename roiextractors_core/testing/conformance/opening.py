@@ -137,8 +137,9 @@ class OpeningTests(GivenRecording):
         advice = "let the probe look at bounded parts of the Source that it is given (source.head, source.read_at)"
         if asked:
             fail("roi.explain made an extractor", advice)
-        if grown > max(128 * KIB, total // 2):
-            fail(f"roi.explain read {grown:,} bytes of a recording of {total:,}", advice)
+        limit = max(128 * KIB, total // 2)
+        if grown > limit:
+            fail(f"roi.explain read {grown:,} bytes of a recording of {total:,}, the limit is {limit:,}", advice)
 
     def test_an_unknown_option_is_refused(self, case: Case) -> None:
         with refusal((UnknownOptionError,), "open(..., no_such_option=1)", "name the constructor's options one by one"):

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 
 from ...imaging.extractor import ImagingExtractor
-from ..fresh import in_fresh_process, same_values, summary
+from ..fresh import HANGS, in_fresh_process, same_values, summary
 from .case import KIB, Case, GivenRecording
 from .judging import fail
 
 __all__ = ["FORK_SECONDS", "ProcessTests"]
 
+THREAD_SECONDS = 20
 FORK_SECONDS = 20  # far beyond 25 small reads: only a lock that was held at the fork takes longer
 # CPython 3.12 itself crashes where generators are traced opcode by opcode while other threads run them; there, lines must do
 _CAN_TRACE_OPCODES = sys.version_info[:2] != (3, 12)
@@ -49,7 +50,7 @@ class ProcessTests(GivenRecording):
             expected = {words: summary(recording) for words, recording in recordings.items()}
         outcome = in_fresh_process("unpickle", {"pickles": pickles})
         if outcome.timed_out or outcome.failure:
-            fail(f"unpickling in a fresh process failed: {outcome.failure or 'it hangs'}", "fix pickling")
+            fail(f"unpickling in a fresh process failed: {outcome.failure or HANGS}", "fix pickling")
         for answer in outcome.answers:
             words = answer.pop("name")
             error = answer.pop("error")
@@ -105,8 +106,12 @@ def _require_no_pixels(pickled: bytes, case: Case, words: str) -> None:
         if len(set(row)) >= 8 and len(row) >= 24 and row in pickled:
             fail(f"the pickle of {words} contains pixels ({len(pickled):,} bytes)", advice)
     # The times of set_times take 8 bytes a sample; twice that is allowed
-    if len(pickled) > 64 * KIB + 16 * case.count:
-        fail(f"the pickle of {words} takes {len(pickled):,} bytes, more than opening it again needs", advice)
+    limit = 64 * KIB + 16 * case.count
+    if len(pickled) > limit:
+        fail(
+            f"the pickle of {words} takes {len(pickled):,} bytes, more than opening it again needs: the limit is {limit:,}",
+            advice,
+        )
 
 
 def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float, seed: int) -> str:
@@ -139,12 +144,12 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=20.0)
+            thread.join(timeout=THREAD_SECONDS)
     finally:
         sys.setswitchinterval(before)
         threading.settrace(traced)
     if any(thread.is_alive() for thread in threads):
-        return "the threads wait for each other"
+        return f"the threads wait for each other: they did not end within {THREAD_SECONDS} s"
     return wrong[0] if wrong else ""
 
 
@@ -166,7 +171,7 @@ def _read_in_forks(extractor: ImagingExtractor, case: Case) -> str:
     meanings = {
         1: "got other samples than its parent gets alone",
         2: "raised an error",
-        -signal.SIGALRM: "waited for ever",
+        -signal.SIGALRM: f"waited for ever (it was ended after {FORK_SECONDS} s)",
     }
     return next((f"one {meanings.get(code, f'ended with {code}')}" for code in codes if code), "")
 

@@ -21,7 +21,7 @@ import roiextractors_core as roi
 from ...errors import RangeError
 from ...imaging.extractor import ImagingExtractor
 from ..cuts import copy_recording, files_of, paths_of
-from ..fresh import digest, in_fresh_process, process_state, same_values
+from ..fresh import HANGS, digest, in_fresh_process, process_state, same_values
 from .case import Case, GivenRecording, as_text
 from .judging import RANGE_ADVICE, fail, refusal, same, within
 from .reads import open_and_read, read_everything, routes
@@ -134,10 +134,10 @@ class StateTests(GivenRecording):
             "recording": as_text(case.recording),
             "options": dict(case.options),
         }
-        outcome = in_fresh_process("watch_state", arguments, seconds=60.0)
+        outcome = in_fresh_process("watch_state", arguments)
         if outcome.timed_out or outcome.failure:
             fail(
-                f"in a fresh process the recording does not open: {outcome.failure or 'it hangs'}",
+                f"in a fresh process the recording does not open: {outcome.failure or HANGS}",
                 "nothing that opening needs may come from this process alone",
             )
         changed = outcome.last["changed"]
@@ -160,10 +160,10 @@ class StateTests(GivenRecording):
             "options": dict(case.options),
         }
         # The audit hook that watches cannot be removed again, so it is installed in a process of its own
-        outcome = in_fresh_process("watch_opening", arguments, seconds=60.0)
+        outcome = in_fresh_process("watch_opening", arguments)
         if outcome.timed_out or outcome.failure:
             fail(
-                f"in a fresh process the recording does not open: {outcome.failure or 'it hangs'}",
+                f"in a fresh process the recording does not open: {outcome.failure or HANGS}",
                 "nothing that opening needs may come from this process alone",
             )
         forbidden = list(dict.fromkeys(words for _, words in outcome.last["events"]))
