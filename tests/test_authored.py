@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -374,3 +376,28 @@ def _classes(*arguments: str) -> dict[str, Any]:
     )
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return facts
+
+
+def _table_of_classes() -> list[tuple[str, str, str]]:
+    page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8").partition("## Which plugin")[2]
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
+    return [(classes, call, plugin.strip(" `")) for classes, call, plugin in rows]
+
+
+def test_the_page_names_every_imaging_class_of_roiextractors() -> None:
+    script = Path(__file__).with_name("roiextractors_classes.py").read_text(encoding="utf-8")
+    read = re.findall(r"rx\.(\w+)", script)
+    named = {name for classes, _, _ in _table_of_classes() for name in re.findall(r"`(\w+)`", classes)}
+    assert named >= {*read, "InscopixImagingExtractor", "SampleSlicedImagingExtractor"} - {"VideoStructure"}
+    assert len(named) >= 25
+
+
+@pytest.mark.parametrize(("classes", "call", "plugin"), _table_of_classes())
+def test_the_options_on_the_page_exist(classes: str, call: str, plugin: str) -> None:
+    options = re.findall(r"(\w+)=", call)
+    owners = {spec.name: roi.default_registry().owner(spec.name) for spec in roi.formats()}
+    specs = [spec for spec in roi.formats() if owners[spec.name] == plugin]
+    if plugin and not specs:
+        pytest.skip(f"{plugin} is not installed")
+    known = {name for spec in specs for name in inspect.signature(spec.load()).parameters} | {"format"}
+    assert set(options) <= known, (classes, plugin)
