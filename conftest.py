@@ -29,6 +29,7 @@ QUICK_PARAMETERS = 4
 REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
 COSTLY = frozenset(
     {
+        "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
         "test_changed_copies_open_rightly_or_say_what_is_wrong",
         "test_declaring_imports_the_core_and_nothing_else",
         "test_foreign_files_are_not_claimed",

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.tools
 
 FRESH = (  # the tests that start a process or read from threads: run where a fault is theirs
     "test_it_pickles_into_a_fresh_process",
+    "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
     "test_opening_writes_nothing_and_runs_nothing_from_the_file",
     "test_a_cut_recording_is_told_and_never_garbage",
     "test_it_can_be_read_from_several_threads",

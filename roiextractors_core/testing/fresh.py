@@ -372,6 +372,64 @@ def open_cut(
         path.write_bytes(original)
 
 
+def open_replaced(
+    spec: dict[str, Any], recording: Any, files: list[str], options: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Open a recording with a pipe, a device or an endless file in place of one of its files, and report the outcome of each.
+
+    Parameters
+    ----------
+    spec : dict
+    recording : str or list of str
+        A copy, whose files are replaced.
+    files : list of str
+        Paths of the files.
+    options : mapping
+        For ``open``.
+    """
+    _ensure_registered(spec)
+    yield {"file": "", "kind": "nothing", **_open_replaced(spec["name"], recording, options)}
+    for name in files:
+        path = Path(name)
+        original = path.read_bytes()
+        for kind in ("a pipe", "a link to /dev/zero", "a file that continues with 64 GiB of zeros"):
+            path.unlink(missing_ok=True)
+            if kind == "a pipe":
+                os.mkfifo(path)
+            elif kind == "a link to /dev/zero":
+                path.symlink_to("/dev/zero")
+            else:
+                path.write_bytes(original)
+                os.truncate(path, 64 << 30)
+            yield {"file": path.name, "kind": kind, "outcome": "begun"}
+            before, start = _most_memory(), time.monotonic()
+            answer = _open_replaced(spec["name"], recording, options)
+            grown, seconds = _most_memory() - before, time.monotonic() - start
+            yield {"file": path.name, "kind": kind, "grown": grown, "seconds": seconds, **answer}
+            path.unlink(missing_ok=True)
+        path.write_bytes(original)
+
+
+def _open_replaced(name: str, recording: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    import roiextractors_core as roi
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            roi.explain(recording)
+            with roi.open(recording, format=name, **options) as opened:
+                if len(opened):
+                    opened.get_series(0, 1)
+                opened.metadata.to_dict()
+        return {"outcome": "read"}
+    except PluginError as error:
+        return {"outcome": "crash", "words": printable(error)}
+    except RoiExtractorsError as error:
+        return {"outcome": "error", "words": f"{type(error).__name__}: {printable(error)}"}
+    except BaseException as error:  # noqa: BLE001 - the border to the plugin
+        return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
+
+
 def _open_one_cut(name: str, recording: Any, expected: Any, times: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     import roiextractors_core as roi
 
@@ -588,5 +646,5 @@ def _most_memory() -> int:
 
 _JOBS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
     function.__name__: function
-    for function in (import_declarations, look_over, unpickle, open_cut, watch_opening, watch_state)
+    for function in (import_declarations, look_over, unpickle, open_cut, open_replaced, watch_opening, watch_state)
 }

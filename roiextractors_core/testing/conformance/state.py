@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import roiextractors_core as roi
 
@@ -27,6 +28,8 @@ from .judging import RANGE_ADVICE, fail, refusal, same, within
 from .reads import open_and_read, read_everything, routes
 
 __all__ = ["StateTests"]
+
+_MAX_GROWTH, _MAX_SECONDS = 300 << 20, 20.0
 
 
 class StateTests(GivenRecording):
@@ -146,6 +149,32 @@ class StateTests(GivenRecording):
                 f"importing the plugin, or opening for the first time, changed {', '.join(changed)}",
                 "leave alone what belongs to the whole process; pass parameters to the library that needs them",
             )
+
+    def test_a_pipe_or_a_device_in_place_of_a_file_is_refused(self, case: Case, workplace: Path) -> None:
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("this system has no named pipes")
+        copy = copy_recording(case.recording, workplace / "copy")
+        files = sorted(map(str, files_of(copy)))
+        arguments = {
+            "spec": case.spec.to_dict(),
+            "recording": as_text(copy),
+            "files": [files[k * len(files) // 12] for k in range(12)] if len(files) > 12 else files,
+            "options": dict(case.options),
+        }
+        outcome = in_fresh_process("open_replaced", arguments, seconds=90.0)
+        advice = "open files with PositionedFile, read_bounded or read_json: they open regular files alone, and read no more than is there"
+        if outcome.timed_out or outcome.failure:
+            last = outcome.answers[-1] if outcome.answers else {"kind": "nothing", "file": "a file"}
+            fail(
+                f"with {last['kind']} in place of {last['file']}, the recording does not open: {outcome.failure or 'it hangs'}",
+                advice,
+            )
+        for answer in outcome.answers:
+            place = f"with {answer['kind']} in place of {answer['file']}"
+            if answer["outcome"] == "crash":
+                fail(f"{place}, opening raised {answer['words']}", advice)
+            if answer.get("grown", 0) > _MAX_GROWTH or answer.get("seconds", 0.0) > _MAX_SECONDS:
+                fail(f"{place}, opening took {answer['seconds']:.0f} s and {answer['grown']:,} bytes", advice)
 
     def test_opening_writes_nothing_and_runs_nothing_from_the_file(self, case: Case, workplace: Path) -> None:
         copy, warm = (
