@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ..clock import Clock
 from ..errors import DeclarationError, TimesError
 from ..metadata import RecordingMetadata
-from .extractor import BlockImagingExtractor, ImagingExtractor, Samples, clock_of, dtype_of
+from .extractor import DerivedImagingExtractor, ImagingExtractor, Samples, clock_of, dtype_of
 
 __all__ = ["ConcatenatedImagingExtractor", "PlaneStackImagingExtractor", "concatenate", "stack_planes"]
 
@@ -51,36 +52,7 @@ def stack_planes(extractors: Sequence[ImagingExtractor]) -> PlaneStackImagingExt
     return PlaneStackImagingExtractor(_as_parts(extractors, "stack"))
 
 
-class _Composite(BlockImagingExtractor):
-    """Several recordings of the same frame shape and dtype as one."""
-
-    _parts: tuple[ImagingExtractor, ...]
-
-    def get_image_shape(self) -> tuple[int, int]:
-        return self._parts[0].get_frame_shape()
-
-    def get_dtype(self) -> np.dtype[Any]:
-        return self._parts[0].get_dtype()
-
-    def get_notes(self) -> tuple[str, ...]:
-        return tuple(note for part in self._parts for note in part.get_notes())
-
-    def get_paths(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(path for part in self._parts for path in part.get_paths()))
-
-    @property
-    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
-        """Whether every part keeps its missing samples."""
-        return all(part.keeps_missing_samples for part in self._parts)
-
-    def close(self) -> None:
-        """Close the parts."""
-        for part in self._parts:
-            part.close()
-        super().close()
-
-
-class ConcatenatedImagingExtractor(_Composite):
+class ConcatenatedImagingExtractor(DerivedImagingExtractor):
     """Recordings joined in time; see :func:`concatenate`."""
 
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
@@ -93,9 +65,6 @@ class ConcatenatedImagingExtractor(_Composite):
 
     def get_num_samples(self) -> int:
         return int(self._edges[-1])
-
-    def times_version(self) -> int:
-        return super().times_version() + sum(part.times_version() for part in self._parts)
 
     def get_num_planes(self) -> int:
         return self._parts[0].get_num_planes()
@@ -110,17 +79,32 @@ class ConcatenatedImagingExtractor(_Composite):
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
-        if isinstance(samples, slice):
-            return self._consecutive(samples, rows, columns, planes)
-        samples = np.asarray(samples, np.int64)
-        owners = np.searchsorted(self._edges, samples, side="right") - 1
-        if len(set(owners.tolist())) == 1:  # one part: its array is returned without a copy
-            return self._parts[int(owners[0])].get_block(samples - self._edges[int(owners[0])], rows, columns, planes)
-        result = self._empty(len(samples), rows, columns, planes)
-        for owner in np.unique(owners):
-            mine = np.flatnonzero(owners == owner)
-            result[mine] = self._parts[owner].get_block(samples[mine] - self._edges[owner], rows, columns, planes)
+        pieces = list(self._pieces(samples))
+        if len(pieces) == 1:  # its array is returned without a copy
+            part, _, chosen = pieces[0]
+            return part.get_block(chosen, rows, columns, planes)
+        count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
+        frame = (rows, columns) if planes is None else (rows, columns, planes)
+        result = np.empty((count, *(s.stop - s.start for s in frame)), self.get_dtype())
+        for part, places, chosen in pieces:
+            result[places] = part.get_block(chosen, rows, columns, planes)
         return result
+
+    def _pieces(self, samples: Samples) -> Iterator[tuple[ImagingExtractor, Samples, Samples]]:
+        """Yield each part that is read, the places of its samples in the result, and its samples."""
+        edges = self._edges
+        if isinstance(samples, slice):
+            start, stop = samples.start, samples.stop
+            first = bisect_right(edges, start) - 1
+            for k in range(first, bisect_left(edges, stop, lo=first)):
+                low, a, b = int(edges[k]), max(start, int(edges[k])), min(stop, int(edges[k + 1]))
+                if a < b:  # a part may be empty
+                    yield self._parts[k], slice(a - start, b - start), slice(a - low, b - low)
+            return
+        owners = np.searchsorted(edges, samples, side="right") - 1
+        for k in np.unique(owners).tolist():
+            places = np.flatnonzero(owners == k)
+            yield self._parts[k], places, np.asarray(samples, np.int64)[places] - edges[k]
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
@@ -159,10 +143,6 @@ class ConcatenatedImagingExtractor(_Composite):
     def has_time_vector(self) -> bool:
         return super().has_time_vector() or any(part.has_time_vector() for part in self._parts)
 
-    def get_metadata(self) -> RecordingMetadata:
-        """Return the first part's."""
-        return self._parts[0].get_metadata()
-
     def get_missing_samples(self) -> np.ndarray:
         first, numbers = 0, [np.empty(0, np.int64)]
         for part in self._parts:
@@ -193,27 +173,8 @@ class ConcatenatedImagingExtractor(_Composite):
         # Start times that overlap are wrong, e.g. those of files that all repeat the time of the first
         return moved if _run_on(moved) else None
 
-    def _consecutive(self, samples: slice, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
-        first = int(np.searchsorted(self._edges, samples.start, side="right")) - 1
-        first = min(first, len(self._parts) - 1)  # an empty slice at the end begins after the last part
-        if samples.stop <= self._edges[first + 1]:
-            low = int(self._edges[first])
-            return self._parts[first].get_block(slice(samples.start - low, samples.stop - low), rows, columns, planes)
-        result = self._empty(samples.stop - samples.start, rows, columns, planes)
-        for part, low, high in zip(self._parts, self._edges[:-1].tolist(), self._edges[1:].tolist(), strict=True):
-            a, b = max(samples.start, low), min(samples.stop, high)
-            if a < b:
-                result[a - samples.start : b - samples.start] = part.get_block(
-                    slice(a - low, b - low), rows, columns, planes
-                )
-        return result
 
-    def _empty(self, count: int, rows: slice, columns: slice, planes: slice | None) -> np.ndarray:
-        shape = tuple(s.stop - s.start for s in ((rows, columns) if planes is None else (rows, columns, planes)))
-        return np.empty((count, *shape), self.get_dtype())
-
-
-class PlaneStackImagingExtractor(_Composite):
+class PlaneStackImagingExtractor(DerivedImagingExtractor):
     """Planes of several recordings as one volume; see :func:`stack_planes`."""
 
     def __init__(self, extractors: Sequence[ImagingExtractor]) -> None:
@@ -247,9 +208,6 @@ class PlaneStackImagingExtractor(_Composite):
 
     def has_time_vector(self) -> bool:
         return super().has_time_vector() or self._parts[0].has_time_vector()
-
-    def times_version(self) -> int:
-        return super().times_version() + self._parts[0].times_version()
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()

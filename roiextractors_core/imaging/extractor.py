@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from numbers import Real
 from types import MappingProxyType
 from typing import Any, Self
@@ -353,10 +353,9 @@ class ImagingExtractor(ABC):
         if self.__volumetric is not None:
             return self.__volumetric
         own = getattr(type(self).get_num_planes, "own", None)
-        tells_dtype = (
-            type(self).get_dtype is not ImagingExtractor.get_dtype
-        )  # an author who spares the reading of pixels
-        if own is None and (tells_dtype or self._reads_blocks or len(self.get_image_shape()) > 2):
+        # An author who states the dtype spares the reading of pixels, which the last step below would undo
+        states_dtype = type(self).get_dtype is not ImagingExtractor.get_dtype
+        if own is None and (states_dtype or self._reads_blocks or len(self.get_image_shape()) > 2):
             return len(self.get_image_shape()) > 2
         asking, question = ASKING.get(), (id(self), "is_volumetric")
         if question in asking:  # a guard, `if not self.is_volumetric: raise`, in the author's method
@@ -515,9 +514,8 @@ class ImagingExtractor(ABC):
         self.__times_set += 1
 
     def __users_times(self) -> np.ndarray | None:
-        if (
-            self.__given is not None
-        ):  # not checked before, as a constructor may assign it before the samples are counted
+        # Not checked before, as a constructor may assign it before the samples are counted
+        if self.__given is not None:
             self.__times, self.__given = checked_times(self.__given, len(self)), None
         return self.__times
 
@@ -706,8 +704,8 @@ class ImagingExtractor(ABC):
         args, kwargs = self.__arguments
         require_importable(type(self))
         states = self.__states if self.__states is not None else file_states(self.provenance.paths)
-        facts = (shape_of(self), dtype_of(self).str, states)
-        return (_made_again, (type(self), args, kwargs, self.__users_times(), self.__rate, self.__provenance, facts))
+        kept = (self.__users_times(), self.__rate, self.__provenance, states)
+        return _made_again, (type(self), args, kwargs, (shape_of(self), dtype_of(self)), kept)
 
     def __repr__(self) -> str:
         shape = self.get_sample_shape()
@@ -716,13 +714,7 @@ class ImagingExtractor(ABC):
         timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {duration(len(self) / rate)}"
         return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {dtype_of(self)}, {amount(math.prod(shape_of(self)) * dtype_of(self).itemsize)}; {timing}>"
 
-    def _restore(
-        self,
-        times: np.ndarray | None,
-        rate: float | None,
-        provenance: Provenance | None,
-        states: tuple[tuple[str, int, int, int, int], ...],
-    ) -> None:
+    def _restore(self, times: Any, rate: Any, provenance: Any, states: Any) -> None:
         self.__times, self.__given, self.__rate = times, None, rate
         self.__provenance, self.__states = provenance, states
 
@@ -786,7 +778,42 @@ class BlockImagingExtractor(ImagingExtractor):
         return self.get_block(samples, slice(0, rows), slice(0, columns), planes)
 
 
-class ImagingView(BlockImagingExtractor):
+class DerivedImagingExtractor(BlockImagingExtractor):
+    """A recording that is made from others, its parts; what is not said otherwise is that of the first part."""
+
+    _parts: tuple[ImagingExtractor, ...]
+
+    def get_image_shape(self) -> tuple[int, int]:
+        return self._parts[0].get_frame_shape()
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._parts[0].get_dtype()
+
+    def get_metadata(self) -> RecordingMetadata:
+        return self._parts[0].get_metadata()
+
+    def get_notes(self) -> tuple[str, ...]:
+        return tuple(note for part in self._parts for note in part.get_notes())
+
+    def get_paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(path for part in self._parts for path in part.get_paths()))
+
+    @property
+    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
+        """Whether every part keeps its missing samples."""
+        return all(part.keeps_missing_samples for part in self._parts)
+
+    def times_version(self) -> int:
+        return super().times_version() + sum(part.times_version() for part in self._parts)
+
+    def close(self) -> None:
+        """Close the parts."""
+        for part in self._parts:
+            part.close()
+        super().close()
+
+
+class ImagingView(DerivedImagingExtractor):
     """A lazy part of a recording: samples, a rectangle, a plane. Views of views compose.
 
     Parameters
@@ -810,36 +837,32 @@ class ImagingView(BlockImagingExtractor):
     ) -> None:
         super().__init__()
         num_rows, num_columns = parent.get_frame_shape()
-        self._parent = parent
-        self._first, end = resolve_span(samples, len(parent), "sample")
-        self._count = end - self._first
-        self._rows = resolve_span(rows, num_rows, "row")
-        self._columns = resolve_span(columns, num_columns, "column")
+        first, end = resolve_span(samples, len(parent), "sample")
+        top, bottom = resolve_span(rows, num_rows, "row")
+        left, right = resolve_span(columns, num_columns, "column")
+        self._count, self._frame_shape = end - first, (bottom - top, right - left)
+        self._parent, self._base = parent, parent
         self._planes = planes if plane is None else (plane, plane + 1)
-        self._is_plane = plane is not None
         self.is_volumetric = parent.is_volumetric and plane is None
         # Thousands of views may be nested: each knows its place in the recording itself, so reading needs no recursion
-        self._base, self._base_planes = parent, self._planes
-        self._origin = (self._first, self._rows[0], self._columns[0])
         if type(parent) is ImagingView:  # a subclass may read in its own way
             self._base = parent._base
-            if parent._base_planes is not None:
-                below = parent._base_planes[0]
-                start, end = self._planes or (0, parent._base_planes[1] - below)
-                self._base_planes = below + start, below + end
-            first, above, left = parent._origin
-            self._origin = (first + self._first, above + self._rows[0], left + self._columns[0])
+            first, top, left = first + parent._origin[0], top + parent._origin[1], left + parent._origin[2]
+            if parent._planes is not None:
+                below, above = parent._planes
+                start, stop = self._planes or (0, above - below)
+                self._planes = below + start, below + stop
+        self._origin: tuple[int, int, int] = (first, top, left)
+        self._parts = (self._base,)
 
     def get_image_shape(self) -> tuple[int, int]:
-        return self._rows[1] - self._rows[0], self._columns[1] - self._columns[0]
+        return self._frame_shape
 
     def get_num_samples(self) -> int:
         return self._count
 
     def get_num_planes(self) -> int:
-        if self._base_planes is None:
-            return self._base.get_num_planes()
-        return self._base_planes[1] - self._base_planes[0]
+        return self._base.get_num_planes() if self._planes is None else self._planes[1] - self._planes[0]
 
     def _chain(self) -> list[ImagingView]:
         """Return this view and the views that it is a view of, the nearest first."""
@@ -849,16 +872,9 @@ class ImagingView(BlockImagingExtractor):
             parent = parent._parent
         return chain
 
-    def get_dtype(self) -> np.dtype[Any]:
-        return self._base.get_dtype()
-
     def get_chunk_shape(self) -> tuple[int, ...]:
-        inner = self._base.get_chunk_shape()
-        for view in reversed(self._chain()):
-            inner = inner[:3] if view._is_plane else inner
-            # A chunk of 0 samples would never end; an empty view keeps the file's
-            inner = tuple(min(a, b) if b else a for a, b in zip(inner, view.shape, strict=True))
-        return inner
+        # A chunk of 0 samples would never end; an empty view keeps the file's. A planar view has no chunk along planes
+        return tuple(min(a, b) if b else a for a, b in zip(self._base.get_chunk_shape(), shape_of(self), strict=False))
 
     def get_sampling_frequency(self) -> float | None:
         set_here = (view.users_rate() for view in self._chain())
@@ -874,9 +890,9 @@ class ImagingView(BlockImagingExtractor):
             samples = np.asarray(samples, np.int64) + first
         rows = slice(rows.start + above, rows.stop + above)
         columns = slice(columns.start + left, columns.stop + left)
-        if self._base_planes is None:
+        if self._planes is None:
             return self._base.get_block(samples, rows, columns, planes)
-        below, end = self._base_planes
+        below, end = self._planes
         if planes is None:
             return self._base.get_block(samples, rows, columns, slice(below, end))[..., 0]
         return self._base.get_block(samples, rows, columns, slice(planes.start + below, planes.stop + below))
@@ -891,14 +907,12 @@ class ImagingView(BlockImagingExtractor):
     @property
     def clock(self) -> Clock:
         """The parent's clock with its offset kept, unless the user set times or a rate on the view itself."""
-        first = 0
         for view in self._chain():
             if ImagingExtractor.has_time_vector(view):
-                clock = super(ImagingView, view).clock
+                first, clock = self._origin[0] - view._origin[0], super(ImagingView, view).clock
                 break
-            first += view._first
         else:
-            clock = clock_of(self._base)
+            first, clock = self._origin[0], clock_of(self._base)
         return clock.sliced(first, first + self._count).with_rate(self.get_sampling_frequency())
 
     def has_time_vector(self) -> bool:
@@ -908,34 +922,22 @@ class ImagingView(BlockImagingExtractor):
         return sum(map(ImagingExtractor.times_version, self._chain())) + self._base.times_version()
 
     def get_metadata(self) -> RecordingMetadata:
-        metadata, chosen = self._base.get_metadata(), self._base_planes
+        metadata, chosen = super().get_metadata(), self._planes
         if chosen is not None and len(metadata.plane_positions) >= chosen[1]:
             spacing = metadata.plane_spacing if chosen[1] - chosen[0] > 1 else None
             return metadata.replaced(plane_positions=metadata.plane_positions[slice(*chosen)], plane_spacing=spacing)
         return metadata
 
-    def get_notes(self) -> tuple[str, ...]:
-        return self._base.get_notes()
-
     def get_missing_samples(self) -> np.ndarray:
-        missing, keeps = self._base.get_missing_samples(), self._base.keeps_missing_samples
-        for view in reversed(self._chain()):
-            first, end = view._first, view._first + view._count
-            if not keeps:
-                # A sample's number in the acquisition is its index here plus the number of missing samples before it
-                ranked = missing - np.arange(len(missing))
-                first, end = (k + int(np.searchsorted(ranked, k, side="right")) for k in (first, end - 1))
-                end += 1
-            missing = missing[(missing >= first) & (missing < end)] - first if view._count else missing[:0]
-        return missing
-
-    @property
-    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
-        """As of the parent."""
-        return self._base.keeps_missing_samples
-
-    def get_paths(self) -> tuple[str, ...]:
-        return self._base.get_paths()
+        missing, first = self._base.get_missing_samples(), self._origin[0]
+        if self._count == 0:
+            return missing[:0]
+        last = first + self._count - 1
+        if not self.keeps_missing_samples:
+            # A sample's number in the acquisition is its index here plus the number of missing samples before it
+            ranked = missing - np.arange(len(missing))
+            first, last = (k + int(np.searchsorted(ranked, k, side="right")) for k in (first, last))
+        return missing[(missing >= first) & (missing <= last)] - first
 
     @property
     def provenance(self) -> Provenance:
@@ -954,8 +956,8 @@ class ImagingView(BlockImagingExtractor):
             samples=(first, first + self._count),
             rows=(above, above + rows),
             columns=(left, left + columns),
-            planes=self._base_planes if self.is_volumetric else None,
-            plane=None if self.is_volumetric or self._base_planes is None else self._base_planes[0],
+            planes=self._planes if self.is_volumetric else None,
+            plane=None if self.is_volumetric or self._planes is None else self._planes[0],
         )
         if ImagingExtractor.has_time_vector(self):
             flat.set_times(self.get_timestamps())
@@ -963,6 +965,10 @@ class ImagingView(BlockImagingExtractor):
         if rate is not None and rate != self._base.get_sampling_frequency():
             flat.override_sampling_frequency(rate)
         return ImagingExtractor.__reduce__(flat)
+
+    def close(self) -> None:
+        """Close the view alone; the recording and its other views stay open."""
+        BlockImagingExtractor.close(self)
 
     def check_open(self) -> None:
         for view in self._chain():
@@ -976,32 +982,21 @@ def unshadowed(extractor: ImagingExtractor) -> ImagingExtractor:
     return extractor if names.isdisjoint(vars(extractor)) else ImagingView(extractor)
 
 
-def _made_again(
-    kind: type[ImagingExtractor],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    times: np.ndarray | None,
-    rate: float | None,
-    provenance: Provenance | None,
-    facts: tuple[tuple[int, ...], str, tuple[tuple[str, int, int, int, int], ...]],
-) -> ImagingExtractor:
-    shape, dtype, states = facts
-    extractor = run_asked_once(_unchanged, states, kind, args, kwargs)
+def _made_again(kind: type[ImagingExtractor], args: Any, kwargs: Any, facts: Any, kept: Any) -> ImagingExtractor:
+    extractor = run_asked_once(_unchanged, kept[-1], kind, args, kwargs)
     # The files are unchanged, but another version of the plugin may read them in another way
-    seen_shape, seen_dtype = shape_of(extractor), dtype_of(extractor)
-    if (seen_shape, seen_dtype) != (shape, np.dtype(dtype)):
+    (shape, dtype), (seen_shape, seen_dtype) = facts, (shape_of(extractor), dtype_of(extractor))
+    if (seen_shape, seen_dtype) != (shape, dtype):
         seen = f"{seen_dtype} of shape {seen_shape}"
         extractor.close()
         raise RecordingError(
-            f"the recording was {np.dtype(dtype)} of shape {shape} when it was pickled and is {seen} now; open it again"
+            f"the recording was {dtype} of shape {shape} when it was pickled and is {seen} now; open it again"
         )
-    extractor._restore(times, rate, provenance, states)
+    extractor._restore(*kept)
     return extractor
 
 
-def _unchanged(
-    states: Any, kind: type[ImagingExtractor], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> ImagingExtractor:
+def _unchanged(states: Any, kind: type[ImagingExtractor], args: Any, kwargs: Any) -> ImagingExtractor:
     with silenced():  # the warnings were issued when the recording was first opened
         require_same_files(states)
         return kind(*args, **kwargs)
