@@ -35,7 +35,7 @@ class PlaneSet:
     indexes : sequence of PageIndex
         The indexes of the files.
     owners, pages : numpy.ndarray
-        For each plane the position of its index, and its page in that index.
+        For each plane the position of its index, and its page in that index; with one index, owners are not looked at.
     """
 
     def __init__(self, indexes: Sequence[PageIndex], owners: np.ndarray, pages: np.ndarray) -> None:
@@ -187,7 +187,8 @@ def _unused(claims: _Claims, shelf: _Shelf, name: str) -> tuple[str, bool]:
 
     The specification allows further pages; a whole factor suggests an axis that the XML does not describe.
     """
-    used, pages = len(claims.pages), shelf.num_pages_of(claims)
+    used = len(claims.pages)
+    pages = shelf.num_pages_of(claims) if shelf.max_pages > used else used
     if pages <= used:
         return "", False
     is_exact = pages % used == 0
@@ -313,16 +314,23 @@ class _Shelf:
 
     def num_pages_of(self, claims: _Claims) -> int:
         """Return how many pages the files contain, not counting reduced images and masks behind the last page with a place."""
-        total = len(np.unique(claims.files))
+        total = int(np.count_nonzero(np.bincount(claims.files)))
         for number, (index, offset) in self._indexes.items():
-            used = claims.pages[claims.files == number]
-            if offset or not len(used):
+            pages = claims.pages[claims.files == number]
+            if offset or not len(pages):
                 continue
-            free = np.setdiff1d(np.arange(index.num_pages), used)
+            has_place = np.zeros(index.num_pages, bool)  # np.unique takes a hundred times as long
+            has_place[pages] = True
+            num_free = index.num_pages - int(np.count_nonzero(has_place))
             # Only the first is read, as each costs a read; those behind it are taken to be alike
-            is_secondary = len(free) > 0 and _is_secondary(index, int(free[0]))
-            total += len(np.unique(used)) + (0 if is_secondary else len(free)) - 1
+            is_secondary = num_free > 0 and _is_secondary(index, int(has_place.argmin()))
+            total += index.num_pages - 1 - (num_free if is_secondary else 0)
         return total
+
+    @property
+    def max_pages(self) -> int:
+        """The number of pages of all named files, reduced images and masks included."""
+        return int(self.num_pages[self._named].sum())
 
     @property
     def is_complete(self) -> bool:
@@ -375,6 +383,8 @@ class _Shelf:
                 owners[number], firsts[number] = len(indexes), self._indexes[number][1]
                 indexes.append(self._indexes[number][0])
         _require_alike(indexes)
+        if len(numbers) == 1:
+            return PlaneSet(indexes, owners[:0], pages - firsts[numbers[0]])
         return PlaneSet(indexes, owners[files], pages - firsts[files])
 
     def _path(self, number: int) -> str:
