@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SLOW_SECONDS = 1.0  # declarations import the core alone, in milliseconds; more is an I/O library imported too early
-_REFERENCE = re.compile(r"\w+(\.\w+)*\s*(:\s*\w+(\.\w+)*)?\s*(\[.*\])?")
+_REFERENCE = re.compile(r"[\w-]+(\.[\w-]+)*\s*(:\s*\w+(\.\w+)*)?\s*(\[.*\])?")
 
 
 @dataclass(frozen=True, slots=True)
