@@ -390,9 +390,29 @@ def test_the_more_special_format_comes_first_and_a_tie_names_both(tmp_path: Path
 
 
 def test_the_catalogue_is_made_from_the_plugins_declarations() -> None:
-    assert catalogue_text(PLUGINS) == CATALOGUE.read_text(encoding="utf-8"), (
-        "run: python -m roiextractors_core.registry plugins"
+    assert catalogue_text(PLUGINS, PLUGINS.parent / "catalogue") == CATALOGUE.read_text(encoding="utf-8"), (
+        "run: python -m roiextractors_core.registry"
     )
+
+
+def test_the_catalogue_takes_a_plugin_from_another_repository_by_its_declaration_alone(tmp_path: Path) -> None:
+    package = tmp_path / "roiextractors-elsewhere" / "roiextractors_elsewhere"
+    package.mkdir(parents=True)
+    (package.parent / "pyproject.toml").write_text(
+        '[project]\nname = "roiextractors-elsewhere"\n'
+        '[project.entry-points.roiextractors_core]\nelsewhere = "roiextractors_elsewhere.hooks"\n'
+    )
+    (package / "__init__.py").touch()
+    (package / "hooks.py").write_text(
+        "from roiextractors_core import FormatSpec, Magic, hookimpl\n"
+        "@hookimpl\ndef roiextractors_formats():\n"
+        "    yield FormatSpec(name='elsewhere', title='Elsewhere', extractor='roiextractors_elsewhere.extractor:E',\n"
+        "                     extensions=('.els',), evidence=Magic(b'ELSEWHERE'))\n"
+    )
+    entries = json.loads(catalogue_text(PLUGINS, tmp_path))
+    entry = next(entry for entry in entries if entry["format"]["name"] == "elsewhere")
+    assert (entry["plugin"], entry["format"]["extensions"]) == ("roiextractors-elsewhere", [".els"])
+    assert len(entries) == 1 + len(json.loads(catalogue_text(PLUGINS)))
 
 
 def test_with_the_core_alone_a_scanimage_file_is_named_with_its_plugin(tmp_path: Path) -> None:

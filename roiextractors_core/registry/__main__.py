@@ -1,8 +1,9 @@
-"""``python -m roiextractors_core.registry [plugins]`` writes the catalogue of the plugins in this repository."""
+"""``python -m roiextractors_core.registry`` writes the catalogue: the plugins of this repository, and those of others."""
 
 import sys
 from pathlib import Path
 
 from .catalogue import CATALOGUE, catalogue_text
 
-CATALOGUE.write_text(catalogue_text(Path(sys.argv[1] if len(sys.argv) > 1 else "plugins")), encoding="utf-8")
+folders = sys.argv[1:] or ("plugins", "catalogue")
+CATALOGUE.write_text(catalogue_text(*map(Path, folders)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The catalogue: formats of the plugins in this repository, known also where they are not installed."""
+"""The catalogue: formats of plugins that are known also where they are not installed."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def catalogue() -> tuple[CatalogueEntry, ...]:
     return tuple(CatalogueEntry(FormatSpec.from_dict(e["format"]), e["plugin"]) for e in entries)
 
 
-def catalogue_text(plugins: Path) -> str:
-    """Return the catalogue as JSON text, made from the declarations of a folder of plugins.
+def catalogue_text(*folders: Path) -> str:
+    """Return the catalogue as JSON text, made from the declarations of plugins.
 
     Parameters
     ----------
-    plugins : pathlib.Path
-        The folder whose members are distributions with a ``pyproject.toml`` and a ``hooks.py``.
+    *folders : pathlib.Path
+        Folders whose members have the ``pyproject.toml`` and the ``hooks.py`` of a plugin, if nothing else of it.
     """
     entries = []
-    for project_file in sorted(plugins.glob("*/pyproject.toml")):
+    for project_file in sorted(file for folder in folders for file in folder.glob("*/pyproject.toml")):
         project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
         for target in sorted(project.get("entry-points", {}).get(hook.GROUP, {}).values()):
             sys.path.insert(0, str(project_file.parent))
