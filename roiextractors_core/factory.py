@@ -179,8 +179,6 @@ def _unused_companion(companions: Mapping[str, str], recording: ImagingExtractor
 
 def _companions(source: Source, spec: FormatSpec, state: RegistryState) -> dict[str, str]:
     """Return the files of a more special format beside the source, and for each a sentence that says that it is not used."""
-    if spec.specializes:
-        return {}
     special = [other for other in state.specs.values() if spec.name in other.specializes]
     owners = {name.lower(): other for other in special for name in other.companions}
     ends = tuple(name.removeprefix("*") for name in owners)

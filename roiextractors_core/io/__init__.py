@@ -2,6 +2,7 @@
 
 from ..errors import listed, printable
 from .atomic import require_room, write_then_rename
+from .beside import unread_descriptions
 from .blocks import ConvertedArray, Progress, read_blocks
 from .budget import Budget
 from .chunk_grid import (
@@ -92,6 +93,7 @@ __all__ = [
     "to_micrometres",
     "to_seconds",
     "unchanging_superblock",
+    "unread_descriptions",
     "warn",
     "xml_parser",
     "xml_problems",

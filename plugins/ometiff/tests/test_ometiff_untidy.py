@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from roiextractors_core.registry import Registry
 
 
 def write_set(ome: Any, folder: Path, first: int, *, written_as: str = "rec") -> list[Path]:
@@ -130,3 +131,20 @@ def test_objective_modality_bit_depth_and_laser_are_read(ome: Any, tmp_path: Pat
     assert metadata.objective == roi.ObjectiveMetadata("Nikon 16x", 16.0, 0.8)
     assert (metadata.modality, metadata.bit_depth) == ("two-photon", 12)
     assert metadata.channels[0].laser_lines == (920.0,)
+
+
+def test_files_of_a_more_special_format_beside_an_ome_tiff_are_said_not_to_be_used(ome: Any, tmp_path: Path) -> None:
+    path = write_set(ome, tmp_path, 0)[0]
+    registry = Registry(entry_points=tuple)
+    extractor = "roiextractors_ometiff.extractor:OmeTiffImagingExtractor"
+    evidence = roi.Magic(b"II*\0") | roi.Magic(b"MM\0*")
+    registry.register(
+        roi.FormatSpec("ometiff", "OME-TIFF", extractor, (".ome.tif",), evidence=evidence, specializes=("tiff",))
+    )
+    registry.register(
+        roi.FormatSpec("rig", "Rig", "no:Rig", (".rig",), specializes=("ometiff", "tiff"), companions=("Rig.xml",))
+    )
+    (tmp_path / "Rig.xml").write_text("<Rig/>")
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"is read as OME-TIFF; Rig\.xml beside it .*not used") as seen:
+        recording = roi.open(path, registry=registry)
+    assert str(seen[0].message) in recording.get_notes()

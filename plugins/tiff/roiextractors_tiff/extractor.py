@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import choose_stream, plausible_start, to_micrometres, to_seconds, warn
+from roiextractors_core.io import choose_stream, plausible_start, to_micrometres, to_seconds, unread_descriptions, warn
 
 from .arrangement import Arrangement, arrange, imagej_fields
 from .files import Files, Paths, SizesInFolder, files_of, index_of, recalled
@@ -128,6 +128,9 @@ class TiffImagingExtractor(BlockImagingExtractor):
         self._numbers = self._sample_numbers()
         if self._arrangement.left_over:
             warn(self._arrangement.notes[-1])
+        unread = unread_descriptions(self._paths[0]) if len(self._paths) == 1 else ""
+        if unread:
+            self._say(unread, RoiExtractorsWarning)
         # A damaged file, or one of several series, has fewer pages than described, and that has been said
         is_whole = series is None and not self._pages.damaged
         for sentence in self._arrangement.warnings if is_whole else ():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,20 @@ def test_metadata_of_another_format_beside_a_plain_file_is_said_not_to_be_used(t
     with pytest.warns(roi.RoiExtractorsWarning, match=r"whole\.TXT"):
         roi.open(tmp_path / "m.tif", registry=registry)
     assert roi.open(tmp_path / "m.tif", registry=registry, format="tiff").shape == (3, 24, 32)
+
+
+@pytest.mark.parametrize("name", ["m.json", "M.txt", "m.tif.xml"])
+def test_a_description_beside_a_tiff_is_said_not_to_be_read(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "M.tif" if name[0] == "M" else tmp_path / "m.tif", serials(3))
+    path = next(tmp_path.iterdir())
+    (tmp_path / "other.json").write_text("{}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        roi.open(path, format="tiff")
+    (tmp_path / name).write_text("rate 30")
+    with pytest.warns(roi.RoiExtractorsWarning, match=f"{name}. beside {path.name} may describe it") as seen:
+        recording = roi.open(path, format="tiff")
+    assert str(seen[0].message) in recording.get_notes()
 
 
 def test_a_metamorph_stack_has_all_planes_times_wavelength_and_pixel_size(tmp_path: Path) -> None:

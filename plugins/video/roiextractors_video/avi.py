@@ -371,12 +371,8 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
             head = file.read(at, 12)
             name, length = head[:4], int.from_bytes(head[4:8], "little")
             if not _is_name(name):
-                # Zeros that follow the last frame began inside it if it ends in zeros, too
-                if found and not name.strip(b"\0"):
-                    offset, size, _ = found[-1]
-                    tail = min(size, _ZERO_TAIL)
-                    if tail and not file.read(offset + size - tail, tail).strip(b"\0"):
-                        found.pop()
+                if found and not name.strip(b"\0") and _ends_in_zeros(file, found[-1]):
+                    found.pop()  # zeros that follow the last frame began inside it
                 return found, f"is damaged at byte {at:,}: the chunk {printable(name)!r} is none"
             idle += length == 0 or not _is_frame(name, stream)
             if idle > _MAX_IDLE + 4 * len(found):
@@ -397,4 +393,14 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
             at += 8 + length + length % 2
     if not layout.movies:
         return found, f"is truncated: it ends at byte {layout.size:,}, before its first frame"
+    end = layout.movies[-1].end
+    # The same where the list of frames ends with the last frame, and zeros are in place of the index
+    if found and end < layout.size and _ends_in_zeros(file, found[-1]) and file.end_of_data(end, layout.size) == end:
+        return found[:-1], f"ends in zeros from inside the frame at byte {found[-1][0]:,}"
     return found, ""
+
+
+def _ends_in_zeros(file: PositionedFile, frame: Entry) -> bool:
+    offset, size, _ = frame
+    tail = min(size, _ZERO_TAIL)
+    return tail > 0 and not file.read(offset + size - tail, tail).strip(b"\0")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
-from roiextractors_core.errors import StreamChoiceError
-from roiextractors_core.io import silenced, single_file, warn
+from roiextractors_core.errors import RoiExtractorsWarning, StreamChoiceError
+from roiextractors_core.io import silenced, single_file, unread_descriptions, warn
 
 from .clock import times_beside
 from .frames import VideoFrames, open_frames
@@ -62,6 +62,10 @@ class VideoImagingExtractor(BlockImagingExtractor):
         self._noted = None if self._frames.problems else times_beside(self._path, self._frames.num_frames)
         for problem in self._frames.problems:
             warn(problem)
+        # Often the times of the frames
+        self._unread = unread_descriptions(self._path)
+        if self._unread:
+            warn(self._unread, RoiExtractorsWarning)
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._frames.rows, self._frames.columns
@@ -102,7 +106,7 @@ class VideoImagingExtractor(BlockImagingExtractor):
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        notes = (*self._frames.problems, *self._frames.notes)
+        notes = (*self._frames.problems, *self._frames.notes, *filter(None, (self._unread,)))
         if self._noted is not None:
             notes += (f"{self._frames.name}: {self._noted.note}",)
         if self._is_found_grey:

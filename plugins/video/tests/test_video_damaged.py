@@ -167,3 +167,34 @@ def test_a_frame_in_which_zeros_at_the_end_began_is_left_out(
         recording = roi.open(path)
     with recording:
         np.testing.assert_array_equal(recording.get_series(), frames[:5])
+
+
+def test_zeros_in_place_of_the_index_that_began_inside_the_last_frame_take_it_with_them(
+    tmp_path: Path, write_avi: Callable[..., Path], noisy: Callable[..., np.ndarray]
+) -> None:
+    frames = noisy(8) | 1
+    path = write_avi(tmp_path / "a.avi", [frame.tobytes() for frame in frames], shape=frames.shape[1:])
+    whole = path.read_bytes()
+    end = whole.index(frames[7].tobytes()) + frames[7].size // 2
+    path.write_bytes(whole[:end] + bytes(len(whole) - end))
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros from inside the frame") as seen:
+        recording = roi.open(path)
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), frames[:7])
+        assert any(str(seen[0].message) in note for note in recording.get_notes())
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.avi.xml"])
+def test_a_description_beside_a_video_is_said_not_to_be_read(
+    tmp_path: Path, write_avi: Callable[..., Path], noisy: Callable[..., np.ndarray], name: str
+) -> None:
+    frames = noisy(4)
+    path = write_avi(tmp_path / "a.avi", [frame.tobytes() for frame in frames], shape=frames.shape[1:])
+    (tmp_path / "b.json").write_text("{}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        roi.open(path).close()
+    (tmp_path / name).write_text("0\n40\n80\n120\n")
+    with pytest.warns(roi.RoiExtractorsWarning, match=f"{name}. beside a.avi may describe it and is not read") as seen:
+        recording = roi.open(path)
+    assert str(seen[0].message) in recording.get_notes()
