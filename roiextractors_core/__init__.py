@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .registry.evidence import Name as Name
     from .registry.evidence import Probe as Probe
     from .registry.evidence import Sibling as Sibling
+    from .registry.evidence import Text as Text
     from .registry.evidence import TiffTag as TiffTag
     from .registry.evidence import XmlRoot as XmlRoot
     from .registry.hook import hookimpl as hookimpl
@@ -78,7 +79,7 @@ __getattr__, _LAZY = import_on_use(
         "metadata": ("ChannelMetadata", "ObjectiveMetadata", "Provenance", "RecordingMetadata"),
         "registry.detection": ("Explanation", "explain"),
         "registry.evidence": (
-            *("Hdf5Path", "JsonKey", "Magic", "Member", "Name", "Probe", "Sibling", "TiffTag", "XmlRoot"),
+            *("Hdf5Path", "JsonKey", "Magic", "Member", "Name", "Probe", "Sibling", "Text", "TiffTag", "XmlRoot"),
         ),
         "registry.hook": ("hookimpl",),
         "npy": ("NpyImagingExtractor",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
@@ -18,6 +19,7 @@ from .errors import (
     RoiExtractorsError,
     RoiExtractorsWarning,
     SourceError,
+    SourceKindError,
     UnknownFormatError,
     UnknownOptionError,
     listed,
@@ -101,7 +103,14 @@ def _open(source: SourceLike, format: str | None, state: RegistryState, options:
         paths = tuple(str(path) for path in opened.paths)
     if advice:  # first: it helps most where the recording cannot be opened
         warn(advice, RoiExtractorsWarning)
-    recording = _construct(_load_class(spec, state), spec, value, options)
+    extractor_class = _load_class(spec, state)
+    try:
+        recording = _construct(extractor_class, spec, value, options)
+    except (RoiExtractorsError, OSError) as error:
+        hint = _folder_hint(opened, state, spec) if format is None else ""
+        if hint:
+            raise SourceKindError(f"{str(error).rstrip('.')}.{hint}") from error
+        raise
     plugin = state.owner(spec.name)
     unused = _unused_companion(companions, recording)
     if unused:
@@ -164,10 +173,14 @@ def _choose_format(source: Source, name: str | None, state: RegistryState) -> tu
         return state.specs[name], "named by format=", ""
     try:
         match, advice = choose(source, state)
-    except FormatNotInstalledError:
+    except FormatNotInstalledError as error:
+        hint = _folder_hint(source, state)
+        if hint:
+            raise FormatNotInstalledError(f"{error}.{hint}") from None
         raise
     except UnknownFormatError as error:
-        raise UnknownFormatError(f"{error}{_reason_by_suffix(source, state)}") from None
+        reason = _reason_by_suffix(source, state) or _folder_hint(source, state)
+        raise UnknownFormatError(f"{error}{reason}") from None
     return match.spec, match.finding.basis, advice
 
 
@@ -258,19 +271,40 @@ def _known_options(extractor_class: Any) -> tuple[list[str], bool]:
 # Errors in detail: nothing below runs when a recording opens
 
 
+def _folder_hint(source: Source, state: RegistryState, spec: FormatSpec | None = None) -> str:
+    """Return the advice to open the folder that a file is part of; often empty.
+
+    ``spec`` is the format as which the file itself could not be opened.
+    """
+    by_content = spec is not None and spec.evidence is not None and spec.evidence.has_content()
+    if source.is_folder or source.is_list or (spec and by_content and not _takes_folders(spec)):
+        return ""  # a format of files explains the damage of its file best
+    for folder in source.path.parents[:2]:  # frames may be one level down
+        with contextlib.suppress(RoiExtractorsError, OSError), Source(folder) as opened:
+            title = choose(opened, state)[0].spec.title
+            return f" It is part of {printable(folder)}, which is {title}; open the folder: open({str(folder)!r})"
+    return ""
+
+
+def _takes_folders(spec: FormatSpec) -> bool:
+    # By the convention of roiextractors, whose graphical programs ask for a file or a folder by this name
+    return "folder_path" in list(inspect.signature(spec.load().__init__).parameters)[1:2]
+
+
 def _reason_by_suffix(source: Source, state: RegistryState) -> str:
     """Return the complaint of the one format with the source's suffix: a cut file may have nothing else left."""
     candidates = [s for s in state.specs.values() if any(suffix in s.extensions for suffix in source.suffixes)]
     names = {spec.name for spec in candidates}
     general = [spec for spec in candidates if not names & set(spec.specializes)]  # the others are special cases of it
-    if source.is_folder or len(general) != 1:
+    if len(general) != 1:
         return ""
     spec = general[0]
     try:
         with silenced():
             _construct(_load_class(spec, state), spec, source.value, {}).close()
-    except (RecordingError, SourceError) as error:
-        return f" Its suffix is that of {spec.title}, whose plugin says: {error}"
+    except (RecordingError, SourceError, FileNotFoundError) as error:
+        hint = _folder_hint(source, state, spec)
+        return hint or f" Its suffix is that of {spec.title}, whose plugin says: {printable(error)}"
     except (RoiExtractorsError, OSError, MemoryError, Warning):
         pass  # the plugin's own failure would only distract from the error that is being raised
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from roiextractors_core.registry.evidence import (
     Probe,
     Sibling,
     Strength,
+    Text,
     TiffTag,
     XmlRoot,
+    evidence_fault,
     evidence_from_dict,
 )
 from roiextractors_core.registry.spec import FormatSpec
@@ -158,6 +161,18 @@ def test_the_class_is_loaded_by_name_and_its_absence_is_a_declaration_error() ->
         (lambda: XmlRoot(""), "XmlRoot takes text for name"),
         (lambda: XmlRoot("a", file=""), "XmlRoot takes text for file"),
         (lambda: JsonKey(None), "JsonKey takes text for key"),
+        (lambda: Magic(b"x", file=""), "Magic takes text for file"),
+        (lambda: Text(), "Text takes contains=, matches= or both, got neither"),
+        (lambda: Text(""), "Text takes text for contains, got ''"),
+        (lambda: Text(b"x"), "Text takes text for contains"),
+        (lambda: Text("x", file=3), "Text takes text for file"),
+        (lambda: Text("x", head=0), "a head of 1 to 65,536 bytes here, got 0"),
+        (lambda: Text("x", head=True), "a head of 1 to 65,536 bytes here, got True"),
+        (lambda: Text("x", head=1 << 20), "a head of 1 to 65,536"),
+        (lambda: Text(matches="x", head=5000), "a head of 1 to 4,096"),
+        (lambda: Text(matches="("), r"Text\(matches='\('\) is not a valid regular expression"),
+        (lambda: Text(matches="a{99999999999}"), "is not a valid regular expression"),
+        (lambda: TiffTag("Software", matches="(a+)+$"), "may take for ever"),
         (lambda: Member(b"*.tif"), "Member takes text for glob"),
         (lambda: Sibling(""), "Sibling takes text for glob"),
         (lambda: Name(7), "Name takes text for glob"),
@@ -181,6 +196,8 @@ EVERY_KIND = [
     Hdf5Path("/a/*", "b", equals="c"),
     XmlRoot("PVScan", file="*.xml"),
     JsonKey("a.b"),
+    Magic(b"\x01\xfe", file="chunk_*.bin"),
+    Text("[Acme]", matches=r"^version", file="header.ini", head=100),
     Member("*/x.csv"),
     Sibling("{stem}.mat"),
     Name("ops*.npy"),
@@ -195,6 +212,7 @@ EVERY_KIND = [
 def test_evidence_makes_the_round_trip_through_json(evidence: Evidence) -> None:
     again = evidence_from_dict(json.loads(json.dumps(evidence.to_dict())))
     assert again == evidence
+    assert not evidence_fault(again)
     assert hash(again) == hash(evidence)
 
 
@@ -225,6 +243,98 @@ def test_magic(write: Any, evidence: Evidence, answer: bool, basis: str) -> None
     assert finding.answer is answer
     assert basis in finding.basis
     assert finding.strength is Strength.CONTENT
+
+
+def test_magic_of_another_file(write: Any, tmp_path: Path) -> None:
+    source = write("rec/chunk_2.bin", b"other")
+    write("rec/chunk_1.bin", b"ACME")
+    (tmp_path / "rec" / "chunk_0.bin.d").mkdir()
+    folder, file = Source(tmp_path / "rec"), Source(source)
+    assert (
+        Magic(b"ACME", file="chunk_*.BIN").check(folder).basis
+        == "the bytes at the start of chunk_1.bin are 41 43 4d 45"
+    )
+    assert Magic(b"ME", 2, file="chunk_1.bin").check(folder).strength is Strength.CONTENT
+    assert Magic(b"ACME", file="chunk_2.bin").check(folder).answer is NO
+    assert Magic(b"ACME", file="chunk_3.bin").check(folder).basis == "chunk_3.bin does not exist"
+    assert Magic(b"ACME", file="*.d").check(folder).answer is NO
+    # What is beside a file says less about it than its own bytes
+    assert Magic(b"ACME", file="chunk_1.bin").check(file).answer is YES
+    assert Magic(b"ACME", file="chunk_1.bin").check(file).strength is Strength.NEIGHBOURS
+
+
+def test_magic_of_another_file_is_asked_after_the_sources_own_bytes(write: Any) -> None:
+    source = Source(write("x"))
+    assert (Magic(b"1", file="y") & Magic(b"2")).check(source).basis.startswith("the bytes at the start are")
+
+
+HEADER = "[Acme µScope]\r\nversion = 2\r\nrate = 30\r\n"
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize(
+    ("evidence", "answer", "basis"),
+    [
+        (Text("[Acme µScope]\nversion"), YES, "the file contains '[Acme µScope]\\nversion'"),
+        (Text("[acme"), NO, "the file begins with '[Acme µScope]\\nversion = 2\\nrate = 30\\n', without '[acme'"),
+        (Text(matches=r"^version = \d$"), YES, r"the file matches '^version = \\d$'"),
+        (Text(matches=r"(?i)^\[acme"), YES, "the file matches"),
+        (Text(matches=r"\Aversion"), NO, "does not match"),
+        (Text("rate", matches="^rate = 31"), NO, "does not match"),
+        (Text("rate", head=8), NO, "without 'rate'"),
+        (Text("rate", file="*.nothing"), NO, "*.nothing does not exist"),
+    ],
+)
+def test_text(write: Any, coding: str, evidence: Evidence, answer: bool, basis: str) -> None:
+    content = HEADER.encode(coding)
+    finding = evidence.check(Source(write("x", b"\xfe\xff" + content if coding == "utf-16-be" else content)))
+    assert finding.answer is answer
+    assert finding.basis.isprintable()
+    if "head" not in repr(evidence) or evidence.to_dict()["head"] == 4096:
+        assert basis in finding.basis
+
+
+def test_text_of_a_member_of_a_folder(write: Any, tmp_path: Path) -> None:
+    write("rec/header.ini", HEADER)
+    write("rec/times.csv", "frame;time\n")
+    folder = Source(tmp_path / "rec")
+    assert Text("[Acme", file="HEADER.ini").check(folder).basis == "header.ini contains '[Acme'"
+    assert Text(matches="^frame;time$", file="*.csv").check(folder).strength is Strength.CONTENT
+    assert Text("[Acme").check(folder).basis == "a folder is not a document"
+    assert Text("[Acme", file="header.ini").check(Source(tmp_path / "rec/times.csv")).strength is Strength.NEIGHBOURS
+
+
+def test_text_reads_its_head_alone_and_may_cut_a_character(write: Any) -> None:
+    content = b"a" * 4095 + "µ".encode() + b"end"
+    assert Text("aaa").check(Source(write("x", content))).answer is YES
+    assert Text("end").check(Source(write("x", content))).answer is NO
+    assert Text("end", head=5000).check(Source(write("x", content))).answer is YES
+    assert Text("µ", head=4097).check(Source(write("x", content))).answer is YES
+    # UTF-8 that only the cut makes invalid is not taken for Latin-1
+    assert Text("Ã", head=4096).check(Source(write("x", "µ".encode() * 4000))).answer is NO
+    assert Text("Â").check(Source(write("x", "aÂ".encode("latin-1")))).answer is YES
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|aa)+$", "(.*)*x", "(?=(a+)+)b", "((a?){20}){20}b", r"(\d+,)+;", "(a+)++b"]
+)
+def test_a_regular_expression_without_a_bound_for_its_time_is_refused(pattern: str) -> None:
+    with pytest.raises(DeclarationError, match="may take for ever"):
+        Text(matches=pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(\d++,)+;", r"(\d{1,3}\.){3}\d+", r"(a|b)*c", "(ab|cd)?e", r"^\s*v\s*=\s*\d+", "(?>a+)+b"]
+)
+def test_a_regular_expression_with_a_bounded_time_is_kept(pattern: str) -> None:
+    assert Text(matches=pattern).matches == pattern
+
+
+@pytest.mark.parametrize("content", ["a" * 65_536, ("a" * 600 + "\n") * 100], ids=["one line", "lines"])
+def test_many_repeats_in_a_row_end_soon(write: Any, content: str) -> None:
+    start = time.perf_counter()
+    assert Text(matches=".*a.*b").check(Source(write("x", content))).answer is NO
+    assert time.perf_counter() - start < 20  # hours, without the bounds
 
 
 def test_a_folder_has_no_first_bytes(write: Any, tmp_path: Path) -> None:
@@ -429,7 +539,7 @@ def probes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         ("yes", YES, "the probe some_probes:yes says yes"),
         ("no", NO, "says no"),
         ("unsure", UNKNOWN, "says unknown"),
-        ("number", UNKNOWN, "unknown: the probe some_probes:number returned int instead of a bool"),
+        ("number", UNKNOWN, "unknown: the probe some_probes:number returned int instead of True, False or None"),
         ("fails", UNKNOWN, "unknown: the probe some_probes:fails raised KeyError: 'no\\x1bkey'"),
         ("leaves", UNKNOWN, "unknown: the probe some_probes:leaves raised SystemExit: 3"),
         ("missing", UNKNOWN, "raised AttributeError"),

@@ -232,6 +232,91 @@ def test_a_cut_file_is_explained_by_the_one_format_that_bears_its_suffix(tmp_pat
         roi.open(tmp_path / "cut.npy")
 
 
+RIG = """
+import pathlib
+import numpy as np
+import roiextractors_core as roi
+
+class Rig(roi.ImagingExtractor):
+    def __init__(self, folder_path):
+        super().__init__()
+        folder = pathlib.Path(folder_path)
+        if not (folder / "header.ini").is_file():
+            raise roi.CorruptRecordingError(f"{folder.name} lacks its header.ini")
+        self._frames = np.fromfile(folder / "chunk_0.bin", "<u2").reshape(-1, 2, 3)
+
+    def get_image_shape(self):
+        return 2, 3
+
+    def get_num_samples(self):
+        return len(self._frames)
+
+    def get_series(self, start_sample=None, end_sample=None):
+        return self._frames[start_sample:end_sample]
+"""
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/a_rig_for_tests.py").write_text(RIG)
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    for name in ("rec.rig", "unlike.rig", "movie"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "chunk_0.bin").write_bytes(bytes(24))
+        (tmp_path / name / "times.csv").write_text("frame,time\n")
+        (tmp_path / name / "sub/preview.dat").write_bytes(b"\1\2" * 9)
+    (tmp_path / "rec.rig/header.ini").write_text("[Rig]\n")
+    np.save(tmp_path / "rec.rig/mean.npy", STACK)
+    registry = Registry(entry_points=list)
+    extractor = "a_rig_for_tests:Rig"
+    evidence = roi.Text("[Rig]", file="header.ini")
+    registry.register(roi.FormatSpec("rig", "Rig movie", extractor, extensions=(".rig",), evidence=evidence))
+    registry.register(roi.FormatSpec("by-suffix", "bytes", "no_such_module:Class", extensions=(".other",)))
+    return registry
+
+
+@pytest.mark.parametrize("member", ["header.ini", "chunk_0.bin", "times.csv", "sub/preview.dat"])
+def test_a_member_of_a_folder_that_a_format_claims_names_the_folder_to_open(
+    rig: Any, tmp_path: Path, member: str
+) -> None:
+    folder = tmp_path / "rec.rig"
+    assert roi.open(folder, registry=rig).shape == (2, 2, 3)
+    for call in (roi.open, roi.streams):
+        with pytest.raises(roi.UnknownFormatError) as caught:
+            call(folder / member, registry=rig)
+        assert f"part of {folder}, which is Rig movie; open the folder: open({str(folder)!r})" in str(caught.value)
+
+
+def test_a_member_that_is_a_recording_itself_is_opened(rig: Any, tmp_path: Path) -> None:
+    assert roi.open(tmp_path / "rec.rig/mean.npy", registry=rig).shape == STACK.shape
+
+
+@pytest.mark.parametrize("member", ["times.csv", "sub/preview.dat"])
+def test_no_folder_is_named_where_no_format_claims_it(rig: Any, tmp_path: Path, member: str) -> None:
+    for name in ("unlike.rig", "movie"):
+        with pytest.raises(roi.UnknownFormatError) as caught:
+            roi.open(tmp_path / name / member, registry=rig)
+        assert "open the folder" not in str(caught.value)
+
+
+def test_a_member_that_a_format_takes_by_its_suffix_and_cannot_read_names_the_folder(rig: Any, tmp_path: Path) -> None:
+    (tmp_path / "rec.rig/chunk_0.bin").rename(tmp_path / "rec.rig/chunk_0.rig")
+    with pytest.raises(
+        roi.SourceKindError, match=r"chunk_0.rig lacks its header.ini. It is part of .*rec.rig, .* open the folder"
+    ):
+        roi.open(tmp_path / "rec.rig/chunk_0.rig", registry=rig)
+
+
+def test_a_folder_with_the_suffix_of_a_format_is_explained_by_its_plugin(rig: Any, tmp_path: Path) -> None:
+    words = "could not identify .* Its suffix is that of Rig movie, whose plugin says: unlike.rig lacks its header.ini"
+    with pytest.raises(roi.UnknownFormatError, match=words):
+        roi.open(tmp_path / "unlike.rig", registry=rig)
+    with pytest.raises(roi.UnknownFormatError) as caught:
+        roi.open(tmp_path / "movie", registry=rig)
+    assert "whose plugin says" not in str(caught.value)
+
+
 def test_a_file_without_its_suffix_is_opened_by_its_content(movie: Path) -> None:
     movie.rename(movie.with_suffix(".dat"))
     assert roi.open(movie.with_suffix(".dat")).shape == (50, 7, 9)

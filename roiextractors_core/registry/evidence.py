@@ -14,6 +14,7 @@ from ..errors import DeclarationError, RoiExtractorsError, printable
 from ..io.hdf5 import hdf5_nodes, plain_attribute
 from ..io.plugin_output import stdout_to_stderr
 from ..io.source import Source
+from ..io.text import MAX_SEARCHED, decode_text, pattern_fault, search_text
 from ..io.tiff_directory import TIFF_TAGS
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Probe",
     "Sibling",
     "Strength",
+    "Text",
     "TiffTag",
     "XmlRoot",
     "evidence_fault",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _MAX_LETTERS = 300
+_MAX_TEXT_BYTES = 1 << 16
 
 
 class Strength(IntEnum):
@@ -86,7 +89,9 @@ class Evidence:
             answer, basis = None, f"unknown: {printable(error)[:_MAX_LETTERS]}"
         except Exception as error:  # noqa: BLE001 - checks parse damaged containers, and a failed check must not end detection
             answer, basis = None, f"unknown: {type(error).__name__}: {printable(error)[:_MAX_LETTERS]}"
-        return Finding(answer, basis, self.strength)
+        # Of a folder, file= names the content; what is beside a file says less about it
+        is_beside = getattr(self, "file", None) is not None and not source.is_folder
+        return Finding(answer, basis, Strength.NEIGHBOURS if is_beside else self.strength)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evidence as plain data."""
@@ -185,9 +190,17 @@ def _require_text(evidence: Evidence, *keys: str, optional: bool = False) -> Non
             raise DeclarationError(f"{type(evidence).__name__} takes text for {key}, got {value!r}")
 
 
+def _require_pattern(evidence: TiffTag | Text) -> None:
+    fault = "" if evidence.matches is None else pattern_fault(evidence.matches)
+    if fault:
+        raise DeclarationError(f"{type(evidence).__name__}(matches={evidence.matches!r}) {fault}")
+
+
 def _cost(evidence: Evidence) -> int:
     # Joined evidence costs as much as its dearest part: a probe inside it keeps its place at the end
-    return max(map(_cost, evidence.parts)) if isinstance(evidence, _Joined) else evidence.cost
+    if isinstance(evidence, _Joined):
+        return max(map(_cost, evidence.parts))
+    return XmlRoot.cost if isinstance(evidence, Magic) and evidence.file is not None else evidence.cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +212,13 @@ class Magic(Evidence):
     signature : bytes
     offset : int
         From the start of the file.
+    file : str, optional
+        A glob: check this member of the folder, or file beside the source, instead of the source.
     """
 
     signature: bytes
     offset: int = 0
+    file: str | None = None
     kind: ClassVar[str] = "magic"
     cost: ClassVar[int] = 0
 
@@ -211,18 +227,20 @@ class Magic(Evidence):
             raise DeclarationError(f"Magic takes bytes, at least one, got {self.signature!r}")
         if not isinstance(self.offset, int) or self.offset < 0:
             raise DeclarationError(f"Magic takes an offset of 0 or more, got {self.offset!r}")
+        _require_text(self, "file", optional=True)
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
-        if source.is_folder:
-            return False, "a folder has no first bytes"
+        document, name = (source, "") if self.file is None else _document(source, self.file)
+        if document is None or document.is_folder:
+            return False, name if document is None else "a folder has no first bytes"
         length = len(self.signature)
         # The head is read once for all formats; far away, only the bytes in question are read
         seen = (
-            source.head(self.offset + length)[self.offset :]
+            document.head(self.offset + length)[self.offset :]
             if self.offset < 4096
-            else source.read_at(self.offset, length)
+            else document.read_at(self.offset, length)
         )
-        where = f"at byte {self.offset}" if self.offset else "at the start"
+        where = (f"at byte {self.offset}" if self.offset else "at the start") + (f" of {name}" if name else "")
         if seen == self.signature:
             return True, f"the bytes {where} are {self.signature.hex(' ')}"
         return False, f"the bytes {where} are {seen.hex(' ') or 'none'}, expected {self.signature.hex(' ')}"
@@ -255,12 +273,7 @@ class TiffTag(Evidence):
         _require_text(self, "startswith", "contains", "matches", optional=True)
         if not isinstance(self.equals, str | int | None):
             raise DeclarationError(f"TiffTag takes text or an integer for equals, got {self.equals!r}")
-        if self.matches is not None:
-            try:
-                re.compile(self.matches)
-            except re.error as error:
-                words = f"TiffTag(matches={self.matches!r}) is not a valid regular expression: {error}"
-                raise DeclarationError(words) from error
+        _require_pattern(self)
 
     def _look(self, source: Source) -> tuple[bool | None, str]:
         directory = source.tiff
@@ -399,6 +412,52 @@ class JsonKey(Evidence):
         return True, f"{where} has the JSON key {self.key!r}"
 
 
+@dataclass(frozen=True, slots=True)
+class Text(Evidence):
+    """Text at the beginning of a file: a header, an INI file, the first line of a table.
+
+    The bytes are decoded as UTF-8, UTF-16 with a byte order mark, or Latin-1.
+
+    Parameters
+    ----------
+    contains : str, optional
+        Text that must be there.
+    matches : str, optional
+        A regular expression that must be found; ``^`` and ``$`` match at every line, of which 256 characters count.
+    file : str, optional
+        A glob: check this member of the folder, or file beside the source, instead of the source.
+    head : int
+        How many bytes are read: at most 65,536, and 4,096 for ``matches``.
+    """
+
+    contains: str | None = None
+    matches: str | None = None
+    file: str | None = None
+    head: int = MAX_SEARCHED
+    kind: ClassVar[str] = "text"
+    cost: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _require_text(self, "contains", "matches", "file", optional=True)
+        if self.contains is None and self.matches is None:
+            raise DeclarationError("Text takes contains=, matches= or both, got neither")
+        most = _MAX_TEXT_BYTES if self.matches is None else MAX_SEARCHED
+        if type(self.head) is not int or not 1 <= self.head <= most:
+            raise DeclarationError(f"Text takes a head of 1 to {most:,} bytes here, got {self.head!r}")
+        _require_pattern(self)
+
+    def _look(self, source: Source) -> tuple[bool | None, str]:
+        document, where = _document(source, self.file)
+        if document is None:
+            return False, where
+        text = decode_text(document.head(self.head), is_whole=document.size <= self.head)
+        if self.contains is not None and self.contains not in text:
+            return False, f"{where} begins with {printable(text[:40])!r}, without {self.contains!r}"
+        if self.matches is not None and not search_text(self.matches, text):
+            return False, f"{where} begins with {printable(text[:40])!r} and does not match {self.matches!r}"
+        return True, f"{where} {'contains' if self.contains else 'matches'} {(self.contains or self.matches)!r}"
+
+
 def _document(source: Source, file: str | None) -> tuple[Source | None, str]:
     if file is None:
         return (None, "a folder is not a document") if source.is_folder else (source, "the file")
@@ -468,7 +527,7 @@ class Probe(Evidence):
     Parameters
     ----------
     function : str
-        ``"package.module:function"``; it takes the :class:`Source` and returns a bool.
+        ``"package.module:function"``; it takes the :class:`Source` and returns True, False, or None for unknown.
     """
 
     function: str
@@ -492,11 +551,14 @@ class Probe(Evidence):
             words = {True: "yes", False: "no", None: "unknown"}[answer]
             return answer, f"the probe {self.function} says {words}"
         # Not bool(answer): a probe that returns a match or a path by mistake must not decide
-        return None, f"unknown: the probe {self.function} returned {type(answer).__name__} instead of a bool"
+        return (
+            None,
+            f"unknown: the probe {self.function} returned {type(answer).__name__} instead of True, False or None",
+        )
 
 
 _KINDS: Mapping[str, type[Evidence]] = {
-    kind.kind: kind for kind in (Magic, TiffTag, Hdf5Path, XmlRoot, JsonKey, Member, Sibling, Name, Probe)
+    kind.kind: kind for kind in (Magic, TiffTag, Hdf5Path, XmlRoot, JsonKey, Text, Member, Sibling, Name, Probe)
 }
 
 
