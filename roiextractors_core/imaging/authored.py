@@ -161,7 +161,8 @@ def _native_times(own: Callable[..., Any]) -> Callable[..., Any]:
 
 def _planes(own: Callable[..., Any]) -> Callable[..., Any]:
     def get_num_planes(self: Any) -> int:
-        asked = (id(self), "is_volumetric") in ASKING.get()  # is_volumetric itself wants the author's answer
+        asking = ASKING.get()
+        asked = asking and (id(self), "is_volumetric") in asking  # is_volumetric itself wants the author's answer
         return int(own(self)) if asked or self.is_volumetric else 1  # some authors raise for a planar recording
 
     return get_num_planes

@@ -53,7 +53,8 @@ def dtype_of(extractor: ImagingExtractor) -> np.dtype[Any]:
         return ImagingExtractor.get_dtype(extractor)
     token = ASKING.set((*asking, question))
     try:
-        return np.dtype(extractor.get_dtype()).newbyteorder("=")
+        dtype = np.dtype(extractor.get_dtype())
+        return dtype if dtype.isnative else dtype.newbyteorder("=")
     finally:
         ASKING.reset(token)
 
@@ -153,9 +154,10 @@ class ImagingExtractor(ABC):
 
         Authors return the file's rate; 0 and NaN, which some files contain for an unknown rate, become None.
         """
-        name = type(self).__name__
+        if self.__rate is not None:
+            return self.__rate
         own = self.__dict__.get("sampling_frequency", getattr(type(self), "sampling_frequency", None))
-        return as_rate(own, name) if self.__rate is None else self.__rate
+        return as_rate(own, type(self).__name__)
 
     def users_rate(self) -> float | None:
         """Return the rate that the user set, here, or None."""
@@ -773,9 +775,9 @@ class BlockImagingExtractor(ImagingExtractor):
         return self._whole_samples(self.resolve_indices(sample_indices))
 
     def _whole_samples(self, samples: Samples) -> np.ndarray:
-        rows, columns = self.get_frame_shape()
+        shape = self.get_image_shape()
         planes = slice(0, self.get_num_planes()) if self.is_volumetric else None
-        return self.get_block(samples, slice(0, rows), slice(0, columns), planes)
+        return self.get_block(samples, slice(0, int(shape[0])), slice(0, int(shape[1])), planes)
 
 
 class DerivedImagingExtractor(BlockImagingExtractor):

@@ -46,6 +46,7 @@ class NumpyImagingExtractor(BlockImagingExtractor):
             raise DeclarationError(
                 f"expected an array of numbers (samples, rows, columns[, planes]), got {self._array.dtype} of shape {self._array.shape}"
             )
+        self._dtype = self._array.dtype.newbyteorder("=")
         self._metadata = metadata or RecordingMetadata()
         self.is_volumetric = self._array.ndim == 4
         if times is not None:
@@ -61,12 +62,16 @@ class NumpyImagingExtractor(BlockImagingExtractor):
         return int(self._array.shape[3]) if self._array.ndim == 4 else 1
 
     def get_dtype(self) -> np.dtype[Any]:
-        return self._array.dtype.newbyteorder("=")
+        return self._dtype
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         self.check_open()
         part = (rows, columns) if planes is None else (rows, columns, planes)
-        return np.array(self._array[(samples, *part)], dtype=self.get_dtype())  # a copy: the caller may change it
+        return self._array[(samples, *part)].astype(self._dtype, copy=isinstance(samples, slice))
+
+    def _whole_samples(self, samples: Samples) -> np.ndarray:
+        # A slice is copied, as the caller may change it; indices make a new array
+        return self._array[samples].astype(self._dtype, copy=isinstance(samples, slice))
 
     def get_metadata(self) -> RecordingMetadata:
         return self._metadata

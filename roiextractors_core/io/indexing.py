@@ -15,6 +15,8 @@ __all__ = ["consecutive_runs", "plan_index", "resolve_bounds", "resolve_index", 
 
 def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:
     """Return a range of samples, rows, columns or planes with its defaults filled in; ``0 <= start <= end <= count``."""
+    if type(start) is int and type(end) is int and 0 <= start <= end <= count:  # every read of a frame comes here
+        return start, end
     # None is replaced before anything is computed: "start or 0" would also replace an end of 0
     first = 0 if start is None else _as_integer(start, word)
     last = count if end is None else _as_integer(end, word)
@@ -135,7 +137,8 @@ def _axis_plan(part: Any, count: int, axis: int) -> tuple[Any, Any]:
         indices = part.astype(np.int64)  # after the check: uint64 beyond int64 would wrap around
         return _array_plan(np.where(indices < 0, indices + count, indices), axis)
     index = _as_integer(part, word)
-    _require_within(np.array([index]), count, word)
+    if not -count <= index < count:
+        _require_within(np.array([index]), count, word)
     index += count if index < 0 else 0
     return slice(index, index + 1), 0
 
