@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -353,7 +353,9 @@ def open_cut(
         For ``open``.
     """
     _ensure_registered(spec)
-    yield {"file": "", "size": 0, "of": 0, **_open_one_cut(spec["name"], recording, expected, times, options)}
+    whole = _open_one_cut(spec["name"], recording, expected, times, options)
+    yield {"file": "", "size": 0, "of": 0, **whole}
+    known = whole.get("missing", ())
     gc.collect()
     gc.freeze()  # the libraries that were imported need not be searched after every cut
     for name in dict.fromkeys((*files, *removed)):
@@ -366,7 +368,7 @@ def open_cut(
             place = {"file": path.name, "size": size, "of": len(original)}
             yield {**place, "outcome": "begun"}
             before = _most_memory()
-            answer = _open_one_cut(spec["name"], recording, expected, times, options)
+            answer = _open_one_cut(spec["name"], recording, expected, times, options, known)
             gc.collect()
             yield {**place, "grown": _most_memory() - before, "open": held_open([path]), **answer}
         path.write_bytes(original)
@@ -430,7 +432,9 @@ def _open_replaced(name: str, recording: Any, options: Mapping[str, Any]) -> dic
         return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
 
 
-def _open_one_cut(name: str, recording: Any, expected: Any, times: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+def _open_one_cut(
+    name: str, recording: Any, expected: Any, times: Any, options: Mapping[str, Any], known: Sequence[int] = ()
+) -> dict[str, Any]:
     import roiextractors_core as roi
 
     try:
@@ -438,7 +442,7 @@ def _open_one_cut(name: str, recording: Any, expected: Any, times: Any, options:
             warnings.simplefilter("always")
             with roi.open(recording, format=name, **options) as opened:
                 notes = list(opened.get_notes())
-                answer = _compare(opened, expected, times)
+                answer = _compare(opened, expected, times, known)
         warned = [str(w.message) for w in caught if issubclass(w.category, roi.RoiExtractorsWarning)]
         return {"outcome": "read", "warnings": [*warned, *notes], **answer}
     except PluginError as error:
@@ -452,13 +456,14 @@ def _open_one_cut(name: str, recording: Any, expected: Any, times: Any, options:
         return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
 
 
-def _compare(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, Any]:
+def _compare(opened: ImagingExtractor, expected: Any, times: Any, known: Sequence[int]) -> dict[str, Any]:
     import numpy as np
 
     from roiextractors_core.errors import TimesError
 
     count = len(opened)
     series = opened.get_series()
+    missing = [] if opened.keeps_missing_samples else opened.get_missing_samples().tolist()
     if count > len(expected):
         return {
             "count": count,
@@ -466,16 +471,39 @@ def _compare(opened: ImagingExtractor, expected: Any, times: Any) -> dict[str, A
         }
     if series.shape != (count, *expected.shape[1:]):
         return {"count": count, "wrong": f"get_series() gave shape {series.shape} for {count:,} samples"}
-    if not same_values(series, expected[:count]):
-        first = next(k for k in range(count) if not same_values(series[k], expected[k]))
+    places = _places_in_whole(len(expected), known, missing)[:count]
+    if len(places) < count:
+        return {
+            "count": count,
+            "wrong": f"it has {count:,} samples, but the whole recording has {len(places):,} that it does not list as missing",
+        }
+    if not same_values(series, expected[places]):
+        first = next(k for k in range(count) if not same_values(series[k], expected[places[k]]))
         return {"count": count, "wrong": f"sample {first:,} of the {count:,} that it offers is not what was recorded"}
     repr(opened)
     opened.metadata.to_dict()
     if times is not None and count and opened.times_source == "native":
         with suppress(TimesError):
-            if not np.allclose(opened.get_timestamps(), times[:count], rtol=1e-9, atol=1e-9):
+            if not np.allclose(opened.get_timestamps(), times[places], rtol=1e-9, atol=1e-9):
                 return {"count": count, "wrong": "the times of the samples that it offers are not what was recorded"}
-    return {"count": count, "wrong": ""}
+    return {"count": count, "wrong": "", "missing": missing}
+
+
+def _places_in_whole(count: int, known: Sequence[int], missing: Sequence[int]) -> np.ndarray:
+    """Return which of ``count`` samples of a whole recording are left where these numbers are missing.
+
+    Parameters
+    ----------
+    count : int
+    known : sequence of int
+        Which samples of the acquisition the whole recording leaves out.
+    missing : sequence of int
+        Which ones a damaged copy leaves out.
+    """
+    import numpy as np
+
+    numbers = np.setdiff1d(np.arange(count + len(known)), known)[:count]
+    return np.flatnonzero(~np.isin(numbers, missing))
 
 
 def same_values(seen: np.ndarray, expected: np.ndarray) -> bool:
