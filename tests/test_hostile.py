@@ -816,6 +816,37 @@ def test_device_in_a_folder(copy_of: Callable[..., Any], plugin: str, name: str,
             recording.get_series(0, 1)
 
 
+# Depth
+
+
+def test_views_of_views(tmp_path: Path) -> None:
+    pixels = np.arange(2100 * 4 * 5, dtype=np.uint32).reshape(2100, 4, 5)
+    np.save(tmp_path / "movie.npy", pixels)
+    with bounded(), roi.open(tmp_path / "movie.npy", sampling_frequency=10.0) as recording:
+        view = recording
+        for _ in range(2000):
+            view = view.slice_samples(1, len(view))
+        np.testing.assert_array_equal(view.get_series(7, 9), pixels[2007:2009])
+        np.testing.assert_allclose(view.get_timestamps(0, 2), [200.0, 200.1])
+        assert str(len(view)) in repr(view)
+        with pickle.loads(pickle.dumps(view)) as again:
+            np.testing.assert_array_equal(again.get_series(7, 9), pixels[2007:2009])
+
+
+@pytest.mark.parametrize("levels", [100, 1000, 100_000])
+def test_metadata_of_any_depth(levels: int) -> None:
+    nested: Any = 1
+    for _ in range(levels):
+        nested = {"a": nested}
+    metadata = roi.RecordingMetadata(vendor={"top": nested})
+    with bounded():
+        if levels < 200:
+            assert json.loads(json.dumps(metadata.to_dict()))["vendor"]["top"] == nested
+            return
+        with pytest.raises(RoiExtractorsError, match="nested deeper than 200 levels"):
+            metadata.to_dict()
+
+
 @pytest.mark.parametrize("kind", ["bruker", "thorimage", "ometiff"])
 def test_xml_attribute_of_40_megabytes(kind: str, copy_of: Callable[..., Any], tmp_path: Path) -> None:
     source = xml_recording(kind, copy_of, tmp_path, "", "x" * (40 << 20))
@@ -957,14 +988,16 @@ PAGE_TAGS = ((256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (
 PAGE_TAGS += ((277, 3, 1, 1), (278, 3, 1, 16), (279, 4, 1, 256))
 
 
-def tiff_chain(path: Path, count: int, *kinds: list[tuple[int, int, int, int]], more: bytes = b"") -> Path:
+def tiff_chain(
+    path: Path, count: int, *kinds: list[tuple[int, int, int, int]], more: bytes = b"", without: int = 0
+) -> Path:
     """Write directories of these kinds in turn: the tags of each, besides those of one page that they all share.
 
-    The file begins with its header, 256 bytes of pixels, and ``more``.
+    The file begins with its header, 256 bytes of pixels, and ``more``.  The tag ``without`` is left out.
     """
     tables = []
     for kind in kinds:
-        entries = sorted({tag[0]: tag for tag in (*PAGE_TAGS, *kind)}.values())
+        entries = sorted({tag[0]: tag for tag in (*PAGE_TAGS, *kind) if tag[0] != without}.values())
         tables.append(
             struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
         )
@@ -1004,6 +1037,18 @@ def test_tiff_directories_all_different(tmp_path: Path) -> None:
     pytest.importorskip("roiextractors_tiff")
     kinds = [[(1000 + k, 3, 1, 0)] for k in range(1000)]
     refused(tiff_chain(tmp_path / "movie.tif", 400_000, *kinds), "whose tags differ from those of all others")
+
+
+def test_tiff_of_many_pages_that_leave_out_a_length(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_tiff")
+    count, page = 150_000, np.arange(256, dtype=np.uint8).reshape(16, 16)
+    path = tiff_chain(tmp_path / "movie.tif", count, [], [SOFTWARE], without=279)
+    content = bytearray(path.read_bytes())
+    content[8:264] = page.tobytes()
+    path.write_bytes(content)
+    with bounded(), roi.open(path) as recording:
+        assert len(recording) == count
+        np.testing.assert_array_equal(recording.get_samples([0, 1, count - 1]), np.stack([page] * 3))
 
 
 def test_tiff_directories_that_overlap(tmp_path: Path) -> None:

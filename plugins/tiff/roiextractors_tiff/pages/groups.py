@@ -83,10 +83,15 @@ def groups_of(
             yield Group(make(number), np.array([number]), row[np.newaxis])
 
 
-def segment_tags(directory: Directory) -> tuple[int, int] | None:
-    """Return the tags of the offsets and the lengths of a page's segments; None if they are missing or contradict each other."""
+def segment_tags(directory: Directory) -> tuple[int, ...] | None:
+    """Return the tags of the offsets and the lengths of a page's segments; None if they are missing or contradict each other.
+
+    The tag of the offset alone, where there is one segment and its length is left out, as old writers did.
+    """
     entries = directory.entries
-    tags = _TILE_TAGS if _TILE_WIDTH in entries else _STRIP_TAGS
+    tags: tuple[int, ...] = _TILE_TAGS if _TILE_WIDTH in entries else _STRIP_TAGS
+    if tags[1] not in entries and tags[0] in entries and entries[tags[0]][1] == 1:
+        tags = tags[:1]
     if any(code not in entries or entries[code][0] not in TYPE_FORMS for code in tags):
         return None
     counts = {entries[code][1] for code in tags}

@@ -339,11 +339,12 @@ class _BatchColumns:
         shapes = tuple((shape, self._places[number]) for number, shape in firsts)
         return _Batch(places, counts, offsets, lengths, shapes, damage)
 
-    def _add_alike(self, template: Directory, numbers: np.ndarray, rows: np.ndarray, tags: tuple[int, int]) -> bool:
+    def _add_alike(self, template: Directory, numbers: np.ndarray, rows: np.ndarray, tags: tuple[int, ...]) -> bool:
         """Add the pages that are like a directory; False where one of their tables is outside the file."""
         count = template.entries[tags[0]][1]
         self._bounds.segments.spend(count * len(numbers))
-        offsets, lengths = (self._column(template, rows, code) for code in tags)
+        offsets, *stated = (self._column(template, rows, code) for code in tags)
+        lengths = stated[0] if stated else np.full(len(numbers), self._page.nbytes, np.int64)
         if offsets is None or lengths is None:
             return False
         self._pieces.append((numbers, np.full(len(numbers), count, np.int64), offsets, lengths))
