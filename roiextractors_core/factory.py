@@ -7,7 +7,6 @@ import difflib
 import functools
 import inspect
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from .errors import (
@@ -36,8 +35,6 @@ from .registry.registry import Registry, RegistryState, default_registry
 from .registry.spec import FormatSpec
 
 __all__ = ["open", "streams"]
-
-_MAX_COMPANIONS = 16  # of which one is named
 
 
 def open(
@@ -98,24 +95,22 @@ def open(
 def _open(source: SourceLike, format: str | None, state: RegistryState, options: dict[str, Any]) -> ImagingExtractor:
     with Source(source) as opened:
         spec, evidence, advice = _choose_format(opened, format, state)
-        companions = {} if format is not None else _companions(opened, spec, state)
-        value = opened.value
-        paths = tuple(str(path) for path in opened.paths)
     if advice:  # first: it helps most where the recording cannot be opened
         warn(advice, RoiExtractorsWarning)
     extractor_class = _load_class(spec, state)
     try:
-        recording = _construct(extractor_class, spec, value, options)
+        recording = _construct(extractor_class, spec, opened.value, options)
     except (RoiExtractorsError, OSError) as error:
         hint = _folder_hint(opened, state, spec) if format is None else ""
         if hint:
             raise SourceKindError(f"{str(error).rstrip('.')}.{hint}") from error
         raise
     plugin = state.owner(spec.name)
-    unused = _unused_companion(companions, recording)
+    unused = "" if format is not None else _unused_companion(opened, spec, state, recording)
     if unused:
         warn(unused, RoiExtractorsWarning)
     notes = (*recording.get_notes(), *filter(None, (advice, unused)))
+    paths = tuple(map(str, opened.paths))
     recording.bind_provenance(
         Provenance(spec.name, plugin, state.version(plugin), paths, dict(options), evidence, notes)
     )
@@ -150,18 +145,15 @@ def _streams(
 ) -> dict[str, tuple[str, ...]]:
     with Source(source) as opened:
         spec, _, _ = _choose_format(opened, format, state)
-        value = opened.value
     method = getattr(_load_class(spec, state), "get_streams", None)
     if method is None:
         return {}
     try:
-        choices = method(value, **options)
+        choices = method(opened.value, **options)
     except (RoiExtractorsError, OSError):
         raise
     except Exception as error:  # whatever the plugin's code raises: the message names the plugin's format
-        raise PluginError(
-            f"{spec.title}: listing the streams of {printable(value)} failed: {type(error).__name__}: {printable(error)}"
-        ) from error
+        raise _plugin_error(f"{spec.title}: listing the streams of {printable(opened.value)} failed", error) from error
     return {str(option): tuple(str(choice) for choice in values) for option, values in choices.items()}
 
 
@@ -184,38 +176,29 @@ def _choose_format(source: Source, name: str | None, state: RegistryState) -> tu
     return match.spec, match.finding.basis, advice
 
 
-def _unused_companion(companions: Mapping[str, str], recording: ImagingExtractor) -> str:
-    """Return the sentence about the first file that the recording does not read; often empty."""
-    used = {os.path.basename(path) for path in recording.get_paths()} if companions else ()
-    return next((sentence for name, sentence in companions.items() if name not in used), "")
-
-
-def _companions(source: Source, spec: FormatSpec, state: RegistryState) -> dict[str, str]:
-    """Return the files of a more special format beside the source, and for each a sentence that says that it is not used."""
+def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState, recording: ImagingExtractor) -> str:
+    """Return a sentence about the first file of a more special format that is beside the source and is not read; often empty."""
     special = [other for other in state.specs.values() if spec.name in other.specializes]
     owners = {name.lower(): other for other in special for name in other.companions}
-    ends = tuple(name.removeprefix("*") for name in owners)
-    own = {path.name for path in source.paths}
     try:
         names = source.members if source.is_folder else source.neighbours
     except SourceError:  # a folder that may be entered but not listed: the recording opens all the same
-        return {}
-    found = {}
-    for name in names:
-        lower = name.lower()
-        if not lower.endswith(ends) or name in own:  # one fast test: a folder may have 100,000 names
-            continue
+        return ""
+    ends = tuple(name.removeprefix("*") for name in owners)
+    candidates = [name for name in names if name.lower().endswith(ends)]  # one fast test: there may be 100,000 names
+    used = {path.name for path in source.paths}
+    if candidates:  # some formats list thousands of files
+        used |= set(map(os.path.basename, recording.get_paths()))
+    for name in candidates:
         # A name without "*" is that of the whole file
-        by_end = (owners[key] for key in owners if key[0] == "*" and lower.endswith(key[1:]))
-        other = owners.get(lower) or next(by_end, None)
-        if other is not None:
-            found[name] = (
+        by_end = (owners[key] for key in owners if key[0] == "*" and name.lower().endswith(key[1:]))
+        other = owners.get(name.lower()) or next(by_end, None)
+        if other is not None and name not in used:
+            return (
                 f"{printable(source.name)} is read as {spec.title}; "
                 f"{printable(name)} beside it is a file of {other.title} and is not used"
             )
-            if len(found) == _MAX_COMPANIONS:
-                break
-    return found
+    return ""
 
 
 def _load_class(spec: FormatSpec, state: RegistryState) -> Any:
@@ -230,9 +213,7 @@ def _load_class(spec: FormatSpec, state: RegistryState) -> Any:
     except RoiExtractorsError:
         raise
     except Exception as error:  # an import runs the plugin's code, which may raise anything
-        raise PluginError(
-            f"importing {spec.extractor} of {plugin} failed: {type(error).__name__}: {printable(error)}"
-        ) from error
+        raise _plugin_error(f"importing {spec.extractor} of {plugin} failed", error) from error
 
 
 def _construct(extractor_class: Any, spec: FormatSpec, value: Any, options: dict[str, Any]) -> ImagingExtractor:
@@ -248,9 +229,8 @@ def _construct(extractor_class: Any, spec: FormatSpec, value: Any, options: dict
     except (RoiExtractorsError, OSError, MemoryError, Warning):
         raise
     except Exception as error:  # as above: the message names the format, and the cause is kept
-        raise PluginError(
-            f"{spec.title}: {extractor_class.__name__} failed on {printable(value)}: {type(error).__name__}: {printable(error)}"
-        ) from error
+        what = f"{spec.title}: {extractor_class.__name__} failed on {printable(value)}"
+        raise _plugin_error(what, error) from error
     if not isinstance(recording, ImagingExtractor):
         raise DeclarationError(
             f"format {spec.name!r}: {type(recording).__name__}, made by {spec.extractor}, is not an ImagingExtractor"
@@ -269,6 +249,10 @@ def _known_options(extractor_class: Any) -> tuple[list[str], bool]:
 
 
 # Errors in detail: nothing below runs when a recording opens
+
+
+def _plugin_error(what: str, error: Exception) -> PluginError:
+    return PluginError(f"{what}: {type(error).__name__}: {printable(error)}")
 
 
 def _folder_hint(source: Source, state: RegistryState, spec: FormatSpec | None = None) -> str:

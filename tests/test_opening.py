@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.registry.catalogue import CATALOGUE, catalogue_text
+from roiextractors_core.cli.catalogue import catalogue_text
+from roiextractors_core.registry.catalogue import CATALOGUE
 from roiextractors_core.registry.registry import Registry
 
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
@@ -476,7 +477,7 @@ def test_the_more_special_format_comes_first_and_a_tie_names_both(tmp_path: Path
 
 def test_the_catalogue_is_made_from_the_plugins_declarations() -> None:
     assert catalogue_text(PLUGINS, PLUGINS.parent / "catalogue") == CATALOGUE.read_text(encoding="utf-8"), (
-        "run: python -m roiextractors_core.registry"
+        "run: python -m roiextractors_core.cli.catalogue"
     )
 
 
