@@ -81,7 +81,8 @@ class CaimanMmapImagingExtractor(StoredMovieExtractor):
         movie = StoredMovie(file, axes=axes, shape=shape, dtype=stored)
         super().__init__(movie, sampling_frequency=sampling_frequency)
         self._notes = _two_spellings(os.path.basename(self._movie.file.path))
-        self._notes += self.note_contradictions(fix=f"open(..., dims=({lengths[1]}, {lengths[0]}))")
+        planes = f", {lengths[2]}" if lengths[2] > 1 else ""
+        self._notes += self.note_contradictions(fix=f"open(..., dims=({lengths[1]}, {lengths[0]}{planes}))")
 
     def get_notes(self) -> tuple[str, ...]:
         return self._notes

@@ -245,3 +245,43 @@ def test_dimensions_that_are_exchanged_in_the_name_are_suspected_by_the_pixels(t
         assert str(caught[0].message) in recording.get_notes()
     with roi.open(wrong, dims=(40, 56)) as recording:
         np.testing.assert_array_equal(recording.get_series(), frames)
+
+
+def test_exchanged_rows_and_columns_of_volumes_are_suspected_by_a_plane(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:40, :56]
+    still = sum(30 * np.exp(-((y - rng.uniform(0, 40)) ** 2 + (x - rng.uniform(0, 56)) ** 2) / 20) for _ in range(14))
+    volumes = (still[..., None] + rng.normal(0, 1, (5, 40, 56, 3))).astype(np.float32)
+    right = write(tmp_path, volumes, "F")
+    with roi.open(right) as recording:
+        np.testing.assert_array_equal(recording.get_series(), volumes)
+        assert recording.get_notes() == ()
+    wrong = right.rename(tmp_path / "m_d1_56_d2_40_d3_3_order_F_frames_5_.mmap")
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"read as 56 rows of 40 columns; .*dims=\(40, 56, 3\)"):
+        roi.open(wrong)
+    with roi.open(wrong, dims=(40, 56, 3)) as recording:
+        np.testing.assert_array_equal(recording.get_series(), volumes)
+
+
+@pytest.mark.parametrize("written", [0.945, 0.6])
+def test_pixels_of_zeros_at_the_end_of_time_courses_are_said(tmp_path: Path, written: float) -> None:
+    frames = np.random.default_rng(3).normal(50, 1, (101, 12, 15)).astype(np.float32)
+    path = write(tmp_path, frames, "C")
+    whole = path.read_bytes()
+    size = int(len(whole) * written) // 4 * 4
+    path.write_bytes(whole[:size] + bytes(len(whole) - size))
+    empty = 180 - -(-size // 404)
+    with pytest.warns(roi.IncompleteRecordingWarning, match=f"ends in zeros: {empty} of 180 pixels are 0") as caught:
+        recording = roi.open(path)
+    with recording:
+        assert str(caught[0].message) in recording.get_notes()
+
+
+def test_a_dark_border_of_time_courses_is_nothing_to_warn_of(tmp_path: Path) -> None:
+    frames = np.random.default_rng(3).poisson(0.3, (101, 12, 15)).astype(np.float32)
+    frames[:, :, -2:] = 0
+    frames[:, -1:] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with roi.open(write(tmp_path, frames, "C")) as recording:
+            np.testing.assert_array_equal(recording.get_series(), frames)

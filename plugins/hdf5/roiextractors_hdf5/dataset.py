@@ -32,6 +32,7 @@ from roiextractors_core.io import (
     Piece,
     PositionedFile,
     ProcessLock,
+    StoredFrames,
     at_positions,
     missing_chunks,
     require_few_chunks,
@@ -245,6 +246,7 @@ class Hdf5Dataset:
         self._name = name
         # Empty except for a file that a program is writing in SWMR mode
         self._is_written = bool(unchanging_superblock(self._file))
+        self._zeros = ""
         held = read_while_written(path, lambda: self._look_at_dataset(axes, fixed or {}))
         where = f"{self._file.name}: {printable(name)}"
         self._axes = _checked_axes(axes, self._layout.shape, where)
@@ -295,6 +297,7 @@ class Hdf5Dataset:
             The name of the recording.
         """
         words = self._missing.warnings(name)
+        words += (f"{name} {self._zeros}",) if self._zeros else ()
         if not self._lost_bytes:
             return words
         whole = "" if words else "; no pixel is lost"
@@ -391,7 +394,7 @@ class Hdf5Dataset:
         if layout.kind == "fill":
             return replace(none, num_missing=1, num_chunks=1, samples=np.arange(count))
         if layout.kind == "plain":
-            return none if not self._lost_bytes else self._cut_plain(axis, none)
+            return self._zeros_at_the_end(axis, none) if not self._lost_bytes else self._cut_plain(axis, none)
         if layout.kind == "h5py" and dataset.chunks:
             grid = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
             return replace(none, num_missing=max(0, grid - int(dataset.id.get_num_chunks())), num_chunks=grid)
@@ -430,6 +433,21 @@ class Hdf5Dataset:
                 f"{printable(self._name)} is whole"
             )
         return found
+
+    def _zeros_at_the_end(self, axis: int, none: MissingChunks) -> MissingChunks:
+        """Count the contiguous samples at the end that are 0 throughout: space is reserved before frames are written."""
+        layout, count = self._layout, none.num_samples
+        if axis != 0 or len(layout.shape) < 3 or self._is_written:
+            return none
+        rows, *rest = layout.shape[1:]
+        frames = StoredFrames((self._file,), shape=(rows, math.prod(rest)), dtype=layout.dtype)
+        written = frames.count_written(count, offset=layout.offset) if frames.frame_bytes else count
+        if written < count:
+            self._zeros = (
+                f"ends in zeros: {written:,} of {count:,} samples are not zero throughout. If the recording was interrupted, the "
+                "others were never written"
+            )
+        return replace(none, samples=np.arange(written, count, dtype=np.int64))
 
     def _cut_plain(self, axis: int, none: MissingChunks) -> MissingChunks:
         """Return how many samples of contiguous pixels a truncated file contains."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 
 import h5py
@@ -103,3 +104,20 @@ def test_chunks_that_were_never_written_are_the_fill_value(tmp_path: Path) -> No
     with recording:
         assert [int(recording.get_series(k, k + 1).max()) for k in (2, 3, 4)] == [7, 9, 7]
         assert recording.get_series().min() == 7
+
+
+def test_contiguous_samples_of_zeros_at_the_end_are_said_and_count_as_missing(tmp_path: Path) -> None:
+    frames = np.random.default_rng(1).integers(1, 900, (9, 24, 32)).astype(np.uint16)
+    frames[6:] = 0
+    for name, count in (("cut.h5", 9), ("whole.h5", 6)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["mov"] = frames[:count]
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: 6 of 9 samples are not zero") as seen:
+        recording = roi.open(tmp_path / "cut.h5", dimension_order="TYX")
+    with recording:
+        assert str(seen[0].message) in recording.get_notes()
+        assert recording.get_missing_samples().tolist() == [6, 7, 8]
+        np.testing.assert_array_equal(recording.get_series(), frames)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        roi.open(tmp_path / "whole.h5", dimension_order="TYX").close()

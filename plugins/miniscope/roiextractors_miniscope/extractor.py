@@ -401,7 +401,7 @@ def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np
     path = _beside(device, name)
     lost = _absent(places, 0)
     if path is None:
-        return None, None, lost, _Said(notes=(f"{name} is not next to the videos, so the frames have no times",))
+        return None, None, lost, _Said((f"{name} is not next to the videos, so the frames have no times",))
     file = PositionedFile(path)
     try:
         cameras, problems = parse_times(file)
@@ -416,8 +416,8 @@ def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np
         said = _Said(problems + gap, (f"the clock in {name} stands still; its times are not used",))
         return None, None, acquired, said
     times = camera.of_frames(places)
-    notes = _overflow(name, chosen, camera) + _backwards(name, camera.times)
-    return camera.times, times, acquired, _Said((*problems, *_misfit(name, camera, len(places), times), *gap), notes)
+    doubts = (*_misfit(name, camera, len(places), times), *gap, *_backwards(name, camera.times))
+    return camera.times, times, acquired, _Said((*problems, *doubts), _overflow(name, chosen, camera))
 
 
 def _acquired(name: str, camera: FrameTimes, places: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

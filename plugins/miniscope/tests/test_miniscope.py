@@ -107,7 +107,7 @@ def test_without_times_the_stated_rate_holds(
 ) -> None:
     folder = write_v4(tmp_path / "run", frames(), facts={"frameRate": stated})
     (folder / "timeStamps.csv").unlink()
-    with roi.open(folder) as recording:
+    with told(folder, "timeStamps.csv is not next to the videos") as recording:
         assert recording.get_sampling_frequency() == rate
         assert recording.get_native_timestamps() is None
         assert recording.get_notes() == ("timeStamps.csv is not next to the videos, so the frames have no times",)
@@ -145,7 +145,8 @@ def test_fewer_times_than_frames_are_told_and_none_is_invented(tmp_path: Path, f
 
 
 def test_times_that_do_not_rise_are_as_noted_and_told(tmp_path: Path, frames: Make, write_v4: Make) -> None:
-    with roi.open(write_v4(tmp_path / "run", frames(5), times=[0, 40, 30, 120, 160])) as recording:
+    folder = write_v4(tmp_path / "run", frames(5), times=[0, 40, 30, 120, 160])
+    with told(folder, r"do not increase at 1 place, the first after frame 1; they are given as recorded") as recording:
         assert recording.get_timestamps().tolist() == [0.0, 0.04, 0.03, 0.12, 0.16]
         assert (
             "the times in timeStamps.csv do not increase at 1 place, the first after frame 1"

@@ -36,10 +36,14 @@ class PlaneSet:
         The indexes of the files.
     owners, pages : numpy.ndarray
         For each plane the position of its index, and its page in that index; with one index, owners are not looked at.
+    notes : tuple of str
+        Of files of which no page is used.
     """
 
-    def __init__(self, indexes: Sequence[PageIndex], owners: np.ndarray, pages: np.ndarray) -> None:
-        self._indexes = tuple(indexes)
+    def __init__(
+        self, indexes: Sequence[PageIndex], owners: np.ndarray, pages: np.ndarray, notes: tuple[str, ...] = ()
+    ) -> None:
+        self._indexes, self._more_notes = tuple(indexes), notes
         self._owners = owners if len(self._indexes) > 1 else None
         self._pages = pages
 
@@ -51,7 +55,7 @@ class PlaneSet:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes of the indexes about pages that were left out."""
-        return tuple(note for index in self._indexes for note in index.notes)
+        return (*(note for index in self._indexes for note in index.notes), *self._more_notes)
 
     def read(self, planes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return planes as a new array.
@@ -383,9 +387,11 @@ class _Shelf:
                 owners[number], firsts[number] = len(indexes), self._indexes[number][1]
                 indexes.append(self._indexes[number][0])
         _require_alike(indexes)
+        used = set(numbers)
+        notes = tuple(note for k, (index, _) in self._indexes.items() if k not in used for note in index.notes)
         if len(numbers) == 1:
-            return PlaneSet(indexes, owners[:0], pages - firsts[numbers[0]])
-        return PlaneSet(indexes, owners[files], pages - firsts[files])
+            return PlaneSet(indexes, owners[:0], pages - firsts[numbers[0]], notes)
+        return PlaneSet(indexes, owners[files], pages - firsts[files], notes)
 
     def _path(self, number: int) -> str:
         return str(self._paths[number])

@@ -148,3 +148,22 @@ def test_files_of_a_more_special_format_beside_an_ome_tiff_are_said_not_to_be_us
     with pytest.warns(roi.RoiExtractorsWarning, match=r"is read as OME-TIFF; Rig\.xml beside it .*not used") as seen:
         recording = roi.open(path, registry=registry)
     assert str(seen[0].message) in recording.get_notes()
+
+
+def test_the_damage_of_a_file_of_which_no_page_is_used_is_a_note_too(ome: Any, tmp_path: Path) -> None:
+    frames = np.arange(4 * 6 * 7, dtype=np.uint16).reshape(4, 6, 7) + 1
+    names, uuids = ["a.ome.tif", "b.ome.tif"], [f"0000000{k}-0000-0000-0000-000000000000" for k in (1, 2)]
+    data = "".join(
+        ome.data(name, uuid, IFD=0, FirstT=t, FirstC=0, FirstZ=0, PlaneCount=2)
+        for t, (name, uuid) in enumerate(zip(names, uuids, strict=True))
+    )
+    for k, name in enumerate(names):
+        pixels = ome.pixels("XYZCT", t=2, z=2, frame=frames[0], data=data)
+        ome.tiff(tmp_path / name, list(frames[2 * k : 2 * k + 2]), ome.xml(pixels, uuid=uuids[k]))
+    last = tmp_path / names[1]
+    last.write_bytes(last.read_bytes()[:-20])
+    with pytest.warns(roi.IncompleteRecordingWarning) as seen:
+        recording = roi.open(tmp_path / names[0])
+    assert (len(recording), recording.get_missing_samples().tolist()) == (1, [1])
+    assert any("b.ome.tif ends at byte" in str(one.message) for one in seen)
+    assert {str(one.message) for one in seen} <= set(recording.get_notes())

@@ -17,6 +17,8 @@ from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num
 __all__ = ["StoredMovie", "StoredMovieExtractor"]
 
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
+_MAX_MISSING = 1 << 24  # samples: a larger number in a description is damage
+_MIN_TAIL = 4  # samples
 _MIN_PIECE, _MAX_PIECE = 128 << 10, 4 << 20  # bytes of one read of time courses, where most of them are needed
 
 
@@ -71,7 +73,7 @@ class StoredMovie:
     @property
     def line_if_transposed(self) -> int:
         """The pixels of a line in the file, if rows and columns are exchanged."""
-        return self._inner[0]
+        return self._inner[-2]
 
     def count_written(self) -> int:
         """Return how many samples come before zeros at the end of the file; all unless the file is frame after frame."""
@@ -81,12 +83,40 @@ class StoredMovie:
         )
 
     def looks_transposed(self) -> bool:
-        """Return whether the pixels of the first, middle and last frame show that rows and columns are exchanged."""
+        """Return whether the pixels of the first, middle and last frame show that rows and columns are exchanged.
+
+        Of volumes, the first plane is compared, where each plane is stored as a whole.
+        """
         count = self._lengths["T"]
-        if self._time or len(self._inner) != 2:
+        if self._time or not (len(self._inner) == 2 or self.axes[1] == "Z"):
             return False
         frames = sorted({0, count // 2, count - 1})
-        return self._frames.looks_transposed([self.offset + k * self._frames.frame_bytes for k in frames])
+        first = StoredFrames((self.file,), shape=self._inner[-2:], dtype=self.dtype)
+        return first.looks_transposed([self.offset + k * self._frames.frame_bytes for k in frames])
+
+    def count_empty_courses(self) -> tuple[int, int]:
+        """Return how many pixels at the end of the file are 0 at every time though they seem never written, and the pixels in all.
+
+        Where time varies fast, a file that was not completely written lacks pixels and not samples.  Pixels of 0 may also be a
+        dark border: they count where the zeros begin in the middle of a time course, or are a quarter of all pixels.
+        """
+        per_block = math.prod(self._inner)
+        step = self._lengths["T"] * per_block * self.dtype.itemsize
+        blocks = math.prod(self.stored_shape[: self._time])
+        if not self._time:
+            return 0, blocks * per_block
+        last = self.file.end_of_data(self.offset, self.offset + blocks * step)
+        written, begun = divmod(last - self.offset, step)
+        empty = blocks - written - (begun > 0)
+        if last == self.offset or empty < 1:
+            return 0, blocks * per_block
+        course = np.frombuffer(
+            self.file.read(self.offset + written * step, begun // self.dtype.itemsize * self.dtype.itemsize), self.dtype
+        )
+        zeros = np.diff(np.flatnonzero(np.concatenate(([True], course != 0, [True]))))
+        tail = (step - begun) // self.dtype.itemsize
+        is_cut = begun > 0 and tail > 4 * max(_MIN_TAIL, int(zeros.max(initial=0)))
+        return (empty * per_block if is_cut or 4 * empty >= blocks else 0), blocks * per_block
 
     def read(
         self,
@@ -246,6 +276,13 @@ class StoredMovieExtractor(BlockImagingExtractor):
                 "the others were never written"
             )
             warn(sentences[-1])
+        empty, pixels = movie.count_empty_courses()
+        if empty:
+            sentences.append(
+                f"{name} ends in zeros: {empty:,} of {pixels:,} pixels are 0 in all samples. If the file was not completely written, their "
+                "values are missing"
+            )
+            warn(sentences[-1])
         if movie.looks_transposed():
             sentences.append(
                 f"the pixels of {name} look like lines of {movie.line_if_transposed:,}, but they are read as {rows:,} rows of {columns:,} columns; "
@@ -255,11 +292,15 @@ class StoredMovieExtractor(BlockImagingExtractor):
         return tuple(sentences)
 
     def get_missing_samples(self) -> np.ndarray:
-        """Return the samples that are described and not in the movie, or were never written."""
+        """Return the samples that are described and not in the movie, or were never written.
+
+        A description of more than 16 million samples more than there are is damaged, and tells nothing about missing ones.
+        """
         count = self.get_num_samples()
         if self._num_written is not None and self._num_written < count:
             return np.arange(self._num_written, count, dtype=np.int64)
-        return np.arange(count, max(count, self._num_described), dtype=np.int64)
+        end = self._num_described if self._num_described <= count + _MAX_MISSING else count
+        return np.arange(count, max(count, end), dtype=np.int64)
 
     def get_paths(self) -> tuple[str, ...]:
         """Return the movie, and the files that describe it."""

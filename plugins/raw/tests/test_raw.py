@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -359,3 +360,27 @@ def test_exchanged_rows_and_columns_are_suspected_by_the_pixels(tmp_path: Path, 
         np.testing.assert_array_equal(recording.get_series(), frames)
         assert recording.get_notes() == ()
         assert len(recording.get_missing_samples()) == 0
+
+
+@pytest.mark.parametrize("kind", ["dax", "picasso"])
+def test_an_absurd_number_of_frames_is_a_warning_and_takes_no_memory(tmp_path: Path, kind: str) -> None:
+    path, options = described(tmp_path, kind, spots(7, 20, 30), 20, 30)
+    beside = path.with_suffix(".inf" if kind == "dax" else ".yaml")
+    text = beside.read_text()
+    changed = re.sub(r"(?im)^(number of frames|Frames)(\s*[=:]\s*)7\b", r"\g<1>\g<2>99999999999", text)
+    assert changed != text
+    beside.write_text(changed)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="99,999,999,999"):
+        recording = roi.open(path, **options)
+    with recording:
+        assert recording.get_missing_samples().size == 0
+
+
+def test_pixels_of_zeros_at_the_end_where_time_varies_fastest_are_said(tmp_path: Path) -> None:
+    frames = np.random.default_rng(1).integers(1, 99, (64, 10, 12), np.uint16)
+    path = tmp_path / "m.bin"
+    whole = frames.transpose(2, 1, 0).tobytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
+    with pytest.warns(roi.IncompleteRecordingWarning, match="60 of 120 pixels are 0 in all samples") as caught:
+        recording = roi.open(path, shape=(64, 10, 12), dtype="<u2", order="F")
+    assert str(caught[0].message) in recording.get_notes()

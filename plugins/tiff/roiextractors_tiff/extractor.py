@@ -188,9 +188,18 @@ class TiffImagingExtractor(BlockImagingExtractor):
         rate = self.get_sampling_frequency()
         return None if self._numbers is None or rate is None else self._numbers[start:end] / rate
 
+    @property
+    def keeps_missing_samples(self) -> bool:  # type: ignore[override]
+        """Whether missing samples are in the recording: those of zeros at its end are, those of missing files are not."""
+        return self._numbers is None and self._pages.num_zero_pages > 0
+
     def get_missing_samples(self) -> np.ndarray:
         if self._numbers is None:
-            return super().get_missing_samples()
+            # Pages of zeros at the end may never have been written
+            step, zeros = self._arrangement.strides["T"], self._pages.num_zero_pages
+            if not zeros or step != self._arrangement.size("Z") * self._arrangement.size("C") or self._positions > 1:
+                return super().get_missing_samples()
+            return np.arange(max(0, len(self) - -(-zeros // step)), len(self), dtype=np.int64)
         return np.setdiff1d(np.arange(int(self._numbers[-1]) + 1), self._numbers)
 
     def get_paths(self) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ import tifffile
 from roiextractors_tiff.pages import PageIndex
 
 import roiextractors_core as roi
+from roiextractors_core import NumpyImagingExtractor
 from roiextractors_core.registry.registry import Registry
+from roiextractors_core.testing import write_tiff
 
 
 def serials(count: int, rows: int = 24, columns: int = 32, dtype: str = "uint16") -> np.ndarray:
@@ -424,3 +426,25 @@ def test_a_metamorph_stack_has_all_planes_times_wavelength_and_pixel_size(tmp_pa
     metadata = found.metadata
     assert str(metadata.start_time) == "2000-01-02 12:00:00"  # as tifffile reads day 2,451,545
     assert (metadata.pixel_size, metadata.channels[0].emission_wavelength) == ((0.5, 0.5), 525.0)
+
+
+@pytest.mark.parametrize("way", ["tifffile", "imagej", "directories first"])
+def test_pages_of_zeros_at_the_end_are_said_and_count_as_missing(tmp_path: Path, way: str) -> None:
+    frames = np.random.default_rng(1).integers(1, 900, (9, 24, 32)).astype(np.uint16)
+    frames[6:] = 0
+    path = tmp_path / "m.tif"
+    if way == "directories first":
+        write_tiff(NumpyImagingExtractor(frames, sampling_frequency=5.0), path)
+    else:
+        axes = {"axes": "TYX"}
+        tifffile.imwrite(path, frames, photometric="minisblack", imagej=way == "imagej", metadata=axes)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: its last 3 of 9 pages are 0") as seen:
+        recording = roi.open(path, format="tiff")
+    assert str(seen[0].message) in recording.get_notes()
+    assert recording.get_missing_samples().tolist() == [6, 7, 8]
+    assert recording.keeps_missing_samples
+    np.testing.assert_array_equal(recording.get_series(), frames)
+    tifffile.imwrite(path, np.zeros((3, 24, 32), np.uint16), photometric="minisblack")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        roi.open(path, format="tiff")

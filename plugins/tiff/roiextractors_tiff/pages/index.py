@@ -23,7 +23,7 @@ from roiextractors_core.errors import (
 from roiextractors_core.io import Budget, run_on_cores, silenced, warn
 
 from .chain import Chain
-from .directory import Directory, Tags, TiffFile
+from .directory import HEADER_BYTES, Directory, Tags, TiffFile
 from .file import PagedFile, find_layout
 from .page import Page, differing_page
 from .regular import RegularPages
@@ -36,6 +36,7 @@ Path = str | os.PathLike[str]
 
 _FILES_A_TASK = 64
 _MAX_WARNINGS = 3
+_MAX_ZERO_BYTES = 1 << 28  # of pages of zeros at the end that are counted
 _MAX_SECONDARY = 1 << 14  # pages marked as secondary before the first that is not
 _MIN_SHARED_PAGE = 1 << 17  # below this, threads that open files wait for each other longer than they read
 
@@ -54,6 +55,8 @@ class PageIndex(ABC):
     damaged : mapping
         The same by the number of the file, from 0: pages of this file may be missing at its end, so that the pages
         of the next file do not follow those of this one.  Files that are opened when they are read are not in it.
+    num_zero_pages : int
+        Pages of zeros at the end of the last file, which may never have been written.
     absent : tuple of int
         Numbers of the files that do not exist, from 0, where ``names`` were given; they may be fewer than
         are missing otherwise.
@@ -65,6 +68,7 @@ class PageIndex(ABC):
 
     paths: Sequence[str]
     notes: tuple[str, ...] = ()
+    num_zero_pages = 0
     damaged: Mapping[int, str] = MappingProxyType({})
     absent: tuple[int, ...] = ()
 
@@ -302,6 +306,13 @@ class _OpenIndex(PageIndex):
         super().__init__(paths, page, [file.layout.count for file in opened])
         beyond = [f for f in opened if isinstance(f.layout, RegularPages) and f.layout.is_beyond_offsets]
         self.notes = (*damaged.values(), *map(_wrapped, beyond[:_MAX_WARNINGS]))
+        if len(opened) - 1 not in damaged:
+            self.num_zero_pages = _zero_pages(opened[-1])
+        if self.num_zero_pages:
+            words = f"{opened[-1].tiff.name} ends in zeros: its last {self.num_zero_pages:,} of {opened[-1].layout.count:,} pages are 0 throughout. "
+            words += "If the recording was interrupted, they were never written"
+            warn(words)
+            self.notes += (words,)
         self.damaged = MappingProxyType(damaged)
         self._starts: list[int] = self._edges[:-1].tolist()
 
@@ -417,6 +428,22 @@ def _wrapped(file: PagedFile) -> str:
         f"{file.tiff.name} has {file.tiff.size:,} bytes, but offsets beyond 4 GiB do not fit into classic TIFF; "
         "its pages are at equal distances, and those behind 4 GiB were found by that"
     )
+
+
+def _zero_pages(file: PagedFile) -> int:
+    """Return how many pages at the end of a file are 0 throughout; 0 if all are, as nothing shows where a recording ended.
+
+    A program that writes the directories first leaves such pages when it is interrupted.  A camera may also have been dark.
+    """
+    layout, nbytes = file.layout, file.page.nbytes
+    if layout.count < 2 or not layout.is_one_block or not file.page.is_plain:
+        return 0
+    most = min(layout.count, 1 + _MAX_ZERO_BYTES // max(1, nbytes))
+    for number in range(most):
+        start = int(layout.data_offsets(np.array([layout.count - 1 - number]))[0])
+        if start < HEADER_BYTES or file.tiff.file.end_of_data(start, start + nbytes) > start:
+            return number
+    return most if most < layout.count else 0
 
 
 def _warn_of_damage(damaged: Mapping[int, str]) -> None:
