@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["MissingChunks", "at_positions", "missing_chunks", "present_zarr_chun
 
 _MAX_CELLS = 1 << 22  # chunks whose presence is kept in one table
 _MAX_LISTINGS = 4096  # folders that are listed; deeper levels of an array of more are not looked at
+_CELLS_A_NAME = 4  # an array of more chunks than this for each file is sparse, and its files are looked at by name
 _MAX_SHARDS = 4096  # shards whose index is read
 _MIN_ROWS = 3  # steps in time after which a part of the frame without any chunk is taken for empty, not lost
 _NO_CHUNK = np.uint64(2**64 - 1)
@@ -216,13 +218,26 @@ class _Listing:
 
     def present(self) -> np.ndarray:
         """Return a table of the chunks that exist."""
+        names = () if self._is_nested else _names(self._folder)
+        if names and math.prod(self._grid) <= _CELLS_A_NAME * len(names):
+            there = set(names)  # comparing the expected names is faster than reading numbers from the names there are
+            expected = (name in there for name in self._expected())
+            return np.fromiter(expected, bool, math.prod(self._grid)).reshape(self._grid)
         table = np.zeros(self._grid, bool)
-        for cell in self._nested(self._folder, ()) if self._is_nested else self._flat():
+        for cell in self._nested(self._folder, ()) if self._is_nested else self._flat(names):
             table[cell] = True  # a shorter cell is a folder, and stands for all that it can contain
         return table
 
-    def _flat(self) -> Iterator[Cell]:
-        for name in _names(self._folder):
+    def _expected(self) -> list[str]:
+        """Return the names of all chunks in the order of the grid."""
+        names = [self._prefix + str(k) for k in range(self._grid[0])]
+        for count in self._grid[1:]:
+            parts = [f".{k}" for k in range(count)]
+            names = [name + part for name in names for part in parts]
+        return names
+
+    def _flat(self, names: Sequence[str]) -> Iterator[Cell]:
+        for name in names:
             if name.startswith(self._prefix):
                 cell = tuple(_number(part) for part in name[len(self._prefix) :].split("."))
                 if len(cell) == len(self._grid) and all(0 <= k < n for k, n in zip(cell, self._grid, strict=True)):
@@ -230,6 +245,14 @@ class _Listing:
 
     def _nested(self, folder: str, above: Cell) -> Iterator[Cell]:
         level = len(above)
+        below = self._depth - level - 1
+        if below and math.prod(self._grid[level + 1 : self._depth]) == 1:
+            # One chunk in each of the folders: a question whether it exists in place of a listing for each level
+            rest, zeros = f"{os.sep}0" * below, (0,) * below
+            for number in filter(range(self._grid[level]).__contains__, map(_number, _names(folder))):
+                if os.access(f"{folder}{os.sep}{number}{rest}", os.F_OK):
+                    yield (*above, number, *zeros)
+            return
         for name in _names(folder):
             number = _number(name)
             if not 0 <= number < self._grid[level]:
@@ -248,7 +271,7 @@ def _names(folder: str) -> list[str]:
 
 
 def _number(name: str) -> int:
-    return int(name) if name.isascii() and name.isdigit() and len(name) < 19 else -1
+    return int(name) if name.isascii() and name.isdigit() and len(name) < 19 and (name == "0" or name[0] != "0") else -1
 
 
 def _drop_cut_end(rows: np.ndarray, axis: int, folder: str, array: Any) -> None:
@@ -256,27 +279,34 @@ def _drop_cut_end(rows: np.ndarray, axis: int, folder: str, array: Any) -> None:
 
     A disk that was full leaves any number of empty files, so the rows before are looked at until one is whole.
     """
-    row = len(rows) - 1
+    row, min_bytes = len(rows) - 1, _min_bytes(array)
     while row >= 0:
         cells = [(*rest[:axis], row, *rest[axis:]) for rest in np.argwhere(rows[row]).tolist()]
-        if cells and not any(
-            _is_cut(os.path.join(folder, array.metadata.encode_chunk_key(cell)), array) for cell in cells
-        ):
+        paths = (os.path.join(folder, array.metadata.encode_chunk_key(cell)) for cell in cells)
+        if cells and not any(_is_cut(path, array, min_bytes) for path in paths):
             return
         rows[row] = False
         row -= 1
 
 
-def _is_cut(path: str, array: Any) -> bool:
-    chunk, shards = tuple(map(int, array.chunks)), getattr(array, "shards", None)
-    size = os.path.getsize(path) if os.path.isfile(path) else -1
-    if size <= 0:
-        return size == 0  # a folder that was not listed any further counts as present
-    if shards:
-        return _shard_index(path, array, chunk, tuple(map(int, shards))) is None
+def _min_bytes(array: Any) -> int:
+    """Return the length of a complete chunk, or 1 if it depends on the pixels."""
     description = array.metadata.to_dict()
     is_plain = not description.get("filters") and codec_names(description) in ([], ["bytes"])
-    return is_plain and size < math.prod(chunk) * np.dtype(array.dtype).itemsize
+    return math.prod(map(int, array.chunks)) * np.dtype(array.dtype).itemsize if is_plain else 1
+
+
+def _is_cut(path: str, array: Any, min_bytes: int) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:  # a chunk that cannot be looked at counts as present, and reading it is an error
+        return False
+    if not stat.S_ISREG(status.st_mode):  # a folder that was not listed any further
+        return False
+    shards = getattr(array, "shards", None)
+    if shards and status.st_size:
+        return _shard_index(path, array, tuple(map(int, array.chunks)), tuple(map(int, shards))) is None
+    return status.st_size < min_bytes
 
 
 def _inside_shards(present: np.ndarray, folder: str, array: Any, chunk: Cell, stored: Cell) -> np.ndarray:
