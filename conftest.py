@@ -29,6 +29,8 @@ QUICK_PARAMETERS = 4
 REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
 COSTLY = frozenset(
     {
+        "test_a_descriptor_that_failed_is_not_used_again",
+        "test_a_disk_that_fails_is_an_error_and_the_next_read_is_right",
         "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
         "test_changed_copies_open_rightly_or_say_what_is_wrong",
         "test_declaring_imports_the_core_and_nothing_else",

@@ -25,7 +25,9 @@ from planted.changes import CHANGES
 
 pytestmark = pytest.mark.tools
 
-FRESH = (  # the tests that start a process or read from threads: run where a fault is theirs
+FRESH = (  # the tests that start a process, read from threads or let the disk fail: run where a fault is theirs
+    "test_a_descriptor_that_failed_is_not_used_again",
+    "test_a_disk_that_fails_is_an_error_and_the_next_read_is_right",
     "test_it_pickles_into_a_fresh_process",
     "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
     "test_opening_writes_nothing_and_runs_nothing_from_the_file",
@@ -174,6 +176,7 @@ def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     """Run the kit's tests in this process, as a plugin's author would, on a class of this file."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "")
     monkeypatch.setattr("roiextractors_core.testing.conformance.processes.FORK_SECONDS", 3)
+    monkeypatch.setattr("roiextractors_core.testing.conformance.state.PIPE_SECONDS", 20.0)
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "kit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -365,3 +366,19 @@ class TestWritingNpy(WriterTests):
     format = "npy"
     target_name = "movie.npy"
     dtypes = {name: name for name in ("uint16", "bool", "int64", "float16", "float64", "complex64")}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse file"])
+def test_a_pipe_or_a_device_in_place_of_the_json_file_is_not_read(tmp_path: Path, kind: str) -> None:
+    roi.convert(roi.NumpyImagingExtractor(np.ones((5, 4, 3)), 10.0), tmp_path / "a.npy")
+    beside = tmp_path / "a.npy.json"
+    if kind == "sparse file":
+        os.truncate(beside, 1 << 40)
+        with roi.open(tmp_path / "a.npy") as recording:
+            assert any("a.npy.json was ignored" in note for note in recording.get_notes())
+        return
+    beside.unlink()
+    os.mkfifo(beside) if kind == "pipe" else beside.symlink_to("/dev/zero")
+    with pytest.raises(roi.SourceReadError, match=rf"a\.npy\.json could not be read: it is a {kind}"):
+        roi.open(tmp_path / "a.npy")

@@ -809,3 +809,25 @@ def test_a_file_is_known_to_be_the_same_before_another_library_opens_it(path: Pa
     path.write_bytes(CONTENT)
     with pytest.raises(SourceReadError, match=r"content\.bin was replaced"):
         file.require_unchanged()
+
+
+@posix
+def test_the_end_of_the_data_of_a_sparse_file_is_found_without_reading_its_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse = tmp_path / "sparse.bin"
+    with sparse.open("wb") as stream:
+        stream.write(b"\x01" * 5000)
+        stream.seek(3 << 30)
+        stream.write(b"\x02" + bytes(9000))
+        stream.truncate(1 << 40)
+    with sparse.open("rb") as stream:
+        if os.lseek(stream.fileno(), 1 << 35, os.SEEK_HOLE) != 1 << 35:
+            pytest.skip("this file system does not say where holes are")
+    reads = []
+    monkeypatch.setattr(os, "preadv", lambda *call, real=os.preadv: reads.append(real(*call)) or reads[-1])
+    file = PositionedFile(sparse)
+    assert file.end_of_data(0, 1 << 40) == (3 << 30) + 1
+    assert file.end_of_data(0, 3 << 30) == 5000
+    assert file.end_of_data(6000, 3 << 30) == 6000
+    assert sum(reads) < 8 << 20

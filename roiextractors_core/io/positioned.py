@@ -215,11 +215,30 @@ class PositionedFile:
         step = _HEAD_BYTES  # nearly always decided by the last bytes, so little is read at first
         while end > start:
             first = max(start, end - step)
-            kept = len(self.read(first, end - first).rstrip(b"\0"))
-            if kept:
-                return first + kept
-            end, step = first, min(4 * step, _MAX_UNCHECKED)
+            if step > _HEAD_BYTES and self._is_hole(first, end):  # a file of a terabyte may contain a few bytes
+                step *= 4
+            elif step > _MAX_UNCHECKED:
+                step = _MAX_UNCHECKED
+                continue
+            else:
+                kept = len(self.read(first, end - first).rstrip(b"\0"))
+                if kept:
+                    return first + kept
+                step = min(4 * step, _MAX_UNCHECKED)
+            end = first
         return start
+
+    def _is_hole(self, start: int, end: int) -> bool:
+        """Whether the file system says that nothing was written to a range, which is zeros then."""
+        if not hasattr(os, "SEEK_DATA"):
+            return False
+        entry = self._taken()
+        try:
+            return os.lseek(entry.descriptor, start, os.SEEK_DATA) >= end
+        except OSError as error:
+            return error.errno == errno.ENXIO  # no data up to the end of the file
+        finally:
+            del entry
 
     def read_into(self, buffers: Sequence[Any], offset: int) -> None:
         """Fill the buffers, in order, with the bytes from ``offset`` on.

@@ -1062,6 +1062,59 @@ class ReadingPrints(Planted):
 # Damage
 
 
+@planted("test_a_disk_that_fails_is_an_error_and_the_next_read_is_right", says="contains")
+class FramesThatTheDiskFailsToGiveAreZero(Planted):
+    def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        try:
+            return super().get_series(start_sample, end_sample)
+        except roi.SourceReadError:
+            start, end = self.resolve_range(start_sample, end_sample)
+            return np.zeros((end - start, *self.get_sample_shape()), self.get_dtype())
+
+
+@planted("test_a_disk_that_fails_is_an_error_and_the_next_read_is_right", says="raised OSError")
+class AFailingDiskIsAnOSError(_Seeking):
+    def _sought(self, start: int, end: int) -> np.ndarray:
+        os.stat(self._file.path)
+        count = (end - start) * self._frame_bytes
+        with open(self._file.path, "rb") as stream:
+            return np.frombuffer(bytearray(os.pread(stream.fileno(), count, self._offset(start))), PIXEL)
+
+
+@planted("test_a_descriptor_that_failed_is_not_used_again", says="failed again")
+class ADescriptorThatFailedIsUsedAgain(_Seeking):
+    def _sought(self, start: int, end: int) -> np.ndarray:
+        try:
+            data = os.pread(self._stream.fileno(), (end - start) * self._frame_bytes, self._offset(start))
+        except OSError as error:
+            raise roi.SourceReadError(f"{self._file.name} could not be read: {error.strerror}") from error
+        return np.frombuffer(bytearray(data), PIXEL)
+
+
+@planted(
+    "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
+    says="with a pipe in place of header.bin",
+    layout="folder",
+)
+class APipeInAFolderIsAStructError(Folder):
+    def __init__(self, folder_path: Any, *, sampling_frequency: Any = None) -> None:
+        header = Path(folder_path) / "header.bin"
+        if header.exists() and not header.is_file():
+            with open(os.open(header, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+                FIELDS.unpack(stream.read(FIELDS.size))
+        super().__init__(folder_path, sampling_frequency=sampling_frequency)
+
+
+@planted("test_a_pipe_or_a_device_in_place_of_a_file_is_refused", says="it hangs", layout="folder")
+class APipeIsWaitedFor(Folder):
+    def __init__(self, folder_path: Any, *, sampling_frequency: Any = None) -> None:
+        header = Path(folder_path) / "header.bin"
+        if header.exists():
+            with open(header, "rb") as stream:
+                stream.read(HEADER_BYTES)
+        super().__init__(folder_path, sampling_frequency=sampling_frequency)
+
+
 class _Lenient(Planted):
     def _check_size(self, file: PositionedFile) -> None:
         pass

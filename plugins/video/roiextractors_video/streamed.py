@@ -29,6 +29,7 @@ _REORDERED = ("h264", "hevc")
 _NO_STAMP = -(1 << 63)  # AV_NOPTS_VALUE
 _MAX_EBML = 4096  # the EBML header and the head of the segment are the first bytes
 _MAX_BLOCK_HEAD, _COMPARED = 64, 64
+_MAX_ZEROS = 512 << 20  # FFmpeg looks for the next block byte by byte, and takes seconds for this many
 _FOUND_IN_FILE = ("ffv1", "mjpeg")  # each packet decodes alone or from a key frame, without reordering
 # Playlists and devices: a file could make FFmpeg read others, or the network
 _NOT_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
@@ -60,6 +61,8 @@ class _PacketTable:
 
 def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
     """Index the stream by its packets, which FFmpeg finds without decoding them."""
+    if index is None:
+        _require_few_zeros_at_the_end(file)
     with _container(file) as container:
         stream = _video_stream(file, container)
         head = _head(file, stream)
@@ -74,6 +77,16 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
         if len(keys) and keys[0] == 0:
             return CodedFrames(facts, keys, lambda: PacketDecoder(facts, packets, head.extra), file.close)
     return _streamed(file, facts, table)
+
+
+def _require_few_zeros_at_the_end(file: PositionedFile) -> None:
+    size = file.size
+    step = _MAX_ZEROS // 128
+    if size > _MAX_ZEROS and not any(any(file.read(size - 4096 - k * step, 4096)) for k in range(128)):
+        raise CorruptRecordingError(
+            f"{file.name} has {size:,} bytes, of which at least the last {_MAX_ZEROS:,} are zeros; "
+            "it was not finished or is damaged: truncate a copy of it after its last frame"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Callable
@@ -198,3 +199,12 @@ def test_a_description_beside_a_video_is_said_not_to_be_read(
     with pytest.warns(roi.RoiExtractorsWarning, match=f"{name}. beside a.avi may describe it and is not read") as seen:
         recording = roi.open(path)
     assert str(seen[0].message) in recording.get_notes()
+
+
+def test_a_matroska_file_that_ends_with_gigabytes_of_zeros_is_refused(
+    tmp_path: Path, noisy: Make, encode: Make
+) -> None:
+    path = encode(tmp_path / "grey.mkv", noisy(12, 32, 48), pixels="gray", source="gray", level="3")
+    os.truncate(path, 64 << 30)
+    with pytest.raises(CorruptRecordingError, match=r"the last 536,870,912 are zeros"):
+        roi.open(path)

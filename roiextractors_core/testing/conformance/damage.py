@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import errno
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..cuts import copy_recording, files_of, kin_of, sizes_to_cut
+import roiextractors_core as roi
+
+from ...errors import PluginError, RoiExtractorsError
+from ..cuts import copy_recording, files_of, kin_of, paths_of, sizes_to_cut
+from ..failing_disk import CALLS, FailingDisk
 from ..fresh import in_fresh_process
 from .case import KIB, Case, GivenRecording, as_text
-from .judging import fail
+from .judging import fail, same
 
 __all__ = ["DamageTests"]
 
+_DISK_FAULTS = (errno.EIO, errno.ESTALE, errno.ENXIO)
+_DISK_ADVICE = (
+    "read through PositionedFile, read_bounded or read_json, ask for files through the source, and let their errors pass; "
+    "keep nothing of a read that failed"
+)
+
 
 class DamageTests(GivenRecording):
-    """A truncated recording gives a clear error, or fewer samples and a notice."""
+    """A truncated recording gives a clear error, or fewer samples and a notice; so does a disk that fails."""
 
     def test_a_cut_recording_is_told_and_never_garbage(self, case: Case, workplace: Path) -> None:
         total = sum(path.stat().st_size for path in files_of(case.recording))
@@ -54,6 +65,72 @@ class DamageTests(GivenRecording):
                 f"{_cut_words(last)}: {outcome.failure or f'did not end within {self.patience:g} s'}",
                 "limit every loop by the file's size; for a slow format, set the class attribute `patience` to more seconds",
             )
+
+    def test_a_disk_that_fails_is_an_error_and_the_next_read_is_right(self, case: Case) -> None:
+        whole = case.open()
+        rate = whole.get_sampling_frequency()
+        whole.close()
+        paths = {*files_of(case.recording), *kin_of(case.recording), *paths_of(case.recording)}
+        disk = FailingDisk({*paths, *(path.parent for path in files_of(case.recording))})
+        for k, call in enumerate(CALLS):
+            number = _DISK_FAULTS[k % len(_DISK_FAULTS)]
+            words = f"with os.{call} failing for its files ({errno.errorcode[number]})"
+            with disk.failing(call, number):
+                _attempt(lambda: roi.explain(case.recording), f"{words}, explain")
+                opened = _attempt(case.open, f"{words}, open")
+                if opened is not None:
+                    if opened.get_sampling_frequency() != rate:
+                        fail(f"{words}, open gave a recording of another rate", _DISK_ADVICE)
+                    _attempt_read(opened, case, f"{words}, get_series()")
+                    opened.close()
+            _require_whole(case, f"{words} no longer")
+            with case.open() as opened:
+                opened.get_series(0, 1)
+                with disk.failing(call, number):
+                    _attempt_read(opened, case, f"{words} after it was opened, get_series()")
+                same(opened.get_series(), case.expected, f"{words} no longer, get_series()", _DISK_ADVICE)
+
+    def test_a_descriptor_that_failed_is_not_used_again(self, case: Case) -> None:
+        disk = FailingDisk(files_of(case.recording))
+        for number in _DISK_FAULTS:
+            with case.open() as opened:
+                opened.get_series(0, 1)
+                opened.get_series()
+                words = f"get_series() after all open descriptors failed once with {errno.errorcode[number]}"
+                with disk.stale(number) as stale:
+                    for _ in range(len(stale) + 1):
+                        if _attempt_read(opened, case, words):
+                            break
+                    else:
+                        fail(f"{words} failed again", "read through PositionedFile, which opens the file anew")
+
+
+def _attempt(call: Callable[[], Any], words: str) -> Any:
+    """Make a call that may raise an error of this library; return None then."""
+    try:
+        return call()
+    except PluginError as error:
+        fail(f"{words} raised {type(error.__cause__ or error).__name__}: {error}", _DISK_ADVICE)
+    except RoiExtractorsError:
+        return None
+    except Exception as error:  # noqa: BLE001 - the border to the plugin
+        fail(f"{words} raised {type(error).__name__}: {error}", _DISK_ADVICE)
+
+
+def _attempt_read(opened: Any, case: Case, words: str) -> bool:
+    seen = _attempt(opened.get_series, words)
+    if seen is not None:
+        same(seen, case.expected, words, _DISK_ADVICE)
+    return seen is not None
+
+
+def _require_whole(case: Case, words: str) -> None:
+    try:
+        with case.open() as again:
+            seen = again.get_series()
+    except Exception as error:  # noqa: BLE001 - the border to the plugin
+        fail(f"{words}, opening again raised {type(error).__name__}: {error}", _DISK_ADVICE)
+    same(seen, case.expected, f"{words}, get_series()", _DISK_ADVICE)
 
 
 def _cut_words(answer: Mapping[str, Any]) -> str:

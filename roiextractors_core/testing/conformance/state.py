@@ -21,7 +21,7 @@ import roiextractors_core as roi
 
 from ...errors import RangeError
 from ...imaging.extractor import ImagingExtractor
-from ..cuts import copy_recording, files_of, paths_of
+from ..cuts import copy_recording, files_of, kin_of, paths_of
 from ..fresh import HANGS, digest, in_fresh_process, process_state, same_values
 from .case import Case, GivenRecording, as_text
 from .judging import RANGE_ADVICE, fail, refusal, same, within
@@ -30,6 +30,7 @@ from .reads import open_and_read, read_everything, routes
 __all__ = ["StateTests"]
 
 _MAX_GROWTH, _MAX_SECONDS = 300 << 20, 20.0
+PIPE_SECONDS = 90.0
 
 
 class StateTests(GivenRecording):
@@ -154,15 +155,15 @@ class StateTests(GivenRecording):
         if not hasattr(os, "mkfifo"):
             pytest.skip("this system has no named pipes")
         copy = copy_recording(case.recording, workplace / "copy")
-        files = sorted(map(str, files_of(copy)))
+        files = sorted(map(str, (*files_of(copy), *kin_of(copy))))
         arguments = {
             "spec": case.spec.to_dict(),
             "recording": as_text(copy),
             "files": [files[k * len(files) // 12] for k in range(12)] if len(files) > 12 else files,
             "options": dict(case.options),
         }
-        outcome = in_fresh_process("open_replaced", arguments, seconds=90.0)
-        advice = "open files with PositionedFile, read_bounded or read_json: they open regular files alone, and read no more than is there"
+        outcome = in_fresh_process("open_replaced", arguments, seconds=PIPE_SECONDS)
+        advice = "open files with PositionedFile, read_bounded or read_json: they open only regular files, and read no more than they contain"
         if outcome.timed_out or outcome.failure:
             last = outcome.answers[-1] if outcome.answers else {"kind": "nothing", "file": "a file"}
             fail(
