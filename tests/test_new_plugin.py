@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,14 @@ pytestmark = pytest.mark.tools
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"file": {"extension": ".XYZ", "signature": "0x78595a01"}, "folder": {"folder": True}}
+TRAITS = ("channels", "planes", "clock", "writer")
+COMBINATIONS = {
+    "-".join((kind, *traits)): {**options, **dict.fromkeys(traits, True)}
+    for kind, options in KINDS.items()
+    for count in range(len(TRAITS) + 1)
+    for traits in itertools.combinations(TRAITS, count)
+}
+COMBINATIONS["folder-extension-writer"] = {"folder": True, "extension": ".xyz", "writer": True}
 
 
 def process(*words: str, folder: Path, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -43,22 +52,38 @@ def new_plugin(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return process("-m", "roiextractors_core.cli", "new-plugin", *words, folder=folder)
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_plugin_installs_and_passes_its_own_tests_as_it_is(kind: str, tmp_path: Path) -> None:
+def install_and_test(options: dict[str, object], folder: Path, *selection: str) -> Path:
+    """Install a new plugin into a folder of its own, run its tests there, and return the folder."""
     pytest.importorskip("hatchling", reason="the plugin is built with hatchling")
-    site = tmp_path / "site"
-    write_plugin("acme-scope", output=tmp_path, **KINDS[kind])  # type: ignore[arg-type]
-    plugin = tmp_path / "roiextractors-acme-scope"
+    site = folder / "site"
+    write_plugin("acme-scope", output=folder, **options)  # type: ignore[arg-type]
+    plugin = folder / "roiextractors-acme-scope"
     install = ("-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(site))
-    done = process(*install, str(plugin), folder=tmp_path)
+    done = process(*install, str(plugin), folder=folder)
     assert done.returncode == 0, done.stderr
     assert (site / "roiextractors_acme_scope" / "py.typed").is_file()
-    own_tests = ("-m", "pytest", "-q", "-p", "no:xdist", "--basetemp", str(tmp_path / "base"))
+    own_tests = ("-m", "pytest", "-q", "-p", "no:xdist", "--basetemp", str(folder / "base"), *selection)
     done = process(*own_tests, folder=plugin, path=(site,))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     assert "passed" in done.stdout
-    assert "skipped" not in done.stdout.splitlines()[-1] or int(re.findall(r"(\d+) passed", done.stdout)[0]) > 20
+    return site
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("traits", [name for name in COMBINATIONS if name not in KINDS])
+def test_a_new_plugin_with_these_traits_passes_its_own_tests_as_it_is(traits: str, tmp_path: Path) -> None:
+    install_and_test(COMBINATIONS[traits], tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_with_all_traits_passes_the_tests_that_it_adds(kind: str, tmp_path: Path) -> None:
+    install_and_test(COMBINATIONS["-".join((kind, *TRAITS))], tmp_path, "-k", "not TestAcmeScope")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_installs_and_passes_its_own_tests_as_it_is(kind: str, tmp_path: Path) -> None:
+    site = install_and_test(KINDS[kind], tmp_path)  # type: ignore[arg-type]
     recording = tmp_path / "recording"
     if kind == "file":
         recording.write_bytes(bytes.fromhex("78595a01") + struct.pack("<3Id", 2, 3, 4, 12.5) + bytes(48))
@@ -75,9 +100,9 @@ def test_a_new_plugin_installs_and_passes_its_own_tests_as_it_is(kind: str, tmp_
 
 @pytest.mark.thorough
 def test_a_new_plugin_passes_ruff_and_mypy(tmp_path: Path) -> None:
-    for kind, options in KINDS.items():
-        write_plugin(kind, output=tmp_path, **options)  # type: ignore[arg-type]
-    folders = [str(tmp_path / f"roiextractors-{kind}") for kind in KINDS]
+    for name, options in COMBINATIONS.items():
+        write_plugin(name, output=tmp_path, **options)  # type: ignore[arg-type]
+    folders = [str(tmp_path / f"roiextractors-{name}") for name in COMBINATIONS]
     ruff = ("-m", "ruff", "check", "--no-cache", "--config", str(ROOT / "pyproject.toml"))
     known = ("--config", "lint.isort.known-first-party = ['roiextractors_core']", "--ignore", "I001")
     known += ("--config", "lint.per-file-ignores = {'**/tests/*' = ['S101']}")
@@ -102,10 +127,49 @@ def test_the_licence_is_the_one_that_was_chosen(licence: str, tmp_path: Path) ->
     assert project["entry-points"]["roiextractors_core"] == {"acme": "roiextractors_acme.hooks"}
 
 
-def test_no_placeholder_is_left(tmp_path: Path) -> None:
-    for kind, options in KINDS.items():
-        for path in write_plugin(kind, output=tmp_path, **options):  # type: ignore[arg-type]
-            assert not re.search(r"__[A-Z]", path.read_text(encoding="utf-8")), path
+def test_no_placeholder_and_no_condition_is_left(tmp_path: Path) -> None:
+    for name, options in COMBINATIONS.items():
+        for path in write_plugin(name, output=tmp_path, **options):  # type: ignore[arg-type]
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"__[A-Z]|^%%", text, re.MULTILINE), path
+            assert "\n\n\n\n" not in text, path
+            if path.suffix == ".py":
+                compile(text, str(path), "exec")
+
+
+def test_a_trait_leaves_no_trace_in_a_plugin_without_it(tmp_path: Path) -> None:
+    words = {
+        "channels": r"channel",
+        "planes": r"volum|num_planes",
+        "clock": r"native|times\.csv",
+        "writer": r"writer|convert",
+    }
+    for name, options in COMBINATIONS.items():
+        texts = {p.name: p.read_text() for p in write_plugin(name, output=tmp_path, **options)}  # type: ignore[arg-type]
+        for trait, word in words.items():
+            marked = [file for file in ("extractor.py", "hooks.py", "README.md") if re.search(word, texts[file])]
+            assert bool(marked) is (trait in options), (name, trait, marked)
+
+
+def test_a_kind_that_is_not_supported_yet_is_refused_by_one_sentence(tmp_path: Path) -> None:
+    done = new_plugin("acme", "--extension", ".xyz", "--kind", "segmentation", folder=tmp_path)
+    assert done.returncode == 2
+    assert "'segmentation' is not supported yet" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+    done = new_plugin("acme", "--extension", ".xyz", "--kind", "imaging", "--channels", "--writer", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "writer.py" in done.stdout
+    assert "test_writing.py" in done.stdout
+
+
+def test_the_layout_in_the_readme_grows_with_the_traits(tmp_path: Path) -> None:
+    traits = {"channels": True, "planes": True, "clock": True}
+    write_plugin("acme", extension=".xyz", signature="aabbccddee", output=tmp_path, **traits)
+    readme = (tmp_path / "roiextractors-acme" / "README.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (\w+)", readme, re.MULTILINE)[1:]
+    counts = [(str(5 + 4 * number), "uint32") for number in range(5)]
+    assert rows == [("0", "5"), *counts, ("25", "float64"), ("33", "float64"), ("then", "uint16")]
 
 
 def test_the_layout_in_the_readme_is_the_one_that_is_read(tmp_path: Path) -> None:

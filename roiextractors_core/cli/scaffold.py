@@ -6,7 +6,7 @@ import datetime
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +31,11 @@ def write_plugin(
     extension: str | None = None,
     signature: str | None = None,
     folder: bool = False,
+    channels: bool = False,
+    planes: bool = False,
+    clock: bool = False,
+    writer: bool = False,
+    kind: str = "imaging",
     output: str | os.PathLike[str] = ".",
     licence: str = "bsd-3-clause",
 ) -> tuple[Path, ...]:
@@ -46,6 +51,14 @@ def write_plugin(
         The first bytes of a file in hexadecimal, at least two; derived from the name by default.
     folder : bool
         Whether a recording is a folder (``header.json`` and ``frames.bin``) rather than one file.
+    channels, planes : bool
+        Whether a recording has several channels, of which one is chosen, and planes.
+    clock : bool
+        Whether it has a hardware time for each sample.
+    writer : bool
+        Whether ``convert`` can write the format.
+    kind : str
+        ``"imaging"``; plugins of other kinds are not supported yet.
     output : str or os.PathLike
         The folder in which the distribution's folder is created.
     licence : str
@@ -59,13 +72,16 @@ def write_plugin(
     Raises
     ------
     DeclarationError
-        The name, extension, signature or licence is not valid, or a file exists already. Nothing is written then.
+        The name, extension, signature, kind or licence is not valid, or a file exists already. Nothing is written then.
     """
+    if kind != "imaging":
+        raise DeclarationError(f"new-plugin writes plugins of the kind 'imaging'; {kind!r:.60} is not supported yet")
+    traits = {"folder": folder, "channels": channels, "planes": planes, "clock": clock, "writer": writer}
     plugin = _Plugin(
         name=_checked_name(name),
         extension=_checked_extension(extension, folder),
         signature=_checked_signature(signature, name, folder),
-        folder=folder,
+        traits=frozenset(trait for trait, is_there in traits.items() if is_there),
         licence=_checked_licence(licence),
     )
     root = Path(output) / plugin.distribution
@@ -92,12 +108,27 @@ def new_plugin(
     extension: Annotated[str | None, typer.Option(help="The suffix of its files, for example .xyz.")] = None,
     signature: Annotated[str | None, typer.Option(help="The first bytes of its files, in hexadecimal.")] = None,
     folder: Annotated[bool, typer.Option("--folder", help="A recording of this format is a folder.")] = False,
+    channels: Annotated[bool, typer.Option("--channels", help="It has several channels.")] = False,
+    planes: Annotated[bool, typer.Option("--planes", help="It has several planes.")] = False,
+    clock: Annotated[bool, typer.Option("--clock", help="It has a hardware time for each sample.")] = False,
+    writer: Annotated[bool, typer.Option("--writer", help="The plugin also writes the format.")] = False,
+    kind: Annotated[str, typer.Option(help="What the format contains: imaging.")] = "imaging",
     output: Annotated[Path, typer.Option(help="Create the plugin's folder in this folder.")] = Path(),
     licence: Annotated[str, typer.Option(help=f"The licence of the plugin: {', '.join(LICENCES)}.")] = "bsd-3-clause",
 ) -> None:
     """Write a complete new plugin. It reads a tiny documented format, which you replace with yours."""
     written = write_plugin(
-        name, extension=extension, signature=signature, folder=folder, output=output, licence=licence
+        name,
+        extension=extension,
+        signature=signature,
+        folder=folder,
+        channels=channels,
+        planes=planes,
+        clock=clock,
+        writer=writer,
+        kind=kind,
+        output=output,
+        licence=licence,
     )
     for path in written:
         print(printable(path.as_posix()))
@@ -114,7 +145,7 @@ class _Plugin:
     name: str
     extension: str
     signature: bytes
-    folder: bool
+    traits: frozenset[str]
     licence: str
 
     @property
@@ -127,7 +158,7 @@ class _Plugin:
 
     def files(self) -> dict[str, str]:
         """Return the text of every file, by its place in the distribution."""
-        kind = "folder" if self.folder else "file"
+        kind = "folder" if "folder" in self.traits else "file"
         places = {
             "pyproject.toml": "any/pyproject.toml",
             "README.md": f"{kind}/README.md",
@@ -140,36 +171,87 @@ class _Plugin:
             f"{self.package}/extractor.py": f"{kind}/extractor.py",
             "tests/test_conformance.py": f"{kind}/test_conformance.py",
         }
+        if "writer" in self.traits:
+            places[f"{self.package}/writer.py"] = f"{kind}/writer.py"
+            places["tests/test_writing.py"] = "any/test_writing.py"
         words = self._words()
-        texts = {place: _fill(template, words) for place, template in places.items()}
+        traits = self.traits | {"extension"} if self.extension else self.traits
+        texts = {place: _fill(template, words, traits) for place, template in places.items()}
         return {**texts, f"{self.package}/py.typed": ""}
 
     def _words(self) -> dict[str, str]:
         parts = [part.capitalize() for part in self.name.split("-")]
-        after = len(self.signature)
+        title = " ".join(parts)
         return {
             "DISTRIBUTION": self.distribution,
             "PACKAGE": self.package,
             "FORMAT": self.name,
-            "TITLE": " ".join(parts),
+            "TITLE": title,
             "CLASS": "".join(parts),
             "EXTENSION": self.extension,
             "EXTENSIONS": f'("{self.extension}",)' if self.extension else "()",
-            "SIGNATURE": self.signature.hex(),
-            "SIGNATURE_LENGTH": str(after),
-            "ROWS_AT": str(after),
-            "COLUMNS_AT": str(after + 4),
-            "SAMPLES_AT": str(after + 8),
-            "RATE_AT": str(after + 12),
-            "FRAMES_AT": str(after + 20),
             "SPDX": LICENCES[self.licence],
             "YEAR": str(datetime.date.today().year),
+            "WHAT": f"channel of a {title} recording" if "channels" in self.traits else f"{title} recording",
+            "SAMPLE": "sample" if self.traits & {"channels", "planes"} else "frame",
+            "SHAPE": "(24, 80, 112, 3)" if "planes" in self.traits else "(24, 80, 112)",
+            "ORDER": self._order(),
+            **self._header_words(),
         }
 
+    def _header_words(self) -> dict[str, str]:
+        """Return what the header of a file is made of: the signature, and fields at their offsets."""
+        counts = [trait for trait in ("channels", "planes") if trait in self.traits]
+        fields = ["rows", "columns", "samples", *counts, "rate"]
+        places = {field: len(self.signature) + 4 * number for number, field in enumerate(fields)}
+        values = {"channels": "1", "planes": "planes"}
+        return {
+            "SIGNATURE": self.signature.hex(),
+            "SIGNATURE_LENGTH": str(len(self.signature)),
+            "FIELDS": f"<{len(fields) - 1}Id",
+            "FIELD_NAMES": ", ".join(fields),
+            "WRITTEN_FIELDS": "".join(f"{values[field]}, " for field in counts),
+            "TEST_FIELDS": "".join(f"{field}, " for field in counts),
+            **{f"{field.upper()}_AT": str(place) for field, place in places.items()},
+            "FRAMES_AT": str(places["rate"] + 8),
+        }
 
-def _fill(template: str, words: Mapping[str, str]) -> str:
+    def _order(self) -> str:
+        """Return how the pixels follow each other, in words."""
+        levels = {"channels": "channel by channel", "planes": "plane by plane"}
+        words = [phrase for trait, phrase in levels.items() if trait in self.traits]
+        return f"{', '.join(['sample by sample', *words])} and row by row" if words else "frame by frame and row by row"
+
+
+def _fill(template: str, words: Mapping[str, str], traits: Collection[str]) -> str:
     text = (TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")
-    return re.sub(r"__([A-Z]+(?:_[A-Z]+)*)__", lambda match: words[match[1]], text)
+    chosen = "".join(_chosen_lines(text.splitlines(keepends=True), traits))
+    return re.sub(r"__([A-Z]+(?:_[A-Z]+)*)__", lambda match: words[match[1]], chosen)
+
+
+def _chosen_lines(lines: Iterable[str], traits: Collection[str]) -> Iterator[str]:
+    """Yield the lines of a template between ``%% if``, ``%% elif``, ``%% else`` and ``%% end`` that fit the traits.
+
+    A condition is ``channels and planes``, ``channels or planes`` or ``not channels``.
+    """
+    branches: list[tuple[bool, bool]] = []  # of each open condition: this branch is taken, one was taken
+    for line in lines:
+        word, _, condition = line.removeprefix("%% ").strip().partition(" ")
+        if not line.startswith("%% "):
+            if all(is_taken for is_taken, _ in branches):
+                yield line
+        elif word == "end":
+            branches.pop()
+        else:
+            was_taken = word != "if" and branches.pop()[1]
+            is_taken = not was_taken and (word == "else" or _is_met(condition, traits))
+            branches.append((is_taken, was_taken or is_taken))
+
+
+def _is_met(condition: str, traits: Collection[str]) -> bool:
+    if " or " in condition:
+        return any(trait in traits for trait in condition.split(" or "))
+    return all((word.removeprefix("not ") in traits) != word.startswith("not ") for word in condition.split(" and "))
 
 
 def _checked_name(name: str) -> str:
