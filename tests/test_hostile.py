@@ -929,6 +929,65 @@ def test_codec_of_another_size_in_tiff(tmp_path: Path, codec: str) -> None:
                 np.testing.assert_array_equal(recording[0], pixels)
 
 
+HDF5_FILTERS = {
+    "gzip": [(1, (4,))],
+    "gzip with a checksum": [(1, (4,)), (3, ())],
+    "shuffled gzip": [(2, (2,)), (1, (4,))],
+    "lzf": [(32000, (4, 261, 0))],
+    "zstd": [(32015, ())],
+    "blosc": [(32001, (2, 2, 2, 0))],
+    "lz4": [(32004, ())],
+    "another": [(31999, ())],
+}
+
+
+def hdf5_of_one_chunk(path: Path, filters: list[tuple[int, tuple[int, ...]]], chunk: bytes, side: int) -> Path:
+    """Write a dataset of one chunk by hand, with filters that libhdf5 need not have."""
+    h5py = pytest.importorskip("h5py")
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_chunk((1, side, side))
+    for number, values in filters:
+        creation.set_filter(number, h5py.h5z.FLAG_OPTIONAL, values)
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple((1, side, side))
+        made = h5py.h5d.create(file.id, b"movie", h5py.h5t.STD_U16LE, space, creation)
+        made.write_direct_chunk((0, 0, 0), chunk)
+    return path
+
+
+def hdf5_chunk(kind: str, size: int) -> bytes:
+    """Pack zeros as a filter of HDF5 does."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    if kind == "lzf":  # a literal zero, then copies of 264 bytes
+        return b"\0\0" + b"\xe0\xff\0" * (size // 264)
+    if kind in ("zstd", "blosc"):
+        return bytes(getattr(imagecodecs, f"{kind}_encode")(bytes(size)))
+    if kind == "lz4":
+        return bytes(imagecodecs.lz4h5_encode(bytes(size)))
+    packed = zeros_packed(size)
+    return packed + bytes(4) if kind == "gzip with a checksum" else packed
+
+
+@pytest.mark.parametrize("kind", HDF5_FILTERS)
+def test_codec_bomb_in_hdf5(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    # A chunk of 8 MiB may be stored in as many bytes, and those can decode to gigabytes
+    chunk = hdf5_chunk(kind, GIB // 2)
+    path = hdf5_of_one_chunk(tmp_path / "movie.h5", HDF5_FILTERS[kind], chunk, 2048)
+    refused(path, "does not decode to the|is not available|claims .* bytes for a chunk", format="hdf5")
+
+
+@pytest.mark.parametrize("kind", HDF5_FILTERS)
+def test_codec_of_another_size_in_hdf5(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("roiextractors_hdf5")
+    for factor in (0.5, 1.5):
+        size = 1 << 21 if "gzip" in kind or kind == "lzf" else 1 << 13
+        side = 1024 if size > 1 << 20 else 64
+        chunk = hdf5_chunk(kind, int(factor * size))
+        path = hdf5_of_one_chunk(tmp_path / f"{factor}.h5", HDF5_FILTERS[kind], chunk, side)
+        refused(path, "does not decode|is not available", format="hdf5")
+
+
 # Work per sample
 
 

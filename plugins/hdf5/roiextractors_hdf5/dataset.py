@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -815,17 +816,21 @@ class _DatasetChunks:
                 f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} is truncated: it has {len(data):,} bytes, "
                 "and its header of Blosc states more"
             )
-        try:
+        pixels = None
+        with contextlib.suppress(ValueError, RuntimeError, MemoryError):
             pixels = _decoded(data, filters, self._layout.dtype.itemsize, self._nbytes)
-        except (ValueError, RuntimeError, MemoryError):
-            pixels = np.empty(0, np.uint8)
-        if pixels.nbytes == self._nbytes:
+        if pixels is not None and pixels.nbytes == self._nbytes:
             return pixels.view(self._layout.dtype).reshape(self._layout.chunk)
         # libhdf5 would read beyond the data of a chunk that was stored without filters and is too short.
         if len(filters) < len(self._layout.filters) or not filters:
             raise CorruptRecordingError(
                 f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} is marked as stored without "
                 f"filters but has {len(data):,} bytes, expected {self._nbytes:,}"
+            )
+        if pixels is not None or not _is_bounded(data, filters, self._nbytes):
+            raise CorruptRecordingError(
+                f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} does not decode to the "
+                f"{self._nbytes:,} bytes of its pixels; the file is damaged"
             )
         return self._decode_through_h5py(place)
 
@@ -874,6 +879,20 @@ class _DatasetChunks:
                 f"reaches to byte {place.offset + place.size:,}; the file is truncated"
             )
         return data
+
+
+def _is_bounded(data: bytes, filters: Sequence[int], nbytes: int) -> bool:
+    """Return whether a chunk cannot decode to more than its pixels: libhdf5 makes room for all that comes out of a filter."""
+    packers = [number for number in filters if number not in (_SHUFFLE, _FLETCHER32)]
+    if not packers:
+        return True
+    if packers != [_DEFLATE]:
+        return False  # decoders of libhdf5 have no limit, and those that were tried are the same libraries
+    limit = nbytes + _CHECKSUM_BYTES
+    try:
+        return len(zlib.decompressobj().decompress(data, limit + 1)) <= limit
+    except zlib.error:
+        return True  # libhdf5 finds the same fault, and says which
 
 
 def _inflate_into(part: np.ndarray, data: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ from .table import FrameTable, axes_of
 __all__ = ["is_index", "read_index"]
 
 _MAX_BYTES = 1 << 30
+_MAX_UNCOMPARED = 16 << 20  # bytes; a larger index is compared with the files that it describes
 _MAX_TEXT = 1 << 16  # of the axes or the file name of one entry
+_BATCH = 1 << 12  # entries whose axes are parsed at once
 _TAIL = 32  # uint32: pixel offset, width, height, type, compression; metadata offset, length, compression
 _MAX_FINAL_ZEROS = 7  # of a complete entry: the last number, which is 0, and the upper bytes of the number before it
 
@@ -65,6 +67,7 @@ def read_index(path: str) -> FrameTable:
     try:
         if file.size > _MAX_BYTES:
             raise CorruptRecordingError(f"{file.name} is too large for an NDTiff index ({file.size:,} bytes)")
+        _require_pixels(path, file)
         data = file.read(0, file.size)
     finally:
         file.close()
@@ -74,9 +77,12 @@ def read_index(path: str) -> FrameTable:
         raise TruncatedRecordingError(
             f"{file.name} has no complete entry in its {len(data):,} bytes; the recording is incomplete"
         )
+    axes = axes_of(_axes(texts, file.name), file.name)
+    del texts, data
     # As int64, because sums of uint32 offsets and sizes would wrap
     table = np.frombuffer(b"".join(tails), f"{order}u4").reshape(-1, 8).astype(np.int64)
     files, numbers = _files(names, file.name)
+    del names, tails
     _refuse_compressed(table, file.name)
     kinds = table[:, 3]
     # Both branches of np.where are evaluated, so an unknown type must still be a valid position
@@ -84,7 +90,7 @@ def read_index(path: str) -> FrameTable:
     _require_apart(table, numbers, depths, files, file.name)
     _require_texts_behind(table, depths, file.name)
     return FrameTable(
-        axes=axes_of(_axes(texts, file.name), file.name),
+        axes=axes,
         files=files,
         numbers=numbers,
         offsets=table[:, 0],
@@ -94,6 +100,19 @@ def read_index(path: str) -> FrameTable:
         order=order,
         warnings=(note,) if note else (),
     )
+
+
+def _require_pixels(path: str, index: PositionedFile) -> None:
+    """Refuse a large index with more bytes than the files that it describes: a frame has far more of them than its entry."""
+    if index.size <= _MAX_UNCOMPARED:
+        return
+    with os.scandir(os.path.dirname(path) or ".") as entries:
+        described = sum(entry.stat().st_size for entry in entries if entry.name.lower().endswith((".tif", ".tiff")))
+    if index.size > described:
+        raise CorruptRecordingError(
+            f"{index.name} has {index.size:,} bytes, but the TIFF files that it describes have {described:,}; the index is "
+            "damaged, or files are missing"
+        )
 
 
 def _without_zeros(data: bytes, name: str, entries: _Entries) -> _Entries:
@@ -129,6 +148,7 @@ def _entries(data: bytes, order: str, name: str, *, most: int | None = None) -> 
     texts: list[bytes] = []
     names: list[bytes] = []
     tails: list[bytes] = []
+    known: dict[bytes, bytes] = {}  # one object for each name of a file, not one for each entry
     length, at, end = struct.Struct(order + "I").unpack_from, 0, len(data)
     while at + 4 <= end and len(tails) != most:
         size = length(data, at)[0]
@@ -145,7 +165,8 @@ def _entries(data: bytes, order: str, name: str, *, most: int | None = None) -> 
         if middle + 4 > end or tail + _TAIL > end:
             return texts, names, tails, _cut(name, end, at, len(tails))
         texts.append(data[at + 4 : middle])
-        names.append(data[middle + 4 : tail])
+        file_name = data[middle + 4 : tail]
+        names.append(known.setdefault(file_name, file_name))
         tails.append(data[tail : tail + _TAIL])
         at = tail + _TAIL
     return texts, names, tails, _cut(name, end, at, len(tails)) if 0 < end - at < 4 else ""
@@ -157,25 +178,31 @@ def _cut(name: str, end: int, at: int, count: int) -> str:
     )
 
 
-def _axes(texts: Sequence[bytes], name: str) -> list[Mapping[str, Any]]:
-    """Parse the axes of all entries at once; if that fails, one by one, to name the damaged one."""
-    try:
-        found = json.loads(b"[" + b",".join(texts) + b"]")
+def _axes(texts: Sequence[bytes], name: str) -> Iterator[Mapping[str, Any]]:
+    """Parse the axes of all entries, many at once; if that fails, one by one, to name the damaged one."""
+    for first in range(0, len(texts), _BATCH):
+        batch = texts[first : first + _BATCH]
+        try:
+            found = json.loads(b"[" + b",".join(batch) + b"]")
+        except (ValueError, RecursionError):
+            found = []
         # The text "{},{}" is one entry, but two objects in the joined list
-        if len(found) == len(texts) and all(type(one) is dict for one in found):
-            return list(found)
-    except (ValueError, RecursionError):
-        pass
-    for number, text in enumerate(texts):
+        if len(found) != len(batch) or any(type(one) is not dict for one in found):
+            raise _wrong_axes(batch, first, name)
+        yield from found
+
+
+def _wrong_axes(texts: Sequence[bytes], first: int, name: str) -> CorruptRecordingError:
+    for number, text in enumerate(texts, first):
         try:
             good = type(json.loads(text)) is dict
         except (ValueError, RecursionError):
             good = False
         if not good:
-            raise CorruptRecordingError(
+            return CorruptRecordingError(
                 f"{name}: the axes of entry {number:,} are not a JSON object: {printable(text[:60].decode('utf-8', 'replace'))!r}"
             )
-    raise CorruptRecordingError(f"{name}: the axes are not JSON objects")
+    return CorruptRecordingError(f"{name}: the axes are not JSON objects")
 
 
 def _files(names: Sequence[bytes], index: str) -> tuple[tuple[str, ...], np.ndarray]:

@@ -27,6 +27,8 @@ __all__ = ["StackHeader", "directories_from", "read_chains", "read_stacks", "tex
 _INDEX_MAP, _INDEX_MAP_BLOCK, _NDTIFF, _SUMMARY = 54773648, 3453623, 483729, 2355492
 _MAX_SUMMARY = 64 << 20
 _MAX_TEXT = 16 << 20  # of one frame's metadata, which have several kilobytes
+_MIN_FRAME = 128  # bytes of a directory of 8 tags, its entry in the index map, and any pixels
+_MAX_UNCOMPARED = 1 << 16  # frames; an index map of more is compared with the size of the file
 _DIRECTORY = 512  # bytes of one read, enough for 42 tags; Micro-Manager writes 10 or 13
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _STRIP, _STRIP_BYTES, _TEXT = 256, 257, 258, 259, 273, 279, 51123
 _AXES = {"channel": "ChannelIndex", "z": "SliceIndex", "time": "FrameIndex", "position": "PositionIndex"}
@@ -209,6 +211,10 @@ def _by_map(file: PositionedFile, header: StackHeader) -> _Part:
             f"{len(part.axes):,} complete frames before it were found by their directories"
         )
         return _Part(part.axes, part.directories, warning=warning)
+    if count > _MAX_UNCOMPARED and count * _MIN_FRAME > file.size:
+        raise CorruptRecordingError(
+            f"{file.name} has an index map of {count:,} frames, which do not fit into its {file.size:,} bytes; the file is damaged"
+        )
     data = file.read(header.index_map + 8, count * 20)
     # Channel, slice, frame, position, and the offset of the directory
     table = np.frombuffer(data, f"{header.order}u4").reshape(-1, 5).astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from roiextractors_core.errors import CorruptRecordingError, printable
 __all__ = ["Axis", "FrameTable"]
 
 Value = int | str
+
+_BATCH = 1 << 12
+_MAX_AXES = 64  # Micro-Manager writes four, and programs add some
 
 
 @dataclass(frozen=True)
@@ -81,22 +84,30 @@ class FrameTable:
         return {name: self.axes[name].values[code] for name, code in places.items() if code >= 0}
 
 
-def axes_of(found: Sequence[Mapping[str, Value]], where: str) -> dict[str, Axis]:
+def axes_of(found: Iterable[Mapping[str, Value]], where: str) -> dict[str, Axis]:
     """Convert one mapping per frame into axes.
 
     Raises
     ------
     CorruptRecordingError
-        An axis has a value that is neither a whole number nor text.
+        An axis has a value that is neither a whole number nor text, or there are more than 64 axes.
     """
-    names = dict.fromkeys(itertools.chain.from_iterable(found))
-    axes = {}
-    for name in names:
-        column = [one.get(name) for one in found]
+    columns: dict[str, list[Value | None]] = {}
+    count, frames = 0, iter(found)
+    # Batches: a million mappings at once take a quarter of a gigabyte, their values a tenth of it
+    while batch := list(itertools.islice(frames, _BATCH)):
+        for name in itertools.chain.from_iterable(batch):
+            if name not in columns:
+                if len(columns) == _MAX_AXES:
+                    raise CorruptRecordingError(f"{where} has more than {_MAX_AXES} axes; it is damaged")
+                columns[name] = [None] * count
+        for name, column in columns.items():
+            column.extend([one.get(name) for one in batch])
+        count += len(batch)
+    for name, column in columns.items():
         kinds = set(map(type, column)) - {type(None)}  # not isinstance: bool is a subclass of int
         if not kinds <= {int, str}:
             raise CorruptRecordingError(
                 f"{where}: the axis {printable(name)!r:.80} has a value that is neither a whole number nor text"
             )
-        axes[name] = Axis.of(column)
-    return axes
+    return {name: Axis.of(column) for name, column in columns.items()}
