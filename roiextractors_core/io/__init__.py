@@ -32,7 +32,7 @@ from .stored import StoredArray, StoredFrames
 from .streams import choose_stream
 from .threads import num_cores, run_on_cores
 from .tiff_directory import TiffDirectory
-from .units import MICROMETRES, SECONDS, plausible_start, to_micrometres, to_seconds
+from .units import MICROMETRES, SECONDS, describe_disorder, plausible_start, to_micrometres, to_seconds
 from .xml import feed_xml, parse_xml, xml_parser, xml_problems
 from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names, decompress_bounded
 
@@ -65,6 +65,7 @@ __all__ = [
     "choose_stream",
     "codec_names",
     "decompress_bounded",
+    "describe_disorder",
     "feed_xml",
     "folder_names",
     "is_file",

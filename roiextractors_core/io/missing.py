@@ -46,6 +46,8 @@ class MissingChunks:
         int64; the samples before ``num_samples`` that lack at least one chunk.
     is_complete : bool
         Whether every chunk was looked at; very many are not, and may turn out to be missing when they are read.
+    num_outside : int
+        Chunks, or folders of them, that are there and outside of the array's shape.
     """
 
     num_missing: int
@@ -55,6 +57,7 @@ class MissingChunks:
     num_empty: int = 0
     samples: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     is_complete: bool = True
+    num_outside: int = 0
 
     def warnings(self, name: str) -> tuple[str, ...]:
         """Return a sentence for each kind of loss; empty when nothing is missing.
@@ -157,7 +160,7 @@ def _end_of(rows: np.ndarray, is_cut: bool) -> int:
 # Zarr
 
 
-def present_zarr_chunks(folder: str, array: Any, *, axis: int | None) -> tuple[np.ndarray, bool] | None:
+def present_zarr_chunks(folder: str, array: Any, *, axis: int | None) -> tuple[np.ndarray, bool, int] | None:
     """Return which chunks of a Zarr array have a file, or a place in a shard.
 
     The folder is listed once, or once for each of its subfolders; no file is looked at by itself, except those at the end.
@@ -172,9 +175,9 @@ def present_zarr_chunks(folder: str, array: Any, *, axis: int | None) -> tuple[n
 
     Returns
     -------
-    tuple of (numpy.ndarray, bool) or None
-        bool over the grid of ``array.chunks``, and whether every level was looked at: of an array in very many subfolders only the
-        first levels are, and deeper ones count as present.  None for an array of more chunks than are looked at, or without any.
+    tuple of (numpy.ndarray, bool, int) or None
+        bool over the grid of ``array.chunks``; whether every level was looked at: of an array in very many subfolders only the
+        first levels are, and deeper ones count as present; and the number of chunks outside of the shape.  None for an array of more chunks than are looked at, or without any.
     """
     shards = getattr(array, "shards", None)
     shape, chunk = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
@@ -188,7 +191,7 @@ def present_zarr_chunks(folder: str, array: Any, *, axis: int | None) -> tuple[n
         _drop_cut_end(np.moveaxis(present, axis, 0), axis, folder, array)
     if shards:
         present = _inside_shards(present, folder, array, chunk, stored)
-    return present, listing.is_complete
+    return present, listing.is_complete, listing.num_outside
 
 
 def _grid(shape: Sequence[int], chunk: Sequence[int]) -> tuple[int, ...]:
@@ -200,6 +203,7 @@ class _Listing:
 
     def __init__(self, folder: str, grid: tuple[int, ...], first: str) -> None:
         self._grid = grid
+        self.num_outside = 0
         name = first[2:] if first.startswith("c") else first
         self._prefix = first[: len(first) - len(name)]
         self._is_nested = "/" in name
@@ -240,8 +244,12 @@ class _Listing:
         for name in names:
             if name.startswith(self._prefix):
                 cell = tuple(_number(part) for part in name[len(self._prefix) :].split("."))
-                if len(cell) == len(self._grid) and all(0 <= k < n for k, n in zip(cell, self._grid, strict=True)):
+                if len(cell) != len(self._grid) or min(cell) < 0:
+                    continue
+                if all(k < n for k, n in zip(cell, self._grid, strict=True)):
                     yield cell
+                else:
+                    self.num_outside += 1
 
     def _nested(self, folder: str, above: Cell) -> Iterator[Cell]:
         level = len(above)
@@ -256,6 +264,7 @@ class _Listing:
         for name in _names(folder):
             number = _number(name)
             if not 0 <= number < self._grid[level]:
+                self.num_outside += number >= 0
                 continue
             if level + 1 == self._depth:
                 yield (*above, number)

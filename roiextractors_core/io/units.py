@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-__all__ = ["MICROMETRES", "SECONDS", "amount", "duration", "plausible_start", "to_micrometres", "to_seconds"]
+__all__ = [
+    "MICROMETRES",
+    "SECONDS",
+    "amount",
+    "describe_disorder",
+    "duration",
+    "plausible_start",
+    "to_micrometres",
+    "to_seconds",
+]
 
 
 def _spelled(names: Mapping[str, float]) -> dict[str, float]:
@@ -90,6 +99,22 @@ def _size(unit: str | None, sizes: Mapping[str, float]) -> float | None:
     name = unit.strip().replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u").replace("\u212b", "å")
     exact = sizes.get(name)
     return exact if exact is not None or len(name) < 3 else sizes.get(name.lower())
+
+
+def describe_disorder(times: Any) -> str:
+    """Return a sentence's end about times that do not increase, or are not numbers, for a warning; empty for times in order.
+
+    Parameters
+    ----------
+    times : numpy.ndarray
+        Of the samples, in their order.
+    """
+    # "not ... >": a comparison with NaN is False
+    places = (~(times[1:] > times[:-1])).nonzero()[0]
+    if not len(places):
+        return ""
+    where = f"{len(places):,} place{'s' if len(places) > 1 else ''}, the first after sample {int(places[0]):,}"
+    return f"the times of the samples do not increase at {where}; they are given as stored"
 
 
 def amount(count: float) -> str:

@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import choose_stream, warn
+from roiextractors_core.io import choose_stream, describe_disorder, warn
 
 from .facts import metadata_of
 from .files import NamedFiles
@@ -321,9 +321,12 @@ def _read_layout(scan: Scan, path: str, choice: _Choice, allow_missing: bool) ->
     identity = FileIdentity(index, files.folder, [files.names[k] for k in numbers.tolist()])
     frames = chosen.frames[images]
     by_frame, clock_notes = frame_times(scan)
-    notes = (*problems, *samples.notes, *clock_notes, *_size_notes(scan, index), *_grid_notes(scan))
     # some volumes were acquired from the last plane up
     times = None if by_frame is None else by_frame[frames].min(axis=1)
+    disorder = "" if times is None else describe_disorder(times)
+    if disorder:
+        problems.append(f"{scan.name}: {disorder}")
+    notes = (*problems, *samples.notes, *clock_notes, *_size_notes(scan, index), *_grid_notes(scan))
     points = samples.points[complete]
     missing = np.setdiff1d(np.arange(samples.num_described), points)
     return _Layout(chosen, index, identity, pages, frames, points, missing, times, notes, tuple(problems))

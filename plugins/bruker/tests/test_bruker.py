@@ -900,3 +900,12 @@ def test_objective_zoom_depth_and_lasers_are_the_settings(prairie: Make, frames:
     assert (found.objective.magnification, found.objective.numerical_aperture) == (16.0, 0.8)
     assert (found.zoom, found.bit_depth, found.modality) == (1.5, 13, "two-photon")
     assert (found.channels[0].laser_lines, found.channels[0].excitation_wavelength) == ((930.0,), 930.0)
+
+
+def test_times_that_do_not_increase_are_a_warning(prairie: Make, frames: Make) -> None:
+    made = prairie()
+    made.movie({(2, "Ch2"): frames(5)})
+    made.sequences[0] = made.sequences[0].replace('relativeTime="0.099"', 'relativeTime="0.01"')
+    with pytest.warns(roi.RoiExtractorsWarning, match="do not increase at 1 place, the first after sample 2") as seen:
+        found = roi.open(made.write())
+    assert str(seen[0].message) in found.get_notes()

@@ -13,7 +13,7 @@ from roiextractors_hdf5.contents import named, open_hdf5
 
 from roiextractors_core.errors import CorruptRecordingError, RoiExtractorsWarning, SourceKindError, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import Sidecar, single_file, warn
+from roiextractors_core.io import Sidecar, describe_disorder, single_file, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
@@ -22,6 +22,7 @@ from .tree import is_zarr, open_tree, read_zarr, root_of
 
 __all__ = ["NwbImagingExtractor"]
 
+_MAX_COMPARED = 1 << 17  # timestamps that are looked at while opening: 1 MiB
 _MAX_JITTER = 1e-3  # relative, of a period in regular timestamps
 _MAX_DIFFERENCE = 1e-2  # relative, between a stated rate and timestamps
 
@@ -85,6 +86,10 @@ class NwbImagingExtractor(BlockImagingExtractor):
         # Comments can be copied to another series with other pixels, so the shape is compared
         kept = Sidecar.from_json(self._series.comments, where=f"the comments of {self._name}")
         self._sidecar = kept if kept is not None and kept.shape == (self._stated, *self.shape[1:]) else None
+        if kept is not None and self._sidecar is None:
+            words = f"{self._name}: the times and metadata in the comments of the series are of a recording of shape {kept.shape}, and are not used"
+            warn(words, RoiExtractorsWarning)
+            self._doubts += (words,)
 
     @classmethod
     def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
@@ -236,6 +241,10 @@ class NwbImagingExtractor(BlockImagingExtractor):
         """Yield a sentence for each statement of the file that contradicts another one."""
         series, needed = self._series, self._first + self._stated
         yield from self._sizes_doubts()
+        outside = self._pixels.missing.num_outside
+        if outside:
+            chunks = f"{outside:,} chunk{'s' if outside > 1 else ''}"
+            yield f"{self._name}: there are {chunks} outside of the shape of {printable(series.path)}, which are not read"
         if series.timestamps is None:
             return
         if self._stands_still:
@@ -250,6 +259,10 @@ class NwbImagingExtractor(BlockImagingExtractor):
             # "not ... <=": NaN among the timestamps is a contradiction too
             if not abs(measured - rate) <= _MAX_DIFFERENCE * rate:
                 yield f"{self._name}: its timestamps give {measured:g} Hz, but it states a rate of {rate:g} Hz as well; the timestamps are used"
+                return
+        disorder = describe_disorder(self._timestamps) if self._has_timestamps and count <= _MAX_COMPARED else ""
+        if disorder:
+            yield f"{self._name}: {disorder}"
 
     def _sizes_doubts(self) -> Iterator[str]:
         rows, columns = self._pixels.frame_shape

@@ -120,7 +120,9 @@ class _ZarrPixels:
             MissingChunks(0, 0, count, count, is_complete=False)
             if looked is None
             else replace(
-                missing_chunks(looked[0], axis=0, chunk=self._chunk[0], num_samples=count), is_complete=looked[1]
+                missing_chunks(looked[0], axis=0, chunk=self._chunk[0], num_samples=count),
+                is_complete=looked[1],
+                num_outside=looked[2],
             )
         )
         self._has_warned = False

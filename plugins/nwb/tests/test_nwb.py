@@ -703,3 +703,15 @@ def test_a_folder_that_is_no_zarr_is_said(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(SourceKindError, match=r"is not an NWB Zarr: it contains no .zgroup and no zarr.json"):
         NwbImagingExtractor(tmp_path)
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.2, 0.1, 0.3], [0.0, np.nan, 0.2, 0.3]])
+def test_timestamps_that_do_not_increase_are_warned_about(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts, times: list[float]
+) -> None:
+    more = {"/timestamps": np.array(times)}
+    path = write_nwb(tmp_path / "back.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
+    with pytest.warns(roi.RoiExtractorsWarning, match="do not increase at") as seen:
+        recording = roi.open(path)
+    assert str(seen[0].message) in recording.get_notes()
+    np.testing.assert_array_equal(recording.get_timestamps(), times)

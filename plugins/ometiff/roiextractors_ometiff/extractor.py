@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream, warn
+from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream, describe_disorder, warn
 from roiextractors_core.io.ome_xml import OmeImage
 
 from .document import Document
@@ -98,6 +98,10 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         self.is_volumetric = self._num_planes > 1 and self._plane is None
         self._native_times, why = _times(self._image, self._placement, self._channel // self._samples, self._plane)
         self._companion = self._own_companion()
+        disorder = "" if self._native_times is None or self._companion else describe_disorder(self._native_times)
+        for words in filter(None, (disorder, self._unused_companion())):
+            warn(f"{self._name}: {words}", RoiExtractorsWarning)
+            self._notes += (f"{self._name}: {words}",)
         self._notes += tuple(f"{self._name}: {words}" for words in (why, *self._rate_notes()) if words)
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -188,6 +192,12 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
             else None
         )
         return found if found is not None and found.shape == self.shape else None  # differs if a plane was chosen
+
+    def _unused_companion(self) -> str:
+        """Return a sentence about times and metadata that ``convert`` kept and that are of another recording."""
+        if not self._document.companion or self._companion is not None or self._plane is not None:
+            return ""
+        return f"the times and metadata in its annotations are of a recording of another shape than {self.shape}, and are not used"
 
     def _streams(self) -> dict[str, tuple[str, ...]]:
         found = {"series": tuple(self._series), "channel": tuple(self._channels)}

@@ -101,6 +101,14 @@ def test_times_that_stand_still_are_no_clock(ome: Any, tmp_path: Path) -> None:
         assert recording.get_notes() == ("m.ome.tif: DeltaT is 0 s for every sample, and is ignored",)
 
 
+def test_times_that_do_not_increase_are_warned_about(ome: Any, tmp_path: Path) -> None:
+    with pytest.warns(roi.RoiExtractorsWarning, match="do not increase at 1 place, the first after sample 1") as seen:
+        recording = opened(ome, tmp_path, planes=planes(["0", "1", "0.5", "3"]))
+    with recording:
+        assert recording.get_timestamps().tolist() == [0.0, 1.0, 0.5, 3.0]
+        assert str(seen[0].message) in recording.get_notes()
+
+
 def test_a_rate_that_the_times_contradict_is_told(ome: Any, tmp_path: Path) -> None:
     shown = planes(["0", "1100", "2200", "3300"], "ms")
     with opened(ome, tmp_path, planes=shown, more='TimeIncrement="1" TimeIncrementUnit="ms"') as recording:

@@ -7,7 +7,7 @@ import lzma
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ from roiextractors_core.io import (
     at_positions,
     choose_stream,
     codec_names,
+    describe_disorder,
     is_folder,
     missing_chunks,
     present_zarr_chunks,
@@ -141,6 +142,21 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
             warn(words)
         self._companion = self._image.companion((self._image.length("t"), *self.shape[1:]), self._name)
         self._late_notes: tuple[str, ...] = ()
+        for words in self._find_doubts():
+            warn(words, RoiExtractorsWarning)
+            self._late_notes += (words,)
+
+    def _find_doubts(self) -> Iterator[str]:
+        """Yield sentences about an array that was changed after the rest of the recording was written."""
+        if self._missing.num_outside:
+            chunks = f"{self._missing.num_outside:,} chunk{'s' if self._missing.num_outside > 1 else ''}"
+            yield f"{self._name}: there are {chunks} outside of the shape {tuple(self._image.array.shape)} of its array, which are not read"
+        if self._companion is None and self._plane is None and SIDECAR_KEY in self._image.attributes:
+            yield f"{self._name}: the times and metadata in its attributes are of a recording of another shape, and are not used"
+        elif self._companion is not None and self._companion.times is not None:
+            disorder = describe_disorder(self._companion.times)
+            if disorder:
+                yield f"{self._name}: {disorder}"
 
     keeps_missing_samples = True
 
@@ -332,7 +348,7 @@ class _Image:
         present = at_positions(looked[0], [fixed.get(letter) for letter in self.axes], chunks)
         step = 1 if along is None else chunks[axis]
         found = missing_chunks(present, axis=along, chunk=step, num_samples=count)
-        return replace(found, is_complete=looked[1])
+        return replace(found, is_complete=looked[1], num_outside=looked[2])
 
     def read(self, key: tuple[Any, ...]) -> np.ndarray:
         """Read a part; a missing chunk reads as the fill value, as would all chunks if the folder were gone."""

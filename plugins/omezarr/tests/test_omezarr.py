@@ -641,3 +641,36 @@ def test_a_truncated_chunk_of_blosc_is_refused_and_gives_no_other_memory(
     assert np.array_equal(recording[:2], frames[:2])
     with pytest.raises(roi.CorruptRecordingError, match=r"truncated|cannot be decoded"):
         recording.get_series()
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_chunks_outside_of_the_shape_are_a_warning(tmp_path: Path, version: str) -> None:
+    array = noise((6, 8, 6))
+    write_image(tmp_path / "a.zarr", array, "tyx", version=version, chunk=(2, 4, 6))
+    path = tmp_path / "a.zarr" / "0" / ("zarr.json" if version == "0.5" else ".zarray")
+    described = json.loads(path.read_text())
+    described["shape"][0] = 4
+    path.write_text(json.dumps(described))
+    recording, words = opened_with_warnings(tmp_path / "a.zarr")
+    assert len(words) == 1
+    assert "outside of the shape (4, 8, 6) of its array" in words[0]
+    assert words[0] in recording.get_notes()
+    np.testing.assert_array_equal(recording.get_series(), array[:4])
+
+
+def test_kept_times_of_another_shape_or_out_of_order_are_a_warning(tmp_path: Path) -> None:
+    source = roi.NumpyImagingExtractor(noise((6, 8, 6)))
+    source.set_times(np.arange(6.0) ** 2)
+    roi.convert(source, tmp_path / "a.zarr", format="omezarr")
+    path = tmp_path / "a.zarr" / "zarr.json"
+    text = path.read_text()
+    times = [0.0, 1.0, 4.0, 9.0, 16.0]
+    disordered = {"times": [*times, 2.5]}, "do not increase at 1 place, the first after sample 4"
+    shorter = {"times": times, "shape": [5, 8, 6]}, "of a recording of another shape, and are not used"
+    for change, match in (disordered, shorter):
+        changed = json.loads(text)
+        changed["attributes"]["roiextractors"].update(change)
+        path.write_text(json.dumps(changed))
+        recording, words = opened_with_warnings(tmp_path / "a.zarr")
+        assert any(match in one for one in words)
+        assert set(words) <= set(recording.get_notes())

@@ -174,7 +174,7 @@ def acquisition_of(
         plane_spacing=_spacing(header, order) if order.planes > 1 else None,
         number_step=step,
         notes=channels.notes + returned + notes,
-        contradictions=channels.contradictions + averaging + doubts,
+        contradictions=channels.contradictions + averaging + doubts + _depth_doubts(header, order),
     )
 
 
@@ -538,6 +538,16 @@ def _positions(header: Header, order: PageOrder) -> tuple[float, ...]:
         return ()
     same = all(len(set(listed[k : k + each])) == 1 for k in range(0, len(listed), each))
     return listed[::each] if same else ()
+
+
+def _depth_doubts(header: Header, order: PageOrder) -> tuple[str, ...]:
+    listed = len(header.numbers("SI.hStackManager.zs"))
+    if order.planes < 2 or listed < 2 or listed % order.planes == 0:
+        return ()
+    return (
+        f"the header states {order.planes:,} planes, but lists {listed:,} depths (zs); it is read as {order.planes:,} planes. If the "
+        f"planes look mixed, open(..., format='tiff', num_planes=...) reads the pages otherwise",
+    )
 
 
 def _spacing(header: Header, order: PageOrder) -> float | None:

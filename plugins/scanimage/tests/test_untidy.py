@@ -437,3 +437,12 @@ def test_warnings_of_contradictions_are_of_their_own_category(write: Make) -> No
     with pytest.warns(RoiExtractorsWarning) as caught:
         ScanImageImagingExtractor(path).close()
     assert [one.category for one in caught] == [RoiExtractorsWarning]
+
+
+def test_a_number_of_planes_that_contradicts_the_depths_is_a_warning(write: Make) -> None:
+    numbers = list(range(1, 25))
+    header = stack(4, 0, zs="[0 20 40]")
+    with opened(write("m.tif", numbers, numbers, header), "states 4 planes, but lists 3 depths") as recording:
+        assert recording.shape[0] == 6
+    with opened(write("n.tif", numbers, numbers, stack(3, 1, zs="[0 20 40]"))) as recording:
+        assert recording.metadata.plane_positions == (0.0, 20.0, 40.0)

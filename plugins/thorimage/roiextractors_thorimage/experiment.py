@@ -178,6 +178,17 @@ class Experiment:
         return steps if stage.flag("enable") is not False else 1
 
     @property
+    def planes_doubt(self) -> str:
+        """A sentence about a switched-on stack whose number of planes is not one; else empty."""
+        stage, is_on = self.root.first("ZStage"), self.is_fast_z
+        text = stage.text("steps")
+        if not self._streaming.attributes or not self.is_streaming:
+            is_on = stage.flag("enable") is True
+        if not is_on or not text.strip() or stage.whole("steps"):
+            return ""
+        return f"{self.name} states {printable(text)[:40]!r} planes (steps of ZStage) of a stack; the frames are read as frames in time"
+
+    @property
     def flyback(self) -> int:
         """Frames after the planes of each volume, acquired while the stage returns."""
         return (self._streaming.whole("flybackFrames") or 0) if self.is_fast_z and self.planes > 1 else 0

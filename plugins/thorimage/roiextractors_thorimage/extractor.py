@@ -317,13 +317,14 @@ class _Contents:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence about the first channel of the experiment that has no file, if there is one."""
+        """Sentences about a number of planes that is not one, and about the first channel of the experiment that has no file."""
+        doubts = tuple(filter(None, (self.experiment.planes_doubt,)))
         absent = [name for name in self.experiment.channels if name not in self.channels]
         if not absent or self.is_list:
-            return ()
+            return doubts
         files = self.folder.frames(self.channels[0])
         missing = FrameFiles(absent[0], files.names, files.numbers, files.digits).grid(files.places[0]).file_name(0, 0)
-        return (f"{self.experiment.name} lists the channel {printable(absent[0])!r}, but {missing} is missing",)
+        return (*doubts, f"{self.experiment.name} lists the channel {printable(absent[0])!r}, but {missing} is missing")
 
     def choose_channel(self, given: str | None) -> str:
         if not self.channels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -770,3 +771,18 @@ def test_objective_modality_laser_and_exposure_are_the_experiments(
     channel = found.channels[0]
     assert (found.modality, channel.laser_lines, channel.laser_power) == ("two-photon", (920.0,), 4.5)
     assert channel.exposure_time == 0.025
+
+
+@pytest.mark.parametrize("steps", [-3, 0, 99999999999])
+def test_a_stack_with_an_impossible_number_of_planes_is_a_warning(
+    tmp_path: Path, frames_of: Make, write_raw: Make, steps: int
+) -> None:
+    folder = write_raw(tmp_path / "raw", frames_of(6))
+    path = folder / "Experiment.xml"
+    text = re.sub(r'steps="[^"]*"', f'steps="{steps}"', path.read_text())
+    path.write_text(re.sub(r'zFastEnable="[^"]*"', 'zFastEnable="1"', text))
+    with pytest.warns(IncompleteRecordingWarning, match=f"states '{steps}' planes") as seen:
+        recording = roi.open(folder)
+    with recording:
+        assert str(seen[0].message).split(": ", 1)[1] in recording.get_notes()
+        same(recording.get_series(), frames_of(6)[:, 0, 0])
