@@ -121,14 +121,7 @@ class UnknownOptionError(ChoiceError, TypeError):
 class StreamChoiceError(ChoiceError):
     """A recording has several streams, and none or an unknown one was named.
 
-    Parameters
-    ----------
-    message : str
-        The message.
-    option : str
-        The keyword to pass to ``open``, for example ``"channel"``.
-    choices : iterable of str
-        The values to choose from.
+    ``option`` is the keyword to pass to ``open``, for example ``"channel"``, and ``choices`` are its values.
     """
 
     # The keywords have defaults because an error is unpickled with its message alone; the attributes follow
@@ -141,16 +134,7 @@ class StreamChoiceError(ChoiceError):
     def for_option(cls, name: str, option: str, choices: Iterable[object], seen: object = None) -> StreamChoiceError:
         """Create the error with the usual message: the streams of the recording, and what to type.
 
-        Parameters
-        ----------
-        name : str
-            The name of the file or folder.
-        option : str
-            The keyword, for example ``"channel"``.
-        choices : iterable
-            The values to choose from; not empty.
-        seen : optional
-            What the user passed, if it is not among the choices.
+        ``name`` is that of the file or folder; ``seen`` is what the user passed, if it is not among the choices.
         """
         values = tuple(choices)
         asked = "" if seen is None else f", not {seen!r}"
@@ -217,13 +201,7 @@ class IncompleteRecordingWarning(RoiExtractorsWarning):
 
 
 def printable(text: object) -> str:
-    """Return text from a file, safe to print on one line: control characters and lone surrogates become escapes.
-
-    Parameters
-    ----------
-    text : object
-        Anything; converted with ``str``.
-    """
+    """Return text from a file, or ``str`` of anything, safe to print on one line: control characters and lone surrogates become escapes."""
     shown = str(text)
     if shown.isprintable():
         return shown
@@ -231,15 +209,7 @@ def printable(text: object) -> str:
 
 
 def listed(values: Iterable[object], *, limit: int = 12) -> str:
-    """Return the values quoted and joined: ``'a', 'b' and 'c'``.
-
-    Parameters
-    ----------
-    values : iterable
-        The values to show.
-    limit : int
-        Maximum number of values; the rest is only counted.
-    """
+    """Return the values quoted and joined: ``'a', 'b' and 'c'``; those beyond the limit are only counted."""
     shown = [repr(value) for value in values]
     if len(shown) > limit:
         shown = [*shown[:limit], f"{len(shown) - limit} more"]

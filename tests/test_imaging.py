@@ -239,7 +239,7 @@ def test_only_what_is_asked_for_is_read_in_runs() -> None:
 
 
 def test_a_long_run_is_read_in_batches_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roiextractors_core.imaging.extractor._BATCH_BYTES", 8 * 5 * 7 * 2)
+    monkeypatch.setattr("roiextractors_core.io.blocks.MAX_BLOCK_BYTES", 8 * 5 * 7 * 2)
     data = np.arange(40 * 35, dtype="<i2").reshape(40, 5, 7)
     e = Least(data)
     order = np.random.default_rng(0).permutation(40)

@@ -266,6 +266,8 @@ def _one_after_the_other(times: list[np.ndarray], rates: list[float | None]) -> 
 
 
 def _as_parts(extractors: Any, word: str) -> tuple[ImagingExtractor, ...]:
+    """Return the parts as a tuple: a pickle contains the arguments, and the caller may change a list afterwards."""
+    # A recording is iterable itself: its samples would be taken for the parts
     if isinstance(extractors, ImagingExtractor) or not isinstance(extractors, Iterable):
         raise DeclarationError(f"expected a list of recordings to {word}, got {type(extractors).__name__}")
     return tuple(extractors)
@@ -294,13 +296,9 @@ def _checked(extractors: Sequence[ImagingExtractor], word: str, *, samples_too: 
 
 
 def _facts(part: ImagingExtractor, samples_too: bool) -> dict[str, object]:
-    if samples_too:
-        return {
-            "the frame shape": part.get_frame_shape(),
-            "the dtype": dtype_of(part),
-            "the number of samples": len(part),
-        }
-    return {"the sample shape": part.get_sample_shape(), "the dtype": dtype_of(part)}
+    if not samples_too:
+        return {"the sample shape": part.get_sample_shape(), "the dtype": dtype_of(part)}
+    return {"the frame shape": part.get_frame_shape(), "the dtype": dtype_of(part), "the number of samples": len(part)}
 
 
 def _period(rate: float | None, times: np.ndarray) -> float | None:

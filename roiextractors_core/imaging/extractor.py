@@ -6,6 +6,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from numbers import Real
 from types import MappingProxyType
 from typing import Any, Self
@@ -21,18 +22,16 @@ from ..errors import (
     TimesError,
     counted,
 )
-from ..io.indexing import consecutive_runs, plan_index, resolve_bounds, resolve_index, resolve_indices, resolve_span
+from ..io.blocks import read_cropped, read_scattered
+from ..io.indexing import plan_index, resolve_bounds, resolve_index, resolve_indices, resolve_span
 from ..io.known import run_asked_once
 from ..io.notices import silenced
-from ..io.paths import file_states, require_same_files
+from ..io.paths import existing_paths, file_states, require_same_files
 from ..io.units import amount, duration
 from ..metadata import Provenance, RecordingMetadata
 from .authored import ASKING, Overridable, as_rate, complete, owned, require_importable
 
 __all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples", "clock_of", "dtype_of", "unshadowed"]
-
-# A cropped or scattered read takes whole samples in batches of this size: large enough to read fast, small beside any recording
-_BATCH_BYTES = 32 << 20
 
 Samples = slice | np.ndarray
 
@@ -86,8 +85,8 @@ class ImagingExtractor(ABC):
         Samples per second (Hz); takes precedence over the file.
     """
 
-    __times: np.ndarray | None = None
-    __given: Any = None
+    __times: Any = None
+    __checked_times: np.ndarray | None = None
     __times_set = 0
     __rate: float | None = None
     __volumetric: bool | None = None
@@ -218,10 +217,7 @@ class ImagingExtractor(ABC):
         Authors override it when the constructor's arguments do not name every file: siblings of a sequence, companions.
         """
         args, kwargs = self.__arguments
-        given = [*args, *kwargs.values()]
-        listed = [item for value in given for item in (value if isinstance(value, list | tuple) else [value])]
-        named = [os.fspath(item) for item in listed if isinstance(item, str | os.PathLike)]
-        paths = [*self.provenance.paths, *(os.fsdecode(name) for name in named if os.path.exists(name))]
+        paths = [*self.provenance.paths, *existing_paths((*args, *kwargs.values()))]
         return tuple(dict.fromkeys(map(os.path.abspath, paths)))
 
     def get_notes(self) -> tuple[str, ...]:
@@ -274,7 +270,7 @@ class ImagingExtractor(ABC):
         full = self.get_frame_shape() if planes is None else (*self.get_frame_shape(), self.get_num_planes())
         if all((s.start, s.stop) == (0, n) for s, n in zip(part, full, strict=True)):
             return owned(_whole(self, samples))
-        return self._cropped(samples, part)
+        return read_cropped(partial(_whole, self), samples, part, self.get_sample_shape(), dtype_of(self))
 
     def close(self) -> None:
         """Close the files; reading afterwards is an error. Authors close theirs, then call this."""
@@ -307,15 +303,7 @@ class ImagingExtractor(ABC):
             return np.empty((0, *self.get_sample_shape()), dtype_of(self))
         if (np.diff(indices) == 1).all():  # consecutive samples are one read
             return owned(self.get_series(int(indices[0]), int(indices[-1]) + 1))
-        # The file is read forwards, and the samples are put into the order asked for
-        order = np.argsort(indices, kind="stable")
-        ranked = indices[order]
-        result = np.empty((len(indices), *self.get_sample_shape()), dtype_of(self))
-        for first, last in consecutive_runs(ranked, _batch_samples(self)):
-            low = int(ranked[first])
-            series = self.get_series(low, int(ranked[last - 1]) + 1)
-            result[order[first:last]] = series[ranked[first:last] - low]
-        return result
+        return read_scattered(self.get_series, indices, self.get_sample_shape(), dtype_of(self))
 
     def resolve_range(self, start_sample: int | None = None, end_sample: int | None = None) -> tuple[int, int]:
         """Check a range of samples and fill in its defaults; call it first in :meth:`get_series`.
@@ -502,24 +490,23 @@ class ImagingExtractor(ABC):
         TimesError
             The number of times is not the number of samples.
         """
-        self.__times, self.__given = checked_times(times, len(self)), None
-        self.__times_set += 1
+        self._times = checked_times(times, len(self))
 
     @property
     def _times(self) -> Any:
         """The times that the user set. Classes written for roiextractors assign to it in place of :meth:`set_times`."""
-        return self.__times if self.__given is None else self.__given
+        return self.__times
 
     @_times.setter
     def _times(self, times: Any) -> None:
-        self.__given, self.__times = times, None
+        self.__times, self.__checked_times = times, None
         self.__times_set += 1
 
     def __users_times(self) -> np.ndarray | None:
         # Not checked before, as a constructor may assign it before the samples are counted
-        if self.__given is not None:
-            self.__times, self.__given = checked_times(self.__given, len(self)), None
-        return self.__times
+        if self.__times is not None and self.__checked_times is None:
+            self.__times = self.__checked_times = checked_times(self.__times, len(self))
+        return self.__checked_times
 
     def times_version(self) -> int:
         """Return a number that grows whenever times or a rate are set, here or in a recording that this one is made from."""
@@ -527,7 +514,7 @@ class ImagingExtractor(ABC):
 
     def has_time_vector(self) -> bool:
         """Whether the user has set times."""
-        return self.__times is not None or self.__given is not None
+        return self.__times is not None
 
     def copy_times(self, extractor: ImagingExtractor) -> None:
         """Set the times of another recording, if it has a vector of times.
@@ -599,13 +586,10 @@ class ImagingExtractor(ABC):
         RangeError
             The rectangle is outside the frame, or empty.
         """
-        rows, columns = self.get_frame_shape()
-        row_range = resolve_bounds(row_start, row_end, rows, "row")
-        column_range = resolve_bounds(column_start, column_end, columns, "column")
-        for (start, end), word in ((row_range, "row"), (column_range, "column")):
-            if start == end:
-                raise RangeError(f"the field of view is empty: {word}s {start} to {end}")
-        return ImagingView(self, rows=row_range, columns=column_range)
+        num_rows, num_columns = self.get_frame_shape()
+        rows = resolve_bounds(row_start, row_end, num_rows, "row", not_empty="the field of view")
+        columns = resolve_bounds(column_start, column_end, num_columns, "column", not_empty="the field of view")
+        return ImagingView(self, rows=rows, columns=columns)
 
     def select_plane(self, plane_index: int) -> ImagingView:
         """Return a lazy planar view of one plane of a volumetric recording.
@@ -634,10 +618,8 @@ class ImagingExtractor(ABC):
         """
         if not self.is_volumetric:
             raise RangeError("this recording is planar: it has no planes to select")
-        start, end = resolve_bounds(start_plane, end_plane, self.get_num_planes(), "plane")
-        if start == end:
-            raise RangeError(f"the range of planes is empty: planes {start} to {end}")
-        return ImagingView(self, planes=(start, end))
+        count, what = self.get_num_planes(), "the range of planes"
+        return ImagingView(self, planes=resolve_bounds(start_plane, end_plane, count, "plane", not_empty=what))
 
     depth_slice = select_planes
     """As named in roiextractors."""
@@ -647,10 +629,7 @@ class ImagingExtractor(ABC):
     def to_dask(self, chunks: Any = "auto") -> Any:
         """Return a lazy ``dask.array.Array`` of the same shape and dtype, whose graph contains no pixels and no open files (needs dask).
 
-        Parameters
-        ----------
-        chunks : "auto", int, tuple or dict
-            ``"auto"`` joins the file's chunks up to dask's ``array.chunk-size``; an int is a number of samples.
+        ``chunks="auto"`` joins the file's chunks up to dask's ``array.chunk-size``; an int is a number of samples.
         """
         from ..interop.to_dask import to_dask
 
@@ -659,12 +638,7 @@ class ImagingExtractor(ABC):
     def to_xarray(self, *, chunks: Any = "auto", name: str | None = None) -> Any:
         """Return a lazy ``xarray.DataArray``: dims ``time, y, x[, z]``, coordinates in seconds and micrometres (needs xarray).
 
-        Parameters
-        ----------
-        chunks : optional
-            As for :meth:`to_dask`; None for a lazy array without dask.
-        name : str, optional
-            Default: the channel's name, or ``"imaging"``.
+        ``chunks`` is as for :meth:`to_dask`, or None for a lazy array without dask; ``name`` is the channel's by default.
         """
         from ..interop.to_xarray import to_xarray
 
@@ -717,7 +691,7 @@ class ImagingExtractor(ABC):
         return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {dtype_of(self)}, {amount(math.prod(shape_of(self)) * dtype_of(self).itemsize)}; {timing}>"
 
     def _restore(self, times: Any, rate: Any, provenance: Any, states: Any) -> None:
-        self.__times, self.__given, self.__rate = times, None, rate
+        self.__times, self.__checked_times, self.__rate = times, times, rate
         self.__provenance, self.__states = provenance, states
 
     def _native(self, start: int, end: int) -> np.ndarray | None:
@@ -740,16 +714,6 @@ class ImagingExtractor(ABC):
                 f"{type(self).__name__} returned native times for sample 0 but not for samples {start:,} to {end:,}"
             )
         return times
-
-    def _cropped(self, samples: Samples, part: tuple[slice, ...]) -> np.ndarray:
-        count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
-        result = np.empty((count, *(s.stop - s.start for s in part)), dtype_of(self))
-        batch = _batch_samples(self)
-        for a in range(0, count, batch):
-            b = min(a + batch, count)
-            some = slice(samples.start + a, samples.start + b) if isinstance(samples, slice) else samples[a:b]
-            result[a:b] = _whole(self, some)[(slice(None), *part)]
-        return result
 
 
 class BlockImagingExtractor(ImagingExtractor):
@@ -1020,7 +984,3 @@ def _whole(extractor: ImagingExtractor, samples: Samples) -> np.ndarray:
     if isinstance(samples, slice):
         return extractor.get_series(samples.start, samples.stop)
     return extractor.get_samples(samples)
-
-
-def _batch_samples(extractor: ImagingExtractor) -> int:
-    return max(1, _BATCH_BYTES // max(1, math.prod(extractor.get_sample_shape()) * dtype_of(extractor).itemsize))

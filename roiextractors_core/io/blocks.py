@@ -1,4 +1,4 @@
-"""A recording read from the first to the last sample in blocks of bounded size, for what writes it elsewhere."""
+"""A recording read in blocks of bounded size: all of it, for what writes it elsewhere, or scattered samples and parts of frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ConvertedArray", "Progress", "read_blocks", "sample_chunks"]
+from .indexing import consecutive_runs
+
+__all__ = ["ConvertedArray", "Progress", "read_blocks", "read_cropped", "read_scattered", "sample_chunks"]
 
 Progress = Callable[[int, int], None]
 
@@ -62,6 +64,67 @@ def sample_chunks(recording: Any, limit: int) -> tuple[int, ...]:
     joined = limit // max(1, math.prod(chunk) * itemsize)
     chunk[0] = min(max(1, shape[0]), own[0] * max(1, joined))
     return tuple(min(max(1, n), max(1, whole)) for n, whole in zip(chunk, shape, strict=True))
+
+
+def read_scattered(
+    get_series: Callable[[int, int], np.ndarray], indices: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> np.ndarray:
+    """Return samples by index, in any order; the file is read forwards, and each run of samples by one call.
+
+    Parameters
+    ----------
+    get_series : callable
+        Returns the samples from a first to a last one (exclusive).
+    indices : numpy.ndarray
+        int64, from 0.
+    shape : tuple of int
+        Of one sample.
+    dtype : numpy.dtype
+    """
+    order = np.argsort(indices, kind="stable")
+    ranked = indices[order]
+    result = np.empty((len(indices), *shape), dtype)
+    for first, last in consecutive_runs(ranked, _batch_length(shape, dtype)):
+        low = int(ranked[first])
+        series = get_series(low, int(ranked[last - 1]) + 1)
+        result[order[first:last]] = series[ranked[first:last] - low]
+    return result
+
+
+def read_cropped(
+    read: Callable[[Any], np.ndarray],
+    samples: Any,
+    part: tuple[slice, ...],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> np.ndarray:
+    """Return a part of each sample, where whole ones must be read; few of them are in memory at a time.
+
+    Parameters
+    ----------
+    read : callable
+        Returns whole samples.
+    samples : slice or numpy.ndarray
+        Which ones; passed to ``read`` in batches.
+    part : tuple of slice
+        Of rows, columns and planes.
+    shape : tuple of int
+        Of one whole sample.
+    dtype : numpy.dtype
+    """
+    count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
+    result = np.empty((count, *(s.stop - s.start for s in part)), dtype)
+    batch = _batch_length(shape, dtype)
+    for a in range(0, count, batch):
+        b = min(a + batch, count)
+        some = slice(samples.start + a, samples.start + b) if isinstance(samples, slice) else samples[a:b]
+        result[a:b] = read(some)[(slice(None), *part)]
+    return result
+
+
+def _batch_length(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    # Large enough to read fast, small beside any recording
+    return max(1, MAX_BLOCK_BYTES // max(1, math.prod(shape) * dtype.itemsize))
 
 
 class ConvertedArray:

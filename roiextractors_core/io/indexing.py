@@ -13,9 +13,12 @@ from ..errors import RangeError, RangeTypeError, counted, printable
 __all__ = ["consecutive_runs", "plan_index", "resolve_bounds", "resolve_index", "resolve_indices", "resolve_span"]
 
 
-def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, int]:
-    """Return a range of samples, rows, columns or planes with its defaults filled in; ``0 <= start <= end <= count``."""
-    if type(start) is int and type(end) is int and 0 <= start <= end <= count:  # every read of a frame comes here
+def resolve_bounds(start: Any, end: Any, count: int, word: str, *, not_empty: str = "") -> tuple[int, int]:
+    """Return a range of samples, rows, columns or planes with its defaults filled in: ``0 <= start <= end <= count``.
+
+    ``not_empty`` says what the range is of, where ``start`` must be below ``end``.
+    """
+    if type(start) is int and type(end) is int and 0 <= start < end <= count:  # every read of a frame comes here
         return start, end
     # None is replaced before anything is computed: "start or 0" would also replace an end of 0
     first = 0 if start is None else _as_integer(start, word)
@@ -28,6 +31,8 @@ def resolve_bounds(start: Any, end: Any, count: int, word: str) -> tuple[int, in
         raise RangeError(
             f"the range of {word}s {first:,} to {last:,} {why}: there are {counted(count, word)} (0 to {count:,}, end exclusive)"
         )
+    if not_empty and first == last:
+        raise RangeError(f"{not_empty} is empty: {word}s {first} to {last}")
     return first, last
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import SourceKindError, SourceNotFoundError, SourceReadError, printable
 from .known import is_folder, status_of
 
-__all__ = ["file_states", "require_same_files", "single_file"]
+__all__ = ["existing_paths", "file_states", "require_same_files", "single_file"]
 
 _MAX_FILES = 16  # of a long sequence, evenly spread ones are compared
 
@@ -43,6 +43,13 @@ def single_file(path: Any, *, hint: str = "", may_be_folder: bool = False) -> Pa
     if not may_be_folder and is_folder(single):
         raise SourceKindError(f"{printable(single)} is a folder; open the file inside it")
     return single
+
+
+def existing_paths(values: Iterable[Any]) -> list[str]:
+    """Return the paths that exist among arguments, which may also be lists of paths, numbers or words."""
+    listed = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+    named = [os.fspath(item) for item in listed if isinstance(item, str | os.PathLike)]
+    return [os.fsdecode(name) for name in named if os.path.exists(name)]
 
 
 def file_states(paths: Sequence[str]) -> tuple[tuple[str, int, int, int, int], ...]:
