@@ -27,7 +27,7 @@ from .errors import (
 from .imaging.extractor import ImagingExtractor
 from .io.known import run_asked_once
 from .io.notices import silenced, warn
-from .io.source import Source, SourceLike
+from .io.source import Source, SourceLike, looks_like
 from .metadata import Provenance
 from .registry.catalogue import catalogue
 from .registry.detection import choose
@@ -171,8 +171,10 @@ def _choose_format(source: Source, name: str | None, state: RegistryState) -> tu
             raise FormatNotInstalledError(f"{error}.{hint}") from None
         raise
     except UnknownFormatError as error:
-        reason = _reason_by_suffix(source, state) or _folder_hint(source, state)
-        raise UnknownFormatError(f"{error}{reason}") from None
+        reason = _reason_by_suffix(source, state)
+        hint = "" if reason else _folder_hint(source, state)  # shorter than the list of what was tried
+        words = f"could not identify the format of {printable(source.path)}: it looks like {looks_like(source)}.{hint}"
+        raise UnknownFormatError(words if hint else f"{error}{reason}") from None
     return match.spec, match.finding.basis, advice
 
 

@@ -287,6 +287,20 @@ def test_a_member_of_a_folder_that_a_format_claims_names_the_folder_to_open(
         with pytest.raises(roi.UnknownFormatError) as caught:
             call(folder / member, registry=rig)
         assert f"part of {folder}, which is Rig movie; open the folder: open({str(folder)!r})" in str(caught.value)
+        assert "Tried" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [roi.JsonKey("rig", file="h.json"), roi.XmlRoot("Rig", file="h.xml"), roi.Magic(b"RIG", file="*_1")],
+)
+def test_a_recording_in_a_folder_of_another_format_is_no_tie(rig: Any, tmp_path: Path, evidence: Any) -> None:
+    for name, text in (("h.json", '{"rig": 1}'), ("h.xml", "<Rig/>"), ("chunk_1", "RIG")):
+        (tmp_path / "movie" / name).write_text(text)
+    np.save(tmp_path / "movie/mean.npy", STACK)
+    rig.register(roi.FormatSpec("other-rig", "Other rig", "no_such_module:Class", evidence=evidence))
+    assert roi.explain(tmp_path / "movie", registry=rig).best.spec.name == "other-rig"
+    assert roi.open(tmp_path / "movie/mean.npy", registry=rig).shape == STACK.shape
 
 
 def test_a_member_that_is_a_recording_itself_is_opened(rig: Any, tmp_path: Path) -> None:
