@@ -163,6 +163,8 @@ class UnsupportedRecordingError(RecordingError):
 class RangeError(RoiExtractorsError, ValueError, IndexError):
     """A range or index of samples, rows, columns or planes is outside the recording."""
 
+    # Also an IndexError, which numpy raises for an index outside an array: code written for arrays catches it
+
 
 class RangeTypeError(RoiExtractorsError, TypeError):
     """A range or index is not an integer."""
@@ -203,6 +205,7 @@ class IncompleteRecordingWarning(RoiExtractorsWarning):
 def printable(text: object) -> str:
     """Return text from a file, or ``str`` of anything, safe to print on one line: control characters and lone surrogates become escapes."""
     shown = str(text)
+    # The name of a file may contain commands for the terminal, such as ESC ]0; which sets the title of the window
     if shown.isprintable():
         return shown
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode("ascii") for c in shown)
@@ -210,7 +213,7 @@ def printable(text: object) -> str:
 
 def listed(values: Iterable[object], *, limit: int = 12) -> str:
     """Return the values quoted and joined: ``'a', 'b' and 'c'``; those beyond the limit are only counted."""
-    shown = [repr(value) for value in values]
+    shown = [repr(value) for value in values]  # repr() makes spaces and empty names visible
     if len(shown) > limit:
         shown = [*shown[:limit], f"{len(shown) - limit} more"]
     if len(shown) < 2:

@@ -122,6 +122,7 @@ class RecordingMetadata:
     vendor: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # A read-only copy: extractors return the same object to every caller
         object.__setattr__(self, "vendor", MappingProxyType(dict(self.vendor)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -169,6 +170,7 @@ class RecordingMetadata:
 
 def _converted(data: Mapping[str, Any], **converters: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the values of the known fields in their types; a field that is missing or None keeps its default."""
+    # By the fields that are known here: a later version may have written more
     return {key: convert(data[key]) for key, convert in converters.items() if data.get(key) is not None}
 
 
@@ -246,4 +248,5 @@ def as_plain(value: Any, *, depth: int = 0) -> Any:
         return _plain_fields(value, depth=depth + 1)
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")  # vendors' headers contain Latin-1 and padding
+    # repr() of anything else: one odd value of a vendor's header must not prevent the rest from being written
     return str(value) if isinstance(value, PurePath) else repr(value)

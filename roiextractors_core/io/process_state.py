@@ -12,14 +12,17 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["PROCESS_STATE", "StateItem", "process_state", "restore_process_state"]
+__all__ = ["PROCESS_STATE", "StateItem", "process_state", "restore_process_state", "run_watched"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,25 @@ def restore_process_state(before: Mapping[str, Any]) -> tuple[str, ...]:
             except Exception:  # noqa: BLE001 - a folder that no longer exists, a stream that is closed: it is reported, and remains
                 continue
     return tuple(changed)
+
+
+def run_watched(call: Callable[..., T], *arguments: Any) -> tuple[T, float, int, tuple[str, ...]]:
+    """Run code of a plugin, and restore what it changed in the process.
+
+    Parameters
+    ----------
+    call : callable
+        Called with the arguments.
+
+    Returns
+    -------
+    tuple
+        The result, the seconds that it took, the number of modules that were imported, and the names of what it changed.
+    """
+    before, start, num_before = process_state(), time.perf_counter(), len(sys.modules)
+    result = call(*arguments)
+    seconds, num_modules = time.perf_counter() - start, len(sys.modules) - num_before
+    return result, seconds, num_modules, restore_process_state(before)
 
 
 def _restore_environment(before: dict[str, str]) -> None:

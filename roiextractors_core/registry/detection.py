@@ -106,6 +106,7 @@ def _rank_formats(source: Source, state: RegistryState) -> _Ranking:
         else:
             matches.append(match)
     ranks = _ranks(matches, state.preferences)
+    # By name in the end: the order of installation must not decide
     matches.sort(key=lambda match: (ranks[match.spec.name], match.spec.name))
     first_place = [match for match in matches if ranks[match.spec.name] == ranks[matches[0].spec.name]]
     return _Ranking(tuple(matches), tuple(first_place), tuple(findings))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +14,7 @@ import pluggy
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
 from ..io.plugin_output import stdout_to_stderr
-from ..io.process_state import process_state, restore_process_state
+from ..io.process_state import run_watched
 from . import hook
 from .evidence import evidence_fault
 from .spec import FormatSpec
@@ -173,6 +171,7 @@ def declared_formats(module: Any) -> tuple[FormatSpec, ...]:
         hint = "; mark the function with @hookimpl" if hasattr(module, hook.HOOK) else ""
         raise DeclarationError(f"it has no hook {hook.HOOK!r}{hint}")
     try:
+        # The hook alone: pluggy would look up every attribute of the module, and any of them may raise
         manager.register(SimpleNamespace(**{hook.HOOK: getattr(module, hook.HOOK)}), name=printable(module))
     except pluggy.PluginValidationError as error:
         raise DeclarationError(f"the hook {hook.HOOK!r} takes no arguments: {printable(error)}") from error
@@ -204,11 +203,9 @@ def _load(record: PluginRecord, point: Any, blocked: Set[str]) -> LoadedPlugin:
     """Import what an entry point names, and return its declarations or the reason for the failure."""
     if normalized(record.name) in blocked or normalized(point.name) in blocked:
         return LoadedPlugin(replace(record, status="blocked", reason="blocked by a setting"))
-    before, start, num_before = process_state(), time.perf_counter(), len(sys.modules)
-    specs, reason = _declarations(point)
+    (specs, reason), seconds, num_modules, changes = run_watched(_declarations, point)
     # In the order of loading: the first plugin that imports a shared library is charged with it
-    record = replace(record, load_seconds=time.perf_counter() - start, num_modules=len(sys.modules) - num_before)
-    record = replace(record, changes=restore_process_state(before))
+    record = replace(record, load_seconds=seconds, num_modules=num_modules, changes=changes)
     reason = reason or next(filter(None, map(spec_fault, specs)), "")
     if reason:
         return LoadedPlugin(replace(record, status="failed", reason=reason))

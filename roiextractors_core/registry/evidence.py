@@ -37,7 +37,7 @@ __all__ = [
     "evidence_from_dict",
 ]
 
-_MAX_LETTERS = 300
+_MAX_LETTERS = 300  # messages of parsers may quote the whole text that they could not parse
 _MAX_TEXT_BYTES = 1 << 16
 
 
@@ -326,7 +326,7 @@ class Hdf5Path(Evidence):
     attribute: str | None = None
     equals: str | int | None = None
     kind: ClassVar[str] = "hdf5_path"
-    cost: ClassVar[int] = 4
+    cost: ClassVar[int] = 4  # h5py is imported, and the file is opened a second time
 
     def __post_init__(self) -> None:
         _require_text(self, "path")
@@ -532,7 +532,7 @@ class Probe(Evidence):
 
     function: str
     kind: ClassVar[str] = "probe"
-    cost: ClassVar[int] = 10
+    cost: ClassVar[int] = 10  # more than all others: its import may bring any library along
 
     def __post_init__(self) -> None:
         if not isinstance(self.function, str) or not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.function):

@@ -78,6 +78,7 @@ class Explanation:
         """
         if self.best is not None:
             return self.best
+        # A tie comes first: what is installed can open the source as soon as the user has chosen
         if self.tied:
             raise AmbiguousFormatError(self._tie_message())
         if self.not_installed:

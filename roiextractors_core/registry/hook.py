@@ -14,7 +14,7 @@ GROUP = "roiextractors_core"
 """The entry-point group, the pluggy project name and the import name."""
 
 HOOK = "roiextractors_formats"
-API_NUMBERS = frozenset({1})
+API_NUMBERS = frozenset({1})  # a set: a later core can go on reading older declarations
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)

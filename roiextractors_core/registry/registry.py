@@ -7,12 +7,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
 from ..errors import DeclarationError, printable
 from ..io.locks import ProcessLock
+from ..metadata import RecordingMetadata
 from ..settings import Settings, read_settings
 from .catalogue import CatalogueEntry, catalogue
 from .discovery import LoadedPlugin, PluginRecord, discover, installed_entry_points, name_fault, normalized, spec_fault
@@ -31,10 +32,7 @@ NPY_FORMAT = FormatSpec(
     evidence=Magic(b"\x93NUMPY"),
     streams=("channel",),
     clock="native",
-    metadata=(
-        *("start_time", "pixel_size", "plane_spacing", "plane_positions", "channels"),
-        *("objective", "zoom", "bit_depth", "modality", "device", "software", "vendor"),
-    ),
+    metadata=tuple(field.name for field in fields(RecordingMetadata)),  # convert writes all of them beside the array
     description="An array of (samples, rows, columns[, planes]) saved by numpy.save; times and metadata where convert wrote them.",
     writer="roiextractors_core.interop.npy_writer:write",
     writer_extensions=(".npy",),
@@ -218,6 +216,7 @@ class Registry:
             blocked = self._blocked_here.union(map(normalized, settings.block))
             self._plugins = discover(self._entry_points, blocked, {NPY_FORMAT.name: NPY_FORMAT})
         all_plugins = [built_in, *self._plugins]
+        # The session comes last, so that its formats take the place of those with the same name
         if self._session:
             record = PluginRecord(SESSION, entry_point="registered in code", formats=tuple(sorted(self._session)))
             all_plugins.append(LoadedPlugin(record, tuple(self._session.values())))

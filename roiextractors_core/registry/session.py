@@ -27,7 +27,7 @@ class _SessionSpec(FormatSpec):
     def to_dict(self) -> dict[str, Any]:
         """Return the declaration as plain data, without the class."""
         data = FormatSpec.to_dict(self)
-        del data["extractor_class"]
+        del data["extractor_class"]  # JSON has no classes
         return data
 
 
@@ -50,20 +50,12 @@ def register(
     ----------
     extractor : type, optional
         A subclass of :class:`ImagingExtractor`; left out when used as a decorator.
-    name : str
-        The argument of ``open(format=...)``.
-    title : str, optional
-        For people; the name of the class by default.
-    extensions : tuple of str
-        Suffixes with their dot.
-    evidence : Evidence, optional
-        Checkable facts about the content.
+    name, title, extensions, evidence, **declaration
+        Fields of :class:`FormatSpec`; the title is the name of the class by default.
     replace : bool
         Replace a format of this name that another class or a plugin provides.
     registry : Registry, optional
         The default one when left out.
-    **declaration
-        Other fields of :class:`FormatSpec`.
 
     Returns
     -------
@@ -96,6 +88,7 @@ def register(
         )
         target = registry or default_registry()
         before = target.get(name)
+        # By name: a cell of a notebook that runs again makes a new class
         same_class = isinstance(before, _SessionSpec) and before.extractor == spec.extractor
         target.register(spec, replace=replace or same_class)
         return given

@@ -121,6 +121,7 @@ class FormatSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the declaration as plain data, ready for JSON."""
+        # Not asdict(), which would copy the evidence field by field and lose its kind
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["evidence"] = None if self.evidence is None else self.evidence.to_dict()
         return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
@@ -145,13 +146,7 @@ class FormatSpec:
         return extractor
 
     def load_writer(self) -> Callable[..., Any]:
-        """Import and return the writer.
-
-        Raises
-        ------
-        DeclarationError
-            The module imports but has no such function. An error of the import itself passes through.
-        """
+        """Import and return the writer; errors are those of :meth:`load`."""
         writer: Callable[..., Any] = self._imported(self.writer, "function", callable)
         return writer
 
@@ -176,6 +171,7 @@ class FormatSpec:
 
 
 def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    # fullmatch, as "$" in a pattern also matches before a line break at the end
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
