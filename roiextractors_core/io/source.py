@@ -10,8 +10,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -225,7 +225,7 @@ class Source:
         if not rest:
             return next(listing.matching(first), None)
         for name in listing.matching(first, folders=True):
-            found = self._match_below(folder / name, rest)
+            found = self._match_below(os.path.join(folder, name), rest)
             if found is not None:
                 return f"{name}/{found}"
         return None
@@ -272,10 +272,10 @@ class Source:
         return {}
 
     @cached_property
-    def _below(self) -> dict[Path, _Listing | None]:
+    def _below(self) -> dict[str, _Listing | None]:
         return {}
 
-    def _match_below(self, folder: Path, pattern: str) -> str | None:
+    def _match_below(self, folder: str, pattern: str) -> str | None:
         """Look in a folder below; each is listed at most once, and only the first 256 are listed at all."""
         if folder not in self._below:
             if len(self._below) >= _MAX_FOLDERS_BELOW:
@@ -284,7 +284,7 @@ class Source:
         listing = self._below[folder]
         first, _, rest = pattern.partition("/")
         for name in () if listing is None else listing.matching(first, folders=bool(rest)):
-            found = self._match_below(folder / name, rest) if rest else ""
+            found = self._match_below(os.path.join(folder, name), rest) if rest else ""
             if found is not None:
                 return f"{name}/{found}" if rest else name
         return None
@@ -303,7 +303,7 @@ class Source:
 class _Listing:
     """The names in a folder, listed once; fast for many patterns in a folder of 100,000 files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         self._folder = folder
         try:
             self.names = folder_names(folder)
@@ -314,11 +314,10 @@ class _Listing:
 
     def matching(self, pattern: str, *, folders: bool = False) -> Iterator[str]:
         """Yield the names, or those of folders alone, that match a glob, compared without regard to case."""
-        lowered = pattern.lower()
-        match = re.compile(fnmatch.translate(lowered)).match
+        match, literal = _compiled(pattern.lower())
         if folders:
             yield from (name for name in self._folders if match(name.lower()))
-        elif _literal_part(lowered) in self._text:  # one search in all names first, since most globs match nothing
+        elif literal in self._text:  # one search in all names first, since most globs match nothing
             yield from (name for name, low in zip(self.names, self._lowered, strict=True) if match(low))
 
     def caseless(self, name: str) -> str | None:
@@ -346,7 +345,7 @@ class _Listing:
         return dict(zip(reversed(self._lowered), reversed(self.names), strict=True))
 
 
-def _listed_if_folder(folder: Path) -> _Listing | None:
+def _listed_if_folder(folder: str) -> _Listing | None:
     try:
         return _Listing(folder)
     except SourceError:  # a file, mostly
@@ -382,6 +381,12 @@ def _first_element(head: bytes, name: str, encoding: str | None) -> str | None:
     except expat.ExpatError:
         return None
     return None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> tuple[Callable[[str], re.Match[str] | None], str]:
+    """Return a match for a glob, and the text that every name which matches contains."""
+    return re.compile(fnmatch.translate(pattern)).match, _literal_part(pattern)
 
 
 def _literal_part(pattern: str) -> str:
