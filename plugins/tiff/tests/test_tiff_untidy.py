@@ -15,6 +15,7 @@ from roiextractors_tiff.pages import PageIndex
 
 import roiextractors_core as roi
 from roiextractors_core import NumpyImagingExtractor
+from roiextractors_core.io import PositionedFile
 from roiextractors_core.registry.registry import Registry
 from roiextractors_core.testing import write_tiff
 
@@ -448,3 +449,21 @@ def test_pages_of_zeros_at_the_end_are_said_and_count_as_missing(tmp_path: Path,
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         roi.open(path, format="tiff")
+
+
+def test_a_file_of_zeros_alone_is_opened_without_reading_all_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, looked_at = tmp_path / "m.tif", list[int]()
+    tifffile.imwrite(path, np.zeros((500, 24, 32), np.uint16), photometric="minisblack")
+    end_of_data = PositionedFile.end_of_data
+
+    def counted(self: PositionedFile, start: int, end: int) -> int:
+        looked_at.append(start)
+        return end_of_data(self, start, end)
+
+    monkeypatch.setattr(PositionedFile, "end_of_data", counted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        roi.open(path, format="tiff").close()
+    assert 2 <= len(looked_at) < 16

@@ -438,12 +438,19 @@ def _zero_pages(file: PagedFile) -> int:
     layout, nbytes = file.layout, file.page.nbytes
     if layout.count < 2 or not layout.is_one_block or not file.page.is_plain:
         return 0
+
+    def is_zero(page: int) -> bool:
+        start = int(layout.data_offsets(np.array([page]))[0])
+        return start >= HEADER_BYTES and file.tiff.file.end_of_data(start, start + nbytes) == start
+
+    last = layout.count - 1
+    if not is_zero(last):  # nearly always
+        return 0
+    # A file of zeros alone may have 100,000 pages: those at doubling distances from the end, and the first, are enough for it
+    if all(is_zero(last - (1 << k)) for k in range(last.bit_length()) if 1 << k < last) and is_zero(0):
+        return 0
     most = min(layout.count, 1 + _MAX_ZERO_BYTES // max(1, nbytes))
-    for number in range(most):
-        start = int(layout.data_offsets(np.array([layout.count - 1 - number]))[0])
-        if start < HEADER_BYTES or file.tiff.file.end_of_data(start, start + nbytes) > start:
-            return number
-    return most if most < layout.count else 0
+    return next((number for number in range(1, most) if not is_zero(last - number)), most if most < layout.count else 0)
 
 
 def _warn_of_damage(damaged: Mapping[int, str]) -> None:
