@@ -302,7 +302,7 @@ def test_probes_that_fail_are_unknown_with_their_reason(seen: dict[str, Any]) ->
     for words in (
         "the probe raises_in_its_probe.probe:fails raised RuntimeError: my probe",
         "the probe exits_in_its_probe.probe:fails raised SystemExit: 1",
-        "the probe answers_nonsense.probe:fails returned str instead of a bool",
+        "the probe answers_nonsense.probe:fails returned str instead of True, False or None",
     ):
         assert words in seen["text"]
 
