@@ -194,7 +194,7 @@ class _Plugin:
             "YEAR": str(datetime.date.today().year),
             "WHAT": f"channel of a {title} recording" if "channels" in self.traits else f"{title} recording",
             "SAMPLE": "sample" if self.traits & {"channels", "planes"} else "frame",
-            "SHAPE": "(24, 80, 112, 3)" if "planes" in self.traits else "(24, 80, 112)",
+            "SHAPE": "(24, 48, 64, 3)" if "planes" in self.traits else "(24, 80, 112)",
             "ORDER": self._order(),
             **self._header_words(),
         }
