@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -128,9 +128,8 @@ class TiffImagingExtractor(BlockImagingExtractor):
         self._numbers = self._sample_numbers()
         if self._arrangement.left_over:
             warn(self._arrangement.notes[-1])
-        unread = unread_descriptions(self._paths[0]) if len(self._paths) == 1 else ""
-        if unread:
-            self._say(unread, RoiExtractorsWarning)
+        for sentence in self._find_doubts():
+            self._say(sentence, RoiExtractorsWarning)
         # A damaged file, or one of several series, has fewer pages than described, and that has been said
         is_whole = series is None and not self._pages.damaged
         for sentence in self._arrangement.warnings if is_whole else ():
@@ -155,6 +154,27 @@ class TiffImagingExtractor(BlockImagingExtractor):
         self._times_note = ""
         if self._facts.sample_times or (UIC2 in tags and len(self._paths) == 1):
             self._vendor_times  # noqa: B018 - one read, after which the notes say whether the times are used
+
+    def _find_doubts(self) -> Iterator[str]:
+        """Yield sentences about descriptions that are not read, and pages whose values mean something else than those of the first."""
+        folder = self._files.folder
+        if folder or len(self._paths) == 1:
+            # A folder of images often has a description of its own name: Prairie View's, for example
+            unread = unread_descriptions(os.path.join(folder, os.path.basename(folder)) if folder else self._paths[0])
+            if unread:
+                yield unread
+        count = self._pages.num_pages
+        if len(self._paths) > 1 or count < 2:
+            return
+        first = self._tags.get(262)
+        for page in sorted({count // 2, count - 1}):
+            other = self._pages.tags(page).get(262)
+            if {first, other} == {0, 1}:
+                yield (
+                    f"{self._name}: 0 is {'white' if other == 0 else 'black'} in page {page:,} and {'white' if first == 0 else 'black'} in the "
+                    "first page (PhotometricInterpretation); the pixels of both are as stored"
+                )
+                return
 
     def get_image_shape(self) -> tuple[int, int]:
         return self._pages.page_shape

@@ -467,3 +467,26 @@ def test_a_file_of_zeros_alone_is_opened_without_reading_all_pages(
         warnings.simplefilter("error")
         roi.open(path, format="tiff").close()
     assert 2 <= len(looked_at) < 16
+
+
+def test_pages_in_which_white_is_0_from_some_page_on_are_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "m.tif"
+    frames = serials(8).astype(np.uint16)
+    with tifffile.TiffWriter(path) as writer:
+        for k, frame in enumerate(frames):
+            writer.write(frame, photometric="miniswhite" if k > 4 else "minisblack", contiguous=False)
+    with pytest.warns(roi.RoiExtractorsWarning, match="0 is white in page 7 and black in the first page") as seen:
+        recording = roi.open(path, format="tiff")
+    assert str(seen[0].message) in recording.get_notes()
+    np.testing.assert_array_equal(recording.get_series(), frames)
+
+
+def test_a_description_of_the_name_of_a_folder_is_said_not_to_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "TSeries-1"
+    folder.mkdir()
+    for k in range(3):
+        write(folder / f"m_{k:03d}.tif", serials(1) + k)
+    (folder / "TSeries-1.xml").write_bytes(b"")
+    with pytest.warns(roi.RoiExtractorsWarning, match="TSeries-1.xml. beside TSeries-1 may describe it") as seen:
+        recording = roi.open(folder, format="tiff")
+    assert str(seen[0].message) in recording.get_notes()

@@ -30,6 +30,7 @@ _NO_STAMP = -(1 << 63)  # AV_NOPTS_VALUE
 _MAX_EBML = 4096  # the EBML header and the head of the segment are the first bytes
 _MAX_BLOCK_HEAD, _COMPARED = 64, 64
 _MAX_ZEROS = 512 << 20  # FFmpeg looks for the next block byte by byte, and takes seconds for this many
+_ZERO_TAIL = 16  # bytes of zeros at the end of a coded frame that was not completely written
 _FOUND_IN_FILE = ("ffv1", "mjpeg")  # each packet decodes alone or from a key frame, without reordering
 # Playlists and devices: a file could make FFmpeg read others, or the network
 _NOT_VIDEOS = frozenset({"applehttp", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty"})
@@ -210,6 +211,7 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
 
     found: list[tuple[int, ...]] = []
     is_sought = stream.codec_context.name in _FOUND_IN_FILE
+    is_coded, num_empty = stream.codec_context.name != "rawvideo", 0
     try:
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:
@@ -221,8 +223,14 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
             seek = stamp if packet.dts is None else packet.dts
             offset = _offset_of(file, packet) if is_sought else -1  # two small reads a packet, for codecs that use it
             found.append((stamp, seek, offset, packet.size, int(packet.is_keyframe)))
+            num_empty = num_empty + 1 if is_coded and not any(memoryview(packet)[-_ZERO_TAIL:]) else 0
     except (av.FFmpegError, EOFError) as error:
         return found, f"cannot be demuxed after frame {len(found):,} ({printable(error)})"
+    # Coded frames do not end in zeros, and a Matroska file ends in its index or in a frame
+    is_matroska = file.read(0, 4) == b"\x1a\x45\xdf\xa3"
+    if is_coded and (num_empty or is_matroska) and not any(file.read(file.size - _ZERO_TAIL, _ZERO_TAIL)):
+        whole = len(found) - num_empty
+        return found[:whole], f"ends in zeros from byte {file.end_of_data(0, file.size):,} on, after frame {whole:,}"
     return found, ""
 
 

@@ -208,3 +208,23 @@ def test_a_matroska_file_that_ends_with_gigabytes_of_zeros_is_refused(
     os.truncate(path, 64 << 30)
     with pytest.raises(CorruptRecordingError, match=r"the last 536,870,912 are zeros"):
         roi.open(path)
+
+
+@pytest.mark.parametrize(("codec", "name"), [("ffv1", "a.mkv"), ("mjpeg", "a.mkv")])
+def test_a_matroska_file_that_ends_in_zeros_gives_its_whole_frames(
+    tmp_path: Path, noisy: Make, encode: Make, codec: str, name: str
+) -> None:
+    frames = noisy(24, 40, 50, np.uint8)
+    pixels = {"pixels": "gray", "source": "gray"} if codec == "ffv1" else {"pixels": "yuvj420p", "source": "gray"}
+    path = encode(tmp_path / name, frames, codec=codec, **pixels)
+    expected = read(path)
+    whole = path.read_bytes()
+    for part in (0.5, 0.8):
+        end = int(len(whole) * part)
+        path.write_bytes(whole[:end] + bytes(len(whole) - end))
+        with pytest.warns(IncompleteRecordingWarning, match="ends in zeros from byte") as seen:
+            recording = roi.open(path)
+        with recording:
+            assert 5 < len(recording) < 24
+            np.testing.assert_array_equal(recording.get_series(), expected[: len(recording)])
+            assert str(seen[0].message) in recording.get_notes()
