@@ -25,7 +25,16 @@ from roiextractors_core.errors import (
     SourceReadError,
     TruncatedRecordingError,
 )
-from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, read_once, run_on_cores, threads
+from roiextractors_core.io import (
+    PositionedFile,
+    StoredArray,
+    StoredFrames,
+    num_cores,
+    open_regular,
+    read_once,
+    run_on_cores,
+    threads,
+)
 from roiextractors_core.io import positioned as files
 from roiextractors_core.io import stored as stored_module
 
@@ -556,6 +565,32 @@ def test_an_interruption_of_any_format_loses_no_descriptor(
     recorded: Any = write_recorded(recording, tmp_path, shape=(12, 64, 96))
     found = interrupted(run, [recorded.path] * 3, dict(recorded.options), 100)
     assert found.split()[1:] == ["0", "0"]
+
+
+@LINUX
+def test_an_interruption_while_a_file_is_opened_for_another_library_loses_no_descriptor(path: Path) -> None:
+    before, steps = len(os.listdir("/proc/self/fd")), 0
+    for number in range(1, 300):
+        count = 0
+
+        def interrupt(frame: Any, event: str, argument: Any, number: int = number) -> Any:
+            nonlocal count
+            frame.f_trace_opcodes = True
+            count += event == "opcode"
+            if count == number:
+                raise KeyboardInterrupt
+            return interrupt
+
+        sys.settrace(interrupt)
+        try:
+            with open_regular(path) as stream:
+                stream.read(1)
+        except KeyboardInterrupt:
+            steps += 1
+        finally:
+            sys.settrace(None)
+    assert steps > 50
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_file_is_opened_for_one_read_of_several_pieces_and_closed_again(path: Path) -> None:

@@ -124,6 +124,8 @@ DAMAGED = {
         "its entry_points.txt cannot be read (UnicodeDecodeError",
     ),
     "no equals sign": (b"[roiextractors_core]\nlab\n", "its entry_points.txt cannot be read"),
+    "no bracket": (b"[roiextractors_core\nx = y.hooks\n", "a section header has no closing bracket"),
+    "no bracket, second": (b"[a]\nb = c:d\n[roiextractors_core\nx = y.hooks\n", "its entry_points.txt cannot be read"),
     "no module": (b"[roiextractors_core]\nx = a b c!\n", "its entry point 'x = a b c!' must name a module"),
     "empty": (b"[roiextractors_core]\nx =\n", "its entry point 'x = ' must name a module"),
     "colons": (b"[roiextractors_core]\nx = a::b\n", "its entry point 'x = a::b' must name a module"),
@@ -151,6 +153,21 @@ def test_damaged_entry_points_of_a_distribution_of_any_name_are_listed(
     assert records["lab-formats"]["status"] == "failed"
     assert says in records["lab-formats"]["reason"]
     assert "other" not in records  # it is damaged, but has nothing to do with this project
+
+
+def test_a_copy_further_down_the_path_is_not_a_plugin(
+    tmp_path: Path, distribution: Callable[..., Path], run: Run
+) -> None:
+    for number, content in enumerate((b"[console_scripts]\nx = y:z\n", b"[roiextractors_core]\nlab = lab.hooks\n")):
+        for name in ("lab", "twice"):
+            made = distribution(tmp_path / str(number), name, HOOKS.format(change=""))
+            if name == "lab":
+                place = tmp_path / str(number) / f"{made.name}-1.2.3.dist-info" / "entry_points.txt"
+                place.write_bytes(content)
+    code = "import json, roiextractors_core as roi; print(json.dumps([p.name for p in roi.plugins()]))"
+    names = json.loads(run(code, path=(tmp_path / "0", tmp_path / "1")))
+    assert "lab" not in names
+    assert names.count("twice") == 1
 
 
 def test_a_frozen_application_is_advised_to_contain_the_metadata(

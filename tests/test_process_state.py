@@ -187,3 +187,22 @@ def test_running_the_code_of_a_plugin_leaves_the_standard_output() -> None:
     before = sys.stdout
     with stdout_to_stderr():
         assert sys.stdout is before
+
+
+def test_importing_every_extractor_adds_no_filter_but_those_of_other_libraries_for_their_own_messages(
+    run: Callable[..., str],
+) -> None:
+    code = """
+import contextlib, importlib, json, numpy, warnings
+import roiextractors_core as roi
+references = [name for spec in roi.formats() for name in (spec.extractor, spec.writer) if name]
+before = list(warnings.filters)
+for reference in references:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(reference.partition(":")[0])
+added = [entry for entry in warnings.filters if entry not in before]
+print(json.dumps([[entry[1] and entry[1].pattern, entry[2].__module__] for entry in added]))
+"""
+    added = json.loads(run(code))
+    assert [message for message, module in added if module == "builtins"] in ([], ["crc32c usage is deprecated.*"])
+    assert all(module.partition(".")[0] in ("builtins", "ruamel", "scipy") for _, module in added)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+
+import roiextractors_core as roi
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
 
@@ -98,3 +102,17 @@ def test_a_signal_handler_reads_a_view_that_is_being_read(
     recorded = write_recorded(recording, tmp_path, shape=(12, 64, 96))
     other = write_recorded(recording, tmp_path / "other", shape=(12, 64, 96), seed=1)
     assert handled(run, tmp_path, recorded, other, view) == "True []\n"
+
+
+@pytest.mark.thorough
+def test_a_signal_handler_reads_nwb(tmp_path: Path, run: Callable[..., str]) -> None:
+    pytest.importorskip("roiextractors_nwb")
+    pytest.importorskip("h5py")
+    made = []
+    for seed in range(2):
+        movie = np.random.default_rng(seed).integers(0, 9999, (12, 64, 96)).astype(np.uint16)
+        extractor = roi.NumpyImagingExtractor(movie, sampling_frequency=10.0)
+        start = datetime(2024, 1, 1, tzinfo=UTC)
+        path = roi.convert(extractor, tmp_path / f"{seed}.nwb", start_time=start)
+        made.append(SimpleNamespace(path=path, options={}, expected=movie))
+    assert handled(run, tmp_path, *made) == "True []\n"

@@ -606,10 +606,6 @@ class _Descriptor:
         except OSError:
             return False
 
-    def release(self) -> int:
-        """Return the descriptor, which the caller closes."""
-        return self._handles.pop()
-
     __del__ = property(operator.attrgetter("_close"))
 
 
@@ -643,8 +639,20 @@ def _read_blocks(known: KnownFiles, file: KnownFile, descriptor: int, offset: in
     return data[offset - start :][:count]
 
 
-def open_regular(path: str | os.PathLike[str]) -> int:
-    """Return a descriptor of a regular file, opened for reading.
+class _RegularFile(io.FileIO):
+    """A stream whose descriptor belongs to it from the moment the system returns it: Ctrl-C cannot come in between."""
+
+    def __init__(self, entry: _Descriptor) -> None:
+        self._entry: _Descriptor | None = entry
+        super().__init__(entry.descriptor, "rb", closefd=False)
+
+    def close(self) -> None:
+        super().close()
+        self._entry = None
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Return a regular file as a stream for reading, with a descriptor of its own, for libraries that need one.
 
     Opening never waits (a pipe without a writer would), and a device, pipe, socket or folder is refused before a byte is read: a
     link to ``/dev/zero`` has no end.
@@ -653,7 +661,7 @@ def open_regular(path: str | os.PathLike[str]) -> int:
     ------
     SourceNotFoundError, SourcePermissionError, SourceReadError
     """
-    return _Descriptor(os.fspath(path)).release()
+    return io.BufferedReader(_RegularFile(_Descriptor(os.fspath(path))))
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int, *, offset: int = 0, count: int | None = None) -> bytes:

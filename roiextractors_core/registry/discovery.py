@@ -31,6 +31,7 @@ __all__ = [
 
 SLOW_SECONDS = 1.0  # declarations import the core alone, in milliseconds; more is an I/O library imported too early
 _REFERENCE = re.compile(r"[\w-]+(\.[\w-]+)*\s*(:\s*\w+(\.\w+)*)?\s*(\[.*\])?")
+_UNCLOSED = re.compile(rf"^\s*\[\s*{hook.GROUP}[^]\n]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,29 +246,33 @@ def _is_named_after(distribution: str, format_name: str) -> bool:
     return normalized(distribution).removeprefix("roiextractors-") == normalized(format_name)
 
 
-def installed_entry_points() -> Iterable[Any]:
-    """Return the entry points of the group; a damaged distribution yields one that fails when it is loaded."""
+def installed_entry_points() -> Iterator[Any]:
+    """Yield the entry points of the group; a damaged distribution that seems to be a plugin yields one that fails when it is loaded."""
     import importlib_metadata
 
-    try:
-        return importlib_metadata.entry_points(group=hook.GROUP)
-    except Exception:  # noqa: BLE001 - metadata of any installed distribution is parsed here; one damaged file fails all
-        return _readable_entry_points(importlib_metadata.distributions())
-
-
-def _readable_entry_points(distributions: Iterable[Any]) -> Iterator[Any]:
-    """Yield the entry points of distributions one by one; a damaged one that seems to be a plugin yields a stand-in."""
     seen: set[str] = set()
-    for distribution in distributions:
-        name, _ = _name_and_version(distribution)
-        if name and normalized(name) in seen:  # a second copy further down sys.path is not the one that is imported
-            continue
-        seen.add(normalized(name))
-        try:
-            yield from distribution.entry_points.select(group=hook.GROUP)
-        except Exception as error:  # noqa: BLE001 - as above
-            if name.lower().startswith("roiextractors") or _names_the_core(distribution):
-                yield _DamagedEntryPoint(distribution, error)
+    for distribution in importlib_metadata.distributions():
+        points = _points_of(distribution)
+        if points is not None:  # a second copy further down sys.path is not the one that is imported
+            # The name of its folder; its metadata would have to be parsed
+            name = getattr(distribution, "_normalized_name", "") or normalized(_name_and_version(distribution)[0])
+            yield from () if name and name in seen else points
+            seen.add(name)
+
+
+def _points_of(distribution: Any) -> tuple[Any, ...] | None:
+    """Return the entry points of the group in a distribution; None if it has no entry points."""
+    try:
+        text = distribution.read_text("entry_points.txt")
+        if text and hook.GROUP not in text:  # parsing those of all distributions would take most of the time
+            return ()
+        points = tuple(distribution.entry_points.select(group=hook.GROUP))
+        if not points and _UNCLOSED.search(text or ""):  # the parser skips such a line, and those below it
+            raise DeclarationError("a section header has no closing bracket")
+        return points if points or text else None
+    except Exception as error:  # noqa: BLE001 - metadata of any installed distribution is parsed here; one damaged file fails all
+        is_plugin = _name_and_version(distribution)[0].lower().startswith("roiextractors")
+        return (_DamagedEntryPoint(distribution, error),) if is_plugin or _names_the_core(distribution) else ()
 
 
 def _names_the_core(distribution: Any) -> bool:

@@ -205,7 +205,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         numbers = self._numbers[samples][:, planes]
         shape = (*numbers.shape, rows.stop - rows.start, columns.stop - columns.start)
         pixels = np.empty(shape, self.get_dtype())
-        with os.fdopen(open_regular(self._path), "rb") as stream:
+        with open_regular(self._path) as stream:
             library: Any = None
             for at in np.ndindex(numbers.shape):
                 number = int(numbers[at])
@@ -223,7 +223,7 @@ class CziImagingExtractor(BioioImagingExtractor):
         with tempfile.TemporaryFile() as file:  # the library reads by a descriptor
             file.write(self._blocks.alone(number))
             file.flush()
-            with os.fdopen(os.dup(file.fileno()), "rb") as stream:
+            with open(file.fileno(), "rb", closefd=False) as stream:
                 stream.seek(0)
                 return self._decompress(import_module("aicspylibczi").CziFile(stream), number)
 
@@ -428,7 +428,7 @@ def _xml(path: str) -> ElementTree.Element:
             return ElementTree.fromstring(text if b"<!" not in text else b"<ImageDocument/>")
         except ElementTree.ParseError:
             return ElementTree.Element("ImageDocument")
-    with os.fdopen(open_regular(path), "rb") as stream:
+    with open_regular(path) as stream:
         found: ElementTree.Element = import_module("aicspylibczi").CziFile(stream).meta
         return found
 
