@@ -68,6 +68,8 @@ class Files:
     placement: Placement
     first_pages: tuple[bytes, ...]
     found: FileSet
+    _first_numbers: tuple[int | None, ...]
+    _first_stamps: tuple[float | None, ...]
 
     @classmethod
     def of(cls, source: Any, flyback: int | None = None) -> Files:
@@ -110,12 +112,18 @@ class Files:
             in_loop = _is_loop(header) and header.text("SI.hStackManager.stackMode") != "slow"
             step = acquisition.number_step
             placement = place_frames(
-                index, channels=channels, step=step, length=length, in_loop=in_loop, known=looked_at
+                index,
+                channels=channels,
+                step=step,
+                length=length,
+                in_loop=in_loop,
+                known=looked_at,
+                known_numbers=numbers,
             )
         else:
             # Behind a damaged file no page could be placed
             placement = place_in_order(sum(index.pages_per_file[: min(index.damaged, default=num_pages) + 1]), channels)
-        files = cls(index, header, acquisition, placement, tuple(looked_at), found)
+        files = cls(index, header, acquisition, placement, tuple(looked_at), found, tuple(numbers), tuple(stamps))
         # Without one whole volume, single repeats of a slow stack may still have all their planes
         if not len(files.units) and (files.whole_repeats is None or not files.whole_repeats.any()):
             order = acquisition.order
@@ -225,11 +233,11 @@ class Files:
     @cached_property
     def has_stamps(self) -> bool:
         """Whether the pages state usable times: not all the same, and with known pauses between acquisitions."""
-        return stamp_of(self.first_pages[0]) is not None and not self._stands_still and self._offsets is not None
+        return self._first_stamps[0] is not None and not self._stands_still and self._offsets is not None
 
     @cached_property
     def _stands_still(self) -> bool:
-        stamps = [stamp_of(text) for text in self.first_pages[:: self.acquisition.order.channels]]
+        stamps = self._first_stamps[:: self.acquisition.order.channels]
         return len(stamps) > 1 and len(set(stamps)) == 1 and stamps[0] is not None
 
     @cached_property
@@ -273,7 +281,7 @@ class Files:
         if self.acquisition.frame_rate is not None or not self.has_stamps or not self.placement.acquisitions:
             return self.acquisition.frame_rate
         # By number and not by page: of some frames the page of a channel may be lost
-        stamps = {frame_number_of(text): stamp_of(text) for text in self.first_pages}
+        stamps = dict(zip(self._first_numbers, self._first_stamps, strict=True))
         if len(stamps) < 3 or None in stamps or None in stamps.values():
             return None
         frames = np.diff(np.array(list(stamps), np.float64)) / self.acquisition.number_step
@@ -406,7 +414,7 @@ class Files:
             sentences.append("the files behind the damaged one are not read: their pages state no frame numbers")
         if stated is not None and total > stated and self.acquisition.order.planes > 1:
             sentences.append(f"the header announces {stated:,} volumes, and the files have {total:,}; all are read")
-        numbers = [frame_number_of(text) for text in self.first_pages]
+        numbers = self._first_numbers
         if (
             numbers[0] is not None
             and not self.placement.acquisitions

@@ -18,6 +18,7 @@ after a loss all numbers are too large.  That takes some 2 log2(n) descriptions 
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class Identity:
     acquisition: Key = (b"", None)
 
     @classmethod
-    def of(cls, description: bytes, *, in_loop: bool) -> Identity:
+    def of(cls, description: bytes, *, in_loop: bool, number: int | None = None) -> Identity:
         """Read the frame number and acquisition from a page's description.
 
         Parameters
@@ -77,12 +78,14 @@ class Identity:
         in_loop : bool
             Whether each acquisition of a loop is counted by itself.  The frames of a slow stack run on, although each of its
             planes is an acquisition by number.
+        number : int, optional
+            The frame number of the page, if it was already read.
         """
-        epoch = _EPOCH.search(description)
+        epoch = _EPOCH.search(description) if b"epoch" in description else None
         # The numbers are separated by commas or blanks, and one moment must give one key
         begun = b" ".join(epoch[1].replace(b",", b" ").split()) if epoch else b""
         if not in_loop:
-            return cls(frame_number_of(description), (begun, None))
+            return cls(frame_number_of(description) if number is None else number, (begun, None))
         own, counted = _IN_ACQUISITION.search(description), _ACQUISITION.search(description)
         # frameNumbers may run on over a loop; the number within the acquisition does not
         number = int(own[1]) if own else frame_number_of(description)
@@ -225,7 +228,14 @@ def place_in_order(num_pages: int, channels: int) -> Placement:
 
 
 def place_frames(
-    index: Pages, *, channels: int, step: int, length: int, in_loop: bool = False, known: Sequence[bytes] = ()
+    index: Pages,
+    *,
+    channels: int,
+    step: int,
+    length: int,
+    in_loop: bool = False,
+    known: Sequence[bytes] = (),
+    known_numbers: Sequence[int | None] = (),
 ) -> Placement:
     """Place the frames of all files by their numbers.
 
@@ -242,8 +252,12 @@ def place_frames(
         Whether each acquisition is counted by itself.
     known : sequence of bytes
         The descriptions of the first pages, which are not read again.
+    known_numbers : sequence of int or None
+        The frame numbers in them.
     """
-    search = _Search(index, channels, step, [Identity.of(text, in_loop=in_loop) for text in known], in_loop=in_loop)
+    pairs = itertools.zip_longest(known, known_numbers)
+    identities = [Identity.of(text, in_loop=in_loop, number=number) for text, number in pairs]
+    search = _Search(index, channels, step, identities, in_loop=in_loop)
     start, runs = 0, list[_Run]()
     for count in index.pages_per_file:
         runs += search.runs(start, start + count)
