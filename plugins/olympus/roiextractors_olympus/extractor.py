@@ -16,13 +16,21 @@ import numpy as np
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RecordingError,
+    RoiExtractorsWarning,
     SourceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import choose_stream, plausible_start, to_micrometres, to_seconds, warn
+from roiextractors_core.io import (
+    choose_stream,
+    describe_disorder,
+    plausible_start,
+    to_micrometres,
+    to_seconds,
+    warn,
+)
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .recording import Members, members_of
@@ -99,6 +107,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         self._verified = np.zeros(len(names), bool)
         self._firsts = names[:: self._grid.planes]
         self._native_times: dict[int, float] = {}
+        self._disorder = ""
         self._unread: list[str] = []  # damaged settings of samples, whose times are not known
         self._frames = self._members.frames(names)
         self._samples = len(self._firsts)
@@ -173,7 +182,15 @@ class OlympusImagingExtractor(BlockImagingExtractor):
             rate = self._grid.rate
             # samples that were left out leave gaps, which the rate alone does not show
             return None if rate is None or not self._has_gaps else self._points[start:end] / rate
-        return np.array([self._time(k) for k in range(start, end)], np.float64)
+        times = np.array([self._time(k) for k in range(start, end)], np.float64)
+        # Only now: each time is in a file of its own, and opening does not read them all
+        disorder = describe_disorder(times[np.isfinite(times)]) if not self._disorder else ""
+        if disorder:
+            self._disorder = (
+                f"{self._members.name}: {disorder}; files of frames, or of their settings, may have been exchanged"
+            )
+            warn(self._disorder, RoiExtractorsWarning)
+        return times
 
     def get_metadata(self) -> RecordingMetadata:
         """Return the metadata in the settings; ``vendor`` contains all settings."""
@@ -205,7 +222,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
     def get_notes(self) -> tuple[str, ...]:
         """Return the samples that were left out, and the meaning of rows if they are not Y."""
         clock = self._clock_notes  # first, since it reads times
-        return (*self._notes, *self._grid.notes, *clock, *self._unread)
+        return (*self._notes, *self._grid.notes, *clock, *self._unread, *filter(None, (self._disorder,)))
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that are described and incomplete; they are left out.  The list ends at the last frame that exists."""
@@ -334,6 +351,12 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         section = f"Axis {self._grid.axis_number('T')} Parameters"
         value = settings.number(section, "AbsPositionValue")
         seconds = to_seconds(value, settings.text(section, "AbsPositionUnitName") or "ms")
+        if seconds is None and not self._unread and sample:  # without the first time, none is used
+            name = os.path.basename(str(self._settings_of(self._firsts[sample])))
+            self._unread = [
+                f"{self._members.name}: {printable(name)} contains no time; the times of such samples are NaN"
+            ]
+            warn(self._unread[0])
         return math.nan if seconds is None else seconds
 
 

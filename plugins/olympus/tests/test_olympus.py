@@ -123,7 +123,8 @@ def test_times_are_those_of_the_first_plane_of_each_sample(tmp_path: Path, frame
     times = np.array([0.5, 0.7, 1.1, 1.05])
     path = write_oib(tmp_path / "m.oib", frames_of(4, 2, 1, 8, 9), times=times, rate=3.0)
     found = roi.open(path)
-    np.testing.assert_allclose(found.get_native_timestamps(), times)
+    with pytest.warns(roi.RoiExtractorsWarning, match="do not increase at 1 place"):  # once
+        np.testing.assert_allclose(found.get_native_timestamps(), times)
     np.testing.assert_allclose(found.get_native_timestamps(1, 3), times[1:3])
     assert found.get_sampling_frequency() == pytest.approx(3.0)
     assert found.times_source == "native"
@@ -151,7 +152,10 @@ def test_only_the_settings_of_the_samples_that_are_asked_for_are_read(
 
 def test_a_time_that_is_not_told_is_no_number(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
     path = write_oif(tmp_path / "m.oif", frames_of(4, 1, 1, 8, 9), times=np.array([0.0, 0.5, np.nan, 1.5]))
-    np.testing.assert_array_equal(roi.open(path).get_native_timestamps(), [0.0, 0.5, np.nan, 1.5])
+    found = roi.open(path)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="contains no time") as seen:
+        np.testing.assert_array_equal(found.get_native_timestamps(), [0.0, 0.5, np.nan, 1.5])
+    assert str(seen[0].message) in found.get_notes()
 
 
 def test_an_oib_that_is_packed_as_a_whole_is_refused(tmp_path: Path, frames_of: Any, write_oib: Any) -> None:
@@ -552,3 +556,25 @@ def test_other_texts_in_sections_are_left_to_others(tmp_path: Path) -> None:
     for name in ("a.ini", "b.json"):
         found = roi.explain(tmp_path / name).best
         assert found is None or found.plugin != "roiextractors-olympus"
+
+
+def test_settings_that_were_exchanged_or_cut_are_warned_about_when_the_times_are_read(
+    tmp_path: Path, frames_of: Any, write_oif: Any
+) -> None:
+    path = write_oif(tmp_path / "m.oif", frames_of(7, 1, 1, 8, 9), rate=4.0)
+    folder = tmp_path / "m.oif.files"
+    third, fifth = folder / "s_C001T003.pty", folder / "s_C001T005.pty"
+    whole, other = third.read_bytes(), fifth.read_bytes()
+    third.write_bytes(other)
+    fifth.write_bytes(whole)
+    found = roi.open(path)
+    with pytest.warns(roi.RoiExtractorsWarning, match="do not increase at 2 places, the first after sample 2") as seen:
+        found.get_native_timestamps()
+    assert str(seen[0].message) in found.get_notes()
+    fifth.write_bytes(other)
+    third.write_bytes(whole[:64])
+    found = roi.open(path)
+    with pytest.warns(roi.IncompleteRecordingWarning, match=r"s_C001T003\.pty"):
+        times = found.get_native_timestamps()
+    assert times is not None
+    assert np.isnan(times[2])

@@ -103,6 +103,9 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         self.is_volumetric = self._frames.planes > 1
         for sentence in (*contents.warnings, *self._frames.warnings):
             warn(f"{contents.name}: {sentence}")
+        # A clock that stands still is no loss; a damaged or foreign list of times is
+        if self._timing is not None and self._timing.note and not self._timing.stands_still:
+            warn(f"{contents.name}: {self._timing.note}")
 
     @classmethod
     def get_streams(cls, file_path: Paths, **options: Any) -> dict[str, tuple[str, ...]]:

@@ -353,6 +353,13 @@ class RawFrames(Frames):
             self.warnings += (
                 f"{self._file.name} ends inside frame {frames:,} ({rest:,} of its {step:,} bytes), which is left out",
             )
+        # 0 is darker than the offset of the detectors, so frames of zeros were reserved and never written
+        written = self._stored.count_written(frames * self._channels) // self._channels
+        if written < frames:
+            self.warnings += (
+                f"{self._file.name} ends in zeros, as an interrupted recording does: {written:,} of {frames:,} frames were written",
+            )
+            frames = written
         if frames < self.planes:
             raise TruncatedRecordingError(
                 f"{self._file.name} has {self._file.size:,} bytes, but one sample needs {self.planes * step:,} ({self.planes} x "

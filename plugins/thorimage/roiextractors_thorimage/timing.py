@@ -35,6 +35,11 @@ class Timing:
     seconds: np.ndarray | None
     note: str = ""
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether the times are all the same, which is no loss of times but a clock that was not running."""
+        return "do not advance" in self.note
+
     @classmethod
     def of(cls, path: str, *, samples: int, steps: Sequence[int], time_points: int) -> Timing:
         """Read the file.

@@ -549,7 +549,9 @@ def test_times_that_do_not_fit_are_ignored(
 ) -> None:
     folder = write_tiff(tmp_path / "movie", frames_of(4))
     (folder / "timing.txt").write_text(text)
-    with roi.open(folder) as recording:
+    with pytest.warns(IncompleteRecordingWarning, match=why):
+        recording = roi.open(folder)
+    with recording:
         assert recording.get_native_timestamps() is None
         np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) / 30.0)
         assert any(why in note for note in recording.get_notes())
@@ -786,3 +788,19 @@ def test_a_stack_with_an_impossible_number_of_planes_is_a_warning(
     with recording:
         assert str(seen[0].message).split(": ", 1)[1] in recording.get_notes()
         same(recording.get_series(), frames_of(6)[:, 0, 0])
+
+
+def test_raw_frames_of_zeros_at_the_end_were_never_written(tmp_path: Path, frames_of: Make, write_raw: Make) -> None:
+    frames = frames_of(8) + 1
+    stored = frames.copy()
+    stored[5:] = 0
+    folder = write_raw(tmp_path / "raw", frames, stored=stored)
+    with (
+        pytest.warns(IncompleteRecordingWarning, match="describes 8 frames per channel"),
+        pytest.warns(IncompleteRecordingWarning, match="ends in zeros.* 5 of 8 frames were written"),
+    ):
+        recording = roi.open(folder)
+    with recording:
+        same(recording.get_series(), frames[:5, 0, 0])
+        assert recording.get_missing_samples().tolist() == [5, 6, 7]
+        assert any("5 of 8 frames were written" in note for note in recording.get_notes())
