@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -340,14 +341,15 @@ def names(words: str, recorded: Any) -> bool:
     return recorded.pixels.name in words or recorded.path.name in words
 
 
+@pytest.mark.parametrize("number", ["EIO", "ESTALE", "ENXIO"])
 def test_a_disk_that_fails_while_reading_is_one_sentence_and_no_descriptor_is_lost(
-    every_kind: Write, shim: Path, job: Job
+    number: str, every_kind: Write, shim: Path, job: Job
 ) -> None:
     recordings = every_kind()
     code = """
     def check(asked):
         recording = asked.opened()
-        asked.arm(FAIL, asked.middle, errno.EIO)
+        asked.arm(FAIL, asked.middle, errno.NUMBER)
         reads = (recording.get_series, lambda: recording.get_samples([40, 24, 3]), recording.get_series)
         words, times, before = [words_of(read) for read in reads], shim.times(), num_open()
         for _ in range(20):
@@ -356,11 +358,11 @@ def test_a_disk_that_fails_while_reading_is_one_sentence_and_no_descriptor_is_lo
         asked.arm(NOTHING)
         return dict(words=words, times=times, lost=lost, whole=asked.is_whole(recording))
     """
-    for kind, told in job(code, recordings, LD_PRELOAD=str(shim)).items():
+    for kind, told in job(code.replace("NUMBER", number), recordings, LD_PRELOAD=str(shim)).items():
         assert told["times"] > 0, kind
         for words in told["words"]:
             assert words.startswith("SourceReadError: "), f"{kind}: {words}"
-            assert "Input/output error" in words, f"{kind}: {words}"
+            assert os.strerror(getattr(errno, number)) in words, f"{kind}: {words}"
             assert names(words, recordings[kind]), f"{kind}: {words}"
         assert told["lost"] <= 0, kind
         assert told["whole"], kind
@@ -574,6 +576,14 @@ def test_too_much_for_the_memory_that_is_left_is_an_error_and_less_is_read(every
         assert "MemoryError: " in told["words"] or kind == "video", f"{kind}: {told['words']}"  # half as large
         assert told["right"] == [True, True], kind
         assert told["after"], kind
+
+
+@linux
+def test_no_file_is_mapped_into_memory(kind: str, tmp_path: Path, write_recorded: Write) -> None:
+    recorded = write_recorded(kind, tmp_path)
+    with opened(recorded) as recording:
+        require_whole(recording, recorded)
+        assert str(tmp_path) not in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
 
 
 # Permissions, and what may not be written

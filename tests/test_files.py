@@ -593,6 +593,27 @@ def test_an_interruption_while_a_file_is_opened_for_another_library_loses_no_des
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@LINUX
+def test_at_most_thirty_two_files_stay_open_between_reads(tmp_path: Path) -> None:
+    opened = []
+    for number in range(50):
+        (tmp_path / str(number)).write_bytes(CONTENT)
+        opened.append(PositionedFile(tmp_path / str(number)))
+        opened[-1].read(0, 1)
+    links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+    assert 0 < sum(os.readlink(link).startswith(str(tmp_path)) for link in links if os.path.islink(link)) <= 32
+
+
+def test_a_file_that_was_written_anew_behind_its_first_bytes_is_read_as_it_is_now(path: Path) -> None:
+    file = PositionedFile(path)
+    file.read(0, 2)
+    with path.open("r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"new")
+    os.utime(path, ns=(1, 1))
+    assert file.read(5000, 3) == b"new"
+
+
 def test_a_file_is_opened_for_one_read_of_several_pieces_and_closed_again(path: Path) -> None:
     first, second, third = bytearray(3), np.zeros((2, 2), np.uint16), bytearray(5)
     assert read_once(str(path), [(4, [first, second]), (700, [third])])

@@ -353,6 +353,30 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_one(format: str, tm
         assert not list(tmp_path.glob(".*"))
 
 
+IN_A_THREAD = """
+import threading
+def work():
+    while True:
+        convert()
+convert()
+threading.Thread(target=work, daemon=True).start()
+print("go", flush=True)
+threading.Event().wait()
+"""
+
+
+@posix
+@pytest.mark.thorough
+def test_what_sigterm_leaves_of_another_thread_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    for _ in range(4):
+        signalled(start(IN_A_THREAD, "npy", tmp_path, 500), signal.SIGTERM, rng.random() * 0.3)
+        with roi.open(tmp_path / "o.npy") as recording:
+            assert recording.shape == (500, 64, 64)
+        write("npy", tmp_path, movie(500), overwrite=True)
+        assert not list(tmp_path.glob(".*"))
+
+
 @posix
 def test_the_handlers_are_as_they_were_afterwards(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
