@@ -1161,6 +1161,91 @@ def test_tiff_description_in_common(tmp_path: Path) -> None:
             recording.get_native_timestamps()
 
 
+# Sidecars and indexes by the million
+
+
+def mat_element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def mat_matrix(kind: int, name: bytes, shape: tuple[int, int], content: bytes) -> bytes:
+    head = mat_element(6, struct.pack("<II", kind, 0)) + mat_element(5, struct.pack("<ii", *shape))
+    return mat_element(14, head + mat_element(1, name) + content)
+
+
+@pytest.mark.parametrize("kind", ["cells", "packed cells", "variables", "packed variables", "a cell of 10**18"])
+def test_mat_of_a_million_cells(copy_of: Callable[..., Any], kind: str) -> None:
+    copy = copy_of("scanbox", "TestOnePmt")
+    mat = one(copy.folder, "*.mat")
+    count = 900_000
+    number = mat_matrix(6, b"", (1, 1), mat_element(9, bytes(8)))
+    if "variables" in kind:
+        body = mat_matrix(6, b"infos", (1, 1), mat_element(9, bytes(8)))
+        packed = zlib.compress(body)
+        content = (struct.pack("<II", 15, len(packed)) + packed if "packed" in kind else body) * (count // 2)
+    elif kind == "a cell of 10**18":
+        content = mat_matrix(1, b"info", (10**9, 10**9), b"")
+    else:
+        content = mat_matrix(1, b"info", (1, count), number * count)
+        packed = zlib.compress(content)
+        content = struct.pack("<II", 15, len(packed)) + packed if "packed" in kind else content
+    mat.write_bytes(mat.read_bytes()[:128] + content)
+    with bounded():
+        roi.explain(copy.open)
+    refused(
+        copy.open,
+        "variables, cells and fields|is truncated|incomplete|decompresses to",
+        format="scanbox",
+        **copy.options,
+    )
+
+
+def test_inscopix_footer_of_a_million_lists(copy_of: Callable[..., Any]) -> None:
+    copy = copy_of("inscopix", "TestUint16WithFrameHeaders")
+    path = one(copy.folder, "*.isxd")
+    content = path.read_bytes()
+    length = int.from_bytes(content[-8:], "little")
+    footer = content[-9 - length : -9].rstrip()[:-1] + b',"more":[' + b"[]," * 20_000_000 + b"[]]}"
+    path.write_bytes(content[: -9 - length] + footer + b"\0" + len(footer).to_bytes(8, "little"))
+    with bounded():
+        roi.explain(path)
+    refused(path, "expected a JSON footer", format="inscopix", **copy.options)
+
+
+@pytest.mark.parametrize("kind", ["NDTiff.index", "an index map"])
+def test_micromanager_index_of_a_million_entries(copy_of: Callable[..., Any], kind: str) -> None:
+    copy = copy_of("micromanager", "TestNDTiffMovie" if kind == "NDTiff.index" else "TestImageFileStack")
+    if kind == "NDTiff.index":
+        index = one(copy.folder, "NDTiff.index")
+        index.write_bytes(index.read_bytes() * 45_000)  # 3 million entries
+        refused(copy.open, "the TIFF files that it describes have", **copy.options)
+        return
+    path = one(copy.folder, "*.tif")
+    content = bytearray(path.read_bytes())
+    at = struct.unpack_from("<I", content, 12)[0]
+    entry, count = bytes(content[at + 8 : at + 28]), 5_000_000
+    struct.pack_into("<I", content, 12, len(content))
+    path.write_bytes(bytes(content) + struct.pack("<II", 3453623, count) + entry * count)
+    refused(copy.open, "do not fit into its", **copy.options)
+
+
+@pytest.mark.parametrize("kind", ["thorimage", "miniscope"])
+def test_times_of_hundreds_of_megabytes(copy_of: Callable[..., Any], kind: str) -> None:
+    name, times = {
+        "thorimage": ("TestRawWithTimes", "timing.txt"),
+        "miniscope": ("TestFolderOfADevice", "timeStamps.csv"),
+    }[kind]
+    copy = copy_of(kind, name)
+    with one(copy.folder, times).open("ab") as file:
+        for _ in range(200):
+            file.write(b"1,2,3\n" * 200_000)
+    with bounded(), contextlib.suppress(RoiExtractorsError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with roi.open(copy.open, format=kind, **copy.options) as recording:
+            recording.get_series(0, 1)
+            recording.get_native_timestamps()
+
+
 # Groups and frames by the hundred thousand
 
 

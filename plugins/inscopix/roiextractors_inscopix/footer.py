@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import Source
+from roiextractors_core.io import Source, parse_json
 
 __all__ = ["FRAME_HEADER_BYTES", "Footer", "Movie", "find", "is_inscopix", "movie_of", "read_footer"]
 
@@ -284,8 +283,9 @@ def _parse_json(text: bytes) -> Mapping[str, Any] | None:
     if not text.startswith(b"{"):
         return None
     try:
-        document = json.loads(text.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):  # a hostile footer can nest deeper than the interpreter's stack
+        # A single byte that is not UTF-8 does not lose the footer
+        document = parse_json(text.decode("utf-8", "replace").encode(), "the footer")
+    except CorruptRecordingError:
         return None
     return document if isinstance(document, dict) else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, parse_json
 
 from .table import FrameTable, Value, axes_of
 
@@ -111,8 +110,8 @@ def _summary(file: PositionedFile, order: str, at: int) -> Mapping[str, Any]:
 def _parsed(text: bytes) -> Mapping[str, Any]:
     try:
         # A single byte that is not UTF-8 must not lose all metadata
-        found = json.loads(text.rstrip(b"\0 \r\n").decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
+        found = parse_json(text.rstrip(b"\0 \r\n").decode("utf-8", "replace").encode(), "metadata")
+    except CorruptRecordingError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile, open_hdf5_file
+from roiextractors_core.io import Budget, PositionedFile, open_hdf5_file
 
 __all__ = ["read_variable"]
 
@@ -31,6 +31,8 @@ _MAX_BYTES = 64 << 20
 # Each level is a recursion, and Python ends at about a thousand
 _MAX_LEVELS = 24
 _MAX_FIELDS = 4096
+# Variables, cells and fields, each parsed by itself; info files have some hundred
+_MAX_MATRICES = 100_000
 # Flags, dimensions and name of a matrix come first and fit into these bytes
 _PEEKED = 1024
 
@@ -83,17 +85,19 @@ def read_variable(file: PositionedFile, variable: str) -> Any:
         raise UnsupportedRecordingError(
             f"{file.name} has {size:,} bytes, but a Scanbox info file has at most {_MAX_BYTES:,}"
         )
-    for content in _variables(memoryview(file.read(_HEADER_BYTES, size)), order, variable, file.name):
-        name, value = _Matrix(content, order, file.name, 0).read()
+    budget = Budget(_MAX_MATRICES, file.name, "variables, cells and fields")
+    for content in _variables(memoryview(file.read(_HEADER_BYTES, size)), order, variable, file.name, budget):
+        name, value = _Matrix(content, order, file.name, 0, budget).read()
         if name == variable:
             return value
     return None
 
 
-def _variables(data: memoryview, order: str, variable: str, name: str) -> Iterator[memoryview]:
+def _variables(data: memoryview, order: str, variable: str, name: str, budget: Budget) -> Iterator[memoryview]:
     """Yield the matrices of a file; of the compressed ones only those with the variable's name at their beginning."""
     elements = _Elements(data, order, name, offset=_HEADER_BYTES)
     while elements.more():
+        budget.spend()
         # Compressed elements are not padded to 8 bytes, unlike all others
         kind, content = elements.read(padded=False)
         if kind == _MATRIX:
@@ -182,7 +186,8 @@ class _Elements:
 class _Matrix:
     """One matrix: its flags, dimensions, name and values."""
 
-    def __init__(self, content: memoryview, order: str, name: str, level: int) -> None:
+    def __init__(self, content: memoryview, order: str, name: str, level: int, budget: Budget) -> None:
+        self._budget = budget
         self._elements = _Elements(content, order, name)
         self._empty = len(content) == 0
         self._order, self._name, self._level = order, name, level
@@ -239,7 +244,10 @@ class _Matrix:
             coding = f"utf-16-{order}" if kind in (3, 4) else "latin-1"
         text = bytes(content).decode(coding, "replace")
         # Characters are stored column by column, so a row is every rows-th character
-        return text if rows < 2 else [text[row::rows] for row in range(min(rows, len(text)))]
+        if rows < 2:
+            return text
+        self._budget.spend(min(rows, len(text)))
+        return [text[row::rows] for row in range(min(rows, len(text)))]
 
     def _cell(self, shape: tuple[int, ...]) -> list[list[Any]]:
         """Return the rows; a cell of three or more dimensions has its later ones in its columns."""
@@ -264,19 +272,21 @@ class _Matrix:
     def _nested(self, count: int) -> list[Any]:
         found = []
         for _ in range(count):
+            self._budget.spend()
             kind, content = self._elements.read()
             if kind != _MATRIX:
                 raise CorruptRecordingError(
                     f"{self._name} contains an element of type {kind}, expected a matrix; the file is damaged"
                 )
-            found.append(_Matrix(content, self._order, self._name, self._level + 1).read()[1])
+            found.append(_Matrix(content, self._order, self._name, self._level + 1, self._budget).read()[1])
         return found
 
 
 def _hdf5_variable(file: PositionedFile, variable: str) -> Any:
     try:
         with open_hdf5_file(file.path) as root:
-            return _hdf5_value(root, variable, file.name, 0)
+            budget = Budget(_MAX_MATRICES, file.name, "variables, cells and fields, or KiB in them")
+            return _hdf5_value(root, variable, file.name, 0, budget)
     except ImportError as error:
         raise MissingDependencyError(
             f"{file.name} is a MATLAB 7.3 file, which is HDF5: python -m pip install h5py"
@@ -286,27 +296,29 @@ def _hdf5_variable(file: PositionedFile, variable: str) -> Any:
         raise CorruptRecordingError(f"{file.name} cannot be read as MATLAB 7.3: {printable(error)}") from error
 
 
-def _hdf5_value(group: Any, key: str, name: str, level: int) -> Any:
+def _hdf5_value(group: Any, key: str, name: str, level: int, budget: Budget) -> Any:
     link = group.get(key, getlink=True)
     # An external link would open any other file that its author names
     if link is None or type(link).__name__ == "ExternalLink":
         return None
-    return _hdf5_node(group[key], name, level)
+    return _hdf5_node(group[key], name, level, budget)
 
 
-def _hdf5_node(node: Any, name: str, level: int) -> Any:
+def _hdf5_node(node: Any, name: str, level: int, budget: Budget) -> Any:
     """Return the value of a group (a structure) or a dataset; dimensions are reversed in the file."""
     if level > _MAX_LEVELS:
         raise CorruptRecordingError(f"{name} nests its values more than {_MAX_LEVELS} levels deep")
+    budget.spend()  # cells name others by reference, which may all be to the same ones
     if hasattr(node, "keys"):
         if len(node) > _MAX_FIELDS:
             raise CorruptRecordingError(
                 f"{name} contains a structure of {len(node):,} fields, expected at most {_MAX_FIELDS:,}"
             )
-        return {str(key): _hdf5_value(node, key, name, level + 1) for key in node}
+        return {str(key): _hdf5_value(node, key, name, level + 1, budget) for key in node}
     # External and virtual datasets read other files; a declared size may be far above the size of the file
     if node.external or node.is_virtual or node.nbytes > _MAX_BYTES:
         return None
+    budget.spend(node.nbytes >> 10)
     kind = node.attrs.get("MATLAB_class", b"")
     # An empty array stores its dimensions as values
     if "MATLAB_empty" in node.attrs:
@@ -315,6 +327,6 @@ def _hdf5_node(node: Any, name: str, level: int) -> Any:
     if kind == b"char":
         return "".join(map(chr, values.ravel(order="F").tolist()))
     if kind in (b"cell", b"struct"):
-        rows = [[_hdf5_node(node.file[ref], name, level + 1) for ref in row] for row in np.atleast_2d(values)]
+        rows = [[_hdf5_node(node.file[ref], name, level + 1, budget) for ref in row] for row in np.atleast_2d(values)]
         return rows if kind == b"cell" else [value for row in rows for value in row]
     return values if values.dtype.kind in "biuf" and kind not in (b"function_handle", b"") else None

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -25,7 +26,7 @@ from ...errors import PluginError, RoiExtractorsError, printable
 from ..cuts import files_of
 from .mutations import Change, draw_change
 from .oracles import judge
-from .outcomes import SECONDS, is_settled
+from .outcomes import CLOCK, SECONDS, is_settled
 from .seeds import Seed, read_whole
 
 __all__ = ["serve"]
@@ -42,7 +43,7 @@ def serve(folder: str, first: str, end: str) -> None:
     os.dup2(2, 1)  # libraries print what they like
     seeds = [Seed.load(Path(folder) / f"seed{place}") for place in range(plan["count"])]
     tables = [
-        _Table(seed, Path(folder) / f"now{place}", plan["keep"], costly=plan["costly"])
+        _Table(seed, Path(folder) / f"now{place}", plan["keep"], clock=plan["clock"])
         for place, seed in enumerate(seeds)
     ]
     # Announced before each step, so that the parent knows which case ended the process
@@ -57,7 +58,7 @@ def serve(folder: str, first: str, end: str) -> None:
 
 def _warm_up(seed: Seed) -> None:
     """Import the libraries for reading before memory is counted, by reading the recording once, even if that fails."""
-    faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
+    faulthandler.dump_traceback_later(CLOCK, exit=True)  # imports take long on a busy machine, and are not judged
     with suppress(Exception):
         read_whole(seed)
     faulthandler.cancel_dump_traceback_later()
@@ -69,9 +70,9 @@ def _warm_up(seed: Seed) -> None:
 class _Table:
     """The folder of one copy, which is changed, opened and restored there."""
 
-    def __init__(self, seed: Seed, folder: Path, keep: str, *, costly: bool) -> None:
+    def __init__(self, seed: Seed, folder: Path, keep: str, *, clock: float) -> None:
         self.seed = seed
-        self.costly = costly
+        self.clock = clock  # of a costly case; 0 for others
         self.folder = folder
         self.keep = keep
 
@@ -80,7 +81,7 @@ class _Table:
         change = self.laid(case, number)
         try:
             # One case in four is opened without format=, so that every plugin's evidence looks at the damage
-            answer = _judged_outcome(self.seed, change, self.folder, named=case % 4 != 3, costly=self.costly)
+            answer = _judged_outcome(self.seed, change, self.folder, named=case % 4 != 3, clock=self.clock)
             if self.keep and not is_settled(answer["outcome"]):
                 self._keep(case, answer)
         finally:
@@ -93,7 +94,7 @@ class _Table:
         if not self.folder.exists():
             shutil.copytree(seed.folder, self.folder, copy_function=shutil.copyfile)
         draw = random.Random(f"{number}/{seed.name}/{case}")
-        change = draw_change(seed.files, seed.anatomies, draw, costly=self.costly)
+        change = draw_change(seed.files, seed.anatomies, draw, costly=bool(self.clock))
         for name, data in change.content.items():
             if data is None:
                 (self.folder / name).unlink()
@@ -115,11 +116,12 @@ class _Table:
         (Path(self.keep) / f"case{case}.txt").write_text(f"{words}\n{json.dumps(answer, indent=1)}\n", encoding="utf-8")
 
 
-def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool, costly: bool = False) -> dict[str, str]:
+def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool, clock: float = 0.0) -> dict[str, str]:
     what = seed.opened_as(folder)
     # Works inside C code too, where a signal handler in Python does not run
     # A costly change comes close to the limit, so that time of the processor counts there, which other programs do not take
-    faulthandler.dump_traceback_later(4 * SECONDS if costly else SECONDS, exit=True)
+    faulthandler.dump_traceback_later(clock or SECONDS, exit=True)
+    _limit_processor(4 * SECONDS if clock else 0.0)
     # A limit of the address space: reserved memory counts, so an allocation fails before the machine swaps
     _limit_memory(_MEMORY + _SLACK + sum(len(data) for data in change.content.values() if data))
     began = time.process_time()
@@ -129,14 +131,15 @@ def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool, co
         return {"outcome": "memory", "words": _trace(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
         taken = time.process_time() - began
-        if costly and taken > SECONDS:  # a refusal must come in time too
+        if clock and taken > SECONDS:  # a refusal must come in time too
             return {"outcome": "hang", "words": f"{taken:.1f} s of the processor; {_trace(error)}"}
         return _error_outcome(error)
     finally:
         faulthandler.cancel_dump_traceback_later()
+        _limit_processor(0.0)
         _limit_memory(None)
     taken = time.process_time() - began
-    if costly and taken > SECONDS:
+    if clock and taken > SECONDS:
         return {"outcome": "hang", "words": f"{taken:.1f} s of the processor; {change.words}"}
     if reading.disagreement:
         return {"outcome": "reads that disagree", "words": f"{reading.disagreement}; {change.words}"}
@@ -311,6 +314,15 @@ def _is_subset(series: np.ndarray, expected: np.ndarray) -> bool:
             return False
         at += 1
     return True
+
+
+def _limit_processor(seconds: float) -> None:
+    """Let the process take this much more time of the processor, then end it with its traceback; 0.0 for any amount."""
+    if not hasattr(signal, "setitimer"):
+        return
+    # Chained to the default action, which ends the process also while it is in C
+    faulthandler.register(signal.SIGPROF, chain=True)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _limit_memory(more: int | None) -> None:

@@ -223,13 +223,16 @@ def judge(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray]
         return Verdict(True, "no frame to judge")
     seen: dict[str, int] = {}
     failures: list[str] = []
-    with _quietly(seconds=10.0):
-        for frame in _all_frames(paths, series.shape[1:3], failures, reader):
-            if isinstance(frame, np.ndarray):
-                seen.setdefault(_digest(frame), len(seen))
-            if len(seen) >= _MAX_FRAMES:
-                failures.append("there are too many frames")
-                break
+    try:
+        with _quietly(seconds=10.0):
+            for frame in _all_frames(paths, series.shape[1:3], failures, reader):
+                if isinstance(frame, np.ndarray):
+                    seen.setdefault(_digest(frame), len(seen))
+                if len(seen) >= _MAX_FRAMES:
+                    failures.append("there are too many frames")
+                    break
+    except _TooSlow as error:  # outside of a reader, while its frames are compared
+        failures.append(f"the judge says {error}")
     # Asked before the known samples are added, which say nothing about a reader
     by_reader = all(digest in seen for digest in digests)
     was_read = bool(seen)

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RoiExtractorsError
-from .outcomes import DEFECTS, SECONDS, Defect, Report, is_settled
+from .outcomes import CLOCK, DEFECTS, SECONDS, Defect, Report, is_settled
 from .seeds import Seed
 
 __all__ = ["fuzz"]
 
+_TIMER = int(getattr(signal, "SIGPROF", 0)) or 1 << 16  # ends a process that took too much time of the processor
 _START = "import sys; from roiextractors_core.testing.fuzzing import opening; opening.serve(*sys.argv[1:])"
 
 
@@ -33,6 +35,7 @@ def fuzz(
     keep: Path | None = None,
     progress: Callable[[Report], object] | None = None,
     costly: bool = False,
+    clock: float = CLOCK,
 ) -> Report:
     """Open and read changed copies of recordings.
 
@@ -51,6 +54,8 @@ def fuzz(
         Called with the report now and then.
     costly : bool
         Whether to make the changes that cost most: enormous counts, long chains, circles, deep nesting, bombs.
+    clock : float
+        Seconds of the clock that a costly case may take; of the processor, it may take 5.
 
     Returns
     -------
@@ -59,7 +64,7 @@ def fuzz(
     started = time.monotonic()
     report = Report("/".join(sorted({seed.format for seed in seeds})))
     with tempfile.TemporaryDirectory(prefix="roiextractors-fuzz-", ignore_cleanup_errors=True) as folder:
-        work = _Work(Path(folder), seeds, number, keep, costly=costly)
+        work = _Work(Path(folder), seeds, number, keep, clock=clock if costly else 0.0)
         at = first
         while at < first + cases:
             at = work.run(at, first + cases, report)
@@ -72,17 +77,18 @@ def fuzz(
 class _Work:
     """The process that opens the cases; a new one is started if it ends early."""
 
-    def __init__(self, folder: Path, seeds: Sequence[Seed], number: int, keep: Path | None, *, costly: bool) -> None:
+    def __init__(self, folder: Path, seeds: Sequence[Seed], number: int, keep: Path | None, *, clock: float) -> None:
         self.folder = folder
         self.seeds = seeds
         self.keep = keep
+        self.clock = clock
         for place, seed in enumerate(seeds):
             (folder / f"seed{place}").mkdir()
             # copyfile leaves the modes behind, so the copy of a write-protected file can be changed
             shutil.copytree(seed.folder, folder / f"seed{place}" / "recording", copy_function=shutil.copyfile)
             seed.save(folder / f"seed{place}")
         plan = {
-            "folder": str(folder), "count": len(seeds), "number": number, "keep": str(keep or ""), "costly": costly,
+            "folder": str(folder), "count": len(seeds), "number": number, "keep": str(keep or ""), "clock": clock,
         }  # fmt: skip
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
 
@@ -131,15 +137,14 @@ class _Work:
                 command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=self.folder
             )
 
-    @staticmethod
-    def _answers(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    def _answers(self, process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
         """Yield the answers of the process, until it ends or is silent for too long."""
         if process.stdout is None:
             return
         descriptor, rest = process.stdout.fileno(), b""
         while True:
-            # Longer than all that a child may do without a word: read a recording (4 times SECONDS), and be judged (10 s)
-            ready, _, _ = select.select([descriptor], [], [], 12 * SECONDS)
+            # Longer than all that a child may do without a word: import and read a recording, open a copy, and judge it
+            ready, _, _ = select.select([descriptor], [], [], 2 * CLOCK + self.clock)
             data = os.read(descriptor, 1 << 16) if ready else b""
             if not data:
                 return
@@ -150,7 +155,7 @@ class _Work:
         words = self._last_words()
         # The traceback of a deep call is longer than the last words, and begins with the reason
         said = (self.folder / "errors").read_text(encoding="utf-8", errors="replace")
-        if "Timeout (" in said or "no answer" in said:
+        if "Timeout (" in said or "no answer" in said or code == -_TIMER:
             return {"outcome": "hang", "words": f"over {SECONDS:.0f} s: {words}"}
         return {"outcome": "crash", "words": f"the process ended with {code}: {words}"}
 

@@ -13,7 +13,7 @@ from roiextractors_core.io import Budget
 
 from .chain import Chain
 from .directory import Directory, TiffFile
-from .groups import groups_of, single_budget
+from .groups import Group, groups_of, single_budget
 from .page import Page
 
 __all__ = ["Series", "described_axes", "described_shape", "series_of"]
@@ -90,6 +90,8 @@ def _pages_of(tiff: TiffFile) -> Iterator[tuple[int, Page, tuple[int, ...]]]:
         directories.spend(len(tables))
         batch = _Batch(tiff, first, offsets, tables)
         pages: list[Page | None] = [None] * len(tables)
+        descriptions: list[tuple[int, bytes] | None] = [None] * len(tables)
+        shapes: dict[tuple[int, bytes] | None, tuple[int, ...]] = {None: ()}
         for group in groups_of(tables, batch.directory, singles, coded=True):
             try:
                 page = Page.of(group.template)
@@ -99,10 +101,15 @@ def _pages_of(tiff: TiffFile) -> Iterator[tuple[int, Page, tuple[int, ...]]]:
                 continue  # the pages before the damage are whole
             for k in group.numbers.tolist():
                 pages[k] = page
-        for k, seen in enumerate(pages):
+            for k, description in batch.descriptions(group):
+                descriptions[k] = description
+        for k, (seen, description) in enumerate(zip(pages, descriptions, strict=True)):
             if seen is None:
                 return
-            shape = batch.described_shape(k)
+            # Pages may share a description: each is looked at once
+            if description not in shapes:
+                shapes[description] = batch.described_shape(k)
+            shape = shapes[description]
             if shape:
                 arrays.spend()
             yield first + k, seen, shape
@@ -121,22 +128,26 @@ class _Batch:
     def directory(self, k: int) -> Directory:
         return Directory(self.tiff, self.offsets[k], self.tables[k], 0, self.first + k)
 
-    def described_shape(self, k: int) -> tuple[int, ...]:
-        """Return the shape in a page's description; nothing where it has none, or the page is a reduced image.
+    def descriptions(self, group: Group) -> Iterator[tuple[int, tuple[int, bytes]]]:
+        """Yield the pages of a group that have a description, with its entry, which is the same where it is shared.
 
-        A reduced image (a level of a pyramid, a thumbnail) repeats the description of the image that it belongs to.
+        Not of a reduced image (a level of a pyramid, a thumbnail), which repeats the description of the image that it belongs to.
         """
-        # Searched as bytes first: parsing every directory takes ten times as long
-        if _DESCRIPTION.to_bytes(2, "little" if self.tiff.order == "<" else "big") not in self.tables[k]:
-            return ()
+        template, size = group.template, self.tiff.entry_size
+        if _DESCRIPTION not in template.entries or template.is_secondary:
+            return
+        end = template.entries[_DESCRIPTION][2] + self.tiff.field_size
+        for k, row in zip(group.numbers.tolist(), group.rows, strict=True):
+            # With the part of the file, since the offsets of classic TIFF begin at 0 again behind 4 GiB
+            yield k, (self.offsets[k] >> 31, row[end - size : end].tobytes())
+
+    def described_shape(self, k: int) -> tuple[int, ...]:
+        """Return the shape in a page's description, or nothing."""
         directory = self.directory(k)
-        if not any(directory.begins_with(_DESCRIPTION, start) for start in _DESCRIBED) or directory.is_secondary:
+        is_short = _DESCRIPTION in directory.entries and directory.place(_DESCRIPTION)[1] <= _MAX_DESCRIPTION
+        if not is_short or not any(directory.begins_with(_DESCRIPTION, start) for start in _DESCRIBED):
             return ()
-        return (
-            described_shape(directory.value(_DESCRIPTION))
-            if directory.place(_DESCRIPTION)[1] <= _MAX_DESCRIPTION
-            else ()
-        )
+        return described_shape(directory.value(_DESCRIPTION))
 
 
 def described_shape(description: Any) -> tuple[int, ...]:
