@@ -863,6 +863,16 @@ def test_json_of_a_million_lists(tmp_path: Path) -> None:
     refused(image, ".", format="omezarr")
 
 
+def test_sidecar_of_a_million_lists(tmp_path: Path) -> None:
+    np.save(tmp_path / "movie.npy", np.zeros((3, 4, 5), np.uint16))
+    lists = "[" + "[]," * 8_000_000 + "[]]"
+    (tmp_path / "movie.npy.json").write_text('{"roiextractors": {"times": ' + lists + "}}")
+    refused(tmp_path / "movie.npy", "values are read")
+    (tmp_path / "movie.npy.json").write_text('{"of another program": ' + lists + "}")
+    with bounded(), roi.open(tmp_path / "movie.npy") as recording:
+        assert len(recording) == 3
+
+
 # Codecs that decode to more than was declared
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import CorruptRecordingError, counted, printable
 from ..metadata import RecordingMetadata
+from .json_text import require_bounded_json
 
 __all__ = ["SIDECAR_KEY", "Sidecar"]
 
@@ -19,6 +20,7 @@ SIDECAR_KEY = "roiextractors"
 """The key of a sidecar inside other formats: an OME annotation, a Zarr attribute."""
 
 _VERSION = 1
+_HEAD = 100  # characters, in which the key is
 _CHECKED_PIECES, _PIECE_BYTES = 16, 4096
 
 
@@ -135,6 +137,12 @@ class Sidecar:
         CorruptRecordingError
             As :meth:`from_dict`.
         """
+        try:
+            require_bounded_json(text.encode() if isinstance(text, str) else text, where)
+        except CorruptRecordingError:
+            if SIDECAR_KEY in (text[:_HEAD] if isinstance(text, str) else text[:_HEAD].decode("utf-8", "replace")):
+                raise
+            return None
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):

@@ -101,8 +101,8 @@ def _pages_of(tiff: TiffFile) -> Iterator[tuple[int, Page, tuple[int, ...]]]:
                 continue  # the pages before the damage are whole
             for k in group.numbers.tolist():
                 pages[k] = page
-            for k, description in batch.descriptions(group):
-                descriptions[k] = description
+            for k, entry in batch.descriptions(group):
+                descriptions[k] = entry
         for k, (seen, description) in enumerate(zip(pages, descriptions, strict=True)):
             if seen is None:
                 return
