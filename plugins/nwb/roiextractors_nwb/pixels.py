@@ -245,6 +245,12 @@ class _ExternalPixels:
                 f"{name}: starting_frame of {printable(series.path)} is {list(starts)[:6]}, but the pages of the files give {counted[:6]}; "
                 "open the TIFF files themselves"
             )
+        damaged = min(self._index.damaged, default=len(pages))
+        if damaged + 1 < len(pages):
+            raise CorruptRecordingError(
+                f"{name}: the external file {printable(os.path.basename(self.paths[damaged]))!r} is damaged at its end, and nothing states with "
+                "which frame the next file begins; open the TIFF files themselves"
+            )
         self._count(series, name)
 
     def _refuse_more_axes(self, name: str) -> None:
@@ -282,7 +288,7 @@ class _ExternalPixels:
         return tuple(self._words)
 
     def get_notes(self, name: str) -> tuple[str, ...]:
-        return tuple(self._words)
+        return (*self._words, *self._index.notes)  # those of the files were issued when they were opened
 
     @property
     def dtype(self) -> np.dtype[Any]:

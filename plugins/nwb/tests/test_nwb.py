@@ -572,6 +572,29 @@ def test_external_files_that_are_gone_or_disagree_are_told(
         roi.open(path)
 
 
+@pytest.mark.parametrize("cut", ["a.tif", "b.tif"])
+def test_a_damaged_external_file_is_a_note_or_refused_where_it_moves_others(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts, cut: str
+) -> None:
+    more = {"/external_file": ["a.tif", "b.tif"], "/format": "external"}
+    path = write_nwb(tmp_path / "parts.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more)))
+    for name in ("a.tif", "b.tif"):
+        with tifffile.TiffWriter(tmp_path / name) as writer:
+            for frame in stored(4, 5, 6):
+                writer.write(frame, photometric="minisblack", contiguous=False)
+    damaged = tmp_path / cut
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    if cut == "a.tif":
+        words = r"external file 'a\.tif' is damaged at its end, and nothing states"
+        with pytest.warns(roi.IncompleteRecordingWarning), pytest.raises(CorruptRecordingError, match=words):
+            roi.open(path)
+        return
+    with pytest.warns(roi.IncompleteRecordingWarning, match=r"b\.tif") as seen:
+        recording = roi.open(path)
+    assert 4 < len(recording) < 8
+    assert str(seen[0].message) in recording.get_notes()
+
+
 # What is refused
 
 
