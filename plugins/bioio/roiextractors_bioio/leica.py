@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import io
 import math
 import os
@@ -16,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from roiextractors_core.errors import RoiExtractorsWarning, TruncatedRecordingError, printable
-from roiextractors_core.io import to_seconds
+from roiextractors_core.io import ProcessLock, to_seconds
 
 from .extractor import BioioImagingExtractor, moment, regular_rate
 
@@ -188,13 +190,28 @@ class LifImagingExtractor(BioioImagingExtractor):
             return {"xml": ElementTree.tostring(image.xml_element, encoding="unicode")}
 
 
+@functools.cache
+def _library() -> Any:
+    """Import liffile, with cached properties that are free in a forked process.
+
+    Before Python 3.12 a cached property has a lock for all objects of its class.  liffile computes some at every read, and
+    a process that is forked meanwhile would wait for ever.
+    """
+    library = import_module("liffile.liffile")
+    for kind in filter(inspect.isclass, list(vars(library).values())):
+        for item in list(vars(kind).values()):
+            if isinstance(item, functools.cached_property) and hasattr(item, "lock"):
+                item.lock = ProcessLock()
+    return library
+
+
 class _Images:
     """A LIF file with the attributes of bioio's readers; the file is open only while it is read."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.number = 0
-        with _Bounded(path) as stream, import_module("liffile").LifFile(stream) as file:
+        with _Bounded(path) as stream, _library().LifFile(stream) as file:
             self.scenes = tuple(image.path for image in file.images)
         self.set_scene(0)
 
@@ -207,7 +224,7 @@ class _Images:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Any]:
-        with _Bounded(self.path) as stream, import_module("liffile").LifFile(stream) as file:
+        with _Bounded(self.path) as stream, _library().LifFile(stream) as file:
             yield file.images[self.number]
 
 

@@ -196,6 +196,11 @@ def _series(tree: Tree, path: str) -> Series:
     start = tree.value(f"{path}/starting_time")
     timing = tree.attributes(f"{path}/starting_time") if start is not None else {}
     rate = _positive(timing.get("rate"))
+    if start is not None and "rate" not in timing:
+        stamp_notes = (
+            *stamp_notes,
+            f"{printable(path)}/starting_time has no rate, which NWB requires: the clock is unknown",
+        )
     sizes = tree.value(f"{path}/dimension")
     starts = tree.attributes(f"{path}/external_file").get("starting_frame") if external else None
     return Series(

@@ -108,6 +108,11 @@ class TestPackedVolumesWithTimestamps(TestNwb):
 
 
 class TestNwbZarr(TestNwb):
+    # A chunk that is not there has the fill value; metres are the default unit of spacing
+    optional_parts = ("[0-9]*", "unit")
+    # An attribute or text that is not there is not stated, and an empty chunk of text reads as one that is not there
+    test_a_missing_file_is_told_and_never_filled_in = None
+
     @pytest.fixture
     def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
         pytest.importorskip("zarr", reason="zarr is not installed")
@@ -121,6 +126,11 @@ class TestNwbZarr(TestNwb):
 
 
 class TestNwbZarrVolumes(TestPackedVolumesWithTimestamps):
+    # A chunk that is not there has the fill value; metres are the default unit of spacing
+    optional_parts = ("[0-9]*", "unit")
+    # An attribute or text that is not there is not stated, and an empty chunk of text reads as one that is not there
+    test_a_missing_file_is_told_and_never_filled_in = None
+
     @pytest.fixture
     def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
         pytest.importorskip("zarr", reason="zarr is not installed")

@@ -14,6 +14,7 @@ from roiextractors_core.errors import (
     SourceNotFoundError,
     SourcePermissionError,
     SourceReadError,
+    TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
@@ -120,6 +121,10 @@ class _Folder(Members):
             self.main = _read_settings(file, self.name)
         finally:
             file.close()
+        if self.main.ends_inside_a_line or not self.main.text("Axis Parameter Common", "AxisOrder"):
+            raise TruncatedRecordingError(
+                f"{self.name} is truncated: it ends before the axes of its frames, or inside a line"
+            )
         self._folder, self._names = self._find_frames(path)
         self.paths = (path, self._folder)
 

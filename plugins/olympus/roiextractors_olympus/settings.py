@@ -33,8 +33,11 @@ class Settings:
     The packages oiffile (``SettingsFile``) and Bio-Formats (``FV1000Reader``).
     """
 
-    def __init__(self, sections: Mapping[str, Mapping[str, str]], name: str) -> None:
+    def __init__(
+        self, sections: Mapping[str, Mapping[str, str]], name: str, *, ends_inside_a_line: bool = False
+    ) -> None:
         self.sections, self.name = sections, name
+        self.ends_inside_a_line = ends_inside_a_line  # FluoView ends every line
 
     @classmethod
     def of(cls, data: bytes, name: str) -> Settings:
@@ -69,7 +72,9 @@ class Settings:
                 current[key.strip()] = _unquote(value.strip())
         if not sections:
             raise CorruptRecordingError(f"{name} is not a FluoView settings file: it begins with {data[:12]!r}")
-        return cls(sections, name)
+        return cls(
+            sections, name, ends_inside_a_line=_NO_TEXT not in text and text.rstrip("\0")[-1:] not in ("\r", "\n")
+        )
 
     def text(self, section: str, key: str) -> str:
         """Return a value; an empty string if it is missing or unknown."""

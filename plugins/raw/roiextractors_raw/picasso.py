@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from roiextractors_core import RecordingMetadata, Source
-from roiextractors_core.errors import CorruptRecordingError, printable
+from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, printable
 from roiextractors_core.io import PositionedFile, single_file
 
 from .sidecar import beside, count_frames, pair, text_of, whole_number
@@ -52,6 +52,10 @@ class PicassoRawImagingExtractor(StoredMovieExtractor):
         rows, columns = (whole_number(self._fields, key, side) for key in ("Height", "Width"))
         dtype = _dtype(self._fields, side)
         said = whole_number(self._fields, "Frames", side)
+        if not text_of(yaml).endswith("\n") and file.size != said * rows * columns * dtype.itemsize:
+            raise TruncatedRecordingError(
+                f"{side} ends inside a line, and its numbers do not fit {file.name}: it is truncated"
+            )
         count, self._notes = count_frames(file, said, rows * columns * dtype.itemsize, side)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
         super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(raw, yaml), num_described=said)

@@ -22,7 +22,7 @@ from roiextractors_core.imaging import BlockImagingExtractor, Samples
 from roiextractors_core.io import StoredFrames, run_on_cores, warn
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
-from .info import Layout, find, layout_of, number, plain
+from .info import Layout, find, layout_of, listed, number, plain
 from .lines import suspect_channels
 from .pair import pair_of
 
@@ -189,7 +189,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
             ),
             device=made_by,
             software=made_by,
-            vendor=plain(self._info),
+            vendor=listed(plain(self._info)),
         )
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
 
-__all__ = ["Layout", "find", "is_info", "layout_of", "number", "plain"]
+__all__ = ["Layout", "find", "is_info", "layout_of", "listed", "number", "plain"]
 
 # sbxread.m assumes this size for old files, whose info lacks sz
 _USUAL_SIZE = (512, 796)
@@ -157,6 +157,15 @@ def plain(value: Any) -> Any:
             return [row[0] for row in rows]
         return rows[0] if len(rows) == 1 and isinstance(rows[0], list) else rows
     return value
+
+
+def listed(value: Any) -> Any:
+    """Return a value of :func:`plain` with lists for arrays."""
+    if isinstance(value, Mapping):
+        return {key: listed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [listed(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _numbers(value: Any) -> list[float]:
