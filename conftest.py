@@ -32,6 +32,9 @@ COSTLY = frozenset(
         "test_a_descriptor_that_failed_is_not_used_again",
         "test_a_disk_that_fails_is_an_error_and_the_next_read_is_right",
         "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
+        "test_a_file_that_changed_is_read_again",
+        "test_a_missing_file_is_told_and_never_filled_in",
+        "test_a_missing_key_is_told_and_never_filled_in",
         "test_changed_copies_open_rightly_or_say_what_is_wrong",
         "test_declaring_imports_the_core_and_nothing_else",
         "test_foreign_files_are_not_claimed",
@@ -41,6 +44,7 @@ COSTLY = frozenset(
         "test_it_pickles_into_a_fresh_process",
         "test_memory_is_bounded_by_the_request",
         "test_opening_writes_nothing_and_runs_nothing_from_the_file",
+        "test_the_streams_do_not_depend_on_the_hash_seed",
     }
 )
 _names_tests = pytest.StashKey[bool]()

@@ -32,6 +32,9 @@ FRESH = (  # the tests that start a process, read from threads or let the disk f
     "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
     "test_opening_writes_nothing_and_runs_nothing_from_the_file",
     "test_a_cut_recording_is_told_and_never_garbage",
+    "test_a_missing_file_is_told_and_never_filled_in",
+    "test_a_missing_key_is_told_and_never_filled_in",
+    "test_the_streams_do_not_depend_on_the_hash_seed",
     "test_it_can_be_read_from_several_threads",
     "test_forked_processes_read_each_for_itself",
 )
@@ -120,6 +123,39 @@ class TimesBesideIt(Timed):
         return sound.write_file(tmp_path / "movie.planted", expected, rate=expected_rate)
 
 
+class InChunks(Timed):
+    format = "planted-session"
+    open_options = {"channel": "red"}
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("green", "red", "far-red", "dapi")}
+
+    @pytest.fixture
+    def expected_times(self) -> np.ndarray:
+        return (TIMES + 0.123457).round(6)
+
+    @pytest.fixture
+    def expected_by_choice(self, expected: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        others = {name: sound.movie(self.shape, k) for k, name in enumerate(("green", "far-red", "dapi"), start=2)}
+        return {"channel": {"red": expected, **others}}
+
+    @pytest.fixture
+    def recording(
+        self, tmp_path: Path, expected: np.ndarray, expected_by_choice: Any, expected_streams: Any, expected_times: Any
+    ) -> Path:
+        pixels = expected_by_choice["channel"]
+        return sound.write_session(
+            tmp_path / "movie", expected_times, **{name: pixels[name] for name in expected_streams["channel"]}
+        )
+
+
+class RateInKilohertz(Timed):
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 0.0155 / 1000
+
+
 class RawFrames(UnknownRate):
     format = "planted-raw"
     counts_samples = False
@@ -138,6 +174,8 @@ LAYOUTS: Mapping[str, tuple[type[Planar], str, Mapping[str, Any]]] = {
     "tif": (Tif, "Planted", sound.FILE),
     "folder": (InAFolder, "Folder", sound.FOLDER),
     "beside": (TimesBesideIt, "Beside", sound.BESIDE),
+    "session": (InChunks, "Session", sound.SESSION),
+    "kilohertz": (RateInKilohertz, "Planted", sound.FILE),
     "raw": (RawFrames, "Raw", sound.RAW),
 }
 
@@ -224,7 +262,7 @@ def registered() -> Iterator[Callable[..., None]]:
 
 
 @pytest.mark.quick(1)
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "tif"])
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout not in ("tif", "kilohertz")])
 def test_a_sound_extractor_passes_every_test(
     layout: str, kit: Callable[..., Outcome], registered: Callable[..., None]
 ) -> None:
@@ -257,6 +295,71 @@ def test_a_planted_fault_is_caught_and_only_it(
     measured = [outcome.failed[test] for test in COSTS if test in outcome.failed]
     assert all("the limit is" in message or "raised" in message for message in measured), measured
     assert all("to do: " in message or "see test_" in message for message in outcome.failed.values()), outcome.failed
+
+
+def _made_by(makes: list[Any], *, as_generator: bool = False, params: tuple[Any, ...] | None = None) -> Any:
+    """Return a fixture `recording` that counts how often it runs."""
+
+    def recording(self: Any, tmp_path: Path, expected: np.ndarray, request: pytest.FixtureRequest) -> Path:
+        makes.append(request.node.name)
+        return sound.write_file(tmp_path / "movie.planted", expected, rate=15.5)
+
+    def yielded(self: Any, tmp_path: Path, expected: np.ndarray, request: pytest.FixtureRequest) -> Iterator[Path]:
+        path = recording(self, tmp_path, expected, request)
+        yield path
+        path.unlink()
+
+    return pytest.fixture(params=params)(yielded if as_generator else recording)
+
+
+@pytest.fixture
+def few_tests() -> dict[str, None]:
+    """All tests of the kit but ten, left out."""
+    kept = {name for name in dir(ImagingExtractorTests) if name.startswith("test_") and "range" in name}
+    return dict.fromkeys(name for name in dir(ImagingExtractorTests) if name.startswith("test_") and name not in kept)
+
+
+@pytest.mark.parametrize(("params", "runs"), [(None, 1), ((1, 2), 2)], ids=["plain", "of two parameters"])
+def test_a_recording_is_made_once_a_class_with_pixels_that_fit(
+    params: Any, runs: int, kit: Callable[..., Outcome], registered: Callable[..., None], few_tests: dict[str, None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    makes: list[Any] = []
+    pixels = pytest.fixture(lambda self: sound.movie(self.shape, np.random.SeedSequence().entropy))  # never the same
+    outcome = kit(Planar, recording=_made_by(makes, params=params), expected=pixels, **few_tests)
+    assert outcome.failed == {}
+    assert len(outcome.passed) >= 5
+    assert len(makes) == runs
+
+
+def test_a_test_of_the_author_gets_a_recording_of_its_own(
+    kit: Callable[..., Outcome], registered: Callable[..., None], few_tests: dict[str, None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    makes: list[Any] = []
+
+    def test_of_the_author(self: Any, recording: Path) -> None:
+        assert makes[-1] == "test_of_the_author"
+        recording.write_bytes(b"")
+
+    outcome = kit(Planar, recording=_made_by(makes), test_of_the_author=test_of_the_author, **few_tests)
+    assert outcome.failed == {}
+    assert len(makes) == 2
+
+
+def test_a_recording_that_changed_or_is_gone_is_made_again(
+    kit: Callable[..., Outcome], registered: Callable[..., None], few_tests: dict[str, None]
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    makes: list[Any] = []
+    outcome = kit(Planar, recording=_made_by(makes, as_generator=True), **few_tests)
+    assert outcome.failed == {}
+    assert len(makes) == len(outcome.passed)
+    registered("planted.faults:TheModificationTimeIsTouched", **{**sound.FILE, "name": "planted-touched"})
+    makes.clear()
+    outcome = kit(Planar, format="planted-touched", recording=_made_by(makes), **few_tests)
+    assert outcome.failed == {}
+    assert len(makes) > 3
 
 
 @pytest.mark.thorough

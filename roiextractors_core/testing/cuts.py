@@ -1,16 +1,34 @@
-"""Copies recordings, also under another name, and computes the sizes to which their files are cut."""
+"""Copies recordings, also under another name, and says how their files are damaged: cut, removed, without a key."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import SourceKindError
 
-__all__ = ["copy_recording", "files_of", "kin_of", "paths_of", "sizes_to_cut"]
+__all__ = [
+    "Damage",
+    "copy_recording",
+    "cuts_of",
+    "different_files",
+    "files_of",
+    "kin_of",
+    "missing_keys_of",
+    "paths_of",
+    "removals_of",
+]
+
+MAX_KINDS = 8
+MAX_KEYS = 12
+_MAX_TEXT = 1 << 20  # bytes
 
 _MAX_NEIGHBOURS = 500
 _MAX_BYTES = 64 << 20
@@ -115,27 +133,129 @@ def _walk(base: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in names if (Path(folder) / name).is_file())
 
 
-def sizes_to_cut(files: tuple[Path, ...], *, places: int = 20, units: Iterable[int] = ()) -> dict[str, list[int]]:
-    """Return the sizes (bytes) to which each file is cut: its first bytes, evenly, and its very end.
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One change of a file of a recording.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    words : str
+        What was done to it.
+    size : int or None
+        The bytes that are left of it.
+    content : bytes or None
+        What is in it instead; it is removed where both are None.
+    """
+
+    path: str
+    words: str
+    size: int | None = None
+    content: bytes | None = None
+
+    def apply(self, original: bytes) -> None:
+        """Change the file, which has the original content."""
+        Path(self.path).unlink()
+        if self.size is not None or self.content is not None:
+            Path(self.path).write_bytes(original[: self.size] if self.content is None else self.content)
+
+    def lost(self, original: bytes) -> int:
+        """Return the number of bytes that are gone."""
+        return len(original) - (len(self.content or b"") if self.size is None else self.size)
+
+
+def cuts_of(files: tuple[Path, ...], *, places: int = 20, units: Iterable[int] = ()) -> tuple[Damage, ...]:
+    """Return cuts of files: the largest after its first bytes, evenly, and at its very end; of the others, those that differ.
 
     Parameters
     ----------
     files : tuple of pathlib.Path
     places : int
-        How many in all; the largest file gets most of them.
+        How many of the largest file, and of the first five others.
     units : iterable of int
         Bytes of a sample: the largest file is also cut by one and by two of them.
     """
     sized = sorted((path for path in files if path.stat().st_size > 1), key=lambda p: (-p.stat().st_size, str(p)))
     if not sized:
-        return {}
-    others = sized[1 : 1 + places // 4]
-    shares = {path: 2 if 2 * len(others) <= places // 2 else 1 for path in others}
+        return ()
+    others = list(dict.fromkeys((*different_files(sized[1:]), *sized[1 : 1 + places // 4])))
     size = sized[0].stat().st_size
     whole = {size - times * unit for unit in units for times in (1, 2) if 0 < size - times * unit < size}
-    found = {str(sized[0]): sorted({*_spread(size, places - sum(shares.values()) - len(whole)), *whole})}
-    found.update({str(path): _spread(path.stat().st_size, share) for path, share in shares.items()})
-    return found
+    most = places - min(2 * len(others), places // 2) - len(whole)
+    sizes = {sized[0]: sorted({*_spread(size, most), *whole})}
+    sizes.update((path, sorted({*_spread(path.stat().st_size, 2), *_inside_a_number(path)})) for path in others)
+    return tuple(
+        Damage(str(path), f"{path.name} cut to {size:,} of {path.stat().st_size:,} bytes", size)
+        for path, chosen in sizes.items()
+        for size in chosen
+    )
+
+
+def removals_of(files: Iterable[Path]) -> tuple[Damage, ...]:
+    """Return the removal and the emptying of files: of those that differ."""
+    chosen = different_files(files)
+    removed = [Damage(str(path), f"{path.name}, a file of the recording or beside it, removed") for path in chosen]
+    emptied = [Damage(str(path), f"{path.name} cut to 0 of {path.stat().st_size:,} bytes", 0) for path in chosen]
+    return tuple(damage for pair in zip(removed, emptied, strict=True) for damage in pair)
+
+
+def missing_keys_of(files: Iterable[Path]) -> tuple[Damage, ...]:
+    """Return text files with one key less: of ``key = value`` lines, and of JSON objects."""
+    return tuple(
+        Damage(str(path), f"{path.name} without {key!r}", content=content)
+        for path in different_files(files)
+        for key, content in _without_keys(path)
+    )
+
+
+def different_files(files: Iterable[Path]) -> list[Path]:
+    """Return a few files of each kind, told by name without digits: the first, the last, the smallest, the middle one."""
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        kinds[re.sub(r"\d+", "", path.name)].append(path)
+    chosen: list[Path] = []
+    for same_kind in sorted(kinds.values(), key=lambda paths: (len(paths), str(paths[0])))[:MAX_KINDS]:
+        ordered = sorted(same_kind, key=lambda path: (len(path.name), str(path)))
+        smallest = min(ordered, key=lambda path: (path.stat().st_size, -ordered.index(path)))
+        chosen += dict.fromkeys((ordered[-1], ordered[0], smallest, ordered[len(ordered) // 2]))
+    return chosen
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a text file; nothing of another."""
+    if path.stat().st_size > _MAX_TEXT:
+        return ""
+    content = path.read_bytes()
+    try:
+        return "" if b"\0" in content else content.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _inside_a_number(path: Path) -> list[int]:
+    """Return a size that ends inside the last number of a text whose last line has an end: what is left looks whole."""
+    text = _text_of(path)
+    numbers = list(re.finditer(r"\d[\d.]*\d", text)) if text.endswith("\n") and text.isascii() else []
+    return [(numbers[-1].start() + numbers[-1].end()) // 2] if numbers else []
+
+
+def _without_keys(path: Path) -> list[tuple[str, bytes]]:
+    text = _text_of(path)
+    if not text:
+        return []
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        lines = text.splitlines(keepends=True)
+        keys = [(number, match[1]) for number, line in enumerate(lines) if (match := _KEY.match(line))]
+        chosen = keys if len(keys) <= MAX_KEYS else keys[: MAX_KEYS - 1] + keys[-1:]
+        return [(key, "".join(lines[:at] + lines[at + 1 :]).encode()) for at, key in chosen]
+    named = list(whole)[:MAX_KEYS] if isinstance(whole, dict) else []
+    return [(key, json.dumps({k: v for k, v in whole.items() if k != key}).encode()) for key in named]
+
+
+_KEY = re.compile(r"""\s*["']?([A-Za-z_][\w .-]*?)["']?\s*[=:]\s*\S""")
 
 
 def _spread(size: int, count: int) -> list[int]:

@@ -12,7 +12,7 @@ import random
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,21 @@ import numpy as np
 
 from ..io.source import Source
 from ..registry.detection import matching
+from ..registry.evidence import Evidence
 from ..registry.hook import API_NUMBERS
 from ..registry.registry import Registry
 from ..registry.spec import FormatSpec
 
-__all__ = ["CONTAINERS", "USUAL_SUFFIXES", "Claim", "Foreign", "foreign_claims", "foreign_sources", "random_claims"]
+__all__ = [
+    "CONTAINERS",
+    "USUAL_SUFFIXES",
+    "Claim",
+    "Foreign",
+    "common_name_claims",
+    "foreign_claims",
+    "foreign_sources",
+    "random_claims",
+]
 
 CONTAINERS = frozenset({"tiff", "hdf5", "npy", "zip", "gzip", "png", "jpeg", "riff", "mp4", "xml", "json", "matlab"})
 """Families that are containers: a general format for one of them may well take all of its files."""
@@ -191,6 +201,111 @@ def random_claims(spec: FormatSpec, folder: Path) -> tuple[str, ...]:
             words = f"{len(content):,} random bytes" if len(content) > 100 else f"the text {content.decode()!r}"
             claims.append(f"{words}: {finding.basis}")
     return tuple(claims)
+
+
+def common_name_claims(spec: FormatSpec, folder: Path, *, names: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the answers of a format's evidence that say yes to one file of a common name, whatever is in it.
+
+    Parameters
+    ----------
+    spec : FormatSpec
+    folder : pathlib.Path
+        Existing; the files are written there.
+    names : iterable of str
+        Names to try beside those that the evidence states.
+    """
+    if spec.evidence is None:
+        return ()
+    stated = (*_names_of(spec.evidence.to_dict()), *names)
+    claims = []
+    for number, name in enumerate(name for name in dict.fromkeys(stated) if is_common_name(name)):
+        other = f"m0use77q{Path(name).suffix}"  # evidence of the suffix alone is judged by the foreign files
+        by_suffix = _claims_of_one_file(spec.evidence, folder / f"other_{number}", other)
+        by_name = _claims_of_one_file(spec.evidence, folder / f"one_file_{number}", name)
+        claims += [f"{words} {name!r}: {basis}" for words, basis in by_name.items() if words not in by_suffix]
+    return tuple(claims)
+
+
+def _claims_of_one_file(evidence: Evidence, folder: Path, name: str) -> dict[str, str]:
+    """Return the answers that say yes to a file of a name, alone in a new folder, and to that folder."""
+    folder.mkdir()
+    (folder / name).write_bytes(_NEUTRAL.get(Path(name).suffix.lower(), b"frame,time\n0,0.0\n1,0.033\n"))
+    claims = {}
+    for given, words in ((folder, "a folder with a file"), (folder / name, "a file")):
+        with Source(given) as source:
+            finding = evidence.check(source)
+        if finding.answer is True:
+            claims[words] = finding.basis
+    return claims
+
+
+def is_common_name(name: str) -> bool:
+    """Return whether programs of many kinds give their files this name: ``data.bin``, ``settings_1.xml``."""
+    return Path(name).name == name and Path(name).stem.lower().strip("0123456789_-. ") in _COMMON_NAMES
+
+
+def _names_of(evidence: Any) -> Iterator[str]:
+    """Yield the names, without wildcards, that evidence states."""
+    if isinstance(evidence, Mapping):
+        for value in evidence.values():
+            yield from _names_of(value)
+    elif isinstance(evidence, list | tuple):
+        for value in evidence:
+            yield from _names_of(value)
+    elif isinstance(evidence, str) and not set("*?[{:/\\\0") & set(evidence) and "." in evidence:
+        yield evidence
+
+
+_COMMON_NAMES = frozenset(
+    [
+        "acquisition",
+        "attributes",
+        "config",
+        "configuration",
+        "data",
+        "description",
+        "experiment",
+        "frame",
+        "frames",
+        "header",
+        "image",
+        "images",
+        "imaging",
+        "index",
+        "info",
+        "log",
+        "manifest",
+        "meta",
+        "metadata",
+        "movie",
+        "notes",
+        "output",
+        "parameters",
+        "params",
+        "properties",
+        "raw",
+        "readme",
+        "recording",
+        "results",
+        "run",
+        "scan",
+        "session",
+        "settings",
+        "stack",
+        "sync",
+        "test",
+        "times",
+        "timestamps",
+        "video",
+    ]
+)
+_NEUTRAL: Mapping[str, bytes] = {
+    ".json": b'{"name": "lab"}\n',
+    ".xml": b'<?xml version="1.0"?>\n<note><to>lab</to></note>\n',
+    ".yaml": b"name: lab\n",
+    ".yml": b"name: lab\n",
+    ".ini": b"[camera]\nexposure = 20\n",
+}
 
 
 @functools.cache

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from ..imaging.extractor import ImagingExtractor
     from ..registry.spec import FormatSpec
+    from .cuts import Damage
 
 __all__ = ["HANGS", "Outcome", "digest", "in_fresh_process"]
 
@@ -66,7 +67,12 @@ class Outcome:
 
 
 def in_fresh_process(
-    job: str, arguments: Mapping[str, Any], *, seconds: float = _SECONDS, folders: Iterable[Path] = ()
+    job: str,
+    arguments: Mapping[str, Any],
+    *,
+    seconds: float = _SECONDS,
+    folders: Iterable[Path] = (),
+    hash_seed: int | None = None,
 ) -> Outcome:
     """Run a job of this module in a process of its own.
 
@@ -80,12 +86,16 @@ def in_fresh_process(
         After this long the process is ended.
     folders : iterable of pathlib.Path
         Put before the caller's ``sys.path``.
+    hash_seed : int, optional
+        ``PYTHONHASHSEED`` of the process.
     """
     with tempfile.TemporaryDirectory(prefix="roiextractors-", ignore_cleanup_errors=True) as place:
         work = Path(place)
         (work / "arguments").write_bytes(pickle.dumps(dict(arguments)))
         paths = [*map(str, folders), *(os.path.abspath(entry) for entry in sys.path if entry)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+        if hash_seed is not None:
+            environment["PYTHONHASHSEED"] = str(hash_seed)
         command = [sys.executable, "-B", "-c", _START, job, place]
         timed_out, code = False, 0
         with (work / "output").open("wb") as output, (work / "errors").open("wb") as errors:
@@ -326,51 +336,49 @@ def summary(recording: ImagingExtractor) -> dict[str, Any]:
     }
 
 
-def open_cut(
-    spec: dict[str, Any],
-    recording: Any,
-    files: Mapping[str, list[int]],
-    removed: list[str],
-    expected: Any,
-    times: Any,
-    options: Mapping[str, Any],
+def list_streams(spec: dict[str, Any], recording: Any) -> Iterator[dict[str, Any]]:
+    """List the streams of a recording."""
+    import roiextractors_core as roi
+
+    _ensure_registered(spec)
+    yield {"streams": roi.streams(recording, format=spec["name"])}
+
+
+def open_damaged(
+    spec: dict[str, Any], recording: Any, damages: list[Damage], expected: Any, times: Any, options: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Open a recording with its files cut at given sizes, and report the outcome of each.
+    """Open a recording, then with each damage of a file in turn, and report the outcome of each.
 
     Parameters
     ----------
     spec : dict
         The format's declaration; registered for the session where it is not installed.
     recording : str or list of str
-        A copy, which is cut.
-    files : mapping
-        Path of a file to the sizes (bytes) to which it is cut, one after the other.
-    removed : list of str
-        Paths of files that are also emptied, and taken away.
+        A copy, which is damaged.
+    damages : list of Damage
     expected, times : numpy.ndarray or None
         The samples of the whole recording.
     options : mapping
         For ``open``.
     """
     _ensure_registered(spec)
-    whole = _open_one_cut(spec["name"], recording, expected, times, options)
-    yield {"file": "", "size": 0, "of": 0, **whole}
+    name = spec["name"]
+    whole = _open_one(name, recording, expected, times, options)
+    yield {"words": "a whole copy", **whole}
     known = whole.get("missing", ())
     gc.collect()
     gc.freeze()  # the libraries that were imported need not be searched after every cut
-    for name in dict.fromkeys((*files, *removed)):
-        path = Path(name)
+    for number, damage in enumerate(damages):
+        path = Path(damage.path)
         original = path.read_bytes()
-        for size in [*files.get(name, ()), *((0, -1) if name in removed else ())]:
-            path.unlink()
-            if size >= 0:
-                path.write_bytes(original[:size])
-            place = {"file": path.name, "size": size, "of": len(original)}
-            yield {**place, "outcome": "begun"}
-            before = _most_memory()
-            answer = _open_one_cut(spec["name"], recording, expected, times, options, known)
-            gc.collect()
-            yield {**place, "grown": _most_memory() - before, "open": held_open([path]), **answer}
+        damage.apply(original)
+        place = {"damage": number, "words": damage.words, "of": len(original), "lost": damage.lost(original)}
+        yield {**place, "outcome": "begun"}
+        before = _most_memory()
+        answer = _open_one(name, recording, expected, times, options, known)
+        gc.collect()
+        grown = _most_memory() - before
+        yield {**place, "grown": grown, "open": held_open([path]), **answer, **_list_one(name, recording, answer)}
         path.write_bytes(original)
 
 
@@ -432,7 +440,7 @@ def _open_replaced(name: str, recording: Any, options: Mapping[str, Any]) -> dic
         return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
 
 
-def _open_one_cut(
+def _open_one(
     name: str, recording: Any, expected: Any, times: Any, options: Mapping[str, Any], known: Sequence[int] = ()
 ) -> dict[str, Any]:
     import roiextractors_core as roi
@@ -444,49 +452,88 @@ def _open_one_cut(
                 notes = list(opened.get_notes())
                 answer = _compare(opened, expected, times, known)
         warned = [str(w.message) for w in caught if issubclass(w.category, roi.RoiExtractorsWarning)]
-        return {"outcome": "read", "warnings": [*warned, *notes], **answer}
-    except PluginError as error:
-        cause = error.__cause__
-        return {"outcome": "crash", "words": f"{type(cause).__name__}: {printable(cause)}"}
-    except (DeclarationError, RangeTypeError, NotImplementedError) as error:
-        return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
-    except RoiExtractorsError as error:
-        return {"outcome": "error", "words": f"{type(error).__name__}: {printable(error)}"}
+        return {"outcome": "read", "warnings": warned, "notes": notes, **answer}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
-        return {"outcome": "crash", "words": f"{type(error).__name__}: {printable(error)}"}
+        return _error_of(error)
+
+
+def _error_of(error: BaseException) -> dict[str, Any]:
+    cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ is not None else error
+    # These mean a mistake of the plugin, not of the file
+    mistakes = (PluginError, DeclarationError, RangeTypeError, NotImplementedError)
+    clear = isinstance(error, RoiExtractorsError) and not isinstance(error, mistakes)
+    return {"outcome": "error" if clear else "crash", "error": f"{type(cause).__name__}: {printable(cause)}"}
+
+
+def _list_one(name: str, recording: Any, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the crash of listing the streams of a damaged recording, where there is one and opening did not crash."""
+    import roiextractors_core as roi
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            roi.streams(recording, format=name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
+        listed = _error_of(error)
+        if listed["outcome"] == "crash" and answer["outcome"] != "crash" and not isinstance(error, OSError):
+            return {"outcome": "crash", "error": f"roi.streams raised {listed['error']}"}
+    return {}
 
 
 def _compare(opened: ImagingExtractor, expected: Any, times: Any, known: Sequence[int]) -> dict[str, Any]:
+    count = len(opened)
+    missing = [] if opened.keeps_missing_samples else opened.get_missing_samples().tolist()
+    places = _places_in_whole(len(expected), known, missing)[:count].tolist() if missing else None
+    wrong, places = _wrong_pixels(opened, expected, places)
+    wrong = wrong or _wrong_times(opened, times, places)
+    repr(opened)
+    metadata = {key: value for key, value in opened.metadata.to_dict().items() if key != "vendor"}
+    facts = {"sampling frequency": opened.get_sampling_frequency(), **metadata}
+    return {
+        "count": count,
+        "wrong": wrong,
+        "missing": missing,
+        "facts": facts,
+        "times_source": opened.times_source,
+    }
+
+
+def _wrong_pixels(opened: ImagingExtractor, expected: Any, places: list[int] | None) -> tuple[str, list[int]]:
+    """Return what is wrong with the pixels, and which samples of the whole recording they are."""
+    count = len(opened)
+    series = opened.get_series()
+    if count > len(expected):
+        return f"it claims {count:,} samples, but the whole recording has {len(expected):,}", []
+    if series.shape != (count, *expected.shape[1:]):
+        return f"get_series() gave shape {series.shape} for {count:,} samples", []
+    if places is not None and len(places) < count:
+        listed = f"the whole recording has {len(places):,} that it does not list as missing"
+        return f"it has {count:,} samples, but {listed}", []
+    kept: list[int] = []
+    # In order, and perhaps without some in the middle, where one file of several is damaged
+    for sample, pixels in enumerate(series):
+        following = range(kept[-1] + 1 if kept else 0, len(expected)) if places is None else places[sample : sample + 1]
+        at = next((k for k in following if same_values(pixels, expected[k])), None)
+        if at is None:
+            return f"sample {sample:,} of the {count:,} that it offers is not what was recorded", []
+        kept.append(at)
+    return "", kept
+
+
+def _wrong_times(opened: ImagingExtractor, times: Any, kept: list[int]) -> str:
     import numpy as np
 
     from roiextractors_core.errors import TimesError
 
     count = len(opened)
-    series = opened.get_series()
-    missing = [] if opened.keeps_missing_samples else opened.get_missing_samples().tolist()
-    if count > len(expected):
-        return {
-            "count": count,
-            "wrong": f"it claims {count:,} samples, but the whole recording has {len(expected):,}",
-        }
-    if series.shape != (count, *expected.shape[1:]):
-        return {"count": count, "wrong": f"get_series() gave shape {series.shape} for {count:,} samples"}
-    places = _places_in_whole(len(expected), known, missing)[:count]
-    if len(places) < count:
-        return {
-            "count": count,
-            "wrong": f"it has {count:,} samples, but the whole recording has {len(places):,} that it does not list as missing",
-        }
-    if not same_values(series, expected[places]):
-        first = next(k for k in range(count) if not same_values(series[k], expected[places[k]]))
-        return {"count": count, "wrong": f"sample {first:,} of the {count:,} that it offers is not what was recorded"}
-    repr(opened)
-    opened.metadata.to_dict()
+    native = opened.get_native_timestamps()
+    if native is not None and len(native) != count:
+        return f"get_native_timestamps() gave {len(native):,} times for {count:,} samples"
     if times is not None and count and opened.times_source == "native":
         with suppress(TimesError):
-            if not np.allclose(opened.get_timestamps(), times[places], rtol=1e-9, atol=1e-9):
-                return {"count": count, "wrong": "the times of the samples that it offers are not what was recorded"}
-    return {"count": count, "wrong": "", "missing": missing}
+            if not np.allclose(opened.get_timestamps(), times[kept], rtol=1e-9, atol=1e-9):
+                return "the times of the samples that it offers are not what was recorded"
+    return ""
 
 
 def _places_in_whole(count: int, known: Sequence[int], missing: Sequence[int]) -> np.ndarray:
@@ -674,5 +721,14 @@ def _most_memory() -> int:
 
 _JOBS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
     function.__name__: function
-    for function in (import_declarations, look_over, unpickle, open_cut, open_replaced, watch_opening, watch_state)
+    for function in (
+        import_declarations,
+        look_over,
+        unpickle,
+        list_streams,
+        open_damaged,
+        open_replaced,
+        watch_opening,
+        watch_state,
+    )
 }

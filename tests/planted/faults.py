@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 import roiextractors_core as roi
-from roiextractors_core.io import PositionedFile, ProcessLock
+from roiextractors_core.io import PositionedFile, ProcessLock, warn
 
-from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Folder, Planted, Raw
+from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Folder, Planted, Raw, Session
 
 __all__ = ["FAULTS", "Fault", "planted"]
 
@@ -1158,7 +1158,7 @@ class ACutHeaderIsAStructError(Planted):
         super()._read_header(file)
 
 
-@planted("test_a_cut_recording_is_told_and_never_garbage", says="did not end within", patience=6.0)
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="did not end within", patience=10.0)
 class ACutFileIsReadForEver(_Lenient):
     def _check_size(self, file: PositionedFile) -> None:
         while file.size < HEADER_BYTES + self._num_samples * self._frame_bytes:
@@ -1393,7 +1393,7 @@ class ACutHeaderOfAFolderIsAStructError(Folder):
         super()._read_header(file)
 
 
-@planted("test_a_cut_recording_is_told_and_never_garbage", says="beside the recording, removed", layout="beside")
+@planted("test_a_missing_file_is_told_and_never_filled_in", says="or beside it, removed", layout="beside")
 class MissingTimesAreMadeUp(Beside):
     def _read_times(self, path: Path) -> np.ndarray:
         if not path.is_file():
@@ -1408,3 +1408,251 @@ class MissingTimesAreZero(Beside):
             return super()._read_times(path)
         seen = path.read_bytes().ljust(8 * self._num_samples, b"\0")
         return np.frombuffer(seen, "<f8").astype(float)
+
+
+# A folder of chunks, a text header and a table
+
+
+@planted("test_every_choice_gives_the_pixels_recorded_for_it", says="open(..., channel='far-red')", layout="session")
+class TwoOtherChannelsAreExchanged(Session):
+    def __init__(self, folder_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
+        super().__init__(folder_path, channel=channel, sampling_frequency=sampling_frequency)
+        self._channel = {2: 3, 3: 2}.get(self._channel, self._channel)
+
+
+@planted(
+    "test_every_choice_gives_the_pixels_recorded_for_it", says="read the channel that was chosen", layout="session"
+)
+class AnotherChannelIsOffByOneRow(Session):
+    def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        series = super().get_series(start_sample, end_sample)
+        return series if self._channel == 1 else np.roll(series, 1, axis=1)
+
+
+@planted("test_the_streams_do_not_depend_on_the_hash_seed", says="the order of a set", layout="session", wide=True)
+class ChannelsComeInTheOrderOfASet(Session):
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        return {"channel": tuple(set(cls.read_names(Path(file_path))))}
+
+
+@planted(
+    "test_a_cut_recording_is_told_and_never_garbage",
+    "test_a_missing_file_is_told_and_never_filled_in",
+    "test_a_missing_key_is_told_and_never_filled_in",
+    says="roi.streams raised KeyError",
+    layout="session",
+)
+class ListingStreamsOfABrokenHeaderRaises(Session):
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        try:
+            return super().get_streams(file_path, **options)
+        except roi.RoiExtractorsError:
+            raise KeyError("channels") from None
+
+
+@planted("test_a_missing_key_is_told_and_never_filled_in", says="header.ini without 'rate'", layout="session")
+class AMissingKeyIsAKeyError(Session):
+    @classmethod
+    def _text(cls, header: dict[str, str], key: str) -> str:
+        return header[key] if key == "rate" else super()._text(header, key)
+
+
+@planted(
+    "test_a_missing_key_is_told_and_never_filled_in", says="sampling frequency is 30.0, and that of", layout="session"
+)
+class AMissingRateIsADefault(Session):
+    @classmethod
+    def _number(cls, header: dict[str, str], key: str) -> float:
+        return super()._number({"rate": "30", **header}, key)
+
+
+@planted("test_a_missing_key_is_told_and_never_filled_in", says="pixel_size is [1.0, 1.0]", layout="session")
+class AMissingPixelSizeIsOne(Session):
+    @classmethod
+    def _number(cls, header: dict[str, str], key: str) -> float:
+        return super()._number({"pixel_size": "1", **header}, key)
+
+
+@planted("test_a_missing_file_is_told_and_never_filled_in", says="the hardware's times are lost", layout="session")
+class TheRateIsUsedForALostClock(Session):
+    def _read_seconds(self, path: Path) -> np.ndarray | None:
+        return super()._read_seconds(path) if path.is_file() else None
+
+
+@planted("test_a_missing_file_is_told_and_never_filled_in", says="times.csv cut to 0", layout="session")
+class AnEmptyTableIsNoClock(Session):
+    def _read_seconds(self, path: Path) -> np.ndarray | None:
+        return None if path.is_file() and path.stat().st_size == 0 else super()._read_seconds(path)
+
+
+@planted(
+    "test_a_cut_recording_is_told_and_never_garbage",
+    says="the times of the samples that it offers are not what was recorded",
+    layout="session",
+)
+class TheLastNumberOfACutTableIsTaken(Session):
+    def _read_seconds(self, path: Path) -> np.ndarray | None:
+        lines = path.read_text().splitlines() if path.is_file() else []
+        if len(lines) != 1 + self._num_samples or not lines[-1].partition(",")[2]:
+            return super()._read_seconds(path)
+        return np.array([float(line.partition(",")[2]) for line in lines[1:]])
+
+
+@planted(
+    "test_a_cut_recording_is_told_and_never_garbage",
+    "test_a_missing_file_is_told_and_never_filled_in",
+    says="chunk_006.bin cut to",
+    layout="session",
+)
+class ASmallChunkIsNotLookedAt(Session):
+    def _is_whole(self, path: Path, needed: int) -> bool:
+        return path.is_file() and (path.name == "chunk_006.bin" or super()._is_whole(path, needed))
+
+    def _read_frame(self, file: PositionedFile, frame: np.ndarray, offset: int) -> None:
+        seen = file.read(offset, frame.nbytes).ljust(frame.nbytes, b"\0")
+        frame[...] = np.frombuffer(seen, PIXEL).reshape(frame.shape)
+
+
+@planted("test_a_missing_file_is_told_and_never_filled_in", says="36 of 40 samples are left", layout="session")
+class AMissingLastChunkIsLeftOutInSilence(Session):
+    def _open_chunks(self) -> list[PositionedFile]:
+        while not (self._folder / f"chunk_{(self._num_samples - 1) // self._in_a_file:03}.bin").is_file():
+            self._num_samples -= self._num_samples % self._in_a_file or self._in_a_file
+        return super()._open_chunks()
+
+
+_HEADERS: dict[Path, dict[str, str]] = {}
+
+
+@planted("test_a_file_that_changed_is_read_again", says="header.ini was changed", layout="session")
+class HeadersAreKeptByPath(Session):
+    @classmethod
+    def read_header(cls, folder: Path) -> dict[str, str]:
+        if not (folder / "header.ini").is_file() or folder.name != "movie":
+            return super().read_header(folder)
+        if folder not in _HEADERS:
+            _HEADERS[folder] = super().read_header(folder)
+        return _HEADERS[folder]
+
+
+_SECONDS: dict[Path, Any] = {}
+
+
+@planted("test_a_file_that_changed_is_read_again", says="times.csv was changed", layout="session")
+class TimesAreKeptByPath(Session):
+    def _read_seconds(self, path: Path) -> np.ndarray | None:
+        if path not in _SECONDS:
+            _SECONDS[path] = super()._read_seconds(path)
+        return _SECONDS[path]
+
+
+# What is said of a loss
+
+
+class _Shortened(Planted):
+    """Leaves out what is missing, and says so."""
+
+    _notes: tuple[str, ...] = ()
+
+    def _check_size(self, file: PositionedFile) -> None:
+        self._stated = self._num_samples
+        room = file.size - HEADER_BYTES - 8 * self._num_samples * self._timed
+        self._num_samples = max(0, min(self._num_samples, room // (self._frame_bytes * self._num_channels)))
+        if self._num_samples == 0:
+            raise roi.TruncatedRecordingError(f"{file.name} ends before its first frame")
+        if self._num_samples < self._stated:
+            self._say(f"{file.name} is truncated: {self._num_samples} of {self._stated} samples are left")
+
+    def _say(self, note: str) -> None:
+        self._notes = (note,)
+        warn(note)
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._notes
+
+
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="and get_notes() does not say so")
+class AWarningWithoutANote(_Shortened):
+    def get_notes(self) -> tuple[str, ...]:
+        return ()
+
+
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="says so without a warning")
+class ANoteWithoutAWarning(_Shortened):
+    def _say(self, note: str) -> None:
+        self._notes = (note,)
+
+
+@planted("test_a_cut_recording_is_told_and_never_garbage", says="times for", layout="timed")
+class NativeTimesOutliveTheFrames(_Shortened):
+    def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
+        super().__init__(file_path, channel=channel, sampling_frequency=sampling_frequency)
+        self._frames_at = HEADER_BYTES + 8 * self._stated
+
+    def get_native_timestamps(self, start_sample: Any = None, end_sample: Any = None) -> Any:
+        self.resolve_range(start_sample, end_sample)
+        end = self._stated if end_sample is None else end_sample
+        start = start_sample or 0
+        return self._file.read_array(HEADER_BYTES + 8 * start, (end - start,), np.dtype("<f8")).astype(float)
+
+
+# Made directly, and what is stated
+
+
+@planted("test_the_class_itself_takes_the_users_rate", says="a class that is made directly")
+class TheConstructorForgetsTheUsersRate(Planted):
+    def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
+        super().__init__(file_path, channel=channel)
+
+
+@planted("test_the_metadata_serialises", says="bytes")
+class TheVendorsHeaderHasBytes(Planted):
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return super().get_metadata().replaced(vendor={"comment": b"of 1998"})
+
+
+@planted("test_the_metadata_serialises", says="ndarray")
+class TheVendorsHeaderHasAnArray(Planted):
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return super().get_metadata().replaced(vendor={"table": np.arange(3)})
+
+
+@planted("test_the_metadata_serialises", says="Path")
+class TheVendorsHeaderHasAPath(Planted):
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return super().get_metadata().replaced(vendor={"settings": Path("settings.xml")})
+
+
+@planted("test_the_metadata_is_in_the_units_of_ome", says="plausible are 0.01 to 1,000")
+class PixelsAreMeasuredInMillimetres(Planted):
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return super().get_metadata().replaced(pixel_size=(5e-4, 5e-4))
+
+
+@planted("test_rates_are_in_hz_and_times_in_seconds", says="expected about", layout="kilohertz")
+class TheRateIsInKilohertz(Planted):
+    pass
+
+
+@planted(
+    "test_one_common_file_name_is_not_evidence",
+    says="a folder with a file 'header.ini'",
+    layout="session",
+    evidence=roi.Member("header.ini"),
+)
+class OneCommonNameIsTheEvidence(Session):
+    pass
+
+
+@planted("test_forked_processes_read_each_for_itself", says="while another thread read, one waited for ever")
+class ALockIsTakenOverAFork(Planted):
+    def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
+        super().__init__(file_path, channel=channel, sampling_frequency=sampling_frequency)
+        self._lock = threading.Lock()
+
+    def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        with self._lock:
+            time.sleep(1e-3)
+            return super().get_series(start_sample, end_sample)

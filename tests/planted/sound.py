@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import roiextractors_core as roi
-from roiextractors_core.io import PositionedFile, warn
+from roiextractors_core.io import PositionedFile, read_bounded, warn
 
 __all__ = [
     "BESIDE",
@@ -26,10 +26,13 @@ __all__ = [
     "Folder",
     "Planted",
     "Raw",
+    "SESSION",
+    "Session",
     "movie",
     "write_file",
     "write_folder",
     "write_raw",
+    "write_session",
 ]
 
 SIGNATURE = b"\x89PLANTED"
@@ -61,6 +64,15 @@ FOLDER = {
     "clock": "rate",
     "description": "The same in a folder.",
 }
+SESSION = {
+    "name": "planted-session",
+    "title": "Planted session",
+    "evidence": roi.Member("header.ini") & roi.Member("times.csv"),
+    "streams": ("channel",),
+    "clock": "native",
+    "metadata": ("pixel_size", "software"),
+    "description": "A folder of chunks, with a text header and a table of times.",
+}
 RAW = {
     "name": "planted-raw",
     "title": "Planted raw",
@@ -90,6 +102,20 @@ def write_folder(folder: Path, frames: np.ndarray, *, rate: float = 0.0) -> Path
     folder.mkdir()
     (folder / "header.bin").write_bytes(packed_header(frames.shape, rate=rate))
     (folder / "frames.bin").write_bytes(frames.astype(PIXEL).tobytes())
+    return folder
+
+
+def write_session(folder: Path, times: Any, **movies: np.ndarray) -> Path:
+    """Write a folder of chunks of six samples, the last one shorter, whose names are channels."""
+    folder.mkdir()
+    samples, rows, columns = next(iter(movies.values())).shape
+    fields = {"rows": rows, "columns": columns, "samples": samples, "samples_per_file": 6, "channels": " ".join(movies)}
+    fields |= {"rate": 15.5, "pixel_size": 0.5, "software": "planted 1"}
+    (folder / "header.ini").write_text("[recording]\n" + "".join(f"{key} = {fields[key]}\n" for key in fields))
+    (folder / "times.csv").write_text("frame,seconds\n" + "".join(f"{k},{t:.6f}\n" for k, t in enumerate(times)))
+    whole = np.stack(list(movies.values()), axis=1).astype(PIXEL)
+    for number, first in enumerate(range(0, samples, 6)):
+        (folder / f"chunk_{number:03}.bin").write_bytes(whole[first : first + 6].tobytes())
     return folder
 
 
@@ -146,7 +172,10 @@ class Planted(roi.BlockImagingExtractor):
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
         with contextlib.closing(PositionedFile(file_path)) as file:
-            count = FIELDS.unpack_from(file.read(0, HEADER_BYTES))[5]
+            head = file.read(0, HEADER_BYTES)
+            if len(head) < HEADER_BYTES:
+                raise roi.TruncatedRecordingError(f"{file.name} ends inside its header, at byte {len(head)} of 64")
+            count = min(9, FIELDS.unpack_from(head)[5])
         return {"channel": tuple(str(k + 1) for k in range(count))} if count > 1 else {}
 
     def get_image_shape(self) -> tuple[int, int]:
@@ -255,3 +284,118 @@ class Raw(Planted):
 
     def get_metadata(self) -> roi.RecordingMetadata:
         return roi.RecordingMetadata()
+
+
+class Session(Planted):
+    """A folder of ``header.ini``, ``times.csv`` and ``chunk_000.bin``, ``chunk_001.bin``, ..., of several channels."""
+
+    def __init__(
+        self,
+        folder_path: str | os.PathLike[str],
+        *,
+        channel: str | None = None,
+        sampling_frequency: float | None = None,
+    ) -> None:
+        roi.ImagingExtractor.__init__(self, sampling_frequency=sampling_frequency)
+        self._folder = Path(folder_path)
+        self._names = self.read_names(self._folder)
+        header = self.read_header(self._folder)
+        self._rows, self._columns = self._count(header, "rows"), self._count(header, "columns")
+        self._num_samples, self._in_a_file = self._count(header, "samples"), self._count(header, "samples_per_file")
+        self._rate, self._size = self._number(header, "rate"), self._number(header, "pixel_size")
+        self._software = self._text(header, "software")
+        self._planes, self._num_channels, self._notes = 0, len(self._names), ()
+        if (channel is None and len(self._names) > 1) or (channel is not None and channel not in self._names):
+            raise roi.StreamChoiceError.for_option(self._folder.name, "channel", self._names, seen=channel)
+        self._channel = 0 if channel is None else self._names.index(channel)
+        self._seconds = self._read_seconds(self._folder / "times.csv")
+        self._files = self._open_chunks()
+
+    @classmethod
+    def read_header(cls, folder: Path) -> dict[str, str]:
+        path = folder / "header.ini"
+        if not path.is_file():
+            raise roi.SourceNotFoundError(f"{path.name} is missing")
+        lines = read_bounded(path, 1 << 16).decode("utf-8", "replace").splitlines(keepends=True)
+        if not lines or lines[0] != "[recording]\n" or not lines[-1].endswith("\n"):
+            raise roi.TruncatedRecordingError(f"{path.name} is not a header, or ends inside a line")
+        pairs = (line.partition("=") for line in lines[1:])
+        return {key.strip(): value.strip() for key, _, value in pairs}
+
+    @classmethod
+    def read_names(cls, folder: Path) -> tuple[str, ...]:
+        return tuple(cls._text(cls.read_header(folder), "channels").split())
+
+    @classmethod
+    def _text(cls, header: dict[str, str], key: str) -> str:
+        if not header.get(key):
+            raise roi.CorruptRecordingError(f"header.ini lacks {key}")
+        return header[key]
+
+    @classmethod
+    def _number(cls, header: dict[str, str], key: str) -> float:
+        try:
+            return float(cls._text(header, key))
+        except ValueError:
+            raise roi.CorruptRecordingError(f"{key} in header.ini is not a number") from None
+
+    @classmethod
+    def _count(cls, header: dict[str, str], key: str) -> int:
+        if not 0 < cls._number(header, key) < 1 << 20:
+            raise roi.CorruptRecordingError(f"{key} in header.ini cannot be")
+        return int(cls._number(header, key))
+
+    def _read_seconds(self, path: Path) -> np.ndarray | None:
+        if not path.is_file():
+            raise roi.SourceNotFoundError(f"{path.name} is missing")
+        lines = read_bounded(path, 1 << 16).decode("utf-8", "replace").splitlines(keepends=True)
+        if len(lines) != 1 + self._num_samples or not lines[-1].endswith("\n"):
+            raise roi.TruncatedRecordingError(f"{path.name} has {len(lines)} lines for {self._num_samples} samples")
+        return np.array([float(line.partition(",")[2]) for line in lines[1:]])
+
+    def _open_chunks(self) -> list[PositionedFile]:
+        files = []
+        for number, first in enumerate(range(0, self._num_samples, self._in_a_file)):
+            path = self._folder / f"chunk_{number:03}.bin"
+            needed = min(self._in_a_file, self._num_samples - first) * self._frame_bytes * self._num_channels
+            if not self._is_whole(path, needed):
+                for file in files:
+                    file.close()
+                raise roi.TruncatedRecordingError(f"{path.name} is missing, or not of {needed:,} bytes")
+            files.append(PositionedFile(path))
+        return files
+
+    def _is_whole(self, path: Path, needed: int) -> bool:
+        return path.is_file() and path.stat().st_size == needed
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        names = cls.read_names(Path(file_path))
+        return {"channel": names} if len(names) > 1 else {}
+
+    def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        start, end = self.resolve_range(start_sample, end_sample)
+        result = np.empty((end - start, *self.get_sample_shape()), PIXEL)
+        for place, sample in enumerate(range(start, end)):
+            number, within = divmod(sample, self._in_a_file)
+            offset = (within * self._num_channels + self._channel) * self._frame_bytes
+            self._read_frame(self._files[number], result[place], offset)
+        return result.astype(PIXEL.newbyteorder("="), copy=False)
+
+    def _read_frame(self, file: PositionedFile, frame: np.ndarray, offset: int) -> None:
+        file.read_array_into(frame, offset)
+
+    def get_native_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> Any:
+        start, end = self.resolve_range(start_sample, end_sample)
+        return None if self._seconds is None else self._seconds[start:end].copy()
+
+    def get_notes(self) -> tuple[str, ...]:
+        return self._notes
+
+    def get_metadata(self) -> roi.RecordingMetadata:
+        return roi.RecordingMetadata(pixel_size=(self._size, self._size), software=self._software)
+
+    def close(self) -> None:
+        for file in getattr(self, "_files", ()):
+            file.close()
+        roi.ImagingExtractor.close(self)

@@ -77,6 +77,9 @@ class ImagingExtractorTests(
         truncated at the end of a sample is then the same as a shorter one.
     frames_are_contiguous : bool
         False for a recording whose time varies fastest, so that a frame is spread over the whole file.
+    optional_parts : tuple of str
+        Names of files, and of keys in text files, with which a recording may differ from ``expected``'s in silence when they
+        are missing: ``("*.env", "binning")``.  Globs are allowed.
     patience : float
-        Seconds after which opening the cut copies counts as a hang.
+        Seconds after which opening 20 cut copies counts as a hang.
     """

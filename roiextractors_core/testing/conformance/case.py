@@ -20,6 +20,7 @@ from ...imaging.extractor import ImagingExtractor
 from ...registry.registry import default_registry
 from ...registry.spec import FormatSpec
 from .judging import with_advice
+from .once import MadeOnce
 
 __all__ = ["Case", "GivenRecording", "KIB", "NOT_GIVEN", "as_text", "find_forgotten", "quiet"]
 
@@ -37,6 +38,7 @@ class Case:
     rate: float | None
     times: np.ndarray | None
     streams: Mapping[str, tuple[str, ...]]
+    by_choice: Mapping[str, Mapping[str, np.ndarray]]
     options: Mapping[str, Any]
 
     @property
@@ -62,6 +64,7 @@ class GivenRecording:
     claims: tuple[str, ...] = ()
     counts_samples: bool = True
     frames_are_contiguous: bool = True
+    optional_parts: tuple[str, ...] = ()
     patience: float = 30.0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -72,6 +75,13 @@ class GivenRecording:
             for name, test in list(vars(cls).items()):
                 if name.startswith("test_"):
                     setattr(cls, name, with_advice(test))
+
+    @pytest.fixture(autouse=True)
+    def made_once(self, request: pytest.FixtureRequest) -> None:
+        """Run the author's fixtures once for all tests of a class; see :class:`MadeOnce`."""
+        plugins = request.config.pluginmanager
+        if not plugins.has_plugin(MadeOnce.__qualname__):
+            plugins.register(MadeOnce(), MadeOnce.__qualname__)
 
     @pytest.fixture
     def recording(self) -> Any:
@@ -99,13 +109,24 @@ class GivenRecording:
         return {}
 
     @pytest.fixture
+    def expected_by_choice(self) -> Any:
+        """The pixels of the other streams: ``{"channel": {"1": pixels, "3": pixels}}``; not compared when left out."""
+        return {}
+
+    @pytest.fixture
     def large_recording(self) -> Any:
         """A recording of 1 MiB or more for the test of memory; ``recording`` is used when left out."""
         return None
 
     @pytest.fixture
     def case(
-        self, recording: Any, expected: Any, expected_rate: Any, expected_times: Any, expected_streams: Any
+        self,
+        recording: Any,
+        expected: Any,
+        expected_rate: Any,
+        expected_times: Any,
+        expected_streams: Any,
+        expected_by_choice: Any,
     ) -> Any:
         """What the author gave; the tests are skipped where it is not enough, and another test says so."""
         forgotten = find_forgotten(recording=recording, expected=expected, expected_rate=expected_rate)
@@ -118,7 +139,9 @@ class GivenRecording:
         if spec is None:
             pytest.skip(f"{self.format!r} is not a registered format: see test_the_format_is_registered")
         times = None if expected_times is NOT_GIVEN or expected_times is None else np.asarray(expected_times)
-        return Case(spec, recording, expected, expected_rate, times, expected_streams, self.open_options)
+        return Case(
+            spec, recording, expected, expected_rate, times, expected_streams, expected_by_choice, self.open_options
+        )
 
     @pytest.fixture
     def extractor(self, case: Case) -> Iterator[ImagingExtractor]:

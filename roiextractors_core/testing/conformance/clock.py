@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature as signature_of
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from ...errors import (
     TimesError,
 )
 from ...imaging.extractor import ImagingExtractor
-from .case import NOT_GIVEN, Case, GivenRecording
+from .case import NOT_GIVEN, Case, GivenRecording, quiet
 from .judging import close, fail, refusal
 
 __all__ = ["ClockTests"]
+
+PLAUSIBLE_HZ = (1e-5, 100_000)  # one sample a day, and the fastest lines
 
 
 class ClockTests(GivenRecording):
@@ -48,6 +51,44 @@ class ClockTests(GivenRecording):
                     close(
                         opened.get_timestamps(), np.arange(case.count) / rate, f"get_timestamps() at {rate} Hz", advice
                     )
+
+    def test_the_class_itself_takes_the_users_rate(self, case: Case) -> None:
+        kind: Any = case.spec.load()
+        if "sampling_frequency" not in signature_of(kind).parameters:
+            fail(
+                f"{kind.__name__}(path, sampling_frequency=12.5) is not possible",
+                "write `sampling_frequency: float | None = None` in the constructor, and pass it to super().__init__",
+            )
+        options = {"sampling_frequency": 12.5, **case.options}
+        with quiet(), kind(case.recording, **options) as made:
+            seen = made.get_sampling_frequency()
+        if seen != 12.5:
+            fail(
+                f"{kind.__name__}(path, sampling_frequency=12.5).get_sampling_frequency() is {seen!r}",
+                "pass sampling_frequency to super().__init__: roi.open sets it, and a class that is made directly does not",
+            )
+
+    def test_rates_are_in_hz_and_times_in_seconds(self, case: Case, extractor: ImagingExtractor) -> None:
+        rate, low, high = extractor.get_sampling_frequency(), *PLAUSIBLE_HZ
+        if isinstance(rate, float) and not low <= rate <= high:
+            fail(
+                f"get_sampling_frequency() is {rate!r} Hz, plausible are {low:g} to {high:,} Hz",
+                "convert the unit of the file to samples a second, and state that in expected_rate",
+            )
+        times = extractor.get_native_timestamps()
+        if times is None or len(times) < 2:
+            return
+        step = float(np.median(np.diff(times)))
+        if not 1 / high <= step <= 1 / low:
+            fail(
+                f"the native times are {step:g} s apart, plausible are {1 / high:g} to {1 / low:,.0f} s",
+                "convert the unit of the file to seconds, and state that in expected_times",
+            )
+        if isinstance(rate, float) and not 0.01 <= rate * step <= 100:
+            fail(
+                f"get_sampling_frequency() is {rate!r} Hz and the native times are {step:g} s apart: expected about {1 / step:g} Hz",
+                "convert the units of the file to Hz and seconds, and state them in expected_rate and expected_times",
+            )
 
     def test_a_rate_that_cannot_be_is_refused(self, case: Case) -> None:
         for rate in (0, -1.0, float("nan"), float("inf"), "30"):

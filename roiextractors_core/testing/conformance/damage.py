@@ -1,9 +1,10 @@
-"""Truncated recordings and missing files."""
+"""Truncated recordings, and missing files and keys."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+import fnmatch
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import roiextractors_core as roi
 
 from ...errors import PluginError, RoiExtractorsError
-from ..cuts import copy_recording, files_of, kin_of, paths_of, sizes_to_cut
+from ..cuts import Damage, copy_recording, cuts_of, files_of, kin_of, missing_keys_of, paths_of, removals_of
 from ..failing_disk import CALLS, FailingDisk
 from ..fresh import in_fresh_process
 from .case import KIB, Case, GivenRecording, as_text
@@ -25,46 +26,37 @@ _DISK_ADVICE = (
     "read through PositionedFile, read_bounded or read_json, ask for files through the source, and let their errors pass; "
     "keep nothing of a read that failed"
 )
+_PLACES = 20  # the cuts for which `patience` is meant
+_ADVICE = (
+    "compare what the header promises with what is there; then raise TruncatedRecordingError or CorruptRecordingError, or offer the "
+    "whole samples alone, warn with IncompleteRecordingWarning and say so in get_notes"
+)
 
 
 class DamageTests(GivenRecording):
-    """A truncated recording gives a clear error, or fewer samples and a notice; so does a disk that fails."""
+    """A damaged recording gives a clear error, or what was recorded and a notice; so does a disk that fails."""
 
     def test_a_cut_recording_is_told_and_never_garbage(self, case: Case, workplace: Path) -> None:
         total = sum(path.stat().st_size for path in files_of(case.recording))
         if total > 256 * KIB * KIB:
             pytest.skip(f"{total:,} bytes are too many to cut at 20 places; give a smaller recording")
         copy = copy_recording(case.recording, workplace / "copy")
-        arguments = {
-            "spec": case.spec.to_dict(),
-            "recording": as_text(copy),
-            "files": sizes_to_cut((*files_of(copy), *kin_of(copy)), units=_units(case)),
-            "removed": [str(path) for path in kin_of(copy)],
-            "expected": case.expected,
-            "times": case.times,
-            "options": dict(case.options),
-        }
-        # A fresh process: a truncated file may kill the process (a memory map raises SIGBUS), hang it, or succeed
-        # through what this one has cached
-        outcome = in_fresh_process("open_cut", arguments, seconds=self.patience)
-        if not outcome.answers:
-            fail(
-                f"a copy was not opened: {outcome.failure or f'no answer within {self.patience:g} s'}",
-                "fix the extractor",
-            )
-        whole, *answers = outcome.answers
-        if whole["outcome"] != "read" or whole["wrong"] or whole["count"] != case.count:
-            fail(
-                f"an uncut copy did not read well in a fresh process: {whole.get('words') or whole.get('wrong')}",
-                "everything that opening needs must be in the files, not elsewhere or in this process",
-            )
-        _judge_cuts(answers, case, self.counts_samples)
-        if outcome.timed_out or outcome.failure:
-            last = outcome.last
-            fail(
-                f"{_cut_words(last)}: {outcome.failure or f'did not end within {self.patience:g} s'}",
-                "limit every loop by the file's size; for a slow format, set the class attribute `patience` to more seconds",
-            )
+        self._judge(case, copy, cuts_of((*files_of(copy), *kin_of(copy)), units=_units(case)))
+
+    def test_a_missing_file_is_told_and_never_filled_in(self, case: Case, workplace: Path) -> None:
+        copy = copy_recording(case.recording, workplace / "copy")
+        paths = paths_of(copy)
+        members = files_of(copy) if len(paths) == 1 and paths[0].is_dir() else ()
+        if not members and not kin_of(copy):
+            pytest.skip("the recording is one file, or a list of files that are all named")
+        self._judge(case, copy, removals_of((*members, *kin_of(copy))))
+
+    def test_a_missing_key_is_told_and_never_filled_in(self, case: Case, workplace: Path) -> None:
+        copy = copy_recording(case.recording, workplace / "copy")
+        damages = missing_keys_of((*files_of(copy), *kin_of(copy)))
+        if not damages:
+            pytest.skip("the recording has no text file of keys and values")
+        self._judge(case, copy, damages)
 
     def test_a_disk_that_fails_is_an_error_and_the_next_read_is_right(self, case: Case) -> None:
         whole = case.open()
@@ -104,6 +96,67 @@ class DamageTests(GivenRecording):
                     else:
                         fail(f"{words} failed again", "read through PositionedFile, which opens the file anew")
 
+    def _judge(self, case: Case, copy: Any, damages: Sequence[Damage]) -> None:
+        arguments = {
+            "spec": case.spec.to_dict(),
+            "recording": as_text(copy),
+            "damages": list(damages),
+            "expected": case.expected,
+            "times": case.times,
+            "options": dict(case.options),
+        }
+        # A fresh process: a truncated file may kill the process (a memory map raises SIGBUS), hang it, or succeed
+        # through what this one has cached
+        seconds = self.patience * max(1.0, len(damages) / _PLACES)
+        outcome = in_fresh_process("open_damaged", arguments, seconds=seconds)
+        if not outcome.answers:
+            fail(f"a copy was not opened: {outcome.failure or f'no answer within {seconds:g} s'}", "fix the extractor")
+        whole, *answers = outcome.answers
+        if whole["outcome"] != "read" or whole["wrong"] or whole["count"] != case.count:
+            fail(
+                f"an uncut copy did not read well in a fresh process: {whole.get('error') or whole.get('wrong')}",
+                "everything that opening needs must be in the files, not elsewhere or in this process",
+            )
+        for answer in answers:
+            if answer["outcome"] != "begun":
+                self._judge_one(case, whole, answer, damages[answer["damage"]])
+        if outcome.timed_out or outcome.failure:
+            fail(
+                f"{outcome.last['words']}: {outcome.failure or f'did not end within {seconds:g} s'}",
+                "limit every loop by the file's size; for a slow format, set the class attribute `patience` to more seconds",
+            )
+
+    def _judge_one(self, case: Case, whole: Mapping[str, Any], answer: Mapping[str, Any], damage: Damage) -> None:
+        words, outcome = answer["words"], answer["outcome"]
+        if outcome == "crash":
+            fail(f"{words}: {answer['error']}, which is not a clear error", _ADVICE)
+        if answer["open"]:
+            fail(
+                f"{words}: it is still open after {'an error' if outcome == 'error' else 'close()'}",
+                "close what the constructor opened when it raises",
+            )
+        # Generous on purpose: only an allocation of a size that a damaged header states exceeds it
+        limit = 64 * KIB * KIB + 8 * (answer["of"] + case.expected.nbytes)
+        if answer["grown"] > limit:
+            fail(f"{words}: opening it took {answer['grown']:,} bytes of memory, the limit is {limit:,}", _ADVICE)
+        if outcome == "error":
+            return
+        if self._is_optional(damage):
+            return
+        if answer["wrong"]:
+            fail(f"{words}: {answer['wrong']}", _ADVICE)
+        # A cut at the end of a sample leaves a valid shorter recording where no header states the count
+        may_be_shorter = not self.counts_samples and any(answer["lost"] % unit == 0 for unit in _units(case))
+        if not may_be_shorter:
+            _require_notice(words, list(_losses(case, whole, answer)), whole, answer, case.count)
+
+    def _is_optional(self, damage: Damage) -> bool:
+        """Return whether what is missing is a file or key of which the author says that a recording without it is whole."""
+        if damage.size is not None:
+            return False
+        names = (Path(damage.path).name, damage.words.rpartition(" without ")[2].strip("'\""))
+        return any(fnmatch.fnmatchcase(name, glob) for name in names for glob in self.optional_parts)
+
 
 def _attempt(call: Callable[[], Any], words: str) -> Any:
     """Make a call that may raise an error of this library; return None then."""
@@ -133,46 +186,43 @@ def _require_whole(case: Case, words: str) -> None:
     same(seen, case.expected, f"{words}, get_series()", _DISK_ADVICE)
 
 
-def _cut_words(answer: Mapping[str, Any]) -> str:
-    if answer.get("size") == -1:
-        return f"{answer['file']}, a file beside the recording, removed"
-    return (
-        f"{answer['file']} cut to {answer['size']:,} of {answer['of']:,} bytes"
-        if answer.get("file")
-        else "a whole copy"
-    )
+def _losses(case: Case, whole: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how an opened recording differs from the whole one; a value that is absent is not a difference."""
+    if answer["count"] < case.count:
+        yield f"{answer['count']:,} of {case.count:,} samples are left"
+    if whole["times_source"] == "native" and answer["times_source"] != "native":
+        yield f"the hardware's times are lost, and times_source is {answer['times_source']!r}"
+    for name, value in answer["facts"].items():
+        if value != whole["facts"][name] and value not in (None, [], {}, ""):
+            yield f"{name} is {value!r:.80}, and that of the whole recording {whole['facts'][name]!r:.80}"
+
+
+def _require_notice(
+    words: str, losses: list[str], whole: Mapping[str, Any], answer: Mapping[str, Any], count: int
+) -> None:
+    """Require a note of what is lost, with a warning where samples are, and no warning without a note."""
+    warned = [text for text in answer["warnings"] if text not in whole["warnings"]]
+    noted = [text for text in answer["notes"] if text not in whole["notes"]]
+    if losses and not warned and not noted:
+        fail(
+            f"{words}: {losses[0]}, without a notice",
+            f"{_ADVICE}. If a recording without it is whole, name the file or the key in optional_parts in the test class; if nothing "
+            "in a recording states its number of samples, write counts_samples = False",
+        )
+    # A clock that is not there is no damage in every format; samples that are not there are
+    if losses and not warned and answer["count"] < count:
+        fail(
+            f"{words}: {losses[0]}, and get_notes() says so without a warning",
+            "warn too (roiextractors_core.io.warn): notes are read by few",
+        )
+    if warned and not noted:
+        fail(
+            f"{words}: it warned {warned[0]!r:.120}, and get_notes() does not say so",
+            "return the same sentence in get_notes: a warning is gone with the session",
+        )
 
 
 def _units(case: Case) -> tuple[int, ...]:
     """Return how many bytes one sample may take in a file: of one channel, and of all."""
     one = case.expected[0].nbytes
     return tuple(dict.fromkeys((one, one * max(1, len(case.streams.get("channel", ()))))))
-
-
-def _judge_cuts(answers: Iterable[Mapping[str, Any]], case: Case, counts_samples: bool) -> None:
-    advice = (
-        "compare what the header promises with the file's size; then raise TruncatedRecordingError, or offer the whole samples alone, "
-        "warn with IncompleteRecordingWarning and say so in get_notes"
-    )
-    for answer in answers:
-        words, outcome, lost = _cut_words(answer), answer["outcome"], answer["of"] - answer["size"]
-        if outcome == "crash":
-            fail(f"{words}: {answer['words']}, which is not a clear error", advice)
-        if answer.get("open"):
-            fail(
-                f"{words}: it is still open after {'an error' if outcome == 'error' else 'close()'}",
-                "close what the constructor opened when it raises",
-            )
-        if outcome == "read" and answer["wrong"]:
-            fail(f"{words}: {answer['wrong']}", advice)
-        # A cut at the end of a sample leaves a valid shorter recording where no header states the count
-        may_be_silent = not counts_samples and any(lost % unit == 0 for unit in _units(case))
-        if outcome == "read" and answer["count"] < case.count and not answer["warnings"] and not may_be_silent:
-            fail(
-                f"{words}: {answer['count']:,} of {case.count:,} samples are left, without a notice",
-                f"{advice}. If nothing in a recording states its number of samples, write counts_samples = False in the test class",
-            )
-        # Generous on purpose: only an allocation of a size that a damaged header states exceeds it
-        limit = 64 * KIB * KIB + 8 * (answer["of"] + case.expected.nbytes)
-        if answer.get("grown", 0) > limit:
-            fail(f"{words}: opening it took {answer['grown']:,} bytes of memory, the limit is {limit:,}", advice)

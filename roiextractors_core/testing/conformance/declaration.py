@@ -15,8 +15,9 @@ from ...imaging.extractor import ImagingExtractor
 from ...metadata import RecordingMetadata
 from ...registry.discovery import SLOW_SECONDS, PluginRecord
 from ...registry.registry import default_registry
+from ..cuts import files_of
 from ..declarations import heavy_imports, spec_faults
-from ..foreign import random_claims
+from ..foreign import common_name_claims, random_claims
 from ..fresh import HANGS, Outcome, extractor_faults, in_fresh_process
 from .case import Case, GivenRecording
 from .judging import fail
@@ -40,6 +41,14 @@ class DeclarationTests(GivenRecording):
             fail(
                 f"the evidence of {case.spec.name} matches {'; '.join(claims[:3])}",
                 "narrow evidence= in FormatSpec: compare bytes, tags or names that only this format has",
+            )
+
+    def test_one_common_file_name_is_not_evidence(self, case: Case, workplace: Path) -> None:
+        claims = common_name_claims(case.spec, workplace, names=[path.name for path in files_of(case.recording)])
+        if claims:
+            fail(
+                f"the evidence of {case.spec.name} matches {'; '.join(claims[:3])}",
+                "narrow evidence= in FormatSpec: add a look into the file (JsonKey, XmlRoot, Magic, Probe), or a second name",
             )
 
     def test_the_extractor_class_is_whole(self, case: Case) -> None:

@@ -21,7 +21,13 @@ class GivenTests(GivenRecording):
     """The fixtures are complete and can tell mistakes apart."""
 
     def test_the_author_gives_every_fixture(
-        self, recording: Any, expected: Any, expected_rate: Any, expected_times: Any, expected_streams: Any
+        self,
+        recording: Any,
+        expected: Any,
+        expected_rate: Any,
+        expected_times: Any,
+        expected_streams: Any,
+        expected_by_choice: Any,
     ) -> None:
         forgotten = find_forgotten(
             recording=recording, expected=expected, expected_rate=expected_rate, expected_times=expected_times
@@ -46,6 +52,13 @@ class GivenTests(GivenRecording):
             )
         if not isinstance(expected_streams, Mapping):
             fail(f"expected_streams is {expected_streams!r}", "give a dictionary such as {'channel': ('1', '2')}")
+        for option, pixels in expected_by_choice.items():
+            unknown = [choice for choice in pixels if choice not in map(str, expected_streams.get(option, ()))]
+            if unknown:
+                fail(
+                    f"expected_by_choice names {option}={unknown[0]!r}, which is not in expected_streams",
+                    "give the pixels of choices that expected_streams lists: {'channel': {'1': pixels, '2': pixels}}",
+                )
 
     def test_expected_can_tell_mistakes_apart(self, expected: Any) -> None:
         if expected is NOT_GIVEN:

@@ -7,7 +7,6 @@ import os
 import pickle
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,8 @@ from .judging import fail
 
 __all__ = ["MetadataTests"]
 
-_PLAIN = (type(None), bool, int, float, str, bytes, np.generic, np.ndarray, datetime, Path)
+_PLAIN = (type(None), bool, int, float, str, np.generic, datetime)
+PLAUSIBLE_MICROMETRES = (0.01, 1_000)  # a pixel; metres, millimetres and nanometres give others
 
 
 class MetadataTests(GivenRecording):
@@ -38,7 +38,10 @@ class MetadataTests(GivenRecording):
                 fail(f"{words}.to_dict() is not JSON: {error}", "put numbers, text, lists and dictionaries in it")
         foreign = list(_not_plain(metadata.vendor, "vendor"))
         if foreign:
-            fail(f"metadata.{foreign[0]}", "convert it to numbers, text, lists or dictionaries in get_metadata")
+            fail(
+                f"metadata.{foreign[0]}, expected a number, text, a date, a list or a dictionary",
+                "convert it in get_metadata: bytes.decode, numpy's tolist, str(path)",
+            )
         if pickle.loads(pickle.dumps(metadata)).to_dict() != metadata.to_dict():  # noqa: S301 - made on this line
             fail("the metadata is another one after pickling", "put plain values in it")
         if extractor.metadata.to_dict() != metadata.to_dict():
@@ -90,13 +93,18 @@ def _metadata_checks(metadata: RecordingMetadata, case: Case) -> Iterator[tuple[
         f"pixel_size is {size!r}, expected (row, column) in micrometres",
         size is None or (isinstance(size, tuple) and len(size) == 2 and all(map(length, size))),
     )
+    low, high = PLAUSIBLE_MICROMETRES
     yield (
-        f"pixel_size is {size!r}, and no microscope has pixels of that many micrometres",
-        size is None or not all(map(length, size)) or all(1e-3 <= part <= 1e5 for part in size),
+        f"pixel_size is {size!r}, and no microscope has pixels of that many micrometres: plausible are {low} to {high:,}",
+        size is None or not all(map(length, size)) or all(low <= part <= high for part in size),
     )
     yield (
         f"plane_spacing is {metadata.plane_spacing!r}, expected a distance in micrometres",
         metadata.plane_spacing is None or length(metadata.plane_spacing),
+    )
+    yield (
+        f"plane_spacing is {metadata.plane_spacing!r} micrometres, plausible are {low} to {100 * high:,}",
+        not length(metadata.plane_spacing) or low <= (metadata.plane_spacing or low) <= 100 * high,
     )
     positions = metadata.plane_positions
     yield (

@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class ProcessTests(GivenRecording):
             pytest.skip("the system has no fork")
         with case.open() as opened:
             opened.get_series(0, 1)
-            wrong = _read_in_forks(opened, case)
+            wrong = _read_in_forks(opened, case) or _fork_while_a_thread_reads(opened, case)
         if wrong:
             fail(
                 f"read in two processes that were forked after the first read, {wrong}",
@@ -168,6 +169,42 @@ def _read_in_forks(extractor: ImagingExtractor, case: Case) -> str:
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     if not mine:
         return "the parent got other samples than it gets alone"
+    return _meaning(codes)
+
+
+def _fork_while_a_thread_reads(extractor: ImagingExtractor, case: Case) -> str:
+    """Fork while another thread of this process reads, so that a lock of the extractor can be taken at that moment."""
+    end = threading.Event()
+
+    def read_on() -> None:
+        rng = random.Random(9)
+        with suppress(Exception):  # the test of threads says what is wrong
+            while not end.is_set():
+                _one_read(extractor, case.expected, rng)
+
+    def is_right(seed: int) -> bool:
+        _, seen, expected = _one_read(extractor, case.expected, random.Random(seed))
+        return same_values(seen, expected)
+
+    thread, before = threading.Thread(target=read_on, daemon=True), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # the usual 5 ms would let most reads finish before the fork
+    children = []
+    try:
+        thread.start()
+        for seed in range(6):
+            time.sleep(0.001)
+            children.append(_fork(functools.partial(is_right, seed)))
+    finally:
+        sys.setswitchinterval(before)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        end.set()
+        thread.join(THREAD_SECONDS)
+    wrong = _meaning(codes)
+    return f"while another thread read, {wrong}" if wrong else ""
+
+
+def _meaning(codes: list[int]) -> str:
+    """Return what the first status that is not 0 means; empty when all children are right."""
     meanings = {
         1: "got other samples than its parent gets alone",
         2: "raised an error",

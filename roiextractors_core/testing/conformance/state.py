@@ -21,9 +21,9 @@ import roiextractors_core as roi
 
 from ...errors import RangeError
 from ...imaging.extractor import ImagingExtractor
-from ..cuts import copy_recording, files_of, kin_of, paths_of
+from ..cuts import copy_recording, different_files, files_of, kin_of, paths_of
 from ..fresh import HANGS, digest, in_fresh_process, process_state, same_values
-from .case import Case, GivenRecording, as_text
+from .case import KIB, Case, GivenRecording, as_text
 from .judging import RANGE_ADVICE, fail, refusal, same, within
 from .reads import open_and_read, read_everything, routes
 
@@ -97,18 +97,44 @@ class StateTests(GivenRecording):
                 same(again.get_series(), case.expected, words, advice)
                 same(again.get_samples([1, 0]), case.expected[[1, 0]], words, advice)
 
-    def test_the_source_is_untouched(self, case: Case, tmp_path: Path) -> None:
-        before = _state_of(case, tmp_path)
-        roi.explain(case.recording)
-        roi.streams(case.recording, format=case.spec.name)
-        with case.open() as opened:
+    def test_a_file_that_changed_is_read_again(self, case: Case, workplace: Path) -> None:
+        total = sum(path.stat().st_size for path in files_of(case.recording))
+        if total > 64 * KIB * KIB:
+            pytest.skip(f"{total:,} bytes are too many to copy for every file; give a smaller recording")
+        for number, name in enumerate(_changed_names(case.recording)):
+            never_opened, opened_before = workplace / f"new {number}", workplace / f"known {number}"
+            new, known = (copy_recording(case.recording, folder) for folder in (never_opened, opened_before))
+            whole = _opened_as(case, known, opened_before, self.patience)
+            for folder in (never_opened, opened_before):
+                _invert(folder / name)
+            expected = _opened_as(case, new, never_opened, self.patience)
+            seen = _opened_as(case, known, opened_before, self.patience)
+            if seen != expected:
+                fail(
+                    f"{name.name} was changed after the recording was opened; opened again, it gives {_first_difference(seen, expected)}",
+                    "keep what was read on the object; a cache of the module must compare size and modification time of the file",
+                )
+            _invert(folder / name)
+            seen = _opened_as(case, known, opened_before, self.patience)
+            if seen != whole:
+                fail(
+                    f"{name.name} was changed and restored; opened again, the recording gives {_first_difference(seen, whole)}",
+                    "keep what was read on the object; a cache of the module must compare size and modification time of the file",
+                )
+
+    def test_the_source_is_untouched(self, case: Case, workplace: Path) -> None:
+        copy = copy_recording(case.recording, workplace / "copy")
+        before = _state_of(workplace)
+        roi.explain(copy)
+        roi.streams(copy, format=case.spec.name)
+        with case.open(copy) as opened:
             read_everything(opened)
             for _, result in routes(opened):
                 # A writable memory map would carry the change into the file
                 if result.flags.writeable:
                     result[...] = 1
         gc.collect()
-        after = _state_of(case, tmp_path)
+        after = _state_of(workplace)
         for name in sorted({*before, *after}):
             if before.get(name) != after.get(name):
                 what = "appeared" if name not in before else "is gone" if name not in after else "was changed"
@@ -204,6 +230,41 @@ class StateTests(GivenRecording):
             )
 
 
+def _changed_names(recording: Any) -> list[Path]:
+    """Return a few files of each kind, relative to the folder into which a recording is copied."""
+    base = Path(os.path.commonpath([path.parent for path in paths_of(recording)]))
+    return [path.relative_to(base) for path in different_files((*files_of(recording), *kin_of(recording)))[:8]]
+
+
+def _invert(path: Path) -> None:
+    moment = path.stat().st_mtime_ns
+    path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
+    os.utime(path, ns=(moment, moment + 10**10))  # the clock of the disk may not have ticked since
+
+
+def _opened_as(case: Case, recording: Any, folder: Path, seconds: float) -> dict[str, Any]:
+    """Return what opening gives, without the folder's name: fingerprints and facts, or the class of an error."""
+    seen: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            with case.open(recording) as opened:
+                facts = _observe(opened)
+        except Exception as error:  # noqa: BLE001 - the border to the plugin
+            seen["an error"] = type(error.__cause__ or error).__name__
+        else:
+            del facts["provenance"], facts["repr"]
+            seen.update({key: str(value).replace(str(folder), "") for key, value in facts.items()})
+
+    within(seconds, work, "opening and reading a recording with damaged bytes")
+    return seen
+
+
+def _first_difference(seen: dict[str, Any], expected: dict[str, Any]) -> str:
+    key = next(key for key in (*seen, *expected) if seen.get(key) != expected.get(key))
+    return f"{key} = {seen.get(key)!r:.120}, expected {expected.get(key)!r:.120}"
+
+
 def _find_frame(case: Case, content: bytes) -> tuple[int, np.ndarray]:
     """Return the offset in a file of the frame in the middle of the recording, and the frame; -1 if it is not found."""
     sample = case.expected[case.count // 2]
@@ -236,19 +297,9 @@ def _process_state() -> dict[str, Any]:
     return {**state, "the filters of warnings": list(warnings.filters)}
 
 
-def _state_of(case: Case, tmp_path: Path) -> dict[str, tuple[str, int]]:
-    """Return fingerprint and modification time of the recording's files, and of the files next to them."""
-    own = files_of(case.recording)
-    found = {str(path): _file_state(path) for path in own}
-    for path in paths_of(case.recording):
-        parent = path.parent
-        if parent == tmp_path or tmp_path in parent.parents:
-            found.update({str(p): _file_state(p) for p in parent.rglob("*") if p.is_file()})
-        else:
-            stem = path.name.partition(".")[0]
-            names = (name for name in os.listdir(parent) if stem in name)
-            found.update({str(parent / n): _file_state(parent / n) for n in names if (parent / n).is_file()})
-    return found
+def _state_of(folder: Path) -> dict[str, tuple[str, int]]:
+    """Return fingerprint and modification time of every file in a folder."""
+    return {str(path.relative_to(folder)): _file_state(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def _file_state(path: Path) -> tuple[str, int]:

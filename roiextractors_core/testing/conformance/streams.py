@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import roiextractors_core as roi
 
 from ...errors import StreamChoiceError
-from ..fresh import digest
-from .case import Case, GivenRecording, quiet
-from .judging import fail, refusal
+from ..fresh import HANGS, digest, in_fresh_process
+from .case import Case, GivenRecording, as_text, quiet
+from .judging import fail, refusal, same
 
 __all__ = ["StreamTests"]
+
+HASH_SEEDS = (1, 2, 3, 4)
 
 
 class StreamTests(GivenRecording):
@@ -54,6 +58,43 @@ class StreamTests(GivenRecording):
                         f"read the {option} that was chosen; or, if the recording contains the same twice, provide one whose streams differ",
                     )
                 seen[pixels] = choice
+
+    def test_every_choice_gives_the_pixels_recorded_for_it(self, case: Case) -> None:
+        if not case.by_choice:
+            pytest.skip("only the pixels of open_options are known: give the others in expected_by_choice")
+        for option, choices in case.by_choice.items():
+            for choice, pixels in choices.items():
+                with case.open(**{option: choice}) as opened:
+                    for words, seen, expected in (
+                        ("", opened.get_series(), pixels),
+                        (", read by index,", opened.get_samples([1, 0]), pixels[[1, 0]]),
+                    ):
+                        same(
+                            seen,
+                            expected,
+                            f"open(..., {option}={choice!r}){words}",
+                            f"read the {option} that was chosen",
+                        )
+
+    def test_the_streams_do_not_depend_on_the_hash_seed(self, case: Case) -> None:
+        if not any(len(choices) > 1 for choices in case.streams.values()):
+            pytest.skip("this recording has nothing to choose from: expected_streams does not name several")
+        arguments = {"spec": case.spec.to_dict(), "recording": as_text(case.recording)}
+        # The order of a set of text differs from process to process; two names come in the same order in half of them
+        with ThreadPoolExecutor() as pool:
+            outcomes = list(
+                pool.map(lambda seed: in_fresh_process("list_streams", arguments, hash_seed=seed), HASH_SEEDS)
+            )
+        for seed, outcome in zip(HASH_SEEDS, outcomes, strict=True):
+            if outcome.timed_out or outcome.failure:
+                fail(f"listing the streams in a fresh process failed: {outcome.failure or HANGS}", "fix get_streams")
+            seen = {option: tuple(choices) for option, choices in outcome.last["streams"].items()}
+            expected = {str(option): tuple(map(str, choices)) for option, choices in case.streams.items()}
+            if seen != expected:
+                fail(
+                    f"with PYTHONHASHSEED={seed} roi.streams gives {seen}, expected {expected}",
+                    "list what can be chosen in the order of the file, or sorted: the order of a set is another one in every process",
+                )
 
     def test_of_several_channels_one_must_be_chosen(self, case: Case) -> None:
         channels = case.streams.get("channel", ())
