@@ -1044,6 +1044,23 @@ def test_avi_index_of_ten_million_entries(tmp_path: Path) -> None:
         assert recording.get_series().shape == (3, 16, 16)
 
 
+@pytest.mark.parametrize("side", [16_000, 65_535])
+@pytest.mark.parametrize("codec", ["ffv1", "mjpeg"])
+def test_video_claims_enormous_frames(tmp_path: Path, codec: str, side: int) -> None:
+    pytest.importorskip("roiextractors_video")
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "movie.avi"), "w") as container:
+        stream = container.add_stream(codec, rate=20)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "gray" if codec == "ffv1" else "yuvj420p"
+        pixels = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="gray")))
+        container.mux(stream.encode())
+    change(tmp_path / "movie.avi", struct.pack("<ii", 64, 64), struct.pack("<ii", side, side), -1)
+    refused(tmp_path / "movie.avi", "claims frames of|pixels are supported|cannot be decoded", format="video")
+
+
 def test_avi_of_a_million_riffs(tmp_path: Path) -> None:
     pytest.importorskip("roiextractors_video")
     (tmp_path / "movie.avi").write_bytes(b"RIFF\x04\0\0\0AVI " * 1_000_000)

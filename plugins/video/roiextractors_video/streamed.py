@@ -29,6 +29,8 @@ _REORDERED = ("h264", "hevc")
 _NO_STAMP = -(1 << 63)  # AV_NOPTS_VALUE
 _MAX_EBML = 4096  # the EBML header and the head of the segment are the first bytes
 _MAX_BLOCK_HEAD, _COMPARED = 64, 64
+_MAX_UNCOMPARED = 1 << 25  # pixels of a frame (8K); the file must have a byte for some of those of a larger one
+_MAX_PACKED = 1024  # pixels for each byte of the file; black frames have a tenth of them
 _MAX_ZEROS = 512 << 20  # FFmpeg looks for the next block byte by byte, and takes seconds for this many
 _ZERO_TAIL = 16  # bytes of zeros at the end of a coded frame that was not completely written
 _FOUND_IN_FILE = ("ffv1", "mjpeg")  # each packet decodes alone or from a key frame, without reordering
@@ -108,6 +110,11 @@ class _Head:
 def _head(file: PositionedFile, stream: Any) -> _Head:
     context = stream.codec_context
     check_size(file.name, context.height, context.width)
+    pixels = context.height * context.width
+    if pixels > _MAX_UNCOMPARED and pixels > _MAX_PACKED * file.size:
+        raise CorruptRecordingError(
+            f"{file.name} claims frames of {context.height:,} x {context.width:,} pixels in a file of {file.size:,} bytes; it is damaged"
+        )
     if context.format is None:
         raise CorruptRecordingError(f"{file.name}: its {context.name} frames have no known pixel format")
     return _Head(
