@@ -5,7 +5,8 @@ a test or a file, and added here by rules, so that a new plugin has nothing to d
 
 * Of the classes of one folder that inherit the tests of the kit, the first of each format is quick: the other layouts are
   thorough.
-* Of that class, the rules in ``COSTLY``, most of which start processes, are quick in the folders of ``REPRESENTATIVES``.
+* Of that class, the rules in ``COSTLY``, most of which start processes, and in ``INHERITED``, which the base class keeps for
+  every format, are quick in the folders of ``REPRESENTATIVES``.
 * Of the parameters of one test, ``QUICK_PARAMETERS`` are quick, evenly spaced, or as many as ``@pytest.mark.quick(n)`` says.
 """
 
@@ -25,12 +26,13 @@ from roiextractors_core.testing import FuzzTests, ImagingExtractorTests, WriterT
 
 ROOT = Path(__file__).parent
 KIT = (ImagingExtractorTests, WriterTests, FuzzTests)
-QUICK_PARAMETERS = 4
+QUICK_PARAMETERS = 3
 REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
 COSTLY = frozenset(
     {
         "test_a_descriptor_that_failed_is_not_used_again",
         "test_a_disk_that_fails_is_an_error_and_the_next_read_is_right",
+        "test_a_cut_recording_is_told_and_never_garbage",
         "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
         "test_a_file_that_changed_is_read_again",
         "test_a_missing_file_is_told_and_never_filled_in",
@@ -45,6 +47,20 @@ COSTLY = frozenset(
         "test_memory_is_bounded_by_the_request",
         "test_opening_writes_nothing_and_runs_nothing_from_the_file",
         "test_the_streams_do_not_depend_on_the_hash_seed",
+    }
+)
+INHERITED = frozenset(
+    {
+        "test_a_field_of_view_outside_the_frame_is_refused",
+        "test_a_negative_range_is_refused",
+        "test_a_range_outside_is_refused",
+        "test_a_rate_that_cannot_be_is_refused",
+        "test_a_reversed_range_is_refused",
+        "test_a_sample_outside_is_refused",
+        "test_numpy_integers_are_integers",
+        "test_one_index_is_a_series_of_one",
+        "test_the_users_rate_wins",
+        "test_what_is_no_integer_is_refused",
     }
 )
 _names_tests = pytest.StashKey[bool]()
@@ -135,8 +151,8 @@ def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     for item in items:
         tests, name, folder = getattr(item, "cls", None), getattr(item, "originalname", ""), item.path.parent
         for kit in (kit for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, name)):
-            is_costly = name in COSTLY and folder.relative_to(ROOT).as_posix() not in REPRESENTATIVES
-            if first.setdefault((folder, kit, getattr(tests, "format", "")), tests) is not tests or is_costly:
+            is_represented = folder.relative_to(ROOT).as_posix() not in REPRESENTATIVES and name in COSTLY | INHERITED
+            if first.setdefault((folder, kit, getattr(tests, "format", "")), tests) is not tests or is_represented:
                 yield item
 
 
