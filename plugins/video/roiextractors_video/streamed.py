@@ -219,10 +219,15 @@ def _packets(file: PositionedFile, container: Any, stream: Any) -> tuple[list[tu
     found: list[tuple[int, ...]] = []
     is_sought = stream.codec_context.name in _FOUND_IN_FILE
     is_coded, num_empty = stream.codec_context.name != "rawvideo", 0
+    # FFmpeg reads on into a second Matroska file behind the first, whose frames have the same times
+    end = _end_of_matroska(file.read(0, _MAX_EBML))
+    is_second = 0 < end < file.size and file.read(end, 4) == b"\x1a\x45\xdf\xa3"
     try:
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:
                 continue
+            if is_second and (packet.pos or 0) >= end:
+                return found, f"contains another file from byte {end:,} on, which is not read"
             if packet.is_corrupt:  # FFmpeg marks a packet that the end of the file has cut
                 return found, f"is truncated or damaged: the packet after frame {len(found):,} is incomplete"
             stamp = _NO_STAMP if packet.pts is None else packet.pts

@@ -228,3 +228,16 @@ def test_a_matroska_file_that_ends_in_zeros_gives_its_whole_frames(
             assert 5 < len(recording) < 24
             np.testing.assert_array_equal(recording.get_series(), expected[: len(recording)])
             assert str(seen[0].message) in recording.get_notes()
+
+
+def test_a_second_matroska_file_behind_the_first_is_not_read_and_said(
+    tmp_path: Path, noisy: Make, encode: Make
+) -> None:
+    frames = noisy(10, 40, 50, np.uint8)
+    path = encode(tmp_path / "a.mkv", frames, pixels="gray", source="gray")
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.warns(IncompleteRecordingWarning, match="contains another file from byte") as seen:
+        recording = roi.open(path)
+    with recording:
+        np.testing.assert_array_equal(recording.get_series(), frames)
+        assert str(seen[0].message) in recording.get_notes()
