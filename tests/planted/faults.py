@@ -537,6 +537,7 @@ class TheUsersRateIsLeftOut(Planted):
 
 @planted(
     "test_a_cut_recording_is_told_and_never_garbage",
+    "test_rates_are_in_hz_and_times_in_seconds",
     "test_the_native_times_are_the_hardwares",
     "test_times_are_native_before_computed",
     says="seconds, float64",
@@ -563,6 +564,7 @@ class NativeTimesIgnoreTheStart(Planted):
 
 @planted(
     "test_a_cut_recording_is_told_and_never_garbage",
+    "test_rates_are_in_hz_and_times_in_seconds",
     "test_the_native_times_are_the_hardwares",
     "test_times_are_native_before_computed",
     says="get_native_timestamps",
