@@ -143,6 +143,7 @@ COSTLY = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outcome", COSTLY)
 def test_a_planted_cost_is_found_by_costly_changes_alone(broken: Any, outcome: str) -> None:
     seed = broken(COSTLY[outcome])

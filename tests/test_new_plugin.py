@@ -75,6 +75,7 @@ def test_a_new_plugin_with_these_traits_passes_its_own_tests_as_it_is(traits: st
     install_and_test(COMBINATIONS[traits], tmp_path)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_with_all_traits_passes_the_tests_that_it_adds(kind: str, tmp_path: Path) -> None:
     install_and_test(COMBINATIONS["-".join((kind, *TRAITS))], tmp_path, "-k", "not TestAcmeScope")
