@@ -70,7 +70,7 @@ def test_metadata_of_real_info(real: tuple[str, Path]) -> None:
         assert found.channels[0].name == "PMT0"
         assert found.vendor["objective"] == "Nikon 16x/0.8w/WD3.0"
         assert len(found.vendor["frame"]) == 54_428
-        assert found.vendor["frame"][[0, -1]].tolist() == [132, 16766]
+        assert (found.vendor["frame"][0], found.vendor["frame"][-1]) == (132, 16766)
     else:
         assert found.channels[0].name == "GCaMP6s"
         assert found.vendor["calibration"] == {"fx": None, "fy": None}
