@@ -528,7 +528,12 @@ class AnUnknownRateIsInvented(Planted):
         return self._rate or 30.0
 
 
-@planted("test_a_rate_that_cannot_be_is_refused", "test_the_users_rate_wins", says="pass sampling_frequency")
+@planted(
+    "test_a_rate_that_cannot_be_is_refused",
+    "test_the_class_itself_takes_the_users_rate",
+    "test_the_users_rate_wins",
+    says="pass sampling_frequency",
+)
 class TheUsersRateIsLeftOut(Planted):
     def override_sampling_frequency(self, sampling_frequency: float) -> None:
         if not 0 < sampling_frequency < float("inf"):

@@ -121,12 +121,17 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
     Every other time the plugin's code is traced, and made to wait between any two of its steps.
     """
     wrong: list[str] = []
-    gate = threading.Barrier(6)
+    gate, installing = threading.Barrier(6), threading.Lock()
     end = time.monotonic() + seconds
+    # Tracing slows the reads, so every other attempt runs untraced, at the speed at which locks are contended
+    trace = _interrupting(case.spec.extractor.partition(".")[0].partition(":")[0]) if seed % 2 else None
 
     def work(number: int) -> None:
         rng = random.Random(100 * seed + number)
         try:
+            if trace is not None:
+                with installing:  # Python refuses two at once, which threading.settrace does not prevent
+                    sys.settrace(trace)
             gate.wait(timeout=10)
             while not wrong and time.monotonic() < end:
                 words, seen, expected = _one_read(extractor, case.expected, rng)
@@ -136,11 +141,8 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
             wrong.append(f"a read raised {type(error).__name__}: {error}")
 
     threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(6)]
-    before, traced = sys.getswitchinterval(), threading.gettrace()
+    before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # the usual 5 ms would let most reads finish without a switch
-    # Tracing slows the reads, so every other attempt runs untraced, at the speed at which locks are contended
-    if seed % 2:
-        threading.settrace(_interrupting(case.spec.extractor.partition(".")[0].partition(":")[0]))
     try:
         for thread in threads:
             thread.start()
@@ -148,7 +150,6 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
             thread.join(timeout=THREAD_SECONDS)
     finally:
         sys.setswitchinterval(before)
-        threading.settrace(traced)
     if any(thread.is_alive() for thread in threads):
         return f"the threads wait for each other: they did not end within {THREAD_SECONDS} s"
     return wrong[0] if wrong else ""
