@@ -489,9 +489,9 @@ def test_metadata_is_the_info_and_what_follows_from_it(write: Write, version_2: 
     assert found.plane_positions == (0.0, 35.5)
     assert found.device == found.software == "Scanbox 2"
     assert [(c.name, c.excitation_wavelength) for c in found.channels] == [("PMT0", 920.0)]
-    assert found.vendor["frame"].tolist() == [3, 5, 70000]
-    assert found.vendor["line"].tolist() == [480, 185, 7]
-    assert found.vendor["event_id"].tolist() == [1, 2, 1]
+    assert found.vendor["frame"] == [3, 5, 70000]
+    assert found.vendor["line"] == [480, 185, 7]
+    assert found.vendor["event_id"] == [1, 2, 1]
     assert found.vendor["objective"] == "Nikon 16x/0.8w/WD3.0"
     assert found.vendor["config"]["magnification_list"] == ["1.0", "1.2"]
     assert json.loads(json.dumps(found.to_dict()))["vendor"]["frame"] == [3, 5, 70000]
