@@ -109,7 +109,7 @@ class ResourceTests(GivenRecording):
                 return
         fail(
             f"{words} took {peak:,} bytes of memory at its peak, the limit is {limit:,}; {size}",
-            "read what is asked for and no more, when it is asked for, and keep none of it",
+            "read what is asked for and no more, when it is asked for, keep none of it, and make few temporary copies",
         )
 
     def _peaks(self, case: Case, source: Any, size: _Size) -> list[tuple[str, int, int]]:
@@ -210,8 +210,7 @@ class _Size:
         yield f"slice_samples({at}).get_series(0, {few})", few, lambda: opened.slice_samples(at).get_series(0, few)
 
     def __str__(self) -> str:
-        asked = f"{self.few} of the {self.count:,} samples are {self.few * self.sample:,} bytes"
-        return f"{asked}, all are {self.total:,}"
+        return f"a sample has {self.sample:,} bytes, all {self.count:,} samples have {self.total:,}"
 
 
 def _require_none_open(files: list[Path], words: str, advice: str) -> None:
