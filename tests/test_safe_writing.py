@@ -321,6 +321,10 @@ def signalled(process: subprocess.Popen[str], number: int, after: float) -> None
 
 
 LOOP = """
+import signal
+for name in ("SIGTERM", "SIGHUP"):  # under nohup, SIGHUP is ignored from the start, as it then should be
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
 convert()
 print("go", flush=True)
 while True:
