@@ -608,8 +608,13 @@ def watch_state(spec: dict[str, Any], recording: Any, options: Mapping[str, Any]
 
     before = process_state()
     _ensure_registered(spec)
-    roi.formats()
+    declared = roi.default_registry().snapshot().specs[spec["name"]]
+    # Not by open, which runs in a copy of the context: what numpy 2 keeps in the context would change in the copy alone
+    extractor = declared.load()
     yield {"stage": "import", "changed": _changes(before)}
+    with extractor(recording, **options) as made:
+        made.get_series(0, 1)
+    yield {"stage": "construction", "changed": _changes(before)}
     with roi.open(recording, format=spec["name"], **options) as opened:
         opened.get_series(0, 1)
     yield {"stage": "open", "changed": _changes(before)}

@@ -696,7 +696,7 @@ class ListingStreamsFails(Planted):
 # Metadata
 
 
-@planted("test_the_metadata_serialises", says="numbers, text, lists")
+@planted("test_the_metadata_serialises", says="expected a number, text, a date, a list")
 class TheVendorsHeaderHoldsObjects(Planted):
     def get_metadata(self) -> roi.RecordingMetadata:
         return super().get_metadata().replaced(vendor={"file": self._file})
