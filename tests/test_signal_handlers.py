@@ -39,13 +39,17 @@ def right(read, wanted, what):
     if not np.array_equal(read, wanted):
         wrong.append(what)
 
+interrupted = "reading"
+
 def handle(*_):
     global calls
     calls += 1
     k = calls % len(expected)
     right(same[k], expected[k], "the same, read in the handler")
     right(another[k], others[k], "another, read in the handler")
-    if calls % 3 == 0:
+    # zarr waits for its own thread with a lock of Python's futures, which a handler that opens could meet (docs/process_state.md)
+    is_opening_zarr = interrupted == "opening" and "zarr" in os.path.basename(path)
+    if calls % 3 == 0 and not is_opening_zarr:
         with opened(path) as again:
             right(again[k], expected[k], "the same, opened in the handler")
         roi.explain(other)
@@ -60,8 +64,10 @@ while time.monotonic() < end or rounds < 2:
     rounds += 1
     for k in range(len(expected)):
         right(same[k], expected[k], "interrupted read")
+    interrupted = "opening"
     with opened(other) as more:
         right(more[:5], others[:5], "interrupted opening")
+    interrupted = "reading"
 # A handler that runs after the timer was stopped would start it again, and the end of Python kills at the next signal
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 signal.setitimer(signal.ITIMER_REAL, 0)
