@@ -46,6 +46,9 @@ class BoundedStore(LocalStore):
         """Set the limit by an array of numbers in this store; the shape does not limit the size of other types."""
         description = array.metadata.to_dict()
         outermost: Any = description.get("compressor") or (description.get("codecs") or ({},))[-1] or {}
+        # zarr 3.0 leaves the codec itself in the description of an array of version 2
+        if hasattr(outermost, "get_config"):
+            outermost = outermost.get_config()
         name = outermost.get("id", outermost.get("name")) if isinstance(outermost, Mapping) else None
         self._is_blosc = str(name).removeprefix("numcodecs.") == "blosc"
         dtype = np.dtype(array.dtype)
