@@ -56,9 +56,8 @@ def received_by(receiver: Receiver) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(
-            ValueError
-        ):  # ended by the garbage collector after Ctrl-C, in another context, which has a value of its own
+        # After Ctrl-C, the garbage collector may end it in another context, which has a value of its own
+        with suppress(ValueError):
             _RECEIVER.reset(token)
 
 

@@ -25,9 +25,8 @@ def stdout_to_stderr() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(
-            ValueError
-        ):  # ended by the garbage collector after Ctrl-C, in another context, which has a value of its own
+        # After Ctrl-C, the garbage collector may end it in another context, which has a value of its own
+        with suppress(ValueError):
             _IS_PLUGIN_CODE.reset(token)
 
 

@@ -379,7 +379,7 @@ class _Grid:
         sizes = np.array([_size(path) for path in paths], np.int64)
         flat = rows.ravel()
         nbytes = int(np.prod(table.shapes[flat.max()])) * int(table.depths[flat.max()])  # of any frame: all are alike
-        ends = table.offsets[flat] + nbytes  # -1 (missing) gives those of the last frame, and is masked below
+        ends = table.offsets[flat] + nbytes  # -1 means missing: numpy takes the last frame, which is masked below
         lost = (flat >= 0) & (ends > sizes[table.numbers[flat]])
         if not lost.any():
             return self._written(rows, paths) if self._dataset.is_ndtiff else rows

@@ -108,9 +108,9 @@ class TestPackedVolumesWithTimestamps(TestNwb):
 
 
 class TestNwbZarr(TestNwb):
-    # A chunk that is not there has the fill value; metres are the default unit of spacing
+    # A missing chunk has the fill value; metres are the default unit of spacing
     optional_parts = ("[0-9]*", "unit")
-    # An attribute or text that is not there is not stated, and an empty chunk of text reads as one that is not there
+    # A missing attribute or text states nothing, and an empty chunk of text reads as a missing one
     test_a_missing_file_is_told_and_never_filled_in = None
 
     @pytest.fixture
@@ -126,9 +126,9 @@ class TestNwbZarr(TestNwb):
 
 
 class TestNwbZarrVolumes(TestPackedVolumesWithTimestamps):
-    # A chunk that is not there has the fill value; metres are the default unit of spacing
+    # A missing chunk has the fill value; metres are the default unit of spacing
     optional_parts = ("[0-9]*", "unit")
-    # An attribute or text that is not there is not stated, and an empty chunk of text reads as one that is not there
+    # A missing attribute or text states nothing, and an empty chunk of text reads as a missing one
     test_a_missing_file_is_told_and_never_filled_in = None
 
     @pytest.fixture

@@ -101,7 +101,7 @@ class TestPlanar(ImagingExtractorTests):
     optional_parts = (
         "[0-9]*",
         "dimension_separator",
-    )  # a chunk that is not there has the fill value; "." is the default
+    )  # a missing chunk has the fill value; "." is the default
 
     @pytest.fixture
     def expected(self) -> np.ndarray:
@@ -125,7 +125,7 @@ class TestVolumesOfOneChannelOfTwo(ImagingExtractorTests):
     optional_parts = (
         "[0-9]*",
         "dimension_separator",
-    )  # a chunk that is not there has the fill value; "." is the default
+    )  # a missing chunk has the fill value; "." is the default
     open_options = {"channel": "red"}
 
     @pytest.fixture
@@ -160,7 +160,7 @@ class TestWhatConvertWrote(ImagingExtractorTests):
     optional_parts = (
         "[0-9]*",
         "dimension_separator",
-    )  # a chunk that is not there has the fill value; "." is the default
+    )  # a missing chunk has the fill value; "." is the default
 
     @pytest.fixture
     def expected(self) -> np.ndarray:
