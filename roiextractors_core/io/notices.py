@@ -7,17 +7,31 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from ..errors import IncompleteRecordingWarning, RoiExtractorsWarning
 
-__all__ = ["received_by", "silenced", "warn"]
+__all__ = ["received_by", "set_within", "silenced", "warn"]
+
+T = TypeVar("T")
 
 Receiver: TypeAlias = Callable[[str, type[RoiExtractorsWarning]], None]
 
 # ``warnings.catch_warnings`` replaces the filters of the whole process: in threads, as dask unpickles recordings, one thread can restore the
 # filters of another for good. A context variable belongs to the thread (or task) that sets it.
 _RECEIVER: ContextVar[Receiver | None] = ContextVar("receiver", default=None)
+
+
+@contextmanager
+def set_within(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Set a context variable inside a ``with`` block, for this thread or task alone."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        # After Ctrl-C, the garbage collector may end it in another context, which has a value of its own
+        with suppress(ValueError):
+            variable.reset(token)
 
 
 def warn(message: str, category: type[RoiExtractorsWarning] = IncompleteRecordingWarning) -> None:
@@ -52,13 +66,8 @@ def received_by(receiver: Receiver) -> Iterator[None]:
     receiver : callable
         ``receiver(message, category)``, in place of ``warnings.warn``.
     """
-    token = _RECEIVER.set(receiver)
-    try:
+    with set_within(_RECEIVER, receiver):
         yield
-    finally:
-        # After Ctrl-C, the garbage collector may end it in another context, which has a value of its own
-        with suppress(ValueError):
-            _RECEIVER.reset(token)
 
 
 @contextmanager

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
+
+from .notices import set_within
 
 __all__ = ["CommandOutput", "stdout_to_stderr"]
 
@@ -21,13 +23,8 @@ def stdout_to_stderr() -> Iterator[None]:
     of ``roiextractors formats --json``. Nothing of the process is changed: only the command, whose own process it is, replaces
     ``sys.stdout``, by a :class:`CommandOutput`. In other programs, a plugin prints where it prints.
     """
-    token = _IS_PLUGIN_CODE.set(True)
-    try:
+    with set_within(_IS_PLUGIN_CODE, True):
         yield
-    finally:
-        # After Ctrl-C, the garbage collector may end it in another context, which has a value of its own
-        with suppress(ValueError):
-            _IS_PLUGIN_CODE.reset(token)
 
 
 class CommandOutput:

@@ -25,9 +25,8 @@ class CatalogueEntry:
     @property
     def how_to_install(self) -> str:
         """What to do in order to read this format."""
-        if getattr(
-            sys, "frozen", False
-        ):  # by PyInstaller or cx_Freeze: nothing can be installed into such an application
+        # PyInstaller or cx_Freeze made such an application: nothing can be installed into it
+        if getattr(sys, "frozen", False):
             package = self.plugin.replace("-", "_")
             return (
                 f"build this application again with {self.plugin} and its metadata "
