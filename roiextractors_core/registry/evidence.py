@@ -564,9 +564,8 @@ _KINDS: Mapping[str, type[Evidence]] = {
 
 def evidence_fault(evidence: Evidence | None) -> str:
     """Return a sentence about evidence whose class the core does not have, at any depth, or an empty string."""
-    if (
-        evidence is None or type(evidence) in _KINDS.values()
-    ):  # the exact class: a subclass would run code of the plugin
+    # The exact class: a subclass would run code of the plugin
+    if evidence is None or type(evidence) in _KINDS.values():
         return ""
     if isinstance(evidence, _Joined) and type(evidence) in (AllOf, AnyOf):
         return next(filter(None, map(evidence_fault, evidence.parts)), "")

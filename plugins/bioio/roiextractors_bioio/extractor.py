@@ -381,10 +381,8 @@ def at_the_border(name: str, package: str, *, reads_pixels: bool = False) -> Ite
     except Exception as error:  # each library raises its own types, down to AssertionError, for a damaged file
         if isinstance(error, MemoryError) and reads_pixels:  # the user asked for more than fits into memory
             raise
-        if isinstance(error, OSError) and error.errno not in (
-            None,
-            errno.EINVAL,
-        ):  # EINVAL: an offset that no file can have
+        # EINVAL: an offset that no file can have
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         words = f"{type(error).__name__}: {printable(error)[:300]}"
         raise CorruptRecordingError(f"{name} cannot be read by {package}: {words}") from error

@@ -161,9 +161,8 @@ def _write_time_courses(stream: BinaryIO, recording: Any, convert: _Convert, pro
     matrix = np.memmap(stream, np.dtype("<f4"), "r+", shape=shape)
     for start, block in read_blocks(recording, max_bytes=_PIXEL_BLOCK, progress=progress):
         pixels = _pixels(convert(block))
-        for first in range(
-            0, len(matrix), _TILE_PIXELS
-        ):  # a transposition of all at once would miss the processor's cache
+        # A transposition of all at once would miss the processor's cache
+        for first in range(0, len(matrix), _TILE_PIXELS):
             tile = slice(first, first + _TILE_PIXELS)
             matrix[tile, start : start + len(block)] = pixels[:, tile].T
     matrix.flush()

@@ -332,9 +332,8 @@ class OlympusImagingExtractor(BlockImagingExtractor):
 
     def _time(self, sample: int) -> float:
         """Return the time of a sample in seconds; NaN if its settings do not contain it."""
-        if (
-            sample not in self._native_times
-        ):  # kept, because each time is in a file of its own and times are requested often
+        # Kept, because each time is in a file of its own and times are requested often
+        if sample not in self._native_times:
             self._native_times[sample] = self._read_time(sample)
         return self._native_times[sample]
 

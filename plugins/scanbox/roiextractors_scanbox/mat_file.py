@@ -143,9 +143,8 @@ class _Elements:
         if not self.more():
             raise self._cut(8, len(self._data) - self._at)
         kind, size = struct.unpack_from(f"{self._order}II", self._data, self._at)
-        if (
-            kind >> 16
-        ):  # a small element: the length is packed with the type, and the content takes the place of the length
+        # A small element: the length is packed with the type, and the content takes the place of the length
+        if kind >> 16:
             kind, size = kind & 0xFFFF, kind >> 16
             start, end = self._at + 4, self._at + 8
             if size > 4:
