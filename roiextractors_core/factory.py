@@ -267,7 +267,11 @@ def _folder_hint(source: Source, state: RegistryState, spec: FormatSpec | None =
         return ""  # a format of files explains the damage of its file best
     for folder in source.path.parents[:2]:  # frames may be one level down
         with contextlib.suppress(RoiExtractorsError, OSError), Source(folder) as opened:
-            title = choose(opened, state)[0].spec.title
+            match = choose(opened, state)[0]
+            basis, inside = match.finding.basis, f"{source.path.parent.name}/"
+            if folder != source.path.parent and "/" in basis and inside not in basis:
+                continue  # the format of another folder in it
+            title = match.spec.title
             return f" It is part of {printable(folder)}, which is {title}; open the folder: open({str(folder)!r})"
     return ""
 

@@ -642,3 +642,20 @@ def test_bytes_after_an_array_are_told(tmp_path: Path) -> None:
         stream.write(values.tobytes())
     with pytest.warns(roi.RoiExtractorsWarning, match="600 bytes after the array .* exactly 2 times the data"):
         roi.open(tmp_path / "a.npy")
+
+
+def test_a_recording_in_a_folder_beside_the_file_is_not_what_the_file_is_part_of(tmp_path: Path) -> None:
+    spec = roi.FormatSpec(name="rig", title="Rig", extractor="rig.x:X", evidence=roi.Member("*/rig.ini"))
+    registry = Registry(entry_points=list)
+    registry.register(spec)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rig.ini").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "movie.qqq").write_bytes(b"unknown")
+    with pytest.raises(roi.UnknownFormatError) as caught:
+        roi.open(tmp_path / "mine" / "movie.qqq", registry=registry)
+    assert "part of" not in str(caught.value)
+    (tmp_path / "mine" / "rig.ini").touch()
+    (tmp_path / "other" / "rig.ini").unlink()
+    with pytest.raises(roi.UnknownFormatError, match=r"It is part of .*, which is Rig; open the folder"):
+        roi.open(tmp_path / "mine" / "movie.qqq", registry=registry)
