@@ -25,6 +25,7 @@ from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
 from .paths import single_file
+from .pickled import PickledArray, read_pickled_npy, texts_of_pickled_npy
 from .positioned import PositionedFile, open_regular, read_bounded, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
 from .source import Source
@@ -49,6 +50,7 @@ __all__ = [
     "ChunkSource",
     "MissingChunks",
     "Part",
+    "PickledArray",
     "Piece",
     "PositionedFile",
     "ProcessLock",
@@ -84,6 +86,7 @@ __all__ = [
     "read_bounded",
     "read_json",
     "read_once",
+    "read_pickled_npy",
     "require_few_chunks",
     "require_room",
     "run_on_cores",
@@ -91,6 +94,7 @@ __all__ = [
     "share_out",
     "silenced",
     "single_file",
+    "texts_of_pickled_npy",
     "to_micrometres",
     "to_seconds",
     "unchanging_superblock",

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from roiextractors_core.errors import RecordingError, SourceError, printable
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PickledArray, PositionedFile, read_pickled_npy
 
 from .folder import Plane, as_number
-from .pickled import PickledArray, read_objects
 
 __all__ = ["size_contradictions"]
 
@@ -76,7 +75,7 @@ def _outside(plane: Plane) -> Iterator[str]:
             return
         file = PositionedFile(path)
         try:
-            objects = [roi for roi in read_objects(file) if isinstance(roi, dict)]
+            objects = [roi for roi in read_pickled_npy(file) if isinstance(roi, dict)]
             # Rows and columns of the frame, counted from 0
             largest = {key: [_largest(roi.get(key)) for roi in objects] for key in ("ypix", "xpix")}
         finally:
@@ -108,7 +107,7 @@ def _fields_of(path: Path) -> Mapping[str, Any]:
     try:
         file = PositionedFile(path)
         try:
-            objects = read_objects(file)
+            objects = read_pickled_npy(file)
         finally:
             file.close()
     except (RecordingError, SourceError):  # a damaged result says nothing of the movie

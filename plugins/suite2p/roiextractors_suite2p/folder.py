@@ -20,9 +20,15 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile, folder_names, is_file, is_folder
-
-from .pickled import PickledArray, read_objects, texts_at_the_start
+from roiextractors_core.io import (
+    PickledArray,
+    PositionedFile,
+    folder_names,
+    is_file,
+    is_folder,
+    read_pickled_npy,
+    texts_of_pickled_npy,
+)
 
 __all__ = [
     "CHANNELS",
@@ -268,7 +274,7 @@ def holds_description(source: Source) -> bool:
 
 
 def _is_described(source: Source) -> bool:
-    texts = texts_at_the_start(source.read_at, min(source.size, 1 << 20))
+    texts = texts_of_pickled_npy(source.read_at, min(source.size, 1 << 20))
     # The second set is that of settings.npy since suite2p 1.0, which has no nplanes
     return {"nplanes", "nchannels"} <= texts or {"tau", "fs", "torch_device"} <= texts
 
@@ -302,7 +308,7 @@ def _described(folder: Path, given: Path | None) -> Plane:
 def _fields(path: Path) -> dict[str, Any]:
     file = PositionedFile(path)
     try:
-        objects = read_objects(file)
+        objects = read_pickled_npy(file)
     finally:
         file.close()
     if len(objects) != 1 or not isinstance(objects[0], dict):

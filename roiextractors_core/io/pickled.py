@@ -1,4 +1,4 @@
-"""Reads the pickled dictionaries in suite2p's .npy files without running anything that is in them.
+"""Pickles of plain values and arrays, read without running anything that is in them.
 
 The standard library's unpickler, in its Python form, moves the values about.  It is given only the opcodes that plain values
 need, and the names in a pickle are never imported: a few that stand for arrays, numbers, times, paths and containers are
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import math
 import pickle
-import pickletools
 import re
 import struct
 from collections.abc import Callable, Mapping
@@ -21,16 +20,16 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from roiextractors_core.errors import (
+from ..errors import (
     CorruptRecordingError,
     RoiExtractorsError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from .positioned import PositionedFile
 
-__all__ = ["PickledArray", "read_objects", "texts_at_the_start"]
+__all__ = ["PickledArray", "read_pickled_npy", "texts_of_pickled_npy"]
 
 _BUFFER_BYTES = 1 << 16
 _MAX_INLINE = 4096  # a longer payload is left in the file until it is read
@@ -45,8 +44,11 @@ _MAX_PARTS = 64
 Read = Callable[[int, int], bytes]
 
 
-def read_objects(file: PositionedFile) -> list[Any]:
-    """Return the objects of a .npy file: dictionaries, lists, numbers, texts, :class:`PickledArray`.
+def read_pickled_npy(file: PositionedFile) -> list[Any]:
+    """Return the pickled objects of a ``.npy`` file: dictionaries, lists, numbers, texts, :class:`PickledArray`.
+
+    Nothing in the file is imported or run; the names of arrays, containers, numbers, times and paths are known, and any other
+    is refused.
 
     Parameters
     ----------
@@ -77,8 +79,8 @@ def read_objects(file: PositionedFile) -> list[Any]:
     return objects
 
 
-def texts_at_the_start(read: Read, size: int) -> set[str]:
-    """Return the short texts, dictionary keys among them, at the start of a .npy file of objects; none for other bytes.
+def texts_of_pickled_npy(read: Read, size: int) -> set[str]:
+    """Return the short texts, dictionary keys among them, at the start of a ``.npy`` file of objects; none for other bytes.
 
     Parameters
     ----------
@@ -401,6 +403,8 @@ class _Unpickler(_Standard):  # type: ignore[misc]
 
 
 def _refuse_opcode(unpickler: _Unpickler) -> NoReturn:
+    import pickletools
+
     tape = unpickler._tape
     code = tape.fetch(tape.position - 1, 1)
     known = next((op for op in pickletools.opcodes if op.code == code.decode("latin-1")), None)
@@ -526,7 +530,7 @@ def _read_header(tape: _Tape) -> int:
         ) from error
     if dtype not in ("|O", "O", "|O8") or not isinstance(count, int) or not 0 <= count <= _MAX_OPCODES:
         raise UnsupportedRecordingError(
-            f"{tape.name} contains numbers or too many objects, not a dictionary of suite2p"
+            f"{tape.name} contains numbers or over {_MAX_OPCODES:,} objects, expected pickled objects"
         )
     return count
 
