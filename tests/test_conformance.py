@@ -18,6 +18,7 @@ import roiextractors_core as roi
 from roiextractors_core.io.process_state import PROCESS_STATE
 from roiextractors_core.registry.registry import default_registry
 from roiextractors_core.testing import ImagingExtractorTests
+from roiextractors_core.testing.conformance import processes
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted import faults, sound
@@ -295,6 +296,39 @@ def test_a_planted_fault_is_caught_and_only_it(
     measured = [outcome.failed[test] for test in COSTS if test in outcome.failed]
     assert all("the limit is" in message or "raised" in message for message in measured), measured
     assert all("to do: " in message or "see test_" in message for message in outcome.failed.values()), outcome.failed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize(
+    ("errors", "says"),
+    [
+        (1, "the parent raised what it does not raise alone, ValueError: a short read\n  to do: read at given offsets"),
+        (2, "ValueError was raised: a short read"),
+    ],
+    ids=["while children read", "alone too"],
+)
+def test_an_error_of_the_parent_is_of_forks_where_it_reads_well_alone(
+    errors: int,
+    says: str,
+    kit: Callable[..., Outcome],
+    registered: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered("planted.sound:Planted", **sound.FILE)
+    parent, left, read = os.getpid(), [None] * errors, processes._one_read
+
+    def one_read(*arguments: Any) -> Any:
+        if os.getpid() == parent and left:
+            left.pop()
+            raise ValueError("a short read")
+        return read(*arguments)
+
+    monkeypatch.setattr(processes, "_one_read", one_read)
+    asked = "test_forked_processes_read_each_for_itself"
+    others = [name for name in dir(ImagingExtractorTests) if name.startswith("test_") and name != asked]
+    outcome = kit(Planar, **dict.fromkeys(others))
+    assert list(outcome.failed) == [asked]
+    assert says in outcome.failed[asked]
 
 
 def _made_by(makes: list[Any], *, as_generator: bool = False, params: tuple[Any, ...] | None = None) -> Any:

@@ -831,6 +831,21 @@ class ForksShareOnePosition(_Seeking):
             return np.frombuffer(bytearray(self._stream.read((end - start) * self._frame_bytes)), PIXEL)
 
 
+@planted(
+    "test_forked_processes_read_each_for_itself",
+    says="one raised what its parent does not raise alone, ValueError: a short read\n  to do: read at given offsets",
+)
+class AForkIsNotReadable(Planted):
+    def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
+        super().__init__(file_path, channel=channel, sampling_frequency=sampling_frequency)
+        self._parent = os.getpid()
+
+    def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
+        if os.getpid() != self._parent:
+            raise ValueError("a short read")
+        return super().get_series(start_sample, end_sample)
+
+
 @planted("test_forked_processes_read_each_for_itself", says="waited for ever")
 class ForksWaitForALock(Planted):
     def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:

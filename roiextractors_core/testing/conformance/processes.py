@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from .judging import fail
 __all__ = ["FORK_SECONDS", "ProcessTests"]
 
 THREAD_SECONDS = 20
+MIN_READS = 4  # of each thread, however slow the machine is
 FORK_SECONDS = 20  # far beyond 25 small reads: only a lock that was held at the fork takes longer
 # CPython 3.12 itself crashes where generators are traced opcode by opcode while other threads run them; there, lines must do
 _CAN_TRACE_OPCODES = sys.version_info[:2] != (3, 12)
@@ -122,7 +124,6 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
     """
     wrong: list[str] = []
     gate, installing = threading.Barrier(6), threading.Lock()
-    end = time.monotonic() + seconds
     # Tracing slows the reads, so every other attempt runs untraced, at the speed at which locks are contended
     trace = _interrupting(case.spec.extractor.partition(".")[0].partition(":")[0]) if seed % 2 else None
 
@@ -132,8 +133,11 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
             if trace is not None:
                 with installing:  # Python refuses two at once, which threading.settrace does not prevent
                     sys.settrace(trace)
-            gate.wait(timeout=10)
-            while not wrong and time.monotonic() < end:
+            gate.wait(timeout=THREAD_SECONDS)
+            # From here: on a busy machine the threads may take longer to start than they have to read
+            end, reads = time.monotonic() + seconds, 0
+            while not wrong and (reads < MIN_READS or time.monotonic() < end):
+                reads += 1
                 words, seen, expected = _one_read(extractor, case.expected, rng)
                 if not same_values(seen, expected):
                     wrong.append(f"{words} gave other samples than it gives alone")
@@ -157,20 +161,32 @@ def _read_in_threads(extractor: ImagingExtractor, case: Case, *, seconds: float,
 
 def _read_in_forks(extractor: ImagingExtractor, case: Case) -> str:
     """Read different samples in this process and in two children at once; return what went wrong, or an empty string."""
+    ready, go = os.pipe()
 
     def is_right(seed: int) -> bool:
         rng = random.Random(seed)
         reads = (_one_read(extractor, case.expected, rng) for _ in range(25))
         return all(same_values(seen, expected) for _, seen, expected in reads)
 
-    children = [_fork(functools.partial(is_right, seed)) for seed in (1, 2)]
+    def is_right_at_once(seed: int) -> bool:
+        os.close(go)
+        os.read(ready, 1)  # returns when no process has `go` open, so that none reads before the others are there
+        return is_right(seed)
+
+    children = [_fork(functools.partial(is_right_at_once, seed)) for seed in (1, 2)]
+    os.close(go)
+    wrong = ""
     try:
-        mine = is_right(0)
+        if not is_right(0):
+            wrong = "the parent got other samples than it gets alone"
+    except Exception as error:  # noqa: BLE001 - the border to the plugin
+        wrong = f"the parent raised what it does not raise alone, {type(error).__name__}: {error}"
     finally:
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    if not mine:
-        return "the parent got other samples than it gets alone"
-    return _meaning(codes)
+        os.close(ready)
+        of_children = [child.wait() for child in children]
+    if wrong:
+        is_right(0)  # an error that is raised alone too has nothing to do with forks, and goes to the author as it is
+    return wrong or next(filter(None, of_children), "")
 
 
 def _fork_while_a_thread_reads(extractor: ImagingExtractor, case: Case) -> str:
@@ -179,8 +195,8 @@ def _fork_while_a_thread_reads(extractor: ImagingExtractor, case: Case) -> str:
 
     def read_on() -> None:
         rng = random.Random(9)
-        with suppress(Exception):  # the test of threads says what is wrong
-            while not end.is_set():
+        while not end.is_set():
+            with suppress(Exception):  # the test of threads says what is wrong
                 _one_read(extractor, case.expected, rng)
 
     def is_right(seed: int) -> bool:
@@ -197,35 +213,48 @@ def _fork_while_a_thread_reads(extractor: ImagingExtractor, case: Case) -> str:
             children.append(_fork(functools.partial(is_right, seed)))
     finally:
         sys.setswitchinterval(before)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        of_children = [child.wait() for child in children]
         end.set()
         thread.join(THREAD_SECONDS)
-    wrong = _meaning(codes)
-    return f"while another thread read, {wrong}" if wrong else ""
+    return next((f"while another thread read, {wrong}" for wrong in of_children if wrong), "")
 
 
-def _meaning(codes: list[int]) -> str:
-    """Return what the first status that is not 0 means; empty when all children are right."""
-    meanings = {
-        1: "got other samples than its parent gets alone",
-        2: "raised an error",
-        -signal.SIGALRM: f"waited for ever (it was ended after {FORK_SECONDS} s)",
-    }
-    return next((f"one {meanings.get(code, f'ended with {code}')}" for code in codes if code), "")
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A forked process, and the descriptor of a pipe into which it writes the error that it raised."""
+
+    number: int
+    errors: int
+
+    def wait(self) -> str:
+        """Wait for its end; return what went wrong, or an empty string."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.number, 0)[1])
+        with open(self.errors, "rb") as stream:
+            error = stream.read().decode(errors="replace")
+        meanings = {
+            1: "one got other samples than its parent gets alone",
+            2: f"one raised what its parent does not raise alone, {error}",
+            -signal.SIGALRM: f"one waited for ever (it was ended after {FORK_SECONDS} s)",
+        }
+        return meanings.get(code, f"one ended with {code}") if code else ""
 
 
-def _fork(work: Callable[[], bool]) -> int:
-    """Start a child that does some work and ends; return its number."""
+def _fork(work: Callable[[], bool]) -> _Child:
+    """Start a child that does some work and ends."""
+    errors, pipe = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # on forks where there are threads, as there are in tests
-        child = os.fork()
-    if child:
-        return child
+        number = os.fork()
+    if number:
+        os.close(pipe)
+        return _Child(number, errors)
     code = 2
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the default ends the child even if it waits inside C code
         signal.alarm(FORK_SECONDS)
         code = 0 if work() else 1
+    except BaseException as error:  # noqa: BLE001 - the parent reports it
+        os.write(pipe, f"{type(error).__name__}: {error}"[:800].encode(errors="replace"))
     finally:
         os._exit(code)  # pytest's own handlers at exit must not run a second time in the child
 
