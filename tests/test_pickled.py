@@ -25,7 +25,14 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.io import PickledArray, PositionedFile, read_pickled_npy, texts_of_pickled_npy
+from roiextractors_core.io import (
+    PickledArray,
+    PickledObject,
+    PositionedFile,
+    read_pickle,
+    read_pickled_npy,
+    texts_of_pickled_npy,
+)
 
 HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"
 DTYPE_O = (
@@ -193,82 +200,193 @@ def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R", "names os.system near byte"),
-        (b"\x8c\x02os\x8c\x06system\x93X\x02\x00\x00\x00ls\x85R", "names os.system near byte"),
-        (b"cbuiltins\neval\n", "names builtins.eval"),
-        (b"cnumpy\nload\n", "names numpy.load"),
-        (b"cnumpy.core.multiarray\nfromfile\n", "names numpy.core.multiarray.fromfile"),
-        (b"cnumpy\nndarray.tofile\n", "names numpy.ndarray.tofile"),
-        (b"c_codecs\ndecode\n", "names _codecs.decode"),
-        (b"cpathlib\nPath\n", "names pathlib.Path"),
-        (b"cos\x1b[31m\nx\n", r"names os\x1b[31m.x"),
-        (b"(ios\nsystem\n", "opcode INST"),
-        (b"(cnumpy\nndarray\no", "opcode OBJ"),
-        (b"cnumpy\nndarray\n)\x81", "opcode NEWOBJ"),
-        (b"cnumpy\nndarray\n)}\x92", "opcode NEWOBJ_EX"),
-        (b"\x82\x01", "opcode EXT1"),
-        (b"\x83\x01\x00", "opcode EXT2"),
-        (b"\x84\x01\x00\x00\x00", "opcode EXT4"),
-        (b"Pname\n", "opcode PERSID"),
-        (b"K\x01Q", "opcode BINPERSID"),
-        (b"\x97", "opcode NEXT_BUFFER"),
-        (b"\x98", "opcode READONLY_BUFFER"),
-        (b"0", "opcode POP"),
-        (b"2", "opcode DUP"),
-        (b"I12\n", "opcode INT"),
-        (b"L" + b"9" * 50, "opcode LONG"),
-        (b"\xfe", "the byte fe, which is not a pickle opcode"),
-        (b"cnumpy\nndarray\nK\x01\x85R", "numpy.ndarray got impossible arguments"),
-        (b"X\x02\x00\x00\x00lsK\x01\x85R", "a str is in an impossible place"),
-        (
-            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\ndtype\nK\x00\x85C\x01b\x87R",
-            "_reconstruct got impossible arguments",
-        ),
-        (b"cnumpy\ndtype\nX\x03\x00\x00\x00V16\x85R", "the dtype 'V16' in a pickle is not supported"),
-        (b"cnumpy\ndtype\nX\x02\x00\x00\x00i3\x85R", "numpy.dtype got impossible arguments"),
-        (b"cnumpy\ndtype\nX\x05\x00\x00\x00(2,)i\x85R", "the dtype '(2,)i'"),
-        (b"cdatetime\ndatetime\nC\x0a" + b"\xff" * 10 + b"\x85R", "datetime.datetime got impossible arguments"),
-        (b"cdatetime\ntimedelta\nJ\xff\xff\xff\x7fK\x00K\x00\x87R", "datetime.timedelta got impossible arguments"),
-        (b"c_codecs\nencode\nX\x02\x00\x00\x00\xe2\x82\x85R", "'utf-8' codec can't decode"),
-        (
-            b"c_codecs\nencode\nX\x03\x00\x00\x00\xe2\x82\xacX\x06\x00\x00\x00latin1\x86R",
-            "_codecs.encode got impossible arguments",
-        ),
-        (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R", "_codecs.encode got impossible arguments"),
-        (b"h\x07", "is damaged near byte"),
-        (b"(((K\x01t", "is damaged near byte"),
-        (b"K\x01K\x02].", "values left"),
-        (b"}]K\x01s", "a list is in an impossible place"),
-        (b"}(K\x01u", "is damaged near byte"),
-        (b"K\x01K\x02a", "is damaged near byte"),
-        (b"K\x01Nb", "a NoneType is in an impossible place"),
-        (b"\x8b\xff\xff\xff\xff", "opcode LONG4"),
-        (b"\x8b\xff\xff\xff\x7f", "opcode LONG4"),
-        (b"c" + b"x" * 1000, "a name has over 400 letters"),
-        (ARRAY + b"}b", "a dict is in an impossible place"),
-        (ARRAY + b"(K\x01K\x01\x85" + DTYPE_F8 + b"\x89K\x08tb", "a int is in an impossible place"),
-        (b"cnumpy\ndtype\n}b", "is in an impossible place"),
-        (b"])b", "a list is in an impossible place"),
-        (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_O + b"C\x08" + bytes(8) + b"\x86R", "scalar got impossible"),
-        (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_F8 + b"C\x04" + bytes(4) + b"\x86R", "scalar got impossible"),
-        (
-            b"cnumpy._core.numeric\n_frombuffer\n(C\x08" + bytes(8) + DTYPE_F8 + b"K\x02\x85X\x01\x00\x00\x00CtR",
-            "_frombuffer got impossible",
-        ),
-        (DTYPE_F8[:-1] + b"0", "opcode POP"),
-        (
-            b"cnumpy\ndtype\n(X\x02\x00\x00\x00f8\x89\x88tR(K\x03X\x01\x00\x00\x00|NK\x01\x85Ntb",
-            "structured arrays in a pickle are not supported",
-        ),
-    ],
-)
+REFUSED: list[tuple[bytes, str]] = [
+    (b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R", "names os.system near byte"),
+    (b"\x8c\x02os\x8c\x06system\x93X\x02\x00\x00\x00ls\x85R", "names os.system near byte"),
+    (b"cbuiltins\neval\n", "names builtins.eval"),
+    (b"cnumpy\nload\n", "names numpy.load"),
+    (b"cnumpy.core.multiarray\nfromfile\n", "names numpy.core.multiarray.fromfile"),
+    (b"cnumpy\nndarray.tofile\n", "names numpy.ndarray.tofile"),
+    (b"c_codecs\ndecode\n", "names _codecs.decode"),
+    (b"cpathlib\nPath\n", "names pathlib.Path"),
+    (b"cos\x1b[31m\nx\n", r"names os\x1b[31m.x"),
+    (b"(ios\nsystem\n", "opcode INST"),
+    (b"(cnumpy\nndarray\no", "opcode OBJ"),
+    (b"cnumpy\nndarray\n)\x81", "opcode NEWOBJ"),
+    (b"cnumpy\nndarray\n)}\x92", "opcode NEWOBJ_EX"),
+    (b"\x82\x01", "opcode EXT1"),
+    (b"\x83\x01\x00", "opcode EXT2"),
+    (b"\x84\x01\x00\x00\x00", "opcode EXT4"),
+    (b"Pname\n", "opcode PERSID"),
+    (b"K\x01Q", "opcode BINPERSID"),
+    (b"\x97", "opcode NEXT_BUFFER"),
+    (b"\x98", "opcode READONLY_BUFFER"),
+    (b"0", "opcode POP"),
+    (b"2", "opcode DUP"),
+    (b"I12\n", "opcode INT"),
+    (b"L" + b"9" * 50, "opcode LONG"),
+    (b"\xfe", "the byte fe, which is not a pickle opcode"),
+    (b"cnumpy\nndarray\nK\x01\x85R", "numpy.ndarray got impossible arguments"),
+    (b"X\x02\x00\x00\x00lsK\x01\x85R", "a str is in an impossible place"),
+    (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\ndtype\nK\x00\x85C\x01b\x87R",
+        "_reconstruct got impossible arguments",
+    ),
+    (b"cnumpy\ndtype\nX\x03\x00\x00\x00V16\x85R", "the dtype 'V16' in a pickle is not supported"),
+    (b"cnumpy\ndtype\nX\x02\x00\x00\x00i3\x85R", "numpy.dtype got impossible arguments"),
+    (b"cnumpy\ndtype\nX\x05\x00\x00\x00(2,)i\x85R", "the dtype '(2,)i'"),
+    (b"cdatetime\ndatetime\nC\x0a" + b"\xff" * 10 + b"\x85R", "datetime.datetime got impossible arguments"),
+    (b"cdatetime\ntimedelta\nJ\xff\xff\xff\x7fK\x00K\x00\x87R", "datetime.timedelta got impossible arguments"),
+    (b"c_codecs\nencode\nX\x02\x00\x00\x00\xe2\x82\x85R", "'utf-8' codec can't decode"),
+    (
+        b"c_codecs\nencode\nX\x03\x00\x00\x00\xe2\x82\xacX\x06\x00\x00\x00latin1\x86R",
+        "_codecs.encode got impossible arguments",
+    ),
+    (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R", "_codecs.encode got impossible arguments"),
+    (b"h\x07", "is damaged near byte"),
+    (b"(((K\x01t", "is damaged near byte"),
+    (b"K\x01K\x02].", "values left"),
+    (b"}]K\x01s", "a list is in an impossible place"),
+    (b"}(K\x01u", "is damaged near byte"),
+    (b"K\x01K\x02a", "is damaged near byte"),
+    (b"K\x01Nb", "a NoneType is in an impossible place"),
+    (b"\x8b\xff\xff\xff\xff", "opcode LONG4"),
+    (b"\x8b\xff\xff\xff\x7f", "opcode LONG4"),
+    (b"c" + b"x" * 1000, "a name has over 400 letters"),
+    (ARRAY + b"}b", "a dict is in an impossible place"),
+    (ARRAY + b"(K\x01K\x01\x85" + DTYPE_F8 + b"\x89K\x08tb", "a int is in an impossible place"),
+    (b"cnumpy\ndtype\n}b", "is in an impossible place"),
+    (b"])b", "a list is in an impossible place"),
+    (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_O + b"C\x08" + bytes(8) + b"\x86R", "scalar got impossible"),
+    (b"cnumpy.core.multiarray\nscalar\n" + DTYPE_F8 + b"C\x04" + bytes(4) + b"\x86R", "scalar got impossible"),
+    (
+        b"cnumpy._core.numeric\n_frombuffer\n(C\x08" + bytes(8) + DTYPE_F8 + b"K\x02\x85X\x01\x00\x00\x00CtR",
+        "_frombuffer got impossible",
+    ),
+    (DTYPE_F8[:-1] + b"0", "opcode POP"),
+    (
+        b"cnumpy\ndtype\n(X\x02\x00\x00\x00f8\x89\x88tR(K\x03X\x01\x00\x00\x00|NK\x01\x85Ntb",
+        "structured arrays in a pickle are not supported",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), REFUSED)
 def test_what_is_no_plain_value_is_refused_by_its_name(tmp_path: Path, body: bytes, words: str) -> None:
     with pytest.raises((UnsupportedRecordingError, CorruptRecordingError)) as caught:
         read(tmp_path, holding(body))
     assert words in str(caught.value)
+
+
+# Files that are a pickle alone, with the strings of Python 2 and with objects of classes that the caller names
+
+
+def read_alone(tmp_path: Path, content: bytes, **options: Any) -> Any:
+    path = tmp_path / "rois.pkl"
+    path.write_bytes(content)
+    return read_pickle(PositionedFile(path), **options)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_alone_comes_out_as_it_was_saved(tmp_path: Path, protocol: int) -> None:
+    value = {**VALUES, "texts": VALUES["texts"][:-1], "array": np.arange(6000.0).reshape(60, 100)}
+    found = plain(read_alone(tmp_path, pickle.dumps(value, protocol=protocol)))
+    np.testing.assert_array_equal(found.pop("array"), value.pop("array"))
+    assert found == value
+    assert read_alone(tmp_path, pickle.dumps(7, protocol=protocol)) == 7
+
+
+# As Python 2 with numpy pickles {"raw": [numpy.arange(3.0)], u"label": "caf\xe9"}, protocol 2; the standard library is the oracle
+OF_PYTHON_2 = (
+    b"\x80\x02}q\x01(U\x03rawq\x02]q\x03cnumpy.core.multiarray\n_reconstruct\nq\x04cnumpy\nndarray\nq\x05K\x00\x85q\x06U\x01b\x87q\x07R"
+    b"q\x08(K\x01K\x03\x85q\tcnumpy\ndtype\nq\nU\x02f8K\x00K\x01\x87q\x0bRq\x0c(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\rb\x89"
+    b"U\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xf0?\x00\x00\x00\x00\x00\x00\x00@tq\x0ebaX\x05\x00\x00\x00label"
+    b"q\x0fU\x04caf\xe9q\x10u."
+)
+
+
+def test_the_strings_of_python_2_are_texts_and_the_bytes_of_arrays(tmp_path: Path) -> None:
+    found = read_alone(tmp_path, OF_PYTHON_2)
+    assert found["label"] == "café"
+    np.testing.assert_array_equal(found["raw"][0].read(), [0.0, 1.0, 2.0])
+    oracle = pickle.loads(OF_PYTHON_2, encoding="latin1")
+    assert oracle["label"] == found["label"]
+    np.testing.assert_array_equal(oracle["raw"][0], found["raw"][0].read())
+    values = np.arange(1000.0)
+    long = OF_PYTHON_2.replace(b"K\x03\x85", b"M\xe8\x03\x85").replace(
+        b"U\x18" + np.arange(3.0).tobytes(), b"T" + struct.pack("<i", 8000) + values.tobytes()
+    )
+    array = read_alone(tmp_path, long)["raw"][0]
+    np.testing.assert_array_equal(array.read(), values)
+    assert long[array.offset :][:8000] == values.tobytes()
+
+
+def test_texts_of_both_pythons_are_texts(tmp_path: Path) -> None:
+    made = b"cfuture.types.newstr\nnewstr\nX\x04\x00\x00\x00Blue\x85\x81"
+    assert read_alone(tmp_path, b"\x80\x02" + made + b".") == "Blue"
+    assert read_alone(tmp_path, b"\x80\x02" + made + b"}b.") == "Blue"
+    assert read_alone(tmp_path, b"\x80\x02}" + made + b"K\x01s.") == {"Blue": 1}
+
+
+class Thing:
+    """Has attributes, which a pickle restores by BUILD."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers = numbers
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_objects_of_named_classes_are_plain_data(tmp_path: Path, protocol: int) -> None:
+    name = f"{Thing.__module__}.Thing"
+    content = pickle.dumps([Thing([1, 2]), Thing], protocol=protocol)
+    thing, kind = read_alone(tmp_path, content, classes=(name,))
+    assert isinstance(thing, PickledObject)
+    assert (thing.name, thing.arguments, thing.state) == (name, (), {"numbers": [1, 2]})
+    assert (kind.name, kind.arguments) == (name, None)
+    with pytest.raises(UnsupportedRecordingError, match=r"names .*Thing.*it was not imported"):
+        read_alone(tmp_path, content)
+
+
+THING = b"ca.b\nThing\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"cnumpy\nndarray\n)\x81", "made of something that is not one of the known classes"),
+        (b"X\x02\x00\x00\x00ls)\x81", "made of something that is not one of the known classes"),
+        (THING + b")\x81)\x81", "made of something that is not one of the known classes"),
+        (THING + b"K\x01\x81", "a int is in an impossible place"),
+        (THING + b"}b", "the state of a.b.Thing is in an impossible place"),
+        (THING + b")\x81}b}b", "the state of a.b.Thing is in an impossible place"),
+        (THING + b")}\x92", "opcode NEWOBJ_EX"),
+        (b"}" + THING + b")\x81K\x01s", "a PickledObject is in an impossible place"),
+        (b"cfuture.types.newstr\nnewstr\nK\x01\x85\x81", "a int is in an impossible place"),
+        (b"T\xff\xff\xff\xff", "a string has -1 bytes"),
+        (b"T\xff\xff\xff\x7f", "is truncated"),
+        (THING + b")\x81q\x00h\x00b", "nested over 100 levels deep"),
+        (THING + b")\x81q\x00]h\x00ab", "nested over 100 levels deep"),
+        ((THING + b")\x81") * 120 + b"b" * 119, "nested over 100 levels deep"),
+        (b"S'text'\n", "opcode STRING"),
+    ],
+)
+def test_an_object_that_cannot_be_is_refused(tmp_path: Path, body: bytes, words: str) -> None:
+    with pytest.raises((UnsupportedRecordingError, CorruptRecordingError)) as caught:
+        read_alone(tmp_path, b"\x80\x02" + body + b".", classes=("a.b.Thing",))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [body for body, _ in REFUSED])
+def test_what_is_refused_in_an_array_is_refused_alone(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises((UnsupportedRecordingError, CorruptRecordingError)):
+        read_alone(tmp_path, b"\x80\x03](" + body + b"e.", classes=("a.b.Thing",))
+
+
+def test_a_long_pickle_is_read_if_its_length_is_expected(tmp_path: Path) -> None:
+    content = pickle.dumps([list(range(3)) for _ in range(30)], protocol=2)
+    assert len(read_alone(tmp_path, content, max_opcodes=1000)) == 30
+    with pytest.raises(CorruptRecordingError, match="over 100 pickle opcodes"):
+        read_alone(tmp_path, content, max_opcodes=100)
 
 
 HUGE = b"\x8a\x06" + (1 << 40).to_bytes(6, "little")

@@ -25,7 +25,7 @@ from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
 from .paths import single_file
-from .pickled import PickledArray, read_pickled_npy, texts_of_pickled_npy
+from .pickled import PickledArray, PickledObject, read_pickle, read_pickled_npy, texts_of_pickled_npy
 from .positioned import PositionedFile, open_regular, read_bounded, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
 from .source import Source
@@ -51,6 +51,7 @@ __all__ = [
     "MissingChunks",
     "Part",
     "PickledArray",
+    "PickledObject",
     "Piece",
     "PositionedFile",
     "ProcessLock",
@@ -86,6 +87,7 @@ __all__ = [
     "read_bounded",
     "read_json",
     "read_once",
+    "read_pickle",
     "read_pickled_npy",
     "require_few_chunks",
     "require_room",

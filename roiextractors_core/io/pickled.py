@@ -12,7 +12,7 @@ import math
 import pickle
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
@@ -29,7 +29,7 @@ from ..errors import (
 )
 from .positioned import PositionedFile
 
-__all__ = ["PickledArray", "read_pickled_npy", "texts_of_pickled_npy"]
+__all__ = ["PickledArray", "PickledObject", "read_pickle", "read_pickled_npy", "texts_of_pickled_npy"]
 
 _BUFFER_BYTES = 1 << 16
 _MAX_INLINE = 4096  # a longer payload is left in the file until it is read
@@ -42,6 +42,38 @@ _MAX_DIMENSIONS = 64  # numpy's own limit since 2.0
 _MAX_PARTS = 64
 
 Read = Callable[[int, int], bytes]
+
+
+def read_pickle(file: PositionedFile, *, classes: Collection[str] = (), max_opcodes: int = _MAX_OPCODES) -> Any:
+    """Return the value of a pickle file of protocol 2 to 5, by Python 2 or 3.
+
+    Parameters
+    ----------
+    file : PositionedFile
+        It must stay open for as long as arrays are read.
+    classes : collection of str
+        Full names of classes, such as ``"scipy.sparse.lil.lil_matrix"``, of which the pickle may contain objects or which it may
+        name; each becomes a :class:`PickledObject`. Nothing is imported for them.
+    max_opcodes : int
+        A longer pickle is refused; a million take about a second.
+
+    Returns
+    -------
+    object
+        Dictionaries, lists, tuples, numbers, texts, :class:`PickledArray`, :class:`PickledObject`.  Sets are lists, paths are str,
+        and so are the byte strings of Python 2, decoded as Latin-1.
+
+    Raises
+    ------
+    UnsupportedRecordingError, CorruptRecordingError, TruncatedRecordingError
+        As :func:`read_pickled_npy`.
+    """
+    unpickler = _ObjectUnpickler(_Tape(file.read, file.size, file.name), classes)
+    unpickler.max_opcodes = max_opcodes
+    value = unpickler.load()
+    if isinstance(value, _CONTAINERS):
+        _measure(value, file.name, 0, {})
+    return value
 
 
 def read_pickled_npy(file: PositionedFile) -> list[Any]:
@@ -145,11 +177,18 @@ class PickledArray:
     def objects(self) -> list[Any] | None:
         return self._content if isinstance(self._content, list) else None
 
+    @property
+    def offset(self) -> int | None:
+        """Where the bytes of its numbers begin in the file, so that a part can be read; None where only :meth:`read` can."""
+        is_plain = isinstance(self._content, _Payload) and not self._content.is_text and self._order == "C"
+        return self._content.offset if is_plain else None  # type: ignore[union-attr]
+
     def fill(self, shape: Any, dtype: Any, is_fortran: Any, content: Any) -> None:
         """Set shape, dtype and content by the pickle. Nothing is allocated: the bytes must be there and fit the shape."""
         lengths = _expect(shape, tuple)
         if not isinstance(dtype, _Dtype) or len(lengths) > _MAX_DIMENSIONS:
             raise TypeError("an array needs a dtype and a shape")
+        content = content.encode("latin-1") if isinstance(content, str) else content  # the bytes of Python 2
         # type() and not isinstance(): True is an int too
         if not all(type(n) is int and 0 <= n < 1 << 48 for n in lengths):
             raise ValueError(f"{lengths!r:.80} is not the shape of an array")
@@ -190,6 +229,25 @@ class PickledArray:
 
     def __repr__(self) -> str:
         return f"<array {self.shape} of {self.dtype}>"
+
+
+@dataclass(slots=True, eq=False)
+class PickledObject:
+    """An object of a class that the caller of :func:`read_pickle` named, or the class itself, as plain data.
+
+    Attributes
+    ----------
+    name : str
+        Of the class, with its module.
+    arguments : tuple or None
+        Those of ``__new__`` or of the class, as the pickle gives them; None where the pickle names the class and makes no object.
+    state : object
+        What the object's ``__setstate__`` would get, most often a dictionary of its attributes; None where there is none.
+    """
+
+    name: str
+    arguments: tuple[Any, ...] | None = None
+    state: Any = None
 
 
 @dataclass(slots=True)
@@ -272,12 +330,11 @@ _Standard: Any = pickle._Unpickler  # in Python; the one in C cannot be given fe
 
 
 class _Unpickler(_Standard):  # type: ignore[misc]
-    """The standard library's unpickler with few opcodes, and with names that stand for functions of this module.
-
-    Python 2 pickles differ in their texts alone (STRING and its kin, which ``encoding`` decodes); add those opcodes to read them.
-    """
+    """The standard library's unpickler with few opcodes, and with names that stand for functions of this module."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], Any]]] = {code: _Standard.dispatch[code] for code in _STANDARD_OPCODES}
+
+    max_opcodes = _MAX_OPCODES
 
     def __init__(self, tape: _Tape) -> None:
         super().__init__(tape)
@@ -292,7 +349,7 @@ class _Unpickler(_Standard):  # type: ignore[misc]
         self.metastack, self.stack = metastack, stack
         self.append = self.stack.append
         try:
-            for _ in range(_MAX_OPCODES):
+            for _ in range(self.max_opcodes):
                 opcode = self.read(1)
                 if opcode == pickle.STOP:
                     return self._last_value()
@@ -303,7 +360,7 @@ class _Unpickler(_Standard):  # type: ignore[misc]
             raise CorruptRecordingError(
                 f"the pickle in {self._tape.name} is damaged near byte {self._tape.position:,}: {printable(error)[:200]}"
             ) from error
-        raise CorruptRecordingError(f"{self._tape.name} has over {_MAX_OPCODES:,} pickle opcodes; not read further")
+        raise CorruptRecordingError(f"{self._tape.name} has over {self.max_opcodes:,} pickle opcodes; not read further")
 
     def find_class(self, module: str, name: str) -> _Name:
         """Return the function behind a name; nothing is imported."""
@@ -402,6 +459,80 @@ class _Unpickler(_Standard):  # type: ignore[misc]
     }
 
 
+class _ObjectUnpickler(_Unpickler):
+    """Reads also the strings of Python 2, and objects of named classes, as plain data."""
+
+    dispatch: ClassVar[dict[int, Callable[[Any], Any]]] = dict(_Unpickler.dispatch)
+
+    def __init__(self, tape: _Tape, classes: Collection[str]) -> None:
+        super().__init__(tape)
+        self._classes = frozenset(classes)
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        if full in self._classes:
+            return PickledObject(full)
+        return _Name(full, _make_text) if full == _TEXT_OF_PYTHON_2 else super().find_class(module, name)
+
+    def _new_object(self) -> None:
+        arguments, kind = _expect(self.stack.pop(), tuple), self.stack.pop()
+        if isinstance(kind, _Name) and kind.full == _TEXT_OF_PYTHON_2:
+            self.append(kind.make(*arguments))
+        else:
+            self.append(_new(kind, arguments))
+
+    def _reduce(self) -> None:
+        if isinstance(self.stack[-2], PickledObject):
+            arguments, kind = _expect(self.stack.pop(), tuple), self.stack.pop()
+            self.stack.append(_new(kind, arguments))
+        else:
+            super()._reduce()
+
+    def _build(self) -> None:
+        target = self.stack[-2]
+        if isinstance(target, PickledObject):
+            if target.arguments is None or target.state is not None:
+                raise TypeError(f"the state of {target.name} is in an impossible place")
+            target.state = self.stack.pop()
+        elif isinstance(target, str):  # attributes of a text, which are none
+            self.stack.pop()
+        else:
+            super()._build()
+
+    def _load_string(self, form: str) -> None:
+        length = self._tape.number(form)
+        if length < 0:
+            raise ValueError(f"a string has {length} bytes")
+        if length > _MAX_INLINE:
+            self.append(_Payload(self._tape.fetch, self._tape.skip(length), length, is_text=False))
+            return
+        text = self._tape.read(length).decode("latin-1")
+        self.texts.add(text)
+        self.append(text)
+
+    dispatch |= {
+        pickle.NEWOBJ[0]: _new_object,
+        pickle.REDUCE[0]: lambda self: self._reduce(),
+        pickle.BUILD[0]: lambda self: self._build(),
+        pickle.SHORT_BINSTRING[0]: lambda self: self._load_string("B"),
+        pickle.BINSTRING[0]: lambda self: self._load_string("<i"),
+    }
+
+
+# Of the package future, with which programs of both Pythons wrote their texts
+_TEXT_OF_PYTHON_2 = "future.types.newstr.newstr"
+
+
+def _new(kind: Any, arguments: tuple[Any, ...]) -> PickledObject:
+    if not isinstance(kind, PickledObject) or kind.arguments is not None:
+        raise TypeError("an object is made of something that is not one of the known classes")
+    return PickledObject(kind.name, arguments)
+
+
+def _make_text(text: Any = "") -> str:
+    return str(_expect(text, str))
+
+
 def _refuse_opcode(unpickler: _Unpickler) -> NoReturn:
     import pickletools
 
@@ -451,6 +582,7 @@ def _make_dtype(code: Any, align: Any = False, copy: Any = True) -> _Dtype:
 
 def _make_scalar(dtype: Any, raw: Any) -> Any:
     kind = _expect(dtype, _Dtype).value
+    raw = raw.encode("latin-1") if isinstance(raw, str) else raw  # the bytes of Python 2
     if kind.hasobject or len(_expect(raw, bytes)) != kind.itemsize:
         raise TypeError("a number needs a dtype and its bytes")
     return np.frombuffer(raw, kind)[0].item()
@@ -543,13 +675,7 @@ def _measure(value: Any, name: str, level: int, known: dict[int, tuple[int, int]
     """
     size = known.get(id(value))
     if size is None and level <= _MAX_DEPTH:
-        parts = (
-            value.values()
-            if isinstance(value, dict)
-            else value.objects or ()
-            if isinstance(value, PickledArray)
-            else value
-        )
+        parts = _parts_of(value)
         inner = [_measure(part, name, level + 1, known) for part in parts if isinstance(part, _CONTAINERS)]
         size = len(parts) + sum(count for count, _ in inner), 1 + max((levels for _, levels in inner), default=0)
         # Remembered by identity: a list that is referred to twice is measured once, so bombs take no time
@@ -561,4 +687,13 @@ def _measure(value: Any, name: str, level: int, known: dict[int, tuple[int, int]
     return size
 
 
-_CONTAINERS = (dict, list, tuple, PickledArray)
+def _parts_of(value: Any) -> Collection[Any]:
+    if isinstance(value, PickledArray):
+        return value.objects or ()
+    if isinstance(value, PickledObject):
+        return (value.arguments, value.state)
+    parts: Collection[Any] = value.values() if isinstance(value, dict) else value
+    return parts
+
+
+_CONTAINERS = (dict, list, tuple, PickledArray, PickledObject)
