@@ -29,6 +29,7 @@ from roiextractors_core.io import (
     PickledArray,
     PickledObject,
     PositionedFile,
+    pickled,
     read_pickle,
     read_pickled_npy,
     texts_of_pickled_npy,
@@ -175,6 +176,53 @@ def test_only_the_start_of_a_large_file_is_looked_at(tmp_path: Path) -> None:
     assert found["Ly"] == 512
     assert peak < 4 << 20
     assert took < 1
+
+
+def rois(count: int) -> np.ndarray:
+    """A list of ROIs as segmentations save it."""
+    array = np.empty(count, object)
+    array[:] = [
+        {
+            "ypix": np.arange(k, k + 9, dtype=np.int32),
+            "lam": np.full(9, 1 / 9, np.float32),
+            "med": [np.int32(k), np.int64(1000)],
+            **{f"number {n}": np.float32(k + n) for n in range(12)},
+            "overlap": np.arange(9) > 4,
+        }
+        for k in range(count)
+    ]
+    return array
+
+
+@pytest.mark.parametrize("protocol", [pytest.param(2, marks=pytest.mark.thorough), 4])
+def test_a_long_list_is_read_if_its_length_is_known(tmp_path: Path, protocol: int) -> None:
+    array = rois(7000)
+    content = npy(pickle.dumps(array, protocol=protocol), HEADER.replace(b"()", b"(7000,)"))
+    with pytest.raises(CorruptRecordingError, match="has over 1,000,000 pickle opcodes"):
+        read(tmp_path, content)
+    found = read_pickled_npy(PositionedFile(tmp_path / "ops.npy"), num_objects=7000)
+    for k in (0, 1, 255, 256, 999, 1000, 6999):
+        np.testing.assert_equal(plain(found[k]), array[k])
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_frequent_opcodes_have_the_effects_of_the_standard_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    """Also of damaged files; with the large margin, all opcodes go through the functions of the standard library."""
+    content, rng = saved([*rois(3), VALUES], protocol), random.Random(protocol)
+    for number in range(40):
+        damaged = bytearray(content)
+        for _ in range(min(number, 2)):
+            damaged[rng.randrange(128, len(damaged))] = rng.randrange(256)
+        outcomes = []
+        for margin in (5, 1 << 40):
+            monkeypatch.setattr(pickled, "_MARGIN", margin)
+            try:
+                outcomes.append(repr(plain(read(tmp_path, bytes(damaged)))))
+            except RoiExtractorsError as error:
+                outcomes.append(type(error).__name__)
+        assert outcomes[0] == outcomes[1]
 
 
 # What is refused
@@ -439,6 +487,17 @@ def test_bombs_are_refused_in_little_time_and_memory(tmp_path: Path, name: str) 
     finally:
         tracemalloc.stop()
     assert peak < 150 << 20
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["a deep tuple", "marks without end", "lists without end", "a deep list"])
+def test_bombs_are_refused_where_a_long_list_is_expected(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "stat.npy"
+    path.write_bytes(holding(BOMBS[name]))
+    started = time.process_time()
+    with pytest.raises(CorruptRecordingError):
+        read_pickled_npy(PositionedFile(path), num_objects=100_000)
+    assert time.process_time() - started < 10
 
 
 def test_far_places_of_the_memo_take_no_room(tmp_path: Path) -> None:
