@@ -1,61 +1,20 @@
-"""What the base class adds to the methods that authors write: checked ranges, arrays of the caller's own, the user's rate first."""
+"""What the base class adds to the methods for pixels that authors write: checked ranges, arrays of the caller's own."""
 
 from __future__ import annotations
 
-import functools
-import math
-import sys
 from collections.abc import Callable
 from contextvars import ContextVar
-from numbers import Real
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
 import numpy as np
 
-from ..errors import RecordingError, TimesError
+from ..errors import RecordingError
+from ..extractor import Completion
 
-__all__ = ["ASKING", "Overridable", "as_rate", "complete", "owned", "require_importable"]
-
-T = TypeVar("T")
+__all__ = ["ASKING", "COMPLETIONS", "owned"]
 
 ASKING: ContextVar[tuple[tuple[int, str], ...]] = ContextVar("roiextractors_core_asking", default=())
 """Which questions are being answered for which object: an author's method may ask the same question again."""
-
-_TAKES_ANY = 0x04 | 0x08  # the flags of a code object with *args or **kwargs
-
-
-class Overridable(Generic[T]):
-    """A read-only property that an attribute of the same name, set in a constructor, replaces for that object.
-
-    Classes written for roiextractors set ``self.dtype`` or ``self.shape``, which a property without a setter would refuse.
-    """
-
-    def __init__(self, read: Callable[[Any], T], doc: str | None = None) -> None:
-        self.read = read
-        self.__doc__ = doc or read.__doc__
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Overridable[T]: ...
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> T: ...
-    def __get__(self, instance: object | None, owner: type | None = None) -> T | Overridable[T]:
-        return self if instance is None else self.read(instance)
-
-
-def complete(cls: type, *, reads_blocks: bool) -> None:
-    """Add to each method that a class defines itself what the base class promises for it.
-
-    The methods of a class with ``reads_blocks`` get checked arguments already, and promise that results are their caller's.
-    """
-    for name, add in _ADDED.items():
-        own = cls.__dict__.get(name)
-        if not callable(own) or hasattr(own, "own") or (reads_blocks and name in ("get_series", "get_samples")):
-            continue
-        added = add(own)
-        if added is not own:
-            added = functools.wraps(own)(added)
-            added.own = own  # type: ignore[attr-defined]
-            setattr(cls, name, added)
 
 
 def owned(series: Any) -> np.ndarray:
@@ -65,29 +24,6 @@ def owned(series: Any) -> np.ndarray:
     if found.base is None and found.flags.writeable and found.dtype.isnative:
         return found
     return np.array(found, dtype=found.dtype.newbyteorder("="))
-
-
-def as_rate(value: Any, name: str) -> float | None:
-    """Return an author's rate; 0 and NaN, which some files contain for an unknown rate, become None."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TimesError(f"{name}.get_sampling_frequency returned {value!r:.80}; expected a number in Hz or None")
-    rate = float(value)
-    return rate if math.isfinite(rate) and rate > 0 else None
-
-
-def require_importable(cls: type) -> None:
-    """Raise an error if another process could not find a class by its module and name, as pickle must."""
-    found: Any = sys.modules.get(cls.__module__)
-    for part in cls.__qualname__.split("."):
-        found = getattr(found, part, None)
-    if found is not cls:
-        where = f"{cls.__module__}.{cls.__qualname__}"
-        raise RecordingError(
-            f"this recording cannot be pickled: its class {where} is defined inside a function, or was defined again since; "
-            "define the class at the top of a module, and open the recording again"
-        )
 
 
 def _series(own: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,39 +62,6 @@ def _whole(self: Any, series: np.ndarray, count: int, call: str) -> np.ndarray:
     return series
 
 
-def _rate(own: Callable[..., Any]) -> Callable[..., Any]:
-    def get_sampling_frequency(self: Any) -> float | None:
-        users = self.users_rate()
-        # The author's method is asked only without a rate of the user
-        return as_rate(own(self), type(self).__name__) if users is None else users
-
-    return get_sampling_frequency
-
-
-def _notes(own: Callable[..., Any]) -> Callable[..., Any]:
-    def get_notes(self: Any) -> tuple[str, ...]:
-        from .extractor import ImagingExtractor  # here, because that module imports this one
-
-        # An author's method cannot know what the factory noticed while opening
-        notes, of_opening = own(self), ImagingExtractor.get_notes(self)
-        return tuple(dict.fromkeys((*notes, *of_opening))) if of_opening and isinstance(notes, tuple) else notes
-
-    return get_notes
-
-
-def _native_times(own: Callable[..., Any]) -> Callable[..., Any]:
-    code = getattr(own, "__code__", None)
-    if code is None or code.co_argcount > 1 or code.co_kwonlyargcount or code.co_flags & _TAKES_ANY:
-        return own
-
-    def get_native_timestamps(self: Any, start_sample: int | None = None, end_sample: int | None = None) -> Any:
-        start, end = self.resolve_range(start_sample, end_sample)
-        times = own(self)
-        return None if times is None else np.asarray(times)[start:end]
-
-    return get_native_timestamps
-
-
 def _planes(own: Callable[..., Any]) -> Callable[..., Any]:
     def get_num_planes(self: Any) -> int:
         asking = ASKING.get()
@@ -168,11 +71,4 @@ def _planes(own: Callable[..., Any]) -> Callable[..., Any]:
     return get_num_planes
 
 
-_ADDED: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "get_series": _series,
-    "get_samples": _samples,
-    "get_sampling_frequency": _rate,
-    "get_native_timestamps": _native_times,
-    "get_num_planes": _planes,
-    "get_notes": _notes,
-}
+COMPLETIONS: dict[str, Completion] = {"get_series": _series, "get_samples": _samples, "get_num_planes": _planes}

@@ -1,0 +1,566 @@
+"""What every extractor has, whatever it reads: a clock, metadata, provenance, pickling and closing."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from numbers import Real
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+
+import numpy as np
+
+from .clock import Clock, checked_times
+from .errors import ClosedRecordingError, RecordingError, TimesError
+from .io.indexing import resolve_bounds
+from .io.known import run_asked_once
+from .io.notices import silenced
+from .io.paths import existing_paths, file_states, require_same_files
+from .metadata import Provenance, RecordingMetadata
+
+__all__ = ["Completion", "Extractor", "ExtractorView", "Overridable", "clock_of"]
+
+T = TypeVar("T")
+
+_TAKES_ANY = 0x04 | 0x08  # the flags of a code object with *args or **kwargs
+
+Completion = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Takes an author's method, and returns it with what the base class adds."""
+
+
+class Overridable(Generic[T]):
+    """A read-only property that an attribute of the same name, set in a constructor, replaces for that object.
+
+    Classes written for roiextractors set ``self.dtype`` or ``self.shape``, which a property without a setter would refuse.
+    """
+
+    def __init__(self, read: Callable[[Any], T], doc: str | None = None) -> None:
+        self.read = read
+        self.__doc__ = doc or read.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Overridable[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> T: ...
+    def __get__(self, instance: object | None, owner: type | None = None) -> T | Overridable[T]:
+        return self if instance is None else self.read(instance)
+
+
+def clock_of(extractor: Extractor) -> Clock:
+    """Return the clock of the class, whatever attribute ``clock`` a constructor set."""
+    clock: Clock = type(extractor).clock.__get__(extractor, type(extractor))
+    return clock
+
+
+class Extractor(ABC):
+    """The base of :class:`ImagingExtractor` and :class:`SegmentationExtractor`.
+
+    It pickles as the arguments of its constructor and the times that the user set, and opens its files again.
+
+    Parameters
+    ----------
+    sampling_frequency : float, optional
+        Samples per second (Hz); takes precedence over the file.
+    """
+
+    kind: ClassVar[str] = ""
+    """The value of ``open(kind=...)``."""
+
+    __times: Any = None
+    __checked_times: np.ndarray | None = None
+    __times_set = 0
+    __rate: float | None = None
+    __volumetric: bool | None = None
+    __provenance: Provenance | None = None
+    __states: tuple[tuple[str, int, int, int, int], ...] | None = None
+    __closed: bool = False
+    __arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    # Written for roiextractors, some classes read these attributes of its base class, and set _times
+    _args: Any = ()
+    _kwargs: Any = MappingProxyType({})
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        self.__arguments = (args, kwargs)  # in __new__, so that it works for authors who do not call super().__init__
+        return self
+
+    def __init_subclass__(cls, *, is_base: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not is_base:
+            _complete(cls, cls._completions())
+
+    def __init__(self, *args: Any, sampling_frequency: float | None = None, **kwargs: Any) -> None:
+        if sampling_frequency is not None:
+            self.override_sampling_frequency(sampling_frequency)
+
+    @classmethod
+    def _completions(cls) -> Mapping[str, Completion]:
+        """Return what is added to each method that an author writes."""
+        return _COMPLETIONS
+
+    def _contents(self) -> str:
+        """Return in words what a pickle must find again when it opens the files."""
+        return type(self).__name__
+
+    # Written by authors of formats
+
+    @abstractmethod
+    def get_num_samples(self) -> int:
+        """Return the number of samples."""
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate in samples per second (Hz): the user's, else the file's, else None.
+
+        Authors return the file's rate; 0 and NaN, which some files contain for an unknown rate, become None.
+        """
+        if self.__rate is not None:
+            return self.__rate
+        own = self.__dict__.get("sampling_frequency", getattr(type(self), "sampling_frequency", None))
+        return as_rate(own, type(self).__name__)
+
+    def users_rate(self) -> float | None:
+        """Return the rate that the user set, here, or None."""
+        return self.__rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        """Return the times that the hardware recorded, or None if the file has none.
+
+        Parameters
+        ----------
+        start_sample, end_sample : int, optional
+            From 0; the end is exclusive, and None means the whole.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Seconds, float64, one per sample.
+        """
+        return None
+
+    def get_metadata(self) -> RecordingMetadata:
+        """Return the file's metadata; authors override this."""
+        return RecordingMetadata()
+
+    def get_paths(self) -> tuple[str, ...]:
+        """Return the files and folders that the recording reads; a folder stands for everything inside it.
+
+        Authors override it when the constructor's arguments do not name every file: siblings of a sequence, companions.
+        """
+        args, kwargs = self.__arguments
+        paths = [*self.provenance.paths, *existing_paths((*args, *kwargs.values()))]
+        return tuple(dict.fromkeys(map(os.path.abspath, paths)))
+
+    def get_notes(self) -> tuple[str, ...]:
+        """Return sentences about decisions made while opening, and anything left out."""
+        return () if self.__provenance is None else self.__provenance.notes
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the streams of a recording: each option and its values.
+
+        Parameters
+        ----------
+        file_path : str or list of str
+            As for the constructor.
+        """
+        return {}
+
+    def close(self) -> None:
+        """Close the files; reading afterwards is an error. Authors close theirs, then call this."""
+        self.__closed = True
+
+    def resolve_range(self, start_sample: int | None = None, end_sample: int | None = None) -> tuple[int, int]:
+        """Check a range of samples and fill in its defaults; authors call it first in methods that take one.
+
+        Returns
+        -------
+        tuple of int
+            ``(start, end)`` with ``0 <= start <= end <= number of samples``.
+
+        Raises
+        ------
+        RangeError, RangeTypeError, ClosedRecordingError
+        """
+        self.check_open()
+        return resolve_bounds(start_sample, end_sample, int(self.get_num_samples()), "sample")
+
+    def check_open(self) -> None:
+        """Raise ClosedRecordingError if the recording is closed."""
+        if self.__closed:
+            raise ClosedRecordingError(f"this {type(self).__name__} is closed; open it again")
+
+    # Clock
+
+    @Overridable
+    def clock(self) -> Clock:
+        """The clock: times set by the user, else recorded by the hardware, else computed from the rate."""
+        count, rate, times = int(self.get_num_samples()), self.get_sampling_frequency(), self.__users_times()
+        if times is not None:
+            return Clock(count, rate=rate, source="user", read=lambda a, b: times[a:b])
+        # One time says whether there are native times; a long recording may have millions of them
+        if self._native(0, min(1, count)) is not None:
+            return Clock(count, rate=rate, source="native", read=self._native_for_sure)
+        return Clock(count, rate=rate)
+
+    @Overridable
+    def times_source(self) -> str | None:
+        """``"user"``, ``"native"`` or ``"computed"``: which times :meth:`get_timestamps` returns; None if there are none."""
+        return clock_of(self).source
+
+    def get_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> np.ndarray:
+        """Return the times of samples.
+
+        Parameters
+        ----------
+        start_sample, end_sample : int, optional
+            From 0; the end is exclusive, and None means the whole.
+
+        Returns
+        -------
+        numpy.ndarray
+            Seconds, float64, one a sample, owned by the caller.
+
+        Raises
+        ------
+        TimesError
+            Neither times nor a rate are known.
+        """
+        start, end = self.resolve_range(start_sample, end_sample)
+        return clock_of(self).times(start, end)
+
+    def time_to_sample_indices(self, times: Any) -> Any:
+        """Return the index of the sample at each time.
+
+        With a vector of times, the last sample at or before it; with a rate alone, the nearest one.
+
+        Parameters
+        ----------
+        times : float or array-like
+            Seconds.
+
+        Returns
+        -------
+        int or numpy.ndarray
+            int64, in the shape of ``times``.
+
+        Raises
+        ------
+        RangeError
+            A time is outside the recording.
+        TimesError
+            There are no times, they decrease, or a requested time is NaN.
+        """
+        indices = clock_of(self).indices(times)
+        return np.int64(indices) if np.ndim(times) == 0 else indices
+
+    def set_times(self, times: Any) -> None:
+        """Set the time of every sample; these take precedence over all others.
+
+        Parameters
+        ----------
+        times : array-like
+            Seconds, one a sample.
+
+        Raises
+        ------
+        TimesError
+            The number of times is not the number of samples.
+        """
+        self._times = checked_times(times, int(self.get_num_samples()))
+
+    @property
+    def _times(self) -> Any:
+        """The times that the user set. Classes written for roiextractors assign to it in place of :meth:`set_times`."""
+        return self.__times
+
+    @_times.setter
+    def _times(self, times: Any) -> None:
+        self.__times, self.__checked_times = times, None
+        self.__times_set += 1
+
+    def __users_times(self) -> np.ndarray | None:
+        # Not checked before, as a constructor may assign it before the samples are counted
+        if self.__times is not None and self.__checked_times is None:
+            self.__times = self.__checked_times = checked_times(self.__times, int(self.get_num_samples()))
+        return self.__checked_times
+
+    def times_version(self) -> int:
+        """Return a number that grows whenever times or a rate are set, here or in a recording that this one is made from."""
+        return self.__times_set
+
+    def has_time_vector(self) -> bool:
+        """Whether the user has set times."""
+        return self.__times is not None
+
+    def copy_times(self, extractor: Extractor) -> None:
+        """Set the times of another recording, if it has a vector of times.
+
+        Parameters
+        ----------
+        extractor : Extractor
+            With as many samples. If its times are computed from a rate, nothing is set.
+        """
+        if extractor.times_source in ("user", "native"):
+            self.set_times(extractor.get_timestamps())
+
+    def override_sampling_frequency(self, sampling_frequency: float) -> None:
+        """Set the rate; it takes precedence over the file's.
+
+        Parameters
+        ----------
+        sampling_frequency : float
+            Samples per second (Hz), finite and above 0.
+
+        Raises
+        ------
+        TimesError
+            The value is not such a number.
+        """
+        self.__rate = _checked_rate(sampling_frequency)
+        self.__times_set += 1
+
+    # Metadata
+
+    @Overridable
+    def metadata(self) -> RecordingMetadata:
+        """Start time, pixel size, channels, device, and the file's own header."""
+        return self.get_metadata()
+
+    @property
+    def provenance(self) -> Provenance:
+        """Format, plugin and its version, paths, options, the evidence that chose it, and notes."""
+        return self.__provenance or Provenance(notes=self.get_notes())
+
+    def bind_provenance(self, provenance: Provenance) -> None:
+        """Set the provenance; called by the factory."""
+        self.__provenance = provenance
+        self.__states = file_states(provenance.paths)
+
+    # Protocols
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args, kwargs = self.__arguments
+        require_importable(type(self))
+        states = self.__states if self.__states is not None else file_states(self.provenance.paths)
+        kept = (self.__users_times(), self.__rate, self.__provenance, states)
+        return _made_again, (type(self), args, kwargs, self._contents(), kept)
+
+    def _restore(self, times: Any, rate: Any, provenance: Any, states: Any) -> None:
+        self.__times, self.__checked_times, self.__rate = times, times, rate
+        self.__provenance, self.__states = provenance, states
+
+    def _native(self, start: int, end: int) -> np.ndarray | None:
+        given = self.get_native_timestamps(start_sample=start, end_sample=end)
+        if given is None:
+            return None
+        times = np.array(given, dtype=np.float64)
+        if times.shape != (end - start,) and times.shape == (self.get_num_samples(),):
+            times = times[start:end]  # an extractor that returns all times for any range
+        if times.shape != (end - start,):
+            raise TimesError(
+                f"{type(self).__name__}.get_native_timestamps returned shape {times.shape} for samples {start:,} to {end:,}; expected one time per sample"
+            )
+        return times
+
+    def _native_for_sure(self, start: int, end: int) -> np.ndarray:
+        times = self._native(start, end)
+        if times is None:
+            raise TimesError(
+                f"{type(self).__name__} returned native times for sample 0 but not for samples {start:,} to {end:,}"
+            )
+        return times
+
+
+class ExtractorView(Extractor, is_base=True):
+    """What the views of both kinds share: the parent's times, metadata and provenance, for a range of its samples.
+
+    Thousands of views may be nested: each knows its place in the recording itself, so reading needs no recursion.
+    """
+
+    _parent: Any
+    _base: Any
+    _first: int
+    _num_samples: int
+
+    def _bind(self, parent: Any, first: int, count: int) -> None:
+        """Set what the view is a view of."""
+        self._parent, self._base, self._first, self._num_samples = parent, parent, first, count
+        if is_view(parent):
+            self._base, self._first = parent._base, parent._first + first
+
+    def _chain(self) -> list[Any]:
+        """Return this view and the views that it is a view of, the nearest first."""
+        chain, parent = [self], self._parent
+        while is_view(parent):
+            chain.append(parent)
+            parent = parent._parent
+        return chain
+
+    def get_num_samples(self) -> int:
+        return self._num_samples
+
+    def get_sampling_frequency(self) -> float | None:
+        set_here = (view.users_rate() for view in self._chain())
+        users = next((rate for rate in set_here if rate is not None), None)
+        rate: float | None = self._base.get_sampling_frequency() if users is None else users
+        return rate
+
+    def get_native_timestamps(
+        self, start_sample: int | None = None, end_sample: int | None = None
+    ) -> np.ndarray | None:
+        start, end = self.resolve_range(start_sample, end_sample)
+        times: np.ndarray | None = self._base._native(self._first + start, self._first + end)
+        return times
+
+    @property
+    def clock(self) -> Clock:
+        """The parent's clock with its offset kept, unless the user set times or a rate on the view itself."""
+        for view in self._chain():
+            if Extractor.has_time_vector(view):
+                first, clock = self._first - view._first, Extractor.clock.read(view)
+                break
+        else:
+            first, clock = self._first, clock_of(self._base)
+        return clock.sliced(first, first + self._num_samples).with_rate(self.get_sampling_frequency())
+
+    def has_time_vector(self) -> bool:
+        return any(map(Extractor.has_time_vector, self._chain())) or self._base.has_time_vector()
+
+    def times_version(self) -> int:
+        return sum(map(Extractor.times_version, self._chain())) + int(self._base.times_version())
+
+    @property
+    def provenance(self) -> Provenance:
+        """The provenance of the parent."""
+        provenance: Provenance = self._base.provenance
+        return provenance
+
+    def close(self) -> None:
+        """Close the view alone; the recording and its other views stay open."""
+        Extractor.close(self)
+
+    def check_open(self) -> None:
+        for view in self._chain():
+            Extractor.check_open(view)
+        self._base.check_open()
+
+
+def is_view(extractor: Any) -> bool:
+    """Whether an extractor is one of our own views; a subclass of them may read in its own way."""
+    return "_is_view" in vars(type(extractor))
+
+
+def _complete(cls: type, completions: Mapping[str, Completion]) -> None:
+    """Add to each method that a class defines itself what the base class promises for it."""
+    for name, complete in completions.items():
+        own = cls.__dict__.get(name)
+        if not callable(own) or hasattr(own, "own"):
+            continue
+        completed = complete(own)
+        if completed is not own:
+            completed = functools.wraps(own)(completed)
+            completed.own = own  # type: ignore[attr-defined]
+            setattr(cls, name, completed)
+
+
+def as_rate(value: Any, name: str) -> float | None:
+    """Return an author's rate; 0 and NaN, which some files contain for an unknown rate, become None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TimesError(f"{name}.get_sampling_frequency returned {value!r:.80}; expected a number in Hz or None")
+    rate = float(value)
+    return rate if math.isfinite(rate) and rate > 0 else None
+
+
+def require_importable(cls: type) -> None:
+    """Raise an error if another process could not find a class by its module and name, as pickle must."""
+    found: Any = sys.modules.get(cls.__module__)
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not cls:
+        where = f"{cls.__module__}.{cls.__qualname__}"
+        raise RecordingError(
+            f"this recording cannot be pickled: its class {where} is defined inside a function, or was defined again since; "
+            "define the class at the top of a module, and open the recording again"
+        )
+
+
+def _rate(own: Callable[..., Any]) -> Callable[..., Any]:
+    def get_sampling_frequency(self: Any) -> float | None:
+        users = self.users_rate()
+        # The author's method is asked only without a rate of the user
+        return as_rate(own(self), type(self).__name__) if users is None else users
+
+    return get_sampling_frequency
+
+
+def _notes(own: Callable[..., Any]) -> Callable[..., Any]:
+    def get_notes(self: Any) -> tuple[str, ...]:
+        # An author's method cannot know what the factory noticed while opening
+        notes, of_opening = own(self), Extractor.get_notes(self)
+        return tuple(dict.fromkeys((*notes, *of_opening))) if of_opening and isinstance(notes, tuple) else notes
+
+    return get_notes
+
+
+def _native_times(own: Callable[..., Any]) -> Callable[..., Any]:
+    code = getattr(own, "__code__", None)
+    if code is None or code.co_argcount > 1 or code.co_kwonlyargcount or code.co_flags & _TAKES_ANY:
+        return own
+
+    def get_native_timestamps(self: Any, start_sample: int | None = None, end_sample: int | None = None) -> Any:
+        start, end = self.resolve_range(start_sample, end_sample)
+        times = own(self)
+        return None if times is None else np.asarray(times)[start:end]
+
+    return get_native_timestamps
+
+
+_COMPLETIONS: dict[str, Completion] = {
+    "get_sampling_frequency": _rate,
+    "get_native_timestamps": _native_times,
+    "get_notes": _notes,
+}
+
+
+def _made_again(kind: type[Extractor], args: Any, kwargs: Any, contents: str, kept: Any) -> Extractor:
+    extractor = run_asked_once(_unchanged, kept[-1], kind, args, kwargs)
+    # The files are unchanged, but another version of the plugin may read them in another way
+    seen = extractor._contents()
+    if seen != contents:
+        extractor.close()
+        raise RecordingError(f"the recording was {contents} when it was pickled and is {seen} now; open it again")
+    extractor._restore(*kept)
+    return extractor
+
+
+def _unchanged(states: Any, kind: type[Extractor], args: Any, kwargs: Any) -> Extractor:
+    with silenced():  # the warnings were issued when the recording was first opened
+        require_same_files(states)
+        return kind(*args, **kwargs)
+
+
+def _checked_rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TimesError(f"sampling_frequency must be a number in Hz, got {value!r:.80}")
+    try:
+        rate = float(value)
+    except OverflowError:  # an int or a Fraction beyond the range of float64
+        rate = math.inf
+    if not (math.isfinite(rate) and rate > 0):
+        raise TimesError(f"sampling_frequency must be finite and above 0 Hz, got {value!r:.80}")
+    return rate
