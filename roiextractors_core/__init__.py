@@ -57,6 +57,12 @@ if TYPE_CHECKING:
     from .registry.session import register as register
     from .registry.spec import FormatSpec as FormatSpec
     from .registry.spec import Match as Match
+    from .segmentation import Background as Background
+    from .segmentation import NumpySegmentationExtractor as NumpySegmentationExtractor
+    from .segmentation import RoiMasks as RoiMasks
+    from .segmentation import RoiProperty as RoiProperty
+    from .segmentation import SegmentationExtractor as SegmentationExtractor
+    from .segmentation import SegmentationView as SegmentationView
 
 __version__ = "0.1.0"
 
@@ -87,6 +93,14 @@ __getattr__, _LAZY = import_on_use(
         "registry.session": ("register",),
         "io.source": ("Source",),
         "registry.spec": ("FormatSpec", "Match"),
+        "segmentation": (
+            "Background",
+            "NumpySegmentationExtractor",
+            "RoiMasks",
+            "RoiProperty",
+            "SegmentationExtractor",
+            "SegmentationView",
+        ),
     },
 )
 __all__ = sorted((*_ERRORS, *_LAZY, "__version__"))

@@ -355,10 +355,13 @@ class Extractor(ABC):
         args, kwargs = self.__arguments
         require_importable(type(self))
         states = self.__states if self.__states is not None else file_states(self.provenance.paths)
-        kept = (self.__users_times(), self.__rate, self.__provenance, states)
-        return _made_again, (type(self), args, kwargs, self._contents(), kept)
+        return _made_again, (type(self), args, kwargs, self._contents(), states, self._kept())
 
-    def _restore(self, times: Any, rate: Any, provenance: Any, states: Any) -> None:
+    def _kept(self) -> tuple[Any, ...]:
+        """Return what the user and the factory set, which a pickle keeps."""
+        return self.__users_times(), self.__rate, self.__provenance
+
+    def _restore(self, states: Any, times: Any, rate: Any, provenance: Any) -> None:
         self.__times, self.__checked_times, self.__rate = times, times, rate
         self.__provenance, self.__states = provenance, states
 
@@ -537,14 +540,14 @@ _COMPLETIONS: dict[str, Completion] = {
 }
 
 
-def _made_again(kind: type[Extractor], args: Any, kwargs: Any, contents: str, kept: Any) -> Extractor:
-    extractor = run_asked_once(_unchanged, kept[-1], kind, args, kwargs)
+def _made_again(kind: type[Extractor], args: Any, kwargs: Any, contents: str, states: Any, kept: Any) -> Extractor:
+    extractor = run_asked_once(_unchanged, states, kind, args, kwargs)
     # The files are unchanged, but another version of the plugin may read them in another way
     seen = extractor._contents()
     if seen != contents:
         extractor.close()
         raise RecordingError(f"the recording was {contents} when it was pickled and is {seen} now; open it again")
-    extractor._restore(*kept)
+    extractor._restore(states, *kept)
     return extractor
 
 

@@ -7,7 +7,7 @@ import difflib
 import functools
 import inspect
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .errors import (
     DeclarationError,
@@ -19,24 +19,47 @@ from .errors import (
     RoiExtractorsWarning,
     SourceError,
     SourceKindError,
+    StreamChoiceError,
     UnknownFormatError,
     UnknownOptionError,
     listed,
     printable,
 )
-from .imaging.extractor import ImagingExtractor
+from .extractor import Extractor
 from .io.known import run_asked_once
 from .io.notices import silenced, warn
 from .io.source import Source, SourceLike, looks_like
 from .metadata import Provenance
 from .registry.catalogue import catalogue
-from .registry.detection import choose
+from .registry.detection import choose, matching
 from .registry.registry import Registry, RegistryState, default_registry
-from .registry.spec import FormatSpec
+from .registry.spec import KINDS, FormatSpec
+
+if TYPE_CHECKING:
+    from .imaging.extractor import ImagingExtractor
+    from .segmentation.extractor import SegmentationExtractor
 
 __all__ = ["open", "streams"]
 
 
+@overload
+def open(
+    source: SourceLike,
+    *,
+    format: str | None = None,
+    kind: Literal["imaging"] = "imaging",
+    registry: Registry | None = None,
+    **options: Any,
+) -> ImagingExtractor: ...
+@overload
+def open(
+    source: SourceLike,
+    *,
+    format: str | None = None,
+    kind: Literal["segmentation"],
+    registry: Registry | None = None,
+    **options: Any,
+) -> SegmentationExtractor: ...
 def open(
     source: SourceLike,
     *,
@@ -44,8 +67,8 @@ def open(
     kind: str = "imaging",
     registry: Registry | None = None,
     **options: Any,
-) -> ImagingExtractor:
-    """Open a recording, whatever its format.
+) -> Any:
+    """Open a recording or a segmentation, whatever its format.
 
     Parameters
     ----------
@@ -54,7 +77,7 @@ def open(
     format : str, optional
         Use this format instead of detecting it.
     kind : str
-        ``"imaging"``; other kinds are not supported yet.
+        ``"imaging"`` for a movie, or ``"segmentation"`` for ROIs, masks and traces.
     registry : Registry, optional
         The default one when left out.
     **options
@@ -62,13 +85,13 @@ def open(
 
     Returns
     -------
-    ImagingExtractor
-        One channel with all of its planes.
+    ImagingExtractor or SegmentationExtractor
+        One channel with all of its planes; or the ROIs of one.
 
     Raises
     ------
     SourceError
-        The path does not exist, is empty, may not be read, or is a URL.
+        The path does not exist, is empty, may not be read, is a URL, or is of the other kind only.
     UnknownFormatError, FormatNotInstalledError, AmbiguousFormatError
         No format matches, none that is installed, or two match equally well.
     UnknownOptionError
@@ -86,22 +109,26 @@ def open(
     >>> recording.shape
     (100, 32, 32)
     """
-    if kind != "imaging":
-        raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are: 'imaging'")
     state = (registry or default_registry()).snapshot()
-    return run_asked_once(_open, source, format, state, options)
+    return run_asked_once(_open, source, format, _known_kind(kind), state, options)
 
 
-def _open(source: SourceLike, format: str | None, state: RegistryState, options: dict[str, Any]) -> ImagingExtractor:
+def _known_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are {listed(KINDS)}")
+    return kind
+
+
+def _open(source: SourceLike, format: str | None, kind: str, state: RegistryState, options: dict[str, Any]) -> Any:
     with Source(source) as opened:
-        spec, evidence, advice = _choose_format(opened, format, state)
+        spec, evidence, advice = _choose_format(opened, format, kind, state)
     if advice:  # first: it helps most where the recording cannot be opened
         warn(advice, RoiExtractorsWarning)
     extractor_class = _load_class(spec, state)
     try:
         recording = _construct(extractor_class, spec, opened.value, options)
     except (RoiExtractorsError, OSError) as error:
-        hint = _folder_hint(opened, state, spec) if format is None else ""
+        hint = (_folder_hint(opened, state, spec) if format is None else "") or _kind_hint(opened, state, spec, error)
         if hint:
             raise SourceKindError(f"{str(error).rstrip('.')}.{hint}") from error
         raise
@@ -121,6 +148,7 @@ def streams(
     source: SourceLike,
     *,
     format: str | None = None,
+    kind: str = "imaging",
     registry: Registry | None = None,
     **options: Any,
 ) -> dict[str, tuple[str, ...]]:
@@ -128,7 +156,7 @@ def streams(
 
     Parameters
     ----------
-    source, format, registry, **options
+    source, format, kind, registry, **options
         As for :func:`open`.
 
     Returns
@@ -137,14 +165,14 @@ def streams(
         ``{"channel": ("Channel 1", "Channel 2")}``; empty when there is nothing to choose.
     """
     state = (registry or default_registry()).snapshot()
-    return run_asked_once(_streams, source, format, state, options)
+    return run_asked_once(_streams, source, format, _known_kind(kind), state, options)
 
 
 def _streams(
-    source: SourceLike, format: str | None, state: RegistryState, options: dict[str, Any]
+    source: SourceLike, format: str | None, kind: str, state: RegistryState, options: dict[str, Any]
 ) -> dict[str, tuple[str, ...]]:
     with Source(source) as opened:
-        spec, _, _ = _choose_format(opened, format, state)
+        spec, _, _ = _choose_format(opened, format, kind, state)
     method = getattr(_load_class(spec, state), "get_streams", None)
     if method is None:
         return {}
@@ -157,14 +185,12 @@ def _streams(
     return {str(option): tuple(str(choice) for choice in values) for option, values in choices.items()}
 
 
-def _choose_format(source: Source, name: str | None, state: RegistryState) -> tuple[FormatSpec, str, str]:
+def _choose_format(source: Source, name: str | None, kind: str, state: RegistryState) -> tuple[FormatSpec, str, str]:
     """Return the format, the evidence for it in words, and advice for the user (often empty)."""
     if name is not None:
-        if name not in state.specs:
-            raise _unknown_name_error(name, state)
-        return state.specs[name], "named by format=", ""
+        return _named_format(name, kind, state), "named by format=", ""
     try:
-        match, advice = choose(source, state)
+        match, advice = choose(source, state, kind)
     except FormatNotInstalledError as error:
         hint = _folder_hint(source, state)
         if hint:
@@ -178,7 +204,20 @@ def _choose_format(source: Source, name: str | None, state: RegistryState) -> tu
     return match.spec, match.finding.basis, advice
 
 
-def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState, recording: ImagingExtractor) -> str:
+def _named_format(name: str, kind: str, state: RegistryState) -> FormatSpec:
+    spec = state.specs.get(name)
+    if spec is None:
+        raise _unknown_name_error(name, state)
+    if spec.kind == kind:
+        return spec
+    # The segmentations of a program whose movies have the name already
+    other = state.specs.get(f"{name}-{kind}")
+    if other is None or other.kind != kind:
+        raise UnknownFormatError(f"{spec.title} is a format of kind {spec.kind!r}: open(..., kind={spec.kind!r})")
+    return other
+
+
+def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState, recording: Extractor) -> str:
     """Return a sentence about the first file of a more special format that is beside the source and is not read; often empty."""
     special = [other for other in state.specs.values() if spec.name in other.specializes]
     owners = {name.lower(): other for other in special for name in other.companions}
@@ -218,7 +257,7 @@ def _load_class(spec: FormatSpec, state: RegistryState) -> Any:
         raise _plugin_error(f"importing {spec.extractor} of {plugin} failed", error) from error
 
 
-def _construct(extractor_class: Any, spec: FormatSpec, value: Any, options: dict[str, Any]) -> ImagingExtractor:
+def _construct(extractor_class: Any, spec: FormatSpec, value: Any, options: dict[str, Any]) -> Extractor:
     known, takes_any = _known_options(extractor_class)
     arguments = dict(options)
     if "sampling_frequency" not in known and not takes_any:
@@ -233,9 +272,10 @@ def _construct(extractor_class: Any, spec: FormatSpec, value: Any, options: dict
     except Exception as error:  # as above: the message names the format, and the cause is kept
         what = f"{spec.title}: {extractor_class.__name__} failed on {printable(value)}"
         raise _plugin_error(what, error) from error
-    if not isinstance(recording, ImagingExtractor):
+    if not isinstance(recording, Extractor) or recording.kind != spec.kind:
+        base = {"imaging": "an ImagingExtractor", "segmentation": "a SegmentationExtractor"}[spec.kind]
         raise DeclarationError(
-            f"format {spec.name!r}: {type(recording).__name__}, made by {spec.extractor}, is not an ImagingExtractor"
+            f"format {spec.name!r}: {type(recording).__name__}, made by {spec.extractor}, is not {base}"
         )
     if options.get("sampling_frequency") is not None:
         recording.override_sampling_frequency(options["sampling_frequency"])
@@ -273,6 +313,22 @@ def _folder_hint(source: Source, state: RegistryState, spec: FormatSpec | None =
                 continue  # the format of another folder in it
             title = match.spec.title
             return f" It is part of {printable(folder)}, which is {title}; open the folder: open({str(folder)!r})"
+    return ""
+
+
+def _kind_hint(source: Source, state: RegistryState, spec: FormatSpec, error: Exception) -> str:
+    """Return the advice to open the other kind, if the source is a sound recording of that one; often empty."""
+    if not isinstance(error, RecordingError | SourceError):
+        return ""
+    for match in matching(source, state):
+        if match.spec.kind == spec.kind:
+            continue
+        with contextlib.suppress(RoiExtractorsError, OSError, MemoryError, Warning), silenced():
+            try:
+                _construct(_load_class(match.spec, state), match.spec, source.value, {}).close()
+            except StreamChoiceError:  # it has several, which is sound too
+                pass
+            return f" It contains a {match.spec.kind}: open(..., kind={match.spec.kind!r})"
     return ""
 
 

@@ -146,7 +146,7 @@ def _open(path: str, format: str | None, options: Mapping[str, Any]) -> ImagingE
     """Open a recording, and repeat the warnings that are not among its notes."""
     issued: list[tuple[str, type[RoiExtractorsWarning]]] = []
     with received_by(lambda message, category: issued.append((message, category))):
-        recording = roi.open(path, format=format, **options)
+        recording: ImagingExtractor = roi.open(path, format=format, **options)
     notes = recording.provenance.notes
     for message, category in issued:
         # The card shows the notes, so their warnings would be printed twice

@@ -56,7 +56,7 @@ class RoiExtractorsEntrypoint(BackendEntrypoint):
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Return whether a format recognises the content; plain containers are left to other engines."""
         try:
-            best = explain(filename_or_obj).best
+            best = explain(filename_or_obj, kind="imaging").best
         except (RoiExtractorsError, OSError, TypeError):
             return False
         return best is not None and best.strength is Strength.CONTENT and not best.spec.is_container

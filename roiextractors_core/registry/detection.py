@@ -11,17 +11,19 @@ from .discovery import normalized
 from .evidence import Finding, Strength
 from .explanation import Explanation, more_specific_advice
 from .registry import Registry, RegistryState, default_registry
-from .spec import FormatSpec, Match
+from .spec import KINDS, FormatSpec, Match
 
 __all__ = ["Explanation", "choose", "examine", "explain", "matching"]
 
 
-def explain(source: SourceLike, *, registry: Registry | None = None) -> Explanation:
+def explain(source: SourceLike, *, kind: str | None = None, registry: Registry | None = None) -> Explanation:
     """Return why a path would be opened in its format, or why it could not be; nothing is opened.
 
     Parameters
     ----------
     source : str, os.PathLike or list of them
+    kind : str, optional
+        ``"imaging"`` or ``"segmentation"``; by default imaging, or the one kind that the source is.
     registry : Registry, optional
         The default one when left out.
 
@@ -36,16 +38,18 @@ def explain(source: SourceLike, *, registry: Registry | None = None) -> Explanat
         The path does not exist, is empty, may not be read or is not a valid path.
     """
     with Source(source) as opened:
-        return examine(opened, (registry or default_registry()).snapshot())
+        return examine(opened, (registry or default_registry()).snapshot(), kind)
 
 
-def examine(source: Source, state: RegistryState) -> Explanation:
+def examine(source: Source, state: RegistryState, kind: str | None = None) -> Explanation:
     """Ask every format about a source, installed or in the catalogue, and rank those that match."""
-    return _explanation(source, state, _rank_formats(source, state))
+    if kind is None:
+        kind = next((k for k in KINDS if _rank_formats(source, state, k).matches), KINDS[0])
+    return _explanation(source, state, _rank_formats(source, state, kind), kind)
 
 
-def choose(source: Source, state: RegistryState) -> tuple[Match, str]:
-    """Return the format to open a source with, and advice about a better plugin (often empty).
+def choose(source: Source, state: RegistryState, kind: str = KINDS[0]) -> tuple[Match, str]:
+    """Return the format of this kind to open a source with, and advice about a better plugin (often empty).
 
     The full explanation is made only when it is needed for an error.
 
@@ -54,9 +58,9 @@ def choose(source: Source, state: RegistryState) -> tuple[Match, str]:
     ChoiceError
         No format matches, or two match equally well.
     """
-    ranking = _rank_formats(source, state)
+    ranking = _rank_formats(source, state, kind)
     if ranking.best is None:
-        return _explanation(source, state, ranking).require_best(), ""
+        return _explanation(source, state, ranking, kind).require_best(), ""
     # Only plugins that could do better are asked; the others would cost time in every call of open
     entries = [entry for entry in catalogue() if ranking.best.spec.name in entry.spec.specializes]
     candidates = _recognised_entries(source, state, entries, has_match=True)
@@ -65,7 +69,7 @@ def choose(source: Source, state: RegistryState) -> tuple[Match, str]:
 
 def matching(source: Source, state: RegistryState) -> tuple[Match, ...]:
     """Return the installed formats that match a source, best first."""
-    return _rank_formats(source, state).matches
+    return tuple(match for kind in KINDS for match in _rank_formats(source, state, kind).matches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class _Ranking:
         return self.first_place[0] if len(self.first_place) == 1 else None
 
 
-def _explanation(source: Source, state: RegistryState, ranking: _Ranking) -> Explanation:
+def _explanation(source: Source, state: RegistryState, ranking: _Ranking, kind: str) -> Explanation:
+    others = [_rank_formats(source, state, other).matches[:1] for other in KINDS if other != kind]
     return Explanation(
         path=str(source.path),
         looks_like=looks_like(source),
@@ -89,16 +94,18 @@ def _explanation(source: Source, state: RegistryState, ranking: _Ranking) -> Exp
         best=ranking.best,
         tied=ranking.first_place if len(ranking.first_place) > 1 else (),
         findings=ranking.findings,
-        not_installed=_recognised_entries(source, state, catalogue(), has_match=bool(ranking.matches)),
+        not_installed=_recognised_entries(source, state, catalogue(), has_match=bool(ranking.matches), kind=kind),
         failed_plugins=state.failed_plugins,
         notes=state.notes,
+        kind=kind,
+        other_kinds=tuple(match for matches in others for match in matches),
     )
 
 
-def _rank_formats(source: Source, state: RegistryState) -> _Ranking:
+def _rank_formats(source: Source, state: RegistryState, kind: str) -> _Ranking:
     matches, findings = [], []
     for spec in state.specs.values():
-        if spec.kind != "imaging":
+        if spec.kind != kind:
             continue
         match, finding = _ask(spec, state.owner(spec.name), source)
         if match is None:
@@ -210,7 +217,7 @@ def _ancestors(spec: FormatSpec, by_name: Mapping[str, Match]) -> set[str]:
 
 
 def _recognised_entries(
-    source: Source, state: RegistryState, entries: Iterable[CatalogueEntry], *, has_match: bool
+    source: Source, state: RegistryState, entries: Iterable[CatalogueEntry], *, has_match: bool, kind: str = KINDS[0]
 ) -> tuple[CatalogueEntry, ...]:
     """Return the entries that are not installed and match, the more specific and the more certain first.
 
@@ -225,5 +232,9 @@ def _recognised_entries(
         if match is not None and match.finding.answer is True and (match.strength > Strength.NAME or not has_match):
             recognised.append((entry, match))
     specialized = {name for entry, _ in recognised for name in entry.spec.specializes}
-    recognised.sort(key=lambda pair: (pair[0].spec.name in specialized, -pair[1].strength, pair[0].spec.name))
+    recognised.sort(
+        key=lambda pair: (
+            *(pair[0].spec.kind != kind, pair[0].spec.name in specialized, -pair[1].strength, pair[0].spec.name),
+        )
+    )
     return tuple(entry for entry, _ in recognised)

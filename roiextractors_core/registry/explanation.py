@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AmbiguousFormatError, FormatNotInstalledError, UnknownFormatError, printable
+from ..errors import AmbiguousFormatError, FormatNotInstalledError, SourceKindError, UnknownFormatError, printable
 from .catalogue import CatalogueEntry
 from .discovery import PluginRecord
 from .evidence import Finding
-from .spec import Match
+from .spec import FormatSpec, Match
 
-__all__ = ["Explanation", "more_specific_advice"]
+__all__ = ["Explanation", "more_specific_advice", "other_kind_message"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,10 @@ class Explanation:
     failed_plugins : tuple of PluginRecord
         Plugins that could not be loaded.
     notes : tuple of str
+    kind : str
+        What was looked for: ``"imaging"`` or ``"segmentation"``.
+    other_kinds : tuple of Match
+        The best match of the other kind, if the source is of both, or of that one only.
     """
 
     path: str
@@ -47,12 +51,16 @@ class Explanation:
     not_installed: tuple[CatalogueEntry, ...]
     failed_plugins: tuple[PluginRecord, ...]
     notes: tuple[str, ...] = ()
+    kind: str = "imaging"
+    other_kinds: tuple[Match, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of this as plain data."""
         return {
             "path": self.path,
             "looks_like": self.looks_like,
+            "kind": self.kind,
+            "other_kinds": [{"kind": match.spec.kind, **match.to_dict()} for match in self.other_kinds],
             "best": None if self.best is None else self.best.to_dict(),
             "matches": [match.to_dict() for match in self.matches],
             "tied": [match.spec.name for match in self.tied],
@@ -73,6 +81,8 @@ class Explanation:
             Two formats tie; the message names both, and what to type.
         FormatNotInstalledError
             The catalogue knows the content and the plugin is not installed.
+        SourceKindError
+            Only formats of the other kind match.
         UnknownFormatError
             Nothing matches.
         """
@@ -81,6 +91,8 @@ class Explanation:
         # A tie comes first: what is installed can open the source as soon as the user has chosen
         if self.tied:
             raise AmbiguousFormatError(self._tie_message())
+        if self.other_kinds:
+            raise SourceKindError(other_kind_message(self.path, self.other_kinds[0].spec))
         if self.not_installed:
             raise FormatNotInstalledError(self._not_installed_message())
         raise UnknownFormatError(self._unknown_message())
@@ -94,6 +106,9 @@ class Explanation:
         for match in self.matches:
             mark = "->" if match is self.best else "  "
             lines.append(f" {mark} {match.spec.name} ({match.spec.title}, from {match.plugin}): {match.finding.basis}")
+        for match in self.other_kinds:
+            spec = match.spec
+            lines.append(f"    as {spec.kind}: {spec.name} ({spec.title}, from {match.plugin}): {match.finding.basis}")
         if self.tied:
             lines.append(f"    a tie: {' and '.join(m.spec.name for m in self.tied)}; choose one with format=")
         lines += [f"    not {name}: {finding.basis}" for name, finding in self.findings]
@@ -130,6 +145,12 @@ class Explanation:
             failed = "; ".join(f"{record.name} ({record.reason})" for record in self.failed_plugins)
             text += f" Plugins that failed to load: {failed}."
         return text + " If you know the format, name it: open(..., format=...)"
+
+
+def other_kind_message(path: str, spec: FormatSpec) -> str:
+    """Return the sentence for a source that is only of the other kind than the one that was asked for."""
+    contains = "a segmentation, not a movie" if spec.kind == "segmentation" else "a movie, not a segmentation"
+    return f"{printable(path)} contains {contains} ({spec.title}); open(..., kind={spec.kind!r})"
 
 
 def more_specific_advice(path: str, best: Match, not_installed: tuple[CatalogueEntry, ...]) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DeclarationError
-from ..imaging.extractor import ImagingExtractor
+from ..extractor import Extractor
 from .evidence import Evidence
 from .registry import Registry, default_registry
-from .spec import FormatSpec
+from .spec import KINDS, FormatSpec
 
 __all__ = ["register"]
 
@@ -49,7 +49,7 @@ def register(
     Parameters
     ----------
     extractor : type, optional
-        A subclass of :class:`ImagingExtractor`; left out when used as a decorator.
+        A subclass of :class:`ImagingExtractor` or :class:`SegmentationExtractor`; left out when used as a decorator.
     name, title, extensions, evidence, **declaration
         Fields of :class:`FormatSpec`; the title is the name of the class by default.
     replace : bool
@@ -75,8 +75,10 @@ def register(
     """
 
     def add(given: Any) -> Any:
-        if not (isinstance(given, type) and issubclass(given, ImagingExtractor)):
-            raise DeclarationError(f"register takes a subclass of ImagingExtractor, got {given!r:.80}")
+        if not (isinstance(given, type) and issubclass(given, Extractor) and given.kind in KINDS):
+            raise DeclarationError(
+                f"register takes a subclass of ImagingExtractor or SegmentationExtractor, got {given!r:.80}"
+            )
         spec = _SessionSpec(
             name=name,
             title=title or given.__name__,
@@ -84,7 +86,7 @@ def register(
             extensions=extensions,
             evidence=evidence,
             extractor_class=given,
-            **declaration,
+            **{"kind": given.kind, **declaration},
         )
         target = registry or default_registry()
         before = target.get(name)

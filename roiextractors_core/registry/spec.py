@@ -13,7 +13,9 @@ from ..errors import DeclarationError
 from ..io.plugin_output import stdout_to_stderr
 from .evidence import Evidence, Finding, Strength, evidence_from_dict
 
-__all__ = ["FormatSpec", "Match"]
+__all__ = ["KINDS", "FormatSpec", "Match"]
+
+KINDS = ("imaging", "segmentation")
 
 _IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -42,7 +44,7 @@ class FormatSpec:
     api : int
         The API number that the declaration was written for: 1.
     kind : str
-        ``"imaging"``; ``"segmentation"`` is reserved.
+        ``"imaging"`` or ``"segmentation"``.
     streams : tuple of str
         The options that choose a stream of a recording: ``("channel", "plane")``.
     clock : str
@@ -111,7 +113,7 @@ class FormatSpec:
         self._check(can_match, "extensions", "at least one suffix, or evidence")
         # Only the type: a number of a later core is refused in discovery, with the advice to update
         self._check(isinstance(self.api, int) and not isinstance(self.api, bool), "api", "an integer")
-        self._check(self.kind in ("imaging", "segmentation"), "kind", "'imaging' or 'segmentation'")
+        self._check(self.kind in KINDS, "kind", "'imaging' or 'segmentation'")
         self._check(self.clock in ("native", "rate", "none"), "clock", "'native', 'rate' or 'none'")
         self._check(self.name not in self.specializes, "specializes", "names of other formats")
         self._check(isinstance(self.description, str), "description", "a sentence")

@@ -53,7 +53,8 @@ class Case:
         """Open the recording as this format; warnings of this library do not fail a test."""
         with quiet():
             where = self.recording if recording is None else recording
-            return roi.open(where, format=self.spec.name, **{**self.options, **more})
+            opened: ImagingExtractor = roi.open(where, format=self.spec.name, **{**self.options, **more})
+            return opened
 
 
 class GivenRecording:
