@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from .errors import (
-    CorruptRecordingError,
     DeclarationError,
     RoiExtractorsWarning,
     StreamChoiceError,
@@ -20,6 +19,7 @@ from .errors import (
 )
 from .imaging.extractor import BlockImagingExtractor, Samples
 from .io.notices import warn
+from .io.npy_header import NpyHeader, read_npy_header
 from .io.positioned import PositionedFile
 from .io.sidecar import Sidecar
 from .io.stored import StoredArray, StoredFrames
@@ -27,7 +27,6 @@ from .metadata import RecordingMetadata
 
 __all__ = ["NpyImagingExtractor"]
 
-_MAX_HEADER = 1 << 16  # bytes; headers of arrays of numbers have some hundred
 _COLOURS = (3, 4)  # the length of a last axis that may be RGB or RGBA
 # Names under which segmentations save traces and classifications, as arrays of two dimensions
 _TRACES = frozenset(("f", "fneu", "spks", "iscell", "redcell"))
@@ -143,7 +142,7 @@ class NpyImagingExtractor(BlockImagingExtractor):
             return {}
         file = PositionedFile(file_path)
         try:
-            shape = _npy_header(file)[0]
+            shape = _npy_header(file).shape
         finally:
             file.close()
         count = shape[_checked_axes(order, shape, file.name).index("C")]
@@ -272,26 +271,9 @@ class NpyImagingExtractor(BlockImagingExtractor):
         return np.ascontiguousarray(found)
 
 
-def _npy_header(file: PositionedFile) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    head = file.read(0, 12)
-    if head[:6] != b"\x93NUMPY" or len(head) < 10:
-        raise CorruptRecordingError(f"{file.name} is not a .npy file: its first bytes are {head[:8].hex(' ')}")
-    version = (head[6], head[7])
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise UnsupportedRecordingError(
-            f"{file.name} has .npy version {version[0]}.{version[1]}; supported are 1.0, 2.0 and 3.0"
-        )
-    width = 2 if version == (1, 0) else 4  # version 2.0 widened the length of the header
-    length, start = int.from_bytes(head[8 : 8 + width], "little"), 8 + width
-    if length > _MAX_HEADER:
-        raise CorruptRecordingError(
-            f"{file.name} claims a header of {length:,} bytes, more than any array of numbers needs ({_MAX_HEADER:,})"
-        )
-    text = file.read(start, length)
-    if len(text) < length:
-        raise TruncatedRecordingError(f"{file.name} is truncated: got {len(text):,} of {length:,} header bytes")
-    shape, fortran, dtype = _parsed_header(text.decode("utf-8" if version == (3, 0) else "latin-1"), file.name)
-    return shape, fortran, dtype, start + length
+def _npy_header(file: PositionedFile) -> NpyHeader:
+    name = file.name.lower()
+    return read_npy_header(file, next((words for ending, words in _OBJECTS.items() if name.endswith(ending)), None))
 
 
 def _whole_samples(
@@ -384,40 +366,6 @@ def _checked_channel(channel: Any, count: int | None, name: str) -> int:
         if 0 <= number < count and not isinstance(channel, bool | float):
             return number
     raise StreamChoiceError.for_option(name, "channel", list(range(count)), seen=channel)
-
-
-def _parsed_header(text: str, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    import ast
-
-    found: Any = None
-    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        found = ast.literal_eval(text.strip())  # as numpy does: literals only, so no code runs
-    if not isinstance(found, dict) or set(found) != {"descr", "fortran_order", "shape"}:
-        raise CorruptRecordingError(
-            f"the header of {name} is not a dictionary of descr, fortran_order and shape: {printable(text[:80])!r}"
-        )
-    shape = found["shape"]
-    if not isinstance(shape, tuple) or not all(
-        isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 62 for n in shape
-    ):
-        raise CorruptRecordingError(f"the header of {name} has an invalid shape: {printable(repr(shape))[:80]}")
-    try:
-        dtype = np.dtype(found["descr"])
-    except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
-        raise CorruptRecordingError(
-            f"the header of {name} has an unknown dtype: {printable(repr(found['descr']))[:80]}"
-        ) from error
-    # hasobject also finds objects inside structured types
-    if dtype.hasobject:
-        what = next((words for ending, words in _OBJECTS.items() if name.lower().endswith(ending)), "Python objects")
-        raise UnsupportedRecordingError(
-            f"{name} contains {what}, and unpickling them could run code; save it again as an array of numbers"
-        )
-    if dtype.kind not in "biufc":
-        raise UnsupportedRecordingError(
-            f"{name} is an array of {printable(dtype)[:80]}; a recording must be an array of numbers"
-        )
-    return shape, bool(found["fortran_order"]), dtype
 
 
 def _checked_axes(order: str | None, shape: tuple[int, ...], name: str) -> str:

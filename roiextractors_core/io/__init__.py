@@ -24,6 +24,7 @@ from .known import folder_names, is_file, is_folder
 from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
+from .npy_header import NpyHeader, read_npy_header
 from .paths import single_file
 from .pickled import PickledArray, PickledObject, read_pickle, read_pickled_npy, texts_of_pickled_npy
 from .positioned import PositionedFile, open_regular, read_bounded, read_once
@@ -49,6 +50,7 @@ __all__ = [
     "ConvertedArray",
     "ChunkSource",
     "MissingChunks",
+    "NpyHeader",
     "Part",
     "PickledArray",
     "PickledObject",
@@ -86,6 +88,7 @@ __all__ = [
     "read_blocks",
     "read_bounded",
     "read_json",
+    "read_npy_header",
     "read_once",
     "read_pickle",
     "read_pickled_npy",
