@@ -100,7 +100,7 @@ def _checked_shape(shape: Any, name: str) -> tuple[int, ...]:
 
 def _checked_dtype(descr: Any, name: str, objects: str | None) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(descr)
+        dtype: np.dtype[Any] = np.dtype(descr)
     except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
         raise CorruptRecordingError(
             f"the header of {name} has an unknown dtype: {printable(repr(descr))[:80]}"
