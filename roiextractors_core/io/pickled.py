@@ -73,11 +73,12 @@ def read_pickle(file: PositionedFile, *, classes: Collection[str] = (), max_opco
     UnsupportedRecordingError, CorruptRecordingError, TruncatedRecordingError
         As :func:`read_pickled_npy`.
     """
-    unpickler = _ObjectUnpickler(_Tape(file.read, file.size, file.name), classes)
+    tape = _Tape(file.read, file.size, file.name, max_kept=max(_MAX_KEPT, 8 * max_opcodes))
+    unpickler = _ObjectUnpickler(tape, classes)
     unpickler.max_opcodes = unpickler.max_calls = max_opcodes
     value = unpickler.load()
     if type(value) in _CONTAINERS:
-        _measure(value, file.name, 0, {})
+        _measure(value, file.name, 0, {}, max(_MAX_VALUES, max_opcodes))
     return value
 
 
@@ -356,8 +357,10 @@ _BINGET, _BININT1, _BUILD, _LONG_BINGET, _LONG_BINPUT, _MARK, _MEMOIZE, _NEWFALS
     + pickle.NEWFALSE + pickle.REDUCE + pickle.SHORT_BINBYTES
 )  # fmt: skip
 _TUPLE, _TUPLE1, _TUPLE2, _TUPLE3 = pickle.TUPLE + pickle.TUPLE1 + pickle.TUPLE2 + pickle.TUPLE3
+_BINFLOAT, _BININT2, _EMPTY_LIST = pickle.BINFLOAT + pickle.BININT2 + pickle.EMPTY_LIST  # the rows of sparse matrices
 _NONE_OF_THESE = -1
 _MARGIN = 5  # bytes of an opcode and its operand
+_FLOAT = struct.Struct(">d")
 _KEY_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
 
 _Standard: Any = pickle._Unpickler  # in Python; the one in C cannot be given fewer opcodes
@@ -425,6 +428,9 @@ class _Unpickler(_Standard):  # type: ignore[misc]
             elif code == _LONG_BINPUT:
                 memo[int.from_bytes(data[at + 1 : at + 5], "little")] = stack[-1]
                 at += 5
+            elif code == _EMPTY_LIST:
+                stack.append([])
+                at += 1
             elif code == _REDUCE:
                 tape.move(at + 1)  # for the place in an error, and since the function counts bytes
                 self._reduce()
@@ -461,6 +467,12 @@ class _Unpickler(_Standard):  # type: ignore[misc]
             elif code == _LONG_BINGET:
                 stack.append(memo[int.from_bytes(data[at + 1 : at + 5], "little")])
                 at += 5
+            elif code == _BININT2:
+                stack.append(data[at + 1] | data[at + 2] << 8)
+                at += 3
+            elif code == _BINFLOAT and at + 9 < end:
+                stack.append(_FLOAT.unpack_from(data, at + 1)[0])
+                at += 9
             else:
                 num_calls += 1
                 if num_calls > self.max_calls:
@@ -787,7 +799,9 @@ def _read_header(tape: _Tape) -> int:
     return count
 
 
-def _measure(value: Any, name: str, level: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+def _measure(
+    value: Any, name: str, level: int, known: dict[int, tuple[int, int]], limit: int = _MAX_VALUES
+) -> tuple[int, int]:
     """Return how many values a container unfolds to and how many levels it has; refuse too many of either.
 
     A pickle of a few bytes can refer to one list a billion times, or put a list into itself; the first is found by counting,
@@ -796,18 +810,18 @@ def _measure(value: Any, name: str, level: int, known: dict[int, tuple[int, int]
     size = known.get(id(value))
     if size is None and level <= _MAX_DEPTH:
         parts = _parts_of(value)
-        # Arrays of numbers are values, and no containers are in them
+        # Arrays of numbers are values, and no containers are in them, nor in the empty rows of sparse matrices
         containers = [
-            part for part in parts if type(part) in _CONTAINERS and getattr(part, "objects", part) is not None
+            part for part in parts if part and type(part) in _CONTAINERS and getattr(part, "objects", part) is not None
         ]
-        inner = [_measure(part, name, level + 1, known) for part in containers]
+        inner = [_measure(part, name, level + 1, known, limit) for part in containers]
         size = len(parts) + sum(count for count, _ in inner), 1 + max((levels for _, levels in inner), default=0)
         # Remembered by identity: a list that is referred to twice is measured once, so bombs take no time
         known[id(value)] = size
     if size is None or level + size[1] > _MAX_DEPTH:
         raise CorruptRecordingError(f"{name} is nested over {_MAX_DEPTH} levels deep; not read further")
-    if size[0] > _MAX_VALUES:
-        raise CorruptRecordingError(f"{name} unfolds to over {_MAX_VALUES:,} values; not read further")
+    if size[0] > limit:
+        raise CorruptRecordingError(f"{name} unfolds to over {limit:,} values; not read further")
     return size
 
 
