@@ -1,4 +1,4 @@
-"""The picture of a recording (mean image, maximum projection, mean trace; one row per channel) and its card in a notebook."""
+"""The picture of a recording (mean image, maximum projection, mean trace; one row per channel) or a segmentation, and its card in a notebook."""
 
 from __future__ import annotations
 
@@ -17,10 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, counted, printable
+from .outlines import draw_segmentation
 from .quicklook import QuickLook, quick_look
 
-__all__ = ["Panel", "Preview", "as_html", "can_draw", "check_target", "draw", "panel_of", "place_for", "preview"]
+__all__ = [
+    "Panel",
+    "Preview",
+    "as_html",
+    "can_draw",
+    "check_target",
+    "draw",
+    "panel_of",
+    "place_for",
+    "preview",
+    "preview_segmentation",
+]
 
 _MARK = "roiextractors-core"
 _FONT_SIZE, _TITLE_SIZE = 9, 9.5
@@ -100,6 +112,29 @@ def preview(recording: Any, target: Any = None, **options: Any) -> Preview:
     return Preview(Path(target).read_bytes(), str(target))
 
 
+def preview_segmentation(rois: Any, target: Any = None, **options: Any) -> Preview:
+    """Draw a segmentation; see :meth:`SegmentationExtractor.preview`.
+
+    Raises
+    ------
+    MissingDependencyError
+        matplotlib is not installed.
+    SourceKindError
+        The target is not a place for a picture.
+    """
+    if not can_draw():
+        raise MissingDependencyError('drawing needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+    if target is not None:
+        check_target(Path(target))
+    paths = rois.provenance.paths
+    name = printable(Path(paths[0]).name) if paths else type(rois).__name__
+    content = _rendered(name, (9, 10), lambda figure: draw_segmentation(figure, rois, **options))
+    if target is None:
+        return Preview(content)
+    _write(content, Path(target))
+    return Preview(content, str(target))
+
+
 def as_html(recording: Any) -> str:
     """Return a recording's card for a notebook: its facts as a table. It reads no pixels and does not fail."""
     try:
@@ -117,7 +152,6 @@ def as_html(recording: Any) -> str:
 def _card(recording: Any) -> list[tuple[str, str]]:
     provenance, found = recording.provenance, recording.metadata
     rate, source = recording.get_sampling_frequency(), recording.times_source
-    axes = ("samples", "rows", "columns", "planes")
     size = found.pixel_size
     return [
         (
@@ -128,14 +162,32 @@ def _card(recording: Any) -> list[tuple[str, str]]:
             "format",
             printable(f"{provenance.format} ({provenance.plugin} {provenance.version})") if provenance.format else "",
         ),
-        ("shape", " x ".join(f"{n:,} {axis}" for n, axis in zip(recording.shape, axes, strict=False))),
-        ("pixels", str(recording.dtype)),
+        *(_roi_facts(recording) if recording.kind == "segmentation" else _pixel_facts(recording)),
         ("rate", "unknown" if rate is None else f"{rate:.6g} Hz"),
         ("times", "unknown" if source is None else _TIMES[source]),
         ("pixel size", "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"),
         ("start", "" if found.start_time is None else found.start_time.isoformat(" ")),
         ("device", printable(found.device or "")),
         *(("note", printable(note)) for note in provenance.notes[:8]),
+    ]
+
+
+def _pixel_facts(recording: Any) -> list[tuple[str, str]]:
+    axes = ("samples", "rows", "columns", "planes")
+    shape = " x ".join(f"{n:,} {axis}" for n, axis in zip(recording.shape, axes, strict=False))
+    return [("shape", shape), ("pixels", str(recording.dtype))]
+
+
+def _roi_facts(rois: Any) -> list[tuple[str, str]]:
+    masks = " x ".join(f"{n:,}" for n in rois.get_mask_shape()) if rois.has_masks else "none"
+    names = rois.get_trace_names()
+    return [
+        ("ROIs", f"{rois.get_num_rois():,}"),
+        ("masks", f"in frames of {masks}" if rois.has_masks else masks),
+        ("traces", printable(f"{', '.join(names)}; {counted(rois.get_num_samples(), 'sample')}") if names else "none"),
+        ("background", counted(n, "component") if (n := rois.get_num_background_components()) else ""),
+        ("images", printable(", ".join(rois.get_image_names()))),
+        ("properties", printable(", ".join(rois.get_property_keys()[:12]))),
     ]
 
 
@@ -230,7 +282,10 @@ def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
     target : pathlib.Path
         A ``.png`` file.
     """
-    content = _png(name, panels)
+    _write(_png(name, panels), target)
+
+
+def _write(content: bytes, target: Path) -> None:
     # A hidden name in the same folder: a rename between file systems is not atomic
     partial = target.with_name(f".{uuid.uuid4().hex[:12]}.partial")
     try:
@@ -242,20 +297,28 @@ def draw(name: str, panels: Sequence[Panel], target: Path) -> None:
 
 
 def _png(name: str, panels: Sequence[Panel]) -> bytes:
+    one = len(panels) == 1
+
+    def draw_panels(figure: Any) -> None:
+        parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+        for part, panel in zip(parts, panels, strict=True):
+            _text(part.suptitle, _shorten(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
+            _draw_panel(part, panel, one)
+
+    return _rendered(name, (9, 7) if one else (12.5, 3.6 * len(panels)), draw_panels)
+
+
+def _rendered(name: str, size: tuple[float, float], draw_on: Callable[[Any], None]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    one = len(panels) == 1
     # Sizes are passed to each element: matplotlib's rc_context would change the settings of the process, in other threads too
-    figure = Figure(figsize=(9, 7) if one else (12.5, 3.6 * len(panels)), layout="constrained", facecolor="white")
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)  # not pyplot, which would choose a backend and keep the figure in the user's session
     layout: Any = figure.get_layout_engine()
     layout.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
     _text(figure.suptitle, _shorten(name, 90), fontsize=12, fontweight="bold", x=0.01, ha="left")
-    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
-    for part, panel in zip(parts, panels, strict=True):
-        _text(part.suptitle, _shorten(panel.title, 110), fontsize=9.5, color="#444444", x=0.012, ha="left")
-        _draw_panel(part, panel, one)
+    draw_on(figure)
     for axes in figure.get_axes():
         axes.tick_params(labelsize=_FONT_SIZE)
         for spine in axes.spines.values():

@@ -1,9 +1,10 @@
-"""A recording as an xarray.DataArray: named axes, seconds and micrometres, the metadata as attributes."""
+"""A recording as an xarray.DataArray, a segmentation as a Dataset: named axes, seconds and micrometres, metadata as attributes."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import MissingDependencyError
 from .to_dask import to_dask
 
-__all__ = ["to_xarray"]
+__all__ = ["segmentation_to_xarray", "to_xarray"]
 
 _AXES = ("time", "y", "x", "z")
 
@@ -39,15 +40,12 @@ def to_xarray(recording: Any, *, chunks: Any = "auto", name: str | None = None) 
     MissingDependencyError
         xarray is not installed.
     """
-    try:
-        import xarray
-    except ImportError as error:
-        raise MissingDependencyError(
-            'an xarray.DataArray needs xarray: python -m pip install "roiextractors-core[xarray]"'
-        ) from error
+    xarray = _xarray()
     if chunks is None or (chunks == "auto" and importlib.util.find_spec("dask") is None):
         # Private, but the only lazy array of xarray without dask
-        data: Any = xarray.core.indexing.LazilyIndexedArray(_array_of(recording))
+        data: Any = xarray.core.indexing.LazilyIndexedArray(
+            _array_of(recording.shape, recording.dtype, recording.__getitem__)
+        )
     else:
         data = to_dask(recording, chunks)
     dims = _AXES[: recording.ndim]
@@ -57,7 +55,84 @@ def to_xarray(recording: Any, *, chunks: Any = "auto", name: str | None = None) 
     return xarray.DataArray(variable, coords=_coordinates(recording), name=name or channel or "imaging")
 
 
-def _array_of(recording: Any) -> Any:
+def segmentation_to_xarray(rois: Any) -> Any:
+    """Return a segmentation as an ``xarray.Dataset`` whose traces are read when they are used.
+
+    Parameters
+    ----------
+    rois : SegmentationExtractor
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable ``(time, roi)`` for each trace, ``(time, background)`` for traces of the background components, and
+        ``(y, x[, z])`` for each image, named ``image_mean`` and so on. ``time`` is in seconds if there are times; ``roi`` has the ids,
+        and the properties are further coordinates along it, as are the centres of the masks (``roi_y``, ``roi_x``), in pixels.
+
+    Raises
+    ------
+    MissingDependencyError
+        xarray is not installed.
+    """
+    xarray = _xarray()
+    lazy = xarray.core.indexing.LazilyIndexedArray
+    ids = rois.get_roi_ids()
+    coordinates: dict[str, Any] = {"roi": ("roi", np.array(ids, dtype=object if not ids else str))}
+    for key in rois.get_property_keys():
+        found = rois.get_property_info(key)
+        values = np.asarray(found.values)
+        coordinates[f"roi_{key}" if key in ("roi", "time") else key] = (
+            ("roi", *(f"{key}_{axis}" for axis in range(1, values.ndim))),
+            values,
+            {"description": found.description} if found.description else {},
+        )
+    if rois.has_masks:
+        for axis, centre in zip(("roi_y", "roi_x", "roi_z"), rois.get_roi_masks().centers().T, strict=False):
+            coordinates.setdefault(axis, ("roi", centre, {"units": "pixels"}))
+    if rois.times_source is not None and rois.get_num_samples():
+        coordinates["time"] = ("time", rois.get_timestamps(), {"units": "s", "source": rois.times_source})
+    variables: dict[str, Any] = {}
+    for name in rois.get_trace_names():
+        variables[name] = xarray.Variable(("time", "roi"), lazy(_traces_of(rois, name)))
+    background = rois.get_background()
+    if background is not None:
+        coordinates["background"] = ("background", np.array(background.ids, dtype=str))
+        for name in background.traces:
+            trace = rois.get_traces(name=name)
+            variables[name if name != "background" else "background_trace"] = (("time", "background"), trace)
+    for name in rois.get_image_names():
+        image = rois.get_image(name)
+        variables[f"image_{name}"] = (_AXES[1 : 1 + image.ndim], image)
+    return xarray.Dataset(variables, coordinates, _attributes(rois, None))
+
+
+def _traces_of(rois: Any, name: str) -> Any:
+    ids = rois.get_roi_ids()
+    dtype = rois.get_traces(ids[:1], 0, min(1, rois.get_num_samples()), name=name).dtype
+
+    def read(key: tuple[Any, Any]) -> Any:
+        """Read the span of the samples that were asked for, of the ROIs that were."""
+        samples, chosen = (np.arange(n)[part] for n, part in zip((rois.get_num_samples(), len(ids)), key, strict=True))
+        if samples.size == 0:
+            return np.empty((*samples.shape, *chosen.shape), dtype)
+        first, last = int(samples.min()), int(samples.max()) + 1
+        traces = rois.get_traces([ids[k] for k in np.atleast_1d(chosen)], first, last, name=name)
+        return traces[samples - first][..., 0 if chosen.ndim == 0 else slice(None)]
+
+    return _array_of((rois.get_num_samples(), len(ids)), dtype, read)
+
+
+def _xarray() -> Any:
+    try:
+        import xarray
+    except ImportError as error:
+        raise MissingDependencyError(
+            'xarray is not installed: python -m pip install "roiextractors-core[xarray]"'
+        ) from error
+    return xarray
+
+
+def _array_of(shape: tuple[int, ...], dtype: Any, read: Callable[[Any], Any]) -> Any:
     from xarray.backends import BackendArray
     from xarray.core import indexing
 
@@ -65,8 +140,7 @@ def _array_of(recording: Any) -> Any:
         """Reads what xarray asks for, when it asks."""
 
         def __init__(self) -> None:
-            self.shape = recording.shape
-            self.dtype = recording.dtype
+            self.shape, self.dtype = shape, dtype
 
         def __getitem__(self, key: Any) -> Any:
             return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._outer)
@@ -77,7 +151,7 @@ def _array_of(recording: Any) -> Any:
             first = tuple(
                 _span(part) if axis and isinstance(part, np.ndarray) else part for axis, part in enumerate(key)
             )
-            found, at = recording[first], 0
+            found, at = read(first), 0
             for axis, part in enumerate(key):
                 if axis and isinstance(part, np.ndarray):
                     found = np.take(found, part - first[axis].start, axis=at)

@@ -444,6 +444,39 @@ class SegmentationExtractor(Extractor, is_base=True):
         """Return a lazy view of consecutive samples of all traces, with the same times; the end is exclusive."""
         return SegmentationView(self, samples=self.resolve_range(start_sample, end_sample))
 
+    # Arrays of other libraries, and pictures
+
+    def to_xarray(self) -> Any:
+        """Return an ``xarray.Dataset``: traces by time and ROI, read when they are used, with the properties as coordinates (needs xarray)."""
+        from ..interop.to_xarray import segmentation_to_xarray
+
+        return segmentation_to_xarray(self)
+
+    def preview(self, target: Any = None, **options: Any) -> Any:
+        """Draw the outlines of the ROIs over an image, numbered, and a few traces below (needs matplotlib).
+
+        Parameters
+        ----------
+        target : str or os.PathLike, optional
+            A ``.png`` file to write; a notebook displays the result without one.
+        **options
+            ``image``, the name of the image to draw on (by default the mean or correlation image), and ``trace``, the name of
+            the traces.
+
+        Returns
+        -------
+        Preview
+            ``png`` contains the picture as bytes.
+        """
+        from ..interop.preview import preview_segmentation
+
+        return preview_segmentation(self, target, **options)
+
+    def _repr_html_(self) -> str:
+        from ..interop.preview import as_html
+
+        return as_html(self)
+
     # Protocols
 
     @property
