@@ -5,8 +5,10 @@ a test or a file, and added here by rules, so that a new plugin has nothing to d
 
 * Of the classes of one folder that inherit the tests of the kit, the first of each format is quick: the other layouts are
   thorough.
-* Of that class, the rules in ``COSTLY``, most of which start processes, and in ``INHERITED``, which the base class keeps for
+* Of that class, the costly rules, most of which start processes, and those in ``INHERITED``, which the base class keeps for
   every format, are quick in the folders of ``REPRESENTATIVES``.
+* The costly rules are thorough for the first class of each format, and for classes with ``has_own_code``.  For the others
+  they are ``repeated``: run by name, by a path, or by ``python -m pytest -m repeated``.
 * Of the parameters of one test, ``QUICK_PARAMETERS`` are quick, evenly spaced, or as many as ``@pytest.mark.quick(n)`` says.
 """
 
@@ -22,33 +24,13 @@ from typing import Any
 
 import pytest
 
-from roiextractors_core.testing import FuzzTests, ImagingExtractorTests, WriterTests
+from roiextractors_core.testing import FuzzTests, ImagingExtractorTests, WriterTests, repeated_tests
+from roiextractors_core.testing.layouts import is_costly
 
 ROOT = Path(__file__).parent
 KIT = (ImagingExtractorTests, WriterTests, FuzzTests)
 QUICK_PARAMETERS = 3
 REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
-COSTLY = frozenset(
-    {
-        "test_a_descriptor_that_failed_is_not_used_again",
-        "test_a_disk_that_fails_is_an_error_and_the_next_read_is_right",
-        "test_a_cut_recording_is_told_and_never_garbage",
-        "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
-        "test_a_file_that_changed_is_read_again",
-        "test_a_missing_file_is_told_and_never_filled_in",
-        "test_a_missing_key_is_told_and_never_filled_in",
-        "test_changed_copies_open_rightly_or_say_what_is_wrong",
-        "test_declaring_imports_the_core_and_nothing_else",
-        "test_foreign_files_are_not_claimed",
-        "test_forked_processes_read_each_for_itself",
-        "test_it_can_be_read_from_several_threads",
-        "test_importing_and_the_first_opening_leave_the_process_as_it_was",
-        "test_it_pickles_into_a_fresh_process",
-        "test_memory_is_bounded_by_the_request",
-        "test_opening_writes_nothing_and_runs_nothing_from_the_file",
-        "test_the_streams_do_not_depend_on_the_hash_seed",
-    }
-)
 INHERITED = frozenset(
     {
         "test_a_field_of_view_outside_the_frame_is_refused",
@@ -82,17 +64,23 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is thorough; leave it out where no test was named, and what takes minutes wherever ``-m`` does not ask."""
+    """Mark what is thorough or repeated; leave it out where neither a test nor a marker was named."""
     for item in {*_other_layouts(items), *_more_parameters(items)}:
         item.add_marker("thorough")
-    expression = config.getoption("markexpr")
-    if "long" in expression:
-        return
-    omitted = ("long",) if expression or config.stash[_names_tests] else ("long", "thorough")
+    for item in list(repeated_tests(items)):
+        item.add_marker("repeated")
+    omitted = _omitted_markers(config.getoption("markexpr"), names_tests=config.stash[_names_tests])
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in omitted)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not any(item.get_closest_marker(name) for name in omitted)]
+
+
+def _omitted_markers(expression: str, *, names_tests: bool) -> tuple[str, ...]:
+    """Return the markers whose tests do not run: ``long`` unless ``-m`` names it, and others unless tests are named, too."""
+    if expression:
+        return tuple(name for name in ("long", "repeated") if name not in expression)
+    return ("long",) if names_tests else ("long", "repeated", "thorough")
 
 
 def pytest_collection_finish() -> None:
@@ -150,9 +138,11 @@ def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     first: dict[tuple[Path, type, str], type] = {}
     for item in items:
         tests, name, folder = getattr(item, "cls", None), getattr(item, "originalname", ""), item.path.parent
+        is_represented = folder.relative_to(ROOT).as_posix() in REPRESENTATIVES or not (
+            is_costly(item) or name in INHERITED
+        )
         for kit in (kit for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, name)):
-            is_represented = folder.relative_to(ROOT).as_posix() not in REPRESENTATIVES and name in COSTLY | INHERITED
-            if first.setdefault((folder, kit, getattr(tests, "format", "")), tests) is not tests or is_represented:
+            if first.setdefault((folder, kit, getattr(tests, "format", "")), tests) is not tests or not is_represented:
                 yield item
 
 

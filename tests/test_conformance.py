@@ -36,6 +36,7 @@ FRESH = (  # the tests that start a process, read from threads or let the disk f
     "test_a_missing_file_is_told_and_never_filled_in",
     "test_a_missing_key_is_told_and_never_filled_in",
     "test_the_streams_do_not_depend_on_the_hash_seed",
+    "test_importing_and_the_first_opening_leave_the_process_as_it_was",
     "test_it_can_be_read_from_several_threads",
     "test_forked_processes_read_each_for_itself",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,66 @@ def collected(*arguments: str) -> set[str]:
     return {line for line in done.stdout.splitlines() if "::" in line and ("[" not in line or line.endswith("]"))}
 
 
-def test_the_two_commands_run_every_test_once() -> None:
-    quick, thorough, every = collected(), collected("-m", "thorough"), collected("tests", "plugins")
+def test_the_two_commands_run_every_test_once_but_those_that_repeat() -> None:
+    quick, thorough, repeated = collected(), collected("-m", "thorough"), collected("-m", "repeated")
     assert quick
     assert thorough
-    assert not quick & thorough
-    assert quick | thorough == every
+    assert repeated
+    assert len(quick | thorough | repeated) == len(quick) + len(thorough) + len(repeated)
+    assert quick | thorough | repeated == collected("tests", "plugins")
+
+
+LAYOUTS = """
+from roiextractors_core.testing import ImagingExtractorTests
+
+class TestFirst(ImagingExtractorTests):
+    format = "npy"
+
+class TestOtherLayout(TestFirst):
+    pass
+
+class TestReadByOtherCode(ImagingExtractorTests):
+    format = "npy"
+    has_own_code = True
+
+class TestLayoutOfThat(TestReadByOtherCode):
+    pass
+
+class TestOtherFormat(TestFirst):
+    format = "tiff"
+"""
+CONFTEST = """
+from roiextractors_core.testing import repeated_tests
+
+def pytest_collection_modifyitems(items):
+    repeated = {*repeated_tests(items)}
+    items[:] = [item for item in items if item not in repeated]
+"""
+
+
+def test_a_costly_rule_repeats_for_another_layout_that_the_same_code_reads(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_layouts.py").write_text(LAYOUTS)
+    rules = {name for name in dir(ImagingExtractorTests) if name.startswith("test_")}
+    assert all(seen == rules for seen in _rules_by_class(tmp_path).values())  # unless a conftest.py asks for less
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    classes = _rules_by_class(tmp_path)
+    assert classes["TestFirst"] == classes["TestOtherFormat"] == rules
+    assert classes["TestOtherLayout"] == classes["TestLayoutOfThat"]
+    without, own = rules - classes["TestOtherLayout"], rules - classes["TestReadByOtherCode"]
+    assert {"test_it_pickles_into_a_fresh_process", "test_a_cut_recording_is_told_and_never_garbage"} <= without
+    assert "test_the_whole_series_is_what_was_recorded" not in without
+    assert "test_it_pickles_into_a_fresh_process" in own < without
+    assert "test_a_cut_recording_is_told_and_never_garbage" not in own
+
+
+def _rules_by_class(folder: Path) -> dict[str, set[str]]:
+    rules: dict[str, set[str]] = defaultdict(set)
+    for line in collected(str(folder), "-c", str(folder / "pytest.ini"), "--rootdir", str(folder)):
+        _, tests, rule = line.split("::")
+        rules[tests].add(rule.partition("[")[0])
+    assert len(rules) == 5
+    return rules
 
 
 def test_what_is_named_is_run() -> None:

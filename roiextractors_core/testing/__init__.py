@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .fuzzing.tests import FuzzTests as FuzzTests
     from .generators import CalciumImagingExtractor as CalciumImagingExtractor
     from .generators import NoiseImagingExtractor as NoiseImagingExtractor
+    from .layouts import repeated_tests as repeated_tests
     from .writers import WriterTests as WriterTests
     from .writing import write_npy as write_npy
     from .writing import write_tiff as write_tiff
@@ -21,6 +22,7 @@ __getattr__, __all__ = import_on_use(
         "conformance": ["ImagingExtractorTests"],
         "fuzzing.tests": ["FuzzTests"],
         "generators": ["CalciumImagingExtractor", "NoiseImagingExtractor"],
+        "layouts": ["repeated_tests"],
         "writing": ["write_npy", "write_tiff"],
         "writers": ["WriterTests"],
     },

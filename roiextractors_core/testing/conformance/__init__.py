@@ -82,4 +82,7 @@ class ImagingExtractorTests(
         are missing: ``("*.env", "binning")``.  Globs are allowed.
     patience : float
         Seconds after which opening 20 cut copies counts as a hang.
+    has_own_code : bool
+        True for a layout that other code reads than that of the first class of the same format; used by
+        :func:`~roiextractors_core.testing.repeated_tests` alone.
     """

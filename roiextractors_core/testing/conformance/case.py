@@ -67,6 +67,7 @@ class GivenRecording:
     frames_are_contiguous: bool = True
     optional_parts: tuple[str, ...] = ()
     patience: float = 30.0
+    has_own_code: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the kit's own tests explain the plugin's exceptions; those that an author adds stay as they are."""

@@ -16,6 +16,7 @@ from ...errors import PluginError, RoiExtractorsError
 from ..cuts import Damage, copy_recording, cuts_of, files_of, kin_of, missing_keys_of, paths_of, removals_of
 from ..failing_disk import CALLS, FailingDisk
 from ..fresh import in_fresh_process
+from ..layouts import costs_once_a_code_path
 from .case import KIB, Case, GivenRecording, as_text
 from .judging import fail, same
 
@@ -36,6 +37,7 @@ _ADVICE = (
 class DamageTests(GivenRecording):
     """A damaged recording gives a clear error, or what was recorded and a notice; so does a disk that fails."""
 
+    @costs_once_a_code_path
     def test_a_cut_recording_is_told_and_never_garbage(self, case: Case, workplace: Path) -> None:
         total = sum(path.stat().st_size for path in files_of(case.recording))
         if total > 256 * KIB * KIB:
@@ -43,6 +45,7 @@ class DamageTests(GivenRecording):
         copy = copy_recording(case.recording, workplace / "copy")
         self._judge(case, copy, cuts_of((*files_of(copy), *kin_of(copy)), units=_units(case)))
 
+    @costs_once_a_code_path
     def test_a_missing_file_is_told_and_never_filled_in(self, case: Case, workplace: Path) -> None:
         copy = copy_recording(case.recording, workplace / "copy")
         paths = paths_of(copy)
@@ -51,6 +54,7 @@ class DamageTests(GivenRecording):
             pytest.skip("the recording is one file, or a list of files that are all named")
         self._judge(case, copy, removals_of((*members, *kin_of(copy))))
 
+    @costs_once_a_code_path
     def test_a_missing_key_is_told_and_never_filled_in(self, case: Case, workplace: Path) -> None:
         copy = copy_recording(case.recording, workplace / "copy")
         damages = missing_keys_of((*files_of(copy), *kin_of(copy)))
@@ -58,6 +62,7 @@ class DamageTests(GivenRecording):
             pytest.skip("the recording has no text file of keys and values")
         self._judge(case, copy, damages)
 
+    @costs_once_a_code_path
     def test_a_disk_that_fails_is_an_error_and_the_next_read_is_right(self, case: Case) -> None:
         whole = case.open()
         rate = whole.get_sampling_frequency()
@@ -82,6 +87,7 @@ class DamageTests(GivenRecording):
                     _attempt_read(opened, case, f"{words} after it was opened, get_series()")
                 same(opened.get_series(), case.expected, f"{words} no longer, get_series()", _DISK_ADVICE)
 
+    @costs_once_a_code_path
     def test_a_descriptor_that_failed_is_not_used_again(self, case: Case) -> None:
         disk = FailingDisk(files_of(case.recording))
         for number in _DISK_FAULTS:

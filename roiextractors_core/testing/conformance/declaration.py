@@ -19,6 +19,7 @@ from ..cuts import files_of
 from ..declarations import heavy_imports, spec_faults
 from ..foreign import common_name_claims, random_claims
 from ..fresh import HANGS, Outcome, extractor_faults, in_fresh_process
+from ..layouts import costs_once_a_format
 from .case import Case, GivenRecording
 from .judging import fail
 
@@ -56,6 +57,7 @@ class DeclarationTests(GivenRecording):
         if faults:
             fail("; ".join(faults), "change the class, or the name in FormatSpec(extractor=...)")
 
+    @costs_once_a_format
     def test_declaring_imports_the_core_and_nothing_else(self, case: Case) -> None:
         module = _hooks_module(case.spec.name)
         if module is None:

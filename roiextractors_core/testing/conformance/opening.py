@@ -21,6 +21,7 @@ from ...registry.evidence import Strength
 from ...registry.spec import FormatSpec
 from ..cuts import copy_recording, files_of, paths_of
 from ..foreign import Foreign, foreign_claims, foreign_sources
+from ..layouts import costs_once_a_format
 from .case import KIB, Case, GivenRecording, as_text, quiet
 from .judging import ATTEMPTS, bytes_of_ten, fail, recording_calls, refusal, same, within
 from .reads import open_and_read
@@ -78,6 +79,7 @@ class OpeningTests(GivenRecording):
             case, copy, words, "leave the name out of the evidence, and let the extractor open what it is given"
         )
 
+    @costs_once_a_format
     def test_foreign_files_are_not_claimed(self, case: Case, workplace: Path) -> None:
         sources = [foreign for foreign in foreign_sources() if isinstance(foreign.content, bytes)]
         self._require_no_claims(case.spec, workplace, [*sources, *_quoting(case.recording)])

@@ -21,6 +21,7 @@ import pytest
 
 from ...imaging.extractor import ImagingExtractor
 from ..fresh import HANGS, in_fresh_process, same_values, summary
+from ..layouts import costs_once_a_code_path, costs_once_a_format
 from .case import KIB, Case, GivenRecording
 from .judging import fail
 
@@ -36,6 +37,7 @@ _CAN_TRACE_OPCODES = sys.version_info[:2] != (3, 12)
 class ProcessTests(GivenRecording):
     """A recording can be used from other processes and threads."""
 
+    @costs_once_a_format
     def test_it_pickles_into_a_fresh_process(self, case: Case, extractor: ImagingExtractor) -> None:
         given = np.arange(case.count, dtype=np.float64) * 0.25 + 5.0
         with case.open(sampling_frequency=12.3456789) as other, case.open() as timed:
@@ -64,6 +66,7 @@ class ProcessTests(GivenRecording):
                 if answer[key] != value:
                     fail(f"{words} has another {key} after pickling: {answer[key]!r}; before it was {value!r}", advice)
 
+    @costs_once_a_code_path
     def test_it_can_be_read_from_several_threads(self, case: Case) -> None:
         for attempt in range(6):
             with case.open() as opened:
@@ -74,6 +77,7 @@ class ProcessTests(GivenRecording):
                     "read at given offsets (roiextractors_core.PositionedFile does), share no position and no buffer, or hold a lock",
                 )
 
+    @costs_once_a_code_path
     def test_forked_processes_read_each_for_itself(self, case: Case) -> None:
         if not hasattr(os, "fork"):
             pytest.skip("the system has no fork")

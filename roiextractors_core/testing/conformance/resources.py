@@ -20,6 +20,7 @@ from ...errors import ClosedRecordingError
 from ...imaging.extractor import ImagingExtractor
 from ..cuts import copy_recording
 from ..descriptors import can_tell_open_files, held_open, opened_names
+from ..layouts import costs_once_a_code_path
 from .case import KIB, Case, GivenRecording, quiet
 from .judging import ATTEMPTS, CLOSED_ADVICE, bytes_read, fail, refusal
 from .reads import read_everything
@@ -97,6 +98,7 @@ class ResourceTests(GivenRecording):
                 "override get_paths(): convert never overwrites a file that it names",
             )
 
+    @costs_once_a_code_path
     def test_memory_is_bounded_by_the_request(self, case: Case, large_recording: Any, workplace: Path) -> None:
         source = case.recording if large_recording is None else large_recording
         size = self._measure(case, source)

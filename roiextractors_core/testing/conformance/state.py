@@ -23,6 +23,7 @@ from ...errors import RangeError
 from ...imaging.extractor import ImagingExtractor
 from ..cuts import copy_recording, different_files, files_of, kin_of, paths_of
 from ..fresh import HANGS, digest, in_fresh_process, process_state, same_values
+from ..layouts import costs_once_a_code_path, costs_once_a_format
 from .case import KIB, Case, GivenRecording, as_text
 from .judging import RANGE_ADVICE, fail, refusal, same, within
 from .reads import open_and_read, read_everything, routes
@@ -97,6 +98,7 @@ class StateTests(GivenRecording):
                 same(again.get_series(), case.expected, words, advice)
                 same(again.get_samples([1, 0]), case.expected[[1, 0]], words, advice)
 
+    @costs_once_a_code_path
     def test_a_file_that_changed_is_read_again(self, case: Case, workplace: Path) -> None:
         total = sum(path.stat().st_size for path in files_of(case.recording))
         if total > 64 * KIB * KIB:
@@ -158,6 +160,7 @@ class StateTests(GivenRecording):
                 "warn, or say it in get_notes; print nothing",
             )
 
+    @costs_once_a_format
     def test_importing_and_the_first_opening_leave_the_process_as_it_was(self, case: Case) -> None:
         arguments = {
             "spec": case.spec.to_dict(),
@@ -177,6 +180,7 @@ class StateTests(GivenRecording):
                 "leave alone what belongs to the whole process; pass parameters to the library that needs them",
             )
 
+    @costs_once_a_code_path
     def test_a_pipe_or_a_device_in_place_of_a_file_is_refused(self, case: Case, workplace: Path) -> None:
         if not hasattr(os, "mkfifo"):
             pytest.skip("this system has no named pipes")
@@ -203,6 +207,7 @@ class StateTests(GivenRecording):
             if answer.get("grown", 0) > _MAX_GROWTH or answer.get("seconds", 0.0) > _MAX_SECONDS:
                 fail(f"{place}, opening took {answer['seconds']:.0f} s and {answer['grown']:,} bytes", advice)
 
+    @costs_once_a_code_path
     def test_opening_writes_nothing_and_runs_nothing_from_the_file(self, case: Case, workplace: Path) -> None:
         copy, warm = (
             copy_recording(case.recording, workplace / "copy"),

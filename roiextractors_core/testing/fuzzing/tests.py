@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..layouts import costs_once_a_code_path
 from .outcomes import Report
 from .running import fuzz
 from .seeds import keep_seed
@@ -35,6 +36,7 @@ class FuzzTests:
     fuzz_reader: str = ""
     fuzz_limits: tuple[str, ...] = ()
 
+    @costs_once_a_code_path
     def test_changed_copies_open_rightly_or_say_what_is_wrong(self, case: Any, workplace: Path) -> None:
         seed = keep_seed(case, type(self).__name__, workplace / "seed", reader=self.fuzz_reader)
         report = fuzz([seed], cases=self.fuzz_cases, number=self.fuzz_number)
