@@ -10,11 +10,9 @@ from roiextractors_core.errors import printable
 from roiextractors_core.io import plausible_start, to_seconds
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
-from .footer import Movie, find
+from .footer import Timing, find
 
 __all__ = ["metadata_of"]
-
-_SENSOR_BITS = 12  # of the frames as the microscope records them, which still have their headers
 
 # The vendor's names for the acquisition info, and the paths of the values in the footer's extraProperties.
 _ACQUISITION = {
@@ -38,21 +36,24 @@ _ACQUISITION = {
     "Probe Rotation (degrees)": "probe.rotation",
     "Probe Type": "probe.type",
     "Recording UUID": "processingInterface.recordingUUID",
+    "Cell Identification Method": "idps.cellset.method",
+    "Trace Units": "idps.cellset.units",
     "efocus": "idps.efocus",
     "channel": "idps.channel",
     "Motion correction padding": "idps.mc_padding",
 }
 
 
-def metadata_of(document: Mapping[str, Any], movie: Movie) -> RecordingMetadata:
+def metadata_of(document: Mapping[str, Any], timing: Timing, *, bit_depth: int | None = None) -> RecordingMetadata:
     """Return the metadata in a footer.
 
     Parameters
     ----------
     document : mapping
         The footer.
-    movie : Movie
-        Its checked numbers.
+    timing : Timing
+        Its checked times.
+    bit_depth : int, optional
 
     Returns
     -------
@@ -61,10 +62,10 @@ def metadata_of(document: Mapping[str, Any], movie: Movie) -> RecordingMetadata:
     """
     extra = find(document, "extraProperties")
     return RecordingMetadata(
-        start_time=plausible_start(_start_time(movie)),
+        start_time=plausible_start(_start_time(timing)),
         pixel_size=_pixel_size(document),
         channels=_channels(extra),
-        bit_depth=_SENSOR_BITS if movie.has_frame_headers and movie.data_type == 0 else None,
+        bit_depth=bit_depth,
         modality="one-photon",
         device=_device(extra),
         software=_software(document),
@@ -72,13 +73,13 @@ def metadata_of(document: Mapping[str, Any], movie: Movie) -> RecordingMetadata:
     )
 
 
-def _start_time(movie: Movie) -> datetime | None:
+def _start_time(timing: Timing) -> datetime | None:
     """Return the start in local time, or None."""
-    if not movie.start:  # the vendor writes 0 for an unknown time
+    if not timing.start:  # the vendor writes 0 for an unknown time
         return None
     try:
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(movie.start * 1_000_000))
-        return moment.astimezone(timezone(timedelta(seconds=movie.utc_offset)))
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(timing.start * 1_000_000))
+        return moment.astimezone(timezone(timedelta(seconds=timing.utc_offset)))
     except OverflowError:  # a damaged footer can say the year 300,000
         return None
 

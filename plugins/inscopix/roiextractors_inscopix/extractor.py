@@ -24,6 +24,7 @@ _DTYPES = {0: "<u2", 1: "<f4", 2: "u1"}
 # 16-bit pixels, and the microscope puts one byte into bits 4 to 11 of each; hence the shift by 4 where they are read.
 _FOCUS_OFFSET, _TIMESTAMP_OFFSET = 1270 * 2, 1272 * 2
 _MAX_PLANES = 64
+_SENSOR_BITS = 12  # of the frames as the microscope records them, which still have their headers
 
 
 class InscopixImagingExtractor(BlockImagingExtractor):
@@ -88,7 +89,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
         )
         self._storage = _Storage(self._movie)
         # The footer's period is nominal, so the vendor's library measures it too
-        self._period = self._measured_period() or self._movie.period
+        self._period = self._measured_period() or self._movie.timing.period
         self._cycle = self._focus_cycle()
         self._planes = len(self._require_cycle()) if deinterleave else 1
         self.is_volumetric = deinterleave
@@ -146,11 +147,9 @@ class InscopixImagingExtractor(BlockImagingExtractor):
             Seconds since sample 0, float64: whole periods, equal to the vendor's times.
         """
         start, end = self.resolve_range(start_sample, end_sample)
-        if not self._movie.missing or not self._period:
+        if not self._movie.timing.missing or not self._period:
             return None
-        step = self._period * self._planes
-        # numerator and denominator apart, as the vendor computes it: float(step) would differ in the last bit
-        return np.arange(start, end) * float(step.numerator) / float(step.denominator)
+        return self._movie.timing.times(start, end, self._period * self._planes)
 
     def get_frame_timestamps(self) -> np.ndarray | None:
         """Return the time stamp counter of the acquisition box for every frame, from the frame headers.
@@ -176,8 +175,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
         numpy.ndarray
             Indices of frames, or of volumes that lack a plane; int64, ascending.
         """
-        runs = [np.arange(first, last + 1, dtype=np.int64) for first, last in self._movie.missing]
-        frames = np.concatenate(runs) if runs else np.empty(0, np.int64)
+        frames = self._movie.timing.missing_indices()
         return frames if self._planes == 1 else np.unique(frames // self._planes)
 
     def get_metadata(self) -> RecordingMetadata:
@@ -197,7 +195,8 @@ class InscopixImagingExtractor(BlockImagingExtractor):
 
     @cached_property
     def _metadata(self) -> RecordingMetadata:
-        return metadata_of(self._footer.document, self._movie)
+        recorded = self._movie.has_frame_headers and self._movie.data_type == 0
+        return metadata_of(self._footer.document, self._movie.timing, bit_depth=_SENSOR_BITS if recorded else None)
 
     def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return ``(frames, rows, columns)``; frames that are not stored are zeros."""
@@ -264,7 +263,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
 
     @property
     def _missing_note(self) -> str:
-        words = ", ".join(f"{count:,} {word}" for word, count in self._movie.counts.items() if count)
+        words = self._movie.timing.missing_words
         return f"{words} of {self._movie.num_samples:,} frames are not stored; their pixels are 0" if words else ""
 
     @property
@@ -298,7 +297,7 @@ class _Storage:
     """
 
     def __init__(self, movie: Movie) -> None:
-        runs = np.array(movie.missing, np.int64).reshape(-1, 2)
+        runs = np.array(movie.timing.missing, np.int64).reshape(-1, 2)
         self._firsts, self._lasts = runs[:, 0], runs[:, 1]
         self._missing_before = np.concatenate([[0], np.cumsum(self._lasts - self._firsts + 1)])
         self._step = movie.step

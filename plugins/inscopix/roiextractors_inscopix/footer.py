@@ -1,4 +1,4 @@
-"""The JSON footer of an ``.isxd`` file: where it is, and how it describes the pixels before it."""
+"""The JSON footer of an ``.isxd`` file: where it is, and how it describes the samples before it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
@@ -17,7 +19,27 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import Source, parse_json
 
-__all__ = ["FRAME_HEADER_BYTES", "Footer", "Movie", "find", "is_inscopix", "movie_of", "read_footer"]
+__all__ = [
+    "CELL_SET",
+    "EVENT_SET",
+    "FRAME_HEADER_BYTES",
+    "Footer",
+    "Movie",
+    "Timing",
+    "extent_of",
+    "find",
+    "find_footer",
+    "integer_of",
+    "is_cell_set",
+    "is_event_set",
+    "is_inscopix",
+    "movie_of",
+    "ratio_of",
+    "read_footer",
+    "require_kind",
+    "timing_of",
+    "utc_offset_of",
+]
 
 Read = Callable[[int, int], bytes]
 
@@ -45,6 +67,10 @@ _KINDS = {
     9: "an nVision movie",
 }
 _PIXEL_KINDS = (0, 4)
+_ADVICE = dict.fromkeys(_PIXEL_KINDS, "open it with open(path), which returns the movie")
+_ADVICE |= dict.fromkeys((1, 5), 'open it with open(path, kind="segmentation")')
+_NOT_READ = "supported .isxd files are movies, images, cell sets and event sets"
+CELL_SET, EVENT_SET = 1, 5  # the kinds with cells, which are segmentations
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +90,64 @@ class Footer:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """The samples of a movie or of traces, and when they were taken.
+
+    Attributes
+    ----------
+    num_samples : int
+        Including the samples that are not stored.
+    missing : tuple of (int, int)
+        First and last sample, both inclusive, of each run that was dropped, cropped or blank; ascending, with gaps between the
+        runs.
+    counts : mapping
+        How many samples the footer lists as dropped, cropped and blank.
+    period : Fraction
+        Seconds from one sample to the next; 0 if unknown.
+    start : Fraction
+        Seconds since 1970-01-01 00:00 UTC of sample 0; 0 if unknown.
+    utc_offset : int
+        Seconds by which local time is ahead of UTC.
+    """
+
+    num_samples: int
+    missing: tuple[tuple[int, int], ...]
+    counts: Mapping[str, int]
+    period: Fraction
+    start: Fraction
+    utc_offset: int
+
+    @property
+    def num_missing(self) -> int:
+        """How many samples are missing."""
+        return sum(last - first + 1 for first, last in self.missing)
+
+    @property
+    def missing_words(self) -> str:
+        """How many samples are missing and why, for messages; empty if none are."""
+        return ", ".join(f"{count:,} {word}" for word, count in self.counts.items() if count)
+
+    def times(self, start: int, end: int, period: Fraction) -> np.ndarray:
+        """Return the times of samples: whole periods from sample 0, in seconds."""
+        # numerator and denominator apart, as the vendor computes it: float(period) would differ in the last bit
+        return np.arange(start, end) * float(period.numerator) / float(period.denominator)
+
+    def missing_indices(self) -> np.ndarray:
+        """Return the missing samples: int64, ascending."""
+        runs = [np.arange(first, last + 1, dtype=np.int64) for first, last in self.missing]
+        return np.concatenate(runs) if runs else np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
 class Movie:
-    """The samples of a movie, as a footer describes them.
+    """The frames of a movie, as a footer describes them.
 
     Attributes
     ----------
     rows, columns : int
     data_type : int
         0 for uint16, 1 for float32, 2 for uint8.
-    num_samples : int
-        Including the samples that are not stored.
-    missing : tuple of (int, int)
-        First and last sample, both inclusive, of each run that is not stored; ascending, with gaps between the runs.
-    counts : mapping
-        How many samples the footer lists as dropped, cropped and blank.
-    period : Fraction
-        Seconds from one sample to the next; 0 if unknown.
-    start : Fraction
-        Seconds since 1970-01-01 00:00 UTC of sample 0.
-    utc_offset : int
-        Seconds by which local time is ahead of UTC.
+    timing : Timing
     has_frame_headers : bool
         Whether there are :data:`FRAME_HEADER_BYTES` before and after the pixels of every frame.
     has_timestamps : bool
@@ -93,19 +157,19 @@ class Movie:
     rows: int
     columns: int
     data_type: int
-    num_samples: int
-    missing: tuple[tuple[int, int], ...]
-    counts: Mapping[str, int]
-    period: Fraction
-    start: Fraction
-    utc_offset: int
+    timing: Timing
     has_frame_headers: bool
     has_timestamps: bool
 
     @property
+    def num_samples(self) -> int:
+        """Samples, including those that are not stored."""
+        return self.timing.num_samples
+
+    @property
     def num_stored(self) -> int:
         """Samples whose pixels are in the file."""
-        return self.num_samples - sum(last - first + 1 for first, last in self.missing)
+        return self.timing.num_samples - self.timing.num_missing
 
     @property
     def frame_bytes(self) -> int:
@@ -177,23 +241,15 @@ def movie_of(footer: Footer, name: str) -> Movie:
     """
     document = footer.document
     _require_pixels(document, name)
-    timing = find(document, "timingInfo")
-    version = _integer(document, "fileVersion", name, high=1 << 31) if "fileVersion" in document else 0
+    version = integer_of(document, "fileVersion", name, high=1 << 31) if "fileVersion" in document else 0
     # Files without a version have no frame headers, even if the footer says so
     headers = version > 0 and find(document, "hasFrameHeaderFooter") is True
-    samples = _integer(document, "timingInfo.numTimes", name, high=_MAX_SAMPLES)
-    dropped, blank = (_indices(timing, key, samples, name) for key in ("dropped", "blank"))
-    cropped = _ranges(timing, samples, name)
+    rows, columns = extent_of(document, name)
     movie = Movie(
-        rows=_integer(document, "spacingInfo.numPixels.y", name, low=1, high=_MAX_PIXELS_A_SIDE),
-        columns=_integer(document, "spacingInfo.numPixels.x", name, low=1, high=_MAX_PIXELS_A_SIDE),
-        data_type=_integer(document, "dataType", name, high=2),
-        num_samples=samples,
-        missing=_merge_runs([*dropped, *cropped, *blank]),
-        counts={"dropped": len(dropped), "cropped": sum(b - a + 1 for a, b in cropped), "blank": len(blank)},
-        period=_ratio(document, "timingInfo.period", name, low=0),
-        start=_ratio(document, "timingInfo.start.secsSinceEpoch", name),
-        utc_offset=_utc_offset(document),
+        rows=rows,
+        columns=columns,
+        data_type=integer_of(document, "dataType", name, high=2),
+        timing=timing_of(document, name),
         has_frame_headers=headers,
         has_timestamps=headers and _has_timestamps(document),
     )
@@ -204,6 +260,40 @@ def movie_of(footer: Footer, name: str) -> Movie:
             "incomplete one. The footer and the pixels contradict each other; copy the file again from where it was recorded"
         )
     return movie
+
+
+def timing_of(document: Mapping[str, Any], name: str) -> Timing:
+    """Return the timing in the footer of a movie or a cell set, with every number checked.
+
+    Raises
+    ------
+    CorruptRecordingError
+    """
+    timing = find(document, "timingInfo")
+    samples = integer_of(document, "timingInfo.numTimes", name, high=_MAX_SAMPLES)
+    dropped, blank = (_indices(timing, key, samples, name) for key in ("dropped", "blank"))
+    cropped = _ranges(timing, samples, name)
+    return Timing(
+        num_samples=samples,
+        missing=_merge_runs([*dropped, *cropped, *blank]),
+        counts={"dropped": len(dropped), "cropped": sum(b - a + 1 for a, b in cropped), "blank": len(blank)},
+        period=ratio_of(document, "timingInfo.period", name, low=0),
+        start=ratio_of(document, "timingInfo.start.secsSinceEpoch", name),
+        utc_offset=utc_offset_of(document, "timingInfo.start.utcOffset"),
+    )
+
+
+def extent_of(document: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """Return ``(rows, columns)`` of a frame.
+
+    Raises
+    ------
+    CorruptRecordingError
+    """
+    return (
+        integer_of(document, "spacingInfo.numPixels.y", name, low=1, high=_MAX_PIXELS_A_SIDE),
+        integer_of(document, "spacingInfo.numPixels.x", name, low=1, high=_MAX_PIXELS_A_SIDE),
+    )
 
 
 def find(document: Any, path: str) -> Any:
@@ -223,26 +313,62 @@ def find(document: Any, path: str) -> Any:
 
 
 def is_inscopix(source: Source) -> bool:
-    """Return whether a source ends with the footer of an ``.isxd`` file, after as many frames as the footer states.
+    """Return whether a source is an ``.isxd`` file of another kind than cell sets and event sets.
+
+    A movie must contain as many frames as its footer states.  Kinds that are not supported are recognised, so that the error
+    can name them.
 
     Parameters
     ----------
     source : Source
     """
-    if source.is_folder or source.size <= _LENGTH_BYTES:
+    footer = find_footer(source)
+    if footer is None or footer.document["type"] in (CELL_SET, EVENT_SET):
         return False
+    if footer.document["type"] not in _PIXEL_KINDS:
+        return True
     try:
-        # Long footers list dropped frames; other files end at the first bytes, which are not those of a JSON object
-        footer = read_footer(_read_in_pieces(source), source.size, "")
-        kind = footer.document.get("type")
-        # Any JSON object can have a type
-        if type(kind) is not int or kind not in _KINDS or "producer" not in footer.document:
-            return False
-        return kind not in _PIXEL_KINDS or _fits(movie_of(footer, ""), footer)
-    except UnsupportedRecordingError:  # recognised, so that the error can name the kind of file
+        return _fits(movie_of(footer, ""), footer)
+    except UnsupportedRecordingError:
         return True
     except RecordingError:
         return False
+
+
+def is_cell_set(source: Source) -> bool:
+    """Return whether a source ends with the footer of a cell set.
+
+    Parameters
+    ----------
+    source : Source
+    """
+    footer = find_footer(source)
+    return footer is not None and footer.document["type"] == CELL_SET
+
+
+def is_event_set(source: Source) -> bool:
+    """Return whether a source ends with the footer of an event set.
+
+    Parameters
+    ----------
+    source : Source
+    """
+    footer = find_footer(source)
+    return footer is not None and footer.document["type"] == EVENT_SET
+
+
+def find_footer(source: Source) -> Footer | None:
+    """Return the footer of a source if it ends with that of an ``.isxd`` file; its type is then a known one."""
+    if source.is_folder or source.size <= _LENGTH_BYTES:
+        return None
+    try:
+        # Long footers list dropped frames; other files end at the first bytes, which are not those of a JSON object
+        footer = read_footer(_read_in_pieces(source), source.size, "")
+    except RecordingError:
+        return None
+    kind = footer.document.get("type")
+    # Any JSON object can have a type
+    return footer if type(kind) is int and kind in _KINDS and "producer" in footer.document else None
 
 
 def _read_in_pieces(source: Source) -> Read:
@@ -257,25 +383,48 @@ def _fits(movie: Movie, footer: Footer) -> bool:
     return (footer.start - movie.stored_bytes) % movie.step == 0
 
 
-def _require_pixels(document: Mapping[str, Any], name: str) -> None:
+def require_kind(document: Mapping[str, Any], kinds: Sequence[int], name: str, *, supported: str) -> None:
+    """Raise unless a file is of one of these kinds.
+
+    Parameters
+    ----------
+    document : mapping
+        The footer.
+    kinds : sequence of int
+    name : str
+        Of the file, for messages.
+    supported : str
+        What the files of these kinds are, for messages.
+
+    Raises
+    ------
+    CorruptRecordingError
+        The footer has no valid kind.
+    UnsupportedRecordingError
+        It has another one.
+    """
     kind = document.get("type")
     words = _KINDS.get(kind) if type(kind) is int else None
     if words is None:
         raise CorruptRecordingError(
             f"the footer of {name} has type {printable(repr(kind))[:40]}, expected an integer from 0 to {max(_KINDS)}"
         )
-    if kind not in _PIXEL_KINDS:
+    if kind not in kinds:
         raise UnsupportedRecordingError(
-            f"{name} contains {words}{_extent(document)}, which is not supported; supported .isxd files are movies and images"
+            f"{name} contains {words}{_num_cells(document)}, expected {supported}; {_ADVICE.get(kind or 0, _NOT_READ)}"
         )
+
+
+def _require_pixels(document: Mapping[str, Any], name: str) -> None:
+    require_kind(document, _PIXEL_KINDS, name, supported="a movie or an image")
     if document.get("dataType") == 3:
         raise UnsupportedRecordingError(
             f"{name} contains colour pixels (RGB, dataType 3); supported pixel types are uint16, float32 and uint8"
         )
 
 
-def _extent(document: Mapping[str, Any]) -> str:
-    cells = document.get("CellNames")
+def _num_cells(document: Mapping[str, Any]) -> str:
+    cells = document.get("CellNames") or document.get("channel list")
     return f" ({len(cells)} cell{'s' * (len(cells) != 1)})" if isinstance(cells, list) else ""
 
 
@@ -290,7 +439,8 @@ def _parse_json(text: bytes) -> Mapping[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _integer(document: Mapping[str, Any], path: str, name: str, *, low: int = 0, high: int = _INT64) -> int:
+def integer_of(document: Mapping[str, Any], path: str, name: str, *, low: int = 0, high: int = _INT64) -> int:
+    """Return an integer of the footer, or raise CorruptRecordingError if it is missing or out of range."""
     value = find(document, path)
     if type(value) is not int or not low <= value <= high:  # isinstance would accept JSON's true
         raise CorruptRecordingError(
@@ -299,7 +449,8 @@ def _integer(document: Mapping[str, Any], path: str, name: str, *, low: int = 0,
     return value
 
 
-def _ratio(document: Mapping[str, Any], path: str, name: str, *, low: int | None = None) -> Fraction:
+def ratio_of(document: Any, path: str, name: str, *, low: int | None = None) -> Fraction:
+    """Return a number that the footer gives as numerator and denominator, or raise CorruptRecordingError."""
     num, den = find(document, f"{path}.num"), find(document, f"{path}.den")
     if type(num) is int and type(den) is int and den and max(abs(num), abs(den)) <= _INT64:
         seconds = Fraction(num, den)
@@ -310,8 +461,9 @@ def _ratio(document: Mapping[str, Any], path: str, name: str, *, low: int | None
     )
 
 
-def _utc_offset(document: Mapping[str, Any]) -> int:
-    value = find(document, "timingInfo.start.utcOffset")
+def utc_offset_of(document: Mapping[str, Any], path: str) -> int:
+    """Return the seconds by which local time is ahead of UTC; 0 if the footer does not say."""
+    value = find(document, path)
     return value if type(value) is int and abs(value) <= _MAX_UTC_OFFSET else 0
 
 

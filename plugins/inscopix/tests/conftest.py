@@ -104,6 +104,107 @@ def _write_isxd(
     return path
 
 
+@pytest.fixture
+def write_cell_set() -> Callable[..., Path]:
+    return _write_cell_set
+
+
+@pytest.fixture
+def write_event_set() -> Callable[..., Path]:
+    return _write_event_set
+
+
+def _write_cell_set(
+    path: Path,
+    masks: np.ndarray,
+    traces: np.ndarray,
+    *,
+    names: Sequence[Any] | None = None,
+    statuses: Sequence[int] | None = None,
+    period: tuple[int, int] = (50, 1000),
+    start: tuple[int, int] = (0, 1),
+    utc_offset: int = 0,
+    dropped: Sequence[int] = (),
+    cropped: Sequence[str] = (),
+    extra: Any = None,
+    **changes: Any,
+) -> Path:
+    """Write masks ``(cells, rows, columns)`` and traces ``(cells, samples)`` one after the other, and the footer."""
+    count, rows, columns = masks.shape
+    pieces = []
+    for mask, trace in zip(masks, traces, strict=True):
+        pieces += [mask.astype("<f4").tobytes(), trace.astype("<f4").tobytes()]
+    footer = {
+        "CellActivity": [True] * count,
+        "CellColors": [0xFFFF8000 + k for k in range(count)],
+        "CellNames": [f"C{k}" for k in range(count)] if names is None else list(names),
+        "CellStatuses": [1] * count if statuses is None else list(statuses),
+        "CentroidDistances": [],
+        "Matches": [],
+        "PairScores": [],
+        "SizeGlobalCS": 0,
+        "cellMetrics": None,
+        "dataType": "float",
+        "efocusValues": [0],
+        "extraProperties": extra,
+        "fileVersion": 5,
+        "isRoiSet": False,
+        "producer": {"name": "isxcore", "version": [1, 9, 5]},
+        "spacingInfo": {
+            "numPixels": {"x": columns, "y": rows},
+            "pixelSize": {"x": {"num": 3, "den": 1}, "y": {"num": 7, "den": 2}},
+            "topLeft": {"x": {"num": 0, "den": 1}, "y": {"num": 0, "den": 1}},
+        },
+        "timingInfo": {
+            "numTimes": traces.shape[1],
+            "period": {"num": period[0], "den": period[1]},
+            "start": {"secsSinceEpoch": {"num": start[0], "den": start[1]}, "utcOffset": utc_offset},
+            "dropped": list(dropped),
+            "cropped": list(cropped),
+            "blank": [],
+        },
+        "type": 1,
+    } | changes
+    return _write(path, b"".join(pieces), footer)
+
+
+def _write_event_set(
+    path: Path,
+    events: Sequence[tuple[int, int, float]],
+    *,
+    names: Sequence[Any] = ("A", "B"),
+    period: tuple[int, int] = (50, 1000),
+    duration: tuple[int, int] = (1, 1),
+    start: int = 1_600_000_000,
+    **changes: Any,
+) -> Path:
+    """Write events: microseconds, the number of the cell and the amplitude of each, in the order given."""
+    footer = {
+        "channel list": list(names),
+        "extraProperties": None,
+        "fileType": 1,
+        "fileVersion": 2,
+        "global times": [
+            {"secsSinceEpoch": {"num": start * duration[1], "den": duration[1]}, "utcOffset": 0},
+            {"secsSinceEpoch": {"num": start * duration[1] + duration[0], "den": duration[1]}, "utcOffset": 0},
+        ],
+        "metrics": None,
+        "numSamples": [sum(cell == k for _, cell, _ in events) for k in range(len(names))],
+        "producer": {"name": "isxcore", "version": [1, 9, 6]},
+        "signalSteps": [{"num": period[0], "den": period[1]}] * len(names),
+        "signalTypes": [0] * len(names),
+        "startOffsets": [0] * len(names),
+        "type": 5,
+    } | changes
+    return _write(path, b"".join(struct.pack("<QQf", *event) for event in events), footer)
+
+
+def _write(path: Path, data: bytes, footer: dict[str, Any]) -> Path:
+    text = json.dumps(footer, indent=4).encode()
+    path.write_bytes(data + text + b"\0" + struct.pack("<q", len(text)))
+    return path
+
+
 def _header(counter: int, focus: int) -> bytes:
     """Two lines of the sensor: each pixel holds one byte in its upper 8 of 12 bits, 4 bits up."""
     pixels = np.full(2 * LINE, 0x5A, "<u2")

@@ -29,7 +29,7 @@ FRAMES = np.arange(5 * 6 * 8, dtype=np.uint16).reshape(5, 6, 8)
 
 
 def finding(path: Path) -> bool | None:
-    (spec,) = roiextractors_formats()
+    spec = next(roiextractors_formats())
     assert spec.evidence is not None
     with Source(path) as source:
         return spec.evidence.check(source).answer
@@ -148,22 +148,35 @@ def test_times_that_cannot_be_are_named(tmp_path: Path, write_isxd: Write, timin
     ("kind", "words"),
     [
         (
-            1,
-            r"contains a cell set \(2 cells\), which is not supported; supported \.isxd files are movies and images",
+            2,
+            "contains a behavioural movie, expected a movie or an image; supported .isxd files are movies, images, cell sets",
         ),
-        (2, "contains a behavioural movie"),
         (3, "contains GPIO signals"),
-        (5, "contains an event set"),
         (8, "contains a vessel set"),
     ],
 )
 @pytest.mark.parametrize("name", ["x.isxd", "x"])
 def test_a_file_that_is_not_a_movie_is_recognised_and_named(tmp_path: Path, kind: int, words: str, name: str) -> None:
-    document = {"type": kind, "producer": {"name": "isxcore"}} | ({"CellNames": ["C0", "C1"]} if kind == 1 else {})
-    path = write_document(tmp_path / name, document)
+    path = write_document(tmp_path / name, {"type": kind, "producer": {"name": "isxcore"}})
     assert finding(path) is True
     with pytest.raises(UnsupportedRecordingError, match=words):
         roi.open(path)
+
+
+@pytest.mark.parametrize(("kind", "form"), [(1, "inscopix-segmentation"), (5, "inscopix-events")])
+@pytest.mark.parametrize("name", ["x.isxd", "x"])
+def test_a_cell_set_or_event_set_is_not_a_movie_but_a_segmentation(
+    tmp_path: Path, kind: int, form: str, name: str
+) -> None:
+    path = write_document(tmp_path / name, {"type": kind, "producer": {"name": "isxcore"}, "CellNames": ["C0", "C1"]})
+    assert finding(path) is False
+    best = roi.explain(path, kind="segmentation").best
+    assert best is not None
+    assert (best.spec.name, best.strength.name) == (form, "CONTENT")
+    with pytest.raises(
+        UnsupportedRecordingError, match=r'\(2 cells\), expected .*; open it with .*kind="segmentation"'
+    ):
+        roi.open(path, format="inscopix")
 
 
 def test_colour_pixels_are_recognised_and_refused(tmp_path: Path, write_isxd: Write) -> None:

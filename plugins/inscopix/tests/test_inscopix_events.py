@@ -1,0 +1,169 @@
+"""Event sets: events as stored, the series that they are at samples, and files that contradict themselves."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from roiextractors_inscopix.events import InscopixEventsExtractor
+
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    RangeError,
+    RoiExtractorsWarning,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+)
+
+Write = Callable[..., Path]
+
+# Microseconds, cell and amplitude; samples 1, 4 and 19 of B, and 4 of A, at 20 Hz
+EVENTS = [(200_001, 1, 2.5), (50_000, 1, 0.5), (200_000, 0, -7.0), (949_999, 1, 1.0)]
+
+
+@pytest.fixture
+def path(tmp_path: Path, write_event_set: Write) -> Path:
+    return write_event_set(tmp_path / "e.isxd", EVENTS)
+
+
+def test_events_are_those_of_the_file_in_the_order_of_time(path: Path) -> None:
+    with InscopixEventsExtractor(path) as rois:
+        assert rois.get_roi_ids() == ["A", "B"]
+        times, amplitudes = rois.get_events("B")
+        np.testing.assert_allclose(times, [0.05, 0.200001, 0.949999], rtol=1e-12)
+        assert amplitudes.tolist() == [0.5, 2.5, 1.0]
+        assert amplitudes.dtype == np.float32
+        assert rois.get_property("num_events").tolist() == [1, 3]
+        with pytest.raises(RangeError):
+            rois.get_events("C")
+
+
+def test_the_trace_of_events_is_0_between_them(path: Path) -> None:
+    with InscopixEventsExtractor(path) as rois:
+        assert rois.get_trace_names() == ("events",)
+        assert rois.get_num_samples() == 20
+        expected = np.zeros((20, 2), np.float32)
+        expected[4, 0], expected[1, 1], expected[4, 1], expected[19, 1] = -7, 0.5, 2.5, 1
+        np.testing.assert_array_equal(rois.get_traces(name="events"), expected)
+        np.testing.assert_array_equal(rois.get_traces(["B"], 4, 6, name="events"), expected[4:6, [1]])
+        assert rois.get_sampling_frequency() == 20
+        np.testing.assert_allclose(rois.get_timestamps(), np.arange(20) / 20)
+        assert rois.metadata.start_time == datetime.fromtimestamp(1_600_000_000, UTC)
+
+
+def test_there_are_no_masks(path: Path) -> None:
+    with InscopixEventsExtractor(path) as rois:
+        assert not rois.has_masks
+        assert rois.get_frame_shape() == (0, 0)
+        with pytest.raises(UnsupportedRecordingError, match="no masks"):
+            rois.get_roi_masks()
+
+
+@pytest.mark.parametrize(
+    ("events", "options"),
+    [
+        ([(50_000, 0, 1.0), (60_000, 1, 1.0)], {}),  # a fifth of a period off
+        ([(50_000, 0, 1.0), (50_001, 0, 2.0)], {}),  # two events in one sample
+        ([(50_000, 0, 1.0)], {"signalSteps": [{"num": 1, "den": 20}, {"num": 1, "den": 10}]}),
+        ([(50_000, 0, 1.0)], {"period": (0, 1)}),
+    ],
+)
+def test_events_that_are_not_at_samples_are_no_trace(
+    tmp_path: Path, write_event_set: Write, events: Any, options: Any
+) -> None:
+    with InscopixEventsExtractor(write_event_set(tmp_path / "e.isxd", events, **options)) as rois:
+        assert rois.get_trace_names() == ()
+        assert rois.get_num_samples() == 0
+        assert [len(rois.get_events(cell)[0]) for cell in "AB"] == rois.get_property("num_events").tolist()
+
+
+def test_events_of_two_cells_in_one_sample_are_a_trace(tmp_path: Path, write_event_set: Write) -> None:
+    path = write_event_set(tmp_path / "e.isxd", [(50_000, 0, 1.0), (50_000, 1, 2.0)])
+    with InscopixEventsExtractor(path) as rois:
+        assert rois.get_traces(None, 1, 2, name="events").tolist() == [[1, 2]]
+
+
+def test_a_cell_without_events_is_kept(tmp_path: Path, write_event_set: Write) -> None:
+    with InscopixEventsExtractor(write_event_set(tmp_path / "e.isxd", [])) as rois:
+        assert rois.get_roi_ids() == ["A", "B"]
+        assert rois.get_traces(name="events").sum() == 0
+        assert rois.get_events("A")[0].tolist() == []
+
+
+def test_metrics_are_properties(tmp_path: Path, write_event_set: Write) -> None:
+    path = write_event_set(tmp_path / "e.isxd", EVENTS, metrics=[[5.0, 1, 0.1, 2, None, 0.2, 0.3, 0.4, 0.5], {}])
+    with InscopixEventsExtractor(path) as rois:
+        np.testing.assert_array_equal(rois.get_property("snr"), [5, np.nan])
+        np.testing.assert_array_equal(rois.get_property("event_amplitude_sd"), [np.nan, np.nan])
+        np.testing.assert_array_equal(rois.get_property("decay_sd"), [0.5, np.nan])
+
+
+def test_repeated_names_become_a_property(tmp_path: Path, write_event_set: Write) -> None:
+    path = write_event_set(tmp_path / "e.isxd", EVENTS, names=["A", "A"])
+    with pytest.warns(RoiExtractorsWarning, match="'A' are repeated or empty"):
+        rois = InscopixEventsExtractor(path)
+    with rois:
+        assert rois.get_roi_ids() == ["0", "1"]
+        assert rois.get_property("name").tolist() == ["A", "A"]
+
+
+def test_it_pickles(path: Path) -> None:
+    with InscopixEventsExtractor(path) as rois, pickle.loads(pickle.dumps(rois)) as again:
+        np.testing.assert_array_equal(rois.get_traces(name="events"), again.get_traces(name="events"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        (
+            {"numSamples": [1, 4]},
+            TruncatedRecordingError,
+            "states 5 events, but 80 bytes of events precede it, which are 4",
+        ),
+        ({"numSamples": [1, 2]}, CorruptRecordingError, "states 3 events, but 80 bytes"),
+        ({"numSamples": [1, 1 << 60]}, CorruptRecordingError, "expected the number of events of each cell"),
+        ({"numSamples": [1, -1]}, CorruptRecordingError, "expected the number of events of each cell"),
+        ({"numSamples": [4]}, CorruptRecordingError, r"2 cells, 1 number of events and 2 periods"),
+        ({"channel list": None}, CorruptRecordingError, "channel list = None, expected a list with the name"),
+        ({"signalSteps": [{"num": 1, "den": 0}] * 2}, CorruptRecordingError, "1 / 0, which is not a valid time"),
+        ({"global times": []}, CorruptRecordingError, "no 'global times'"),
+        ({"duration": (1 << 40, 1)}, CorruptRecordingError, "21,990,232,555,520 samples; expected from 0"),
+        ({"duration": (-1, 1)}, CorruptRecordingError, "expected from 0"),
+        ({"type": 3}, UnsupportedRecordingError, "contains GPIO signals.*expected an event set"),
+    ],
+)
+def test_a_footer_that_contradicts_the_file_is_refused(
+    tmp_path: Path, write_event_set: Write, changes: Any, error: type[Exception], words: str
+) -> None:
+    path = write_event_set(tmp_path / "e.isxd", EVENTS, **changes)
+    with pytest.raises(error, match=words):
+        InscopixEventsExtractor(path)
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([(0, 0, 1.0), (0, 7, 1.0)], "has an event of cell number 7, but its footer names 2 cells"),
+        ([(0, 0, 1.0), (0, (1 << 64) - 1, 1.0)], "cell number 18,446,744,073,709,551,615"),
+        ([(0, 0, 1.0), (0, 0, 1.0)], "contains 2 events of the cell 'A', but its footer states 1"),
+        ([(0, 0, 1.0), (5_000_000, 1, 1.0)], r"has an event at 5\.000 s, after the end of its 20 samples"),
+    ],
+)
+def test_events_that_contradict_the_footer_are_refused(
+    tmp_path: Path, write_event_set: Write, events: Any, words: str
+) -> None:
+    path = write_event_set(tmp_path / "e.isxd", events, numSamples=[1, 1])
+    with InscopixEventsExtractor(path) as rois, pytest.raises(CorruptRecordingError, match=words):
+        rois.get_trace_names()
+
+
+def test_the_first_version_of_the_format_is_refused(tmp_path: Path, write_event_set: Write) -> None:
+    path = write_event_set(tmp_path / "e.isxd", EVENTS)
+    path.write_bytes(path.read_bytes().replace(b'"fileType"', b'"fileTypo"'))
+    with pytest.raises(UnsupportedRecordingError, match="first version of this format"):
+        InscopixEventsExtractor(path)
