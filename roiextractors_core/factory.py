@@ -197,7 +197,7 @@ def _choose_format(source: Source, name: str | None, kind: str, state: RegistryS
             raise FormatNotInstalledError(f"{error}.{hint}") from None
         raise
     except UnknownFormatError as error:
-        reason = _reason_by_suffix(source, state)
+        reason = _reason_by_suffix(source, kind, state)
         hint = "" if reason else _folder_hint(source, state)  # shorter than the list of what was tried
         words = f"could not identify the format of {printable(source.path)}: it looks like {looks_like(source)}.{hint}"
         raise UnknownFormatError(words if hint else f"{error}{reason}") from None
@@ -337,9 +337,10 @@ def _takes_folders(spec: FormatSpec) -> bool:
     return "folder_path" in list(inspect.signature(spec.load().__init__).parameters)[1:2]
 
 
-def _reason_by_suffix(source: Source, state: RegistryState) -> str:
+def _reason_by_suffix(source: Source, kind: str, state: RegistryState) -> str:
     """Return the complaint of the one format with the source's suffix: a cut file may have nothing else left."""
-    candidates = [s for s in state.specs.values() if any(suffix in s.extensions for suffix in source.suffixes)]
+    of_kind = [spec for spec in state.specs.values() if spec.kind == kind]
+    candidates = [spec for spec in of_kind if any(suffix in spec.extensions for suffix in source.suffixes)]
     names = {spec.name for spec in candidates}
     general = [spec for spec in candidates if not names & set(spec.specializes)]  # the others are special cases of it
     if len(general) != 1:

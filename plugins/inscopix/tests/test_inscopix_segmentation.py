@@ -21,6 +21,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     SourceKindError,
     TruncatedRecordingError,
+    UnknownFormatError,
     UnsupportedRecordingError,
 )
 
@@ -304,6 +305,8 @@ def test_a_truncated_file_is_refused(tmp_path: Path, path: Path) -> None:
         (tmp_path / "cut.isxd").write_bytes(whole[:size])
         with pytest.raises(TruncatedRecordingError, match=r"cut\.isxd"):
             InscopixSegmentationExtractor(tmp_path / "cut.isxd")
+    with pytest.raises(UnknownFormatError, match=r"suffix is that of Inscopix cell set, whose plugin says: cut\.isxd"):
+        roi.open(tmp_path / "cut.isxd", kind="segmentation")
 
 
 @pytest.mark.parametrize(
