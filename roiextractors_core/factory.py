@@ -33,7 +33,7 @@ from .metadata import Provenance
 from .registry.catalogue import catalogue
 from .registry.detection import choose, matching
 from .registry.registry import Registry, RegistryState, default_registry
-from .registry.spec import KINDS, FormatSpec
+from .registry.spec import FormatSpec, known_kind
 
 if TYPE_CHECKING:
     from .imaging.extractor import ImagingExtractor
@@ -110,13 +110,7 @@ def open(
     (100, 32, 32)
     """
     state = (registry or default_registry()).snapshot()
-    return run_asked_once(_open, source, format, _known_kind(kind), state, options)
-
-
-def _known_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise UnknownOptionError(f"cannot open kind={kind!r}; the kinds are {listed(KINDS)}")
-    return kind
+    return run_asked_once(_open, source, format, known_kind(kind), state, options)
 
 
 def _open(source: SourceLike, format: str | None, kind: str, state: RegistryState, options: dict[str, Any]) -> Any:
@@ -165,7 +159,7 @@ def streams(
         ``{"channel": ("Channel 1", "Channel 2")}``; empty when there is nothing to choose.
     """
     state = (registry or default_registry()).snapshot()
-    return run_asked_once(_streams, source, format, _known_kind(kind), state, options)
+    return run_asked_once(_streams, source, format, known_kind(kind), state, options)
 
 
 def _streams(

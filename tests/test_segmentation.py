@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 import threading
@@ -499,8 +500,9 @@ def test_a_movie_that_is_missing_beside_a_sound_segmentation(tmp_path: Path, reg
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(roi.UnknownOptionError, match="the kinds are 'imaging' and 'segmentation'"):
-        roi.open(tmp_path, kind="spikes")  # type: ignore[call-overload]
+    for call in (roi.open, roi.streams, roi.explain):
+        with pytest.raises(roi.UnknownOptionError, match="the kinds are 'imaging' and 'segmentation'"):
+            call(tmp_path, kind="spikes")  # type: ignore[operator]
 
 
 def test_a_class_of_the_other_kind_is_refused(tmp_path: Path) -> None:
@@ -508,3 +510,88 @@ def test_a_class_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     roi.register(Movie, name="rig", kind="segmentation", extensions=(".both",), registry=registry)
     with pytest.raises(roi.DeclarationError, match="is not a SegmentationExtractor"):
         roi.open(file(tmp_path, "a.both", "pixels"), kind="segmentation", registry=registry)
+
+
+# The command line
+
+
+class Planes(Stored):
+    """Two planes, one of which must be chosen."""
+
+    def __init__(self, file_path: Any, *, plane: str | None = None, sampling_frequency: float | None = None) -> None:
+        super().__init__(file_path, sampling_frequency=sampling_frequency)
+        if plane not in ("plane0", "plane1"):
+            raise roi.StreamChoiceError.for_option("a.both", "plane", ("plane0", "plane1"))
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the command in this process, which has formats of both kinds."""
+    testing = pytest.importorskip("typer.testing", reason="typer is not installed")
+    from roiextractors_core.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    default = roi.default_registry()
+    roi.register(Movie, name="rig", extensions=(".both",))
+    roi.register(Planes, name="rig-segmentation", extensions=(".both",), streams=("plane",))
+    roi.register(Stored, name="cells", extensions=(".cells",))
+    yield lambda *words: testing.CliRunner().invoke(app, words)
+    for name in ("rig", "rig-segmentation", "cells"):
+        default.unregister(name)
+
+
+def test_info_shows_what_there_is_of_each_kind(tmp_path: Path, command: Any) -> None:
+    file(tmp_path, "a.both", "pixels 7")
+    text = command("info", "a.both", "--no-picture").stdout
+    assert "3 samples x 2 rows x 2 columns" in text
+    assert text.count("7 in frames of 4 rows x 100 columns") == 2
+    assert "raw; 10 samples" in text and "plane1" in text  # noqa: PT018
+    only = command("info", "a.both", "--no-picture", "--kind", "segmentation", "--option", "plane=plane1").stdout
+    assert "2 rows" not in only
+    assert only.count("7 in frames") == 1
+
+
+def test_info_draws_each_segmentation(tmp_path: Path, command: Any) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    file(tmp_path, "a.both", "pixels 7")
+    done = command("info", "a.both")
+    pictures = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert pictures == ["a.both-plane0-rois-preview.png", "a.both-plane1-rois-preview.png", "a.both-preview.png"]
+    assert all(name in done.stdout for name in pictures)
+    command("preview", "a.both", "--kind", "segmentation", "--option", "plane=plane0", "-o", "one.png")
+    assert (tmp_path / "one.png").is_file()
+
+
+def test_info_of_one_kind_alone(tmp_path: Path, command: Any) -> None:
+    file(tmp_path, "a.cells", "7")
+    assert "7 in frames" in command("info", "a.cells", "--no-picture").stdout
+    file(tmp_path, "b.both", "7")  # no pixels
+    assert command("info", "b.both", "--no-picture").stdout.count("7 in frames") == 2
+    file(tmp_path, "c.both", "pixels x")  # damaged ROIs: the movie is shown, and what is wrong is said
+    shown = command("info", "c.both", "--no-picture")
+    assert "3 samples" in shown.stdout
+    assert "has no number of ROIs" in shown.output
+
+
+def test_json_streams_and_explain_know_both_kinds(tmp_path: Path, command: Any) -> None:
+    file(tmp_path, "a.both", "pixels 7")
+    facts = json.loads(command("info", "a.both", "--json").stdout)
+    assert [fact["kind"] for fact in facts] == ["imaging", "segmentation", "segmentation"]
+    assert facts[1]["rois"] == 7
+    assert json.loads(command("streams", "a.both", "--kind", "segmentation", "--json").stdout) == {
+        "plane": ["plane0", "plane1"]
+    }
+    assert "as segmentation" in command("explain", "a.both").stdout
+    found = json.loads(command("explain", "a.both", "--kind", "segmentation", "--json").stdout)
+    assert found["best"]["format"] == "rig-segmentation"
+    listed = command("formats").stdout
+    assert "segmentation" in listed
+
+
+def test_convert_says_how_many_rois(tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent)  # where this module, whose function is the writer, can be imported
+    words = {"writer": f"{__name__}:write_cells", "writer_extensions": (".cells",)}
+    roi.register(Stored, name="cells", extensions=(".cells",), **words)
+    path = file(tmp_path, "a.cells", "7")
+    done = command("convert", str(path), str(tmp_path / "b.cells"), "--kind", "segmentation")
+    assert "b.cells: 7 ROIs, 10 samples" in done.stdout

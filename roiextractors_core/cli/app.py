@@ -17,16 +17,24 @@ import typer
 
 import roiextractors_core as roi
 
-from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, printable
+from ..errors import (
+    MissingDependencyError,
+    RoiExtractorsError,
+    SourceKindError,
+    UnknownOptionError,
+    UnsupportedRecordingError,
+    counted,
+    printable,
+)
 from ..interop import preview as pictures
 from ..io.atomic import write_then_rename
 from ..io.plugin_output import CommandOutput
 from ..io.units import amount
 from ..registry.detection import Explanation
 from . import scaffold, terminal, validation
-from .arguments import AsJson, Format, OnePath, Options, Paths, parse_options
+from .arguments import AsJson, Format, Kind, OnePath, Options, Paths, parse_options
 from .commands import CommandGroup
-from .facts import every_channel, facts_of, in_words, plugin_border
+from .facts import every_channel, facts_of, in_words, kinds_in, plugin_border
 
 __all__ = ["app", "run"]
 
@@ -94,8 +102,9 @@ def info(
     ] = None,
     no_picture: Annotated[bool, typer.Option("--no-picture", help="Do not draw a picture.")] = False,
     as_json: AsJson = False,
+    kind: Kind = None,
 ) -> None:
-    """Show the format, shape, rate and times of recordings, and draw them. Each channel is shown."""
+    """Show the format, shape, rate and times of recordings, and draw them. Each channel, and each set of ROIs, is shown."""
     options = parse_options(option)
     # Checked before anything is read: reading takes long
     if picture is not None:
@@ -108,7 +117,7 @@ def info(
     for path in paths:
         try:
             with plugin_border(f"{printable(path)} could not be shown"):
-                shown += _show(path, format, options, picture if picture or not drawn else None, drawn, as_json)
+                shown += _show(path, format, kind, options, picture, drawn=drawn, as_json=as_json)
         except (RoiExtractorsError, OSError, MemoryError) as error:
             failed += 1
             terminal.print_message(terminal.sentence(error))
@@ -120,10 +129,19 @@ def info(
 
 
 def _show(
-    path: str, format: str | None, options: Mapping[str, Any], picture: Path | None, drawn: bool, as_json: bool
+    path: str,
+    format: str | None,
+    kind: str | None,
+    options: Mapping[str, Any],
+    picture: Path | None,
+    *,
+    drawn: bool,
+    as_json: bool,
 ) -> list[dict[str, Any]]:
-    shown, panels = [], []
-    for chosen, recording in every_channel(path, format, options):
+    shown: list[dict[str, Any]] = []
+    panels: list[pictures.Panel] = []
+    drawn = drawn and _can_draw()
+    for chosen, recording in _every_kind(path, format, kind, options):
         facts = facts_of(recording, chosen)
         shown.append(facts)
         if as_json:
@@ -132,7 +150,9 @@ def _show(
             print()
         terminal.heading(printable(path))
         terminal.card(in_words(facts))
-        if drawn and pictures.can_draw() and len(recording):
+        if drawn and recording.kind == "segmentation":
+            _draw_rois(path, recording, chosen, None if panels else picture)
+        elif drawn and len(recording):
             with terminal.progress_bar("reading for the picture") as progress:
                 panels.append(pictures.panel_of(recording, chosen, progress=progress))
     if drawn:
@@ -140,10 +160,41 @@ def _show(
     return shown
 
 
-def _draw(path: str, panels: list[pictures.Panel], picture: Path | None) -> None:
+def _every_kind(
+    path: str, format: str | None, kind: str | None, options: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, str], Any]]:
+    """Open a path once for each channel and kind; it is an error only if no kind can be opened."""
+    first_error: Exception | None = None
+    opened = False
+    for one in kinds_in(path, format, kind):
+        try:
+            for chosen, recording in every_channel(path, format, options, one):
+                opened = True
+                yield chosen, recording
+        except (RoiExtractorsError, OSError) as error:
+            # A file of a general format often has nothing of the other kind, which is no fault
+            if opened and not isinstance(error, UnsupportedRecordingError | UnknownOptionError):
+                terminal.print_message(f"{one}: {terminal.sentence(error)}")
+            first_error = first_error or error
+    if first_error is not None and not opened:
+        raise first_error
+
+
+def _draw_rois(path: str, rois: Any, chosen: Mapping[str, str], picture: Path | None) -> None:
+    words = "-".join("".join(c if c.isalnum() else "_" for c in value) for value in chosen.values())
+    name = "-".join(filter(None, (Path(path).resolve().name, words, "rois")))
+    target = picture or pictures.place_for(path, name=name)
+    rois.preview(target)
+    print(f"picture: {printable(target)}")
+
+
+def _can_draw() -> bool:
     if not pictures.can_draw():
         print('no picture: python -m pip install "roiextractors-core[plot]"')
-        return
+    return pictures.can_draw()
+
+
+def _draw(path: str, panels: list[pictures.Panel], picture: Path | None) -> None:
     if panels:
         target = picture or pictures.place_for(path)
         pictures.draw(printable(Path(path).resolve().name), panels, target)
@@ -158,15 +209,20 @@ def preview(
     ] = None,
     option: Options = None,
     format: Format = None,
+    kind: Kind = None,
 ) -> None:
-    """Draw a recording: mean image, maximum projection and mean trace. Each channel is drawn."""
+    """Draw a recording: mean image, maximum projection and mean trace of each channel; of ROIs, their outlines and traces."""
     if not pictures.can_draw():
         raise MissingDependencyError('drawing needs matplotlib: python -m pip install "roiextractors-core[plot]"')
     if output is not None:
         pictures.check_target(output)
-    panels = []
+    panels: list[pictures.Panel] = []
     with plugin_border(f"{printable(path)} could not be drawn"):
-        for chosen, recording in every_channel(path, format, parse_options(option)):
+        for chosen, recording in _every_kind(path, format, kind, parse_options(option)):
+            if recording.kind == "segmentation":
+                if not panels or output is None:  # one file was named, and the movie has it
+                    _draw_rois(path, recording, chosen, output)
+                continue
             if not recording.size:
                 raise SourceKindError(f"{printable(path)} is empty (shape {recording.shape}); there is nothing to draw")
             with terminal.progress_bar("reading for the picture") as progress:
@@ -207,6 +263,7 @@ def convert(
     ] = None,
     option: Options = None,
     format: Format = None,
+    kind: Annotated[str, typer.Option(help="What to convert: imaging or segmentation.")] = "imaging",
     target_format: Annotated[
         str | None, typer.Option(help="Write this format instead of choosing it by the suffix of the target.")
     ] = None,
@@ -222,7 +279,7 @@ def convert(
     """Write a recording in another format. The target appears when it is complete."""
     options = parse_options(write_option, flag="--write-option")
     options |= {} if start_time is None else {"start_time": start_time}
-    with roi.open(path, format=format, **parse_options(option)) as recording:
+    with roi.open(path, format=format, kind=kind, **parse_options(option)) as recording:  # type: ignore[call-overload]
         part = recording if samples is None else recording.slice_samples(*_parse_range(samples))
         with terminal.progress_bar(f"writing {printable(target.name)}", of_bytes=True) as progress:
             written = roi.convert(part, target, format=target_format, overwrite=overwrite, progress=progress, **options)
@@ -231,14 +288,20 @@ def convert(
             if written.is_dir()
             else written.stat().st_size
         )
-    words = " x ".join(f"{n:,}" for n in part.shape)
-    print(f"wrote {printable(written)}: {words}, {part.dtype}, {amount(size)}")
+    if kind == "segmentation":
+        words = f"{counted(part.get_num_rois(), 'ROI')}, {counted(part.get_num_samples(), 'sample')}"
+    else:
+        words = f"{' x '.join(f'{n:,}' for n in part.shape)}, {part.dtype}"
+    print(f"wrote {printable(written)}: {words}, {amount(size)}")
 
 
 @app.command()
-def streams(path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False) -> None:
+def streams(
+    path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False, kind: Kind = None
+) -> None:
     """List the channels, planes and other streams of a recording."""
-    found = roi.streams(path, format=format, **parse_options(option))
+    first = kinds_in(path, format, kind)[0]
+    found = roi.streams(path, format=format, kind=first, **parse_options(option))
     if as_json:
         print(json.dumps({key: list(value) for key, value in found.items()}, indent=1))
     elif found:
@@ -248,9 +311,9 @@ def streams(path: OnePath, option: Options = None, format: Format = None, as_jso
 
 
 @app.command()
-def explain(path: OnePath, as_json: AsJson = False) -> None:
+def explain(path: OnePath, as_json: AsJson = False, kind: Kind = None) -> None:
     """Show which formats were tried for a path, and the result of each."""
-    found = roi.explain(path)
+    found = roi.explain(path, kind=kind)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
         return
@@ -267,6 +330,8 @@ def _answers(found: Explanation) -> Iterator[tuple[str, ...]]:
     for match in found.matches:
         mark = "->" if match is found.best else "yes"
         yield mark, match.spec.name, match.plugin, printable(match.finding.basis)
+    for match in found.other_kinds:
+        yield f"as {match.spec.kind}", match.spec.name, match.plugin, printable(match.finding.basis)
     for name, finding in found.findings:
         yield finding.word, name, "", printable(finding.basis)
     for entry in found.not_installed:
@@ -285,10 +350,11 @@ def formats(as_json: AsJson = False) -> None:
         print(json.dumps([{**s.to_dict(), "plugin": plugin, "installed": here} for s, plugin, here in rows], indent=1))
         return
     terminal.grid(
-        ("format", "title", "suffixes", "streams", "clock", "writes", "systems", "plugin"),
+        ("format", "kind", "title", "suffixes", "streams", "clock", "writes", "systems", "plugin"),
         (
             (
                 spec.name,
+                spec.kind,
                 printable(spec.title),
                 " ".join(spec.extensions),
                 " ".join(spec.streams),

@@ -13,12 +13,18 @@ import roiextractors_core as roi
 
 from ..errors import SourceKindError, printable
 
-__all__ = ["AsJson", "Format", "OnePath", "Options", "Paths", "parse_options"]
+__all__ = ["AsJson", "Format", "Kind", "OnePath", "Options", "Paths", "parse_options"]
 
 Paths = Annotated[list[str], typer.Argument(help="One or more files or folders.")]
 OnePath = Annotated[str, typer.Argument(help="A file or a folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="Pass NAME=VALUE to open. Can be repeated.")]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="What to open: imaging (a movie) or segmentation (ROIs, masks, traces). The default is what is there."
+    ),
+]
 Format = Annotated[str | None, typer.Option(help="Use this format instead of detecting it.")]
 
 _LITERAL = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?|\[.*\]|\{.*\}|true|false|null", re.DOTALL)

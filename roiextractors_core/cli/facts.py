@@ -1,4 +1,4 @@
-"""The facts about a recording that the command shows, as plain data and as text."""
+"""The facts about a recording or a segmentation that the command shows, as plain data and as text."""
 
 from __future__ import annotations
 
@@ -23,14 +23,35 @@ from ..io.notices import received_by, warn
 from ..io.units import amount
 from ..metadata import as_plain
 
-__all__ = ["every_channel", "facts_of", "in_words", "plugin_border"]
+__all__ = ["every_channel", "facts_of", "in_words", "kinds_in", "plugin_border"]
 
 _MAX_CHOICES = 8  # each is opened and drawn; a file of tiles may have hundreds
 
 
+def kinds_in(path: str, format: str | None, kind: str | None) -> tuple[str, ...]:
+    """Return which kinds a path may be of, imaging first: the one that was named, or those whose formats match.
+
+    Parameters
+    ----------
+    path : str
+    format, kind : str, optional
+        As the user named them.
+    """
+    if kind is not None:
+        return (kind,)
+    if format is not None:
+        return tuple(spec.kind for spec in roi.formats() if spec.name == format) or ("imaging",)
+    try:
+        found = roi.explain(path)
+    except (RoiExtractorsError, OSError):
+        return ("imaging",)  # opening raises the same error, with its advice
+    seen = {match.spec.kind for match in (*found.matches[:1], *found.other_kinds)}
+    return tuple(sorted(seen)) or ("imaging",)
+
+
 def every_channel(
-    path: str, format: str | None, options: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, str], ImagingExtractor]]:
+    path: str, format: str | None, options: Mapping[str, Any], kind: str = "imaging"
+) -> Iterator[tuple[dict[str, str], Any]]:
     """Open a recording, once for each choice of a stream if one must be chosen, at most eight times.
 
     Parameters
@@ -38,21 +59,22 @@ def every_channel(
     path : str
     format : str, optional
     options : mapping
+    kind : str
         As ``open`` takes them.
 
     Yields
     ------
-    tuple of dict and ImagingExtractor
+    tuple of dict and Extractor
         The choice (empty if there was none) and the recording, which is closed before the next one.
     """
     try:
-        recording = _open(path, format, options)
+        recording = _open(path, format, options, kind)
     except StreamChoiceError as error:
         if not error.option or error.option in options or not error.choices:
             raise
         for choice in map(str, error.choices[:_MAX_CHOICES]):
             # Opening asks for one stream at a time, so a second one may be asked for after this choice
-            for further, recording in every_channel(path, format, {**options, error.option: choice}):
+            for further, recording in every_channel(path, format, {**options, error.option: choice}, kind):
                 yield {error.option: choice, **further}, recording
         if len(error.choices) > _MAX_CHOICES:
             left = listed(error.choices[_MAX_CHOICES:])
@@ -63,23 +85,25 @@ def every_channel(
         yield {}, recording
 
 
-def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """Return the facts about a recording as plain data for JSON.
+def facts_of(recording: Any, chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return the facts about a recording or a segmentation as plain data for JSON.
 
     Parameters
     ----------
-    recording : ImagingExtractor
+    recording : ImagingExtractor or SegmentationExtractor
     chosen : mapping
         The streams that were chosen to open it.
     """
-    recording = unshadowed(recording)
-    provenance, clock, count = recording.provenance, recording.clock, len(recording)
+    if isinstance(recording, ImagingExtractor):
+        recording = unshadowed(recording)
+    provenance, clock, count = recording.provenance, recording.clock, recording.get_num_samples()
     times: list[float] = []
     if clock.source is not None and count:
         # Two reads instead of all times: some formats read one directory per time
         times = [float(clock.times(0, 1)[0]), float(clock.times(count - 1, count)[0])]
     metadata = recording.metadata.to_dict()
     facts = {
+        "kind": recording.kind,
         "paths": provenance.paths,
         "format": provenance.format,
         "plugin": provenance.plugin,
@@ -87,10 +111,7 @@ def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str
         "evidence": provenance.evidence,
         "stream": dict(chosen),
         "options": provenance.options,
-        "shape": recording.shape,
-        "axes": ("samples", "rows", "columns", "planes")[: recording.ndim],
-        "dtype": str(recording.dtype),
-        "bytes": recording.nbytes,
+        **(_of_rois(recording) if recording.kind == "segmentation" else _of_pixels(recording)),
         "sampling_frequency": recording.get_sampling_frequency(),
         "times_source": clock.source,
         "first_and_last_time": times,
@@ -98,6 +119,27 @@ def facts_of(recording: ImagingExtractor, chosen: Mapping[str, str]) -> dict[str
         "notes": provenance.notes,
     }
     return {key: as_plain(value) for key, value in facts.items()}
+
+
+def _of_pixels(recording: Any) -> dict[str, Any]:
+    return {
+        "shape": recording.shape,
+        "axes": ("samples", "rows", "columns", "planes")[: recording.ndim],
+        "dtype": str(recording.dtype),
+        "bytes": recording.nbytes,
+    }
+
+
+def _of_rois(rois: Any) -> dict[str, Any]:
+    return {
+        "rois": rois.get_num_rois(),
+        "samples": rois.get_num_samples(),
+        "mask_shape": rois.get_mask_shape() if rois.has_masks else None,
+        "traces": rois.get_trace_names(),
+        "background": rois.get_background_ids(),
+        "images": rois.get_image_names(),
+        "properties": rois.get_property_keys(),
+    }
 
 
 def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -110,13 +152,12 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
     metadata = facts["metadata"]
     rate = facts["sampling_frequency"]
-    parts = [counted(n, axis.removesuffix("s")) for n, axis in zip(facts["shape"], facts["axes"], strict=True)]
+    of_kind = _rois_in_words(facts) if facts["kind"] == "segmentation" else _pixels_in_words(facts)
     rows = [
         ("format", f"{facts['format']} ({facts['plugin']} {facts['plugin_version']})".replace(" )", ")")),
         ("because", facts["evidence"]),
         *((name, value) for name, value in facts["stream"].items()),
-        ("shape", " x ".join(parts)),
-        ("pixels", f"{facts['dtype']}, {amount(facts['bytes'])} in all"),
+        *of_kind,
         ("rate", "unknown; pass --option sampling_frequency=<Hz> if you know it" if rate is None else f"{rate:.6g} Hz"),
         ("times", _times(facts)),
         ("start", _moment(metadata["start_time"])),
@@ -128,6 +169,25 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         *(("note", note) for note in facts["notes"]),
     ]
     return [(printable(label), printable(value)) for label, value in rows]
+
+
+def _pixels_in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    parts = [counted(n, axis.removesuffix("s")) for n, axis in zip(facts["shape"], facts["axes"], strict=True)]
+    return [("shape", " x ".join(parts)), ("pixels", f"{facts['dtype']}, {amount(facts['bytes'])} in all")]
+
+
+def _rois_in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    shape, properties = facts["mask_shape"], facts["properties"]
+    parts = () if shape is None else map(counted, shape, ("row", "column", "plane"))
+    masks = "without masks" if shape is None else f"in frames of {' x '.join(parts)}"
+    traces = f"{', '.join(facts['traces'])}; {counted(facts['samples'], 'sample')}" if facts["traces"] else "none"
+    return [
+        ("ROIs", f"{facts['rois']:,} {masks}"),
+        ("traces", traces),
+        ("background", counted(len(facts["background"]), "component") if facts["background"] else ""),
+        ("images", ", ".join(facts["images"])),
+        ("properties", ", ".join(properties[:16]) + (", ..." if len(properties) > 16 else "")),
+    ]
 
 
 @contextmanager
@@ -142,11 +202,11 @@ def plugin_border(words: str) -> Iterator[None]:
         raise PluginError(f"{words}: {type(error).__name__}: {error}") from error
 
 
-def _open(path: str, format: str | None, options: Mapping[str, Any]) -> ImagingExtractor:
+def _open(path: str, format: str | None, options: Mapping[str, Any], kind: str) -> Any:
     """Open a recording, and repeat the warnings that are not among its notes."""
     issued: list[tuple[str, type[RoiExtractorsWarning]]] = []
     with received_by(lambda message, category: issued.append((message, category))):
-        recording: ImagingExtractor = roi.open(path, format=format, **options)
+        recording: Any = roi.open(path, format=format, kind=kind, **options)  # type: ignore[call-overload]
     notes = recording.provenance.notes
     for message, category in issued:
         # The card shows the notes, so their warnings would be printed twice

@@ -11,7 +11,7 @@ from .discovery import normalized
 from .evidence import Finding, Strength
 from .explanation import Explanation, more_specific_advice
 from .registry import Registry, RegistryState, default_registry
-from .spec import KINDS, FormatSpec, Match
+from .spec import KINDS, FormatSpec, Match, known_kind
 
 __all__ = ["Explanation", "choose", "examine", "explain", "matching"]
 
@@ -37,6 +37,8 @@ def explain(source: SourceLike, *, kind: str | None = None, registry: Registry |
     SourceError
         The path does not exist, is empty, may not be read or is not a valid path.
     """
+    if kind is not None:
+        known_kind(kind)
     with Source(source) as opened:
         return examine(opened, (registry or default_registry()).snapshot(), kind)
 

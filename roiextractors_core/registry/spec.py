@@ -9,13 +9,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..errors import DeclarationError
+from ..errors import DeclarationError, UnknownOptionError, listed
 from ..io.plugin_output import stdout_to_stderr
 from .evidence import Evidence, Finding, Strength, evidence_from_dict
 
-__all__ = ["KINDS", "FormatSpec", "Match"]
+__all__ = ["KINDS", "FormatSpec", "Match", "known_kind"]
 
 KINDS = ("imaging", "segmentation")
+
+
+def known_kind(kind: str) -> str:
+    """Return a value of ``kind=`` if there is such a kind, or raise the error that lists them."""
+    if kind not in KINDS:
+        raise UnknownOptionError(f"there is no kind {kind!r:.80}; the kinds are {listed(KINDS)}")
+    return kind
+
 
 _IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
