@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["costs_once_a_format", "costs_once_a_code_path", "is_costly", "repeated_tests"]
+__all__ = ["costs_once_a_format", "costs_once_a_format_with", "costs_once_a_code_path", "is_costly", "repeated_tests"]
 
-_COST = "_costs_once_a"
+_COST, _FIXTURE = "_costs_once_a", "_needs_fixture"
+_OF_THE_KIT = __name__.rpartition(".")[0]
 
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -19,6 +20,16 @@ def costs_once_a_format(rule: Rule) -> Rule:
     """Mark a costly test whose result depends on the declaration and the class, and not on the layout of the recording."""
     setattr(rule, _COST, "format")
     return rule
+
+
+def costs_once_a_format_with(fixture: str) -> Callable[[Rule], Rule]:
+    """Mark a costly test of a format that is skipped without one of the author's fixtures: the first class with it counts."""
+
+    def mark(rule: Rule) -> Rule:
+        setattr(rule, _FIXTURE, fixture)
+        return costs_once_a_format(rule)
+
+    return mark
 
 
 def costs_once_a_code_path(rule: Rule) -> Rule:
@@ -60,7 +71,7 @@ def repeated_tests(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     first: dict[tuple[str, str], type] = {}
     for item in items:
         cost, tests = _cost_of(item), getattr(item, "cls", None)
-        if cost is None or tests is None:
+        if cost is None or tests is None or not _has_fixture(item, tests):
             continue
         rule = (tests.format, item.function.__qualname__)  # type: ignore[attr-defined]
         # Not inherited: a class that takes the fixtures of another one is usually read by the same code
@@ -71,3 +82,12 @@ def repeated_tests(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
 
 def _cost_of(item: pytest.Item) -> str | None:
     return getattr(getattr(item, "function", None), _COST, None)
+
+
+def _has_fixture(item: Any, tests: type) -> bool:
+    """Return whether a class has a fixture of the author's own that the test needs."""
+    name = getattr(item.function, _FIXTURE, None)
+    if name is None:
+        return True
+    owner = next(kind for kind in tests.__mro__ if name in vars(kind))
+    return not owner.__module__.startswith(_OF_THE_KIT)

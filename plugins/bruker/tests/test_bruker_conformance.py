@@ -47,6 +47,7 @@ class TestTheXml(TestOneFrameAFile):
 
 class TestTwoChannelsOfManyPagesInBursts(ImagingExtractorTests):
     format = "bruker"
+    has_own_code = True
     open_options = {"channel": "Green"}
 
     @pytest.fixture

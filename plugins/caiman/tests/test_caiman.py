@@ -69,6 +69,7 @@ class TestFrames(CaimanTests):
 
 
 class TestTimeCourses(CaimanTests):
+    has_own_code = True
     order = "C"
     frames_are_contiguous = False
 

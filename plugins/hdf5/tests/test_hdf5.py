@@ -68,6 +68,7 @@ class TestCaimanMovie(ImagingExtractorTests):
 class TestPackedMovieWithChannels(TestCaimanMovie):
     """Five labelled axes, gzip with shuffle and checksum, big-endian."""
 
+    has_own_code = True
     open_options = {"channel": "2"}
 
     @pytest.fixture

@@ -115,6 +115,7 @@ class TestMissingSamples(ImagingExtractorTests):
 
 class TestFocalPlanes(ImagingExtractorTests):
     format = "inscopix"
+    has_own_code = True
     open_options = {"deinterleave": True}
 
     @pytest.fixture

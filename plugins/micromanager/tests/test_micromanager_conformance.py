@@ -90,6 +90,8 @@ class TestTheIndexOpensTheDataset(MicroManagerTests):
 
 
 class TestImageFileStack(MicroManagerTests):
+    has_own_code = True
+
     @pytest.fixture
     def block(self, pixels: Any) -> Any:
         return pixels(66, 1, 1, 96, 128)

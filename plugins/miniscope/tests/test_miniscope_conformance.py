@@ -62,6 +62,8 @@ class TestTwoMiniscopes(MiniscopeTests):
 
 
 class TestThirdGeneration(MiniscopeTests):
+    has_own_code = True
+
     @pytest.fixture
     def expected_rate(self) -> Any:
         return 1000 / 33

@@ -108,6 +108,7 @@ class TestPackedVolumesWithTimestamps(TestNwb):
 
 
 class TestNwbZarr(TestNwb):
+    has_own_code = True
     # A missing chunk has the fill value; metres are the default unit of spacing
     optional_parts = ("[0-9]*", "unit")
     # A missing attribute or text states nothing, and an empty chunk of text reads as a missing one
@@ -138,6 +139,7 @@ class TestNwbZarrVolumes(TestPackedVolumesWithTimestamps):
 
 
 class TestExternalTiffFiles(TestNwb):
+    has_own_code = True
     open_options: dict[str, Any] = {}
 
     @pytest.fixture

@@ -59,6 +59,7 @@ class TestVolumesOfTwoChannelsInOneFile(ImagingExtractorTests):
 
 class TestBigEndianMovieInBigTiff(ImagingExtractorTests):
     format = "ometiff"
+    has_own_code = True
 
     @pytest.fixture
     def expected(self, ome: Any) -> np.ndarray:
@@ -120,6 +121,8 @@ class TestASetThroughItsCompanion(_Set, ImagingExtractorTests):
 
 
 class TestASetThroughItsFolder(_Set, ImagingExtractorTests):
+    has_own_code = True
+
     @pytest.fixture
     def recording(self, ome: Any, tmp_path: Path, expected: np.ndarray) -> Path:
         folder = tmp_path / "cell"
@@ -160,6 +163,7 @@ class TestFilesOfSeveralPagesEachWithTheWholeXml(ImagingExtractorTests):
 
 class TestColoursInCompressedTilesWithAPyramid(ImagingExtractorTests):
     format = "ometiff"
+    has_own_code = True
     open_options = {"channel": "green"}
 
     @pytest.fixture

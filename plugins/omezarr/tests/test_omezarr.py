@@ -122,6 +122,7 @@ class TestPlanar(ImagingExtractorTests):
 
 class TestVolumesOfOneChannelOfTwo(ImagingExtractorTests):
     format = "omezarr"
+    has_own_code = True
     optional_parts = (
         "[0-9]*",
         "dimension_separator",

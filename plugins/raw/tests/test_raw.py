@@ -85,6 +85,7 @@ class TestVolumesWithPlanesFastest(RawTests):
 class TestTimeFastest(RawTests):
     """Fortran order: the time courses of the pixels lie one behind the other."""
 
+    has_own_code = True
     open_options = {"shape": (COUNT, ROWS, COLUMNS), "dtype": "<u2", "order": "F"}
     frames_are_contiguous = False
 

@@ -148,6 +148,8 @@ def write_newer(folder: Path, movies: dict[str, np.ndarray], **said: Any) -> Pat
 class TestSuite2pOne(Suite2pTests):
     """Version 1.0: db.npy and settings.npy in place of ops.npy."""
 
+    has_own_code = True
+
     @pytest.fixture
     def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
         write_newer(tmp_path / "suite2p" / "plane0", {"data.bin": expected})

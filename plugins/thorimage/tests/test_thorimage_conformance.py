@@ -61,6 +61,7 @@ class TestTiffVolumes(ThorImageTests):
 
 
 class TestRawVolumesOfTwoChannels(ThorImageTests):
+    has_own_code = True
     open_options = {"channel": "ChanA"}
 
     @pytest.fixture

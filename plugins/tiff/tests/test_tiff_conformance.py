@@ -46,6 +46,7 @@ class TestBigEndianBigTiffBehindOneDirectory(_Tiff):
 
 
 class TestCompressedTilesWithAPredictor(_Tiff):
+    has_own_code = True
     shape = (24, 72, 100)
 
     @pytest.fixture
@@ -77,6 +78,7 @@ class TestImageJHyperstackOfVolumes(_Tiff):
 
 
 class TestAFolderOfFiles(_Tiff):
+    has_own_code = True
     optional_parts = ("m*.tif",)  # nothing in it says how many files there are
 
     @pytest.fixture

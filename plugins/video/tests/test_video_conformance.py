@@ -60,6 +60,8 @@ class TestBottomUpBitmapsInSeveralRiffs(VideoTests):
 
 
 class TestDeepGreyFfv1WithFewKeyFrames(VideoTests):
+    has_own_code = True
+
     @pytest.fixture
     def expected(self, noisy: Make) -> Any:
         return noisy(30, 40, 50, np.uint16) >> 4

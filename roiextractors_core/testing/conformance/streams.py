@@ -10,7 +10,7 @@ import roiextractors_core as roi
 
 from ...errors import StreamChoiceError
 from ..fresh import HANGS, digest, in_fresh_process
-from ..layouts import costs_once_a_format
+from ..layouts import costs_once_a_format_with
 from .case import Case, GivenRecording, as_text, quiet
 from .judging import fail, refusal, same
 
@@ -77,7 +77,7 @@ class StreamTests(GivenRecording):
                             f"read the {option} that was chosen",
                         )
 
-    @costs_once_a_format
+    @costs_once_a_format_with("expected_streams")
     def test_the_streams_do_not_depend_on_the_hash_seed(self, case: Case) -> None:
         if not any(len(choices) > 1 for choices in case.streams.values()):
             pytest.skip("this recording has nothing to choose from: expected_streams does not name several")
