@@ -152,6 +152,39 @@ class InChunks(Timed):
         )
 
 
+class InDelayedChannels(InChunks):
+    @pytest.fixture
+    def expected_rate(self) -> float:
+        return 16.5
+
+    @pytest.fixture
+    def expected_times(self) -> np.ndarray:
+        return (TIMES + 0.123457).round(6) + 0.01
+
+    @pytest.fixture
+    def expected_by_choice(self, expected: np.ndarray, expected_times: np.ndarray) -> dict[str, dict[str, Any]]:
+        names = ("green", "far-red", "dapi")
+        return {
+            "channel": {
+                "red": expected,
+                **{
+                    name: (sound.movie(self.shape, k), 15.5 + place, expected_times + 0.01 * (place - 1))
+                    for k, (name, place) in enumerate(zip(names, (0, 2, 3), strict=True), start=2)
+                },
+            }
+        }
+
+    @pytest.fixture
+    def recording(
+        self, tmp_path: Path, expected: np.ndarray, expected_by_choice: Any, expected_streams: Any, expected_times: Any
+    ) -> Path:
+        others = {name: given[0] for name, given in expected_by_choice["channel"].items() if name != "red"}
+        pixels = {"red": expected, **others}
+        return sound.write_session(
+            tmp_path / "movie", expected_times - 0.01, **{name: pixels[name] for name in expected_streams["channel"]}
+        )
+
+
 class RateInKilohertz(Timed):
     @pytest.fixture
     def expected_rate(self) -> float:
@@ -177,6 +210,7 @@ LAYOUTS: Mapping[str, tuple[type[Planar], str, Mapping[str, Any]]] = {
     "folder": (InAFolder, "Folder", sound.FOLDER),
     "beside": (TimesBesideIt, "Beside", sound.BESIDE),
     "session": (InChunks, "Session", sound.SESSION),
+    "delayed": (InDelayedChannels, "Delayed", sound.SESSION),
     "kilohertz": (RateInKilohertz, "Planted", sound.FILE),
     "raw": (RawFrames, "Raw", sound.RAW),
 }
@@ -273,6 +307,9 @@ def test_a_sound_extractor_passes_every_test(
     outcome = kit(cases)
     assert outcome.failed == {}
     assert len(outcome.passed) > 50
+    if layout in ("session", "delayed"):
+        assert "test_every_choice_has_the_clock_recorded_for_it" in outcome.passed
+        assert "test_the_metadata_names_the_channel_that_was_chosen" in outcome.passed
     assert "test_memory_is_bounded_by_the_request" in outcome.passed
     assert "test_no_more_is_read_than_was_asked_for" in outcome.passed or sys.platform != "linux"
 
@@ -545,6 +582,30 @@ def test_a_fixture_that_was_forgotten_is_asked_for(
     outcome = kit(Planar, **forgotten, **dict.fromkeys(FRESH))
     assert set(outcome.failed) == {"test_the_author_gives_every_fixture"}
     assert says in outcome.failed["test_the_author_gives_every_fixture"]
+
+
+@pytest.mark.parametrize(
+    ("by_choice", "says"),
+    [
+        ({"channel": {"blue": sound.movie((4, 5, 6))}}, "channel='blue', which is not in expected_streams"),
+        ({"channel": {"red": [1]}}, "gives list for channel='red'"),
+        ({"channel": {"red": (sound.movie((4, 5, 6)), None)}}, "gives tuple for channel='red'"),
+        ({"channel": {"red": (sound.movie((4, 5, 6)), 1.0, [1, 2])}}, "shape (2,), but there are 4 samples"),
+    ],
+    ids=["unknown", "list", "pair", "times"],
+)
+def test_what_is_expected_by_choice_is_of_choices_and_complete(
+    by_choice: Any, says: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    registered("planted.sound:Session", **sound.SESSION)
+    others = [name for name in dir(ImagingExtractorTests) if name.startswith("test_")]
+    asked = "test_the_author_gives_every_fixture"
+    given = pytest.fixture(lambda self: by_choice)
+    path = pytest.fixture(lambda self, tmp_path: tmp_path)
+    left_out = dict.fromkeys(name for name in others if name != asked)
+    outcome = kit(InChunks, expected_by_choice=given, recording=path, **left_out)
+    assert list(outcome.failed) == [asked]
+    assert says in outcome.failed[asked]
 
 
 @pytest.mark.parametrize(

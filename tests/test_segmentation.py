@@ -595,3 +595,32 @@ def test_convert_says_how_many_rois(tmp_path: Path, command: Any, monkeypatch: p
     path = file(tmp_path, "a.cells", "7")
     done = command("convert", str(path), str(tmp_path / "b.cells"), "--kind", "segmentation")
     assert "b.cells: 7 ROIs, 10 samples" in done.stdout
+
+
+# Converting
+
+
+def write_cells(recording: Any, partial: Path, *, target: Path, progress: Any) -> None:
+    """The writer of a made-up format."""
+    partial.write_text(str(recording.get_num_rois()))
+    progress(1, 1)
+
+
+def test_a_segmentation_is_written_by_a_writer_of_its_kind(tmp_path: Path) -> None:
+    registry = Registry()
+    words = {"writer": f"{__name__}:write_cells", "writer_extensions": (".both",)}
+    roi.register(Movie, name="rig", extensions=(".both",), registry=registry, **words)
+    roi.register(Stored, name="rig-segmentation", extensions=(".both",), registry=registry, **words)
+    rois = made()
+    written = roi.convert(rois.select_rois(["a", "c"]), tmp_path / "out.both", registry=registry)
+    assert written.read_text() == "2"
+    assert roi.open(written, kind="segmentation", registry=registry).get_num_rois() == 2
+    by_name = roi.convert(rois, tmp_path / "named.both", format="rig", registry=registry)
+    assert by_name.read_text() == "3"
+    again = roi.convert(by_name, tmp_path / "again.both", kind="segmentation", registry=registry)
+    assert again.read_text() == "3"
+    with pytest.raises(roi.SourceKindError, match="no installed format is written from a segmentation"):
+        roi.convert(rois, tmp_path / "rois.npy")
+    with pytest.raises(roi.UnknownFormatError, match="which is of kind 'segmentation'"):
+        roi.convert(rois, tmp_path / "rois.npy", format="npy")
+    assert not (tmp_path / "rois.npy").exists()

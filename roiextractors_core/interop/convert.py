@@ -26,6 +26,7 @@ from ..errors import (
     listed,
     printable,
 )
+from ..extractor import Extractor
 from ..factory import open as open_recording
 from ..imaging.extractor import ImagingExtractor, unshadowed
 from ..io.atomic import remove_leftovers, write_then_rename
@@ -47,12 +48,13 @@ def convert(
     target: str | os.PathLike[str],
     *,
     format: str | None = None,
+    kind: str = "imaging",
     overwrite: bool = False,
     progress: Progress | None = None,
     registry: Registry | None = None,
     **options: Any,
 ) -> Path:
-    """Write a recording in another format.
+    """Write a recording or a segmentation in another format.
 
     The result opens with ``roiextractors_core.open``, with the same pixels, times and metadata as far as the format can store
     them. It is written under a temporary name next to the target and renamed at the end; an interruption leaves nothing. A
@@ -61,19 +63,21 @@ def convert(
 
     Parameters
     ----------
-    recording : ImagingExtractor, str or os.PathLike
-        A recording, a view of one (a range of samples, a rectangle, a plane), or the path of one.
+    recording : ImagingExtractor, SegmentationExtractor, str or os.PathLike
+        A recording, a view of one (a range of samples, a rectangle, a plane, some ROIs), or the path of one.
     target : str or os.PathLike
         The file or folder to write. Its suffix chooses the format: ``.npy`` here, others by installed plugins.
     format : str, optional
         The name of the format to write, instead of choosing it by the suffix.
+    kind : str
+        Which kind to open, if ``recording`` is a path: ``"imaging"`` or ``"segmentation"``.
     overwrite : bool
         Replace the target if it exists: a file, or a folder with what this writer writes and nothing else. It is replaced at
         the end, when the new one is complete. A file or folder that the recording reads is never replaced.
     progress : callable, optional
         Called as ``progress(done, total)``, in bytes of pixels.
     registry : Registry, optional
-        The registry to look for writers in.
+        The registry to look for formats in.
     **options
         Options of the writer, such as ``start_time=`` of NWB.
 
@@ -104,14 +108,17 @@ def convert(
     path = Path(target)
     if path.name in ("", ".."):
         raise SourceKindError(f"{printable(target)} is not the name of a file or folder to write")
-    spec = _chosen_format(path, format, formats)
+    kind = recording.kind if isinstance(recording, Extractor) else kind
+    spec = _format_of_suffix(path, formats, kind) if format is None else _format_of_name(format, formats, kind)
     write = _load_writer(spec, formats)
     _check_options(spec, write, options)
     # A recording that was passed stays open: it is the caller's
-    opened = nullcontext(recording) if isinstance(recording, ImagingExtractor) else open_recording(recording)
+    opened: Any = nullcontext(recording)
+    if not isinstance(recording, Extractor):
+        opened = open_recording(recording, kind=kind, registry=formats)  # type: ignore[call-overload]
     with opened as source:
         # An option may be a second recording, whose files must not be replaced either
-        others = {name: value for name, value in options.items() if isinstance(value, ImagingExtractor)}
+        others = {name: value for name, value in options.items() if isinstance(value, Extractor)}
         with _plugin_border(spec):
             if isinstance(write, NamingWriter):
                 # Named before the checks, which must see the file that is really written
@@ -129,7 +136,7 @@ def convert(
 
 
 def _write(
-    source: ImagingExtractor,
+    source: Extractor,
     path: Path,
     spec: FormatSpec,
     write: Any,
@@ -144,7 +151,8 @@ def _write(
         with write_then_rename(path, overwrite=overwrite, check=check) as partial:
             try:
                 with _plugin_border(spec, report):
-                    write(unshadowed(source), partial, target=path, progress=report, **options)
+                    whole = unshadowed(source) if isinstance(source, ImagingExtractor) else source
+                    write(whole, partial, target=path, progress=report, **options)
             except SourceError as error:
                 if partial.parent.is_dir():
                     raise
@@ -175,15 +183,16 @@ def writable_formats(registry: Registry | None = None) -> tuple[FormatSpec, ...]
 # Choosing the writer
 
 
-def _chosen_format(path: Path, name: str | None, registry: Registry) -> FormatSpec:
-    return _format_of_suffix(path, registry) if name is None else _format_of_name(name, registry)
-
-
-def _format_of_name(name: str, registry: Registry) -> FormatSpec:
-    spec = registry.get(name)
-    if spec is not None and spec.writer:
+def _format_of_name(name: str, registry: Registry, kind: str) -> FormatSpec:
+    specs = [registry.get(name), registry.get(f"{name}-{kind}")]
+    spec = next((spec for spec in specs if spec is not None and spec.kind == kind), specs[0])
+    if spec is not None and spec.writer and spec.kind == kind:
         return spec
-    names = [spec.name for spec in writable_formats(registry)]
+    names = [spec.name for spec in writable_formats(registry) if spec.kind == kind]
+    if spec is not None and spec.kind != kind:
+        raise UnknownFormatError(
+            f"{spec.title} is not written from what was passed, which is of kind {kind!r}; the formats that can be are {listed(names)}"
+        )
     if spec is not None:
         raise UnknownFormatError(
             f"{spec.title} can be read but not written; the formats that can be written are {listed(names)}"
@@ -198,8 +207,8 @@ def _format_of_name(name: str, registry: Registry) -> FormatSpec:
     )
 
 
-def _format_of_suffix(path: Path, registry: Registry) -> FormatSpec:
-    installed = writable_formats(registry)
+def _format_of_suffix(path: Path, registry: Registry, kind: str) -> FormatSpec:
+    installed = [spec for spec in writable_formats(registry) if spec.kind == kind]
     suffix, candidates = _longest_suffix(path, installed)
     names = {spec.name for spec in candidates}
     # Only between formats that both match: a format that is not installed beats nothing
@@ -212,18 +221,20 @@ def _format_of_suffix(path: Path, registry: Registry) -> FormatSpec:
             f"{printable(path.name)}: the suffix {suffix} is written by {listed(sorted(names))}; "
             f"choose one: convert(..., format={kept[0].name!r})"
         )
-    _check_catalogue(path, registry)
+    _check_catalogue(path, registry, kind)
     known = sorted({suffix for spec in installed for suffix in spec.writer_extensions})
     by_name = [spec.name for spec in installed if not spec.writer_extensions]
     more = f"; by name: {', '.join(f'format={name!r}' for name in by_name)}" if by_name else ""
+    if not known and not by_name:
+        raise SourceKindError(f"cannot write {printable(path.name)}: no installed format is written from a {kind}")
     raise SourceKindError(
         f"cannot write {printable(path.name)}: the suffix is {path.suffix!r}, and the supported suffixes are one of "
         f"{', '.join(known)}{more}"
     )
 
 
-def _check_catalogue(path: Path, registry: Registry) -> None:
-    entries = {entry.spec.name: entry for entry in registry.catalogue()}
+def _check_catalogue(path: Path, registry: Registry, kind: str) -> None:
+    entries = {entry.spec.name: entry for entry in registry.catalogue() if entry.spec.kind == kind}
     _, known = _longest_suffix(path, [entry.spec for entry in entries.values()])
     if known:
         raise _not_installed(entries[known[0].name])
@@ -286,13 +297,11 @@ class _TargetCheck:
 
     Parameters
     ----------
-    recordings : mapping of str to ImagingExtractor
+    recordings : mapping of str to Extractor
         What is read: the recording under the empty name, and others under the name of their option.
     """
 
-    def __init__(
-        self, recordings: Mapping[str, ImagingExtractor], spec: FormatSpec, write: Any, *, overwrite: bool
-    ) -> None:
+    def __init__(self, recordings: Mapping[str, Extractor], spec: FormatSpec, write: Any, *, overwrite: bool) -> None:
         self._sources = [
             ReadFiles((*recording.get_paths(), *recording.provenance.paths), name)
             for name, recording in recordings.items()

@@ -24,7 +24,7 @@ import numpy as np
 import roiextractors_core as roi
 from roiextractors_core.io import PositionedFile, ProcessLock, warn
 
-from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Folder, Planted, Raw, Session
+from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Delayed, Folder, Planted, Raw, Session
 
 __all__ = ["FAULTS", "Fault", "planted"]
 
@@ -1435,7 +1435,12 @@ class MissingTimesAreZero(Beside):
 # A folder of chunks, a text header and a table
 
 
-@planted("test_every_choice_gives_the_pixels_recorded_for_it", says="open(..., channel='far-red')", layout="session")
+@planted(
+    "test_every_choice_gives_the_pixels_recorded_for_it",
+    "test_the_metadata_names_the_channel_that_was_chosen",
+    says="open(..., channel='far-red')",
+    layout="session",
+)
 class TwoOtherChannelsAreExchanged(Session):
     def __init__(self, folder_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
         super().__init__(folder_path, channel=channel, sampling_frequency=sampling_frequency)
@@ -1449,6 +1454,63 @@ class AnotherChannelIsOffByOneRow(Session):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:
         series = super().get_series(start_sample, end_sample)
         return series if self._channel == 1 else np.roll(series, 1, axis=1)
+
+
+@planted(
+    "test_every_choice_has_the_clock_recorded_for_it",
+    says="open(..., channel='far-red').get_native_timestamps() contains",
+    layout="session",
+)
+class AnotherChannelHasLaterTimes(Session):
+    def get_native_timestamps(self, start_sample: Any = None, end_sample: Any = None) -> Any:
+        times = super().get_native_timestamps(start_sample, end_sample)
+        return times + 0.1 if self._channel == 2 else times
+
+
+@planted(
+    "test_every_choice_has_the_clock_recorded_for_it",
+    says="open(..., channel='dapi').get_sampling_frequency() is 31.0, expected 15.5",
+    layout="session",
+)
+class AnotherChannelHasAnotherRate(Session):
+    def get_sampling_frequency(self) -> float | None:
+        return self._rate * (2 if self._channel == 3 else 1)
+
+
+@planted(
+    "test_every_choice_has_the_clock_recorded_for_it",
+    says="open(..., channel='green').get_native_timestamps() contains",
+    layout="delayed",
+)
+class TheClockIsAlwaysThatOfTheSecondChannel(Delayed):
+    def get_native_timestamps(self, start_sample: Any = None, end_sample: Any = None) -> Any:
+        return Session.get_native_timestamps(self, start_sample, end_sample) + 0.01
+
+
+class _NamesAnother(Session):
+    name_of: Any = staticmethod(lambda names, channel: names[channel])
+
+    def get_metadata(self) -> roi.RecordingMetadata:
+        name = self.name_of(self._names, self._channel)
+        return super().get_metadata().replaced(channels=(roi.ChannelMetadata(name),))
+
+
+@planted(
+    "test_the_metadata_names_the_channel_that_was_chosen",
+    says="open(..., channel='green').metadata.channels names 'red'",
+    layout="session",
+)
+class TheMetadataNamesTheSecondChannelAlways(_NamesAnother):
+    name_of = staticmethod(lambda names, channel: names[1])
+
+
+@planted(
+    "test_the_metadata_names_the_channel_that_was_chosen",
+    says="open(..., channel='red').metadata.channels names 'PMT 1', as it does for channel='green'",
+    layout="session",
+)
+class TheMetadataNamesOneChannelForAll(_NamesAnother):
+    name_of = staticmethod(lambda names, channel: "PMT 1")
 
 
 @planted("test_the_streams_do_not_depend_on_the_hash_seed", says="the order of a set", layout="session", wide=True)

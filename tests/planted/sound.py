@@ -23,6 +23,7 @@ __all__ = [
     "FOLDER",
     "RAW",
     "Beside",
+    "Delayed",
     "Folder",
     "Planted",
     "Raw",
@@ -70,7 +71,7 @@ SESSION = {
     "evidence": roi.Member("header.ini") & roi.Member("times.csv"),
     "streams": ("channel",),
     "clock": "native",
-    "metadata": ("pixel_size", "software"),
+    "metadata": ("pixel_size", "software", "channels"),
     "description": "A folder of chunks, with a text header and a table of times.",
 }
 RAW = {
@@ -393,9 +394,20 @@ class Session(Planted):
         return self._notes
 
     def get_metadata(self) -> roi.RecordingMetadata:
-        return roi.RecordingMetadata(pixel_size=(self._size, self._size), software=self._software)
+        channel = roi.ChannelMetadata(self._names[self._channel])
+        return roi.RecordingMetadata(pixel_size=(self._size, self._size), software=self._software, channels=(channel,))
 
     def close(self) -> None:
         for file in getattr(self, "_files", ()):
             file.close()
         roi.ImagingExtractor.close(self)
+
+
+class Delayed(Session):
+    """A session whose channels are recorded one after the other, each 0.01 s later and 1 Hz faster than the one before."""
+
+    def get_native_timestamps(self, start_sample: int | None = None, end_sample: int | None = None) -> Any:
+        return super().get_native_timestamps(start_sample, end_sample) + 0.01 * self._channel
+
+    def get_sampling_frequency(self) -> float | None:
+        return self._rate + self._channel

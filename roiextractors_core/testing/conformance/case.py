@@ -38,7 +38,7 @@ class Case:
     rate: float | None
     times: np.ndarray | None
     streams: Mapping[str, tuple[str, ...]]
-    by_choice: Mapping[str, Mapping[str, np.ndarray]]
+    by_choice: Mapping[str, Mapping[str, Any]]
     options: Mapping[str, Any]
 
     @property
@@ -48,6 +48,12 @@ class Case:
     @property
     def is_volumetric(self) -> bool:
         return self.expected.ndim == 4
+
+    def choices(self) -> Iterator[tuple[str, Any, tuple[np.ndarray, float | None, Any]]]:
+        """Yield the option, the choice, and the pixels, rate and times of every stream in ``by_choice``."""
+        for option, choices in self.by_choice.items():
+            for choice, given in choices.items():
+                yield option, choice, given if isinstance(given, tuple) else (given, self.rate, self.times)
 
     def open(self, recording: Any = None, **more: Any) -> ImagingExtractor:
         """Open the recording as this format; warnings of this library do not fail a test."""
@@ -112,7 +118,10 @@ class GivenRecording:
 
     @pytest.fixture
     def expected_by_choice(self) -> Any:
-        """The pixels of the other streams: ``{"channel": {"1": pixels, "3": pixels}}``; not compared when left out."""
+        """The pixels of the other streams: ``{"channel": {"1": pixels, "3": pixels}}``; not compared when left out.
+
+        Give ``(pixels, rate, times)`` in place of the pixels of a stream whose clock is not that of ``expected``.
+        """
         return {}
 
     @pytest.fixture

@@ -52,13 +52,7 @@ class GivenTests(GivenRecording):
             )
         if not isinstance(expected_streams, Mapping):
             fail(f"expected_streams is {expected_streams!r}", "give a dictionary such as {'channel': ('1', '2')}")
-        for option, pixels in expected_by_choice.items():
-            unknown = [choice for choice in pixels if choice not in map(str, expected_streams.get(option, ()))]
-            if unknown:
-                fail(
-                    f"expected_by_choice names {option}={unknown[0]!r}, which is not in expected_streams",
-                    "give the pixels of choices that expected_streams lists: {'channel': {'1': pixels, '2': pixels}}",
-                )
+        _require_known_choices(expected_by_choice, expected_streams)
 
     def test_expected_can_tell_mistakes_apart(self, expected: Any) -> None:
         if expected is NOT_GIVEN:
@@ -100,3 +94,26 @@ class GivenTests(GivenRecording):
                 "fix the reason given; or install the plugin (python -m pip install -e .), whose pyproject.toml names "
                 "the entry point in [project.entry-points.roiextractors_core]",
             )
+
+
+def _require_known_choices(by_choice: Any, streams: Mapping[str, Any]) -> None:
+    example = "{'channel': {'1': pixels, '2': (pixels, rate, times)}}"
+    for option, choices in by_choice.items():
+        for choice, given in choices.items():
+            if choice not in map(str, streams.get(option, ())):
+                fail(
+                    f"expected_by_choice names {option}={choice!r}, which is not in expected_streams",
+                    f"give the pixels of choices that expected_streams lists: {example}",
+                )
+            pixels, _, times = given if isinstance(given, tuple) and len(given) == 3 else (given, None, None)
+            if not isinstance(pixels, np.ndarray):
+                fail(
+                    f"expected_by_choice gives {type(pixels).__name__} for {option}={choice!r}",
+                    f"give an array of pixels, or pixels, rate and times: {example}",
+                )
+            if times is not None and np.shape(times) != (len(pixels),):
+                fail(
+                    f"the times of {option}={choice!r} in expected_by_choice have shape {np.shape(times)}, but there are "
+                    f"{counted(len(pixels), 'sample')}",
+                    "give one time in seconds for each sample",
+                )

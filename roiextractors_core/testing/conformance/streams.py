@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
 import pytest
 
 import roiextractors_core as roi
@@ -11,8 +13,8 @@ import roiextractors_core as roi
 from ...errors import StreamChoiceError
 from ..fresh import HANGS, digest, in_fresh_process
 from ..layouts import costs_once_a_format_with
-from .case import Case, GivenRecording, as_text, quiet
-from .judging import fail, refusal, same
+from .case import NOT_GIVEN, Case, GivenRecording, as_text, quiet
+from .judging import close, fail, refusal, same
 
 __all__ = ["StreamTests"]
 
@@ -20,7 +22,7 @@ HASH_SEEDS = (1, 2, 3, 4)
 
 
 class StreamTests(GivenRecording):
-    """Every stream is listed, opens, and has pixels of its own."""
+    """Every stream is listed, opens, and has pixels, a clock and a name of its own."""
 
     def test_the_streams_are_those_of_the_recording(self, case: Case) -> None:
         seen = roi.streams(case.recording, format=case.spec.name)
@@ -63,19 +65,59 @@ class StreamTests(GivenRecording):
     def test_every_choice_gives_the_pixels_recorded_for_it(self, case: Case) -> None:
         if not case.by_choice:
             pytest.skip("only the pixels of open_options are known: give the others in expected_by_choice")
-        for option, choices in case.by_choice.items():
-            for choice, pixels in choices.items():
-                with case.open(**{option: choice}) as opened:
-                    for words, seen, expected in (
-                        ("", opened.get_series(), pixels),
-                        (", read by index,", opened.get_samples([1, 0]), pixels[[1, 0]]),
-                    ):
-                        same(
-                            seen,
-                            expected,
-                            f"open(..., {option}={choice!r}){words}",
-                            f"read the {option} that was chosen",
-                        )
+        for option, choice, (pixels, _, _) in case.choices():
+            with case.open(**{option: choice}) as opened:
+                for words, seen, expected in (
+                    ("", opened.get_series(), pixels),
+                    (", read by index,", opened.get_samples([1, 0]), pixels[[1, 0]]),
+                ):
+                    same(
+                        seen,
+                        expected,
+                        f"open(..., {option}={choice!r}){words}",
+                        f"read the {option} that was chosen",
+                    )
+
+    def test_every_choice_has_the_clock_recorded_for_it(self, case: Case, expected_times: Any) -> None:
+        if not case.by_choice or expected_times is NOT_GIVEN:
+            pytest.skip("only the clock of open_options is known: give the others in expected_by_choice")
+        for option, choice, (_, rate, times) in case.choices():
+            call = f"open(..., {option}={choice!r})"
+            advice = (
+                f"read the rate and the times of the {option} that was chosen; if its clock is not that of `expected`, give "
+                f"(pixels, rate, times) in expected_by_choice: {{{option!r}: {{{choice!r}: (pixels, 30.0, None)}}}}"
+            )
+            with case.open(**{option: choice}) as opened:
+                seen, native = opened.get_sampling_frequency(), opened.get_native_timestamps()
+            if seen != rate and (seen is None or rate is None or abs(seen - rate) > 1e-9 * rate):
+                fail(f"{call}.get_sampling_frequency() is {seen!r}, expected {rate!r}", advice)
+            if times is None and native is not None:
+                fail(f"{call}.get_native_timestamps() gave times, expected None", advice)
+            if times is not None:
+                close(native, np.asarray(times), f"{call}.get_native_timestamps()", advice)
+
+    def test_the_metadata_names_the_channel_that_was_chosen(self, case: Case) -> None:
+        choices = tuple(map(str, case.streams.get("channel", ())))
+        if len(choices) < 2:
+            pytest.skip("the recording has one channel: expected_streams does not name several")
+        chosen_by: dict[str, str] = {}
+        for choice in choices:
+            with case.open(channel=choice) as opened:
+                channels = opened.metadata.channels
+            name = channels[0].name if len(channels) == 1 else None
+            words = f"open(..., channel={choice!r}).metadata.channels names {name!r}"
+            if name in choices and name != choice:
+                fail(words, "return the channel that was chosen alone: channels=(ChannelMetadata(its name),)")
+            if name and name in chosen_by:
+                fail(
+                    f"{words}, as it does for channel={chosen_by[name]!r}",
+                    "return the name of the channel that was chosen; or, if the recording gives two channels one name, provide one whose "
+                    "names differ",
+                )
+            if name:
+                chosen_by[name] = choice
+        if not chosen_by:
+            pytest.skip("the metadata does not name the channels")
 
     @costs_once_a_format_with("expected_streams")
     def test_the_streams_do_not_depend_on_the_hash_seed(self, case: Case) -> None:
