@@ -1,0 +1,1 @@
+"""Opens the segmentations that MATLAB programs save: EXTRACT, CNMF-E and CIAtah."""
