@@ -44,7 +44,7 @@ from roiextractors_core.io import (
 
 from .contents import missing_bytes, named, open_hdf5, read_while_written
 
-__all__ = ["Hdf5Dataset", "Layout", "layout_of"]
+__all__ = ["Hdf5Dataset", "Layout", "layout_of", "refuse_other_files"]
 
 # 1 to 3 are defined by the specification, the others are registered with The HDF Group
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF, _BLOSC, _LZ4, _ZSTD = 1, 2, 3, 32000, 32001, 32004, 32015
@@ -120,7 +120,7 @@ def layout_of(dataset: Any) -> Layout:
     where = f"{printable(os.path.basename(dataset.file.filename))}: {printable(dataset.name)}"
     dtype = _number_type(dataset, where)
     plist = dataset.id.get_create_plist()
-    _refuse_other_files(dataset, plist, where)
+    refuse_other_files(dataset, plist, where)
     filters = tuple(int(plist.get_filter(k)[0]) for k in range(plist.get_nfilters()))
     found = Layout(tuple(map(int, dataset.shape)), dtype, "h5py", filters=filters, block=_user_block(dataset))
     if math.prod(found.shape) and _is_bare(dataset, dtype):
@@ -161,7 +161,21 @@ def _number_type(dataset: Any, where: str) -> np.dtype[Any]:
     return bare
 
 
-def _refuse_other_files(dataset: Any, plist: Any, where: str) -> None:
+def refuse_other_files(dataset: Any, plist: Any, where: str) -> None:
+    """Refuse a dataset whose bytes are in other files.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    plist : h5py.h5p.PropDCID
+        Its creation properties.
+    where : str
+        For the message.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+    """
     if plist.get_external_count():
         named_file = printable(plist.get_external(0)[0].decode("utf-8", "replace"))
         raise UnsupportedRecordingError(
@@ -227,7 +241,8 @@ class Hdf5Dataset:
         The dataset's path inside it; soft links inside the file are followed.
     axes : str
         The stored axes, one letter each: T samples, Y rows, X columns, Z planes; for any other letter, ``fixed`` gives the
-        position to read.
+        position to read.  A table of values, without frames, has the axes ``"T"``, ``"TX"`` or ``"XT"``, and is read as
+        ``(samples,)`` or ``(samples, columns)``.
     fixed : mapping, optional
         Letter to position: ``{"C": 1}`` reads the second channel.
 
@@ -564,7 +579,8 @@ def _dataset(file: Any, name: str) -> Any:
 
 
 def _checked_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
-    if len(axes) != len(shape) or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+    is_table = axes in ("T", "TX", "XT")  # one value, or one row of values, for each sample
+    if len(axes) != len(shape) or len(set(axes)) != len(axes) or not (is_table or {"Y", "X"} <= set(axes)):
         raise UnsupportedRecordingError(
             f"{where} has the shape {shape}, which the axes {axes!r} do not fit; expected one letter for each dimension, including Y and X"
         )

@@ -1,1 +1,1 @@
-"""NWB imaging for roiextractors-core."""
+"""NWB movies and ROIs for roiextractors-core."""

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from roiextractors_hdf5.contents import named, open_hdf5
 
-from roiextractors_core.errors import CorruptRecordingError, RoiExtractorsWarning, SourceKindError, printable
+from roiextractors_core.errors import RoiExtractorsWarning, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import Sidecar, describe_disorder, single_file, warn
+from roiextractors_core.io import Sidecar, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
 from .series import chosen_series, series_names
-from .tree import is_zarr, open_tree, read_zarr, root_of
+from .times import SeriesTimes, regular_rate
+from .tree import local_path, open_tree
 
 __all__ = ["NwbImagingExtractor"]
-
-_MAX_COMPARED = 1 << 17  # timestamps that are looked at while opening: 1 MiB
-_MAX_JITTER = 1e-3  # relative, of a period in regular timestamps
-_MAX_DIFFERENCE = 1e-2  # relative, between a stated rate and timestamps
 
 
 class NwbImagingExtractor(BlockImagingExtractor):
@@ -71,12 +66,13 @@ class NwbImagingExtractor(BlockImagingExtractor):
         self, file_path: str | os.PathLike[str], *, series: str | None = None, sampling_frequency: float | None = None
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = _local_path(file_path)
+        self._path = local_path(file_path)
         with open_tree(self._path) as tree:
             self._series = chosen_series(tree, series)
             self._name = tree.name
         self._pixels = pixels_of(self._path, self._series)
         self._first = getattr(self._pixels, "first_frame", 0)
+        self._series_times = SeriesTimes(self._path, self._name, self._series.times, self._first + self._stated)
         self._doubts = tuple(self._find_doubts())
         for words in self._doubts:
             warn(words, RoiExtractorsWarning)
@@ -100,7 +96,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         dict
             ``{"series": ("OnePhotonSeries", "TwoPhotonSeries")}``
         """
-        with open_tree(_local_path(file_path)) as tree:
+        with open_tree(local_path(file_path)) as tree:
             names = tuple(series_names(tree))
         return {"series": names} if len(names) > 1 else {}
 
@@ -141,21 +137,21 @@ class NwbImagingExtractor(BlockImagingExtractor):
         """Return the rate (Hz) that the series states, or that regular timestamps give; None for irregular ones."""
         if self._sidecar is not None:
             return self._sidecar.rate
-        return self._regular_rate if self._has_timestamps else self._series.rate
+        return self._regular_rate if self._series_times.has_timestamps else self._series_times.stated_rate
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> np.ndarray | None:
         """Return the series' timestamps (s, float64), or times by a rate and a starting time other than 0; else None."""
         start, end = self.resolve_range(start_sample, end_sample)
-        if self._has_timestamps:
+        if self._series_times.has_timestamps:
             return self._timestamps[start:end].copy()
         rate = self.get_sampling_frequency()
         # A rate with a start at 0 is the default clock
-        if rate is None or not (self._series.starting_time or self._first):
+        if rate is None or not (self._series_times.starting_time or self._first):
             return None
         times: np.ndarray = np.arange(self._first + start, self._first + end) / rate + (
-            self._series.starting_time or 0.0
+            self._series_times.starting_time or 0.0
         )
         return times
 
@@ -191,78 +187,21 @@ class NwbImagingExtractor(BlockImagingExtractor):
         )
 
     @cached_property
-    def _has_timestamps(self) -> bool:
-        series = self._series
-        return (
-            series.timestamps is not None
-            # With too few timestamps, it is unknown which samples lack one
-            and series.num_timestamps >= self._first + self._stated
-            and not self._stands_still
-        )
-
-    @cached_property
-    def _stands_still(self) -> bool:
-        """Whether the first and the last timestamp are the same: a clock that was not running."""
-        last = self._series.num_timestamps - 1
-        if last < 1:
-            return False
-        first, end = (float(self._read_times(k, k + 1)[0]) for k in (0, last))
-        return first == end
-
-    @cached_property
     def _timestamps(self) -> np.ndarray:
-        return self._read_times(self._first, self._first + len(self))
+        return self._series_times.read(self._first, self._first + len(self))
 
     @cached_property
     def _regular_rate(self) -> float | None:
-        """The rate of timestamps whose periods differ by less than a thousandth."""
-        steps = np.diff(self._timestamps)
-        period = float(np.median(steps)) if len(steps) else 0.0
-        # "not ... <=": a comparison with NaN is False, and NaN makes the timestamps irregular
-        if not period > 0 or not float(np.abs(steps - period).max()) <= _MAX_JITTER * period:
-            return None
-        return 1.0 / period
-
-    def _read_times(self, start: int, end: int) -> np.ndarray:
-        where = self._series.timestamps or ""
-        if is_zarr(self._path):
-            found = read_zarr(self._path, where, (slice(start, end),))
-        else:
-            with open_hdf5(self._path) as file:
-                found = named(file, where)[start:end]
-        try:
-            return np.asarray(found, dtype=np.float64) * self._series.time_unit
-        except (TypeError, ValueError) as error:
-            raise CorruptRecordingError(
-                f"{self._name}: {printable(where)} is not a list of seconds: {printable(error)}"
-            ) from error
+        return regular_rate(self._timestamps)
 
     def _find_doubts(self) -> Iterator[str]:
         """Yield a sentence for each statement of the file that contradicts another one."""
-        series, needed = self._series, self._first + self._stated
         yield from self._sizes_doubts()
         outside = self._pixels.missing.num_outside
         if outside:
             chunks = f"{outside:,} chunk{'s' if outside > 1 else ''}"
-            yield f"{self._name}: there are {chunks} outside of the shape of {printable(series.path)}, which are not read"
-        if series.timestamps is None:
-            return
-        if self._stands_still:
-            yield f"{self._name}: the first and the last timestamp are the same, so the timestamps are not used; pass sampling_frequency= or call set_times(...)"
-        elif series.num_timestamps != needed:
-            used = f"the first {needed:,} of them are used" if series.num_timestamps > needed else "they are not used"
-            yield f"{self._name}: there are {needed:,} samples but {series.num_timestamps:,} timestamps; {used}"
-        rate, count = series.stated_rate, series.num_timestamps
-        if rate is not None and math.isfinite(rate) and count > 1 and not self._stands_still:
-            first, last = (float(self._read_times(k, k + 1)[0]) for k in (0, count - 1))
-            measured = (count - 1) / (last - first)
-            # "not ... <=": NaN among the timestamps is a contradiction too
-            if not abs(measured - rate) <= _MAX_DIFFERENCE * rate:
-                yield f"{self._name}: its timestamps give {measured:g} Hz, but it states a rate of {rate:g} Hz as well; the timestamps are used"
-                return
-        disorder = describe_disorder(self._timestamps) if self._has_timestamps and count <= _MAX_COMPARED else ""
-        if disorder:
-            yield f"{self._name}: {disorder}"
+            yield f"{self._name}: there are {chunks} outside of the shape of {printable(self._series.path)}, which are not read"
+        yield from self._series_times.doubts("")
 
     def _sizes_doubts(self) -> Iterator[str]:
         rows, columns = self._pixels.frame_shape
@@ -277,12 +216,3 @@ class NwbImagingExtractor(BlockImagingExtractor):
                 f"{self._name}: dimension of {printable(self._series.path)} states {stated[0]:,} x {stated[1]:,} pixels (x, y), but the pixels "
                 f"have {columns:,} columns and {rows:,} rows; they are read as stored{turned}"
             )
-
-
-def _local_path(file_path: Any) -> str:
-    """Return the path of a file or folder; ``Path`` would turn a URL into a path that does not exist."""
-    if "://" in str(file_path):
-        raise SourceKindError(
-            f"{printable(file_path)} is a URL; only local files can be opened. Download it (`dandi download` for DANDI) and open the copy"
-        )
-    return root_of(single_file(file_path, may_be_folder=True))

@@ -1,4 +1,4 @@
-"""Declares the NWB format."""
+"""Declares the NWB formats: movies, and ROIs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ __all__ = ["roiextractors_formats"]
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the one format of this plugin."""
-    yield FormatSpec(
-        name="nwb",
-        title="Neurodata Without Borders (NWB)",
-        extractor="roiextractors_nwb.extractor:NwbImagingExtractor",
-        extensions=(".nwb", ".nwb.h5", ".nwb.zarr"),
-        evidence=Hdf5Path("/", attribute="neurodata_type", equals="NWBFile")
+    """Yield the formats of this plugin."""
+    is_nwb = (
+        Hdf5Path("/", attribute="neurodata_type", equals="NWBFile")
         | Hdf5Path("/", attribute="nwb_version")
         | Hdf5Path("/nwb_version")  # NWB 1
         | (Member(".zattrs") & JsonKey("nwb_version", file=".zattrs"))
         | (Member("zarr.json") & JsonKey("attributes.nwb_version", file="zarr.json"))
         # A Zarr folder can be given by one of its own files
         | (Name(".zattrs") & JsonKey("nwb_version"))
-        | (Name("zarr.json") & JsonKey("attributes.nwb_version")),
+        | (Name("zarr.json") & JsonKey("attributes.nwb_version"))
+    )
+    yield FormatSpec(
+        name="nwb",
+        title="Neurodata Without Borders (NWB)",
+        extractor="roiextractors_nwb.extractor:NwbImagingExtractor",
+        extensions=(".nwb", ".nwb.h5", ".nwb.zarr"),
+        evidence=is_nwb,
         specializes=("hdf5",),
         api=1,
         streams=("series",),
@@ -44,4 +47,18 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         description="Imaging series of NWB 2 files (HDF5 and Zarr): two-photon, one-photon, and series in external TIFF files.",
         writer="roiextractors_nwb.writer:write",
         writer_extensions=(".nwb",),
+    )
+    yield FormatSpec(
+        name="nwb-segmentation",
+        kind="segmentation",
+        title="Neurodata Without Borders (NWB) segmentation",
+        extractor="roiextractors_nwb.segmentation:NwbSegmentationExtractor",
+        extensions=(".nwb", ".nwb.h5", ".nwb.zarr"),
+        evidence=is_nwb,
+        api=1,
+        streams=("plane_segmentation",),
+        clock="native",
+        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
+        platforms=("any",),
+        description="ROIs of NWB 2 files (HDF5 and Zarr): each PlaneSegmentation with its masks, RoiResponseSeries, columns and images.",
     )

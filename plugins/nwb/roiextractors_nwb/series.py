@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
-from roiextractors_core.io import Budget, to_micrometres, to_seconds
-from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
+from roiextractors_core.io import Budget
+from roiextractors_core.metadata import RecordingMetadata
 
+from .plane import metadata_of
+from .times import StatedTimes, stated_times
 from .tree import Tree
+from .values import finite, texts, whole
 
-__all__ = ["Series", "chosen_series", "series_names"]
+__all__ = ["SEARCHED", "Series", "chosen_series", "require_nwb_2", "series_names"]
 
 _PHOTON = ("TwoPhotonSeries", "OnePhotonSeries")
-_MODALITIES = {"TwoPhotonSeries": "two-photon", "OnePhotonSeries": "one-photon"}
 _NOT_NEURAL = ("OpticalSeries", "IndexSeries", "ImageMaskSeries")  # series for stimuli
-_SEARCHED = ("acquisition", "processing", "analysis", "scratch")  # not stimulus, whose images were shown to the animal
-_FIRST_YEAR = 1970
+SEARCHED = ("acquisition", "processing", "analysis", "scratch")  # not stimulus, whose images were shown to the animal
 _MAX_SERIES = 4000  # takes about 2 s
 _VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".webm", ".flv")
 
@@ -41,21 +40,13 @@ class Series:
         The paths as written in the file, and the number of the first frame of each.
     num_frames : int or None
         The number of frames in the external files, as stated in the file.
-    timestamps : str or None
-        The path of its times, with links followed.
-    num_timestamps : int
-    starting_time, rate : float or None
-        Seconds, Hz.
+    times : StatedTimes
     metadata : RecordingMetadata
     notes : tuple of str
     comments : str
         As written in the file; ``roiextractors_core.convert`` stores here what NWB has no fields for.
     dimension : tuple of int
         The numbers of pixels along x, y (and z) that the series states; empty where it states none.
-    stated_rate : float or None
-        The rate (Hz) that the file states beside timestamps, which it should not.
-    time_unit : float
-        Seconds in one of the timestamps: 1 by the schema.
     """
 
     path: str
@@ -64,16 +55,11 @@ class Series:
     external_files: tuple[str, ...]
     starting_frames: tuple[int, ...]
     num_frames: int | None
-    timestamps: str | None
-    num_timestamps: int
-    starting_time: float | None
-    rate: float | None
+    times: StatedTimes
     metadata: RecordingMetadata
     notes: tuple[str, ...]
     comments: str = ""
     dimension: tuple[int, ...] = ()
-    stated_rate: float | None = None
-    time_unit: float = 1.0
 
 
 def series_names(tree: Tree) -> dict[str, str]:
@@ -84,7 +70,7 @@ def series_names(tree: Tree) -> dict[str, str]:
     UnsupportedRecordingError
         The file is NWB 1, or contains no imaging series; the message lists what it contains.
     """
-    _require_nwb_2(tree)
+    require_nwb_2(tree)
     paths = sorted(_paths(tree))
     if not paths:
         raise _nothing(tree)
@@ -112,7 +98,7 @@ def chosen_series(tree: Tree, series: str | None) -> Series:
     return _series(tree, names[series] if series is not None else next(iter(names.values())))
 
 
-def _require_nwb_2(tree: Tree) -> None:
+def require_nwb_2(tree: Tree) -> None:
     version = tree.attributes("").get("nwb_version") or tree.value("nwb_version")
     text = version[0] if isinstance(version, list) and version else version
     digits = str(text or "2").removeprefix("NWB-")  # NWB 1 writes "NWB-1.0.6"
@@ -126,7 +112,7 @@ def _paths(tree: Tree) -> Iterator[str]:
     candidates = Budget(
         _MAX_SERIES, tree.name, "imaging series", advice="name one: open(..., series='acquisition/...')"
     )
-    for top in _SEARCHED:
+    for top in SEARCHED:
         for path, kind in tree.below(top):
             if _may_be_imaging(tree, path, kind):
                 candidates.spend()
@@ -161,20 +147,19 @@ def _has_plane(tree: Tree, path: str) -> bool:
 
 
 def _is_video(tree: Tree, path: str) -> bool:
-    files = _texts(tree.value(f"{path}/external_file"))
+    files = texts(tree.value(f"{path}/external_file"))
     return bool(files) and all(file.lower().endswith(_VIDEOS) for file in files)
 
 
 def _nothing(tree: Tree) -> UnsupportedRecordingError:
     kinds: dict[str, str] = {}
-    for top in (*_SEARCHED, "stimulus"):
+    for top in (*SEARCHED, "stimulus"):
         for path, kind in tree.below(top):
             if kind and kind not in kinds and kind != "ProcessingModule":
                 kinds[kind] = path
     if "PlaneSegmentation" in kinds:
         return UnsupportedRecordingError(
-            f"{tree.name} contains a segmentation ({printable(kinds['PlaneSegmentation'])}, a PlaneSegmentation), not a movie; "
-            "segmentation is not read yet"
+            f"{tree.name} contains a segmentation ({printable(kinds['PlaneSegmentation'])}, a PlaneSegmentation), not a movie"
         )
     shown = ", ".join(f"{printable(path)} ({printable(kind)})" for kind, path in list(kinds.items())[:6])
     return UnsupportedRecordingError(
@@ -184,7 +169,7 @@ def _nothing(tree: Tree) -> UnsupportedRecordingError:
 
 def _series(tree: Tree, path: str) -> Series:
     shape = tree.shape(f"{path}/data") or ()
-    files = _texts(tree.value(f"{path}/external_file"))
+    files = texts(tree.value(f"{path}/external_file"))
     # pynwb writes an empty dataset of pixels beside external files
     external = bool(files) and math.prod(shape or (0,)) == 0
     data = None if external else tree.target(f"{path}/data")
@@ -192,15 +177,7 @@ def _series(tree: Tree, path: str) -> Series:
         raise UnsupportedRecordingError(
             f"{tree.name}: {printable(path)} contains neither pixels nor names of external files"
         )
-    timestamps, stamp_notes = _timestamps(tree, path)
-    start = tree.value(f"{path}/starting_time")
-    timing = tree.attributes(f"{path}/starting_time") if start is not None else {}
-    rate = _positive(timing.get("rate"))
-    if start is not None and "rate" not in timing:
-        stamp_notes = (
-            *stamp_notes,
-            f"{printable(path)}/starting_time has no rate, which NWB requires: the clock is unknown",
-        )
+    times = stated_times(tree, path)
     sizes = tree.value(f"{path}/dimension")
     starts = tree.attributes(f"{path}/external_file").get("starting_frame") if external else None
     return Series(
@@ -209,163 +186,18 @@ def _series(tree: Tree, path: str) -> Series:
         () if external else shape,
         tuple(files) if external else (),
         tuple(int(k) for k in starts) if isinstance(starts, list) else (),
-        _whole(tree.value(f"{path}/num_samples")) if external else None,
-        timestamps,
-        (tree.shape(timestamps) or (0,))[0] if timestamps else 0,
-        _scaled_start(start, timing) if timestamps is None else None,
-        rate if timestamps is None else None,
-        _metadata(tree, path),
-        (*stamp_notes, *_notes(tree, path)),
+        whole(tree.value(f"{path}/num_samples")) if external else None,
+        times,
+        metadata_of(tree, path),
+        (*times.notes, *_notes(tree, path)),
         str(tree.attributes(path).get("comments", "")),
-        tuple(size for size in map(_whole, sizes) if size) if isinstance(sizes, list) else (),
-        rate if timestamps is not None else None,
-        _seconds_in(tree.attributes(timestamps)) if timestamps else 1.0,
+        tuple(size for size in map(whole, sizes) if size) if isinstance(sizes, list) else (),
     )
-
-
-def _seconds_in(attributes: Mapping[str, Any]) -> float:
-    """Return the seconds in the unit that is stated; the schema knows none but seconds, and programs write others."""
-    return to_seconds(1.0, str(attributes.get("unit", "s"))) or 1.0
-
-
-def _scaled_start(start: Any, timing: Mapping[str, Any]) -> float | None:
-    value = _finite(start)
-    return None if value is None else value * _seconds_in(timing)
-
-
-def _timestamps(tree: Tree, path: str) -> tuple[str | None, tuple[str, ...]]:
-    try:
-        where = tree.target(f"{path}/timestamps")
-    except UnsupportedRecordingError as error:
-        return None, (str(error),)  # a link to another file; the pixels can be read without it
-    shape = tree.shape(where) if where else None
-    if where is None or shape is None or len(shape) != 1:
-        return None, ()
-    facts = tree.attributes(where)
-    if _seconds_in(facts) == 1.0:
-        return where, ()
-    unit = printable(facts["unit"])[:40]
-    return where, (f"its timestamps are stated in {unit!r}, against the schema, and are converted to seconds",)
 
 
 def _notes(tree: Tree, path: str) -> Iterator[str]:
     facts = tree.attributes(f"{path}/data")
-    factor, shift = _finite(facts.get("conversion")), _finite(facts.get("offset"))
+    factor, shift = finite(facts.get("conversion")), finite(facts.get("offset"))
     if (factor is not None and factor != 1.0) or shift:
         unit = printable(facts.get("unit", ""))
         yield f"pixels are as stored; the file's conversion to {unit!r} is {factor if factor is not None else 1.0:g} * pixel + {shift or 0.0:g}"
-
-
-# Metadata
-
-
-def _metadata(tree: Tree, path: str) -> RecordingMetadata:
-    plane = tree.target(f"{path}/imaging_plane") or ""
-    device = tree.target(f"{plane}/device") if plane else None
-    device = device or tree.target(f"{path}/device")
-    rows, columns, depth = _spacing(tree, plane)
-    software = _texts(tree.value("general/was_generated_by"))
-    kind_facts = tree.attributes(path)  # the schema stores exposure, binning, power, gain and line rate as attributes
-    return RecordingMetadata(
-        # Times count from this reference, which is the session's start unless stated
-        start_time=_moment(tree.value("timestamps_reference_time")) or _moment(tree.value("session_start_time")),
-        pixel_size=(rows, columns) if rows and columns else None,
-        plane_spacing=depth if len(tree.shape(f"{path}/data") or ()) == 4 else None,
-        channels=_channels(
-            tree, plane, _positive(tree.value(f"{path}/exposure_time") or kind_facts.get("exposure_time"))
-        ),
-        bit_depth=_whole(tree.value(f"{path}/bits_per_pixel")) or None,
-        modality=_MODALITIES.get(tree.kind(path)),
-        device=printable(device.rpartition("/")[2]) if device else None,
-        software=printable(" ".join(software)) or None,
-        vendor=_vendor(tree, path, plane, device),
-    )
-
-
-def _spacing(tree: Tree, plane: str) -> tuple[float | None, float | None, float | None]:
-    """Return the (row, column, plane) distances in micrometres from grid_spacing, which is (x, y[, z])."""
-    values = tree.value(f"{plane}/grid_spacing") if plane else None
-    if not isinstance(values, list) or len(values) not in (2, 3):
-        return None, None, None
-    unit = str(tree.attributes(f"{plane}/grid_spacing").get("unit", "meters"))  # the schema's default
-    x, y, z = (to_micrometres(_positive(value), unit) for value in [*values, None][:3])
-    return y, x, z
-
-
-def _channels(tree: Tree, plane: str, exposure: float | None) -> tuple[ChannelMetadata, ...]:
-    if not plane:
-        return ()
-    excitation = _wavelength(tree.value(f"{plane}/excitation_lambda"))
-    found = []
-    for name in tree.groups(plane):
-        if tree.kind(f"{plane}/{name}") == "OpticalChannel":
-            emission = _wavelength(tree.value(f"{plane}/{name}/emission_lambda"))
-            found.append(ChannelMetadata(printable(name), emission, excitation, exposure_time=exposure))
-    return tuple(found)
-
-
-def _vendor(tree: Tree, path: str, plane: str, device: str | None) -> Mapping[str, Any]:
-    root = tree.attributes("")
-    found: dict[str, Any] = {key: root[key] for key in ("nwb_version",) if key in root}
-    for key in ("identifier", "session_description", "session_start_time"):
-        found[key] = tree.value(key)
-    found["series"] = {"path": path, **tree.attributes(path), "data": tree.attributes(f"{path}/data")}
-    for key in ("dimension", "field_of_view", "format"):
-        found["series"][key] = tree.value(f"{path}/{key}")
-    if plane:
-        words = (
-            "description",
-            "excitation_lambda",
-            "imaging_rate",
-            "indicator",
-            "location",
-            "grid_spacing",
-            "origin_coords",
-            "reference_frame",
-        )
-        values = {key: tree.value(f"{plane}/{key}") for key in words}
-        optical = {name: tree.value(f"{plane}/{name}/description") for name in tree.groups(plane)}
-        found["optical_channels"] = {name: text for name, text in optical.items() if text is not None} or None
-        found["imaging_plane"] = {"path": plane, **{key: value for key, value in values.items() if value is not None}}
-    if device:
-        found["device"] = {"path": device, **tree.attributes(device)}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _moment(value: Any) -> datetime | None:
-    text = value[0] if isinstance(value, list) and value else value
-    try:
-        found = datetime.fromisoformat(text.strip()) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    # Programs that do not know the start write the beginning of their own clock
-    return found if found is not None and found.year > _FIRST_YEAR else None
-
-
-def _wavelength(value: Any) -> float | None:
-    found = _positive(value)
-    # In nm by the schema; other units are out of this range
-    return found if found is not None and 50 < found < 20_000 else None
-
-
-def _positive(value: Any) -> float | None:
-    found = _finite(value)
-    return found if found is not None and found > 0 else None
-
-
-def _finite(value: Any) -> float | None:
-    while isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _whole(value: Any) -> int | None:
-    found = _finite(value)
-    return int(found) if found is not None and found >= 0 and found == int(found) else None
-
-
-def _texts(value: Any) -> Sequence[str]:
-    found = value if isinstance(value, list) else [value]
-    return [item for item in found if isinstance(item, str)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import h5py
 import numpy as np
 from roiextractors_hdf5.contents import HDF5_FAULTS, attributes_of, hard_links, named, open_hdf5, plain
+from roiextractors_hdf5.dataset import refuse_other_files
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
@@ -30,14 +31,16 @@ from roiextractors_core.io import (
     decompress_bounded,
     read_bounded,
     read_json,
+    single_file,
 )
 
-__all__ = ["Tree", "is_zarr", "open_tree", "read_zarr", "root_of", "zarr_array"]
+__all__ = ["Tree", "is_zarr", "local_path", "open_tree", "read_zarr", "root_of", "zarr_array"]
 
 Group = TypeVar("Group")
 
 _MARKS = (".zgroup", ".zattrs", "zarr.json")
 _MAX_VALUES = 10_000  # larger datasets are not read as metadata
+_MAX_VALUE_BYTES = 64 << 20
 _MAX_NAMES = 20_000
 _MAX_OBJECTS = 50_000  # groups and datasets in which series are searched for; takes about 3 s
 _MAX_DEPTH = 8
@@ -78,8 +81,20 @@ class Tree(Protocol):
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return a dataset's shape; None if there is no dataset."""
 
-    def value(self, path: str) -> Any:
-        """Return a small dataset as plain numbers and text; None if there is none."""
+    def value(self, path: str, *, most: int = _MAX_VALUES) -> Any:
+        """Return a small dataset as plain numbers and text; None if there is none, or if it has more than ``most`` values."""
+
+    def members(self, path: str) -> list[str]:
+        """Return the names of all groups, datasets and links directly in a group, sorted."""
+
+    def fields(self, path: str) -> tuple[str, ...]:
+        """Return the names of the fields of a dataset of records; empty for other datasets."""
+
+    def identity(self, path: str) -> Hashable | None:
+        """Return what is the same for all paths that lead to one object, and for references to it; None if it does not exist."""
+
+    def reference(self, path: str, attribute: str) -> Hashable | None:
+        """Return the :meth:`identity` of the object that an attribute refers to; None if it refers to none in this file."""
 
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
@@ -91,6 +106,15 @@ def root_of(path: str | os.PathLike[str]) -> str:
     """Return the folder of a Zarr given by one of its own files (``.zattrs``, ``.zgroup``, ``zarr.json``); else the path."""
     text = os.fspath(path)
     return os.path.dirname(text) or "." if os.path.basename(text) in _MARKS and os.path.isfile(text) else text
+
+
+def local_path(file_path: Any) -> str:
+    """Return the path of a file or folder; ``Path`` would turn a URL into a path that does not exist."""
+    if "://" in str(file_path):
+        raise SourceKindError(
+            f"{printable(file_path)} is a URL; only local files can be opened. Download it (`dandi download` for DANDI) and open the copy"
+        )
+    return root_of(single_file(file_path, may_be_folder=True))
 
 
 @contextmanager
@@ -162,16 +186,51 @@ class _Hdf5Tree:
         node = named(self._file, path)
         return tuple(map(int, node.shape)) if isinstance(node, h5py.Dataset) and node.shape is not None else None
 
-    def value(self, path: str) -> Any:
+    def value(self, path: str, *, most: int = _MAX_VALUES) -> Any:
         node = named(self._file, path)
-        if not isinstance(node, h5py.Dataset) or node.shape is None or node.size > _MAX_VALUES:
+        if not isinstance(node, h5py.Dataset) or node.shape is None or node.size > most:
+            return None
+        if node.size * node.dtype.itemsize > _MAX_VALUE_BYTES:
             return None
         try:
+            refuse_other_files(node, node.id.get_create_plist(), f"{self.name}: {printable(path)}")
             return plain(node[()])
         except HDF5_FAULTS as error:
             raise CorruptRecordingError(
                 f"{self.name}: {printable(path)} cannot be read: {printable(error)[:200]}"
             ) from error
+
+    def members(self, path: str) -> list[str]:
+        node = named(self._file, path)
+        if not isinstance(node, h5py.Group):
+            return []
+        names: list[bytes] = []
+
+        def visit(name: bytes) -> bool | None:
+            names.append(name)
+            return True if len(names) >= _MAX_NAMES else None
+
+        node.id.links.iterate(visit)
+        return sorted(name.decode("utf-8", "surrogateescape") for name in names)
+
+    def fields(self, path: str) -> tuple[str, ...]:
+        node = named(self._file, path)
+        return (node.dtype.names or ()) if isinstance(node, h5py.Dataset) and node.shape is not None else ()
+
+    def identity(self, path: str) -> Hashable | None:
+        node = named(self._file, path)
+        return None if node is None else int(h5py.h5o.get_info(node.id).addr)
+
+    def reference(self, path: str, attribute: str) -> Hashable | None:
+        node = named(self._file, path)
+        try:
+            value = None if node is None else node.attrs.get(attribute)
+            if not isinstance(value, h5py.Reference) or not value:
+                return None
+            # The address, and not the name, for which libhdf5 would search the whole file
+            return int(h5py.h5o.get_info(h5py.h5r.dereference(value, self._file.id)).addr)
+        except HDF5_FAULTS:
+            return None
 
 
 class _Walk:
@@ -278,16 +337,46 @@ class _ZarrTree:
             raise CorruptRecordingError(f"{self.name}: {printable(where)} has no valid shape: {printable(shape)[:80]}")
         return tuple(shape)
 
-    def value(self, path: str) -> Any:
+    def value(self, path: str, *, most: int = _MAX_VALUES) -> Any:
         shape, where = self.shape(path), self.target(path)
         # dtype=object: Python integers do not overflow
-        if shape is None or where is None or int(np.prod(shape, dtype=object)) > _MAX_VALUES:
+        if shape is None or where is None or int(np.prod(shape, dtype=object)) > most:
             return None
         found = _texts_in(self._place(where), f"{self.name}: {printable(where)}", shape)
         if found is None:
             found = plain(read_zarr(self._folder, where, (slice(None),) * len(shape)))
         # hdmf-zarr stores a scalar as an array of shape (1,)
         return found[0] if shape == (1,) and isinstance(found, list) and found else found
+
+    def members(self, path: str) -> list[str]:
+        where = self.target(path)
+        if where is None:
+            return []
+        with os.scandir(self._place(where)) as entries:
+            names = {entry.name for entry, _ in zip(entries, range(_MAX_NAMES), strict=False) if entry.is_dir()}
+        links = self._own_attributes(where).get("zarr_link")
+        named_links = [link.get("name") for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+        kept = {name for name in names if self._kind(f"{where}/{name}".strip("/"))}
+        return sorted(kept | {name for name in named_links[:_MAX_NAMES] if isinstance(name, str) and name})
+
+    def fields(self, path: str) -> tuple[str, ...]:
+        where = self.target(path)
+        if where is None or self._kind(where) != "array":
+            return ()
+        dtype = self._json(where, ".zarray").get("dtype")
+        listed = dtype if isinstance(dtype, list) else []
+        return tuple(str(field[0]) for field in listed if isinstance(field, list) and field)
+
+    def identity(self, path: str) -> Hashable | None:
+        return self.target(path)
+
+    def reference(self, path: str, attribute: str) -> Hashable | None:
+        where = self.target(path)
+        value = None if where is None else self._own_attributes(where).get(attribute)
+        place = value.get("value") if isinstance(value, dict) and _is_reference(value) else None
+        if not isinstance(place, dict) or self._is_elsewhere(str(place.get("source", "."))):
+            return None
+        return self.target(str(place.get("path", "")))
 
     def _own_attributes(self, where: str) -> Mapping[str, Any]:
         found = self._json(where, ".zattrs") or self._json(where, "zarr.json").get("attributes")
@@ -299,15 +388,17 @@ class _ZarrTree:
         for link in links if isinstance(links, list) else []:
             if isinstance(link, dict) and link.get("name") == part:
                 source = str(link.get("source", "."))
-                # The path is that at the time of writing, so after a move only the name can be compared
-                if source not in (".", "") and os.path.basename(os.path.normpath(source)) != os.path.basename(
-                    os.path.normpath(self._folder)
-                ):
+                if self._is_elsewhere(source):
                     raise UnsupportedRecordingError(
                         f"{self.name}: {printable(node)}/{printable(part)} is a link to another file ({printable(source)}), which is not followed; open that file"
                     )
                 return str(link.get("path", ""))
         return None
+
+    def _is_elsewhere(self, source: str) -> bool:
+        # The path is that at the time of writing, so after a move only the name can be compared
+        name, own = (os.path.basename(os.path.normpath(path)) for path in (source, self._folder))
+        return source not in (".", "") and name != own
 
     def _kind(self, where: str) -> str:
         place = self._place(where)

@@ -13,10 +13,11 @@ import numpy as np
 
 from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
 from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, require_room
+from roiextractors_core.metadata import RecordingMetadata
 
 from .safe_file import SafeFile
 
-__all__ = ["write"]
+__all__ = ["imaging_plane", "new_file", "with_start_time", "write"]
 
 _BLOCK_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 20
@@ -61,7 +62,7 @@ def write(
             'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
         ) from error
     # All checks come first, so that nothing is written that must be removed
-    sidecar = _with_start_time(Sidecar.of(recording), start_time)
+    sidecar = with_start_time(Sidecar.of(recording), start_time)
     if not recording.size:
         raise UnsupportedRecordingError(f"NWB cannot store an empty recording (shape {recording.shape})")
     if sidecar.times is None and sidecar.rate is None:
@@ -80,7 +81,14 @@ def write(
             stream.write(_nwb_file(recording, sidecar, report))
 
 
-def _with_start_time(sidecar: Sidecar, given: datetime | str | None) -> Sidecar:
+def with_start_time(sidecar: Sidecar, given: datetime | str | None) -> Sidecar:
+    """Return a sidecar with a start time, which NWB requires: the recording's own, or the one that was passed.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        There is none.
+    """
     if sidecar.metadata.start_time is not None:
         return sidecar
     start = _parse_start_time(given)
@@ -102,17 +110,30 @@ def _parse_start_time(given: datetime | str | None) -> datetime | None:
         ) from None
 
 
-def _nwb_file(recording: Any, sidecar: Sidecar, progress: Progress) -> Any:
+def new_file(recording: Any, metadata: RecordingMetadata) -> Any:
+    """Return a new NWBFile for a recording.
+
+    Parameters
+    ----------
+    recording : Extractor
+    metadata : RecordingMetadata
+        With a start time.
+    """
     from pynwb import NWBFile
-    from pynwb.ophys import TwoPhotonSeries
 
     names = ", ".join(printable(Path(path).name) for path in recording.provenance.paths) or "a recording in memory"
-    start = sidecar.metadata.start_time
-    file = NWBFile(
+    start = metadata.start_time
+    return NWBFile(
         session_description=f"converted from {names}",
         identifier=uuid.uuid4().hex,
         session_start_time=start if start is None or start.tzinfo else start.astimezone(),  # NWB requires a time zone
     )
+
+
+def _nwb_file(recording: Any, sidecar: Sidecar, progress: Progress) -> Any:
+    from pynwb.ophys import TwoPhotonSeries
+
+    file = new_file(recording, sidecar.metadata)
     clock: dict[str, Any] = {"rate": sidecar.rate, "starting_time": 0.0}
     if sidecar.times is not None:
         clock = {"timestamps": sidecar.times}
@@ -121,7 +142,7 @@ def _nwb_file(recording: Any, sidecar: Sidecar, progress: Progress) -> Any:
         TwoPhotonSeries(
             name="TwoPhotonSeries",
             data=_pixels(recording, progress),
-            imaging_plane=_imaging_plane(file, sidecar),
+            imaging_plane=imaging_plane(file, sidecar.metadata),
             unit="n.a.",
             comments=json.dumps({SIDECAR_KEY: without_times.to_dict()}),
             **clock,
@@ -130,10 +151,10 @@ def _nwb_file(recording: Any, sidecar: Sidecar, progress: Progress) -> Any:
     return file
 
 
-def _imaging_plane(file: Any, sidecar: Sidecar) -> Any:
+def imaging_plane(file: Any, metadata: RecordingMetadata) -> Any:
+    """Return a new imaging plane of a file, with what the metadata have for it."""
     from pynwb.ophys import OpticalChannel
 
-    metadata = sidecar.metadata
     channel = metadata.channels[0] if metadata.channels else None
     light = OpticalChannel(
         name=channel.name.replace("/", "_") if channel else "OpticalChannel",  # "/" separates names in HDF5

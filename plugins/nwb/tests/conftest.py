@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import struct
@@ -57,6 +58,15 @@ def link() -> type[Link]:
     return Link
 
 
+class Reference(str):
+    """The path of the object that an attribute refers to."""
+
+
+@pytest.fixture
+def reference() -> type[Reference]:
+    return Reference
+
+
 def _session(**more: Any) -> dict[str, Any]:
     plane = "general/optophysiology/plane1"
     return {
@@ -88,9 +98,12 @@ def _series(path: str, data: Any, *, kind: str = "TwoPhotonSeries", **more: Any)
 
 def _write_hdf5(path: Path, parts: Mapping[str, Any], **storage: Any) -> Path:
     with h5py.File(path, "w") as file:
-        for key, value in parts.items():
+        # References last: what they refer to must exist
+        for key, value in sorted(parts.items(), key=lambda part: isinstance(part[1], Reference)):
             place, at, attribute = key.partition("@")
-            if at:
+            if at and isinstance(value, Reference):
+                file[place].attrs[attribute] = file[value].ref
+            elif at:
                 node = file[place] if place in file else file.require_group(place or "/")
                 node.attrs[attribute] = value
             elif isinstance(value, Link):
@@ -108,6 +121,8 @@ def _write_zarr(folder: Path, parts: Mapping[str, Any]) -> Path:
         place, at, attribute = key.partition("@")
         if at:
             plain = value.tolist() if isinstance(value, np.ndarray) else value
+            if isinstance(value, Reference):
+                plain = {"zarr_dtype": "object", "value": {"path": str(value), "source": ".", "object_id": None}}
             attributes.setdefault(place, {})[attribute] = plain
         elif isinstance(value, Link):
             parent, _, name = place.rpartition("/")
@@ -149,9 +164,9 @@ def _write_array(place: Path, value: Any) -> None:
         "zarr_format": 2,
         "shape": array.shape,
         "chunks": [max(1, n) for n in chunk],
-        "dtype": "|O" if texts is not None else array.dtype.str,
+        "dtype": "|O" if texts is not None else array.dtype.descr if array.dtype.names else array.dtype.str,
         "compressor": None,
-        "fill_value": 0,
+        "fill_value": base64.b64encode(bytes(array.dtype.itemsize)).decode() if array.dtype.names else 0,
         "order": "C",
         "filters": [{"id": "vlen-utf8"}] if texts is not None else None,
     }

@@ -211,7 +211,7 @@ def test_a_real_file_with_more_timestamps_than_frames_says_so(recordings: Path) 
     ("name", "words"),
     [
         ("nwb_test.nwb", r"contains a segmentation \(processing/ophys/ImageSegmentation/PlaneSegmentation"),
-        ("unit/test_PlaneSegmentation.nwb", r"contains a segmentation .*segmentation is not read yet"),
+        ("unit/test_PlaneSegmentation.nwb", r"contains a segmentation .*open\(\.\.\., kind='segmentation'\)"),
         (
             "no_ophys_aibs.nwb",
             r"contains no imaging series .*; it contains acquisition/raw_running_wheel_rotation \(TimeSeries\)",
@@ -225,7 +225,8 @@ def test_a_real_file_with_more_timestamps_than_frames_says_so(recordings: Path) 
     ],
 )
 def test_a_real_file_without_a_movie_says_what_it_holds(recordings: Path, name: str, words: str) -> None:
-    with pytest.raises(UnsupportedRecordingError, match=words):
+    # A file of ROIs is refused with the advice to open the other kind
+    with pytest.raises((UnsupportedRecordingError, SourceKindError), match=words):
         roi.open(recordings / "nwb" / name)
 
 

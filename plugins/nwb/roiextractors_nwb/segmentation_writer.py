@@ -1,0 +1,400 @@
+"""Writes ROIs as NWB 2 files in HDF5: a PlaneSegmentation with its traces and images; needs the extra ``[write]`` (pynwb)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
+from roiextractors_core.io import Progress, Sidecar, require_room
+from roiextractors_core.segmentation import Background, RoiMasks, SegmentationExtractor
+
+from .safe_file import SafeFile
+from .sidecar import IDS_COLUMN, SCRATCH_NAME, SegmentationSidecar
+from .writer import imaging_plane, new_file, with_start_time
+
+__all__ = ["write"]
+
+_BLOCK_BYTES = 32 << 20
+_CHUNK_SAMPLES, _CHUNK_ROIS = 4096, 64
+_FOLDER = "processing/ophys"
+_TABLE = f"{_FOLDER}/ImageSegmentation/PlaneSegmentation"
+_BACKGROUND_TABLE = f"{_FOLDER}/ImageSegmentation/BackgroundPlaneSegmentation"
+_SERIES = {
+    "raw": "Fluorescence/RoiResponseSeries",
+    "dff": "DfOverF/RoiResponseSeries",
+    **{name: f"Fluorescence/{name.capitalize()}" for name in ("neuropil", "deconvolved", "denoised", "baseline")},
+}
+# Names of columns, and of attributes of a table in pynwb
+_RESERVED = frozenset(
+    ("id", "name", "description", "colnames", "columns", "parent", "imaging_plane", "reference_images", "image_mask",
+     "pixel_mask", "voxel_mask", "data", "object_id", "Accepted", "Rejected", IDS_COLUMN)
+)  # fmt: skip
+_FLAGS = {"accepted": "Accepted", "rejected": "Rejected"}
+
+
+def write(
+    rois: SegmentationExtractor,
+    partial: Path,
+    *,
+    target: Path,
+    progress: Progress,
+    start_time: datetime | str | None = None,
+    image_masks: bool = False,
+) -> None:
+    """Write a segmentation as NWB; see :class:`roiextractors_core.interop.writer.Writer`.
+
+    Masks are written as lists of pixels or voxels.
+
+    Parameters
+    ----------
+    rois, partial, target, progress
+        As in the contract.
+    start_time : datetime or str, optional
+        When the recording began, as a ``datetime`` or in ISO 8601, for a segmentation that does not have it. Without a time zone it
+        is local time.
+    image_masks : bool
+        Write a dense image for each ROI instead, for programs that read no lists of pixels; compressed.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        The start time is unknown, or a property is not numbers, truth values or text.
+    TimesError
+        There are traces, and neither a sampling rate nor times.
+    MissingDependencyError
+        pynwb is not installed.
+
+    References
+    ----------
+    The NWB format specification, version 2: ``PlaneSegmentation``, ``RoiResponseSeries``, ``Fluorescence``, ``DfOverF``.
+    """
+    try:
+        from hdmf.backends.hdf5 import HDF5IO
+        from pynwb import get_manager
+    except ImportError as error:
+        raise MissingDependencyError(
+            'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
+        ) from error
+    plan = _Plan(rois, with_start_time(_sidecar_of(rois), start_time), image_masks=image_masks)
+    require_room(partial, plan.nbytes)
+    with SafeFile(partial) as file:
+
+        def report(done: int, total: int) -> None:
+            file.raise_failure()  # libhdf5 gets no error from a full disk, see SafeFile
+            progress(done, total)
+
+        # not NWBHDF5IO, of which pynwb 3.0 warns that the path has no suffix even where there is no path
+        with HDF5IO(file=file.hdf5, mode="w", manager=get_manager()) as stream:
+            stream.write(plan.nwb_file(report))
+            plan.restore_weights(file.hdf5)
+        report(plan.nbytes, plan.nbytes)
+
+
+def _sidecar_of(rois: SegmentationExtractor) -> Sidecar:
+    clock = rois.clock
+    is_on_grid = clock.source is None or (clock.source == "computed" and clock.first == 0)
+    times = None if is_on_grid or not rois.get_num_samples() else rois.get_timestamps()
+    shape = (rois.get_num_samples(), *rois.get_mask_shape())
+    return Sidecar(shape, rois.get_sampling_frequency(), times, rois.metadata)
+
+
+class _Plan:
+    """What is written of one segmentation, and under which names; made, and checked, before anything is written."""
+
+    def __init__(self, rois: SegmentationExtractor, sidecar: Sidecar, *, image_masks: bool) -> None:
+        self._rois, self._sidecar, self._is_dense = rois, sidecar, image_masks
+        self._names: dict[str, str] = {}
+        self._weights: dict[str, np.ndarray] = {}
+        self._ids_columns: list[str] = []
+        self._count, self._ids = rois.get_num_samples(), rois.get_roi_ids()
+        self._traces = rois.get_trace_names()
+        self._background = rois.get_background()
+        self._columns = self._property_columns()
+        self._clock = self._times() if self._traces or (self._background and self._background.traces) else {}
+        dtypes = [rois.get_traces([], 0, 0, name=name).dtype for name in self._traces]
+        self.nbytes = self._count * len(self._ids) * sum(dtype.itemsize for dtype in dtypes)
+        self._done = 0
+
+    def _property_columns(self) -> dict[str, tuple[str, np.ndarray, str]]:
+        """Return the columns by the property: name, values, description."""
+        columns: dict[str, tuple[str, np.ndarray, str]] = {}
+        taken: set[str] = set()
+        for key in self._rois.get_property_keys():
+            info = self._rois.get_property_info(key)
+            values = np.asarray(info.values)
+            if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.reshape(-1)):
+                values = values.astype(str)
+            if values.dtype.kind not in "biufU":
+                raise UnsupportedRecordingError(
+                    f"NWB stores numbers, truth values and text; the property {key!r} has {values.dtype}"
+                )
+            name = _FLAGS[key] if key in _FLAGS and values.dtype.kind == "b" else _column_name(key)
+            name = _free(name, taken)
+            if name != key and not (key in _FLAGS and name == _FLAGS[key]):
+                self._names[f"{_TABLE}/{name}"] = key
+            columns[key] = (name, values, info.description)
+        return columns
+
+    def _times(self) -> dict[str, Any]:
+        times, rate = self._sidecar.times, self._sidecar.rate
+        if times is None and rate is None:
+            raise TimesError(
+                "NWB needs a sampling rate or times and this segmentation has neither; pass sampling_frequency= when opening"
+            )
+        if times is None:
+            return {"rate": rate, "starting_time": 0.0}
+        if rate is not None and np.array_equal(np.arange(len(times)) / rate + times[0], times):
+            return {"rate": rate, "starting_time": float(times[0])}
+        return {"timestamps": times}
+
+    # The file
+
+    def nwb_file(self, report: Progress) -> Any:
+        """Return the NWBFile; its traces are read while it is written."""
+        from pynwb.ophys import ImageSegmentation
+
+        file = new_file(self._rois, self._sidecar.metadata)
+        plane = imaging_plane(file, self._sidecar.metadata)
+        module = file.create_processing_module("ophys", "ROIs, their traces and images")
+        segmentation = ImageSegmentation(name="ImageSegmentation")
+        module.add(segmentation)
+        masks = self._rois.get_roi_masks() if self._rois.has_masks else None
+        columns = [_vector(*column) for column in self._columns.values()]
+        references = list(self._image_series())
+        table = self._table(_TABLE, plane, self._ids, masks, columns, references)
+        segmentation.add_plane_segmentation(table)
+        self._add_images(module)
+        for name in self._traces:
+            self._add_series(module, name, self._response(name, report), table, len(self._ids))
+        if self._background is not None:
+            self._add_background(module, segmentation, plane, self._background)
+        # Last: the names are known now
+        file.add_scratch(
+            self._kept(), name=SCRATCH_NAME, description="what roiextractors-core needs to read the segmentation again"
+        )
+        return file
+
+    def _kept(self) -> str:
+        sidecar = Sidecar(
+            self._sidecar.shape, self._sidecar.rate, None, self._sidecar.metadata
+        )  # the series have the times
+        return SegmentationSidecar(sidecar, _TABLE, tuple(self._ids_columns), self._names).to_json()
+
+    def _table(
+        self,
+        path: str,
+        plane: Any,
+        ids: Sequence[str],
+        masks: RoiMasks | None,
+        columns: Sequence[Any] = (),
+        references: Sequence[Any] = (),
+    ) -> Any:
+        from pynwb.ophys import PlaneSegmentation
+
+        numbers, *named = self._id_columns(path, ids)
+        found = [*(() if masks is None else self._mask_columns(path, masks)), *named, *columns]
+        more: dict[str, Any] = {"columns": found} if found else {}
+        return PlaneSegmentation(
+            name=path.rpartition("/")[2],
+            description="ROIs" if path == _TABLE else "background components",
+            imaging_plane=plane,
+            id=numbers,
+            **more,
+            **({"reference_images": list(references)} if references else {}),
+        )
+
+    def _id_columns(self, path: str, ids: Sequence[str]) -> Iterator[Any]:
+        numbers = [int(name) for name in ids if name.isascii() and name.isdigit() and len(name) < 19]
+        if [str(number) for number in numbers] == list(ids):
+            yield np.array(numbers, np.int64)
+            return
+        self._ids_columns.append(path)
+        yield np.arange(len(ids))
+        yield _vector(IDS_COLUMN, np.array(list(ids), str), "the id of each ROI")
+
+    def _mask_columns(self, path: str, masks: RoiMasks) -> Iterator[Any]:
+        from hdmf.common import VectorData, VectorIndex
+
+        kind = "voxel_mask" if len(masks.shape) == 3 else "pixel_mask"
+        if self._is_dense or not len(masks):
+            yield VectorData(name="image_mask", description="Image masks for each ROI", data=_dense(masks))
+            return
+        records = _records(masks)
+        if not np.array_equal(records["weight"], masks.weights):
+            self._weights[f"{path}/{kind}"] = masks.weights
+        words = "Voxel masks for each ROI" if kind == "voxel_mask" else "Pixel masks for each ROI"
+        data = VectorData(name=kind, description=words, data=records)
+        yield data
+        yield VectorIndex(name=f"{kind}_index", data=masks.offsets[1:].astype(np.uint64), target=data)
+
+    def restore_weights(self, hdf5: Any) -> None:
+        """Replace lists of pixels whose weights single precision, to which hdmf converts, does not represent exactly."""
+        for path, weights in self._weights.items():
+            old = hdf5[path]
+            dtype = np.dtype([(name, "<f8" if name == "weight" else old.dtype[name]) for name in old.dtype.names])
+            records = old[()].astype(dtype)
+            records["weight"] = weights
+            attributes = {key: old.attrs[key] for key in old.attrs}
+            del hdf5[path]
+            new = hdf5.create_dataset(path, data=records)
+            new.attrs.update(attributes)
+            hdf5[f"{path}_index"].attrs["target"] = new.ref  # the old object is gone
+
+    # Images
+
+    def _image_series(self) -> Iterator[Any]:
+        """Yield the images with planes, for which NWB has no type but series of one frame."""
+        from pynwb.image import ImageSeries
+
+        taken: set[str] = set()
+        for name in self._rois.get_image_names():
+            image = self._rois.get_image(name)
+            if image.ndim == 3:
+                written = _free(_plain(name), taken)
+                self._note_name(f"{_TABLE}/reference_images/{written}", name)
+                yield ImageSeries(
+                    name=written, data=image.swapaxes(0, 1)[np.newaxis], unit="n.a.", timestamps=[0.0], description=name
+                )
+
+    def _add_images(self, module: Any) -> None:
+        from pynwb.base import Images
+        from pynwb.image import GrayscaleImage
+
+        taken: set[str] = set()
+        found = []
+        for name in self._rois.get_image_names():
+            image = self._rois.get_image(name)
+            if image.ndim == 2:
+                written = _free(_plain(name), taken)
+                self._note_name(f"{_FOLDER}/SegmentationImages/{written}", name)
+                found.append(GrayscaleImage(name=written, data=np.ascontiguousarray(image.T), description=name))
+        if found:
+            module.add(Images(name="SegmentationImages", images=found, description="images of the recording"))
+
+    def _note_name(self, path: str, name: str) -> None:
+        if path.rpartition("/")[2] != name:
+            self._names[path] = name
+
+    # Traces
+
+    def _add_series(self, module: Any, name: str, data: Any, table: Any, count: int, place: str = "") -> None:
+        from pynwb.ophys import DfOverF, Fluorescence, RoiResponseSeries
+
+        place = place or _SERIES.get(name, f"Fluorescence/{_plain(name)}")
+        container, _, wanted = place.partition("/")
+        kinds: Mapping[str, Any] = {"Fluorescence": Fluorescence, "DfOverF": DfOverF}
+        if container not in module.data_interfaces:
+            module.add(kinds[container](name=container))
+        series = _free(wanted, set(module[container].roi_response_series))
+        self._names[f"{_FOLDER}/{container}/{series}"] = name
+        region = table.create_roi_table_region(region=list(range(count)), description=f"all rows of {table.name}")
+        module[container].add_roi_response_series(
+            RoiResponseSeries(name=series, data=data, rois=region, unit="n.a.", description=name, **self._clock)
+        )
+
+    def _response(self, name: str, report: Progress) -> Any:
+        """Return an iterator over blocks of one trace."""
+        from hdmf.data_utils import GenericDataChunkIterator
+
+        rois, count, width = self._rois, self._count, len(self._ids)
+        dtype = rois.get_traces([], 0, 0, name=name).dtype
+        if not count or not width:
+            return np.empty((count, width), dtype)
+        plan = self
+
+        class Blocks(GenericDataChunkIterator):  # type: ignore[misc]
+            def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
+                samples, columns = selection
+                ids = None if columns == slice(0, width) else plan._ids[columns]
+                block = rois.get_traces(ids, samples.start, samples.stop, name=name)
+                plan._done += block.nbytes
+                report(min(plan._done, plan.nbytes), plan.nbytes)
+                return block
+
+            def _get_maxshape(self) -> tuple[int, ...]:
+                return (count, width)
+
+            def _get_dtype(self) -> np.dtype[Any]:
+                return dtype
+
+        chunk = (min(count, _CHUNK_SAMPLES), min(width, _CHUNK_ROIS))
+        # Whole chunks, so that none is written twice
+        length = max(1, _BLOCK_BYTES // (width * dtype.itemsize * chunk[0])) * chunk[0]
+        return Blocks(buffer_shape=(min(count, length), width), chunk_shape=chunk)
+
+    def _add_background(self, module: Any, segmentation: Any, plane: Any, background: Background) -> None:
+        table = self._table(_BACKGROUND_TABLE, plane, background.ids, background.masks)
+        segmentation.add_plane_segmentation(table)
+        for name in background.traces:
+            data = np.asarray(background.traces[name])
+            self._add_series(module, name, data, table, len(background.ids), "Fluorescence/Background")
+
+
+def _records(masks: RoiMasks) -> np.ndarray:
+    """Return the pixels as NWB's records ``(x, y[, z], weight)``, the column before the row."""
+    rows, columns, *planes = np.unravel_index(masks.pixels, masks.shape)
+    fields = [("x", columns), ("y", rows), *[("z", plane) for plane in planes]]
+    records = np.empty(len(masks.pixels), np.dtype([*[(name, "<u4") for name, _ in fields], ("weight", "<f4")]))
+    for name, values in fields:
+        records[name] = values
+    with np.errstate(over="ignore"):
+        records["weight"] = masks.weights
+    return records
+
+
+def _dense(masks: RoiMasks) -> Any:
+    """Return dense masks ``(rois, x, y[, z])``, made one by one and compressed."""
+    from hdmf.backends.hdf5 import H5DataIO
+    from hdmf.data_utils import GenericDataChunkIterator
+
+    rows, columns, *planes = masks.shape
+    shape = (len(masks), columns, rows, *planes)
+    if not len(masks):
+        return np.empty(shape, masks.weights.dtype)
+
+    class Images(GenericDataChunkIterator):  # type: ignore[misc]
+        def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
+            chosen, *part = selection
+            images = np.stack([masks.image(k).swapaxes(0, 1) for k in range(chosen.start, chosen.stop)])
+            return images[(slice(None), *part)]
+
+        def _get_maxshape(self) -> tuple[int, ...]:
+            return shape
+
+        def _get_dtype(self) -> np.dtype[Any]:
+            return masks.weights.dtype
+
+    one = (1, *shape[1:])
+    return H5DataIO(Images(buffer_shape=one, chunk_shape=one), compression="gzip", compression_opts=1)
+
+
+def _vector(name: str, values: np.ndarray, description: str) -> Any:
+    from hdmf.common import VectorData
+
+    # hdmf writes lists of text, and not numpy's arrays of text
+    data = values.tolist() if values.dtype.kind == "U" else values
+    return VectorData(name=name, description=description, data=data)
+
+
+def _column_name(key: str) -> str:
+    name = _plain(key)
+    return f"property_{name}" if name in _RESERVED or name.endswith("_index") else name
+
+
+def _plain(name: str) -> str:
+    """Return a name without what separates names in HDF5 and in NWB."""
+    return printable(name).replace("/", "_").replace(":", "_").strip(".") or "unnamed"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return the name, or with a number if it is taken, and take it."""
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    taken.add(free)
+    return free
