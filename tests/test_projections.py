@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.interop import projections as summary
+from roiextractors_core.interop import one_pass
 from roiextractors_core.testing import NoiseImagingExtractor
 
 
@@ -37,7 +37,7 @@ def data(request: pytest.FixtureRequest) -> np.ndarray:
 
 @pytest.mark.parametrize("block", [1, 700, 1 << 20])
 def test_one_pass_gives_what_numpy_gives(data: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summary, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(one_pass, "_BLOCK_BYTES", block)
     told: list[tuple[int, int]] = []
     recording = roi.NumpyImagingExtractor(data, sampling_frequency=10.0)
     found = roi.projections(recording, progress=lambda done, total: told.append((done, total)))
@@ -72,7 +72,7 @@ def test_nothing_to_project_is_said() -> None:
 def test_memory_is_bounded_by_the_parts_and_not_by_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 
-    monkeypatch.setattr(summary, "_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(one_pass, "_BLOCK_BYTES", 1 << 20)
     recording = NoiseImagingExtractor((600, 128, 128), "uint16", 3)
     tracemalloc.start()
     roi.projections(recording)
@@ -87,7 +87,7 @@ def test_a_cluster_gives_the_same_to_the_last_bit_and_survives_the_loss_of_a_wor
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed", reason="distributed is not installed: the extra [dask]")
-    monkeypatch.setattr(summary, "_BLOCK_BYTES", 40_000)
+    monkeypatch.setattr(one_pass, "_BLOCK_BYTES", 40_000)
     data = np.random.default_rng(0).integers(0, 999, (400, 64, 48), dtype=np.uint16)
     np.save(tmp_path / "movie.npy", data)
     recording = roi.open(tmp_path / "movie.npy", sampling_frequency=30.0)

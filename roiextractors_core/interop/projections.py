@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from ..errors import MissingDependencyError, RangeError
+from ..errors import RangeError
 from ..imaging.extractor import unshadowed
-from .to_dask import graph_source, sample_chunks
+from .one_pass import Span, in_one_pass
 
 __all__ = ["Projections", "projections"]
 
-_BLOCK_BYTES = 16 << 20  # as much as one core reads and sums at a time, with float64 copies of single samples only
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # the other four neighbours are the same pairs in reverse
-_PARTS_PER_TASK = 4  # sums of a few blocks are joined where they are made: they are as large as frames in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +80,10 @@ def projections(
     recording = unshadowed(recording)
     if len(recording) == 0 or 0 in recording.shape:
         raise RangeError(f"cannot project an empty recording (shape {recording.shape})")
-    length = sample_chunks(recording, _BLOCK_BYTES)[0]
-    spans = [(a, min(a + length, len(recording))) for a in range(0, len(recording), length)]
-    groups = [spans[k : k + _PARTS_PER_TASK] for k in range(0, len(spans), _PARTS_PER_TASK)]
-    # Sums of deviations from a real frame keep their digits: x**2 of a 16-bit movie would not
-    reference = recording[0].astype(np.float64)
-    report_progress = progress or (lambda done, total: None)
-    if scheduler is None:
-        sums = _join_sums(_here(recording, reference, groups, report_progress))
-    else:
-        sums = _join_sums(_on_cluster(recording, groups, scheduler, report_progress))
+    reference = _reference_of(recording)
+    sums = _join_sums(
+        in_one_pass(_sum_group, _reference_of, recording, prepared=reference, scheduler=scheduler, progress=progress)
+    )
     times = recording.get_timestamps() if recording.times_source is not None else None
     return sums.result(reference, times)
 
@@ -179,66 +170,11 @@ def _join_sums(parts: Iterable[_Sums]) -> _Sums:
     return functools.reduce(_Sums.joined, parts)  # in order: adding floats in another order changes the last bits
 
 
-def _group(recording: Any, reference: np.ndarray, spans: Sequence[tuple[int, int]]) -> _Sums:
+def _sum_group(recording: Any, reference: np.ndarray, spans: Sequence[Span]) -> _Sums:
     return _join_sums(_sum_span(recording, reference, span) for span in spans)
 
 
-def _group_far(source: Any, spans: Sequence[tuple[int, int]]) -> _Sums:
-    """Do the same in another process. The reference is read there, because data scattered in advance is lost with its worker."""
-    return _group(source.recording, source.recording[0].astype(np.float64), spans)
-
-
-def _here(
-    recording: Any, reference: np.ndarray, groups: Sequence[Any], report_progress: Callable[[int, int], None]
-) -> Iterator[_Sums]:
-    """Compute in threads and yield the groups in order, a few in memory at a time."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from ..io.threads import num_cores
-
-    # Reading and numpy's sums release the interpreter lock, so threads are enough
-    with ThreadPoolExecutor(num_cores()) as pool:
-        yield from _in_order(
-            groups, 2 * num_cores(), lambda spans: pool.submit(_group, recording, reference, spans), report_progress
-        )
-
-
-def _on_cluster(
-    recording: Any, groups: Sequence[Any], scheduler: Any, report_progress: Callable[[int, int], None]
-) -> Iterator[_Sums]:
-    """Compute on the workers of a cluster, which repeat a group if its worker is lost."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise MissingDependencyError(
-            'computing on a cluster needs distributed: python -m pip install "roiextractors-core[dask]"'
-        ) from error
-    connect: Any = distributed.Client
-    client = connect(scheduler) if isinstance(scheduler, str) else scheduler
-    try:
-        source = graph_source(recording)
-        # Each worker thread has a task and the next ones, whose inputs are already sent
-        ahead = 4 * max(1, sum(client.nthreads().values()))
-        # pure=False: a key made from the arguments could return a result kept from before the file changed
-        yield from _in_order(
-            groups,
-            ahead,
-            lambda spans: client.submit(_group_far, source, spans, pure=False, retries=3),
-            report_progress,
-        )
-    finally:
-        if isinstance(scheduler, str):
-            client.close()
-
-
-def _in_order(
-    groups: Sequence[Any], ahead: int, begin: Callable[[Any], Any], report_progress: Callable[[int, int], None]
-) -> Iterator[_Sums]:
-    waiting = deque(begin(spans) for spans in groups[:ahead])
-    for done in range(1, len(groups) + 1):
-        found: _Sums = waiting.popleft().result()
-        # A bounded number of groups is in flight, so memory does not grow with the recording
-        if done + ahead <= len(groups):
-            waiting.append(begin(groups[done + ahead - 1]))
-        report_progress(done, len(groups))
-        yield found
+def _reference_of(recording: Any) -> np.ndarray:
+    # Sums of deviations from a real frame keep their digits: x**2 of a 16-bit movie would not
+    reference: np.ndarray = recording[0].astype(np.float64)
+    return reference

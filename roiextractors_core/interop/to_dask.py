@@ -63,20 +63,32 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
 
 
 def graph_source(recording: Any) -> _GraphSource:
-    """Return the object that a graph contains in place of a recording; its ``recording`` is opened once in any other process."""
+    """Return the object that a graph contains in place of a recording, or of ROIs; its ``recording`` is opened once in any other process."""
     return _GraphSource(recording)
 
 
 class _GraphSource:
     """A recording in a graph: the same object in this process, opened once in any other."""
 
-    __slots__ = ("dtype", "ndim", "recording", "shape")
+    __slots__ = ("recording",)
 
     def __init__(self, recording: Any) -> None:
         self.recording = recording
-        self.shape: tuple[int, ...] = recording.shape
-        self.dtype: np.dtype[Any] = recording.dtype
-        self.ndim: int = recording.ndim
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.recording.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.recording.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        ndim: int = self.recording.ndim
+        return ndim
 
     def __getitem__(self, key: Any) -> Any:
         return self.recording[key]
