@@ -35,7 +35,7 @@ class NpyHeader(NamedTuple):
     offset: int
 
 
-def read_npy_header(file: PositionedFile, objects: str | None = None) -> NpyHeader:
+def read_npy_header(file: PositionedFile, objects: str | None = None, *, allow_objects: bool = False) -> NpyHeader:
     """Read the header of an array of numbers in a ``.npy`` file.
 
     Parameters
@@ -43,6 +43,8 @@ def read_npy_header(file: PositionedFile, objects: str | None = None) -> NpyHead
     file : PositionedFile
     objects : str, optional
         What the file contains where it contains Python objects, for the error.
+    allow_objects : bool
+        Whether it may be an array of objects, of which the shape is of interest.
 
     Raises
     ------
@@ -73,7 +75,9 @@ def read_npy_header(file: PositionedFile, objects: str | None = None) -> NpyHead
     if len(text) < length:
         raise TruncatedRecordingError(f"{file.name} is truncated: got {len(text):,} of {length:,} header bytes")
     fields = _fields(text.decode("utf-8" if version == (3, 0) else "latin-1"), file.name)
-    shape, dtype = _checked_shape(fields["shape"], file.name), _checked_dtype(fields["descr"], file.name, objects)
+    shape, dtype = _checked_shape(fields["shape"], file.name), _parsed_dtype(fields["descr"], file.name)
+    if not (allow_objects and dtype.kind == "O"):
+        _check_dtype(dtype, file.name, objects)
     return NpyHeader(shape, bool(fields["fortran_order"]), dtype, start + length)
 
 
@@ -98,13 +102,17 @@ def _checked_shape(shape: Any, name: str) -> tuple[int, ...]:
     return shape
 
 
-def _checked_dtype(descr: Any, name: str, objects: str | None) -> np.dtype[Any]:
+def _parsed_dtype(descr: Any, name: str) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(descr)
     except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
         raise CorruptRecordingError(
             f"the header of {name} has an unknown dtype: {printable(repr(descr))[:80]}"
         ) from error
+    return dtype
+
+
+def _check_dtype(dtype: np.dtype[Any], name: str, objects: str | None) -> None:
     # hasobject also finds objects inside structured types
     if dtype.hasobject:
         raise UnsupportedRecordingError(
@@ -114,4 +122,3 @@ def _checked_dtype(descr: Any, name: str, objects: str | None) -> np.dtype[Any]:
         raise UnsupportedRecordingError(
             f"{name} is an array of {printable(dtype)[:80]}; a recording must be an array of numbers"
         )
-    return dtype

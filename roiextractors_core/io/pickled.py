@@ -283,7 +283,8 @@ class _Tape:
     def look(self) -> tuple[bytes, int]:
         """Return the buffer and the place of the next byte; an opcode and its operand fit behind it unless the file ends."""
         at = self.position - self._start
-        if not 0 <= at < len(self._buffer) - _MARGIN:
+        is_last = self._start + len(self._buffer) >= self._size
+        if not 0 <= at < len(self._buffer) - (0 if is_last else _MARGIN):
             self._start, at = self.position, 0
             self._buffer = self.fetch(self.position, min(_BUFFER_BYTES, self._size - self.position))
         return self._buffer, at

@@ -45,9 +45,10 @@ def explain(source: SourceLike, *, kind: str | None = None, registry: Registry |
 
 def examine(source: Source, state: RegistryState, kind: str | None = None) -> Explanation:
     """Ask every format about a source, installed or in the catalogue, and rank those that match."""
+    rankings = {k: _rank_formats(source, state, k) for k in KINDS}
     if kind is None:
-        kind = next((k for k in KINDS if _rank_formats(source, state, k).matches), KINDS[0])
-    return _explanation(source, state, _rank_formats(source, state, kind), kind)
+        kind = next((k for k in KINDS if rankings[k].matches), KINDS[0])
+    return _explanation(source, state, rankings, kind)
 
 
 def choose(source: Source, state: RegistryState, kind: str = KINDS[0]) -> tuple[Match, str]:
@@ -62,7 +63,8 @@ def choose(source: Source, state: RegistryState, kind: str = KINDS[0]) -> tuple[
     """
     ranking = _rank_formats(source, state, kind)
     if ranking.best is None:
-        return _explanation(source, state, ranking, kind).require_best(), ""
+        others = {other: _rank_formats(source, state, other) for other in KINDS if other != kind}
+        return _explanation(source, state, {kind: ranking, **others}, kind).require_best(), ""
     # Only plugins that could do better are asked; the others would cost time in every call of open
     entries = [entry for entry in catalogue() if ranking.best.spec.name in entry.spec.specializes]
     candidates = _recognised_entries(source, state, entries, has_match=True)
@@ -87,8 +89,8 @@ class _Ranking:
         return self.first_place[0] if len(self.first_place) == 1 else None
 
 
-def _explanation(source: Source, state: RegistryState, ranking: _Ranking, kind: str) -> Explanation:
-    others = [_rank_formats(source, state, other).matches[:1] for other in KINDS if other != kind]
+def _explanation(source: Source, state: RegistryState, rankings: Mapping[str, _Ranking], kind: str) -> Explanation:
+    ranking, others = rankings[kind], [r.matches[:1] for other, r in rankings.items() if other != kind]
     return Explanation(
         path=str(source.path),
         looks_like=looks_like(source),

@@ -36,9 +36,12 @@ __all__ = [
     "Plane",
     "as_number",
     "chosen_by",
+    "describe_plane",
     "holds_description",
     "is_movie",
     "planes_of",
+    "read_fields",
+    "segmented_folders",
     "undescribed_planes",
 ]
 
@@ -73,6 +76,8 @@ _CONTENTS: Mapping[str, str] = {
     "detect_outputs": "results of the detection",
 }
 _OTHERS = (".npy", ".mat", ".bin", ".nwb", ".log", ".txt", ".png", ".svg", ".pdf")
+_ROIS = "stat.npy"
+_COMBINED = "combined"
 _PLANE = re.compile(r"plane(\d{1,6})", re.IGNORECASE)
 _MAX_LENGTH = 1 << 20  # pixels a side
 _MAX_PLANES = 10_000
@@ -228,6 +233,52 @@ def planes_of(path: str) -> tuple[Plane, ...]:
     return (_described(place, None),)
 
 
+def segmented_folders(path: str) -> tuple[Path, ...]:
+    """Return the folders that contain ROIs: the one of a plane or of a file in it, else all planes in order and ``combined``.
+
+    Raises
+    ------
+    SourceKindError
+        There are none.
+    """
+    place = Path(path)
+    folder = place.parent if is_file(place) else place
+    if is_file(folder / _ROIS):
+        return (folder,)
+    for above in (folder, folder / "suite2p"):
+        folders = [*_numbered_folders(above), above / _COMBINED]
+        with_rois = tuple(below for below in folders if is_file(below / _ROIS))
+        if with_rois:
+            return with_rois
+    traces = next((name for name in ("F.npy", "spks.npy", "iscell.npy") if is_file(folder / name)), None)
+    if traces:
+        raise SourceNotFoundError(
+            f"{printable(folder)} contains {traces} but not {_ROIS}, the ROIs that these results belong to; copy it there"
+        )
+    raise SourceKindError(
+        f"{printable(folder)} contains no ROIs by suite2p: neither it nor plane0, plane1, ... in it contain {_ROIS}, "
+        "which suite2p writes when it detects cells"
+    )
+
+
+def describe_plane(folder: Path) -> Plane:
+    """Return the plane in a folder, or the mosaic of planes in ``combined``, with its description.
+
+    Raises
+    ------
+    SourceNotFoundError
+        The description is missing.
+    UnsupportedRecordingError, CorruptRecordingError
+        As for :func:`planes_of`.
+    """
+    if not any(is_file(folder / name) for name in _DESCRIPTIONS):
+        raise SourceNotFoundError(
+            f"{printable(folder)} contains neither ops.npy nor db.npy, which give the size of the frames and the rate; "
+            "copy the one of the same run there"
+        )
+    return _described(folder, None)
+
+
 def _refuse_results(place: Path) -> None:
     content = _content_of(place.name)
     if content is not None:
@@ -280,14 +331,17 @@ def _is_described(source: Source) -> bool:
 
 
 def _plane_folders(folder: Path) -> list[Path]:
+    return [place for place in _numbered_folders(folder) if any(is_file(place / name) for name in _DESCRIPTIONS)]
+
+
+def _numbered_folders(folder: Path) -> list[Path]:
     try:
         names = folder_names(folder)
     except OSError:
         return []
     # By number: as text, plane10 would come before plane2
     numbered = sorted((int(match[1]), name) for name in names if (match := _PLANE.fullmatch(name)))
-    folders = [folder / name for _, name in numbered[:_MAX_PLANES]]
-    return [place for place in folders if any(is_file(place / name) for name in _DESCRIPTIONS)]
+    return [folder / name for _, name in numbered[:_MAX_PLANES]]
 
 
 def _described(folder: Path, given: Path | None) -> Plane:
@@ -297,15 +351,16 @@ def _described(folder: Path, given: Path | None) -> Plane:
             f"{printable(folder)} contains neither ops.npy nor db.npy, which give the size of the frames; copy it there, "
             "or pass the size: open(..., format='raw', shape=(rows, columns), dtype='<i2')"
         )
-    fields = _fields(folder / names[0])
+    fields = read_fields(folder / names[0])
     # suite2p 1.0 split ops.npy: the frames are described in db.npy, the processing in settings.npy
     if names[0].lower() == "db.npy" and is_file(folder / "settings.npy"):
-        fields = {**_fields(folder / "settings.npy"), **fields}
+        fields = {**read_fields(folder / "settings.npy"), **fields}
     name = f"{printable(folder.name)}/{printable(names[0])}"
     return Plane(folder.name, folder, name, fields, _side(fields, "Ly", name), _side(fields, "Lx", name))
 
 
-def _fields(path: Path) -> dict[str, Any]:
+def read_fields(path: Path) -> dict[str, Any]:
+    """Return the one dictionary of a .npy file."""
     file = PositionedFile(path)
     try:
         objects = read_pickled_npy(file)

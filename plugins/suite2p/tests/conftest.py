@@ -54,3 +54,21 @@ def write_plane() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_rois() -> Callable[..., Path]:
+    """Write the folder of one plane without its movie: ROIs, traces, classifications, and ops.npy with what is said besides."""
+
+    def write(folder: Path, rois: list[dict[str, Any]], arrays: dict[str, Any], **said: Any) -> Path:
+        folder.mkdir(parents=True)
+        stat = np.empty(len(rois), object)
+        stat[:] = rois
+        np.save(folder / "stat.npy", stat, allow_pickle=True)
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        ops = {"nplanes": 1, "nchannels": 1, "tau": 1.25, "fs": 7.5, "spikedetect": True, **said}
+        np.save(folder / "ops.npy", ops, allow_pickle=True)  # type: ignore[arg-type]
+        return folder
+
+    return write

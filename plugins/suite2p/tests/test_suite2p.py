@@ -488,12 +488,16 @@ def test_presets_are_settings_and_no_recording(recordings: Path) -> None:
 
 def test_a_real_folder_without_its_movies_names_what_is_missing(recordings: Path) -> None:
     folder = recordings / "suite2p" / "two_plane_two_channel"
-    for path in (folder, folder / "plane0", folder / "plane0" / "ops.npy", folder / "ops1.npy"):
-        with pytest.raises(
-            SourceNotFoundError, match=r"plane0 does not contain data\.bin\. .* wrote 250 frames of 128 x 128 to C:"
-        ):
+    missing = r"plane0 does not contain data\.bin\. .* wrote 250 frames of 128 x 128 to C:"
+    with pytest.raises(SourceNotFoundError, match=missing):
+        roi.open(folder / "ops1.npy")
+    there = r".* It contains a segmentation: open\(..., kind='segmentation'\)"
+    for path in (folder, folder / "plane0", folder / "plane0" / "ops.npy"):
+        with pytest.raises(SourceKindError, match=missing + there):
             roi.open(path)
-    with pytest.raises(SourceNotFoundError, match=r"combines the results of all planes .* open the folder above it"):
+    with pytest.raises(
+        SourceKindError, match=r"combines the results of all planes .* open the folder above it" + there
+    ):
         roi.open(folder / "combined")
 
 
