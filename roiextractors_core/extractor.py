@@ -103,7 +103,7 @@ class Extractor(ABC):
         """Return what is added to each method that an author writes."""
         return _COMPLETIONS
 
-    def _contents_checksum(self) -> str:
+    def _contents_in_words(self) -> str:
         """Return in words what a pickle must find again when it opens the files."""
         return type(self).__name__
 
@@ -355,7 +355,7 @@ class Extractor(ABC):
         args, kwargs = self.__arguments
         require_importable(type(self))
         states = self.__states if self.__states is not None else file_states(self.provenance.paths)
-        return _made_again, (type(self), args, kwargs, self._contents_checksum(), states, self._kept())
+        return _made_again, (type(self), args, kwargs, self._contents_in_words(), states, self._kept())
 
     def _kept(self) -> tuple[Any, ...]:
         """Return what the user and the factory set, which a pickle keeps."""
@@ -543,7 +543,7 @@ _COMPLETIONS: dict[str, Completion] = {
 def _made_again(kind: type[Extractor], args: Any, kwargs: Any, contents: str, states: Any, kept: Any) -> Extractor:
     extractor = run_asked_once(_unchanged, states, kind, args, kwargs)
     # The files are unchanged, but another version of the plugin may read them in another way
-    seen = extractor._contents_checksum()
+    seen = extractor._contents_in_words()
     if seen != contents:
         extractor.close()
         raise RecordingError(f"the recording was {contents} when it was pickled and is {seen} now; open it again")

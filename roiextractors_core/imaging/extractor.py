@@ -78,7 +78,7 @@ class ImagingExtractor(Extractor, is_base=True):
         own = {name: complete for name, complete in COMPLETIONS.items() if name not in left_out}
         return {**super()._completions(), **own}
 
-    def _contents_checksum(self) -> str:
+    def _contents_in_words(self) -> str:
         return f"{dtype_of(self)} of shape {shape_of(self)}"
 
     # Written by authors of formats

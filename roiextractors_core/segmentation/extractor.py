@@ -484,7 +484,7 @@ class SegmentationExtractor(Extractor, is_base=True):
         """What NeuroConv asks of a segmentation of roiextractors: how its masks are stored."""
         return _MaskType("nwb-voxel_mask" if self.is_volumetric else "nwb-pixel_mask")
 
-    def _contents_checksum(self) -> str:
+    def _contents_in_words(self) -> str:
         return f"{counted(self.get_num_rois(), 'ROI')} in {self.get_mask_shape()} of {counted(self.get_num_samples(), 'sample')}"
 
     def _kept(self) -> tuple[Any, ...]:
