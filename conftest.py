@@ -25,11 +25,12 @@ from typing import Any
 import pytest
 
 from roiextractors_core.testing import FuzzTests, ImagingExtractorTests, WriterTests, repeated_tests
-from roiextractors_core.testing.layouts import is_costly
+from roiextractors_core.testing.layouts import costly_rules
 
 ROOT = Path(__file__).parent
 KIT = (ImagingExtractorTests, WriterTests, FuzzTests)
 QUICK_PARAMETERS = 3
+COSTLY = frozenset[str]().union(*map(costly_rules, KIT))
 REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
 INHERITED = frozenset(
     {
@@ -138,9 +139,7 @@ def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     first: dict[tuple[Path, type, str], type] = {}
     for item in items:
         tests, name, folder = getattr(item, "cls", None), getattr(item, "originalname", ""), item.path.parent
-        is_represented = folder.relative_to(ROOT).as_posix() in REPRESENTATIVES or not (
-            is_costly(item) or name in INHERITED
-        )
+        is_represented = folder.relative_to(ROOT).as_posix() in REPRESENTATIVES or name not in COSTLY | INHERITED
         for kit in (kit for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, name)):
             if first.setdefault((folder, kit, getattr(tests, "format", "")), tests) is not tests or not is_represented:
                 yield item

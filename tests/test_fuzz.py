@@ -61,9 +61,11 @@ def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path
         pytest.skip(f"none of {', '.join(NEEDS[plugin])} is installed")
     seeds = seeds_of_tests(makers_of(plugin), tmp_path / "seeds")
     for format in sorted({seed.format for seed in seeds}):
-        report = fuzz([seed for seed in seeds if seed.format == format], cases=CASES)
+        some, known = [seed for seed in seeds if seed.format == format], LIMITS.get(format, ())
+        report = fuzz(some, cases=CASES)
         assert report.cases == CASES
-        require_no_defects(report, known=LIMITS.get(format, ()))
+        require_no_defects(report, known=known)
+        require_no_defects(fuzz(some, cases=COSTLY_CASES, costly=True), known=known)
 
 
 # What the fuzzer sees
@@ -174,18 +176,6 @@ def test_a_costly_change_makes_a_file_larger_or_its_claims(kind: str, tmp_path: 
         assert len(data) < 64 << 20
         assert data != seeds[kind]
     assert len(words) > 2
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if makers_of(plugin)])
-def test_costly_copies_of_what_the_conformance_tests_make(plugin: str, tmp_path: Path) -> None:
-    pytest.importorskip(f"roiextractors_{plugin}")
-    if plugin in NEEDS and not any(importlib.util.find_spec(package) for package in NEEDS[plugin]):
-        pytest.skip(f"none of {', '.join(NEEDS[plugin])} is installed")
-    seeds = seeds_of_tests(makers_of(plugin), tmp_path / "seeds")
-    for format in sorted({seed.format for seed in seeds}):
-        some = [seed for seed in seeds if seed.format == format]
-        require_no_defects(fuzz(some, cases=COSTLY_CASES, costly=True), known=LIMITS.get(format, ()))
 
 
 def test_a_sound_format_has_no_defect(broken: Any) -> None:

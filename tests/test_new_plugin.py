@@ -18,6 +18,8 @@ import roiextractors_core as roi
 
 pytest.importorskip("typer", reason="the command needs the extra [cli]")
 from roiextractors_core.cli.scaffold import LICENCES, write_plugin
+from roiextractors_core.testing import ImagingExtractorTests
+from roiextractors_core.testing.layouts import costly_rules
 
 pytestmark = pytest.mark.tools
 
@@ -31,6 +33,14 @@ COMBINATIONS = {
     for traits in itertools.combinations(TRAITS, count)
 }
 COMBINATIONS["folder-extension-writer"] = {"folder": True, "extension": ".xyz", "writer": True}
+COSTLY = " or ".join(sorted(costly_rules(ImagingExtractorTests)))
+
+
+def has_costly_rules(name: str) -> bool:
+    """Return whether the costly rules of the kit are thorough for a combination: any two traits, with or without, meet in one."""
+    kind, *traits = name.split("-")
+    channels, planes, clock, writer = (trait in traits for trait in TRAITS)
+    return (kind == "folder") == (channels != planes) and writer == (channels != clock)
 
 
 def process(*words: str, folder: Path, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -72,7 +82,20 @@ def install_and_test(options: dict[str, object], folder: Path, *selection: str) 
 @pytest.mark.thorough
 @pytest.mark.parametrize("traits", [name for name in COMBINATIONS if name not in KINDS])
 def test_a_new_plugin_with_these_traits_passes_its_own_tests_as_it_is(traits: str, tmp_path: Path) -> None:
-    install_and_test(COMBINATIONS[traits], tmp_path)
+    selection = () if has_costly_rules(traits) else ("-k", f"not ({COSTLY})")
+    install_and_test(COMBINATIONS[traits], tmp_path, *selection)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("traits", [name for name in COMBINATIONS if not has_costly_rules(name)])
+def test_a_new_plugin_with_other_traits_keeps_the_costly_rules(traits: str, tmp_path: Path) -> None:
+    install_and_test(COMBINATIONS[traits], tmp_path, "-k", COSTLY)
+
+
+def test_any_two_traits_meet_in_a_combination_with_the_costly_rules() -> None:
+    whole = [{*name.split("-")} for name in COMBINATIONS if has_costly_rules(name)]
+    for one, other in itertools.combinations(("folder", *TRAITS), 2):
+        assert {(one in traits, other in traits) for traits in whole} == {*itertools.product((False, True), repeat=2)}
 
 
 @pytest.mark.quick(1)

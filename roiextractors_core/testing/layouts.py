@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["costs_once_a_format", "costs_once_a_format_with", "costs_once_a_code_path", "is_costly", "repeated_tests"]
+__all__ = [
+    "costly_rules",
+    "costs_once_a_code_path",
+    "costs_once_a_format",
+    "costs_once_a_format_with",
+    "repeated_tests",
+]
 
 _COST, _FIXTURE = "_costs_once_a", "_needs_fixture"
 _OF_THE_KIT = __name__.rpartition(".")[0]
@@ -38,9 +44,9 @@ def costs_once_a_code_path(rule: Rule) -> Rule:
     return rule
 
 
-def is_costly(item: pytest.Item) -> bool:
-    """Return whether a test is one of the kit's costly ones, which start processes, damage files or let the disk fail."""
-    return _cost_of(item) is not None
+def costly_rules(tests: type) -> frozenset[str]:
+    """Return the names of the kit's costly tests, which start processes, damage files or let the disk fail."""
+    return frozenset(name for name in dir(tests) if hasattr(getattr(tests, name), _COST))
 
 
 def repeated_tests(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
