@@ -28,7 +28,7 @@ from .errors import (
 from .extractor import Extractor
 from .io.known import run_asked_once
 from .io.notices import silenced, warn
-from .io.source import Source, SourceLike, looks_like
+from .io.source import Source, SourceLike
 from .metadata import Provenance
 from .registry.catalogue import catalogue
 from .registry.detection import choose, matching
@@ -122,9 +122,10 @@ def _open(source: SourceLike, format: str | None, kind: str, state: RegistryStat
     try:
         recording = _construct(extractor_class, spec, opened.value, options)
     except (RoiExtractorsError, OSError) as error:
+        # In place of the error: what the file lacks on its own is not what to add
         hint = (_folder_hint(opened, state, spec) if format is None else "") or _kind_hint(opened, state, spec, error)
         if hint:
-            raise SourceKindError(f"{str(error).rstrip('.')}.{hint}") from error
+            raise SourceKindError(hint) from error
         raise
     plugin = state.owner(spec.name)
     unused = "" if format is not None else _unused_companion(opened, spec, state, recording)
@@ -185,16 +186,10 @@ def _choose_format(source: Source, name: str | None, kind: str, state: RegistryS
         return _named_format(name, kind, state), "named by format=", ""
     try:
         match, advice = choose(source, state, kind)
-    except FormatNotInstalledError as error:
-        hint = _folder_hint(source, state)
-        if hint:
-            raise FormatNotInstalledError(f"{error}.{hint}") from None
-        raise
     except UnknownFormatError as error:
-        reason = _reason_by_suffix(source, kind, state)
-        hint = "" if reason else _folder_hint(source, state)  # shorter than the list of what was tried
-        words = f"could not identify the format of {printable(source.path)}: it looks like {looks_like(source)}.{hint}"
-        raise UnknownFormatError(words if hint else f"{error}{reason}") from None
+        reason = "" if isinstance(error, FormatNotInstalledError) else _reason_by_suffix(source, kind, state)
+        hint = "" if reason else _folder_hint(source, state)
+        raise type(error)(hint or f"{error}{reason}") from None
     return match.spec, match.finding.basis, advice
 
 
@@ -292,26 +287,26 @@ def _plugin_error(what: str, error: Exception) -> PluginError:
 
 
 def _folder_hint(source: Source, state: RegistryState, spec: FormatSpec | None = None) -> str:
-    """Return the advice to open the folder that a file is part of; often empty.
+    """Return the advice to open the folder that a file or folder is part of; often empty.
 
-    ``spec`` is the format as which the file itself could not be opened.
+    ``spec`` is the format as which it could not be opened.
     """
     by_content = spec is not None and spec.evidence is not None and spec.evidence.has_content()
-    if source.is_folder or source.is_list or (spec and by_content and not _takes_folders(spec)):
-        return ""  # a format of files explains the damage of its file best
+    if source.is_list or (spec and (source.is_folder or (by_content and not _takes_folders(spec)))):
+        return ""  # a format of files explains the damage of its file best, and one of folders that of its folder
     for folder in source.path.parents[:2]:  # frames may be one level down
         with contextlib.suppress(RoiExtractorsError, OSError), Source(folder) as opened:
             match = choose(opened, state)[0]
-            basis, inside = match.finding.basis, f"{source.path.parent.name}/"
-            if folder != source.path.parent and "/" in basis and inside not in basis:
+            basis, inside = match.finding.basis, source.path.relative_to(folder).parts[0]
+            if (folder / inside).is_dir() and "/" in basis and f"{inside}/" not in basis:
                 continue  # the format of another folder in it
-            title = match.spec.title
-            return f" It is part of {printable(folder)}, which is {title}; open the folder: open({str(folder)!r})"
+            part = f"{printable(source.name)} is part of {printable(folder)}, which is {match.spec.title}"
+            return f"{part}; open the folder: open({str(folder)!r})"
     return ""
 
 
 def _kind_hint(source: Source, state: RegistryState, spec: FormatSpec, error: Exception) -> str:
-    """Return the advice to open the other kind, if the source is a sound recording of that one; often empty."""
+    """Return the error with the advice to open the other kind, if the source is a sound recording of that one; often empty."""
     if not isinstance(error, RecordingError | SourceError):
         return ""
     for match in matching(source, state):
@@ -322,7 +317,7 @@ def _kind_hint(source: Source, state: RegistryState, spec: FormatSpec, error: Ex
                 _construct(_load_class(match.spec, state), match.spec, source.value, {}).close()
             except StreamChoiceError:  # it has several, which is sound too
                 pass
-            return f" It contains a {match.spec.kind}: open(..., kind={match.spec.kind!r})"
+            return f"{str(error).rstrip('.')}. It contains a {match.spec.kind}: open(..., kind={match.spec.kind!r})"
     return ""
 
 
@@ -345,7 +340,9 @@ def _reason_by_suffix(source: Source, kind: str, state: RegistryState) -> str:
             _construct(_load_class(spec, state), spec, source.value, {}).close()
     except (RecordingError, SourceError, FileNotFoundError) as error:
         hint = _folder_hint(source, state, spec)
-        return hint or f" Its suffix is that of {spec.title}, whose plugin says: {printable(error)}"
+        if hint:
+            raise UnknownFormatError(hint) from error
+        return f" Its suffix is that of {spec.title}, whose plugin says: {printable(error)}"
     except (RoiExtractorsError, OSError, MemoryError, Warning):
         pass  # the plugin's own failure would only distract from the error that is being raised
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -20,6 +21,17 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         check=False,
     )
+
+
+def test_the_package_runs_as_the_command(tmp_path: Path) -> None:
+    run = functools.partial(subprocess.run, capture_output=True, text=True, cwd=tmp_path, check=False)
+    package, command = (
+        run([sys.executable, "-m", name, "formats"]) for name in ("roiextractors_core", "roiextractors_core.cli")
+    )
+    assert package.returncode == 0
+    assert package.stdout == command.stdout
+    assert "npy" in package.stdout
+    assert run([sys.executable, "-m", "roiextractors_core", "info", "not_there"]).returncode == 2
 
 
 @pytest.fixture

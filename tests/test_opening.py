@@ -287,7 +287,7 @@ def test_a_member_of_a_folder_that_a_format_claims_names_the_folder_to_open(
         with pytest.raises(roi.UnknownFormatError) as caught:
             call(folder / member, registry=rig)
         assert f"part of {folder}, which is Rig movie; open the folder: open({str(folder)!r})" in str(caught.value)
-        assert "Tried" not in str(caught.value)
+        assert str(caught.value).startswith(f"{Path(member).name} is part of")
 
 
 @pytest.mark.parametrize(
@@ -318,9 +318,35 @@ def test_no_folder_is_named_where_no_format_claims_it(rig: Any, tmp_path: Path, 
 def test_a_member_that_a_format_takes_by_its_suffix_and_cannot_read_names_the_folder(rig: Any, tmp_path: Path) -> None:
     (tmp_path / "rec.rig/chunk_0.bin").rename(tmp_path / "rec.rig/chunk_0.rig")
     with pytest.raises(
-        roi.SourceKindError, match=r"chunk_0.rig lacks its header.ini. It is part of .*rec.rig, .* open the folder"
-    ):
+        roi.SourceKindError, match=r"^chunk_0.rig is part of .*rec.rig, which is Rig movie; open the folder: open\("
+    ) as caught:
         roi.open(tmp_path / "rec.rig/chunk_0.rig", registry=rig)
+    assert "lacks its header.ini" in str(caught.value.__cause__)
+    with pytest.raises(roi.CorruptRecordingError, match=r"lacks its header\.ini"):
+        roi.open(tmp_path / "rec.rig/chunk_0.rig", format="rig", registry=rig)
+
+
+def test_a_folder_in_a_folder_that_a_format_claims_names_the_one_to_open(rig: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "rec.rig"
+    (folder / "sub/deeper").mkdir()
+    (folder / "sub/deeper/notes.dat").write_bytes(b"notes")
+    for part in ("sub", "sub/deeper", "sub/deeper/notes.dat"):
+        with pytest.raises(roi.UnknownFormatError) as caught:
+            roi.open(folder / part, registry=rig)
+        name = Path(part).name
+        words = f"{name} is part of {folder}, which is Rig movie; open the folder: open({str(folder)!r})"
+        assert str(caught.value) == words or part.count("/") == 2
+    with pytest.raises(roi.UnknownFormatError) as caught:
+        roi.open(tmp_path / "movie/sub", registry=rig)
+    assert "open the folder" not in str(caught.value)
+
+
+def test_a_folder_that_is_a_damaged_recording_is_explained_and_not_its_parent(rig: Any, tmp_path: Path) -> None:
+    (tmp_path / "rec.rig/part.rig").mkdir()
+    (tmp_path / "rec.rig/part.rig/header.ini").write_text("[Rig]\n")
+    with pytest.raises(FileNotFoundError, match="chunk_0") as caught:
+        roi.open(tmp_path / "rec.rig/part.rig", registry=rig)
+    assert "part of" not in str(caught.value)
 
 
 def test_a_folder_with_the_suffix_of_a_format_is_explained_by_its_plugin(rig: Any, tmp_path: Path) -> None:
@@ -657,5 +683,5 @@ def test_a_recording_in_a_folder_beside_the_file_is_not_what_the_file_is_part_of
     assert "part of" not in str(caught.value)
     (tmp_path / "mine" / "rig.ini").touch()
     (tmp_path / "other" / "rig.ini").unlink()
-    with pytest.raises(roi.UnknownFormatError, match=r"It is part of .*, which is Rig; open the folder"):
+    with pytest.raises(roi.UnknownFormatError, match=r"^movie.qqq is part of .*, which is Rig; open the folder"):
         roi.open(tmp_path / "mine" / "movie.qqq", registry=registry)
