@@ -33,6 +33,7 @@ FRESH = (  # the tests that start a process, read from threads or let the disk f
     "test_a_pipe_or_a_device_in_place_of_a_file_is_refused",
     "test_opening_writes_nothing_and_runs_nothing_from_the_file",
     "test_a_cut_recording_is_told_and_never_garbage",
+    "test_exchanged_files_are_told_and_never_mixed_up",
     "test_a_missing_file_is_told_and_never_filled_in",
     "test_a_missing_key_is_told_and_never_filled_in",
     "test_the_streams_do_not_depend_on_the_hash_seed",
@@ -128,6 +129,7 @@ class TimesBesideIt(Timed):
 class InChunks(Timed):
     format = "planted-session"
     open_options = {"channel": "red"}
+    files_know_their_place = False
 
     @pytest.fixture
     def expected_streams(self) -> dict[str, tuple[str, ...]]:
@@ -185,6 +187,18 @@ class InDelayedChannels(InChunks):
         )
 
 
+class InNumberedChunks(InChunks):
+    format = "planted-numbered"
+    files_know_their_place = True
+
+    @pytest.fixture
+    def recording(
+        self, tmp_path: Path, expected: np.ndarray, expected_by_choice: Any, expected_streams: Any, expected_times: Any
+    ) -> Path:
+        pixels = {name: expected_by_choice["channel"][name] for name in expected_streams["channel"]}
+        return sound.number_chunks(sound.write_session(tmp_path / "movie", expected_times, **pixels))
+
+
 class RateInKilohertz(Timed):
     @pytest.fixture
     def expected_rate(self) -> float:
@@ -210,6 +224,7 @@ LAYOUTS: Mapping[str, tuple[type[Planar], str, Mapping[str, Any]]] = {
     "folder": (InAFolder, "Folder", sound.FOLDER),
     "beside": (TimesBesideIt, "Beside", sound.BESIDE),
     "session": (InChunks, "Session", sound.SESSION),
+    "numbered": (InNumberedChunks, "Numbered", sound.NUMBERED),
     "delayed": (InDelayedChannels, "Delayed", sound.SESSION),
     "kilohertz": (RateInKilohertz, "Planted", sound.FILE),
     "raw": (RawFrames, "Raw", sound.RAW),
@@ -307,6 +322,8 @@ def test_a_sound_extractor_passes_every_test(
     outcome = kit(cases)
     assert outcome.failed == {}
     assert len(outcome.passed) > 50
+    if layout == "numbered":
+        assert "test_exchanged_files_are_told_and_never_mixed_up" in outcome.passed
     if layout in ("session", "delayed"):
         assert "test_every_choice_has_the_clock_recorded_for_it" in outcome.passed
         assert "test_the_metadata_names_the_channel_that_was_chosen" in outcome.passed
@@ -322,7 +339,7 @@ def test_a_planted_fault_is_caught_and_only_it(
     fault = faults.FAULTS[name]
     cases, _, declared = LAYOUTS[fault.layout]
     changes = dict(fault.declares)
-    attributes = {key: changes.pop(key) for key in ("patience",) if key in changes}
+    attributes = {key: changes.pop(key) for key in ("patience", "files_know_their_place") if key in changes}
     registered(f"planted.faults:{name}", **{**declared, **changes})
     left_out = [test for test in FRESH if test not in fault.fails]
     outcome = kit(cases, **attributes, **dict.fromkeys(left_out))

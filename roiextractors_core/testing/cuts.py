@@ -1,4 +1,4 @@
-"""Copies recordings, also under another name, and says how their files are damaged: cut, removed, without a key."""
+"""Copies recordings, also under another name, and says how their files are damaged: cut, removed, without a key, exchanged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ __all__ = [
     "copy_recording",
     "cuts_of",
     "different_files",
+    "exchanges_of",
     "files_of",
     "kin_of",
     "missing_keys_of",
@@ -28,6 +29,7 @@ __all__ = [
 
 MAX_KINDS = 8
 MAX_KEYS = 12
+MAX_LINES = 12
 _MAX_TEXT = 1 << 20  # bytes
 
 _MAX_NEIGHBOURS = 500
@@ -146,27 +148,47 @@ class Damage:
     size : int or None
         The bytes that are left of it.
     content : bytes or None
-        What is in it instead; it is removed where both are None.
+        What is in it instead; it is removed where all of these are None.
+    exchanged_with : str or None
+        Another file, which gets its content, and whose content it gets.
+    lost_keys : tuple of str
+        The keys that are gone, where nothing else is.
     """
 
     path: str
     words: str
     size: int | None = None
     content: bytes | None = None
+    exchanged_with: str | None = None
+    lost_keys: tuple[str, ...] = ()
 
-    def apply(self, original: bytes) -> None:
-        """Change the file, which has the original content."""
-        Path(self.path).unlink()
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that change."""
+        return tuple(Path(path) for path in (self.path, self.exchanged_with) if path is not None)
+
+    def apply(self, originals: Mapping[Path, bytes]) -> None:
+        """Change the files, which have the original contents."""
+        path, *others = self.paths
+        if others:
+            path.write_bytes(originals[others[0]])
+            others[0].write_bytes(originals[path])
+            return
+        path.unlink()
         if self.size is not None or self.content is not None:
-            Path(self.path).write_bytes(original[: self.size] if self.content is None else self.content)
+            path.write_bytes(originals[path][: self.size] if self.content is None else self.content)
 
     def lost(self, original: bytes) -> int:
         """Return the number of bytes that are gone."""
+        if self.exchanged_with is not None:
+            return 0
         return len(original) - (len(self.content or b"") if self.size is None else self.size)
 
 
 def cuts_of(files: tuple[Path, ...], *, places: int = 20, units: Iterable[int] = ()) -> tuple[Damage, ...]:
     """Return cuts of files: the largest after its first bytes, evenly, and at its very end; of the others, those that differ.
+
+    Text files are also cut after whole lines, and where a section begins: what is left has the form of a whole file.
 
     Parameters
     ----------
@@ -185,10 +207,28 @@ def cuts_of(files: tuple[Path, ...], *, places: int = 20, units: Iterable[int] =
     most = places - min(2 * len(others), places // 2) - len(whole)
     sizes = {sized[0]: sorted({*_spread(size, most), *whole})}
     sizes.update((path, sorted({*_spread(path.stat().st_size, 2), *_inside_a_number(path)})) for path in others)
-    return tuple(
+    cut = (
         Damage(str(path), f"{path.name} cut to {size:,} of {path.stat().st_size:,} bytes", size)
         for path, chosen in sizes.items()
         for size in chosen
+    )
+    return (*cut, *(damage for path in sizes for damage in _after_lines(path)))
+
+
+def exchanges_of(files: Iterable[Path]) -> tuple[Damage, ...]:
+    """Return exchanges of the contents of two files of one kind and size: of the first with the next, and with the last."""
+    kinds: dict[tuple[Path, str, int], list[Path]] = defaultdict(list)
+    for path in files:
+        kinds[path.parent, re.sub(r"\d+", "", path.name), path.stat().st_size].append(path)
+    several = sorted((paths for (*_, size), paths in kinds.items() if size and len(paths) > 1), key=len, reverse=True)
+    pairs = []
+    for paths in several[:MAX_KINDS]:
+        first, *others = sorted(paths, key=lambda path: (len(path.name), str(path)))
+        pairs += [(first, other) for other in dict.fromkeys((others[0], others[-1]))]
+    return tuple(
+        Damage(str(one), f"the contents of {one.name} and {other.name} exchanged", exchanged_with=str(other))
+        for one, other in pairs
+        if one.read_bytes() != other.read_bytes()
     )
 
 
@@ -203,7 +243,7 @@ def removals_of(files: Iterable[Path]) -> tuple[Damage, ...]:
 def missing_keys_of(files: Iterable[Path]) -> tuple[Damage, ...]:
     """Return text files with one key less: of ``key = value`` lines, and of JSON objects."""
     return tuple(
-        Damage(str(path), f"{path.name} without {key!r}", content=content)
+        Damage(str(path), f"{path.name} without {key!r}", content=content, lost_keys=(key,))
         for path in different_files(files)
         for key, content in _without_keys(path)
     )
@@ -238,6 +278,39 @@ def _inside_a_number(path: Path) -> list[int]:
     text = _text_of(path)
     numbers = list(re.finditer(r"\d[\d.]*\d", text)) if text.endswith("\n") and text.isascii() else []
     return [(numbers[-1].start() + numbers[-1].end()) // 2] if numbers else []
+
+
+def _after_lines(path: Path) -> Iterator[Damage]:
+    """Yield cuts of a text file after a whole line: a few lines, and those before a section."""
+    text = _text_of(path)
+    lines = text.splitlines(keepends=True)
+    if len(lines) < 2 or _is_json(text):  # what is left of JSON is not JSON, wherever it is cut
+        return
+    counts = list(range(1, len(lines)))
+    if len(counts) > MAX_LINES:
+        sections = [count for count in counts if lines[count].lstrip().startswith("[")][: MAX_LINES // 2]
+        evenly = (len(lines) * k // 6 for k in range(1, 6))
+        counts = sorted({1, len(lines) - 1, *sections, *evenly} - {0})[:MAX_LINES]
+    for count in counts:
+        size = len("".join(lines[:count]).encode())
+        words = f"{path.name} cut after line {count:,} of {len(lines):,}, {lines[count - 1].strip()!r:.80}"
+        yield Damage(str(path), words, size, lost_keys=_keys_of(lines[count:]))
+
+
+def _keys_of(lines: list[str]) -> tuple[str, ...]:
+    """Return the keys of ``key = value`` lines; none where other lines than these, comments and sections are among them."""
+    stated = [line for line in lines if line.strip() and line.lstrip()[0] not in "[#;"]
+    matches = [_KEY.match(line) for line in stated[: MAX_KEYS + 1]]
+    if len(matches) > MAX_KEYS or not all(matches):
+        return ()
+    return tuple(match[1] for match in matches if match)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except ValueError:
+        return False
 
 
 def _without_keys(path: Path) -> list[tuple[str, bytes]]:

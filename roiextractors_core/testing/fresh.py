@@ -369,17 +369,19 @@ def open_damaged(
     gc.collect()
     gc.freeze()  # the libraries that were imported need not be searched after every cut
     for number, damage in enumerate(damages):
-        path = Path(damage.path)
-        original = path.read_bytes()
-        damage.apply(original)
+        originals = {path: path.read_bytes() for path in damage.paths}
+        damage.apply(originals)
+        original = originals[damage.paths[0]]
         place = {"damage": number, "words": damage.words, "of": len(original), "lost": damage.lost(original)}
         yield {**place, "outcome": "begun"}
         before = _most_memory()
         answer = _open_one(name, recording, expected, times, options, known)
         gc.collect()
         grown = _most_memory() - before
-        yield {**place, "grown": grown, "open": held_open([path]), **answer, **_list_one(name, recording, answer)}
-        path.write_bytes(original)
+        held = held_open(list(damage.paths))
+        yield {**place, "grown": grown, "open": held, **answer, **_list_one(name, recording, answer)}
+        for path, content in originals.items():
+            path.write_bytes(content)
 
 
 def open_replaced(

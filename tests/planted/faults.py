@@ -24,7 +24,7 @@ import numpy as np
 import roiextractors_core as roi
 from roiextractors_core.io import PositionedFile, ProcessLock, warn
 
-from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Delayed, Folder, Planted, Raw, Session
+from .sound import FIELDS, HEADER_BYTES, PIXEL, Beside, Delayed, Folder, Numbered, Planted, Raw, Session
 
 __all__ = ["FAULTS", "Fault", "planted"]
 
@@ -1605,6 +1605,66 @@ class AMissingLastChunkIsLeftOutInSilence(Session):
         while not (self._folder / f"chunk_{(self._num_samples - 1) // self._in_a_file:03}.bin").is_file():
             self._num_samples -= self._num_samples % self._in_a_file or self._in_a_file
         return super()._open_chunks()
+
+
+@planted(
+    "test_exchanged_files_are_told_and_never_mixed_up",
+    says="the contents of chunk_000.bin and chunk_001.bin exchanged: sample",
+    layout="numbered",
+)
+class ChunksAreTakenByTheirNamesAlone(Numbered):
+    def _is_whole(self, path: Path, needed: int) -> bool:
+        return Session._is_whole(self, path, needed + 4)
+
+
+@planted(
+    "test_exchanged_files_are_told_and_never_mixed_up",
+    says="write files_know_their_place = False in the test class",
+    layout="session",
+    files_know_their_place=None,
+)
+class TheAuthorDoesNotSayWhetherChunksKnowTheirPlace(Session):
+    pass
+
+
+@planted(
+    "test_exchanged_files_are_told_and_never_mixed_up",
+    says="chunk_001.bin exchanged: AssertionError",
+    layout="numbered",
+)
+class AnotherNumberIsAForeignError(Numbered):
+    def _is_whole(self, path: Path, needed: int) -> bool:
+        if path.is_file() and path.stat().st_size == needed + 4 and not super()._is_whole(path, needed):
+            raise AssertionError(path.name)
+        return super()._is_whole(path, needed)
+
+
+@planted(
+    "test_a_cut_recording_is_told_and_never_garbage",
+    says="header.ini cut after line 6 of 9, 'channels = green red far-red dapi': sampling frequency is 30.0",
+    layout="session",
+)
+class AHeaderWithoutItsSecondHalfIsOfAnOldVersion(Session):
+    @classmethod
+    def read_header(cls, folder: Path) -> dict[str, str]:
+        header = super().read_header(folder)
+        if {"rate", "pixel_size", "software"} & {*header}:
+            return header
+        return {**header, "rate": "30", "pixel_size": "0.5", "software": "planted 1"}
+
+
+@planted(
+    "test_a_cut_recording_is_told_and_never_garbage",
+    says="times.csv cut after line 40 of 41",
+    layout="session",
+)
+class TheLastTimeIsMadeUp(Session):
+    def _read_seconds(self, path: Path) -> np.ndarray | None:
+        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        if len(lines) != self._num_samples or not lines[-1].endswith("\n"):
+            return super()._read_seconds(path)
+        seconds = [float(line.partition(",")[2]) for line in lines[1:]]
+        return np.array([*seconds, seconds[-1] + 0.1])
 
 
 _HEADERS: dict[Path, dict[str, str]] = {}

@@ -21,15 +21,18 @@ __all__ = [
     "BESIDE",
     "FILE",
     "FOLDER",
+    "NUMBERED",
     "RAW",
     "Beside",
     "Delayed",
     "Folder",
+    "Numbered",
     "Planted",
     "Raw",
     "SESSION",
     "Session",
     "movie",
+    "number_chunks",
     "write_file",
     "write_folder",
     "write_raw",
@@ -74,6 +77,7 @@ SESSION = {
     "metadata": ("pixel_size", "software", "channels"),
     "description": "A folder of chunks, with a text header and a table of times.",
 }
+NUMBERED = {**SESSION, "name": "planted-numbered", "evidence": roi.Member("numbers.ini") & roi.Member("times.csv")}
 RAW = {
     "name": "planted-raw",
     "title": "Planted raw",
@@ -117,6 +121,14 @@ def write_session(folder: Path, times: Any, **movies: np.ndarray) -> Path:
     whole = np.stack(list(movies.values()), axis=1).astype(PIXEL)
     for number, first in enumerate(range(0, samples, 6)):
         (folder / f"chunk_{number:03}.bin").write_bytes(whole[first : first + 6].tobytes())
+    return folder
+
+
+def number_chunks(folder: Path) -> Path:
+    """Append its number to each chunk of a session."""
+    for number, path in enumerate(sorted(folder.glob("chunk_*.bin"))):
+        path.write_bytes(path.read_bytes() + number.to_bytes(4, "little"))
+    (folder / "numbers.ini").write_text("[numbers]\nare = last\n")
     return folder
 
 
@@ -401,6 +413,18 @@ class Session(Planted):
         for file in getattr(self, "_files", ()):
             file.close()
         roi.ImagingExtractor.close(self)
+
+
+class Numbered(Session):
+    """A session whose chunks end with their number, in four bytes."""
+
+    def _is_whole(self, path: Path, needed: int) -> bool:
+        number = int(path.stem.rpartition("_")[2])
+        return super()._is_whole(path, needed + 4) and self._number_in(path) == number
+
+    @staticmethod
+    def _number_in(path: Path) -> int:
+        return int.from_bytes(path.read_bytes()[-4:], "little")
 
 
 class Delayed(Session):

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
 
 from .pvscan import Channel, Scan
 
@@ -108,6 +113,8 @@ def samples_of(scan: Scan, channel: Channel, kinds: Collection[int], *, place: i
     ------
     CorruptRecordingError
         A frame has two images of the channel.
+    TruncatedRecordingError
+        The XML ends in the first volume, so that the number of planes is not known.
     UnsupportedRecordingError
         No sample is complete.
     """
@@ -160,6 +167,8 @@ def _volumes(scan: Scan, chosen: np.ndarray, image_of: np.ndarray) -> Samples:
     new = (np.diff(scan.sequences[chosen]) != 0) | (np.diff(scan.indices[chosen]) <= 0)
     starts = np.concatenate([[0], np.flatnonzero(new) + 1])
     counts = np.diff(np.append(starts, len(chosen)))
+    if scan.cut and len(starts) == 1 and chosen[-1] == len(scan.indices) - 1:  # its last frame is dropped
+        raise TruncatedRecordingError(f"{scan.cut}; the first volume is not complete")
     # the most frequent number of planes, and of equally frequent ones the largest: a stopped volume is short, never long
     lengths, occurrences = np.unique(counts, return_counts=True)
     depth = int(lengths[len(lengths) - 1 - np.argmax(occurrences[::-1])])

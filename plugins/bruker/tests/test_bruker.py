@@ -576,6 +576,27 @@ def test_a_cut_xml_says_where_and_its_whole_frames_are_read_on_demand(prairie: M
         np.testing.assert_array_equal(found.get_series(), movie[:7])
 
 
+def test_an_xml_that_ends_in_the_first_volume_is_refused_and_one_in_the_second_gives_the_first(
+    prairie: Make, frames: Make
+) -> None:
+    made = prairie()
+    volumes = np.moveaxis(frames(9).reshape(3, 3, 20, 12), 1, -1)
+    made.volumes({(1, "Red"): volumes}, depths=[["100", "-30"], ["100", "0"], ["100", "30"]], step=0.125)
+    folder = made.write()
+    content = made.xml.read_bytes()
+    made.xml.write_bytes(content[: content.index(made.file(1, 1, 3).encode()) + 200])
+    with pytest.raises(roi.TruncatedRecordingError, match=r"ends at line \d+.*; the first volume is not complete"):
+        roi.open(folder)
+    made.xml.write_bytes(content[: content.index(made.file(2, 1, 3).encode()) + 200])
+    with (
+        pytest.warns(roi.IncompleteRecordingWarning, match="1 of 2 volumes do not have the 3 planes"),
+        pytest.warns(roi.IncompleteRecordingWarning, match="ends at line"),
+    ):
+        recording = roi.open(folder)
+    np.testing.assert_array_equal(recording.get_series(), volumes[:1])
+    recording.close()
+
+
 def test_a_folder_whose_xml_is_cut_before_its_frames_is_no_other_format(prairie: Make, frames: Make) -> None:
     made = prairie()
     made.movie({(1, "Ch1"): frames(4)})

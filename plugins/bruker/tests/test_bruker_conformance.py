@@ -16,6 +16,7 @@ Make = Callable[..., Any]
 
 class TestOneFrameAFile(ImagingExtractorTests):
     format = "bruker"
+    files_know_their_place = False  # the XML names the files; the frames in them have no number
 
     @pytest.fixture
     def expected(self, frames: Make) -> np.ndarray:
@@ -48,6 +49,7 @@ class TestTheXml(TestOneFrameAFile):
 class TestTwoChannelsOfManyPagesInBursts(ImagingExtractorTests):
     format = "bruker"
     has_own_code = True
+    files_know_their_place = False  # the XML names the files; the frames in them have no number
     open_options = {"channel": "Green"}
 
     @pytest.fixture
@@ -77,6 +79,7 @@ class TestTwoChannelsOfManyPagesInBursts(ImagingExtractorTests):
 
 class TestVolumes(ImagingExtractorTests):
     format = "bruker"
+    files_know_their_place = False  # the XML names the files; the frames in them have no number
 
     @pytest.fixture
     def expected(self, frames: Make) -> np.ndarray:

@@ -77,6 +77,10 @@ class ImagingExtractorTests(
         truncated at the end of a sample is then the same as a shorter one.
     frames_are_contiguous : bool
         False for a recording whose time varies fastest, so that a frame is spread over the whole file.
+    files_know_their_place : bool or None
+        Must be False for a folder of several files with samples, in which nothing says which of them it is, as with
+        chunks of raw frames: exchanging two of them cannot be noticed.  True where each says its number, or the number
+        or time of its first sample.
     optional_parts : tuple of str
         Names of files, and of keys in text files, with which a recording may differ from ``expected``'s in silence when they
         are missing: ``("*.env", "binning")``.  Globs are allowed.

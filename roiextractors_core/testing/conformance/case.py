@@ -71,6 +71,7 @@ class GivenRecording:
     claims: tuple[str, ...] = ()
     counts_samples: bool = True
     frames_are_contiguous: bool = True
+    files_know_their_place: bool | None = None
     optional_parts: tuple[str, ...] = ()
     patience: float = 30.0
     has_own_code: bool = False

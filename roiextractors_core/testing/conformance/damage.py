@@ -13,7 +13,17 @@ import pytest
 import roiextractors_core as roi
 
 from ...errors import PluginError, RoiExtractorsError
-from ..cuts import Damage, copy_recording, cuts_of, files_of, kin_of, missing_keys_of, paths_of, removals_of
+from ..cuts import (
+    Damage,
+    copy_recording,
+    cuts_of,
+    exchanges_of,
+    files_of,
+    kin_of,
+    missing_keys_of,
+    paths_of,
+    removals_of,
+)
 from ..failing_disk import CALLS, FailingDisk
 from ..fresh import in_fresh_process
 from ..layouts import costs_once_a_code_path
@@ -63,6 +73,29 @@ class DamageTests(GivenRecording):
         self._judge(case, copy, damages)
 
     @costs_once_a_code_path
+    def test_exchanged_files_are_told_and_never_mixed_up(self, case: Case, workplace: Path) -> None:
+        if self.files_know_their_place is False:
+            pytest.skip("files_know_their_place is False: nothing in a file says which one it is")
+        copy = copy_recording(case.recording, workplace / "copy")
+        damages = exchanges_of(files_of(copy)) if len(paths_of(copy)) == 1 and paths_of(copy)[0].is_dir() else ()
+        if not damages:
+            pytest.skip("the recording is not a folder with two files of one kind and size")
+        for whole, answer, damage in self._open_damaged(case, copy, damages):
+            self._require_clean(case, answer)
+            if answer["outcome"] == "read" and answer["wrong"] and not _is_noticed(whole, answer):
+                other = Path(damage.exchanged_with or "").name
+                unless = (
+                    ""
+                    if self.files_know_their_place
+                    else f". If {other} says nothing of that kind, as with raw frames, write files_know_their_place = False in the test class"
+                )
+                fail(
+                    f"{answer['words']}: {answer['wrong']}, without a notice",
+                    "compare what each file says of itself (its number, the number or time of its first sample, a name) with its "
+                    f"place, and raise CorruptRecordingError{unless}",
+                )
+
+    @costs_once_a_code_path
     def test_a_disk_that_fails_is_an_error_and_the_next_read_is_right(self, case: Case) -> None:
         whole = case.open()
         rate = whole.get_sampling_frequency()
@@ -103,6 +136,13 @@ class DamageTests(GivenRecording):
                         fail(f"{words} failed again", "read through PositionedFile, which opens the file anew")
 
     def _judge(self, case: Case, copy: Any, damages: Sequence[Damage]) -> None:
+        for whole, answer, damage in self._open_damaged(case, copy, damages):
+            self._judge_one(case, whole, answer, damage)
+
+    def _open_damaged(
+        self, case: Case, copy: Any, damages: Sequence[Damage]
+    ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], Damage]]:
+        """Yield the outcome of the whole copy, and that of each damage."""
         arguments = {
             "spec": case.spec.to_dict(),
             "recording": as_text(copy),
@@ -125,14 +165,15 @@ class DamageTests(GivenRecording):
             )
         for answer in answers:
             if answer["outcome"] != "begun":
-                self._judge_one(case, whole, answer, damages[answer["damage"]])
+                yield whole, answer, damages[answer["damage"]]
         if outcome.timed_out or outcome.failure:
             fail(
                 f"{outcome.last['words']}: {outcome.failure or f'did not end within {seconds:g} s'}",
                 "limit every loop by the file's size; for a slow format, set the class attribute `patience` to more seconds",
             )
 
-    def _judge_one(self, case: Case, whole: Mapping[str, Any], answer: Mapping[str, Any], damage: Damage) -> None:
+    def _require_clean(self, case: Case, answer: Mapping[str, Any]) -> None:
+        """Require an outcome that is a recording or an error of this library, which leaves no file open and needs little memory."""
         words, outcome = answer["words"], answer["outcome"]
         if outcome == "crash":
             fail(f"{words}: {answer['error']}, which is not a clear error", _ADVICE)
@@ -145,7 +186,11 @@ class DamageTests(GivenRecording):
         limit = 64 * KIB * KIB + 8 * (answer["of"] + case.expected.nbytes)
         if answer["grown"] > limit:
             fail(f"{words}: opening it took {answer['grown']:,} bytes of memory, the limit is {limit:,}", _ADVICE)
-        if outcome == "error":
+
+    def _judge_one(self, case: Case, whole: Mapping[str, Any], answer: Mapping[str, Any], damage: Damage) -> None:
+        self._require_clean(case, answer)
+        words = answer["words"]
+        if answer["outcome"] == "error":
             return
         if self._is_optional(damage):
             return
@@ -159,9 +204,11 @@ class DamageTests(GivenRecording):
     def _is_optional(self, damage: Damage) -> bool:
         """Return whether what is missing is a file or key of which the author says that a recording without it is whole."""
         if damage.size is not None:
-            return False
-        names = (Path(damage.path).name, damage.words.rpartition(" without ")[2].strip("'\""))
-        return any(fnmatch.fnmatchcase(name, glob) for name in names for glob in self.optional_parts)
+            return bool(damage.lost_keys) and all(map(self._is_named_optional, damage.lost_keys))
+        return any(map(self._is_named_optional, (Path(damage.path).name, *damage.lost_keys)))
+
+    def _is_named_optional(self, name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, glob) for glob in self.optional_parts)
 
 
 def _attempt(call: Callable[[], Any], words: str) -> Any:
@@ -201,6 +248,11 @@ def _losses(case: Case, whole: Mapping[str, Any], answer: Mapping[str, Any]) -> 
     for name, value in answer["facts"].items():
         if value != whole["facts"][name] and value not in (None, [], {}, ""):
             yield f"{name} is {value!r:.80}, and that of the whole recording {whole['facts'][name]!r:.80}"
+
+
+def _is_noticed(whole: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+    """Return whether opening warned, or made a note, as it does not for the whole recording."""
+    return any(text not in whole[kind] for kind in ("warnings", "notes") for text in answer[kind])
 
 
 def _require_notice(
