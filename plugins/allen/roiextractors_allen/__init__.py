@@ -1,0 +1,1 @@
+"""Opens the ROIs and traces of the Allen Institute's optical physiology pipelines."""
