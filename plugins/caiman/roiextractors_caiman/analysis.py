@@ -295,7 +295,7 @@ class _Look:
         if not isinstance(node, h5py.Dataset) or node.shape not in ((num_rois,), (num_rois, 1)) or not num_rois:
             return None
         if node.dtype.kind == "S":
-            return _parsed(node[()]) if node.nbytes <= 64 * num_rois and not node.external else None
+            return _parse_numbers(node[()]) if node.nbytes <= 64 * num_rois and not node.external else None
         return read_array(node).reshape(num_rois)
 
     def _rate(self) -> float | None:
@@ -397,7 +397,7 @@ def _are_integers(values: np.ndarray) -> bool:
     return values.dtype.kind in "biu" or bool(np.isfinite(values).all() and (values == np.floor(values)).all())
 
 
-def _parsed(values: np.ndarray) -> np.ndarray | None:
+def _parse_numbers(values: np.ndarray) -> np.ndarray | None:
     """Return numbers that CaImAn saved as text, which it does for lists of single-element arrays; None if some are not."""
     try:
         return np.array([float(text.strip(b"\0 []")) for text in values.ravel().tolist()])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from roiextractors_hdf5.contents import named, open_hdf5
-from roiextractors_hdf5.matrix import Hdf5Matrix, read_array, runs_of
+from roiextractors_hdf5.matrix import Hdf5Matrix, read_array, read_ranges, runs_of
 
 from roiextractors_core import Background, RecordingMetadata, RoiMasks, RoiProperty, SegmentationExtractor
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, RoiExtractorsWarning, printable
@@ -110,7 +110,12 @@ class CaimanSegmentationExtractor(SegmentationExtractor):
     def get_trace(self, name: str, start_sample: int, end_sample: int, roi_indices: np.ndarray) -> np.ndarray:
         """Return ``(samples, rois)``; reads only these samples of these components."""
         parts = [self._table(path).read(start_sample, end_sample, roi_indices) for path in self._analysis.traces[name]]
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        if len(parts) == 1:
+            return parts[0]
+        if parts[0].dtype != parts[1].dtype:
+            return np.asarray(parts[0] + parts[1])
+        parts[0] += parts[1]
+        return parts[0]
 
     def get_background(self) -> Background | None:
         """Return the background components with their masks, and their traces as ``"background"``; None without any."""
@@ -240,12 +245,9 @@ def _sparse_columns(
     """Return the chosen columns of a sparse matrix; each run of consecutive ones is one read."""
     indptr = matrix.indptr if matrix.indptr is not None else np.zeros(1, np.int64)
     counts = np.diff(indptr)[chosen]
-    runs = [(int(indptr[first]), int(indptr[last + 1])) for first, last in runs_of(chosen)]
-    indices, data = named(group, "indices"), named(group, "data")
-    pixels = [read_array(indices, start, stop) for start, stop in runs]
-    weights = [read_array(data, start, stop) for start, stop in runs]
+    ranges = [(int(indptr[first]), int(indptr[last + 1])) for first, last in runs_of(chosen)]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return offsets, _joined(pixels, np.int64), _joined(weights, np.float64)
+    return offsets, read_ranges(named(group, "indices"), ranges), read_ranges(named(group, "data"), ranges)
 
 
 def _dense_columns(

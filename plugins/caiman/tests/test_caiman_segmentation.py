@@ -152,20 +152,20 @@ def test_a_volume_of_one_plane_is_planar(tmp_path: Path) -> None:
 
 
 def test_one_roi_and_a_range_are_all_that_is_read(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[tuple[Any, Any]] = []
-    original = Hdf5Dataset.read
+    read: list[Any] = []
+    original = Hdf5Dataset.read_into
 
-    def note(self: Hdf5Dataset, samples: Any, rows: Any = None, columns: Any = None, planes: Any = None) -> np.ndarray:
-        read.append((rows, columns))
-        return original(self, samples, rows, columns, planes)
+    def note(self: Hdf5Dataset, out: np.ndarray, box: Any) -> None:
+        read.append(box)
+        original(self, out, box)
 
-    monkeypatch.setattr(Hdf5Dataset, "read", note)
+    monkeypatch.setattr(Hdf5Dataset, "read_into", note)
     tree = analysis()["estimates"]
     with CaimanSegmentationExtractor(recording) as rois:
         assert not read
         part = rois.get_traces(["1"], 10, 30, name="denoised")
         np.testing.assert_array_equal(part, tree["C"][1:2, 10:30].T)
-        assert read == [(slice(1, 2), slice(10, 30))]
+        assert read == [[(1, 2), (10, 30)]]
         part = rois.get_traces(["2", "0"], 5, 6, name="raw")
         np.testing.assert_array_equal(part, (tree["C"] + tree["YrA"])[[2, 0], 5:6].T)
 

@@ -384,6 +384,26 @@ class Hdf5Dataset:
             self._fill(stored, samples, box)
         return self._arranged(self._native(stored), count)
 
+    def read_into(self, out: np.ndarray, box: Sequence[tuple[int, int]]) -> None:
+        """Fill an array with a part of a dataset that has no axis T.
+
+        Parameters
+        ----------
+        out : numpy.ndarray
+            C-contiguous, of :attr:`dtype`, with the axes as stored.
+        box : sequence of (int, int)
+            The range of each stored axis; the end is exclusive.
+
+        Raises
+        ------
+        TruncatedRecordingError, CorruptRecordingError
+            Bytes are missing, or do not decode.
+        """
+        if out.size:
+            self._fill(out.view(self._layout.dtype), slice(0, 1), list(box))
+            if not self._layout.dtype.isnative:
+                out.byteswap(inplace=True)
+
     def _look_at_dataset(self, axes: str, fixed: Mapping[str, int]) -> int:
         """Find out how the dataset is stored and what is missing; return how many bytes are stored."""
         unchanging = unchanging_superblock(self._file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
@@ -12,7 +13,7 @@ from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordin
 
 from .dataset import Hdf5Dataset, layout_of
 
-__all__ = ["Hdf5Matrix", "is_numeric", "read_array", "runs_of"]
+__all__ = ["Hdf5Matrix", "is_numeric", "read_array", "read_ranges", "runs_of"]
 
 _MAX_UNPACKED = 1100  # bytes that one stored byte can decode to: the limit of deflate is 1032
 _MIN_CHECKED = 1 << 20  # bytes; less is read without a comparison with the bytes stored
@@ -68,6 +69,31 @@ def read_array(dataset: Any, start: int = 0, stop: int | None = None) -> np.ndar
     return values.astype(layout.dtype.newbyteorder("="), copy=False)
 
 
+def read_ranges(dataset: Any, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return ranges of a list of numbers, joined; those that are close to each other are one read.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Of an open file; one-dimensional.
+    ranges : sequence of (int, int)
+        Within the list; the end is exclusive.
+
+    Raises
+    ------
+    CorruptRecordingError, UnsupportedRecordingError, TruncatedRecordingError
+        As for :func:`read_array`.
+    """
+    needed = sum(stop - start for start, stop in ranges)
+    if not needed:
+        return np.empty(0, dataset.dtype.newbyteorder("="))
+    first, last = min(start for start, _ in ranges), max(stop for _, stop in ranges)
+    if last - first <= _MAX_GAP * needed:
+        block = read_array(dataset, first, last)
+        return np.concatenate([block[start - first : stop - first] for start, stop in ranges])
+    return np.concatenate([read_array(dataset, start, stop) for start, stop in ranges])
+
+
 class Hdf5Matrix:
     """A table of ROIs and samples in an HDF5 file, of which only the parts that are needed are read.
 
@@ -104,21 +130,28 @@ class Hdf5Matrix:
         CorruptRecordingError, TruncatedRecordingError
             Bytes are missing, or do not decode.
         """
-        dataset = self._opened_dataset()
-        if not len(rois) or start >= end:
-            return np.empty((end - start, len(rois)), dataset.dtype)
+        dataset = self._get_dataset()
+        # Owned by the caller, and in the order of the file, so that nothing is copied
+        order: Any = "F" if self._rois_first else "C"
+        result = np.empty((end - start, len(rois)), dataset.dtype, order)
+        if not result.size:
+            return result
         first, last = int(rois.min()), int(rois.max()) + 1
+        if _is_run(rois):
+            self._read_block(dataset, result, start, end, first, last)
+            return result
         # Columns of a row are close to each other in the file, so that a stretch of them is one read
-        room = len(rois) if self._rois_first else _MAX_GAP * len(rois)
-        if last - first <= room:
-            block = self._read_block(dataset, start, end, first, last)
-            return block if _is_run(rois) else block[:, rois - first]
-        result = np.empty((len(rois), end - start), dataset.dtype).T
+        if last - first <= (len(rois) if self._rois_first else _MAX_GAP * len(rois)):
+            block = np.empty((end - start, last - first), dataset.dtype, order)
+            self._read_block(dataset, block, start, end, first, last)
+            np.take(block, rois - first, axis=1, out=result)
+            return result
         at = 0
         for first, last in runs_of(rois):
-            count = last - first + 1
-            result[:, at : at + count] = self._read_block(dataset, start, end, first, last + 1)
-            at += count
+            part = np.empty((end - start, last - first + 1), dataset.dtype, order)
+            self._read_block(dataset, part, start, end, first, last + 1)
+            result[:, at : at + part.shape[1]] = part
+            at += part.shape[1]
         return result
 
     def close(self) -> None:
@@ -126,7 +159,7 @@ class Hdf5Matrix:
         if self._dataset is not None:
             self._dataset.close()
 
-    def _opened_dataset(self) -> Hdf5Dataset:
+    def _get_dataset(self) -> Hdf5Dataset:
         if self._dataset is None:
             dataset = Hdf5Dataset(self._path, self._name, axes="YX")
             if dataset.missing.num_missing:
@@ -137,13 +170,11 @@ class Hdf5Matrix:
             self._dataset = dataset
         return self._dataset
 
-    def _read_block(self, dataset: Hdf5Dataset, start: int, end: int, first: int, last: int) -> np.ndarray:
-        samples, rois = slice(start, end), slice(first, last)
+    def _read_block(self, dataset: Hdf5Dataset, out: np.ndarray, start: int, end: int, first: int, last: int) -> None:
         if self._rois_first:
-            table = dataset.read(slice(0, 1), rois, samples)[0].T
+            dataset.read_into(out.T, [(first, last), (start, end)])
         else:
-            table = dataset.read(slice(0, 1), samples, rois)[0]
-        return np.asarray(table)
+            dataset.read_into(out, [(start, end), (first, last)])
 
 
 def _made_again(path: str, name: str, rois_first: bool) -> Hdf5Matrix:

@@ -105,7 +105,7 @@ class Mat5File(MatFile, MatView):
         self._values = _Index(self._file, order, variables, heads_only=heads_only).values()
 
     @contextmanager
-    def opened(self) -> Iterator[MatView]:
+    def open_view(self) -> Iterator[MatView]:
         yield self
 
     def value(self, path: str) -> MatValue | None:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from roiextractors_hdf5.contents import hard_links, named, open_hdf5
 from roiextractors_hdf5.dataset import Hdf5Dataset
-from roiextractors_hdf5.matrix import Hdf5Matrix, is_numeric, read_array, runs_of
+from roiextractors_hdf5.matrix import Hdf5Matrix, is_numeric, read_array, read_ranges, runs_of
 
 from roiextractors_core.errors import CorruptRecordingError, printable
 
@@ -43,14 +43,14 @@ class Mat73File(MatFile):
         self._tables: dict[tuple[str, bool], Hdf5Matrix] = {}
 
     @contextmanager
-    def opened(self) -> Iterator[MatView]:
+    def open_view(self) -> Iterator[MatView]:
         with open_hdf5(self._path) as file:
             yield _View(file, self._path)
 
     def table(self, path: str, start: int, end: int, rois: np.ndarray, *, rois_first: bool) -> np.ndarray:
         key = (path, rois_first)
         if key not in self._tables:
-            with self.opened() as view:
+            with self.open_view() as view:
                 value = view.value(path)
                 if value is not None and value.kind == "sparse":
                     return _sparse_table(view, value, start, end, rois, rois_first=rois_first)
@@ -179,13 +179,8 @@ class _View(MatView):
                 f"{where} is not a sparse matrix of real numbers: ir or data is missing or of another type"
             )
         indptr = check_sparse(jc, min(int(rows.shape[0]), int(data.shape[0])), where)
-        pixels, weights, counts = [], [], []
-        for first, last in runs_of(chosen):
-            start, stop = int(indptr[first]), int(indptr[last + 1])
-            pixels.append(read_array(rows, start, stop))
-            weights.append(read_array(data, start, stop))
-            counts.append(np.diff(indptr[first : last + 2]))
-        return _columns(counts, pixels, weights)
+        ranges = [(int(indptr[first]), int(indptr[last + 1])) for first, last in runs_of(chosen)]
+        return _columns([np.diff(indptr)[chosen]], [read_ranges(rows, ranges)], [read_ranges(data, ranges)])
 
 
 def _sparse_table(

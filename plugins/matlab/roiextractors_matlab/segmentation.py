@@ -76,7 +76,7 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
             )
         names = variables_of(self.layouts) if variable is None else frozenset((variable,))
         self._file = open_mat(self._path, names)
-        with self._file.opened() as view:
+        with self._file.open_view() as view:
             self._name = view.name
             for layout in self.layouts:
                 chosen = layout.find(view, variable)
@@ -123,7 +123,7 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
         found = self._found
         if not found.background:
             return None
-        with self._file.opened() as view:
+        with self._file.open_view() as view:
             value = view.value(found.background)
         every = np.arange(value.shape[1] if value else 0)
         traces = {}
@@ -141,7 +141,7 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
         """Return ``(rows, columns)``."""
         if name not in self._found.images:
             return super().get_image(name)
-        with self._file.opened() as view:
+        with self._file.open_view() as view:
             return view.numbers(self._found.images[name])
 
     def get_own_properties(self) -> dict[str, RoiProperty]:
@@ -150,7 +150,7 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
 
     def get_metadata(self) -> RecordingMetadata:
         """Return the program and its version, and the settings of the analysis as ``vendor``."""
-        with self._file.opened() as view:
+        with self._file.open_view() as view:
             settings = read_settings(view, self._found.settings)
         return RecordingMetadata(software=self._found.software, vendor=settings)
 
@@ -169,7 +169,7 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
 
     def _masks(self, path: str, chosen: np.ndarray, rois_axis: int, noun: str) -> RoiMasks:
         rows, columns = self._found.frame_shape
-        with self._file.opened() as view:
+        with self._file.open_view() as view:
             if rois_axis < 0:
                 found = view.columns(path, chosen)
             else:
@@ -324,7 +324,7 @@ class CiatahSegmentationExtractor(MatlabSegmentationExtractor):
 
 
 def _decisions(path: str, variable: str, num_rois: int) -> np.ndarray | None:
-    with open_mat(path, frozenset(("", variable))).opened() as view:
+    with open_mat(path, frozenset(("", variable))).open_view() as view:
         value = view.value(variable)
         if value is None or value.kind != "numbers" or value.shape not in ((num_rois, 1), (1, num_rois)):
             shown = "missing" if value is None else f"of the shape {value.shape}"

@@ -100,7 +100,7 @@ class MatFile(ABC):
     """A MATLAB file, opened for each use."""
 
     @abstractmethod
-    def opened(self) -> AbstractContextManager[MatView]:
+    def open_view(self) -> AbstractContextManager[MatView]:
         """Open the file for as long as the block lasts."""
 
     @abstractmethod
