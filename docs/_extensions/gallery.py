@@ -112,6 +112,9 @@ def spoken(told: dict[str, Any], *, inside: bool = False) -> str:
         return f"the HDF5 path `{told['path']}`" + (f" with `{told['attribute']}`" if told.get("attribute") else "")
     if kind == "xml_root":
         return f"XML with the root `{told['name']}`{where}"
+    if kind == "text":
+        tests = [(word, told[word]) for word in ("contains", "matches") if told.get(word)]
+        return "text that " + " and ".join(f"{word} ``{value}``" for word, value in tests) + where
     if kind == "json_key":
         return f"the JSON key `{told['key']}`{where}"
     return {
