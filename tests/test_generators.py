@@ -16,6 +16,7 @@ import tifffile
 import roiextractors_core as roi
 from roiextractors_core.testing.generators import (
     CalciumImagingExtractor,
+    CalciumSegmentationExtractor,
     NoiseImagingExtractor,
 )
 from roiextractors_core.testing.writing import TargetExistsError, write_npy, write_tiff
@@ -275,3 +276,23 @@ class TestEveryWriter:
     def test_says_when_the_folder_is_missing(self, tmp_path: Path, write: Any) -> None:
         with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
             write(NoiseImagingExtractor((2, 3, 4), "int16"), tmp_path / "nowhere" / "m")
+
+
+@pytest.mark.parametrize("shape", [(400, 48, 64), (40, 32, 40, 4)], ids=["planar", "volumetric"])
+def test_the_segmentation_is_the_truth_behind_the_movie(shape: tuple[int, ...]) -> None:
+    movie = CalciumImagingExtractor(shape, "float32", seed=3, num_cells=6, photons=200.0)
+    rois = CalciumSegmentationExtractor(movie)
+    assert rois.get_mask_shape() == shape[1:]
+    np.testing.assert_array_equal(rois.get_traces(["4", "0"], 3, 9, "dff"), movie.get_activity(3, 9)[:, [4, 0]])
+    assert pickle.loads(pickle.dumps(rois)).get_roi_masks() == rois.get_roi_masks()
+    if len(shape) == 4:
+        return
+    # The brightness inside of a mask follows the activity of its cell more than that of any other
+    inside = movie.get_series().reshape(shape[0], -1) @ rois.get_roi_image_masks().reshape(-1, 6)
+    activity = rois.get_traces(name="dff")
+    active = np.flatnonzero(activity.std(axis=0) > 0)
+    together = np.corrcoef(inside.T, activity[:, active].T)[:6, 6:]
+    assert (together.argmax(axis=0) == active).all()
+    # And the image at rest is the movie without activity
+    still = CalciumImagingExtractor(shape, "float32", seed=3, num_cells=6, photons=200.0).get_series().min(axis=0)
+    assert np.corrcoef(still.ravel(), rois.get_image("resting").ravel())[0, 1] > 0.9

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from ..imaging.extractor import ImagingExtractor
     from ..registry.spec import FormatSpec
+    from ..segmentation.extractor import SegmentationExtractor
     from .cuts import Damage
 
 __all__ = ["HANGS", "Outcome", "digest", "in_fresh_process"]
@@ -225,15 +226,15 @@ def import_extractors(specs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def extractor_faults(spec: FormatSpec) -> Iterator[str]:
     """Yield the faults of the class that a declaration names."""
-    from roiextractors_core.imaging.extractor import ImagingExtractor
+    from roiextractors_core.extractor import Extractor
 
     try:
         found = spec.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
         yield f"importing {spec.extractor} raised {type(error).__name__}: {printable(error)}"
         return
-    if not issubclass(found, ImagingExtractor):
-        yield f"{spec.extractor} does not inherit from roiextractors_core.ImagingExtractor"
+    if not issubclass(found, Extractor) or found.kind != spec.kind:
+        yield f"{spec.extractor} does not inherit from roiextractors_core.{spec.kind.capitalize()}Extractor"
         return
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
@@ -321,8 +322,10 @@ def unpickle(pickles: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
             yield {"name": name, "error": f"{type(error).__name__}: {printable(error)}"}
 
 
-def summary(recording: ImagingExtractor) -> dict[str, Any]:
-    """Return the visible state of a recording, with pixels and times as fingerprints."""
+def summary(recording: Any) -> dict[str, Any]:
+    """Return the visible state of a recording or a segmentation, with pixels, traces and times as fingerprints."""
+    if recording.kind == "segmentation":
+        return _summary_of_rois(recording)
     source = recording.times_source
     return {
         "class": type(recording).__name__,
@@ -334,6 +337,23 @@ def summary(recording: ImagingExtractor) -> dict[str, Any]:
         "times": "" if source is None else digest(recording.get_timestamps()),
         "format": recording.provenance.format,
     }
+
+
+def _summary_of_rois(rois: SegmentationExtractor) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ids": list(rois.get_roi_ids()),
+        "shape": list(rois.get_mask_shape()),
+        "samples": int(rois.get_num_samples()),
+        "rate": rois.get_sampling_frequency(),
+    }
+    if rois.has_masks:
+        masks = rois.get_roi_masks()
+        found["masks"] = [digest(part) for part in (masks.offsets, masks.pixels, masks.weights)]
+    found["traces"] = {name: digest(trace) for name, trace in rois.get_traces_dict().items()}
+    found["images"] = {name: digest(image) for name, image in rois.get_images_dict().items()}
+    found["properties"] = {key: repr(rois.get_property(key).tolist()) for key in rois.get_property_keys()}
+    found["times"] = digest(rois.get_timestamps()) if rois.times_source is not None else ""
+    return found
 
 
 def list_streams(spec: dict[str, Any], recording: Any) -> Iterator[dict[str, Any]]:

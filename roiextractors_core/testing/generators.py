@@ -13,8 +13,10 @@ import numpy as np
 from ..errors import DeclarationError
 from ..imaging.extractor import ImagingExtractor
 from ..io.threads import num_cores, run_on_cores
+from ..segmentation.extractor import SegmentationExtractor
+from ..segmentation.masks import RoiMasks
 
-__all__ = ["CalciumImagingExtractor", "NoiseImagingExtractor"]
+__all__ = ["CalciumImagingExtractor", "CalciumSegmentationExtractor", "NoiseImagingExtractor"]
 
 _PARALLEL_PIXELS = 1 << 20  # below this, starting threads costs more than it gains
 _EVENT_SECONDS = 10.0  # events are drawn for stretches of this length; a transient has died away after one
@@ -280,6 +282,84 @@ class CalciumImagingExtractor(_MadeUp):
         distance = np.sqrt((along / radius) ** 2 + (across / (ratio * radius)) ** 2 + deep**2)
         nucleus = 0.5 * np.exp(-((distance / 0.45) ** 4)) if self._functional else 0.0
         return (window[0], window[1], window[2]), np.exp(-(distance**4)) - nucleus
+
+
+class CalciumSegmentationExtractor(SegmentationExtractor):
+    """The truth behind a :class:`CalciumImagingExtractor`: the mask of each cell, and its activity.
+
+    Parameters
+    ----------
+    recording : CalciumImagingExtractor
+        Its masks have the brightness of the cells as weights, and end where that is a tenth of the brightest pixel's. Its trace is
+        ``"dff"``, as :meth:`CalciumImagingExtractor.get_activity` gives it. The image ``"resting"`` is the scene without activity
+        and noise.
+
+    Examples
+    --------
+    >>> from roiextractors_core.testing import CalciumImagingExtractor, CalciumSegmentationExtractor
+    >>> rois = CalciumSegmentationExtractor(CalciumImagingExtractor((1000, 64, 64), seed=1))
+    >>> rois.get_num_rois(), rois.get_traces(["3"], 0, 10, "dff").shape
+    (40, (10, 1))
+    """
+
+    def __init__(self, recording: CalciumImagingExtractor, *, sampling_frequency: float | None = None) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._recording = recording
+        self._masks = RoiMasks.from_pixels(recording.get_sample_shape(), map(self._mask, recording._bodies))
+
+    def _mask(self, body: tuple[tuple[slice, slice, slice], np.ndarray]) -> tuple[np.ndarray, ...]:
+        window, brightness = body
+        places = np.nonzero(brightness > 0.1 * brightness.max())
+        corner = [part.start for part in window]
+        coordinates = [place + first for place, first in zip(places, corner, strict=True)]
+        return (*coordinates[: len(self._recording.get_sample_shape())], brightness[places].astype(np.float32))
+
+    def get_frame_shape(self) -> tuple[int, int]:
+        """Return ``(rows, columns)``."""
+        return self._recording.get_frame_shape()
+
+    def get_num_planes(self) -> int:
+        """Return the number of planes of the recording."""
+        return self._recording.get_num_planes()
+
+    def get_roi_ids(self) -> list[str]:
+        """Return ``"0"``, ``"1"``, ..."""
+        return [str(cell) for cell in range(len(self._masks))]
+
+    def get_num_samples(self) -> int:
+        """Return the number of samples of the recording."""
+        return self._recording.get_num_samples()
+
+    def get_masks(self, roi_indices: np.ndarray) -> RoiMasks:
+        """Return the masks of cells; see :meth:`SegmentationExtractor.get_masks`."""
+        return self._masks[roi_indices]
+
+    def get_trace_names(self) -> tuple[str, ...]:
+        """Return ``("dff",)``."""
+        return ("dff",)
+
+    def get_trace(self, name: str, start_sample: int, end_sample: int, roi_indices: np.ndarray) -> np.ndarray:
+        """Return the activity of cells; see :meth:`SegmentationExtractor.get_trace`."""
+        return self._recording.get_activity(start_sample, end_sample)[:, roi_indices]
+
+    def get_image_names(self) -> tuple[str, ...]:
+        """Return ``("resting",)``."""
+        return ("resting",)
+
+    def get_image(self, name: str = "resting") -> np.ndarray:
+        """Return the scene without activity and noise; see :meth:`SegmentationExtractor.get_image`."""
+        if name != "resting":
+            return super().get_image(name)
+        movie = self._recording
+        image = movie._neuropil.copy()
+        for (window, body), level in zip(movie._bodies, movie._resting, strict=True):
+            image[window] += body * level
+        image *= movie._light * movie._gain
+        return image if movie.is_volumetric else np.ascontiguousarray(image[..., 0])
+
+    def get_sampling_frequency(self) -> float | None:
+        """Return the rate of the recording."""
+        return self._recording.get_sampling_frequency()
 
 
 def _gain(dtype: np.dtype[Any], photons: float) -> float:
