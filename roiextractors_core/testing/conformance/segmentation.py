@@ -466,7 +466,7 @@ class SegmentationExtractorTests(GivenRecording):
             self._judge(case, copy, damage)
 
     def _judge(self, case: SegmentationCase, copy: Any, damage: Damage) -> None:
-        original = Path(damage.path).read_bytes()
+        originals = {path: path.read_bytes() for path in damage.paths}
 
         def attempt() -> None:
             issued: list[str] = []
@@ -477,7 +477,7 @@ class SegmentationExtractorTests(GivenRecording):
                         self._require_no_silent_loss(opened, case.expected, damage.words, issued)
 
         try:
-            damage.apply(original)
+            damage.apply(originals)
             within(self.patience, attempt, damage.words)
         except PluginError as error:
             fail(f"{damage.words}: {error.__cause__!r}, which is not a clear error", _DAMAGE_ADVICE)
@@ -486,7 +486,8 @@ class SegmentationExtractorTests(GivenRecording):
         except Exception as error:  # noqa: BLE001 - the border to the plugin
             fail(f"{damage.words}: {type(error).__name__}: {error}, which is not a clear error", _DAMAGE_ADVICE)
         finally:
-            Path(damage.path).write_bytes(original)
+            for path, content in originals.items():
+                path.write_bytes(content)
 
     def _require_no_silent_loss(
         self, opened: SegmentationExtractor, expected: SegmentationExtractor, words: str, issued: list[Any]
