@@ -145,6 +145,11 @@ def test_pickle_in_sima(tmp_path: Path) -> None:
         (folder / name).write_bytes(pickle.dumps(Touch(tmp_path / "touched"), protocol=2))
     refused(folder, "could not identify|not installed")
     refused(folder / "dataset.pkl", "could not identify|not installed")
+    for key in ("rois.pkl", "signals_0.pkl"):
+        (folder / key).write_bytes(pickle.dumps({"num_sequences": Touch(tmp_path / "touched")}, protocol=2))
+        (folder / "dataset.pkl").write_bytes(pickle.dumps({"num_sequences": 1, "channel_names": ["a"]}, protocol=2))
+        with pytest.raises(RoiExtractorsError, match=r"it was not imported|could not identify|not installed"):
+            roi.open(folder, kind="segmentation")
     roi.explain(folder)
     assert not (tmp_path / "touched").exists()
 

@@ -1,0 +1,1 @@
+"""Reads the ROIs and signals of SIMA."""
