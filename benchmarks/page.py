@@ -18,6 +18,7 @@ GROUPS = {
     "scattered": ("Scattered reading", "Random frames in random order, in one call."),
     "single": ("One frame", "Random frames, one call per frame."),
     "part": ("Part of each frame", "64 x 64 pixels of each frame."),
+    "segmentation": ("Segmentations", "ROIs, masks and traces; opening includes detection."),
     "times": ("Times", "Sample times from the metadata of each frame."),
     "share": (
         "Calls on a network share",

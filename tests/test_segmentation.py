@@ -230,8 +230,10 @@ def test_ids_that_appear_twice_are_refused() -> None:
         def get_roi_ids(self) -> list[str]:
             return ["a", "a", "b"]
 
-    with pytest.raises(roi.CorruptRecordingError, match="more than once: 'a'"):
-        Twice(three_masks(), three_traces()).get_traces(["a"])
+    twice = Twice(three_masks(), three_traces())
+    for _ in range(2):
+        with pytest.raises(roi.CorruptRecordingError, match="more than once: 'a'"):
+            twice.get_traces(["a"])
 
 
 def test_views_keep_traces_masks_and_properties_together() -> None:

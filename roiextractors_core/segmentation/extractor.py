@@ -94,7 +94,7 @@ class SegmentationExtractor(Extractor, is_base=True):
     """Whether there are masks; authors set it to False for files that contain traces or events alone."""
 
     __set_properties: Mapping[str, RoiProperty] = MappingProxyType({})
-    __index: tuple[tuple[str, ...], dict[str, int]] | None = None
+    __index: Mapping[str, int] | None = None
 
     # Written by authors of formats
 
@@ -193,17 +193,11 @@ class SegmentationExtractor(Extractor, is_base=True):
             There is no such ROI.
         """
         self.check_open()
-        ids = tuple(self.get_roi_ids())
         if roi_ids is None:
-            return np.arange(len(ids))
-        if self.__index is None or self.__index[0] != ids:
-            self.__index = (ids, {name: k for k, name in enumerate(ids)})
-            if len(self.__index[1]) != len(ids):
-                repeated = [name for name, count in Counter(ids).items() if count > 1]
-                raise CorruptRecordingError(
-                    f"ids of ROIs must be different; these appear more than once: {listed(repeated)}"
-                )
-        return _positions(roi_ids, self.__index[1], "ROI")
+            return np.arange(self.get_num_rois())
+        if self.__index is None:  # made once: comparing thousands of ids takes longer than reading one trace
+            self.__index = _numbered(self.get_roi_ids())
+        return _positions(roi_ids, self.__index, "ROI")
 
     # Masks
 
@@ -601,6 +595,15 @@ class SegmentationView(ExtractorView, SegmentationExtractor, is_base=True):
 @dataclass(frozen=True, slots=True)
 class _MaskType:
     mask_tpe: str
+
+
+def _numbered(ids: Iterable[str]) -> dict[str, int]:
+    names = list(ids)
+    positions = {name: k for k, name in enumerate(names)}
+    if len(positions) != len(names):
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        raise CorruptRecordingError(f"ids of ROIs must be different; these appear more than once: {listed(repeated)}")
+    return positions
 
 
 def _positions(ids: Any, positions: Mapping[str, int], word: str) -> np.ndarray:

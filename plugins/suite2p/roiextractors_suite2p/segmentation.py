@@ -42,6 +42,7 @@ from .rois import DESCRIPTIONS, Rois, count_rois, read_rois
 __all__ = ["Suite2pSegmentationExtractor"]
 
 _FUNCTIONAL = "functional"
+_SHORT_BYTES = 1 << 16  # shorter parts of the traces are read one by one where more than this is between them
 # suite2p deconvolves the functional channel alone
 _TRACES: Mapping[str, Mapping[str, str]] = {
     "chan1": {"raw": "F.npy", "neuropil": "Fneu.npy", "deconvolved": "spks.npy"},
@@ -128,6 +129,7 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
         self._include_overlap = bool(include_overlap)
         self._plane = describe_plane(selection.folder)
         self._num_rois = _count(selection.folder)
+        self._ids = [str(k) for k in range(self._num_rois)]
         contents = _Contents(self._plane, selection.channel, self._num_rois)
         self._traces = contents.traces()
         self._images = contents.images()
@@ -144,7 +146,7 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
         return self._plane.rows, self._plane.columns
 
     def get_roi_ids(self) -> list[str]:
-        return [str(k) for k in range(self._num_rois)]
+        return list(self._ids)
 
     def get_num_rois(self) -> int:
         return self._num_rois
@@ -304,10 +306,28 @@ class _Trace:
             return array.read((slice(start, end), rois))
         # In the order of the file, so that nothing is copied after it was read
         result = np.empty((end - start, len(rois)), dtype.newbyteorder("="), order="F")
-        part = StoredFrames((self.file,), shape=(1, end - start), dtype=dtype)
         places = offset + (rois * self.num_samples + start) * dtype.itemsize
-        part.read_into(result.T.reshape(len(rois), 1, end - start), places)
+        if result.size:
+            self._read_into(result.T, places)
         return result
+
+    def _read_into(self, target: np.ndarray, places: np.ndarray) -> None:
+        """Fill the rows of an array ``(rois, samples)`` from these places in the file."""
+        num_bytes, step = target[0].nbytes, self.num_samples * target.itemsize
+        if not self.header.dtype.isnative:
+            self._read_frames(target, places)
+        elif num_bytes == step and (np.diff(places) == step).all():
+            self.file.read_array_into(target, int(places[0]))
+        elif num_bytes < _SHORT_BYTES and step - num_bytes > _SHORT_BYTES:
+            read = self.file.hold_open()
+            for row, place in zip(target, places.tolist(), strict=True):
+                read(memoryview(row).cast("B"), place)
+        else:
+            self._read_frames(target, places)
+
+    def _read_frames(self, target: np.ndarray, places: np.ndarray) -> None:
+        part = StoredFrames((self.file,), shape=(1, target.shape[1]), dtype=self.header.dtype)
+        part.read_into(target.reshape(len(target), 1, -1), places)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ def test_only_the_traces_that_are_asked_for_are_read(tmp_path: Path, write_rois:
         sizes.clear()
         np.testing.assert_array_equal(segmentation.get_traces(None, 500, 510), stored[:, 500:510].T)
         assert sum(sizes) == count * 10 * 4
+        np.testing.assert_array_equal(segmentation.get_traces(["3", "1"], 5, 90_000), stored[[3, 1], 5:90_000].T)
+        np.testing.assert_array_equal(segmentation.get_traces(["3", "4", "5"]), stored[3:6].T)
 
 
 def test_all_traces_are_not_copied(plane: Path) -> None:
