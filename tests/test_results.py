@@ -16,7 +16,8 @@ import roiextractors_core as roi
 
 
 def refused(path: Path, words: str, **options: Any) -> None:
-    with pytest.raises((roi.UnknownFormatError, roi.UnsupportedRecordingError), match=words) as caught:
+    kinds = (roi.UnknownFormatError, roi.UnsupportedRecordingError, roi.SourceKindError)
+    with pytest.raises(kinds, match=words) as caught:
         roi.open(path, **options)
     assert "not a movie" in str(caught.value) or "open" in str(caught.value)
 
@@ -62,10 +63,10 @@ def test_a_truncated_file_of_matlab_is_no_surprise(tmp_path: Path, length: int) 
 def test_regions_and_archives_are_not_a_movie(tmp_path: Path) -> None:
     region = b"Iout" + struct.pack(">hBB", 227, 1, 0) + bytes(60)
     (tmp_path / "one.roi").write_bytes(region)
-    refused(tmp_path / "one.roi", "a region of interest of ImageJ, not a movie")
+    refused(tmp_path / "one.roi", r"(a region of interest of ImageJ|contains a segmentation), not a movie")
     with zipfile.ZipFile(tmp_path / "RoiSet.zip", "w") as archive:
         archive.writestr("0001-0002.roi", region)
-    refused(tmp_path / "RoiSet.zip", "a set of regions of interest of ImageJ, not a movie")
+    refused(tmp_path / "RoiSet.zip", r"(a set of regions of interest of ImageJ|contains a segmentation), not a movie")
     np.savez(tmp_path / "cnmf.npz", A=np.ones(3))
     refused(tmp_path / "cnmf.npz", r"a set of NumPy arrays \(\.npz\)")
     (tmp_path / "bdv.xml").write_text('<?xml version="1.0"?>\n<SpimData version="0.2"></SpimData>')
@@ -77,8 +78,8 @@ def test_folders_of_results_say_where_the_movie_is(tmp_path: Path) -> None:
     for name in ("images", "regions"):
         (found / name).mkdir(parents=True)
     (found / "regions" / "regions.json").write_text(json.dumps([{"coordinates": [[1, 2], [3, 4]]}]))
-    refused(found / "regions" / "regions.json", "regions of Neurofinder, not a movie.*'images'")
-    refused(found, "dataset of Neurofinder; its movie is in the folder 'images'")
+    refused(found / "regions" / "regions.json", r"(regions of Neurofinder|contains a segmentation), not a movie")
+    refused(found, r"its movie is in the folder 'images': open that folder")
     for names, folder, words in (
         (("A.zarr", "C.zarr", "b.zarr"), "minian", "results of minian"),
         (("sequences.pkl", "dataset.pkl"), "m.sima", "dataset of SIMA"),

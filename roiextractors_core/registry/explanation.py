@@ -92,7 +92,9 @@ class Explanation:
         if self.tied:
             raise AmbiguousFormatError(self._tie_message())
         if self.other_kinds:
-            raise SourceKindError(other_kind_message(self.path, self.other_kinds[0].spec))
+            movie = self.looks_like.partition("; its movie ")[2] if self.kind == "imaging" else ""
+            message = other_kind_message(self.path, self.other_kinds[0].spec)
+            raise SourceKindError(f"{message}; its movie {movie}" if movie else message)
         if self.not_installed:
             raise FormatNotInstalledError(self._not_installed_message())
         raise UnknownFormatError(self._unknown_message())
