@@ -214,6 +214,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
                 f"{array.name} claims {count:,} units in {rows:,} x {columns:,} pixels; it is damaged"
             )
         _require_numbers(array)
+        _require_chunks(array)
         for dim, length in (("height", rows), ("width", columns)):
             axis = self._variables.array("A", dim)
             if axis is not None and axis.shape != (length,):
@@ -247,6 +248,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
                 return
             _require_dims(array, {"unit_id", "frame"})
             _require_numbers(array)
+            _require_chunks(array)
             places = self._places_of(variable, array)
             self._require_same_frames(variable, array)
         except RecordingError as error:
@@ -299,6 +301,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
                 return None
             _require_dims(array, {*dims, "unit_id"} if "unit_id" in array.dims else set(dims))
             _require_numbers(array)
+            _require_chunks(array)
             if "frame" in dims:
                 self._require_same_frames(variable, array)
             else:
@@ -315,6 +318,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
                 return None
             _require_dims(array, {"height", "width"})
             _require_numbers(array)
+            _require_chunks(array)
             self._require_same_pixels(array)
         except RecordingError as error:
             self._sentences.append(f"{self._name}: the image {variable} is left out: {error}")
@@ -340,7 +344,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
                 f"{self._name}: {missing:,} of {counted(count, 'chunk')} of {array.name} {'is' if missing == 1 else 'are'} missing "
                 f"(lost, or never written) and read as the fill value, {array.fill_value}"
             )
-            is_sparse = array.variable in _SPARSE and array.fill_value == 0 and missing < count
+            is_sparse = array.variable in _SPARSE and array.fill_value == 0
             (self._remarks if is_sparse else self._sentences).append(words)
 
     def _read_times(self) -> tuple[str | None, np.ndarray | None]:
@@ -366,7 +370,10 @@ class _Variables:
         group = "" if self._is_one_group else f"{variable}.zarr"
         inside = coordinate or variable
         path = os.path.join(self._folder, group, inside)
-        return open_array(path, os.path.join(group, inside).replace("\\", "/"), inside)
+        array = open_array(path, os.path.join(group, inside).replace("\\", "/"), inside)
+        if array is None and group and coordinate is None and is_folder(os.path.join(self._folder, group)):
+            raise CorruptRecordingError(f"{group} does not contain the array {variable} (.zarray or zarr.json)")
+        return array
 
     def text(self, variable: str, coordinate: str) -> str:
         """Return a coordinate that is one text; empty if there is none."""
@@ -387,3 +394,10 @@ def _require_dims(array: LabelledArray, dims: set[str]) -> None:
 def _require_numbers(array: LabelledArray) -> None:
     if array.dtype.kind not in "biuf":
         raise CorruptRecordingError(f"{array.name} should contain numbers, got {array.dtype}")
+
+
+def _require_chunks(array: LabelledArray) -> None:
+    """Refuse an array of which nothing was written, or everything was lost; where some chunks are missing, it is read."""
+    missing, count = array.num_missing()
+    if count and missing == count:
+        raise CorruptRecordingError(f"{array.name} has no chunks of values: they were lost, or never written")

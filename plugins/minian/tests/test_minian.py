@@ -22,6 +22,7 @@ from roiextractors_core.errors import (
     SourceKindError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 sys.path.insert(0, str(Path(__file__).parent))
 from minian_folder import FRAMES, UNITS, contents, write_array, write_group, write_minian, write_times
@@ -187,6 +188,50 @@ def test_several_background_components_are_read(tmp_path: Path) -> None:
     rois.close()
 
 
+class OnMinian(SegmentationExtractorTests):
+    """What every folder below contains; the coordinates of pixels and labels of the animal say nothing about the data."""
+
+    format = "minian"
+    optional_parts = ("timeStamps.csv",)
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        background = roi.Background(
+            ("background-0",),
+            roi.RoiMasks.from_dense(VALUES["b"][..., np.newaxis]),
+            {"background": VALUES["f"][:, np.newaxis]},
+        )
+        return roi.NumpySegmentationExtractor(
+            VALUES["A"].transpose(1, 2, 0),
+            {"denoised": VALUES["C"].T, "deconvolved": VALUES["S"].T, "baseline": VALUES["b0"].T},
+            roi_ids=UNITS,
+            images={"maximum_projection": VALUES["max_proj"]},
+            background=background,
+            sampling_frequency=1 / 0.067,
+            times=TIMES,
+        )
+
+
+class TestAFolder(OnMinian):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write_minian(tmp_path / "minian")
+
+
+class TestAFolderOfTransposedArrays(OnMinian):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write_minian(tmp_path / "minian", transposed=True, version=3)
+
+
+class TestOneGroup(OnMinian):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        folder = write_group(tmp_path / "minian.zarr", contents())
+        write_times(folder / "timeStamps.csv")
+        return folder
+
+
 # Times
 
 
@@ -285,8 +330,23 @@ def test_empty_chunks_of_footprints_need_not_be_written(tmp_path: Path) -> None:
         assert any("7 of 12 chunks of A.zarr/A are missing" in text for text in rois.get_notes())
     for path in (folder / "A.zarr" / "A").glob("[0-9]*"):
         path.unlink()
-    with pytest.warns(RoiExtractorsWarning, match="12 of 12 chunks of A.zarr/A are missing"):
-        roi.open(folder, kind="segmentation").close()
+    with pytest.raises(CorruptRecordingError, match=r"A.zarr/A has no chunks of values"):
+        roi.open(folder, kind="segmentation")
+
+
+def test_arrays_without_any_chunk_are_left_out(tmp_path: Path) -> None:
+    folder = write_minian(tmp_path / "m")
+    for name in ("S", "f", "b", "max_proj"):
+        for path in (folder / f"{name}.zarr" / name).glob("0*"):
+            path.unlink()
+    with pytest.warns(RoiExtractorsWarning) as caught:
+        rois = roi.open(folder, kind="segmentation")
+    words = " ".join(str(w.message) for w in caught)
+    for name in ("S", "f", "b", "max_proj"):
+        assert f"{name}.zarr/{name} has no chunks of values" in words
+    with rois:
+        assert rois.get_trace_names() == ("denoised", "baseline")
+        assert rois.get_background() is None
 
 
 @pytest.mark.parametrize("variable", ["A", "C"])

@@ -23,6 +23,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 pytest.importorskip("scipy")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -147,6 +148,58 @@ def test_ids_labels_and_tags_are_kept(tmp_path: Path) -> None:
     rois[0]["id"] = "cell2"  # ids that do not tell ROIs apart are not used
     with roi.open(write_sima(tmp_path / "n.sima", sets={"x": rois}), kind="segmentation") as found:
         assert found.get_roi_ids() == ["0", "1", "2"]
+
+
+class OnSima(SegmentationExtractorTests):
+    format = "sima"
+    optional_parts = ("signals_*.pkl", "time_averages.pkl")  # extraction is a step of its own
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        return roi.NumpySegmentationExtractor(
+            SIZES.transpose(1, 2, 0), {"raw": RAW.T}, images={"mean": MEAN[0, :, :, 0]}
+        )
+
+
+SIZES = masks()
+SIZES[1, 6, 1] = 4.0  # masks of different sizes
+SIZES[2, 0, 4] = 5.0
+
+
+class TestADatasetOfPython3(OnSima):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write_sima(tmp_path / "mouse.sima", sets={"auto_ROIs": [roi_of(plane) for plane in SIZES]})
+
+
+class TestADatasetOfPython2(OnSima):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        sets = {"auto_ROIs": [roi_of(plane) for plane in SIZES]}
+        return write_sima(tmp_path / "mouse.sima", sets=sets, python="2")
+
+
+class TestOneOfTwoSetsInOneOfTwoChannels(OnSima):
+    open_options = {"rois": "auto_ROIs", "channel": "Blue"}
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        images = {"mean": MEAN[0, :, :, 1]}
+        return roi.NumpySegmentationExtractor(SIZES.transpose(1, 2, 0), {"raw": RAW.T}, images=images)
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("Green", "Blue"), "rois": ("auto_ROIs", "by hand")}
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        rois = [roi_of(plane) for plane in SIZES]
+        drawn = polygon_rois([[[0, 0, 0], [2, 0, 0], [2, 2, 0], [0, 2, 0]]])
+        signals = {
+            0: {"cells": signals_of(rois, [RAW + 1])},
+            1: {"cells": signals_of(rois, mean_frame=MEAN[..., 1])},
+        }
+        return write_sima(tmp_path / "m.sima", sets={"auto_ROIs": rois, "by hand": drawn}, signals=signals)
 
 
 # What there is to choose
