@@ -19,6 +19,7 @@ from roiextractors_core.io.process_state import PROCESS_STATE
 from roiextractors_core.registry.registry import default_registry
 from roiextractors_core.testing import ImagingExtractorTests
 from roiextractors_core.testing.conformance import processes
+from roiextractors_core.testing.cuts import cuts_of, exchanges_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted import faults, sound
@@ -653,3 +654,41 @@ def test_a_format_that_is_not_registered_is_named_with_those_that_were_set_aside
     message = outcome.failed["test_the_format_is_registered"]
     assert re.search("no format 'planted' is registered; the formats are .*npy", message)
     assert "python -m pip install -e ." in message
+
+
+def test_a_text_file_is_cut_after_whole_lines_and_says_which_keys_are_lost(tmp_path: Path) -> None:
+    (tmp_path / "frames.bin").write_bytes(bytes(range(256)) * 9)
+    sections = [["[size]", "rows = 4", "columns = 5"], ["[time]", "; in Hz", "rate = 30"], ["[by]", "software = ö"]]
+    header = "".join("\n".join(lines) + "\n" for lines in sections)
+    (tmp_path / "header.ini").write_text(header, encoding="utf-8", newline="\n")
+    (tmp_path / "times.csv").write_text("frame,time\n" + "".join(f"{k},{k / 8}\n" for k in range(300)))
+    (tmp_path / "state.json").write_text('{\n"a": 1,\n"b": 2\n}\n')
+    cuts = [damage for damage in cuts_of(tuple(sorted(tmp_path.iterdir()))) if " cut after line " in damage.words]
+    of_header = {damage.size: damage.lost_keys for damage in cuts if damage.path.endswith(".ini")}
+    assert len(of_header) == 7
+    assert of_header[header.encode().index(b"[time]")] == ("rate", "software")
+    assert of_header[header.encode().index(b"[by]")] == ("software",)
+    of_table = [damage for damage in cuts if damage.path.endswith(".csv")]
+    assert 5 <= len(of_table) <= 12
+    assert {damage.lost_keys for damage in of_table} == {()}
+    assert of_table[-1].words.startswith("times.csv cut after line 300 of 301, '298,37.25'")
+    assert not [damage for damage in cuts if damage.path.endswith(".json")]
+
+
+def test_files_are_exchanged_that_differ_in_number_and_content_alone(tmp_path: Path) -> None:
+    for name, content in {
+        "chunk_0.bin": b"aaaa",
+        "chunk_1.bin": b"bbbb",
+        "chunk_2.bin": b"aaaa",
+        "chunk_10.bin": b"cccc",
+        "chunk_11.bin": b"d",
+        "other_1.bin": b"eeee",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    exchanges = exchanges_of(sorted(tmp_path.iterdir()))
+    assert [tuple(path.name for path in damage.paths) for damage in exchanges] == [
+        ("chunk_0.bin", "chunk_1.bin"),
+        ("chunk_0.bin", "chunk_10.bin"),
+    ]
+    exchanges[1].apply({path: path.read_bytes() for path in exchanges[1].paths})
+    assert [(tmp_path / f"chunk_{k}.bin").read_bytes() for k in (0, 1, 10)] == [b"cccc", b"bbbb", b"aaaa"]
