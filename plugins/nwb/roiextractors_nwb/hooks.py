@@ -61,4 +61,6 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
         platforms=("any",),
         description="ROIs of NWB 2 files (HDF5 and Zarr): each PlaneSegmentation with its masks, RoiResponseSeries, columns and images.",
+        writer="roiextractors_nwb.segmentation_writer:write",
+        writer_extensions=(".nwb",),
     )

@@ -121,7 +121,10 @@ def _candidates(tree: Tree, table: str, others: Sequence[str], names: Mapping[st
             continue
         if is_single or (not is_series and len(shape) in (2, 3) and not _is_colour(tree, path, shape)):
             yield Image(
-                printable(name), where or "", shape, ("T" if is_single else "") + "XYZ"[: len(shape) - is_single]
+                names.get(path, printable(name)),
+                where or "",
+                shape,
+                ("T" if is_single else "") + "XYZ"[: len(shape) - is_single],
             )
 
 

@@ -215,6 +215,8 @@ class NwbSegmentationExtractor(SegmentationExtractor):
         rate = self.get_sampling_frequency()
         if rate is None or self._series_times.starting_time is None:
             return None
+        if self._sidecar is not None and self._sidecar.first_sample and self._sidecar.sidecar.rate == rate:
+            return (self._sidecar.first_sample + np.arange(start, end)) / rate
         times: np.ndarray = np.arange(start, end) / rate + self._series_times.starting_time
         return times
 

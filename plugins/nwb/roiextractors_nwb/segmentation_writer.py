@@ -115,6 +115,7 @@ class _Plan:
         self._traces = rois.get_trace_names()
         self._background = rois.get_background()
         self._columns = self._property_columns()
+        self._first = rois.clock.first if rois.clock.source == "computed" else 0
         self._clock = self._times() if self._traces or (self._background and self._background.traces) else {}
         dtypes = [rois.get_traces([], 0, 0, name=name).dtype for name in self._traces]
         self.nbytes = self._count * len(self._ids) * sum(dtype.itemsize for dtype in dtypes)
@@ -148,6 +149,8 @@ class _Plan:
             )
         if times is None:
             return {"rate": rate, "starting_time": 0.0}
+        if self._first and rate is not None:
+            return {"rate": rate, "starting_time": float(times[0])}
         if rate is not None and np.array_equal(np.arange(len(times)) / rate + times[0], times):
             return {"rate": rate, "starting_time": float(times[0])}
         return {"timestamps": times}
@@ -183,7 +186,7 @@ class _Plan:
         sidecar = Sidecar(
             self._sidecar.shape, self._sidecar.rate, None, self._sidecar.metadata
         )  # the series have the times
-        return SegmentationSidecar(sidecar, _TABLE, tuple(self._ids_columns), self._names).to_json()
+        return SegmentationSidecar(sidecar, _TABLE, tuple(self._ids_columns), self._names, self._first).to_json()
 
     def _table(
         self,

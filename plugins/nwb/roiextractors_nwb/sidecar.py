@@ -16,7 +16,7 @@ SCRATCH_NAME = "roiextractors"
 IDS_COLUMN = "roi_name"
 """The column of ids that are not the whole numbers that NWB requires in ``id``; NeuroConv names it so too."""
 
-_TABLE, _IDS, _NAMES = "plane_segmentation", "ids_columns", "names"
+_TABLE, _IDS, _NAMES, _FIRST = "plane_segmentation", "ids_columns", "names", "first_sample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,19 @@ class SegmentationSidecar:
         The paths of the tables whose ids are in :data:`IDS_COLUMN`.
     names : mapping of str to str
         The names of traces, images and properties by their paths in the file.
+    first_sample : int
+        The position of the first sample on the grid of the rate that begins at 0 s: a slice keeps its times to the last digit.
     """
 
     sidecar: Sidecar
     table: str
     ids_columns: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    first_sample: int = 0
 
     def to_json(self) -> str:
         """Return it as JSON text."""
-        own = {_TABLE: self.table, _IDS: list(self.ids_columns), _NAMES: dict(self.names)}
+        own = {_TABLE: self.table, _IDS: list(self.ids_columns), _NAMES: dict(self.names), _FIRST: self.first_sample}
         return json.dumps({SIDECAR_KEY: {**self.sidecar.to_dict(), **own}})
 
     @classmethod
@@ -60,7 +63,7 @@ class SegmentationSidecar:
         if sidecar is None:
             return None
         facts = json.loads(text)[SIDECAR_KEY]
-        ids, names = facts.get(_IDS), facts.get(_NAMES)
+        ids, names, first = facts.get(_IDS), facts.get(_NAMES), facts.get(_FIRST)
         if facts.get(_TABLE) != table:
             return None
         return cls(
@@ -68,4 +71,5 @@ class SegmentationSidecar:
             table,
             tuple(map(str, ids)) if isinstance(ids, list) else (),
             {str(key): str(value) for key, value in names.items()} if isinstance(names, dict) else {},
+            first if isinstance(first, int) and 0 <= first < 1 << 53 else 0,
         )
