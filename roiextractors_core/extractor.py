@@ -355,9 +355,9 @@ class Extractor(ABC):
         args, kwargs = self.__arguments
         require_importable(type(self))
         states = self.__states if self.__states is not None else file_states(self.provenance.paths)
-        return _made_again, (type(self), args, kwargs, self._contents_in_words(), states, self._kept())
+        return _made_again, (type(self), args, kwargs, self._contents_in_words(), states, self._values_to_pickle())
 
-    def _kept(self) -> tuple[Any, ...]:
+    def _values_to_pickle(self) -> tuple[Any, ...]:
         """Return what the user and the factory set, which a pickle keeps."""
         return self.__users_times(), self.__rate, self.__provenance
 

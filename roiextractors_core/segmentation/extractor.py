@@ -481,8 +481,8 @@ class SegmentationExtractor(Extractor, is_base=True):
     def _contents_in_words(self) -> str:
         return f"{counted(self.get_num_rois(), 'ROI')} in {self.get_mask_shape()} of {counted(self.get_num_samples(), 'sample')}"
 
-    def _kept(self) -> tuple[Any, ...]:
-        return (dict(self.__set_properties), *super()._kept())
+    def _values_to_pickle(self) -> tuple[Any, ...]:
+        return (dict(self.__set_properties), *super()._values_to_pickle())
 
     def _restore(self, states: Any, properties: Any, *kept: Any) -> None:
         super()._restore(states, *kept)
