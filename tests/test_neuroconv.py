@@ -201,6 +201,8 @@ def test_an_interface_of_neuroconv_on_a_recording(tmp_path: Path) -> None:
 # What is written opens here again
 
 
+# NeuroConv 0.10.2 writes rows before columns into `dimension`, which NWB defines as x and y
+@pytest.mark.filterwarnings("default:.*dimension of acquisition:roiextractors_core.errors.RoiExtractorsWarning")
 @shapes
 @pytest.mark.parametrize("clocked", [False, True], ids=["rate", "times"])
 def test_what_neuroconv_wrote_opens_here(tmp_path: Path, shape: tuple[int, ...], clocked: bool) -> None:
@@ -234,3 +236,53 @@ def test_a_recording_still_pickles_after_neuroconv_had_it(tmp_path: Path) -> Non
             pass
         again = pickle.loads(pickle.dumps(recording))
         np.testing.assert_array_equal(again.get_series(), recording.get_series())
+
+
+# Segmentations
+
+
+def a_segmentation(count: int = 5) -> roi.NumpySegmentationExtractor:
+    rng = np.random.default_rng(4)
+    masks = roi.RoiMasks.from_pixels(
+        (12, 20), [(np.array([k, k, k + 1]), np.array([k + 3, k + 4, k + 4]), rng.random(3)) for k in range(count)]
+    )
+    return roi.NumpySegmentationExtractor(
+        masks,
+        {"raw": rng.random((30, count)), "neuropil": rng.random((30, count)), "dff": rng.random((30, count))},
+        images={"mean": rng.random((12, 20)), "correlation": rng.random((12, 20))},
+        properties={"snr": rng.random(count), "iscell": rng.random(count) > 0.5},
+        sampling_frequency=15.0,
+    )
+
+
+def test_a_segmentation_is_written_and_read_back(tmp_path: Path) -> None:
+    pytest.importorskip("roiextractors_nwb", reason="roiextractors-nwb is not installed")
+    from neuroconv.tools.roiextractors import add_segmentation_to_nwbfile
+    from pynwb import NWBHDF5IO, NWBFile
+
+    rois = a_segmentation()
+    for part in (rois, rois.select_rois(["3", "1"]).slice_samples(5, 20)):
+        file = NWBFile(session_description="made up", identifier="1", session_start_time=START)
+        add_segmentation_to_nwbfile(part, file)
+        path = tmp_path / f"{part.get_num_rois()}.nwb"
+        with NWBHDF5IO(str(path), "w") as stream:
+            stream.write(file)
+        with NWBHDF5IO(str(path), "r") as stream:
+            # NWB counts x first: each mask is (columns, rows)
+            table = next(iter(stream.read().processing["ophys"]["ImageSegmentation"].plane_segmentations.values()))
+            stored = np.stack([np.asarray(mask) for mask in table["image_mask"][:]], axis=-1)
+        np.testing.assert_allclose(np.swapaxes(stored, 0, 1), part.get_roi_image_masks(), rtol=1e-6)
+        with roi.open(path, kind="segmentation") as again:
+            assert again.get_frame_shape() == (12, 20)
+            assert again.get_num_rois() == part.get_num_rois()
+            np.testing.assert_allclose(again.get_roi_image_masks(), part.get_roi_image_masks(), rtol=1e-6)
+            for name in ("raw", "neuropil", "dff"):
+                np.testing.assert_array_equal(again.get_traces(name=name), part.get_traces(name=name))
+            np.testing.assert_array_equal(again.get_property("snr"), part.get_property("snr"))
+            assert again.get_sampling_frequency() == pytest.approx(15.0)
+
+
+def test_masks_that_neuroconv_exchanges_are_warned_about() -> None:
+    volumes = roi.NumpySegmentationExtractor(np.ones((4, 5, 3, 2), np.float32), np.zeros((9, 2)))
+    with pytest.warns(roi.RoiExtractorsWarning, match="rows and columns exchanged"):
+        assert volumes._roi_masks.mask_tpe == "nwb-voxel_mask"

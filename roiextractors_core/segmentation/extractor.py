@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,15 +17,19 @@ from ..errors import (
     DeclarationError,
     RangeError,
     RecordingError,
+    RoiExtractorsWarning,
     UnsupportedRecordingError,
     counted,
     listed,
 )
 from ..extractor import Extractor, ExtractorView, is_view
 from ..io.indexing import resolve_indices
+from ..io.notices import warn
 from ..io.units import duration
 from ..metadata import RecordingMetadata
 from .masks import RoiMasks
+
+_MAX_DENSE_PIXELS = 1 << 28  # 1 GiB as float32
 
 __all__ = ["Background", "RoiProperty", "SegmentationExtractor", "SegmentationView"]
 
@@ -475,7 +480,14 @@ class SegmentationExtractor(Extractor, is_base=True):
 
     @property
     def _roi_masks(self) -> Any:
-        """What NeuroConv asks of a segmentation of roiextractors: how its masks are stored."""
+        """What NeuroConv asks of a segmentation of roiextractors: how it should write the masks."""
+        # NeuroConv 0.10 writes the rows of lists of pixels as NWB's x, which are columns; it writes images as NWB defines them
+        if not self.is_volumetric and math.prod(self.get_mask_shape()) * self.get_num_rois() <= _MAX_DENSE_PIXELS:
+            return _MaskType("nwb-image_mask")
+        warn(
+            "NeuroConv writes these masks with rows and columns exchanged; write them with roiextractors_core.convert(rois, 'rois.nwb')",
+            RoiExtractorsWarning,
+        )
         return _MaskType("nwb-voxel_mask" if self.is_volumetric else "nwb-pixel_mask")
 
     def _contents_in_words(self) -> str:
