@@ -70,6 +70,11 @@ def count_rois(file: PositionedFile) -> int:
         raise CorruptRecordingError(
             f"{file.name} has an array of {header.dtype} of shape {header.shape}; expected a list of ROIs as suite2p writes it"
         )
+    # Each ROI takes more than a byte; a damaged header may claim any number
+    if header.shape[0] > file.size:
+        raise CorruptRecordingError(
+            f"the header of {file.name} says {counted(header.shape[0], 'ROI')}, more than its {file.size:,} bytes can contain"
+        )
     return header.shape[0]
 
 

@@ -60,6 +60,14 @@ _COMMON_IMAGES: Mapping[str, str] = {
 }
 _CROPPED = frozenset({"Vcorr", "max_proj"})  # of the part of the frames between yrange and xrange
 _OUTPUTS = ("reg_outputs.npy", "detect_outputs.npy")  # of suite2p 1.0, which took them out of ops.npy
+_COMBINED = "combined"
+_CONTENTS: Mapping[str, str] = {
+    "iscell.npy": "the classification of ROIs",
+    "settings.npy": "the rate",
+    "reg_outputs.npy": "the mean images",
+    "detect_outputs.npy": "the correlation image and the maximum projection",
+}
+_MAX_PIXELS = 1 << 28  # of an image; a mosaic of many planes has some ten million
 _CLASSES: Mapping[str, tuple[str, str]] = {
     "iscell": ("whether suite2p or a person classified the ROI as a cell", "probability that the ROI is a cell"),
     "redcell": (
@@ -134,6 +142,7 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
         self._traces = contents.traces()
         self._images = contents.images()
         self._classes = contents.classes()
+        contents.note_missing()
         self._num_samples = next((trace.num_samples for trace in self._traces.values()), 0)
         contradiction = _other_length(self._plane, self._num_samples)
         self._notes = (*contents.problems, *contradiction, *_zeros(self._plane, self._traces))
@@ -387,11 +396,24 @@ class _Contents:
             trace = _Trace(PositionedFile(path), read_npy_header(PositionedFile(path), "Python objects, not traces"))
             self._check_trace(trace, file_name, next(iter(traces.values()), None))
             traces[name] = trace
-        # suite2p writes no traces where it finds no ROIs
-        if lost and self._num_rois:
-            kept = f"reading {listed(traces)}" if traces else "reading the masks alone"
+        # Where suite2p finds no ROIs, it writes no traces
+        if not self._num_rois:
+            return {}
+        if lost:
+            kept = f"reading the traces {listed(traces)}" if traces else "reading the masks alone"
             self.problems.append(f"{self._place} contains stat.npy but not {listed(lost)}; {kept}")
         return traces
+
+    def note_missing(self) -> None:
+        """Add a sentence about other files that suite2p always writes, and that are missing."""
+        names = ["iscell.npy"] if self._num_rois else []
+        if self._plane.described_in.endswith("db.npy"):
+            # The description of the combined planes contains their images
+            names += ["settings.npy", *(() if self._plane.folder.name == _COMBINED else _OUTPUTS)]
+        lost = [name for name in names if not is_file(self._plane.folder / name)]
+        if lost:
+            kept = ", ".join(_CONTENTS[name] for name in lost)
+            self.problems.append(f"{self._place} contains stat.npy but not {listed(lost)}; reading without {kept}")
 
     def _check_trace(self, trace: _Trace, file_name: str, first: _Trace | None) -> None:
         shape, dtype, name = trace.header.shape, trace.header.dtype, f"{self._place}/{file_name}"
@@ -433,6 +455,11 @@ class _Contents:
     def _image(self, fields: Mapping[str, Any], key: str) -> _Image | None:
         array, shape = fields.get(key), (self._plane.rows, self._plane.columns)
         if not isinstance(array, PickledArray) or 0 in array.shape:
+            return None
+        if shape[0] * shape[1] > _MAX_PIXELS:
+            self.problems.append(
+                f"the image {key} of {self._place} was left out, as frames of {shape} are too large for one"
+            )
             return None
         place = _crop(fields, shape) if key in _CROPPED else None
         size = shape if place is None else (place[0].stop - place[0].start, place[1].stop - place[1].start)
@@ -501,7 +528,7 @@ def _other_length(plane: Plane, num_samples: int) -> tuple[str, ...]:
     """Return a sentence if the description gives another number of frames."""
     expected = plane.num_frames
     # The description of the combined planes is a copy of that of one plane, which may have a frame less
-    if not num_samples or expected in (None, num_samples) or plane.folder.name == "combined":
+    if not num_samples or expected in (None, num_samples) or plane.folder.name == _COMBINED:
         return ()
     return (
         f"the traces in {printable(plane.folder.name)} have {counted(num_samples, 'sample')}, but {plane.described_in} says "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import random
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +17,7 @@ import roiextractors_core as roi
 from roiextractors_core.errors import (
     CorruptRecordingError,
     IncompleteRecordingWarning,
+    RoiExtractorsError,
     RoiExtractorsWarning,
     SourceKindError,
     SourceNotFoundError,
@@ -22,6 +25,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 Write = Callable[..., Path]
 ROWS, COLUMNS, SAMPLES = 12, 30, 50
@@ -70,6 +74,105 @@ def plane(tmp_path: Path, write_rois: Write) -> Path:
     return write_rois(tmp_path / "session" / "suite2p" / "plane0", rois(), arrays(), **SIZE)
 
 
+def expected_of(**said: Any) -> roi.NumpySegmentationExtractor:
+    """What the files of :func:`rois` and :func:`arrays` contain."""
+    masks = roi.RoiMasks.from_pixels(
+        (ROWS, COLUMNS), [(*each[:2], np.array(each[2], np.float32)) for each in (L, BAR, DOT)]
+    )
+    table = arrays()["iscell"]
+    given: dict[str, Any] = {
+        "traces": {
+            name: arrays()[file].T for name, file in (("raw", "F"), ("neuropil", "Fneu"), ("deconvolved", "spks"))
+        },
+        "properties": {
+            "iscell": table[:, 0] == 1,
+            "iscell_probability": table[:, 1],
+            "npix": np.array([4, 2, 1]),
+            "radius": np.array([5.5, 3.5, 2.5]),
+            "skew": np.array([1, 0.5, 0.25]),
+        },
+        "sampling_frequency": 7.5,
+    }
+    return roi.NumpySegmentationExtractor(masks, **{**given, **said})
+
+
+class Cases(SegmentationExtractorTests):
+    format = "suite2p-segmentation"
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        return expected_of()
+
+
+class TestOnePlane(Cases):
+    @pytest.fixture
+    def recording(self, tmp_path: Path, write_rois: Write) -> Path:
+        write_rois(tmp_path / "suite2p" / "plane0", rois(), arrays(), **SIZE)
+        return tmp_path / "suite2p"
+
+
+class TestThePlanesFolder(Cases):
+    @pytest.fixture
+    def recording(self, tmp_path: Path, write_rois: Write) -> Path:
+        return write_rois(tmp_path / "suite2p" / "plane0", rois(), arrays(), **SIZE)
+
+
+class TestOneOfSeveralPlanesAndChannels(Cases):
+    open_options = {"plane": "plane1", "channel": "chan2"}
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        images = {"mean": np.full((ROWS, COLUMNS), 2.0), "mean_chan1": np.full((ROWS, COLUMNS), 1.0)}
+        return expected_of(traces={"raw": traces(11).T, "neuropil": traces(12).T}, images=images)
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"plane": ("plane0", "plane1", "combined"), "channel": ("chan1", "chan2")}
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, write_rois: Write) -> Path:
+        other = {"F_chan2": traces(11), "Fneu_chan2": traces(12)}
+        means = {"meanImg": np.full((ROWS, COLUMNS), 1.0), "meanImg_chan2": np.full((ROWS, COLUMNS), 2.0)}
+        write_rois(
+            tmp_path / "plane0", rois()[::-1], {**arrays(), "F_chan2": traces(4), "Fneu_chan2": traces(5)}, **SIZE
+        )
+        write_rois(tmp_path / "plane1", rois(), {**arrays(), **other}, **SIZE, **means)
+        write_rois(tmp_path / "combined", rois()[::-1], arrays(), **SIZE)
+        return tmp_path
+
+
+class TestSuite2pOne(Cases):
+    """Version 1.0: db.npy, settings.npy, reg_outputs.npy and detect_outputs.npy in place of ops.npy."""
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        mean = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS)
+        crop = np.zeros((ROWS, COLUMNS))
+        crop[2:10, 1:21] = 1
+        images = {"mean": mean, "mean_enhanced": -mean, "correlation": crop, "maximum_projection": crop}
+        return expected_of(images=images, sampling_frequency=15.25)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        write_newer(tmp_path / "suite2p" / "plane0")
+        return tmp_path / "suite2p"
+
+
+class TestLongTracesInFortranOrder(Cases):
+    """Of 3 ROIs, as many bytes as the rule about parts of traces needs."""
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        values = np.random.default_rng(5).normal(size=(90_000, 3))
+        return expected_of(traces={"raw": values, "neuropil": values + 1, "deconvolved": values + 2})
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, expected: Any, write_rois: Write) -> Path:
+        files = {"F": "raw", "Fneu": "neuropil", "spks": "deconvolved"}
+        written = {file: np.asfortranarray(expected.get_traces(name=name).T) for file, name in files.items()}
+        return write_rois(tmp_path / "plane0", rois(), {**arrays(), **written}, **{**SIZE, "nframes": 90_000})
+
+
 def open_rois(path: Path, **options: Any) -> roi.SegmentationExtractor:
     return roi.open(path, kind="segmentation", **options)
 
@@ -112,7 +215,8 @@ def test_only_the_traces_that_are_asked_for_are_read(tmp_path: Path, write_rois:
     count, samples = 40, 100_000
     stored = np.arange(count * samples, dtype=np.float32).reshape(count, samples)
     everyone = [one([k % ROWS], [k // ROWS], [1]) for k in range(count)]
-    plane = write_rois(tmp_path / "plane0", everyone, {"F": stored}, Ly=ROWS, Lx=COLUMNS)
+    classes = np.ones((count, 2))
+    plane = write_rois(tmp_path / "plane0", everyone, {"F": stored, "iscell": classes}, Ly=ROWS, Lx=COLUMNS)
     sizes: list[int] = []
     pread = positioned._pread_into
 
@@ -377,7 +481,7 @@ def test_missing_traces_are_left_out_with_a_warning(plane: Path, name: str) -> N
 
 
 def test_a_folder_of_detected_rois_alone_has_masks(plane: Path) -> None:
-    for name in ("F", "Fneu", "spks", "iscell"):
+    for name in ("F", "Fneu", "spks"):
         (plane / f"{name}.npy").unlink()
     with pytest.warns(
         IncompleteRecordingWarning, match=r"not 'F.npy', 'Fneu.npy' and 'spks.npy'; reading the masks alone"
@@ -576,3 +680,88 @@ def test_rois_that_are_replaced_after_opening_are_noticed(plane: Path) -> None:
         save_rois(plane / "stat.npy", rois()[:2])
         with pytest.raises(CorruptRecordingError, match=r"contains 2 ROIs, but its header said 3"):
             segmentation.get_roi_masks()
+
+
+@pytest.mark.parametrize("name", ["iscell.npy", "settings.npy", "reg_outputs.npy", "detect_outputs.npy"])
+def test_files_that_suite2p_always_writes_are_missed(tmp_path: Path, name: str) -> None:
+    plane = write_newer(tmp_path / "plane0")
+    (plane / name).unlink()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        segmentation = open_rois(plane)
+    expected = f"plane0 contains stat.npy but not '{name}'; reading without the"
+    assert sum(expected in str(warning.message) for warning in caught) == 1
+    with segmentation:
+        assert sum(expected in note for note in segmentation.get_notes()) == 1
+        assert len(segmentation.get_roi_masks()) == 3
+
+
+def test_numbers_that_no_file_can_contain_are_refused(plane: Path) -> None:
+    content = (plane / "stat.npy").read_bytes()
+    (plane / "stat.npy").write_bytes(content.replace(b"(3,), }" + b" " * 15, b"(3000000000000000,), }"))
+    assert (plane / "stat.npy").stat().st_size == len(content)
+    with pytest.raises(
+        CorruptRecordingError, match=r"says 3,000,000,000,000,000 ROIs, more than its .* bytes can contain"
+    ):
+        open_rois(plane)
+
+
+def test_frames_that_no_memory_can_contain_are_not_allocated(tmp_path: Path, write_rois: Write) -> None:
+    said = {
+        "Ly": 1 << 20,
+        "Lx": 1 << 20,
+        "nframes": SAMPLES,
+        "yrange": [0, 2],
+        "xrange": [0, 2],
+        "Vcorr": np.ones((2, 2)),
+    }
+    plane = write_rois(tmp_path / "plane0", rois(), arrays(), **said)
+    with pytest.warns(IncompleteRecordingWarning, match=r"image Vcorr of plane0 was left out"):
+        segmentation = open_rois(plane)
+    with segmentation:
+        assert segmentation.get_image_names() == ()
+        assert segmentation.get_roi_pixel_masks()[2].tolist() == [[4, 26, 1]]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["stat", "F", "iscell", "ops", "detect_outputs"])
+def test_random_damage_ends_in_one_of_our_errors(tmp_path: Path, name: str, write_rois: Write) -> None:
+    is_newer = name == "detect_outputs"
+    plane = write_newer(tmp_path / "a") if is_newer else write_rois(tmp_path / "a", rois(), arrays(), **SIZE)
+    content, rng = (plane / f"{name}.npy").read_bytes(), random.Random(name)
+    sound = 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        for _ in range(rng.choice((1, 1, 2, 8))):
+            at = rng.randrange(min(len(damaged), 2000))
+            kind = rng.randrange(4)
+            if kind == 0:
+                damaged[at] = rng.randrange(256)
+            elif kind == 1:
+                del damaged[at : at + rng.randrange(1, 40)]
+            elif kind == 2:
+                damaged[at:at] = rng.randbytes(rng.randrange(1, 9))
+            else:
+                damaged[at] ^= 1 << rng.randrange(8)
+        (plane / f"{name}.npy").write_bytes(bytes(damaged))
+        sound += is_read(plane)
+        roi.explain(plane)
+    # Classifications and images are left out where they are damaged
+    assert sound == 400 if name in ("iscell", "detect_outputs") else 0 < sound < 400
+
+
+def is_read(plane: Path) -> bool:
+    """Read everything; return whether it came without one of this library's errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RoiExtractorsWarning)
+        try:
+            with open_rois(plane, format="suite2p") as segmentation:
+                segmentation.get_traces_dict()
+                segmentation.get_images_dict()
+                segmentation.get_roi_masks()
+                segmentation.metadata.to_dict()
+                for key in segmentation.get_property_keys():
+                    assert len(segmentation.get_property(key)) == segmentation.get_num_rois()
+        except RoiExtractorsError:
+            return False
+    return True
