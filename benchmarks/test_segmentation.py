@@ -1,4 +1,4 @@
-"""Segmentations: ROIs, masks and traces of suite2p beside roiextractors."""
+"""Segmentations: ROIs, masks and traces of suite2p beside roiextractors; traces over a movie beside scipy."""
 
 from __future__ import annotations
 
@@ -175,3 +175,37 @@ def test_memory_of_masks(plane: Path, beside: Beside) -> None:
         {"roiextractors": lambda: published(plane).get_roi_pixel_masks()},
         at_most=200,
     )
+
+
+@pytest.mark.parametrize(("side", "count", "samples"), [(512, 300, 4000), (512, 2000, 2000), (2048, 5000, 200)])
+def test_traces_over_a_movie(tmp_path: Path, side: int, count: int, samples: int, beside: Beside) -> None:
+    sparse = pytest.importorskip("scipy.sparse", reason="scipy is not installed")
+    rng, radius = np.random.default_rng(3), 6
+    np.save(tmp_path / "movie.npy", rng.integers(0, 4000, (samples, side, side), dtype=np.uint16))
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    inside = rows**2 + columns**2 <= radius**2
+    centres = rng.integers(radius, side - radius, (count, 2))
+    masks = roi.RoiMasks.from_pixels(
+        (side, side), [(rows[inside] + r, columns[inside] + c, rng.random(inside.sum())) for r, c in centres]
+    )
+    movie = np.load(tmp_path / "movie.npy", mmap_mode="r")
+    totals = np.add.reduceat(masks.weights, masks.offsets[:-1])
+    shares = (masks.weights / np.repeat(totals, masks.num_pixels)).astype(np.float32)
+    matrix = sparse.csr_array((shares, masks.pixels, masks.offsets), shape=(count, side * side))
+    block = max(1, (16 << 20) // movie[0].nbytes)
+
+    def by_scipy() -> np.ndarray:
+        parts = (movie[k : k + block].reshape(-1, side * side) for k in range(0, samples, block))
+        return np.concatenate([(matrix @ part.T.astype(np.float32)).T for part in parts])
+
+    with roi.open(tmp_path / "movie.npy") as recording:
+        np.testing.assert_allclose(by_scipy(), roi.traces(recording, masks), rtol=1e-4)
+        beside(
+            f"traces of {count:,} ROIs over {samples:,} frames of {side:,} x {side:,}",
+            lambda: roi.traces(recording, masks),
+            {"scipy.sparse @ movie": by_scipy},
+            group="segmentation",
+            nbytes=movie.nbytes,
+            unequal=("scipy.sparse @ movie",),
+            note="in blocks of 16 MiB; scipy computes in float32 on one core, ours in float64 on all",
+        )
