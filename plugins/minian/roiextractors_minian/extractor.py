@@ -379,8 +379,7 @@ class _Variables:
         """Return a coordinate that is one text; empty if there is none."""
         with contextlib.suppress(RecordingError):  # a label that says nothing about the data
             array = self.array(variable, coordinate)
-            if array is not None and array.shape == (1,) and array.dtype.kind in "US":
-                return printable(str(array.values()[0]))[:_MAX_TEXT]
+            return "" if array is None else printable(array.text()[:_MAX_TEXT])
         return ""
 
 

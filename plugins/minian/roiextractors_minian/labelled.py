@@ -22,7 +22,6 @@ from roiextractors_core.io import (
     UndecodedChunkError,
     ZarrChunks,
     codec_names,
-    folder_names,
     is_file,
     present_zarr_chunks,
     read_json,
@@ -35,6 +34,7 @@ _MAX_LENGTH = 1 << 40
 _MAX_UNCHECKED = 256 << 20  # a larger chunk must be plausible from the bytes in the folder
 _MAX_PACKED = 4096  # bytes that one byte in the folder can decode to
 _TILE_BYTES = 16 << 20
+_MAX_CHARACTER = 0x10FFFF
 _NUMBERS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 # Names of the types of Zarr version 3
 _DTYPES = frozenset(
@@ -122,6 +122,16 @@ class LabelledArray:
     def values(self) -> np.ndarray:
         """Return all of an array of one axis, or of none, which then has length 1."""
         return self.read(self.dims).reshape(-1)
+
+    def text(self) -> str:
+        """Return the text of an array without axes; empty where it is not a text, or a damaged one."""
+        if self.shape != (1,) or self.dtype.kind not in "US":
+            return ""
+        values = self.values()
+        # numpy makes a text of any numbers, and Python fails on those that are no characters
+        if values.dtype.kind == "U" and (values.view(np.uint32) > _MAX_CHARACTER).any():
+            return ""
+        return str(values[0]) if values.dtype.kind == "U" else values[0].decode("utf-8", "replace")
 
     def num_missing(self) -> tuple[int, int]:
         """Return how many chunks have no file, and how many there are; ``(0, 0)`` for more than are looked at."""
@@ -333,15 +343,24 @@ def _dims(names: Any, shape: tuple[int, ...], name: str) -> tuple[str, ...]:
 
 
 def _check_size(folder: str, described: _Described, name: str) -> None:
-    """Refuse chunks that are far larger than the bytes in the folder can decode to, before memory is used for one."""
-    chunk = math.prod(described.chunks) * described.dtype.itemsize
-    if chunk <= _MAX_UNCHECKED:
+    """Refuse an array or chunks that are far larger than the bytes in the folder can decode to, before memory is used."""
+    largest = max(math.prod(described.chunks), math.prod(described.shape)) * described.dtype.itemsize
+    if largest <= _MAX_UNCHECKED:
         return
-    stored = 0
-    for entry in folder_names(folder):
-        path = os.path.join(folder, entry)
-        stored += os.path.getsize(path) if os.path.isfile(path) else chunk  # chunks in folders are not counted
-    if stored * _MAX_PACKED < chunk:
+    stored = _bytes_up_to(folder, largest // _MAX_PACKED)
+    if stored * _MAX_PACKED < largest:
         raise CorruptRecordingError(
-            f"{name} claims chunks of {described.chunks} {described.dtype} but has only {stored:,} bytes stored; it is damaged"
+            f"{name} claims the shape {described.shape} in chunks of {described.chunks} {described.dtype} but has only {stored:,} bytes stored; "
+            "it is damaged"
         )
+
+
+def _bytes_up_to(folder: str, enough: int) -> int:
+    """Return the number of bytes in a folder, counting no further than ``enough``."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            total += os.lstat(os.path.join(place, name)).st_size
+            if total > enough:
+                return total
+    return total

@@ -369,7 +369,7 @@ def test_a_truncated_chunk_is_an_error_when_it_is_read(tmp_path: Path, variable:
         ({"shape": [3, True, 5]}, CorruptRecordingError, "expected a list of lengths"),
         ({"shape": [3, 8, 5]}, CorruptRecordingError, "has 8 pixels along height, but its coordinate height has 7"),
         ({"shape": [4, 7, 5]}, CorruptRecordingError, "A has 4 along unit_id"),
-        ({"chunks": [1 << 20, 1 << 20, 1]}, CorruptRecordingError, "claims chunks of"),
+        ({"chunks": [1 << 20, 1 << 20, 1]}, CorruptRecordingError, "in chunks of"),
         ({"chunks": [0, 7, 5]}, CorruptRecordingError, "in chunks of"),
         ({"dtype": "|O"}, UnsupportedRecordingError, "has the type |O"),
         ({"dtype": [["a", "<f8"]]}, UnsupportedRecordingError, "numbers and texts of a fixed length"),
@@ -394,6 +394,33 @@ def test_an_impossible_description_is_one_sentence(
     tracemalloc.stop()
     assert words in str(caught.value)
     assert peak < 50 << 20
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("key", ["shape", "chunks"])
+def test_traces_of_an_impossible_length_are_left_out(tmp_path: Path, key: str, version: int) -> None:
+    folder = write_minian(tmp_path / "m", version=version)
+    shutil.rmtree(folder / "C.zarr" / "frame")
+    path = folder / "C.zarr" / "C" / (".zarray" if version == 2 else "zarr.json")
+    facts = json.loads(path.read_text())
+    if key == "chunks" and version == 3:
+        facts["chunk_grid"]["configuration"]["chunk_shape"] = [3, 999_999_999]
+    else:
+        facts[key] = [3, 999_999_999]
+    path.write_text(json.dumps(facts))
+    with pytest.warns(
+        RoiExtractorsWarning, match="'denoised' are left out: .*but has only .* bytes stored; it is damaged"
+    ):
+        rois = roi.open(folder, kind="segmentation")
+    with rois:
+        assert rois.get_trace_names() == ("baseline", "deconvolved")
+
+
+def test_a_label_of_impossible_characters_is_left_out(tmp_path: Path) -> None:
+    folder = write_minian(tmp_path / "m")
+    (folder / "A.zarr" / "animal" / "0").write_bytes(b"\xff\xff\xff\x7f" * 7)
+    with roi.open(folder, kind="segmentation") as rois:
+        assert "animal" not in rois.metadata.vendor
 
 
 @pytest.mark.parametrize(
