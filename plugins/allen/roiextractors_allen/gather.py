@@ -37,6 +37,7 @@ _STEPS = ("extraction", "dff", "events", "classification")  # folders of the AIN
 _MAX_FILES = 64  # of one kind, that are looked into
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIMES = "twop_vsync_fall"
+_Read = tuple[TraceFile, list[TraceFile], list[str]]  # the main file, those beside it, and warnings
 _NO_ROIS = "contains no ROIs; expected a list of objects with id, x, y and mask_matrix or mask"
 
 
@@ -100,13 +101,13 @@ def gather(source: Any, masks: str | os.PathLike[str] | None) -> Gathered:
     """
     path = single_file(source, may_be_folder=True)
     if is_folder(path):
-        main, others = _of_folder(path)
+        main, others, words = _of_folder(path)
     elif _is_json(path):
-        main, others = _of_masks(path)
+        main, others, words = _of_masks(path)
         masks = path if masks is None else masks
     else:
-        main, others = _of_file(path)
-    found = Gathered(main, paths=[main.path])
+        main, others, words = _of_file(path)
+    found = Gathered(main, paths=[main.path], warnings=words)
     for file in [main, *others]:
         _join(found, file)
     folder = Path(main.path).parent
@@ -118,38 +119,33 @@ def gather(source: Any, masks: str | os.PathLike[str] | None) -> Gathered:
     return found
 
 
-def _of_file(path: Path) -> tuple[TraceFile, list[TraceFile]]:
+def _of_file(path: Path) -> _Read:
     main = read_trace_file(path)
     if main is None:
         raise UnsupportedRecordingError(
             f"{printable(path.name)} contains no traces that are known here; expected the datasets data, FC or events with roi_names, or the "
             "groups rois and traces"
         )
-    others = []
-    for other in _trace_paths(path.parent):
-        if not os.path.samefile(other, path):
-            file = _read_companion(other)
-            others += [file] if file is not None else []
-    return main, others
+    return main, *_companions(other for other in _trace_paths(path.parent) if not os.path.samefile(other, path))
 
 
 def _is_json(path: Path) -> bool:
     return path.suffix.lower() == ".json" or read_bounded(path, 1, count=1) in (b"[", b"{")
 
 
-def _of_masks(path: Path) -> tuple[TraceFile, list[TraceFile]]:
+def _of_masks(path: Path) -> _Read:
     """Return the traces beside a JSON file of masks whose ROIs it has; the ROIs alone, without samples, if there are none."""
     masks = read_json_masks(path)
     if masks is None:
         raise UnsupportedRecordingError(f"{printable(path.name)} {_NO_ROIS}")
-    read = [file for file in map(_read_companion, _trace_paths(path.parent)) if file is not None]
+    read, words = _companions(_trace_paths(path.parent))
     files = sorted((file for file in read if file.has_ids and set(file.ids) & set(masks.rois)), key=_priority)
     if files:
-        return files[0], files[1:]
-    return TraceFile(os.fspath(path), tuple(masks.rois), True, ()), []
+        return files[0], files[1:], words
+    return TraceFile(os.fspath(path), tuple(masks.rois), True, ()), [], words
 
 
-def _of_folder(folder: Path) -> tuple[TraceFile, list[TraceFile]]:
+def _of_folder(folder: Path) -> _Read:
     read = [file for file in map(read_trace_file, _trace_paths(folder)) if file is not None]
     files = sorted(read, key=_priority)
     if not files or not files[0].tables:
@@ -163,7 +159,7 @@ def _of_folder(folder: Path) -> tuple[TraceFile, list[TraceFile]]:
         raise UnsupportedRecordingError(
             f"{printable(folder)} contains the traces of several recordings: {names}; open one of these files"
         )
-    return main, files[1:]
+    return main, files[1:], []
 
 
 def _priority(file: TraceFile) -> tuple[bool, int, str]:
@@ -195,12 +191,17 @@ def _files_in(folder: Path, suffixes: Sequence[str], words: Iterable[str]) -> li
     return [os.fspath(folder / name) for name in chosen[:_MAX_FILES] if (folder / name).is_file()]
 
 
-def _read_companion(path: str) -> TraceFile | None:
-    """Return what a file beside the one that was named contains; a damaged one does not concern it."""
-    try:
-        return read_trace_file(path)
-    except RecordingError:
-        return None
+def _companions(paths: Iterable[str]) -> tuple[list[TraceFile], list[str]]:
+    """Return the traces in files beside the one that was named, and a sentence about each file that cannot be read."""
+    files, words = [], []
+    for path in paths:
+        try:
+            file = read_trace_file(path)
+        except RecordingError as error:
+            words.append(f"{printable(os.path.basename(path))} was left out: {error}")
+            continue
+        files += [file] if file is not None else []
+    return files, words
 
 
 def _join(found: Gathered, file: TraceFile) -> None:

@@ -31,7 +31,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Member("extraction/*extraction.h5"),
         api=1,
         clock="native",
-        metadata=("vendor",),
+        metadata=("modality", "vendor"),
         platforms=("any",),
         description="Traces and masks of ROIs from the Allen Brain Observatory and from the AIND optical physiology pipeline.",
     )

@@ -28,6 +28,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 Write = Callable[..., Path]
 
@@ -335,6 +336,49 @@ def test_events_opened_by_name_are_those_of_valid_rois(experiment: Path) -> None
         assert any("has traces of 1 ROI that 1234_event.h5 does not have" in note for note in rois.get_notes())
 
 
+class TestExperiment(SegmentationExtractorTests):
+    """The rules of the kit, for a folder of the Brain Observatory."""
+
+    format = "allen"
+    optional_parts = ("*",)  # no file says which others there are
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write_experiment(tmp_path / "made" / "experiment")
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        events = traces(5)
+        events[1] = np.nan
+        names = ("raw", "neuropil", "demixed", "corrected", "dff")
+        values = {name: traces(seed).T for seed, name in enumerate(names)} | {"events": events.T}
+        return roi.NumpySegmentationExtractor(
+            dense(), values, roi_ids=NAMES, properties={"valid": [True, False, True], "sigma_dff": [4.0, 5, 6]}
+        )
+
+
+class TestPlane(SegmentationExtractorTests):
+    """The rules of the kit, for an extraction file of the AIND pipeline by itself."""
+
+    format = "allen"
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write_plane(tmp_path / "made").rename(tmp_path / "x_extraction.h5")
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        values = {
+            name: traces(seed).T.astype(np.float32) for seed, name in ((0, "raw"), (1, "neuropil"), (3, "corrected"))
+        }
+        image = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS)
+        images = {"mean": image, "maximum_projection": np.ones_like(image)}
+        weighted = dense() * np.array([0.5, 1, 2], np.float32)
+        return roi.NumpySegmentationExtractor(
+            weighted, values, images=images, properties={"iscell": [True, False, True]}
+        )
+
+
 # What does not match
 
 
@@ -496,6 +540,17 @@ def test_a_truncated_file_is_refused(tmp_path: Path, experiment: Path) -> None:
     cut.write_bytes(whole[:300])
     with pytest.raises(CorruptRecordingError, match=r"roi_traces\.h5"):
         AllenSegmentationExtractor(cut)
+
+
+def test_a_truncated_file_beside_the_one_that_was_named_is_left_out_with_a_warning(experiment: Path) -> None:
+    path = experiment / "1234_dff.h5"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.warns(RoiExtractorsWarning, match=r"1234_dff\.h5 was left out: 1234_dff\.h5 is truncated"):
+        rois = AllenSegmentationExtractor(experiment / "roi_traces.h5")
+    with rois:
+        assert "dff" not in rois.get_trace_names()
+    with pytest.raises(TruncatedRecordingError, match=r"1234_dff\.h5 is truncated"):
+        AllenSegmentationExtractor(experiment)
 
 
 def test_json_that_is_not_json_is_left_out_or_refused(experiment: Path) -> None:

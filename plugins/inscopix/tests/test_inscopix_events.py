@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from roiextractors_inscopix.events import InscopixEventsExtractor
 
+import roiextractors_core as roi
 from roiextractors_core.errors import (
     CorruptRecordingError,
     RangeError,
@@ -19,6 +20,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 Write = Callable[..., Path]
 
@@ -29,6 +31,31 @@ EVENTS = [(200_001, 1, 2.5), (50_000, 1, 0.5), (200_000, 0, -7.0), (949_999, 1, 
 @pytest.fixture
 def path(tmp_path: Path, write_event_set: Write) -> Path:
     return write_event_set(tmp_path / "e.isxd", EVENTS)
+
+
+class TestEventSet(SegmentationExtractorTests):
+    """The rules of the kit."""
+
+    format = "inscopix-events"
+    samples = np.array([[0, 2.5, 0, 0, 0, 0, 1], [3, 0, 0, 0, 0, 0, 0], [0, 0, 0, -4, 0, 0, 0]], np.float32)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, write_event_set: Write) -> Path:
+        events = [(50_000 * int(k), int(cell), float(self.samples[cell, k])) for cell, k in np.argwhere(self.samples)]
+        return write_event_set(tmp_path / "e.isxd", events, names=["A", "B", "C"], duration=(350, 1000))
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        nothing = roi.RoiMasks((0, 0), [0, 0, 0, 0], [])
+        rois = roi.NumpySegmentationExtractor(
+            nothing,
+            {"events": self.samples.T},
+            roi_ids=["A", "B", "C"],
+            properties={"num_events": [2, 1, 1]},
+            sampling_frequency=20.0,
+        )
+        rois.has_masks = False
+        return rois
 
 
 def test_events_are_those_of_the_file_in_the_order_of_time(path: Path) -> None:

@@ -24,6 +24,7 @@ from roiextractors_core.errors import (
     UnknownFormatError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 Write = Callable[..., Path]
 SECONDS = 1_600_000_000
@@ -39,6 +40,65 @@ TRACES = np.arange(27, dtype=np.float32).reshape(3, 9) ** 2 - 5
 @pytest.fixture
 def path(tmp_path: Path, write_cell_set: Write) -> Path:
     return write_cell_set(tmp_path / "cells.isxd", MASKS, TRACES)
+
+
+def in_memory(traces: np.ndarray, **options: Any) -> roi.NumpySegmentationExtractor:
+    """What a cell set of these traces contains, ``(cells, samples)``."""
+    return roi.NumpySegmentationExtractor(
+        np.moveaxis(MASKS, 0, 2),
+        traces.T,
+        roi_ids=["C0", "C1", "C2"],
+        properties={"status": ["undecided"] * 3},
+        sampling_frequency=20.0,
+        **options,
+    )
+
+
+class TestCellSet(SegmentationExtractorTests):
+    """The rules of the kit, for one file."""
+
+    format = "inscopix-segmentation"
+
+    @pytest.fixture
+    def recording(self, path: Path) -> Path:
+        return path
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        return in_memory(TRACES)
+
+
+class TestLargeCellSet(SegmentationExtractorTests):
+    """The rules of the kit, for traces that are large enough to see how much is read."""
+
+    format = "inscopix-segmentation"
+    large = np.random.default_rng(8).random((3, 200_000)).astype(np.float32)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, write_cell_set: Write) -> Path:
+        return write_cell_set(tmp_path / "cells.isxd", MASKS, self.large)
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        return in_memory(self.large)
+
+
+class TestSeries(SegmentationExtractorTests):
+    """The rules of the kit, for two files with a gap between them."""
+
+    format = "inscopix-segmentation"
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, write_cell_set: Write) -> list[Path]:
+        return [
+            write_cell_set(tmp_path / "a.isxd", MASKS, TRACES, start=(SECONDS, 1)),
+            write_cell_set(tmp_path / "b.isxd", MASKS, TRACES + 3, start=(SECONDS + 60, 1)),
+        ]
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        times = [*np.arange(9) / 20, *(60 + np.arange(9) / 20)]
+        return in_memory(np.concatenate([TRACES, TRACES + 3], axis=1), times=times)
 
 
 def test_masks_and_traces_are_those_of_the_file(path: Path) -> None:
