@@ -661,6 +661,7 @@ class AnUnknownChannelIsTheFirst(Planted):
 @planted(
     "test_another_choice_gives_other_pixels",
     "test_every_stream_can_be_opened",
+    "test_the_metadata_names_the_channel_that_was_chosen",
     says="take every name that get_streams gives",
     layout="channels",
 )
