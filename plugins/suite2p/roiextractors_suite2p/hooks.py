@@ -75,13 +75,17 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extractor="roiextractors_suite2p.segmentation:Suite2pSegmentationExtractor",
         kind="segmentation",
         extensions=(".npy",),
+        # Traces without ROIs, too: the error says which file is missing
         evidence=Member("plane[0-9]*/stat.npy")
         | Member("combined/stat.npy")
         | Member("suite2p/plane[0-9]*/stat.npy")
         | Member("suite2p/combined/stat.npy")
-        | (Member("stat.npy") & (Member("ops.npy") | Member("db.npy") | Member("F.npy") | Member("iscell.npy")))
+        | ((Member("stat.npy") | Member("F.npy")) & (Member("ops.npy") | Member("db.npy") | Member("iscell.npy")))
+        | (Member("stat.npy") & Member("F.npy"))
+        | (Member("plane[0-9]*/F.npy") & Member("plane[0-9]*/iscell.npy"))
         | (Name("stat.npy") & _BESIDE_ROIS & Magic(b"\x93NUMPY"))
-        | ((_OF_ROIS | Name("ops.npy") | Name("db.npy")) & Sibling("stat.npy") & Magic(b"\x93NUMPY")),
+        | ((Name("ops.npy") | Name("db.npy")) & Sibling("stat.npy") & Magic(b"\x93NUMPY"))
+        | (_OF_ROIS & (Sibling("stat.npy") | Sibling("ops.npy") | Sibling("db.npy")) & Magic(b"\x93NUMPY")),
         api=1,
         streams=("plane", "channel"),
         clock="rate",

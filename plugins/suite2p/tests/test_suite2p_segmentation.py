@@ -507,8 +507,11 @@ def test_missing_rois_and_descriptions_are_named(plane: Path) -> None:
         open_rois(plane)
     (plane / "elsewhere").rename(plane / "ops.npy")
     (plane / "stat.npy").unlink()
-    with pytest.raises(SourceNotFoundError, match=r"plane0 contains F.npy but not stat.npy, the ROIs"):
-        open_rois(plane, format="suite2p")
+    for path in (plane, plane / "F.npy"):
+        with pytest.raises(SourceNotFoundError, match=r"plane0 contains F.npy but not stat.npy, the ROIs"):
+            open_rois(path)
+    with pytest.raises(SourceKindError, match=r"contains no ROIs by suite2p: neither it nor plane0.* contain stat.npy"):
+        open_rois(plane.parent)
     with pytest.raises(SourceKindError, match=r"contains no ROIs by suite2p"):
         open_rois(plane.parent.parent, format="suite2p")
 
