@@ -86,7 +86,10 @@ class CellSetFile:
     def traces(self, start: int, end: int, cells: np.ndarray) -> np.ndarray:
         """Return the traces of cells, ``(samples, cells)``."""
         offsets = cells * self._step + self._images.frame_bytes
-        return self._traces.read(offsets, slice(start, end))[:, :, 0].T
+        # In the order of the file, so that nothing is copied after it was read
+        result = np.empty((end - start, len(cells)), np.float32, order="F")
+        self._traces.read_into(result.T[:, :, None], offsets, slice(start, end))
+        return result
 
     def images(self, cells: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the mask of each cell, ``(rows, columns)``."""

@@ -117,7 +117,7 @@ class InscopixSegmentationExtractor(SegmentationExtractor):
             first = end
         if not pieces:
             return np.empty((0, len(roi_indices)), np.float32)
-        return np.ascontiguousarray(pieces[0]) if len(pieces) == 1 else np.concatenate(pieces)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def get_own_properties(self) -> Mapping[str, RoiProperty]:
         """Return the status of each cell, whether it is active, its colour, and the vendor's metrics if there are any."""

@@ -122,14 +122,13 @@ def test_masks_and_traces_are_those_of_the_file(path: Path) -> None:
 def test_only_the_requested_samples_are_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with InscopixSegmentationExtractor(path) as rois:
         read: list[int] = []
-        whole = type(rois._files[0]._traces).read
+        whole = type(rois._files[0]._traces).read_into
 
-        def watched(self: Any, offsets: Any, *args: Any, **options: Any) -> np.ndarray:
-            result: np.ndarray = whole(self, offsets, *args, **options)
+        def watched(self: Any, result: np.ndarray, *args: Any) -> None:
             read.append(result.nbytes)
-            return result
+            whole(self, result, *args)
 
-        monkeypatch.setattr(type(rois._files[0]._traces), "read", watched)
+        monkeypatch.setattr(type(rois._files[0]._traces), "read_into", watched)
         rois.get_traces(["C1"], 3, 5)
         assert read == [2 * 4]
 
