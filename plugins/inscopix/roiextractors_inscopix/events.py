@@ -26,6 +26,7 @@ from roiextractors_core.metadata import RecordingMetadata
 
 from .acquisition import metadata_of
 from .cells import metrics_of, names_of, unique_ids
+from .first_events import FirstEventSet, read_first_version
 from .footer import EVENT_SET, Footer, Timing, find, ratio_of, read_footer, require_kind, utc_offset_of
 
 __all__ = ["InscopixEventsExtractor"]
@@ -68,7 +69,7 @@ class InscopixEventsExtractor(SegmentationExtractor):
     Raises
     ------
     UnsupportedRecordingError
-        The file is not an event set, or is of the first version of this format.
+        The file is not an event set.
     TruncatedRecordingError
         The file ends without a footer, or has fewer events than the footer states.
     CorruptRecordingError
@@ -81,7 +82,8 @@ class InscopixEventsExtractor(SegmentationExtractor):
 
     References
     ----------
-    The vendor's open-source core, https://github.com/inscopix/isxcore: ``isxEventBasedFileV2.cpp`` and ``isxMosaicEvents.cpp``.
+    The vendor's open-source core, https://github.com/inscopix/isxcore: ``isxEventBasedFileV1.cpp``,
+    ``isxEventBasedFileV2.cpp`` and ``isxMosaicEvents.cpp``.
     """
 
     has_masks = False
@@ -91,7 +93,10 @@ class InscopixEventsExtractor(SegmentationExtractor):
         self._file = PositionedFile(single_file(file_path))
         footer = read_footer(self._file.read, self._file.size, self._file.name)
         self._document = footer.document
-        self._set = _event_set_of(footer, self._file.name)
+        self._first = _first_version(footer, self._file)
+        self._set = (
+            _event_set_of(footer, self._file.name) if self._first is None else _of_first(self._first, self._file.name)
+        )
         self._ids, self._names_note = unique_ids(self._set.names, self._file.name)
         if self._names_note:
             warn(self._names_note, RoiExtractorsWarning)
@@ -175,8 +180,12 @@ class InscopixEventsExtractor(SegmentationExtractor):
     def _events(self) -> np.ndarray:
         """The events, sorted by cell and time."""
         self.check_open()
-        events = self._file.read_array(0, (self._set.num_events,), _EVENT)
         counts = self._set.counts
+        if self._first is None:
+            events = self._file.read_array(0, (self._set.num_events,), _EVENT)
+        else:
+            events = np.empty(self._set.num_events, _EVENT)
+            self._first.read(self._file, events)
         if len(events) and int(events["cell"].max()) >= len(counts):
             raise CorruptRecordingError(
                 f"{self._file.name} has an event of cell number {int(events['cell'].max()):,}, but its footer names {counted(len(counts), 'cell')}"
@@ -227,14 +236,22 @@ class _EventSet:
     timing: Timing
 
 
+def _first_version(footer: Footer, file: PositionedFile) -> FirstEventSet | None:
+    require_kind(footer.document, (EVENT_SET,), file.name, supported="an event set")
+    return None if "fileType" in footer.document else read_first_version(footer, file)
+
+
+def _of_first(events: FirstEventSet, name: str) -> _EventSet:
+    timing = events.timing
+    if timing.num_samples > _MAX_SAMPLES:
+        raise CorruptRecordingError(
+            f"the footer of {name} states {timing.num_samples:,} samples; expected from 0 to {_MAX_SAMPLES:,}"
+        )
+    return _EventSet(events.names, events.counts, sum(events.counts), timing.period, timing.num_samples, timing)
+
+
 def _event_set_of(footer: Footer, name: str) -> _EventSet:
     document = footer.document
-    require_kind(document, (EVENT_SET,), name, supported="an event set")
-    if "fileType" not in document:
-        raise UnsupportedRecordingError(
-            f"{name} is an event set of the first version of this format, which is not supported; open it in the vendor's software and "
-            "detect the events again"
-        )
     names = names_of(document, "channel list", name)
     counts, steps = document.get("numSamples"), document.get("signalSteps")
     if not isinstance(counts, list) or not all(type(n) is int and 0 <= n <= footer.start for n in counts):

@@ -199,6 +199,49 @@ def _write_event_set(
     return _write(path, b"".join(struct.pack("<QQf", *event) for event in events), footer)
 
 
+@pytest.fixture
+def write_first_event_set() -> Callable[..., Path]:
+    return _write_first_event_set
+
+
+def _write_first_event_set(
+    path: Path,
+    events: dict[str, Sequence[tuple[int, float]]],
+    *,
+    start: tuple[int, int] = (1_600_000_000, 1),
+    num_times: int = 20,
+    descriptions: dict[str, dict[str, Any]] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write events of the first version: for each cell, microseconds since the start and the amplitude; -1 writes an event that is off."""
+    data, places = b"", {}
+    for name, pairs in events.items():
+        places[name] = len(data)
+        description = {"GPIO Trigger/Follow": "", "Number of Packets": len(pairs), "channel": name, "mode": ""}
+        description |= (descriptions or {}).get(name, {})
+        data += json.dumps(description, indent=4).encode() + b"\0"
+        for offset, amplitude in pairs:
+            # The sign bit says that the event is on
+            stored = 0.0 if amplitude == -1 else -amplitude
+            data += struct.pack("<QfI", start[0] * 1_000_000 // start[1] + offset, stored, 0)
+    footer = {
+        "analog": False,
+        "channel offsets": places,
+        "dataType": 1,
+        "fileVersion": 1,
+        "producer": {"name": "isxcore", "version": [1, 1, 0]},
+        "timing info": {
+            "numTimes": num_times,
+            "period": {"num": 50, "den": 1000},
+            "start": {"secsSinceEpoch": {"num": start[0], "den": start[1]}, "utcOffset": 0},
+            "dropped": [],
+            "cropped": [],
+        },
+        "type": 5,
+    } | changes
+    return _write(path, data, footer)
+
+
 def _write(path: Path, data: bytes, footer: dict[str, Any]) -> Path:
     text = json.dumps(footer, indent=4).encode()
     path.write_bytes(data + text + b"\0" + struct.pack("<q", len(text)))

@@ -189,8 +189,59 @@ def test_events_that_contradict_the_footer_are_refused(
         rois.get_trace_names()
 
 
-def test_the_first_version_of_the_format_is_refused(tmp_path: Path, write_event_set: Write) -> None:
-    path = write_event_set(tmp_path / "e.isxd", EVENTS)
-    path.write_bytes(path.read_bytes().replace(b'"fileType"', b'"fileTypo"'))
-    with pytest.raises(UnsupportedRecordingError, match="first version of this format"):
+# The first version
+
+
+def test_events_of_the_first_version_are_read(tmp_path: Path, write_first_event_set: Write) -> None:
+    path = write_first_event_set(
+        tmp_path / "e.isxd", {"A": [(200_000, 7.0), (50_000, 0.5)], "B": [], "C": [(950_000, 0.0), (100_000, -1)]}
+    )
+    with roi.open(path, kind="segmentation") as rois:
+        assert rois.provenance.format == "inscopix-events"
+        assert rois.get_roi_ids() == ["A", "B", "C"]
+        assert rois.get_property("num_events").tolist() == [2, 0, 2]
+        times, amplitudes = rois.get_events("A")
+        assert times.tolist() == [0.05, 0.2]
+        assert amplitudes.tolist() == [0.5, 7.0]
+        # An event without an amplitude is 1 when it is on, and 0 when it is off
+        assert rois.get_events("C")[1].tolist() == [0, 1]
+        expected = np.zeros((20, 3), np.float32)
+        expected[1, 0], expected[4, 0], expected[19, 2] = 0.5, 7, 1
+        np.testing.assert_array_equal(rois.get_traces(name="events"), expected)
+        assert rois.get_sampling_frequency() == 20
+        assert rois.metadata.start_time == datetime.fromtimestamp(1_600_000_000, UTC)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"channel offsets": None}, CorruptRecordingError, "no 'channel offsets'"),
+        ({"channel offsets": {"A": 10_000}}, CorruptRecordingError, "has the cell 'A' at byte 10000, expected one of"),
+        (
+            {"channel offsets": {"A": 7}},
+            CorruptRecordingError,
+            "not valid JSON|does not describe the cell 'A' at byte 7",
+        ),
+        ({"channel offsets": {"B": 0}}, CorruptRecordingError, "does not describe the cell 'B' at byte 0"),
+        ({"descriptions": {"A": {"Number of Packets": 9}}}, TruncatedRecordingError, "states 9 events of the cell 'A'"),
+        ({"descriptions": {"A": {"Number of Packets": -1}}}, CorruptRecordingError, "has -1 events of the cell 'A'"),
+        ({"descriptions": {"A": {"mode": "x" * 5000}}}, CorruptRecordingError, "does not describe the cell 'A'"),
+        ({"num_times": 1 << 40}, CorruptRecordingError, "1,099,511,627,776 samples; expected from 0"),
+        ({"timing info": None}, CorruptRecordingError, r"timingInfo\.numTimes = None"),
+    ],
+)
+def test_a_first_version_that_contradicts_itself_is_refused(
+    tmp_path: Path, write_first_event_set: Write, options: Any, error: type[Exception], words: str
+) -> None:
+    path = write_first_event_set(tmp_path / "e.isxd", {"A": [(50_000, 1.0)]}, **options)
+    with pytest.raises(error, match=words):
         InscopixEventsExtractor(path)
+
+
+def test_an_event_before_the_start_is_refused(tmp_path: Path, write_first_event_set: Write) -> None:
+    path = write_first_event_set(tmp_path / "e.isxd", {"A": [(-50_000, 1.0)]})
+    with (
+        InscopixEventsExtractor(path) as rois,
+        pytest.raises(CorruptRecordingError, match="'A' before the start of the recording"),
+    ):
+        rois.get_events("A")

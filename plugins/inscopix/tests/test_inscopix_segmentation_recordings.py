@@ -141,10 +141,17 @@ def test_the_vendors_library_reads_our_synthetic_cell_sets_the_same(
 
 
 def test_the_vendors_library_reads_the_same_events(
-    tmp_path: Path, recordings: Path, isx: Any, write_event_set: Callable[..., Path]
+    tmp_path: Path,
+    recordings: Path,
+    isx: Any,
+    write_event_set: Callable[..., Path],
+    write_first_event_set: Callable[..., Path],
 ) -> None:
     synthetic = write_event_set(tmp_path / "e.isxd", [(200_001, 1, 2.5), (50_000, 1, 0.5), (200_000, 0, 7.0)])
-    for path in (recordings / "inscopix" / "eventset.isxd", synthetic):
+    first = write_first_event_set(
+        tmp_path / "first.isxd", {"A": [(50_000, 0.5), (200_000, 7.0)], "B": [(100_000, -1), (950_000, 0.0)], "C": []}
+    )
+    for path in (recordings / "inscopix" / "eventset.isxd", synthetic, first):
         theirs = isx.EventSet.read(str(path))
         with InscopixEventsExtractor(path) as rois:
             assert rois.get_roi_ids() == [theirs.get_cell_name(k) for k in range(theirs.num_cells)]
