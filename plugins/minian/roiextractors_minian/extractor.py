@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from roiextractors_video.times import rate_of
@@ -21,12 +22,17 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import is_folder, warn
+from roiextractors_core.io import PositionedFile, is_folder, warn
 
 from .labelled import LabelledArray, open_array, tiles
 from .times import find_times, times_of
 
+if TYPE_CHECKING:
+    from .netcdf import NetcdfArray
+
 __all__ = ["MinianSegmentationExtractor"]
+
+Array: TypeAlias = "LabelledArray | NetcdfArray"
 
 _TRACES = {"raw": "YrA", "denoised": "C", "baseline": "b0", "deconvolved": "S"}
 # Most of their values are 0, and chunks of nothing but 0 need not be written
@@ -35,6 +41,7 @@ _FACTS = ("animal", "session", "session_id")
 _MAX_PIXELS = 1 << 27
 _MAX_ROIS = 1 << 20
 _MAX_TEXT = 1000
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 class MinianSegmentationExtractor(SegmentationExtractor):
@@ -43,7 +50,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
     Parameters
     ----------
     folder_path : str or os.PathLike
-        The folder with ``A.zarr``, ``C.zarr``, ...; or one Zarr group with ``A``, ``C``, ... in it.
+        The folder with ``A.zarr``, ``C.zarr``, ...; or one Zarr group with ``A``, ``C``, ... in it, or a netCDF-4 file with them.
     sampling_frequency : float, optional
         Samples a second (Hz); overrides the rate of the recorded times.
     timestamps_path : str or os.PathLike, optional
@@ -71,16 +78,14 @@ class MinianSegmentationExtractor(SegmentationExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._path = os.fspath(folder_path)
-        if not is_folder(self._path):
-            raise SourceKindError(
-                f"{printable(self._path)} is a file; open the folder in which minian saved A.zarr and C.zarr"
-            )
         self._name = printable(os.path.basename(self._path.rstrip("/\\")) or self._path)
+        if not is_folder(self._path):
+            _require_hdf5(self._path, self._name)
         self._sentences: list[str] = []
-        self._variables = _Variables(self._path, self._name)
+        self._variables = _Variables(self._path)
         self._footprints = self._open_footprints()
         self._units = self._coordinate("A", "unit_id", self._footprints.length("unit_id"))
-        self._traces: dict[str, LabelledArray] = {}
+        self._traces: dict[str, Array] = {}
         self._places: dict[str, np.ndarray] = {}
         self._frames: np.ndarray | None = None
         self._num_samples = 0
@@ -203,7 +208,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
 
     # Opening
 
-    def _open_footprints(self) -> LabelledArray:
+    def _open_footprints(self) -> Array:
         array = self._variables.array("A")
         if array is None:
             raise UnsupportedRecordingError(f"{self._name} does not contain the footprints of cells (A.zarr)")
@@ -256,7 +261,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
             return
         self._traces[name], self._places[name] = array, places
 
-    def _places_of(self, variable: str, array: LabelledArray) -> np.ndarray:
+    def _places_of(self, variable: str, array: Array) -> np.ndarray:
         """Return where each ROI is along the axis of units, by its number."""
         units = self._coordinate(variable, "unit_id", array.length("unit_id"))
         if np.array_equal(units, self._units):
@@ -274,7 +279,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
             )
         return np.array([place_of[unit] for unit in self._units.tolist()], np.int64)
 
-    def _require_same_frames(self, variable: str, array: LabelledArray) -> None:
+    def _require_same_frames(self, variable: str, array: Array) -> None:
         frames = self._coordinate(variable, "frame", array.length("frame"))
         if self._frames is None:
             self._frames, self._num_samples = frames, len(frames)
@@ -283,7 +288,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
                 f"{array.name} has {counted(len(frames), 'frame')}, which are not the {self._num_samples:,} of the other traces"
             )
 
-    def _open_background(self) -> tuple[LabelledArray | None, LabelledArray | None]:
+    def _open_background(self) -> tuple[Array | None, Array | None]:
         image, course = self._open_optional("b", ("height", "width")), self._open_optional("f", ("frame",))
         if image is not None and course is not None and image.length("unit_id") != course.length("unit_id"):
             self._sentences.append(
@@ -293,7 +298,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
             return None, None
         return image, course
 
-    def _open_optional(self, variable: str, dims: tuple[str, ...]) -> LabelledArray | None:
+    def _open_optional(self, variable: str, dims: tuple[str, ...]) -> Array | None:
         """Open an array of the background, which may have an axis of components, or say why it is left out."""
         try:
             array = self._variables.array(variable)
@@ -311,7 +316,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
             return None
         return array
 
-    def _open_image(self, variable: str) -> LabelledArray | None:
+    def _open_image(self, variable: str) -> Array | None:
         try:
             array = self._variables.array(variable)
             if array is None:
@@ -325,7 +330,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
             return None
         return array
 
-    def _require_same_pixels(self, array: LabelledArray) -> None:
+    def _require_same_pixels(self, array: Array) -> None:
         shape = array.length("height"), array.length("width")
         if shape != self.get_frame_shape():
             raise CorruptRecordingError(
@@ -353,25 +358,31 @@ class MinianSegmentationExtractor(SegmentationExtractor):
             return None, None
         times, problems = times_of(path, self._frames)
         self._sentences += [f"{self._name}: {words}" for words in problems]
-        if times is not None and self._given_times is None and os.path.dirname(path) != self._path:
+        is_above = is_folder(self._path) and os.path.dirname(path) != self._path
+        if times is not None and self._given_times is None and is_above:
             self._remarks.append(f"{self._name}: the times are those of {os.path.basename(path)} in the folder above")
         return path, times
 
 
 class _Variables:
-    """The arrays of a folder by their names: in a group of its own each, or all in one group."""
+    """The arrays of a folder by their names, in a group of its own each or all in one group; or those of a netCDF file."""
 
-    def __init__(self, folder: str, name: str) -> None:
-        self._folder, self._name = folder, name
-        self._is_one_group = not is_folder(os.path.join(folder, "A.zarr"))
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._is_file = not is_folder(path)
+        self._is_one_group = not is_folder(os.path.join(path, "A.zarr"))
 
-    def array(self, variable: str, coordinate: str | None = None) -> LabelledArray | None:
+    def array(self, variable: str, coordinate: str | None = None) -> Array | None:
         """Return a variable, or a coordinate that is saved with it; None if there is none."""
-        group = "" if self._is_one_group else f"{variable}.zarr"
         inside = coordinate or variable
-        path = os.path.join(self._folder, group, inside)
+        if self._is_file:
+            from .netcdf import open_netcdf_array  # h5py is not needed for folders of Zarr
+
+            return open_netcdf_array(self._path, inside)
+        group = "" if self._is_one_group else f"{variable}.zarr"
+        path = os.path.join(self._path, group, inside)
         array = open_array(path, os.path.join(group, inside).replace("\\", "/"), inside)
-        if array is None and group and coordinate is None and is_folder(os.path.join(self._folder, group)):
+        if array is None and group and coordinate is None and is_folder(os.path.join(self._path, group)):
             raise CorruptRecordingError(f"{group} does not contain the array {variable} (.zarray or zarr.json)")
         return array
 
@@ -383,19 +394,34 @@ class _Variables:
         return ""
 
 
-def _require_dims(array: LabelledArray, dims: set[str]) -> None:
+def _require_hdf5(path: str, name: str) -> None:
+    """Refuse a file that is not netCDF-4."""
+    file = PositionedFile(path)
+    try:
+        head = file.read(0, min(8, file.size))
+    finally:
+        file.close()
+    if head[:3] == b"CDF":
+        raise UnsupportedRecordingError(
+            f"{name} is a file of netCDF-3, which is not read; save it with xarray: ds.to_zarr('minian.zarr')"
+        )
+    if head != _HDF5:
+        raise SourceKindError(f"{name} is a file; open the folder in which minian saved A.zarr and C.zarr")
+
+
+def _require_dims(array: Array, dims: set[str]) -> None:
     if set(array.dims) != dims:
         raise UnsupportedRecordingError(
             f"{array.name} has the axes {printable(listed(array.dims))[:100]}, expected {listed(sorted(dims))}"
         )
 
 
-def _require_numbers(array: LabelledArray) -> None:
+def _require_numbers(array: Array) -> None:
     if array.dtype.kind not in "biuf":
         raise CorruptRecordingError(f"{array.name} should contain numbers, got {array.dtype}")
 
 
-def _require_chunks(array: LabelledArray) -> None:
+def _require_chunks(array: Array) -> None:
     """Refuse an array of which nothing was written, or everything was lost; where some chunks are missing, it is read."""
     missing, count = array.num_missing()
     if count and missing == count:

@@ -191,12 +191,12 @@ def open_array(folder: str, name: str, variable: str) -> LabelledArray | None:
     return array
 
 
-def tiles(array: LabelledArray, dims: tuple[str, ...]) -> Iterator[dict[str, slice]]:
+def tiles(array: Any, dims: tuple[str, ...]) -> Iterator[dict[str, slice]]:
     """Yield parts that cover an array, aligned to its chunks, each of some megabytes or of one chunk.
 
     Parameters
     ----------
-    array : LabelledArray
+    array : LabelledArray or NetcdfArray
     dims : tuple of str
         The axes that are split; of the others, all is counted.
     """

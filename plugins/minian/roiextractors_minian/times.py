@@ -16,7 +16,13 @@ TIMES = "timeStamps.csv"
 
 
 def find_times(folder: str) -> str | None:
-    """Return the table of times in a folder of minian, or in the folder of the videos, in which minian makes its own."""
+    """Return the table of times in a folder of minian, or in the folder of the videos, in which minian makes its own.
+
+    Parameters
+    ----------
+    folder : str
+        Or a file, beside which the table may be.
+    """
     for place in (folder, os.path.dirname(os.path.abspath(folder))):
         path = os.path.join(place, TIMES)
         if is_file(path):

@@ -10,7 +10,17 @@ from typing import Any
 import numcodecs
 import numpy as np
 
-__all__ = ["FRAMES", "ROWS_OF_TIMES", "UNITS", "contents", "write_array", "write_group", "write_minian", "write_times"]
+__all__ = [
+    "FRAMES",
+    "ROWS_OF_TIMES",
+    "UNITS",
+    "contents",
+    "write_array",
+    "write_group",
+    "write_minian",
+    "write_netcdf",
+    "write_times",
+]
 
 ROWS, COLUMNS, SAMPLES = 7, 5, 12
 UNITS = np.array([4, 0, 9])  # as after cells were dropped and merged
@@ -98,6 +108,26 @@ def write_group(folder: Path, variables: dict[str, tuple[np.ndarray, tuple[str, 
     if is_old:
         write_array(folder / "animal", np.array("Ca_EEG3"), ())
     return folder
+
+
+def write_netcdf(path: Path, *, transposed: bool = False, chunks: bool = False) -> Path:
+    """Write all variables into one file of HDF5 with dimension scales, which is what a netCDF-4 file is."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        scales = {}
+        for dim, length in {"unit_id": 3, "frame": SAMPLES, "height": ROWS, "width": COLUMNS}.items():
+            scales[dim] = file.create_dataset(dim, data=labels(dim, length))
+            scales[dim].make_scale(dim)
+        for name, (values, dims) in contents().items():
+            order = list(range(1, values.ndim)) + [0] if transposed else list(range(values.ndim))
+            stored = values.transpose(order)
+            shape = tuple(max(1, n // 2) for n in stored.shape) if chunks else None
+            dataset = file.create_dataset(name, data=stored, chunks=shape, compression="gzip" if chunks else None)
+            for axis, k in enumerate(order):
+                dataset.dims[axis].attach_scale(scales[dims[k]])
+        file["animal"] = "Ca_EEG3"
+    return path
 
 
 def write_times(path: Path, *, rows: int = ROWS_OF_TIMES) -> Path:

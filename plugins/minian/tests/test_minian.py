@@ -25,7 +25,7 @@ from roiextractors_core.errors import (
 from roiextractors_core.testing import SegmentationExtractorTests
 
 sys.path.insert(0, str(Path(__file__).parent))
-from minian_folder import FRAMES, UNITS, contents, write_array, write_group, write_minian, write_times
+from minian_folder import FRAMES, UNITS, contents, write_array, write_group, write_minian, write_netcdf, write_times
 
 VALUES = {name: values for name, (values, _) in contents().items()}
 TIMES = (FRAMES * 33 + FRAMES // 2 - 6) / 1000
@@ -230,6 +230,67 @@ class TestOneGroup(OnMinian):
         folder = write_group(tmp_path / "minian.zarr", contents())
         write_times(folder / "timeStamps.csv")
         return folder
+
+
+class TestANetcdfFile(OnMinian):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        write_times(tmp_path / "timeStamps.csv")
+        return write_netcdf(tmp_path / "minian.nc")
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_netcdf_file_is_read_by_the_names_of_its_axes(tmp_path: Path, transposed: bool, chunks: bool) -> None:
+    path = write_netcdf(tmp_path / "minian.nc", transposed=transposed, chunks=chunks)
+    with roi.open(path, kind="segmentation") as rois:
+        assert rois.provenance.format == "minian"
+        require_right(rois)
+        part = rois.get_traces(name="denoised", roi_ids=["9", "4"], start_frame=3, end_frame=8)
+        np.testing.assert_array_equal(part, VALUES["C"][[2, 0], 3:8].T)
+        assert rois.get_roi_masks(["9", "0"]).num_pixels.tolist() == [3, 1]
+        assert dict(rois.metadata.vendor) == {"animal": "Ca_EEG3"}
+        assert rois.get_native_timestamps() is None
+        assert rois.get_notes() == ()
+
+
+def test_what_xarray_writes_as_netcdf_is_read(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    coordinates = {"unit_id": UNITS, "frame": FRAMES}  # height and width are axes without labels
+    variables = {name: (dims, values) for name, (values, dims) in contents().items()}
+    dataset = xarray.Dataset(variables, coords=coordinates).assign_coords(animal="Ca_EEG3")
+    dataset.to_netcdf(tmp_path / "minian.nc", engine="h5netcdf")
+    with roi.open(tmp_path / "minian.nc", kind="segmentation") as rois:
+        require_right(rois)
+        assert dict(rois.metadata.vendor) == {"animal": "Ca_EEG3"}
+
+
+def test_a_netcdf_file_that_contradicts_itself_is_one_sentence(tmp_path: Path) -> None:
+    import h5py
+
+    path = write_netcdf(tmp_path / "minian.nc")
+    with h5py.File(path, "r+") as file:
+        del file["S"]
+        file["S"] = h5py.ExternalLink("other.h5", "/S")
+        del file["b0"]
+        file.create_dataset("b0", (3, 1 << 40), "f8", chunks=(3, 1 << 10))
+        del file["max_proj"]
+        file["max_proj"] = np.zeros((7, 5))  # without names of axes
+        del file["f"]
+        file.create_dataset("f", (12,), "f8").dims[0].attach_scale(file["frame"])
+    with pytest.warns(RoiExtractorsWarning) as caught:
+        rois = roi.open(path, kind="segmentation")
+    words = " ".join(str(w.message) for w in caught)
+    assert "minian.nc: b0 claims the shape (3, 1099511627776)" in words
+    assert "minian.nc: max_proj has the axes '' and '', expected 'height' and 'width'" in words
+    assert "minian.nc: f has no chunks of values" in words
+    with rois:
+        assert rois.get_trace_names() == ("denoised",)
+        np.testing.assert_array_equal(rois.get_traces(name="denoised"), VALUES["C"].T)
+    (tmp_path / "old.nc").write_bytes(b"CDF\x01" + bytes(100))
+    with pytest.raises(UnsupportedRecordingError, match="is a file of netCDF-3, which is not read"):
+        MinianSegmentationExtractor(tmp_path / "old.nc")
 
 
 # Times
