@@ -33,6 +33,7 @@ COMBINATIONS = {
     for traits in itertools.combinations(TRAITS, count)
 }
 COMBINATIONS["folder-extension-writer"] = {"folder": True, "extension": ".xyz", "writer": True}
+SEGMENTATIONS = {f"rois-{name}": {**options, "kind": "segmentation"} for name, options in COMBINATIONS.items()}
 COSTLY = " or ".join(sorted(costly_rules(ImagingExtractorTests)))
 
 
@@ -92,6 +93,19 @@ def test_a_new_plugin_with_other_traits_keeps_the_costly_rules(traits: str, tmp_
     install_and_test(COMBINATIONS[traits], tmp_path, "-k", COSTLY)
 
 
+@pytest.mark.parametrize(
+    "traits",
+    [
+        pytest.param(
+            name, marks=pytest.mark.thorough if has_costly_rules(name.removeprefix("rois-")) else pytest.mark.long
+        )
+        for name in SEGMENTATIONS
+    ],
+)
+def test_a_new_plugin_of_segmentations_passes_its_own_tests_as_it_is(traits: str, tmp_path: Path) -> None:
+    install_and_test(SEGMENTATIONS[traits], tmp_path)
+
+
 def test_any_two_traits_meet_in_a_combination_with_the_costly_rules() -> None:
     whole = [{*name.split("-")} for name in COMBINATIONS if has_costly_rules(name)]
     for one, other in itertools.combinations(("folder", *TRAITS), 2):
@@ -124,9 +138,10 @@ def test_a_new_plugin_installs_and_passes_its_own_tests_as_it_is(kind: str, tmp_
 
 @pytest.mark.thorough
 def test_a_new_plugin_passes_ruff_and_mypy(tmp_path: Path) -> None:
-    for name, options in COMBINATIONS.items():
+    combinations = {**COMBINATIONS, **SEGMENTATIONS}
+    for name, options in combinations.items():
         write_plugin(name, output=tmp_path, **options)  # type: ignore[arg-type]
-    folders = [str(tmp_path / f"roiextractors-{name}") for name in COMBINATIONS]
+    folders = [str(tmp_path / f"roiextractors-{name}") for name in combinations]
     ruff = ("-m", "ruff", "check", "--no-cache", "--config", str(ROOT / "pyproject.toml"))
     known = ("--config", "lint.isort.known-first-party = ['roiextractors_core']", "--ignore", "I001")
     known += ("--config", "lint.per-file-ignores = {'**/tests/*' = ['S101']}")
@@ -152,7 +167,7 @@ def test_the_licence_is_the_one_that_was_chosen(licence: str, tmp_path: Path) ->
 
 
 def test_no_placeholder_and_no_condition_is_left(tmp_path: Path) -> None:
-    for name, options in COMBINATIONS.items():
+    for name, options in {**COMBINATIONS, **SEGMENTATIONS}.items():
         for path in write_plugin(name, output=tmp_path, **options):  # type: ignore[arg-type]
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"__[A-Z]|^%%", text, re.MULTILINE), path
@@ -175,10 +190,19 @@ def test_a_trait_leaves_no_trace_in_a_plugin_without_it(tmp_path: Path) -> None:
             assert bool(marked) is (trait in options), (name, trait, marked)
 
 
-def test_a_kind_that_is_not_supported_yet_is_refused_by_one_sentence(tmp_path: Path) -> None:
-    done = new_plugin("acme", "--extension", ".xyz", "--kind", "segmentation", folder=tmp_path)
+def test_a_trait_leaves_no_trace_in_a_plugin_of_segmentations_without_it(tmp_path: Path) -> None:
+    words = {"channels": r"channel", "planes": r"planes", "clock": r"native|float64", "writer": r"writer|convert"}
+    for name, options in SEGMENTATIONS.items():
+        texts = {p.name: p.read_text() for p in write_plugin(name, output=tmp_path, **options)}  # type: ignore[arg-type]
+        for trait, word in words.items():
+            marked = [file for file in ("hooks.py", "README.md") if re.search(word, texts[file])]
+            assert bool(marked) is (trait in options), (name, trait, marked)
+
+
+def test_a_kind_that_does_not_exist_is_refused_by_one_sentence(tmp_path: Path) -> None:
+    done = new_plugin("acme", "--extension", ".xyz", "--kind", "spikes", folder=tmp_path)
     assert done.returncode == 2
-    assert "'segmentation' is not supported yet" in done.stderr
+    assert "there is no kind 'spikes'; the kinds are 'imaging' and 'segmentation'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
     done = new_plugin("acme", "--extension", ".xyz", "--kind", "imaging", "--channels", "--writer", folder=tmp_path)

@@ -16,6 +16,7 @@ import typer
 from ..errors import DeclarationError, listed, printable
 from ..io.source import Source, looks_like
 from ..registry.registry import default_registry
+from ..registry.spec import KINDS
 
 __all__ = ["LICENCES", "register", "write_plugin"]
 
@@ -58,7 +59,7 @@ def write_plugin(
     writer : bool
         Whether ``convert`` can write the format.
     kind : str
-        ``"imaging"``; plugins of other kinds are not supported yet.
+        ``"imaging"`` or ``"segmentation"``.
     output : str or os.PathLike
         The folder in which the distribution's folder is created.
     licence : str
@@ -74,13 +75,14 @@ def write_plugin(
     DeclarationError
         The name, extension, signature, kind or licence is not valid, or a file exists already. Nothing is written then.
     """
-    if kind != "imaging":
-        raise DeclarationError(f"new-plugin writes plugins of the kind 'imaging'; {kind!r:.60} is not supported yet")
+    if kind not in KINDS:
+        raise DeclarationError(f"there is no kind {kind!r:.60}; the kinds are {listed(KINDS)}")
     traits = {"folder": folder, "channels": channels, "planes": planes, "clock": clock, "writer": writer}
     plugin = _Plugin(
         name=_checked_name(name),
         extension=_checked_extension(extension, folder),
         signature=_checked_signature(signature, name, folder),
+        kind=kind,
         traits=frozenset(trait for trait, is_there in traits.items() if is_there),
         licence=_checked_licence(licence),
     )
@@ -112,7 +114,7 @@ def new_plugin(
     planes: Annotated[bool, typer.Option("--planes", help="It has several planes.")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="It has a hardware time for each sample.")] = False,
     writer: Annotated[bool, typer.Option("--writer", help="The plugin also writes the format.")] = False,
-    kind: Annotated[str, typer.Option(help="What the format contains: imaging.")] = "imaging",
+    kind: Annotated[str, typer.Option(help="What the format contains: imaging or segmentation.")] = "imaging",
     output: Annotated[Path, typer.Option(help="Create the plugin's folder in this folder.")] = Path(),
     licence: Annotated[str, typer.Option(help=f"The licence of the plugin: {', '.join(LICENCES)}.")] = "bsd-3-clause",
 ) -> None:
@@ -145,6 +147,7 @@ class _Plugin:
     name: str
     extension: str
     signature: bytes
+    kind: str
     traits: frozenset[str]
     licence: str
 
@@ -159,6 +162,7 @@ class _Plugin:
     def files(self) -> dict[str, str]:
         """Return the text of every file, by its place in the distribution."""
         kind = "folder" if "folder" in self.traits else "file"
+        kind = "rois" if self.kind == "segmentation" else kind
         places = {
             "pyproject.toml": "any/pyproject.toml",
             "README.md": f"{kind}/README.md",
@@ -173,7 +177,7 @@ class _Plugin:
         }
         if "writer" in self.traits:
             places[f"{self.package}/writer.py"] = f"{kind}/writer.py"
-            places["tests/test_writing.py"] = "any/test_writing.py"
+            places["tests/test_writing.py"] = f"{'rois' if kind == 'rois' else 'any'}/test_writing.py"
         words = self._words()
         traits = self.traits | {"extension"} if self.extension else self.traits
         texts = {place: _fill(template, words, traits) for place, template in places.items()}
