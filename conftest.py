@@ -9,6 +9,7 @@ a test or a file, and added here by rules, so that a new plugin has nothing to d
   every format, are quick in the folders of ``REPRESENTATIVES``.
 * The costly rules are thorough for the first class of each format, and for classes with ``has_own_code``.  For the others
   they are ``repeated``: run by name, by a path, or by ``python -m pytest -m repeated``.
+* All tests of the kit for these others are marked ``layout``, too: with the lowest versions, ``.ci/run`` omits them.
 * Of the parameters of one test, ``QUICK_PARAMETERS`` are quick, evenly spaced, or as many as ``@pytest.mark.quick(n)`` says.
 """
 
@@ -24,11 +25,17 @@ from typing import Any
 
 import pytest
 
-from roiextractors_core.testing import FuzzTests, ImagingExtractorTests, WriterTests, repeated_tests
+from roiextractors_core.testing import (
+    FuzzTests,
+    ImagingExtractorTests,
+    SegmentationExtractorTests,
+    WriterTests,
+    repeated_tests,
+)
 from roiextractors_core.testing.layouts import costly_rules
 
 ROOT = Path(__file__).parent
-KIT = (ImagingExtractorTests, WriterTests, FuzzTests)
+KIT = (ImagingExtractorTests, SegmentationExtractorTests, WriterTests, FuzzTests)
 QUICK_PARAMETERS = 3
 COSTLY = frozenset[str]().union(*map(costly_rules, KIT))
 REPRESENTATIVES = ("plugins/hdf5/tests", "plugins/tiff/tests")
@@ -66,8 +73,12 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is thorough or repeated; leave it out where neither a test nor a marker was named."""
-    for item in {*_other_layouts(items), *_more_parameters(items)}:
+    others = list(_other_layouts(items))
+    for item in {*others, *_unrepresented(items), *_more_parameters(items)}:
         item.add_marker("thorough")
+    for item in others:
+        if not vars(item.cls).get("has_own_code"):  # type: ignore[attr-defined]
+            item.add_marker("layout")
     for item in list(repeated_tests(items)):
         item.add_marker("repeated")
     omitted = _omitted_markers(config.getoption("markexpr"), names_tests=config.stash[_names_tests])
@@ -136,13 +147,26 @@ def _checksum(path: Path) -> str:
 
 
 def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield the tests of the kit for classes that are not the first of their format."""
     first: dict[tuple[Path, type, str], type] = {}
     for item in items:
-        tests, name, folder = getattr(item, "cls", None), getattr(item, "originalname", ""), item.path.parent
-        is_represented = folder.relative_to(ROOT).as_posix() in REPRESENTATIVES or name not in COSTLY | INHERITED
-        for kit in (kit for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, name)):
-            if first.setdefault((folder, kit, getattr(tests, "format", "")), tests) is not tests or not is_represented:
+        for kit, tests in _kits_of(item):
+            if first.setdefault((item.path.parent, kit, getattr(tests, "format", "")), tests) is not tests:
                 yield item
+
+
+def _unrepresented(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield the costly and the inherited tests of the kit outside the folders of ``REPRESENTATIVES``."""
+    for item in items:
+        is_left_out = getattr(item, "originalname", "") in COSTLY | INHERITED and any(_kits_of(item))
+        if is_left_out and item.path.parent.relative_to(ROOT).as_posix() not in REPRESENTATIVES:
+            yield item
+
+
+def _kits_of(item: pytest.Item) -> Iterator[tuple[type, type]]:
+    """Yield the kits that a test is from, each with its class."""
+    tests, name = getattr(item, "cls", None), getattr(item, "originalname", "")
+    yield from ((kit, tests) for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, name))
 
 
 def _more_parameters(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:

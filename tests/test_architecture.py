@@ -203,3 +203,9 @@ def test_nothing_that_reads_changes_the_state_of_the_process() -> None:
         code = re.sub(r"``[^`]*``", "", code)
         if not name.startswith(tuple(OWNERS)) and "/tests/" not in name:
             assert not PROCESS_STATE.findall(code), name
+
+
+def test_every_distribution_is_built_by_hatchling_and_nothing_else() -> None:
+    for path in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")):
+        built = tomllib.loads(path.read_text(encoding="utf-8"))["build-system"]
+        assert built == {"requires": ["hatchling>=1.24"], "build-backend": "hatchling.build"}, path
