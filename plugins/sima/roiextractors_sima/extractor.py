@@ -301,7 +301,7 @@ class _Choice:
         shape = shape or next(filter(None, (frame_of(rois, self._dataset.name) for rois in listed)), None)
         if not listed:
             raise UnsupportedRecordingError(
-                f"{self._dataset.name} contains no ROIs (rois.pkl) and no signals (signals_0.pkl); SIMA had not segmented it"
+                f"{self._dataset.name} contains no ROIs (rois.pkl) and no signals (signals_0.pkl); it was not segmented"
             )
         if shape is None:
             raise CorruptRecordingError(f"{self._dataset.name}: none of its files says how large a frame is")

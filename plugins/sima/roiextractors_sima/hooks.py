@@ -18,7 +18,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         kind="segmentation",
         extractor="roiextractors_sima.extractor:SimaSegmentationExtractor",
         extensions=(".sima",),
-        # Keys of the pickled dictionary, which stand in the file as they are
+        # Keys of the pickled dictionary, whose letters are in the file unchanged
         evidence=(Member("rois.pkl") | Member("signals_*.pkl"))
         & (Text(contains="num_sequences", file="dataset.pkl") | Text(contains="channel_names", file="dataset.pkl")),
         api=1,
