@@ -211,9 +211,12 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
 
     @classmethod
     def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
-        """Return the planes and channels that can be chosen."""
-        folders = segmented_folders(_absolute(file_path))
-        channels = tuple(c for c in CHANNELS if any(c in _channels(folder) for folder in folders))
+        """Return the planes and channels that can be chosen; with ``plane=``, the channels of that plane."""
+        path = _absolute(file_path)
+        folders = segmented_folders(path)
+        plane = options.get("plane")
+        chosen = folders if plane is None else (_select_folder(folders, plane, printable(os.path.basename(path))),)
+        channels = tuple(c for c in CHANNELS if any(c in _channels(folder) for folder in chosen))
         choices = {"plane": tuple(folder.name for folder in folders), "channel": channels}
         return {option: names for option, names in choices.items() if len(names) > 1}
 

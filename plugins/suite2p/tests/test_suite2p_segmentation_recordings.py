@@ -92,6 +92,8 @@ def test_streams_and_errors_name_planes_and_channels(recordings: Path) -> None:
     folder = recordings / FOLDER
     expected = {"plane": ("plane0", "plane1", "combined"), "channel": ("chan1", "chan2")}
     assert roi.streams(folder, kind="segmentation") == expected
+    assert roi.streams(folder, kind="segmentation", plane=1) == expected
+    assert roi.streams(folder, kind="segmentation", plane="combined") == {"plane": expected["plane"]}
     with pytest.raises(roi.StreamChoiceError, match=r"has the planes 'plane0', 'plane1' and 'combined'; choose one"):
         roi.open(folder, kind="segmentation")
     with pytest.raises(roi.StreamChoiceError, match=r"has the channels 'chan1' and 'chan2'; choose one"):
