@@ -18,6 +18,7 @@ __all__ = ["FirstEventSet", "read_first_version"]
 # Packed: microseconds since 1970, and the amplitude, whose sign bit says that the event is on
 _EVENT = np.dtype([("time", "<u8"), ("amplitude", "<u4"), ("reserved", "<u4")])
 _STATE = np.uint32(1 << 31)
+_MAX_START = 1 << 40  # seconds since 1970; in microseconds it must fit into 64 bits
 _MAX_DESCRIPTION = 4096  # bytes of the JSON before the events of a cell
 
 
@@ -77,6 +78,10 @@ def read_first_version(footer: Footer, file: PositionedFile) -> FirstEventSet:
         There are fewer events than a description states.
     """
     timing = timing_of({"timingInfo": footer.document.get("timing info")}, file.name)
+    if not 0 <= timing.start < _MAX_START:
+        raise CorruptRecordingError(
+            f"the footer of {file.name} states a start {float(timing.start):g} s after 1970, which cannot be"
+        )
     places = footer.document.get("channel offsets")
     if not isinstance(places, Mapping):
         raise CorruptRecordingError(f"the footer of {file.name} has no 'channel offsets' with the place of each cell")

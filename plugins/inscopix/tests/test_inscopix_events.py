@@ -227,13 +227,15 @@ def test_events_of_the_first_version_are_read(tmp_path: Path, write_first_event_
         ({"descriptions": {"A": {"Number of Packets": -1}}}, CorruptRecordingError, "has -1 events of the cell 'A'"),
         ({"descriptions": {"A": {"mode": "x" * 5000}}}, CorruptRecordingError, "does not describe the cell 'A'"),
         ({"num_times": 1 << 40}, CorruptRecordingError, "1,099,511,627,776 samples; expected from 0"),
+        ({"start": (-5, 1)}, CorruptRecordingError, "states a start -5 s after 1970"),
+        ({"start": (1 << 62, 1)}, CorruptRecordingError, "which cannot be"),
         ({"timing info": None}, CorruptRecordingError, r"timingInfo\.numTimes = None"),
     ],
 )
 def test_a_first_version_that_contradicts_itself_is_refused(
     tmp_path: Path, write_first_event_set: Write, options: Any, error: type[Exception], words: str
 ) -> None:
-    path = write_first_event_set(tmp_path / "e.isxd", {"A": [(50_000, 1.0)]}, **options)
+    path = write_first_event_set(tmp_path / "e.isxd", {} if "start" in options else {"A": [(50_000, 1.0)]}, **options)
     with pytest.raises(error, match=words):
         InscopixEventsExtractor(path)
 
