@@ -1,4 +1,4 @@
-"""Declares the format of the Allen Institute's ROIs and traces."""
+"""Declares the formats of the Allen Institute's ROIs and traces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["roiextractors_formats"]
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the format."""
+    """Yield the formats."""
     yield FormatSpec(
         name="allen",
         title="Allen Institute ROIs and traces",
@@ -34,4 +34,18 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         metadata=("modality", "vendor"),
         platforms=("any",),
         description="Traces and masks of ROIs from the Allen Brain Observatory and from the AIND optical physiology pipeline.",
+    )
+    yield FormatSpec(
+        name="allen-nwb1",
+        title="Allen Brain Observatory NWB 1",
+        kind="segmentation",
+        extractor="roiextractors_allen.brain_observatory:BrainObservatoryExtractor",
+        extensions=(".nwb",),
+        evidence=Hdf5Path("processing/brain_observatory_pipeline/ImageSegmentation/imaging_plane_1"),
+        specializes=("nwb-segmentation",),
+        api=1,
+        clock="native",
+        metadata=("start_time", "modality", "device", "vendor"),
+        platforms=("any",),
+        description="Traces and masks of the ROIs of an experiment of the Allen Brain Observatory, in its NWB 1 file.",
     )
