@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import attributes_of, hard_links, named, plain
+from roiextractors_hdf5.contents import attributes_of, hard_links, missing_bytes, named, plain
 from roiextractors_hdf5.matrix import is_numeric, read_array
 
 from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
@@ -118,6 +118,12 @@ class _Look:
     def __init__(self, file: Any) -> None:
         self.file, self.name = file, printable(os.path.basename(file.filename))
         self.doubts: list[str] = []
+        lost = missing_bytes(file)
+        if lost:
+            # Missing bytes read as zeros, so that names of groups and datasets may be lost
+            self.doubts.append(
+                f"{self.name} is truncated: it lacks {lost:,} bytes that its header states; parts of the analysis may be missing"
+            )
         estimates = named(file, "estimates")
         if not isinstance(estimates, h5py.Group):
             raise UnsupportedRecordingError(f"{self.name} is not an analysis of CaImAn: it has no group 'estimates'")

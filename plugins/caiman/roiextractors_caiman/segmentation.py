@@ -138,6 +138,8 @@ class CaimanSegmentationExtractor(SegmentationExtractor):
 
     def get_image(self, name: str = "correlation") -> np.ndarray:
         """Return ``(rows, columns)``."""
+        if name not in self.get_image_names():
+            return super().get_image(name)
         if name == "mean":
             return self._mean_image()
         with open_hdf5(self._path) as file:

@@ -22,6 +22,7 @@ from roiextractors_core.errors import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 ROWS, COLUMNS, SAMPLES = 7, 5, 60
 Tree = dict[str, Any]
@@ -93,6 +94,7 @@ def analysis(dims: tuple[int, ...] = (ROWS, COLUMNS), **changes: Any) -> Tree:
 
 
 def write(path: Path, tree: Tree | None = None, *, new: bool = True, **changes: Any) -> Path:
+    """Write an analysis; changes are of its estimates."""
     with h5py.File(path, "w") as file:
         save(file, tree or analysis(**changes), new=new)
     return path
@@ -101,6 +103,79 @@ def write(path: Path, tree: Tree | None = None, *, new: bool = True, **changes: 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     return write(tmp_path / "analysis.hdf5")
+
+
+class OnCaiman(SegmentationExtractorTests):
+    """What every file below contains."""
+
+    format = "caiman-analysis"
+    tolerance = 1e-12  # the mean image is computed
+    dims: tuple[int, ...] = (ROWS, COLUMNS)
+    samples = SAMPLES
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        estimates = analysis(self.dims, **self.estimates())["estimates"]
+        b, f = estimates["b"], estimates["f"]
+        movie_mean = matrix(footprints(*self.dims)) @ estimates["C"].mean(1) + b @ f.mean(1)
+        images = {"correlation": estimates["Cn"], "mean": movie_mean.reshape(self.dims, order="F")}
+        masks = roi.RoiMasks.from_dense(b.reshape(*self.dims, 2, order="F"))
+        return roi.NumpySegmentationExtractor(
+            footprints(*self.dims),
+            {
+                "raw": (estimates["C"] + estimates["YrA"]).T,
+                "dff": estimates["F_dff"].T,
+                "denoised": estimates["C"].T,
+                "deconvolved": estimates["S"].T,
+            },
+            images=images if len(self.dims) == 2 else {},
+            properties={"is_accepted": [True, False, True], "snr": [3.0, 1.0, 2.0]},
+            background=roi.Background(("background0", "background1"), masks, {"background": f.T}),
+            sampling_frequency=12.5,
+        )
+
+    def estimates(self) -> Tree:
+        rng = np.random.default_rng(8)
+        names = ("C", "YrA", "F_dff", "S")
+        tables = {name: rng.normal(size=(3, self.samples)) for name in names}
+        quality = {"idx_components": np.array([0, 2]), "SNR_comp": np.array([3.0, 1.0, 2.0])}
+        image = {"Cn": rng.normal(size=self.dims)} if len(self.dims) == 2 else {}
+        return {**tables, "f": rng.normal(size=(2, self.samples)), **quality, **image}
+
+
+class TestAnAnalysis(OnCaiman):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write(tmp_path / "analysis.hdf5", dims=self.dims, **self.estimates())
+
+
+class TestAnAnalysisOfAnOldVersion(OnCaiman):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write(tmp_path / "analysis.hdf5", new=False, dims=self.dims, **self.estimates())
+
+
+class TestDenseComponents(OnCaiman):
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        estimates = {**self.estimates(), "A": matrix(footprints(*self.dims))}
+        return write(tmp_path / "analysis.h5", dims=self.dims, **estimates)
+
+
+class TestAVolume(OnCaiman):
+    dims = (4, 6, 3)
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write(tmp_path / "analysis.hdf5", dims=self.dims, **self.estimates())
+
+
+class TestLongTraces(OnCaiman):
+    samples = 50_000
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        return write(tmp_path / "analysis.hdf5", dims=self.dims, **self.estimates())
 
 
 @pytest.mark.parametrize("new", [True, False])

@@ -24,6 +24,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Hdf5Path("/extractAnalysisOutput/filters")
         | (_MATLAB_5 & Probe("roiextractors_matlab.probe:is_extract")),
         api=1,
+        streams=("variable",),
         clock="none",
         metadata=("software", "vendor"),
         platforms=("any",),
@@ -42,6 +43,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | (Hdf5Path("/A", attribute="MATLAB_sparse") & Hdf5Path("/C") & Hdf5Path("/options"))
         | (_MATLAB_5 & Probe("roiextractors_matlab.probe:is_cnmfe")),
         api=1,
+        streams=("variable",),
         clock="rate",
         metadata=("software", "vendor"),
         platforms=("any",),
@@ -61,6 +63,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Hdf5Path("/roiAnalysisOutput/filters")
         | (_MATLAB_5 & Probe("roiextractors_matlab.probe:is_ciatah")),
         api=1,
+        streams=("variable",),
         clock="none",
         metadata=("software", "vendor"),
         platforms=("any",),

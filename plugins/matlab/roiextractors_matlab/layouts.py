@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,14 @@ __all__ = [
     "Layout",
     "Segmentation",
     "Table",
+    "find_variables",
     "no_layout",
+    "read_segmentation",
     "read_settings",
-    "variables_of",
 ]
 
 _MAX_SETTINGS = 400
+_MAX_VARIABLES = 200
 _MAX_SETTING = 64  # numbers in one
 _MAX_BACKGROUNDS = 4  # of CNMF; one by default
 _OBJECT_ADVICE = "in MATLAB: results = neuron.obj2struct(); save('results.mat', 'results', '-v7.3')"
@@ -210,13 +212,11 @@ class Layout:
     def __init__(self, variables: tuple[str, ...], mark: str, others: tuple[str, ...] = ()) -> None:
         self.variables, self.mark, self.others = variables, mark, others
 
-    def find(self, view: MatView, variable: str | None = None) -> str | None:
-        """Return the variable that has this layout, or None."""
-        for name in self.variables if variable is None else (variable,):
-            fields = [f"{name}/{field_name}" if name else field_name for field_name in (self.mark, *self.others)]
-            if all(view.value(path) is not None for path in fields):
-                return name
-        return None
+    def matches(self, view: MatView, variable: str) -> bool:
+        """Return whether a variable has this layout."""
+        return all(
+            view.value(f"{variable}/{name}" if variable else name) is not None for name in (self.mark, *self.others)
+        )
 
     def read(self, view: MatView, variable: str) -> Segmentation:
         """Return what the variable contains."""
@@ -288,14 +288,12 @@ class _Ciatah(Layout):
 
 
 class _Cnmfe(Layout):
-    def find(self, view: MatView, variable: str | None = None) -> str | None:
-        for name in self.variables if variable is None else (variable,):
-            value = view.value(name) if name else None
-            if value is not None and value.kind == "object":
-                return name
-        found = super().find(view, variable)
+    def matches(self, view: MatView, variable: str) -> bool:
+        value = view.value(variable) if variable else None
+        if value is not None and value.kind == "object":
+            return variable in self.variables
         # Variables named A and C are too common to be taken for CNMF-E's without its options
-        return None if found == "" and view.value("options") is None else found
+        return super().matches(view, variable) and (bool(variable) or view.value("options") is not None)
 
     def read(self, view: MatView, variable: str) -> Segmentation:
         finder = _Finder(view, variable)
@@ -383,11 +381,52 @@ EXTRACT_LAYOUTS: tuple[Layout, ...] = (_EXTRACT, _CIATAH_EXTRACT)
 CNMFE_LAYOUTS: tuple[Layout, ...] = (_CNMFE, _CIATAH_CNMFE)
 
 
-def variables_of(layouts: Sequence[Layout]) -> frozenset[str]:
-    """Return the names of all variables that layouts need."""
-    names = {name for layout in layouts for name in layout.variables}
-    # Where the fields are variables themselves, so are the settings
-    return frozenset(names | {"options"} if "" in names else names)
+def find_variables(view: MatView, layouts: Sequence[Layout]) -> tuple[str, ...]:
+    """Return the variables that have one of the layouts: those of the programs' own names, else those of any name.
+
+    Parameters
+    ----------
+    view : MatView
+    layouts : sequence of Layout
+    """
+    known = [name for layout in layouts for name in layout.variables if name and layout.matches(view, name)]
+    # A workspace often contains the object besides the structure that was made of it
+    structures = [name for name in known if not _is_object(view, name)]
+    if known:
+        return tuple(structures or known[:1])
+    if any("" in layout.variables and layout.matches(view, "") for layout in layouts):
+        return ("",)
+    names = [name for name in view.fields("")[:_MAX_VARIABLES] if not name.startswith("#")]
+    return tuple(name for name in names if layouts[0].matches(view, name))
+
+
+def _is_object(view: MatView, name: str) -> bool:
+    value = view.value(name)
+    return value is not None and value.kind == "object"
+
+
+def read_segmentation(view: MatView, layouts: Sequence[Layout], variable: str) -> Segmentation:
+    """Return what a variable contains.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        It has none of the layouts, or is an object.
+    CorruptRecordingError
+        Its parts contradict each other.
+    """
+    own = [layout for layout in layouts if variable in layout.variables]
+    for layout in own or layouts:
+        if layout.matches(view, variable):
+            found = layout.read(view, variable)
+            if not view.num_missing:
+                return found
+            lost = (
+                f"{view.name} is truncated: it lacks {view.num_missing:,} bytes that its header states; parts of the analysis may be "
+                "missing"
+            )
+            return replace(found, doubts=(lost, *found.doubts))
+    raise no_layout(view, layouts, variable)
 
 
 def _orientation(shape: tuple[int, ...], num_rois: int, preferred: bool) -> bool | None:

@@ -7,7 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,18 +81,16 @@ class Mat5File(MatFile, MatView):
     Parameters
     ----------
     path : str or os.PathLike
-    variables : frozenset of str
-        As for :func:`open_mat`.
-    heads_only : bool
-        Note only the names of variables and of the fields of structures, which are at their beginnings: a compressed variable
-        is not decompressed as a whole.
+    variables : frozenset of str or None
+        As for :func:`open_mat`. None for the names of all variables and of the fields of structures alone, which are at their
+        beginnings: a compressed variable is not decompressed as a whole.
 
     References
     ----------
     MAT-File Format, The MathWorks, https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
     """
 
-    def __init__(self, path: str | os.PathLike[str], variables: frozenset[str], *, heads_only: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], variables: frozenset[str] | None) -> None:
         self._file = PositionedFile(path)
         self.name = self._file.name
         head = self._file.read(0, min(_HEADER_BYTES, self._file.size))
@@ -102,7 +100,7 @@ class Mat5File(MatFile, MatView):
             raise UnsupportedRecordingError(f"{self.name} has an incomplete header for a MATLAB 5 file")
         self._order = order
         self._kept: dict[tuple[str, int], bytes] = {}
-        self._values = _Index(self._file, order, variables, heads_only=heads_only).values()
+        self._values = _Index(self._file, order, variables).values()
 
     @contextmanager
     def open_view(self) -> Iterator[MatView]:
@@ -289,10 +287,8 @@ class _Inflated:
 class _Index:
     """Walks through a file once, and notes where each value is."""
 
-    def __init__(
-        self, file: PositionedFile, order: str, variables: frozenset[str], *, heads_only: bool = False
-    ) -> None:
-        self._file, self._order, self._wanted, self._heads_only = file, order, variables, heads_only
+    def __init__(self, file: PositionedFile, order: str, variables: frozenset[str] | None) -> None:
+        self._file, self._order, self._wanted = file, order, variables
         self._budget = Budget(_MAX_MATRICES, file.name, "variables and fields")
         self._values: dict[str, _Stored] = {}
 
@@ -300,22 +296,29 @@ class _Index:
         at = _HEADER_BYTES
         while at + 8 <= self._file.size:
             kind, size = struct.unpack(f"{self._order}II", self._file.read(at, 8))
-            if at + 8 + size > self._file.size:
-                raise TruncatedRecordingError(
-                    f"{self._file.name} contains a variable at byte {at:,} of {size:,} bytes, but only "
-                    f"{self._file.size - at - 8:,} are left; the file is truncated or damaged"
-                )
-            if kind == _MATRIX:
-                self._matrix(self._file, at + 8, at + 8 + size, None, None, 0)
-            elif kind == _COMPRESSED and size:
-                inflated = _Inflated(self._file, at + 8, size)
-                inner, length = struct.unpack(f"{self._order}II", inflated.read(0, 8))
-                if inner == _MATRIX and length <= _MAX_VALUE:
-                    is_wanted = self._matrix(inflated, 8, 8 + length, None, (at + 8, size), 0)
-                    if is_wanted and not self._heads_only:
-                        inflated.finish()
+            # Of a damaged file, the names are still what tells which segmentation it contains
+            with suppress(*((CorruptRecordingError, TruncatedRecordingError) if self._wanted is None else ())):
+                self._variable(kind, at + 8, size)
             at += 8 + size
         return self._values
+
+    def _variable(self, kind: int, at: int, size: int) -> None:
+        left = self._file.size - at
+        if size > left and self._wanted is not None:
+            raise TruncatedRecordingError(
+                f"{self._file.name} contains a variable at byte {at - 8:,} of {size:,} bytes, but only {left:,} are left; the file is "
+                "truncated or damaged"
+            )
+        size = min(size, left)
+        if kind == _MATRIX:
+            self._matrix(self._file, at, at + size, None, None, 0)
+        elif kind == _COMPRESSED and size:
+            inflated = _Inflated(self._file, at, size)
+            inner, length = struct.unpack(f"{self._order}II", inflated.read(0, 8))
+            if inner == _MATRIX and length <= _MAX_VALUE:
+                is_wanted = self._matrix(inflated, 8, 8 + length, None, (at, size), 0)
+                if is_wanted and self._wanted is not None:
+                    inflated.finish()
 
     def _matrix(
         self, source: _Source, at: int, end: int, path: str | None, compressed: tuple[int, int] | None, level: int
@@ -345,7 +348,7 @@ class _Index:
         _, start, size, at = self._element(source, at, end)
         name = printable(source.read(start, min(size, 256)).decode("latin-1"))
         full = name if path is None else path
-        if path is None and full not in self._wanted and ("" not in self._wanted or number == _STRUCT):
+        if path is None and not self._is_wanted(full, number):
             self._values.setdefault(full, _Stored(MatValue(full, "other", shape), compressed))
             return False
         if number == _STRUCT and math.prod(shape) == 1:
@@ -362,6 +365,11 @@ class _Index:
             kinds = "object" if number == _OBJECT else "other"
             self._values[full] = _Stored(MatValue(full, kinds, shape), compressed)
         return True
+
+    def _is_wanted(self, name: str, number: int) -> bool:
+        if self._wanted is None:
+            return number == _STRUCT
+        return name in self._wanted or ("" in self._wanted and number != _STRUCT)
 
     def _opaque(self, source: _Source, at: int, end: int, path: str | None, compressed: tuple[int, int] | None) -> None:
         """Note an object of a MATLAB class, which has a name, the name of the type system, and the class."""
@@ -392,7 +400,7 @@ class _Index:
             printable(names[k : k + width].split(b"\0", 1)[0].decode("latin-1")) for k in range(0, size, width)
         )
         self._values[path] = _Stored(MatValue(path, "struct", (1, 1)), compressed, fields=fields)
-        if self._heads_only:
+        if self._wanted is None:
             for field in fields:
                 full = f"{path}/{field}"
                 self._values[full] = _Stored(MatValue(full, "other"), compressed)

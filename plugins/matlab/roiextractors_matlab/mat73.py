@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import hard_links, named, open_hdf5
+from roiextractors_hdf5.contents import hard_links, missing_bytes, named, open_hdf5
 from roiextractors_hdf5.dataset import Hdf5Dataset
 from roiextractors_hdf5.matrix import Hdf5Matrix, is_numeric, read_array, read_ranges, runs_of
 
@@ -66,6 +66,7 @@ class _View(MatView):
     def __init__(self, file: Any, path: str) -> None:
         self._file, self._path = file, path
         self.name = printable(os.path.basename(path))
+        self.num_missing = missing_bytes(file)
 
     def value(self, path: str) -> MatValue | None:
         node = named(self._file, path)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from roiextractors_core.errors import RoiExtractorsError
 from roiextractors_core.io import Source
 
-from .layouts import CIATAH_LAYOUTS, CNMFE_LAYOUTS, EXTRACT_LAYOUTS, Layout, variables_of
-from .mat5 import Mat5File
+from .layouts import CIATAH_LAYOUTS, CNMFE_LAYOUTS, EXTRACT_LAYOUTS, Layout, find_variables
+from .values import open_heads
 
 __all__ = ["is_ciatah", "is_cnmfe", "is_extract"]
 
@@ -30,7 +30,7 @@ def is_ciatah(source: Source) -> bool | None:
 
 def _contains(source: Source, layouts: Sequence[Layout]) -> bool | None:
     try:
-        view = Mat5File(source.path, variables_of(layouts), heads_only=True)
-        return any(layout.find(view) is not None for layout in layouts)
+        with open_heads(source.path) as view:
+            return bool(find_variables(view, layouts))
     except (RoiExtractorsError, OSError):
         return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,19 +18,19 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import folder_names, single_file, warn
+from roiextractors_core.io import choose_stream, folder_names, single_file, warn
 
 from .layouts import (
     CIATAH_LAYOUTS,
     CNMFE_LAYOUTS,
     EXTRACT_LAYOUTS,
     Layout,
-    Segmentation,
+    find_variables,
     no_layout,
+    read_segmentation,
     read_settings,
-    variables_of,
 )
-from .values import Columns, open_mat
+from .values import Columns, open_heads, open_mat
 
 __all__ = [
     "CiatahSegmentationExtractor",
@@ -47,7 +48,7 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
     file_path : str or os.PathLike
         A MATLAB file of version 5 to 7.3.
     variable : str, optional
-        The variable, if it has another name than the program's own.
+        The variable, if several contain such a segmentation.
     sampling_frequency : float, optional
         Samples a second (Hz); overrides the file's, of which only CNMF-E's may contain one.
 
@@ -74,20 +75,21 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
             raise ChoiceError(
                 f"variable must be the name of a variable of the file, got {printable(repr(variable))[:60]}"
             )
-        names = variables_of(self.layouts) if variable is None else frozenset((variable,))
-        self._file = open_mat(self._path, names)
+        names = (variable,) if variable is not None else find_in_file(self._path, self.layouts)
+        chosen = names[choose_stream(os.path.basename(self._path), "variable", names, None)]
+        self._file = open_mat(self._path, frozenset((chosen,) if chosen else ("", "options")))
         with self._file.open_view() as view:
             self._name = view.name
-            for layout in self.layouts:
-                chosen = layout.find(view, variable)
-                if chosen is not None:
-                    self._found: Segmentation = layout.read(view, chosen)
-                    break
-            else:
-                raise no_layout(view, self.layouts, variable)
+            self._found = read_segmentation(view, self.layouts, chosen)
         self._decisions, self._decision_notes = self._read_decisions()
         for words in self._found.doubts:
             warn(words, RoiExtractorsWarning)
+
+    @classmethod
+    def get_streams(cls, file_path: str | os.PathLike[str], **options: Any) -> dict[str, tuple[str, ...]]:
+        """Return the variables with a segmentation, where there are several."""
+        names = find_in_file(single_file(file_path), cls.layouts)
+        return {"variable": names} if len(names) > 1 else {}
 
     def get_frame_shape(self) -> tuple[int, int]:
         """Return ``(rows, columns)``."""
@@ -230,14 +232,14 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
 
 
 class ExtractSegmentationExtractor(MatlabSegmentationExtractor):
-    """The output of EXTRACT: the variable ``output``, or CIAtah's ``extractAnalysisOutput``.
+    """The output of EXTRACT: the variable ``output`` or one of another name, or CIAtah's ``extractAnalysisOutput``.
 
     Parameters
     ----------
     file_path : str or os.PathLike
         A MATLAB file of version 5 to 7.3.
     variable : str, optional
-        The variable with the fields ``spatial_weights`` and ``temporal_weights``, if it is not ``output``.
+        The variable with the field ``spatial_weights``, if several have it.
     sampling_frequency : float, optional
         Samples a second (Hz); the file contains none.
 
@@ -267,7 +269,7 @@ class CnmfeSegmentationExtractor(MatlabSegmentationExtractor):
     file_path : str or os.PathLike
         A MATLAB file of version 5 to 7.3.
     variable : str, optional
-        The variable with the field ``A``, if it is none of ``results``, ``neuron`` and ``neuron_results``.
+        The variable with the fields ``A`` and ``C``, if several have them.
     sampling_frequency : float, optional
         Samples a second (Hz); overrides the file's ``Fs``.
 
@@ -321,6 +323,21 @@ class CiatahSegmentationExtractor(MatlabSegmentationExtractor):
     """
 
     layouts = CIATAH_LAYOUTS
+
+
+def find_in_file(path: str | os.PathLike[str], layouts: Sequence[Layout]) -> tuple[str, ...]:
+    """Return the variables of a file that have one of the layouts, of which only the beginnings are read.
+
+    Raises
+    ------
+    UnsupportedRecordingError
+        There is none, or it is not a MATLAB file.
+    """
+    with open_heads(path) as view:
+        names = find_variables(view, layouts)
+        if not names:
+            raise no_layout(view, layouts, None)
+        return names
 
 
 def _decisions(path: str, variable: str, num_rois: int) -> np.ndarray | None:

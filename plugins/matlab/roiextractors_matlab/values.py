@@ -14,7 +14,17 @@ import numpy as np
 from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
 from roiextractors_core.io import PositionedFile
 
-__all__ = ["MAX_PIXELS", "Columns", "MatFile", "MatValue", "MatView", "check_sparse", "gather_images", "open_mat"]
+__all__ = [
+    "MAX_PIXELS",
+    "Columns",
+    "MatFile",
+    "MatValue",
+    "MatView",
+    "check_sparse",
+    "gather_images",
+    "open_heads",
+    "open_mat",
+]
 
 MAX_PIXELS = 1 << 40
 """Of a frame; more is damage."""
@@ -63,6 +73,8 @@ class MatView(ABC):
     """A MATLAB file while it is open."""
 
     name: str
+    num_missing: int = 0
+    """How many bytes the file is shorter than it states, where it can be read in spite of that."""
 
     @abstractmethod
     def value(self, path: str) -> MatValue | None:
@@ -152,6 +164,26 @@ def open_mat(path: str | os.PathLike[str], variables: frozenset[str]) -> MatFile
     raise UnsupportedRecordingError(
         f"{file.name} is not a MATLAB 5 to 7.3 file: it begins with {printable(repr(head[:16]))}"
     )
+
+
+def open_heads(path: str | os.PathLike[str]) -> AbstractContextManager[MatView]:
+    """Open a MATLAB file to see its variables and their fields; values need not be there.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Raises
+    ------
+    UnsupportedRecordingError, TruncatedRecordingError, CorruptRecordingError
+        As for :func:`open_mat`.
+    """
+    file = PositionedFile(path)
+    if file.read(0, min(128, file.size)).startswith(b"MATLAB 5.0"):
+        from .mat5 import Mat5File
+
+        return Mat5File(path, None).open_view()
+    return open_mat(path, frozenset()).open_view()
 
 
 def gather_images(images: Iterable[np.ndarray]) -> Columns:

@@ -26,8 +26,11 @@ from roiextractors_core.errors import (
     RecordingError,
     RoiExtractorsWarning,
     SourceKindError,
+    StreamChoiceError,
+    TruncatedRecordingError,
     UnsupportedRecordingError,
 )
+from roiextractors_core.testing import SegmentationExtractorTests
 
 Tree = dict[str, Any]
 Write = Callable[[Path, Tree], Path]
@@ -159,6 +162,105 @@ def cnmfe(**changes: Any) -> Tree:
     return {k: v for k, v in {**results, **changes}.items() if v is not None}
 
 
+class OnMatlab(SegmentationExtractorTests):
+    """A file of each version; SegmentationExtractorTests writes it where ``recording`` says."""
+
+    version = "7.3"
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path) -> Path:
+        path = tmp_path / "results.mat"
+        if self.version == "7.3":
+            return write_mat73(path, self.tree())
+        pytest.importorskip("scipy")
+        return write_mat5(path, self.tree(), compressed=self.version == "7")
+
+    def tree(self) -> Tree:
+        raise NotImplementedError
+
+
+class TestExtract(OnMatlab):
+    format = "extract"
+
+    def tree(self) -> Tree:
+        return extract()
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        images = {"summary_image": PICTURE, "f_per_pixel": PICTURE + 1, "max_image": PICTURE + 2}
+        return roi.NumpySegmentationExtractor(
+            stack(), {"dff": DENOISED.T}, images=images, properties={"is_bad": [False, True, False]}
+        )
+
+
+class TestExtractInVersion7(TestExtract):
+    version = "7"
+
+
+class TestExtractInVersion6(TestExtract):
+    version = "6"
+
+
+class TestCnmfe(OnMatlab):
+    format = "cnmfe"
+
+    def tree(self) -> Tree:
+        return {"results": cnmfe()}
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        return roi.NumpySegmentationExtractor(
+            stack().astype(np.float64),
+            {"raw": RAW.T, "denoised": DENOISED.T.astype(np.float64), "deconvolved": SPIKES.T},
+            roi_ids=["4", "7", "5"],
+            images={"correlation": PICTURE},
+            properties={"tags": [0, 1, 0]},
+            sampling_frequency=12.5,
+        )
+
+
+class TestCnmfeInVersion7(TestCnmfe):
+    version = "7"
+
+
+class TestCnmfeInVersion6(TestCnmfe):
+    version = "6"
+
+
+class TestCiatah(OnMatlab):
+    format = "ciatah"
+
+    def tree(self) -> Tree:
+        return {"cnmfeAnalysisOutput": ciatah("cnmfeAnalysisOutput")[0]}
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        return roi.NumpySegmentationExtractor(
+            stack(), {"raw": RAW.T, "denoised": DENOISED.T, "deconvolved": SPIKES.T}, images={"correlation": PICTURE}
+        )
+
+
+class TestCiatahInVersion7(TestCiatah):
+    version = "7"
+
+
+class TestLongTraces(OnMatlab):
+    format = "extract"
+    traces = RNG.normal(size=(50_000, ROIS))
+
+    def tree(self) -> Tree:
+        return extract(temporal_weights=self.traces)
+
+    @pytest.fixture
+    def expected(self) -> Any:
+        images = {"summary_image": PICTURE, "f_per_pixel": PICTURE + 1, "max_image": PICTURE + 2}
+        return roi.NumpySegmentationExtractor(stack(), {"dff": self.traces}, images=images)
+
+
+class TestLongTracesInVersion6(TestLongTraces):
+    version = "6"
+
+
 # EXTRACT
 
 
@@ -211,15 +313,30 @@ def test_an_output_without_cells_has_no_rois(write: Write, tmp_path: Path) -> No
         assert len(rois.get_roi_masks()) == 0
 
 
-def test_a_variable_of_another_name_can_be_named(write: Write, tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mat", {"mouse7": extract()["output"]})
-    with pytest.raises(UnsupportedRecordingError, match=r"does not contain 'output.spatial_weights'.*'mouse7'"):
-        ExtractSegmentationExtractor(path)
-    with ExtractSegmentationExtractor(path, variable="mouse7") as rois:
+def test_a_variable_of_another_name_is_found_by_its_fields(write: Write, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mat", {"x": np.zeros((2, 2)), "mouse7": extract()["output"]})
+    with roi.open(path, kind="segmentation") as rois:
         np.testing.assert_array_equal(rois.get_roi_image_masks(), stack())
     for wrong in ("", "a/b", 3):
         with pytest.raises(ChoiceError, match="name of a variable"):
             ExtractSegmentationExtractor(path, variable=wrong)  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedRecordingError, match=r"does not contain mouse8.spatial_weights.*'mouse7'"):
+        ExtractSegmentationExtractor(path, variable="mouse8")
+
+
+def test_several_variables_are_chosen_by_name(write: Write, tmp_path: Path) -> None:
+    second = extract(spatial_weights=2 * stack())["output"]
+    path = write(tmp_path / "a.mat", {"mouse7": extract()["output"], "mouse8": second})
+    assert roi.streams(path, kind="segmentation") == {"variable": ("mouse7", "mouse8")}
+    with pytest.raises(StreamChoiceError, match="has the variables 'mouse7' and 'mouse8'"):
+        roi.open(path, kind="segmentation")
+    with roi.open(path, kind="segmentation", variable="mouse8") as rois:
+        np.testing.assert_array_equal(rois.get_roi_image_masks(), 2 * stack())
+    methods = ("pcaicaAnalysisOutput", "cnmfeAnalysisOutput")
+    path = write(tmp_path / "b.mat", {name: ciatah(name)[0] for name in methods})
+    assert set(roi.streams(path, kind="segmentation")["variable"]) == set(methods)
+    with roi.open(path, kind="segmentation", variable=methods[0]) as rois:
+        assert rois.get_trace_names() == ("raw",)
 
 
 def test_large_chunks_of_many_images_are_read_by_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -659,6 +776,18 @@ def test_every_truncation_is_one_sentence(tmp_path: Path, is_compressed: bool) -
         path.write_bytes(whole[:size])
         with pytest.raises(RecordingError, match=r"a\.mat"):
             read_all(path)
+
+
+@pytest.mark.parametrize("is_compressed", [True, False])
+def test_a_truncated_file_is_recognised_and_says_that_it_is_truncated(tmp_path: Path, is_compressed: bool) -> None:
+    variable = squeezed(small_output()) if is_compressed else small_output()
+    path = mat5_of(tmp_path / "a.mat", variable)
+    path.write_bytes(path.read_bytes()[:-20])
+    best = roi.explain(path, kind="segmentation").best
+    assert best is not None
+    assert best.spec.name == "extract"
+    with pytest.raises(TruncatedRecordingError, match=r"a\.mat contains a variable .* truncated"):
+        roi.open(path, kind="segmentation")
 
 
 def read_all(path: Path) -> None:
