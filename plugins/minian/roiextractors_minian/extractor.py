@@ -91,6 +91,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
         self._num_samples = 0
         for name, variable in _TRACES.items():
             self._open_trace(name, variable)
+        self._courses: np.ndarray | None = None  # the time course of each image of the background
         self._background_parts = self._open_background()
         self._background: Background | None = None
         self._projection = self._open_image("max_proj")
@@ -158,7 +159,8 @@ class MinianSegmentationExtractor(SegmentationExtractor):
         image, course = self._background_parts
         if self._background is None and not (image is None and course is None):
             masks = None if image is None else RoiMasks.from_dense(image.read(("height", "width", "unit_id")))
-            traces = {} if course is None else {"background": course.read(("frame", "unit_id"))}
+            chosen = {} if self._courses is None else {"unit_id": self._courses}
+            traces = {} if course is None else {"background": course.read(("frame", "unit_id"), **chosen)}
             self._background = Background(tuple(self.get_background_ids()), masks, traces)
         return self._background
 
@@ -290,11 +292,24 @@ class MinianSegmentationExtractor(SegmentationExtractor):
 
     def _open_background(self) -> tuple[Array | None, Array | None]:
         image, course = self._open_optional("b", ("height", "width")), self._open_optional("f", ("frame",))
-        if image is not None and course is not None and image.length("unit_id") != course.length("unit_id"):
-            self._sentences.append(
-                f"{self._name}: the background has {counted(image.length('unit_id'), 'image')} and "
-                f"{counted(course.length('unit_id'), 'time course')}, and is left out"
-            )
+        if image is None or course is None:
+            return image, course
+        try:
+            units = [
+                self._coordinate(a.variable, "unit_id", a.length("unit_id"))
+                for a in (image, course)
+                if "unit_id" in a.dims
+            ]
+            if image.length("unit_id") != course.length("unit_id"):
+                raise CorruptRecordingError(
+                    f"it has {counted(image.length('unit_id'), 'image')} and {counted(course.length('unit_id'), 'time course')}"
+                )
+            if len(units) == 2:
+                if not np.array_equal(np.sort(units[0]), np.sort(units[1])):
+                    raise CorruptRecordingError("its images and its time courses have other numbers (unit_id)")
+                self._courses = np.argsort(units[1])[np.argsort(np.argsort(units[0]))]
+        except RecordingError as error:
+            self._sentences.append(f"{self._name}: the background is left out: {error}")
             return None, None
         return image, course
 

@@ -170,7 +170,7 @@ def test_without_coordinates_the_order_counts(tmp_path: Path) -> None:
 
 def test_several_background_components_are_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
-    image, course = rng.random((2, 7, 5)), rng.random((12, 2))
+    image, course = rng.random((3, 7, 5)), rng.random((12, 3))
     variables = {
         **contents(),
         "b": (image, ("unit_id", "height", "width")),
@@ -178,11 +178,20 @@ def test_several_background_components_are_read(tmp_path: Path) -> None:
     }
     folder = write_minian(tmp_path / "m", variables=variables)
     with roi.open(folder, kind="segmentation") as rois:
-        assert rois.get_background_ids() == ["background-0", "background-1"]
+        assert rois.get_background_ids() == ["background-0", "background-1", "background-2"]
         np.testing.assert_array_equal(rois.get_background_image_masks(), image.transpose(1, 2, 0))
-        np.testing.assert_array_equal(rois.get_traces(name="background", roi_ids=["background-1"]), course[:, 1:])
+        np.testing.assert_array_equal(rois.get_traces(name="background", roi_ids=["background-1"]), course[:, 1:2])
+    # Their numbers say which time course belongs to which image
+    write_array(folder / "f.zarr" / "unit_id", UNITS[[2, 0, 1]], ("unit_id",))
+    with roi.open(folder, kind="segmentation") as rois:
+        np.testing.assert_array_equal(rois.get_traces(name="background"), course[:, [1, 2, 0]])
+    write_array(folder / "f.zarr" / "unit_id", UNITS + 1, ("unit_id",))
+    with pytest.warns(
+        RoiExtractorsWarning, match="the background is left out: its images and its time courses have other numbers"
+    ):
+        roi.open(folder, kind="segmentation").close()
     write_array(folder / "f.zarr" / "f", course[:, 0], ("frame",))
-    with pytest.warns(RoiExtractorsWarning, match="the background has 2 images and 1 time course, and is left out"):
+    with pytest.warns(RoiExtractorsWarning, match="the background is left out: it has 3 images and 1 time course"):
         rois = roi.open(folder, kind="segmentation")
     assert rois.get_background_ids() == []
     rois.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from .rois import CLASSES, Shape, as_text
 
 __all__ = ["Dataset", "Pickled", "Signals", "frame_shape", "open_dataset", "read_rows"]
 
-_SIGNALS = re.compile(r"signals_(\d{1,6})\.pkl")
+_SIGNALS = re.compile(r"signals_(0|[1-9]\d{0,2})\.pkl")
 _MAX_OPCODES = 100_000_000  # a minute
 _MIN_OPCODES = 1_000_000
 _MAX_SIDE, _MAX_PIXELS = 1 << 16, 1 << 26
+_MAX_CHANNELS = 1000
 # SIMA's names, and those of segmentations
 _TRACES = {"raw": "raw", "demixed_raw": "demixed", "spikes": "deconvolved", "spikes_fits": "denoised"}
 
@@ -156,14 +157,18 @@ def open_dataset(path: str) -> Dataset:
         facts = pickled.dictionary()
     finally:
         pickled.close()
-    found = [int(match[1]) for match in map(_SIGNALS.fullmatch, names) if match]
+    numbers = [int(match[1]) for match in map(_SIGNALS.fullmatch, names) if match]
     stated = facts.get("channel_names")
-    channels = tuple(map(as_text, stated)) if isinstance(stated, list | tuple) else ()
-    # A channel without a name of its own goes by its number
-    count = max([len(channels), *(number + 1 for number in found)])
-    names_of = [*channels, *[""] * (min(count, _MAX_SIDE) - len(channels))]
-    channels = tuple(text if text and names_of.count(text) == 1 else str(k) for k, text in enumerate(names_of))
-    return Dataset(path, name, facts, channels, tuple(sorted(found)))
+    channels = _channel_names(stated if isinstance(stated, list | tuple) else (), max(numbers, default=-1) + 1, name)
+    return Dataset(path, name, facts, channels, tuple(sorted(numbers)))
+
+
+def _channel_names(stated: Sequence[Any], count: int, name: str) -> tuple[str, ...]:
+    """Return the names of at least so many channels; one without a name of its own goes by its number."""
+    if len(stated) > _MAX_CHANNELS:
+        raise CorruptRecordingError(f"{name}: dataset.pkl has the names of {len(stated):,} channels")
+    names = [as_text(value) for value in stated] + [""] * (count - len(stated))
+    return tuple(text if text and names.count(text) == 1 else str(k) for k, text in enumerate(names))
 
 
 def frame_shape(value: Any, where: str) -> Shape | None:

@@ -260,6 +260,20 @@ def test_channels_are_chosen_by_name_or_number(tmp_path: Path) -> None:
         roi.open(folder, kind="segmentation", channel="Red")
 
 
+def test_channels_without_a_name_of_their_own_go_by_their_number(tmp_path: Path) -> None:
+    signals = {k: {"cells": signals_of(sima_rois(), [RAW + k])} for k in (0, 1, 3)}
+    folder = write_sima(
+        tmp_path / "m.sima", signals=signals, channels=("GFP", "GFP"), frame_shape=(1, ROWS, 5, 2), averages=None
+    )
+    (folder / "signals_9999999.pkl").write_bytes(b"not of a channel")
+    assert roi.streams(folder, kind="segmentation") == {"channel": ("0", "1", "3")}
+    with roi.open(folder, kind="segmentation", channel=3) as rois:
+        np.testing.assert_array_equal(rois.get_traces(), RAW.T + 3)
+    folder = write_sima(tmp_path / "n.sima", channels=("a",) * 100_000, frame_shape=(1, ROWS, 5, 2))
+    with pytest.raises(CorruptRecordingError, match="has the names of 100,000 channels"):
+        roi.open(folder, kind="segmentation")
+
+
 def test_without_signals_every_channel_has_its_image(tmp_path: Path) -> None:
     folder = write_sima(tmp_path / "m.sima", signals={})
     with roi.open(folder, kind="segmentation") as rois:
