@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +134,8 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
         super().__init__(sampling_frequency=sampling_frequency)
         self._selection = selection = _select(_absolute(file_path), plane, channel)
         self._include_overlap = bool(include_overlap)
+        self._known_rois: Rois | None = None
+        self._known_classes: Mapping[str, RoiProperty] | None = None
         self._plane = describe_plane(selection.folder)
         self._num_rois = _count(selection.folder)
         self._ids = [str(k) for k in range(self._num_rois)]
@@ -169,7 +170,7 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
 
     def get_masks(self, roi_indices: np.ndarray) -> RoiMasks:
         self.check_open()
-        return self._rois.masks[roi_indices]
+        return self._rois().masks[roi_indices]
 
     def get_trace_names(self) -> tuple[str, ...]:
         return tuple(self._traces)
@@ -188,8 +189,8 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
     def get_own_properties(self) -> Mapping[str, RoiProperty]:
         """Return the classifications, and the numbers in ``stat.npy`` under suite2p's names."""
         self.check_open()
-        numbers = {key: RoiProperty(v, DESCRIPTIONS.get(key, "")) for key, v in self._rois.numbers.items()}
-        return {**self._classifications, **numbers}
+        numbers = {key: RoiProperty(v, DESCRIPTIONS.get(key, "")) for key, v in self._rois().numbers.items()}
+        return {**self._classifications(), **numbers}
 
     def get_metadata(self) -> RecordingMetadata:
         version = self._plane.fields.get("suite2p_version")
@@ -228,24 +229,18 @@ class Suite2pSegmentationExtractor(SegmentationExtractor):
             PositionedFile(path).close()  # images are read from there
         super().close()
 
-    @functools.cached_property
     def _rois(self) -> Rois:
-        # Read at the first use: a list of thousands of ROIs takes longer than opening
-        path = self._selection.folder / "stat.npy"
-        shape = self.get_frame_shape()
-        return read_rois(path, count=self._num_rois, shape=shape, include_overlap=self._include_overlap)
+        # Read at the first use: a list of thousands of ROIs takes longer than opening. Two threads may both read it; a lock
+        # would be held forever in a process that is forked meanwhile
+        if self._known_rois is None:
+            path, shape = self._selection.folder / "stat.npy", self.get_frame_shape()
+            self._known_rois = read_rois(path, count=self._num_rois, shape=shape, include_overlap=self._include_overlap)
+        return self._known_rois
 
-    @functools.cached_property
     def _classifications(self) -> Mapping[str, RoiProperty]:
-        properties: dict[str, RoiProperty] = {}
-        for name, table in self._classes.items():
-            values = table.read()
-            flags = values[:, 0]
-            is_flag = bool(np.isin(flags, (0, 1)).all())
-            properties[name] = RoiProperty(flags.astype(bool) if is_flag else flags, _CLASSES[name][0])
-            if values.shape[1] > 1:
-                properties[f"{name}_probability"] = RoiProperty(values[:, 1], _CLASSES[name][1])
-        return properties
+        if self._known_classes is None:
+            self._known_classes = dict(_properties_of(self._classes))
+        return self._known_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +284,17 @@ def _channels(folder: Path) -> tuple[str, ...]:
     """Return the channels with traces; the first one if there are no traces."""
     traced = [c for c in CHANNELS if any(is_file(folder / file) for file in _TRACES[c].values())]
     return tuple(traced) or CHANNELS[:1]
+
+
+def _properties_of(tables: Mapping[str, _Table]) -> Iterator[tuple[str, RoiProperty]]:
+    """Yield the classes and probabilities in some tables, with the names of the properties."""
+    for name, table in tables.items():
+        values = table.read()
+        flags = values[:, 0]
+        is_flag = bool(np.isin(flags, (0, 1)).all())
+        yield name, RoiProperty(flags.astype(bool) if is_flag else flags, _CLASSES[name][0])
+        if values.shape[1] > 1:
+            yield f"{name}_probability", RoiProperty(values[:, 1], _CLASSES[name][1])
 
 
 def _count(folder: Path) -> int:
