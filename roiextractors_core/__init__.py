@@ -17,6 +17,7 @@ from .lazy import import_on_use
 
 if TYPE_CHECKING:
     from .clock import Clock as Clock
+    from .extractor import Extractor as Extractor
     from .factory import open as open
     from .factory import streams as streams
     from .imaging import BlockImagingExtractor as BlockImagingExtractor
@@ -71,6 +72,7 @@ __getattr__, _LAZY = import_on_use(
     __name__,
     {
         "clock": ("Clock",),
+        "extractor": ("Extractor",),
         "factory": ("open", "streams"),
         "imaging": (
             "BlockImagingExtractor",

@@ -398,11 +398,13 @@ def test_an_author_who_returns_another_shape_is_told(method: str, answer: Any, w
 class Stored(roi.SegmentationExtractor):
     """A made-up format: the number of ROIs as text; damaged when it is not a number."""
 
+    error: type[Exception] = roi.CorruptRecordingError
+
     def __init__(self, file_path: Any, *, plane: str | None = None, sampling_frequency: float | None = None) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         words = Path(file_path).read_text().split()
         if not words[-1].isdigit():
-            raise roi.CorruptRecordingError(f"{file_path} has no number of ROIs")
+            raise self.error(f"{file_path} has no number of ROIs")
         self._count = int(words[-1])
 
     def get_frame_shape(self) -> tuple[int, int]:
@@ -564,11 +566,17 @@ def test_info_draws_each_segmentation(tmp_path: Path, command: Any) -> None:
     assert (tmp_path / "one.png").is_file()
 
 
-def test_info_of_one_kind_alone(tmp_path: Path, command: Any) -> None:
+def test_info_of_one_kind_alone(tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     file(tmp_path, "a.cells", "7")
     assert "7 in frames" in command("info", "a.cells", "--no-picture").stdout
     file(tmp_path, "b.both", "7")  # no pixels
     assert command("info", "b.both", "--no-picture").stdout.count("7 in frames") == 2
+    file(tmp_path, "d.both", "pixels x")
+    with monkeypatch.context() as changed:
+        changed.setattr(Stored, "error", roi.UnsupportedRecordingError)  # it has no ROIs, which is no fault
+        shown = command("info", "d.both", "--no-picture")
+    assert "3 samples" in shown.stdout, shown.output
+    assert "number of ROIs" not in shown.output
     file(tmp_path, "c.both", "pixels x")  # damaged ROIs: the movie is shown, and what is wrong is said
     shown = command("info", "c.both", "--no-picture")
     assert "3 samples" in shown.stdout
@@ -608,7 +616,7 @@ def write_cells(recording: Any, partial: Path, *, target: Path, progress: Any) -
     progress(1, 1)
 
 
-def test_a_segmentation_is_written_by_a_writer_of_its_kind(tmp_path: Path) -> None:
+def test_a_segmentation_is_written_by_a_writer_of_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry()
     words = {"writer": f"{__name__}:write_cells", "writer_extensions": (".both",)}
     roi.register(Movie, name="rig", extensions=(".both",), registry=registry, **words)
@@ -621,6 +629,9 @@ def test_a_segmentation_is_written_by_a_writer_of_its_kind(tmp_path: Path) -> No
     assert by_name.read_text() == "3"
     again = roi.convert(by_name, tmp_path / "again.both", kind="segmentation", registry=registry)
     assert again.read_text() == "3"
+    with pytest.raises(roi.SourceKindError, match=r"cannot write rois\.npy"):  # a movie could be
+        roi.convert(rois, tmp_path / "rois.npy")
+    monkeypatch.setattr("roiextractors_core.interop.convert.writable_formats", lambda registry: ())
     with pytest.raises(roi.SourceKindError, match="no installed format is written from a segmentation"):
         roi.convert(rois, tmp_path / "rois.npy")
     with pytest.raises(roi.UnknownFormatError, match="which is of kind 'segmentation'"):

@@ -173,7 +173,8 @@ def _every_kind(
                 yield chosen, recording
         except (RoiExtractorsError, OSError) as error:
             # A file of a general format often has nothing of the other kind, which is no fault
-            if opened and not isinstance(error, UnsupportedRecordingError | UnknownOptionError):
+            reasons = (error, error.__cause__)
+            if opened and not any(isinstance(e, UnsupportedRecordingError | UnknownOptionError) for e in reasons):
                 terminal.print_message(f"{one}: {terminal.sentence(error)}")
             first_error = first_error or error
     if first_error is not None and not opened:
