@@ -257,7 +257,7 @@ class _Look:
 
     def _images(self, dims: tuple[int, ...]) -> dict[str, str]:
         node = self._node("Cn")
-        if len(dims) != 2 or not is_numeric(node):
+        if not is_numeric(node):
             return {}
         if tuple(node.shape) == dims:
             return {"correlation": "estimates/Cn"}

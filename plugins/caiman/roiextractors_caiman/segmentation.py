@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from roiextractors_hdf5.contents import named, open_hdf5
-from roiextractors_hdf5.matrix import Hdf5Matrix, read_array, read_ranges, runs_of
+from roiextractors_hdf5.contents import open_hdf5
 
 from roiextractors_core import Background, RecordingMetadata, RoiMasks, RoiProperty, SegmentationExtractor
-from roiextractors_core.errors import ChoiceError, CorruptRecordingError, RoiExtractorsWarning, printable
+from roiextractors_core.errors import ChoiceError, RoiExtractorsWarning, UnsupportedRecordingError, printable
 from roiextractors_core.io import single_file, warn
 
-from .analysis import Analysis, ComponentMatrix, look_at, read_params
+from .analysis import ComponentMatrix, read_params
+from .analysis_file import AnalysisFile
 
 __all__ = ["CaimanSegmentationExtractor"]
 
-_BLOCK = 32 << 20  # bytes of a large table that are read at once
 _MAX_LENGTH = 1 << 40
 
 
@@ -28,7 +26,8 @@ class CaimanSegmentationExtractor(SegmentationExtractor):
 
     Parameters
     ----------
-    file_path : str or os.PathLike
+    file_path : str or os.PathLike, or a list of them
+        A list is the planes of one recording that were analysed one by one; the result is a volume.
     dims : tuple of int, optional
         ``(rows, columns)`` or ``(rows, columns, planes)`` of the field of view, if the file does not contain it or is wrong.
     sampling_frequency : float, optional
@@ -63,97 +62,108 @@ class CaimanSegmentationExtractor(SegmentationExtractor):
 
     def __init__(
         self,
-        file_path: str | os.PathLike[str],
+        file_path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         dims: Sequence[int] | None = None,
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
-        self._path = single_file(file_path)
+        paths = [file_path] if isinstance(file_path, str | os.PathLike) else list(file_path)
         given = _checked_dims(dims)
-        with open_hdf5(self._path) as file:
-            self._analysis = look_at(file, given)
-        self._name = printable(os.path.basename(self._path))
-        self._tables: dict[str, Hdf5Matrix] = {}
-        self._mean: np.ndarray | None = None
-        for words in self._analysis.doubts:
+        self._files = [AnalysisFile(single_file(path), given) for path in paths] or [AnalysisFile(single_file(paths))]
+        _check_planes(self._files)
+        # Where the components of each file begin among all
+        self._starts = np.cumsum([0, *(file.num_rois for file in self._files)])
+        for words in self.get_notes():
             warn(words, RoiExtractorsWarning)
 
     def get_frame_shape(self) -> tuple[int, int]:
         """Return ``(rows, columns)``."""
-        return self._analysis.dims[0], self._analysis.dims[1]
+        return self._files[0].found.dims[0], self._files[0].found.dims[1]
 
     def get_num_planes(self) -> int:
         """Return the number of planes; 1 for a planar movie."""
-        return self._analysis.dims[2] if len(self._analysis.dims) == 3 else 1
+        dims = self._files[0].found.dims
+        return dims[2] if len(dims) == 3 else len(self._files)
 
     def get_roi_ids(self) -> list[str]:
-        """Return ``"0"``, ``"1"``, ...: the positions of the components, as CaImAn counts them."""
-        return [str(k) for k in range(self._analysis.components.columns)]
+        """Return ``"0"``, ``"1"``, ...: the positions of the components, as CaImAn counts them; of several files, one after the other."""
+        return [str(k) for k in range(self._starts[-1])]
 
     def get_num_samples(self) -> int:
         """Return the number of samples of the traces; 0 without traces."""
-        return self._analysis.num_samples
+        return self._files[0].found.num_samples
 
     def get_sampling_frequency(self) -> float | None:
         """Return the rate in the parameters (Hz), or None."""
-        return self._analysis.rate
+        return self._files[0].found.rate
 
     def get_masks(self, roi_indices: np.ndarray) -> RoiMasks:
         """Return the spatial components; reads only their columns."""
-        return self._read_masks(self._analysis.components, roi_indices, "component")
+        parts = [(plane, file.found.components, inside) for plane, file, _, inside in self._files_of(roi_indices)]
+        masks = self._read_masks(parts, "component")
+        places = [where for _, _, where, _ in self._files_of(roi_indices)]
+        return masks if len(places) == 1 else masks[np.argsort(np.concatenate(places))]
 
     def get_trace_names(self) -> tuple[str, ...]:
-        """Return those of ``"raw"``, ``"dff"``, ``"denoised"`` and ``"deconvolved"`` that the file contains."""
-        return tuple(self._analysis.traces)
+        """Return those of ``"raw"``, ``"dff"``, ``"denoised"`` and ``"deconvolved"`` that every file contains."""
+        return tuple(name for name in self._files[0].found.traces if all(name in f.found.traces for f in self._files))
 
     def get_trace(self, name: str, start_sample: int, end_sample: int, roi_indices: np.ndarray) -> np.ndarray:
         """Return ``(samples, rois)``; reads only these samples of these components."""
-        parts = [self._table(path).read(start_sample, end_sample, roi_indices) for path in self._analysis.traces[name]]
+        parts = [
+            (where, file.read_trace(name, start_sample, end_sample, inside))
+            for _, file, where, inside in self._files_of(roi_indices)
+        ]
         if len(parts) == 1:
-            return parts[0]
-        if parts[0].dtype != parts[1].dtype:
-            return np.asarray(parts[0] + parts[1])
-        parts[0] += parts[1]
-        return parts[0]
+            return parts[0][1]
+        dtype = np.result_type(*(part for _, part in parts))
+        result = np.empty((end_sample - start_sample, len(roi_indices)), dtype, "F")
+        for where, part in parts:
+            result[:, where] = part
+        return result
 
     def get_background(self) -> Background | None:
         """Return the background components with their masks, and their traces as ``"background"``; None without any."""
-        background = self._analysis.background
-        if background is None:
+        backgrounds = [(plane, file.found.background) for plane, file in enumerate(self._files)]
+        parts = [(plane, matrix, np.arange(matrix.columns)) for plane, matrix in backgrounds if matrix is not None]
+        if not parts:
             return None
-        every = np.arange(background.columns)
+        masks = self._read_masks(parts, "background component")
         traces = {}
-        if self._analysis.background_traces:
-            table = self._table(self._analysis.background_traces)
-            traces["background"] = table.read(0, self._analysis.num_samples, every)
-        masks = self._read_masks(background, every, "background component")
-        return Background(tuple(f"background{k}" for k in every), masks, traces)
+        if all(self._files[plane].found.background_traces for plane, _, _ in parts):
+            tables = [self._files[plane].read_background_traces() for plane, _, _ in parts]
+            traces["background"] = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
+        return Background(tuple(f"background{k}" for k in range(len(masks))), masks, traces)
 
     def get_image_names(self) -> tuple[str, ...]:
-        """Return ``"correlation"`` and ``"mean"``, where they are stored or can be computed; none for volumes."""
-        if self.get_num_planes() > 1:
-            return ()
-        return (*self._analysis.images, *(("mean",) if self._has_mean() else ()))
+        """Return ``"correlation"`` and ``"mean"``, where they are stored or can be computed."""
+        names = self._files[0].image_names
+        return tuple(name for name in names if all(name in file.image_names for file in self._files))
 
     def get_image(self, name: str = "correlation") -> np.ndarray:
-        """Return ``(rows, columns)``."""
+        """Return ``(rows, columns)``, for volumes ``(rows, columns, planes)``."""
         if name not in self.get_image_names():
             return super().get_image(name)
-        if name == "mean":
-            return self._mean_image()
-        with open_hdf5(self._path) as file:
-            return read_array(named(file, self._analysis.images[name]))
+        images = [file.read_image(name) for file in self._files]
+        return images[0] if len(images) == 1 else np.stack(images, axis=-1)
 
     def get_own_properties(self) -> dict[str, RoiProperty]:
-        """Return the evaluation of the components, and what else is one number a component."""
-        return {
-            name: RoiProperty(values, description=words) for name, (values, words) in self._analysis.properties.items()
+        """Return the evaluation of the components, and what else is one number a component; of several files, the plane too."""
+        all_of = [file.found.properties for file in self._files]
+        found = {
+            name: RoiProperty(np.concatenate([own[name][0] for own in all_of]), words)
+            for name, (_, words) in all_of[0].items()
+            if all(name in own for own in all_of)
         }
+        if len(self._files) > 1:
+            planes = np.repeat(np.arange(len(self._files)), np.diff(self._starts))
+            found["plane"] = RoiProperty(planes, "the plane of the component: the position of its file, from 0")
+        return found
 
     def get_metadata(self) -> RecordingMetadata:
         """Return CaImAn's version, and its parameters as ``vendor``."""
-        with open_hdf5(self._path) as file:
+        with open_hdf5(self._files[0].path) as file:
             params = read_params(file)
         version = params.get("data", {}).get("caiman_version", "")
         return RecordingMetadata(
@@ -162,73 +172,38 @@ class CaimanSegmentationExtractor(SegmentationExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return what was left out."""
-        return self._analysis.doubts
+        return tuple(words for file in self._files for words in file.found.doubts)
 
     def close(self) -> None:
-        """Release the file."""
-        for table in self._tables.values():
-            table.close()
+        """Release the files."""
+        for file in self._files:
+            file.close()
         super().close()
 
-    def _table(self, path: str) -> Hdf5Matrix:
-        return self._tables.setdefault(path, Hdf5Matrix(self._path, path, rois_first=True))
+    def _files_of(self, rois: np.ndarray) -> Iterator[tuple[int, AnalysisFile, np.ndarray, np.ndarray]]:
+        """Yield plane and file, the places of its components among those asked for, and their positions in the file."""
+        if len(self._files) == 1:
+            yield 0, self._files[0], np.arange(len(rois)), rois
+            return
+        owners = np.searchsorted(self._starts, rois, side="right") - 1
+        for plane, file in enumerate(self._files):
+            where = np.flatnonzero(owners == plane)
+            yield plane, file, where, rois[where] - self._starts[plane]
 
-    def _read_masks(self, matrix: ComponentMatrix, chosen: np.ndarray, noun: str) -> RoiMasks:
-        offsets, pixels, weights = self._read_columns(matrix, chosen, noun)
-        return RoiMasks.from_columns(self._analysis.dims, offsets, pixels, weights, order="F")
-
-    def _read_columns(
-        self, matrix: ComponentMatrix, chosen: np.ndarray, noun: str
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the columns as offsets, pixels in order F, and weights."""
-        with open_hdf5(self._path) as file:
-            node = named(file, matrix.path)
-            read = _dense_columns if matrix.indptr is None else _sparse_columns
-            offsets, pixels, weights = read(node, matrix, chosen)
-        bad = ~np.isfinite(weights)
-        if pixels.dtype.kind not in "iu":
-            raise CorruptRecordingError(
-                f"{self._name}: the pixels of the {noun}s are of type {pixels.dtype}, expected integers"
-            )
-        size = math.prod(self._analysis.dims)
-        bad |= (pixels < 0) | (pixels >= size)
-        if bad.any():
-            first = int(bad.argmax())
-            k = int(chosen[np.searchsorted(offsets, first, side="right") - 1])
-            raise CorruptRecordingError(
-                f"{self._name}: {noun} {k} has the weight {weights[first]} at pixel {pixels[first]:,}, expected a finite number at "
-                f"one of the {size:,} pixels of the field of view"
-            )
-        return offsets, pixels.astype(np.int64, copy=False), weights
-
-    def _has_mean(self) -> bool:
-        found: Analysis = self._analysis
-        has_background = bool(found.background and found.background_traces) or bool(found.baseline)
-        return has_background and "denoised" in found.traces and found.num_samples > 0
-
-    def _mean_image(self) -> np.ndarray:
-        """Return the mean over time of the movie that CaImAn models."""
-        if self._mean is None:
-            found = self._analysis
-            image = np.zeros(math.prod(found.dims))
-            if found.baseline:
-                with open_hdf5(self._path) as file:
-                    image += read_array(named(file, found.baseline)).reshape(-1)
-            elif found.background is not None:
-                self._add(image, found.background, found.background_traces, "background component")
-            self._add(image, found.components, found.traces["denoised"][0], "component")
-            self._mean = image.reshape(found.dims, order="F")
-        return self._mean.copy()
-
-    def _add(self, image: np.ndarray, matrix: ComponentMatrix, path: str, noun: str) -> None:
-        """Add each column to an image in order F, times the mean of its trace."""
-        count = self._analysis.num_samples
-        step = max(1, _BLOCK // (8 * count))
-        for first in range(0, matrix.columns, step):
-            part = np.arange(first, min(first + step, matrix.columns))
-            means = self._table(path).read(0, count, part).mean(axis=0, dtype=np.float64)
-            offsets, pixels, weights = self._read_columns(matrix, part, noun)
-            image += np.bincount(pixels, weights * np.repeat(means, np.diff(offsets)), len(image))
+    def _read_masks(self, parts: Sequence[tuple[int, ComponentMatrix, np.ndarray]], noun: str) -> RoiMasks:
+        """Return the masks of columns, given as plane, matrix and positions."""
+        counts, pixels, weights = [], [], []
+        size = self._files[0].found.dims[0] * self._files[0].found.dims[1]
+        for plane, matrix, chosen in parts:
+            offsets, part, values = self._files[plane].read_columns(matrix, chosen, noun)
+            counts.append(np.diff(offsets))
+            # In order F, the pixels of a plane follow those of the planes before it
+            pixels.append(part + plane * size)
+            weights.append(values)
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+        return RoiMasks.from_columns(
+            self.get_mask_shape(), offsets, np.concatenate(pixels), np.concatenate(weights), order="F"
+        )
 
 
 def _checked_dims(dims: Any) -> tuple[int, ...] | None:
@@ -241,34 +216,19 @@ def _checked_dims(dims: Any) -> tuple[int, ...] | None:
     return tuple(int(n) for n in values)
 
 
-def _sparse_columns(
-    group: Any, matrix: ComponentMatrix, chosen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the chosen columns of a sparse matrix; each run of consecutive ones is one read."""
-    indptr = matrix.indptr if matrix.indptr is not None else np.zeros(1, np.int64)
-    counts = np.diff(indptr)[chosen]
-    ranges = [(int(indptr[first]), int(indptr[last + 1])) for first, last in runs_of(chosen)]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return offsets, read_ranges(named(group, "indices"), ranges), read_ranges(named(group, "data"), ranges)
-
-
-def _dense_columns(
-    dataset: Any, matrix: ComponentMatrix, chosen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the values of the chosen columns that are not 0; only a part of the matrix is in memory at a time."""
-    step = max(1, _BLOCK // (max(1, matrix.columns) * dataset.dtype.itemsize))
-    pixels, owners, weights = [], [], []
-    for start in range(0, dataset.shape[0], step):
-        block = read_array(dataset, start, start + step).reshape(-1, matrix.columns)[:, chosen]
-        rows, columns = np.nonzero(block)
-        pixels.append(rows + start)
-        owners.append(columns)
-        weights.append(block[rows, columns])
-    owner = _joined(owners, np.int64)
-    order = np.argsort(owner, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(chosen)))]).astype(np.int64)
-    return offsets, _joined(pixels, np.int64)[order], _joined(weights, np.float64)[order]
-
-
-def _joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+def _check_planes(files: Sequence[AnalysisFile]) -> None:
+    """Refuse files that are not the planes of one recording."""
+    first = files[0]
+    for file in files[1:]:
+        for what, values in (
+            ("frames of", [(f.found.dims[0], f.found.dims[1]) for f in (first, file)]),
+            ("the number of samples", [f.found.num_samples for f in (first, file)]),
+            ("the rate", [f.found.rate for f in (first, file)]),
+        ):
+            if values[0] != values[1]:
+                raise UnsupportedRecordingError(
+                    f"{first.name} and {file.name} are not planes of one recording: {what} {values[0]} and {values[1]}; open each alone"
+                )
+    for file in files if len(files) > 1 else ():
+        if len(file.found.dims) == 3:
+            raise UnsupportedRecordingError(f"{file.name} is the analysis of a volume; open it alone")

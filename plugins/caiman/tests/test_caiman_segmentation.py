@@ -18,6 +18,7 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     RecordingError,
     RoiExtractorsWarning,
+    SourceError,
     SourceKindError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
@@ -128,7 +129,7 @@ class OnCaiman(SegmentationExtractorTests):
                 "denoised": estimates["C"].T,
                 "deconvolved": estimates["S"].T,
             },
-            images=images if len(self.dims) == 2 else {},
+            images=images,
             properties={"is_accepted": [True, False, True], "snr": [3.0, 1.0, 2.0]},
             background=roi.Background(("background0", "background1"), masks, {"background": f.T}),
             sampling_frequency=12.5,
@@ -139,7 +140,7 @@ class OnCaiman(SegmentationExtractorTests):
         names = ("C", "YrA", "F_dff", "S")
         tables = {name: rng.normal(size=(3, self.samples)) for name in names}
         quality = {"idx_components": np.array([0, 2]), "SNR_comp": np.array([3.0, 1.0, 2.0])}
-        image = {"Cn": rng.normal(size=self.dims)} if len(self.dims) == 2 else {}
+        image = {"Cn": rng.normal(size=self.dims)}
         return {**tables, "f": rng.normal(size=(2, self.samples)), **quality, **image}
 
 
@@ -217,7 +218,7 @@ def test_a_volume_has_planes_last(tmp_path: Path) -> None:
         np.testing.assert_array_equal(rois.get_roi_image_masks(), footprints(4, 6, 3))
         np.testing.assert_array_equal(rois.get_roi_pixel_masks(["1"])[0], [[3, 0, 0, 2.0]])
         assert rois.get_background_image_masks().shape == (4, 6, 3, 2)
-        assert rois.get_image_names() == ()
+        assert rois.get_image("mean").shape == (4, 6, 3)
 
 
 def test_a_volume_of_one_plane_is_planar(tmp_path: Path) -> None:
@@ -329,6 +330,80 @@ def test_dims_can_be_given(tmp_path: Path) -> None:
     for wrong in ((6,), (6, 0), "65", (6, 5, 2, 1), (True, 5)):
         with pytest.raises(ChoiceError, match="two or three positive integers"):
             CaimanSegmentationExtractor(path, dims=wrong)  # type: ignore[arg-type]
+
+
+# Planes in files of their own
+
+
+class TestPlanes(OnCaiman):
+    """Two files, of three components and of two."""
+
+    @pytest.fixture
+    def trees(self) -> list[Tree]:
+        second = analysis(**self.estimates())["estimates"]
+        tables = {key: second[key][[2, 0]] + 1 for key in ("C", "YrA", "F_dff", "S", "SNR_comp")}
+        dense = 2 * matrix(footprints(ROWS, COLUMNS))[:, [2, 0]]
+        second = {**second, **tables, "A": csc(dense), "idx_components": np.array([1])}
+        return [analysis(**self.estimates()), analysis(**second)]
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, trees: list[Tree]) -> list[Path]:
+        return [write(tmp_path / f"plane{k}.hdf5", tree) for k, tree in enumerate(trees)]
+
+    @pytest.fixture
+    def expected(self, trees: list[Tree]) -> Any:
+        first, second = (tree["estimates"] for tree in trees)
+        stack = np.zeros((ROWS, COLUMNS, 2, 5))
+        stack[:, :, 0, :3] = footprints(ROWS, COLUMNS)
+        stack[:, :, 1, 3:] = 2 * footprints(ROWS, COLUMNS)[:, :, [2, 0]]
+        both = {key: np.concatenate([first[key], second[key]]).T for key in ("C", "YrA", "F_dff", "S", "f")}
+        dense = [matrix(footprints(ROWS, COLUMNS)), 2 * matrix(footprints(ROWS, COLUMNS))[:, [2, 0]]]
+        means = [
+            a @ tree["C"].mean(1) + tree["b"] @ tree["f"].mean(1)
+            for a, tree in zip(dense, (first, second), strict=True)
+        ]
+        mean = np.stack([image.reshape(ROWS, COLUMNS, order="F") for image in means], axis=-1)
+        background = np.zeros((ROWS, COLUMNS, 2, 4))
+        for plane, tree in enumerate((first, second)):
+            background[:, :, plane, 2 * plane : 2 * plane + 2] = tree["b"].reshape(ROWS, COLUMNS, 2, order="F")
+        return roi.NumpySegmentationExtractor(
+            stack,
+            {"raw": both["C"] + both["YrA"], "dff": both["F_dff"], "denoised": both["C"], "deconvolved": both["S"]},
+            images={"correlation": np.stack([first["Cn"], second["Cn"]], axis=-1), "mean": mean},
+            properties={
+                "is_accepted": [True, False, True, False, True],
+                "snr": [3.0, 1.0, 2.0, 3.0, 4.0],
+                "plane": [0, 0, 0, 1, 1],
+            },
+            background=roi.Background(
+                tuple(f"background{k}" for k in range(4)),
+                roi.RoiMasks.from_dense(background),
+                {"background": both["f"]},
+            ),
+            sampling_frequency=12.5,
+        )
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (analysis(dims=(ROWS, 6)), r"frames of \(7, 5\) and \(7, 6\)"),
+        (analysis(C=np.zeros((3, 9)), YrA=None, S=None, F_dff=None, f=None), "the number of samples 60 and 9"),
+        (analysis(dims=(ROWS, COLUMNS, 2)), "plane1.hdf5 is the analysis of a volume"),
+    ],
+)
+def test_files_of_different_recordings_are_not_planes(tmp_path: Path, second: Tree, words: str) -> None:
+    paths = [write(tmp_path / "plane0.hdf5"), write(tmp_path / "plane1.hdf5", second)]
+    with pytest.raises(UnsupportedRecordingError, match=words):
+        CaimanSegmentationExtractor(paths)
+
+
+def test_a_list_of_one_file_is_that_file(recording: Path) -> None:
+    with CaimanSegmentationExtractor([recording]) as rois:
+        assert not rois.is_volumetric
+        np.testing.assert_array_equal(rois.get_roi_image_masks(), footprints(ROWS, COLUMNS))
+    with pytest.raises(SourceError, match="expected one file, got 0"):
+        CaimanSegmentationExtractor([])
 
 
 # Damage
