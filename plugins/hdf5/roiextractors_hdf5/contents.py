@@ -290,6 +290,8 @@ def plain(value: Any) -> Any:
         if value.dtype.kind not in "biufSUO":
             return None
         listed = value.tolist()
+        if value.dtype.kind in "biuf":
+            return listed  # plain already: tables have thousands of numbers
         return [plain(item) for item in listed] if isinstance(listed, list) else plain(listed)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]

@@ -87,9 +87,6 @@ class Tree(Protocol):
     def members(self, path: str) -> list[str]:
         """Return the names of all groups, datasets and links directly in a group, sorted."""
 
-    def fields(self, path: str) -> tuple[str, ...]:
-        """Return the names of the fields of a dataset of records; empty for other datasets."""
-
     def identity(self, path: str) -> Hashable | None:
         """Return what is the same for all paths that lead to one object, and for references to it; None if it does not exist."""
 
@@ -212,10 +209,6 @@ class _Hdf5Tree:
 
         node.id.links.iterate(visit)
         return sorted(name.decode("utf-8", "surrogateescape") for name in names)
-
-    def fields(self, path: str) -> tuple[str, ...]:
-        node = named(self._file, path)
-        return (node.dtype.names or ()) if isinstance(node, h5py.Dataset) and node.shape is not None else ()
 
     def identity(self, path: str) -> Hashable | None:
         node = named(self._file, path)
@@ -358,14 +351,6 @@ class _ZarrTree:
         named_links = [link.get("name") for link in links if isinstance(link, dict)] if isinstance(links, list) else []
         kept = {name for name in names if self._kind(f"{where}/{name}".strip("/"))}
         return sorted(kept | {name for name in named_links[:_MAX_NAMES] if isinstance(name, str) and name})
-
-    def fields(self, path: str) -> tuple[str, ...]:
-        where = self.target(path)
-        if where is None or self._kind(where) != "array":
-            return ()
-        dtype = self._json(where, ".zarray").get("dtype")
-        listed = dtype if isinstance(dtype, list) else []
-        return tuple(str(field[0]) for field in listed if isinstance(field, list) and field)
 
     def identity(self, path: str) -> Hashable | None:
         return self.target(path)
