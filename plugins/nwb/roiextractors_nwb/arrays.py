@@ -137,6 +137,10 @@ class _ZarrMatrix:
 class Stack(Protocol):
     """Dense masks as stored: ``(rois, x, y)`` or ``(rois, x, y, z)``."""
 
+    @property
+    def num_missing(self) -> int:
+        """Chunks that are missing, and read as the fill value."""
+
     def masks(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the mask of each ROI at these positions, ``(x, y[, z])``, in C order."""
 
@@ -160,6 +164,7 @@ class _Hdf5Stack:
     def __init__(self, path: str, where: str, shape: tuple[int, ...]) -> None:
         self._data = Hdf5Dataset(path, where, axes="TXYZ"[: len(shape)])
         self._step = _step_of(shape[1:], self._data.dtype.itemsize, (self._data.layout.chunk or (1,))[0])
+        self.num_missing = self._data.missing.num_missing
 
     def masks(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(indices), self._step):
@@ -177,6 +182,11 @@ class _ZarrStack:
         require_few_chunks(where, shape[1:], tuple(map(int, found.chunks))[1:], limit=1 << 17)
         self._path, self._where, self._num_axes = path, where, len(shape)
         self._step = _step_of(shape[1:], found.dtype.itemsize, int(found.chunks[0]))
+
+    @property
+    def num_missing(self) -> int:
+        looked = present_zarr_chunks(_place_of(self._path, self._where), zarr_array(self._path, self._where), axis=0)
+        return 0 if looked is None else int((~looked[0]).sum())
 
     def masks(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(indices), self._step):

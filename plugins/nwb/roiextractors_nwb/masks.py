@@ -88,6 +88,7 @@ class _Dense:
     def __init__(self, path: str, name: str, column: MaskColumn, ids: Sequence[str], shape: tuple[int, ...]) -> None:
         self._stack: Stack = stack_of(path, column.where, column.shape)
         self._name, self._column, self._ids, self._shape = name, column, ids, shape
+        self._has_warned = False
 
     def read(self, indices: np.ndarray) -> RoiMasks:
         rows, columns, *planes = self._shape
@@ -108,8 +109,20 @@ class _Dense:
             pixels.append(turned[order])
             weights.append(values[order])
             offsets.append(offsets[-1] + len(places))
+            if not len(places):
+                self._warn_if_lost(index)
         joined = np.concatenate(pixels) if pixels else np.empty(0, np.int64)
         return RoiMasks(self._shape, offsets, joined, np.concatenate(weights) if weights else np.empty(0))
+
+    def _warn_if_lost(self, index: int) -> None:
+        """Say once that a mask is empty because its chunks may be lost; chunks of zeros alone need not be written."""
+        missing = 0 if self._has_warned else self._stack.num_missing
+        if missing:
+            self._has_warned = True
+            warn(
+                f"{self._name}: the mask of ROI {self._ids[index]!r} is empty, and {counted(missing, 'chunk')} of "
+                f"{printable(self._column.where)} are missing (lost, or never written)"
+            )
 
 
 class _Sparse:

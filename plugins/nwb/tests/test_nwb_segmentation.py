@@ -14,6 +14,7 @@ import pytest
 
 import roiextractors_core as roi
 from roiextractors_core.errors import CorruptRecordingError, StreamChoiceError, UnsupportedRecordingError
+from roiextractors_core.testing import SegmentationExtractorTests
 
 Write = Callable[..., Path]
 Parts = Callable[..., dict[str, Any]]
@@ -807,6 +808,31 @@ def test_links_to_other_files_are_not_followed(
     assert len(issued) == 2
 
 
+def test_a_mask_whose_chunk_is_lost_is_warned_about(recording: Path) -> None:
+    if recording.is_file():
+        with h5py.File(recording, "r+") as file:
+            del file[f"{TABLE}/image_mask"]
+            file.create_dataset(f"{TABLE}/image_mask", (4, COLUMNS, ROWS), "<f4", chunks=(1, COLUMNS, ROWS))[2] = 1.0
+    else:
+        (recording / TABLE / "image_mask" / "0.0.0").unlink()
+    with opened(recording) as rois:
+        with pytest.warns(
+            roi.RoiExtractorsWarning, match=r"mask of ROI '4' is empty, and \d chunks? of .*image_mask"
+        ) as issued:
+            rois.get_roi_masks()
+        assert len(issued) == 1
+
+
+def test_traces_whose_chunks_are_lost_are_warned_about(
+    write_zarr: Write, tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    pytest.importorskip("zarr", reason="zarr is not installed")
+    path = write_zarr(tmp_path / "session.nwb.zarr", parts)
+    (path / FLUORESCENCE / "Neuropil" / "data" / "0.0").unlink()
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"1 chunk of .*Neuropil are missing"):
+        opened(path).close()
+
+
 def test_masks_in_external_storage_are_refused(tmp_path: Path, write_nwb: Write, session: Parts, link: type) -> None:
     columns = {"/pixel_mask": pixels(), "/pixel_mask_index": ends()}
     path = write_nwb(tmp_path / "session.nwb", session(**{**table(link, **columns), **images(mean=mean_image().T)}))
@@ -863,3 +889,106 @@ def test_a_table_that_claims_very_many_rois_is_refused(
         file.create_dataset(f"{TABLE}/id", (1 << 40,), "<i8", chunks=(1 << 20,))
     with pytest.raises(CorruptRecordingError, match="at most 1,048,576 whole numbers"):
         opened(path)
+
+
+# The kit
+
+
+class TestNwbSegmentation(SegmentationExtractorTests):
+    """A table with dense masks, in HDF5."""
+
+    format = "nwb-segmentation"
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, parts: dict[str, Any], write_nwb: Write) -> Path:
+        return write_nwb(tmp_path / "session.nwb", parts)
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        return roi.NumpySegmentationExtractor(
+            dense().transpose(2, 1, 0),
+            {"raw": traces(), "neuropil": traces(1000), "dff": traces(2000)},
+            roi_ids=["4", "7", "9", "12"],
+            images={"mean": mean_image(), "correlation": mean_image() / 100},
+            properties={
+                "accepted": [True, False, True, True],
+                "rejected": [False, True, False, False],
+                "snr": [1.5, 2.5, np.nan, 4.5],
+                "label": ["soma", "soma", "dendrite", "ä"],
+            },
+            sampling_frequency=8.0,
+            times=np.arange(SAMPLES) / 8.0 + 2.0,
+        )
+
+
+class TestNwbSegmentationZarr(TestNwbSegmentation):
+    # A missing attribute or text states nothing, and chunks of masks need not be written where they are 0
+    test_a_missing_file_is_an_error_or_said = None
+
+    @pytest.fixture
+    def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
+        pytest.importorskip("zarr", reason="zarr is not installed")
+        return write_zarr(tmp_path / "session.nwb.zarr", parts)
+
+
+class TestPixelListsOfOneTableOfTwo(TestNwbSegmentation):
+    """Lists of pixels, timestamps, and another table in the same file."""
+
+    open_options = {"plane_segmentation": "PlaneSegmentation"}
+    # The movies of this format have another option; test_an_imaging_open_of_rois_alone_names_the_kind opens without one
+    test_opening_as_a_movie_names_the_kind = None
+
+    @pytest.fixture
+    def parts(self, session: Parts, link: type, reference: type) -> dict[str, Any]:
+        timing = {"/timestamps": np.arange(SAMPLES) * 0.11 + 3.0}
+        columns = {"/pixel_mask": pixels(), "/pixel_mask_index": ends()}
+        second = table(link, path=f"{MODULE}/ImageSegmentation/Second", ids=[1, 2], **{"/image_mask": dense(ROIS[:2])})
+        return session(
+            **{
+                **table(link, ids=[3, 2, 1, 0], **columns),
+                **response(reference, timing=timing),
+                **second,
+                **images(mean=mean_image().T),
+            }
+        )
+
+    @pytest.fixture
+    def expected(self) -> roi.NumpySegmentationExtractor:
+        return roi.NumpySegmentationExtractor(
+            dense().transpose(2, 1, 0),
+            traces(),
+            roi_ids=["3", "2", "1", "0"],
+            images={"mean": mean_image()},
+            sampling_frequency=1 / 0.11,
+            times=np.arange(SAMPLES) * 0.11 + 3.0,
+        )
+
+    @pytest.fixture
+    def expected_streams(self) -> dict[str, tuple[str, ...]]:
+        return {"plane_segmentation": ("PlaneSegmentation", "Second")}
+
+
+class TestLongChunkedTraces(TestNwbSegmentation):
+    """Traces of more than a megabyte, in compressed chunks of some ROIs."""
+
+    @pytest.fixture
+    def long_traces(self) -> np.ndarray:
+        return np.random.default_rng(0).random((100_000, 4)).astype("<f4")
+
+    @pytest.fixture
+    def recording(
+        self, tmp_path: Path, session: Parts, link: type, reference: type, long_traces: np.ndarray, write_nwb: Write
+    ) -> Path:
+        path = write_nwb(tmp_path / "session.nwb", session(**{**table(link), **response(reference)}))
+        with h5py.File(path, "r+") as file:
+            place = f"{FLUORESCENCE}/RoiResponseSeries/data"
+            del file[place]
+            file.create_dataset(place, data=long_traces, chunks=(4096, 2), compression="gzip", shuffle=True)
+        return path
+
+    @pytest.fixture
+    def expected(self, long_traces: np.ndarray) -> roi.NumpySegmentationExtractor:
+        times = np.arange(len(long_traces)) / 8.0 + 2.0
+        return roi.NumpySegmentationExtractor(
+            dense().transpose(2, 1, 0), long_traces, sampling_frequency=8.0, times=times
+        )
