@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,10 @@ class _Choice:
             for label, signals in self._extractions.items()
         }
         self._add_sets_of_signals()
+        # The masks take a fraction of the memory of the lists that they were made from
+        self._extractions = {label: replace(signals, rois=None) for label, signals in self._extractions.items()}
+        if self.file is not None:
+            self.file.value = None
 
     @property
     def _file_name(self) -> str:
