@@ -437,6 +437,19 @@ def test_a_long_pickle_is_read_if_its_length_is_expected(tmp_path: Path) -> None
         read_alone(tmp_path, content, max_opcodes=100)
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_long_runs_of_empty_rows_are_lists_of_their_own(tmp_path: Path, protocol: int) -> None:
+    value: list[Any] = [[] for _ in range(1000)]
+    value[700] = [1, 2]
+    value += [value[600], value[999], value[3]]  # by their places in the memo
+    found = read_alone(tmp_path, pickle.dumps(value, protocol=protocol))
+    assert found == value
+    assert [found[-3] is found[600], found[-2] is found[999], found[-1] is found[3]] == [True] * 3
+    assert len({id(row) for row in found[:1000]}) == 1000
+    with pytest.raises(CorruptRecordingError, match="over 400 pickle opcodes"):
+        read_alone(tmp_path, pickle.dumps(value, protocol=protocol), max_opcodes=400)
+
+
 HUGE = b"\x8a\x06" + (1 << 40).to_bytes(6, "little")
 SHARED = b"](K\x01K\x02eq\x00" + b"".join(b"](h%ch%ceq%c" % (k, k, k + 1) for k in range(100))
 

@@ -364,6 +364,9 @@ _BINFLOAT, _BININT2, _EMPTY_LIST = pickle.BINFLOAT + pickle.BININT2 + pickle.EMP
 _NONE_OF_THESE = -1
 _MARGIN = 5  # bytes of an opcode and its operand
 _FLOAT = struct.Struct(">d")
+# Most rows of the sparse mask of a ROI are empty lists, each of which is put into the memo
+_EMPTY_ROWS = re.compile(rb"(?:\]r.{4}){4,}", re.DOTALL)
+_PUT = struct.Struct("<2xI")
 _FORMS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "b1": "?"}  # of struct, by the name of the dtype
 _KEY_TYPES = frozenset({str, int, float, bool, bytes, type(None)})
 
@@ -433,9 +436,13 @@ class _Unpickler(_Standard):  # type: ignore[misc]
                 memo[int.from_bytes(data[at + 1 : at + 5], "little")] = stack[-1]
                 at += 5
             elif code == _EMPTY_LIST and num_lists < self.max_calls:  # a byte that takes 64 bytes of memory
-                num_lists += 1
-                stack.append([])
-                at += 1
+                rows = _EMPTY_ROWS.match(data, at, max(at, end))
+                lists: list[list[Any]] = [[] for _ in range(1 if rows is None else len(rows[0]) // _PUT.size)]
+                stack.extend(lists)
+                num_lists += len(lists)
+                at += 1 if rows is None else len(rows[0])
+                if rows is not None:
+                    memo.update(zip((place for (place,) in _PUT.iter_unpack(rows[0])), lists, strict=True))
             elif code == _REDUCE:
                 tape.move(at + 1)  # for the place in an error, and since the function counts bytes
                 self._reduce()
