@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import tracemalloc
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,18 @@ def test_memory_is_bounded_by_the_parts_and_not_by_the_recording(monkeypatch: py
     tracemalloc.stop()
     assert recording.nbytes > 18 << 20
     assert peak < recording.nbytes * 0.8
+
+
+def test_another_process_computes_the_same(tmp_path: Path) -> None:
+    data = np.random.default_rng(4).integers(0, 999, (40, 9, 7), dtype=np.uint16)
+    np.save(tmp_path / "movie.npy", data)
+    recording = roi.open(tmp_path / "movie.npy").slice_samples(5, 35)
+    rois = roi.NumpySegmentationExtractor(masks_in((9, 7)), {"raw": np.zeros((40, 5))}, roi_ids=list("abcde"))
+    chosen = rois.select_rois(["e", "b"])
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        parts = [pool.submit(roi.traces, recording, chosen, overlap=overlap) for overlap in (True, False)]
+        for overlap, part in zip((True, False), parts, strict=True):
+            np.testing.assert_array_equal(part.result(), roi.traces(recording, chosen, overlap=overlap))
 
 
 @pytest.mark.filterwarnings("default", "error::roiextractors_core.errors.RoiExtractorsWarning")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from typing import IO, Any
@@ -29,6 +30,8 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that Java writes
 _SUFFIX = ".roi"
+# What zipfile raises for damaged archives, some of it by accident
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, ValueError, ArithmeticError, LookupError)
 
 
 class _BoundedReads:
@@ -36,8 +39,12 @@ class _BoundedReads:
 
     def __init__(self, stream: IO[bytes], name: str) -> None:
         self._stream, self._name = stream, name
-        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
-        self.seekable = stream.seekable
+        self.tell, self.close, self.seekable = stream.tell, stream.close, stream.seekable
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_SET and offset < 0:  # the system would call it an invalid argument
+            raise zipfile.BadZipFile("an entry starts before the file")
+        return self._stream.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(_MAX_DIRECTORY_BYTES + 1 if size < 0 else min(size, _MAX_DIRECTORY_BYTES + 1))
@@ -71,7 +78,7 @@ def read_entries(path: str | os.PathLike[str]) -> tuple[list[tuple[str, bytes]],
         raise
     except EOFError as error:
         raise TruncatedRecordingError(f"{shown} ends inside of its last entry") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, OverflowError, KeyError) as error:
+    except _DAMAGE as error:
         raise CorruptRecordingError(f"{shown} is a damaged zip archive: {printable(error)[:120]}") from error
     except OSError as error:
         raise SourceReadError(f"cannot read {shown}: {error.strerror or printable(error)}") from error
@@ -83,7 +90,7 @@ def has_rois(source: Source) -> bool | None:
         with open_regular(source.path) as stream, _archive(stream, source.path.name) as archive:
             first = next((entry for entry in archive.infolist() if _is_roi(entry.filename)), None)
             return first is not None and _is_readable(first) and archive.open(first).read(len(MAGIC)) == MAGIC
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError):
+    except (*_DAMAGE, EOFError):
         return False
 
 
@@ -93,7 +100,7 @@ def _archive(stream: IO[bytes], name: str) -> zipfile.ZipFile:
 
 
 def _read_archive(archive: zipfile.ZipFile, name: str) -> tuple[list[tuple[str, bytes]], tuple[str, ...]]:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     rois = [entry for entry in entries if _is_roi(entry.filename)]
     if not rois:
         raise UnsupportedRecordingError(f"{name} is a zip archive without ROIs (entries that end in .roi)")

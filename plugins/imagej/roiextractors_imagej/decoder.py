@@ -50,7 +50,7 @@ class ImageJRoi:
     box : tuple of float
         ``x, y, width, height`` of rectangles and ovals; whole numbers unless the ROI has sub-pixel coordinates.
     vertices : numpy.ndarray
-        ``(vertices, 2)`` of x and y in pixels, float32 where they are sub-pixel coordinates, else int64.
+        ``(vertices, 2)`` of x and y in pixels, float32 where they are sub-pixel coordinates, else int32.
     path : numpy.ndarray
         The segments of a composite ROI, as numbers.
     axis : tuple of float
@@ -140,7 +140,7 @@ def decode_roi(data: bytes, name: str) -> ImageJRoi:
         box = _finite(struct.unpack_from(">4f", data, 18), name)
     if kind in ("rectangle", "oval") and min(box[2:]) < 0:
         raise CorruptRecordingError(f"{name} has a {kind} of {box[2]:g} x {box[3]:g} pixels")
-    vertices = np.empty((0, 2), np.int64)
+    vertices = np.empty((0, 2), np.int32)
     if kind in _HAS_VERTICES:
         vertices = _read_vertices(data, count, (left, top), has_fractions, name)
     path = np.empty(0, np.float32)
@@ -190,9 +190,9 @@ def _read_vertices(data: bytes, count: int, origin: tuple[int, int], has_fractio
         raise CorruptRecordingError(f"{name} is an outline of {count} points")
     if has_fractions:
         return _read_numbers(data, ">f4", _HEADER_BYTES + 4 * count, 2 * count, name).reshape(2, count).T
-    steps = _read_numbers(data, ">i2", _HEADER_BYTES, 2 * count, name).astype(np.int64)
+    steps = _read_numbers(data, ">i2", _HEADER_BYTES, 2 * count, name).astype(np.int32)
     steps[steps < _MIN_COORDINATE] += 65536
-    vertices: np.ndarray = np.maximum(steps, 0).reshape(2, count).T + np.array(origin)
+    vertices: np.ndarray = np.maximum(steps, 0).reshape(2, count).T + np.array(origin, np.int32)
     return vertices
 
 

@@ -328,6 +328,26 @@ def test_a_directory_of_the_archive_that_is_too_large_is_not_read(tmp_path: Path
         open_rois(tmp_path / "many.zip", format="imagej-roi")
 
 
+def test_an_entry_without_a_name_or_before_the_file_is_no_surprise(
+    tmp_path: Path, box: Callable[..., Any], pack: Callable[..., Path]
+) -> None:
+    data = bytearray(pack(tmp_path / "r.zip", [("a.roi", box(0, 0, 2, 2)), ("b.roi", box(1, 1, 2, 2))]).read_bytes())
+    at = data.index(b"PK\x01\x02")
+    nameless = bytearray(data)
+    nameless[at + 46 : at + 51] = b"\0.roi"
+    (tmp_path / "r.zip").write_bytes(nameless)  # zipfile cuts a name at its first NUL
+    segmentation = open_rois(tmp_path / "r.zip", format="imagej-roi")
+    assert segmentation.get_roi_ids() == ["b"]
+    assert "also contains ''" in segmentation.get_notes()[0]
+    end = data.index(b"PK\x05\x06")
+    data[end + 16 : end + 20] = struct.pack(
+        "<I", 2**31
+    )  # where the directory should be: all offsets move before the file
+    (tmp_path / "r.zip").write_bytes(data)
+    with pytest.raises(roi.CorruptRecordingError, match="damaged zip archive"):
+        open_rois(tmp_path / "r.zip", format="imagej-roi")
+
+
 def test_an_encrypted_or_unusual_entry_is_refused(
     tmp_path: Path, box: Callable[..., Any], pack: Callable[..., Path]
 ) -> None:
