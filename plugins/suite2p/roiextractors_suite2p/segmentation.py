@@ -331,10 +331,10 @@ class _Trace:
 
     def _read_into(self, target: np.ndarray, places: np.ndarray) -> None:
         """Fill the rows of an array ``(rois, samples)`` from these places in the file."""
-        num_bytes, step = target[0].nbytes, self.num_samples * target.itemsize
+        num_bytes, step = target.shape[1] * target.itemsize, self.num_samples * target.itemsize
         if not self.header.dtype.isnative:
             self._read_frames(target, places)
-        elif num_bytes == step and (np.diff(places) == step).all():
+        elif len(places) == 1 or (num_bytes == step and (np.diff(places) == step).all()):
             self.file.read_array_into(target, int(places[0]))
         elif num_bytes < _SHORT_BYTES and step - num_bytes > _SHORT_BYTES:
             read = self.file.hold_open()
