@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from roiextractors_hdf5.contents import missing_bytes, named, open_hdf5, plain
+from roiextractors_hdf5.contents import missing_bytes, named, open_hdf5
 from roiextractors_hdf5.matrix import Hdf5Matrix, is_numeric, read_array
 
 from roiextractors_core import RoiMasks, RoiProperty, SegmentationExtractor
@@ -24,6 +24,8 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import plausible_start, single_file, warn
 from roiextractors_core.metadata import RecordingMetadata
+
+from .tables import read_names, read_plain
 
 __all__ = ["BrainObservatoryExtractor"]
 
@@ -60,7 +62,6 @@ _INFO = {
     "session_start_time": "session_start_time",
 }
 _MAX_TEXT = 1 << 16  # bytes
-_MAX_ROIS = 1_000_000
 _TIME_FORMATS = ("%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M:%S")
 
 
@@ -215,8 +216,8 @@ def _read_contents(path: str) -> _Contents:
             )
         if named(file, _PLANE) is None:
             raise UnsupportedRecordingError(f"{file_name} has no ROIs of the Allen Brain Observatory ({_PLANE})")
-        names = _texts(named(file, f"{_PLANE}/roi_list"), f"{file_name}: roi_list")
-        ids = _texts(named(file, f"{_ROIS}/roi_ids"), f"{file_name}: roi_ids")
+        names = read_names(named(file, f"{_PLANE}/roi_list"), f"{file_name}: roi_list")
+        ids = read_names(named(file, f"{_ROIS}/roi_ids"), f"{file_name}: roi_ids")
         if len(names) != len(ids) or len(set(ids)) < len(ids) or len(set(names)) < len(names):
             raise CorruptRecordingError(
                 f"{file_name} names {counted(len(set(names)), 'ROI')} in roi_list, and has {counted(len(set(ids)), 'different id')} in roi_ids"
@@ -229,15 +230,6 @@ def _read_contents(path: str) -> _Contents:
         _add_tables(found, file, file_name)
         _add_properties(found, file, file_name)
         return found
-
-
-def _texts(node: Any, where: str) -> tuple[str, ...]:
-    if not hasattr(node, "shape") or node.shape is None or len(node.shape) != 1 or node.shape[0] > _MAX_ROIS:
-        raise CorruptRecordingError(f"{where} is not a list of names")
-    values = plain(node[()])
-    if not isinstance(values, list) or not all(type(value) in (int, str) for value in values):
-        raise CorruptRecordingError(f"{where} must contain text or whole numbers, got {node.dtype}")
-    return tuple(str(value).strip() for value in values)
 
 
 def _mask_node(file: Any, name: str, file_name: str) -> Any:
@@ -304,7 +296,7 @@ def _rows(names: tuple[str, ...], node: Any, where: str) -> np.ndarray:
     """Return the row of each ROI in a table, by the names beside it; in their order if there are none."""
     if node is None:
         return np.arange(len(names))
-    places = {name: k for k, name in enumerate(_texts(node, where))}
+    places = {name: k for k, name in enumerate(read_names(node, where))}
     if set(places) != set(names) or len(places) != len(names):
         raise CorruptRecordingError(
             f"{where} are not the names in roi_list, so that the traces cannot be matched with the ROIs"
@@ -332,7 +324,7 @@ def _info(file: Any) -> Iterator[tuple[str, Any]]:
     for key, path in _INFO.items():
         node = named(file, path)
         if hasattr(node, "shape") and node.shape is not None and node.size == 1 and node.nbytes <= _MAX_TEXT:
-            value = plain(node[()])
+            value = read_plain(node)
             while isinstance(value, list) and len(value) == 1:
                 value = value[0]
             if isinstance(value, str | int | float):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from roiextractors_hdf5.contents import missing_bytes, named, open_hdf5, plain
 from roiextractors_hdf5.matrix import is_numeric, read_array
@@ -22,7 +23,19 @@ from roiextractors_core.errors import (
     printable,
 )
 
-__all__ = ["ORDER", "Masks", "TraceFile", "TraceTable", "read_masks", "read_trace_file"]
+__all__ = [
+    "ORDER",
+    "Masks",
+    "TraceFile",
+    "TraceTable",
+    "image_names",
+    "read_frame_shape",
+    "read_image",
+    "read_masks",
+    "read_names",
+    "read_plain",
+    "read_trace_file",
+]
 
 ORDER = ("raw", "demixed", "neuropil", "corrected", "dff", "baseline", "events", "denoised")
 """The names of traces, from the first step of the pipelines to the last."""
@@ -198,16 +211,45 @@ def _name_of_data(file: Any, path: str) -> str:
     return next((name for word, name in words.items() if word in stem), "raw")
 
 
+def read_names(node: Any, where: str) -> tuple[str, ...]:
+    """Return a list of names or whole numbers in an HDF5 file as text.
+
+    Parameters
+    ----------
+    node : object
+        What the file has there.
+    where : str
+        The file and the name, for messages.
+
+    Raises
+    ------
+    CorruptRecordingError
+        It is not such a list.
+    """
+    if not hasattr(node, "shape") or node.shape is None or len(node.shape) != 1 or node.shape[0] > _MAX_NAMES:
+        raise CorruptRecordingError(f"{where} is not a list of names")
+    values = read_plain(node)
+    if not isinstance(values, list) or not all(type(value) in (int, str) for value in values):
+        raise CorruptRecordingError(f"{where} must contain text or whole numbers, got {node.dtype}")
+    return tuple(str(value).strip() for value in values)
+
+
+def read_plain(node: Any) -> Any:
+    """Return the numbers or the text in a dataset as plain Python values; None for any other type.
+
+    libhdf5 crashes when it reads lists of variable length whose base type is damaged, so that only text is read of those.
+    """
+    is_text = h5py.check_string_dtype(node.dtype) is not None
+    if not is_text and (node.dtype.kind not in "biuf" or node.dtype.subdtype is not None):
+        return None
+    return plain(node[()])
+
+
 def _ids_in(file: Any, file_name: str) -> tuple[str, ...] | None:
     node = named(file, "roi_names")
     if node is None:
         return None
-    if not hasattr(node, "shape") or node.shape is None or len(node.shape) != 1 or node.shape[0] > _MAX_NAMES:
-        raise CorruptRecordingError(f"{file_name}: roi_names is not a list of names")
-    values = plain(node[()])
-    if not isinstance(values, list) or not all(type(value) in (int, str) for value in values):
-        raise CorruptRecordingError(f"{file_name}: roi_names must contain text or whole numbers, got {node.dtype}")
-    ids = tuple(str(value).strip() for value in values)
+    ids = read_names(node, f"{file_name}: roi_names")
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise CorruptRecordingError(

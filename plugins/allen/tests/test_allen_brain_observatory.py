@@ -178,6 +178,21 @@ def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, changes: Any,
             rois.get_roi_masks()
 
 
+def test_lists_of_variable_length_are_not_read(tmp_path: Path) -> None:
+    # libhdf5 crashes on those whose base type is damaged
+    path = write(tmp_path / "x.nwb", **{"general/session_id": None})
+    with h5py.File(path, "a") as file:
+        file.create_dataset("general/session_id", (), h5py.vlen_dtype(np.int32))[()] = np.arange(3)
+        file.create_dataset("lists", (3,), h5py.vlen_dtype(np.int32))[:] = np.arange(3)
+    with BrainObservatoryExtractor(path) as rois:
+        assert "ophys_experiment_id" not in rois.metadata.vendor
+    with h5py.File(path, "a") as file:
+        del file[f"{PLANE}/roi_list"]
+        file[f"{PLANE}/roi_list"] = file["lists"]
+    with pytest.raises(CorruptRecordingError, match="roi_list must contain text or whole numbers, got object"):
+        BrainObservatoryExtractor(path)
+
+
 def test_other_and_truncated_files_are_refused(tmp_path: Path, path: Path) -> None:
     other = tmp_path / "other.nwb"
     with h5py.File(other, "w") as file:
