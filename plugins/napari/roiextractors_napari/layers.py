@@ -1,4 +1,4 @@
-"""Turns recordings into napari layers: one a channel, lazy, with scale, name and units."""
+"""Turns recordings into napari layers: one a channel, lazy, with scale, name and units; and segmentations into labels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import roiextractors_core as roi
-from roiextractors_core.errors import RoiExtractorsError, StreamChoiceError
+from roiextractors_core.errors import (
+    RoiExtractorsError,
+    StreamChoiceError,
+    UnknownOptionError,
+    UnsupportedRecordingError,
+)
 
-__all__ = ["image_layer", "layers_of", "open_as_layers"]
+__all__ = ["image_layer", "labels_layer", "layers_of", "open_as_layers"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -33,19 +38,47 @@ def open_as_layers(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
 
 
 def layers_of(path: Paths, **options: Any) -> list[LayerData]:
-    """Open every channel of a recording as a layer.
+    """Open every channel of a recording as a layer, and every segmentation as labels above them.
 
     Parameters
     ----------
     path : str, os.PathLike or a sequence of them
     **options
-        As ``roiextractors_core.open`` takes them.
+        As ``roiextractors_core.open`` takes them; ``kind="imaging"`` or ``kind="segmentation"`` leaves the other out.
 
     Returns
     -------
     list of tuple
-        ``(data, options, "image")``; data is a dask array ``(t, y, x)`` or ``(t, z, y, x)``.
+        ``(data, options, "image")``, where data is a dask array ``(t, y, x)`` or ``(t, z, y, x)``; and
+        ``(labels, options, "labels")``.
     """
+    layers: list[LayerData] = []
+    for kind in (options.pop("kind"),) if options.get("kind") else _kinds_in(path, options.get("format")):
+        try:
+            if kind == "imaging":
+                layers += _image_layers(path, options)
+            else:
+                for chosen, rois in _every_channel(path, {**options, "kind": kind}):
+                    layers += _roi_layers(rois, " ".join(chosen.values()), has_movie=bool(layers))
+        except RoiExtractorsError as error:
+            # A file of a general format often has nothing of the other kind
+            lacks_it = any(
+                isinstance(e, UnsupportedRecordingError | UnknownOptionError) for e in (error, error.__cause__)
+            )
+            if not layers or not lacks_it:
+                raise
+    return layers
+
+
+def _kinds_in(path: Paths, format: str | None) -> tuple[str, ...]:
+    if format is not None:
+        return tuple(spec.kind for spec in roi.formats() if spec.name == format) or ("imaging",)
+    found = roi.explain(path)
+    kinds = {match.spec.kind for match in (*found.matches[:1], *found.other_kinds)}
+    return tuple(sorted(kinds)) or ("imaging",)
+
+
+def _image_layers(path: Paths, options: Mapping[str, Any]) -> list[LayerData]:
     opened = list(_every_channel(path, options))
     layers = []
     for number, (chosen, recording) in enumerate(opened):
@@ -54,6 +87,55 @@ def layers_of(path: Paths, **options: Any) -> list[LayerData]:
             words |= {"colormap": _COLORMAPS[number % len(_COLORMAPS)], "blending": "additive"}
         layers.append((data, words, kind))
     return layers
+
+
+def _roi_layers(rois: roi.SegmentationExtractor, name: str, *, has_movie: bool) -> Iterator[LayerData]:
+    """Yield the labels, and below them the first image of the segmentation if no movie is shown."""
+    names = rois.get_image_names()
+    if not has_movie and names:
+        chosen = next((image for image in ("mean", "correlation") if image in names), names[0])
+        data = rois.get_image(chosen)
+        file = _file_name(rois)
+        yield (data.transpose(2, 0, 1) if data.ndim == 3 else data), {"name": f"{file} {chosen}"}, "image"
+    if rois.has_masks:
+        yield labels_layer(rois, name=name)
+
+
+def labels_layer(rois: roi.SegmentationExtractor, *, name: str = "") -> LayerData:
+    """Return the ROIs of a segmentation as labels, with their ids and properties.
+
+    Parameters
+    ----------
+    rois : SegmentationExtractor
+    name : str, optional
+        Name of the stream; it follows the file's name.
+
+    Returns
+    -------
+    tuple
+        An image of labels ``(y, x)`` or ``(z, y, x)``: 0 outside, and ``k + 1`` in ROI number ``k``; where ROIs overlap, the one
+        with the greater weight. The features of the layer are the ids and the properties.
+    """
+    labels = rois.get_roi_masks().to_labels()
+    found, is_volume = rois.metadata, rois.is_volumetric
+    size = found.pixel_size or (1.0, 1.0)
+    features: dict[str, Any] = {"index": [*range(1, rois.get_num_rois() + 1)], "id": rois.get_roi_ids()}
+    for key in rois.get_property_keys():
+        values = rois.get_property(key)
+        if values.ndim == 1:  # a table has one value in each cell
+            features.setdefault(key, values)
+    options = {
+        "name": " ".join(filter(None, (_file_name(rois), name, "ROIs"))),
+        "scale": (found.plane_spacing or 1.0, *size) if is_volume else size,
+        "features": features,
+        "metadata": _layer_metadata(rois),
+    }
+    return (labels.transpose(2, 0, 1) if is_volume else labels), options, "labels"
+
+
+def _file_name(recording: roi.Extractor) -> str:
+    paths = recording.provenance.paths
+    return os.path.basename(paths[0].rstrip("/\\")) if paths else type(recording).__name__
 
 
 def image_layer(recording: roi.ImagingExtractor, *, name: str = "") -> LayerData:
@@ -82,10 +164,8 @@ def image_layer(recording: roi.ImagingExtractor, *, name: str = "") -> LayerData
         scale.insert(1, found.plane_spacing or 1.0)
         units.insert(1, "micrometer" if found.plane_spacing else "pixel")
         labels.insert(1, "z")
-    paths = recording.provenance.paths
-    file = os.path.basename(paths[0].rstrip("/\\")) if paths else type(recording).__name__
     options = {
-        "name": f"{file} {name}".strip(),
+        "name": f"{_file_name(recording)} {name}".strip(),
         "scale": tuple(scale),
         "axis_labels": tuple(labels),
         "units": tuple(units),
@@ -95,7 +175,7 @@ def image_layer(recording: roi.ImagingExtractor, *, name: str = "") -> LayerData
     return data, {key: value for key, value in options.items() if value is not None}, "image"
 
 
-def _every_channel(path: Paths, options: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], roi.ImagingExtractor]]:
+def _every_channel(path: Paths, options: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], Any]]:
     try:
         yield {}, roi.open(path, **options)
     except StreamChoiceError as error:
@@ -106,7 +186,7 @@ def _every_channel(path: Paths, options: Mapping[str, Any]) -> Iterator[tuple[di
                 yield {error.option: choice, **further}, recording
 
 
-def _layer_metadata(recording: roi.ImagingExtractor) -> dict[str, Any]:
+def _layer_metadata(recording: roi.Extractor) -> dict[str, Any]:
     """Return the metadata of a layer, which JSON can store."""
     return {
         "recording": repr(recording),

@@ -12,7 +12,7 @@ __all__ = ["show"]
 
 
 def show(path: str, *, block: bool = True, **options: Any) -> Any:
-    """Open a window with every channel of a recording as a layer.
+    """Open a window with every channel of a recording as a layer, and its ROIs as labels.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ def show(path: str, *, block: bool = True, **options: Any) -> Any:
     """
     layers = layers_of(path, **options)
     viewer = napari.Viewer(title=str(layers[0][1]["name"]))
-    for data, words, _ in layers:
-        viewer.add_image(data, **words)
+    for data, words, kind in layers:
+        getattr(viewer, f"add_{kind}")(data, **words)
     if block:
         napari.run()
     return viewer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from importlib_metadata import EntryPoint
-from roiextractors_napari.layers import image_layer, layers_of, open_as_layers
+from roiextractors_napari.layers import image_layer, labels_layer, layers_of, open_as_layers
 from roiextractors_scanimage.testing import write_scanimage
 
 import roiextractors_core as roi
@@ -67,6 +67,76 @@ def test_contrast_is_by_percentiles_of_one_sample(movie: Path) -> None:
     assert (low, high) == pytest.approx(tuple(np.percentile(middle, (1, 99.7))))
     flat = roi.NumpyImagingExtractor(np.full((3, 4, 5), 7, np.uint8))
     assert image_layer(flat)[1]["contrast_limits"] == (7.0, 8.0)
+
+
+def some_rois(planes: int = 1) -> roi.NumpySegmentationExtractor:
+    shape = (8, 9) if planes == 1 else (8, 9, planes)
+    third = [] if planes == 1 else [[1, 1]]
+    masks = roi.RoiMasks.from_pixels(
+        shape, [([1, 1], [3, 4], *third, [1.0, 1.0]), ([1, 2], [4, 4], *third, [2.0, 1.0])]
+    )
+    rois = roi.NumpySegmentationExtractor(
+        masks,
+        {"raw": np.zeros((12, 2))},
+        roi_ids=["a", "b"],
+        images={"mean": np.ones(shape)},
+        properties={"snr": np.array([1.5, 2.5]), "colour": np.zeros((2, 3))},
+    )
+    return rois
+
+
+def test_rois_are_labels_with_features() -> None:
+    data, options, kind = labels_layer(some_rois(), name="plane0")
+    assert kind == "labels"
+    assert (data[1, 3], data[1, 4], data[2, 4], data[0, 0]) == (1, 2, 2, 0)  # the overlap is of the greater weight
+    assert options["name"].endswith("plane0 ROIs")
+    assert options["features"]["index"] == [1, 2]
+    assert options["features"]["id"] == ["a", "b"]
+    assert options["features"]["snr"].tolist() == [1.5, 2.5]
+    assert "colour" not in options["features"]
+    json.dumps(options["metadata"])
+    assert labels_layer(some_rois(3))[0].shape == (3, 8, 9)
+
+
+class Both(roi.NpyImagingExtractor):
+    """A movie."""
+
+
+class Rois(roi.SegmentationExtractor):
+    """ROIs in the same file."""
+
+    def __init__(self, file_path: Any, *, error: str = "", sampling_frequency: float | None = None) -> None:
+        super().__init__(sampling_frequency=sampling_frequency)
+        if "none" in Path(file_path).name:
+            raise roi.UnsupportedRecordingError("no ROIs in it")
+        self._rois = some_rois()
+
+    def __getattribute__(self, name: str) -> Any:
+        own = object.__getattribute__(self, "__dict__").get("_rois")
+        forwarded = name.startswith("get_") and name not in ("get_notes", "get_paths") and own is not None
+        return getattr(own, name) if forwarded else object.__getattribute__(self, name)
+
+
+Rois.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+
+
+def test_a_movie_and_its_rois_are_layers(tmp_path: Path, movie: Path) -> None:
+    roi.register(Both, name="both", extensions=(".both",))
+    roi.register(Rois, name="both-segmentation", extensions=(".both", ".rois"))
+    try:
+        path = movie.rename(tmp_path / "a.both")
+        layers = layers_of(str(path))
+        assert [kind for _, _, kind in layers] == ["image", "labels"]
+        assert [kind for _, _, kind in layers_of(str(path), kind="imaging")] == ["image"]
+        (tmp_path / "b.rois").write_bytes(b"x")
+        image, labels = layers_of(str(tmp_path / "b.rois"))  # no movie: the mean image is below the labels
+        assert (image[1]["name"], image[2], labels[2]) == ("b.rois mean", "image", "labels")
+        assert open_as_layers(str(tmp_path / "b.rois")) is layers_of
+        none = path.rename(tmp_path / "none.both")
+        assert [kind for _, _, kind in layers_of(str(none))] == ["image"]
+    finally:
+        for name in ("both", "both-segmentation"):
+            roi.default_registry().unregister(name)
 
 
 def test_what_no_format_recognises_is_left_to_others(tmp_path: Path, movie: Path) -> None:
