@@ -172,6 +172,12 @@ class _Look:
         shapes = [shape for shape in map(_shape, candidates) if shape]
         fitting = [shape for shape in shapes if math.prod(shape) == pixels]
         if fitting:
+            if len(set(fitting)) > 1:
+                both = " and ".join(" x ".join(map(str, shape)) for shape in dict.fromkeys(fitting))
+                self.doubts.append(
+                    f"{self.name} states the size of the field of view as {both}; using the first. If the masks are turned, pass the "
+                    "right dims=(rows, columns)"
+                )
             # A single plane of a volume is an ordinary frame
             return fitting[0][:2] if fitting[0][2:] == (1,) else fitting[0]
         if not shapes:

@@ -332,6 +332,16 @@ def test_dims_can_be_given(tmp_path: Path) -> None:
             CaimanSegmentationExtractor(path, dims=wrong)  # type: ignore[arg-type]
 
 
+def test_sizes_that_contradict_each_other_are_said(tmp_path: Path) -> None:
+    tree = analysis()
+    tree["params"]["data"]["dims"] = np.array([COLUMNS, ROWS])
+    path = write(tmp_path / "a.hdf5", tree)
+    with pytest.warns(RoiExtractorsWarning, match="field of view as 7 x 5 and 5 x 7; using the first"):
+        CaimanSegmentationExtractor(path).close()
+    with CaimanSegmentationExtractor(path, dims=(COLUMNS, ROWS)) as rois:  # no warning
+        assert rois.get_frame_shape() == (COLUMNS, ROWS)
+
+
 # Planes in files of their own
 
 

@@ -22,7 +22,7 @@ __all__ = ["Mat73File"]
 _MAX_FIELDS = 4096
 _MAX_DIMS = 32
 _MAX_TEXT = 1 << 16  # bytes
-_BLOCK = 64 << 20  # bytes of a stack of images, or of a full matrix, that are read at once
+_BLOCK = 32 << 20  # bytes of a stack of images, or of a full matrix, that are read at once
 _MAX_SPARSE_TABLE = 1 << 16  # samples of a sparse table that are made dense at once
 
 
@@ -142,10 +142,14 @@ class _View(MatView):
         at = 0
         for first, last in runs_of(chosen):
             for rois, rows in _blocks(stack, first, last + 1):
-                block = stack.read(rois, rows)
-                owner, row, column = np.nonzero(block)
-                pixel = (row + rows.start) * stack.frame_shape[1] + column
-                parts.append((owner + (rois.start - first + at), pixel, block[owner, row, column]))
+                # The transposed block is in the order of the file, in which one pass finds what is not 0
+                stored = stack.read(rois, rows).transpose(0, 2, 1).reshape(-1)
+                places = np.flatnonzero(stored)
+                height, width = rows.stop - rows.start, stack.frame_shape[1]
+                owner, within = np.divmod(places, height * width)
+                column, row = np.divmod(within, height)
+                pixel = (row + rows.start) * width + column
+                parts.append((owner + (rois.start - first + at), pixel, stored[places]))
             at += last - first + 1
         stack.close()
         return _sorted(parts, len(chosen))
