@@ -199,7 +199,10 @@ def _deep_groups(file: Any, draw: random.Random) -> str:
 def _datasets_of(file: Any) -> list[str]:
     names: list[str] = []
     file.visit(names.append)
-    return [name for name in names if getattr(file[name], "ndim", 0) >= 3 and 0 not in file[name].shape]
+    axes = {name: getattr(file[name], "ndim", 0) for name in names}
+    filled = [name for name in names if axes[name] and 0 not in file[name].shape]
+    # Movies, or else traces and masks
+    return [name for name in filled if axes[name] >= 3] or [name for name in filled if file[name].dtype.kind in "iuf"]
 
 
 def _tiny_chunks(file: Any, draw: random.Random) -> str:
@@ -207,7 +210,7 @@ def _tiny_chunks(file: Any, draw: random.Random) -> str:
     old = file[name]
     shape, dtype, attributes = old.shape, old.dtype, dict(old.attrs)
     del file[name]
-    wide = (*shape[:-2], shape[-2] * 512, shape[-1] * 512)
+    wide = (*shape[:-2], *(n * 512 for n in shape[-2:]))
     made = file.create_dataset(name, wide, dtype, chunks=(1,) * len(wide), maxshape=(None, *wide[1:]))
     for key, value in attributes.items():
         made.attrs[key] = value

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,9 @@ import roiextractors_core as roi
 
 from ...errors import PluginError, RoiExtractorsError, printable
 from ..cuts import files_of
+from .contents import Lines, contents_of, disagreement_of, is_same, judge_contents
 from .mutations import Change, draw_change
-from .oracles import judge
+from .oracles import PixelMap, judge
 from .outcomes import CLOCK, SECONDS, is_settled
 from .seeds import Seed, read_whole
 
@@ -126,7 +127,7 @@ def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool, cl
     _limit_memory(_MEMORY + _SLACK + sum(len(data) for data in change.content.values() if data))
     began = time.process_time()
     try:
-        reading = _read(what, seed, named)
+        reading = _read(what, seed, named) if seed.kind == "imaging" else _read_rois(what, seed, named)
     except MemoryError as error:
         return {"outcome": "memory", "words": _trace(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to the plugin
@@ -143,7 +144,10 @@ def _judged_outcome(seed: Seed, change: Change, folder: Path, *, named: bool, cl
         return {"outcome": "hang", "words": f"{taken:.1f} s of the processor; {change.words}"}
     if reading.disagreement:
         return {"outcome": "reads that disagree", "words": f"{reading.disagreement}; {change.words}"}
-    outcome, words = _pixels_outcome(seed, change, folder, reading)
+    if isinstance(reading, _RoiReading):
+        outcome, words = _contents_outcome(seed, change, folder, reading)
+    else:
+        outcome, words = _pixels_outcome(seed, change, folder, reading)
     return {"outcome": outcome, "words": f"{words}; {change.words}" if words else change.words}
 
 
@@ -199,10 +203,44 @@ def _read(what: Any, seed: Seed, named: bool) -> _Reading:
             series = opened.get_series(0, most)
             wrong = _disagreement(opened, series, count)
             _read_the_rest(opened)
-            is_reported = bool(opened.get_notes()) or any(
-                issubclass(w.category, roi.RoiExtractorsWarning) for w in caught
-            )
+            is_reported = _is_reported(opened, caught)
             return _Reading(series, count, opened.shape, is_reported, opened.provenance.format, wrong)
+
+
+@dataclass(frozen=True)
+class _RoiReading:
+    contents: Mapping[str, np.ndarray]
+    is_reported: bool
+    format: str
+    disagreement: str
+
+
+def _read_rois(what: Any, seed: Seed, named: bool) -> _RoiReading:
+    """Open a segmentation, and read everything in it."""
+    chosen: dict[str, Any] = {"format": seed.format} if named else {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if not named:
+            str(roi.explain(what, kind="segmentation"))
+        _list_streams(what, chosen)
+        with roi.open(what, kind="segmentation", **chosen, **seed.options) as opened:
+            contents = contents_of(opened)
+            wrong = disagreement_of(opened, contents)
+            _read_the_rest(opened)
+            return _RoiReading(contents, _is_reported(opened, caught), opened.provenance.format, wrong)
+
+
+def _list_streams(what: Any, chosen: Mapping[str, Any]) -> None:
+    try:
+        roi.streams(what, kind="segmentation", **chosen)
+    except PluginError:
+        raise
+    except RoiExtractorsError:  # opening, which comes next, says the same, or does not need what is damaged
+        pass
+
+
+def _is_reported(opened: Any, caught: Sequence[warnings.WarningMessage]) -> bool:
+    return bool(opened.get_notes()) or any(issubclass(w.category, roi.RoiExtractorsWarning) for w in caught)
 
 
 def _disagreement(opened: Any, series: np.ndarray, count: int) -> str:
@@ -213,10 +251,10 @@ def _disagreement(opened: Any, series: np.ndarray, count: int) -> str:
     last = min(count, len(series)) - 1
     rows, columns = series.shape[1:3]
     # Three ways to the same pixels: damage that one path checks may pass through another
-    if not _same(opened.get_samples([last, 0]), series[[last, 0]]):
+    if not is_same(opened.get_samples([last, 0]), series[[last, 0]]):
         return "get_samples([last, 0]) gives other pixels than get_series"
     part = opened[last : last + 1, rows // 2 :, columns // 3 :]
-    if not _same(part, series[last : last + 1, rows // 2 :, columns // 3 :]):
+    if not is_same(part, series[last : last + 1, rows // 2 :, columns // 3 :]):
         return "a part of the last sample is not that part of get_series"
     return ""
 
@@ -234,14 +272,14 @@ def _read_the_rest(opened: Any) -> None:
 def _pixels_outcome(seed: Seed, change: Change, folder: Path, reading: _Reading) -> tuple[str, str]:
     expected, series = seed.expected, reading.series
     whole = reading.count == len(expected) and reading.shape[1:] == expected.shape[1:]
-    if whole and _same(series, expected):
+    if whole and is_same(series, expected):
         return (
             ("wrong pixels", "pixels of the file were changed, and these are the old ones")
             if _only_pixels(seed, change)
             else ("same pixels", "")
         )
     stored = _stored_pixels(seed, change)
-    if stored is not None and _same(series, stored[: reading.count]):
+    if stored is not None and is_same(series, stored[: reading.count]):
         if whole:
             return "changed pixels, as in the file", ""
         if reading.is_reported:
@@ -258,6 +296,34 @@ def _pixels_outcome(seed: Seed, change: Change, folder: Path, reading: _Reading)
     return _unjudged(seed, change, reading, verdict.words)
 
 
+def _contents_outcome(seed: Seed, change: Change, folder: Path, reading: _RoiReading) -> tuple[str, str]:
+    if reading.format != seed.format:
+        return "unjudged: read as another format", f"as {reading.format}"
+    judgement = judge_contents(
+        reading.contents,
+        seed.expected,
+        _stored_arrays(seed, change),
+        only_values=_are_only_in(list(seed.maps.values()), seed, change),
+        is_reported=reading.is_reported,
+        was_found=seed.was_found,
+        lines=lambda: Lines(files_of(folder)),
+    )
+    return judgement.outcome, judgement.words
+
+
+def _stored_arrays(seed: Seed, change: Change) -> dict[str, np.ndarray]:
+    """Return the present bytes of the arrays of a segmentation that are stored as they are."""
+    files = {**seed.files, **{name: data or b"" for name, data in change.content.items()}}
+    arrays = {}
+    for name, place in seed.maps.items():
+        right = seed.expected[name]
+        if right.ndim == 2:
+            arrays[name] = place.read(files, right)
+        elif len(now := place.read(files, right[np.newaxis])):
+            arrays[name] = now[0]
+    return arrays
+
+
 def _stored_pixels(seed: Seed, change: Change) -> np.ndarray | None:
     """Return the present bytes of the pixels, up to the first frame that is incomplete."""
     if seed.pixels is None:
@@ -269,17 +335,23 @@ def _stored_pixels(seed: Seed, change: Change) -> np.ndarray | None:
 
 def _only_pixels(seed: Seed, change: Change) -> bool:
     """Return whether pixels were changed, and nothing else."""
-    if seed.pixels is None:
-        return False
+    return _are_only_in([seed.pixels] if seed.pixels else [], seed, change)
+
+
+def _are_only_in(maps: Sequence[PixelMap], seed: Seed, change: Change) -> bool:
+    """Return whether bytes at these places were changed, and nothing else."""
     count = 0
     for name, data in change.content.items():
         before = seed.files[name]
         if data is None or len(data) != len(before):
             return False
         touched = np.flatnonzero(np.frombuffer(before, np.uint8) != np.frombuffer(data, np.uint8))
-        if touched.size and not seed.pixels.contains(name, touched):
+        # One array after the other takes its bytes away
+        for place in maps:
+            inside = place.inside(name, touched)
+            touched, count = touched[~inside], count + int(inside.sum())
+        if touched.size:
             return False
-        count += touched.size
     return count > 0
 
 
@@ -293,22 +365,13 @@ def _unjudged(seed: Seed, change: Change, reading: _Reading, words: str) -> tupl
     return "unjudged: another shape", f"{reading.shape} for {seed.expected.shape}; {words}"
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    return bool(
-        # Bytes are compared too, since NaN differs from itself
-        np.array_equal(one, other) or np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
-    )
-
-
 def _is_subset(series: np.ndarray, expected: np.ndarray) -> bool:
     """Return whether these are samples of the whole recording, in their order."""
     if series.dtype != expected.dtype or series.shape[1:] != expected.shape[1:] or len(series) > len(expected):
         return False
     at = 0
     for sample in series:  # greedy: the first match leaves the most samples for the rest
-        while at < len(expected) and not _same(sample, expected[at]):
+        while at < len(expected) and not is_same(sample, expected[at]):
             at += 1
         if at == len(expected):
             return False

@@ -24,7 +24,7 @@ import numpy as np
 
 from ...errors import counted
 
-__all__ = ["PixelMap", "Verdict", "frames_of", "judge"]
+__all__ = ["PixelMap", "Verdict", "frames_of", "judge", "quietly"]
 
 _MAX_FRAMES = 20_000  # digests in memory; a damaged count of pages would have no end
 _MAX_BYTES = 256 << 20
@@ -83,6 +83,16 @@ class PixelMap:
         return None
 
     @classmethod
+    def of_whole(cls, files: Mapping[str, bytes], array: np.ndarray) -> PixelMap | None:
+        """Look for an array that is stored in one piece, in any order of its axes; None if it is not."""
+        lane = _Lane(1, 0, array.dtype.itemsize)
+        for form, order in itertools.product(_FORMS[:2], itertools.permutations(range(array.ndim))):
+            places = _places(files, [array.transpose(order)], form)
+            if places is not None:
+                return cls(places, form, order, False, array.nbytes, lane)
+        return None
+
+    @classmethod
     def _in_lane(cls, files: Mapping[str, bytes], expected: np.ndarray, lane: _Lane) -> PixelMap | None:
         for form in _FORMS:
             if "inverted" in form and expected.dtype.kind not in "iu":  # ~ is for integers only
@@ -106,12 +116,17 @@ class PixelMap:
 
     def contains(self, name: str, touched: np.ndarray) -> bool:
         """Return whether all of these bytes of a file are pixels."""
+        return bool(self.inside(name, touched).all())
+
+    def inside(self, name: str, touched: np.ndarray) -> np.ndarray:
+        """Return for each of these bytes of a file whether it is one of the pixels."""
         begins = np.array(sorted(at for file, at in self.places if file == name), np.int64)
         at = self.lane.places(touched)
-        if not len(begins) or (at < 0).any():
-            return False
+        if not len(begins):
+            return np.zeros(at.shape, np.bool_)
         found = np.searchsorted(begins, at, "right") - 1
-        return bool((found >= 0).all() and (at < begins[np.maximum(found, 0)] + self.part_bytes).all())
+        within: np.ndarray = (at >= 0) & (found >= 0) & (at < begins[np.maximum(found, 0)] + self.part_bytes)
+        return within
 
     def read(self, files: Mapping[str, bytes], expected: np.ndarray) -> np.ndarray:
         """Return the pixels that lie at these places now, as an array like ``expected``, up to the first that is not whole."""
@@ -223,16 +238,13 @@ def judge(paths: Sequence[Path], series: np.ndarray, known: Sequence[np.ndarray]
         return Verdict(True, "no frame to judge")
     seen: dict[str, int] = {}
     failures: list[str] = []
-    try:
-        with _quietly(seconds=10.0):
-            for frame in _all_frames(paths, series.shape[1:3], failures, reader):
-                if isinstance(frame, np.ndarray):
-                    seen.setdefault(_digest(frame), len(seen))
-                if len(seen) >= _MAX_FRAMES:
-                    failures.append("there are too many frames")
-                    break
-    except _TooSlow as error:  # outside of a reader, while its frames are compared
-        failures.append(f"the judge says {error}")
+    with quietly(seconds=10.0, failures=failures):
+        for frame in _all_frames(paths, series.shape[1:3], failures, reader):
+            if isinstance(frame, np.ndarray):
+                seen.setdefault(_digest(frame), len(seen))
+            if len(seen) >= _MAX_FRAMES:
+                failures.append("there are too many frames")
+                break
     # Asked before the known samples are added, which say nothing about a reader
     by_reader = all(digest in seen for digest in digests)
     was_read = bool(seen)
@@ -356,8 +368,8 @@ def _digest(frame: np.ndarray) -> str:
 
 
 @contextmanager
-def _quietly(*, seconds: float) -> Iterator[None]:
-    """Silence the judges, and end those that do not come to an end by themselves."""
+def quietly(*, seconds: float, failures: list[str]) -> Iterator[None]:
+    """Silence the judges, and end those that do not come to an end by themselves, which is a failure."""
 
     def stop(*_: object) -> None:
         raise _TooSlow("the judge takes too long")
@@ -372,6 +384,8 @@ def _quietly(*, seconds: float) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except _TooSlow as error:
+        failures.append(f"the judge says {error}")
     finally:
         if before is not None:  # only the main thread may set a timer
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -14,8 +14,12 @@ RIGHT = (
     "changed pixels, as in the file",
     "fewer samples, reported",
     "other pixels, right by another reader",
+    "same contents",
+    "changed values, as in the file",
+    "fewer contents, reported",
+    "other values, right by another reader",
 )
-DEFECTS = ("foreign exception", "hang", "crash", "memory", "wrong pixels", "reads that disagree")
+DEFECTS = ("foreign exception", "hang", "crash", "memory", "wrong pixels", "wrong values", "reads that disagree")
 
 
 @dataclass(frozen=True, slots=True)
