@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import random
+import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from roiextractors_core.testing.fuzzing import (
     seeds_of_writers,
 )
 from roiextractors_core.testing.fuzzing.__main__ import main
+from roiextractors_core.testing.fuzzing.contents import Lines, contents_of, judge_contents
 from roiextractors_core.testing.fuzzing.costly import costly_change
 from roiextractors_core.testing.fuzzing.mutations import anatomy_of, draw_change
 from roiextractors_core.testing.fuzzing.oracles import PixelMap, judge
@@ -42,7 +47,8 @@ LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree"
 def makers_of(plugin: str) -> list[Path]:
     """Return the files of a plugin's tests that make recordings for the conformance tests."""
     tests = sorted((ROOT / "plugins" / plugin / "tests").glob("test_*.py"))
-    return [path for path in tests if "ImagingExtractorTests" in path.read_text(encoding="utf-8")]
+    kits = ("ImagingExtractorTests", "SegmentationExtractorTests")
+    return [path for path in tests if any(kit in path.read_text(encoding="utf-8") for kit in kits)]
 
 
 @pytest.mark.thorough
@@ -96,10 +102,17 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Register a format that is broken in one way, in the process that opens as well."""
     made: list[str] = []
 
-    def registered(body: str) -> Seed:
-        (tmp_path / "broken_format.py").write_text(
-            SPEC.format(body=body, method="_part" if "type(1)" in body else "get_series")
-        )
+    def registered(body: str, kind: str = "imaging") -> Seed:
+        if kind == "segmentation":
+            method = "get_masks" if "masks" in body else "get_trace"
+            header = (
+                b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (40, 3), }".ljust(127) + b"\n"
+            )
+            (tmp_path / "broken_format.py").write_text(ROIS.format(body=body, method=method, header=header))
+        else:
+            (tmp_path / "broken_format.py").write_text(
+                SPEC.format(body=body, method="_part" if "type(1)" in body else "get_series")
+            )
         (tmp_path / "broken_format-1.0.dist-info").mkdir()
         (tmp_path / "broken_format-1.0.dist-info" / "METADATA").write_text(
             "Metadata-Version: 2.1\nName: broken-format\nVersion: 1.0\n"
@@ -110,13 +123,19 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         (tmp_path / "broken_format_hooks.py").write_text(
             "from roiextractors_core import FormatSpec, Name, hookimpl\n\n\n@hookimpl\ndef roiextractors_formats():\n"
             '    yield FormatSpec(name="broken", title="Broken", extractor="broken_format:Broken", extensions=(".broken",), '
-            'evidence=Name("*.broken"), api=1)\n'
+            f'evidence=Name("*.broken"), kind={kind!r}, api=1)\n'
         )
         monkeypatch.syspath_prepend(str(tmp_path))
         default_registry().refresh()
         made.append(body)
         folder = tmp_path / "seed" / "recording"
         folder.mkdir(parents=True)
+        if kind == "segmentation":
+            traces = np.random.default_rng(2).integers(0, 60000, (40, 3)).astype(np.float32)
+            with (folder / "rois.broken").open("wb") as stream:
+                np.save(stream, traces)
+            rois = roi.NumpySegmentationExtractor(roi.RoiMasks((8, 10), [0, 1, 2, 3], [0, 1, 2]), {"raw": traces})
+            return Seed("rois", "broken", folder, "rois.broken", {}, contents_of(rois))
         expected = np.random.default_rng(1).integers(0, 60000, (6, 8, 10)).astype(np.uint16)
         with (folder / "movie.broken").open("wb") as stream:
             np.save(stream, expected)
@@ -138,6 +157,102 @@ def test_a_planted_defect_is_found(broken: Any, outcome: str, tmp_path: Path) ->
     assert any((tmp_path / "kept").iterdir())
 
 
+ROIS = """
+import numpy as np
+
+from roiextractors_core import CorruptRecordingError, RoiMasks, SegmentationExtractor
+
+
+class Sound(SegmentationExtractor):
+    def __init__(self, file_path):
+        super().__init__()
+        with open(file_path, "rb") as stream:
+            content = stream.read()
+        if len(content) != 128 + 40 * 3 * 4 or content[:128] != {header!r}:
+            raise CorruptRecordingError("not the file that it was")
+        self._traces = np.frombuffer(content, np.float32, offset=128).reshape(40, 3)
+
+    def get_frame_shape(self):
+        return 8, 10
+
+    def get_roi_ids(self):
+        return ["0", "1", "2"]
+
+    def get_num_samples(self):
+        return 40
+
+    def get_masks(self, roi_indices):
+        return RoiMasks((8, 10), [0, 1, 2, 3], [0, 1, 2])[roi_indices]
+
+    def get_trace_names(self):
+        return ("raw",)
+
+    def get_trace(self, name, start_sample, end_sample, roi_indices):
+        return self._traces[start_sample:end_sample, roi_indices]
+
+
+class Broken(Sound):
+    def {method}(self, *arguments):
+        found = super().{method}(*arguments)
+        {body}
+        return found
+"""
+ROI_BODIES = {
+    "wrong values": "found = np.nan_to_num(found, nan=1, posinf=2, neginf=3).round(-1)",
+    "reads that disagree": "found = found[::-1] if len(found) > 1 else found",
+    "masks that disagree": "masks = found; found = RoiMasks((8, 10), [0, 1, 1, 1][: len(masks) + 1], [7]) if len(masks) < 3 else masks",
+    "foreign exception KeyError": "raise KeyError('x')",
+    "crash": "import os; os._exit(3)",
+    "memory": "found2 = bytearray(1 << 30); found = found + found2[0]",
+}
+
+
+@pytest.mark.parametrize("outcome", ROI_BODIES)
+def test_a_planted_defect_of_a_segmentation_is_found(broken: Any, outcome: str) -> None:
+    cases = 2 if outcome == "crash" else 40
+    report = fuzz([broken(ROI_BODIES[outcome], "segmentation")], cases=cases)
+    assert {defect.outcome for defect in report.defects} == {outcome.replace("masks", "reads")}, report
+
+
+def test_a_sound_segmentation_has_no_defect(broken: Any) -> None:
+    report = fuzz([broken("pass", "segmentation")], cases=60)
+    require_no_defects(report)
+    assert report.counts["changed values, as in the file"]
+    assert report.counts["CorruptRecordingError"]
+    assert not report.unjudged
+
+
+def test_contents_of_a_segmentation_are_judged_array_by_array(tmp_path: Path) -> None:
+    traces = np.arange(60, dtype=np.float32).reshape(20, 3)
+    right = {"trace raw": traces, "ids": np.array(["a", "b", "c"])}
+    np.save(tmp_path / "F.npy", traces.T * 2)
+
+    def judged(is_reported: bool = False, only_values: bool = False, stored: Any = None, **seen: np.ndarray) -> str:
+        return judge_contents(
+            {name.replace("_", " "): part for name, part in seen.items()},
+            right,
+            stored or {},
+            only_values=only_values,
+            is_reported=is_reported,
+            was_found={"trace raw": True},
+            lines=lambda: Lines([tmp_path / "F.npy"]),
+        ).outcome
+
+    ids = right["ids"]
+    assert judged(trace_raw=traces, ids=ids) == "same contents"
+    assert judged(trace_raw=traces * 2, ids=ids) == "other values, right by another reader"
+    assert judged(trace_raw=traces * 3, ids=ids) == "wrong values"
+    assert judged(trace_raw=traces * 3, ids=ids, is_reported=True) == "unjudged: other contents, reported"
+    assert judged(trace_raw=traces[:7], ids=ids) == "unjudged: fewer contents, not reported"
+    assert judged(trace_raw=traces[:7], ids=ids, is_reported=True) == "fewer contents, reported"
+    assert judged(ids=ids, is_reported=True) == "fewer contents, reported"
+    assert judged(trace_raw=traces, ids=ids[::-1]) == "unjudged: other contents, not reported"
+    now = {"trace raw": traces + 1}
+    assert judged(trace_raw=traces + 1, ids=ids, stored=now, only_values=True) == "changed values, as in the file"
+    assert judged(trace_raw=traces, ids=ids, stored=now, only_values=True) == "wrong values"
+    assert judged(trace_raw=traces * 2, ids=ids, stored=now, only_values=True) == "wrong values"
+
+
 COSTLY = {
     "hang": "import time; deep = lambda n: deep(n - 1) if n else time.sleep(600); _ = self._file.size > 1 << 20 and deep(60)",
     "slow": "import time; _ = self._file.size > 1 << 20 and any(time.process_time() < 0 for _ in range(60_000_000))",
@@ -154,7 +269,7 @@ def test_a_planted_cost_is_found_by_costly_changes_alone(broken: Any, outcome: s
     assert {defect.outcome for defect in report.defects} == {outcome.replace("slow", "hang")}, report
 
 
-@pytest.mark.parametrize("kind", ["tiff", "hdf5", "riff", "mat", "text", "bytes"])
+@pytest.mark.parametrize("kind", ["tiff", "hdf5", "riff", "mat", "zip", "text", "bytes"])
 def test_a_costly_change_makes_a_file_larger_or_its_claims(kind: str, tmp_path: Path) -> None:
     seeds = {
         "tiff": b"II*\0\x08\0\0\0\1\0" + bytes([0, 1, 4, 0, 1, 0, 0, 0, 9, 0, 0, 0]) + bytes(4),
@@ -168,6 +283,10 @@ def test_a_costly_change_makes_a_file_larger_or_its_claims(kind: str, tmp_path: 
         with h5py.File(tmp_path / "a.h5", "w") as file:
             file.create_dataset("movie", data=np.zeros((3, 4, 5), np.uint16))
         seeds[kind] = (tmp_path / "a.h5").read_bytes()
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.writestr("a.roi", bytes(range(64)))
+        seeds[kind] = (tmp_path / "a.zip").read_bytes()
     words = set()
     for k in range(20):
         data = bytearray(seeds[kind])
@@ -192,6 +311,22 @@ def test_a_number_names_a_case_for_ever(tmp_path: Path) -> None:
     assert one == other
     assert len({change.words for change in one}) > 150
     assert all(any(change.content[name] != files[name] for name in change.content) for change in one[:3])
+
+
+def test_members_of_an_archive_are_changed_with_right_checksums(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.roi", bytes(range(64)))
+        archive.writestr("b.roi", bytes(range(64, 128)))
+    files = {"a.zip": (tmp_path / "a.zip").read_bytes()}
+    anatomies = {name: anatomy_of(data) for name, data in files.items()}
+    whole = 0
+    for k in range(100):
+        change = draw_change(files, anatomies, random.Random(k))
+        with suppress(zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error):
+            with zipfile.ZipFile(io.BytesIO(change.content["a.zip"] or b"")) as archive:
+                inside = {name: archive.read(name) for name in archive.namelist()}
+            whole += inside != {"a.roi": bytes(range(64)), "b.roi": bytes(range(64, 128))}
+    assert whole > 25
 
 
 def test_pixels_are_found_where_they_are() -> None:

@@ -9,6 +9,7 @@ import io
 import random
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,7 +33,7 @@ def costly_change(data: bytearray, kind: str, draw: random.Random) -> str:
     ----------
     data : bytearray
     kind : str
-        Of its layout: ``"tiff"``, ``"hdf5"``, ``"riff"``, ``"mat"``, ``"text"``, or another word.
+        Of its layout: ``"tiff"``, ``"hdf5"``, ``"riff"``, ``"mat"``, ``"zip"``, ``"text"``, or another word.
     draw : random.Random
     """
     change = draw.choice(_CHANGES.get(kind, (_multiplied,)))
@@ -263,10 +264,33 @@ def _packed_element(data: bytearray, draw: random.Random) -> str:
     return f"an element of {len(inner):,} bytes that unpacks to {_BOMB:,}"
 
 
+def _packed_member(data: bytearray, draw: random.Random) -> str:
+    """Append a member to an archive that unpacks to far more, or very many small ones."""
+    stream = io.BytesIO(bytes(data))
+    try:
+        with zipfile.ZipFile(stream, "a") as archive:
+            name = draw.choice(archive.namelist())
+            suffix = name.rpartition(".")[2]
+            if draw.random() < 0.5:
+                archive.writestr(f"bomb.{suffix}", bytes(_BOMB), zipfile.ZIP_DEFLATED)
+                words = f"a member that unpacks to {_BOMB:,} bytes"
+            else:
+                content = archive.read(name)
+                count = min(50_000, _MORE // (2 * len(content) + 200))
+                for k in range(count):
+                    archive.writestr(f"more{k}.{suffix}", content)
+                words = f"{count:,} members like {name}"
+    except (zipfile.BadZipFile, OSError, ValueError, LookupError) as error:
+        return f"nothing, since zipfile says {error!s:.60}"
+    data[:] = stream.getvalue()
+    return words
+
+
 _CHANGES: Mapping[str, tuple[Callable[[bytearray, random.Random], str], ...]] = {
     "text": (_elements, _elements, _long_text, _nested, _enormous),
     "tiff": (_chained, _chained, _packed_strip, _multiplied),
     "hdf5": (_hdf5, _hdf5, _hdf5, _multiplied),
     "riff": (_riff_chunks, _riff_index, _multiplied),
     "mat": (_packed_element, _multiplied),
+    "zip": (_packed_member, _packed_member, _multiplied),
 }

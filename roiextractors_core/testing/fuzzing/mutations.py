@@ -1,7 +1,7 @@
 """Changes to the bytes of a recording: of its structure (counts, offsets, sizes, texts, links), and blind ones.
 
 Everything is drawn from one generator of random numbers, so that a number names a change for ever.  The layouts known
-here are TIFF, HDF5, RIFF, MAT and text (XML, JSON, CSV, key = value, alone or inside another file); in others
+here are TIFF, HDF5, RIFF, MAT, ZIP and text (XML, JSON, CSV, key = value, alone or inside another file); in others
 the bytes that are not pixels are taken for numbers of 1, 2, 4 or 8 bytes.
 """
 
@@ -11,6 +11,8 @@ import io
 import random
 import re
 import struct
+import warnings
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -85,6 +87,7 @@ _STRINGS: tuple[bytes, ...] = (
 )
 _STRINGS += (b"&lol;", b"..", b".", b"CON", b"uint8", b"float64", b"O", b"XYCZT", b"XYTZC")
 _H5PY_FAULTS = (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError)
+_ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 _MAX_FIELDS = 200_000  # a file of many pages has millions; drawing from the first ones is enough
 _MAX_PAGES = 5000
 
@@ -460,11 +463,17 @@ def _mat_fields(data: bytes) -> Iterator[tuple[int, int, str]]:
     yield from ((at, 4, "<") for at in range(112, min(len(data) - 4, 4096), 4))
 
 
+def _no_fields(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """Yield nothing: blind changes fail at a checksum, and the others are made in the members."""
+    yield from ()
+
+
 _LAYOUTS: tuple[tuple[str, bytes, Callable[[bytes], Iterator[tuple[int, int, str]]]], ...] = (
     ("tiff", rb"II[*+]\x00|MM\x00[*+]", _tiff_fields),
     ("hdf5", rb"\x89HDF\r\n\x1a\n|.{512}\x89HDF\r\n\x1a\n", _hdf5_fields),
     ("riff", rb"RIFF", _riff_fields),
     ("mat", rb"MATLAB 5\.0", _mat_fields),
+    ("zip", rb"PK\x03\x04", _no_fields),
 )
 
 
@@ -604,10 +613,49 @@ def _in_mat(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
     return f"inside the element at {at}: {words}"
 
 
+def _in_zip(data: bytearray, anatomy: Anatomy, draw: random.Random) -> str:
+    """Change a member, or the members that there are, so that every checksum is right."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
+            members = [(info, archive.read(info)) for info in archive.infolist()]
+    except _ZIP_FAULTS as error:
+        return f"nothing, since zipfile says {error!s:.60}"
+    if not members:
+        return "nothing in the archive"
+    at = draw.randrange(len(members))
+    info, content = members[at]
+    kind = draw.randrange(8)
+    if kind == 0:
+        del members[at]
+        words = f"{info.filename} is gone"
+    elif kind == 1:
+        members.insert(at, members[at])
+        words = f"{info.filename} is there twice"
+    elif kind == 2:
+        name = draw.choice(("../x.roi", "/x.roi", "x" * 300, "\x1b[31m.roi", "a/b.roi", "CON", info.filename.upper()))
+        renamed = zipfile.ZipInfo(name)
+        members[at] = (renamed, content)
+        words = f"{info.filename} is named {name!r:.40}"
+    else:
+        inner = bytearray(content)
+        change = _blind if not inner or draw.random() < 0.4 else _number
+        words = f"inside {info.filename}: {change(inner, Anatomy((), (), ((0, len(inner)),)), draw)}"
+        members[at] = (info, bytes(inner))
+    stream = io.BytesIO()
+    with warnings.catch_warnings():  # zipfile warns of names that repeat
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(stream, "w") as archive:
+            for one, inside in members:
+                archive.writestr(one, inside, one.compress_type if one.compress_type in (0, 8) else 0)
+    data[:] = stream.getvalue()
+    return words
+
+
 _CONTAINERS: dict[str, Callable[[bytearray, Anatomy, random.Random], str]] = {
     "tiff": _in_tiff,
     "hdf5": _in_hdf5,
     "mat": _in_mat,
+    "zip": _in_zip,
 }
 
 

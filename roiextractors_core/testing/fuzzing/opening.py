@@ -264,9 +264,11 @@ def _read_the_rest(opened: Any) -> None:
     text = repr(opened)
     if text != printable(text):
         raise ValueError(f"repr contains control characters: {text!r:.200}")
-    opened.get_native_timestamps()
+    # Events have no bytes for each sample, so that their number may be as large as the file says
+    end = min(opened.get_num_samples(), _MAX_READ // 8)
+    opened.get_native_timestamps(0, end)
     if opened.times_source is not None:
-        opened.get_timestamps()
+        opened.get_timestamps(0, end)
 
 
 def _pixels_outcome(seed: Seed, change: Change, folder: Path, reading: _Reading) -> tuple[str, str]:
