@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import shutil
 import sys
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from roiextractors_minian.extractor import MinianSegmentationExtractor
 import roiextractors_core as roi
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    PluginError,
     RecordingError,
+    RoiExtractorsError,
     RoiExtractorsWarning,
     SourceKindError,
     UnsupportedRecordingError,
@@ -306,8 +310,6 @@ def test_a_netcdf_file_that_contradicts_itself_is_one_sentence(tmp_path: Path) -
 
 
 def opened_times(folder: Path, **options: Any) -> tuple[Any, list[str]]:
-    import warnings
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with roi.open(folder, kind="segmentation", **options) as rois:
@@ -576,3 +578,36 @@ def test_opening_reads_no_traces_or_footprints(tmp_path: Path) -> None:
         assert rois.get_num_rois() == 3
         with pytest.raises(RecordingError):
             rois.get_traces(name="denoised")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(4))
+def test_random_damage_ends_in_one_of_our_errors(tmp_path: Path, seed: int) -> None:
+    folder = write_minian(tmp_path / "m", version=2 + seed % 2, transposed=seed > 1)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    rng = random.Random(seed)
+    outcomes = set()
+    for _ in range(150):
+        path = rng.choice(files)
+        content = path.read_bytes()
+        damaged = bytearray(content)
+        for _ in range(rng.choice((1, 1, 2, 6))):
+            at = rng.randrange(max(1, len(damaged)))
+            change = rng.choice((rng.randbytes(1), b"", b"9", b"-", rng.randbytes(6)))
+            damaged[at : at + rng.choice((0, 1, 1, 20))] = change
+        path.write_bytes(bytes(damaged))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RoiExtractorsWarning)
+            try:
+                with roi.open(folder, kind="segmentation", format="minian") as rois:
+                    rois.get_roi_masks()
+                    rois.get_traces_dict()
+                    rois.get_images_dict()
+                    rois.metadata.to_dict()
+                outcomes.add("read")
+            except PluginError:
+                raise
+            except RoiExtractorsError as error:
+                outcomes.add(type(error).__name__)
+        path.write_bytes(content)
+    assert {"read", "CorruptRecordingError"} <= outcomes

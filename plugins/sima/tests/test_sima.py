@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import random
 import sys
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from roiextractors_sima.extractor import SimaSegmentationExtractor
 import roiextractors_core as roi
 from roiextractors_core.errors import (
     CorruptRecordingError,
+    PluginError,
+    RoiExtractorsError,
     RoiExtractorsWarning,
     SourceKindError,
     StreamChoiceError,
@@ -521,3 +525,36 @@ def test_a_signal_whose_file_was_cut_since_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:2000])
         with pytest.raises(TruncatedRecordingError, match=r"signals_0.pkl has 2,000 bytes, but had"):
             rois.get_traces()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(4))
+def test_random_damage_ends_in_one_of_our_errors(tmp_path: Path, seed: int) -> None:
+    folder = write_sima(tmp_path / "m.sima", python=PYTHONS[seed])
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    rng = random.Random(seed)
+    outcomes = set()
+    for _ in range(150):
+        path = rng.choice(files)
+        content = path.read_bytes()
+        damaged = bytearray(content)
+        for _ in range(rng.choice((1, 1, 2, 6))):
+            at = rng.randrange(max(1, len(damaged)))
+            change = rng.choice((rng.randbytes(1), b"", b"9", b"-", rng.randbytes(6)))
+            damaged[at : at + rng.choice((0, 1, 1, 20))] = change
+        path.write_bytes(bytes(damaged))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RoiExtractorsWarning)
+            try:
+                with roi.open(folder, kind="segmentation", format="sima") as rois:
+                    rois.get_roi_masks()
+                    rois.get_traces_dict()
+                    rois.get_images_dict()
+                    rois.metadata.to_dict()
+                outcomes.add("read")
+            except PluginError:
+                raise
+            except RoiExtractorsError as error:
+                outcomes.add(type(error).__name__)
+        path.write_bytes(content)
+    assert {"read", "CorruptRecordingError"} <= outcomes
