@@ -19,7 +19,7 @@ from ..errors import CorruptRecordingError, SourceKindError
 from .known import is_folder
 from .positioned import PositionedFile
 
-__all__ = ["hdf5_nodes", "open_hdf5_file", "plain_attribute"]
+__all__ = ["attribute_value", "hdf5_nodes", "open_hdf5_file", "plain_attribute"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_HEAP = 64 << 20  # libhdf5 makes heaps of 4 KiB and larger ones for single large values; all of one is read
@@ -225,6 +225,17 @@ class _CheckedStream(io.RawIOBase):
 
     def _damaged(self, start: int, words: str) -> CorruptRecordingError:
         return CorruptRecordingError(f"{self._file.name} is damaged: its global heap at byte {start:,} {words}")
+
+
+def attribute_value(node: Any, name: str) -> Any:
+    """Return an attribute of an open group or dataset by :func:`plain_attribute`; None for a list of varying length.
+
+    A text whose type is damaged looks like such a list, and reading it ends the process.
+    """
+    import h5py
+
+    is_list = isinstance(node.attrs.get_id(name).get_type(), h5py.h5t.TypeVlenID)
+    return None if is_list else plain_attribute(node.attrs[name])
 
 
 def plain_attribute(value: Any) -> Any:

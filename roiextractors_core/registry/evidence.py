@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
-from ..io.hdf5 import hdf5_nodes, plain_attribute
+from ..io.hdf5 import attribute_value, hdf5_nodes
 from ..io.plugin_output import stdout_to_stderr
 from ..io.source import Source
 from ..io.text import MAX_SEARCHED, decode_text, pattern_fault, search_text
@@ -343,7 +343,7 @@ class Hdf5Path(Evidence):
             if self.attribute is None:
                 return True, f"the HDF5 file contains {self.path}"
             if self.attribute in node.attrs:
-                value = plain_attribute(node.attrs[self.attribute])
+                value = attribute_value(node, self.attribute)
                 if self.equals is None or value == self.equals:
                     shown = printable(value)[:60]
                     return True, f"{self.path} of the HDF5 file has the attribute {self.attribute} = {shown}"

@@ -24,6 +24,7 @@ from roiextractors_core.io import PositionedFile, ProcessLock, open_hdf5_file, u
 
 __all__ = [
     "HDF5_FAULTS",
+    "attribute_of",
     "attributes_of",
     "datasets_below",
     "hard_links",
@@ -263,19 +264,23 @@ def attributes_of(node: Any) -> dict[str, Any]:
 
     Nothing is unpickled: bytes become text.
     """
-    found: dict[str, Any] = {}
-    for name in list(node.attrs)[:_MAX_ATTRIBUTES]:
-        try:
-            attribute = node.attrs.get_id(name)
-            # Before the value is read: h5py allocates the size that the file claims
-            if attribute.get_storage_size() > _MAX_ATTRIBUTE_BYTES:
-                continue
-            value = plain(node.attrs[name])
-        except HDF5_FAULTS:
-            continue
-        if value is not None:
-            found[printable(name)] = value
-    return found
+    found = {printable(name): attribute_of(node, name) for name in list(node.attrs)[:_MAX_ATTRIBUTES]}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def attribute_of(node: Any, name: str) -> Any:
+    """Return one attribute as :func:`attributes_of` does; None if there is none, or if it is left out."""
+    try:
+        if name not in node.attrs:
+            return None
+        attribute = node.attrs.get_id(name)
+        # Before the value is read: h5py allocates the size that the file claims. Lists of different lengths are not metadata, and a
+        # text whose type is damaged looks like one; reading it ends the process
+        if attribute.get_storage_size() > _MAX_ATTRIBUTE_BYTES or isinstance(attribute.get_type(), h5py.h5t.TypeVlenID):
+            return None
+        return plain(node.attrs[name])
+    except HDF5_FAULTS:
+        return None
 
 
 def plain(value: Any) -> Any:

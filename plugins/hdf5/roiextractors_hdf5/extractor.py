@@ -26,6 +26,7 @@ from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 from .axes import AxisOrder, axis_order
 from .contents import (
     HDF5_FAULTS,
+    attribute_of,
     attributes_of,
     datasets_below,
     hard_links,
@@ -33,7 +34,6 @@ from .contents import (
     open_hdf5,
     plain,
     read_while_written,
-    text_of,
 )
 from .dataset import Hdf5Dataset
 
@@ -294,7 +294,7 @@ def _letters_in(name: str) -> str:
 
 
 def _refuse_analyses(file: Any, file_name: str) -> None:
-    if text_of({"of": plain(file.attrs.get("neurodata_type"))}, "of") == "NWBFile" or "nwb_version" in file.attrs:
+    if attribute_of(file["/"], "neurodata_type") == "NWBFile" or "nwb_version" in file.attrs:
         raise UnsupportedRecordingError(
             f"{file_name} is an NWB file; to read it, install its plugin (python -m pip install roiextractors-nwb), "
             "or name a dataset: open(..., format='hdf5', dataset=...)"

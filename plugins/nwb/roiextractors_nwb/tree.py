@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import HDF5_FAULTS, attributes_of, hard_links, named, open_hdf5, plain
+from roiextractors_hdf5.contents import HDF5_FAULTS, attribute_of, attributes_of, hard_links, named, open_hdf5, plain
 from roiextractors_hdf5.dataset import refuse_other_files
 
 from roiextractors_core.errors import (
@@ -150,7 +150,7 @@ class _Hdf5Tree:
 
     def kind(self, path: str) -> str:
         node = named(self._file, path)
-        found = None if node is None else plain(node.attrs.get("neurodata_type"))
+        found = None if node is None else attribute_of(node, "neurodata_type")
         return found if isinstance(found, str) else ""
 
     def groups(self, path: str) -> list[str]:
@@ -172,7 +172,7 @@ class _Hdf5Tree:
             if isinstance(node, h5py.h5g.GroupID) and address not in self._seen:
                 self._seen.add(address)
                 below = h5py.Group(node)
-                kind = plain(below.attrs.get("neurodata_type"))
+                kind = attribute_of(below, "neurodata_type")
                 yield name.decode("utf-8", "replace"), kind if isinstance(kind, str) else "", below
 
     def target(self, path: str) -> str | None:
@@ -187,7 +187,8 @@ class _Hdf5Tree:
         node = named(self._file, path)
         if not isinstance(node, h5py.Dataset) or node.shape is None or node.size > most:
             return None
-        if node.size * node.dtype.itemsize > _MAX_VALUE_BYTES:
+        # A text whose type is damaged looks like a list of varying length, and reading it ends the process
+        if node.size * node.dtype.itemsize > _MAX_VALUE_BYTES or isinstance(node.id.get_type(), h5py.h5t.TypeVlenID):
             return None
         try:
             refuse_other_files(node, node.id.get_create_plist(), f"{self.name}: {printable(path)}")
@@ -217,7 +218,8 @@ class _Hdf5Tree:
     def reference(self, path: str, attribute: str) -> Hashable | None:
         node = named(self._file, path)
         try:
-            value = None if node is None else node.attrs.get(attribute)
+            kind = None if node is None else node.attrs.get_id(attribute).get_type()
+            value = node.attrs.get(attribute) if isinstance(kind, h5py.h5t.TypeReferenceID) else None
             if not isinstance(value, h5py.Reference) or not value:
                 return None
             # The address, and not the name, for which libhdf5 would search the whole file

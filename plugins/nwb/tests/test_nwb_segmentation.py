@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -878,6 +880,27 @@ def test_a_list_of_pixels_that_was_never_written_is_refused(
     with opened(path) as rois:
         with pytest.raises(CorruptRecordingError, match="pixel_mask is incomplete"):
             rois.get_roi_masks()
+
+
+@pytest.mark.parametrize("part", ["attributes", "everything"])
+def test_a_text_whose_type_is_damaged_does_not_end_the_process(
+    tmp_path: Path, write_nwb: Write, session: Parts, link: type, part: str
+) -> None:
+    """libhdf5 crashes when it reads a list of which it does not know the kind, so it must not be asked to."""
+    path = write_nwb(tmp_path / "session.nwb", session(**table(link)))
+    content = path.read_bytes()
+    # A variable-length type: version 1 and class 9, then whether it is text (1) or a list (0)
+    text, damaged = b"\x19\x01\x01\x00\x10\x00\x00\x00", b"\x19\x92\x01\x00\x10\x00\x00\x00"
+    if part == "attributes":
+        text, damaged = b"neurodata_type\0\0" + text, b"neurodata_type\0\0" + damaged
+    assert content.count(text) > 5
+    path.write_bytes(content.replace(text, damaged))
+    script = (
+        f"import roiextractors_core as roi; roi.open({str(path)!r}, kind='segmentation', format='nwb-segmentation')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "contains no segmentation" in done.stderr
 
 
 def test_a_table_that_claims_very_many_rois_is_refused(
