@@ -37,6 +37,13 @@ def masks_in(shape: tuple[int, ...]) -> roi.RoiMasks:
     )
 
 
+class NotSent(roi.NumpySegmentationExtractor):
+    """ROIs in memory, whose traces may be large: only the masks are sent to a cluster."""
+
+    def __reduce__(self) -> Any:
+        raise AssertionError("the traces are sent too")
+
+
 def by_hand(data: np.ndarray, masks: roi.RoiMasks, *, weights: bool = True, overlap: bool = True) -> np.ndarray:
     """Pixel by pixel, in float64, from the dense masks."""
     dense, listed = masks.to_dense().astype(np.float64), np.zeros((*masks.shape, len(masks)), bool)
@@ -194,6 +201,7 @@ def test_another_process_computes_the_same(tmp_path: Path) -> None:
             np.testing.assert_array_equal(part.result(), roi.traces(recording, chosen, overlap=overlap))
 
 
+@pytest.mark.thorough  # projections share the pass, and their test of a cluster is quick
 @pytest.mark.filterwarnings("default", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_a_cluster_gives_the_same_to_the_last_bit_and_survives_the_loss_of_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -204,7 +212,7 @@ def test_a_cluster_gives_the_same_to_the_last_bit_and_survives_the_loss_of_a_wor
     np.save(tmp_path / "movie.npy", data)
     recording = roi.open(tmp_path / "movie.npy", sampling_frequency=30.0)
     masks = roi.RoiMasks.from_labels(np.arange(64 * 48).reshape(64, 48) // 50)
-    rois = roi.NumpySegmentationExtractor(masks, {"raw": np.zeros((400, len(masks)), np.float32)})
+    rois = NotSent(masks, {"raw": np.zeros((400, len(masks)), np.float32)})
     here = roi.traces(recording, rois)
     connect: Any = distributed.Client
     cluster_of: Any = distributed.LocalCluster

@@ -82,15 +82,17 @@ def traces(
     recording = unshadowed(recording)
     masks = _masks_of(rois)
     _require_same_shape(recording.get_sample_shape(), masks.shape)
-    plan = functools.partial(_plan, weights=weights, overlap=overlap)
     result = np.full((len(recording), len(masks)), np.nan)
-    if result.size:
-        start = 0
-        for part in in_one_pass(
-            _means, plan, recording, rois, prepared=plan(recording, rois), scheduler=scheduler, progress=progress
-        ):
-            result[start : start + len(part)] = part
-            start += len(part)
+    if not result.size:
+        return result
+    plan = _plan_of(masks, rois, weights=weights, overlap=overlap)
+    prepare = functools.partial(_plan_there, weights=weights, overlap=overlap)
+    # ROIs in files are opened again by other processes; of those in memory, the traces are not sent along
+    source = masks if isinstance(rois, RoiMasks) or not rois.get_paths() else rois
+    start = 0
+    for part in in_one_pass(_means, prepare, recording, source, prepared=plan, scheduler=scheduler, progress=progress):
+        result[start : start + len(part)] = part
+        start += len(part)
     return result
 
 
@@ -137,8 +139,11 @@ class _Plan:
     num_rois: int
 
 
-def _plan(recording: Any, rois: Any, *, weights: bool, overlap: bool) -> _Plan:
-    masks = _masks_of(rois)
+def _plan_there(recording: Any, rois: Any, *, weights: bool, overlap: bool) -> _Plan:
+    return _plan_of(_masks_of(rois), rois, weights=weights, overlap=overlap)
+
+
+def _plan_of(masks: RoiMasks, rois: Any, *, weights: bool, overlap: bool) -> _Plan:
     values = masks.weights.astype(np.float64) if weights else (masks.weights != 0).astype(np.float64)
     counts = np.ones(len(values), bool) if weights else values > 0
     if not overlap:
