@@ -35,7 +35,8 @@ _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13
 _TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32", 4: "utf-16", 3: "utf-16"}
 _COMPLEX = 0x0800
 _MAX_LEVELS = 6
-_MAX_MATRICES = 100_000
+_MAX_MATRICES = 20_000
+_MAX_HEADS = 2000  # variables, and structures, of which only the names are read
 _MAX_FIELDS = 4096
 _MAX_VALUE = 1 << 31  # bytes; MATLAB's own limit for a variable of these versions
 _MAX_INFLATION = (
@@ -289,12 +290,12 @@ class _Index:
 
     def __init__(self, file: PositionedFile, order: str, variables: frozenset[str] | None) -> None:
         self._file, self._order, self._wanted = file, order, variables
-        self._budget = Budget(_MAX_MATRICES, file.name, "variables and fields")
+        self._budget = Budget(_MAX_MATRICES if variables is not None else _MAX_HEADS, file.name, "variables and fields")
         self._values: dict[str, _Stored] = {}
 
     def values(self) -> dict[str, _Stored]:
         at = _HEADER_BYTES
-        while at + 8 <= self._file.size:
+        while at + 8 <= self._file.size and (self._budget.left or self._wanted is not None):
             kind, size = struct.unpack(f"{self._order}II", self._file.read(at, 8))
             # Of a damaged file, the names are still what tells which segmentation it contains
             with suppress(*((CorruptRecordingError, TruncatedRecordingError) if self._wanted is None else ())):

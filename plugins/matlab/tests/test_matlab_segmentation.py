@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -849,6 +850,17 @@ def test_a_few_kilobytes_do_not_fill_the_memory(tmp_path: Path) -> None:
         assert rois.get_num_samples() == rows
         with pytest.raises(UnsupportedRecordingError, match="no recording is compressed so far"):
             rois.get_traces(["0"], 0, 10, name="raw")
+
+
+def test_a_file_of_very_many_variables_is_refused_soon(tmp_path: Path) -> None:
+    path = mat5_of(tmp_path / "a.mat", numbers("x", (1, 1), 9, bytes(8)) * 150_000, small_output())
+    started = time.process_time()
+    with pytest.raises(RecordingError, match="more than 20,000 variables and fields"):
+        ExtractSegmentationExtractor(path, variable="output")
+    with pytest.raises(UnsupportedRecordingError, match="does not contain"):
+        ExtractSegmentationExtractor(path)
+    assert roi.explain(path, kind="segmentation").best is None
+    assert time.process_time() - started < 10
 
 
 def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
