@@ -435,6 +435,7 @@ def test_an_outline_of_endless_edges_is_refused_soon(tmp_path: Path, outline: Ca
     assert time.process_time() - start < 10
 
 
+@pytest.mark.thorough
 def test_curves_without_end_are_refused_soon(tmp_path: Path, composite: Callable[..., Any]) -> None:
     curves = composite((0, 0, 0), *[(2, 1e6, k, 0, k) for k in range(40_000)])
     (tmp_path / "c.roi").write_bytes(curves.tobytes())
@@ -453,6 +454,7 @@ def test_several_files_are_refused_with_the_way_out(tmp_path: Path, box: Callabl
         open_rois([tmp_path / "a.roi", tmp_path / "b.roi"])  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_any_changed_byte_is_an_error_of_ours_or_a_roi(tmp_path: Path, rois: dict[str, Any]) -> None:
     rng = np.random.default_rng(11)
     for name, made in rois.items():
