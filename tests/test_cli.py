@@ -80,6 +80,58 @@ def test_what_cannot_be_opened_is_one_line_and_status_2(tmp_path: Path, verb: st
     assert "Traceback" not in done.stderr
 
 
+READING = {
+    "info": ("info",),
+    "preview": ("preview",),
+    "projections": ("projections", "-o", "out.npz"),
+    "convert": ("convert", "out.npy"),
+    "streams": ("streams",),
+    "explain": ("explain",),
+}
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_every_command_says_what_is_wrong_with_every_kind_of_broken_input(movie: Path, verb: str) -> None:
+    whole = movie.read_bytes()
+    folder = movie.parent
+    (folder / "cut.npy").write_bytes(whole[:200])
+    (folder / "head.npy").write_bytes(whole[:20])
+    (folder / "text.tif").write_text("hello\n")
+    (folder / "empty.npy").touch()
+    (folder / "nothing").mkdir()
+    for name, said in {
+        "cut.npy": "cut.npy",
+        "head.npy": "head.npy",
+        "text.tif": "looks like text",
+        "empty.npy": "is empty",
+        "nothing": "nothing is empty",
+        "nowhere.npy": "does not exist",
+    }.items():
+        command_name, *more = READING[verb]
+        done = command(command_name, name, *more, folder=folder)
+        # A truncated recording is still recognised; only reading it fails
+        may_succeed = verb in ("streams", "explain") and name in ("cut.npy", "head.npy")
+        assert done.returncode == (0 if may_succeed and done.returncode == 0 else 2), (name, done.stderr)
+        if done.returncode:
+            assert said in done.stderr, (name, done.stderr)
+            assert len(done.stderr.strip().splitlines()) == 1, (name, done.stderr)
+        assert "Aborted" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_is_said_in_one_word(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from roiextractors_core.cli import app\n"
+        "@app.app.command()\n"
+        "def wait(): os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['roiextractors', 'wait']\n"
+        "app.run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_the_demo_writes_opens_and_draws(tmp_path: Path) -> None:
     done = command("demo", "--samples", "40", "--output", "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr

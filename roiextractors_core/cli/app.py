@@ -76,9 +76,6 @@ def _one_line_errors() -> Iterator[None]:
     except (RoiExtractorsError, OSError, MemoryError) as error:
         terminal.print_message(terminal.sentence(error))
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        terminal.print_message("interrupted")
-        raise SystemExit(130) from None  # 128 + SIGINT, as shells report it
 
 
 @app.callback(invoke_without_command=True)

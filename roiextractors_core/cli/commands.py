@@ -10,8 +10,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import DeclarationError, PluginError, RoiExtractorsError, printable
+from ..errors import CorruptRecordingError, DeclarationError, PluginError, RoiExtractorsError, printable
 from ..io.plugin_output import stdout_to_stderr
+from .terminal import print_message
 
 __all__ = ["GROUP", "CommandGroup", "PluginCommand", "find_commands"]
 
@@ -120,6 +121,18 @@ class CommandGroup(TyperGroup):
             return own
         added, _ = find_commands(self.commands)
         return next((command.load() for command in added if command.name == cmd_name), None)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a subcommand; click would print "Aborted!" in place of the sentence of a truncated recording, which is an EOFError."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            if isinstance(error, RoiExtractorsError):
+                raise CorruptRecordingError(str(error)) from error
+            raise
+        except KeyboardInterrupt:
+            print_message("interrupted")
+            raise typer.Exit(130) from None  # 128 + SIGINT, as shells report it
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the plugins' commands by their distributions: importing each for its help would be slow."""
