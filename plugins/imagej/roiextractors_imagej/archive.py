@@ -27,6 +27,9 @@ _MAX_TOTAL_BYTES = 64 << 20
 _MAX_ENTRIES = 100_000
 _MAX_DIRECTORY_BYTES = 16 << 20  # zipfile makes an object of ten times its size
 _ZIP_MAGIC = b"PK\x03\x04"
+_END_MAGIC = b"PK\x05\x06"
+_END = struct.Struct("<4s4HIIH")
+_ZIP64 = 0xFFFF  # of a number that is stated elsewhere
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that Java writes
 _SUFFIX = ".roi"
@@ -73,6 +76,7 @@ def read_entries(path: str | os.PathLike[str]) -> tuple[list[tuple[str, bytes]],
     try:
         # Not by its path: zipfile would wait for a pipe
         with open_regular(path) as stream, _archive(stream, shown) as archive:
+            _require_all_entries(stream, archive, shown)
             return _read_archive(archive, shown)
     except RoiExtractorsError:
         raise
@@ -114,6 +118,17 @@ def _read_archive(archive: zipfile.ZipFile, name: str) -> tuple[list[tuple[str, 
     others = [printable(entry.filename) for entry in entries if not _is_roi(entry.filename)]
     notes = (f"{name} also contains {listed(others, limit=3)}; these are not ROIs and are not read",) if others else ()
     return [(entry.filename[: -len(_SUFFIX)], _read_entry(archive, entry, name)) for entry in rois], notes
+
+
+def _require_all_entries(stream: IO[bytes], archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse an archive whose directory has fewer entries than its end states: zipfile skips damaged ones silently."""
+    stream.seek(-_END.size - len(archive.comment), os.SEEK_END)
+    end = stream.read(_END.size)
+    if end[:4] != _END_MAGIC:  # bytes that another program appended
+        return
+    stated, seen = _END.unpack(end)[4], len(archive.infolist())
+    if stated != _ZIP64 and stated != seen % (_ZIP64 + 1):
+        raise CorruptRecordingError(f"{name} is a damaged zip archive: it states {stated:,} entries and has {seen:,}")
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> bytes:

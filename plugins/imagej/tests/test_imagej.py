@@ -294,6 +294,18 @@ def test_other_entries_are_left_out_with_a_note_and_no_path_is_used(
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["in", "r.zip"]
 
 
+def test_an_archive_with_fewer_rois_than_it_states_is_refused(
+    tmp_path: Path, box: Callable[..., Any], pack: Callable[..., Path]
+) -> None:
+    path = pack(tmp_path / "r.zip", [("a.roi", box(0, 0, 2, 2)), ("b.roi", box(1, 1, 2, 2))])
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 32 : at + 34] = b"\xff\x00"  # the comment of the first entry covers the second one
+    path.write_bytes(data)
+    with pytest.raises(roi.CorruptRecordingError, match="states 2 entries and has 1"):
+        open_rois(path, format="imagej-roi")
+
+
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, box: Callable[..., Any], pack: Callable[..., Path]
 ) -> None:

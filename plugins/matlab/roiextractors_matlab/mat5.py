@@ -197,6 +197,10 @@ class Mat5File(MatFile, MatView):
             return np.empty(0, dtype or stored.dtype)
         part = stored.parts[number]
         form = np.dtype(self._order + part.form)
+        if not dtype and not _fits(form, np.dtype(stored.dtype)):
+            raise CorruptRecordingError(
+                f"{self.name}: {stored.value.path} is of class {stored.dtype} and stored as {part.form}, which is larger; the file is damaged"
+            )
         content = self._bytes(stored, number, first * form.itemsize, count * form.itemsize)
         return np.frombuffer(content, form).astype(dtype or stored.dtype)
 
@@ -480,6 +484,11 @@ class _Index:
 
     def _damaged(self, words: str) -> CorruptRecordingError:
         return CorruptRecordingError(f"{self._file.name} contains {words}; the file is damaged")
+
+
+def _fits(form: np.dtype[np.generic], dtype: np.dtype[np.generic]) -> bool:
+    """Return whether MATLAB stores numbers of a class so: in the same type, or as whole numbers that are not larger."""
+    return form.itemsize <= dtype.itemsize and (form.kind in "iu" or dtype.kind == "f")
 
 
 def _check_rows(rows: np.ndarray, count: int, where: str) -> None:

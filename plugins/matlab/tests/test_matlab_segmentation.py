@@ -769,6 +769,18 @@ def test_numbers_in_a_smaller_type_become_their_class(tmp_path: Path, is_compres
         np.testing.assert_array_equal(rois.get_roi_image_masks(), stack())
 
 
+def test_numbers_in_a_larger_type_than_their_class_are_refused(tmp_path: Path) -> None:
+    images = np.asarray(stack()).ravel(order="F").astype("<f4").tobytes()
+    traces = np.arange(ROIS * 4.0).tobytes()
+    fields = {
+        "spatial_weights": numbers("", (ROWS, COLUMNS, ROIS), 7, images, 7),
+        "temporal_weights": numbers("", (4, ROIS), 9, traces, flags=8),  # doubles in an array of int8
+    }
+    path = mat5_of(tmp_path / "a.mat", structure("output", fields))
+    with pytest.raises(roi.CorruptRecordingError, match="of class i1 and stored as f8"):
+        read_all(path)
+
+
 @pytest.mark.parametrize("is_compressed", [True, False])
 def test_every_truncation_is_one_sentence(tmp_path: Path, is_compressed: bool) -> None:
     whole = mat5_of(tmp_path / "a.mat", squeezed(small_output()) if is_compressed else small_output()).read_bytes()

@@ -22,6 +22,7 @@ _MAX_UNPACKED = 1100  # bytes that one stored byte can decode to: the limit of d
 _MAX_SPREAD = 4  # a stretch is read at once when it is at most this many times longer than what is needed
 _WITHOUT_LABELS = "This is a netCDF dimension but not a netCDF variable"
 _MAX_TEXT = 1000
+_SCALES = "DIMENSION_LIST"
 Result = TypeVar("Result")
 
 
@@ -33,7 +34,7 @@ class NetcdfArray:
         self.shape: tuple[int, ...] = tuple(map(int, dataset.shape)) or (1,)
         self.chunks: tuple[int, ...] = tuple(map(int, dataset.chunks or self.shape))
         self.dtype: np.dtype[Any] = np.dtype(dataset.dtype)
-        self.dims = tuple(map(_scale_name, dataset.dims)) or ("",)
+        self.dims = _scale_names(dataset, name) or ("",)
         self.fill_value: Any = 0
         self._path = path
         self._is_written = not dataset.size or dataset.id.get_storage_size() > 0
@@ -134,9 +135,17 @@ def _attribute(dataset: Any, key: str) -> str:
     return ""
 
 
-def _scale_name(axis: Any) -> str:
-    """Return the name of the dimension scale of an axis; empty where there is none."""
-    return str(axis[0].name).rsplit("/", 1)[-1] if len(axis) else ""
+def _scale_names(dataset: Any, name: str) -> tuple[str, ...]:
+    """Return the name of the dimension scale of each axis; empty where there is none."""
+    if _SCALES not in dataset.attrs:
+        return ("",) * len(dataset.shape)
+    # Not dataset.dims: the process ends with a segmentation fault if the attribute has another type
+    attribute = dataset.attrs.get_id(_SCALES)
+    items = h5py.check_vlen_dtype(attribute.dtype)
+    if items is None or h5py.check_ref_dtype(items) is not h5py.Reference or attribute.shape != (len(dataset.shape),):
+        raise CorruptRecordingError(f"{name} has an attribute {_SCALES} that does not refer to a scale for each axis")
+    scales = [dataset.file[references[0]].name if len(references) else "" for references in dataset.attrs[_SCALES]]
+    return tuple(str(scale or "").rsplit("/", 1)[-1] for scale in scales)
 
 
 def _part(dataset: Any, key: list[Any]) -> np.ndarray:

@@ -279,6 +279,18 @@ def test_what_xarray_writes_as_netcdf_is_read(tmp_path: Path) -> None:
         assert dict(rois.metadata.vendor) == {"animal": "Ca_EEG3"}
 
 
+@pytest.mark.parametrize("value", [3, "x", [1.5, 2.5, 3.5]])
+def test_references_to_axes_of_another_type_are_one_sentence(tmp_path: Path, value: Any) -> None:
+    import h5py
+
+    path = write_netcdf(tmp_path / "minian.nc")
+    with h5py.File(path, "r+") as file:
+        del file["A"].attrs["DIMENSION_LIST"]
+        file["A"].attrs["DIMENSION_LIST"] = value
+    with pytest.raises(roi.CorruptRecordingError, match="A has an attribute DIMENSION_LIST"):
+        roi.open(path, kind="segmentation")
+
+
 def test_a_netcdf_file_that_contradicts_itself_is_one_sentence(tmp_path: Path) -> None:
     import h5py
 

@@ -26,7 +26,9 @@ _MIN_MAPPED = 32  # bytes; shorter arrays could be anywhere in a file
 def contents_of(opened: Any) -> dict[str, np.ndarray]:
     """Read everything that a segmentation contains: ids, masks, traces, images, properties, background."""
     ids, count = opened.get_roi_ids(), opened.get_num_samples()
-    parts = {"ids": _text(ids), "frame shape": np.array(opened.get_mask_shape()), "samples": np.array(count)}
+    parts = {"ids": _text(ids), "samples": np.array(count)}
+    if any(opened.get_mask_shape()):  # (0, 0) where the file does not say
+        parts["frame shape"] = np.array(opened.get_mask_shape())
     if opened.has_masks:
         parts |= _masks("mask", opened.get_roi_masks())
     for name in opened.get_trace_names():
@@ -261,6 +263,16 @@ def _hdf5_arrays(path: Path) -> Iterator[np.ndarray]:
         for node in nodes:
             if node.dtype.kind in "biuf":
                 yield _small(node)[()]
+            if node.name.endswith("/jc") and "MATLAB_sparse" in node.parent.attrs:
+                yield _sparse_of_matlab(node.parent)
+
+
+def _sparse_of_matlab(group: Any) -> np.ndarray:
+    ends = group["jc"][()].astype(np.int64)
+    dense = np.array(_small(np.broadcast_to(np.float64(0), (int(group.attrs["MATLAB_sparse"]), len(ends) - 1))))
+    if "data" in group:
+        dense[group["ir"][()].astype(np.int64), np.repeat(np.arange(len(ends) - 1), np.diff(ends))] = group["data"][()]
+    return dense
 
 
 def _mat_arrays(path: Path) -> Iterator[np.ndarray]:
@@ -270,7 +282,7 @@ def _mat_arrays(path: Path) -> Iterator[np.ndarray]:
     while waiting:
         value = waiting.pop()
         if hasattr(value, "toarray"):
-            value = value.data
+            value = _small(value).toarray()
         if not isinstance(value, np.ndarray):
             continue
         if value.dtype.names:

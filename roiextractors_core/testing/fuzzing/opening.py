@@ -42,6 +42,7 @@ def serve(folder: str, first: str, end: str) -> None:
     plan = json.loads((Path(folder) / "plan.json").read_text(encoding="utf-8"))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print what they like
+    faulthandler.enable()  # says where a library ended the process
     seeds = [Seed.load(Path(folder) / f"seed{place}") for place in range(plan["count"])]
     tables = [
         _Table(seed, Path(folder) / f"now{place}", plan["keep"], clock=plan["clock"])

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -23,7 +24,7 @@ import roiextractors_core as roi
 from ...errors import RoiExtractorsError, StreamChoiceError, printable
 from ...registry.registry import default_registry
 from ..cuts import copy_recording, files_of, kin_of, paths_of
-from .contents import Lines, contents_of, maps_of
+from .contents import Lines, contents_of, is_same, maps_of
 from .mutations import Anatomy, anatomy_of
 from .oracles import PixelMap
 
@@ -76,7 +77,23 @@ class Seed:
     @cached_property
     def maps(self) -> dict[str, PixelMap]:
         """The places of the arrays of a segmentation that are stored uncompressed."""
-        return maps_of(self.files, self.expected) if self.kind == "segmentation" else {}
+        maps = maps_of(self.files, self.expected) if self.kind == "segmentation" else {}
+        return {name: place for name, place in maps.items() if self._is_read_from(name, place)}
+
+    def _is_read_from(self, name: str, place: PixelMap) -> bool:
+        """Return whether an array changes with the bytes: a file may contain the same array twice, and only one is read."""
+        with tempfile.TemporaryDirectory(prefix="roiextractors-map-", ignore_cleanup_errors=True) as folder:
+            copy = Path(folder) / "recording"
+            shutil.copytree(self.folder, copy, copy_function=shutil.copyfile)
+            file, at = place.places[0]
+            content = bytearray(self.files[file])
+            content[at + place.part_bytes // 2] ^= 1
+            (copy / file).write_bytes(content)
+            try:
+                _, contents = read_whole(replace(self, folder=copy))
+            except RoiExtractorsError:  # a checksum, or a value that is refused
+                return True
+            return name not in contents or not is_same(contents[name], self.expected[name])
 
     @cached_property
     def was_found(self) -> dict[str, bool]:
