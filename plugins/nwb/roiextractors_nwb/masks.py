@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, RoiExtractorsWarning, counted, printable
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    IncompleteRecordingWarning,
+    RoiExtractorsWarning,
+    counted,
+    printable,
+)
 from roiextractors_core.io import warn
 from roiextractors_core.segmentation import RoiMasks
 
@@ -23,6 +29,9 @@ _MAX_GAPS = 4  # records read for each one that is needed, rather than one read 
 _BLOCK = 1 << 20  # records
 _FIELDS = {"pixel_mask": ("x", "y"), "voxel_mask": ("x", "y", "z")}
 _WEIGHT = "weight"
+
+Say = Callable[..., None]
+"""Warns, and keeps the sentence as a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +57,28 @@ class TableMasks:
         Of all ROIs.
     shape : tuple of int
         ``(rows, columns)`` or ``(rows, columns, planes)``.
+    has_rows_first : bool
+        Whether x is probably the row, as :class:`Table` says.
+
+    Attributes
+    ----------
+    notes : list of str
+        The warnings that were given while masks were read.
     """
 
     def __init__(
-        self, path: str, name: str, columns: Sequence[MaskColumn], ids: Sequence[str], shape: tuple[int, ...]
+        self,
+        path: str,
+        name: str,
+        columns: Sequence[MaskColumn],
+        ids: Sequence[str],
+        shape: tuple[int, ...],
+        *,
+        has_rows_first: bool = False,
     ) -> None:
         self._path, self._name, self._columns, self._ids, self.shape = path, name, columns, ids, shape
+        self._has_rows_first = has_rows_first
+        self.notes: list[str] = []
         self._lock = threading.Lock()
         self._source: _Dense | _Sparse | None = None
 
@@ -70,22 +95,29 @@ class TableMasks:
                 self._source = self._open()
         return self._source.read(np.asarray(indices, np.int64))
 
+    def _say(self, words: str, category: type[RoiExtractorsWarning] = RoiExtractorsWarning) -> None:
+        self.notes.append(words)
+        warn(words, category)
+
     def _open(self) -> _Dense | _Sparse:
         first, *others = self._columns
         if first.kind == "image_mask":
-            return _Dense(self._path, self._name, first, self._ids, self.shape)
+            return _Dense(self._path, self._name, first, self._ids, self.shape, self._say)
         try:
-            return _Sparse(self._path, self._name, first, self._ids, self.shape)
+            return _Sparse(self._path, self._name, first, self._ids, self.shape, self._say, self._has_rows_first)
         except CorruptRecordingError as error:
             dense = [column for column in others if column.kind == "image_mask"]
             if not dense:
                 raise
-            warn(f"{error}; image_mask is read instead", RoiExtractorsWarning)
-            return _Dense(self._path, self._name, dense[0], self._ids, self.shape)
+            self._say(f"{error}; image_mask is read instead")
+            return _Dense(self._path, self._name, dense[0], self._ids, self.shape, self._say)
 
 
 class _Dense:
-    def __init__(self, path: str, name: str, column: MaskColumn, ids: Sequence[str], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, path: str, name: str, column: MaskColumn, ids: Sequence[str], shape: tuple[int, ...], say: Say
+    ) -> None:
+        self._say = say
         self._stack: Stack = stack_of(path, column.where, column.shape)
         self._name, self._column, self._ids, self._shape = name, column, ids, shape
         self._has_warned = False
@@ -119,17 +151,28 @@ class _Dense:
         missing = 0 if self._has_warned else self._stack.num_missing
         if missing:
             self._has_warned = True
-            warn(
+            self._say(
                 f"{self._name}: the mask of ROI {self._ids[index]!r} is empty, and {counted(missing, 'chunk')} of "
-                f"{printable(self._column.where)} are missing (lost, or never written)"
+                f"{printable(self._column.where)} are missing (lost, or never written)",
+                IncompleteRecordingWarning,
             )
 
 
 class _Sparse:
     """A list of pixels ``(x, y[, z], weight)``, and where each ROI ends in it."""
 
-    def __init__(self, path: str, name: str, column: MaskColumn, ids: Sequence[str], shape: tuple[int, ...]) -> None:
-        self._name, self._ids, self._shape = name, ids, shape
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        column: MaskColumn,
+        ids: Sequence[str],
+        shape: tuple[int, ...],
+        say: Say,
+        has_rows_first: bool,
+    ) -> None:
+        self._say = say
+        self._name, self._ids, self._shape, self._has_rows_first = name, ids, shape, has_rows_first
         self._where = printable(column.where)
         self._records = records_of(path, column.where)
         self._fields = _FIELDS[column.kind]
@@ -180,13 +223,18 @@ class _Sparse:
             return False
         rows, columns, *planes = self._shape
         deep = (*planes, 1)[: len(self._fields) - 2]
+        if self._has_rows_first and _fits(extent, (rows, columns, *deep)):
+            self._say(
+                f"{self._name}: {self._where} was written by NeuroConv, which writes the row as x and the column as y, against the schema; "
+                "it is read as such",
+            )
+            return True
         if _fits(extent, (columns, rows, *deep)):
             return False
         if _fits(extent, (rows, columns, *deep)):
-            warn(
+            self._say(
                 f"{self._name}: x and y are exchanged in {self._where}: as the schema defines them, pixels are outside of the frame "
                 f"of {rows:,} rows and {columns:,} columns; they are read as (row, column)",
-                RoiExtractorsWarning,
             )
             return True
         raise CorruptRecordingError(
@@ -195,8 +243,16 @@ class _Sparse:
         )
 
 
-def extent_of(path: str, name: str, column: MaskColumn) -> tuple[int, ...]:
+def extent_of(path: str, name: str, column: MaskColumn, *, has_rows_first: bool = False) -> tuple[int, ...]:
     """Return the smallest ``(rows, columns[, planes])`` that contain all pixels of a list.
+
+    Parameters
+    ----------
+    path, name : str
+        As for :class:`TableMasks`.
+    column : MaskColumn
+    has_rows_first : bool
+        Whether x is the row.
 
     Raises
     ------
@@ -210,7 +266,8 @@ def extent_of(path: str, name: str, column: MaskColumn) -> tuple[int, ...]:
     if min(extent.lowest) < 0:
         raise CorruptRecordingError(f"{name}: {printable(column.where)} has the coordinate {min(extent.lowest)}")
     x, y, *z = extent.highest
-    return (y + 1, x + 1, *(k + 1 for k in z))
+    rows, columns = (x, y) if has_rows_first else (y, x)
+    return (rows + 1, columns + 1, *(k + 1 for k in z))
 
 
 def _fits(extent: _Extent, lengths: tuple[int, ...]) -> bool:

@@ -97,7 +97,7 @@ class NwbSegmentationExtractor(SegmentationExtractor):
             self._look(tree, chosen_table(tree, plane_segmentation), frame_shape)
         self._shape = self._complete_shape()
         self.has_masks = bool(self._table.masks)
-        self._masks = TableMasks(self._path, self._name, self._table.masks, self._table.ids, self._shape)
+        self._masks = self._masks_of(self._table)
         self._matrices = {r.name: matrix_of(self._path, r.where, r.axes) for r in self._responses}
         self._num_samples = self._count_samples()
         self._series_times = self._chosen_times()
@@ -226,7 +226,7 @@ class NwbSegmentationExtractor(SegmentationExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return notes: which masks are read, conversions that are not applied, and what was left out."""
-        return (*self._notes, *self._doubts)
+        return (*self._notes, *self._doubts, *self._masks.notes)
 
     def get_paths(self) -> tuple[str, ...]:
         """Return the NWB file."""
@@ -298,7 +298,7 @@ class NwbSegmentationExtractor(SegmentationExtractor):
         if frame is None and not masks:
             return (0, 0)
         if frame is None or (kind == "voxel_mask" and len(frame) == 2):
-            extent = extent_of(self._path, self._name, masks[0])
+            extent = extent_of(self._path, self._name, masks[0], has_rows_first=self._table.has_rows_first)
             if frame is None and extent[0]:
                 self._doubts.append(
                     f"{self._name} does not state the size of the frames of {printable(self._table.path)}; the smallest that contains all "
@@ -308,6 +308,11 @@ class NwbSegmentationExtractor(SegmentationExtractor):
         if kind == "pixel_mask" or (len(frame) > 2 and frame[2] == 1):
             return frame[:2]
         return frame
+
+    def _masks_of(self, table: Table) -> TableMasks:
+        return TableMasks(
+            self._path, self._name, table.masks, table.ids, self._shape, has_rows_first=table.has_rows_first
+        )
 
     def _find_metadata(self, tree: Tree) -> RecordingMetadata:
         is_volumetric = self._frame is not None and len(self._frame) > 2
@@ -406,8 +411,7 @@ class NwbSegmentationExtractor(SegmentationExtractor):
                 responses = responses_of(tree, table.path, len(table.ids), self._names).series
             masks = None
             if table.masks:
-                reader = TableMasks(self._path, self._name, table.masks, table.ids, self._shape)
-                masks = reader.read(np.arange(len(table.ids)))
+                masks = self._masks_of(table).read(np.arange(len(table.ids)))
         except (CorruptRecordingError, UnsupportedRecordingError) as error:
             words = f"{error}; the background components are left out"
             self._doubts.append(words)

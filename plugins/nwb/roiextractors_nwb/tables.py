@@ -24,6 +24,8 @@ _MASK_COLUMNS = ("voxel_mask", "pixel_mask", "image_mask")  # lists of pixels fi
 _MAX_ROIS = 1 << 20
 _BACKGROUND = "Background"
 _NAME = "PlaneSegmentation"
+# NeuroConv describes its column of names so. It passes on the lists of pixels of roiextractors, which are (row, column, weight)
+_NEUROCONV = "The unique identifier for each ROI."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Table:
         The names of its other columns, in their order.
     doubts : tuple of str
         Sentences about what contradicts each other; they are warnings.
+    has_rows_first : bool
+        Whether the program that wrote its lists of pixels is known to write the row as x and the column as y.
     """
 
     path: str
@@ -70,6 +74,7 @@ class Table:
     masks: tuple[MaskColumn, ...]
     columns: tuple[str, ...]
     doubts: tuple[str, ...]
+    has_rows_first: bool = False
 
 
 def table_names(tree: Tree) -> dict[str, str]:
@@ -152,7 +157,8 @@ def read_table(tree: Tree, path: str) -> Table:
                 f"{tree.name}: {printable(path)} has {counted(len(ids), 'id')} but {counted(count, 'mask')} in {mask.kind}"
             )
     others = tuple(name for name in columns if name not in _MASK_COLUMNS)
-    return Table(path, ids, masks, others, tuple(doubts))
+    words = tree.attributes(f"{path}/roi_name").get("description") if "roi_name" in others else None
+    return Table(path, ids, masks, others, tuple(doubts), words == _NEUROCONV)
 
 
 def _paths(tree: Tree) -> Iterator[str]:

@@ -339,6 +339,30 @@ def test_x_and_y_that_are_exchanged_are_noticed_where_they_do_not_fit(write: Wri
         assert as_sorted(masks) == pixel_lists()[:1]
 
 
+def test_pixels_that_neuroconv_wrote_have_the_row_first(write: Write, session: Parts, link: type) -> None:
+    """NeuroConv 0.10 writes ``tuple(pixel)`` of roiextractors' (row, column, weight) as (x, y, weight)."""
+    square = {"mean": np.zeros((COLUMNS, COLUMNS))}
+    turned = pixels()
+    turned["x"], turned["y"] = pixels()["y"], pixels()["x"]
+    columns = {
+        "/pixel_mask": turned,
+        "/pixel_mask_index": ends(),
+        "/roi_name": ["a", "b", "c", "d"],
+        "/roi_name@description": "The unique identifier for each ROI.",
+    }
+    for more in (images(**square), {}):
+        path = write(session(**{**table(link, **columns), **more}), name=f"n{len(more)}")
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            rois = opened(path)
+        with rois:
+            assert rois.get_frame_shape() == ((COLUMNS, COLUMNS) if more else (ROWS, COLUMNS))
+            with pytest.warns(roi.RoiExtractorsWarning, match="written by NeuroConv"):
+                masks = rois.get_roi_pixel_masks()
+            assert as_sorted(masks) == pixel_lists()
+            assert "written by NeuroConv" in rois.get_notes()[-1]
+
+
 def test_a_roi_without_pixels_is_an_empty_mask(write: Write, session: Parts, link: type) -> None:
     rois_with_none = (ROIS[0], (), ROIS[2])
     columns = {"/pixel_mask": pixels(rois_with_none), "/pixel_mask_index": ends(rois_with_none)}
