@@ -813,8 +813,8 @@ def test_no_damaged_byte_does_anything_but_raise_one_sentence(tmp_path: Path) ->
     texts: set[str] = set()
     for variable in (small_output(), squeezed(small_output())):
         whole = mat5_of(tmp_path / "a.mat", variable).read_bytes()
-        for at in range(124, min(len(whole), 460)):
-            for value in (0, 1, 0x7F, 0xFF):
+        for at in range(124, min(len(whole), 460), 3):
+            for value in (0, 0x7F, 0xFF):
                 damaged = bytearray(whole)
                 damaged[at] = value
                 (tmp_path / "a.mat").write_bytes(damaged)
@@ -841,10 +841,10 @@ def test_a_claim_that_the_file_does_not_bear_is_refused(tmp_path: Path, variable
 
 
 def test_a_few_kilobytes_do_not_fill_the_memory(tmp_path: Path) -> None:
-    """300 MB of zeros take 300 KB; nothing that large is kept in memory."""
-    rows = 100_000_000
+    """90 MB of zeros take 90 KB; nothing that is compressed so far is kept in memory."""
+    rows = 30_000_000
     traces = numbers("", (rows, ROIS), 2, b"")
-    # The length is written by hand: the content itself would take 300 MB here
+    # The length is written by hand: the content itself would take 90 MB here
     at = len(traces) - 4
     size = rows * ROIS
     head = traces[8:at] + struct.pack("<I", size)
@@ -856,7 +856,7 @@ def test_a_few_kilobytes_do_not_fill_the_memory(tmp_path: Path) -> None:
     parts = [packer.compress(struct.pack("<II", 14, total) + start[8:] + field)]
     parts += [packer.compress(bytes(10_000_000)) for _ in range(size // 10_000_000)]
     content = b"".join([*parts, packer.flush()])
-    assert len(content) < 400_000
+    assert len(content) < 150_000
     path = mat5_of(tmp_path / "a.mat", struct.pack("<II", 15, len(content)) + content)
     with ExtractSegmentationExtractor(path) as rois:
         assert rois.get_num_samples() == rows
@@ -865,7 +865,7 @@ def test_a_few_kilobytes_do_not_fill_the_memory(tmp_path: Path) -> None:
 
 
 def test_a_file_of_very_many_variables_is_refused_soon(tmp_path: Path) -> None:
-    path = mat5_of(tmp_path / "a.mat", numbers("x", (1, 1), 9, bytes(8)) * 150_000, small_output())
+    path = mat5_of(tmp_path / "a.mat", numbers("x", (1, 1), 9, bytes(8)) * 25_000, small_output())
     started = time.process_time()
     with pytest.raises(RecordingError, match="more than 20,000 variables and fields"):
         ExtractSegmentationExtractor(path, variable="output")
