@@ -1,8 +1,8 @@
 """Fuzzing: changed copies of small recordings, opened and read, each judged.
 
-What comes of a changed copy is right when the pixels are those of the file, or when an error of our own tree says
+What comes of a changed copy is right when the pixels (or the masks, traces, images and properties) are those of the file, or when an error of our own tree says
 what is wrong, within 5 seconds and 256 MiB of memory beyond the size of the file.  A crash, a hang, another exception, or
-pixels that the file does not hold are defects.
+pixels and values that the file does not hold are defects.
 
 ::
 

@@ -213,8 +213,10 @@ def is_same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _is_part(part: np.ndarray, right: np.ndarray) -> bool:
-    """Return whether an array is the beginning of another one."""
-    if part.ndim != right.ndim or any(a > b for a, b in zip(part.shape, right.shape, strict=True)) or not part.ndim:
+    """Return whether an array is the beginning of another one, or a number not larger than another."""
+    if part.ndim == right.ndim == 0:  # the number of samples
+        return bool(part <= right)
+    if part.ndim != right.ndim or any(a > b for a, b in zip(part.shape, right.shape, strict=True)):
         return False
     begin = right[tuple(slice(0, n) for n in part.shape)]
     return is_same(part.astype(right.dtype, copy=False) if part.dtype.kind == "U" else part, begin)
