@@ -243,6 +243,8 @@ class _Look:
         shapes: dict[str, tuple[int, ...]] = {}
         for key in ("C", "YrA", "F_dff", "S"):
             node = self._node(key)
+            if isinstance(node, h5py.Group):
+                self.doubts.append(f"{self._where(key)} is a sparse matrix, expected a dense one; it is left out")
             if not is_numeric(node) or node.shape == (0,):
                 continue
             shapes[key] = tuple(map(int, node.shape))
@@ -265,7 +267,7 @@ class _Look:
         node = self._node("Cn")
         if not is_numeric(node):
             return {}
-        if tuple(node.shape) == dims:
+        if tuple(node.shape) in (dims, (*dims, 1)):  # of a volume with a single plane
             return {"correlation": "estimates/Cn"}
         self.doubts.append(
             f"{self.name}: the correlation image (estimates/Cn) has the shape {node.shape}, expected {dims}; it is left out"

@@ -79,7 +79,7 @@ class AnalysisFile:
         if name == "mean":
             return self.read_mean()
         with open_hdf5(self.path) as file:
-            return read_array(named(file, self.found.images[name]))
+            return read_array(named(file, self.found.images[name])).reshape(self.found.dims)
 
     def close(self) -> None:
         """Release the file; a later read opens it again."""

@@ -309,6 +309,20 @@ def test_an_analysis_without_components_has_no_rois(tmp_path: Path) -> None:
         assert rois.get_traces(name="raw").shape == (SAMPLES, 0)
 
 
+def test_a_sparse_table_of_traces_is_left_out_with_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.hdf5", C=csc(np.eye(3, SAMPLES)))
+    with pytest.warns(RoiExtractorsWarning, match="estimates/C is a sparse matrix"):
+        rois = CaimanSegmentationExtractor(path)
+    assert rois.get_trace_names() == ("dff", "deconvolved")
+    rois.close()
+
+
+def test_the_correlation_image_of_a_volume_with_a_single_plane(tmp_path: Path) -> None:
+    image = np.arange(ROWS * COLUMNS, dtype=float).reshape(ROWS, COLUMNS, 1)
+    with CaimanSegmentationExtractor(write(tmp_path / "a.hdf5", Cn=image, dims=np.array([ROWS, COLUMNS, 1]))) as rois:
+        np.testing.assert_array_equal(rois.get_image("correlation"), image[..., 0])
+
+
 def test_it_pickles(recording: Path) -> None:
     with CaimanSegmentationExtractor(recording) as rois:
         again = pickle.loads(pickle.dumps(rois))

@@ -363,7 +363,8 @@ class _Table:
             values = self.file.read_array(self.header.offset, stored, self.header.dtype)
         finally:
             self.file.close()
-        return (values.T if self.header.is_fortran else values).astype(np.float64).reshape(shape[0], -1)
+        columns = shape[1] if len(shape) > 1 else 1  # -1 cannot be computed without ROIs
+        return (values.T if self.header.is_fortran else values).astype(np.float64).reshape(shape[0], columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -435,6 +435,14 @@ def test_without_rois_there_are_no_traces(tmp_path: Path, write_rois: Write) -> 
         assert len(segmentation.get_roi_masks()) == 0
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 1), (0, 2)])
+def test_without_rois_the_classification_is_empty(tmp_path: Path, write_rois: Write, shape: tuple[int, ...]) -> None:
+    plane = write_rois(tmp_path / "plane0", [], {}, **SIZE)
+    np.save(plane / "iscell.npy", np.zeros(shape))
+    with open_rois(plane) as segmentation:
+        assert segmentation.get_property("iscell").shape == (0,)
+
+
 def test_the_movie_and_the_rois_of_one_folder(plane: Path) -> None:
     movie = np.arange(SAMPLES * ROWS * COLUMNS, dtype=np.int16).reshape(SAMPLES, ROWS, COLUMNS)
     with pytest.raises(roi.SourceError, match=r"does not contain data.bin.*open\(..., kind='segmentation'\)"):
