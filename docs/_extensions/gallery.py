@@ -15,6 +15,7 @@ from roiextractors_core.registry.evidence import Evidence
 
 __all__ = ["declared", "setup", "words"]
 
+KINDS = {"imaging": "movie", "segmentation": "ROIs"}
 CLOCKS = {"native": "the time of every sample", "rate": "a rate", "none": "none; pass `sampling_frequency=`"}
 
 
@@ -44,17 +45,10 @@ def declared() -> list[tuple[roi.FormatSpec, str]]:
 
 def table() -> Iterator[str]:
     """Yield the lines of the table in MyST."""
-    yield "| format | suffixes | streams | clock | metadata | platforms | plugin |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| format | opens | suffixes | streams | clock | plugin |"
+    yield "|---|---|---|---|---|---|"
     for spec, plugin in declared():
-        cells = (
-            code(spec.extensions) or "folder",
-            code(spec.streams) or "–",
-            spec.clock,
-            ", ".join(name.replace("_", " ") for name in spec.metadata) or "–",
-            ", ".join(spec.platforms),
-            f"`{plugin}`",
-        )
+        cells = (KINDS[spec.kind], code(spec.extensions) or "folder", code(spec.streams) or "–", spec.clock, plugin)
         yield f"| [{spec.title}](#format-{spec.name}) | {' | '.join(cells)} |"
 
 
@@ -69,6 +63,7 @@ def section(spec: roi.FormatSpec, plugin: str) -> Iterator[str]:
     yield from ("", f"(format-{spec.name})=", f"## {spec.title}", "", spec.description, "")
     kind_of = f", a kind of {code(spec.specializes)}" if spec.specializes else ""
     rows = {
+        "opens": "a movie" if spec.kind == "imaging" else 'ROIs, masks or traces, with `kind="segmentation"`',
         "`format=`": f"`{spec.name}`{kind_of}",
         "suffixes": code(spec.extensions) or "none",
         "recognised by": words(spec.evidence) if spec.evidence is not None else "its suffix only",
