@@ -26,7 +26,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         writer_extensions=(".mmap",),
     )
     yield FormatSpec(
-        name="caiman-analysis",
+        name="caiman-segmentation",
         title="CaImAn analysis",
         kind="segmentation",
         extractor="roiextractors_caiman.segmentation:CaimanSegmentationExtractor",

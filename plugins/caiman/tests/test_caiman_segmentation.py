@@ -109,7 +109,7 @@ def recording(tmp_path: Path) -> Path:
 class OnCaiman(SegmentationExtractorTests):
     """What every file below contains."""
 
-    format = "caiman-analysis"
+    format = "caiman-segmentation"
     tolerance = 1e-12  # the mean image is computed
     dims: tuple[int, ...] = (ROWS, COLUMNS)
     samples = SAMPLES

@@ -21,7 +21,7 @@ def entry(recordings: Path) -> dict[str, Any]:
 
 def test_an_analysis_is_as_expected(recordings: Path, entry: dict[str, Any]) -> None:
     with roi.open(recordings / entry["path"], kind="segmentation") as rois:
-        assert rois.provenance.format == "caiman-analysis"
+        assert rois.provenance.format == "caiman-segmentation"
         assert rois.get_num_rois() == entry["num_rois"]
         assert rois.get_roi_ids()[: len(entry["roi_ids"])] == entry["roi_ids"]
         assert rois.get_num_samples() == entry["num_samples"]
