@@ -253,6 +253,8 @@ class NwbSegmentationExtractor(SegmentationExtractor):
             first, *others = (mask.kind for mask in self._table.masks)
             self._notes.append(f"masks are read from {first}; the table has {', '.join(others)} as well")
         self._sidecar = self._find_sidecar(tree)
+        if self._sidecar is not None and not self._sidecar.has_masks:
+            self._table = replace(self._table, masks=())
         self._frame = self._find_frame(tree, frame_shape)
         found = responses_of(tree, path, len(self._table.ids), self._names)
         self._responses = found.series

@@ -166,7 +166,7 @@ class _Plan:
         module = file.create_processing_module("ophys", "ROIs, their traces and images")
         segmentation = ImageSegmentation(name="ImageSegmentation")
         module.add(segmentation)
-        masks = self._rois.get_roi_masks() if self._rois.has_masks else None
+        masks = self._rois.get_roi_masks() if self._rois.has_masks else self._no_pixels(self._ids)
         columns = [_vector(*column) for column in self._columns.values()]
         references = list(self._image_series())
         table = self._table(_TABLE, plane, self._ids, masks, columns, references)
@@ -186,30 +186,35 @@ class _Plan:
         sidecar = Sidecar(
             self._sidecar.shape, self._sidecar.rate, None, self._sidecar.metadata
         )  # the series have the times
-        return SegmentationSidecar(sidecar, _TABLE, tuple(self._ids_columns), self._names, self._first).to_json()
+        return SegmentationSidecar(
+            sidecar, _TABLE, tuple(self._ids_columns), self._names, self._first, self._rois.has_masks
+        ).to_json()
 
     def _table(
         self,
         path: str,
         plane: Any,
         ids: Sequence[str],
-        masks: RoiMasks | None,
+        masks: RoiMasks,
         columns: Sequence[Any] = (),
         references: Sequence[Any] = (),
     ) -> Any:
         from pynwb.ophys import PlaneSegmentation
 
         numbers, *named = self._id_columns(path, ids)
-        found = [*(() if masks is None else self._mask_columns(path, masks)), *named, *columns]
-        more: dict[str, Any] = {"columns": found} if found else {}
+        found = [*self._mask_columns(path, masks), *named, *columns]
         return PlaneSegmentation(
             name=path.rpartition("/")[2],
             description="ROIs" if path == _TABLE else "background components",
             imaging_plane=plane,
             id=numbers,
-            **more,
+            columns=found,
             **({"reference_images": list(references)} if references else {}),
         )
+
+    def _no_pixels(self, ids: Sequence[str]) -> RoiMasks:
+        """Return masks without pixels: pynwb neither writes nor reads a table without masks."""
+        return RoiMasks(self._rois.get_mask_shape(), np.zeros(len(ids) + 1, np.int64), [])
 
     def _id_columns(self, path: str, ids: Sequence[str]) -> Iterator[Any]:
         numbers = [int(name) for name in ids if name.isascii() and name.isdigit() and len(name) < 19]
@@ -224,7 +229,7 @@ class _Plan:
         from hdmf.common import VectorData, VectorIndex
 
         kind = "voxel_mask" if len(masks.shape) == 3 else "pixel_mask"
-        if self._is_dense or not len(masks):
+        if (self._is_dense and len(masks.pixels)) or not len(masks):
             yield VectorData(name="image_mask", description="Image masks for each ROI", data=_dense(masks))
             return
         records = _records(masks)
@@ -331,7 +336,8 @@ class _Plan:
         return Blocks(buffer_shape=(min(count, length), width), chunk_shape=chunk)
 
     def _add_background(self, module: Any, segmentation: Any, plane: Any, background: Background) -> None:
-        table = self._table(_BACKGROUND_TABLE, plane, background.ids, background.masks)
+        masks = background.masks if background.masks is not None else self._no_pixels(background.ids)
+        table = self._table(_BACKGROUND_TABLE, plane, background.ids, masks)
         segmentation.add_plane_segmentation(table)
         for name in background.traces:
             data = np.asarray(background.traces[name])
@@ -380,7 +386,7 @@ def _vector(name: str, values: np.ndarray, description: str) -> Any:
     from hdmf.common import VectorData
 
     # hdmf writes lists of text, and not numpy's arrays of text
-    data = values.tolist() if values.dtype.kind == "U" else values
+    data = values.tolist() if values.dtype.kind == "U" and len(values) else values
     return VectorData(name=name, description=description, data=data)
 
 

@@ -17,6 +17,7 @@ IDS_COLUMN = "roi_name"
 """The column of ids that are not the whole numbers that NWB requires in ``id``; NeuroConv names it so too."""
 
 _TABLE, _IDS, _NAMES, _FIRST = "plane_segmentation", "ids_columns", "names", "first_sample"
+_HAS_MASKS = "has_masks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,13 @@ class SegmentationSidecar:
     ids_columns: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     first_sample: int = 0
+    has_masks: bool = True
 
     def to_json(self) -> str:
         """Return it as JSON text."""
         own = {_TABLE: self.table, _IDS: list(self.ids_columns), _NAMES: dict(self.names), _FIRST: self.first_sample}
-        return json.dumps({SIDECAR_KEY: {**self.sidecar.to_dict(), **own}})
+        masks = {} if self.has_masks else {_HAS_MASKS: False}
+        return json.dumps({SIDECAR_KEY: {**self.sidecar.to_dict(), **own, **masks}})
 
     @classmethod
     def of_tree(cls, tree: Tree, table: str) -> SegmentationSidecar | None:
@@ -72,4 +75,5 @@ class SegmentationSidecar:
             tuple(map(str, ids)) if isinstance(ids, list) else (),
             {str(key): str(value) for key, value in names.items()} if isinstance(names, dict) else {},
             first if isinstance(first, int) and 0 <= first < 1 << 53 else 0,
+            facts.get(_HAS_MASKS) is not False,
         )

@@ -234,3 +234,36 @@ def test_chunks_of_traces_are_of_some_rois_and_are_written_once(tmp_path: Path) 
         np.testing.assert_array_equal(found.get_traces(["149", "3"], 4000, 5000), wide[4000:5000, [149, 3]])
     with h5py.File(tmp_path / "wide.nwb") as file:
         assert file["processing/ophys/Fluorescence/RoiResponseSeries/data"].chunks == (4096, 64)
+
+
+class _EventsAlone(NumpySegmentationExtractor):
+    has_masks = False
+
+
+def test_traces_without_masks_are_read_back_without_masks(convert: Any, tmp_path: Path) -> None:
+    # pynwb refuses to write or read a table of ROIs that has no column of masks
+    events = _EventsAlone(
+        RoiMasks((0, 0), [0, 0, 0], []),
+        {"events": traces(count=2)},
+        roi_ids=["C0", "C1"],
+        sampling_frequency=20.0,
+        metadata=roi.RecordingMetadata(start_time=START),
+    )
+    again = convert(events)
+    assert not again.has_masks
+    assert (again.get_roi_ids(), again.get_frame_shape()) == (["C0", "C1"], (0, 0))
+    np.testing.assert_array_equal(again.get_traces(name="events"), traces(count=2))
+    from pynwb import NWBHDF5IO
+
+    with NWBHDF5IO(tmp_path / "session.nwb", "r") as io:
+        assert len(io.read().processing["ophys"]["ImageSegmentation"].plane_segmentations) == 1
+
+
+def test_no_rois_with_a_property_of_text(convert: Any) -> None:
+    empty = made(
+        masks=RoiMasks((ROWS, COLUMNS), [0], []),
+        traces={"raw": traces(count=0)},
+        properties={"status": np.array([], "<U8")},
+    )
+    again = convert(empty)
+    assert (again.get_num_rois(), again.get_property("status").shape) == (0, (0,))
