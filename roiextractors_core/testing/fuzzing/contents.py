@@ -20,6 +20,7 @@ __all__ = ["Judgement", "Lines", "contents_of", "disagreement_of", "is_same", "j
 
 _MAX_BYTES = 64 << 20  # of one array; a quarter of the memory allowed, since reading may take copies
 _MAX_LINES = 200_000
+_SPARSE = "MATLAB_sparse"  # the attribute of a group of a file of version 7.3, with the number of rows
 _MIN_MAPPED = 32  # bytes; shorter arrays could be anywhere in a file
 
 
@@ -261,19 +262,22 @@ def _hdf5_arrays(path: Path) -> Iterator[np.ndarray]:
 
     nodes: list[Any] = []
     with h5py.File(path, "r", locking=False) as file:
-        file.visititems(lambda _, node: nodes.append(node) if getattr(node, "shape", None) else None)
+        file.visititems(
+            lambda _, node: nodes.append(node) if getattr(node, "shape", None) or _SPARSE in node.attrs else None
+        )
         for node in nodes:
-            if node.dtype.kind in "biuf":
+            if hasattr(node, "dtype") and node.dtype.kind in "biuf":
                 yield _small(node)[()]
-            if node.name.endswith("/jc") and "MATLAB_sparse" in node.parent.attrs:
-                yield _sparse_of_matlab(node.parent)
+            elif not hasattr(node, "dtype") and "jc" in node:
+                yield _sparse_of_matlab(node)
 
 
 def _sparse_of_matlab(group: Any) -> np.ndarray:
     ends = group["jc"][()].astype(np.int64)
-    dense = np.array(_small(np.broadcast_to(np.float64(0), (int(group.attrs["MATLAB_sparse"]), len(ends) - 1))))
+    dense = np.array(_small(np.broadcast_to(np.float64(0), (int(group.attrs[_SPARSE]), len(ends) - 1))))
     if "data" in group:
-        dense[group["ir"][()].astype(np.int64), np.repeat(np.arange(len(ends) - 1), np.diff(ends))] = group["data"][()]
+        columns = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+        dense[group["ir"][()][: len(columns)].astype(np.int64), columns] = group["data"][()][: len(columns)]
     return dense
 
 
