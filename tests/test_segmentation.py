@@ -204,10 +204,10 @@ def test_results_belong_to_the_caller() -> None:
     ("call", "words"),
     [
         (lambda r: r.get_traces(["z"]), "there is no ROI 'z'; the ids are 'a', 'b' and 'c'"),
-        (lambda r: r.get_traces(name="spikes"), "there is no trace 'spikes'; there are 'raw', 'dff' and 'background'"),
+        (lambda r: r.get_traces(name="spikes"), "there is no trace 'spikes'; available: 'raw', 'dff' and 'background'"),
         (lambda r: r.get_traces(start_frame=5, end_frame=41), "5 to 41 is outside the recording: there are 40 samples"),
         (lambda r: r.get_traces(start_frame=5, end_frame=4), "reversed"),
-        (lambda r: r.get_image("max"), "there is no image 'max'; there are 'mean'"),
+        (lambda r: r.get_image("max"), "there is no image 'max'; available: 'mean'"),
         (lambda r: r.get_property("size"), "there is no property 'size'"),
         (lambda r: r.select_rois(["a", "a"]), "named twice"),
         (lambda r: r.get_background_pixel_masks(["q"]), "there is no background component 'q'"),

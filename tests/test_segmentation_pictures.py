@@ -115,7 +115,7 @@ def test_a_picture_is_written(tmp_path: Path) -> None:
         assert other.preview().png != drawn.png
     volume = roi.NumpySegmentationExtractor(np.ones((6, 7, 3, 2), np.float32), np.zeros((9, 2)))
     assert volume.preview().png.startswith(b"\x89PNG")
-    with pytest.raises(roi.RangeError, match="there is no image 'maximum'; there are 'mean'"):
+    with pytest.raises(roi.RangeError, match="there is no image 'maximum'; available: 'mean'"):
         rois.preview(image="maximum")
     with pytest.raises(roi.RangeError, match="there is no trace 'dff'"):
         rois.preview(trace="dff")

@@ -22,7 +22,7 @@ Options = Annotated[list[str] | None, typer.Option("--option", help="Pass NAME=V
 Kind = Annotated[
     str | None,
     typer.Option(
-        help="What to open: imaging (a movie) or segmentation (ROIs, masks, traces). The default is what is there."
+        help="What to open: imaging (a movie) or segmentation (ROIs, masks, traces). By default, whatever the path contains."
     ),
 ]
 Format = Annotated[str | None, typer.Option(help="Use this format instead of detecting it.")]

@@ -128,6 +128,6 @@ def _draw_traces(axes: Any, rois: Any, name: str, shown: np.ndarray) -> None:
 def _chosen(asked: str | None, names: tuple[str, ...], preferred: tuple[str, ...], word: str) -> str | None:
     if asked is not None:
         if asked not in names:
-            raise RangeError(f"there is no {word} {asked!r}; there are {listed(names, limit=40) or 'none'}")
+            raise RangeError(f"there is no {word} {asked!r}; available: {listed(names, limit=40) or 'none'}")
         return asked
     return next((name for name in (*preferred, *names) if name in names), None)

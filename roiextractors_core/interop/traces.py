@@ -39,7 +39,7 @@ def traces(
         Whether pixels count by their weights in the mask, divided by the sum of these; otherwise all pixels whose weight is not 0
         count the same.
     overlap : bool
-        Whether pixels count that several of these ROIs contain.
+        Whether pixels that belong to several of these ROIs count.
     scheduler : str or distributed.Client, optional
         The address of a running scheduler (``"tcp://..."``) or a client of one; by default, this process.
     progress : callable, optional

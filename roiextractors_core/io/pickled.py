@@ -93,7 +93,7 @@ def read_pickled_npy(file: PositionedFile, *, num_objects: int = 0) -> list[Any]
     file : PositionedFile
         It must stay open for as long as arrays are read.
     num_objects : int
-        How many objects are expected; the limits of a single dictionary are raised by the needs of as many ROIs.
+        How many objects are expected; the limits grow with it.
 
     Returns
     -------
@@ -700,7 +700,7 @@ def _refuse_opcode(unpickler: _Unpickler) -> NoReturn:
     code = tape.fetch(tape.position - 1, 1)
     known = next((op for op in pickletools.opcodes if op.code == code.decode("latin-1")), None)
     word = f"the pickle opcode {known.name}" if known else f"the byte {code.hex()}, which is not a pickle opcode,"
-    raise UnsupportedRecordingError(f"{tape.name} has {word} at byte {tape.position - 1:,}; it is not followed")
+    raise UnsupportedRecordingError(f"{tape.name} has {word} at byte {tape.position - 1:,}; it is not supported")
 
 
 # The functions behind the names.  Arguments come from the file and are checked: a wrong one raises TypeError or ValueError.
@@ -820,7 +820,7 @@ def _read_header(tape: _Tape) -> int:
         dtype, count = fields["descr"], math.prod(fields["shape"])
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise CorruptRecordingError(
-            f"the header of {tape.name} is not one of a .npy file: {printable(text[:60])!r}"
+            f"the header of {tape.name} is not that of a .npy file: {printable(text[:60])!r}"
         ) from error
     if dtype not in ("|O", "O", "|O8") or not isinstance(count, int) or not 0 <= count <= _MAX_OPCODES:
         raise UnsupportedRecordingError(

@@ -62,7 +62,7 @@ class Background:
     ----------
     ids : tuple of str
     masks : RoiMasks or None
-        One a component.
+        One per component.
     traces : mapping of str to numpy.ndarray
         Each ``(samples, components)``.
     """
@@ -83,7 +83,7 @@ class SegmentationExtractor(Extractor, is_base=True):
     :meth:`get_background`, :meth:`get_image_names` and :meth:`get_image`, :meth:`get_own_properties`,
     :meth:`get_num_planes`, :meth:`get_sampling_frequency`, :meth:`get_native_timestamps` and :meth:`get_metadata`.
 
-    Traces are ``(samples, rois)``, and only the range and the ROIs that were asked for are read.  Masks are sparse; a
+    Traces are ``(samples, rois)``, and only the requested range and ROIs are read.  Masks are sparse; a
     dense stack is made only by :meth:`get_roi_image_masks`.  The ids of ROIs are strings, as the file gives them;
     where a method takes ids, a number does as well.
 
@@ -630,5 +630,5 @@ def _positions(ids: Any, positions: Mapping[str, int], word: str) -> np.ndarray:
 def _unknown(word: str, name: str, names: Iterable[str]) -> RangeError:
     known = tuple(names)
     return RangeError(
-        f"there is no {word} {name!r}; " + (f"there are {listed(known, limit=40)}" if known else "there are none")
+        f"there is no {word} {name!r}; " + (f"available: {listed(known, limit=40)}" if known else "there are none")
     )

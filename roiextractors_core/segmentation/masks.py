@@ -1,4 +1,4 @@
-"""The masks of ROIs: the pixels and weights of each, never a dense stack unless somebody asks for one."""
+"""The masks of ROIs: the pixels and weights of each, a dense stack only on request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RoiMasks:
     pixels : array-like of int
         Each pixel as its index in ``array.reshape(-1)`` of a frame (C order).
     weights : array-like of float, optional
-        One a pixel; 1 when left out.
+        One per pixel; 1 if omitted.
 
     Raises
     ------
@@ -140,7 +140,7 @@ class RoiMasks:
         """Make masks from an image of whole numbers: 0 is outside, and every other number is one ROI, in ascending order."""
         image = np.asarray(labels)
         if image.dtype.kind not in "biu":
-            raise DeclarationError(f"an image of labels has whole numbers, got {image.dtype}")
+            raise DeclarationError(f"an image of labels must contain whole numbers, got {image.dtype}")
         flat = image.reshape(-1)
         pixels = np.flatnonzero(flat)
         order = np.argsort(flat[pixels], kind="stable")

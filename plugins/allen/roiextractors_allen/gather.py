@@ -123,7 +123,7 @@ def _of_file(path: Path) -> _Read:
     main = read_trace_file(path)
     if main is None:
         raise UnsupportedRecordingError(
-            f"{printable(path.name)} contains no traces that are known here; expected the datasets data, FC or events with roi_names, or the "
+            f"{printable(path.name)} contains no known traces; expected the datasets data, FC or events with roi_names, or the "
             "groups rois and traces"
         )
     return main, *_companions(other for other in _trace_paths(path.parent) if not os.path.samefile(other, path))
@@ -150,7 +150,7 @@ def _of_folder(folder: Path) -> _Read:
     files = sorted(read, key=_priority)
     if not files or not files[0].tables:
         raise UnsupportedRecordingError(
-            f"{printable(folder)} contains no file of traces that is known here; expected names such as roi_traces.h5, dff.h5 or extraction.h5"
+            f"{printable(folder)} contains no known trace file; expected names such as roi_traces.h5, dff.h5 or extraction.h5"
         )
     main = files[0]
     rivals = [file for file in files[1:] if _is_of_another_recording(main, file)]
@@ -373,8 +373,7 @@ def read_times(path: str, num_samples: int) -> tuple[np.ndarray | None, str]:
         return None, f"{file_name} has no times of the samples ({_TIMES}) and was left out"
     if len(times) != num_samples:
         return None, (
-            f"{file_name} has {counted(len(times), 'time')} for {counted(num_samples, 'sample')}, so that no time belongs to one sample; "
-            "the times were left out"
+            f"{file_name} has {counted(len(times), 'time')} for {counted(num_samples, 'sample')}; the times were left out"
         )
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         return None, f"the times in {file_name} are not increasing, or not finite, and were left out"

@@ -32,7 +32,7 @@ _ROI_VALUES = {
     "cell_specimen_id": ("cell_specimen_id",),
 }
 _DESCRIPTIONS = {
-    "valid": "Whether the pipeline takes the ROI for a valid cell.",
+    "valid": "Whether the pipeline considers the ROI a valid cell.",
     "exclusion_labels": "Why the ROI is not valid; separated by commas.",
     "mask_plane": "The plane on which the mask was stored, so that overlapping masks could be told apart.",
     "cell_specimen_id": "The cell that the ROI was matched with across sessions.",
@@ -217,7 +217,7 @@ def _frame_around(files: Gathered, rois: Sequence[JsonRoi], given: tuple[int, in
     if shape is None:
         shape = max((rows for _, rows, _ in needed), default=0), max((columns for _, _, columns in needed), default=0)
         files.warnings.append(
-            f"{file_name} does not say how large the frames are; {shape[0]} x {shape[1]} pixels just contain all masks. "
+            f"{file_name} does not say how large the frames are; {shape[0]} x {shape[1]} pixels is the smallest size that contains all masks. "
             "Pass frame_shape=(rows, columns)"
         )
     for roi, rows, columns in needed:

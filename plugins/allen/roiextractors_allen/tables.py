@@ -287,7 +287,7 @@ def _values_in(file: Any, count: int) -> Iterator[tuple[str, tuple[np.ndarray, s
     node = named(file, "iscell")
     if is_numeric(node, 2) and node.shape == (count, 2):
         values = read_array(node)
-        yield "iscell", (values[:, 0] != 0, "Whether suite2p's classifier takes the ROI for a cell.")
+        yield "iscell", (values[:, 0] != 0, "Whether suite2p's classifier considers the ROI a cell.")
         yield "iscell_probability", (values[:, 1], "Probability that the ROI is a cell.")
 
 

@@ -240,7 +240,7 @@ def test_the_rate_is_an_option_and_times_are_those_of_the_synchronization(experi
 @pytest.mark.parametrize(
     ("times", "words"),
     [
-        (np.arange(22.0), "has 22 times for 20 samples, so that no time belongs to one sample"),
+        (np.arange(22.0), "has 22 times for 20 samples"),
         (np.zeros(20), "not increasing, or not finite"),
         (np.full(20, np.nan), "not increasing, or not finite"),
         (np.zeros((20, 2)), "has no times of the samples"),
@@ -294,7 +294,7 @@ def test_the_shape_of_the_frame_can_be_given(experiment: Path) -> None:
 
 def test_a_frame_of_unknown_shape_ends_with_the_masks_and_a_warning(experiment: Path) -> None:
     (experiment / "maxInt_a13a.png").unlink()
-    words = r"rois\.json does not say how large the frames are; 8 x 13 pixels just contain all masks"
+    words = r"rois\.json does not say how large the frames are; 8 x 13 pixels is the smallest"
     with pytest.warns(RoiExtractorsWarning, match=words):
         rois = AllenSegmentationExtractor(experiment)
     with rois:
@@ -522,7 +522,7 @@ def test_a_weight_that_is_not_a_number_is_refused(experiment: Path) -> None:
         ({"data": traces(0), "roi_names": np.array([0.5, 1, 2])}, "roi_names must contain text or whole numbers"),
         ({"data": traces(0), "roi_names": np.array([[1], [2], [3]])}, "roi_names is not a list of names"),
         ({"events": traces(0), "denoised": traces(0, samples=4)}, "events has 20 samples, denoised has 4 samples"),
-        ({"data": np.zeros(7), "roi_names": np.array(IDS)}, "contains no traces that are known here"),
+        ({"data": np.zeros(7), "roi_names": np.array(IDS)}, "contains no known traces"),
     ],
 )
 def test_tables_that_contradict_each_other_are_refused(tmp_path: Path, write: Write, datasets: Any, words: str) -> None:
@@ -568,7 +568,7 @@ def test_json_that_is_not_json_is_left_out_or_refused(experiment: Path) -> None:
 
 def test_a_folder_without_traces_is_refused(tmp_path: Path) -> None:
     write_png_header(tmp_path / "maxInt_a13a.png", 3, 4)
-    with pytest.raises(UnsupportedRecordingError, match="contains no file of traces that is known here"):
+    with pytest.raises(UnsupportedRecordingError, match="contains no known trace file"):
         AllenSegmentationExtractor(tmp_path)
 
 

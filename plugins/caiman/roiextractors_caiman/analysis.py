@@ -175,8 +175,8 @@ class _Look:
             if len(set(fitting)) > 1:
                 both = " and ".join(" x ".join(map(str, shape)) for shape in dict.fromkeys(fitting))
                 self.doubts.append(
-                    f"{self.name} states the size of the field of view as {both}; using the first. If the masks are turned, pass the "
-                    "right dims=(rows, columns)"
+                    f"{self.name} states the size of the field of view as {both}; using the first. If the masks are "
+                    "transposed, pass dims=(rows, columns)"
                 )
             # A single plane of a volume is an ordinary frame
             return fitting[0][:2] if fitting[0][2:] == (1,) else fitting[0]
@@ -255,7 +255,7 @@ class _Look:
                 continue
             words = f"{self._where(key)} has the shape {shapes.pop(key)}, expected {num_rois} components by {samples:,} samples"
             if key == "C":
-                raise CorruptRecordingError(f"{words}: A and C are not of the same analysis, or the file is damaged")
+                raise CorruptRecordingError(f"{words}: A and C are not from the same analysis, or the file is damaged")
             self.doubts.append(f"{words}; it is left out")
         names = {"raw": ("C", "YrA"), "dff": ("F_dff",), "denoised": ("C",), "deconvolved": ("S",)}
         found = {

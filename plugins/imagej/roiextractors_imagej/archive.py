@@ -81,7 +81,7 @@ def read_entries(path: str | os.PathLike[str]) -> tuple[list[tuple[str, bytes]],
     except RoiExtractorsError:
         raise
     except EOFError as error:
-        raise TruncatedRecordingError(f"{shown} ends inside of its last entry") from error
+        raise TruncatedRecordingError(f"{shown} ends inside its last entry") from error
     except _DAMAGE as error:
         raise CorruptRecordingError(f"{shown} is a damaged zip archive: {printable(error)[:120]}") from error
     except OSError as error:

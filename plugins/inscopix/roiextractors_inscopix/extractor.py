@@ -252,7 +252,7 @@ class InscopixImagingExtractor(BlockImagingExtractor):
         if not self._cycle:
             raise ChoiceError(
                 f"the frames of {self._file.name} do not cycle through focal planes, so there is nothing to deinterleave; "
-                "leave deinterleave out"
+                "omit deinterleave="
             )
         return self._cycle
 

@@ -158,7 +158,7 @@ class _Finder:
             if first is None:
                 words = f"{self.where(field_name)} has the shape {shape}, which does not fit {num_rois} ROIs"
                 if name in required:
-                    raise CorruptRecordingError(f"{words}: the masks and the traces are not of the same analysis")
+                    raise CorruptRecordingError(f"{words}: the masks and the traces are not from the same analysis")
                 self.doubts.append(f"{words}; it is left out")
             elif count and samples != count:
                 self.doubts.append(
@@ -455,7 +455,7 @@ def _extract_properties(finder: _Finder, num_rois: int) -> dict[str, tuple[np.nd
     bad = finder.per_roi("info/cellcheck/is_bad", num_rois)
     if bad is None:
         return {}
-    return {"is_bad": (bad != 0, "EXTRACT's quality metrics suggest to reject the cell (info.cellcheck.is_bad)")}
+    return {"is_bad": (bad != 0, "EXTRACT's quality metrics suggest rejecting the cell (info.cellcheck.is_bad)")}
 
 
 def _cnmfe_frame(finder: _Finder, matrix: MatValue) -> tuple[int, int]:

@@ -226,7 +226,7 @@ class Mat5File(MatFile, MatView):
         if part.nbytes > max(_MIN_INFLATED, size * _MAX_INFLATION):
             raise UnsupportedRecordingError(
                 f"{self.name}: {stored.value.path} has {part.nbytes:,} bytes, which are compressed to less than {size:,}; "
-                "no recording is compressed so far. Save it again with '-v7.3'"
+                "no recording compresses that well. Save it again with '-v7.3'"
             )
         return _Inflated(self._file, at, size).read(part.at, part.nbytes)
 

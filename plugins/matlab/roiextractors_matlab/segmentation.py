@@ -220,7 +220,7 @@ class MatlabSegmentationExtractor(SegmentationExtractor):
             return "", ()
         if len(names) > 1:
             # One file for each person who sorted
-            return "", (f"{self._name} has manual decisions in several files, of which none is used: {listed(names)}",)
+            return "", (f"{self._name} has manual decisions in several files; none of them is used: {listed(names)}",)
         path = os.path.join(folder, names[0])
         try:
             self._valid = _decisions(path, variable, self._found.num_rois)

@@ -558,7 +558,7 @@ def test_manual_decisions_beside_an_analysis_are_a_property(
     write(tmp_path / decision.replace("anna", "ben"), {decided: np.array([[1.0, 0.0, 1.0]])})
     with roi.open(path, kind="segmentation") as rois:
         assert rois.get_property_keys() == []
-        assert any("several files, of which none is used" in note for note in rois.get_notes())
+        assert any("several files; none of them is used" in note for note in rois.get_notes())
 
 
 @pytest.mark.parametrize(
@@ -841,7 +841,7 @@ def test_a_claim_that_the_file_does_not_bear_is_refused(tmp_path: Path, variable
 
 
 def test_a_few_kilobytes_do_not_fill_the_memory(tmp_path: Path) -> None:
-    """90 MB of zeros take 90 KB; nothing that is compressed so far is kept in memory."""
+    """90 MB of zeros take 90 KB; nothing that compresses that well is kept in memory."""
     rows = 30_000_000
     traces = numbers("", (rows, ROIS), 2, b"")
     # The length is written by hand: the content itself would take 90 MB here
@@ -860,7 +860,7 @@ def test_a_few_kilobytes_do_not_fill_the_memory(tmp_path: Path) -> None:
     path = mat5_of(tmp_path / "a.mat", struct.pack("<II", 15, len(content)) + content)
     with ExtractSegmentationExtractor(path) as rois:
         assert rois.get_num_samples() == rows
-        with pytest.raises(UnsupportedRecordingError, match="no recording is compressed so far"):
+        with pytest.raises(UnsupportedRecordingError, match="no recording compresses that well"):
             rois.get_traces(["0"], 0, 10, name="raw")
 
 

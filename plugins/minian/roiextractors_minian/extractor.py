@@ -306,7 +306,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
                 )
             if len(units) == 2:
                 if not np.array_equal(np.sort(units[0]), np.sort(units[1])):
-                    raise CorruptRecordingError("its images and its time courses have other numbers (unit_id)")
+                    raise CorruptRecordingError("its images and its time courses have different unit_id")
                 self._courses = np.argsort(units[1])[np.argsort(np.argsort(units[0]))]
         except RecordingError as error:
             self._sentences.append(f"{self._name}: the background is left out: {error}")
@@ -418,7 +418,7 @@ def _require_hdf5(path: str, name: str) -> None:
         file.close()
     if head[:3] == b"CDF":
         raise UnsupportedRecordingError(
-            f"{name} is a file of netCDF-3, which is not read; save it with xarray: ds.to_zarr('minian.zarr')"
+            f"{name} is a netCDF-3 file, which is not supported; save it with xarray: ds.to_zarr('minian.zarr')"
         )
     if head != _HDF5:
         raise SourceKindError(f"{name} is a file; open the folder in which minian saved A.zarr and C.zarr")

@@ -185,7 +185,7 @@ def open_array(folder: str, name: str, variable: str) -> LabelledArray | None:
         codecs = listed(codec_names(described.metadata.description)) or "none"
         raise UnsupportedRecordingError(
             f"{name} is stored in Fortran order, with filters or shards, or with an unknown codec (its codecs: {printable(codecs)[:100]}), "
-            "which is not read; save it again with the defaults of xarray"
+            "which is not supported; save it again with the defaults of xarray"
         )
     _check_size(folder, described, name)
     return array
@@ -323,7 +323,7 @@ def _dtype(value: Any, name: str) -> np.dtype[Any]:
         dtype = None
     if dtype is None or dtype.kind not in "biufUS" or dtype.itemsize == 0:
         raise UnsupportedRecordingError(
-            f"{name} has the type {printable(value)[:60]}; numbers and texts of a fixed length are read"
+            f"{name} has the type {printable(value)[:60]}; numbers and texts of a fixed length are supported"
         )
     return dtype
 

@@ -125,7 +125,7 @@ def _series_of(tree: Tree, table: str, num_rois: int, doubts: list[str]) -> Iter
                 where = tree.target(f"{path}/rois")
                 belongs = tree.reference(where, "table") if where else None
                 if belongs is None:
-                    why = "does not say of which table its ROIs are" if where else "does not name its ROIs"
+                    why = "does not say which table its ROIs belong to" if where else "does not name its ROIs"
                     doubts.append(f"{tree.name}: {printable(path)} {why}, and is left out")
                 elif belongs == own:
                     found = _response(tree, path, where or "", num_rois)

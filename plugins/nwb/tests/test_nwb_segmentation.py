@@ -635,7 +635,11 @@ def test_a_series_without_data_or_without_a_table_is_left_out(
     write: Write, session: Parts, link: type, reference: type
 ) -> None:
     path = f"{FLUORESCENCE}/Neuropil"
-    for key, words in (("data", "has no values"), ("rois", "does not name its ROIs"), ("rois@table", "of which table")):
+    for key, words in (
+        ("data", "has no values"),
+        ("rois", "does not name its ROIs"),
+        ("rois@table", "which table its ROIs"),
+    ):
         bad = response(reference, path)
         removed = {k: v for k, v in bad.items() if k != f"{path}/{key}" and not k.startswith(f"{path}/{key}@")}
         file = write(session(**{**table(link), **response(reference), **removed}), name=key.replace("@", "-"))

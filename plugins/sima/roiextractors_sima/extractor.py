@@ -309,7 +309,7 @@ class _Choice:
                 f"{self._dataset.name} contains no ROIs (rois.pkl) and no signals (signals_0.pkl); it was not segmented"
             )
         if shape is None:
-            raise CorruptRecordingError(f"{self._dataset.name}: none of its files says how large a frame is")
+            raise CorruptRecordingError(f"{self._dataset.name}: none of its files states the size of a frame")
         return frame_shape(shape, self._dataset.name) or shape
 
     def _add_sets_of_signals(self) -> None:
@@ -336,7 +336,7 @@ class _Choice:
             if given is not None:
                 raise StreamChoiceError.for_option(self._dataset.name, "signals", labels, seen=given)
             if self._extractions:
-                self.remarks.append(f"{self._dataset.name}: the signals in {self._file_name} are of other ROIs")
+                self.remarks.append(f"{self._dataset.name}: the signals in {self._file_name} belong to other ROIs")
             return "", None
         label = labels[choose_stream(self._dataset.name, "signals", labels, given)]
         return label, self._extractions[label]

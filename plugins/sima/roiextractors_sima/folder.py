@@ -151,7 +151,7 @@ def open_dataset(path: str) -> Dataset:
         raise SourceKindError(f"{name} is a file; open the .sima folder that contains dataset.pkl")
     names = folder_names(path)
     if "dataset.pkl" not in names:
-        raise CorruptRecordingError(f"{name} does not contain dataset.pkl; it is not a folder of SIMA, or not complete")
+        raise CorruptRecordingError(f"{name} does not contain dataset.pkl; it is not a SIMA folder, or is incomplete")
     pickled = Pickled(path, "dataset.pkl")
     try:
         facts = pickled.dictionary()

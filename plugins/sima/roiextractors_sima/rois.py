@@ -83,7 +83,7 @@ def roi_set(rois: Any, shape: Shape, where: str) -> RoiSet:
         weights.append(one[1])
         total += len(one[0])
         if total > _MAX_PIXELS:
-            raise CorruptRecordingError(f"{where} has masks of over {_MAX_PIXELS:,} pixels together")
+            raise CorruptRecordingError(f"{where} has masks of over {_MAX_PIXELS:,} pixels in total")
     planes, rows, columns = shape
     masks = RoiMasks(
         (rows, columns) if planes == 1 else (rows, columns, planes),

@@ -234,7 +234,7 @@ def test_signals_of_rois_that_were_edited_since_keep_their_own(tmp_path: Path) -
     with roi.open(folder, kind="segmentation", rois="auto_ROIs") as rois:
         assert rois.get_num_rois() == 2
         assert rois.get_trace_names() == ()
-        assert any("the signals in signals_0.pkl are of other ROIs" in text for text in rois.get_notes())
+        assert any("the signals in signals_0.pkl belong to other ROIs" in text for text in rois.get_notes())
     with roi.open(folder, kind="segmentation", rois="cells") as rois:
         np.testing.assert_array_equal(rois.get_traces(), RAW.T)
 
@@ -318,7 +318,7 @@ def test_a_folder_without_a_shape_takes_that_of_its_rois(tmp_path: Path) -> None
         assert rois.get_frame_shape() == (ROWS, 5)
     drawn = polygon_rois([[[0, 0, 0], [2, 0, 0], [2, 2, 0]]])
     folder = write_sima(tmp_path / "n.sima", sets={"x": drawn}, signals={}, averages=None, frame_shape=...)
-    with pytest.raises(CorruptRecordingError, match="none of its files says how large a frame is"):
+    with pytest.raises(CorruptRecordingError, match="none of its files states the size of a frame"):
         roi.open(folder, kind="segmentation")
 
 

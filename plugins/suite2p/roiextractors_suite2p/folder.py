@@ -256,7 +256,7 @@ def segmented_folders(path: str) -> tuple[Path, ...]:
             f"{printable(folder)} contains {traces} but not {_ROIS}, the ROIs that these results belong to; copy it there"
         )
     raise SourceKindError(
-        f"{printable(folder)} contains no ROIs by suite2p: neither it nor plane0, plane1, ... in it contain {_ROIS}, "
+        f"{printable(folder)} contains no ROIs by suite2p: neither it nor its folders plane0, plane1, ... contain {_ROIS}, "
         "which suite2p writes when it detects cells"
     )
 
@@ -274,7 +274,7 @@ def describe_plane(folder: Path) -> Plane:
     if not any(is_file(folder / name) for name in _DESCRIPTIONS):
         raise SourceNotFoundError(
             f"{printable(folder)} contains neither ops.npy nor db.npy, which give the size of the frames and the rate; "
-            "copy the one of the same run there"
+            "copy the one from the same run there"
         )
     return _described(folder, None)
 

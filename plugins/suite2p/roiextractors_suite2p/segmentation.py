@@ -467,9 +467,7 @@ class _Contents:
         if not isinstance(array, PickledArray) or 0 in array.shape:
             return None
         if shape[0] * shape[1] > _MAX_PIXELS:
-            self.problems.append(
-                f"the image {key} of {self._place} was left out, as frames of {shape} are too large for one"
-            )
+            self.problems.append(f"the image {key} of {self._place} was left out: frames of {shape} are too large")
             return None
         place = _crop(fields, shape) if key in _CROPPED else None
         size = shape if place is None else (place[0].stop - place[0].start, place[1].stop - place[1].start)

@@ -70,7 +70,7 @@ class SegmentationCase:
 class SegmentationExtractorTests(GivenRecording):
     """Inherit, name the format, give the fixtures: every rule of the design becomes a test.
 
-    The author writes files with other means than the extractor (``recording``), and says what they contain as a segmentation in memory
+    The author writes files by other means than the extractor (``recording``), and says what they contain as a segmentation in memory
     (``expected``)::
 
         class TestMyRois(SegmentationExtractorTests):
@@ -189,7 +189,10 @@ class SegmentationExtractorTests(GivenRecording):
     def test_opening_as_a_movie_names_the_kind(self, case: SegmentationCase) -> None:
         if self.also_imaging:
             pytest.skip("the recording contains a movie too: also_imaging is True")
-        words, advice = "open(recording) without kind=", "let the evidence in FormatSpec say yes to the recording"
+        words, advice = (
+            "open(recording) without kind=",
+            "change the evidence in FormatSpec so that it matches the recording",
+        )
         with refusal((RoiExtractorsError,), words, advice) as caught, quiet():
             roi.open(case.recording, **case.options).close()
         if "kind='segmentation'" not in str(caught[0]):
@@ -444,10 +447,11 @@ class SegmentationExtractorTests(GivenRecording):
                 thread.join(self.patience)
         if wrong:
             fail(
-                f"read from four threads it gave {wrong[0]}", "share no position in a file: read through PositionedFile"
+                f"read from four threads it gave {wrong[0]}",
+                "threads must not share a position in a file: read through PositionedFile",
             )
         if any(thread.is_alive() for thread in threads):
-            fail(f"four threads did not end within {self.patience:g} s", "hold no lock while another one is waited for")
+            fail(f"four threads did not end within {self.patience:g} s", "do not hold a lock while waiting for another")
 
     # Damage
 
