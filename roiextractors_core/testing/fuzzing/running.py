@@ -157,6 +157,8 @@ class _Work:
         said = (self.folder / "errors").read_text(encoding="utf-8", errors="replace")
         if "Timeout (" in said or "no answer" in said or code == -_TIMER:
             return {"outcome": "hang", "words": f"over {SECONDS:.0f} s: {words}"}
+        if "in judge_contents" in said:  # scipy, on a damaged file
+            return {"outcome": "unjudged: another library ended the process", "words": words}
         return {"outcome": "crash", "words": f"the process ended with {code}: {words}"}
 
     def _last_words(self) -> str:
