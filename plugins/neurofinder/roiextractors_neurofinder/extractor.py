@@ -109,7 +109,7 @@ class NeurofinderSegmentationExtractor(SegmentationExtractor):
     def get_own_properties(self) -> dict[str, RoiProperty]:
         if not self._own_ids:
             return {}
-        return {"id": RoiProperty(np.array(self._own_ids), "The id in the file, which is not unique")}
+        return {"id": RoiProperty(np.array(self._own_ids), "The id in the file; it is missing or not unique")}
 
     def get_sampling_frequency(self) -> float | None:
         return _positive(self._info.get("rate-hz"))
@@ -208,14 +208,14 @@ def _ids_of(regions: list[Any], name: str) -> tuple[list[str], list[str], tuple[
     numbers = [str(k) for k in range(len(regions))]
     if not any("id" in region for region in regions):
         return numbers, [], ()
-    own = [printable(region.get("id", "")) for region in regions]
-    if max(Counter(own).values()) == 1:
+    own = ["" if region.get("id") is None else printable(region["id"]) for region in regions]
+    if "" not in own and max(Counter(own).values()) == 1:
         return own, [], ()
     return (
         numbers,
         own,
         (
-            f"the ids of the regions in {name} are not unique; their positions are used, and the property 'id' keeps them",
+            f"the ids of the regions in {name} are missing or not unique; their positions are used, and the property 'id' keeps them",
         ),
     )
 

@@ -144,7 +144,17 @@ def test_ids_that_repeat_are_kept_as_a_property(tmp_path: Path, write_dataset: W
     segmentation = open_regions(write_dataset(tmp_path / "d", twice))
     assert segmentation.get_roi_ids() == ["0", "1"]
     assert segmentation.get_property("id").tolist() == ["4", "4"]
-    assert "are not unique" in segmentation.get_notes()[0]
+    assert "not unique" in segmentation.get_notes()[0]
+
+
+@pytest.mark.parametrize("without", [{}, {"id": None}, {"id": ""}])
+def test_ids_that_some_regions_lack_are_not_empty_names(
+    tmp_path: Path, write_dataset: Write, without: dict[str, Any]
+) -> None:
+    regions = [{"id": 7, "coordinates": [[0, 0]]}, {**without, "coordinates": [[1, 1]]}]
+    segmentation = open_regions(write_dataset(tmp_path / "n", regions=regions))
+    assert segmentation.get_roi_ids() == ["0", "1"]
+    assert segmentation.get_property("id").tolist() == ["7", ""]
 
 
 def test_a_pixel_that_repeats_is_one_pixel(tmp_path: Path, write_dataset: Write) -> None:
