@@ -172,8 +172,11 @@ class _Plan:
         table = self._table(_TABLE, plane, self._ids, masks, columns, references)
         segmentation.add_plane_segmentation(table)
         self._add_images(module)
+        position = {roi_id: k for k, roi_id in enumerate(self._ids)}
         for name in self._traces:
-            self._add_series(module, name, self._response(name, report), table, len(self._ids))
+            ids = self._ids_of(name)
+            rows = [position[roi_id] for roi_id in ids]
+            self._add_series(module, name, self._response(name, ids, report), table, rows)
         if self._background is not None:
             self._add_background(module, segmentation, plane, self._background)
         # Last: the names are known now
@@ -290,7 +293,7 @@ class _Plan:
 
     # Traces
 
-    def _add_series(self, module: Any, name: str, data: Any, table: Any, count: int, place: str = "") -> None:
+    def _add_series(self, module: Any, name: str, data: Any, table: Any, rows: Sequence[int], place: str = "") -> None:
         from pynwb.ophys import DfOverF, Fluorescence, RoiResponseSeries
 
         place = place or _SERIES.get(name, f"Fluorescence/{_plain(name)}")
@@ -300,16 +303,22 @@ class _Plan:
             module.add(kinds[container](name=container))
         series = _free(wanted, set(module[container].roi_response_series))
         self._names[f"{_FOLDER}/{container}/{series}"] = name
-        region = table.create_roi_table_region(region=list(range(count)), description=f"all rows of {table.name}")
+        words = f"{'all' if len(rows) == len(table.id) else 'some'} rows of {table.name}"
+        region = table.create_roi_table_region(region=list(rows), description=words)
         module[container].add_roi_response_series(
             RoiResponseSeries(name=series, data=data, rois=region, unit="n.a.", description=name, **self._clock)
         )
 
-    def _response(self, name: str, report: Progress) -> Any:
+    def _ids_of(self, name: str) -> Sequence[str]:
+        """Return the ROIs that have values of a trace; in NWB, a series may have those of a part of the table."""
+        own = getattr(self._rois, "get_trace_roi_ids", None)
+        return self._ids if own is None else list(own(name))
+
+    def _response(self, name: str, ids: Sequence[str], report: Progress) -> Any:
         """Return an iterator over blocks of one trace."""
         from hdmf.data_utils import GenericDataChunkIterator
 
-        rois, count, width = self._rois, self._count, len(self._ids)
+        rois, count, width = self._rois, self._count, len(ids)
         dtype = rois.get_traces([], 0, 0, name=name).dtype
         if not count or not width:
             return np.empty((count, width), dtype)
@@ -318,8 +327,7 @@ class _Plan:
         class Blocks(GenericDataChunkIterator):  # type: ignore[misc]
             def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
                 samples, columns = selection
-                ids = None if columns == slice(0, width) else plan._ids[columns]
-                block = rois.get_traces(ids, samples.start, samples.stop, name=name)
+                block = rois.get_traces(ids[columns], samples.start, samples.stop, name=name)
                 plan._done += block.nbytes
                 report(min(plan._done, plan.nbytes), plan.nbytes)
                 return block
@@ -341,7 +349,7 @@ class _Plan:
         segmentation.add_plane_segmentation(table)
         for name in background.traces:
             data = np.asarray(background.traces[name])
-            self._add_series(module, name, data, table, len(background.ids), "Fluorescence/Background")
+            self._add_series(module, name, data, table, range(len(background.ids)), "Fluorescence/Background")
 
 
 def _records(masks: RoiMasks) -> np.ndarray:

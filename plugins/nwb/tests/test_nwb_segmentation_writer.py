@@ -267,3 +267,20 @@ def test_no_rois_with_a_property_of_text(convert: Any) -> None:
     )
     again = convert(empty)
     assert (again.get_num_rois(), again.get_property("status").shape) == (0, (0,))
+
+
+def test_a_trace_of_some_rois_is_written_as_one(convert: Any, tmp_path: Path) -> None:
+    convert(made(traces={"raw": traces(), "dff": traces(1)}, properties={})).close()
+    partial = tmp_path / "partial.nwb"
+    partial.write_bytes((tmp_path / "session.nwb").read_bytes())
+    with h5py.File(partial, "r+") as file:
+        series = file["processing/ophys/DfOverF/RoiResponseSeries"]
+        for name, values in (("data", traces(1)[:, [2, 0]]), ("rois", np.array([2, 0]))):
+            attributes = dict(series[name].attrs)
+            del series[name]
+            series.create_dataset(name, data=values).attrs.update(attributes)
+    with roi.open(partial, kind="segmentation") as rois:
+        again = convert(rois)
+    assert again.get_trace_roi_ids("dff") == ["0", "2"]
+    np.testing.assert_array_equal(again.get_traces(["2", "0"], name="dff"), traces(1)[:, [2, 0]])
+    np.testing.assert_array_equal(again.get_traces(), traces())
