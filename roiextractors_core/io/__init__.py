@@ -18,7 +18,7 @@ from .chunk_grid import (
     sample_pieces,
     share_out,
 )
-from .hdf5 import open_hdf5_file, unchanging_superblock
+from .hdf5 import attribute_value, open_hdf5_file, unchanging_superblock
 from .json_text import parse_json, read_json
 from .known import folder_names, is_file, is_folder
 from .locks import ProcessLock
@@ -67,6 +67,7 @@ __all__ = [
     "UndecodedChunkError",
     "ZarrChunks",
     "at_positions",
+    "attribute_value",
     "choose_stream",
     "codec_names",
     "decompress_bounded",

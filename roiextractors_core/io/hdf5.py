@@ -228,9 +228,10 @@ class _CheckedStream(io.RawIOBase):
 
 
 def attribute_value(node: Any, name: str) -> Any:
-    """Return an attribute of an open group or dataset by :func:`plain_attribute`; None for a list of varying length.
+    """Return an attribute of an open group or dataset as a Python object; None for a list of varying length.
 
-    A text whose type is damaged looks like such a list, and reading it ends the process.
+    A text whose type is damaged looks like such a list, and reading it ends the process. An array of one element becomes that
+    element, and bytes become text.
     """
     import h5py
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import hard_links, missing_bytes, named, open_hdf5
+from roiextractors_hdf5.contents import attribute_of, hard_links, missing_bytes, named, open_hdf5
 from roiextractors_hdf5.dataset import Hdf5Dataset
 from roiextractors_hdf5.matrix import Hdf5Matrix, is_numeric, read_array, read_ranges, runs_of
 
@@ -74,7 +74,7 @@ class _View(MatView):
             return self._group(node, path)
         if not isinstance(node, h5py.Dataset) or node.shape is None:
             return None
-        class_name = _text(node.attrs.get("MATLAB_class", b""))
+        class_name = _text(attribute_of(node, "MATLAB_class"))
         if "MATLAB_object_decode" in node.attrs:
             return MatValue(path, "object", (1, 1), class_name)
         if "MATLAB_empty" in node.attrs:
@@ -157,7 +157,7 @@ class _View(MatView):
     def _group(self, node: Any, path: str) -> MatValue:
         if "MATLAB_sparse" not in node.attrs:
             return MatValue(path, "struct", (1, 1))
-        rows, jc = node.attrs["MATLAB_sparse"], named(node, "jc")
+        rows, jc = attribute_of(node, "MATLAB_sparse"), named(node, "jc")
         where = f"{self.name}: {printable(path)}"
         if (
             np.ndim(rows)
@@ -255,4 +255,4 @@ def _joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
 
 
 def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return value if isinstance(value, str) else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -686,6 +688,27 @@ def test_a_compressed_variable_is_recognised_by_its_first_kilobytes(tmp_path: Pa
     assert best.spec.name == "cnmfe"
     with pytest.raises(CorruptRecordingError, match=r"cannot be decompressed.*incorrect data check"):
         roi.open(path, kind="segmentation")
+
+
+@pytest.mark.parametrize("place", ["output/spatial_weights", "output/temporal_weights"])
+def test_a_class_whose_type_is_damaged_does_not_end_the_process(tmp_path: Path, place: str) -> None:
+    path = write_mat73(tmp_path / "a.mat", extract())
+    with h5py.File(path, "a") as file:
+        del file[place].attrs["MATLAB_class"]
+        file[place].attrs["MATLAB_class"] = "double"
+    content = path.read_bytes()
+    # A variable-length type: version 1 and class 9, then whether it is text (1) or a list (0)
+    text, damaged = (
+        b"MATLAB_class\0\0\0\0" + b"\x19\x01\x01\x00\x10\x00\x00\x00",
+        b"MATLAB_class\0\0\0\0" + b"\x19\x92\x01\x00\x10\x00\x00\x00",
+    )
+    assert text in content
+    path.write_bytes(content.replace(text, damaged))
+    script = f"import roiextractors_core as roi; print(roi.open({str(path)!r}, kind='segmentation').get_num_rois())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    with ExtractSegmentationExtractor(path) as rois:
+        assert done.stdout.split() == [str(rois.get_num_rois())]
 
 
 def test_references_that_form_a_circle_are_not_followed(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import HDF5_FAULTS, open_hdf5
+from roiextractors_hdf5.contents import attribute_of, open_hdf5
 from roiextractors_hdf5.dataset import layout_of
 from roiextractors_hdf5.matrix import runs_of
 
@@ -125,14 +124,14 @@ def _member(file: Any, variable: str) -> Any:
     link = file.get(variable, getlink=True)
     # The path in a link comes from the file, and could name any file of the user
     node = file.get(variable) if isinstance(link, h5py.HardLink) else None
-    return node if isinstance(node, h5py.Dataset) else None
+    # A text whose type is damaged looks like a list of varying length, and reading it ends the process
+    is_array = isinstance(node, h5py.Dataset) and not isinstance(node.id.get_type(), h5py.h5t.TypeVlenID)
+    return node if is_array else None
 
 
 def _attribute(dataset: Any, key: str) -> str:
-    with contextlib.suppress(*HDF5_FAULTS):
-        value = dataset.attrs.get(key, b"")
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return ""
+    value = attribute_of(dataset, key)
+    return value if isinstance(value, str) else ""
 
 
 def _scale_names(dataset: Any, name: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import json
 import pickle
 import random
 import shutil
+import subprocess
 import sys
 import tracemalloc
 import warnings
@@ -289,6 +290,25 @@ def test_references_to_axes_of_another_type_are_one_sentence(tmp_path: Path, val
         file["A"].attrs["DIMENSION_LIST"] = value
     with pytest.raises(roi.CorruptRecordingError, match="A has an attribute DIMENSION_LIST"):
         roi.open(path, kind="segmentation")
+
+
+@pytest.mark.parametrize("place", ["name", "content"])
+def test_a_text_whose_type_is_damaged_does_not_end_the_process(tmp_path: Path, place: str) -> None:
+    import h5py
+
+    path = write_netcdf(tmp_path / "minian.nc")
+    if place == "name":
+        with h5py.File(path, "r+") as file:
+            file["C"].attrs["NAME"] = "C"
+    key = b"NAME\0\0\0\0" if place == "name" else b""
+    content = path.read_bytes()
+    # A variable-length type: version 1 and class 9, then whether it is text (1) or a list (0)
+    text, damaged = key + b"\x19\x01\x01\x00\x10\x00\x00\x00", key + b"\x19\x92\x01\x00\x10\x00\x00\x00"
+    assert text in content
+    path.write_bytes(content.replace(text, damaged))
+    script = f"import roiextractors_core as roi; print(len(roi.open({str(path)!r}, kind='segmentation').get_roi_ids()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
 
 
 def test_a_netcdf_file_that_contradicts_itself_is_one_sentence(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import Budget, PositionedFile, open_hdf5_file
+from roiextractors_core.io import Budget, PositionedFile, attribute_value, open_hdf5_file
 
 __all__ = ["read_variable"]
 
@@ -318,14 +318,17 @@ def _hdf5_node(node: Any, name: str, level: int, budget: Budget) -> Any:
     if node.external or node.is_virtual or node.nbytes > _MAX_BYTES:
         return None
     budget.spend(node.nbytes >> 10)
-    kind = node.attrs.get("MATLAB_class", b"")
+    # MATLAB stores no lists of varying length; a text whose type is damaged looks like one, and reading it ends the process
+    if type(node.id.get_type()).__name__ == "TypeVlenID":
+        return None
+    kind = attribute_value(node, "MATLAB_class") if "MATLAB_class" in node.attrs else ""
     # An empty array stores its dimensions as values
     if "MATLAB_empty" in node.attrs:
-        return "" if kind == b"char" else [] if kind == b"cell" else np.empty((0, 0))
+        return "" if kind == "char" else [] if kind == "cell" else np.empty((0, 0))
     values = np.asarray(node[()]).T
-    if kind == b"char":
+    if kind == "char":
         return "".join(map(chr, values.ravel(order="F").tolist()))
-    if kind in (b"cell", b"struct"):
+    if kind in ("cell", "struct"):
         rows = [[_hdf5_node(node.file[ref], name, level + 1, budget) for ref in row] for row in np.atleast_2d(values)]
-        return rows if kind == b"cell" else [value for row in rows for value in row]
-    return values if values.dtype.kind in "biuf" and kind not in (b"function_handle", b"") else None
+        return rows if kind == "cell" else [value for row in rows for value in row]
+    return values if values.dtype.kind in "biuf" and kind not in ("function_handle", "", None) else None

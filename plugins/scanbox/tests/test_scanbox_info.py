@@ -194,3 +194,26 @@ def test_declaring_imports_nothing_else() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "['roiextractors_scanbox.hooks']"
+
+
+@pytest.mark.parametrize("place", ["class", "content"])
+def test_a_text_whose_type_is_damaged_does_not_end_the_process(tmp_path: Path, place: str) -> None:
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    path = tmp_path / "m.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["info/note"] = "text" if place == "content" else 1.0
+        file["info/note"].attrs["MATLAB_class"] = "double" if place == "class" else np.bytes_("char")
+    with path.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: PCWIN64".ljust(124) + b"\x00\x02IM")
+    key = b"MATLAB_class\0\0\0\0" if place == "class" else b""
+    content = path.read_bytes()
+    # A variable-length type: version 1 and class 9, then whether it is text (1) or a list (0)
+    text, damaged = key + b"\x19\x01\x01\x00\x10\x00\x00\x00", key + b"\x19\x92\x01\x00\x10\x00\x00\x00"
+    assert text in content
+    path.write_bytes(content.replace(text, damaged))
+    script = (
+        "from roiextractors_core.io import PositionedFile; from roiextractors_scanbox.mat_file import read_variable; "
+        f"print(read_variable(PositionedFile({str(path)!r}), 'info'))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "{'note': None}"), done.stderr
