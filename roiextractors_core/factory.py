@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .errors import (
+    AmbiguousFormatError,
     DeclarationError,
     FormatNotInstalledError,
     MissingDependencyError,
@@ -31,7 +32,7 @@ from .io.notices import silenced, warn
 from .io.source import Source, SourceLike
 from .metadata import Provenance
 from .registry.catalogue import catalogue
-from .registry.detection import choose, matching
+from .registry.detection import choose, examine, matching
 from .registry.registry import Registry, RegistryState, default_registry
 from .registry.spec import FormatSpec, known_kind
 
@@ -186,6 +187,11 @@ def _choose_format(source: Source, name: str | None, kind: str, state: RegistryS
         return _named_format(name, kind, state), "named by format=", ""
     try:
         match, advice = choose(source, state, kind)
+    except AmbiguousFormatError:
+        fault = _fault_of_tied(source, kind, state)
+        if fault is None:
+            raise
+        raise fault from None
     except UnknownFormatError as error:
         reason = "" if isinstance(error, FormatNotInstalledError) else _reason_by_suffix(source, kind, state)
         hint = "" if reason else _folder_hint(source, state)
@@ -347,6 +353,24 @@ def _reason_by_suffix(source: Source, kind: str, state: RegistryState) -> str:
     except (RoiExtractorsError, OSError, MemoryError, Warning):
         pass  # the plugin's own failure would only distract from the error that is being raised
     return ""
+
+
+def _fault_of_tied(source: Source, kind: str, state: RegistryState) -> Exception | None:
+    """Return why none of the tied formats opens a source whose content could not be checked: to choose one would not help."""
+    faults: list[Exception] = []
+    for match in examine(source, state, kind).tied:
+        if match.finding.answer is not None:
+            return None
+        try:
+            with silenced():
+                _construct(_load_class(match.spec, state), match.spec, source.value, {}).close()
+        except (RecordingError, SourceError, MissingDependencyError) as error:
+            faults.append(error)
+        except (RoiExtractorsError, OSError, MemoryError, Warning):
+            return None
+        else:
+            return None
+    return faults[0] if faults else None
 
 
 def _unknown_name_error(name: str, state: RegistryState) -> UnknownFormatError:

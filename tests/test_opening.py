@@ -515,6 +515,28 @@ def test_the_more_special_format_comes_first_and_a_tie_names_both(tmp_path: Path
     json.dumps(roi.explain(tmp_path / "x.abc", registry=registry).to_dict())
 
 
+def test_a_tie_over_content_that_cannot_be_checked_gives_the_reason(tmp_path: Path) -> None:
+    """Two formats that the suffix of a truncated file leaves: to choose between them would not help."""
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.ones((50, 50))
+    content = path.read_bytes()
+    specs = [
+        spec(
+            name,
+            evidence=roi.Hdf5Path(name),
+            extensions=(".h5",),
+            extractor="roiextractors_core.npy:NpyImagingExtractor",
+        )
+        for name in ("a", "b")
+    ]
+    registry = Registry(entry_points=lambda: [Point("p", plugin(*specs))], environment={})
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(roi.CorruptRecordingError, match=r"^a\.h5 is not a \.npy file"):
+        roi.open(path, registry=registry)
+
+
 def test_the_catalogue_is_made_from_the_plugins_declarations() -> None:
     assert catalogue_text(PLUGINS, PLUGINS.parent / "catalogue") == CATALOGUE.read_text(encoding="utf-8"), (
         "run: python -m roiextractors_core.cli.catalogue"
