@@ -223,6 +223,7 @@ def test_numbers_are_ids_too() -> None:
     assert rois.get_roi_ids() == ["0", "1", "2"]
     np.testing.assert_array_equal(rois.get_traces([2, 0]), three_traces()[:, [2, 0]])
     np.testing.assert_array_equal(rois.get_traces(np.array([1])), three_traces()[:, [1]])
+    np.testing.assert_array_equal(rois.get_traces(np.int64(1)), three_traces()[:, [1]])
 
 
 def test_ids_that_appear_twice_are_refused() -> None:

@@ -619,7 +619,7 @@ def _numbered(ids: Iterable[str]) -> dict[str, int]:
 
 
 def _positions(ids: Any, positions: Mapping[str, int], word: str) -> np.ndarray:
-    asked = [ids] if isinstance(ids, str | int) else list(ids)
+    asked = [ids] if isinstance(ids, str | int | np.integer) else list(ids)
     names = [str(name) for name in asked]
     unknown = [name for name in names if name not in positions]
     if unknown:
