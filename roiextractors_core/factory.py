@@ -27,7 +27,7 @@ from .errors import (
     printable,
 )
 from .extractor import Extractor
-from .io.known import run_asked_once
+from .io.known import is_folder, run_asked_once
 from .io.notices import silenced, warn
 from .io.source import Source, SourceLike
 from .metadata import Provenance
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .segmentation.extractor import SegmentationExtractor
 
 __all__ = ["open", "streams"]
+
+_MAX_BELOW = 50  # names in a folder that are looked at for the message that it is no recording itself
 
 
 @overload
@@ -195,7 +197,8 @@ def _choose_format(source: Source, name: str | None, kind: str, state: RegistryS
     except UnknownFormatError as error:
         reason = "" if isinstance(error, FormatNotInstalledError) else _reason_by_suffix(source, kind, state)
         hint = "" if reason else _folder_hint(source, state)
-        raise type(error)(hint or f"{error}{reason}") from None
+        below = "" if reason or hint else _recordings_below(source, kind, state)
+        raise type(error)(hint or f"{error}{reason}{below}") from None
     return match.spec, match.finding.basis, advice
 
 
@@ -353,6 +356,28 @@ def _reason_by_suffix(source: Source, kind: str, state: RegistryState) -> str:
     except (RoiExtractorsError, OSError, MemoryError, Warning):
         pass  # the plugin's own failure would only distract from the error that is being raised
     return ""
+
+
+def _recordings_below(source: Source, kind: str, state: RegistryState) -> str:
+    """Return a sentence about the folders in a folder that are recordings of this kind; often empty."""
+    if not source.is_folder:
+        return ""
+    recordings = []
+    with contextlib.suppress(SourceError):
+        for name in sorted(source.members)[:_MAX_BELOW]:
+            if not is_folder(source.path / name):
+                continue
+            with contextlib.suppress(RoiExtractorsError, OSError), Source(source.path / name) as opened:
+                choose(opened, state, kind)
+                recordings.append(name)
+    noun = "segmentation" if kind == "segmentation" else "recording"
+    if len(recordings) == 1:
+        return f". The {noun} in it is {printable(recordings[0])!r}: open({str(source.path / recordings[0])!r})"
+    return (
+        f". It contains {len(recordings)} {noun}s: {listed(recordings, limit=6)}; open one of them"
+        if recordings
+        else ""
+    )
 
 
 def _fault_of_tied(source: Source, kind: str, state: RegistryState) -> Exception | None:

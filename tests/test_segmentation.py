@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -493,6 +494,25 @@ def test_a_source_of_one_kind_says_which(tmp_path: Path, registry: Registry) -> 
         only = Registry()
         roi.register(Movie, name="rig", extensions=(".both",), registry=only)
         roi.open(file(tmp_path, "b.both", "pixels"), format="rig", kind="segmentation", registry=only)
+
+
+@pytest.mark.parametrize(
+    ("kind", "noun", "member"), [("imaging", "recording", "movie.raw"), ("segmentation", "segmentation", "found.cells")]
+)
+def test_a_folder_of_recordings_lists_those_of_the_kind(tmp_path: Path, kind: str, noun: str, member: str) -> None:
+    only = Registry(entry_points=lambda: [])
+    roi.register(Movie, name="movies", evidence=roi.Member("movie.raw"), registry=only)
+    roi.register(Stored, name="cells", evidence=roi.Member("found.cells"), registry=only)
+    for name in ("movie.raw", "found.cells"):
+        for day in ("first", "second"):
+            (tmp_path / f"{day} {name}").mkdir()
+            file(tmp_path / f"{day} {name}", name, "7")
+    words = f"It contains 2 {noun}s: 'first {member}' and 'second {member}'; open one of them"
+    with pytest.raises(roi.UnknownFormatError, match=words):
+        roi.open(tmp_path, kind=kind, registry=only)  # type: ignore[call-overload]
+    shutil.rmtree(tmp_path / f"second {member}")
+    with pytest.raises(roi.UnknownFormatError, match=f"The {noun} in it is 'first {member}': open"):
+        roi.open(tmp_path, kind=kind, registry=only)  # type: ignore[call-overload]
 
 
 def test_a_movie_that_is_missing_beside_a_sound_segmentation(tmp_path: Path, registry: Registry) -> None:
