@@ -125,8 +125,10 @@ def _open(source: SourceLike, format: str | None, kind: str, state: RegistryStat
     try:
         recording = _construct(extractor_class, spec, opened.value, options)
     except (RoiExtractorsError, OSError) as error:
+        if format is not None:
+            raise
         # In place of the error: what the file lacks on its own is not what to add
-        hint = (_folder_hint(opened, state, spec) if format is None else "") or _kind_hint(opened, state, spec, error)
+        hint = _folder_hint(opened, state, spec) or _kind_hint(opened, state, spec, error)
         if hint:
             raise SourceKindError(hint) from error
         raise

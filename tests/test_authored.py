@@ -381,7 +381,7 @@ def _classes(*arguments: str) -> dict[str, Any]:
 def _table_of_classes() -> list[tuple[str, str, str]]:
     page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8").partition("## Which plugin")[2]
     rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
-    return [(classes, call, plugin.strip(" `")) for classes, call, plugin in rows]
+    return [(row[0], row[1], row[2].strip(" `")) for row in rows if len(row) == 3]
 
 
 def test_the_page_names_every_imaging_class_of_roiextractors() -> None:
