@@ -380,6 +380,7 @@ def _classes(*arguments: str) -> dict[str, Any]:
 
 def _table_of_classes() -> list[tuple[str, str, str]]:
     page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8").partition("## Which plugin")[2]
+    page = page.partition("\n## ")[0]  # the next table is that of another section
     rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
     return [(row[0], row[1], row[2].strip(" `")) for row in rows if len(row) == 3]
 

@@ -197,7 +197,7 @@ def test_a_region_that_is_none_is_one_clear_sentence(
 
 
 def test_a_region_without_coordinates_is_refused(tmp_path: Path, write_dataset: Write) -> None:
-    folder = write_dataset(tmp_path / "d", [{"coordinates": [[0, 0]]}, {"id": 7, "pixels": []}])
+    folder = write_dataset(tmp_path / "d", [{"id": 3, "coordinates": [[0, 0]]}, {"id": 7, "pixels": []}])
     with pytest.raises(roi.CorruptRecordingError, match=r"region '7' of regions.json has no coordinates"):
         open_regions(folder)
 
