@@ -125,6 +125,8 @@ def test_ctrl_c_is_said_in_one_word(tmp_path: Path) -> None:
         "import os, signal, sys; from roiextractors_core.cli import app\n"
         "@app.app.command()\n"
         "def wait(): os.kill(os.getpid(), signal.SIGINT)\n"
+        # A process that a shell started in the background ignores SIGINT
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.argv = ['roiextractors', 'wait']\n"
         "app.run()"
     )

@@ -510,7 +510,7 @@ def save_rois(path: Path, stat: list[dict[str, Any]]) -> None:
 def test_missing_rois_and_descriptions_are_named(plane: Path) -> None:
     (plane / "ops.npy").rename(plane / "elsewhere")
     with pytest.raises(
-        SourceNotFoundError, match=r"plane0 contains neither ops.npy nor db.npy.* copy the one of the same run"
+        SourceNotFoundError, match=r"plane0 contains neither ops.npy nor db.npy.* copy the one from the same run"
     ):
         open_rois(plane)
     (plane / "elsewhere").rename(plane / "ops.npy")
