@@ -311,6 +311,13 @@ def _folder_hint(source: Source, state: RegistryState, spec: FormatSpec | None =
             basis, inside = match.finding.basis, source.path.relative_to(folder).parts[0]
             if (folder / inside).is_dir() and "/" in basis and f"{inside}/" not in basis:
                 continue  # the format of another folder in it
+            own = match.spec.extensions
+            if (
+                basis.endswith(own)
+                and f"{inside}/" not in basis
+                and not any(suffix in own for suffix in source.suffixes)
+            ):
+                continue  # known by its own files alone, as images in a folder are: other files in it are not part of it
             part = f"{printable(source.name)} is part of {printable(folder)}, which is {match.spec.title}"
             return f"{part}; open the folder: open({str(folder)!r})"
     return ""

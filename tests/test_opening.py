@@ -707,3 +707,19 @@ def test_a_recording_in_a_folder_beside_the_file_is_not_what_the_file_is_part_of
     (tmp_path / "other" / "rig.ini").unlink()
     with pytest.raises(roi.UnknownFormatError, match=r"^movie.qqq is part of .*, which is Rig; open the folder"):
         roi.open(tmp_path / "mine" / "movie.qqq", registry=registry)
+
+
+def test_a_file_beside_images_is_not_part_of_them(tmp_path: Path) -> None:
+    spec = roi.FormatSpec(
+        name="rig", title="Rig", extractor="rig.x:X", extensions=(".img",), evidence=roi.Member("*.img")
+    )
+    registry = Registry(entry_points=list)
+    registry.register(spec)
+    (tmp_path / "frame.img").write_bytes(b"unknown")
+    (tmp_path / "letter.qqq").write_bytes(b"unknown")
+    (tmp_path / "data.qqq").mkdir()
+    (tmp_path / "data.qqq" / "x").write_bytes(b"unknown")
+    for name in ("letter.qqq", "data.qqq", "data.qqq/x"):
+        with pytest.raises(roi.UnknownFormatError) as caught:
+            roi.open(tmp_path / name, registry=registry)
+        assert "part of" not in str(caught.value)

@@ -312,7 +312,7 @@ class AStateThatIsNotInTheArguments(PlantedRois):
         return found + np.float32(os.getpid() % 1000)
 
 
-@planted("test_it_can_be_read_from_several_threads", says="share no position")
+@planted("test_it_can_be_read_from_several_threads", says="must not share a position")
 class ThreadsShareOnePlace(PlantedRois):
     def _array(self, part: int, dtype: str, count: int, skip: int = 0) -> np.ndarray:
         self._place = self._places[part] + skip * np.dtype(dtype).itemsize

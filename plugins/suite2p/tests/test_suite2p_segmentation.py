@@ -518,7 +518,9 @@ def test_missing_rois_and_descriptions_are_named(plane: Path) -> None:
     for path in (plane, plane / "F.npy"):
         with pytest.raises(SourceNotFoundError, match=r"plane0 contains F.npy but not stat.npy, the ROIs"):
             open_rois(path)
-    with pytest.raises(SourceKindError, match=r"contains no ROIs by suite2p: neither it nor its folders plane0.* contain stat.npy"):
+    with pytest.raises(
+        SourceKindError, match=r"contains no ROIs by suite2p: neither it nor its folders plane0.* contain stat.npy"
+    ):
         open_rois(plane.parent)
     with pytest.raises(SourceKindError, match=r"contains no ROIs by suite2p"):
         open_rois(plane.parent.parent, format="suite2p")
