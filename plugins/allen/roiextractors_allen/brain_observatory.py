@@ -80,7 +80,7 @@ class BrainObservatoryExtractor(SegmentationExtractor):
     Raises
     ------
     UnsupportedRecordingError
-        There is no such pipeline in the file.
+        The file does not contain this pipeline.
     CorruptRecordingError, TruncatedRecordingError
         The file is damaged, or its lists contradict each other.
 

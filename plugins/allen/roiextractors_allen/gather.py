@@ -95,7 +95,7 @@ def gather(source: Any, masks: str | os.PathLike[str] | None) -> Gathered:
     Raises
     ------
     UnsupportedRecordingError
-        There are no traces, or those of several recordings.
+        No traces were found, or traces of several recordings.
     CorruptRecordingError
         A file contradicts itself.
     """
@@ -304,7 +304,7 @@ def _find_masks(found: Gathered, folder: Path, masks: str | os.PathLike[str] | N
 
 def _named_masks(path: str | os.PathLike[str], ids: Sequence[str]) -> JsonMasks:
     if not os.path.exists(path):
-        raise SourceNotFoundError(f"there is no file {printable(path)}, which masks= names")
+        raise SourceNotFoundError(f"masks={printable(path)!r}: this file does not exist")
     masks = read_json_masks(path)
     if masks is None:
         raise UnsupportedRecordingError(f"{printable(os.path.basename(path))} {_NO_ROIS}")

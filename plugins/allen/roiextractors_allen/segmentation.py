@@ -61,7 +61,7 @@ class AllenSegmentationExtractor(SegmentationExtractor):
     Raises
     ------
     UnsupportedRecordingError
-        There are no traces, or those of several recordings.
+        No traces were found, or traces of several recordings.
     CorruptRecordingError
         A file contradicts itself, an id is repeated, or a mask is outside the frame.
 
@@ -102,7 +102,7 @@ class AllenSegmentationExtractor(SegmentationExtractor):
             warn(words, RoiExtractorsWarning)
 
     def get_frame_shape(self) -> tuple[int, int]:
-        """Return ``(rows, columns)``; (0, 0) if there are no masks and the option ``frame_shape`` is not given."""
+        """Return ``(rows, columns)``, or (0, 0) without masks and without the option ``frame_shape``."""
         return self._frame_shape
 
     def get_roi_ids(self) -> list[str]:

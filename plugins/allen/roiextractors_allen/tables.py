@@ -333,7 +333,7 @@ def read_masks(path: str, shape: tuple[int, int], count: int) -> Masks:
     Raises
     ------
     CorruptRecordingError
-        Coordinates and weights are of different lengths, or of a ROI that is not there.
+        Coordinates and weights have different lengths, or refer to a ROI that does not exist.
     """
     file_name = printable(os.path.basename(path))
     with open_hdf5(path) as file:

@@ -562,7 +562,7 @@ def test_json_that_is_not_json_is_left_out_or_refused(experiment: Path) -> None:
     (experiment / "rois.json").write_text('{"rois": 3}')
     with pytest.raises(UnsupportedRecordingError, match=r"rois\.json contains no ROIs"):
         AllenSegmentationExtractor(experiment, masks=experiment / "rois.json")
-    with pytest.raises(SourceNotFoundError, match=r"there is no file .*nothing\.json"):
+    with pytest.raises(SourceNotFoundError, match=r"masks=.*nothing\.json.*: this file does not exist"):
         AllenSegmentationExtractor(experiment, masks=experiment / "nothing.json")
 
 

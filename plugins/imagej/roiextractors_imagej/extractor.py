@@ -68,7 +68,7 @@ class ImageJRoiSegmentationExtractor(SegmentationExtractor):
     CorruptRecordingError, TruncatedRecordingError
         The file or a ROI is damaged, or a ROI is outside of the frame.
     UnsupportedRecordingError
-        There is no area or point among the ROIs.
+        None of the ROIs is an area or a point.
 
     Notes
     -----
