@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from roiextractors_core.testing.cuts import cuts_of, exchanges_of
 sys.path.insert(0, str(Path(__file__).parent))
 from planted import faults, sound
 from planted.changes import CHANGES
+from planted.running import Outcome, kit_in
 
 pytestmark = pytest.mark.tools
 
@@ -232,71 +232,13 @@ LAYOUTS: Mapping[str, tuple[type[Planar], str, Mapping[str, Any]]] = {
 }
 
 
-@dataclass
-class Outcome:
-    """What a run of the kit came to: the messages of the tests that failed, and the names of those that passed or not."""
-
-    failed: dict[str, str]
-    passed: set[str]
-    skipped: dict[str, str]
-
-
-class Collected:
-    """A pytest plugin that keeps the reports."""
-
-    def __init__(self) -> None:
-        self.outcome = Outcome({}, set(), {})
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        name = report.nodeid.rpartition("::")[2].partition("[")[0]
-        if report.failed:
-            self.outcome.failed.setdefault(name, f"{report.longreprtext}")
-        elif report.skipped:
-            self.outcome.skipped[name] = str(report.longrepr[2])
-        elif report.when == "call":
-            self.outcome.passed.add(name)
-
-    def pytest_collectreport(self, report: Any) -> None:
-        if report.failed:
-            self.outcome.failed["collection"] = report.longreprtext
-
-
 @pytest.fixture
 def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
     """Run the kit's tests in this process, as a plugin's author would, on a class of this file."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "")
     monkeypatch.setattr("roiextractors_core.testing.conformance.processes.FORK_SECONDS", 3)
     monkeypatch.setattr("roiextractors_core.testing.conformance.state.PIPE_SECONDS", 20.0)
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-    folder = tmp_path / "kit"
-    folder.mkdir()
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    (folder / "conftest.py").write_text("")
-
-    def run(cases: type, **attributes: Any) -> Outcome:
-        module = folder / "test_it.py"
-        module.write_text(f"import sys\nTestIt = sys.modules[{__name__!r}].CASES[{str(folder)!r}]\n")
-        kind = type("TestIt", (cases,), {"__module__": "test_it", **attributes})
-        CASES[str(folder)] = kind
-        collected = Collected()
-        off = ("xdist", "cacheprovider", "terminal", "randomly", "cov")
-        words = [
-            str(module),
-            f"--rootdir={folder}",
-            "-c",
-            str(folder / "pytest.ini"),
-            f"--basetemp={tmp_path / 'base'}",
-        ]
-        pytest.main([*words, *(f"-pno:{name}" for name in off)], plugins=[collected])
-        del CASES[str(folder)]
-        return collected.outcome
-
-    yield run
-    sys.modules.pop("test_it", None)
-
-
-CASES: dict[str, type] = {}
+    with kit_in(tmp_path, monkeypatch) as run:
+        yield run
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from roiextractors_core.testing import SegmentationExtractorTests
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted import rois
+from planted.running import Outcome, kit_in
 
 pytestmark = pytest.mark.tools
 
@@ -35,63 +36,20 @@ class Long(Cases):
     samples = 80_000
 
 
-RUNNING: dict[str, type] = {}
-
-
-class Collected:
-    """A pytest plugin that keeps the reports."""
-
-    def __init__(self) -> None:
-        self.failed: dict[str, str] = {}
-        self.passed: set[str] = set()
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        name = report.nodeid.rpartition("::")[2].partition("[")[0]
-        if report.failed:
-            self.failed.setdefault(name, report.longreprtext)
-        elif report.passed and report.when == "call":
-            self.passed.add(name)
-
-    def pytest_collectreport(self, report: Any) -> None:
-        if report.failed:
-            self.failed["collection"] = report.longreprtext
-
-
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Collected]]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
     """Run the kit in this process, as a plugin's author would, with one extractor."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "")
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-    folder = tmp_path / "kit"
-    folder.mkdir()
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    (folder / "conftest.py").write_text("")
+    with kit_in(tmp_path, monkeypatch) as kit:
 
-    def run(extractor: str, cases: type = Cases, declares: Any = None, **attributes: Any) -> Collected:
-        roi.default_registry().register(roi.FormatSpec(**{**rois.FILE, **(declares or {}), "extractor": extractor}))
-        module = folder / "test_it.py"
-        module.write_text(f"import sys\nTestIt = sys.modules[{__name__!r}].RUNNING[{str(folder)!r}]\n")
-        RUNNING[str(folder)] = type("TestIt", (cases,), {"__module__": "test_it", **attributes})
-        collected = Collected()
-        off = ("xdist", "cacheprovider", "terminal", "randomly", "cov")
-        words = [
-            str(module),
-            f"--rootdir={folder}",
-            "-c",
-            str(folder / "pytest.ini"),
-            f"--basetemp={tmp_path / 'base'}",
-        ]
-        pytest.main([*words, *(f"-pno:{name}" for name in off)], plugins=[collected])
-        return collected
+        def run(extractor: str, cases: type = Cases, declares: Any = None) -> Outcome:
+            roi.default_registry().register(roi.FormatSpec(**{**rois.FILE, **(declares or {}), "extractor": extractor}))
+            return kit(cases)
 
-    yield run
-    RUNNING.pop(str(folder), None)
+        yield run
     roi.default_registry().unregister("planted-rois")
-    sys.modules.pop("test_it", None)
 
 
-def test_a_sound_extractor_passes_every_test(run: Callable[..., Collected]) -> None:
+def test_a_sound_extractor_passes_every_test(run: Callable[..., Outcome]) -> None:
     outcome = run("planted.rois:PlantedRois", Long)
     assert outcome.failed == {}
     assert len(outcome.passed) >= 26
@@ -99,7 +57,7 @@ def test_a_sound_extractor_passes_every_test(run: Callable[..., Collected]) -> N
 
 
 @pytest.mark.parametrize("name", rois.FAULTS)
-def test_a_planted_fault_is_caught(name: str, run: Callable[..., Collected]) -> None:
+def test_a_planted_fault_is_caught(name: str, run: Callable[..., Outcome]) -> None:
     _, fails, says, declares = rois.FAULTS[name]
     cases = Long if "test_one_trace_reads_no_more_than_it_needs" in fails else Cases
     outcome = run(f"planted.rois:{name}", cases, declares)
@@ -151,5 +109,5 @@ class Square(Cases):
         (Square, "test_expected_can_tell_mistakes_apart", "is square"),
     ],
 )
-def test_what_the_author_forgot_is_named(cases: type, test: str, says: str, run: Callable[..., Collected]) -> None:
+def test_what_the_author_forgot_is_named(cases: type, test: str, says: str, run: Callable[..., Outcome]) -> None:
     assert says in run("planted.rois:PlantedRois", cases).failed[test]
