@@ -199,8 +199,10 @@ def _choose_format(source: Source, name: str | None, kind: str, state: RegistryS
     except UnknownFormatError as error:
         reason = "" if isinstance(error, FormatNotInstalledError) else _reason_by_suffix(source, kind, state)
         hint = "" if reason else _folder_hint(source, state)
-        below = "" if reason or hint else _recordings_below(source, kind, state)
-        raise type(error)(hint or f"{error}{reason}{below}") from None
+        # In place of the error: what the folder contains helps more than the formats that were tried
+        is_known = isinstance(error, FormatNotInstalledError)
+        below = "" if reason or hint or is_known else _recordings_below(source, kind, state)
+        raise type(error)(hint or below or f"{error}{reason}") from None
     return match.spec, match.finding.basis, advice
 
 
@@ -380,13 +382,10 @@ def _recordings_below(source: Source, kind: str, state: RegistryState) -> str:
                 choose(opened, state, kind)
                 recordings.append(name)
     noun = "segmentation" if kind == "segmentation" else "recording"
+    start = f"{printable(source.path)} is not a {noun}; it contains"
     if len(recordings) == 1:
-        return f". The {noun} in it is {printable(recordings[0])!r}: open({str(source.path / recordings[0])!r})"
-    return (
-        f". It contains {len(recordings)} {noun}s: {listed(recordings, limit=6)}; open one of them"
-        if recordings
-        else ""
-    )
+        return f"{start} one {noun}, {printable(recordings[0])!r}: open({str(source.path / recordings[0])!r})"
+    return f"{start} {len(recordings)} {noun}s: {listed(recordings, limit=6)}; open one of them" if recordings else ""
 
 
 def _fault_of_tied(source: Source, kind: str, state: RegistryState) -> Exception | None:

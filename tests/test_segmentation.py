@@ -507,11 +507,11 @@ def test_a_folder_of_recordings_lists_those_of_the_kind(tmp_path: Path, kind: st
         for day in ("first", "second"):
             (tmp_path / f"{day} {name}").mkdir()
             file(tmp_path / f"{day} {name}", name, "7")
-    words = f"It contains 2 {noun}s: 'first {member}' and 'second {member}'; open one of them"
+    words = f"is not a {noun}; it contains 2 {noun}s: 'first {member}' and 'second {member}'; open one of them"
     with pytest.raises(roi.UnknownFormatError, match=words):
         roi.open(tmp_path, kind=kind, registry=only)  # type: ignore[call-overload]
     shutil.rmtree(tmp_path / f"second {member}")
-    with pytest.raises(roi.UnknownFormatError, match=f"The {noun} in it is 'first {member}': open"):
+    with pytest.raises(roi.UnknownFormatError, match=f"it contains one {noun}, 'first {member}': open"):
         roi.open(tmp_path, kind=kind, registry=only)  # type: ignore[call-overload]
 
 
