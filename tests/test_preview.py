@@ -68,7 +68,7 @@ def test_a_notebooks_card_shows_facts_and_escapes_names_and_reads_no_pixels(
         monkeypatch.setattr(type(recording), name, refuse)
     card = recording._repr_html_()
     assert "30 samples x 40 rows x 50 columns" in card
-    assert "computed from the rate" in card
+    assert "from the rate" in card
     assert "&lt;b&gt;scope&lt;/b&gt;" in card
     assert "<b>scope" not in card
 
@@ -91,6 +91,109 @@ def test_a_card_never_fails_even_where_the_file_is_gone(tmp_path: Path) -> None:
     assert "<img" not in card
     assert "closed" in card
     assert "9 samples" in card
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are drawn, as matplotlib has them."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Any] = []
+    save = Figure.savefig
+
+    def remember(figure: Any, *arguments: Any, **options: Any) -> None:
+        drawn.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+    return drawn
+
+
+def words_in(figure: Any) -> str:
+    from matplotlib.text import Text
+
+    return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_text())
+
+
+def test_the_picture_of_one_frame_is_that_frame_alone(figures: list[Any]) -> None:
+    frame = np.arange(600, dtype=np.uint16).reshape(1, 20, 30)
+    roi.NumpyImagingExtractor(frame).preview()
+    (axes,) = figures[0].get_axes()
+    np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), frame[0])
+    words = words_in(figures[0])
+    assert "1 frame of 20 x 30 pixels, uint16" in words
+    assert "grey values 5.99 to 597.2" in words  # the percentiles 1 and 99.7 of 0 to 599
+    assert not {"Mean", "Hz", "unknown"} & set(words.replace(",", " ").split())
+
+
+def test_single_frames_of_several_channels_stand_side_by_side(figures: list[Any], tmp_path: Path) -> None:
+    from roiextractors_core.interop.preview import draw, panel_of
+
+    one = roi.NumpyImagingExtractor(np.arange(600, dtype=np.uint16).reshape(1, 20, 30))
+    draw("two", [panel_of(one, {"channel": name}) for name in ("green", "red")], tmp_path / "two.png")
+    left, right = (axes.get_window_extent() for axes in figures[0].get_axes())
+    assert left.x1 < right.x0
+    assert left.y0 == pytest.approx(right.y0)
+
+
+def test_the_planes_of_a_volume_are_drawn_with_one_contrast(figures: list[Any]) -> None:
+    volumes = np.zeros((4, 10, 12, 3), np.int16) + np.array([1, 2, 3], np.int16) * 100
+    metadata = roi.RecordingMetadata(pixel_size=(1.0, 1.0), plane_spacing=7.5)
+    roi.NumpyImagingExtractor(volumes, metadata=metadata).preview()
+    planes, maximum, trace = figures[0].get_axes()
+    assert [float(image.get_array().mean()) for image in planes.images] == [100, 200, 300]
+    assert {image.get_clim() for image in planes.images} == {(100.0, 300.0)}
+    assert float(maximum.images[0].get_array().max()) == 300
+    assert trace.lines[0].get_ydata().tolist() == [200] * 4
+    words = words_in(figures[0])
+    assert "4 volumes of 10 x 12 pixels and 3 planes" in words
+    assert all(f"plane {plane}\n{depth} µm" in words for plane, depth in enumerate(("0", "7.5", "15")))
+
+
+def test_of_many_planes_twelve_that_are_spread_are_drawn(figures: list[Any]) -> None:
+    volume = np.zeros((1, 4, 5, 56), np.uint8) + np.arange(56, dtype=np.uint8)
+    roi.NumpyImagingExtractor(volume).preview()
+    planes, maximum = figures[0].get_axes()  # and no trace of one sample
+    assert [float(image.get_array()[0, 0]) for image in planes.images] == [*range(0, 56, 5)]
+    assert float(maximum.images[0].get_array()[0, 0]) == 55
+    assert "(12 of 56)" in words_in(figures[0])
+
+
+def test_volumes_of_one_row_are_drawn_as_the_section_that_they_are(figures: list[Any]) -> None:
+    sections = np.arange(2 * 1 * 6 * 5, dtype=np.float32).reshape(2, 1, 6, 5)
+    roi.NumpyImagingExtractor(sections).preview()
+    mean = figures[0].get_axes()[0].images[0].get_array()
+    np.testing.assert_array_equal(np.asarray(mean), sections.mean(axis=0)[0].T)
+
+
+def test_pixels_without_a_value_are_left_out_and_counted(figures: list[Any]) -> None:
+    data = np.random.default_rng(1).normal(100, 5, (30, 40, 50)).astype(np.float32)
+    data[:, :4] = np.nan
+    data[3, 20, 20] = np.inf
+    roi.NumpyImagingExtractor(data, sampling_frequency=10.0).preview()
+    mean, _, trace = figures[0].get_axes()
+    finite = np.where(np.isfinite(data), data, np.nan).astype(np.float64)
+    np.testing.assert_allclose(trace.lines[0].get_ydata(), np.nanmean(finite, axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(
+        np.ma.getdata(mean.images[0].get_array())[4:], np.nanmean(finite[:, 4:], axis=0), rtol=1e-6
+    )
+    assert "10 % of the pixels are NaN or infinite and left out" in words_in(figures[0])
+
+
+def test_a_recording_of_one_value_and_one_without_any_are_drawn_with_words(figures: list[Any]) -> None:
+    roi.NumpyImagingExtractor(np.full((3, 8, 9), 7, np.uint8)).preview()
+    assert "every pixel is 7" in words_in(figures[0])
+    roi.NumpyImagingExtractor(np.full((3, 8, 9), np.nan, np.float32)).preview()
+    assert "no pixel is finite" in words_in(figures[1])
+
+
+def test_the_axis_of_times_since_1970_begins_at_the_first_sample(figures: list[Any]) -> None:
+    recording = roi.NumpyImagingExtractor(np.zeros((5, 8, 9), np.uint8))
+    recording.set_times(1.6e9 + np.arange(5) / 2)
+    recording.preview()
+    trace = figures[0].get_axes()[2]
+    assert trace.lines[0].get_xdata().tolist() == [0, 0.5, 1, 1.5, 2]
+    assert trace.get_xlabel() == "time (s) after 1,600,000,000.000 s, times set by you"
 
 
 def test_without_matplotlib_a_preview_says_what_to_install(recording: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ _CHUNK_BYTES = 16 << 20  # large enough for fast reads, small enough that the ti
 _MAX_BYTES = 512 << 20
 _MAX_SECONDS = 20.0  # a picture of a recording on a slow network drive should not take minutes
 _MAX_PIXELS = 2048  # per side, as many as a picture shows
+_MAX_PLANE_PIXELS = 512  # the same for planes, which are drawn side by side
+_MAX_PLANES = 12  # more would be too small to see
 _PASSES = (
     0,
     4,
@@ -33,10 +35,18 @@ class QuickLook:
 
     Attributes
     ----------
-    mean, maximum : numpy.ndarray
-        ``(rows, columns)``, float64, NaN where no pixel was finite; for a volume, over its planes too.
+    mean : numpy.ndarray
+        ``(rows, columns)``, of a volume ``(rows, columns, len(planes))``; float64, NaN where no pixel was finite.
+    maximum : numpy.ndarray
+        ``(rows, columns)``, of a volume over all of its planes; float64, NaN where no pixel was finite.
+    planes : numpy.ndarray
+        The planes of ``mean``, int64: all, or twelve that are evenly spread; empty if it has none.
+    num_planes : int
+        Number of planes of the whole recording.
+    is_section : bool
+        Whether the volumes have one row each; the rows of the images are then the planes.
     trace : numpy.ndarray
-        The mean over all pixels of each sample that was read, float64.
+        The mean over the finite pixels of each sample that was read, float64.
     samples : numpy.ndarray
         Their indices, int64, ascending.
     times : numpy.ndarray or None
@@ -45,15 +55,21 @@ class QuickLook:
         Number of samples of the whole recording.
     step : int
         Rows and columns between the pixels of the images: 1, or more for large frames.
+    left_out : float
+        The share of the pixels that were read and are not finite, 0 to 1; they are not part of the images and the trace.
     """
 
     mean: np.ndarray
     maximum: np.ndarray
+    planes: np.ndarray
+    num_planes: int
+    is_section: bool
     trace: np.ndarray
     samples: np.ndarray
     times: np.ndarray | None
     num_samples: int
     step: int
+    left_out: float
 
     @property
     def is_partial(self) -> bool:
@@ -110,26 +126,34 @@ class _Sums:
     def __init__(self, recording: Any) -> None:
         self._recording = recording
         self._clock = recording.clock
-        rows, columns = recording.get_frame_shape()
-        self._step = -(-max(rows, columns) // _MAX_PIXELS)
+        rows, columns, *planes = recording.get_sample_shape()
+        self._is_section = rows == 1 and bool(planes) and planes[0] > 1
+        if self._is_section:
+            rows, planes = planes[0], []
+        most = _MAX_PLANE_PIXELS if planes else _MAX_PIXELS
+        self._step = -(-max(rows, columns) // most)
+        count = planes[0] if planes else 0
+        self._planes = np.unique(np.linspace(0, count - 1, min(count, _MAX_PLANES)).round().astype(np.int64))
         shape = len(range(0, rows, self._step)), len(range(0, columns, self._step))
-        self._total, self._seen = np.zeros(shape), np.zeros(shape, np.int64)
+        self._total = np.zeros((*shape, len(self._planes)) if planes else shape)
+        self._seen = np.zeros(self._total.shape, np.int64)
         self._maximum = np.full(shape, -np.inf)
         self._runs: list[tuple[int, int]] = []
         self._traces: dict[int, np.ndarray] = {}
         self._times: dict[int, np.ndarray] = {}
+        self._finite, self._pixels = 0, 0
 
     def add(self, start: int, end: int) -> None:
         """Read samples ``start`` to ``end`` (exclusive)."""
         block = self._recording.get_series(start, end)
         block = np.abs(block) if block.dtype.kind == "c" else block
+        block = block[:, 0].transpose(0, 2, 1) if self._is_section else block
         # Integers are finite: no mask is made for them
         finite: Any = np.isfinite(block) if block.dtype.kind == "f" else True
-        block = block if finite is True or finite.all() else np.where(finite, block, np.nan)
-        whole = tuple(range(1, block.ndim))
-        with np.errstate(invalid="ignore"):
-            self._traces[start] = block.mean(axis=whole, dtype=np.float64)
-        self._add_images(block[:, :: self._step, :: self._step])
+        finite = True if finite is True or finite.all() else finite
+        self._traces[start] = self._means(block, finite)
+        part = (slice(None), slice(None, None, self._step), slice(None, None, self._step))
+        self._add_images(block[part], finite if finite is True else finite[part])
         if self._clock.source is not None:
             self._times[start] = self._clock.times(start, end)
         self._runs.append((start, end))
@@ -142,21 +166,38 @@ class _Sums:
             mean = self._total / self._seen
         return QuickLook(
             mean=mean,
-            maximum=np.where(self._seen > 0, self._maximum, np.nan),
+            maximum=np.where(np.isneginf(self._maximum), np.nan, self._maximum),
+            planes=self._planes,
+            num_planes=self._recording.get_num_planes(),
+            is_section=self._is_section,
             trace=np.concatenate([self._traces[start] for start in starts]),
             samples=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in runs]),
             times=np.concatenate([self._times[start] for start in starts]) if self._times else None,
             num_samples=len(self._recording),
             step=self._step,
+            left_out=1 - self._finite / self._pixels,
         )
 
-    def _add_images(self, part: np.ndarray) -> None:
+    def _means(self, block: np.ndarray, finite: Any) -> np.ndarray:
+        """Return the mean of each sample over its finite pixels; NaN where there are none."""
+        whole = tuple(range(1, block.ndim))
+        self._pixels += block.size
+        if finite is True:
+            self._finite += block.size
+            return np.asarray(block.mean(axis=whole, dtype=np.float64))
+        counts = finite.sum(axis=whole)
+        self._finite += int(counts.sum())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(block.sum(axis=whole, dtype=np.float64, where=finite) / counts)
+
+    def _add_images(self, part: np.ndarray, finite: Any) -> None:
         over = (0,) if part.ndim == 3 else (0, 3)
-        holes = part.dtype.kind == "f" and bool(np.isnan(part).any())
-        known = ~np.isnan(part) if holes else True
-        self._total += part.sum(axis=over, dtype=np.float64, where=known)
-        self._seen += np.sum(known, axis=over) if holes else int(np.prod([part.shape[axis] for axis in over]))
+        shown, known = part, finite
+        if part.ndim == 4:
+            shown, known = part[..., self._planes], finite if finite is True else finite[..., self._planes]
+        self._total += shown.sum(axis=0, dtype=np.float64, where=known)
+        self._seen += len(shown) if known is True else known.sum(axis=0)
         # max() with where= needs an initial value, and with one it promotes integers: it is given only where needed
-        low = False if part.dtype.kind == "b" else -np.inf if holes else None
-        highest = part.max(axis=over, initial=low, where=known) if low is not None else part.max(axis=over)
+        low = False if part.dtype.kind == "b" else None if finite is True else -np.inf
+        highest = part.max(axis=over, initial=low, where=finite) if low is not None else part.max(axis=over)
         np.maximum(self._maximum, highest, out=self._maximum)
