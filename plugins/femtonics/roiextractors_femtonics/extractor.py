@@ -1,4 +1,4 @@
-"""Reads Femtonics MESc files: one channel of one unit, as stored or with the file's own conversion."""
+"""Reads Femtonics MESc files: one channel of one unit, with the file's own conversion or as stored."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 import h5py
 import numpy as np
-from roiextractors_hdf5.contents import attributes_of, named, open_hdf5
+from roiextractors_hdf5.contents import attributes_of, missing_bytes, named, open_hdf5
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
-from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import StreamChoiceError, TruncatedRecordingError, UnsupportedRecordingError, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import Budget, single_file, to_micrometres, to_seconds, warn
+from roiextractors_core.io import Budget, Source, single_file, to_micrometres, to_seconds, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
-__all__ = ["FemtonicsImagingExtractor"]
+__all__ = ["FemtonicsImagingExtractor", "is_mesc"]
 
 # Attributes that MESc stores as text; other lists of numbers can end in 0 too
 _TEXTS = re.compile(
@@ -27,6 +27,7 @@ _TEXTS = re.compile(
 )
 _MAX_GROUPS = 10_000
 _MAX_UNITS = 2000
+_USUAL_CONVERSIONS = ((-1.0, 65535.0), (-1.0, 255.0))
 _FIRST_SECOND = 365 * 86400  # a start in 1970 is that of a clock that was not set
 
 
@@ -44,8 +45,9 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
     channel : str or int, optional
         The channel's name (``"UG"``), or MESc's number of it (``"Channel_0"`` or 0); needed when there are several.
     apply_conversion : bool
-        False, the default, returns the stored integers.  True applies the channel's linear conversion (scale and offset): for the
-        usual scale -1 and offset 65535, which invert the detector's signal, the result stays uint16; otherwise it is float64.
+        True, the default, applies the channel's linear conversion (scale and offset): for the usual scale -1 and offset 65535,
+        because MESc stores the detector's signal inverted, the result stays uint16; for others it is float64.  False returns the
+        stored integers, as roiextractors does: bright cells are then dark.
     sampling_frequency : float, optional
         Samples a second (Hz); overrides the file's.
 
@@ -74,15 +76,17 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         session: str | int | None = None,
         unit: str | int | None = None,
         channel: str | int | None = None,
-        apply_conversion: bool = False,
+        apply_conversion: bool = True,
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         path = single_file(file_path)
         self._unit, self._channel = _find_unit(path, session, unit, channel)
-        self._scale, self._offset = self._unit.conversion(self._channel) if apply_conversion else (1.0, 0.0)
+        self._scale, self._offset = self._unit.sure_conversion(self._channel) if apply_conversion else (1.0, 0.0)
         axes = "ZYX" if self._unit.is_stack else "TYX"
-        self._movie = Hdf5Dataset(path, self._unit.dataset(self._channel), axes=axes)
+        # Frames that were never written are black, not the brightest of all
+        blank = int(self._offset) if self._scale == -1.0 and self._offset >= 0 else None
+        self._movie = Hdf5Dataset(path, self._unit.dataset(self._channel), axes=axes, missing_value=blank)
         self.is_volumetric = self._unit.is_stack
         self._notes = tuple(_notes(self._unit, self._channel, self._movie, apply_conversion))
         for words in self._movie.get_warnings(self._unit.file_name):
@@ -151,7 +155,7 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         )
 
     def get_notes(self) -> tuple[str, ...]:
-        """Return notes: sizes that differ from the dataset's, a conversion that is not applied, and missing chunks."""
+        """Return notes: the conversion, sizes that differ from the dataset's, and missing chunks."""
         return (*self._notes, *self._movie.get_notes(self._unit.file_name))
 
     def get_missing_samples(self) -> np.ndarray:
@@ -185,6 +189,14 @@ class FemtonicsImagingExtractor(BlockImagingExtractor):
         return scaled
 
 
+def is_mesc(source: Source) -> bool:
+    """Return whether a file, which may be truncated, contains sessions of MESc."""
+    if not source.is_hdf5:
+        return False
+    with open_hdf5(source.path) as file:
+        return "VecMSessionsSize" in file.attrs or bool(_groups(file, "MSession"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Unit:
     """One measurement unit: its path, channels, and attributes with their texts decoded."""
@@ -195,6 +207,7 @@ class _Unit:
     channels: tuple[str, ...]
     numbers: tuple[int, ...]
     attributes: Mapping[str, Any]
+    is_cut: bool = False
 
     def dataset(self, channel: int) -> str:
         return f"{self.session}/{self.name}/Channel_{self.numbers[channel]}"
@@ -203,7 +216,23 @@ class _Unit:
         """Return (scale, offset) of a channel; (1, 0) without a linear conversion."""
         prefix = f"Channel_{self.numbers[channel]}_Conversion_ConversionLinear"
         scale, offset = self.number(f"{prefix}Scale"), self.number(f"{prefix}Offset")
-        return (1.0, 0.0) if scale is None or offset is None else (scale, offset)
+        return (1.0, 0.0) if not scale or offset is None else (scale, offset)
+
+    def sure_conversion(self, channel: int) -> tuple[float, float]:
+        """Return the conversion to apply to the pixels.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            The file is cut, so that the numbers may be zeros in place of what was there.
+        """
+        scale, offset = self.conversion(channel)
+        if self.is_cut and (scale, offset) not in _USUAL_CONVERSIONS:
+            raise TruncatedRecordingError(
+                f"{self.file_name} is truncated, and the conversion of its pixels may be lost (scale {scale:g}, offset {offset:g}); "
+                "apply_conversion=False returns the stored integers"
+            )
+        return scale, offset
 
     def number(self, key: str) -> float | None:
         value = self.attributes.get(key)
@@ -330,7 +359,8 @@ def _unit(file_name: str, session: str, name: str, group: Any) -> _Unit:
     numbers.sort()
     titles = [printable(attributes.get(f"Channel_{k}_Name") or f"Channel_{k}") for k in numbers]
     names = [title if titles.count(title) == 1 else f"Channel_{k}" for k, title in zip(numbers, titles, strict=True)]
-    return _Unit(file_name, session, name, tuple(names), tuple(numbers), attributes)
+    is_cut = missing_bytes(group.file) > 0
+    return _Unit(file_name, session, name, tuple(names), tuple(numbers), attributes, is_cut)
 
 
 def _is_movie(node: Any) -> bool:
@@ -359,8 +389,11 @@ def _notes(unit: _Unit, channel: int, movie: Hdf5Dataset, applied: bool) -> list
                 f"{unit.session}/{unit.name}: {key} states {claimed:,.0f} {word}, but the dataset has {number:,}"
             )
     scale, offset = unit.conversion(channel)
-    if not applied and (scale, offset) != (1.0, 0.0):
+    if (scale, offset) != (1.0, 0.0):
+        numbers = f"the file's conversion (scale {scale:g}, offset {offset:g})"
         notes.append(
-            f"pixels are as stored; pass apply_conversion=True to apply the file's conversion (scale {scale:g}, offset {offset:g})"
+            f"pixels have {numbers} applied; apply_conversion=False returns the stored integers"
+            if applied
+            else f"pixels are as stored; leave out apply_conversion=False to apply {numbers}"
         )
     return notes

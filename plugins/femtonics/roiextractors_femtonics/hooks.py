@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roiextractors_core import FormatSpec, Hdf5Path, hookimpl
+from roiextractors_core import FormatSpec, Hdf5Path, Name, Probe, hookimpl
 
 __all__ = ["roiextractors_formats"]
 
@@ -17,7 +17,10 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         title="Femtonics MESc",
         extractor="roiextractors_femtonics.extractor:FemtonicsImagingExtractor",
         extensions=(".mesc",),
-        evidence=Hdf5Path("/", attribute="VecMSessionsSize") | Hdf5Path("/MSession_0", attribute="VecMUnitsSize"),
+        # A truncated file shows no attributes; read as plain HDF5, its pixels would be inverted without a word
+        evidence=Hdf5Path("/", attribute="VecMSessionsSize")
+        | Hdf5Path("/MSession_0", attribute="VecMUnitsSize")
+        | (Name("*.mesc") & Probe("roiextractors_femtonics.extractor:is_mesc")),
         specializes=("hdf5",),
         api=1,
         streams=("session", "unit", "channel"),

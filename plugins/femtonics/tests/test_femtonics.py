@@ -1,9 +1,13 @@
-"""MESc files: a real one against another program's reading, and written ones laid out as it."""
+"""MESc files: a real one against another program's reading, and written ones laid out as it.
+
+Every channel here states MESc's usual conversion, scale -1 and offset 65535: the light is 65535 minus the stored integer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ import pytest
 from roiextractors_femtonics.extractor import FemtonicsImagingExtractor
 
 import roiextractors_core as roi
-from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError
+from roiextractors_core.errors import StreamChoiceError, TruncatedRecordingError, UnsupportedRecordingError
 from roiextractors_core.testing import ImagingExtractorTests
 
 IDS = [f"femtonics/p29.mesc/MUnit_{unit}/{channel}" for unit in (0, 1) for channel in ("UG", "UR")]
@@ -70,7 +74,7 @@ class TestFemtonics(ImagingExtractorTests):
 
     @pytest.fixture
     def expected(self) -> np.ndarray:
-        return pixels(4)
+        return 65535 - pixels(4)
 
     @pytest.fixture
     def recording(self, tmp_path: Path, expected: np.ndarray) -> Path:
@@ -79,7 +83,7 @@ class TestFemtonics(ImagingExtractorTests):
         with h5py.File(path, "w") as file:
             add_unit(file, "MSession_0/MUnit_2", {"UG": small, "UR": small})
             add_unit(file, "MSession_1/MUnit_10", {"UG": small, "UR": small})
-            add_unit(file, "MSession_1/MUnit_2", {"UG": pixels(3), "UR": expected})
+            add_unit(file, "MSession_1/MUnit_2", {"UG": pixels(3), "UR": 65535 - expected})
         return path
 
     @pytest.fixture
@@ -95,8 +99,8 @@ class TestFemtonics(ImagingExtractorTests):
         return {"session": ("MSession_0", "MSession_1"), "unit": ("MUnit_2", "MUnit_10"), "channel": ("UG", "UR")}
 
 
-class TestOneChannelAlone(TestFemtonics):
-    open_options: dict[str, Any] = {}
+class TestOneChannelAsStored(TestFemtonics):
+    open_options: dict[str, Any] = {"apply_conversion": False}
 
     @pytest.fixture
     def expected(self, frames: np.ndarray) -> np.ndarray:
@@ -128,7 +132,8 @@ class TestOneChannelAlone(TestFemtonics):
 def test_a_real_recording_agrees_with_the_published_reader(recordings: Path, name: str) -> None:
     entries = json.loads((recordings / "EXPECTED.json").read_text(encoding="utf-8"))
     entry = next(entry for entry in entries if entry["id"] == name)
-    with roi.open(recordings / entry["path"], **entry["options"]) as recording:
+    # The published reader returns the stored integers; the file's own conversion is tested below
+    with roi.open(recordings / entry["path"], **entry["options"], apply_conversion=False) as recording:
         series = recording.get_series()
         assert recording.provenance.format == "femtonics"
         assert recording.shape == series.shape == tuple(entry["array_shape"])
@@ -156,26 +161,48 @@ def test_a_real_recording_tells_where_and_how_it_was_made(recordings: Path) -> N
         assert 'value="µm"' in found.vendor["MeasurementParamsXML"]
 
 
-def test_the_conversion_is_applied_when_it_is_asked_for(recordings: Path) -> None:
+def test_the_conversion_of_the_file_is_applied_by_default(recordings: Path) -> None:
     path = recordings / "femtonics" / "p29.mesc"
+    with h5py.File(path) as file:
+        numbers = file["MSession_0/MUnit_0/Channel_0"][()]
+        facts = file["MSession_0/MUnit_0"].attrs
+        prefix = "Channel_0_Conversion_ConversionLinear"
+        assert (float(facts[f"{prefix}Scale"]), float(facts[f"{prefix}Offset"])) == (-1.0, 65535.0)
     with (
-        roi.open(path, unit=0, channel="UG") as stored,
-        roi.open(path, unit=0, channel="UG", apply_conversion=True) as turned,
+        roi.open(path, unit=0, channel="UG") as light,
+        roi.open(path, unit=0, channel="UG", apply_conversion=False) as stored,
     ):
-        assert turned.dtype == np.uint16
-        np.testing.assert_array_equal(turned.get_series(), 65535 - stored.get_series())
-        np.testing.assert_array_equal(turned[1, 3:5], 65535 - stored[1, 3:5])
-        assert "scale -1, offset 65535" in stored.get_notes()[-1]
-        assert turned.get_notes() == ()
+        assert light.dtype == stored.dtype == np.uint16
+        np.testing.assert_array_equal(stored.get_series(), numbers)
+        np.testing.assert_array_equal(light.get_series(), 65535 - numbers)
+        np.testing.assert_array_equal(light[1, 3:5], 65535 - numbers[1, 3:5])
+        # Light is counted from a dark floor: few pixels are bright, and the mean is above the median
+        assert light[:].mean() > np.median(light[:])
+        assert "scale -1, offset 65535) applied" in light.get_notes()[-1]
+        assert "as stored" in stored.get_notes()[-1]
 
 
 def test_a_conversion_that_leaves_the_type_gives_floats(tmp_path: Path) -> None:
     path, stored = tmp_path / "scaled.mesc", pixels(2, 4, 6, 7)
     with h5py.File(path, "w") as file:
         add_unit(file, "MSession_0/MUnit_0", {"UG": stored}, Channel_0_Conversion_ConversionLinearScale=0.5)
-    with roi.open(path, apply_conversion=True) as recording:
+    with roi.open(path) as recording:
         assert recording.dtype == np.float64
         np.testing.assert_array_equal(recording.get_samples([3, 0]), stored[[3, 0]] * 0.5 + 65535.0)
+
+
+def test_a_truncated_file_that_may_have_lost_its_conversion_is_an_error(tmp_path: Path) -> None:
+    path, stored = tmp_path / "cut.mesc", pixels(2, 40, 60, 70)
+    with h5py.File(path, "w") as file:
+        add_unit(file, "MSession_0/MUnit_0", {"UG": stored}, Channel_0_Conversion_ConversionLinearOffset=0.0)
+        file.create_dataset("end", data=np.arange(900))  # what is cut off; bytes that are lost read as 0
+    with open(path, "r+b") as cut:
+        cut.truncate(path.stat().st_size - 5)
+    with pytest.raises(TruncatedRecordingError, match=r"apply_conversion=False returns the stored integers"):
+        roi.open(path)
+    with pytest.warns(roi.IncompleteRecordingWarning, match="truncated"):
+        recording = roi.open(path, apply_conversion=False)
+    np.testing.assert_array_equal(recording[:], stored)
 
 
 def test_each_choice_is_asked_for_in_its_turn(tmp_path: Path) -> None:
@@ -198,7 +225,7 @@ def test_each_choice_is_asked_for_in_its_turn(tmp_path: Path) -> None:
         {"unit": "3", "channel": "UR"},
     ):
         with roi.open(path, session="MSession_1", **options) as recording:
-            np.testing.assert_array_equal(recording.get_series(), stored + 1)
+            np.testing.assert_array_equal(recording.get_series(), 65535 - (stored + 1))
     assert FemtonicsImagingExtractor.get_streams(path, session=0) == {"session": ("MSession_0", "MSession_1")}
 
 
@@ -233,9 +260,13 @@ def test_frames_that_were_never_written_are_missing_and_left_out_at_the_end(tmp_
     words = [str(warning.message) for warning in seen]
     assert "5 of 9 samples are whole" in words[0]
     assert "1 chunk of the pixels is missing, of 5" in words[1]
-    stored[2] = 0
-    np.testing.assert_array_equal(recording.get_series(), stored[:5])
+    light = 65535 - stored
+    light[2] = 0  # black, and not the 65535 that the fill value of the file, 0, would become
+    np.testing.assert_array_equal(recording.get_series(), light[:5])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(recording)).get_series(), light[:5])
     assert recording.get_missing_samples().tolist() == [2]
+    with pytest.warns(roi.IncompleteRecordingWarning):
+        assert not roi.open(path, apply_conversion=False)[2].any()
 
 
 def test_a_stack_in_depth_is_one_volume(tmp_path: Path) -> None:
@@ -250,7 +281,7 @@ def test_a_stack_in_depth_is_one_volume(tmp_path: Path) -> None:
         )
     with roi.open(path) as recording:
         assert recording.shape == (1, 6, 7, 4)
-        np.testing.assert_array_equal(recording[0, :, :, 2], stored[2])
+        np.testing.assert_array_equal(recording[0, :, :, 2], 65535 - stored[2])
         assert recording.metadata.plane_spacing == 2.0
         assert recording.metadata.pixel_size == (0.5, 0.25)
         assert recording.get_sampling_frequency() is None

@@ -245,6 +245,9 @@ class Hdf5Dataset:
         ``(samples,)`` or ``(samples, columns)``.
     fixed : mapping, optional
         Letter to position: ``{"C": 1}`` reads the second channel.
+    missing_value : int, optional
+        What chunks that were never written contain, where the file leaves it at 0 and the dtype has it: a format that inverts
+        its pixels gives the value that becomes 0.
 
     Raises
     ------
@@ -255,15 +258,22 @@ class Hdf5Dataset:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], name: str, *, axes: str = "TYX", fixed: Mapping[str, int] | None = None
+        self,
+        path: str | os.PathLike[str],
+        name: str,
+        *,
+        axes: str = "TYX",
+        fixed: Mapping[str, int] | None = None,
+        missing_value: int | None = None,
     ) -> None:
-        self._arguments = (os.fspath(path), name, axes, dict(fixed or {}))
+        self._arguments = (os.fspath(path), name, axes, dict(fixed or {}), missing_value)
         self._file = PositionedFile(path)
         self._name = name
         # Empty except for a file that a program is writing in SWMR mode
         self._is_written = bool(unchanging_superblock(self._file))
         self._zeros = ""
         held = read_while_written(path, lambda: self._look_at_dataset(axes, fixed or {}))
+        self._fill_missing_with(missing_value)
         where = f"{self._file.name}: {printable(name)}"
         self._axes = _checked_axes(axes, self._layout.shape, where)
         self._lengths = dict(zip(axes, self._layout.shape, strict=True))
@@ -421,6 +431,11 @@ class Hdf5Dataset:
                 first = found.id.get_chunk_info(0)
                 self._file.compare_at(*unchanging, (int(first.byte_offset), min(_COMPARED, int(first.size))))
         return held
+
+    def _fill_missing_with(self, value: int | None) -> None:
+        layout = self._layout
+        if value is not None and not layout.fill and np.can_cast(np.min_scalar_type(value), layout.dtype):
+            self._layout = _changed(layout, fill=value)
 
     def _find_missing(self, dataset: Any, held: int, axes: str, fixed: Mapping[str, int]) -> MissingChunks:
         """Return what is missing; the index of the chunks is read only when their number shows that some are."""
@@ -584,8 +599,10 @@ def _open_same(file: PositionedFile) -> Iterator[Any]:
         yield opened
 
 
-def _made_again(path: str, name: str, axes: str, fixed: dict[str, int]) -> Hdf5Dataset:
-    return Hdf5Dataset(path, name, axes=axes, fixed=fixed)
+def _made_again(
+    path: str, name: str, axes: str, fixed: dict[str, int], missing_value: int | None = None
+) -> Hdf5Dataset:
+    return Hdf5Dataset(path, name, axes=axes, fixed=fixed, missing_value=missing_value)
 
 
 def _dataset(file: Any, name: str) -> Any:
