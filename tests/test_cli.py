@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_ctrl_c_is_said_in_one_word(tmp_path: Path) -> None:
         "app.run()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
 
 
 def test_the_demo_writes_opens_and_draws(tmp_path: Path) -> None:
@@ -201,6 +202,68 @@ def test_a_range_is_converted_with_its_times(movie: Path) -> None:
     assert facts["first_and_last_time"] == [0.5, 1.4]
     assert facts["times_source"] == "native"
     done = command(*words, folder=movie.parent)
-    assert (done.returncode, done.stderr) == (2, "part.npy already exists; pass overwrite=True to replace it\n")
+    assert (done.returncode, done.stderr) == (2, "part.npy already exists; pass --overwrite to replace it\n")
     done = command("convert", "movie.npy", "a.npy", "--samples", "many", folder=movie.parent)
     assert (done.returncode, done.stderr) == (2, "--samples 'many' is not a range; use START:END, for example 0:100\n")
+
+
+@pytest.fixture
+def two_channels(tmp_path: Path) -> Path:
+    pixels = np.arange(5 * 6 * 7 * 2, dtype=np.uint16).reshape(5, 2, 6, 7)
+    tifffile.imwrite(tmp_path / "movie.ome.tif", pixels, metadata={"axes": "TCYX", "Channel": {"Name": ["A b", "C"]}})
+    return tmp_path / "movie.ome.tif"
+
+
+def test_a_stream_is_an_option_and_the_error_says_what_to_type(two_channels: Path) -> None:
+    folder = two_channels.parent
+    done = command("convert", "movie.ome.tif", "one.npy", folder=folder)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert 'choose one: roiextractors convert movie.ome.tif one.npy --channel "A b"' in done.stderr
+    done = command("convert", "movie.ome.tif", "one.npy", "--channel", "D", folder=folder)
+    # The choice that does not exist is replaced, not repeated
+    assert done.stderr.strip().endswith('roiextractors convert movie.ome.tif one.npy --channel "A b"')
+    done = command("convert", "movie.ome.tif", "one.npy", "--channel", "C", folder=folder)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(folder / "one.npy"), tifffile.imread(two_channels)[:, 1])
+
+
+def test_a_rate_is_an_option_of_info(movie: Path) -> None:
+    done = command("info", "movie.npy", "--no-picture", folder=movie.parent)
+    assert "pass --sampling-frequency" in done.stdout
+    done = command("info", "movie.npy", "--json", "--sampling-frequency", "12.5", folder=movie.parent)
+    assert json.loads(done.stdout)[0]["sampling_frequency"] == 12.5
+
+
+def test_short_options(tmp_path: Path) -> None:
+    assert command("-h", folder=tmp_path).stdout == command("--help", folder=tmp_path).stdout
+    assert command("-V", folder=tmp_path).stdout.startswith("roiextractors-core ")
+
+
+def test_the_help_has_whole_sentences_in_groups(tmp_path: Path) -> None:
+    words = command("--help", folder=tmp_path).stdout
+    assert "..." not in words.replace("[ARGS]...", "")
+    assert words.index("Every day:") < words.index("  info") < words.index("Formats and detection:")
+    assert words.index("  explain") < words.index("For authors of plugins:") < words.index("  new-plugin")
+    for line in command("info", "-h", folder=tmp_path).stdout.splitlines():
+        assert len(line) <= 80
+
+
+def test_the_shell_completes_formats_and_streams(tmp_path: Path) -> None:
+    def completed(typed: str) -> list[str]:
+        words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; sys.argv = ['roiextractors']; import roiextractors_core.cli as c; c.main()",
+            ],
+            env={**os.environ, "_ROIEXTRACTORS_COMPLETE": "complete_bash", **words},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.split()
+
+    assert completed("roiextractors info --format np") == ["npy"]
+    assert "--channel" in completed("roiextractors preview --cha")
+    assert completed("roiextractors conv") == ["convert"]

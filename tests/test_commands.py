@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import roiextractors_core as roi
 from roiextractors_core.cli import commands
 from roiextractors_core.cli.app import app
+from roiextractors_core.cli.command_line import CommandLine
 from roiextractors_core.cli.commands import GROUP, find_commands
 
 
@@ -108,3 +109,61 @@ def test_an_unknown_command_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) ->
     result = run(monkeypatch, [], "viiew")
     assert result.exit_code == 2
     assert "No such command 'viiew'" in result.output
+
+
+def test_every_stream_of_a_third_partys_format_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = roi.FormatSpec(
+        name="odd", title="Odd", extractor="odd.extractor:Odd", extensions=(".odd",), streams=("dye_lot", "format")
+    )
+    monkeypatch.setattr(roi, "formats", lambda: (spec,))
+    seen: list[Any] = []
+    made: Any = types.ModuleType("a_plugins_commands")
+    made.look = lambda path, option=None: seen.append(option)
+    made.look.__annotations__ = {"path": str, "option": list[str] | None}
+    monkeypatch.setitem(sys.modules, "a_plugins_commands", made)
+    points = [point("look", "a_plugins_commands:look")]
+    assert run(monkeypatch, points, "look", "x", "--option", "a=1", "--dye-lot", "7 b").exit_code == 0
+    assert seen == [["a=1", "dye_lot=7 b"]]
+    words = run(monkeypatch, points, "info", "--help").output
+    assert "--dye-lot" in words
+    assert words.count("--format ") == 1  # the command's own
+
+
+LINE = CommandLine(
+    "info",
+    ("a b.tif", "--channel", "9", "--no-picture", "--option", "roi=3"),
+    ("a b.tif",),
+    {
+        "channel": "--channel",
+        "kind": "--kind",
+        "no_picture": "--no-picture",
+        "overwrite": "--overwrite",
+        "roi": "--roi",
+    },
+    frozenset(("no_picture", "overwrite")),
+)
+START = 'roiextractors info "a b.tif"'
+
+
+@pytest.mark.parametrize(
+    ("python", "terminal"),
+    [
+        (
+            "choose one: open(..., channel='Channel 2')",
+            f'choose one: {START} --no-picture --option roi=3 --channel "Channel 2"',
+        ),
+        ("open(..., roi='1'), please", f"{START} --channel 9 --no-picture --roi 1, please"),
+        (
+            "open(..., num=(2, 3), fit=True); or open(..., kind='segmentation')",
+            f'{START} --channel 9 --no-picture --option roi=3 --option "num=(2, 3)" --option fit=True; or --kind segmentation',
+        ),
+        ("open('/data/a (1)')", 'roiextractors info "/data/a (1)" --channel 9 --no-picture --option roi=3'),
+        ("exists; pass overwrite=True to replace it", "exists; pass --overwrite to replace it"),
+        ("pass kind= when opening.", "pass --kind when opening."),
+        ("it says SizeT=1 and x=5", "it says SizeT=1 and x=5"),
+        ("call set_times(times) or reopen(x)", "call set_times(times) or reopen(x)"),
+        ("open(recording, kind='imaging')", "open(recording, --kind imaging)"),
+    ],
+)
+def test_python_in_a_message_becomes_what_is_typed(python: str, terminal: str) -> None:
+    assert LINE.translate(python) == terminal

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
@@ -32,23 +30,33 @@ from ..io.plugin_output import CommandOutput
 from ..io.units import amount
 from ..registry.detection import Explanation
 from . import scaffold, terminal, validation
-from .arguments import AsJson, Format, Kind, OnePath, Options, Paths, parse_options
-from .commands import CommandGroup
+from .arguments import (
+    AsJson,
+    Format,
+    Kind,
+    OnePath,
+    Options,
+    Paths,
+    complete_kind,
+    complete_written_format,
+    parse_options,
+)
+from .commands import HELP_GROUPS, CommandGroup
 from .facts import every_channel, facts_of, in_words, kinds_in, plugin_border
+from .opening import RecordingCommand
 
 __all__ = ["app", "run"]
 
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Open optical-physiology recordings: show what they contain, draw them, and convert them.",
 )
 
-scaffold.register(app)
-validation.register(app)
+EVERY_DAY, DETECTION, _ = HELP_GROUPS
 
 
 def run() -> None:
@@ -60,27 +68,13 @@ def run() -> None:
             stream.reconfigure(errors="replace")
     if sys.stdout is not None:  # the process is the command's own
         sys.stdout = cast(TextIO, CommandOutput(sys.stdout))
-    with terminal.one_line_warnings(), _one_line_errors():
+    with terminal.one_line_warnings(), terminal.one_line_errors():
         app()
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of the output has closed it: `roiextractors formats | head`
-        # Python flushes stdout again at exit, and would print a second error about the closed pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-    except (RoiExtractorsError, OSError, MemoryError) as error:
-        terminal.print_message(terminal.sentence(error))
-        raise SystemExit(2) from None
 
 
 @app.callback(invoke_without_command=True)
 def version_option(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
     """Print the version if --version was given."""
     if version:
@@ -88,14 +82,17 @@ def version_option(
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)
 def info(
     paths: Paths,
     option: Options = None,
     format: Format = None,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Write the picture to this PNG file. The default is NAME-preview.png in the current folder."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the picture to this PNG file. The default is NAME-preview.png in the current folder.",
+        ),
     ] = None,
     no_picture: Annotated[bool, typer.Option("--no-picture", help="Do not draw a picture.")] = False,
     as_json: AsJson = False,
@@ -199,11 +196,12 @@ def _draw(path: str, panels: list[pictures.Panel], picture: Path | None) -> None
         print(f"picture: {printable(target)}")
 
 
-@app.command()
+@app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)
 def preview(
     path: OnePath,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write this PNG file. The default is NAME-preview.png.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write this PNG file. The default is NAME-preview.png."),
     ] = None,
     option: Options = None,
     format: Format = None,
@@ -228,14 +226,14 @@ def preview(
     _draw(path, panels, output)
 
 
-@app.command()
+@app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)
 def projections(
     path: OnePath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Write this .npz file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Write this .npz file.")],
     option: Options = None,
     format: Format = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Compute on the dask cluster with this scheduler address.")
+        str | None, typer.Option(metavar="ADDRESS", help="Compute on the dask cluster with this scheduler address.")
     ] = None,
 ) -> None:
     """Compute the mean, standard deviation, maximum, local correlation and mean trace of all samples."""
@@ -252,25 +250,39 @@ def projections(
     print(f"{printable(output)}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
 
 
-@app.command()
+@app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)
 def convert(
     path: OnePath,
-    target: Annotated[Path, typer.Argument(help="The file or folder to write. Its suffix chooses the format.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="The file or folder to write. Its suffix chooses the format.")
+    ],
     samples: Annotated[
-        str | None, typer.Option(help="Convert only the samples START:END. END is not included.")
+        str | None, typer.Option(metavar="START:END", help="Convert only these samples. END is not included.")
     ] = None,
     option: Options = None,
     format: Format = None,
-    kind: Annotated[str, typer.Option(help="What to convert: imaging or segmentation.")] = "imaging",
+    kind: Annotated[
+        str,
+        typer.Option(metavar="KIND", autocompletion=complete_kind, help="What to convert: imaging or segmentation."),
+    ] = "imaging",
     target_format: Annotated[
-        str | None, typer.Option(help="Write this format instead of choosing it by the suffix of the target.")
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            autocompletion=complete_written_format,
+            help="Write this format instead of choosing it by the suffix of the target.",
+        ),
     ] = None,
     write_option: Annotated[
-        list[str] | None, typer.Option(help="Pass NAME=VALUE to the writer of the format. Can be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Pass an option to the writer of the format. Can be repeated."),
     ] = None,
     start_time: Annotated[
         datetime | None,
-        typer.Option(help="The start time, for formats that need one, if the recording has none: 2026-01-31T12:00:00."),
+        typer.Option(
+            metavar="TIME",
+            help="The start time, for formats that need one, if the recording has none: 2026-01-31T12:00:00.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target if it exists.")] = False,
 ) -> None:
@@ -293,7 +305,7 @@ def convert(
     print(f"wrote {printable(written)}: {words}, {amount(size)}")
 
 
-@app.command()
+@app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)
 def streams(
     path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False, kind: Kind = None
 ) -> None:
@@ -308,7 +320,7 @@ def streams(
         print(f"{printable(path)} has one stream; there is nothing to choose")
 
 
-@app.command()
+@app.command(cls=RecordingCommand, rich_help_panel=DETECTION)
 def explain(path: OnePath, as_json: AsJson = False, kind: Kind = None) -> None:
     """Show which formats were tried for a path, and the result of each."""
     found = roi.explain(path, kind=kind)
@@ -336,7 +348,7 @@ def _answers(found: Explanation) -> Iterator[tuple[str, ...]]:
         yield "known", entry.spec.name, "not installed", entry.how_to_install
 
 
-@app.command()
+@app.command(rich_help_panel=DETECTION)
 def formats(as_json: AsJson = False) -> None:
     """List the formats that can be opened, and those that other plugins would add."""
     registry = roi.default_registry()
@@ -366,7 +378,7 @@ def formats(as_json: AsJson = False) -> None:
     )
 
 
-@app.command()
+@app.command(rich_help_panel=DETECTION)
 def plugins(as_json: AsJson = False) -> None:
     """List the plugins that were found, and why one failed to load."""
     found = roi.plugins()
@@ -393,11 +405,15 @@ def _changes(record: roi.PluginRecord) -> str:
     return f"its import changed {', '.join(record.changes)}" if record.changes else ""
 
 
-@app.command()
+@app.command(rich_help_panel=EVERY_DAY)
 def demo(
-    output: Annotated[Path, typer.Option(help="Write the files to this folder.")] = Path("roiextractors-demo"),
-    seed: Annotated[int, typer.Option(help="The seed of the scene and the noise.")] = 1,
-    samples: Annotated[int, typer.Option(min=30, max=100_000, help="The number of frames per channel.")] = 600,
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Write the files to this folder.")] = Path(
+        "roiextractors-demo"
+    ),
+    seed: Annotated[int, typer.Option(metavar="N", help="The seed of the scene and the noise.")] = 1,
+    samples: Annotated[
+        int, typer.Option(min=30, max=100_000, metavar="N", help="The number of frames per channel.")
+    ] = 600,
 ) -> None:
     """Simulate a two-photon recording, write it as ScanImage BigTIFF and .npy, open both files, and draw it."""
     # The simulation imports what no other subcommand needs
@@ -405,6 +421,10 @@ def demo(
 
     if not demonstrate(output, seed=seed, num_samples=samples):
         raise typer.Exit(1)
+
+
+scaffold.register(app)
+validation.register(app)
 
 
 def _parse_range(text: str) -> tuple[int | None, int | None]:

@@ -12,12 +12,16 @@ from typer.core import TyperGroup
 
 from ..errors import CorruptRecordingError, DeclarationError, PluginError, RoiExtractorsError, printable
 from ..io.plugin_output import stdout_to_stderr
+from .opening import RecordingCommand
 from .terminal import print_message
 
-__all__ = ["GROUP", "CommandGroup", "PluginCommand", "find_commands"]
+__all__ = ["GROUP", "HELP_GROUPS", "CommandGroup", "PluginCommand", "find_commands"]
 
 GROUP = "roiextractors_core.commands"
 """The entry-point group: the command's name, and ``"package.module:function"`` or a Typer app."""
+
+HELP_GROUPS = ("Every day", "Formats and detection", "For authors of plugins")
+"""The headings of the help, in order: the ``rich_help_panel`` of each command."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -74,7 +78,7 @@ class PluginCommand:
                 f"the command {self.name!r} of {self.plugin} must be a function or a Typer app, got {type(value).__name__}"
             )
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(self.name)(value)
+        app.command(self.name, cls=RecordingCommand)(value)
         return app
 
 
@@ -131,12 +135,18 @@ class CommandGroup(TyperGroup):
                 raise CorruptRecordingError(str(error)) from error
             raise
         except KeyboardInterrupt:
-            print_message("interrupted")
+            print_message("Interrupted.")
             raise typer.Exit(130) from None  # 128 + SIGINT, as shells report it
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the plugins' commands by their distributions: importing each for its help would be slow."""
-        super().format_commands(ctx, formatter)
+        """List the commands in groups; those of plugins by their distributions: importing each for its help would be slow."""
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in HELP_GROUPS}
+        for name, command in self.commands.items():
+            sentence = " ".join((command.help or "").partition("\n\n")[0].split())
+            groups[getattr(command, "rich_help_panel", None) or HELP_GROUPS[-1]].append((name, sentence))
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
         added, notes = find_commands(self.commands)
         if added:
             with formatter.section("Commands added by plugins"):

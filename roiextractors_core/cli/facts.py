@@ -22,6 +22,7 @@ from ..imaging.extractor import ImagingExtractor, unshadowed
 from ..io.notices import received_by, warn
 from ..io.units import amount
 from ..metadata import as_plain
+from .command_line import in_command_words
 
 __all__ = ["every_channel", "facts_of", "in_words", "kinds_in", "plugin_border"]
 
@@ -78,7 +79,7 @@ def every_channel(
                 yield {error.option: choice, **further}, recording
         if len(error.choices) > _MAX_CHOICES:
             left = listed(error.choices[_MAX_CHOICES:])
-            text = f"{printable(path)} contains more {error.option}s, which are not shown: {left}; show one with --option {error.option}=..."
+            text = f"{printable(path)} contains more {error.option}s, which are not shown: {left}; show one with --{error.option.replace('_', '-')}"
             warn(text, RoiExtractorsWarning)
         return
     with recording:
@@ -158,7 +159,7 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("because", facts["evidence"]),
         *((name, value) for name, value in facts["stream"].items()),
         *of_kind,
-        ("rate", "unknown; pass --option sampling_frequency=<Hz> if you know it" if rate is None else f"{rate:.6g} Hz"),
+        ("rate", "unknown; pass --sampling-frequency if you know it" if rate is None else f"{rate:.6g} Hz"),
         ("times", _times(facts)),
         ("start", _moment(metadata["start_time"])),
         ("pixel size", _sizes(metadata["pixel_size"])),
@@ -166,7 +167,7 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("colours", _colours(metadata["channels"])),
         ("device", metadata["device"] or ""),
         ("software", "" if metadata["software"] == metadata["device"] else metadata["software"] or ""),
-        *(("note", note) for note in facts["notes"]),
+        *(("note", in_command_words(note)) for note in facts["notes"]),
     ]
     return [(printable(label), printable(value)) for label, value in rows]
 

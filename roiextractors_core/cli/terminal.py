@@ -26,12 +26,14 @@ from rich.text import Text
 
 from ..errors import RoiExtractorsError, printable
 from ..io.notices import received_by
+from .command_line import in_command_words
 
 __all__ = [
     "card",
     "encodable",
     "grid",
     "heading",
+    "one_line_errors",
     "one_line_warnings",
     "print_message",
     "progress_bar",
@@ -103,12 +105,30 @@ def progress_bar(words: str, *, of_bytes: bool = False) -> Iterator[Callable[[in
 
 
 @contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print an error of this library or of the system as one line, and end the command with status 2; after Ctrl-C with 130."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output has closed it: `roiextractors formats | head`
+        # Python flushes stdout again at exit, and would print a second error about the closed pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except (RoiExtractorsError, OSError, MemoryError) as error:
+        print_message(sentence(error))
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print_message("Interrupted.")
+        raise SystemExit(130) from None  # 128 + SIGINT, as shells report it
+
+
+@contextmanager
 def one_line_warnings() -> Iterator[None]:
     """Print each warning once, as one line, while the block runs; for a program that owns its process."""
     said: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = f"warning: {_on_one_line(str(message))}"
+        text = f"warning: {_on_one_line(in_command_words(str(message)))}"
         if text not in said:
             said.add(text)
             print_message(text)
@@ -126,7 +146,7 @@ def sentence(error: BaseException) -> str:
     """Return an error as one line without a traceback."""
     if isinstance(error, OSError) and not isinstance(error, RoiExtractorsError) and error.strerror:
         return error.strerror if error.filename is None else f"{printable(error.filename)}: {error.strerror}"
-    said = _on_one_line(str(error)) or type(error).__name__
+    said = _on_one_line(in_command_words(str(error))) or type(error).__name__
     return f"there is not enough memory: {said}" if isinstance(error, MemoryError) else said
 
 

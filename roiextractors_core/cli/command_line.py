@@ -1,0 +1,197 @@
+"""The words of the command line: what a message says in Python, as it is typed here."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import roiextractors_core as roi
+
+__all__ = ["LINE", "CommandLine", "in_command_words", "typed"]
+
+_CALL = re.compile(r"(?<![\w.])(?:roi\.|roiextractors_core\.)?(open|convert)\(")
+_KEYWORD = re.compile(r"(?<![\w.'\"(<{=-])([a-z_][a-z0-9_]*)=(?!=)")
+_VALUE = re.compile(
+    r"'[^']*'|\"[^\"]*\"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|True|False|None|\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>|\.\.\."
+)
+_PLAIN = re.compile(r"[\w@%+=:,./<>-]+")  # < and > are of <Hz>, a place to fill in
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A command as it was typed.
+
+    Attributes
+    ----------
+    command : str
+        The subcommand: ``"info"``.
+    words : tuple of str
+        What was typed after it.
+    paths : tuple of str
+        Those of the words that are recordings.
+    options : mapping of str to str
+        The options of the command by their name in Python: ``{"channel": "--channel"}``.
+    flags : frozenset of str
+        The options that take no value.
+    """
+
+    command: str
+    words: tuple[str, ...]
+    paths: tuple[str, ...]
+    options: Mapping[str, str]
+    flags: frozenset[str]
+
+    def translate(self, text: str) -> str:
+        """Return a message with its calls of ``open`` as command lines, and its keywords as options.
+
+        Parameters
+        ----------
+        text : str
+            For example ``"choose one: open(..., channel='Channel 2')"``.
+        """
+        parts, at, is_first = [], 0, True
+        while (match := _CALL.search(text, at)) is not None:
+            arguments, end = _arguments(text, match.end())
+            words = self._call(match[1], arguments, whole=is_first) if end else None
+            parts.append(self._keywords(text[at : match.start()]))
+            parts.append(text[match.start() : end or match.end()] if words is None else words)
+            is_first = is_first and words is None
+            at = end or match.end()
+        return "".join((*parts, self._keywords(text[at:])))
+
+    def _call(self, function: str, arguments: list[str], *, whole: bool) -> str | None:
+        """Return a call as a command line; those after the first one in a message as options alone."""
+        options: dict[str, str] = {}
+        paths = self.paths
+        for argument in arguments:
+            key, is_keyword, value = argument.partition("=")
+            if is_keyword and key.strip().isidentifier():
+                name = key.strip()
+                options[f"target_{name}" if function == "convert" and name == "format" else name] = value.strip()
+            elif argument != "...":
+                given = _literal(argument)
+                if not isinstance(given, str) and not argument.startswith("<"):
+                    return None  # a call with variables is not of this command
+                paths, whole = (given if isinstance(given, str) else argument,), True
+        added = [word for name, value in options.items() for word in self._option(name, value)]
+        if not whole:
+            return " ".join(added)
+        words = [word for word in self._without(options) if word not in self.paths]
+        return " ".join(("roiextractors", self.command, *map(typed, (*paths, *words)), *added))
+
+    def _without(self, options: Mapping[str, str]) -> Iterator[str]:
+        """Yield the words that were typed without these options: they get other values."""
+        flags = {self.options[name] for name in options if name in self.options}
+        words = iter(self.words)
+        for word in words:
+            if word in flags:
+                if word not in {self.options[name] for name in self.flags}:
+                    next(words, None)
+            elif word == "--option":
+                value = next(words, "")
+                if value.partition("=")[0] not in options:
+                    yield from (word, value)
+            elif word.partition("=")[0] not in flags:
+                yield word
+
+    def _keywords(self, text: str) -> str:
+        """Return a text with its ``name=value`` as options, where the name is one."""
+        parts, at = [], 0
+        for match in _KEYWORD.finditer(text):
+            if match.start() < at or not (match[1] in self.options or match[1] in _known_keywords()):
+                continue
+            value = _VALUE.match(text, match.end())
+            parts += [text[at : match.start()], *" ".join(self._option(match[1], value[0] if value else ""))]
+            at = value.end() if value else match.end()
+        return "".join((*parts, text[at:]))
+
+    def _option(self, name: str, value: str) -> list[str]:
+        given = _literal(value)
+        word = given if isinstance(given, str) else value
+        if name in self.flags and given is True:
+            return [self.options[name]]
+        if name in self.options and name not in self.flags:
+            return [self.options[name], *([typed(word)] if word else [])]
+        general = "--write-option" if "--write-option" in self.options.values() and _is_of_writer(name) else "--option"
+        return [general, typed(f"{name}={word or '...'}")]
+
+
+LINE: ContextVar[CommandLine | None] = ContextVar("command_line", default=None)
+"""The command that runs, if it is one that opens a recording."""
+
+
+def in_command_words(text: str) -> str:
+    """Return a message in the words of the command that runs."""
+    line = LINE.get()
+    # Most messages name no call and no keyword
+    return text if line is None or ("=" not in text and "(" not in text) else line.translate(text)
+
+
+def typed(word: str) -> str:
+    """Return a word as it is typed in a shell, in quotes where they are needed."""
+    if _PLAIN.fullmatch(word) or word == "...":
+        return word
+    # Double quotes are those of every shell; shlex takes single ones, which cmd.exe does not know
+    return shlex.quote(word) if not word or set(word) & set('"$`\\!') else f'"{word}"'
+
+
+def _arguments(text: str, start: int) -> tuple[list[str], int]:
+    """Return the arguments of a call as text, and where it ends: 0 if it does not."""
+    arguments, begin, expected, quote = [], start, [")"], ""
+    for at in range(start, len(text)):
+        letter = text[at]
+        if quote:
+            quote = "" if letter == quote and text[at - 1] != "\\" else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in _CLOSING:
+            expected.append(_CLOSING[letter])
+        elif letter == expected[-1]:
+            expected.pop()
+            if not expected:
+                arguments.append(text[begin:at].strip())
+                return [argument for argument in arguments if argument], at + 1
+        elif letter == "," and len(expected) == 1:
+            arguments.append(text[begin:at].strip())
+            begin = at + 1
+    return [], 0
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _known_keywords() -> frozenset[str]:
+    """Return the keywords of the extractors and writers that have been imported: a message can only be of one of these."""
+    return frozenset(name for target in _imported() for name in _keywords_of(target))
+
+
+def _is_of_writer(name: str) -> bool:
+    return any(name in _keywords_of(target) for target in _imported(extractors=False))
+
+
+def _imported(*, extractors: bool = True) -> Iterator[object]:
+    for spec in roi.formats():
+        for text in (spec.extractor, spec.writer)[0 if extractors else 1 :]:
+            module, _, name = text.partition(":")
+            value = getattr(sys.modules.get(module), name, None) if module else None
+            if value is not None:
+                yield value
+
+
+def _keywords_of(target: object) -> Iterator[str]:
+    try:
+        parameters = inspect.signature(target).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # an object without a signature: it has no keywords to name
+        return
+    yield from (p.name for p in list(parameters)[1:] if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
