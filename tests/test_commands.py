@@ -162,7 +162,7 @@ START = 'roiextractors info "a b.tif"'
         ("pass kind= when opening.", "pass --kind when opening."),
         ("it says SizeT=1 and x=5", "it says SizeT=1 and x=5"),
         ("call set_times(times) or reopen(x)", "call set_times(times) or reopen(x)"),
-        ("open(recording, kind='imaging')", "open(recording, --kind imaging)"),
+        ("open(recording, kind='imaging')", "open(recording, kind='imaging')"),
     ],
 )
 def test_python_in_a_message_becomes_what_is_typed(python: str, terminal: str) -> None:
