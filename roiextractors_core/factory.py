@@ -28,6 +28,7 @@ from .errors import (
 )
 from .extractor import Extractor
 from .io.known import is_folder, run_asked_once
+from .io.libraries import missing_module
 from .io.notices import silenced, warn
 from .io.source import Source, SourceLike
 from .metadata import Provenance
@@ -246,9 +247,13 @@ def _unused_companion(source: Source, spec: FormatSpec, state: RegistryState, re
 
 def _load_class(spec: FormatSpec, state: RegistryState) -> Any:
     plugin = state.owner(spec.name)
+    if spec.missing:
+        raise MissingDependencyError(f"{spec.title} {spec.missing}")
     try:
         return spec.load()
     except ImportError as error:
+        if words := missing_module(error):
+            raise MissingDependencyError(f"{spec.title} {words}") from error
         raise MissingDependencyError(
             f"cannot read {spec.title}: importing {spec.extractor} of {plugin} failed: {printable(error)}; "
             f"python -m pip install --upgrade {plugin}"
@@ -272,6 +277,8 @@ def _construct(extractor_class: Any, spec: FormatSpec, value: Any, options: dict
     except (RoiExtractorsError, OSError, MemoryError, Warning):
         raise
     except Exception as error:  # as above: the message names the format, and the cause is kept
+        if words := missing_module(error):  # a library that only some files need
+            raise MissingDependencyError(f"{printable(value)} {words}") from error
         what = f"{spec.title}: {extractor_class.__name__} failed on {printable(value)}"
         raise _plugin_error(what, error) from error
     if not isinstance(recording, Extractor) or recording.kind != spec.kind:

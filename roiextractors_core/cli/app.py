@@ -357,7 +357,8 @@ def formats(as_json: AsJson = False) -> None:
     others = [(entry.spec, entry.plugin, False) for entry in registry.catalogue() if entry.spec.name not in names]
     rows = [*installed, *others]
     if as_json:
-        print(json.dumps([{**s.to_dict(), "plugin": plugin, "installed": here} for s, plugin, here in rows], indent=1))
+        about = [{**s.to_dict(), "plugin": plugin, "installed": here, "missing": s.missing} for s, plugin, here in rows]
+        print(json.dumps(about, indent=1))
         return
     terminal.grid(
         ("format", "kind", "title", "suffixes", "streams", "clock", "writes", "systems", "plugin"),
@@ -371,7 +372,7 @@ def formats(as_json: AsJson = False) -> None:
                 "" if spec.clock == "none" else spec.clock,
                 " ".join(spec.writer_extensions) or ("by name" if spec.writer else ""),
                 "" if spec.platforms == ("any",) else " ".join(spec.platforms),
-                plugin if here else f"pip install {plugin}",
+                f"{plugin} {spec.missing}".strip() if here else f"pip install {plugin}",
             )
             for spec, plugin, here in rows
         ),
@@ -391,10 +392,10 @@ def plugins(as_json: AsJson = False) -> None:
             (
                 printable(record.name),
                 printable(record.version),
-                record.status,
+                "incomplete" if record.missing else record.status,
                 " ".join(record.formats),
                 f"{record.load_seconds * 1e3:.1f} ms{' (slow)' if record.is_slow else ''}",
-                printable("; ".join(filter(None, (record.reason, _changes(record))))),
+                printable("; ".join(filter(None, (record.reason, record.missing, _changes(record))))),
             )
             for record in found
         ),

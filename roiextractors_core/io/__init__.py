@@ -21,6 +21,7 @@ from .chunk_grid import (
 from .hdf5 import attribute_value, open_hdf5_file, unchanging_superblock
 from .json_text import parse_json, read_json
 from .known import folder_names, is_file, is_folder
+from .libraries import import_library
 from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
@@ -74,6 +75,7 @@ __all__ = [
     "describe_disorder",
     "feed_xml",
     "folder_names",
+    "import_library",
     "is_file",
     "is_folder",
     "listed",

@@ -13,6 +13,7 @@ from typing import Any
 import pluggy
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
+from ..io.libraries import describe_missing
 from ..io.plugin_output import stdout_to_stderr
 from ..io.process_state import run_watched
 from . import hook
@@ -57,6 +58,8 @@ class PluginRecord:
         Number of modules that this import added.
     changes : tuple of str
         What this import changed in the process, such as ``"the working folder"``; restored where that is possible.
+    requires : tuple of str
+        The libraries that its formats need, as in :attr:`FormatSpec.requires`.
     """
 
     name: str
@@ -68,6 +71,12 @@ class PluginRecord:
     load_seconds: float = 0.0
     num_modules: int = 0
     changes: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """The libraries in ``requires`` that are not installed, and what to type for them; empty if all are installed."""
+        return describe_missing(self.requires)
 
     @property
     def is_slow(self) -> bool:
@@ -76,8 +85,8 @@ class PluginRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain data."""
-        lists = {"formats": list(self.formats), "changes": list(self.changes)}
-        return {**asdict(self), **lists, "load_seconds": round(self.load_seconds, 6)}
+        lists = {key: list(getattr(self, key)) for key in ("formats", "changes", "requires")}
+        return {**asdict(self), **lists, "missing": self.missing, "load_seconds": round(self.load_seconds, 6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +219,8 @@ def _load(record: PluginRecord, point: Any, blocked: Set[str]) -> LoadedPlugin:
     reason = reason or next(filter(None, map(spec_fault, specs)), "")
     if reason:
         return LoadedPlugin(replace(record, status="failed", reason=reason))
-    return LoadedPlugin(replace(record, formats=tuple(sorted(spec.name for spec in specs))), specs)
+    requires = tuple(dict.fromkeys(library for spec in specs for library in spec.requires))
+    return LoadedPlugin(replace(record, formats=tuple(sorted(spec.name for spec in specs)), requires=requires), specs)
 
 
 def _declarations(point: Any) -> tuple[tuple[FormatSpec, ...], str]:

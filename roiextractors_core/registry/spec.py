@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import DeclarationError, UnknownOptionError, listed
+from ..io.libraries import describe_missing, is_requirement
 from ..io.plugin_output import stdout_to_stderr
 from .evidence import Evidence, Finding, Strength, evidence_from_dict
 
@@ -74,6 +75,9 @@ class FormatSpec:
     companions : tuple of str
         Files that only recordings of this format have beside their pixels: names, or ``*`` and the end of a name. When a more
         general format is chosen for a source with such a file beside it, a warning says that the file is not used.
+    requires : tuple of str
+        Libraries without which nothing of this format can be read: names of top-level modules (``"nd2"``), each with the name
+        for pip where it differs (``"cv2:opencv-python"``). They are looked for without being imported.
 
     Raises
     ------
@@ -98,10 +102,13 @@ class FormatSpec:
     writer: str = ""
     writer_extensions: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("extensions", "specializes", "streams", "metadata", "platforms", "writer_extensions", "companions"):
+        texts = ("extensions", "specializes", "streams", "metadata", "platforms", "writer_extensions", "companions")
+        for key in (*texts, "requires"):
             self._check_texts(key)
+        self._check(all(map(is_requirement, self.requires)), "requires", "'module' or 'module:distribution', one each")
         companions = all(len(name) > 2 and "*" not in name[1:] for name in self.companions)
         self._check(companions, "companions", "names of files, or '*' and the end of a name")
         self._check(_fits(_NAME, self.name), "name", "lower-case letters, digits, - and _")
@@ -128,6 +135,11 @@ class FormatSpec:
         # These are printed in tables and messages; a name is harmless by its pattern
         for key in ("title", "extensions", "streams", "metadata", "platforms", "description", "writer_extensions"):
             self._check("".join(getattr(self, key)).isprintable(), key, "text without control characters")
+
+    @property
+    def missing(self) -> str:
+        """The libraries in :attr:`requires` that are not installed, and what to type for them; empty if all are installed."""
+        return describe_missing(self.requires)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the declaration as plain data, ready for JSON."""

@@ -30,6 +30,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Member("*extraction.h5")
         | Member("extraction/*extraction.h5"),
         api=1,
+        requires=("h5py",),
         clock="native",
         metadata=("modality", "vendor"),
         platforms=("any",),
@@ -44,6 +45,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         evidence=Hdf5Path("processing/brain_observatory_pipeline/ImageSegmentation/imaging_plane_1"),
         specializes=("nwb-segmentation",),
         api=1,
+        requires=("h5py",),
         clock="native",
         metadata=("start_time", "modality", "device", "vendor"),
         platforms=("any",),

@@ -33,6 +33,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".hdf5", ".h5"),
         evidence=Hdf5Path("/estimates/A") & Hdf5Path("/params"),
         api=1,
+        requires=("h5py",),
         clock="rate",
         metadata=("software", "vendor"),
         description="Components, traces, background and evaluation of CaImAn (CNMF, CNMF-E, OnACID), saved as .hdf5; planar and volumetric.",

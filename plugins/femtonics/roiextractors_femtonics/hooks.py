@@ -23,6 +23,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | (Name("*.mesc") & Probe("roiextractors_femtonics.extractor:is_mesc")),
         specializes=("hdf5",),
         api=1,
+        requires=("h5py",),
         streams=("session", "unit", "channel"),
         clock="rate",
         metadata=(

@@ -25,6 +25,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         | Magic(_SIGNATURE, offset=2048)
         | Magic(_SIGNATURE, offset=4096),
         api=1,
+        requires=("h5py",),
         streams=("dataset", "channel", "dimension_order"),
         clock="rate",
         metadata=("pixel_size", "plane_spacing", "channels", "vendor"),

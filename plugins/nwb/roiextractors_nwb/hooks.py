@@ -30,6 +30,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         evidence=is_nwb,
         specializes=("hdf5",),
         api=1,
+        requires=("h5py",),
         streams=("series",),
         clock="native",
         metadata=(
@@ -56,6 +57,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".nwb", ".nwb.h5", ".nwb.zarr"),
         evidence=is_nwb,
         api=1,
+        requires=("h5py",),
         streams=("plane_segmentation",),
         clock="native",
         metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
