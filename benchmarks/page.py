@@ -84,6 +84,7 @@ def page(
         Benchmarks that failed.
     """
     parts = [
+        _FRONT_MATTER,
         f"<!-- Written by `{command}`; do not edit. -->",
         "# Performance",
         f"Written by `{command}` on {date}.",
@@ -101,6 +102,12 @@ def page(
     parts += _missing(rows)
     return "\n\n".join(part for part in parts if part) + "\n"
 
+
+_FRONT_MATTER = """---
+myst:
+  html_meta:
+    description: Time and memory of reading recordings with roiextractors-core, compared with tifffile, h5py, zarr, roiextractors and the speed of the disk.
+---"""
 
 _READING = (
     "Our reader and the others are timed in the same rounds, after a warm-up round; the figures are medians. A ratio "

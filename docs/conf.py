@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import roiextractors_core
 
-sys.path.insert(0, str(Path(__file__).with_name("_extensions")))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_extensions"))
+PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project = "roiextractors-core"
 author = "The roiextractors-core developers"
 copyright = f"2026, {author}"
 version = release = roiextractors_core.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "gallery"]
+# Links to edit a page appear once [project.urls] in pyproject.toml names a repository
+repository_url = PROJECT.get("urls", {}).get("Repository", "")
+
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc", "sphinx_copybutton"),
+    *("charts", "gallery", "packages", "pictures", "site_pages"),
+]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -28,22 +38,30 @@ numpydoc_xref_param_type = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 toc_object_entries_show_parents = "hide"
+viewcode_line_numbers = True
+
+# Examples are copied without their prompts, and outputs not at all
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_selector = "div.highlight:not(.highlight-output *) > pre, div.highlight:not(.highlight-output *) td.code pre"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "roiextractors-core"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-html_show_sourcelink = False
-html_copy_source = False
 html_theme_options = {
     "navigation_with_keys": False,
     "navbar_align": "left",
-    "header_links_before_dropdown": 5,
-    "secondary_sidebar_items": ["page-toc"],
-    "footer_start": ["copyright"],
+    "navbar_start": ["navbar-logo", "version"],
+    "navbar_persistent": [],
+    "navbar_end": ["search-button", "theme-switcher"],
+    "header_links_before_dropdown": 8,
+    # The page of formats needs the width, and its table is its table of contents
+    "secondary_sidebar_items": {"**": ["page-toc", "page-links"], "gallery": [], "index": []},
+    "footer_start": ["copyright", "changelog-link"],
     "footer_end": [],
     "show_prev_next": True,
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
-html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md")}
+html_sidebars = {page: [] for page in ("index", "install", "first_recording", "gallery", "changelog")}

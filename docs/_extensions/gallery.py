@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from packages import install_command, keywords
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -16,18 +18,22 @@ from roiextractors_core.registry.evidence import Evidence
 __all__ = ["declared", "setup", "words"]
 
 KINDS = {"imaging": "movie", "segmentation": "ROIs"}
+TIMES = {"native": "per sample", "rate": "rate", "none": "not stored"}
 CLOCKS = {"native": "the time of every sample", "rate": "a rate", "none": "none; pass `sampling_frequency=`"}
 
 
 class Gallery(SphinxDirective):
-    """``{gallery} table`` inserts a table of all formats, ``{gallery} sections`` a section for each."""
+    """``{gallery} table`` inserts a table of all formats, ``sections`` a section for each, ``imaging`` the names of a kind."""
 
     required_arguments = 1
     has_content = False
 
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()  # declarations change without the page
-        lines = {"table": table, "sections": sections}[self.arguments[0]]()
+        chosen = self.arguments[0]
+        if chosen == "table":
+            return [nodes.raw("", table(), format="html")]
+        lines = sections() if chosen == "sections" else names(chosen)
         place = nodes.Element()
         place.document = self.state.document
         self.state.nested_parse(StringList(list(lines), "gallery"), 0, place, match_titles=True)
@@ -43,13 +49,54 @@ def declared() -> list[tuple[roi.FormatSpec, str]]:
     return sorted(found.values(), key=lambda pair: pair[0].title.lower())
 
 
-def table() -> Iterator[str]:
-    """Yield the lines of the table in MyST."""
-    yield "| format | opens | suffixes | streams | clock | plugin |"
-    yield "|---|---|---|---|---|---|"
-    for spec, plugin in declared():
-        cells = (KINDS[spec.kind], code(spec.extensions) or "folder", code(spec.streams) or "–", spec.clock, plugin)
-        yield f"| [{spec.title}](#format-{spec.name}) | {' | '.join(cells)} |"
+def table() -> str:
+    """Return the table as HTML; formats.js adds the search to it."""
+    heads = ("format", "suffixes", "opens", "choose by", "times", "package")
+    formats = declared()
+    rows = "\n".join(row(spec, plugin, heads, formats) for spec, plugin in formats)
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    return (
+        f'<table class="table stacks formats" id="formats-table"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
+        '<script src="_static/formats.js"></script>'
+    )
+
+
+def row(spec: roi.FormatSpec, plugin: str, heads: tuple[str, ...], formats: list[tuple[roi.FormatSpec, str]]) -> str:
+    """Return a row of the table as HTML, with the words by which it can be found."""
+    siblings = [other for other, owner in formats if owner == plugin and other is not spec]
+    found = " ".join((text_of(spec), plugin, *keywords_of(spec, plugin, siblings))).lower()
+    cells = (
+        f'<a href="#format-{spec.name}">{html.escape(spec.title)}</a>',
+        tags(spec.extensions) or "a folder",
+        KINDS[spec.kind],
+        tags(spec.streams) or "–",
+        TIMES[spec.clock],
+        html.escape(plugin),
+    )
+    inside = "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in zip(heads, cells, strict=True))
+    return f'<tr data-kind="{spec.kind}" data-words="{html.escape(found)}">{inside}</tr>'
+
+
+def text_of(spec: roi.FormatSpec) -> str:
+    """Return the text of a declaration in which a search looks."""
+    return " ".join((spec.title, spec.name, spec.description, *spec.extensions))
+
+
+def keywords_of(spec: roi.FormatSpec, plugin: str, siblings: list[roi.FormatSpec]) -> list[str]:
+    """Return the keywords of a plugin for one of its formats, without those of its other formats."""
+    others = " ".join(map(text_of, siblings)).lower()
+    own = text_of(spec).lower()
+    return [word for word in keywords(plugin) if word.lower() in own or word.lower() not in others]
+
+
+def tags(values: tuple[str, ...]) -> str:
+    """Return the values as code in HTML."""
+    return " ".join(f"<code>{html.escape(value)}</code>" for value in values)
+
+
+def names(kind: str) -> Iterator[str]:
+    """Yield the titles of the formats of a kind, each with a link to its section."""
+    yield " · ".join(f"[{spec.title}](gallery.md#format-{spec.name})" for spec, _ in declared() if spec.kind == kind)
 
 
 def sections() -> Iterator[str]:
@@ -63,6 +110,7 @@ def section(spec: roi.FormatSpec, plugin: str) -> Iterator[str]:
     yield from ("", f"(format-{spec.name})=", f"## {spec.title}", "", spec.description, "")
     kind_of = f", a kind of {code(spec.specializes)}" if spec.specializes else ""
     rows = {
+        "to install": f"`{install_command(plugin)}`",
         "opens": "a movie" if spec.kind == "imaging" else 'ROIs, masks or traces, with `kind="segmentation"`',
         "`format=`": f"`{spec.name}`{kind_of}",
         "suffixes": code(spec.extensions) or "none",
@@ -72,7 +120,7 @@ def section(spec: roi.FormatSpec, plugin: str) -> Iterator[str]:
         "metadata": code(spec.metadata) or "none",
         "platforms": "any" if spec.platforms == ("any",) else ", ".join(spec.platforms),
     }
-    yield f"| to install | `python -m pip install {plugin}` |"
+    yield f"| package | `{plugin}` |"
     yield "|---|---|"
     for key, value in rows.items():
         yield f"| {key} | {value} |"

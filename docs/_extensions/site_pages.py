@@ -1,0 +1,74 @@
+"""Adds to each page its links, its description for search engines, and labels to the cells of its tables."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+__all__ = ["describe", "edit_url", "label_cells", "setup"]
+
+TABLE = re.compile(r'<table class="[^"]*docutils[^"]*">.*?</table>', re.DOTALL)
+HEAD = re.compile(r"<thead>.*?</thead>", re.DOTALL)
+ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
+CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL)
+TAG = re.compile(r"<[^>]+>")
+
+
+def edit_url(repository: str, source: str) -> str:
+    """Return where to edit a page on the host of the repository, or "" without a repository.
+
+    Parameters
+    ----------
+    repository : str
+        The URL of ``[project.urls]``, or "".
+    source : str
+        The path of the page in ``docs/``, with its suffix.
+    """
+    return f"{repository.rstrip('/').removesuffix('.git')}/edit/main/docs/{source}" if repository else ""
+
+
+def describe(title: str) -> str:
+    """Return the description of a page that Sphinx generates, such as the index."""
+    return f"{html.unescape(TAG.sub('', title))}: a page of the documentation of roiextractors-core."[:160]
+
+
+def label_cells(body: str) -> str:
+    """Name the column in each cell of the wide tables: on a narrow screen, their rows become lists."""
+    return TABLE.sub(lambda found: _label_table(found[0]), body)
+
+
+def _label_table(table: str) -> str:
+    head = HEAD.search(table)
+    names = [TAG.sub("", cell).strip() for cell in CELL.findall(head[0])] if head else []
+    if len(names) < 3:
+        return table
+    before, after = table[: head.end()], table[head.end() :]
+    before = before.replace('<table class="', '<table class="stacks ', 1)
+    return before + ROW.sub(lambda row: _label_row(row[0], names), after)
+
+
+def _label_row(row: str, names: list[str]) -> str:
+    left = iter(names)
+    return re.sub(r"<td\b", lambda _: f'<td data-label="{next(left, "")}"', row)
+
+
+def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.Node) -> None:
+    """Complete the context of a page before its template is filled in."""
+    source = context.get("page_source_suffix") and f"{pagename}{context['page_source_suffix']}"
+    context["edit_url"] = edit_url(app.config.repository_url, source) if source else ""
+    if 'name="description"' not in context.get("metatags", ""):
+        described = html.escape(describe(context.get("title", pagename)))
+        context["metatags"] = f'{context.get("metatags", "")}\n<meta name="description" content="{described}" />'
+    if "body" in context:
+        context["body"] = label_cells(context["body"])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Add the setting and the step."""
+    app.add_config_value("repository_url", "", "html", types=frozenset({str}))
+    app.connect("html-page-context", finish_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
