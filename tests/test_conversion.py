@@ -19,6 +19,7 @@ from roiextractors_core.registry.registry import Registry
 from roiextractors_core.testing import NoiseImagingExtractor, WriterTests
 
 SUFFIXES = sorted(suffix for spec in writable_formats() for suffix in spec.writer_extensions if suffix != ".mmap")
+LOSSLESS = [suffix for suffix in SUFFIXES if suffix != ".mp4"]  # a movie to look at; plugins/video tests it
 METADATA = roi.RecordingMetadata(
     start_time=datetime(2026, 3, 4, 5, 6, 7, 89000),
     pixel_size=(0.5, 0.7),
@@ -40,7 +41,7 @@ def made(planes: int, clock: str, dtype: str = "uint16") -> roi.NumpyImagingExtr
 
 @pytest.mark.parametrize("planes", [1, 3])
 @pytest.mark.parametrize("clock", ["computed", "native"])
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", LOSSLESS)
 def test_the_result_opens_and_is_the_same(tmp_path: Path, suffix: str, clock: str, planes: int) -> None:
     recording = made(planes, clock)
     target = tmp_path / f"written{suffix}"
@@ -129,7 +130,7 @@ def test_a_recording_is_never_written_over_itself(tmp_path: Path) -> None:
     assert np.load(tmp_path / "a.npy").shape == (3, 4, 5)
 
 
-@pytest.mark.parametrize(("name", "words"), [("a.mp4", r"'\.mp4'.*\.npy"), ("no/a.npy", "folder .*no does not exist")])
+@pytest.mark.parametrize(("name", "words"), [("a.mov", r"'\.mov'.*\.npy"), ("no/a.npy", "folder .*no does not exist")])
 def test_a_target_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(roi.SourceKindError, match=words):
         roi.convert(made(1, "native"), tmp_path / name)

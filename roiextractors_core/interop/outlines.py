@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RangeError, listed, printable
+from ..io.contrast import percentiles_of
 
 __all__ = ["draw_segmentation", "outline"]
 
@@ -79,8 +80,7 @@ def _draw_outlines(axes: Any, rois: Any, image: str | None) -> None:
     background = np.zeros(shape) if name is None else np.asarray(rois.get_image(name), np.float64)
     if background.ndim == 3:
         background = background.max(axis=2)
-    finite = background[np.isfinite(background)]
-    low, high = map(float, np.percentile(finite, (1, 99.7))) if finite.size else (0.0, 1.0)
+    low, high = percentiles_of(background) or (0.0, 1.0)
     axes.imshow(background, cmap="gray", vmin=low, vmax=high if high > low else low + 1, interpolation="nearest")
     masks, numbered = rois.get_roi_masks(), rois.get_num_rois() <= MAX_NUMBERED
     edge = [withStroke(linewidth=2, foreground="black")]

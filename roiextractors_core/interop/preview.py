@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, counted, printable
+from ..io.contrast import percentiles_of
 from .outlines import draw_segmentation
 from .quicklook import QuickLook, quick_look
 
@@ -507,12 +508,7 @@ def _finish_image(axes: Any, panel: Panel, limits: tuple[float, float], width: f
 
 def _contrast(image: np.ndarray) -> tuple[float, float]:
     """Return the values that are drawn black and white; NaN if no pixel is finite."""
-    finite = image[np.isfinite(image)]
-    if not finite.size:
-        return math.nan, math.nan
-    # One hot pixel does not set the contrast
-    low, high = map(float, np.percentile(finite, (1, 99.7)))
-    return (low, high) if high > low else (float(finite.min()), float(finite.max()))
+    return percentiles_of(image) or (math.nan, math.nan)
 
 
 def _grey_values(low: float, high: float) -> str:

@@ -18,6 +18,7 @@ from .chunk_grid import (
     sample_pieces,
     share_out,
 )
+from .contrast import contrast_limits
 from .hdf5 import attribute_value, open_hdf5_file, unchanging_superblock
 from .json_text import parse_json, read_json
 from .known import folder_names, is_file, is_folder
@@ -71,6 +72,7 @@ __all__ = [
     "attribute_value",
     "choose_stream",
     "codec_names",
+    "contrast_limits",
     "decompress_bounded",
     "describe_disorder",
     "feed_xml",

@@ -13,8 +13,9 @@ from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingErr
 
 from .pixels import PixelFormat
 
-__all__ = ["Facts", "VideoFrames", "check_size", "task"]
+__all__ = ["NOTE", "Facts", "VideoFrames", "check_size", "task"]
 
+NOTE = "for viewing, not for analysis"  # the comment in the movies of our writer begins with this
 _MAX_PIXELS = 1 << 28  # 16,384 x 16,384
 
 

@@ -32,6 +32,8 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         extensions=(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".asf"),
         evidence=_AVI | _MP4 | _QUICKTIME | _MATROSKA | _ASF | _MPEG | _TRANSPORT_STREAM,
         api=1,
+        writer="roiextractors_video.writer:write",
+        writer_extensions=(".mp4",),
         streams=("channel",),
         clock="native",
         metadata=("channels", "bit_depth", "software", "vendor"),

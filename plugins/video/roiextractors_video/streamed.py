@@ -13,7 +13,7 @@ from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordin
 from roiextractors_core.io import PositionedFile
 
 from .avi import AviIndex
-from .base import Facts, VideoFrames, check_size
+from .base import NOTE, Facts, VideoFrames, check_size
 from .boxes import rotation_of, second_file_at
 from .coded import CodedFrames, Decoder, PacketDecoder, Packets, check_picture, undecodable
 from .pixels import PixelFormat
@@ -72,7 +72,10 @@ def demuxed_frames(file: PositionedFile, index: AviIndex | None) -> VideoFrames:
         is_reordered = index is not None and head.codec in _REORDERED and stream.codec_context.has_b_frames
         read = _counted(file) if is_reordered else _table(file, container, stream)
         table = _without_short_frames(_without_a_head(read), head, file.name)
+        comment = str(container.metadata.get("comment", ""))
     facts = _facts(file, index, head, table)
+    if comment.startswith(NOTE):
+        facts = replace(facts, notes=(*facts.notes, f"{file.name} was made {printable(comment)[:300]}"))
     if head.codec in _FOUND_IN_FILE and _are_stored(table):
         sums = head.codec == "ffv1" and bool(head.extra)
         packets = Packets(file, table.offsets, table.sizes, may_have_sums=sums)
