@@ -168,6 +168,16 @@ def test_projections_are_written_whole_or_not_at_all(movie: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "cannot write found.tif: projections are written as .npz\n")
 
 
+def test_projections_say_how_many_values_are_left_out(tmp_path: Path) -> None:
+    movie = np.ones((5, 4, 6), np.float32)
+    movie[:, 0] = np.nan
+    np.save(tmp_path / "movie.npy", movie)
+    done = command("projections", "movie.npy", "-o", "found.npz", folder=tmp_path)
+    assert "left out: 30 values that are NaN or infinite" in done.stdout
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_array_equal(found["trace"], np.ones(5))
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import signal
+import warnings
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.interop import one_pass
+from roiextractors_core.interop import one_pass, pixel_sums
 from roiextractors_core.testing import NoiseImagingExtractor
 
 
@@ -25,19 +28,32 @@ def correlation_by_hand(data: np.ndarray, row: int, column: int) -> float:
     return float(np.mean(found))
 
 
-@pytest.fixture(params=["planar", "volumetric", "float", "far from zero"])
+def use_small_parts(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_pass, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(one_pass, "_MIN_BLOCK_SAMPLES", 1)
+    if block < 1 << 20:  # tiles that end inside a row
+        monkeypatch.setattr(pixel_sums, "_TILE_PIXELS", 10)
+
+
+@pytest.fixture(params=["planar", "volumetric", "float", "far from zero", "negative", "32 bits", "bool"])
 def data(request: pytest.FixtureRequest) -> np.ndarray:
     rng = np.random.default_rng(5)
     shape = (50, 9, 7, 3) if request.param == "volumetric" else (50, 9, 7)
     if request.param == "float":
         return rng.normal(size=shape).astype(np.float32)
+    if request.param == "negative":
+        return rng.integers(-(2**15), 2**15, shape).astype(np.int16)
+    if request.param == "32 bits":
+        return (2_000_000_000 + rng.integers(0, 300, shape)).astype(np.uint32)
+    if request.param == "bool":
+        return rng.random(shape) < 0.4
     offset = 60_000 if request.param == "far from zero" else 0
     return (offset + rng.integers(0, 300, shape)).astype(np.uint16)
 
 
 @pytest.mark.parametrize("block", [1, 700, 1 << 20])
 def test_one_pass_gives_what_numpy_gives(data: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(one_pass, "_BLOCK_BYTES", block)
+    use_small_parts(block, monkeypatch)
     told: list[tuple[int, int]] = []
     recording = roi.NumpyImagingExtractor(data, sampling_frequency=10.0)
     found = roi.projections(recording, progress=lambda done, total: told.append((done, total)))
@@ -53,6 +69,101 @@ def test_one_pass_gives_what_numpy_gives(data: np.ndarray, block: int, monkeypat
         assert correlation[row, column] == pytest.approx(correlation_by_hand(plane, row, column), rel=1e-9)
     assert told[-1][0] == told[-1][1]
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
+
+
+def test_sums_of_16_bits_have_no_rounding() -> None:
+    # A large offset, and a change in one sample of many: sums of squares as float64 would lose it
+    data = np.full((5000, 2, 3), 65535, np.uint16)
+    data[1234, 0, 0] -= 1
+    result = roi.projections(roi.NumpyImagingExtractor(data))
+    p = Fraction(1, 5000)
+    assert result.mean is not None
+    assert result.standard_deviation is not None
+    assert result.mean[0, 0] == float(65535 - p)
+    assert result.standard_deviation[0, 0] == pytest.approx(math.sqrt(p * (1 - p)), rel=1e-14)
+    assert result.standard_deviation[1, 2] == 0
+
+
+@pytest.mark.parametrize("bits", [8, 12, 14, 16])
+def test_numbers_of_few_and_of_many_bits_give_the_same_sums(bits: int) -> None:
+    data = np.random.default_rng(bits).integers(0, 2**bits, (300, 17, 11)).astype(np.uint16)
+    sums = pixel_sums.PixelSums((17, 11), data.dtype, pixel_sums.NAMES)
+    sums.add(data[:150])
+    sums.add(data[150:])
+    exact = data.astype(np.int64)
+    np.testing.assert_array_equal(sums.total.reshape(17, 11), exact.sum(axis=0))
+    np.testing.assert_array_equal(sums.squares.reshape(17, 11), (exact**2).sum(axis=0))
+    below = np.zeros((17, 11), np.int64)
+    below.reshape(-1)[: len(sums.products[1])] = sums.products[1]
+    np.testing.assert_array_equal(below[:-1], (exact[:, :-1] * exact[:, 1:]).sum(axis=0))
+    np.testing.assert_array_equal(sums.trace, exact.sum(axis=(1, 2)) / (17 * 11))
+
+
+def finite_correlation_by_hand(data: np.ndarray, row: int, column: int) -> float:
+    """Over the samples where both pixels are finite, as pandas computes it."""
+    coefficients = []
+    for down, right in itertools.product((-1, 0, 1), repeat=2):
+        r, c = row + down, column + right
+        if (down or right) and 0 <= r < data.shape[1] and 0 <= c < data.shape[2]:
+            both = np.isfinite(data[:, row, column]) & np.isfinite(data[:, r, c])
+            if both.sum() > 1:
+                coefficients.append(np.corrcoef(data[both, row, column], data[both, r, c])[0, 1])
+    return float(np.mean(coefficients)) if coefficients else np.nan
+
+
+@pytest.mark.parametrize("block", [1, 700, 1 << 20])
+def test_values_that_are_not_finite_are_left_out_and_counted(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_small_parts(block, monkeypatch)
+    data = np.random.default_rng(2).normal(1000, 5, (40, 9, 7)).astype(np.float32)
+    data[:, :, 0] = np.nan  # a border, as registration leaves it
+    data[5:20, :3] = np.nan  # a larger one for a while
+    data[7, 4, 4] = np.inf
+    data[9, 5, 4] = -np.inf
+    data[30] = np.nan
+    result = roi.projections(roi.NumpyImagingExtractor(data))
+    nan = np.where(np.isfinite(data), data, np.nan).astype(np.float64)
+    with warnings.catch_warnings():  # numpy warns of the border; projections does not
+        warnings.simplefilter("ignore")
+        mean, std, highest = np.nanmean(nan, axis=0), np.nanstd(nan, axis=0), np.nanmax(nan, axis=0)
+        trace = np.nanmean(nan, axis=(1, 2))
+    np.testing.assert_allclose(result.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(result.standard_deviation, std, rtol=1e-9)
+    np.testing.assert_array_equal(result.maximum, highest)
+    np.testing.assert_allclose(result.trace, trace, rtol=1e-12)
+    expected = [[finite_correlation_by_hand(nan, row, column) for column in range(7)] for row in range(9)]
+    np.testing.assert_allclose(result.correlation, expected, rtol=1e-9)
+    assert np.isnan(trace[30])
+    assert np.isnan(mean[:, 0]).all()
+    assert result.num_left_out == np.count_nonzero(~np.isfinite(data))
+
+
+def test_an_infinite_first_sample_is_left_out_too() -> None:
+    data = np.random.default_rng(2).normal(1000, 5, (40, 4, 4))
+    data[0] = np.inf
+    result = roi.projections(roi.NumpyImagingExtractor(data))
+    np.testing.assert_allclose(result.mean, data[1:].mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(result.standard_deviation, data[1:].std(axis=0), rtol=1e-9)
+    assert result.num_left_out == 16
+
+
+def test_only_what_is_asked_for_is_computed(data: np.ndarray) -> None:
+    recording = roi.NumpyImagingExtractor(data)
+    whole = roi.projections(recording)
+    for name in ("mean", "standard_deviation", "maximum", "correlation", "trace"):
+        one = roi.projections(recording, only=[name])
+        np.testing.assert_array_equal(getattr(one, name), getattr(whole, name))
+        assert [key for key, value in one.to_dict().items() if value is not None] == [name]
+    broken = np.full((3, 2, 2), np.nan)
+    assert roi.projections(roi.NumpyImagingExtractor(broken), only=["maximum"]).num_left_out == 12
+    with pytest.raises(roi.RangeTypeError, match=r"'median'.*'mean', 'standard_deviation'"):
+        roi.projections(recording, only=["median"])
+
+
+def test_of_complex_pixels_the_magnitude_counts() -> None:
+    data = np.random.default_rng(3).normal(size=(20, 4, 5, 2)).view(np.complex128)[..., 0]
+    result = roi.projections(roi.NumpyImagingExtractor(data))
+    np.testing.assert_allclose(result.mean, np.abs(data).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(result.standard_deviation, np.abs(data).std(axis=0), rtol=1e-9)
 
 
 def test_a_pixel_that_never_changes_correlates_with_nothing() -> None:
@@ -88,7 +199,9 @@ def test_a_cluster_gives_the_same_to_the_last_bit_and_survives_the_loss_of_a_wor
 ) -> None:
     distributed = pytest.importorskip("distributed", reason="distributed is not installed: the extra [dask]")
     monkeypatch.setattr(one_pass, "_BLOCK_BYTES", 40_000)
-    data = np.random.default_rng(0).integers(0, 999, (400, 64, 48), dtype=np.uint16)
+    # Floats, whose sums depend on the order in which they are added
+    data = np.random.default_rng(0).normal(100, 7, (900, 64, 48)).astype(np.float32)
+    data[:, :2] = np.nan
     np.save(tmp_path / "movie.npy", data)
     recording = roi.open(tmp_path / "movie.npy", sampling_frequency=30.0)
     here = roi.projections(recording)

@@ -248,6 +248,8 @@ def projections(
     with write_then_rename(output) as partial:
         np.savez_compressed(partial, allow_pickle=False, **arrays)
     print(f"{printable(output)}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
+    if result.num_left_out:
+        print(f"left out: {counted(result.num_left_out, 'value')} that are NaN or infinite")
 
 
 @app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,10 @@ def traces(
     # ROIs in files are opened again by other processes; of those in memory, the traces are not sent along
     source = masks if isinstance(rois, RoiMasks) or not rois.get_paths() else rois
     start = 0
-    for part in in_one_pass(_means, prepare, recording, source, prepared=plan, scheduler=scheduler, progress=progress):
+    parts = in_one_pass(
+        _means, _in_order, prepare, recording, source, prepared=plan, scheduler=scheduler, progress=progress
+    )
+    for part in parts:
         result[start : start + len(part)] = part
         start += len(part)
     return result
@@ -167,6 +170,10 @@ def _plan_of(masks: RoiMasks, rois: Any, *, weights: bool, overlap: bool) -> _Pl
 
 def _name_of(rois: Any, number: int) -> str:
     return f"ROI number {number}" if isinstance(rois, RoiMasks) else f"the ROI {rois.get_roi_ids()[number]!r}"
+
+
+def _in_order(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate(list(parts))
 
 
 def _means(recording: Any, plan: _Plan, spans: Sequence[Span]) -> np.ndarray:
