@@ -11,6 +11,8 @@ from .errors import RangeError, TimesError
 
 __all__ = ["Clock", "checked_times"]
 
+_MEDIAN_RUN = 1000  # times of each run: a repr asks, and some formats take a millisecond a time
+
 
 class Clock:
     """One recording's clock: a vector of times, or a rate and the position of its first sample.
@@ -63,6 +65,20 @@ class Clock:
             )
         # Divided, not multiplied by a rounded period: sample 3 at 10 Hz is at exactly 0.3 s
         return np.divide(np.arange(self.first + start, self.first + end, dtype=np.float64), self.rate)
+
+    @property
+    def median_rate(self) -> float | None:
+        """Samples per second by the median distance of consecutive times, so that pauses do not count; None without times.
+
+        Of a vector of more than 3,000 times, the first, the middle and the last 1,000 are read.
+        """
+        if self._read is None or self.num_samples < 2:
+            return self.rate
+        count, run = self.num_samples, _MEDIAN_RUN
+        starts = (0, (count - run) // 2, count - run) if count > 3 * run else (0,)
+        steps = np.concatenate([np.diff(self.times(a, a + run if len(starts) > 1 else count)) for a in starts])
+        steps = steps[np.isfinite(steps) & (steps > 0)]  # a clock that was reset steps back
+        return 1.0 / float(np.median(steps)) if len(steps) else self.rate
 
     def indices(self, times: Any) -> np.ndarray:
         """Return the index of the sample at each time, as ``ImagingExtractor.time_to_sample_indices`` describes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -10,21 +11,42 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 import numpy as np
 
 from .clock import Clock, checked_times
-from .errors import ClosedRecordingError, RecordingError, TimesError
+from .errors import ClosedRecordingError, RecordingError, RoiExtractorsError, TimesError
 from .io.indexing import resolve_bounds
 from .io.known import run_asked_once
 from .io.notices import silenced
 from .io.paths import existing_paths, file_states, require_same_files
+from .io.units import duration
 from .metadata import Provenance, RecordingMetadata
 
-__all__ = ["Completion", "Extractor", "ExtractorView", "Overridable", "clock_of"]
+__all__ = ["Completion", "Extractor", "ExtractorView", "Overridable", "clock_of", "rate_in_words", "timing_in_words"]
 
 T = TypeVar("T")
+
+_OLD_NAMES = {
+    "get_video": "get_series(start_sample, end_sample)",
+    "get_frames": "get_samples(sample_indices)",
+    "get_volumes": "get_series(start_sample, end_sample)",
+    "frame_slice": "slice_samples(start_sample, end_sample)",
+    "get_num_frames": "get_num_samples()",
+    "get_image_size": "get_image_shape()",
+    "frame_to_time": "get_timestamps()[sample_indices]",
+    "sample_indices_to_time": "get_timestamps()[sample_indices]",
+    "time_to_frame": "time_to_sample_indices(times)",
+    "get_num_channels": "roiextractors_core.streams(path); each recording is one channel",
+    "get_channel_names": "channel_name, or roiextractors_core.streams(path) for those of the file",
+    "get_roi_image_mask": "get_roi_image_masks([roi_id])",
+    "get_roi_pixel_mask": "get_roi_pixel_masks([roi_id])",
+    "get_accepted_list": "get_property_keys() and get_property(key), such as 'iscell' of suite2p",
+    "get_rejected_list": "get_property_keys() and get_property(key), such as 'iscell' of suite2p",
+    "get_images": "get_images_dict()",
+}
+"""Methods that roiextractors has or had, and what replaces them."""
 
 _TAKES_ANY = 0x04 | 0x08  # the flags of a code object with *args or **kwargs
 
@@ -48,6 +70,18 @@ class Overridable(Generic[T]):
     def __get__(self, instance: object, owner: type | None = None) -> T: ...
     def __get__(self, instance: object | None, owner: type | None = None) -> T | Overridable[T]:
         return self if instance is None else self.read(instance)
+
+
+class _Rate(Overridable[float | None]):
+    """The rate of the user, else the attribute that a constructor set, else what the author's method returns."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None or instance.users_rate() is not None or "sampling_frequency" not in vars(instance):
+            return super().__get__(instance, owner)
+        return vars(instance)["sampling_frequency"]  # where the author's method itself returns self.sampling_frequency
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)["sampling_frequency"] = value
 
 
 def clock_of(extractor: Extractor) -> Clock:
@@ -121,7 +155,7 @@ class Extractor(ABC):
         if self.__rate is not None:
             return self.__rate
         own = self.__dict__.get("sampling_frequency", getattr(type(self), "sampling_frequency", None))
-        return as_rate(own, type(self).__name__)
+        return None if isinstance(own, Overridable) else as_rate(own, type(self).__name__)
 
     def users_rate(self) -> float | None:
         """Return the rate that the user set, here, or None."""
@@ -326,6 +360,46 @@ class Extractor(ABC):
         self.__rate = _checked_rate(sampling_frequency)
         self.__times_set += 1
 
+    # The same as attributes
+
+    sampling_frequency = _Rate(
+        lambda e: e.get_sampling_frequency(), "Samples per second (Hz), or None if it is unknown."
+    )
+
+    @Overridable
+    def median_rate(self) -> float | None:
+        """Samples per second (Hz) by the median distance of the times, or None without times; the rate may be unknown all the same.
+
+        At most 3,000 times are read.
+        """
+        return self._median_rate()
+
+    def _median_rate(self) -> float | None:
+        return clock_of(self).median_rate
+
+    @Overridable
+    def timestamps(self) -> np.ndarray | None:
+        """The times of all samples in seconds, as :meth:`get_timestamps` returns them, or None if they are unknown."""
+        return None if clock_of(self).source is None else self.get_timestamps()
+
+    @Overridable
+    def duration(self) -> float | None:
+        """Seconds from the first sample to the end of the last one, pauses included, or None if it is unknown."""
+        clock, count = clock_of(self), int(self.get_num_samples())
+        if not count or clock.source in (None, "computed"):
+            return count / clock.rate if clock.rate else None if count else 0.0
+        rate = clock.rate or clock.median_rate
+        seconds = clock.times(count - 1)[0] - clock.times(0, 1)[0] + (1.0 / rate if rate else math.nan)
+        return float(seconds) if math.isfinite(seconds) else None
+
+    num_planes = Overridable[int](lambda e: int(e.get_num_planes()), "The number of planes; 1 for a planar recording.")
+
+    @Overridable
+    def channel_name(self) -> str | None:
+        """The name of the channel that this recording reads, or None if the file names none."""
+        channels = self.get_metadata().channels
+        return channels[0].name if len(channels) == 1 else None
+
     # Metadata
 
     @Overridable
@@ -344,6 +418,18 @@ class Extractor(ABC):
         self.__states = file_states(provenance.paths)
 
     # Protocols
+
+    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+        def __getattr__(self, name):
+            if hasattr(
+                type(self), name
+            ):  # a property raised AttributeError itself: raise that again, and not another one
+                return object.__getattribute__(self, name)
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _OLD_NAMES:
+                message += f"; in place of roiextractors' {name}, use {_OLD_NAMES[name]}"
+            raise AttributeError(message, name=name, obj=self)
 
     def __enter__(self) -> Self:
         return self
@@ -477,6 +563,26 @@ def _complete(cls: type, completions: Mapping[str, Completion]) -> None:
             completed = functools.wraps(own)(completed)
             completed.own = own  # type: ignore[attr-defined]
             setattr(cls, name, completed)
+
+
+def rate_in_words(extractor: Extractor) -> str:
+    """Return the rate with its unit, or ``"unknown"`` and the rate that the times give, if there are some."""
+    rate = extractor.get_sampling_frequency()
+    if rate is not None:
+        return f"{rate:.6g} Hz"
+    with contextlib.suppress(
+        RoiExtractorsError, OSError
+    ):  # a repr of a recording that is closed, or whose file is gone
+        rate = extractor._median_rate()
+    return "unknown" if rate is None else f"unknown, its times give {rate:.6g} Hz"
+
+
+def timing_in_words(extractor: Extractor, count: int) -> str:
+    """Return the rate and how long so many samples last, for a repr."""
+    rate = extractor.get_sampling_frequency()
+    if rate is None:
+        return f"rate {rate_in_words(extractor)}"
+    return f"{rate:.6g} Hz, {duration(count / rate)}"
 
 
 def as_rate(value: Any, name: str) -> float | None:

@@ -114,6 +114,7 @@ def facts_of(recording: Any, chosen: Mapping[str, str]) -> dict[str, Any]:
         "options": provenance.options,
         **(_of_rois(recording) if recording.kind == "segmentation" else _of_pixels(recording)),
         "sampling_frequency": recording.get_sampling_frequency(),
+        "median_rate": recording.median_rate if recording.get_sampling_frequency() is None else None,
         "times_source": clock.source,
         "first_and_last_time": times,
         "metadata": {key: value for key, value in metadata.items() if key != "vendor"},
@@ -159,7 +160,7 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("because", facts["evidence"]),
         *((name, value) for name, value in facts["stream"].items()),
         *of_kind,
-        ("rate", "unknown; pass --sampling-frequency if you know it" if rate is None else f"{rate:.6g} Hz"),
+        ("rate", _rate(facts) if rate is None else f"{rate:.6g} Hz"),
         ("times", _times(facts)),
         ("start", _moment(metadata["start_time"])),
         ("pixel size", _sizes(metadata["pixel_size"])),
@@ -170,6 +171,13 @@ def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         *(("note", in_command_words(note)) for note in facts["notes"]),
     ]
     return [(printable(label), printable(value)) for label, value in rows]
+
+
+def _rate(facts: Mapping[str, Any]) -> str:
+    median = facts["median_rate"]
+    if median is None:
+        return "unknown; pass --sampling-frequency if you know it"
+    return f"unknown; its times give {median:.6g} Hz, and --sampling-frequency {median:.6g} sets it"
 
 
 def _pixels_in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

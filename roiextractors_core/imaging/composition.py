@@ -126,6 +126,18 @@ class ConcatenatedImagingExtractor(DerivedImagingExtractor):
             kept = self._kept_clock = version, self._joined_clock()
         return kept[1]
 
+    def _median_rate(self) -> float | None:
+        if super().has_time_vector():
+            return super()._median_rate()
+        # Of three parts: the clock of the whole reads the times of all
+        parts = [part for part in self._parts if len(part) > 1]
+        rates = (
+            [part._median_rate() for part in dict.fromkeys((parts[0], parts[len(parts) // 2], parts[-1]))]
+            if parts
+            else []
+        )
+        return float(np.median([rate for rate in rates if rate])) if any(rates) else None
+
     def _joined_clock(self) -> Clock:
         users, rate = super().get_sampling_frequency(), self.get_sampling_frequency()
         clocks = [clock_of(part) if users is None else clock_of(part).with_rate(users) for part in self._parts]

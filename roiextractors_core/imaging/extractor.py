@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import RangeError, RoiExtractorsError, counted
-from ..extractor import Completion, Extractor, ExtractorView, Overridable, clock_of, is_view
+from ..extractor import Completion, Extractor, ExtractorView, Overridable, clock_of, is_view, timing_in_words
 from ..io.blocks import read_cropped, read_scattered
 from ..io.indexing import plan_index, resolve_bounds, resolve_index, resolve_indices, resolve_span
-from ..io.units import amount, duration
+from ..io.units import amount
 from ..metadata import RecordingMetadata
 from .authored import ASKING, COMPLETIONS, owned
 
@@ -410,8 +410,7 @@ class ImagingExtractor(Extractor, is_base=True):
     def __repr__(self) -> str:
         shape = self.get_sample_shape()
         words = " x ".join(counted(n, word) for n, word in zip(shape, ("row", "column", "plane"), strict=False))
-        rate = self.get_sampling_frequency()
-        timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {duration(len(self) / rate)}"
+        timing = timing_in_words(self, len(self))
         return f"<{type(self).__name__}: {counted(len(self), 'sample')} of {words}, {dtype_of(self)}, {amount(math.prod(shape_of(self)) * dtype_of(self).itemsize)}; {timing}>"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, counted, printable
+from ..extractor import rate_in_words
 from ..io.contrast import percentiles_of
 from .outlines import draw_segmentation
 from .quicklook import QuickLook, quick_look
@@ -186,8 +187,7 @@ def as_html(recording: Any) -> str:
 
 def _card(recording: Any) -> list[tuple[str, str]]:
     provenance, found = recording.provenance, recording.metadata
-    rate, source = recording.get_sampling_frequency(), recording.times_source
-    size = found.pixel_size
+    source, size = recording.times_source, found.pixel_size
     return [
         (
             "recording",
@@ -198,7 +198,7 @@ def _card(recording: Any) -> list[tuple[str, str]]:
             printable(f"{provenance.format} ({provenance.plugin} {provenance.version})") if provenance.format else "",
         ),
         *(_roi_facts(recording) if recording.kind == "segmentation" else _pixel_facts(recording)),
-        ("rate", "unknown" if rate is None else f"{rate:.6g} Hz"),
+        ("rate", rate_in_words(recording)),
         ("times", "unknown" if source is None else _TIMES[source]),
         ("pixel size", "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"),
         ("start", "" if found.start_time is None else found.start_time.isoformat(" ")),
@@ -251,7 +251,10 @@ def panel_of(
     words = [*names, _shape_in_words(recording), str(recording.dtype)]
     rate, source = recording.get_sampling_frequency(), recording.times_source
     if look.num_samples > 1:
-        words += ["rate unknown" if rate is None else f"{rate:.5g} Hz", f"times {_TIMES.get(source or '', 'unknown')}"]
+        words += [
+            f"rate {rate_in_words(recording)}" if rate is None else f"{rate:.5g} Hz",
+            f"times {_TIMES.get(source or '', 'unknown')}",
+        ]
     notes = []
     if look.is_partial:
         notes.append(f"drawn from {counted(len(look.samples), 'evenly spread sample')}")

@@ -36,7 +36,7 @@ from .stored import StoredArray, StoredFrames
 from .streams import choose_stream
 from .threads import num_cores, run_on_cores
 from .tiff_directory import TiffDirectory
-from .units import MICROMETRES, SECONDS, describe_disorder, plausible_start, to_micrometres, to_seconds
+from .units import MICROMETRES, SECONDS, describe_disorder, plausible_start, require_rate, to_micrometres, to_seconds
 from .xml import feed_xml, parse_xml, xml_parser, xml_problems
 from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names, decompress_bounded
 
@@ -98,6 +98,7 @@ __all__ = [
     "read_pickle",
     "read_pickled_npy",
     "require_few_chunks",
+    "require_rate",
     "require_room",
     "run_on_cores",
     "sample_pieces",

@@ -1,4 +1,4 @@
-"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it; dates of a start; amounts in words."""
+"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it; dates of a start; the rate that a writer needs; amounts in words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ..errors import TimesError
+
 __all__ = [
     "MICROMETRES",
     "SECONDS",
@@ -14,6 +16,7 @@ __all__ = [
     "describe_disorder",
     "duration",
     "plausible_start",
+    "require_rate",
     "to_micrometres",
     "to_seconds",
 ]
@@ -99,6 +102,36 @@ def _size(unit: str | None, sizes: Mapping[str, float]) -> float | None:
     name = unit.strip().replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u").replace("\u212b", "å")
     exact = sizes.get(name)
     return exact if exact is not None or len(name) < 3 else sizes.get(name.lower())
+
+
+def require_rate(recording: Any, given: float | None = None, *, needed_by: str) -> float:
+    """Return the rate that was passed, else the recording's; writers call it whose format cannot do without one.
+
+    Parameters
+    ----------
+    recording : Extractor
+    given : float, optional
+        The option ``sampling_frequency`` of the writer.
+    needed_by : str
+        What needs it, for the message: ``"suite2p"``.
+
+    Raises
+    ------
+    TimesError
+        The rate is unknown; the message gives the one that the times suggest, if there are some.
+    """
+    rate = recording.get_sampling_frequency() if given is None else given
+    if rate is not None:
+        if not (math.isfinite(rate) and rate > 0):
+            raise TimesError(f"sampling_frequency must be finite and above 0 Hz, got {rate!r:.80}")
+        return float(rate)
+    median = recording.median_rate
+    advice = (
+        "this recording has neither a rate nor times; pass sampling_frequency=<Hz>"
+        if median is None
+        else f"this recording has only times, which give {median:.6g} Hz; pass sampling_frequency={median:.6g}"
+    )
+    raise TimesError(f"{needed_by} needs a sampling rate: {advice}")
 
 
 def describe_disorder(times: Any) -> str:

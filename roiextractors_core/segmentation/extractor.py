@@ -22,10 +22,9 @@ from ..errors import (
     counted,
     listed,
 )
-from ..extractor import Extractor, ExtractorView, is_view
+from ..extractor import Extractor, ExtractorView, Overridable, is_view, timing_in_words
 from ..io.indexing import resolve_indices
 from ..io.notices import warn
-from ..io.units import duration
 from ..metadata import RecordingMetadata
 from .masks import RoiMasks
 
@@ -188,6 +187,8 @@ class SegmentationExtractor(Extractor, is_base=True):
     def get_num_rois(self) -> int:
         """Return the number of ROIs."""
         return len(self.get_roi_ids())
+
+    num_rois = Overridable[int](lambda e: int(e.get_num_rois()), "The number of ROIs.")
 
     def resolve_roi_ids(self, roi_ids: Any = None) -> np.ndarray:
         """Return the positions of ROIs by their ids, int64; all of them for None.
@@ -504,8 +505,8 @@ class SegmentationExtractor(Extractor, is_base=True):
         shape = " x ".join(
             counted(n, word) for n, word in zip(self.get_mask_shape(), ("row", "column", "plane"), strict=False)
         )
-        count, rate = self.get_num_samples(), self.get_sampling_frequency()
-        timing = "rate unknown" if rate is None else f"{rate:.6g} Hz, {duration(count / rate)}"
+        count = self.get_num_samples()
+        timing = timing_in_words(self, count)
         names = ", ".join(self._all_trace_names()) or "no traces"
         masks = f"in {shape}" if self.has_masks else "without masks"
         return f"<{type(self).__name__}: {counted(self.get_num_rois(), 'ROI')} {masks}; {names} of {counted(count, 'sample')}; {timing}>"

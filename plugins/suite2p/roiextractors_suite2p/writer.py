@@ -16,11 +16,10 @@ import numpy as np
 from roiextractors_core.errors import (
     DeclarationError,
     SourceKindError,
-    TimesError,
     UnsupportedRecordingError,
     printable,
 )
-from roiextractors_core.io import ConvertedArray, Progress, read_blocks, require_room
+from roiextractors_core.io import ConvertedArray, Progress, read_blocks, require_rate, require_room
 
 __all__ = ["Suite2pWriter", "for_suite2p", "run_options", "write"]
 
@@ -42,6 +41,7 @@ class Suite2pWriter:
         progress: Progress,
         second_channel: Any = None,
         scale: float | None = None,
+        sampling_frequency: float | None = None,
     ) -> None:
         """Write a recording.
 
@@ -52,13 +52,15 @@ class Suite2pWriter:
         Parameters
         ----------
         recording : ImagingExtractor
-            The functional channel. Its sampling rate must be known.
+            The functional channel.
         partial, target, progress
             As in the contract. suite2p's ``save_path0`` is the target's parent, ``save_folder`` its name.
         second_channel : ImagingExtractor, optional
             Of the same shape as the recording.
         scale : float, optional
             As for :func:`for_suite2p`; for both channels.
+        sampling_frequency : float, optional
+            Volumes or frames per second (Hz); needed if the recording's rate is unknown.
 
         Raises
         ------
@@ -71,7 +73,7 @@ class Suite2pWriter:
         ----------
         suite2p's ``BinaryFile``, ``init_dbs`` and ``run_plane``.
         """
-        options = run_options(recording, target, second_channel=second_channel)
+        options = run_options(recording, target, second_channel=second_channel, sampling_frequency=sampling_frequency)
         channels = [recording] if second_channel is None else [recording, second_channel]
         converts = [_int16(channel, scale) for channel in channels]
         require_room(partial, sum(channel.size for channel in channels) * 2)  # bytes: int16
@@ -108,7 +110,13 @@ class Suite2pWriter:
 write = Suite2pWriter()
 
 
-def run_options(recording: Any, target: str | os.PathLike[str], *, second_channel: Any = None) -> dict[str, Any]:
+def run_options(
+    recording: Any,
+    target: str | os.PathLike[str],
+    *,
+    second_channel: Any = None,
+    sampling_frequency: float | None = None,
+) -> dict[str, Any]:
     """Return the ``db`` that ``suite2p.run_s2p`` takes for a folder written from a recording.
 
     Parameters
@@ -118,6 +126,8 @@ def run_options(recording: Any, target: str | os.PathLike[str], *, second_channe
     target : str or os.PathLike
         The folder of plane folders, as passed to ``convert``.
     second_channel : ImagingExtractor, optional
+    sampling_frequency : float, optional
+        Volumes or frames per second (Hz); needed if the recording's rate is unknown.
 
     Returns
     -------
@@ -136,11 +146,7 @@ def run_options(recording: Any, target: str | os.PathLike[str], *, second_channe
         raise UnsupportedRecordingError(f"the channels differ in shape: {', '.join(map(str, shapes))}")
     if not recording.size:
         raise UnsupportedRecordingError(f"suite2p cannot read an empty recording (shape {recording.shape})")
-    rate = recording.get_sampling_frequency()
-    if rate is None:
-        raise TimesError(
-            "suite2p needs a sampling rate (it would assume 10 Hz) and this recording has none; pass sampling_frequency= when opening"
-        )
+    rate = require_rate(recording, sampling_frequency, needed_by="suite2p, which would assume 10 Hz,")
     rows, columns = recording.get_frame_shape()
     folder = Path(os.path.abspath(target))
     return {
@@ -153,7 +159,7 @@ def run_options(recording: Any, target: str | os.PathLike[str], *, second_channe
         "nrois": 1,
         "nchannels": len(shapes),
         "functional_chan": 1,
-        "fs": float(rate),
+        "fs": rate,
         "Ly": rows,
         "Lx": columns,
         "yrange": [0, rows],
