@@ -38,7 +38,7 @@ from .threads import num_cores, run_on_cores
 from .tiff_directory import TiffDirectory
 from .units import MICROMETRES, SECONDS, describe_disorder, plausible_start, require_rate, to_micrometres, to_seconds
 from .xml import feed_xml, parse_xml, xml_parser, xml_problems
-from .zarr_chunks import UndecodedChunkError, ZarrChunks, codec_names, decompress_bounded
+from .zarr_array import ZarrArray, ZarrGroup, open_zarr
 
 __all__ = [
     "MICROMETRES",
@@ -66,14 +66,12 @@ __all__ = [
     "StoredArray",
     "StoredFrames",
     "TiffDirectory",
-    "UndecodedChunkError",
-    "ZarrChunks",
+    "ZarrArray",
+    "ZarrGroup",
     "at_positions",
     "attribute_value",
     "choose_stream",
-    "codec_names",
     "contrast_limits",
-    "decompress_bounded",
     "describe_disorder",
     "feed_xml",
     "folder_names",
@@ -85,6 +83,7 @@ __all__ = [
     "num_cores",
     "open_hdf5_file",
     "open_regular",
+    "open_zarr",
     "parse_json",
     "parse_xml",
     "plausible_start",

@@ -11,13 +11,12 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from ..errors import CorruptRecordingError, TruncatedRecordingError
 from .chunk_grid import Cell
-from .positioned import PositionedFile
-from .zarr_chunks import codec_names
+from .zarr_array import ZarrArray
 
 __all__ = ["MissingChunks", "at_positions", "missing_chunks", "present_zarr_chunks"]
 
@@ -27,7 +26,6 @@ _CELLS_A_NAME = 4  # an array of more chunks than this for each file is sparse, 
 _MAX_SHARDS = 4096  # shards whose index is read
 _MIN_ROWS = 3  # steps in time after which a part of the frame without any chunk is taken for empty, not lost
 _NO_CHUNK = np.uint64(2**64 - 1)
-_BYTES_AN_ENTRY, _BYTES_A_CHECKSUM = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +158,14 @@ def _end_of(rows: np.ndarray, is_cut: bool) -> int:
 # Zarr
 
 
-def present_zarr_chunks(folder: str, array: Any, *, axis: int | None) -> tuple[np.ndarray, bool, int] | None:
+def present_zarr_chunks(array: ZarrArray, *, axis: int | None) -> tuple[np.ndarray, bool, int] | None:
     """Return which chunks of a Zarr array have a file, or a place in a shard.
 
     The folder is listed once, or once for each of its subfolders; no file is looked at by itself, except those at the end.
 
     Parameters
     ----------
-    folder : str
-        The folder of the array.
-    array : zarr.Array
+    array : ZarrArray
     axis : int or None
         The axis of the samples: the last chunks along it count as missing when they are empty files or cut.
 
@@ -179,18 +175,16 @@ def present_zarr_chunks(folder: str, array: Any, *, axis: int | None) -> tuple[n
         bool over the grid of ``array.chunks``; whether every level was looked at: of an array in very many subfolders only the
         first levels are, and deeper ones count as present; and the number of chunks outside of the shape.  None for an array of more chunks than are looked at, or without any.
     """
-    shards = getattr(array, "shards", None)
-    shape, chunk = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
-    stored = tuple(map(int, shards)) if shards else chunk
+    shape, stored = array.shape, array.shards or array.chunks
     grid = _grid(shape, stored)
-    if not 0 < math.prod(_grid(shape, chunk)) <= _MAX_CELLS:
+    if not shape or not 0 < math.prod(_grid(shape, array.chunks)) <= _MAX_CELLS:
         return None
-    listing = _Listing(folder, grid, array.metadata.encode_chunk_key((0,) * len(grid)))
+    listing = _Listing(array.folder, grid, array.chunk_path((0,) * len(grid)))
     present = listing.present()
     if axis is not None:
-        _drop_cut_end(np.moveaxis(present, axis, 0), axis, folder, array)
-    if shards:
-        present = _inside_shards(present, folder, array, chunk, stored)
+        _drop_cut_end(np.moveaxis(present, axis, 0), axis, array)
+    if array.shards:
+        present = _inside_shards(present, array, stored)
     return present, listing.is_complete, listing.num_outside
 
 
@@ -283,86 +277,58 @@ def _number(name: str) -> int:
     return int(name) if name.isascii() and name.isdigit() and len(name) < 19 and (name == "0" or name[0] != "0") else -1
 
 
-def _drop_cut_end(rows: np.ndarray, axis: int, folder: str, array: Any) -> None:
+def _drop_cut_end(rows: np.ndarray, axis: int, array: ZarrArray) -> None:
     """Mark the last row as missing if one of its files is empty or cut, and rows before it likewise.
 
     A disk that was full leaves any number of empty files, so the rows before are looked at until one is whole.
     """
-    row, min_bytes = len(rows) - 1, _min_bytes(array)
+    row = len(rows) - 1
+    # The length of a complete chunk, or 1 if it depends on the pixels
+    min_bytes = math.prod(array.chunks) * array.dtype.itemsize if array.is_plain else 1
     while row >= 0:
         cells = [(*rest[:axis], row, *rest[axis:]) for rest in np.argwhere(rows[row]).tolist()]
-        paths = (os.path.join(folder, array.metadata.encode_chunk_key(cell)) for cell in cells)
-        if cells and not any(_is_cut(path, array, min_bytes) for path in paths):
+        if cells and not any(_is_cut(cell, array, min_bytes) for cell in cells):
             return
         rows[row] = False
         row -= 1
 
 
-def _min_bytes(array: Any) -> int:
-    """Return the length of a complete chunk, or 1 if it depends on the pixels."""
-    description = array.metadata.to_dict()
-    is_plain = not description.get("filters") and codec_names(description) in ([], ["bytes"])
-    return math.prod(map(int, array.chunks)) * np.dtype(array.dtype).itemsize if is_plain else 1
-
-
-def _is_cut(path: str, array: Any, min_bytes: int) -> bool:
+def _is_cut(cell: Cell, array: ZarrArray, min_bytes: int) -> bool:
     try:
-        status = os.stat(path)
+        status = os.stat(os.path.join(array.folder, array.chunk_path(cell)))
     except OSError:  # a chunk that cannot be looked at counts as present, and reading it is an error
         return False
     if not stat.S_ISREG(status.st_mode):  # a folder that was not listed any further
         return False
-    shards = getattr(array, "shards", None)
-    if shards and status.st_size:
-        return _shard_index(path, array, tuple(map(int, array.chunks)), tuple(map(int, shards))) is None
+    if array.shards and status.st_size:
+        return _present_in_shard(cell, array) is None
     return status.st_size < min_bytes
 
 
-def _inside_shards(present: np.ndarray, folder: str, array: Any, chunk: Cell, stored: Cell) -> np.ndarray:
+def _inside_shards(present: np.ndarray, array: ZarrArray, stored: Cell) -> np.ndarray:
     """Return the table for the chunks inside the shards, whose indices are read where they are not too many."""
-    shape = tuple(map(int, array.shape))
-    ratio = tuple(s // c for s, c in zip(stored, chunk, strict=True))
+    ratio = tuple(s // c for s, c in zip(stored, array.chunks, strict=True))
     table = present
     for k, n in enumerate(ratio):
         table = np.repeat(table, n, axis=k)
     if present.sum() <= _MAX_SHARDS:
         for cell in map(tuple, np.argwhere(present).tolist()):
-            index = _shard_index(os.path.join(folder, array.metadata.encode_chunk_key(cell)), array, chunk, stored)
-            if index is not None:  # reading from a shard whose index is damaged is an error
-                table[tuple(slice(k * n, (k + 1) * n) for k, n in zip(cell, ratio, strict=True))] = index
-    return table[tuple(slice(0, n) for n in _grid(shape, chunk))]
+            inside = _present_in_shard(cell, array)
+            if inside is not None:  # reading from a shard whose index is damaged is an error
+                table[tuple(slice(k * n, (k + 1) * n) for k, n in zip(cell, ratio, strict=True))] = inside
+    return table[tuple(slice(0, n) for n in _grid(array.shape, array.chunks))]
 
 
-def _shard_index(path: str, array: Any, chunk: Cell, stored: Cell) -> np.ndarray | None:
-    """Return which chunks a shard contains; None where its index does not fit the file, which was cut.
-
-    References
-    ----------
-    Zarr version 3, the codec ``sharding_indexed``: for each chunk its offset and length, both 2**64 - 1 for a chunk that is absent.
-    """
-    codec: dict[str, Any] = next(
-        (c for c in array.metadata.to_dict().get("codecs", ()) if c.get("name") == "sharding_indexed"), {}
-    )
-    facts = codec.get("configuration", {})
-    names = [c.get("name") for c in facts.get("index_codecs", ())]
-    ratio = tuple(s // c for s, c in zip(stored, chunk, strict=True))
-    if not {"bytes"} <= set(names) <= {"bytes", "crc32c"}:
-        return np.ones(ratio, bool)
-    count = math.prod(ratio)
-    length = _BYTES_AN_ENTRY * count + (_BYTES_A_CHECKSUM if "crc32c" in names else 0)
-    file = PositionedFile(path)
-    size = file.size
-    start = 0 if facts.get("index_location", "end") == "start" else size - length
-    data = file.read(start, _BYTES_AN_ENTRY * count) if size >= length else b""
-    file.close()
-    if len(data) < _BYTES_AN_ENTRY * count:
+def _present_in_shard(cell: Cell, array: ZarrArray) -> np.ndarray | None:
+    """Return which chunks a shard contains; None where its index does not fit the file, which was cut."""
+    try:
+        index = array.index_of_shard(cell)
+    except TruncatedRecordingError:
         return None
-    entries = np.frombuffer(data, "<u8").reshape(*ratio, 2)
-    offset, nbytes = entries[..., 0], entries[..., 1]
-    absent = (offset == _NO_CHUNK) & (nbytes == _NO_CHUNK)
-    # Compared without a sum, which could overflow
-    fits = (nbytes > 0) & (nbytes <= size) & (offset <= np.uint64(size) - np.minimum(nbytes, np.uint64(size)))
-    return ~absent if bool((fits | absent).all()) else None
+    except CorruptRecordingError:  # a damaged index, which reading reports
+        shards = array.shards or array.chunks
+        return np.ones([s // c for s, c in zip(shards, array.chunks, strict=True)], bool)
+    return None if index is None else index[1] != _NO_CHUNK
 
 
 def at_positions(present: np.ndarray, positions: Sequence[int | None], chunk: Sequence[int]) -> np.ndarray:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
-    SourceNotFoundError,
     UnsupportedRecordingError,
     listed,
     printable,
 )
 from roiextractors_core.io import (
-    UndecodedChunkError,
-    ZarrChunks,
-    codec_names,
+    ZarrArray,
     is_file,
     present_zarr_chunks,
     read_json,
@@ -29,40 +25,8 @@ from roiextractors_core.io import (
 
 __all__ = ["LabelledArray", "open_array", "tiles"]
 
-_MAX_DIMENSIONS = 8
-_MAX_LENGTH = 1 << 40
-_MAX_UNCHECKED = 256 << 20  # a larger chunk must be plausible from the bytes in the folder
-_MAX_PACKED = 4096  # bytes that one byte in the folder can decode to
 _TILE_BYTES = 16 << 20
 _MAX_CHARACTER = 0x10FFFF
-_NUMBERS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
-# Names of the types of Zarr version 3
-_DTYPES = frozenset(
-    ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Metadata:
-    """The part of an array's description that :class:`ZarrChunks` asks for."""
-
-    description: Mapping[str, Any]
-    zarr_format: int
-    fill_value: Any
-    encode_chunk_key: Callable[[tuple[int, ...]], str]
-
-    def to_dict(self) -> Mapping[str, Any]:
-        return self.description
-
-
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """An array by its description: what :class:`ZarrChunks` takes in place of an array of zarr."""
-
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    dtype: np.dtype[Any]
-    metadata: _Metadata
 
 
 class LabelledArray:
@@ -76,15 +40,17 @@ class LabelledArray:
         The names of the axes, in the order in which they are stored.
     shape, chunks : tuple of int
     dtype : numpy.dtype
+    fill_value : object
+        The value of chunks that have no file.
     variable : str
         Its own name.
     """
 
-    def __init__(self, folder: str, name: str, variable: str, described: _Described, dims: tuple[str, ...]) -> None:
+    def __init__(self, array: ZarrArray, name: str, variable: str, dims: tuple[str, ...]) -> None:
         self.name, self.variable, self.dims = name, variable, dims
-        self.shape, self.chunks, self.dtype = described.shape, described.chunks, described.dtype
-        self._folder, self._described = folder, described
-        self._chunks = ZarrChunks(folder, described)
+        self.shape, self.chunks, self.dtype = array.shape, array.chunks, array.dtype
+        self.fill_value = array.fill_value
+        self._array = array
 
     def length(self, dim: str) -> int:
         """Return the length of an axis; 1 where the array has no such axis."""
@@ -110,13 +76,10 @@ class LabelledArray:
             A chunk does not decode or cannot be read, or the array does not exist any more.
         """
         key = [parts.get(dim, slice(0, n)) for dim, n in zip(self.dims, self.shape, strict=True)]
-        try:
-            stored = self._chunks.read(key)
-        except UndecodedChunkError as error:
-            raise CorruptRecordingError(f"{self.name}: a chunk cannot be decoded: {printable(error)[:200]}") from error
+        stored = self._array.read(key)
         kept = [dim for dim in self.dims if dim in dims]
         missing = [dim for dim in dims if dim not in kept]
-        array = stored.reshape(*stored.shape, *(1 for _ in missing))
+        array = stored.reshape((*stored.shape, *(1 for _ in missing)))
         return array.transpose([(*kept, *missing).index(dim) for dim in dims])
 
     def values(self) -> np.ndarray:
@@ -125,7 +88,7 @@ class LabelledArray:
 
     def text(self) -> str:
         """Return the text of an array without axes; empty where it is not a text, or a damaged one."""
-        if self.shape != (1,) or self.dtype.kind not in "US":
+        if self.shape not in ((), (1,)) or self.dtype.kind not in "US":
             return ""
         values = self.values()
         # numpy makes a text of any numbers, and Python fails on those that are no characters
@@ -135,17 +98,12 @@ class LabelledArray:
 
     def num_missing(self) -> tuple[int, int]:
         """Return how many chunks have no file, and how many there are; ``(0, 0)`` for more than are looked at."""
-        looked = present_zarr_chunks(self._folder, self._described, axis=None)
+        looked = present_zarr_chunks(self._array, axis=None)
         return (0, 0) if looked is None else (int((~looked[0]).sum()), looked[0].size)
-
-    @property
-    def fill_value(self) -> Any:
-        """The value of chunks that have no file."""
-        return self._described.metadata.fill_value
 
     def forget(self) -> None:
         """Forget the chunks that are kept decoded."""
-        self._chunks.forget()
+        self._array.forget()
 
 
 def open_array(folder: str, name: str, variable: str) -> LabelledArray | None:
@@ -172,23 +130,31 @@ def open_array(folder: str, name: str, variable: str) -> LabelledArray | None:
     Zarr storage specifications, versions 2 and 3; xarray, "Zarr encoding specification": ``_ARRAY_DIMENSIONS`` among the
     attributes in version 2, ``dimension_names`` in version 3.
     """
-    described, names, attributes = _description(folder, name)
-    if described is None:
+    if not _is_array(folder, name):
         return None
-    dims = _dims(names, described.shape, name)
-    if any(attributes.get(key) not in (None, default) for key, default in (("scale_factor", 1), ("add_offset", 0))):
+    array = ZarrArray(folder, name=name)
+    if array.dtype.kind not in "biufUS":
+        raise UnsupportedRecordingError(
+            f"{name} has the type {array.dtype}; numbers and texts of a fixed length are supported"
+        )
+    dims = _dims(array)
+    scales = (("scale_factor", 1), ("add_offset", 0))
+    if any(array.attributes.get(key) not in (None, default) for key, default in scales):
         raise UnsupportedRecordingError(
             f"{name} is stored with a scale or an offset, which minian does not write; save it again without"
         )
-    array = LabelledArray(folder, name, variable, described, dims)
-    if not array._chunks.can_read:
-        codecs = listed(codec_names(described.metadata.description)) or "none"
-        raise UnsupportedRecordingError(
-            f"{name} is stored in Fortran order, with filters or shards, or with an unknown codec (its codecs: {printable(codecs)[:100]}), "
-            "which is not supported; save it again with the defaults of xarray"
-        )
-    _check_size(folder, described, name)
-    return array
+    array.require_stored(max(math.prod(array.chunks), math.prod(array.shape)) * array.dtype.itemsize)
+    return LabelledArray(array, name, variable, dims)
+
+
+def _is_array(folder: str, name: str) -> bool:
+    if is_file(os.path.join(folder, ".zarray")):
+        return True
+    place = os.path.join(folder, "zarr.json")
+    if not is_file(place):
+        return False
+    facts = read_json(place)
+    return isinstance(facts, dict) and facts.get("node_type") == "array"
 
 
 def tiles(array: Any, dims: tuple[str, ...]) -> Iterator[dict[str, slice]]:
@@ -213,154 +179,16 @@ def tiles(array: Any, dims: tuple[str, ...]) -> Iterator[dict[str, slice]]:
         }
 
 
-def _description(folder: str, name: str) -> tuple[_Described | None, Any, Mapping[str, Any]]:
-    """Return an array's description, the names of its axes and its attributes, by either version of Zarr."""
-    if is_file(os.path.join(folder, ".zarray")):
-        facts = _object(os.path.join(folder, ".zarray"), name)
-        attributes = _object(os.path.join(folder, ".zattrs"), name, optional=True)
-        return _version_2(facts, name), attributes.get("_ARRAY_DIMENSIONS"), attributes
-    if is_file(os.path.join(folder, "zarr.json")):
-        facts = _object(os.path.join(folder, "zarr.json"), name)
-        if facts.get("node_type") != "array":
-            return None, None, {}
-        stated = facts.get("attributes")
-        return _version_3(facts, name), facts.get("dimension_names"), stated if isinstance(stated, dict) else {}
-    return None, None, {}
-
-
-def _object(path: str, name: str, *, optional: bool = False) -> Mapping[str, Any]:
-    try:
-        value = read_json(path)
-    except SourceNotFoundError:
-        if optional:
-            return {}
-        raise
-    if not isinstance(value, dict):
+def _dims(array: ZarrArray) -> tuple[str, ...]:
+    names, shape = array.dimension_names, array.shape
+    if not names and shape in ((), (1,)):
+        return ("",) * len(shape)
+    if names is None or not all(names):
         raise CorruptRecordingError(
-            f"{name}: {os.path.basename(path)} should contain an object, got {printable(value)[:60]}"
-        )
-    return value
-
-
-def _version_2(facts: Mapping[str, Any], name: str) -> _Described:
-    shape, chunks = (_lengths(facts.get(key), key, name) for key in ("shape", "chunks"))
-    dtype = _dtype(facts.get("dtype"), name)
-    separator = "/" if facts.get("dimension_separator") == "/" else "."
-    codec = facts.get("compressor")
-    filters = facts.get("filters")
-    if not isinstance(codec, dict | None) or not isinstance(filters, list | None) or facts.get("zarr_format") != 2:
-        raise CorruptRecordingError(f"{name}: .zarray is not a description of an array of Zarr version 2")
-
-    def key(cell: tuple[int, ...]) -> str:
-        return separator.join(map(str, cell))
-
-    return _described(shape, chunks, dtype, facts, key, name, version=2)
-
-
-def _version_3(facts: Mapping[str, Any], name: str) -> _Described:
-    grid, keys = (_configuration(facts.get(key)) for key in ("chunk_grid", "chunk_key_encoding"))
-    shape, chunks = _lengths(facts.get("shape"), "shape", name), _lengths(grid[1].get("chunk_shape"), "chunks", name)
-    codecs = facts.get("codecs")
-    if not isinstance(codecs, list) or not codecs or not all(isinstance(codec, dict) for codec in codecs):
-        raise CorruptRecordingError(f"{name}: zarr.json does not list the codecs of its array")
-    if facts.get("data_type") not in _DTYPES or grid[0] != "regular":
-        raise UnsupportedRecordingError(
-            f"{name} has the type {printable(facts.get('data_type'))[:40]} in a {printable(grid[0])[:40]} grid of chunks, which is not read"
-        )
-    is_default = keys[0] != "v2"
-    separator = str(keys[1].get("separator", "/" if is_default else "."))[:1]
-
-    def key(cell: tuple[int, ...]) -> str:
-        text = separator.join(map(str, cell))
-        return f"c{separator}{text}" if is_default else text
-
-    return _described(shape, chunks, np.dtype(facts["data_type"]), facts, key, name, version=3)
-
-
-def _configuration(value: Any) -> tuple[Any, Mapping[str, Any]]:
-    inside = value.get("configuration") if isinstance(value, dict) else None
-    return (value.get("name") if isinstance(value, dict) else None), inside if isinstance(inside, dict) else {}
-
-
-def _described(
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    dtype: np.dtype[Any],
-    facts: Mapping[str, Any],
-    key: Callable[[tuple[int, ...]], str],
-    name: str,
-    *,
-    version: int,
-) -> _Described:
-    if len(shape) != len(chunks) or min(chunks, default=1) < 1:
-        raise CorruptRecordingError(f"{name} has the shape {shape} in chunks of {chunks}")
-    if not shape:  # a single value is stored as the only chunk of an array without axes
-        only = "0" if version == 2 else key(()).rstrip("/.")
-        shape, chunks, key = (1,), (1,), lambda cell: only
-    fill = facts.get("fill_value")
-    fill = _NUMBERS.get(fill, fill) if isinstance(fill, str) and dtype.kind == "f" else fill
-    try:
-        fill = np.zeros((), dtype)[()] if fill is None else np.array(fill).astype(dtype)[()]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise CorruptRecordingError(
-            f"{name} has the fill value {printable(fill)[:40]!r}, which is not a {dtype}"
-        ) from error
-    return _Described(shape, chunks, dtype, _Metadata(facts, version, fill, key))
-
-
-def _lengths(value: Any, word: str, name: str) -> tuple[int, ...]:
-    # type() and not isinstance(): True is an int too
-    is_valid = isinstance(value, list) and all(type(n) is int and 0 <= n <= _MAX_LENGTH for n in value)
-    if not is_valid or len(value) > _MAX_DIMENSIONS:
-        raise CorruptRecordingError(f"{name} has the {word} {printable(value)[:80]}, expected a list of lengths")
-    return tuple(value)
-
-
-def _dtype(value: Any, name: str) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(value) if isinstance(value, str) and len(value) < 20 else None
-    except (TypeError, ValueError):
-        dtype = None
-    if dtype is None or dtype.kind not in "biufUS" or dtype.itemsize == 0:
-        raise UnsupportedRecordingError(
-            f"{name} has the type {printable(value)[:60]}; numbers and texts of a fixed length are supported"
-        )
-    return dtype
-
-
-def _dims(names: Any, shape: tuple[int, ...], name: str) -> tuple[str, ...]:
-    if not names and shape == (1,):
-        return ("",)
-    if not isinstance(names, list) or not all(isinstance(dim, str) for dim in names):
-        raise CorruptRecordingError(
-            f"{name} does not name its axes, of lengths {shape}: expected a list in _ARRAY_DIMENSIONS, got {printable(names)[:60]}"
+            f"{array.name} does not name its axes, of lengths {shape}: expected a list in _ARRAY_DIMENSIONS, got {printable(array.attributes.get('_ARRAY_DIMENSIONS'))[:60]}"
         )
     if len(names) != len(shape) or len(set(names)) != len(names):
         raise CorruptRecordingError(
-            f"{name} names {len(names)} axes, {printable(listed(names))[:80]}, and has the shape {shape}"
+            f"{array.name} names {len(names)} axes, {printable(listed(names))[:80]}, and has the shape {shape}"
         )
-    return tuple(names)
-
-
-def _check_size(folder: str, described: _Described, name: str) -> None:
-    """Refuse an array or chunks that are far larger than the bytes in the folder can decode to, before memory is used."""
-    largest = max(math.prod(described.chunks), math.prod(described.shape)) * described.dtype.itemsize
-    if largest <= _MAX_UNCHECKED:
-        return
-    stored = _bytes_up_to(folder, largest // _MAX_PACKED)
-    if stored * _MAX_PACKED < largest:
-        raise CorruptRecordingError(
-            f"{name} claims the shape {described.shape} in chunks of {described.chunks} {described.dtype} but has only {stored:,} bytes stored; "
-            "it is damaged"
-        )
-
-
-def _bytes_up_to(folder: str, enough: int) -> int:
-    """Return the number of bytes in a folder, counting no further than ``enough``."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            total += os.lstat(os.path.join(place, name)).st_size
-            if total > enough:
-                return total
-    return total
+    return tuple(map(str, names))

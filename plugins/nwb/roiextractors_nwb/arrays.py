@@ -106,14 +106,14 @@ class _Hdf5Matrix:
 class _ZarrMatrix:
     def __init__(self, path: str, where: str, axes: str) -> None:
         found = zarr_array(path, where)
-        self._dtype = np.dtype(found.dtype)
+        self._dtype = found.dtype
         _require_numbers(self._dtype, where)
         self._path, self._where, self._axes = path, where, axes
-        shape, chunk = tuple(map(int, found.shape)), tuple(map(int, found.chunks))
+        shape, chunk = found.shape, found.chunks
         time = axes.index("T")
         self.num_samples = shape[time]
         self.num_columns = 1 if axes == "T" else shape[1 - time]
-        looked = present_zarr_chunks(_place_of(path, where), found, axis=time)
+        looked = present_zarr_chunks(found, axis=time)
         self.num_missing = 0 if looked is None else int((~looked[0]).sum())
         require_few_chunks(where, shape, chunk, limit=1 << 20)
 
@@ -175,17 +175,17 @@ class _Hdf5Stack:
 class _ZarrStack:
     def __init__(self, path: str, where: str, shape: tuple[int, ...]) -> None:
         found = zarr_array(path, where)
-        _require_numbers(np.dtype(found.dtype), where)
+        _require_numbers(found.dtype, where)
         nbytes = math.prod(shape[1:]) * found.dtype.itemsize
         if nbytes > _MAX_MASK_BYTES:
             raise CorruptRecordingError(f"{printable(where)} claims {nbytes:,} bytes for one mask; the file is damaged")
-        require_few_chunks(where, shape[1:], tuple(map(int, found.chunks))[1:], limit=1 << 17)
+        require_few_chunks(where, shape[1:], found.chunks[1:], limit=1 << 17)
         self._path, self._where, self._num_axes = path, where, len(shape)
-        self._step = _step_of(shape[1:], found.dtype.itemsize, int(found.chunks[0]))
+        self._step = _step_of(shape[1:], found.dtype.itemsize, found.chunks[0])
 
     @property
     def num_missing(self) -> int:
-        looked = present_zarr_chunks(_place_of(self._path, self._where), zarr_array(self._path, self._where), axis=0)
+        looked = present_zarr_chunks(zarr_array(self._path, self._where), axis=0)
         return 0 if looked is None else int((~looked[0]).sum())
 
     def masks(self, indices: np.ndarray) -> Iterator[np.ndarray]:
@@ -246,9 +246,9 @@ class _ZarrRecords:
         self._path, self._where = path, where
         found = zarr_array(path, where)
         name = f"{printable(os.path.basename(os.path.normpath(path)))}: {printable(where)}"
-        _require_records(np.dtype(found.dtype), tuple(found.shape), name)
-        self.num_records = int(found.shape[0])
-        looked = present_zarr_chunks(_place_of(path, where), found, axis=0)
+        _require_records(found.dtype, found.shape, name)
+        self.num_records = found.shape[0]
+        looked = present_zarr_chunks(found, axis=0)
         if self.num_records and (looked is None or not looked[0].all()):
             raise _incomplete(name)
 
@@ -282,7 +282,3 @@ def _incomplete(name: str) -> CorruptRecordingError:
 def _require_numbers(dtype: np.dtype[Any], where: str) -> None:
     if dtype.kind not in "biuf":
         raise UnsupportedRecordingError(f"{printable(where)} has the type {dtype}; expected numbers")
-
-
-def _place_of(path: str, where: str) -> str:
-    return os.path.join(path, *where.split("/"))

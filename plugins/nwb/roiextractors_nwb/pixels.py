@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ntpath
 import os
 import posixpath
@@ -16,8 +15,6 @@ from roiextractors_hdf5.dataset import Hdf5Dataset
 from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, UnsupportedRecordingError, printable
 from roiextractors_core.io import (
     MissingChunks,
-    UndecodedChunkError,
-    ZarrChunks,
     missing_chunks,
     present_zarr_chunks,
     read_bounded,
@@ -26,7 +23,7 @@ from roiextractors_core.io import (
 )
 
 from .series import Series
-from .tree import is_zarr, read_zarr, zarr_array
+from .tree import is_zarr, zarr_array
 
 __all__ = ["Pixels", "pixels_of"]
 
@@ -103,18 +100,13 @@ class _ZarrPixels:
     """A Zarr array ``(time, width, height[, depth])``."""
 
     def __init__(self, folder: str, where: str) -> None:
-        self._folder, self._where = folder, where
-        found = zarr_array(folder, where)
-        self._shape: tuple[int, ...] = tuple(map(int, found.shape))
-        self._chunk: tuple[int, ...] = tuple(map(int, found.chunks))
-        self._dtype: np.dtype[Any] = np.dtype(found.dtype)
-        place = os.path.join(folder, *where.split("/"))
-        self._chunks = ZarrChunks(place, found)
+        self._folder = folder
+        self._array = zarr_array(folder, where)
+        self._shape, self._chunk, self._dtype = self._array.shape, self._array.chunks, self._array.dtype
         if self._dtype.kind not in "biuf":
             raise UnsupportedRecordingError(f"{printable(where)} has the type {self._dtype}; pixels must be numbers")
-        # Zarr itself takes about 0.1 ms for each chunk
-        require_few_chunks(where, self._shape[1:], self._chunk[1:], limit=1 << 17 if self._chunks.can_read else 1 << 14)
-        looked = present_zarr_chunks(place, found, axis=0)
+        require_few_chunks(where, self._shape[1:], self._chunk[1:])
+        looked = present_zarr_chunks(self._array, axis=0)
         count = self._shape[0]
         self._missing = (
             MissingChunks(0, 0, count, count, is_complete=False)
@@ -183,17 +175,14 @@ class _ZarrPixels:
 
     def close(self) -> None:
         """Forget the kept chunks; no file is open."""
-        self._chunks.forget()
+        self._array.forget()
 
     def _stored(self, key: tuple[Any, ...]) -> np.ndarray:
-        if self._chunks.can_read:
-            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or raises a reason
-                found = self._chunks.read(key)
-                if self._chunks.has_met_missing and not self._missing.is_complete and not self._has_warned:
-                    self._has_warned = True
-                    warn(f"{printable(os.path.basename(os.path.normpath(self._folder)))}: {_LATE}")
-                return found
-        return read_zarr(self._folder, self._where, key)
+        found = self._array.read(key)
+        if self._array.has_met_missing and not self._missing.is_complete and not self._has_warned:
+            self._has_warned = True
+            warn(f"{printable(os.path.basename(os.path.normpath(self._folder)))}: {_LATE}")
+        return found
 
 
 class _ExternalPixels:

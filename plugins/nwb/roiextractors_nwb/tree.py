@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import h5py
@@ -16,20 +15,14 @@ from roiextractors_hdf5.dataset import refuse_other_files
 
 from roiextractors_core.errors import (
     CorruptRecordingError,
-    MissingDependencyError,
     SourceKindError,
     SourceNotFoundError,
-    TruncatedRecordingError,
     UnsupportedRecordingError,
     printable,
 )
 from roiextractors_core.io import (
     Budget,
-    UndecodedChunkError,
-    ZarrChunks,
-    codec_names,
-    decompress_bounded,
-    read_bounded,
+    ZarrArray,
     read_json,
     single_file,
 )
@@ -46,10 +39,6 @@ _MAX_OBJECTS = 50_000  # groups and datasets in which series are searched for; t
 _MAX_DEPTH = 8
 _MAX_JSON = 4 << 20  # bytes
 _MAX_LINKS = 16
-_CODECS = frozenset(
-    ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta", "fixedscaleoffset", "vlen-utf8", "vlen-bytes", "bytes",
-     "crc32", "crc32c", "transpose")
-)  # fmt: skip
 
 
 class Tree(Protocol):
@@ -337,9 +326,7 @@ class _ZarrTree:
         # dtype=object: Python integers do not overflow
         if shape is None or where is None or int(np.prod(shape, dtype=object)) > most:
             return None
-        found = _texts_in(self._place(where), f"{self.name}: {printable(where)}", shape)
-        if found is None:
-            found = plain(read_zarr(self._folder, where, (slice(None),) * len(shape)))
+        found = plain(read_zarr(self._folder, where, (slice(None),) * len(shape)))
         # hdmf-zarr stores a scalar as an array of shape (1,)
         return found[0] if shape == (1,) and isinstance(found, list) and found else found
 
@@ -424,116 +411,26 @@ def _is_reference(value: Any) -> bool:
     return isinstance(value, dict) and "zarr_dtype" in value  # as hdmf-zarr encodes object references
 
 
-def _texts_in(place: str, where: str, shape: tuple[int, ...]) -> list[str] | None:
-    """Return the strings of a list that Zarr 2 stores as objects; None for numbers.
-
-    zarr 3 refuses such lists when their fill value is 0, as hdmf-zarr writes it.  The encoding is the number of strings, then for
-    each its length (4 bytes, little-endian) and its bytes.
-    """
-    facts = _json_at(os.path.join(place, ".zarray"), where)
-    if facts.get("dtype") != "|O" or len(shape) > 1:
-        return None
-    _refuse_codecs(place, where)
-    found: list[str] = []
-    chunk = (facts.get("chunks") or [1])[0] if shape else 1
-    count = -(-shape[0] // chunk) if shape and isinstance(chunk, int) and chunk > 0 else 1
-    for number in range(min(count, _MAX_VALUES)):
-        file = os.path.join(place, str(number))
-        if os.path.isfile(file):
-            found += _texts_of(_decompress(file, facts.get("compressor"), where), where)
-    return found[: shape[0] if shape else 1]
-
-
-def _decompress(file: str, compressor: Any, where: str) -> bytes:
-    data = read_bounded(file, _MAX_JSON)
-    if not isinstance(compressor, dict):
-        return data
-    _required("numcodecs", where)
-    try:
-        return decompress_bounded(compressor, data, _MAX_JSON)
-    except UndecodedChunkError as error:
-        raise CorruptRecordingError(f"{where} does not decode: {printable(error)[:200]}") from error
-
-
-def _texts_of(data: bytes, where: str) -> list[str]:
-    found, at = [], 4
-    for _ in range(int.from_bytes(data[:4], "little")):
-        length = int.from_bytes(data[at : at + 4], "little")
-        at += 4 + length
-        if at > len(data):
-            raise TruncatedRecordingError(f"{where} ends inside a string; the file is truncated")
-        found.append(data[at - length : at].decode("utf-8", "replace"))
-    return found
-
-
-def _required(module: str, where: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{where} is in NWB Zarr, which needs zarr: python -m pip install 'roiextractors-nwb[zarr]'"
-        ) from error
-
-
-def zarr_array(folder: str, where: str) -> Any:
-    """Open one array of a Zarr folder, unless reading it would run code (pickled objects).
+def zarr_array(folder: str, where: str) -> ZarrArray:
+    """Open one array of a Zarr folder.
 
     Raises
     ------
-    MissingDependencyError
-        zarr is not installed.
     UnsupportedRecordingError
-        The array uses a codec that is not read.
+        The array uses a codec that is not read, such as a pickle, which could run code.
     CorruptRecordingError
-        It does not open.
+        Its description is not valid.
     """
-    place = os.path.join(folder, *where.split("/"))
     name = printable(os.path.basename(os.path.normpath(folder)))
-    _refuse_codecs(place, f"{name}: {printable(where)}")
-    zarr = _required("zarr", f"{name}: {printable(where)}")
-    try:
-        store = _required("roiextractors_core.io.zarr_store", name).BoundedStore(place)
-        found = zarr.open_array(store, mode="r")
-        store.bound_by(found)
-    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
-        raise CorruptRecordingError(
-            f"{name}: {printable(where)} cannot be opened as Zarr: {printable(error)[:200]}"
-        ) from error
-    if not ZarrChunks(place, found).is_bounded:
-        raise UnsupportedRecordingError(
-            f"{name}: {printable(where)} combines bzip2 or LZMA with filters, which is not read because it could decompress to any size"
-        )
-    return found
-
-
-def _refuse_codecs(place: str, where: str) -> None:
-    for number in codec_names(
-        {**_json_at(os.path.join(place, ".zarray"), where), **_json_at(os.path.join(place, "zarr.json"), where)}
-    ):
-        if number not in _CODECS:
-            reason = "; a pickle could run code" if number == "pickle" else ""
-            raise UnsupportedRecordingError(
-                f"{where} uses the codec {printable(number)[:60]!r}, which is not read{reason}"
-            )
+    return ZarrArray(os.path.join(folder, *where.split("/")), name=f"{name}: {printable(where)}")
 
 
 def read_zarr(folder: str, where: str, key: tuple[Any, ...]) -> np.ndarray:
-    """Return a part of an array: slices, or along the first axes arrays of indices.
+    """Return a part of an array: slices, or along one axis an array of indices.
 
     Raises
     ------
     CorruptRecordingError, TruncatedRecordingError
         A chunk does not decode, or is too short.
     """
-    name = printable(os.path.basename(os.path.normpath(folder)))
-    try:
-        found = zarr_array(folder, where)
-        chunks = ZarrChunks(os.path.join(folder, *where.split("/")), found)
-        if chunks.can_read and len(key) == found.ndim:
-            with suppress(UndecodedChunkError):  # zarr reads it, or says what is wrong
-                return chunks.read(key)
-        return np.asarray(found.oindex[key])
-    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
-        # Zarr reports a chunk that is too short as a failed reshape or a wrong buffer size
-        kind = TruncatedRecordingError if "reshape" in str(error) or "buffer" in str(error) else CorruptRecordingError
-        raise kind(f"{name}: a chunk of {printable(where)} cannot be read: {printable(error)[:200]}") from error
+    return zarr_array(folder, where).read(key)

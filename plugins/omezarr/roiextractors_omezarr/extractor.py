@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import lzma
 import math
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import zarr
-import zarr.errors
 
 from roiextractors_core import BlockImagingExtractor, ChannelMetadata, RecordingMetadata
 from roiextractors_core.errors import (
@@ -21,8 +16,6 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     SourceKindError,
     SourceNotFoundError,
-    SourcePermissionError,
-    SourceReadError,
     StreamChoiceError,
     UnsupportedRecordingError,
     printable,
@@ -31,50 +24,25 @@ from roiextractors_core.io import (
     SIDECAR_KEY,
     MissingChunks,
     Sidecar,
-    UndecodedChunkError,
-    ZarrChunks,
+    ZarrArray,
+    ZarrGroup,
     at_positions,
     choose_stream,
-    codec_names,
     describe_disorder,
     is_folder,
     missing_chunks,
+    open_zarr,
     present_zarr_chunks,
     require_few_chunks,
     to_micrometres,
     to_seconds,
     warn,
 )
-from roiextractors_core.io.zarr_store import BoundedStore
 
 from .containers import image_paths
 from .described import described_in
 
 __all__ = ["OmeZarrImagingExtractor"]
-
-# Codecs raise errors of all these types for damaged bytes, and zarr passes them on
-_UNDECODABLE: tuple[type[Exception], ...] = (
-    ValueError,
-    RuntimeError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-)
-_DAMAGED: tuple[type[Exception], ...] = (OSError, zarr.errors.BaseZarrError, *_UNDECODABLE)
-_DOUBTED: tuple[type[Exception], ...] = (UserWarning, *_DAMAGED)
-_CODECS = frozenset(
-    ("adler32", "astype", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "gzip", "lz4",
-     "lzma", "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "zlib", "zstd")
-)  # fmt: skip
-_MAX_UNCHECKED = 256 << 20  # a larger sample or chunk must be plausible from the bytes in the folder
-_MAX_CHUNKS_BY_ZARR = 1 << 14  # of a sample that zarr itself reads, at about 0.1 ms each
-_MAX_LENGTH = 1 << 48
-_MAX_INNER = 1 << 20  # chunks in a shard: its index, which is read whole, has 16 bytes for each
-_MAX_PACKED = 4096  # bytes that one byte in the folder can decode to
 
 
 _NOTHING = ChannelMetadata("").to_dict()
@@ -125,7 +93,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         root = _open_group(self._path, self._name)
         self._series = _images(root, self._path, self._name)
         self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
-        inside = f"{self._image.array.path}/"
+        inside = f"{os.path.relpath(self._image.array.folder, root.folder).replace(os.sep, '/')}/"
         path = next((one for one in self._series if inside.startswith(f"{one}/")), None)
         self._described = described_in(self._path, path, {axis: self._image.length(axis) for axis in "tczyx"})
         for words in self._described.doubts:
@@ -184,8 +152,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         return self._image.length("z") if self.is_volumetric else 1
 
     def get_dtype(self) -> np.dtype[Any]:
-        found: np.dtype[Any] = np.dtype(self._image.array.dtype)
-        return found.newbyteorder("=")
+        return self._image.array.dtype.newbyteorder("=")
 
     def get_chunk_shape(self) -> tuple[int, ...]:
         own = {axis: int(n) for axis, n in zip(self._image.axes, self._image.array.chunks, strict=True)}
@@ -222,7 +189,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         return self._read(samples, rows, columns, slice(None) if planes is None else planes)
 
     def close(self) -> None:
-        self._image.chunks.forget()
+        self._image.array.forget()
         super().close()
 
     def get_metadata(self) -> RecordingMetadata:
@@ -268,9 +235,9 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         }
         key = tuple(parts_of[axis] for axis in self._image.axes)
         kept = [axis for axis in self._image.axes if not isinstance(parts_of[axis], int)]
-        found = self._image.read(key)
+        found = self._image.array.read(key)
         # In a folder that is too large to list, missing chunks are only noticed when they are read
-        if self._image.chunks.has_met_missing and not self._missing.is_complete and not self._late_notes:
+        if self._image.array.has_met_missing and not self._missing.is_complete and not self._late_notes:
             self._late_notes = (
                 f"{self._name}: chunks are missing (lost, or never written) and are read as the fill value",
             )
@@ -289,18 +256,17 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
 class _Image:
     """One image: its array at full resolution, the letter of each axis, and their scale."""
 
-    array: Any
+    array: ZarrArray
     axes: str
     units: Mapping[str, str]
     scale: Mapping[str, float]
     channels: tuple[str, ...]
     attributes: Mapping[str, Any]
     name: str
-    chunks: ZarrChunks
     doubts: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, group: Any, name: str) -> _Image:
+    def of(cls, group: ZarrGroup, name: str) -> _Image:
         attributes = _attributes(group)
         described = attributes.get("ome", attributes)
         multiscale = _first(described.get("multiscales"), "multiscales", name)
@@ -312,16 +278,13 @@ class _Image:
                 f"{name} names the axes {', '.join(axes)} but its array has {array.ndim} dimensions {array.shape}"
             )
         doubts += _doubts(multiscale, array, axes, name)
-        chunks = ZarrChunks(os.path.join(str(array.store.root), *array.path.split("/")), array)
-        _refuse_codecs(array, chunks, name)
-        if np.dtype(array.dtype).kind not in "biufc":
+        if array.dtype.kind not in "biufc":
             raise UnsupportedRecordingError(f"{name} has the type {array.dtype}; pixels must be numbers")
-        _check_size(array, axes, name)
-        _check_chunks(array, axes, chunks, name)
-        array.store.bound_by(array)
+        _check_size(array, axes)
+        _check_chunks(array, axes, name)
         scale = _scale(dataset, multiscale, axes)
         count = array.shape[axes.index("c")] if "c" in axes else 1
-        return cls(array, axes, units, scale, _channel_names(described, count), attributes, name, chunks, doubts)
+        return cls(array, axes, units, scale, _channel_names(described, count), attributes, name, doubts)
 
     def length(self, axis: str) -> int:
         return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1
@@ -340,60 +303,32 @@ class _Image:
         """Return which chunks are missing, of those at the given positions of some axes."""
         count, axis = self.length("t"), self.axes.find("t")
         along = axis if axis >= 0 else None
-        folder = os.path.join(str(self.array.store.root), *self.array.path.split("/"))
-        looked = present_zarr_chunks(folder, self.array, axis=along)
+        looked = present_zarr_chunks(self.array, axis=along)
         if looked is None:
             return MissingChunks(0, 0, count, count, is_complete=False)
-        chunks = tuple(map(int, self.array.chunks))
+        chunks = self.array.chunks
         present = at_positions(looked[0], [fixed.get(letter) for letter in self.axes], chunks)
         step = 1 if along is None else chunks[axis]
         found = missing_chunks(present, axis=along, chunk=step, num_samples=count)
         return replace(found, is_complete=looked[1], num_outside=looked[2])
 
-    def read(self, key: tuple[Any, ...]) -> np.ndarray:
-        """Read a part; a missing chunk reads as the fill value, as would all chunks if the folder were gone."""
-        if self.chunks.can_read:
-            with contextlib.suppress(UndecodedChunkError):  # zarr reads it, or raises a reason
-                return self.chunks.read(key)
-        try:
-            found = np.asarray(self.array.oindex[key])
-        except PermissionError as error:
-            raise SourcePermissionError(
-                f"{printable(error.filename or self.name)} may not be read: {error.strerror}"
-            ) from error
-        except OSError as error:
-            raise SourceReadError(f"{self.name} could not be read: {error.strerror or printable(error)}") from error
-        except _UNDECODABLE as error:
-            raise CorruptRecordingError(
-                f"{self.name}: a chunk of {printable(self.array.path) or 'the array'} cannot be decoded: {printable(error)[:200]}"
-            ) from error
-        self.require_existing()
-        return found
 
-    def require_existing(self) -> None:
-        """Raise when the array was moved or deleted since it was opened."""
-        name = "zarr.json" if self.array.metadata.zarr_format == 3 else ".zarray"
-        place = os.path.join(self.array.store.root, self.array.path, name)
-        if not os.path.exists(place):
-            raise SourceNotFoundError(f"{printable(place)} does not exist any more: {self.name} was moved or deleted")
-
-
-def _open_group(path: str, name: str) -> Any:
+def _open_group(path: str, name: str) -> ZarrGroup:
     if not is_folder(path):
         raise SourceKindError(
             f"{name} is a file; an OME-Zarr image is a folder. Open the folder that contains .zattrs or zarr.json"
         )
-    try:
-        return zarr.open_group(BoundedStore(path), mode="r")
-    except _DAMAGED as error:
-        raise CorruptRecordingError(f"{name} cannot be opened as a Zarr group: {printable(error)[:200]}") from error
+    found = open_zarr(path, name=name)
+    if not isinstance(found, ZarrGroup):
+        raise CorruptRecordingError(f"{name} is not a Zarr group: it contains no .zgroup, and no zarr.json of a group")
+    return found
 
 
-def _attributes(group: Any) -> dict[str, Any]:
-    return dict(group.attrs.asdict())
+def _attributes(group: ZarrGroup) -> dict[str, Any]:
+    return dict(group.attributes)
 
 
-def _images(root: Any, path: str, name: str) -> tuple[str, ...]:
+def _images(root: ZarrGroup, path: str, name: str) -> tuple[str, ...]:
     """Return the paths of the images in a collection, a plate, or a group of groups; none for a single image."""
     attributes = _attributes(root)
     described = attributes.get("ome", attributes)
@@ -417,24 +352,13 @@ def _images(root: Any, path: str, name: str) -> tuple[str, ...]:
     )
 
 
-def _chosen_image(root: Any, series: Sequence[str], given: str | int | None, name: str) -> Any:
+def _chosen_image(root: ZarrGroup, series: Sequence[str], given: str | int | None, name: str) -> ZarrGroup:
     if not series:
         if given not in (None, 0, "0"):  # a single image is series 0
             raise StreamChoiceError.for_option(name, "series", ("0",), seen=given)
         return root
-    return _member(root, series[choose_stream(name, "series", series, given)], name)
-
-
-def _member(group: Any, path: str, name: str) -> Any:
-    """Return a group or an array, with zarr's many errors for a damaged description as one of ours."""
-    try:
-        return group[path]
-    except KeyError as error:
-        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, which does not exist") from error
-    except _DOUBTED as error:
-        raise CorruptRecordingError(
-            f"{name}: the description of {printable(path)!r} is not valid: {printable(error)[:200]}"
-        ) from error
+    path = series[choose_stream(name, "series", series, given)]
+    return _open_group(os.path.join(root.folder, *path.split("/")), name)
 
 
 def _first(value: Any, key: str, name: str) -> Mapping[str, Any]:
@@ -484,15 +408,15 @@ def _finest(multiscale: Mapping[str, Any], axes: str, name: str) -> tuple[Mappin
     return finest, (words,)
 
 
-def _doubts(multiscale: Mapping[str, Any], array: Any, axes: str, name: str) -> tuple[str, ...]:
+def _doubts(multiscale: Mapping[str, Any], array: ZarrArray, axes: str, name: str) -> tuple[str, ...]:
     """Return where the axes contradict the specification or the array's own names."""
     found = []
     if axes != "".join(letter for letter in "tczyx" if letter in axes):
         found.append(
             f"{name}: its axes are {', '.join(axes)}, and the specification orders them t, c, z, y, x; they are read by their names, "
-            f"the array {tuple(map(int, array.shape))} as stored"
+            f"the array {array.shape} as stored"
         )
-    stated = getattr(array.metadata, "dimension_names", None)  # Zarr 3 only
+    stated = array.dimension_names if array.zarr_format == 3 else None
     if stated and all(stated) and [str(word).lower() for word in stated] != list(axes):
         found.append(
             f"{name}: the image names the axes {', '.join(axes)}, but its array names them {printable(', '.join(map(str, stated)))[:80]}; "
@@ -501,73 +425,29 @@ def _doubts(multiscale: Mapping[str, Any], array: Any, axes: str, name: str) -> 
     return tuple(found)
 
 
-def _array(group: Any, path: Any, name: str) -> Any:
+def _array(group: ZarrGroup, path: Any, name: str) -> ZarrArray:
     inside = isinstance(path, str) and path and not path.startswith("/") and ".." not in path.split("/")
     if not inside:
         raise CorruptRecordingError(
             f"{name}: the path of its array is {printable(path)!r:.80}, expected a path inside the image"
         )
-    found = _member(group, path, name)
-    if not isinstance(found, zarr.Array):
-        raise CorruptRecordingError(f"{name} names {printable(path)!r} as its array, but it is a group")
-    return found
+    try:
+        return ZarrArray(os.path.join(group.folder, *path.split("/")), name=name, group=group)
+    except SourceNotFoundError as error:
+        raise CorruptRecordingError(f"{name} names the array {printable(path)!r}, which does not exist") from error
 
 
-def _refuse_codecs(array: Any, chunks: ZarrChunks, name: str) -> None:
-    """Refuse chunks that would be unpickled, decoded by an unknown codec, or decompressed without a limit."""
-    for number in codec_names(array.metadata.to_dict()):
-        if number not in _CODECS:
-            reason = "; a pickle could run code" if number == "pickle" else ""
-            raise UnsupportedRecordingError(
-                f"{name} uses the codec {printable(number)[:60]!r}, which is not read{reason}"
-            )
-    if not chunks.is_bounded:
-        raise UnsupportedRecordingError(
-            f"{name} combines bzip2 or LZMA with filters or shards, which is not read because it could decompress to any size"
-        )
-
-
-def _check_size(array: Any, axes: str, name: str) -> None:
+def _check_size(array: ZarrArray, axes: str) -> None:
     """Refuse a sample or a chunk that is far larger than the bytes in the folder can decode to."""
-    if max(array.shape, default=0) > _MAX_LENGTH:
-        raise CorruptRecordingError(f"{name} claims the shape {printable(array.shape)[:200]}; the image is damaged")
-    itemsize = np.dtype(array.dtype).itemsize
-    sample = itemsize * math.prod(n for n, axis in zip(array.shape, axes, strict=True) if axis != "t")
-    chunk = itemsize * math.prod(array.chunks)
-    if max(sample, chunk) <= _MAX_UNCHECKED:
-        return
-    held = _bytes_up_to(os.path.join(str(array.store.root), *array.path.split("/")), max(sample, chunk) // _MAX_PACKED)
-    if held * _MAX_PACKED < max(sample, chunk):
-        raise CorruptRecordingError(
-            f"{name} claims {array.shape} {array.dtype} in chunks of {array.chunks} but has only {held:,} bytes stored; the image is damaged"
-        )
+    sample = math.prod(n for n, axis in zip(array.shape, axes, strict=True) if axis != "t")
+    array.require_stored(array.dtype.itemsize * max(sample, math.prod(array.chunks)))
 
 
-def _check_chunks(array: Any, axes: str, chunks: ZarrChunks, name: str) -> None:
+def _check_chunks(array: ZarrArray, axes: str, name: str) -> None:
     """Refuse samples in so many chunks that one cannot be read in seconds."""
     of_sample = [k for k, axis in enumerate(axes) if axis in "yxz"]
-    lengths, chunk = ([int(of[k]) for k in of_sample] for of in (array.shape, array.chunks))
-    if chunks.can_read:
-        require_few_chunks(name, lengths, chunk)
-        return
-    require_few_chunks(name, lengths, chunk, limit=_MAX_CHUNKS_BY_ZARR)
-    shards = getattr(array, "shards", None) or array.chunks
-    inner = math.prod(-(-int(n) // max(1, int(c))) for n, c in zip(shards, array.chunks, strict=True))
-    if inner > _MAX_INNER:
-        raise UnsupportedRecordingError(
-            f"{name} has shards of {inner:,} chunks; at most {_MAX_INNER:,} are read. Write it again with larger chunks"
-        )
-
-
-def _bytes_up_to(folder: str, enough: int) -> int:
-    """Return the number of bytes in a folder, counting no further than ``enough``."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            total += os.lstat(os.path.join(place, name)).st_size
-            if total >= enough:
-                return total
-    return total
+    lengths, chunk = ([of[k] for k in of_sample] for of in (array.shape, array.chunks))
+    require_few_chunks(name, lengths, chunk)
 
 
 def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: str) -> dict[str, float]:
