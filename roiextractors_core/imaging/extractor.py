@@ -400,6 +400,37 @@ class ImagingExtractor(Extractor, is_base=True):
 
         return preview(unshadowed(self), target, **options)
 
+    # What numpy's functions of the same names call
+
+    def mean(self, axis: Any = None, dtype: Any = None, out: None = None, **more: Any) -> Any:
+        """Return ``numpy.mean`` of all pixels, read once in parts on all cores; so do ``sum``, ``std``, ``var``, ``max`` and ``min``."""
+        return self._reduce("mean", axis, out, more, dtype=dtype)
+
+    def sum(self, axis: Any = None, dtype: Any = None, out: None = None, **more: Any) -> Any:
+        """Return ``numpy.sum`` of all pixels; see :meth:`mean`."""
+        return self._reduce("sum", axis, out, more, dtype=dtype)
+
+    def std(self, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, **more: Any) -> Any:
+        """Return ``numpy.std`` of all pixels; see :meth:`mean`."""
+        return self._reduce("std", axis, out, more, dtype=dtype, ddof=ddof)
+
+    def var(self, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, **more: Any) -> Any:
+        """Return ``numpy.var`` of all pixels; see :meth:`mean`."""
+        return self._reduce("var", axis, out, more, dtype=dtype, ddof=ddof)
+
+    def max(self, axis: Any = None, out: None = None, **more: Any) -> Any:
+        """Return ``numpy.max`` of all pixels; see :meth:`mean`."""
+        return self._reduce("max", axis, out, more)
+
+    def min(self, axis: Any = None, out: None = None, **more: Any) -> Any:
+        """Return ``numpy.min`` of all pixels; see :meth:`mean`."""
+        return self._reduce("min", axis, out, more)
+
+    def _reduce(self, name: str, axis: Any, out: Any, more: Mapping[str, Any], **options: Any) -> Any:
+        from ..interop.reductions import reduce_pixels
+
+        return reduce_pixels(unshadowed(self), name, axis=axis, out=out, **more, **options)
+
     def _repr_html_(self) -> str:
         from ..interop.preview import as_html
 

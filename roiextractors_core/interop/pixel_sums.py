@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-__all__ = ["NAMES", "Moments", "PixelSums", "is_exact", "join_in_pairs", "reference_of"]
+__all__ = ["NAMES", "Moments", "PixelSums", "finite_reference", "is_exact", "join_in_pairs", "reference_of"]
+
+T = TypeVar("T")
 
 NAMES = ("total", "squares", "products", "maximum", "minimum", "trace")
 
@@ -24,11 +26,16 @@ def is_exact(dtype: np.dtype[Any]) -> bool:
 
 
 def reference_of(recording: Any) -> np.ndarray | None:
-    """Return the first sample as float64, finite, to sum deviations from it; None where sums are exact."""
+    """Return the first sample to sum deviations from it, of complex pixels the magnitudes; None where sums are exact."""
     if is_exact(recording.dtype):
         return None
     sample = recording[0]
-    reference: np.ndarray = (np.abs(sample) if sample.dtype.kind == "c" else sample).astype(np.float64)
+    return finite_reference(np.abs(sample) if sample.dtype.kind == "c" else sample)
+
+
+def finite_reference(sample: np.ndarray) -> np.ndarray:
+    """Return a sample as float64, with the mean of its finite pixels in place of the others."""
+    reference: np.ndarray = sample.astype(np.float64)
     finite = np.isfinite(reference)
     return np.where(finite, reference, reference[finite].mean() if finite.any() else 0.0)
 
@@ -390,16 +397,16 @@ def _pairs(step: tuple[int, int], shape: tuple[int, ...]) -> tuple[tuple[slice, 
     return (slice(0, rows - down), slice(0, columns - right)), (slice(down, rows), slice(right, columns))
 
 
-def join_in_pairs(parts: Iterable[PixelSums]) -> PixelSums:
+def join_in_pairs(parts: Iterable[T], join: Callable[[T, T], T] = PixelSums.joined) -> T:  # type: ignore[assignment]
     """Join sums over consecutive samples as a binary tree, so that a part of 2**k of them is the same wherever it was joined."""
-    waiting: list[tuple[int, PixelSums]] = []
+    waiting: list[tuple[int, T]] = []
     for part in parts:
         count = 1
         while waiting and waiting[-1][0] == count:
-            part = waiting.pop()[1].joined(part)
+            part = join(waiting.pop()[1], part)
             count *= 2
         waiting.append((count, part))
     result = waiting.pop()[1]
     while waiting:
-        result = waiting.pop()[1].joined(result)
+        result = join(waiting.pop()[1], result)
     return result
