@@ -177,6 +177,31 @@ def greedy_writer(recording: Any, partial: Path) -> None:
     """Take none of the keywords."""
 
 
+class SeveralExtractor(roi.NumpyImagingExtractor):
+    """A file of two channels, the second of which has two planes to choose from."""
+
+    def __init__(self, file_path: Path, *, channel: str | None = None, plane: int | None = None) -> None:
+        name = Path(file_path).name
+        if channel is None:
+            raise roi.StreamChoiceError.for_option(name, "channel", ("green", "red"))
+        if channel == "red" and plane is None:
+            raise roi.StreamChoiceError.for_option(name, "plane", (0, 1))
+        super().__init__(np.full((3, 4, 5), {"green": 7}.get(channel, plane)), 2.0)
+
+
+class SeveralWriter:
+    """Writes the names of what it was passed."""
+
+    takes_several = True
+
+    def __call__(self, recording: Any, partial: Path, *, target: Path, progress: Any) -> None:
+        named = {name: int(one[0, 0, 0]) for name, one in recording.items()} if isinstance(recording, dict) else None
+        partial.write_text(json.dumps(named))
+
+
+several_writer = SeveralWriter()
+
+
 @pytest.fixture
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
@@ -257,6 +282,74 @@ def test_a_path_is_opened_and_closed(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(60).reshape(3, 4, 5))
     target = roi.convert(tmp_path / "a.npy", tmp_path / "b.npy")
     np.testing.assert_array_equal(np.load(target), np.load(tmp_path / "a.npy"))
+
+
+# Several recordings
+
+
+@pytest.fixture
+def several(_importable: None) -> Registry:
+    extractor = "conversion_writers:SeveralExtractor"
+    written = {"writer": "conversion_writers:several_writer", "writer_extensions": (".s",)}
+    return registry(roi.FormatSpec("several", "Several", extractor, (".s",), **written))
+
+
+def numbers(*values: int) -> list[roi.NumpyImagingExtractor]:
+    return [roi.NumpyImagingExtractor(np.full((3, 4, 5), value), 2.0) for value in values]
+
+
+def test_a_format_of_several_recordings_gets_all_of_a_path_and_those_of_a_list_or_dict(
+    tmp_path: Path, several: Registry
+) -> None:
+    (tmp_path / "source.s").write_text("x")
+    one, two = numbers(1, 2)
+    channels = [
+        roi.NumpyImagingExtractor(
+            np.full((3, 4, 5), k), metadata=roi.RecordingMetadata(channels=(roi.ChannelMetadata(name),))
+        )
+        for k, name in enumerate(("Green", "Red"))
+    ]
+    for given, expected in (
+        (tmp_path / "source.s", {"green": 7, "red plane 0": 0, "red plane 1": 1}),
+        ([one, two], {"1": 1, "2": 2}),
+        (channels, {"Green": 0, "Red": 1}),
+        ([channels[0], channels[0]], {"1": 0, "2": 0}),
+        ({"a": two, "b": one}, {"a": 2, "b": 1}),
+        ({"a": one}, {"a": 1}),
+        (one, None),
+    ):
+        path = roi.convert(given, tmp_path / "a.s", registry=several, overwrite=True)
+        assert json.loads(path.read_text()) == expected
+
+
+def test_a_format_of_one_recording_refuses_several(tmp_path: Path) -> None:
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"NumPy array stores one recording, got 2 \('a' and 'b'\)"):
+        roi.convert(dict(zip("ab", numbers(1, 2), strict=True)), tmp_path / "a.npy")
+    assert list(tmp_path.iterdir()) == []
+    assert np.load(roi.convert({"a": numbers(5)[0]}, tmp_path / "a.npy"))[0, 0, 0] == 5  # one, under a name
+
+
+def test_a_list_of_recordings_and_paths_and_an_empty_dict_are_refused(tmp_path: Path, several: Registry) -> None:
+    with pytest.raises(roi.SourceKindError, match="contains recordings and paths"):
+        roi.convert([*numbers(1), tmp_path / "a.npy"], tmp_path / "a.s", registry=several)
+    with pytest.raises(roi.SourceKindError, match="dict of recordings is empty"):
+        roi.convert({}, tmp_path / "a.s", registry=several)
+
+
+def test_recordings_of_two_kinds_are_refused(tmp_path: Path, several: Registry) -> None:
+    rois = roi.NumpySegmentationExtractor(np.ones((4, 5, 2), np.float32), np.zeros((9, 2)))
+    with pytest.raises(roi.UnsupportedRecordingError, match="'b' is of kind 'segmentation', the first of 'imaging'"):
+        roi.convert({"a": numbers(1)[0], "b": rois}, tmp_path / "a.s", registry=several)
+
+
+def test_none_of_several_recordings_is_a_target(tmp_path: Path, several: Registry) -> None:
+    np.save(tmp_path / "a.npy", np.ones((3, 4, 5)))
+    (tmp_path / "a.npy").rename(tmp_path / "a.s")
+    with (
+        roi.open(tmp_path / "a.s", format="npy") as opened,
+        pytest.raises(roi.SourceKindError, match="recording b is read"),
+    ):
+        roi.convert({"a": numbers(1)[0], "b": opened}, tmp_path / "a.s", registry=several, overwrite=True)
 
 
 def test_a_folder_of_other_content_is_never_replaced(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import errno
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from ..errors import (
     RoiExtractorsError,
     SourceError,
     SourceKindError,
+    StreamChoiceError,
     TargetWriteError,
     UnknownFormatError,
     UnknownOptionError,
+    UnsupportedRecordingError,
     listed,
     printable,
 )
@@ -36,7 +38,7 @@ from ..registry.catalogue import CatalogueEntry
 from ..registry.registry import Registry, default_registry
 from ..registry.spec import FormatSpec
 from .read_files import ReadFiles
-from .writer import CompanionWriter, NamingWriter, ReplacingWriter
+from .writer import CompanionWriter, NamingWriter, ReplacingWriter, SeveralWriter
 
 __all__ = ["convert", "writable_formats"]
 
@@ -54,7 +56,7 @@ def convert(
     registry: Registry | None = None,
     **options: Any,
 ) -> Path:
-    """Write a recording or a segmentation in another format.
+    """Write a recording, a segmentation, or several of one session, in another format.
 
     The result opens with ``roiextractors_core.open``, with the same pixels, times and metadata as far as the format can store
     them. It is written under a temporary name next to the target and renamed at the end; an interruption leaves nothing. A
@@ -63,8 +65,10 @@ def convert(
 
     Parameters
     ----------
-    recording : ImagingExtractor, SegmentationExtractor, str or os.PathLike
-        A recording, a view of one (a range of samples, a rectangle, a plane, some ROIs), or the path of one.
+    recording : ImagingExtractor, SegmentationExtractor, str or os.PathLike; or a list or dict of recordings
+        A recording, a view of one (a range of samples, a rectangle, a plane, some ROIs), or the path of one. For formats whose files
+        store several recordings, such as NWB, also a list of recordings or a dict of recordings or paths by name; and from a path,
+        all of its channels, planes or other streams are written.
     target : str or os.PathLike
         The file or folder to write. Its suffix chooses the format: ``.npy`` here, others by installed plugins.
     format : str, optional
@@ -108,23 +112,27 @@ def convert(
     path = Path(target)
     if path.name in ("", ".."):
         raise SourceKindError(f"{printable(target)} is not the name of a file or folder to write")
-    kind = recording.kind if isinstance(recording, Extractor) else kind
+    given = _given_several(recording)
+    first = next((one for one in (given or {"": recording}).values() if isinstance(one, Extractor)), None)
+    kind = kind if first is None else first.kind
     spec = _format_of_suffix(path, formats, kind) if format is None else _format_of_name(format, formats, kind)
     write = _load_writer(spec, formats)
     _check_options(spec, write, options)
-    # A recording that was passed stays open: it is the caller's
-    opened: Any = nullcontext(recording)
-    if not isinstance(recording, Extractor):
-        opened = open_recording(recording, kind=kind, registry=formats)  # type: ignore[call-overload]
-    with opened as source:
+    with ExitStack() as opened:
+        if given is None:
+            source = _one_or_all(recording, spec, write, kind, formats, opened)
+        else:
+            source = _several(given, spec, write, kind, formats, opened)
+        several = source if isinstance(source, dict) else {"": source}
+        recordings = {f"recording {name}" if isinstance(source, dict) else "": one for name, one in several.items()}
         # An option may be a second recording, whose files must not be replaced either
-        others = {name: value for name, value in options.items() if isinstance(value, Extractor)}
+        recordings |= {name: value for name, value in options.items() if isinstance(value, Extractor)}
         with _plugin_border(spec):
             if isinstance(write, NamingWriter):
                 # Named before the checks, which must see the file that is really written
                 path = path.with_name(write.target_name(source, path, **options))
             files = _target_files(path, write)
-            check = _TargetCheck({"": source, **others}, spec, write, overwrite=overwrite)
+            check = _TargetCheck(recordings, spec, write, overwrite=overwrite)
         if not path.parent.is_dir():
             raise SourceKindError(f"{printable(path)}: the folder {printable(path.parent)} does not exist")
         # After the checks of the format and the options: a call that is refused changes nothing on the disk
@@ -135,8 +143,90 @@ def convert(
     return path
 
 
+# What is written
+
+
+def _given_several(recording: Any) -> dict[str, Any] | None:
+    """Return the recordings of a dict or list by name; None for one recording, which a list of paths is too: its files."""
+    if isinstance(recording, Mapping):
+        several = {str(name): one for name, one in recording.items()}
+    elif isinstance(recording, list | tuple) and any(isinstance(one, Extractor) for one in recording):
+        if not all(isinstance(one, Extractor) for one in recording):
+            raise SourceKindError(
+                "a list contains recordings and paths; pass recordings only, or a dict with a name for each"
+            )
+        several = dict(zip(_names_of(recording), recording, strict=True))
+    else:
+        return None
+    if not several:
+        raise SourceKindError("there is nothing to write: the dict of recordings is empty")
+    return several
+
+
+def _names_of(recordings: Iterable[Extractor]) -> list[str]:
+    channels = [recording.metadata.channels for recording in recordings]
+    names = [found[0].name if len(found) == 1 else "" for found in channels]
+    if all(names) and len(set(names)) == len(names):
+        return names
+    return [str(number) for number in range(1, len(names) + 1)]
+
+
+def _several(
+    given: Mapping[str, Any], spec: FormatSpec, write: Any, kind: str, registry: Registry, opened: ExitStack
+) -> Extractor | dict[str, Extractor]:
+    if not isinstance(write, SeveralWriter) and len(given) > 1:
+        raise UnsupportedRecordingError(
+            f"a file of {spec.title} stores one recording, got {len(given)} ({listed(given)}); convert them one by one"
+        )
+    recordings = {
+        # A recording that was passed stays open: it is the caller's
+        name: one if isinstance(one, Extractor) else opened.enter_context(_open(one, kind, registry))
+        for name, one in given.items()
+    }
+    other = next((name for name, one in recordings.items() if one.kind != kind), None)
+    if other is not None:
+        raise UnsupportedRecordingError(
+            f"{spec.title} is written from recordings of one kind: {other!r} is of kind {recordings[other].kind!r}, the first of {kind!r}"
+        )
+    return recordings if isinstance(write, SeveralWriter) else next(iter(recordings.values()))
+
+
+def _one_or_all(
+    recording: Any, spec: FormatSpec, write: Any, kind: str, registry: Registry, opened: ExitStack
+) -> Extractor | dict[str, Extractor]:
+    """Return the recording; or, where a path contains several and the format stores several, all of them by name."""
+    if isinstance(recording, Extractor):
+        return recording
+    if not isinstance(write, SeveralWriter):
+        return opened.enter_context(_open(recording, kind, registry))
+    every = {name: opened.enter_context(one) for name, one in _open_all(recording, kind, registry)}
+    return every[""] if list(every) == [""] else every
+
+
+def _open_all(source: Any, kind: str, registry: Registry, **chosen: Any) -> Iterator[tuple[str, Extractor]]:
+    """Yield every stream of a source, by the values of its options."""
+    try:
+        one = _open(source, kind, registry, **chosen)
+    except StreamChoiceError as error:
+        if not error.option or error.option in chosen:
+            raise
+        for choice in error.choices:
+            yield from _open_all(source, kind, registry, **chosen, **{error.option: choice})
+    else:
+        # "0" alone does not say what it numbers
+        words = (
+            f"{key.replace('_', ' ')} {value}" if str(value).isdigit() else str(value) for key, value in chosen.items()
+        )
+        yield " ".join(words), one
+
+
+def _open(source: Any, kind: str, registry: Registry, **options: Any) -> Extractor:
+    opened: Extractor = open_recording(source, kind=kind, registry=registry, **options)  # type: ignore[call-overload]
+    return opened
+
+
 def _write(
-    source: Extractor,
+    source: Extractor | dict[str, Extractor],
     path: Path,
     spec: FormatSpec,
     write: Any,
@@ -151,8 +241,7 @@ def _write(
         with write_then_rename(path, overwrite=overwrite, check=check) as partial:
             try:
                 with _plugin_border(spec, report):
-                    whole = unshadowed(source) if isinstance(source, ImagingExtractor) else source
-                    write(whole, partial, target=path, progress=report, **options)
+                    write(_whole(source), partial, target=path, progress=report, **options)
             except SourceError as error:
                 if partial.parent.is_dir():
                     raise
@@ -169,6 +258,12 @@ def _write(
         raise TargetWriteError(
             f"{printable(path)} could not be written: {reason}; nothing was written under this name"
         ) from error
+
+
+def _whole(source: Any) -> Any:
+    if isinstance(source, dict):
+        return {name: _whole(one) for name, one in source.items()}
+    return unshadowed(source) if isinstance(source, ImagingExtractor) else source
 
 
 def _vanished_error(path: Path) -> OSError:
@@ -298,7 +393,7 @@ class _TargetCheck:
     Parameters
     ----------
     recordings : mapping of str to Extractor
-        What is read: the recording under the empty name, and others under the name of their option.
+        What is read, by what it is in the message: an empty name, one of several recordings, an option.
     """
 
     def __init__(self, recordings: Mapping[str, Extractor], spec: FormatSpec, write: Any, *, overwrite: bool) -> None:

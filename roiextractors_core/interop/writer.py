@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..io.blocks import Progress
 
-__all__ = ["CompanionWriter", "NamingWriter", "ReplacingWriter", "Writer"]
+__all__ = ["CompanionWriter", "NamingWriter", "ReplacingWriter", "SeveralWriter", "Writer"]
 
 
 class Writer(Protocol):
@@ -88,3 +88,13 @@ class ReplacingWriter(Protocol):
         path : pathlib.Path
             The existing target or companion, a regular file or a folder.
         """
+
+
+@runtime_checkable
+class SeveralWriter(Protocol):
+    """A writer of a format whose files store several recordings.
+
+    It is passed one recording; or, where there are several or the caller named it, a dict of recordings by name, in order.
+    """
+
+    takes_several: Literal[True]

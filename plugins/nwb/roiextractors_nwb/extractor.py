@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -11,15 +12,18 @@ import numpy as np
 
 from roiextractors_core.errors import RoiExtractorsWarning, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import Sidecar, warn
+from roiextractors_core.io import SIDECAR_KEY, Sidecar, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
 from .series import chosen_series, series_names
+from .sidecar import first_sample
 from .times import SeriesTimes, regular_rate
 from .tree import local_path, open_tree
 
 __all__ = ["NwbImagingExtractor"]
+
+_MAX_ROUNDING = 1e-9  # seconds
 
 
 class NwbImagingExtractor(BlockImagingExtractor):
@@ -81,6 +85,8 @@ class NwbImagingExtractor(BlockImagingExtractor):
         self.is_volumetric = self._pixels.is_volumetric
         # Comments can be copied to another series with other pixels, so the shape is compared
         kept = Sidecar.from_json(self._series.comments, where=f"the comments of {self._name}")
+        # A slice of a recording with a rate: its times come back to the last digit
+        self._on_grid = 0 if kept is None else first_sample(json.loads(self._series.comments)[SIDECAR_KEY])
         self._sidecar = kept if kept is not None and kept.shape == (self._stated, *self.shape[1:]) else None
         if kept is not None and self._sidecar is None:
             words = f"{self._name}: the times and metadata in the comments of the series are of a recording of shape {kept.shape}, and are not used"
@@ -135,7 +141,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
 
     def get_sampling_frequency(self) -> float | None:
         """Return the rate (Hz) that the series states, or that regular timestamps give; None for irregular ones."""
-        if self._sidecar is not None:
+        if self._sidecar is not None and self._sidecar.rate is not None:
             return self._sidecar.rate
         return self._regular_rate if self._series_times.has_timestamps else self._series_times.stated_rate
 
@@ -146,13 +152,16 @@ class NwbImagingExtractor(BlockImagingExtractor):
         start, end = self.resolve_range(start_sample, end_sample)
         if self._series_times.has_timestamps:
             return self._timestamps[start:end].copy()
-        rate = self.get_sampling_frequency()
+        rate, begin = self.get_sampling_frequency(), self._series_times.starting_time or 0.0
+        nominal = None if self._sidecar is None or rate != self._sidecar.rate else rate
+        if nominal is not None:  # the series has the rate of the times, which can differ
+            rate = self._series_times.stated_rate
         # A rate with a start at 0 is the default clock
-        if rate is None or not (self._series_times.starting_time or self._first):
+        if rate is None or not (begin or self._first or rate != (nominal or rate)):
             return None
-        times: np.ndarray = np.arange(self._first + start, self._first + end) / rate + (
-            self._series_times.starting_time or 0.0
-        )
+        if self._on_grid and abs(self._on_grid / rate - begin) < _MAX_ROUNDING:
+            return np.arange(self._on_grid + start, self._on_grid + end) / rate
+        times: np.ndarray = np.arange(self._first + start, self._first + end) / rate + begin
         return times
 
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import UnsupportedRecordingError
 from roiextractors_core.io import Progress, Sidecar, require_room
 from roiextractors_core.segmentation import Background, RoiMasks, SegmentationExtractor
 
-from .safe_file import SafeFile
+from .description import describe, free_name, of_each, plain_name, series_clock, suffixes
+from .nwb_objects import imaging_plane
+from .session import Session
 from .sidecar import IDS_COLUMN, SCRATCH_NAME, SegmentationSidecar
-from .writer import imaging_plane, new_file, with_start_time
+from .writer import open_target, require_pynwb
 
-__all__ = ["write"]
+__all__ = ["add_segmentation", "write"]
 
 _BLOCK_BYTES = 32 << 20
 _CHUNK_SAMPLES, _CHUNK_ROIS = 4096, 64
-_FOLDER = "processing/ophys"
-_TABLE = f"{_FOLDER}/ImageSegmentation/PlaneSegmentation"
-_BACKGROUND_TABLE = f"{_FOLDER}/ImageSegmentation/BackgroundPlaneSegmentation"
 _SERIES = {
     "raw": "Fluorescence/RoiResponseSeries",
     "dff": "DfOverF/RoiResponseSeries",
@@ -37,62 +37,116 @@ _RESERVED = frozenset(
 _FLAGS = {"accepted": "Accepted", "rejected": "Rejected"}
 
 
-def write(
-    rois: SegmentationExtractor,
-    partial: Path,
-    *,
-    target: Path,
-    progress: Progress,
-    start_time: datetime | str | None = None,
-    image_masks: bool = False,
-) -> None:
-    """Write a segmentation as NWB; see :class:`roiextractors_core.interop.writer.Writer`.
+class NwbSegmentationWriter:
+    """Writes one segmentation, or those of several planes; see :class:`roiextractors_core.interop.writer.Writer`.
 
     Masks are written as lists of pixels or voxels.
-
-    Parameters
-    ----------
-    rois, partial, target, progress
-        As in the contract.
-    start_time : datetime or str, optional
-        When the recording began, as a ``datetime`` or in ISO 8601, for a segmentation that does not have it. Without a time zone it
-        is local time.
-    image_masks : bool
-        Write a dense image for each ROI instead, for programs that read no lists of pixels; compressed.
-
-    Raises
-    ------
-    UnsupportedRecordingError
-        The start time is unknown, or a property is not numbers, truth values or text.
-    TimesError
-        There are traces, and neither a sampling rate nor times.
-    MissingDependencyError
-        pynwb is not installed.
 
     References
     ----------
     The NWB format specification, version 2: ``PlaneSegmentation``, ``RoiResponseSeries``, ``Fluorescence``, ``DfOverF``.
     """
-    try:
-        from hdmf.backends.hdf5 import HDF5IO
-        from pynwb import get_manager
-    except ImportError as error:
-        raise MissingDependencyError(
-            'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
-        ) from error
-    plan = _Plan(rois, with_start_time(_sidecar_of(rois), start_time), image_masks=image_masks)
-    require_room(partial, plan.nbytes)
-    with SafeFile(partial) as file:
 
-        def report(done: int, total: int) -> None:
-            file.raise_failure()  # libhdf5 gets no error from a full disk, see SafeFile
-            progress(done, total)
+    takes_several: Literal[True] = True
 
-        # not NWBHDF5IO, of which pynwb 3.0 warns that the path has no suffix even where there is no path
-        with HDF5IO(file=file.hdf5, mode="w", manager=get_manager()) as stream:
-            stream.write(plan.nwb_file(report))
-            plan.restore_weights(file.hdf5)
-        report(plan.nbytes, plan.nbytes)
+    def __call__(
+        self,
+        rois: Any,
+        partial: Path,
+        *,
+        target: Path,
+        progress: Progress,
+        start_time: datetime | str | None = None,
+        subject: Mapping[str, Any] | None = None,
+        session: Mapping[str, Any] | None = None,
+        indicator: str | Mapping[str, str] | None = None,
+        location: str | Mapping[str, str] | None = None,
+        image_masks: bool = False,
+    ) -> None:
+        """Write a segmentation, or a dict of segmentations by name, each in a processing module of its own.
+
+        Parameters
+        ----------
+        rois, partial, target, progress
+            As in the contract.
+        start_time, subject, session, indicator, location
+            As for a movie, see :class:`roiextractors_nwb.writer.NwbWriter`.
+        image_masks : bool
+            Write a dense image for each ROI instead, for programs that read no lists of pixels; compressed.
+
+        Raises
+        ------
+        UnsupportedRecordingError
+            The start time is unknown, or a property is not numbers, truth values or text.
+        TimesError
+            There are traces, and neither a sampling rate nor times.
+        UnknownOptionError
+            A field or a name is unknown; the message lists the known ones.
+        MissingDependencyError
+            pynwb is not installed.
+
+        Warns
+        -----
+        RoiExtractorsWarning
+            The subject was described, but lacks what DANDI requires.
+        """
+        require_pynwb()
+        several = rois if isinstance(rois, dict) else {"": rois}
+        about = Session(list(several.values()), start_time=start_time, subject=subject, session=session)
+        names = list(several)
+        ends = suffixes(names) if isinstance(rois, dict) else [""]
+        plans = [
+            _Plan(one, end, about, image_masks=image_masks) for one, end in zip(several.values(), ends, strict=True)
+        ]
+        total = sum(plan.nbytes for plan in plans)
+        require_room(partial, total)
+        file = about.new_file()
+        each = zip(of_each("indicator", indicator, names), of_each("location", location, names), strict=True)
+        count = _Count(progress, total)
+        for plan, (dye, place) in zip(plans, each, strict=True):
+            plan.add_to(file, count, indicator=dye, location=place)
+            plan.keep_rest(file)
+        with open_target(partial, file, started=count.watch) as target_file:
+            for plan in plans:
+                plan.restore_weights(target_file.hdf5)
+        count(total - count.done)
+
+
+write = NwbSegmentationWriter()
+
+
+class _Count:
+    """Adds up what was written of several traces, for ``progress``."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.done, self._progress, self._total = 0, progress, total
+        self._file: Any = None
+
+    def watch(self, file: Any) -> None:
+        self._file = file
+
+    def __call__(self, nbytes: int) -> None:
+        if self._file is not None:
+            self._file.raise_failure()  # libhdf5 gets no error from a full disk, see SafeFile
+        self.done = min(self.done + nbytes, self._total)
+        self._progress(self.done, self._total)
+
+
+def add_segmentation(rois: SegmentationExtractor, file: Any, *, suffix: str, offset: float, **described: Any) -> Any:
+    """Add a segmentation to an NWBFile in memory, and return its PlaneSegmentation.
+
+    Parameters
+    ----------
+    rois : SegmentationExtractor
+    file : pynwb.NWBFile
+    suffix : str
+        Of the names of its plane, table and processing module.
+    offset : float
+        Seconds from the session's start to 0 s of the clock of the segmentation.
+    **described
+        ``indicator`` and ``location``.
+    """
+    return _Plan(rois, suffix, None, image_masks=False, offset=offset).add_to(file, lambda _: None, **described)
 
 
 def _sidecar_of(rois: SegmentationExtractor) -> Sidecar:
@@ -106,8 +160,20 @@ def _sidecar_of(rois: SegmentationExtractor) -> Sidecar:
 class _Plan:
     """What is written of one segmentation, and under which names; made, and checked, before anything is written."""
 
-    def __init__(self, rois: SegmentationExtractor, sidecar: Sidecar, *, image_masks: bool) -> None:
-        self._rois, self._sidecar, self._is_dense = rois, sidecar, image_masks
+    def __init__(
+        self,
+        rois: SegmentationExtractor,
+        suffix: str,
+        about: Session | None,
+        *,
+        image_masks: bool,
+        offset: float = 0.0,
+    ) -> None:
+        self._rois, self._suffix, self._is_dense = rois, suffix, image_masks
+        # A module for each: background and images are those of the tables of the same module
+        self._folder = f"processing/ophys{suffix}"
+        self._main = f"{self._folder}/ImageSegmentation/PlaneSegmentation{suffix}"
+        self._rest = f"{self._folder}/ImageSegmentation/BackgroundPlaneSegmentation{suffix}"
         self._names: dict[str, str] = {}
         self._weights: dict[str, np.ndarray] = {}
         self._ids_columns: list[str] = []
@@ -115,11 +181,16 @@ class _Plan:
         self._traces = rois.get_trace_names()
         self._background = rois.get_background()
         self._columns = self._property_columns()
-        self._first = rois.clock.first if rois.clock.source == "computed" else 0
-        self._clock = self._times() if self._traces or (self._background and self._background.traces) else {}
+        offset = offset if about is None else about.seconds_before(rois)
+        self._sidecar = _sidecar_of(rois)
+        if about is not None and (offset or rois.metadata.start_time is None):
+            metadata = self._sidecar.metadata.replaced(start_time=about.start)  # times then count from it
+            self._sidecar = replace(self._sidecar, metadata=metadata)
+        self._first = rois.clock.first if rois.clock.source == "computed" and not offset else 0
+        has_series = self._traces or (self._background and self._background.traces)
+        self._clock = series_clock(rois, offset) if has_series else {}
         dtypes = [rois.get_traces([], 0, 0, name=name).dtype for name in self._traces]
         self.nbytes = self._count * len(self._ids) * sum(dtype.itemsize for dtype in dtypes)
-        self._done = 0
 
     def _property_columns(self) -> dict[str, tuple[str, np.ndarray, str]]:
         """Return the columns by the property: name, values, description."""
@@ -135,62 +206,57 @@ class _Plan:
                     f"NWB stores numbers, truth values and text; the property {key!r} has {values.dtype}"
                 )
             name = _FLAGS[key] if key in _FLAGS and values.dtype.kind == "b" else _column_name(key)
-            name = _free(name, taken)
+            name = free_name(name, taken)
             if name != key and not (key in _FLAGS and name == _FLAGS[key]):
-                self._names[f"{_TABLE}/{name}"] = key
+                self._names[f"{self._main}/{name}"] = key
             columns[key] = (name, values, info.description)
         return columns
 
-    def _times(self) -> dict[str, Any]:
-        times, rate = self._sidecar.times, self._sidecar.rate
-        if times is None and rate is None:
-            raise TimesError(
-                "NWB needs a sampling rate or times and this segmentation has neither; pass sampling_frequency= when opening"
-            )
-        if times is None:
-            return {"rate": rate, "starting_time": 0.0}
-        if self._first and rate is not None:
-            return {"rate": rate, "starting_time": float(times[0])}
-        if rate is not None and np.array_equal(np.arange(len(times)) / rate + times[0], times):
-            return {"rate": rate, "starting_time": float(times[0])}
-        return {"timestamps": times}
-
     # The file
 
-    def nwb_file(self, report: Progress) -> Any:
-        """Return the NWBFile; its traces are read while it is written."""
+    def add_to(self, file: Any, count: Callable[[int], None], **described: Any) -> Any:
+        """Add the segmentation to an NWBFile, and return its table; the traces are read while the file is written."""
         from pynwb.ophys import ImageSegmentation
 
-        file = new_file(self._rois, self._sidecar.metadata)
-        plane = imaging_plane(file, self._sidecar.metadata)
-        module = file.create_processing_module("ophys", "ROIs, their traces and images")
-        segmentation = ImageSegmentation(name="ImageSegmentation")
-        module.add(segmentation)
+        plane = imaging_plane(file, describe(self._rois, suffix=self._suffix, **described))
+        module = self._module(file)
+        if "ImageSegmentation" in module.data_interfaces:
+            segmentation = module["ImageSegmentation"]
+        else:
+            segmentation = ImageSegmentation(name="ImageSegmentation")
+            module.add(segmentation)
         masks = self._rois.get_roi_masks() if self._rois.has_masks else self._no_pixels(self._ids)
         columns = [_vector(*column) for column in self._columns.values()]
         references = list(self._image_series())
-        table = self._table(_TABLE, plane, self._ids, masks, columns, references)
+        table = self._table(self._main, plane, self._ids, masks, columns, references)
         segmentation.add_plane_segmentation(table)
         self._add_images(module)
         position = {roi_id: k for k, roi_id in enumerate(self._ids)}
         for name in self._traces:
             ids = self._ids_of(name)
             rows = [position[roi_id] for roi_id in ids]
-            self._add_series(module, name, self._response(name, ids, report), table, rows)
+            self._add_series(module, name, self._response(name, ids, count), table, rows)
         if self._background is not None:
             self._add_background(module, segmentation, plane, self._background)
-        # Last: the names are known now
-        file.add_scratch(
-            self._kept(), name=SCRATCH_NAME, description="what roiextractors-core needs to read the segmentation again"
-        )
-        return file
+        return table
+
+    def _module(self, file: Any) -> Any:
+        name = self._folder.rpartition("/")[2]
+        if name in file.processing:
+            return file.processing[name]
+        return file.create_processing_module(name, "ROIs, their traces and images")
+
+    def keep_rest(self, file: Any) -> None:
+        """Add what NWB has no fields for; call it last, when the names are known."""
+        name, words = f"{SCRATCH_NAME}{self._suffix}", "what roiextractors-core needs to read the segmentation again"
+        file.add_scratch(self._kept(), name=name, description=words)
 
     def _kept(self) -> str:
         sidecar = Sidecar(
             self._sidecar.shape, self._sidecar.rate, None, self._sidecar.metadata
         )  # the series have the times
         return SegmentationSidecar(
-            sidecar, _TABLE, tuple(self._ids_columns), self._names, self._first, self._rois.has_masks
+            sidecar, self._main, tuple(self._ids_columns), self._names, self._first, self._rois.has_masks
         ).to_json()
 
     def _table(
@@ -208,7 +274,7 @@ class _Plan:
         found = [*self._mask_columns(path, masks), *named, *columns]
         return PlaneSegmentation(
             name=path.rpartition("/")[2],
-            description="ROIs" if path == _TABLE else "background components",
+            description="ROIs" if path == self._main else "background components",
             imaging_plane=plane,
             id=numbers,
             columns=found,
@@ -266,8 +332,8 @@ class _Plan:
         for name in self._rois.get_image_names():
             image = self._rois.get_image(name)
             if image.ndim == 3:
-                written = _free(_plain(name), taken)
-                self._note_name(f"{_TABLE}/reference_images/{written}", name)
+                written = free_name(plain_name(name), taken)
+                self._note_name(f"{self._main}/reference_images/{written}", name)
                 yield ImageSeries(
                     name=written, data=image.swapaxes(0, 1)[np.newaxis], unit="n.a.", timestamps=[0.0], description=name
                 )
@@ -281,8 +347,8 @@ class _Plan:
         for name in self._rois.get_image_names():
             image = self._rois.get_image(name)
             if image.ndim == 2:
-                written = _free(_plain(name), taken)
-                self._note_name(f"{_FOLDER}/SegmentationImages/{written}", name)
+                written = free_name(plain_name(name), taken)
+                self._note_name(f"{self._folder}/SegmentationImages/{written}", name)
                 found.append(GrayscaleImage(name=written, data=np.ascontiguousarray(image.T), description=name))
         if found:
             module.add(Images(name="SegmentationImages", images=found, description="images of the recording"))
@@ -296,13 +362,13 @@ class _Plan:
     def _add_series(self, module: Any, name: str, data: Any, table: Any, rows: Sequence[int], place: str = "") -> None:
         from pynwb.ophys import DfOverF, Fluorescence, RoiResponseSeries
 
-        place = place or _SERIES.get(name, f"Fluorescence/{_plain(name)}")
+        place = place or _SERIES.get(name, f"Fluorescence/{plain_name(name)}")
         container, _, wanted = place.partition("/")
         kinds: Mapping[str, Any] = {"Fluorescence": Fluorescence, "DfOverF": DfOverF}
         if container not in module.data_interfaces:
             module.add(kinds[container](name=container))
-        series = _free(wanted, set(module[container].roi_response_series))
-        self._names[f"{_FOLDER}/{container}/{series}"] = name
+        series = free_name(wanted, set(module[container].roi_response_series))
+        self._names[f"{self._folder}/{container}/{series}"] = name
         words = f"{'all' if len(rows) == len(table.id) else 'some'} rows of {table.name}"
         region = table.create_roi_table_region(region=list(rows), description=words)
         module[container].add_roi_response_series(
@@ -314,38 +380,36 @@ class _Plan:
         own = getattr(self._rois, "get_trace_roi_ids", None)
         return self._ids if own is None else list(own(name))
 
-    def _response(self, name: str, ids: Sequence[str], report: Progress) -> Any:
+    def _response(self, name: str, ids: Sequence[str], count: Callable[[int], None]) -> Any:
         """Return an iterator over blocks of one trace."""
         from hdmf.data_utils import GenericDataChunkIterator
 
-        rois, count, width = self._rois, self._count, len(ids)
+        rois, length, width = self._rois, self._count, len(ids)
         dtype = rois.get_traces([], 0, 0, name=name).dtype
-        if not count or not width:
-            return np.empty((count, width), dtype)
-        plan = self
+        if not length or not width:
+            return np.empty((length, width), dtype)
 
         class Blocks(GenericDataChunkIterator):  # type: ignore[misc]
             def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
                 samples, columns = selection
                 block = rois.get_traces(ids[columns], samples.start, samples.stop, name=name)
-                plan._done += block.nbytes
-                report(min(plan._done, plan.nbytes), plan.nbytes)
+                count(block.nbytes)
                 return block
 
             def _get_maxshape(self) -> tuple[int, ...]:
-                return (count, width)
+                return (length, width)
 
             def _get_dtype(self) -> np.dtype[Any]:
                 return dtype
 
-        chunk = (min(count, _CHUNK_SAMPLES), min(width, _CHUNK_ROIS))
+        chunk = (min(length, _CHUNK_SAMPLES), min(width, _CHUNK_ROIS))
         # Whole chunks, so that none is written twice
-        length = max(1, _BLOCK_BYTES // (width * dtype.itemsize * chunk[0])) * chunk[0]
-        return Blocks(buffer_shape=(min(count, length), width), chunk_shape=chunk)
+        block = max(1, _BLOCK_BYTES // (width * dtype.itemsize * chunk[0])) * chunk[0]
+        return Blocks(buffer_shape=(min(length, block), width), chunk_shape=chunk)
 
     def _add_background(self, module: Any, segmentation: Any, plane: Any, background: Background) -> None:
         masks = background.masks if background.masks is not None else self._no_pixels(background.ids)
-        table = self._table(_BACKGROUND_TABLE, plane, background.ids, masks)
+        table = self._table(self._rest, plane, background.ids, masks)
         segmentation.add_plane_segmentation(table)
         for name in background.traces:
             data = np.asarray(background.traces[name])
@@ -399,19 +463,5 @@ def _vector(name: str, values: np.ndarray, description: str) -> Any:
 
 
 def _column_name(key: str) -> str:
-    name = _plain(key)
+    name = plain_name(key)
     return f"property_{name}" if name in _RESERVED or name.endswith("_index") else name
-
-
-def _plain(name: str) -> str:
-    """Return a name without what separates names in HDF5 and in NWB."""
-    return printable(name).replace("/", "_").replace(":", "_").strip(".") or "unnamed"
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """Return the name, or with a number if it is taken, and take it."""
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    taken.add(free)
-    return free

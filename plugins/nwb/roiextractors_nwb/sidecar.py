@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from roiextractors_core.io import SIDECAR_KEY, Sidecar
 
 from .tree import Tree
 
-__all__ = ["IDS_COLUMN", "SCRATCH_NAME", "SegmentationSidecar"]
+__all__ = ["FIRST_SAMPLE", "IDS_COLUMN", "SCRATCH_NAME", "SegmentationSidecar", "first_sample"]
 
 SCRATCH_NAME = "roiextractors"
 IDS_COLUMN = "roi_name"
 """The column of ids that are not the whole numbers that NWB requires in ``id``; NeuroConv names it so too."""
 
-_TABLE, _IDS, _NAMES, _FIRST = "plane_segmentation", "ids_columns", "names", "first_sample"
+FIRST_SAMPLE = "first_sample"
+"""The position of the first sample on the grid of the rate, by which times come back to the last digit."""
+
+_TABLE, _IDS, _NAMES = "plane_segmentation", "ids_columns", "names"
 _HAS_MASKS = "has_masks"
 
 
@@ -47,7 +51,12 @@ class SegmentationSidecar:
 
     def to_json(self) -> str:
         """Return it as JSON text."""
-        own = {_TABLE: self.table, _IDS: list(self.ids_columns), _NAMES: dict(self.names), _FIRST: self.first_sample}
+        own = {
+            _TABLE: self.table,
+            _IDS: list(self.ids_columns),
+            _NAMES: dict(self.names),
+            FIRST_SAMPLE: self.first_sample,
+        }
         masks = {} if self.has_masks else {_HAS_MASKS: False}
         return json.dumps({SIDECAR_KEY: {**self.sidecar.to_dict(), **own, **masks}})
 
@@ -60,20 +69,31 @@ class SegmentationSidecar:
         CorruptRecordingError
             It contradicts itself.
         """
-        where = f"scratch/{SCRATCH_NAME}"
-        text = tree.value(where)
-        sidecar = Sidecar.from_json(text, where=f"{where} of {tree.name}") if isinstance(text, str) else None
-        if sidecar is None:
-            return None
-        facts = json.loads(text)[SIDECAR_KEY]
-        ids, names, first = facts.get(_IDS), facts.get(_NAMES), facts.get(_FIRST)
-        if facts.get(_TABLE) != table:
-            return None
+        for name in tree.members("scratch"):
+            where = f"scratch/{name}"
+            text = tree.value(where) if name.startswith(SCRATCH_NAME) else None
+            if not isinstance(text, str):
+                continue
+            sidecar = Sidecar.from_json(text, where=f"{where} of {tree.name}")
+            facts = {} if sidecar is None else json.loads(text)[SIDECAR_KEY]
+            if sidecar is not None and facts.get(_TABLE) == table:
+                return cls._of_facts(sidecar, facts)
+        return None
+
+    @classmethod
+    def _of_facts(cls, sidecar: Sidecar, facts: Mapping[str, Any]) -> SegmentationSidecar:
+        ids, names = facts.get(_IDS), facts.get(_NAMES)
         return cls(
             sidecar,
-            table,
+            facts[_TABLE],
             tuple(map(str, ids)) if isinstance(ids, list) else (),
             {str(key): str(value) for key, value in names.items()} if isinstance(names, dict) else {},
-            first if isinstance(first, int) and 0 <= first < 1 << 53 else 0,
+            first_sample(facts),
             facts.get(_HAS_MASKS) is not False,
         )
+
+
+def first_sample(facts: Mapping[str, Any]) -> int:
+    """Return the position of the first sample from the data of a sidecar; 0 if it is not stated or cannot be."""
+    first = facts.get(FIRST_SAMPLE)
+    return first if isinstance(first, int) and 0 <= first < 1 << 53 else 0

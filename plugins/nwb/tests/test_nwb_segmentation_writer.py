@@ -284,3 +284,24 @@ def test_a_trace_of_some_rois_is_written_as_one(convert: Any, tmp_path: Path) ->
     assert again.get_trace_roi_ids("dff") == ["0", "2"]
     np.testing.assert_array_equal(again.get_traces(["2", "0"], name="dff"), traces(1)[:, [2, 0]])
     np.testing.assert_array_equal(again.get_traces(), traces())
+
+
+def test_several_planes_are_written_into_one_file(tmp_path: Path) -> None:
+    planes = {f"plane{k}": made(traces={"raw": traces(k)}, images={f"mean{k}": np.full((6, 9), k)}) for k in range(2)}
+    subject = {"subject_id": "m1", "species": "Mus musculus", "sex": "F", "age": "P90D"}
+    path = roi.convert(planes, tmp_path / "a.nwb", subject=subject, indicator="GCaMP6f", location={"plane1": "VISp"})
+    tables = roi.streams(path, kind="segmentation")["plane_segmentation"]
+    assert tables == ("PlaneSegmentationPlane0", "PlaneSegmentationPlane1")
+    for table, rois in zip(tables, planes.values(), strict=True):
+        with roi.open(path, kind="segmentation", plane_segmentation=table) as found:
+            assert found.get_roi_ids() == rois.get_roi_ids()
+            np.testing.assert_array_equal(found.get_traces(name="raw"), rois.get_traces(name="raw"))
+            np.testing.assert_array_equal(found.get_roi_image_masks(), rois.get_roi_image_masks())
+            assert found.get_image_names() == rois.get_image_names()
+            assert found.metadata == rois.metadata
+    from pynwb import NWBHDF5IO
+
+    with NWBHDF5IO(str(path), "r") as stream:
+        file = stream.read()
+        assert file.subject.subject_id == "m1"
+        assert [file.imaging_planes[f"ImagingPlanePlane{k}"].location for k in range(2)] == ["unknown", "VISp"]
