@@ -10,6 +10,8 @@ import roiextractors_core
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
+from site_pages import source_url  # noqa: E402
+
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project = "roiextractors-core"
@@ -17,11 +19,11 @@ author = "The roiextractors-core developers"
 copyright = f"2026, {author}"
 version = release = roiextractors_core.__version__
 
-# Links to edit a page appear once [project.urls] in pyproject.toml names a repository
+# Links to edit a page and to the source of a function appear once [project.urls] in pyproject.toml names a repository
 repository_url = PROJECT.get("urls", {}).get("Repository", "")
 
 extensions = [
-    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc", "sphinx_copybutton"),
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "numpydoc", "sphinx_copybutton"),
     *("charts", "gallery", "packages", "pictures", "site_pages"),
 ]
 exclude_patterns = ["_build"]
@@ -38,12 +40,17 @@ numpydoc_xref_param_type = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 toc_object_entries_show_parents = "hide"
-viewcode_line_numbers = True
 
 # Examples are copied without their prompts, and outputs not at all
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 copybutton_selector = "div.highlight:not(.highlight-output *) > pre, div.highlight:not(.highlight-output *) td.code pre"
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Return where the source of a public name is on the host of the repository."""
+    return source_url(repository_url, info["module"], info["fullname"]) if domain == "py" else None
+
 
 html_theme = "pydata_sphinx_theme"
 html_title = "roiextractors-core"
@@ -53,8 +60,8 @@ html_theme_options = {
     "navigation_with_keys": False,
     "navbar_align": "left",
     "navbar_start": ["navbar-logo", "version"],
-    "navbar_persistent": [],
-    "navbar_end": ["search-button", "theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 8,
     # The page of formats needs the width, and its table is its table of contents
     "secondary_sidebar_items": {"**": ["page-toc", "page-links"], "gallery": [], "index": []},

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import doctest
+import html
 import importlib
 import inspect
 import io
@@ -24,6 +25,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +69,7 @@ def blocks(page: Path) -> list[Block]:
     found: list[Block] = []
     fence, start, info, lines = "", 0, "", []
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        opening = re.match(r"^(`{3,}|:{3,}|~{3,})\s*(.*)$", line)
+        opening = re.match(r"^(`{3,}|~{3,})\s*(.*)$", line)  # colons only group blocks
         if not fence and opening:
             fence, start, info, lines = opening[1], number, opening[2].strip(), []
         elif fence and line.strip() == fence:
@@ -274,11 +276,179 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     ]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    gallery = (tmp_path / "html" / "gallery.html").read_text(encoding="utf-8")
+    pages = {path: path.read_text(encoding="utf-8") for path in (tmp_path / "html").rglob("*.html")}
+    pages = {path: text for path, text in pages.items() if "_static" not in path.parts}
+    check_formats(pages[tmp_path / "html" / "gallery.html"])
+    check_packages(pages[tmp_path / "html" / "install.html"])
+    check_charts(pages[tmp_path / "html" / "performance.html"])
+    for path, text in pages.items():
+        (description,) = re.findall(
+            r'<meta (?:name="description" )?content="([^"]*)"(?: name="description")? ?/>', text
+        )
+        assert 50 <= len(html.unescape(description)) <= 160, (path.name, description)
+        assert not re.search(r'<(?:script|img|source|link rel="stylesheet")[^>]* (?:src|href)="(?:https?:)?//', text), (
+            path.name
+        )
+        bar = text.partition('<ul class="bd-navbar-elements')[2].partition("</ul>")[0]
+        assert re.search(r"<a [^>]*>\s*Formats\s*</a>", bar.partition("<button")[0]), path.name
+    check_links(pages)
+
+
+def check_formats(gallery: str) -> None:
+    shown = re.sub(r"<[^>]+>", "", gallery)
     for entry in default_registry().catalogue():
         assert entry.spec.title in gallery
-        assert site("packages").install_command(entry.plugin) in re.sub(r"<[^>]+>", "", gallery)
         assert f">{entry.plugin}</" in gallery
+        assert site("packages").install_command(entry.plugin) in shown
+    # Without JavaScript, no row is hidden and nothing waits for a search
+    assert " hidden" not in gallery.partition('id="formats-table"')[2].partition("</table>")[0]
+    assert "<input" not in gallery.partition("<article")[2].partition("</article>")[0]
+
+
+def check_packages(install: str) -> None:
+    shown = html.unescape(re.sub(r"<[^>]+>", "", install))
+    for path in (ROOT / "plugins").glob("*/pyproject.toml"):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        (row,) = re.findall(
+            rf"<tr[^>]*><td[^>]*><p><code[^>]*><span[^>]*>{table['name']}</span>.*?</tr>", install, re.DOTALL
+        )
+        for text in table["dependencies"]:
+            name = re.match(r"[\w.-]+", text)[0]  # type: ignore[index]
+            assert name in ("numpy", "roiextractors-core") or f">{name}" in row, (path, name)
+    for extra in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]:
+        assert f"[{extra}]" in shown
+
+
+def check_charts(performance: str) -> None:
+    for title in ("Opening", "Sequential reading", "One frame", "Memory beyond the result", "Number of pages"):
+        section = performance.partition(f"<h2>{title}<")[2] or performance.partition(f"<h3>{title}<")[2]
+        section = section.partition("</section>")[0]
+        chart, _, folded = section.partition('<details class="rows">')
+        assert "<svg" in chart, title
+        assert "<title>" in chart, title
+        assert folded.count("<tr") > chart.count("<tr"), title
+
+
+def check_links(pages: dict[Path, str]) -> None:
+    """Every link within the pages leads to a file, and to a part of it that exists."""
+    names = {path: set(re.findall(r' (?:id|name)="([^"]+)"', text)) for path, text in pages.items()}
+    for path, text in pages.items():
+        for target in re.findall(r' (?:href|src)="([^"#:?]*(?:\?[^"#]*)?(?:#[^"]*)?)"', text):
+            place, _, part = html.unescape(target).partition("#")
+            file = (path.parent / place.partition("?")[0]).resolve() if place else path
+            assert file.exists(), f"{path.name} links to {target}"
+            assert not part or file not in names or part in names[file], f"{path.name} links to {target}"
+
+
+def test_every_page_describes_itself_to_search_engines() -> None:
+    told: dict[str, Path] = {}
+    for page in PAGES:
+        front = page.read_text(encoding="utf-8").partition("\n---\n")[0]
+        match = re.search(r"^myst:\n  html_meta:\n    description: \"?(.+?)\"?$", front, re.MULTILINE)
+        assert match, f"{page.name} has no description"
+        assert 50 <= len(match[1]) <= 160, (
+            f"{page.name}: the description has {len(match[1])} characters, expected 50 to 160"
+        )
+        assert told.setdefault(match[1], page) == page, f"{page.name} has the description of {told[match[1]].name}"
+
+
+def test_the_install_line_of_the_first_page_is_that_of_the_readme() -> None:
+    pages = [DOCS / "index.md", DOCS / "install.md"]
+    line = "python -m pip install -r requirements.txt"
+    assert f"    {line}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (ROOT / "requirements.txt").is_file()
+    for page in pages:
+        shown = [block.text.strip() for block in blocks(page) if "pip install" in block.text]
+        assert shown == [line], page.name
+
+
+def test_the_command_that_installs_a_plugin_names_everything_of_this_repository_that_it_needs() -> None:
+    packages = site("packages")
+    assert (
+        packages.install_command("roiextractors-scanimage")
+        == "python -m pip install . ./plugins/tiff ./plugins/scanimage"
+    )
+    for name, (folder, table) in packages.projects().items():
+        folders = [(ROOT / word).resolve() for word in packages.install_command(name).split()[4:]]
+        assert folders[-1] == folder
+        for text in table["dependencies"]:
+            needed = packages.requirement(text)[0]
+            assert needed not in packages.projects() or packages.projects()[needed][0] in folders[:-1], name
+    assert packages.install_command("roiextractors-elsewhere") == "python -m pip install roiextractors-elsewhere"
+
+
+def test_the_page_about_installing_explains_every_extra() -> None:
+    packages = site("packages")
+    assert set(packages.EXTRAS) == set(packages.projects()["roiextractors-core"][1]["optional-dependencies"])
+
+
+@pytest.mark.parametrize(
+    ("searched", "expected"),
+    [
+        ("thorlabs", {"thorimage"}),
+        ("neurolabware", {"scanbox"}),
+        ("zeiss", {"czi"}),
+        (".nd2", {"nd2"}),
+        ("vidrio", {"scanimage"}),
+        ("evident", {"oib", "oif"}),
+        ("fiji", {"imagej-roi"}),
+    ],
+)
+def test_a_maker_a_program_or_a_suffix_finds_its_formats(searched: str, expected: set[str]) -> None:
+    gallery = site("gallery")
+    rows = re.findall(r'data-words="([^"]*)".*?href="#format-([^"]+)"', gallery.table())
+    assert len(rows) == len(gallery.declared())
+    assert expected <= {name for words, name in rows if searched in html.unescape(words)}
+    assert len({name for words, name in rows if searched in html.unescape(words)}) <= len(expected) + 1
+
+
+def test_pages_link_to_their_source_on_the_host_that_the_project_names() -> None:
+    pages = site("site_pages")
+    assert (
+        pages.edit_url("https://example.org/lab/core.git", "api/io.md")
+        == "https://example.org/lab/core/edit/main/docs/api/io.md"
+    )
+    assert pages.edit_url("", "api/io.md") == ""
+    lines, start = inspect.getsourcelines(roi.convert)
+    expected = f"https://example.org/lab/core/blob/main/roiextractors_core/interop/convert.py#L{start}-L{start + len(lines) - 1}"
+    assert pages.source_url("https://example.org/lab/core", "roiextractors_core", "convert") == expected
+    assert pages.source_url("https://example.org/lab/core", "roiextractors_core", "ImagingExtractor.slice_samples")
+    assert pages.source_url("https://example.org/lab/core", "roiextractors_core.io", "SIDECAR_KEY") is None
+    assert pages.source_url("", "roiextractors_core", "convert") is None
+
+
+def test_the_rows_of_a_wide_table_carry_the_names_of_its_columns() -> None:
+    head = "<thead><tr><th><p>a</p></th><th>b</th><th>c</th></tr></thead>"
+    table = f'<table class="table">{head}<tbody><tr><td><p>1</p></td><td></td><td>3</td></tr></tbody></table>'
+    labelled = site("site_pages").label_cells(f"<p>before</p>{table}")
+    assert '<table class="stacks table">' in labelled
+    assert '<td data-label="a"><p>1</p></td><td data-label="b" class="empty"></td><td data-label="c">3</td>' in labelled
+    two = table.replace("<th>c</th>", "")
+    assert site("site_pages").label_cells(two) == two
+
+
+def test_a_chart_compares_with_the_best_of_the_other_readers() -> None:
+    charts = site("charts")
+    rows = [
+        ("TIFF, one frame", "1 ms", "os.preadv (limit)", "0.5 ms", "0.50", "", ""),
+        ("TIFF, one frame", "1 ms", "tifffile", "2 ms", "2.00", "", ""),
+        ("TIFF, one frame", "1 ms", "pims", "1,200 ms", "1,200", "", ""),
+        ("raw, one frame", "1 ms", "numpy.memmap", "0.5 ms", "0.50", "", "missed"),
+        ("AVI, one frame", "1 ms", "", "", "", "<= 2 ms", ""),
+    ]
+    bars = charts.fastest_rivals(rows)
+    assert [(bar.label, bar.rival, bar.ratio) for bar in bars] == [
+        ("TIFF, one frame", "tifffile", 2.0),
+        ("raw, one frame", "numpy.memmap", 0.5),
+    ]
+    assert [bar.label for bar in charts.shortened(bars)] == ["TIFF", "raw"]
+    drawn = charts.bar_chart(bars, "faster", "slower", charts.WIDE)
+    widths = {kind: float(width) for kind, width in re.findall(r'<rect class="(\w+)".*? width="([\d.]+)"', drawn)}
+    assert widths["good"] == pytest.approx(widths["slow"], abs=0.2)  # twice and half as fast
+    assert charts.seconds("104 ms (ratio 0.48)") == pytest.approx(0.104)
+    assert charts.seconds("") is None
 
 
 def test_the_page_of_the_hook_shows_its_exact_signature() -> None:

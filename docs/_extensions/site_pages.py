@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import html
+import importlib
+import inspect
+import operator
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
-__all__ = ["describe", "edit_url", "label_cells", "setup"]
+__all__ = ["describe", "edit_url", "label_cells", "setup", "source_url"]
 
-TABLE = re.compile(r'<table class="[^"]*docutils[^"]*">.*?</table>', re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = re.compile(r'<table class="(?:docutils |align-default )*table">.*?</table>', re.DOTALL)
 HEAD = re.compile(r"<thead>.*?</thead>", re.DOTALL)
 ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
 CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL)
@@ -31,6 +36,33 @@ def edit_url(repository: str, source: str) -> str:
     return f"{repository.rstrip('/').removesuffix('.git')}/edit/main/docs/{source}" if repository else ""
 
 
+def source_url(repository: str, module: str, name: str) -> str | None:
+    """Return where a function or class is on the host of the repository, or None without a repository.
+
+    Parameters
+    ----------
+    repository : str
+        The URL of ``[project.urls]``, or "".
+    module : str
+        The module from which the name is imported.
+    name : str
+        The name in the module, with dots for methods.
+    """
+    if not repository or not module:
+        return None
+    try:
+        target = inspect.unwrap(operator.attrgetter(name)(importlib.import_module(module)))
+        target = target.fget if isinstance(target, property) else target
+        file = Path(inspect.getsourcefile(target) or "").resolve()
+        lines, start = inspect.getsourcelines(target)
+    except (AttributeError, TypeError, OSError):  # a constant, or an alias
+        return None
+    if ROOT not in file.parents:
+        return None
+    where = f"{file.relative_to(ROOT).as_posix()}#L{start}-L{start + len(lines) - 1}"
+    return f"{repository.rstrip('/').removesuffix('.git')}/blob/main/{where}"
+
+
 def describe(title: str) -> str:
     """Return the description of a page that Sphinx generates, such as the index."""
     return f"{html.unescape(TAG.sub('', title))}: a page of the documentation of roiextractors-core."[:160]
@@ -48,12 +80,18 @@ def _label_table(table: str) -> str:
         return table
     before, after = table[: head.end()], table[head.end() :]
     before = before.replace('<table class="', '<table class="stacks ', 1)
+    before = before.replace('"stacks', '"stacks many' if len(names) > 4 else '"stacks', 1)
     return before + ROW.sub(lambda row: _label_row(row[0], names), after)
 
 
 def _label_row(row: str, names: list[str]) -> str:
     left = iter(names)
-    return re.sub(r"<td\b", lambda _: f'<td data-label="{next(left, "")}"', row)
+
+    def label(cell: re.Match[str]) -> str:
+        kind = ' class="empty"' if not cell[1] or cell[1].isspace() else ""
+        return f'<td data-label="{next(left, "")}"{kind}>{cell[1]}</td>'
+
+    return re.sub(r"<td\b[^>]*>(.*?)</td>", label, row, flags=re.DOTALL)
 
 
 def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.Node) -> None:
