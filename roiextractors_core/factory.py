@@ -9,6 +9,7 @@ import inspect
 import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from .cards import StreamDict
 from .errors import (
     AmbiguousFormatError,
     DeclarationError,
@@ -166,7 +167,7 @@ def streams(
         ``{"channel": ("Channel 1", "Channel 2")}``; empty when there is nothing to choose.
     """
     state = (registry or default_registry()).snapshot()
-    return run_asked_once(_streams, source, format, known_kind(kind), state, options)
+    return StreamDict(run_asked_once(_streams, source, format, known_kind(kind), state, options))
 
 
 def _streams(

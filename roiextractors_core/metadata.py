@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .cards import metadata_card, provenance_card
 from .errors import UnsupportedRecordingError
 
 __all__ = ["ChannelMetadata", "ObjectiveMetadata", "Provenance", "RecordingMetadata", "as_plain"]
@@ -129,6 +130,9 @@ class RecordingMetadata:
         """Return plain data for ``json.dumps``; dates in ISO 8601, NaN and infinity as text."""
         return _plain_fields(self)
 
+    def _repr_html_(self) -> str:
+        return metadata_card(self)
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RecordingMetadata:
         """Make metadata from the data of :meth:`to_dict`, as read from JSON.
@@ -214,6 +218,9 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``."""
         return _plain_fields(self)
+
+    def _repr_html_(self) -> str:
+        return provenance_card(self)
 
 
 def _plain_fields(record: Any, *, depth: int = 0) -> dict[str, Any]:

@@ -10,8 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ..cards import recording_card
 from ..errors import RangeError, RoiExtractorsError, counted
-from ..extractor import Completion, Extractor, ExtractorView, Overridable, clock_of, is_view, timing_in_words
+from ..extractor import (
+    Completion,
+    Extractor,
+    ExtractorView,
+    Overridable,
+    clock_of,
+    is_view,
+    rate_in_words,
+    timing_in_words,
+)
 from ..io.blocks import read_cropped, read_scattered
 from ..io.indexing import plan_index, resolve_bounds, resolve_index, resolve_indices, resolve_span
 from ..io.units import amount
@@ -432,9 +442,7 @@ class ImagingExtractor(Extractor, is_base=True):
         return reduce_pixels(unshadowed(self), name, axis=axis, out=out, **more, **options)
 
     def _repr_html_(self) -> str:
-        from ..interop.preview import as_html
-
-        return as_html(unshadowed(self))
+        return recording_card(unshadowed(self), rate_in_words)
 
     # Protocols
 

@@ -1,9 +1,8 @@
-"""The picture of a recording (mean, maximum, planes, mean trace; each channel is a part of it) or a segmentation, and its card in a notebook."""
+"""The picture of a recording (mean, maximum, planes, mean trace; each channel is a part of it) or a segmentation."""
 
 from __future__ import annotations
 
 import contextlib
-import html
 import importlib.util
 import io
 import math
@@ -18,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingDependencyError, RoiExtractorsError, SourceKindError, counted, printable
+from ..cards import TIMES
+from ..errors import MissingDependencyError, SourceKindError, counted, printable
 from ..extractor import rate_in_words
 from ..io.contrast import percentiles_of
 from .outlines import draw_segmentation
@@ -27,7 +27,6 @@ from .quicklook import QuickLook, quick_look
 __all__ = [
     "Panel",
     "Preview",
-    "as_html",
     "can_draw",
     "check_target",
     "draw",
@@ -44,7 +43,6 @@ _MAX_MARKED = 60  # samples of a trace that are drawn with dots too
 _MIN_EPOCH = 1e6  # seconds; times since 1970 and the like are drawn from the first one
 _BLUE, _GREY = "#1f6fb2", "#c9ced6"
 _BOX = {"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 1.5}  # behind words on an image, light or dark
-_TIMES = {"native": "from the file", "computed": "from the rate", "user": "set by you"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,61 +169,6 @@ def preview_segmentation(rois: Any, target: Any = None, **options: Any) -> Previ
     return Preview(content, str(target))
 
 
-def as_html(recording: Any) -> str:
-    """Return a recording's card for a notebook: its facts as a table. It reads no pixels and does not fail."""
-    try:
-        facts = _card(recording)
-    except (RoiExtractorsError, OSError) as error:  # closed, or its file is gone
-        facts = [("recording", printable(repr(recording))), ("note", printable(error))]
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(label)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for label, value in facts
-        if value
-    )
-    return f"<table>{rows}</table>"
-
-
-def _card(recording: Any) -> list[tuple[str, str]]:
-    provenance, found = recording.provenance, recording.metadata
-    source, size = recording.times_source, found.pixel_size
-    return [
-        (
-            "recording",
-            printable(", ".join(Path(path).name for path in provenance.paths[:3])) or type(recording).__name__,
-        ),
-        (
-            "format",
-            printable(f"{provenance.format} ({provenance.plugin} {provenance.version})") if provenance.format else "",
-        ),
-        *(_roi_facts(recording) if recording.kind == "segmentation" else _pixel_facts(recording)),
-        ("rate", rate_in_words(recording)),
-        ("times", "unknown" if source is None else _TIMES[source]),
-        ("pixel size", "" if size is None else f"{size[0]:.5g} x {size[1]:.5g} µm"),
-        ("start", "" if found.start_time is None else found.start_time.isoformat(" ")),
-        ("device", printable(found.device or "")),
-        *(("note", printable(note)) for note in provenance.notes[:8]),
-    ]
-
-
-def _pixel_facts(recording: Any) -> list[tuple[str, str]]:
-    axes = ("samples", "rows", "columns", "planes")
-    shape = " x ".join(f"{n:,} {axis}" for n, axis in zip(recording.shape, axes, strict=False))
-    return [("shape", shape), ("pixels", str(recording.dtype))]
-
-
-def _roi_facts(rois: Any) -> list[tuple[str, str]]:
-    masks = " x ".join(f"{n:,}" for n in rois.get_mask_shape()) if rois.has_masks else "none"
-    names = rois.get_trace_names()
-    return [
-        ("ROIs", f"{rois.get_num_rois():,}"),
-        ("masks", f"in frames of {masks}" if rois.has_masks else masks),
-        ("traces", printable(f"{', '.join(names)}; {counted(rois.get_num_samples(), 'sample')}") if names else "none"),
-        ("background", counted(n, "component") if (n := rois.get_num_background_components()) else ""),
-        ("images", printable(", ".join(rois.get_image_names()))),
-        ("properties", printable(", ".join(rois.get_property_keys()[:12]))),
-    ]
-
-
 def panel_of(
     recording: Any,
     chosen: Mapping[str, str],
@@ -253,7 +196,7 @@ def panel_of(
     if look.num_samples > 1:
         words += [
             f"rate {rate_in_words(recording)}" if rate is None else f"{rate:.5g} Hz",
-            f"times {_TIMES.get(source or '', 'unknown')}",
+            f"times {TIMES.get(source or '', 'unknown')}",
         ]
     notes = []
     if look.is_partial:
@@ -570,7 +513,7 @@ def _time_axis(look: QuickLook, source: str | None) -> tuple[np.ndarray, str]:
     """Return where the samples are on the axis, and its label."""
     if look.times is None:
         return look.samples.astype(np.float64), "sample (the rate is unknown)"
-    words = f"times {_TIMES.get(source or '', 'known')}"
+    words = f"times {TIMES.get(source or '', 'known')}"
     first = float(look.times[0])
     if abs(first) < _MIN_EPOCH:
         return look.times, f"time (s), {words}"

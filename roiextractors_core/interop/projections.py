@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cards import describe_projections, projections_card
 from ..errors import RangeError, RangeTypeError, listed
 from ..imaging.extractor import unshadowed
 from .one_pass import Span, in_one_pass
@@ -56,6 +57,12 @@ class Projections:
     def to_dict(self) -> dict[str, np.ndarray | None]:
         """Return the arrays by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "num_left_out"}
+
+    def __repr__(self) -> str:
+        return f"<Projections: {describe_projections(self)}>"
+
+    def _repr_html_(self) -> str:
+        return projections_card(self)
 
 
 def projections(

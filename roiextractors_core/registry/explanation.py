@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..cards import explanation_card
 from ..errors import AmbiguousFormatError, FormatNotInstalledError, SourceKindError, UnknownFormatError, printable
 from .catalogue import CatalogueEntry
 from .discovery import PluginRecord
@@ -102,6 +103,9 @@ class Explanation:
     def advice(self) -> str:
         """Return a sentence about a more specific plugin that is not installed, or an empty string."""
         return "" if self.best is None else more_specific_advice(self.path, self.best, self.not_installed)
+
+    def _repr_html_(self) -> str:
+        return explanation_card(self)
 
     def __str__(self) -> str:
         lines = [f"{printable(self.path)}: {self.looks_like}"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
+from ..cards import FormatTuple, PluginTuple
 from ..errors import DeclarationError, printable
 from ..io.locks import ProcessLock
 from ..metadata import RecordingMetadata
@@ -264,12 +265,12 @@ def default_registry() -> Registry:
 
 def formats() -> tuple[FormatSpec, ...]:
     """Return all formats that can be opened, sorted by name."""
-    return default_registry().formats()
+    return FormatTuple(default_registry().formats())
 
 
 def plugins() -> tuple[PluginRecord, ...]:
     """Return all plugins that were found; those that failed say why."""
-    return default_registry().plugins()
+    return PluginTuple(default_registry().plugins())
 
 
 def refresh() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cards import recording_card
 from ..errors import (
     CorruptRecordingError,
     DeclarationError,
@@ -22,7 +23,7 @@ from ..errors import (
     counted,
     listed,
 )
-from ..extractor import Extractor, ExtractorView, Overridable, is_view, timing_in_words
+from ..extractor import Extractor, ExtractorView, Overridable, is_view, rate_in_words, timing_in_words
 from ..io.indexing import resolve_indices
 from ..io.notices import warn
 from ..metadata import RecordingMetadata
@@ -473,9 +474,7 @@ class SegmentationExtractor(Extractor, is_base=True):
         return preview_segmentation(self, target, **options)
 
     def _repr_html_(self) -> str:
-        from ..interop.preview import as_html
-
-        return as_html(self)
+        return recording_card(self, rate_in_words)
 
     # Protocols
 

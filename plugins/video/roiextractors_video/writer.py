@@ -145,10 +145,7 @@ def _playing_rate(recording: Any, speed: float) -> Fraction:
 
 def _rate_of(recording: Any) -> float | None:
     rate: float | None = recording.get_sampling_frequency()
-    if rate is None and recording.times_source is not None and len(recording) > 1:
-        step = float(np.median(np.diff(recording.get_timestamps())))
-        rate = 1 / step if step > 0 else None
-    return rate
+    return recording.median_rate if rate is None else rate
 
 
 def _describe(recording: Any, limits: tuple[float, float] | None, speed: float) -> str:
