@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .interop.preview import Preview as Preview
     from .interop.projections import Projections as Projections
     from .interop.projections import projections as projections
+    from .interop.scan import scan as scan
     from .interop.traces import traces as traces
     from .io.source import Source as Source
     from .metadata import ChannelMetadata as ChannelMetadata
@@ -85,6 +86,7 @@ __getattr__, _LAZY = import_on_use(
         "interop.convert": ("convert",),
         "interop.preview": ("Preview",),
         "interop.projections": ("Projections", "projections"),
+        "interop.scan": ("scan",),
         "interop.traces": ("traces",),
         "metadata": ("ChannelMetadata", "ObjectiveMetadata", "Provenance", "RecordingMetadata"),
         "registry.detection": ("Explanation", "explain"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -231,7 +232,7 @@ def test_a_stream_is_an_option_and_the_error_says_what_to_type(two_channels: Pat
     assert 'choose one: roiextractors convert movie.ome.tif one.npy --channel "A b"' in done.stderr
     done = command("convert", "movie.ome.tif", "one.npy", "--channel", "D", folder=folder)
     # The choice that does not exist is replaced, not repeated
-    assert done.stderr.strip().endswith('roiextractors convert movie.ome.tif one.npy --channel "A b"')
+    assert 'choose one: roiextractors convert movie.ome.tif one.npy --channel "A b"; or' in done.stderr
     done = command("convert", "movie.ome.tif", "one.npy", "--channel", "C", folder=folder)
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(folder / "one.npy"), tifffile.imread(two_channels)[:, 1])
@@ -277,3 +278,90 @@ def test_the_shell_completes_formats_and_streams(tmp_path: Path) -> None:
     assert completed("roiextractors info --format np") == ["npy"]
     assert "--channel" in completed("roiextractors preview --cha")
     assert completed("roiextractors conv") == ["convert"]
+
+
+def test_all_channels_are_converted_each_to_a_file_of_its_own(two_channels: Path) -> None:
+    folder = two_channels.parent
+    done = command("convert", "movie.ome.tif", "out.npy", folder=folder)
+    assert done.stderr.strip().endswith("or write each of them to a file of its own: --all")
+    (folder / "out_C.npy").touch()
+    done = command("convert", "movie.ome.tif", "out.npy", "--all", folder=folder)
+    assert (done.returncode, done.stderr) == (2, "out_C.npy already exists; pass --overwrite to replace it\n")
+    assert not (folder / "out_A b.npy").exists()  # refused before the first is written
+    (folder / "out_C.npy").unlink()
+    done = command("convert", "movie.ome.tif", "out.npy", "--all", folder=folder)
+    assert done.stdout.splitlines() == [
+        "wrote out_A b.npy: 5 x 6 x 7, uint16, 548 bytes",
+        "wrote out_C.npy: 5 x 6 x 7, uint16, 548 bytes",
+    ]
+    pixels = tifffile.imread(two_channels)
+    np.testing.assert_array_equal(np.load(folder / "out_A b.npy"), pixels[:, 0])
+    np.testing.assert_array_equal(np.load(folder / "out_C.npy"), pixels[:, 1])
+
+
+def test_what_has_one_stream_is_converted_to_the_target(movie: Path) -> None:
+    done = command("convert", "movie.npy", "copy.npy", "--all", folder=movie.parent)
+    assert done.stdout.startswith("wrote copy.npy: 20 x 8 x 9, uint16"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "chosen", "name"),
+    [
+        ("movie.tif", {"channel": "Channel 1"}, "movie_Channel 1.tif"),
+        ("a.b.ome.tif", {"channel": "Red", "plane": "3"}, "a.b_Red_plane 3.ome.tif"),
+        ("movie.npy", {"dataset": "/t0/ch:1"}, "movie_-t0-ch-1.npy"),
+        ("movie.npy", {}, "movie.npy"),
+    ],
+)
+def test_a_file_is_named_after_its_stream(target: str, chosen: dict[str, str], name: str) -> None:
+    from roiextractors_core.cli.facts import stream_target
+
+    assert stream_target(Path("folder") / target, chosen) == Path("folder") / name
+
+
+def test_explain_shows_who_said_yes_and_all_the_rest(movie: Path) -> None:
+    done = command("explain", "movie.npy", folder=movie.parent)
+    assert re.search(r"^->  +npy ", done.stdout, re.MULTILINE)
+    assert "--all shows why" in done.stdout
+    assert "this is not HDF5" not in done.stdout
+    whole = command("explain", "movie.npy", "--all", folder=movie.parent).stdout
+    assert len(whole.splitlines()) > len(done.stdout.splitlines())
+    assert re.search(r"^no  +", whole, re.MULTILINE)
+    assert "--all" not in whole
+
+
+def test_a_folder_that_is_no_recording_advises_to_scan_it(movie: Path) -> None:
+    (movie.parent / "x").mkdir()
+    (movie.parent / "x" / "notes.txt").write_text("a")
+    done = command("info", "x", folder=movie.parent)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("To list the recordings below it: roiextractors scan x")
+
+
+WIDE_TABLES = [
+    ("formats",),
+    ("formats", "--all"),
+    ("plugins",),
+    ("explain", "movie.npy", "--all"),
+    ("info", "movie.npy"),
+]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("words", WIDE_TABLES)
+def test_no_table_is_cut_into_single_letters(
+    movie: Path, words: tuple[str, ...], columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from roiextractors_core.cli.app import app
+
+    monkeypatch.chdir(movie.parent)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    output = CliRunner().invoke(app, [*words]).stdout
+    # The first line of explain is a path
+    assert max(map(len, output.splitlines()[words[0] == "explain" :])) <= columns
+    seen = output.split()
+    for word in ("roiextractors-core", "npy", "movie.npy-preview.png"):
+        if word in CliRunner().invoke(app, [*words], env={"COLUMNS": "400"}).stdout:
+            assert any(word in part for part in seen), f"{word} was cut"

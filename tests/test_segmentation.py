@@ -615,6 +615,9 @@ def test_json_streams_and_explain_know_both_kinds(tmp_path: Path, command: Any) 
     assert "as segmentation" in command("explain", "a.both").stdout
     found = json.loads(command("explain", "a.both", "--kind", "segmentation", "--json").stdout)
     assert found["best"]["format"] == "rig-segmentation"
+    rows = json.loads(command("scan", ".", "--json").stdout)  # the same file is read by both
+    assert [(row["kind"], row["shape"]) for row in rows] == [("imaging", [3, 2, 2]), ("segmentation", [10, 7])]
+    assert rows[1]["streams"] == {"plane": ["plane0", "plane1"]}
     listed = command("formats").stdout
     assert "segmentation" in listed
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
@@ -19,6 +20,7 @@ from ..errors import (
     MissingDependencyError,
     RoiExtractorsError,
     SourceKindError,
+    StreamChoiceError,
     UnknownOptionError,
     UnsupportedRecordingError,
     counted,
@@ -29,7 +31,7 @@ from ..io.atomic import write_then_rename
 from ..io.plugin_output import CommandOutput
 from ..io.units import amount
 from ..registry.detection import Explanation
-from . import scaffold, terminal, validation
+from . import scaffold, scan, terminal, validation
 from .arguments import (
     AsJson,
     Format,
@@ -41,8 +43,9 @@ from .arguments import (
     complete_written_format,
     parse_options,
 )
+from .command_line import in_command_words
 from .commands import HELP_GROUPS, CommandGroup
-from .facts import every_channel, facts_of, in_words, kinds_in, plugin_border
+from .facts import every_channel, facts_of, in_words, kinds_in, plugin_border, stream_target
 from .opening import RecordingCommand
 
 __all__ = ["app", "run"]
@@ -287,24 +290,66 @@ def convert(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target if it exists.")] = False,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Write each channel, plane, ... to a file of its own: TARGET_Channel 1.tif, ..."),
+    ] = False,
 ) -> None:
     """Write a recording in another format. The target appears when it is complete."""
     options = parse_options(write_option, flag="--write-option")
     options |= {} if start_time is None else {"start_time": start_time}
-    with roi.open(path, format=format, kind=kind, **parse_options(option)) as recording:  # type: ignore[call-overload]
+    of_source = parse_options(option)
+
+    def write(recording: Any, to: Path) -> None:
         part = recording if samples is None else recording.slice_samples(*_parse_range(samples))
-        with terminal.progress_bar(f"writing {printable(target.name)}", of_bytes=True) as progress:
-            written = roi.convert(part, target, format=target_format, overwrite=overwrite, progress=progress, **options)
-        size = (
-            sum(p.stat().st_size for p in written.rglob("*") if p.is_file())
-            if written.is_dir()
-            else written.stat().st_size
-        )
-    if kind == "segmentation":
-        words = f"{counted(part.get_num_rois(), 'ROI')}, {counted(part.get_num_samples(), 'sample')}"
-    else:
-        words = f"{' x '.join(f'{n:,}' for n in part.shape)}, {part.dtype}"
-    print(f"wrote {printable(written)}: {words}, {amount(size)}")
+        with terminal.progress_bar(f"writing {printable(to.name)}", of_bytes=True) as progress:
+            written = roi.convert(part, to, format=target_format, overwrite=overwrite, progress=progress, **options)
+        print(f"wrote {printable(written)}: {_contents(part)}, {amount(_size_on_disk(written))}")
+
+    with plugin_border(f"{printable(path)} could not be converted"):
+        if every:
+            _convert_every(path, target, format, kind, of_source, write, overwrite=overwrite)
+            return
+        try:
+            opened = roi.open(path, format=format, kind=kind, **of_source)  # type: ignore[call-overload]
+        except StreamChoiceError as error:
+            words = f"{error}; or write each of them to a file of its own: --all"
+            raise StreamChoiceError(words, option=error.option, choices=error.choices) from error
+        with opened as recording:
+            write(recording, target)
+
+
+def _convert_every(
+    path: str,
+    target: Path,
+    format: str | None,
+    kind: str,
+    options: Mapping[str, Any],
+    write: Callable[[Any, Path], None],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write each stream of a recording to a file that is named after it."""
+    targets: list[Path] = []
+    for chosen, _ in every_channel(path, format, options, kind, limit=None):
+        targets.append(stream_target(target, chosen))
+        # Before the first is written: writing takes long
+        if targets[-1] in targets[:-1]:
+            raise SourceKindError(f"two streams of {printable(path)} would be written to {printable(targets[-1])}")
+        if not overwrite and os.path.lexists(targets[-1]):
+            raise SourceKindError(f"{printable(targets[-1])} already exists; pass overwrite=True to replace it")
+    for (_, recording), to in zip(every_channel(path, format, options, kind, limit=None), targets, strict=True):
+        write(recording, to)
+
+
+def _contents(recording: Any) -> str:
+    if recording.kind == "segmentation":
+        return f"{counted(recording.get_num_rois(), 'ROI')}, {counted(recording.get_num_samples(), 'sample')}"
+    return f"{' x '.join(f'{n:,}' for n in recording.shape)}, {recording.dtype}"
+
+
+def _size_on_disk(path: Path) -> int:
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
 
 
 @app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)
@@ -323,35 +368,49 @@ def streams(
 
 
 @app.command(cls=RecordingCommand, rich_help_panel=DETECTION)
-def explain(path: OnePath, as_json: AsJson = False, kind: Kind = None) -> None:
-    """Show which formats were tried for a path, and the result of each."""
+def explain(
+    path: OnePath,
+    every: Annotated[bool, typer.Option("--all", help="Show the formats that do not match, too.")] = False,
+    as_json: AsJson = False,
+    kind: Kind = None,
+) -> None:
+    """Show which formats match a path, and why. With --all, also why the others do not."""
     found = roi.explain(path, kind=kind)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
         return
     print(f"{printable(found.path)}: {printable(found.looks_like)}")
-    terminal.grid(("", "format", "from", "answer"), _answers(found))
+    rows = list(_answers(found, every=every))
+    if rows:
+        terminal.grid(("", "format", "from", "answer"), rows)
+    num_left = 0 if every else sum(finding.answer is False for _, finding in found.findings)
+    if num_left:
+        print(f"{counted(num_left, 'format')} {'does' if num_left == 1 else 'do'} not match; --all shows why")
     for record in found.failed_plugins:
         print(f"failed: {printable(record.name)}: {printable(record.reason)}")
     for note in found.notes:
-        print(f"note: {printable(note)}")
+        print(f"note: {printable(in_command_words(note))}")
     found.require_best()  # after the table: the error gives the exit status of scripts
 
 
-def _answers(found: Explanation) -> Iterator[tuple[str, ...]]:
+def _answers(found: Explanation, *, every: bool) -> Iterator[tuple[str, ...]]:
     for match in found.matches:
         mark = "->" if match is found.best else "yes"
         yield mark, match.spec.name, match.plugin, printable(match.finding.basis)
     for match in found.other_kinds:
         yield f"as {match.spec.kind}", match.spec.name, match.plugin, printable(match.finding.basis)
     for name, finding in found.findings:
-        yield finding.word, name, "", printable(finding.basis)
+        if every or finding.answer is not False:
+            yield finding.word, name, roi.default_registry().owner(name), printable(finding.basis)
     for entry in found.not_installed:
         yield "known", entry.spec.name, "not installed", entry.how_to_install
 
 
 @app.command(rich_help_panel=DETECTION)
-def formats(as_json: AsJson = False) -> None:
+def formats(
+    every: Annotated[bool, typer.Option("--all", help="Show all that is declared of each format.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the formats that can be opened, and those that other plugins would add."""
     registry = roi.default_registry()
     installed = [(spec, registry.owner(spec.name), True) for spec in registry.formats()]
@@ -362,22 +421,29 @@ def formats(as_json: AsJson = False) -> None:
         about = [{**s.to_dict(), "plugin": plugin, "installed": here, "missing": s.missing} for s, plugin, here in rows]
         print(json.dumps(about, indent=1))
         return
-    terminal.grid(
-        ("format", "kind", "title", "suffixes", "streams", "clock", "writes", "systems", "plugin"),
-        (
-            (
-                spec.name,
-                spec.kind,
-                printable(spec.title),
-                " ".join(spec.extensions),
-                " ".join(spec.streams),
-                "" if spec.clock == "none" else spec.clock,
-                " ".join(spec.writer_extensions) or ("by name" if spec.writer else ""),
-                "" if spec.platforms == ("any",) else " ".join(spec.platforms),
-                f"{plugin} {spec.missing}".strip() if here else f"pip install {plugin}",
-            )
-            for spec, plugin, here in rows
-        ),
+    more = ("streams", "clock", "writes", "systems") if every else ()
+    for kind, title in (("imaging", "movies"), ("segmentation", "ROIs and traces")):
+        terminal.heading(title)
+        cells = [_format_cells(spec, plugin, here, every=every) for spec, plugin, here in rows if spec.kind == kind]
+        terminal.grid(("format", "title", "suffixes", *more, "plugin"), cells, compact=True)
+        print()
+    if not every:
+        print("--all shows more of each format")
+
+
+def _format_cells(spec: roi.FormatSpec, plugin: str, is_installed: bool, *, every: bool) -> tuple[str, ...]:
+    more = (
+        " ".join(spec.streams),
+        "" if spec.clock == "none" else spec.clock,
+        " ".join(spec.writer_extensions) or ("by name" if spec.writer else ""),
+        "" if spec.platforms == ("any",) else " ".join(spec.platforms),
+    )
+    return (
+        spec.name,
+        printable(spec.title),
+        " ".join(spec.extensions),
+        *(more if every else ()),
+        f"{plugin} {spec.missing}".strip() if is_installed else f"pip install {plugin}",
     )
 
 
@@ -426,6 +492,7 @@ def demo(
         raise typer.Exit(1)
 
 
+app.command(rich_help_panel=EVERY_DAY)(scan.scan)
 scaffold.register(app)
 validation.register(app)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shlex
 import sys
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 
 import roiextractors_core as roi
 
-__all__ = ["LINE", "CommandLine", "in_command_words", "typed"]
+from ..errors import UnknownFormatError
+
+__all__ = ["LINE", "CommandLine", "advice", "in_command_words", "typed"]
 
 _CALL = re.compile(r"(?<![\w.])(?:roi\.|roiextractors_core\.)?(open|convert)\(")
 _KEYWORD = re.compile(r"(?<![\w.'\"(<{=-])([a-z_][a-z0-9_]*)=(?!=)")
@@ -65,6 +68,15 @@ class CommandLine:
             is_first = is_first and words is None
             at = end or match.end()
         return "".join((*parts, self._keywords(text[at:])))
+
+    def advice(self, error: BaseException) -> str:
+        """Return the end of the message on a folder that is not a recording: how to list those in it."""
+        if type(error) is not UnknownFormatError:
+            return ""
+        folder = next(
+            (path for path in self.paths if os.path.isdir(path) and os.path.abspath(path) in str(error)), None
+        )
+        return "" if folder is None else f". To list the recordings below it: roiextractors scan {typed(folder)}"
 
     def _call(self, function: str, arguments: list[str], *, whole: bool) -> str | None:
         """Return a call as a command line; those after the first one in a message as options alone."""
@@ -132,6 +144,12 @@ def in_command_words(text: str) -> str:
     line = LINE.get()
     # Most messages name no call and no keyword
     return text if line is None or ("=" not in text and "(" not in text) else line.translate(text)
+
+
+def advice(error: BaseException) -> str:
+    """Return what to add to the message of an error, in the words of the command that runs; often empty."""
+    line = LINE.get()
+    return "" if line is None else line.advice(error)
 
 
 def typed(word: str) -> str:

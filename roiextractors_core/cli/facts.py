@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import roiextractors_core as roi
@@ -24,7 +26,7 @@ from ..io.units import amount
 from ..metadata import as_plain
 from .command_line import in_command_words
 
-__all__ = ["every_channel", "facts_of", "in_words", "kinds_in", "plugin_border"]
+__all__ = ["every_channel", "facts_of", "in_words", "kinds_in", "plugin_border", "stream_target"]
 
 _MAX_CHOICES = 8  # each is opened and drawn; a file of tiles may have hundreds
 
@@ -51,9 +53,14 @@ def kinds_in(path: str, format: str | None, kind: str | None) -> tuple[str, ...]
 
 
 def every_channel(
-    path: str, format: str | None, options: Mapping[str, Any], kind: str = "imaging"
+    path: str,
+    format: str | None,
+    options: Mapping[str, Any],
+    kind: str = "imaging",
+    *,
+    limit: int | None = _MAX_CHOICES,
 ) -> Iterator[tuple[dict[str, str], Any]]:
-    """Open a recording, once for each choice of a stream if one must be chosen, at most eight times.
+    """Open a recording, once for each choice of a stream if one must be chosen.
 
     Parameters
     ----------
@@ -62,6 +69,8 @@ def every_channel(
     options : mapping
     kind : str
         As ``open`` takes them.
+    limit : int, optional
+        How many choices are opened; a warning names the others.
 
     Yields
     ------
@@ -73,17 +82,35 @@ def every_channel(
     except StreamChoiceError as error:
         if not error.option or error.option in options or not error.choices:
             raise
-        for choice in map(str, error.choices[:_MAX_CHOICES]):
+        for choice in map(str, error.choices[:limit]):
             # Opening asks for one stream at a time, so a second one may be asked for after this choice
-            for further, recording in every_channel(path, format, {**options, error.option: choice}, kind):
+            for further, recording in every_channel(path, format, {**options, error.option: choice}, kind, limit=limit):
                 yield {error.option: choice, **further}, recording
-        if len(error.choices) > _MAX_CHOICES:
-            left = listed(error.choices[_MAX_CHOICES:])
+        if limit is not None and len(error.choices) > limit:
+            left = listed(error.choices[limit:])
             text = f"{printable(path)} contains more {error.option}s, which are not shown: {left}; show one with --{error.option.replace('_', '-')}"
             warn(text, RoiExtractorsWarning)
         return
     with recording:
         yield {}, recording
+
+
+def stream_target(target: Path, chosen: Mapping[str, str]) -> Path:
+    """Return the file to write a stream to: ``movie_Channel 1.ome.tif`` for ``movie.ome.tif``.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+    chosen : mapping of str to str
+        The streams that were chosen; the target itself where there is nothing to choose.
+    """
+    suffixes = [suffix for spec in roi.formats() for suffix in (*spec.writer_extensions, *spec.extensions)]
+    matching = [suffix for suffix in suffixes if target.name.lower().endswith(suffix)]
+    end = len(target.name) - len(max(matching, key=len, default=target.suffix))
+    # A number alone does not say what it is of
+    parts = [value if not value.isdecimal() else f"{option} {value}" for option, value in chosen.items()]
+    words = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "-", "_".join((target.name[:end], *parts)))
+    return target.with_name(f"{words}{target.name[end:]}")
 
 
 def facts_of(recording: Any, chosen: Mapping[str, str]) -> dict[str, Any]:

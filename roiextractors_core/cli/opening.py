@@ -41,14 +41,14 @@ class RecordingCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words; a stream becomes one of the values of ``--option``."""
-        typed = list(args)
+        words = list(args)
         rest = super().parse_args(ctx, args)
         own = {param.name for param in super().get_params(ctx)}
         named = {name: ctx.params.pop(name) for name in list(ctx.params) if name not in own}
         given = [f"{name}={value}" for name, value in named.items() if value not in (None, False)]
         if given:
             ctx.params["option"] = [*(ctx.params.get("option") or ()), *given]
-        ctx.meta[__name__] = typed
+        ctx.meta[__name__] = words
         return rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -84,15 +84,15 @@ def _line_of(command: RecordingCommand, ctx: Any) -> CommandLine:
     params = command.get_params(ctx)
     given = ctx.params.get("paths") or [ctx.params.get("path")]
     paths = tuple(str(path) for path in given if path is not None)
-    typed = tuple(ctx.meta.get(__name__, ()))
+    words = tuple(ctx.meta.get(__name__, ()))
     name = str(command.name)
     if not any(param.name == "option" for param in params):
         other = ctx.parent.command.get_command(ctx.parent, "info")
-        name, typed, params = "info", paths, other.get_params(ctx)
+        name, words, params = "info", paths, other.get_params(ctx)
     options = {str(p.name): p for p in params if p.param_type_name == "option"}
     return CommandLine(
         name,
-        typed,
+        words,
         paths,
         {key: max(p.opts, key=len) for key, p in options.items()},
         frozenset(key for key, p in options.items() if p.is_flag),

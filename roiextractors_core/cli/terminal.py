@@ -7,11 +7,13 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     Progress,
@@ -26,10 +28,11 @@ from rich.text import Text
 
 from ..errors import RoiExtractorsError, printable
 from ..io.notices import received_by
-from .command_line import in_command_words
+from .command_line import advice, in_command_words
 
 __all__ = [
     "card",
+    "counter",
     "encodable",
     "grid",
     "heading",
@@ -40,6 +43,8 @@ __all__ = [
     "sentence",
 ]
 
+_LONG_WORD = 26  # a longer one, such as a pattern of file names, may be broken
+_LONG_NAME = 40  # in the first column
 _PIPE_WIDTH = 120  # fixed, so that output in a pipe or a log does not change with the terminal
 
 
@@ -64,16 +69,66 @@ def card(rows: Iterable[tuple[str, str]]) -> None:
     _print(table)
 
 
-def grid(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table with a header; columns without a value in any row are left out."""
-    names, lines = list(headers), [list(row) for row in rows]
+def grid(headers: Iterable[str], rows: Iterable[Iterable[str]], *, compact: bool = False) -> None:
+    """Print a table with a header; columns without a value in any row are left out.
+
+    Where the terminal is too narrow for its words, each row is a paragraph.
+
+    Parameters
+    ----------
+    headers, rows : iterable
+    compact : bool
+        In such a paragraph, join the values, the last one with its header; otherwise each has a line, with its header as a label.
+    """
+    names, lines = list(headers), [[encodable(cell) for cell in row] for row in rows]
     kept = [k for k in range(len(names)) if any(line[k] for line in lines)]
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1), pad_edge=False, header_style="bold")
-    for place, k in enumerate(kept):
-        table.add_column(names[k], overflow="fold", no_wrap=place == 0)
+    names, lines = [names[k] for k in kept], [[line[k] for k in kept] for line in lines]
+    widths = _column_widths([names, *lines], _console(sys.stdout).width)
+    if not widths:
+        _print_paragraphs(names, lines, compact=compact)
+        return
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(name, overflow="fold", width=width)
     for line in lines:
-        table.add_row(*(encodable(line[k]) for k in kept))
+        table.add_row(*line)
     _print(table)
+
+
+def _column_widths(lines: list[list[str]], width: int) -> list[int]:
+    """Return the widths of the columns in which no word is broken, except very long ones; empty if they do not fit."""
+    columns = list(zip(*lines, strict=True))
+    width -= 2 * (len(columns) - 1)  # between two columns are a space and a space of the box
+    least = [
+        min(_LONG_WORD, max((cell_len(w) for cell in cells for w in cell.split()), default=1)) for cells in columns
+    ]
+    least[:1] = [min(_LONG_NAME, max(map(cell_len, columns[0]), default=1))] if columns else []
+    spare = width - sum(least)
+    if spare < 0:
+        return []
+    most = [max(1, *map(cell_len, cells)) for cells in columns]
+    widths = list(least)
+    # The narrow columns get what they need, and the widest get the rest
+    for left, k in enumerate(sorted(range(len(columns)), key=lambda k: most[k] - least[k])):
+        more = min(max(0, most[k] - least[k]), spare // (len(columns) - left))
+        widths[k], spare = least[k] + more, spare - more
+    return widths
+
+
+def _print_paragraphs(names: list[str], lines: list[list[str]], *, compact: bool) -> None:
+    for k, line in enumerate(lines):
+        if k and not compact:
+            print()
+        # A column without a header is a mark of the next one
+        num_first = 1 if names[0] else 2
+        heading(" ".join(filter(None, line[:num_first])))
+        rest = list(zip(names[num_first:], line[num_first:], strict=True))
+        if compact:
+            *most, (name, last) = rest
+            text = ", ".join(cell for _, cell in most if cell) + (f"; {name}: {last}" if last else "")
+            _print(Padding(Text(text), (0, 0, 0, 4)))
+        else:
+            card((f"  {name}", cell) for name, cell in rest)
 
 
 @contextmanager
@@ -100,6 +155,29 @@ def progress_bar(words: str, *, of_bytes: bool = False) -> Iterator[Callable[[in
 
         def update(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def counter(words: str) -> Iterator[Callable[[int], None]]:
+    """Show a number that grows on the standard error while the block runs, if that is a terminal.
+
+    Parameters
+    ----------
+    words : str
+
+    Yields
+    ------
+    callable
+        ``update(number)``.
+    """
+    console = _console(sys.stderr)
+    with console.status(f"{words} ...") if console.is_terminal else nullcontext() as status:
+
+        def update(number: int) -> None:
+            if status is not None:
+                status.update(f"{words}: {number:,}")
 
         yield update
 
@@ -147,6 +225,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, RoiExtractorsError) and error.strerror:
         return error.strerror if error.filename is None else f"{printable(error.filename)}: {error.strerror}"
     said = _on_one_line(in_command_words(str(error))) or type(error).__name__
+    said += advice(error)
     return f"there is not enough memory: {said}" if isinstance(error, MemoryError) else said
 
 

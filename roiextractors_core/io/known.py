@@ -99,6 +99,7 @@ class KnownFiles:
         self.statuses: dict[str, os.stat_result] = {}
         self.names: dict[str, tuple[str, ...]] = {}
         self.entries: dict[str, list[os.DirEntry[str]]] = {}
+        self.listings: dict[str, Any] = {}
         self.missing: set[str] = set()
         self._lowered: dict[str, frozenset[str]] = {}
 
@@ -162,7 +163,7 @@ class KnownFiles:
     def clear(self) -> None:
         """Close all files and forget everything."""
         self.close()
-        for known in (self._files, self.statuses, self.names, self.entries, self.missing, self._lowered):
+        for known in (self._files, self.statuses, self.names, self.entries, self.listings, self.missing, self._lowered):
             known.clear()
 
     def _shrink(self, files: dict[str, KnownFile], most: int) -> None:

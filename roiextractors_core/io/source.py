@@ -29,7 +29,7 @@ from ..errors import (
     printable,
 )
 from .hdf5 import open_hdf5_file
-from .known import folder_names, folders_inside, status_of
+from .known import folder_names, folders_inside, known_files, status_of
 from .positioned import PositionedFile
 from .results import results_in_file, results_in_folder
 from .tiff_directory import TiffDirectory
@@ -117,11 +117,11 @@ class Source:
 
     @cached_property
     def _inside(self) -> _Listing:
-        return _Listing(self.path)
+        return _listing_of(self.path)
 
     @cached_property
     def _around(self) -> _Listing:
-        return _Listing(self.path.parent)
+        return _listing_of(self.path.parent)
 
     def head(self, count: int = 4096) -> bytes:
         """Return the first bytes, at most 1 MiB; none for a folder."""
@@ -343,6 +343,17 @@ class _Listing:
     def _by_lowered(self) -> dict[str, str]:
         # Reversed: of names that differ only in case, the first one remains
         return dict(zip(reversed(self._lowered), reversed(self.names), strict=True))
+
+
+def _listing_of(folder: Path) -> _Listing:
+    """Return the names in a folder; what was made of them for one file serves for the others in it."""
+    known = known_files()
+    if known is None:
+        return _Listing(folder)
+    listing: _Listing | None = known.listings.get(str(folder))
+    if listing is None:
+        listing = known.listings[str(folder)] = _Listing(folder)
+    return listing
 
 
 def _listed_if_folder(folder: str) -> _Listing | None:
