@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from ..errors import MissingDependencyError
-from .to_dask import graph_source, sample_chunks
+from ..io.blocks import sample_chunks
+from ..io.tasks import run_tasks
 
 __all__ = ["Join", "Prepare", "Progress", "Span", "Work", "in_one_pass"]
 
@@ -74,12 +74,17 @@ def in_one_pass(
         A scheduler is given but ``distributed`` is not installed.
     """
     groups = _groups_of(recording)
-    report_progress = progress or (lambda done, total: None)
-    if scheduler is None:
-        context = prepare(recording, *others) if prepared is None else prepared
-        yield from _in_threads(lambda spans: work(recording, context, spans), groups, report_progress)
-    else:
-        yield from _on_cluster(work, join, prepare, (recording, *others), groups, scheduler, report_progress)
+    on_cluster = scheduler is not None
+    yield from run_tasks(
+        functools.partial(_joined, work, join) if on_cluster else work,
+        functools.partial(_tasks_of, groups, recording.nbytes) if on_cluster else groups,
+        recording,
+        *others,
+        prepare=prepare,
+        prepared=prepared,
+        scheduler=scheduler,
+        progress=progress,
+    )
 
 
 def _groups_of(recording: Any) -> list[Group]:
@@ -94,77 +99,14 @@ def _groups_of(recording: Any) -> list[Group]:
     return [spans[k : k + size] for k in range(0, len(spans), size)]
 
 
-def _in_threads(work: Callable[[Group], T], groups: Sequence[Group], report_progress: Progress) -> Iterator[T]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from ..io.threads import num_cores
-
-    # Reading and numpy's sums release the interpreter lock, so threads are enough
-    with ThreadPoolExecutor(num_cores()) as pool:
-        yield from _in_order(groups, num_cores() + 1, lambda spans: pool.submit(work, spans), report_progress)
-
-
-def _on_cluster(
-    work: Work[T],
-    join: Join[T],
-    prepare: Prepare,
-    subjects: Sequence[Any],
-    groups: Sequence[Group],
-    scheduler: Any,
-    report_progress: Progress,
-) -> Iterator[T]:
-    """Compute on the workers of a cluster, which repeat a task if its worker is lost."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise MissingDependencyError(
-            'computing on a cluster needs distributed: python -m pip install "roiextractors-core[dask]"'
-        ) from error
-    connect: Any = distributed.Client
-    client = connect(scheduler) if isinstance(scheduler, str) else scheduler
-    try:
-        sources = [graph_source(subject) for subject in subjects]
-        # pure=False: a key made from the arguments could return a result kept from before the file changed. What is prepared
-        # is a task of its own, which is repeated if its worker is lost; data that is scattered in advance would be gone.
-        context = client.submit(_prepare_there, prepare, *sources, pure=False, retries=3)
-        num_threads = max(1, sum(client.nthreads().values()))
-        # Each worker thread has a task and the next one, whose inputs are already sent
-        yield from _in_order(
-            _tasks_of(groups, subjects[0], num_threads),
-            2 * num_threads,
-            lambda task: client.submit(_work_there, work, join, sources[0], context, task, pure=False, retries=3),
-            report_progress,
-        )
-    finally:
-        if isinstance(scheduler, str):
-            client.close()
-
-
-def _tasks_of(groups: Sequence[Group], recording: Any, num_threads: int) -> list[Sequence[Group]]:
+def _tasks_of(groups: Sequence[Group], nbytes: int, num_threads: int) -> list[Sequence[Group]]:
     """Join 2**k groups to a task, of a bounded size, and at least two tasks for each thread of the cluster."""
-    each = max(1, recording.nbytes // len(groups))
+    each = max(1, nbytes // max(1, len(groups)))
     size = 1
     while 2 * size * each <= _MAX_TASK_BYTES and len(groups) >= 4 * size * num_threads:
         size *= 2
     return [groups[k : k + size] for k in range(0, len(groups), size)]
 
 
-def _prepare_there(prepare: Prepare, *sources: Any) -> Any:
-    return prepare(*(source.recording for source in sources))
-
-
-def _work_there(work: Work[T], join: Join[T], source: Any, context: Any, groups: Sequence[Group]) -> T:
-    return join(work(source.recording, context, spans) for spans in groups)
-
-
-def _in_order(
-    tasks: Sequence[Any], ahead: int, begin: Callable[[Any], Any], report_progress: Progress
-) -> Iterator[Any]:
-    waiting = deque(begin(task) for task in tasks[:ahead])
-    for done in range(1, len(tasks) + 1):
-        result = waiting.popleft().result()
-        # A bounded number of tasks is in flight, so memory does not grow with the recording
-        if done + ahead <= len(tasks):
-            waiting.append(begin(tasks[done + ahead - 1]))
-        report_progress(done, len(tasks))
-        yield result
+def _joined(work: Work[T], join: Join[T], recording: Any, context: Any, groups: Sequence[Group]) -> T:
+    return join(work(recording, context, spans) for spans in groups)

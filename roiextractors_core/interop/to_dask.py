@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
 import uuid
@@ -13,8 +12,9 @@ import numpy as np
 
 from ..errors import MissingDependencyError, RangeTypeError
 from ..io.blocks import sample_chunks
+from ..io.tasks import graph_source
 
-__all__ = ["graph_source", "sample_chunks", "to_dask"]
+__all__ = ["to_dask"]
 
 
 def to_dask(recording: Any, chunks: Any = "auto") -> Any:
@@ -60,47 +60,6 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
         meta=np.empty((0,) * recording.ndim, recording.dtype),
         inline_array=True,  # no separate task for the array: the graph stays as small as the number of chunks
     )
-
-
-def graph_source(recording: Any) -> _GraphSource:
-    """Return the object that a graph contains in place of a recording, or of ROIs; its ``recording`` is opened once in any other process."""
-    return _GraphSource(recording)
-
-
-class _GraphSource:
-    """A recording in a graph: the same object in this process, opened once in any other."""
-
-    __slots__ = ("recording",)
-
-    def __init__(self, recording: Any) -> None:
-        self.recording = recording
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        shape: tuple[int, ...] = self.recording.shape
-        return shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = self.recording.dtype
-        return dtype
-
-    @property
-    def ndim(self) -> int:
-        ndim: int = self.recording.ndim
-        return ndim
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.recording[key]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled to bytes here, so that the bytes are the key of the cache in the worker
-        return (_open_once, (pickle.dumps(self.recording),))
-
-
-@functools.lru_cache(maxsize=16)  # a worker computes few recordings at once, and each keeps files open
-def _open_once(pickled: bytes) -> _GraphSource:
-    return _GraphSource(pickle.loads(pickled))  # noqa: S301 - what to_dask pickled, sent by dask
 
 
 def _identity(recording: Any) -> tuple[Any, ...]:

@@ -34,6 +34,7 @@ from .sidecar import SIDECAR_KEY, Sidecar
 from .source import Source
 from .stored import StoredArray, StoredFrames
 from .streams import choose_stream
+from .tasks import run_tasks
 from .threads import num_cores, run_on_cores
 from .tiff_directory import TiffDirectory
 from .units import MICROMETRES, SECONDS, describe_disorder, plausible_start, require_rate, to_micrometres, to_seconds
@@ -100,6 +101,7 @@ __all__ = [
     "require_rate",
     "require_room",
     "run_on_cores",
+    "run_tasks",
     "sample_pieces",
     "share_out",
     "silenced",
