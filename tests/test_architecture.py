@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "roiextractors_core"
 IO_LIBRARIES = (
     *("tifffile", "bioio", "liffile", "aicspylibczi", "imagecodecs", "h5py", "zarr", "av", "cv2", "imageio", "isx"),
-    *("nd2", "readlif", "pynwb"),
+    *("nd2", "readlif", "pynwb", "czifile", "pylibCZIrw"),
 )
 
 

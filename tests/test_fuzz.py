@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = sorted(
     path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name != "napari"
 )  # reads nothing
-NEEDS = {"bioio": ("liffile", "nd2", "bioio_czi")}  # other people's readers, which are extras
+NEEDS = {"bioio": ("bioio",), "lif": ("liffile",), "nd2": ("nd2",), "czi": ("pylibCZIrw",)}  # other people's libraries
 CASES, COSTLY_CASES = 300, 8
 # Frames in FFV1 without checksums are decoded to something that depends on the frames before: damage in them cannot be seen
 LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree",)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 import roiextractors_core as roi
-from roiextractors_core.io import import_library
+from roiextractors_core.io import import_library, library_errors
 from roiextractors_core.io.libraries import describe_missing, missing_libraries, missing_module
 from roiextractors_core.registry.registry import Registry
 
@@ -128,6 +130,35 @@ def test_only_an_import_that_failed_is_a_missing_library() -> None:
     )  # json is there: a defect, not an absence
     assert missing_module(ImportError("x", name="no_such_library")) == missing_module(KeyError()) == ""
     assert describe_missing(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "reads_pixels", "seen"),
+    [
+        (
+            OSError(errno.EINVAL, "Invalid argument"),
+            True,
+            roi.CorruptRecordingError,
+        ),  # a place before the file's beginning
+        (OSError(errno.EIO, "Input/output error"), True, OSError),
+        (MemoryError(), False, roi.CorruptRecordingError),
+        (MemoryError(), True, MemoryError),
+        (struct.error("short"), True, roi.CorruptRecordingError),
+    ],
+    ids=["place", "disk", "length", "result", "damage"],
+)
+def test_errors_of_the_file_are_distinguished_from_errors_of_the_system(
+    error: Exception, reads_pixels: bool, seen: type[Exception]
+) -> None:
+    with pytest.raises(seen) as caught, library_errors("a.nd2", "nd2", reads_pixels=reads_pixels):
+        raise error
+    assert isinstance(caught.value, roi.CorruptRecordingError) == (seen is roi.CorruptRecordingError)
+
+
+@pytest.mark.parametrize("error", [ImportError("x"), roi.StreamChoiceError("x")])
+def test_errors_of_imports_and_of_this_project_pass_through(error: Exception) -> None:
+    with pytest.raises(type(error)), library_errors("a.nd2", "nd2"):
+        raise error
 
 
 LIBRARIES = (

@@ -22,7 +22,7 @@ from .contrast import contrast_limits
 from .hdf5 import attribute_value, open_hdf5_file, unchanging_superblock
 from .json_text import parse_json, read_json
 from .known import folder_names, is_file, is_folder
-from .libraries import import_library
+from .libraries import import_library, library_errors
 from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
@@ -79,6 +79,7 @@ __all__ = [
     "import_library",
     "is_file",
     "is_folder",
+    "library_errors",
     "listed",
     "missing_chunks",
     "num_cores",

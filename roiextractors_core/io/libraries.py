@@ -1,17 +1,26 @@
-"""Which libraries a format needs, which of them are missing, and how to install these."""
+"""Libraries of others: which are missing, how to install these, and what their errors mean."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import MissingDependencyError, printable
+from ..errors import CorruptRecordingError, MissingDependencyError, RoiExtractorsError, printable
 
-__all__ = ["describe_missing", "import_library", "is_requirement", "missing_libraries", "missing_module"]
+__all__ = [
+    "describe_missing",
+    "import_library",
+    "is_requirement",
+    "library_errors",
+    "missing_libraries",
+    "missing_module",
+]
 
 # Only top-level modules: to look for a module inside of a package, Python imports the package
 _REQUIREMENT = re.compile(r"[A-Za-z_]\w*(:[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?([<>=!~]=?[\w.*,<>=!~]+)?)?")
@@ -93,3 +102,33 @@ def _is_there(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # a finder of some other library may refuse the name
         return False
+
+
+@contextlib.contextmanager
+def library_errors(name: str, library: str, *, reads_pixels: bool = False) -> Iterator[None]:
+    """Raise the errors of another library for a damaged file as :class:`CorruptRecordingError`.
+
+    Errors of this project, of the disk and of imports pass through.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    library : str
+        For the message.
+    reads_pixels : bool
+        Whether the user asked for pixels, which may be more than fits into memory.  Metadata is small, so running out of
+        memory while it is read means that a damaged file claims an impossible length.
+    """
+    try:
+        yield
+    except (RoiExtractorsError, ImportError):
+        raise
+    except Exception as error:  # each library raises its own types, down to AssertionError, for a damaged file
+        if isinstance(error, MemoryError) and reads_pixels:
+            raise
+        # EINVAL: an offset that no file can have
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        words = f"{type(error).__name__}: {printable(error)[:300]}"
+        raise CorruptRecordingError(f"{name} cannot be read by {library}: {words}") from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
+import tracemalloc
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 
 import roiextractors_core as roi
 
-pytest.importorskip("bioio_nd2", reason="bioio-nd2 is not installed: roiextractors-bioio[nd2]")
+pytest.importorskip("nd2", reason="nd2 is not installed")
 
 ROWS, COLUMNS = 6, 8
 JULIAN = 2457000.25  # 8 December 2014, 18:00 UTC
@@ -35,6 +38,10 @@ def write_nd2(
     julian: float = JULIAN,
     text: str = "",
     date: str = "",
+    stamped: Sequence[float] = (),
+    pixels: np.ndarray | None = None,
+    packed: bool = False,
+    attributes_first: bool = False,
 ) -> Path:
     """Write two channels of frames whose pixels are 100 times the channel and the number of the frame.
 
@@ -50,20 +57,26 @@ def write_nd2(
         where[name] = (len(content), len(data))
         content.extend(chunk(name, data))
 
+    sizes = {"uiWidth": COLUMNS, "uiHeight": ROWS, "uiWidthBytes": COLUMNS * 4, "uiComp": 2, "uiBpcInMemory": 16}
+    compression = {"eCompression": 0, "dCompressionParam": 0.0} if packed else {}
+    attributes = variant({**sizes, **compression, "uiBpcSignificant": 12, "uiSequenceCount": count})
+    if attributes_first:
+        add(b"ImageAttributesLV!", attributes)
     add(b"ImageMetadataLV!", variant(experiment(loops, period)))
     add(b"ImageMetadataSeqLV|0!", variant(picture(flags, calibrated, julian)))
     add(b"ImageTextInfoLV!", variant({"TextInfoItem_5": text, "TextInfoItem_9": date}))
     for number in range(count):
         if number not in lost:
-            pixels = np.empty((ROWS, COLUMNS, 2), np.uint16)
-            pixels[:] = number, 100 + number
-            add(b"ImageDataSeq|%d!" % number, struct.pack("<d", 0.0) + pixels.tobytes())
+            frame = np.empty((ROWS, COLUMNS, 2), np.uint16)
+            frame[:] = (number, 100 + number) if pixels is None else pixels[number]
+            data = zlib.compress(frame.tobytes()) if packed else frame.tobytes()
+            add(b"ImageDataSeq|%d!" % number, struct.pack("<d", stamped[number] if stamped else 0.0) + data)
     if times is not None:
         add(b"CustomData|AcqTimesCache!", struct.pack(f"<{len(times)}d", *times))
     about = {"SWNameString": "NIS-Elements AR", "VersionString": "5.42.03"}
     add(b"CustomDataVar|AppInfo_V1_0!", variant(about))
-    sizes = {"uiWidth": COLUMNS, "uiHeight": ROWS, "uiWidthBytes": COLUMNS * 4, "uiComp": 2, "uiBpcInMemory": 16}
-    add(b"ImageAttributesLV!", variant({**sizes, "uiBpcSignificant": 12, "uiSequenceCount": count}))
+    if not attributes_first:
+        add(b"ImageAttributesLV!", attributes)
     entries = b"".join(name + struct.pack("<QQ", *place) for name, place in where.items())
     at = len(content)
     end = entries + b"ND2 CHUNK MAP SIGNATURE 0000001!" + struct.pack("<Q", at)
@@ -243,11 +256,94 @@ def test_frames_beyond_the_loops_are_said(tmp_path: Path) -> None:
     assert values(recording) == [0, 1, 2]
 
 
-def test_a_truncated_nd2_is_called_truncated(tmp_path: Path) -> None:
+def test_a_truncated_nd2_gives_its_whole_samples_with_their_own_times(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 4), (Z, 2)], times=[0.0, 1.0], stamped=[500.0 * k for k in range(8)])
+    content = path.read_bytes()
+    with roi.open(path, channel="Red", sampling_frequency=2.0) as recording:
+        whole = recording.get_series()
+    path.write_bytes(content[:-500])  # in the map of chunks
+    with pytest.warns(roi.IncompleteRecordingWarning, match=r"a\.nd2 is truncated.*8 complete frames"):
+        recording = roi.open(path, channel="Red")
+    np.testing.assert_array_equal(recording.get_series(), whole)
+    path.write_bytes(
+        content[: content.index(b"ImageDataSeq|5!") + 4072 + 20]
+    )  # in the second plane of the third sample
+    assert roi.streams(path, frame_shape=(ROWS, COLUMNS)) == {"channel": ("Green", "Red")}
+    with pytest.warns(roi.IncompleteRecordingWarning, match="2 of 4 samples are complete.*samples 2, 3 are left out"):
+        recording = roi.open(path, channel="Red", frame_shape=(ROWS, COLUMNS))
+    np.testing.assert_array_equal(recording.get_series(), whole[:2])
+    assert recording.get_native_timestamps().tolist() == [0.0, 1.0]
+    assert recording.get_missing_samples().tolist() == [2, 3]
+    assert recording.metadata.objective == roi.ObjectiveMetadata("Nikon LWD 16x", 16.0, 0.8)
+
+
+def test_zeros_at_the_end_of_an_nd2_are_a_truncated_file(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 4)], attributes_first=True)
+    content = path.read_bytes()
+    end = content.index(b"ImageDataSeq|2!") - 16
+    path.write_bytes(content[:end].ljust(len(content), b"\0"))
+    with pytest.warns(roi.IncompleteRecordingWarning, match="2 of 4 samples.*2 complete frames"):
+        recording = roi.open(path, channel="Green")  # the size of the frames comes before the damage
+    assert values(recording) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, r"is truncated.*frames, of 192 bytes each, .*pass frame_shape=\(rows, columns\)"),
+        ({"frame_shape": (9, 9)}, r"frames of \(9, 9\) \(rows, columns\) do not take 192 bytes"),
+        ({"frame_shape": "x"}, "do not take 192 bytes"),
+    ],
+)
+def test_the_size_of_the_frames_of_a_truncated_nd2_is_asked_for(tmp_path: Path, options: Any, words: str) -> None:
     path = write_nd2(tmp_path / "a.nd2", [(T, 3)])
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(roi.TruncatedRecordingError, match=r"a\.nd2 is truncated"):
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(roi.TruncatedRecordingError, match=words):
+        roi.open(path, channel="Green", **options)
+
+
+def test_an_nd2_without_one_complete_frame_is_refused(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 3)])
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"ImageDataSeq|0!") + 4100])
+    with pytest.raises(roi.TruncatedRecordingError, match="no complete frame"):
         roi.open(path, channel="Green")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["stored", "zlib"])
+def test_parts_of_frames_are_those_of_the_library(tmp_path: Path, packed: bool) -> None:
+    nd2 = pytest.importorskip("nd2")
+    pixels = np.random.default_rng(2).integers(0, 4000, (6, ROWS, COLUMNS, 2)).astype(np.uint16)
+    path = write_nd2(tmp_path / "a.nd2", [(T, 3), (Z, 2)], pixels=pixels, packed=packed)
+    right = nd2.imread(path)[:, :, 1]
+    with roi.open(path, channel="Red") as recording:
+        np.testing.assert_array_equal(recording.get_series(), np.moveaxis(right, 1, 3))
+        np.testing.assert_array_equal(recording[[2, 0], 1:5, 3:, 1:], np.moveaxis(right[[2, 0], 1:, 1:5, 3:], 1, 3))
+    np.testing.assert_array_equal(right, pixels[..., 1].reshape(3, 2, ROWS, COLUMNS))
+
+
+def test_a_frame_that_does_not_decompress_is_a_corrupt_recording(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 3)], packed=True)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"ImageDataSeq|1!") + 4072 + 8
+    content[at : at + 8] = bytes(8)
+    path.write_bytes(content)
+    with roi.open(path, channel="Green") as recording, pytest.raises(roi.CorruptRecordingError, match="decompress"):
+        recording.get_series()
+
+
+def test_a_length_in_an_nd2_makes_no_room_for_more_than_the_file_has(tmp_path: Path) -> None:
+    path = write_nd2(tmp_path / "a.nd2", [(T, 2)])
+    content = bytearray(path.read_bytes())
+    at = content.index(b"ImageAttributesLV!") - 8
+    struct.pack_into("<Q", content, at, 4_000_000_000)
+    path.write_bytes(content)
+    tracemalloc.start()
+    with contextlib.suppress(roi.RecordingError):
+        roi.open(path, channel="Green").get_series()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 << 20
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import struct
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
+from roiextractors_czi.compressed import decompress
 
 import roiextractors_core as roi
-
-pytest.importorskip("bioio_czi", reason="bioio-czi is not installed: roiextractors-bioio[czi]")
 
 Blocks = list[tuple[dict[str, int], np.ndarray]]
 Place = Mapping[str, int]
@@ -30,23 +31,26 @@ def write_zisraw(
     acquired: Sequence[str] = (),
     reduced: Sequence[tuple[Place, np.ndarray]] = (),
     shift: Sequence[tuple[int, int]] = (),
+    pack: Callable[[np.ndarray], bytes] | None = None,
 ) -> Path:
     """Write subblocks of one size in pixels, with a time (ISO 8601) each and the attachment ``TimeStamps`` where given.
 
-    ``reduced`` are subblocks of half the resolution, and ``shift`` is where each block starts along X and Y.
+    ``reduced`` are subblocks of half the resolution, and ``shift`` is where each block starts along X and Y.  ``pack`` compresses
+    frames as JPEG XR.
     """
     content = bytearray(_segment(b"ZISRAWFILE", bytes(512)))
     entries = []
     both = [(axes, pixels, 1) for axes, pixels in blocks] + [(axes, pixels, 2) for axes, pixels in reduced]
     for number, (axes, pixels, factor) in enumerate(both):
         offset = shift[number] if number < len(shift) else (0, 0)
-        entries.append(_entry(len(content), axes, pixels, factor, offset))
+        entries.append(_entry(len(content), axes, pixels, factor, offset, 0 if pack is None else 4))
+        data = pixels.tobytes() if pack is None else pack(pixels)
         time = acquired[number] if number < len(acquired) else ""
         words = (
             f"<METADATA><Tags><AcquisitionTime>{time}</AcquisitionTime></Tags></METADATA>" if time else "<METADATA/>"
         )
-        head = struct.pack("<iiq", len(words), 0, pixels.nbytes) + entries[-1]
-        content += _segment(b"ZISRAWSUBBLOCK", head.ljust(256, b"\0") + words.encode() + pixels.tobytes())
+        head = struct.pack("<iiq", len(words), 0, len(data)) + entries[-1]
+        content += _segment(b"ZISRAWSUBBLOCK", head.ljust(256, b"\0") + words.encode() + data)
     metadata = len(content)
     text = (xml or describe({})).encode()
     content += _segment(b"ZISRAWMETADATA", struct.pack("<ii", len(text), 0).ljust(256, b"\0") + text)
@@ -81,7 +85,7 @@ def _segment(name: bytes, content: bytes) -> bytes:
     return struct.pack("<16sqq", name, len(content) + room, len(content)) + content + bytes(room)
 
 
-def _entry(position: int, axes: Place, pixels: np.ndarray, factor: int, shift: tuple[int, int]) -> bytes:
+def _entry(position: int, axes: Place, pixels: np.ndarray, factor: int, shift: tuple[int, int], packing: int) -> bytes:
     rows, columns = pixels.shape[:2]
     kind = {1: 0, 2: 1}[pixels.itemsize] if pixels.ndim == 2 else 3
     extent = {"X": (shift[0], columns), "Y": (shift[1], rows)}
@@ -90,7 +94,7 @@ def _entry(position: int, axes: Place, pixels: np.ndarray, factor: int, shift: t
     )
     words += b"".join(struct.pack("<4siifi", axis.encode(), start, 1, 0.0, 1) for axis, start in axes.items())
     pyramid = 2 if factor > 1 else 0
-    return struct.pack("<2siqiiB5xi", b"DV", kind, position, 0, 0, pyramid, len(axes) + 2) + words
+    return struct.pack("<2siqiiB5xi", b"DV", kind, position, 0, packing, pyramid, len(axes) + 2) + words
 
 
 def blocks(**axes: Any) -> Blocks:
@@ -285,6 +289,62 @@ def test_a_compressed_czi_that_lost_its_directory_gives_its_whole_samples(tmp_pa
         recording = roi.open(path)
     np.testing.assert_array_equal(recording.get_series(), data[:3])
     np.testing.assert_array_equal(recording[1, 2:5, 3:9], data[1, 2:5, 3:9])
+
+
+@pytest.mark.parametrize("compression", ["zstd1:ExplicitLevel=2;PreProcess=HiLoByteUnpack", "zstd1:ExplicitLevel=2"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_compressed_frames_are_what_zeiss_own_library_reads(tmp_path: Path, compression: str, dtype: Any) -> None:
+    pyczi = pytest.importorskip("pylibCZIrw.czi")
+    data = np.random.default_rng(4).integers(0, 250, (3, 2, 40, 52)).astype(dtype) * (1 if dtype is np.uint8 else 200)
+    path = tmp_path / "z.czi"
+    with pyczi.create_czi(str(path), compression_options=compression) as document:
+        for t, z in np.ndindex(3, 2):
+            document.write(data=data[t, z][..., np.newaxis], plane={"T": t, "Z": z, "C": 0})
+        document.write_metadata("made")
+    with pyczi.open_czi(str(path)) as document:
+        right = [[document.read(plane={"T": t, "C": 0, "Z": z})[..., 0] for z in range(2)] for t in range(3)]
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), np.moveaxis(np.array(right), 1, 3))
+        np.testing.assert_array_equal(
+            recording[[2, 0], 3:9, 7:, 1:], np.moveaxis(np.array(right), 1, 3)[[2, 0], 3:9, 7:, 1:]
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_frames_of_jpeg_xr_are_what_zeiss_own_library_reads(write: Callable[..., Path], dtype: Any) -> None:
+    pyczi = pytest.importorskip("pylibCZIrw.czi")
+    pixels = np.random.default_rng(4).integers(0, 250, (3, 48, 64)).astype(dtype)
+    path = write([({"C": 0, "T": t}, pixels[t]) for t in range(3)], pack=lambda a: bytes(imagecodecs.jpegxr_encode(a)))
+    with pyczi.open_czi(str(path)) as document:
+        right = np.array([document.read(plane={"T": t, "C": 0})[..., 0] for t in range(3)])
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording.get_series(), right)
+    np.testing.assert_array_equal(right, pixels)  # without loss
+
+
+@pytest.mark.parametrize(
+    ("data", "packing", "error", "words"),
+    [
+        (b"", 6, roi.CorruptRecordingError, "expected one of Zstd1"),
+        (b"\x01not zstd", 6, roi.CorruptRecordingError, "cannot be read by imagecodecs"),
+        (imagecodecs.zstd_encode(bytes(10)), 5, roi.CorruptRecordingError, "expected uint16 of"),
+        (imagecodecs.zstd_encode(bytes(1 << 20)), 5, roi.CorruptRecordingError, "cannot be read by imagecodecs"),
+        (b"II\xbc\x01" + bytes(40), 4, roi.CorruptRecordingError, r"JPEG XR claims \(rows, columns\) \(0, 0\)"),
+        (imagecodecs.jpegxr_encode(np.zeros((9, 9), np.uint16)), 4, roi.CorruptRecordingError, r"claims .* \(9, 9\)"),
+        (imagecodecs.jpegxr_encode(np.zeros((8, 10), np.uint8)), 4, roi.CorruptRecordingError, "expected uint16 of"),
+        (b"x", 2, roi.UnsupportedRecordingError, "the compression LZW; save it"),
+        (b"x", 77, roi.UnsupportedRecordingError, "the compression number 77"),
+    ],
+)
+def test_frames_that_do_not_decompress_are_refused(data: bytes, packing: int, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        decompress(data, packing, shape=(8, 10), dtype=np.dtype("<u2"), name="a.czi")
+
+
+def test_compressed_frames_without_imagecodecs_are_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(roi.MissingDependencyError, match=r"a\.czi, .*, needs imagecodecs, .* pip install imagecodecs"):
+        decompress(b"", 5, shape=(8, 10), dtype=np.dtype("<u2"), name="a.czi")
 
 
 # Times

@@ -10,7 +10,7 @@ import pytest
 
 import roiextractors_core as roi
 
-pytest.importorskip("liffile", reason="liffile is not installed: roiextractors-bioio[lif]")
+pytest.importorskip("liffile", reason="liffile is not installed")
 
 Write = Callable[..., Path]
 

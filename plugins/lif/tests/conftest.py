@@ -1,4 +1,4 @@
-"""Where the real recordings are, and files written by other means than bioio."""
+"""Where the real recordings are, and files written by other means than the plugin."""
 
 from __future__ import annotations
 
@@ -87,30 +87,3 @@ def _element(
         f'<Element Name="{name}"><Data><Image>{described}{more}</Image></Data>'
         f'<Memory Size="{data.nbytes}" MemoryBlockID="{block}"/></Element>'
     )
-
-
-@pytest.fixture
-def write_czi() -> Callable[..., Path]:
-    """Write ``(times, planes, channels, rows, columns)`` as CZI by Zeiss's own library; or a skip."""
-    pyczi = pytest.importorskip("pylibCZIrw.czi", reason="pylibCZIrw is not installed: roiextractors-bioio[czi]")
-
-    def write(path: Path, data: np.ndarray, *, names: Sequence[str] = (), scenes: int = 1) -> Path:
-        with pyczi.create_czi(str(path)) as document:
-            for scene in range(scenes):
-                for t, z, c in np.ndindex(data.shape[:3]):
-                    document.write(
-                        data=data[t, z, c][..., np.newaxis] + scene,
-                        plane={"T": t, "Z": z, "C": c},
-                        scene=scene,
-                        location=(scene * 1000, 0),
-                    )
-            document.write_metadata(
-                "made",
-                channel_names=dict(enumerate(names)),
-                scale_x=0.5e-6,
-                scale_y=0.75e-6,
-                scale_z=2e-6,
-            )
-        return path
-
-    return write

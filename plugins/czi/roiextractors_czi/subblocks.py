@@ -1,4 +1,4 @@
-"""Finds the subblocks of a CZI file and checks them, as a damaged length would crash the library that reads it."""
+"""Finds the subblocks of a CZI file and checks them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -28,9 +28,7 @@ _SEGMENT = 32  # id, allocated and used bytes
 _ENTRY = 32  # of an entry, before its dimensions
 _DIMENSION = 20  # bytes: name, start, size, start coordinate, stored size
 _MAX_DIMENSIONS = 40
-# 256 bytes have room for 10 dimensions; more of them make the head longer
-_FILE_HEAD = _SEGMENT + 512
-_MIN_HEAD = 256  # of a subblock, before its metadata
+_MIN_HEAD = 256  # of a subblock, before its metadata: room for 10 dimensions; more of them make the head longer
 _AT_OPENING = (
     4096  # subblocks from either end that are checked when a file is opened; the others are checked when they are read
 )
@@ -60,8 +58,9 @@ class Subblocks:
         self._size = self._file.size
         self.damage = ""
         """Why the subblocks were found without the directory; empty for a sound file."""
-        self.xml = b""
-        """The metadata of a file without its directory."""
+        self.header = ElementTree.Element("ImageDocument")
+        """The metadata, once it is parsed."""
+        self._found_xml = b""
         try:
             table = np.array(list(self._entries() if by_directory else self._chain()), np.int64).reshape(
                 -1, len(_COLUMNS) + len(AXES)
@@ -73,7 +72,8 @@ class Subblocks:
         self.has_parts = not here.all()
         self._columns = {name: column[here] for name, column in columns.items()}
         self._places, self._counts = self._columns["position"], self._columns["dimensions"]
-        self._are_sound = np.zeros(len(self._places), bool)
+        # Of the pixels of each subblock, once they are known: its metadata comes before them
+        self._starts, self._sizes = np.full((2, len(self._places)), -1, np.int64)
 
     def select(self, **where: int) -> np.ndarray:
         """Return the numbers of the subblocks of full resolution, optionally at some values of axes, in file order."""
@@ -104,56 +104,52 @@ class Subblocks:
             self._file.close()
         return sound
 
-    def read_pixels(self, number: int, dtype: np.dtype[Any]) -> np.ndarray | None:
-        """Return the pixels of a subblock, ``(rows, columns)``, or None if they are compressed.
+    def pixels(self, number: int, needed: int) -> tuple[int, int]:
+        """Return where the pixels of a subblock start in the file, and how many bytes they have.
+
+        Parameters
+        ----------
+        number : int
+        needed : int
+            Bytes that it has at least.
 
         Raises
         ------
         CorruptRecordingError, TruncatedRecordingError
-            The subblock is not sound, or has fewer pixels than the directory states.
+            The subblock is not sound, or has fewer bytes of pixels.
         """
-        position, dimensions = int(self._places[number]), int(self._counts[number])
-        rows, columns = int(self._columns["rows"][number]), int(self._columns["columns"][number])
-        try:
-            if not self._are_sound[number]:
+        if self._starts[number] < 0:
+            position, dimensions = int(self._places[number]), int(self._counts[number])
+            try:
                 self._check(position, dimensions)
-                self._are_sound[number] = True
-            if self._columns["packing"][number] != 0:  # 0 is uncompressed
-                return None
-            metadata, _, size = struct.unpack("<iiq", self._bytes(position + _SEGMENT, 16))
-            needed = rows * columns * dtype.itemsize
-            if size < needed:
-                raise CorruptRecordingError(
-                    f"{self._file.name} is damaged: its subblock at byte {position:,} has {size:,} bytes of pixels, expected {needed:,}"
-                )
-            start = position + _SEGMENT + max(_MIN_HEAD, 16 + _ENTRY + dimensions * _DIMENSION) + metadata
-            return np.frombuffer(self._bytes(start, needed), dtype).reshape(rows, columns)
-        finally:
-            self._file.close()
+                metadata, _, size = struct.unpack("<iiq", self._bytes(position + _SEGMENT, 16))
+            finally:
+                self._file.close()
+            self._sizes[number] = size
+            self._starts[number] = (
+                position + _SEGMENT + max(_MIN_HEAD, 16 + _ENTRY + dimensions * _DIMENSION) + metadata
+            )
+        start, size = int(self._starts[number]), int(self._sizes[number])
+        if size < needed:
+            raise CorruptRecordingError(
+                f"{self._file.name} is damaged: its subblock at byte {int(self._places[number]):,} has {size:,} bytes of pixels, "
+                f"expected {needed:,}"
+            )
+        return start, size
 
-    def alone(self, number: int) -> bytes:
-        """Return a CZI of one subblock with a directory of its own, from which a library decompresses it.
-
-        Raises
-        ------
-        CorruptRecordingError, TruncatedRecordingError
-            The subblock is not sound.
-        """
-        position, dimensions = int(self._places[number]), int(self._counts[number])
+    def xml(self) -> bytes:
+        """Return the metadata of the file; empty where there is none."""
+        if self.damage or self._found_xml:
+            return self._found_xml
         try:
-            self._check(position, dimensions)
-            head = bytearray(self._bytes(0, _FILE_HEAD))
-            allocated = struct.unpack("<q", self._bytes(position + 16, 8))[0]
-            block = bytearray(self._bytes(position, _SEGMENT + allocated))
+            at = struct.unpack("<q", self._bytes(92, 8))[0]  # MetadataPosition of the file header
+            head = self._file.read(at, _SEGMENT + 256) if 0 < at < self._size else b""
+            if not head.startswith(b"ZISRAWMETADATA\0") or len(head) < _SEGMENT + 256:
+                return b""
+            length = struct.unpack_from("<i", head, _SEGMENT)[0]
+            return self._file.read(at + len(head), max(0, min(length, 64 * _MAX_METADATA)))
         finally:
             self._file.close()
-        struct.pack_into("<q", block, _SEGMENT + 16 + 6, _FILE_HEAD)  # where its entry says that it is
-        entry = block[_SEGMENT + 16 : _SEGMENT + 16 + _ENTRY + dimensions * _DIMENSION]
-        content = struct.pack("<i124x", 1) + entry
-        # FilePart, DirectoryPosition, MetadataPosition and AttachmentDirectoryPosition of the file header
-        struct.pack_into("<iqq", head, 80, 0, _FILE_HEAD + len(block), 0)
-        struct.pack_into("<q", head, 104, 0)
-        return bytes(head + block) + struct.pack("<16sqq", b"ZISRAWDIRECTORY", len(content), len(content)) + content
 
     def acquisition_times(self, numbers: np.ndarray) -> list[str]:
         """Return the text of ``AcquisitionTime`` of some subblocks; empty where a subblock has none."""
@@ -253,7 +249,9 @@ class Subblocks:
                 yield (at, dimensions, part, kind, packing, *_extent(extent, pyramid > 0))
             if name.startswith(b"ZISRAWMETADATA") and allocated >= 256:
                 length = struct.unpack("<i", self._bytes(at + _SEGMENT, 4))[0]
-                self.xml = self._bytes(at + _SEGMENT + 256, max(0, min(length, allocated - 256, 64 * _MAX_METADATA)))
+                self._found_xml = self._bytes(
+                    at + _SEGMENT + 256, max(0, min(length, allocated - 256, 64 * _MAX_METADATA))
+                )
             at = end
 
     def _check(self, position: int, dimensions: int) -> None:

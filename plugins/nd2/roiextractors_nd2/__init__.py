@@ -1,0 +1,1 @@
+"""Nikon ND2 files, as recordings."""
