@@ -15,8 +15,15 @@ __all__ = ["decompress"]
 
 _JPEG_XR, _ZSTD, _ZSTD_WITH_HEADER = 4, 5, 6
 _NAMES = {1: "JPEG", 2: "LZW"}
-_WIDTH, _HEIGHT = 0xBC80, 0xBC81  # tags of the container of JPEG XR
-_TYPES = {1: "B", 3: "<H", 4: "<I"}
+_TYPES = {1: "B", 3: "<H", 4: "<I"}  # of tags in the container of JPEG XR
+_CONTAINER = 96  # bytes before the codestream in the one that is made here
+_GRAY, _MAX_BANDS = 0, 3
+_DEPTHS = {"|u1": 1, "<u2": 2, "<f4": 7}  # OUTPUT_BITDEPTH of a codestream
+_KINDS = {
+    "|u1": 0x08,
+    "<u2": 0x0B,
+    "<f4": 0x11,
+}  # the last byte of the name of a type of pixels: gray, 8, 16 and 32 bit
 
 
 def decompress(data: bytes, packing: int, *, shape: tuple[int, int], dtype: np.dtype[Any], name: str) -> np.ndarray:
@@ -54,7 +61,7 @@ def decompress(data: bytes, packing: int, *, shape: tuple[int, int], dtype: np.d
     codecs = import_library("imagecodecs", f"{name}, whose frames are compressed,")
     with library_errors(name, "imagecodecs", reads_pixels=True):
         if packing == _JPEG_XR:
-            pixels = _jpeg_xr(codecs, data, shape, name)
+            pixels = _jpeg_xr(codecs, data, shape, dtype, name)
         else:
             start, is_split = _header(data, name) if packing == _ZSTD_WITH_HEADER else (0, False)
             pixels = _zstd(codecs, data[start:], shape, dtype, is_split)
@@ -85,29 +92,66 @@ def _header(data: bytes, name: str) -> tuple[int, bool]:
     raise CorruptRecordingError(f"{name}: a frame begins with the header {data[:4].hex(' ')}, expected one of Zstd1")
 
 
-def _jpeg_xr(codecs: Any, data: bytes, shape: tuple[int, int], name: str) -> np.ndarray:
-    claimed = _claimed(data)
-    # The decoder makes room for what the container claims
-    if claimed != shape:
-        raise CorruptRecordingError(f"{name}: a frame of JPEG XR claims (rows, columns) {claimed}, expected {shape}")
-    return np.asarray(codecs.jpegxr_decode(data))
+def _jpeg_xr(codecs: Any, data: bytes, shape: tuple[int, int], dtype: np.dtype[Any], name: str) -> np.ndarray:
+    """Decode a frame whose headers are sound.
+
+    The decoder trusts the headers, and a damaged one ends the process or makes room for any size; damage in the coefficients is
+    harmless.  So it gets a container that is made here, around a codestream whose header says what the directory says.
+    """
+    start, length = _codestream(data)
+    stream = data[start : start + length]
+    stated = _stated(stream)
+    expected = (*shape, _GRAY, _DEPTHS.get(dtype.str))
+    if stated != expected:
+        raise CorruptRecordingError(
+            f"{name}: a frame of JPEG XR states (rows, columns, colours, depth) {stated}, expected {expected}"
+        )
+    tags = [(0xBC80, shape[1]), (0xBC81, shape[0]), (0xBCC0, _CONTAINER), (0xBCC1, len(stream))]
+    entries = [(0xBC01, 1, 16, _CONTAINER - 16), *((tag, 4, 1, value) for tag, value in tags)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    kind = bytes.fromhex("24c3dd6f034efe4bb1853d77768dc9") + bytes([_KINDS[dtype.str]])
+    head = b"II\xbc\x01" + struct.pack("<I", 8) + directory
+    return np.asarray(codecs.jpegxr_decode(head.ljust(_CONTAINER - 16, b"\0") + kind + stream))
 
 
-def _claimed(data: bytes) -> tuple[int, int]:
-    """Return the rows and columns that the container of JPEG XR states; 0 where it states none.
+def _codestream(data: bytes) -> tuple[int, int]:
+    """Return where the codestream is in the container, and its length; 0 where the container states none.
 
     References
     ----------
     ITU-T T.832, annex A: a directory of tags as in TIFF.
     """
-    sizes = {_HEIGHT: 0, _WIDTH: 0}
-    if len(data) > 8 and data[:3] == b"II\xbc":
+    found = {0xBCC0: 0, 0xBCC1: 0}
+    if len(data) > 10 and data[:3] == b"II\xbc":
         at = struct.unpack_from("<I", data, 4)[0]
         count = struct.unpack_from("<H", data, at)[0] if at + 2 <= len(data) else 0
-        for k in range(count):
+        for k in range(min(count, 64)):
             if at + 14 + 12 * k > len(data):
                 break
             tag, kind, number = struct.unpack_from("<HHI", data, at + 2 + 12 * k)
-            if tag in sizes and kind in _TYPES and number == 1:
-                sizes[tag] = struct.unpack_from(_TYPES[kind], data, at + 10 + 12 * k)[0]
-    return sizes[_HEIGHT], sizes[_WIDTH]
+            if tag in found and kind in _TYPES and number == 1:
+                found[tag] = struct.unpack_from(_TYPES[kind], data, at + 10 + 12 * k)[0]
+    return found[0xBCC0], found[0xBCC1]
+
+
+def _stated(stream: bytes) -> tuple[int, ...]:
+    """Return rows, columns, format of colours and depth by the header of a codestream; empty for a header that is damaged.
+
+    References
+    ----------
+    ITU-T T.832, 8.3 IMAGE_HEADER and 8.4 IMAGE_PLANE_HEADER.
+    """
+    if len(stream) < 40 or stream[:8] != b"WMPHOTO\0":
+        return ()
+    is_tiled, is_short, has_margins = stream[9] >> 7, stream[10] >> 7, stream[10] >> 5 & 1
+    columns, rows = (value + 1 for value in struct.unpack_from(">HH" if is_short else ">II", stream, 12))
+    at = 16 if is_short else 20
+    if is_tiled:
+        word = int.from_bytes(stream[at : at + 3], "big")
+        at += 3 + ((word >> 12) + (word & 0xFFF)) * (1 if is_short else 2)  # sizes of all tiles but the last ones
+    at += 3 * has_margins
+    if at >= len(stream):
+        return ()
+    inside, bands = stream[at] >> 5, stream[at] & 15
+    is_sound = inside == _GRAY and bands <= _MAX_BANDS
+    return (rows, columns, stream[11] >> 4, stream[11] & 15) if is_sound else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -329,9 +330,19 @@ def test_frames_of_jpeg_xr_are_what_zeiss_own_library_reads(write: Callable[...,
         (b"\x01not zstd", 6, roi.CorruptRecordingError, "cannot be read by imagecodecs"),
         (imagecodecs.zstd_encode(bytes(10)), 5, roi.CorruptRecordingError, "expected uint16 of"),
         (imagecodecs.zstd_encode(bytes(1 << 20)), 5, roi.CorruptRecordingError, "cannot be read by imagecodecs"),
-        (b"II\xbc\x01" + bytes(40), 4, roi.CorruptRecordingError, r"JPEG XR claims \(rows, columns\) \(0, 0\)"),
-        (imagecodecs.jpegxr_encode(np.zeros((9, 9), np.uint16)), 4, roi.CorruptRecordingError, r"claims .* \(9, 9\)"),
-        (imagecodecs.jpegxr_encode(np.zeros((8, 10), np.uint8)), 4, roi.CorruptRecordingError, "expected uint16 of"),
+        (b"II\xbc\x01" + bytes(40), 4, roi.CorruptRecordingError, r"JPEG XR states .* \(\), expected \(8, 10, 0, 2\)"),
+        (
+            imagecodecs.jpegxr_encode(np.zeros((9, 9), np.uint16)),
+            4,
+            roi.CorruptRecordingError,
+            r"states .* \(9, 9, 0, 2\)",
+        ),
+        (
+            imagecodecs.jpegxr_encode(np.zeros((8, 10), np.uint8)),
+            4,
+            roi.CorruptRecordingError,
+            r"states .* \(8, 10, 0, 1\)",
+        ),
         (b"x", 2, roi.UnsupportedRecordingError, "the compression LZW; save it"),
         (b"x", 77, roi.UnsupportedRecordingError, "the compression number 77"),
     ],
@@ -339,6 +350,19 @@ def test_frames_of_jpeg_xr_are_what_zeiss_own_library_reads(write: Callable[...,
 def test_frames_that_do_not_decompress_are_refused(data: bytes, packing: int, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         decompress(data, packing, shape=(8, 10), dtype=np.dtype("<u2"), name="a.czi")
+
+
+@pytest.mark.parametrize(("at", "value"), [(11, 0x32), (11, 0x0E), (16, 0xA2), (16, 0x0F), (9, 0x80), (10, 0xA0)])
+def test_a_header_of_jpeg_xr_that_would_end_the_process_is_refused(at: int, value: int) -> None:
+    data = bytearray(imagecodecs.jpegxr_encode(np.zeros((48, 64), np.uint16)))
+    data[data.index(b"WMPHOTO") + at] = value
+    code = (
+        "import sys, numpy; from roiextractors_czi.compressed import decompress\n"
+        "try: decompress(sys.stdin.buffer.read(), 4, shape=(48, 64), dtype=numpy.dtype('<u2'), name='a')\n"
+        "except Exception as error: print(type(error).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=bytes(data), capture_output=True, check=True)
+    assert done.stdout.strip() in (b"CorruptRecordingError", b"")
 
 
 def test_compressed_frames_without_imagecodecs_are_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
