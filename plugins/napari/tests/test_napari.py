@@ -61,12 +61,41 @@ def test_each_channel_of_volumes_is_a_layer_with_planes_before_rows(two_channels
     assert {options["blending"] for _, options, _ in layers} == {"additive"}
 
 
-def test_contrast_is_by_percentiles_of_one_sample(movie: Path) -> None:
+def test_contrast_is_by_percentiles_of_a_few_samples_without_nan(movie: Path) -> None:
     low, high = image_layer(roi.open(movie))[1]["contrast_limits"]
-    middle = np.load(movie)[6]
-    assert (low, high) == pytest.approx(tuple(np.percentile(middle, (1, 99.7))))
+    some = np.load(movie)[[0, 2, 3, 5, 6, 8, 9, 11]]  # the middles of eight equal parts of twelve samples
+    assert (low, high) == pytest.approx(tuple(np.percentile(some, (1, 99.7))))
+    data = np.linspace(-3, 5, 40 * 600).reshape(40, 20, 30).astype(np.float32)
+    data[:, :2] = np.nan
+    data[7] = np.inf
+    low, high = image_layer(roi.NumpyImagingExtractor(data))[1]["contrast_limits"]
+    assert -3 <= low < high <= 5
+    assert "contrast_limits" not in image_layer(roi.NumpyImagingExtractor(data * np.nan))[1]
     flat = roi.NumpyImagingExtractor(np.full((3, 4, 5), 7, np.uint8))
     assert image_layer(flat)[1]["contrast_limits"] == (7.0, 8.0)
+
+
+def test_the_axis_of_time_is_in_seconds_from_the_first_sample() -> None:
+    data = np.zeros((4, 8, 3), np.uint8)
+    options = image_layer(roi.NumpyImagingExtractor(data, times=np.array([0.5, 0.75, 1.0, 9.0])))[1]
+    assert (options["scale"][0], options["translate"]) == (0.25, (0.5, 0.0, 0.0))
+    assert options["units"][0] == "second"
+    assert options["rgb"] is False  # though it has three columns
+    options = image_layer(roi.NumpyImagingExtractor(data, times=1.6e9 + np.arange(4)))[1]
+    assert options["translate"][0] == 0
+
+
+def test_planes_are_spaced_by_their_positions_where_only_these_are_known() -> None:
+    metadata = roi.RecordingMetadata(pixel_size=(0.5, 0.7), plane_positions=(30.0, 20.0, 10.0))
+    options = image_layer(roi.NumpyImagingExtractor(np.zeros((2, 4, 5, 3), np.uint8), metadata=metadata))[1]
+    assert options["scale"][1:] == (10.0, 0.5, 0.7)
+    assert options["units"][1:] == ("micrometer",) * 3
+
+
+def test_complex_pixels_are_shown_by_their_magnitude() -> None:
+    data, options, _ = image_layer(roi.NumpyImagingExtractor(np.full((2, 4, 5), 3 + 4j)))
+    assert data.compute().max() == 5
+    assert options["contrast_limits"] == (5.0, 6.0)
 
 
 def some_rois(planes: int = 1) -> roi.NumpySegmentationExtractor:
@@ -131,7 +160,10 @@ def test_a_movie_and_its_rois_are_layers(tmp_path: Path, movie: Path) -> None:
         (tmp_path / "b.rois").write_bytes(b"x")
         image, labels = layers_of(str(tmp_path / "b.rois"))  # no movie: the mean image is below the labels
         assert (image[1]["name"], image[2], labels[2]) == ("b.rois mean", "image", "labels")
-        assert open_as_layers(str(tmp_path / "b.rois")) is layers_of
+        assert image[1]["scale"] == labels[1]["scale"]
+        reader = open_as_layers(str(tmp_path / "b.rois"))
+        assert reader is not None
+        assert [kind for _, _, kind in reader(str(tmp_path / "b.rois"))] == ["image", "labels"]
         none = path.rename(tmp_path / "none.both")
         assert [kind for _, _, kind in layers_of(str(none))] == ["image"]
     finally:
@@ -143,7 +175,7 @@ def test_what_no_format_recognises_is_left_to_others(tmp_path: Path, movie: Path
     (tmp_path / "letter.txt").write_text("Dear reader\n")
     assert open_as_layers(str(tmp_path / "letter.txt")) is None
     assert open_as_layers(str(tmp_path / "nowhere.tif")) is None
-    assert open_as_layers(str(movie)) is layers_of
+    assert open_as_layers(str(movie)) is not None
 
 
 @pytest.mark.filterwarnings("default", "error::roiextractors_core.errors.RoiExtractorsWarning")
@@ -170,13 +202,20 @@ def test_a_window_of_napari_shows_the_channels(two_channels: Path, monkeypatch: 
         viewer.open(str(two_channels), plugin="roiextractors-napari")
         assert [layer.name for layer in viewer.layers] == ["two.tif Channel 1", "two.tif Channel 2"]
         assert viewer.dims.ndim == 4
+        from roiextractors_napari.window import overlays_of, show
+
+        assert all(overlay.visible for overlay in overlays_of(viewer))
         viewer.dims.set_current_step(0, 5)
         shown = np.asarray(viewer.layers[0].data[5, 0])
         np.testing.assert_array_equal(shown, channel(1).get_series()[5, :, :, 0])
-        from roiextractors_napari.window import show
-
         other = show(str(two_channels), block=False)
         assert [layer.colormap.name for layer in other.layers] == ["green", "magenta"]
+        scale_bar, text = overlays_of(other)
+        assert scale_bar.visible
+        times = roi.open(two_channels, channel="Channel 1").get_timestamps()
+        for step in (0, 3, 5):
+            other.dims.set_current_step(0, step)
+            assert text.text == f"{times[step]:,.3f} s"
         other.close()
         if has_screen:
             assert viewer.screenshot(canvas_only=False, flash=False)[..., :3].std() > 1
