@@ -194,3 +194,150 @@ def test_other_missing_names_are_errors_as_usual() -> None:
 
     with pytest.raises(AttributeError, match="not_there"):
         Broken(PIXELS).shape  # noqa: B018
+
+
+# Arithmetic: views that are computed when they are read
+
+F0 = PIXELS.mean(axis=0) + 1
+VOLUMES = np.random.default_rng(1).normal(size=(4, 6, 5, 3))
+
+COMPUTED = {
+    "minus a number": lambda e: e - 100,
+    "a number minus": lambda e: 4000 - e,
+    "times a fraction": lambda e: e * 0.5,
+    "by an image": lambda e: e / F0,
+    "dF/F": lambda e: (e - F0) / F0,
+    "an image minus": lambda e: F0 - e,
+    "a value for each column": lambda e: e + np.arange(5),
+    "a value for each sample": lambda e: e * np.arange(12.0).reshape(12, 1, 1),
+    "an array of the whole": lambda e: e - PIXELS[::-1],
+    "a number of numpy": lambda e: e * np.float32(0.1),
+    "negative": lambda e: -e,
+    "absolute": lambda e: abs(e - 2000.0),
+    "other operators": lambda e: (e // 7 % 5) ** 2,
+    "a function of numpy": lambda e: np.sqrt(np.add(e, 1)),
+    "astype": lambda e: e.astype("float32"),
+    "astype of another order": lambda e: e.astype(">i4").astype(bool),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_arithmetic_is_that_of_numpy_when_it_is_read(name: str) -> None:
+    compute, recording = COMPUTED[name], made(sampling_frequency=5.0)
+    lazy, expected = compute(recording), compute(PIXELS)
+    assert isinstance(lazy, roi.ImagingExtractor)
+    assert (lazy.dtype, lazy.shape) == (expected.dtype.newbyteorder("="), expected.shape)
+    np.testing.assert_array_equal(lazy[:], expected)
+    assert lazy[:].dtype == lazy.dtype
+    np.testing.assert_array_equal(lazy[[7, 2], 1:4, 2], expected[[7, 2], 1:4, 2])
+    np.testing.assert_array_equal(lazy.get_samples([7, 2]), expected[[7, 2]])
+    np.testing.assert_array_equal(lazy.slice_samples(3, 9).slice_field_of_view(1, 4, 0, 2)[:], expected[3:9, 1:4, :2])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy))[:], expected)
+    np.testing.assert_array_equal(lazy.get_timestamps(), recording.get_timestamps())
+
+
+def test_arithmetic_with_volumes_planes_and_views() -> None:
+    recording = roi.NumpyImagingExtractor(VOLUMES, sampling_frequency=5.0)
+    scale = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal((recording * scale)[:], VOLUMES * scale)
+    np.testing.assert_array_equal((recording * scale).select_plane(2)[:], (VOLUMES * scale)[..., 2])
+    np.testing.assert_array_equal((recording.select_plane(1) - F0)[:], VOLUMES[..., 1] - F0)
+    part = recording.slice_samples(1, 3).slice_field_of_view(2, 5, 1, 4)
+    computed = pickle.loads(pickle.dumps(part / VOLUMES[0, 2:5, 1:4]))
+    np.testing.assert_array_equal(computed[:], VOLUMES[1:3, 2:5, 1:4] / VOLUMES[0, 2:5, 1:4])
+    assert computed.get_timestamps().tolist() == [0.2, 0.4]
+
+
+def test_nothing_is_read_and_operands_are_kept_as_they_were() -> None:
+    class Counted(roi.NumpyImagingExtractor):
+        def get_block(self, samples: Any, *box: Any) -> np.ndarray:
+            reads.append(samples)
+            return super().get_block(samples, *box)
+
+        def _whole_samples(self, samples: Any) -> np.ndarray:
+            reads.append(samples)
+            return super()._whole_samples(samples)
+
+    reads: list[Any] = []
+    image = F0.copy()
+    lazy = (Counted(PIXELS) - image) / image
+    image[:] = 1
+    assert (lazy.dtype, lazy.shape, reads) == (np.float64, (12, 6, 5), [])
+    np.testing.assert_array_equal(lazy[3], (PIXELS[3] - F0) / F0)
+    assert reads == [slice(3, 4)]
+
+
+def test_a_computed_recording_says_so_and_closes_alone() -> None:
+    metadata = roi.RecordingMetadata(bit_depth=12, device="Scope")
+    recording = made(metadata=metadata)
+    lazy = recording * 0.5
+    assert (lazy.metadata.device, lazy.metadata.bit_depth) == ("Scope", None)
+    assert lazy.get_notes() == lazy.provenance.notes == ("the pixels are computed: multiply(pixels, 0.5)",)
+    lazy.close()
+    with pytest.raises(roi.ClosedRecordingError):
+        lazy[0]
+    np.testing.assert_array_equal(recording[0], PIXELS[0])
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda e: e - e,
+        lambda e: np.add.reduce(e),
+        lambda e: np.add(e, 1, out=np.empty(e.shape)),
+        lambda e: np.isnan(e),
+        lambda e: np.less(e, 5),
+        lambda e: e == PIXELS,
+        lambda e: PIXELS @ e,
+        lambda e: np.divmod(e, 2),
+        lambda e: np.add(e, [1, 2]),
+    ],
+)
+def test_what_is_not_computed_lazily_names_the_way(compute: Any) -> None:
+    with pytest.raises(TypeError, match=r"read the pixels first: recording\[\.\.\.\]"):
+        compute(made())
+
+
+def test_an_image_that_does_not_fit_is_an_error_at_once() -> None:
+    for shape in ((7,), (5, 6), (12, 6, 1, 5), (2, 12, 6, 5)):
+        with pytest.raises(ValueError, match=r"does not fit a recording of shape \(12, 6, 5\)"):
+            made() - np.zeros(shape)
+    with pytest.raises(TypeError, match=r"unsupported operand"):
+        made() - [1]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("other", [5, 0.0, True, np.float32(1), PIXELS, np.array(3)], ids=repr)
+def test_a_comparison_with_pixels_is_an_error_and_never_false(other: Any) -> None:
+    recording = made()
+    for compare in (
+        lambda: recording == other,
+        lambda: recording != other,
+        lambda: recording < other,
+        lambda: recording >= other,
+        lambda: other == recording,
+        lambda: other > recording,
+    ):
+        with pytest.raises(TypeError, match=r"recording\[\.\.\.\]"):
+            compare()
+
+
+def test_recordings_are_equal_to_themselves_and_work_as_keys() -> None:
+    one, other = made(), made()
+    assert one == one
+    assert one != other
+    for none_of_it in (None, "auto", [1, 2]):
+        assert one != none_of_it
+    assert one not in (None, "auto", other)
+    assert {one: 1, other: 2}[one] == 1
+    assert len({one, other, one}) == 2
+    assert [other, one].index(one) == 1
+    with pytest.raises(TypeError, match="not supported between"):
+        one < other  # type: ignore[operator]  # noqa: B015
+
+
+def test_a_computed_recording_is_converted_and_projected_like_any_other(tmp_path: Path) -> None:
+    path = roi.convert(made() / F0, tmp_path / "ratio.npy")
+    np.testing.assert_array_equal(np.load(path), PIXELS / F0)
+    np.testing.assert_allclose(roi.projections(made() - 1000.0).mean, PIXELS.mean(axis=0) - 1000)
+    pytest.importorskip("dask.array")
+    np.testing.assert_array_equal((made() / F0).to_dask().compute(), PIXELS / F0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..cards import recording_card
-from ..errors import RangeError, RoiExtractorsError, counted
+from ..errors import DeclarationError, RangeError, RoiExtractorsError, counted
 from ..extractor import (
     Completion,
     Extractor,
@@ -22,10 +23,11 @@ from ..extractor import (
     rate_in_words,
     timing_in_words,
 )
+from ..io.arithmetic import ArrayOperators, part_of, result_dtype
 from ..io.blocks import read_cropped, read_scattered
 from ..io.indexing import plan_index, resolve_bounds, resolve_index, resolve_indices, resolve_span
 from ..io.units import amount
-from ..metadata import RecordingMetadata
+from ..metadata import Provenance, RecordingMetadata
 from .authored import ASKING, COMPLETIONS, owned
 
 __all__ = ["BlockImagingExtractor", "ImagingExtractor", "ImagingView", "Samples", "clock_of", "dtype_of", "unshadowed"]
@@ -55,7 +57,7 @@ def dtype_of(extractor: ImagingExtractor) -> np.dtype[Any]:
         ASKING.reset(token)
 
 
-class ImagingExtractor(Extractor, is_base=True):
+class ImagingExtractor(ArrayOperators, Extractor, is_base=True):
     """One channel of one recording, with all of its planes.
 
     Authors of formats write :meth:`get_image_shape`, :meth:`get_num_samples` and :meth:`get_series`.
@@ -306,6 +308,9 @@ class ImagingExtractor(Extractor, is_base=True):
         if 0 in counts:
             return np.empty(counts, dtype_of(self))[rest]
         return self.get_block(reads[0], reads[1], reads[2], reads[3] if len(shape) == 4 else None)[rest]
+
+    def _computed(self, function: np.ufunc | np.dtype[Any], operands: tuple[Any, ...]) -> ComputedImagingView:
+        return ComputedImagingView(self, function, operands)
 
     # Views
 
@@ -624,6 +629,67 @@ class ImagingView(ExtractorView, DerivedImagingExtractor):
         if rate is not None and rate != self._base.get_sampling_frequency():
             flat.override_sampling_frequency(rate)
         return Extractor.__reduce__(flat)
+
+
+class ComputedImagingView(ImagingView):
+    """A lazy view whose pixels are computed when they are read; :class:`~roiextractors_core.io.arithmetic.ArrayOperators` says which.
+
+    Times, metadata and views are as for any view.
+
+    Parameters
+    ----------
+    parent : ImagingExtractor
+    function : numpy.ufunc or numpy.dtype
+    operands : tuple
+        Of the function; None is the parent, and an array broadcasts to its shape.
+    """
+
+    def __init__(self, parent: ImagingExtractor, function: np.ufunc | np.dtype[Any], operands: tuple[Any, ...]) -> None:
+        super().__init__(parent)
+        self._function = function
+        self._dtype = result_dtype(function, dtype_of(parent), operands)
+        shape = shape_of(parent)
+        for operand in operands:
+            if np.ndim(operand) > len(shape) or any(
+                n not in (1, m) for n, m in zip(np.shape(operand)[::-1], shape[::-1], strict=False)
+            ):
+                raise DeclarationError(
+                    f"an array of shape {np.shape(operand)} does not fit a recording of shape {shape}"
+                )
+        # Every array gets the axes of the recording, so that a block takes its part of it
+        self._operands = tuple(
+            x.reshape((1,) * (len(shape) - x.ndim) + x.shape) if isinstance(x, np.ndarray) else x for x in operands
+        )
+
+    def get_dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
+        block = super().get_block(samples, rows, columns, planes)
+        if not isinstance(self._function, np.ufunc):
+            return block.astype(self._function, copy=False)
+        place = (samples, rows, columns) if planes is None else (samples, rows, columns, planes)
+        result: np.ndarray = self._function(*(block if x is None else part_of(x, place) for x in self._operands))
+        return result
+
+    def get_metadata(self) -> RecordingMetadata:
+        return super().get_metadata().replaced(bit_depth=None)
+
+    def get_notes(self) -> tuple[str, ...]:
+        return (*super().get_notes(), self._words())
+
+    @property
+    def provenance(self) -> Provenance:
+        """The provenance of the parent, with a note that the pixels are computed."""
+        return replace(super().provenance, notes=(*super().provenance.notes, self._words()))
+
+    def _words(self) -> str:
+        if not isinstance(self._function, np.ufunc):
+            return f"the pixels are cast to {self._function}"
+        words = ("pixels" if x is None else f"an array {np.shape(x)}" if np.ndim(x) else f"{x}" for x in self._operands)
+        return f"the pixels are computed: {self._function.__name__}({', '.join(words)})"
+
+    __reduce__ = Extractor.__reduce__  # not one view of the recording itself: its function comes last
 
 
 def unshadowed(extractor: ImagingExtractor) -> ImagingExtractor:
