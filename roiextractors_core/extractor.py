@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 import numpy as np
 
 from .clock import Clock, checked_times
-from .errors import ClosedRecordingError, RecordingError, RoiExtractorsError, TimesError
+from .errors import ClosedRecordingError, RecordingError, RoiExtractorsError, RoiExtractorsWarning, TimesError
 from .io.indexing import resolve_bounds
 from .io.known import run_asked_once
-from .io.notices import silenced
+from .io.notices import silenced, warn
 from .io.paths import existing_paths, file_states, require_same_files
-from .io.units import duration
+from .io.units import amount, duration
 from .metadata import Provenance, RecordingMetadata
 
 __all__ = ["Completion", "Extractor", "ExtractorView", "Overridable", "clock_of", "rate_in_words", "timing_in_words"]
@@ -48,6 +48,7 @@ _OLD_NAMES = {
 }
 """Methods that roiextractors has or had, and what replaces them."""
 
+_MANY_BYTES = 100_000_000  # in a pickle: as slow as opening a file a hundred times
 _TAKES_ANY = 0x04 | 0x08  # the flags of a code object with *args or **kwargs
 
 Completion = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -563,6 +564,16 @@ def _complete(cls: type, completions: Mapping[str, Completion]) -> None:
             completed = functools.wraps(own)(completed)
             completed.own = own  # type: ignore[attr-defined]
             setattr(cls, name, completed)
+
+
+def warn_of_large_pickle(num_bytes: int) -> None:
+    """Warn that a pickle of an extractor contains this many bytes of its arrays, if they are many."""
+    if num_bytes >= _MANY_BYTES:
+        warn(
+            f"a pickle of arrays in memory contains all of their {amount(num_bytes)}, once for every task of a pool or a cluster; write "
+            "them with roiextractors_core.convert and open the file: that recording pickles without its pixels",
+            RoiExtractorsWarning,
+        )
 
 
 def rate_in_words(extractor: Extractor) -> str:

@@ -7,6 +7,7 @@ import difflib
 import functools
 import inspect
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .cards import StreamDict
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from .imaging.extractor import ImagingExtractor
     from .segmentation.extractor import SegmentationExtractor
 
-__all__ = ["open", "streams"]
+__all__ = ["Recordings", "open", "open_all", "streams"]
 
 _MAX_BELOW = 50  # names in a folder that are looked at for the message that it is no recording itself
 
@@ -185,6 +186,85 @@ def _streams(
     except Exception as error:  # whatever the plugin's code raises: the message names the plugin's format
         raise _plugin_error(f"{spec.title}: listing the streams of {printable(opened.value)} failed", error) from error
     return {str(option): tuple(str(choice) for choice in values) for option, values in choices.items()}
+
+
+class Recordings(dict[str, Any]):
+    """Recordings by name; closing it, or leaving its ``with`` block, closes all of them."""
+
+    def close(self) -> None:
+        """Close every recording."""
+        for recording in self.values():
+            recording.close()
+
+    def __enter__(self) -> Recordings:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def open_all(
+    source: SourceLike,
+    *,
+    format: str | None = None,
+    kind: str = "imaging",
+    registry: Registry | None = None,
+    **options: Any,
+) -> Recordings:
+    """Open every stream of a recording: all channels, and the planes, positions or sessions that are opened one by one.
+
+    Parameters
+    ----------
+    source, format, kind, registry, **options
+        As for :func:`open`; an option that chooses a stream leaves the others out.
+
+    Returns
+    -------
+    Recordings
+        A dictionary. The name is that of the stream, such as ``"Channel 1"``, or of all choices, such as ``"Channel 1, plane 2"``;
+        a recording without streams has the name of its channel, else of its file or folder.
+
+    Raises
+    ------
+    RoiExtractorsError
+        As for :func:`open`. Nothing stays open when one stream cannot be opened.
+
+    Examples
+    --------
+    >>> import numpy as np, roiextractors_core as roi
+    >>> np.save("movie.npy", np.zeros((100, 32, 32), np.uint16))
+    >>> roi.open_all("movie.npy")
+    {'movie.npy': <NpyImagingExtractor: 100 samples of 32 rows x 32 columns, uint16, 200.0 KiB; rate unknown>}
+    """
+    arguments: dict[str, Any] = {"format": format, "kind": kind, "registry": registry}
+    recordings = Recordings()
+    with contextlib.ExitStack() as opened:
+        for chosen in _choices(source, arguments, options, {}):
+            recording = opened.enter_context(open(source, **{**arguments, **options, **chosen}))
+            alone = recording.channel_name or os.path.basename(recording.provenance.paths[0])
+            # A number alone does not say of what it is
+            words = [
+                f"{key.replace('_', ' ')} {value}" if value.isdecimal() else value for key, value in chosen.items()
+            ]
+            name = ", ".join(words) or str(alone)
+            recordings[name if name not in recordings else str(chosen)] = recording
+        opened.pop_all()
+    return recordings
+
+
+def _choices(
+    source: SourceLike, arguments: dict[str, Any], options: dict[str, Any], chosen: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the options of every stream; what the next option has to choose from may depend on the choices before it."""
+    left = {
+        key: names for key, names in streams(source, **arguments, **options, **chosen).items() if key not in options
+    }
+    key = next((key for key in left if key not in chosen), None)
+    if key is None:
+        yield chosen
+        return
+    for name in left[key]:
+        yield from _choices(source, arguments, options, {**chosen, key: name})
 
 
 def _choose_format(source: Source, name: str | None, kind: str, state: RegistryState) -> tuple[FormatSpec, str, str]:

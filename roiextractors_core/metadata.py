@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from pathlib import PurePath
@@ -12,13 +12,36 @@ from typing import Any
 import numpy as np
 
 from .cards import metadata_card, provenance_card
-from .errors import UnsupportedRecordingError
+from .errors import UnsupportedRecordingError, listed
 
 __all__ = ["ChannelMetadata", "ObjectiveMetadata", "Provenance", "RecordingMetadata", "as_plain"]
 
 
+class _Fields(Mapping[str, Any]):
+    """The fields of a dataclass as a mapping too: ``metadata["start_time"]``, ``dict(metadata)``."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self.__dataclass_fields__:  # type: ignore[attr-defined]
+            return getattr(self, key)
+        names = list(self)
+        where = "; the file's own header is metadata['vendor']" if "vendor" in names else ""
+        raise KeyError(f"there is no field {key!r}; the fields are {listed(names, limit=20)}{where}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dataclass_fields__)  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        return len(self.__dataclass_fields__)  # type: ignore[attr-defined]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for ``json.dumps``; dates in ISO 8601, NaN and infinity as text."""
+        return _plain_fields(self)
+
+
 @dataclass(frozen=True, slots=True)
-class ChannelMetadata:
+class ChannelMetadata(_Fields):
     """One channel, in the names and units of OME.
 
     Attributes
@@ -44,10 +67,6 @@ class ChannelMetadata:
     laser_power: float | None = None
     exposure_time: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for ``json.dumps``."""
-        return _plain_fields(self)
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ChannelMetadata:
         """Make a channel from the data of :meth:`to_dict`; unknown fields are ignored."""
@@ -61,7 +80,7 @@ _CHANNEL_NUMBERS = dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectiveMetadata:
+class ObjectiveMetadata(_Fields):
     """The objective lens.
 
     Attributes
@@ -79,8 +98,8 @@ class ObjectiveMetadata:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingMetadata:
-    """Metadata that the file contains; a field that it lacks is None or empty.
+class RecordingMetadata(_Fields):
+    """Metadata that the file contains; a field that it lacks is None or empty. It is a mapping of its fields too.
 
     Attributes
     ----------
@@ -125,10 +144,6 @@ class RecordingMetadata:
     def __post_init__(self) -> None:
         # A read-only copy: extractors return the same object to every caller
         object.__setattr__(self, "vendor", MappingProxyType(dict(self.vendor)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for ``json.dumps``; dates in ISO 8601, NaN and infinity as text."""
-        return _plain_fields(self)
 
     def _repr_html_(self) -> str:
         return metadata_card(self)
@@ -191,7 +206,7 @@ def _objective(data: Mapping[str, Any]) -> ObjectiveMetadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(_Fields):
     """Where a recording came from, and how its format was chosen.
 
     Attributes
@@ -214,10 +229,6 @@ class Provenance:
     options: Mapping[str, Any] = field(default_factory=dict)
     evidence: str = ""
     notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for ``json.dumps``."""
-        return _plain_fields(self)
 
     def _repr_html_(self) -> str:
         return provenance_card(self)
@@ -251,8 +262,6 @@ def as_plain(value: Any, *, depth: int = 0) -> Any:
         return {str(key): as_plain(item, depth=depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_plain(item, depth=depth + 1) for item in value]
-    if isinstance(value, ChannelMetadata | ObjectiveMetadata):
-        return _plain_fields(value, depth=depth + 1)
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")  # vendors' headers contain Latin-1 and padding
     # repr() of anything else: one odd value of a vendor's header must not prevent the rest from being written

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +289,6 @@ def test_a_computed_recording_says_so_and_closes_alone() -> None:
         lambda e: np.add(e, 1, out=np.empty(e.shape)),
         lambda e: np.isnan(e),
         lambda e: np.less(e, 5),
-        lambda e: e == PIXELS,
         lambda e: PIXELS @ e,
         lambda e: np.divmod(e, 2),
         lambda e: np.add(e, [1, 2]),
@@ -341,3 +342,104 @@ def test_a_computed_recording_is_converted_and_projected_like_any_other(tmp_path
     np.testing.assert_allclose(roi.projections(made() - 1000.0).mean, PIXELS.mean(axis=0) - 1000)
     pytest.importorskip("dask.array")
     np.testing.assert_array_equal((made() / F0).to_dask().compute(), PIXELS / F0)
+
+
+# Arrays in memory that are sent to other processes
+
+
+def pickled(recording: Any) -> None:
+    """Pickle without copying the arrays."""
+    pickle.dumps(recording, protocol=5, buffer_callback=lambda buffer: None)
+
+
+def test_a_large_array_in_memory_warns_when_it_is_pickled_and_not_when_it_is_copied() -> None:
+    large = roi.NumpyImagingExtractor(np.zeros((100, 1000, 1000), np.uint8))
+    half = roi.NumpyImagingExtractor(np.zeros((50, 1000, 1000), np.uint8))
+    for recording in (large, large.slice_samples(0, 2), large * 2.0, roi.concatenate([half, large])):
+        with pytest.warns(roi.RoiExtractorsWarning, match=r"95\.4 MiB.*roiextractors_core\.convert and open the file"):
+            pickled(recording)
+    masks = np.zeros((6, 5, 2))
+    masks[1:3, 1:3] = 1
+    with pytest.warns(roi.RoiExtractorsWarning, match="pickles without its pixels"):
+        pickled(roi.NumpySegmentationExtractor(masks, np.zeros((6_250_000, 2))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pickled(half)
+        one = made(sampling_frequency=3.0)
+        np.testing.assert_array_equal(copy.deepcopy(one)[:], PIXELS)
+        again = copy.deepcopy(large.slice_samples(0, 2))
+        assert again.shape == (2, 1000, 1000)
+        copied = copy.deepcopy(large)
+        copied.override_sampling_frequency(5.0)
+    assert large.sampling_frequency is None
+
+
+# Every stream
+
+
+def test_all_streams_open_by_name(tmp_path: Path) -> None:
+    registry = roi.Registry()
+    roi.register(Streams, name="streams", extensions=(".txt",), registry=registry)
+    path = tmp_path / "movie.txt"
+    path.write_text("x")
+    with roi.open_all(path, registry=registry) as recordings:
+        assert list(recordings) == ["green, plane 0", "green, plane 1", "red, plane 0"]
+        assert [r.get_metadata().vendor for r in recordings.values()] == [
+            {"channel": "green", "plane": "0"},
+            {"channel": "green", "plane": "1"},
+            {"channel": "red", "plane": "0"},
+        ]
+        assert recordings["red, plane 0"].provenance.options == {"channel": "red", "plane": "0"}
+        one = recordings["green, plane 1"]
+    with pytest.raises(roi.ClosedRecordingError):
+        one[0]
+    assert list(roi.open_all(path, registry=registry, channel="green")) == ["plane 0", "plane 1"]
+    assert list(roi.open_all(path, registry=registry, plane="0")) == ["green", "red"]
+    with pytest.raises(roi.UnknownOptionError, match="chanel"):
+        roi.open_all(path, registry=registry, chanel="green")
+    with pytest.raises(roi.SourceNotFoundError):
+        roi.open_all(tmp_path / "nothing.txt", registry=registry)
+
+
+def test_a_recording_without_streams_has_the_name_of_its_channel_or_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "movie.npy", PIXELS)
+    assert list(roi.open_all(tmp_path / "movie.npy", sampling_frequency=3.0)) == ["movie.npy"]
+
+
+def test_nothing_stays_open_when_one_stream_fails(tmp_path: Path) -> None:
+    registry = roi.Registry()
+    roi.register(OneIsBroken, name="broken", extensions=(".txt",), registry=registry)
+    path = tmp_path / "movie.txt"
+    path.write_text("x")
+    OneIsBroken.opened.clear()
+    with pytest.raises(roi.CorruptRecordingError, match="red is damaged"):
+        roi.open_all(path, registry=registry)
+    assert len(OneIsBroken.opened) == 1
+    with pytest.raises(roi.ClosedRecordingError):
+        OneIsBroken.opened[0][0]
+
+
+class Streams(roi.NumpyImagingExtractor):
+    """Two channels, of which one has two planes that are opened one by one."""
+
+    def __init__(self, file_path: Any, *, channel: str | None = None, plane: str | None = None) -> None:
+        super().__init__(PIXELS, metadata=roi.RecordingMetadata(vendor={"channel": channel, "plane": plane}))
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        planes = ("0",) if options.get("channel") == "red" else ("0", "1")
+        return {"channel": ("green", "red"), "plane": planes}
+
+
+class OneIsBroken(Streams):
+    opened: list[Any] = []
+
+    def __init__(self, file_path: Any, *, channel: str | None = None) -> None:
+        super().__init__(file_path, channel=channel)
+        if channel == "red":
+            raise roi.CorruptRecordingError("red is damaged")
+        self.opened.append(self)
+
+    @classmethod
+    def get_streams(cls, file_path: Any, **options: Any) -> dict[str, tuple[str, ...]]:
+        return {"channel": ("green", "red")}

@@ -160,3 +160,24 @@ def test_metadata_of_any_depth_serialise_or_are_refused(depth: int) -> None:
         return
     with pytest.raises(UnsupportedRecordingError, match="nested deeper than 200 levels"):
         metadata.to_dict()
+
+
+def test_metadata_are_a_mapping_of_their_fields_too() -> None:
+    metadata = RecordingMetadata(
+        device="Scope", channels=(ChannelMetadata("green", emission_wavelength=525.0),), vendor={"SI.x": 1}
+    )
+    assert (metadata["device"], metadata["vendor"]["SI.x"], metadata["start_time"]) == ("Scope", 1, None)
+    assert metadata["channels"][0]["emission_wavelength"] == 525.0
+    assert dict(metadata)["device"] == metadata.get("device") == "Scope"
+    assert "zoom" in metadata
+    assert "SI.x" not in metadata
+    assert list(metadata.keys()) == list(metadata.to_dict())
+    assert metadata.get("nothing", 3) == 3
+    assert {**metadata}["device"] == "Scope"
+    assert json.loads(json.dumps(metadata.to_dict()))["channels"][0]["name"] == "green"
+    assert as_plain({"m": metadata})["m"] == metadata.to_dict()
+    with pytest.raises(KeyError, match=r"no field 'SI\.x'.*'start_time'.*metadata\['vendor'\]"):
+        metadata["SI.x"]
+    assert Provenance(format="npy")["format"] == "npy"
+    assert metadata != dict(metadata)
+    assert not hasattr(metadata, "__dict__")

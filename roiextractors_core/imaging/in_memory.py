@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 
 from ..errors import DeclarationError
+from ..extractor import warn_of_large_pickle
 from ..metadata import RecordingMetadata
 from .extractor import BlockImagingExtractor, Samples
 
@@ -75,3 +77,13 @@ class NumpyImagingExtractor(BlockImagingExtractor):
 
     def get_metadata(self) -> RecordingMetadata:
         return self._metadata
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        warn_of_large_pickle(self._array.nbytes)
+        return super().__reduce__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        make, arguments = super().__reduce__()[
+            :2
+        ]  # as copy does it, without the warning: the copy stays in this process
+        return make(*copy.deepcopy(arguments, memo))

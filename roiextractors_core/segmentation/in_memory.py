@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DeclarationError, counted
+from ..extractor import warn_of_large_pickle
 from ..metadata import RecordingMetadata
 from .extractor import Background, RoiProperty, SegmentationExtractor
 from .masks import RoiMasks
@@ -122,6 +124,16 @@ class NumpySegmentationExtractor(SegmentationExtractor):
 
     def get_metadata(self) -> RecordingMetadata:
         return self._metadata
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        warn_of_large_pickle(sum(trace.nbytes for trace in self._traces.values()) + self._masks.pixels.nbytes)
+        return super().__reduce__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        make, arguments = super().__reduce__()[
+            :2
+        ]  # as copy does it, without the warning: the copy stays in this process
+        return make(*copy.deepcopy(arguments, memo))
 
 
 def _as_property(values: Any) -> RoiProperty:
