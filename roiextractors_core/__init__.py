@@ -18,7 +18,6 @@ from .lazy import import_on_use
 if TYPE_CHECKING:
     from .clock import Clock as Clock
     from .extractor import Extractor as Extractor
-    from .factory import Recordings as Recordings
     from .factory import open as open
     from .factory import open_all as open_all
     from .factory import streams as streams
@@ -76,7 +75,7 @@ __getattr__, _LAZY = import_on_use(
     {
         "clock": ("Clock",),
         "extractor": ("Extractor",),
-        "factory": ("Recordings", "open", "open_all", "streams"),
+        "factory": ("open", "open_all", "streams"),
         "imaging": (
             "BlockImagingExtractor",
             "ImagingExtractor",
