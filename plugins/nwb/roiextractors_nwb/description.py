@@ -11,7 +11,20 @@ import numpy as np
 from roiextractors_core.errors import TimesError, UnknownOptionError, listed, printable
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
-__all__ = ["Description", "describe", "free_name", "of_each", "plain_name", "series_clock", "series_type", "suffixes"]
+__all__ = [
+    "UNKNOWN_CHANNEL",
+    "UNKNOWN_DEVICE",
+    "Description",
+    "describe",
+    "free_name",
+    "of_each",
+    "plain_name",
+    "series_clock",
+    "series_type",
+    "suffixes",
+]
+
+UNKNOWN_DEVICE, UNKNOWN_CHANNEL = "Microscope", "OpticalChannel"
 
 _MODALITIES = {
     "two-photon": "TwoPhotonSeries",
@@ -70,7 +83,7 @@ def describe(
     kind = series_type(recording, modality)
     channels = [_optical_channel(channel) for channel in metadata.channels]
     # Every plane must have a channel, and every channel a name
-    channels = channels or [{"name": "OpticalChannel", "description": "not described", "emission_lambda": float("nan")}]
+    channels = channels or [{"name": UNKNOWN_CHANNEL, "description": "not described", "emission_lambda": float("nan")}]
     plane = {
         "name": f"ImagingPlane{suffix}",
         "description": _plane_words(recording),
@@ -150,7 +163,7 @@ def _device(metadata: RecordingMetadata) -> dict[str, Any]:
         magnified = f"{lens.magnification:g}x" if lens.magnification else None
         aperture = f"NA {lens.numerical_aperture:g}" if lens.numerical_aperture else None
         words += [f"objective: {', '.join(filter(None, (lens.name, magnified, aperture)))}"]
-    named = {"name": plain_name(metadata.device or "Microscope")}
+    named = {"name": plain_name(metadata.device or UNKNOWN_DEVICE)}
     return named | ({"description": printable("; ".join(words))} if words else {})
 
 

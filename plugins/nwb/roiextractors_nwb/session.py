@@ -19,7 +19,7 @@ from roiextractors_core.errors import (
 )
 from roiextractors_core.io import warn
 
-__all__ = ["Session", "seconds_between"]
+__all__ = ["Session", "seconds_between", "with_zone"]
 
 _SUBJECT = (
     "subject_id", "species", "sex", "age", "age__reference", "date_of_birth", "strain", "genotype", "weight", "description",
@@ -91,7 +91,7 @@ class Session:
                 fields[key] = [fields[key]]
         about = dict(self._subject)
         if "date_of_birth" in about:
-            about["date_of_birth"] = _with_zone(parse_time("subject['date_of_birth']", about["date_of_birth"]), None)
+            about["date_of_birth"] = with_zone(parse_time("subject['date_of_birth']", about["date_of_birth"]), None)
         subject = Subject(**about) if about else None
         return NWBFile(session_start_time=self.start, subject=subject, **fields)
 
@@ -103,8 +103,8 @@ class Session:
         self, known: Sequence[datetime | None], given: datetime | None, fallback: datetime | None
     ) -> datetime:
         zone = None if given is None else given.tzinfo
-        starts = [start for start in (_with_zone(start, zone) for start in known) if start is not None]
-        start = _with_zone(given, None) if given is not None else min(starts, default=_with_zone(fallback, None))
+        starts = [start for start in (with_zone(start, zone) for start in known) if start is not None]
+        start = with_zone(given, None) if given is not None else min(starts, default=with_zone(fallback, None))
         if start is None:
             raise UnsupportedRecordingError(
                 "NWB needs a start time and this recording has none; pass start_time= (--start-time on the command line)"
@@ -118,7 +118,9 @@ class Session:
             warn(f"DANDI does not accept this file yet: {'; '.join(words)}", RoiExtractorsWarning)
 
 
-def seconds_between(start: datetime, recording: Any) -> float:
+def seconds_between(
+    start: datetime, recording: Any, *, advice: str = "pass an earlier start of the session, or leave it out"
+) -> float:
     """Return the seconds from a session's start to 0 s of a recording's clock; 0 for a recording that does not know when it began.
 
     Parameters
@@ -126,18 +128,20 @@ def seconds_between(start: datetime, recording: Any) -> float:
     start : datetime
         With a time zone, which is that of a recording that has none.
     recording : Extractor
+    advice : str
+        How to avoid the error.
 
     Raises
     ------
     UnsupportedRecordingError
         The recording began before the session.
     """
-    own = _with_zone(recording.metadata.start_time, start.tzinfo)
+    own = with_zone(recording.metadata.start_time, start.tzinfo)
     seconds = 0.0 if own is None else (own - start).total_seconds()
     if seconds < 0:
         raise UnsupportedRecordingError(
             f"the session starts at {start.isoformat()}, after the recording, which starts at {own and own.isoformat()}; "
-            "pass an earlier start of the session, or leave it out"
+            f"{advice}"
         )
     return seconds
 
@@ -154,7 +158,7 @@ def parse_time(name: str, given: Any) -> datetime | None:
         ) from None
 
 
-def _with_zone(moment: datetime | None, zone: tzinfo | None) -> datetime | None:
+def with_zone(moment: datetime | None, zone: tzinfo | None) -> datetime | None:
     """Return a moment with a time zone, which NWB requires: its own, the given one, or that of this computer."""
     if moment is None or moment.tzinfo is not None:
         return moment

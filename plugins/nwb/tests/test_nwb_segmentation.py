@@ -393,7 +393,7 @@ def test_a_table_without_masks_has_traces_alone(write: Write, session: Parts, li
 def test_dense_masks_are_read_for_the_rois_asked_for_alone(
     tmp_path: Path, write_nwb: Write, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from roiextractors_nwb import arrays
+    from roiextractors_nwb.nwbfile import arrays
 
     path = write_nwb(tmp_path / "chunks.nwb", parts, chunks=(1, COLUMNS, ROWS), compression="gzip")
     asked: list[Any] = []
