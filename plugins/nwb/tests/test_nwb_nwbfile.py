@@ -54,10 +54,8 @@ def test_a_movie_comes_back_with_what_nwb_has_fields_for(
 
 
 def test_large_samples_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from roiextractors_nwb.nwbfile import nwbfile, pixel_writer
-
-    monkeypatch.setattr(pixel_writer, "_CHUNK_BYTES", 1000)
-    monkeypatch.setattr(nwbfile, "_BLOCK_BYTES", 9000)
+    monkeypatch.setattr("roiextractors_nwb.pixel_writer._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("roiextractors_nwb.nwbfile._BLOCK_BYTES", 9000)
     made = NoiseImagingExtractor((23, 40, 31, 3), "uint16", sampling_frequency=5.0)
     file = new_file()
     add_to_nwbfile(made, file)

@@ -393,17 +393,17 @@ def test_a_table_without_masks_has_traces_alone(write: Write, session: Parts, li
 def test_dense_masks_are_read_for_the_rois_asked_for_alone(
     tmp_path: Path, write_nwb: Write, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from roiextractors_nwb.nwbfile import arrays
+    from roiextractors_nwb.arrays import Hdf5Dataset
 
     path = write_nwb(tmp_path / "chunks.nwb", parts, chunks=(1, COLUMNS, ROWS), compression="gzip")
     asked: list[Any] = []
-    read = arrays.Hdf5Dataset.read
+    read = Hdf5Dataset.read
 
     def noted(self: Any, samples: Any, *args: Any, **kwargs: Any) -> Any:
         asked.append(samples)
         return read(self, samples, *args, **kwargs)
 
-    monkeypatch.setattr(arrays.Hdf5Dataset, "read", noted)
+    monkeypatch.setattr(Hdf5Dataset, "read", noted)
     with opened(path) as rois:
         assert asked == []
         assert as_sorted(rois.get_roi_pixel_masks(["9"])) == [pixel_lists()[2]]

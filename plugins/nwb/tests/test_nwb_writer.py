@@ -294,9 +294,7 @@ def test_unknown_fields_are_refused_with_the_known_ones(tmp_path: Path) -> None:
 def test_pixels_are_in_chunks_as_h5py_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], compression: str | int | None
 ) -> None:
-    from roiextractors_nwb.nwbfile import pixel_writer
-
-    monkeypatch.setattr(pixel_writer, "_CHUNK_BYTES", 1 << 14)  # some shapes are cut within a sample
+    monkeypatch.setattr("roiextractors_nwb.pixel_writer._CHUNK_BYTES", 1 << 14)  # some shapes are cut within a sample
     data = np.random.default_rng(1).integers(-300, 300, shape).astype("int16")
     recording = roi.NumpyImagingExtractor(
         data, sampling_frequency=2.0, metadata=roi.RecordingMetadata(start_time=START)
@@ -322,10 +320,8 @@ def test_an_unknown_compression_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 999, 5000, 1 << 20])
 def test_blocks_of_any_length_fill_whole_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    from roiextractors_nwb.nwbfile import pixel_writer
-
     monkeypatch.setattr(blocks, "MAX_BLOCK_BYTES", block)
-    monkeypatch.setattr(pixel_writer, "_CHUNK_BYTES", 7 * 12 * 9 * 2)
+    monkeypatch.setattr("roiextractors_nwb.pixel_writer._CHUNK_BYTES", 7 * 12 * 9 * 2)
     with roi.open(roi.convert(movie(), tmp_path / "a.nwb")) as found:
         assert found.get_chunk_shape()[0] == 7
         np.testing.assert_array_equal(found[...], movie()[...])
