@@ -94,6 +94,9 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
     dimension_order : str, optional
         One letter for each dimension as stored: T (time), Z (planes), Y (rows), X (columns), C (channels).  Overrides
         the axes that the file states.
+    apply_conversion : bool
+        True, the default, applies the scale and offset that netCDF files state for packed pixels (``scale_factor``, ``add_offset``),
+        as xarray does: pixels are float64, and those of ``_FillValue`` are NaN.  False returns the stored numbers.
     sampling_frequency : float, optional
         Samples a second (Hz); overrides the file's.
 
@@ -125,6 +128,7 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
         dataset: str | None = None,
         channel: str | int | None = None,
         dimension_order: str | None = None,
+        apply_conversion: bool = True,
         sampling_frequency: float | None = None,
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
@@ -133,6 +137,7 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
         self._channel = _chosen(self._facts, channel)
         fixed = {} if self._channel is None else {"C": self._channel}
         self._movie = Hdf5Dataset(path, self._facts.name, axes=self._facts.order.letters, fixed=fixed)
+        self._packing = self._facts.packing if apply_conversion else None
         self.is_volumetric = self._movie.is_volumetric
         for words in self._facts.doubts:
             warn(words, RoiExtractorsWarning)
@@ -175,8 +180,8 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
         return self._movie.num_planes
 
     def get_dtype(self) -> np.dtype[Any]:
-        """Return the dtype of the pixels, in native byte order."""
-        return self._movie.dtype
+        """Return the dtype of the pixels, in native byte order; float64 for packed ones."""
+        return self._movie.dtype if self._packing is None else np.dtype(np.float64)
 
     def get_chunk_shape(self) -> tuple[int, ...]:
         """Return the shape of the file's chunks; one whole sample where there are none."""
@@ -189,7 +194,8 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
     def get_block(self, samples: Samples, rows: slice, columns: slice, planes: slice | None = None) -> np.ndarray:
         """Return a part; reads only the bytes, or the chunks, that it touches."""
         self.check_open()
-        return self._movie.read(samples, rows, columns, planes)
+        stored = self._movie.read(samples, rows, columns, planes)
+        return stored if self._packing is None else self._packing.unpacked(stored)
 
     def get_metadata(self) -> RecordingMetadata:
         """Return pixel size, plane spacing, the channel, and the attributes of the dataset and of the file."""
@@ -204,7 +210,9 @@ class Hdf5ImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return notes: the dataset that is read, how its axes were identified, contradictions, and missing samples."""
-        return (*self._facts.doubts, *self._facts.notes, *self._movie.get_notes(self._facts.file_name))
+        packing = self._facts.packing
+        words = () if packing is None else (packing.in_words(is_applied=self._packing is not None),)
+        return (*self._facts.doubts, *self._facts.notes, *words, *self._movie.get_notes(self._facts.file_name))
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that lack at least one chunk, which reads as the fill value."""
@@ -229,7 +237,46 @@ class _Facts:
     plane_spacing: float | None
     vendor: Mapping[str, Any]
     notes: tuple[str, ...]
+    packing: _Packing | None = None
     doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Packing:
+    """How netCDF packs pixels into integers, by its attributes ``scale_factor``, ``add_offset`` and ``_FillValue``."""
+
+    scale: float
+    offset: float
+    fill: float | None
+
+    def unpacked(self, stored: np.ndarray) -> np.ndarray:
+        pixels: np.ndarray = np.multiply(stored, self.scale, dtype=np.float64)
+        pixels += self.offset
+        if self.fill is not None:
+            pixels[stored == self.fill] = np.nan
+        return pixels
+
+    def in_words(self, *, is_applied: bool) -> str:
+        numbers = f"the file's conversion (scale_factor {self.scale:g}, add_offset {self.offset:g})"
+        if is_applied:
+            return f"pixels have {numbers} applied; apply_conversion=False returns the stored numbers"
+        return f"pixels are as stored; leave out apply_conversion=False to apply {numbers}"
+
+
+def _packing_of(dataset: Any, attributes: Mapping[str, Any]) -> _Packing | None:
+    """Return the packing of a dataset of netCDF; in other files these names may mean anything."""
+    if not any(name in dataset.attrs for name in ("DIMENSION_LIST", "_Netcdf4Dimid")):
+        return None
+    scale, offset, fill = (_number_in(attributes.get(key)) for key in ("scale_factor", "add_offset", "_FillValue"))
+    scale, offset = 1.0 if scale is None else scale, offset or 0.0
+    # A scale of 0 is that of a truncated file, whose lost bytes read as 0
+    return None if scale == 0 or (scale, offset) == (1.0, 0.0) else _Packing(scale, offset, fill)
+
+
+def _number_in(value: Any) -> float | None:
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value  # netCDF writes arrays of one number
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
 
 
 def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_order: str | None) -> _Facts:
@@ -259,6 +306,7 @@ def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_ord
             *_sizes(attributes, order.letters),
             {**attributes_of(file["/"]), **attributes},
             tuple(notes),
+            _packing_of(found, attributes),
             (*doubts, *rate_doubts, *_companions(path, file_name)),
         )
 

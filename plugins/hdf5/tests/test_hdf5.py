@@ -640,3 +640,36 @@ def test_a_plain_dataset_is_told_as_whole_samples(tmp_path: Path) -> None:
         file.create_dataset("data", data=np.zeros((5, 6, 7), np.uint8))
     with roi.open(tmp_path / "movie.h5") as recording:
         assert recording.get_chunk_shape() == (1, 6, 7)
+
+
+def test_pixels_that_netcdf_packed_are_unpacked_as_xarray_does(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    path = tmp_path / "packed.nc"
+    pixels = np.random.default_rng(3).normal(2.0, 0.5, (7, 20, 30))
+    pixels[2, 3, 4] = np.nan
+    movie = xarray.DataArray(pixels, dims=("time", "y", "x"), name="movie")
+    packed = {"dtype": "int16", "scale_factor": 0.001, "add_offset": 2.0, "_FillValue": -32768}
+    movie.to_netcdf(path, engine="h5netcdf", encoding={"movie": packed})
+    with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+        expected = dataset["movie"].values
+    with roi.open(path, format="hdf5") as recording:
+        assert recording.dtype == recording[:].dtype == np.float64
+        np.testing.assert_allclose(recording[:], expected, atol=1e-6)
+        np.testing.assert_allclose(recording[:], pixels, atol=0.0006)
+        assert np.isnan(recording[2, 3, 4])
+        assert any("scale_factor 0.001, add_offset 2) applied" in note for note in recording.get_notes())
+    with roi.open(path, format="hdf5", apply_conversion=False) as recording, h5py.File(path) as file:
+        assert recording.dtype == np.int16
+        np.testing.assert_array_equal(recording[:], file["movie"][()])
+        assert any("pixels are as stored" in note for note in recording.get_notes())
+
+
+def test_attributes_of_these_names_in_other_files_change_no_pixel(tmp_path: Path) -> None:
+    path, frames = tmp_path / "movie.h5", np.arange(7 * 20 * 30, dtype=np.uint16).reshape(7, 20, 30)
+    with h5py.File(path, "w") as file:
+        file["movie"] = frames
+        file["movie"].attrs["scale_factor"] = 4.0  # the binning, in one laboratory's files
+    with roi.open(path) as recording:
+        np.testing.assert_array_equal(recording[:], frames)
+        assert recording.metadata.vendor["scale_factor"] == 4.0
