@@ -21,6 +21,7 @@
     │   └── UnsupportedRecordingError    valid, but not supported
     ├── RangeError                       (ValueError, IndexError)
     ├── RangeTypeError                   (TypeError)
+    ├── ArithmeticTypeError              (TypeError)
     ├── TimesError                       (ValueError)  times are unknown or invalid
     ├── ClosedRecordingError             (ValueError)
     ├── TargetWriteError                 (OSError)  writing failed, for example on a full disk
@@ -40,6 +41,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 __all__ = [
+    "ArithmeticTypeError",
     "AmbiguousFormatError",
     "ChoiceError",
     "ClosedRecordingError",
@@ -168,6 +170,10 @@ class RangeError(RoiExtractorsError, ValueError, IndexError):
 
 class RangeTypeError(RoiExtractorsError, TypeError):
     """A range or index is not an integer."""
+
+
+class ArithmeticTypeError(RoiExtractorsError, TypeError):
+    """An operation on pixels that a recording does not compute while reading; the message says to read them."""
 
 
 class TimesError(RoiExtractorsError, ValueError):

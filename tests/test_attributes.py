@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from roiextractors_core.cli.facts import facts_of, in_words
 from roiextractors_core.clock import Clock
 from roiextractors_core.io import require_rate
 
@@ -80,6 +81,12 @@ def test_times_that_are_known_say_which_rate_to_pass_to_what_needs_one(tmp_path:
     with pytest.raises(roi.TimesError, match="above 0 Hz"):
         require_rate(made(), -3.0, needed_by="it")
     assert require_rate(made(sampling_frequency=5.0), 7.0, needed_by="it") == 7.0
+
+
+def test_info_gives_the_rate_of_the_times_and_the_option_to_pass() -> None:
+    facts = facts_of(made(times=paused(12)), {})
+    assert (facts["sampling_frequency"], facts["median_rate"]) == (None, pytest.approx(14.98))
+    assert "its times give 14.98 Hz, and --sampling-frequency 14.98 sets it" in dict(in_words(facts))["rate"]
 
 
 def test_the_clock_itself_offers_the_median_rate() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArithmeticTypeError
+
 __all__ = ["ArrayOperators", "part_of", "result_dtype"]
 
 _Function = np.ufunc | np.dtype
@@ -33,7 +35,7 @@ def _comparison(symbol: str) -> Callable[[Any, Any], Any]:
     def compare(self: Any, other: Any) -> Any:
         is_array = hasattr(type(other), "__array__") and not isinstance(other, ArrayOperators)
         if is_array or isinstance(other, Number):  # False would be taken for an answer about the pixels
-            raise TypeError(
+            raise ArithmeticTypeError(
                 f"{symbol} does not compare the pixels of a recording; read them: recording[...] {symbol} ..."
             )
         return NotImplemented
@@ -73,7 +75,7 @@ class ArrayOperators:
         known = all(isinstance(x, Number | np.generic | np.ndarray | ArrayOperators) for x in inputs)
         is_elementwise = method == "__call__" and function.nout == 1 and function.signature is None
         if options or not (known and is_elementwise) or len(recordings) != 1:
-            raise TypeError(_not_lazy(function))
+            raise ArithmeticTypeError(_not_lazy(function))
         return recordings[0]._computed(
             function,
             tuple(
@@ -99,7 +101,7 @@ def result_dtype(function: _Function, dtype: np.dtype[Any], operands: tuple[Any,
 
     Raises
     ------
-    TypeError
+    ArithmeticTypeError
         numpy does not compute it, or the results are not numbers.
     """
     kinds = "iufc"
@@ -112,7 +114,7 @@ def result_dtype(function: _Function, dtype: np.dtype[Any], operands: tuple[Any,
         ]
         result = function(*empty).dtype
     if result.kind not in kinds and result != dtype:
-        raise TypeError(_not_lazy(function))
+        raise ArithmeticTypeError(_not_lazy(function))
     return result.newbyteorder("=")
 
 
