@@ -365,3 +365,39 @@ def test_no_table_is_cut_into_single_letters(
     for word in ("roiextractors-core", "npy", "movie.npy-preview.png"):
         if word in CliRunner().invoke(app, [*words], env={"COLUMNS": "400"}).stdout:
             assert any(word in part for part in seen), f"{word} was cut"
+
+
+def test_the_channels_of_a_session_are_converted_to_one_file(two_channels: Path) -> None:
+    folder = two_channels.parent
+    several = ("--write-option", "start_time=2026-01-31T12:00:00+00:00", "--sampling-frequency", "10")
+    done = command("convert", "movie.ome.tif", "session.nwb", *several, folder=folder)
+    if "writing" in done.stderr and "pip install" in done.stderr:
+        pytest.skip("the library that writes NWB is not installed")
+    assert done.stderr.strip().endswith("or write all of them to one file: --all")
+    done = command("convert", "movie.ome.tif", "session.nwb", "--all", *several, folder=folder)
+    assert done.stdout.startswith("wrote session.nwb: A b: 5 x 6 x 7, uint16; C: 5 x 6 x 7, uint16, "), done.stderr
+    streams = json.loads(command("streams", "session.nwb", "--json", folder=folder).stdout)
+    assert len(streams["series"]) == 2
+
+
+def test_the_end_of_the_reader_of_the_output_is_no_error(movie: Path) -> None:
+    code = "import sys, roiextractors_core.cli as c; sys.argv[0] = 'roiextractors'; c.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "info", "movie.npy", "--no-picture"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=movie.parent,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_the_format_to_write_is_named_by_its_own_option(movie: Path) -> None:
+    done = command("convert", "movie.npy", "a.xyz", folder=movie.parent)
+    assert done.returncode == 2
+    assert "--format" not in done.stderr
+    assert "format=" not in done.stderr

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
@@ -27,6 +28,7 @@ from ..errors import (
     printable,
 )
 from ..interop import preview as pictures
+from ..interop.convert import stores_several
 from ..io.atomic import write_then_rename
 from ..io.plugin_output import CommandOutput
 from ..io.units import amount
@@ -45,7 +47,7 @@ from .arguments import (
 )
 from .command_line import in_command_words
 from .commands import HELP_GROUPS, CommandGroup
-from .facts import every_channel, facts_of, in_words, kinds_in, plugin_border, stream_target
+from .facts import every_channel, facts_of, in_words, kinds_in, plugin_border, stream_name, stream_target
 from .opening import RecordingCommand
 
 __all__ = ["app", "run"]
@@ -115,6 +117,8 @@ def info(
         try:
             with plugin_border(f"{printable(path)} could not be shown"):
                 shown += _show(path, format, kind, options, picture, drawn=drawn, as_json=as_json)
+        except BrokenPipeError:  # of the output, not of a recording
+            raise
         except (RoiExtractorsError, OSError, MemoryError) as error:
             failed += 1
             terminal.print_message(terminal.sentence(error))
@@ -292,7 +296,10 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target if it exists.")] = False,
     every: Annotated[
         bool,
-        typer.Option("--all", help="Write each channel, plane, ... to a file of its own: TARGET_Channel 1.tif, ..."),
+        typer.Option(
+            "--all",
+            help="Write all channels, planes, ...: to one file if the format stores several, such as NWB, or each to a file named after it.",
+        ),
     ] = False,
 ) -> None:
     """Write a recording in another format. The target appears when it is complete."""
@@ -300,46 +307,52 @@ def convert(
     options |= {} if start_time is None else {"start_time": start_time}
     of_source = parse_options(option)
 
-    def write(recording: Any, to: Path) -> None:
-        part = recording if samples is None else recording.slice_samples(*_parse_range(samples))
+    def part_of(recording: Any) -> Any:
+        return recording if samples is None else recording.slice_samples(*_parse_range(samples))
+
+    def write(source: Any, to: Path) -> None:
         with terminal.progress_bar(f"writing {printable(to.name)}", of_bytes=True) as progress:
-            written = roi.convert(part, to, format=target_format, overwrite=overwrite, progress=progress, **options)
-        print(f"wrote {printable(written)}: {_contents(part)}, {amount(_size_on_disk(written))}")
+            written = roi.convert(source, to, format=target_format, overwrite=overwrite, progress=progress, **options)
+        several = source if isinstance(source, dict) else {"": source}
+        contents = "; ".join(f"{name}: {_contents(one)}" if name else _contents(one) for name, one in several.items())
+        print(f"wrote {printable(written)}: {printable(contents)}, {amount(_size_on_disk(written))}")
 
     with plugin_border(f"{printable(path)} could not be converted"):
-        if every:
-            _convert_every(path, target, format, kind, of_source, write, overwrite=overwrite)
-            return
-        try:
-            opened = roi.open(path, format=format, kind=kind, **of_source)  # type: ignore[call-overload]
-        except StreamChoiceError as error:
-            words = f"{error}; or write each of them to a file of its own: --all"
-            raise StreamChoiceError(words, option=error.option, choices=error.choices) from error
-        with opened as recording:
-            write(recording, target)
+        is_one_file = stores_several(target, format=target_format, kind=kind)
+        if every and is_one_file:
+            with ExitStack() as opened:
+                found = every_channel(path, format, of_source, kind, limit=None, opened=opened)
+                recordings = {stream_name(chosen): part_of(recording) for chosen, recording in found}
+                write(recordings if any(recordings) else recordings[""], target)
+        elif every:
+            targets = _stream_targets(path, target, format, kind, of_source, overwrite=overwrite)
+            found = every_channel(path, format, of_source, kind, limit=None)
+            for (_, recording), to in zip(found, targets, strict=True):
+                write(part_of(recording), to)
+        else:
+            try:
+                opened_one = roi.open(path, format=format, kind=kind, **of_source)  # type: ignore[call-overload]
+            except StreamChoiceError as error:
+                where = "all of them to one file" if is_one_file else "each of them to a file of its own"
+                raise StreamChoiceError(
+                    f"{error}; or write {where}: --all", option=error.option, choices=error.choices
+                ) from error
+            with opened_one as recording:
+                write(part_of(recording), target)
 
 
-def _convert_every(
-    path: str,
-    target: Path,
-    format: str | None,
-    kind: str,
-    options: Mapping[str, Any],
-    write: Callable[[Any, Path], None],
-    *,
-    overwrite: bool,
-) -> None:
-    """Write each stream of a recording to a file that is named after it."""
+def _stream_targets(
+    path: str, target: Path, format: str | None, kind: str, options: Mapping[str, Any], *, overwrite: bool
+) -> list[Path]:
+    """Return the file for each stream of a recording, which is named after it; they are checked before the first is written."""
     targets: list[Path] = []
     for chosen, _ in every_channel(path, format, options, kind, limit=None):
         targets.append(stream_target(target, chosen))
-        # Before the first is written: writing takes long
         if targets[-1] in targets[:-1]:
             raise SourceKindError(f"two streams of {printable(path)} would be written to {printable(targets[-1])}")
         if not overwrite and os.path.lexists(targets[-1]):
             raise SourceKindError(f"{printable(targets[-1])} already exists; pass overwrite=True to replace it")
-    for (_, recording), to in zip(every_channel(path, format, options, kind, limit=None), targets, strict=True):
-        write(recording, to)
+    return targets
 
 
 def _contents(recording: Any) -> str:

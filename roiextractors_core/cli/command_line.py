@@ -120,7 +120,9 @@ class CommandLine:
             if match.start() < at or not (match[1] in self.options or match[1] in _known_keywords()):
                 continue
             value = _VALUE.match(text, match.end())
-            parts += [text[at : match.start()], *" ".join(self._option(match[1], value[0] if value else ""))]
+            # Outside of a call of open, the format is the one to write
+            name = "target_format" if match[1] == "format" and "target_format" in self.options else match[1]
+            parts += [text[at : match.start()], " ".join(self._option(name, value[0] if value else ""))]
             at = value.end() if value else match.end()
         return "".join((*parts, text[at:]))
 

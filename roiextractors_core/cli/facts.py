@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..io.units import amount
 from ..metadata import as_plain
 from .command_line import in_command_words
 
-__all__ = ["every_channel", "facts_of", "in_words", "kinds_in", "plugin_border", "stream_target"]
+__all__ = ["every_channel", "facts_of", "in_words", "kinds_in", "plugin_border", "stream_name", "stream_target"]
 
 _MAX_CHOICES = 8  # each is opened and drawn; a file of tiles may have hundreds
 
@@ -59,6 +59,7 @@ def every_channel(
     kind: str = "imaging",
     *,
     limit: int | None = _MAX_CHOICES,
+    opened: ExitStack | None = None,
 ) -> Iterator[tuple[dict[str, str], Any]]:
     """Open a recording, once for each choice of a stream if one must be chosen.
 
@@ -71,11 +72,13 @@ def every_channel(
         As ``open`` takes them.
     limit : int, optional
         How many choices are opened; a warning names the others.
+    opened : contextlib.ExitStack, optional
+        Closes the recordings at its end, so that all of them are open together.
 
     Yields
     ------
     tuple of dict and Extractor
-        The choice (empty if there was none) and the recording, which is closed before the next one.
+        The choice (empty if there was none) and the recording, which is closed before the next one unless ``opened`` was passed.
     """
     try:
         recording = _open(path, format, options, kind)
@@ -84,15 +87,30 @@ def every_channel(
             raise
         for choice in map(str, error.choices[:limit]):
             # Opening asks for one stream at a time, so a second one may be asked for after this choice
-            for further, recording in every_channel(path, format, {**options, error.option: choice}, kind, limit=limit):
+            for further, recording in every_channel(
+                path, format, {**options, error.option: choice}, kind, limit=limit, opened=opened
+            ):
                 yield {error.option: choice, **further}, recording
         if limit is not None and len(error.choices) > limit:
             left = listed(error.choices[limit:])
             text = f"{printable(path)} contains more {error.option}s, which are not shown: {left}; show one with --{error.option.replace('_', '-')}"
             warn(text, RoiExtractorsWarning)
         return
+    if opened is not None:
+        yield {}, opened.enter_context(recording)
+        return
     with recording:
         yield {}, recording
+
+
+def stream_name(chosen: Mapping[str, str]) -> str:
+    """Return the name of a stream, from the options that choose it; empty if there is nothing to choose."""
+    return " ".join(_names(chosen))
+
+
+def _names(chosen: Mapping[str, str]) -> list[str]:
+    # A number alone does not say what it is of
+    return [f"{option.replace('_', ' ')} {value}" if value.isdecimal() else value for option, value in chosen.items()]
 
 
 def stream_target(target: Path, chosen: Mapping[str, str]) -> Path:
@@ -107,9 +125,7 @@ def stream_target(target: Path, chosen: Mapping[str, str]) -> Path:
     suffixes = [suffix for spec in roi.formats() for suffix in (*spec.writer_extensions, *spec.extensions)]
     matching = [suffix for suffix in suffixes if target.name.lower().endswith(suffix)]
     end = len(target.name) - len(max(matching, key=len, default=target.suffix))
-    # A number alone does not say what it is of
-    parts = [value if not value.isdecimal() else f"{option} {value}" for option, value in chosen.items()]
-    words = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "-", "_".join((target.name[:end], *parts)))
+    words = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "-", "_".join((target.name[:end], *_names(chosen))))
     return target.with_name(f"{words}{target.name[end:]}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated, Any
 
 import typer
@@ -113,11 +113,14 @@ def _general(
 _GENERAL = frozenset(inspect.signature(_general).parameters)
 
 
-def _stream_params() -> Iterator[Any]:
-    """Yield a parameter for each option that all formats may have, and for each stream, those of most formats first."""
+def _stream_params() -> tuple[Any, ...]:
+    """Return a parameter for each option that all formats may have, and for each stream, those of most formats first."""
     counts = Counter(stream for spec in roi.formats() for stream in spec.streams if stream.isidentifier())
-    names = sorted(counts, key=lambda name: (-counts[name], name))
-    yield from _params_of(_general)
+    return _params_for(tuple(sorted(counts, key=lambda name: (-counts[name], name))))
+
+
+@lru_cache(maxsize=8)  # a command asks for its parameters several times
+def _params_for(names: tuple[str, ...]) -> tuple[Any, ...]:
     # Typer makes options from the signature of a function alone
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_stream_option(name))
@@ -129,7 +132,7 @@ def _stream_params() -> Iterator[Any]:
 
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    yield from _params_of(function)
+    return (*_params_of(_general), *_params_of(function))
 
 
 def _stream_option(name: str) -> Any:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import roiextractors_core as roi
+
 from ..errors import counted, printable
-from ..interop.scan import Finding, Scan
-from ..interop.scan import scan as find_recordings
 from ..io.units import amount, duration
 from . import terminal
 from .arguments import AsJson
 from .command_line import CommandLine
+
+if TYPE_CHECKING:
+    from ..interop.scan import Finding, Scan
 
 __all__ = ["scan"]
 
@@ -37,7 +39,7 @@ def scan(
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
     with _progress() as progress:
-        found = find_recordings(folder, progress=progress)
+        found = roi.scan(folder, progress=progress)
         if as_json:
             _print_json(found)
         elif as_csv:
@@ -68,6 +70,8 @@ def _print_json(found: Iterable[Finding]) -> None:
 
 
 def _print_csv(found: Iterable[Finding]) -> None:
+    import csv  # no other subcommand needs it
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for finding in found:

@@ -40,7 +40,7 @@ from ..registry.spec import FormatSpec
 from .read_files import ReadFiles
 from .writer import CompanionWriter, NamingWriter, ReplacingWriter, SeveralWriter
 
-__all__ = ["convert", "writable_formats"]
+__all__ = ["convert", "stores_several", "writable_formats"]
 
 _OWN_PARAMETERS = ("target", "progress")
 
@@ -141,6 +141,25 @@ def convert(
             check(file)
         _write(source, path, spec, write, _Report(progress), options, overwrite=overwrite, check=check)
     return path
+
+
+def stores_several(
+    target: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    kind: str = "imaging",
+    registry: Registry | None = None,
+) -> bool:
+    """Return whether :func:`convert` can write several recordings of one session to this target, as one file.
+
+    Parameters
+    ----------
+    target, format, kind, registry
+        As for :func:`convert`, with the same errors.
+    """
+    formats, path = registry or default_registry(), Path(target)
+    spec = _format_of_suffix(path, formats, kind) if format is None else _format_of_name(format, formats, kind)
+    return isinstance(_load_writer(spec, formats), SeveralWriter)
 
 
 # What is written
