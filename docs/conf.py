@@ -29,7 +29,7 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -63,8 +63,9 @@ html_theme_options = {
     "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 8,
-    # The page of formats needs the width, and its table is its table of contents
-    "secondary_sidebar_items": {"**": ["page-toc", "page-links"], "gallery": [], "index": []},
+    # The wide tables of these pages need the width; that of the formats is its table of contents
+    "secondary_sidebar_items": {"**": ["page-toc"], "gallery": [], "index": [], "process_state": []},
+    "article_footer_items": ["page-links"],
     "footer_start": ["copyright", "changelog-link"],
     "footer_end": [],
     "show_prev_next": True,

@@ -425,8 +425,8 @@ def test_the_rows_of_a_wide_table_carry_the_names_of_its_columns() -> None:
     labelled = site("site_pages").label_cells(f"<p>before</p>{table}")
     assert '<table class="stacks table">' in labelled
     assert '<td data-label="a"><p>1</p></td><td data-label="b" class="empty"></td><td data-label="c">3</td>' in labelled
-    two = table.replace("<th>c</th>", "")
-    assert site("site_pages").label_cells(two) == two
+    without_head = table.replace("<th>b</th>", "<th></th>")
+    assert site("site_pages").label_cells(without_head) == without_head
 
 
 def test_a_chart_compares_with_the_best_of_the_other_readers() -> None:

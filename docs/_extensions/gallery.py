@@ -110,6 +110,7 @@ def section(spec: roi.FormatSpec, plugin: str) -> Iterator[str]:
     yield from ("", f"(format-{spec.name})=", f"## {spec.title}", "", spec.description, "")
     kind_of = f", a kind of {code(spec.specializes)}" if spec.specializes else ""
     rows = {
+        "package": f"`{plugin}`",
         "to install": f"`{install_command(plugin)}`",
         "opens": "a movie" if spec.kind == "imaging" else 'ROIs, masks or traces, with `kind="segmentation"`',
         "`format=`": f"`{spec.name}`{kind_of}",
@@ -120,10 +121,8 @@ def section(spec: roi.FormatSpec, plugin: str) -> Iterator[str]:
         "metadata": code(spec.metadata) or "none",
         "platforms": "any" if spec.platforms == ("any",) else ", ".join(spec.platforms),
     }
-    yield f"| package | `{plugin}` |"
-    yield "|---|---|"
     for key, value in rows.items():
-        yield f"| {key} | {value} |"
+        yield f":{key}: {value}"
 
 
 def code(values: tuple[str, ...]) -> str:

@@ -76,7 +76,7 @@ def label_cells(body: str) -> str:
 def _label_table(table: str) -> str:
     head = HEAD.search(table)
     names = [TAG.sub("", cell).strip() for cell in CELL.findall(head[0])] if head else []
-    if len(names) < 3:
+    if len(names) < 2 or not names[1]:  # a table without a head
         return table
     before, after = table[: head.end()], table[head.end() :]
     before = before.replace('<table class="', '<table class="stacks ', 1)
