@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,7 +28,7 @@ def run_tasks(
     prepared: Any = None,
     scheduler: Any = None,
     progress: Progress | None = None,
-) -> Iterator[T]:
+) -> Generator[T]:
     """Yield the result of each task, in order; a bounded number of results is in memory.
 
     Parameters
@@ -79,7 +79,7 @@ def _on_cluster(
     prepared: Any,
     scheduler: Any,
     report_progress: Progress,
-) -> Iterator[T]:
+) -> Generator[T]:
     """Compute on the workers of a cluster, which repeat a task if its worker is lost."""
     try:
         import distributed
@@ -119,7 +119,7 @@ def _work_there(work: Callable[[Any, Any, Any], T], source: Any, context: Any, t
 
 def _in_order(
     tasks: Sequence[Any], ahead: int, begin: Callable[[Any], Any], report_progress: Progress
-) -> Iterator[Any]:
+) -> Generator[Any]:
     waiting = deque(begin(task) for task in tasks[:ahead])
     for done in range(1, len(tasks) + 1):
         result = waiting.popleft().result()
