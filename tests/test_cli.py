@@ -401,3 +401,18 @@ def test_the_format_to_write_is_named_by_its_own_option(movie: Path) -> None:
     assert done.returncode == 2
     assert "--format" not in done.stderr
     assert "format=" not in done.stderr
+
+
+def test_the_message_on_one_of_several_recordings_names_this_one(two_channels: Path) -> None:
+    folder = two_channels.parent
+    np.save(folder / "movie.npy", np.zeros((3, 4, 5)))
+    done = command("info", "movie.npy", "movie.ome.tif", "--channel", "Z", "--no-picture", folder=folder)
+    assert done.returncode == 2
+    assert 'roiextractors info movie.ome.tif --no-picture --channel "A b"' in done.stderr
+
+
+def test_an_option_that_the_format_lacks_is_named_as_it_was_typed(movie: Path) -> None:
+    done = command("info", "movie.npy", "--plane", "1", folder=movie.parent)
+    assert done.returncode == 2
+    assert "takes no option --plane" in done.stderr
+    assert "--sampling-frequency" in done.stderr

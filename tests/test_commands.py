@@ -131,7 +131,7 @@ def test_every_stream_of_a_third_partys_format_is_an_option(monkeypatch: pytest.
 
 LINE = CommandLine(
     "info",
-    ("a b.tif", "--channel", "9", "--no-picture", "--option", "roi=3"),
+    ("--channel", "9", "--no-picture", "--option", "roi=3"),
     ("a b.tif",),
     {
         "channel": "--channel",
@@ -161,6 +161,10 @@ START = 'roiextractors info "a b.tif"'
         ("exists; pass overwrite=True to replace it", "exists; pass --overwrite to replace it"),
         ("pass kind= when opening.", "pass --kind when opening."),
         ("it says SizeT=1 and x=5", "it says SizeT=1 and x=5"),
+        ("pass open(..., kind='imaging') or call it", "pass --kind imaging or call it"),
+        ("call open(...) first, or convert(..., format='x')", "call open(...) first, or convert(..., format='x')"),
+        ("open(..., dtype='<u2')", f'{START} --channel 9 --no-picture --option roi=3 --option "dtype=<u2"'),
+        ("pass kind=<word>", "pass --kind <word>"),
         ("call set_times(times) or reopen(x)", "call set_times(times) or reopen(x)"),
         ("open(recording, kind='imaging')", "open(recording, kind='imaging')"),
     ],

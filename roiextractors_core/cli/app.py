@@ -45,7 +45,7 @@ from .arguments import (
     complete_written_format,
     parse_options,
 )
-from .command_line import in_command_words
+from .command_line import about, in_command_words
 from .commands import HELP_GROUPS, CommandGroup
 from .facts import every_channel, facts_of, in_words, kinds_in, plugin_border, stream_name, stream_target
 from .opening import RecordingCommand
@@ -115,18 +115,22 @@ def info(
     failed = 0
     for path in paths:
         try:
-            with plugin_border(f"{printable(path)} could not be shown"):
+            with about(path), plugin_border(f"{printable(path)} could not be shown"):
                 shown += _show(path, format, kind, options, picture, drawn=drawn, as_json=as_json)
         except BrokenPipeError:  # of the output, not of a recording
             raise
         except (RoiExtractorsError, OSError, MemoryError) as error:
             failed += 1
-            terminal.print_message(terminal.sentence(error))
+            with about(path):
+                terminal.print_message(terminal.sentence(error))
     # One document even if some paths failed, and none if all did
     if as_json and (shown or not failed):
         print(json.dumps(shown, indent=1))
     if failed:
         raise typer.Exit(2)
+
+
+app.command(rich_help_panel=EVERY_DAY)(scan.scan)
 
 
 def _show(
@@ -505,7 +509,6 @@ def demo(
         raise typer.Exit(1)
 
 
-app.command(rich_help_panel=EVERY_DAY)(scan.scan)
 scaffold.register(app)
 validation.register(app)
 

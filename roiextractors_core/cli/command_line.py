@@ -9,21 +9,25 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import roiextractors_core as roi
 
-from ..errors import UnknownFormatError
+from ..errors import UnknownFormatError, UnknownOptionError
+from ..io.notices import set_within
 
-__all__ = ["LINE", "CommandLine", "advice", "in_command_words", "typed"]
+__all__ = ["LINE", "CommandLine", "about", "advice", "in_command_words", "typed"]
 
 _CALL = re.compile(r"(?<![\w.])(?:roi\.|roiextractors_core\.)?(open|convert)\(")
 _KEYWORD = re.compile(r"(?<![\w.'\"(<{=-])([a-z_][a-z0-9_]*)=(?!=)")
 _VALUE = re.compile(
     r"'[^']*'|\"[^\"]*\"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|True|False|None|\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>|\.\.\."
 )
-_PLAIN = re.compile(r"[\w@%+=:,./<>-]+")  # < and > are of <Hz>, a place to fill in
+_QUOTED = re.compile(r"'([a-z_][a-z0-9_]*)'")
+_PLAIN = re.compile(r"[\w@%+=:,./-]+")
+_PLACE = re.compile(r"<[^<>]*>")  # to fill in: <Hz>
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -36,9 +40,9 @@ class CommandLine:
     command : str
         The subcommand: ``"info"``.
     words : tuple of str
-        What was typed after it.
+        What was typed after it, without the paths.
     paths : tuple of str
-        Those of the words that are recordings.
+        The recordings.
     options : mapping of str to str
         The options of the command by their name in Python: ``{"channel": "--channel"}``.
     flags : frozenset of str
@@ -62,12 +66,18 @@ class CommandLine:
         parts, at, is_first = [], 0, True
         while (match := _CALL.search(text, at)) is not None:
             arguments, end = _arguments(text, match.end())
-            words = self._call(match[1], arguments, whole=is_first) if end else None
-            parts.append(self._keywords(text[at : match.start()]))
+            before = text[at : match.start()]
+            whole = is_first and not before.endswith("pass ")
+            words = self._call(match[1], arguments, whole=whole) if end else None
+            parts.append(self._keywords(before))
             parts.append(text[match.start() : end or match.end()] if words is None else words)
-            is_first = is_first and words is None
+            is_first = is_first and not (whole and words is not None)
             at = end or match.end()
         return "".join((*parts, self._keywords(text[at:])))
+
+    def name_options(self, text: str) -> str:
+        """Return a message about options of the format, which it names in quotes, with those that are options here as such."""
+        return _QUOTED.sub(lambda match: self.options.get(match[1], match[0]), text)
 
     def advice(self, error: BaseException) -> str:
         """Return the end of the message on a folder that is not a recording: how to list those in it."""
@@ -82,6 +92,8 @@ class CommandLine:
         """Return a call as a command line; those after the first one in a message as options alone."""
         options: dict[str, str] = {}
         paths = self.paths
+        if arguments == ["..."] or (function == "convert" and "target_format" not in self.options):
+            return None  # it only names the function, or another subcommand
         for argument in arguments:
             key, is_keyword, value = argument.partition("=")
             if is_keyword and key.strip().isidentifier():
@@ -95,8 +107,7 @@ class CommandLine:
         added = [word for name, value in options.items() for word in self._option(name, value)]
         if not whole:
             return " ".join(added)
-        words = [word for word in self._without(options) if word not in self.paths]
-        return " ".join(("roiextractors", self.command, *map(typed, (*paths, *words)), *added))
+        return " ".join(("roiextractors", self.command, *map(typed, (*paths, *self._without(options))), *added))
 
     def _without(self, options: Mapping[str, str]) -> Iterator[str]:
         """Yield the words that were typed without these options: they get other values."""
@@ -141,11 +152,23 @@ LINE: ContextVar[CommandLine | None] = ContextVar("command_line", default=None)
 """The command that runs, if it is one that opens a recording."""
 
 
-def in_command_words(text: str) -> str:
-    """Return a message in the words of the command that runs."""
-    line = LINE.get()
+def in_command_words(message: object) -> str:
+    """Return a message, or that of an error, in the words of the command that runs."""
+    line, text = LINE.get(), str(message)
+    if line is None:
+        return text
+    if isinstance(message, UnknownOptionError):
+        text = line.name_options(text)
     # Most messages name no call and no keyword
-    return text if line is None or ("=" not in text and "(" not in text) else line.translate(text)
+    return line.translate(text) if "=" in text or "(" in text else text
+
+
+@contextmanager
+def about(path: str) -> Iterator[None]:
+    """Make the messages of a block name this path alone, where several were typed."""
+    line = LINE.get()
+    with set_within(LINE, None if line is None else replace(line, paths=(path,))):
+        yield
 
 
 def advice(error: BaseException) -> str:
@@ -156,7 +179,7 @@ def advice(error: BaseException) -> str:
 
 def typed(word: str) -> str:
     """Return a word as it is typed in a shell, in quotes where they are needed."""
-    if _PLAIN.fullmatch(word) or word == "...":
+    if _PLAIN.fullmatch(word) or _PLACE.fullmatch(word):
         return word
     # Double quotes are those of every shell; shlex takes single ones, which cmd.exe does not know
     return shlex.quote(word) if not word or set(word) & set('"$`\\!') else f'"{word}"'

@@ -84,11 +84,11 @@ def _line_of(command: RecordingCommand, ctx: Any) -> CommandLine:
     params = command.get_params(ctx)
     given = ctx.params.get("paths") or [ctx.params.get("path")]
     paths = tuple(str(path) for path in given if path is not None)
-    words = tuple(ctx.meta.get(__name__, ()))
+    words = tuple(word for word in ctx.meta.get(__name__, ()) if word not in paths)
     name = str(command.name)
     if not any(param.name == "option" for param in params):
         other = ctx.parent.command.get_command(ctx.parent, "info")
-        name, words, params = "info", paths, other.get_params(ctx)
+        name, words, params = "info", (), other.get_params(ctx)
     options = {str(p.name): p for p in params if p.param_type_name == "option"}
     return CommandLine(
         name,

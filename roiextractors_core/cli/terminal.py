@@ -206,7 +206,7 @@ def one_line_warnings() -> Iterator[None]:
     said: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = f"warning: {_on_one_line(in_command_words(str(message)))}"
+        text = f"warning: {_on_one_line(in_command_words(message))}"
         if text not in said:
             said.add(text)
             print_message(text)
@@ -224,7 +224,7 @@ def sentence(error: BaseException) -> str:
     """Return an error as one line without a traceback."""
     if isinstance(error, OSError) and not isinstance(error, RoiExtractorsError) and error.strerror:
         return error.strerror if error.filename is None else f"{printable(error.filename)}: {error.strerror}"
-    said = _on_one_line(in_command_words(str(error))) or type(error).__name__
+    said = _on_one_line(in_command_words(error)) or type(error).__name__
     said += advice(error)
     return f"there is not enough memory: {said}" if isinstance(error, MemoryError) else said
 

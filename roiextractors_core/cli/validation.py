@@ -104,7 +104,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check_plugin(
-    plugin: Annotated[str, typer.Argument(help="An installed distribution's name, or a folder with a pyproject.toml.")],
+    plugin: Annotated[
+        str,
+        typer.Argument(metavar="PLUGIN", help="An installed distribution's name, or a folder with a pyproject.toml."),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a plugin: entry point, declarations, import time, extractor, names and foreign files. Its code is imported."""
