@@ -107,6 +107,7 @@ def test_an_experiment_is_read(path: Path) -> None:
         assert rois.get_roi_pixel_masks(["12"])[0].tolist() == [[4, 1, 1], [5, 1, 1], [5, 2, 1]]
         assert rois.metadata.start_time == datetime(2016, 5, 12, 10, 13, 26)
         assert rois.metadata.device == "Nikon A1R-MP multiphoton microscope."
+        assert rois.metadata.modality == "two-photon"
         assert rois.metadata.vendor["ophys_experiment_id"] == "501940850"
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(rois)).get_traces(), traces(0).T)
 

@@ -201,6 +201,7 @@ def test_the_files_of_an_experiment_are_read_together_and_matched_by_id(experime
         np.testing.assert_array_equal(rois.get_roi_image_masks(), dense())
         assert rois.get_roi_pixel_masks([NAMES[1]])[0].tolist() == [[5, 11, 1], [6, 11, 1], [6, 12, 1], [7, 12, 1]]
         assert rois.get_frame_shape() == (ROWS, COLUMNS)
+        assert rois.metadata.modality == "two-photon"
         assert rois.get_sampling_frequency() is None
         assert rois.times_source is None
 

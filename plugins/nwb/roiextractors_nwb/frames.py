@@ -11,7 +11,7 @@ from .series import SEARCHED
 from .tables import Table
 from .tree import Tree
 
-__all__ = ["frame_of", "stated_frame"]
+__all__ = ["frame_of", "movies_of", "stated_frame"]
 
 
 def stated_frame(table: Table) -> tuple[int, ...] | None:
@@ -36,6 +36,14 @@ def frame_of(tree: Tree, table: Table) -> tuple[int, ...] | None:
 
 
 def _movie_shapes(tree: Tree, table: str) -> Iterator[tuple[int, ...]]:
+    for path, _ in movies_of(tree, table):
+        shape = tree.shape(f"{path}/data") or ()
+        if len(shape) in (3, 4) and 0 not in shape:
+            yield shape[1:]
+
+
+def movies_of(tree: Tree, table: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the type of each movie of the imaging plane of a table of ROIs."""
     plane = tree.identity(f"{table}/imaging_plane")
     if plane is None:
         return
@@ -44,8 +52,8 @@ def _movie_shapes(tree: Tree, table: str) -> Iterator[tuple[int, ...]]:
             if not kind.endswith("Series") or kind.endswith("ResponseSeries"):
                 continue
             try:
-                shape = tree.shape(f"{path}/data") or ()
-                if len(shape) in (3, 4) and 0 not in shape and tree.identity(f"{path}/imaging_plane") == plane:
-                    yield shape[1:]
+                # The shape too, which follows the link of the pixels: one to another file is not read
+                if tree.identity(f"{path}/imaging_plane") == plane and tree.shape(f"{path}/data") is not None:
+                    yield path, kind
             except UnsupportedRecordingError:
                 continue  # a link to another file

@@ -60,7 +60,7 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         requires=("h5py",),
         streams=("plane_segmentation",),
         clock="native",
-        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "device", "software", "vendor"),
+        metadata=("start_time", "pixel_size", "plane_spacing", "channels", "modality", "device", "software", "vendor"),
         platforms=("any",),
         description="ROIs of NWB 2 files (HDF5 and Zarr): each PlaneSegmentation with its masks, RoiResponseSeries, columns and images.",
         writer="roiextractors_nwb.segmentation_writer:write",

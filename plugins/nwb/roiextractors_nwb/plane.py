@@ -12,9 +12,9 @@ from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 from .tree import Tree
 from .values import moment, positive, texts, whole
 
-__all__ = ["metadata_of"]
+__all__ = ["MODALITIES", "metadata_of"]
 
-_MODALITIES = {"TwoPhotonSeries": "two-photon", "OnePhotonSeries": "one-photon"}
+MODALITIES = {"TwoPhotonSeries": "two-photon", "OnePhotonSeries": "one-photon"}
 
 
 def metadata_of(tree: Tree, path: str, *, key: str = "series", is_volumetric: bool | None = None) -> RecordingMetadata:
@@ -46,7 +46,7 @@ def metadata_of(tree: Tree, path: str, *, key: str = "series", is_volumetric: bo
             tree, plane, positive(tree.value(f"{path}/exposure_time") or kind_facts.get("exposure_time"))
         ),
         bit_depth=whole(tree.value(f"{path}/bits_per_pixel")) or None,
-        modality=_MODALITIES.get(tree.kind(path)),
+        modality=MODALITIES.get(tree.kind(path)),
         device=printable(device.rpartition("/")[2]) if device else None,
         software=printable(" ".join(software)) or None,
         vendor=_vendor(tree, path, plane, device, key),

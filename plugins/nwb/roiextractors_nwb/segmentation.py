@@ -24,10 +24,10 @@ from roiextractors_core.segmentation import Background, RoiMasks, RoiProperty, S
 
 from .arrays import Matrix, matrix_of
 from .columns import properties_of
-from .frames import frame_of, stated_frame
+from .frames import frame_of, movies_of, stated_frame
 from .images import Image, images_of, read_image
 from .masks import TableMasks, extent_of
-from .plane import metadata_of
+from .plane import MODALITIES, metadata_of
 from .responses import Response, responses_of
 from .sidecar import IDS_COLUMN, SegmentationSidecar
 from .tables import Table, background_of, chosen_table, read_table, table_names
@@ -323,6 +323,9 @@ class NwbSegmentationExtractor(SegmentationExtractor):
         except UnsupportedRecordingError as error:  # a link to another file, or a circle of links
             self._doubts.append(f"{error}; the metadata of the imaging plane are left out")
             return RecordingMetadata()
+        modalities = {MODALITIES.get(kind) for _, kind in movies_of(tree, self._table.path)}
+        if len(modalities) == 1:
+            found = found.replaced(modality=modalities.pop())
         traces = {
             response.name: {"path": response.path, **tree.attributes(response.where)} for response in self._responses
         }

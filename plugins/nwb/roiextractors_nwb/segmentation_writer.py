@@ -18,7 +18,7 @@ from .description import describe, free_name, of_each, plain_name, series_clock,
 from .nwb_objects import imaging_plane
 from .session import Session
 from .sidecar import IDS_COLUMN, SCRATCH_NAME, SegmentationSidecar
-from .writer import open_target, require_pynwb
+from .writer import naming, open_target, require_pynwb
 
 __all__ = ["add_segmentation", "write"]
 
@@ -95,9 +95,10 @@ class NwbSegmentationWriter:
         about = Session(list(several.values()), start_time=start_time, subject=subject, session=session)
         names = list(several)
         ends = suffixes(names) if isinstance(rois, dict) else [""]
-        plans = [
-            _Plan(one, end, about, image_masks=image_masks) for one, end in zip(several.values(), ends, strict=True)
-        ]
+        plans = []
+        for (name, one), end in zip(several.items(), ends, strict=True):
+            with naming(name):
+                plans.append(_Plan(one, end, about, image_masks=image_masks))
         total = sum(plan.nbytes for plan in plans)
         require_room(partial, total)
         file = about.new_file()

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roiextractors_core.errors import MissingDependencyError, UnsupportedRecordingError
+from roiextractors_core.errors import MissingDependencyError, TimesError, UnsupportedRecordingError, printable
 from roiextractors_core.io import SIDECAR_KEY, Progress, Sidecar, require_room
 
 from .description import Description, describe, of_each, series_clock, suffixes
@@ -20,7 +20,7 @@ from .safe_file import SafeFile
 from .session import Session
 from .sidecar import FIRST_SAMPLE
 
-__all__ = ["open_target", "require_pynwb", "write"]
+__all__ = ["naming", "open_target", "require_pynwb", "write"]
 
 
 class NwbWriter:
@@ -94,10 +94,10 @@ class NwbWriter:
         names = list(several)
         ends = suffixes(names) if isinstance(recording, dict) else [""]
         each = zip(ends, of_each("indicator", indicator, names), of_each("location", location, names), strict=True)
-        plans = [
-            _plan(one, about, suffix=end, modality=modality, indicator=dye, location=place)
-            for one, (end, dye, place) in zip(several.values(), each, strict=True)
-        ]
+        plans = []
+        for (name, one), (end, dye, place) in zip(several.items(), each, strict=True):
+            with naming(name):
+                plans.append(_plan(one, about, suffix=end, modality=modality, indicator=dye, location=place))
         require_room(partial, sum(plan.recording.nbytes for plan in plans))
         file = about.new_file()
         for plan in plans:
@@ -157,6 +157,17 @@ def _share(progress: Progress, before: int, total: int, file: SafeFile) -> Progr
         progress(before + done, total)
 
     return report
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Name one of several recordings in the error that refuses it."""
+    try:
+        yield
+    except (UnsupportedRecordingError, TimesError) as error:
+        if not name:
+            raise
+        raise type(error)(f"{printable(name)}: {error}") from error
 
 
 def require_pynwb() -> None:

@@ -91,6 +91,7 @@ def test_several_movies_and_rois_have_names(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.get_roi_image_masks(), masks)
         np.testing.assert_array_equal(found.get_traces(name="raw"), rois.get_traces(name="raw"))
         assert found.metadata.channels[0].name == "Green"  # by the plane that it shares with the movie
+        assert found.metadata.modality == "two-photon"  # by the movie
 
 
 def test_a_name_that_is_taken_is_refused() -> None:

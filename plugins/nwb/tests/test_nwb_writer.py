@@ -124,6 +124,13 @@ def test_a_pixel_that_cannot_be_read_leaves_nothing_of_several(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recording_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    without_rate = roi.NumpyImagingExtractor(np.zeros((3, 4, 5)))
+    with pytest.raises(roi.TimesError, match=r"^b: NWB needs a sampling rate"):
+        roi.convert({"a": movie(), "b": without_rate}, tmp_path / "a.nwb")
+    assert list(tmp_path.iterdir()) == []
+
+
 # Modality, indicator, location
 
 
