@@ -130,7 +130,7 @@ def info(
         raise typer.Exit(2)
 
 
-app.command(rich_help_panel=EVERY_DAY)(scan.scan)
+app.command(cls=RecordingCommand, rich_help_panel=EVERY_DAY)(scan.scan)
 
 
 def _show(
