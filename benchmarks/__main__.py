@@ -1,4 +1,8 @@
-"""``python -m benchmarks`` runs the benchmarks, one module at a time, and writes ``docs/performance.md``."""
+"""``python -m benchmarks`` runs the benchmarks, one module at a time, and writes ``docs/performance.md``.
+
+``python -m benchmarks --compare main`` compares the working tree with another revision instead: the two take turns at each row,
+and the table shows what became slower.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.compare import compare, table
 from benchmarks.page import Row, missed_targets, page, rows_of
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +44,9 @@ def main() -> int:
     """Run the benchmarks, write the page, and return the number of modules that failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="measure two rounds only")
+    parser.add_argument(
+        "--compare", metavar="REVISION", help="compare the working tree with this revision; write no page"
+    )
     parser.add_argument("--only", metavar="SUBSTRING", default="", help="run only the modules whose names contain this")
     parser.add_argument(
         "--output",
@@ -49,6 +57,8 @@ def main() -> int:
     )
     chosen = parser.parse_args()
     modules = [path for path in sorted(HERE.glob("test_*.py")) if chosen.only in path.stem]
+    if chosen.compare:
+        return compared(chosen.compare, modules, is_quick=chosen.quick)
     rows, failed, started, before = [], [], time.perf_counter(), load()
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         try:
@@ -74,6 +84,21 @@ def main() -> int:
         f"{time.perf_counter() - started:.0f} s: {chosen.output}"
     )
     return len(failed)
+
+
+def compared(revision: str, modules: list[Path], *, is_quick: bool) -> int:
+    """Print each row while it is measured, then the table; return the number of rows that became slower."""
+    rows = []
+    for each in compare(revision, modules, turn_seconds=0.2 if is_quick else 2.0):
+        if isinstance(each, str):
+            print(each, flush=True)
+            continue
+        rows.append(each)
+        print(f"{each.row}: {min(each.ratios):.2f} to {max(each.ratios):.2f} {each.verdict}", flush=True)
+    slower = sum(row.verdict == "slower" for row in rows)
+    print(f"\nbefore: {revision}; now: the working tree; a ratio above 1 is faster now\n\n{table(rows)}\n")
+    print(f"{len(rows)} rows, {slower} slower, {sum(row.verdict == 'faster' for row in rows)} faster")
+    return slower
 
 
 def run(module: Path, folder: Path, *, is_quick: bool) -> tuple[list[Row], bool]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ READS = {
     "memory": "whole recording",
 }
 ROW_SECONDS = 2.0
+TURNS = pytest.StashKey[tuple[TextIO, TextIO]]()
 
 
 class Beside:
@@ -354,6 +356,13 @@ def resident(name: str) -> int:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="measure two rounds of every benchmark")
+    parser.addoption("--lockstep", metavar="IN,OUT", help="take turns with another revision; see compare.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if descriptors := config.getoption("--lockstep"):
+        orders, answers = map(int, descriptors.split(","))
+        config.stash[TURNS] = os.fdopen(orders, "r"), os.fdopen(answers, "w")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -363,7 +372,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def beside(request: pytest.FixtureRequest) -> Beside:
-    """Measure a row of the performance page."""
+    """Measure a row of the performance page, or take turns with another revision."""
+    if streams := request.config.stash.get(TURNS, None):
+        from benchmarks.compare import Lockstep
+
+        place = request.session.items.index(request.node)
+        return Lockstep(place, streams, is_quick=request.config.getoption("--quick"))
     if not request.config.pluginmanager.hasplugin("benchmark"):
         pytest.skip("pytest-benchmark is not installed; benchmarks/requirements.txt names it")
     return Beside(request.getfixturevalue("benchmark"), request.config.getoption("--quick"))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import compare
 from benchmarks.page import missed_targets, page, rows_of
 
 
@@ -141,7 +147,7 @@ def test_failed_benchmarks_are_listed_with_the_missed_targets() -> None:
 
 def test_the_page_names_its_command_date_machine_and_versions() -> None:
     text = written(planted())
-    assert text.startswith("<!-- Written by `python -m benchmarks`; do not edit. -->\n\n# Performance\n")
+    assert "<!-- Written by `python -m benchmarks`; do not edit. -->\n\n# Performance\n" in text[:400]
     assert re.search(r"^Written by `python -m benchmarks` on 1 May 2026\.$", text, re.MULTILINE)
     assert "| processor | A Processor |" in text
     assert "| numpy | 2.0 |" in text
@@ -155,3 +161,70 @@ def test_groups_are_in_the_order_of_a_readers_questions() -> None:
 
 def test_a_benchmark_that_measures_no_row_is_left_out() -> None:
     assert rows_of({"benchmarks": [{"extra_info": {}}, {"extra_info": planted()}]}) == [planted()]
+
+
+def comparison(before: list[float], now: list[float]) -> compare.Comparison:
+    return compare.Comparison("opening: x", before, now)
+
+
+def test_a_row_is_slower_only_if_every_measure_says_so() -> None:
+    assert comparison([1.0, 1.1, 1.2, 1.1], [2.0, 2.2, 2.1, 2.4]).verdict == "slower"
+    assert comparison([2.0, 2.2, 2.1, 2.4], [1.0, 1.1, 1.2, 1.1]).verdict == "faster"
+    assert comparison([1.0, 1.1, 1.2, 1.1], [1.01, 1.1, 1.2, 1.1]).verdict == ""
+    # one quiet moment on one side, or one busy moment on the other, is chance
+    assert comparison([0.5, 1.1, 1.2, 1.1, 1.1], [1.0, 1.1, 1.2, 1.1, 1.1]).verdict == ""
+    assert comparison([1.0, 1.1, 1.2, 1.1, 1.1], [1.0, 9.0, 1.2, 1.1, 1.1]).verdict == ""
+
+
+def test_what_became_slower_comes_first_in_the_table() -> None:
+    rows = [comparison([1.0] * 4, [1.0] * 4), compare.Comparison("zz", [1.0] * 4, [3.0] * 4)]
+    first = compare.table(rows).splitlines()[2]
+    assert first == "| zz | 1000.000 | 3000.000 | 0.33 to 0.33 | slower |"
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="revisions are compared where a process inherits open files")
+def test_two_revisions_take_turns(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    (root / "benchmarks").mkdir(parents=True)
+    for name in ("__init__.py", "conftest.py", "compare.py", "page.py", "__main__.py"):
+        source = Path(compare.__file__).with_name(name)
+        if source.exists():
+            shutil.copy(source, root / "benchmarks" / name)
+    (root / "subject.py").write_text("import time\ndef work(): time.sleep(0.01)\n")
+    (root / "benchmarks" / "test_work.py").write_text(
+        "import subject\n"
+        "def test_work(beside): beside('work', subject.work, group='opening')\n"
+        "def test_rest(beside): beside('rest', subject.rest, group='opening')\n"
+        "def test_same(beside): beside('same', lambda: sum(range(200000)), group='opening')\n"
+    )
+    git = [
+        "git",
+        "-C",
+        str(root),
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x@example.org",
+        "-c",
+        "init.defaultBranch=main",
+    ]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "First"], check=True)
+    (root / "subject.py").write_text("import time\ndef work(): time.sleep(0.04)\ndef rest(): pass\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--compare", "HEAD", "--quick"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"opening: work: 0\.\d\d to 0\.\d\d slower", done.stdout)
+    assert "opening: rest: only in this revision" in done.stdout
+    assert re.search(r"^\| opening: same \|.*\|  \|$", done.stdout, re.MULTILINE)
+    listed = subprocess.run([*git, "worktree", "list"], capture_output=True, text=True, check=True).stdout
+    assert len(listed.splitlines()) == 1
