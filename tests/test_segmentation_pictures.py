@@ -123,6 +123,31 @@ def test_a_picture_is_written(tmp_path: Path) -> None:
         rois.preview(tmp_path / "rois.jpg")
 
 
+def test_the_captions_of_a_picture_say_how_many_rois_the_rate_and_the_origin_of_the_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    words: list[str] = []
+    save = Figure.savefig
+
+    def read(figure: Any, *arguments: Any, **options: Any) -> None:
+        words.extend(text.get_text() for text in figure.findobj(Text))
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", read)
+    made(images={"summary_image": np.ones((ROWS, COLUMNS))}).preview()
+    for caption in (
+        "3 ROIs, 50 samples, rate 25 Hz",
+        "3 ROIs over the summary image",  # and not "image image"
+        "raw: 3 of 3 ROIs, each scaled to its own range",
+        "time (s), times from the rate",
+    ):
+        assert caption in words
+
+
 def test_a_picture_without_masks_shows_traces() -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import roiextractors_core as roi
 
+from ..cards import TIMES
 from ..errors import (
     PluginError,
     RoiExtractorsError,
@@ -272,9 +273,8 @@ def _times(facts: Mapping[str, Any]) -> str:
         return "unknown"
     if not facts["first_and_last_time"]:
         return "none"
-    words = {"native": "recorded by the hardware", "computed": "computed from the rate", "user": "set by the user"}
     first, last = (f"{t:.6f} s" if isinstance(t, float | int) else f"{t} s" for t in facts["first_and_last_time"])
-    return f"{first} to {last}, {words[facts['times_source']]}"
+    return f"{first} to {last}, {TIMES[facts['times_source']]}"
 
 
 def _moment(text: str | None) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RangeError, listed, printable
+from ..cards import TIMES
+from ..errors import RangeError, counted, listed, printable
 from ..io.contrast import percentiles_of
 
 __all__ = ["draw_segmentation", "outline"]
@@ -94,8 +95,9 @@ def _draw_outlines(axes: Any, rois: Any, image: str | None) -> None:
         if numbered and rows.size:
             words = {"color": colour, "fontsize": 7.5, "ha": "center", "va": "center", "path_effects": edge}
             axes.text(centre[1], centre[0], printable(roi_id)[:12], parse_math=False, **words)
-    over = "" if name is None else f" over the {name.replace('_', ' ')} image"
-    axes.set_title(f"{rois.get_num_rois():,} ROIs{over}", fontsize=9.5, parse_math=False)
+    shown = "" if name is None else printable(name.replace("_", " "))
+    over = f" over the {shown}{'' if shown.endswith('image') else ' image'}" if shown else ""
+    axes.set_title(f"{counted(rois.get_num_rois(), 'ROI')}{over}", fontsize=9.5, parse_math=False)
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(shape[0] - 0.5, -0.5)
     axes.set_xticks([])
@@ -118,8 +120,10 @@ def _draw_traces(axes: Any, rois: Any, name: str, shown: np.ndarray) -> None:
         axes.plot(along[part], scaled - place, color=COLOURS[number % len(COLOURS)], linewidth=0.8)
         labels.append(printable(ids[number])[:12])
     axes.set_yticks([0.45 - place for place in range(len(shown))], labels)
-    axes.set_xlabel("time (s)" if has_times else "sample (the rate is unknown)", fontsize=9)
-    axes.set_title(f"{name}, each trace scaled to its own range", fontsize=9.5, parse_math=False)
+    words = f"time (s), times {TIMES[rois.times_source]}" if has_times else "sample (the rate is unknown)"
+    axes.set_xlabel(words, fontsize=9)
+    title = f"{printable(name)}: {len(shown)} of {counted(len(ids), 'ROI')}, each scaled to its own range"
+    axes.set_title(title, fontsize=9.5, parse_math=False)
     axes.margins(x=0.01)
     axes.set_facecolor("#22262b")  # the light colours of the outlines are invisible on white
     axes.spines[["top", "right"]].set_visible(False)

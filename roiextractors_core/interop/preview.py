@@ -162,7 +162,14 @@ def preview_segmentation(rois: Any, target: Any = None, **options: Any) -> Previ
         check_target(Path(target))
     paths = rois.provenance.paths
     name = printable(Path(paths[0]).name) if paths else type(rois).__name__
-    content = _rendered(name, (9, 10), lambda figure: draw_segmentation(figure, rois, **options))
+    words = f"{counted(rois.get_num_rois(), 'ROI')}, {counted(rois.get_num_samples(), 'sample')}, rate {rate_in_words(rois)}"
+
+    def draw_rois(figure: Any) -> None:
+        (part,) = figure.subfigures(1, 1, squeeze=False)[:, 0]
+        _text(part.suptitle, words, fontsize=_TITLE_SIZE, color="#444444", x=0.012, ha="left")
+        draw_segmentation(part, rois, **options)
+
+    content = _rendered(name, (9, 10), draw_rois)
     if target is None:
         return Preview(content)
     _write(content, Path(target))
