@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import os
 import zlib
@@ -27,6 +28,7 @@ from roiextractors_core.io import (
     choose_stream,
     import_library,
     library_errors,
+    num_cores,
     run_on_cores,
     single_file,
     warn,
@@ -39,7 +41,7 @@ __all__ = ["Nd2ImagingExtractor"]
 
 _MAX_DEVIATION = 0.1  # of the measured period from the nominal one
 _MAX_JITTER = 1e-3  # of a period, up to which times are regular
-_BATCH_BYTES = 64 << 20  # of interleaved channels that are read at once
+_PARALLEL_BYTES = 4 << 20  # starting threads for less takes longer than reading
 _AXES = {"TimeLoop": "T", "NETimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z"}
 
 
@@ -189,21 +191,31 @@ class Nd2ImagingExtractor(BlockImagingExtractor):
 
     def _stored(self, numbers: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return ``(frames, rows, columns)`` of uncompressed frames."""
-        layout, step = self._layout, self._layout.components
-        width = columns.stop - columns.start
-        inside = slice(columns.start * step, columns.stop * step)  # the channels of a pixel are neighbours
+        layout, file = self._layout, self._chunks.file
         offsets = self._starts[np.searchsorted(self._there, numbers)]
-        frames = StoredFrames(
-            [self._chunks.file], shape=(self._sizes["Y"], layout.row_bytes // layout.dtype.itemsize), dtype=layout.dtype
-        )
-        if step == 1:
-            return frames.read(offsets, rows, inside)
-        found = np.empty((len(numbers), rows.stop - rows.start, width), self.get_dtype())
-        batch = max(1, _BATCH_BYTES // frames.frame_bytes)
-        for k in range(0, len(numbers), batch):
-            some = frames.read(offsets[k : k + batch], rows, inside)
-            found[k : k + batch] = some.reshape(*some.shape[:2], width, step)[..., self._channel]
+        if layout.components == 1:
+            frames = StoredFrames([file], shape=(self._sizes["Y"], self._row_pixels), dtype=layout.dtype)
+            return frames.read(offsets, rows, columns)
+        count, step = rows.stop - rows.start, layout.components
+        found = np.empty((len(numbers), count, columns.stop - columns.start), self.get_dtype())
+        # The channels of a pixel are neighbours
+        inside = slice(columns.start * step + self._channel, columns.stop * step, step)
+        places = (offsets + rows.start * layout.row_bytes).tolist()
+
+        def read(begin: int, end: int) -> None:
+            lines = np.empty((count, self._row_pixels), layout.dtype)  # of one frame: small enough for the cache
+            for k in range(begin, end):
+                file.read_into([lines], places[k])
+                found[k] = lines[:, inside]
+
+        parts = num_cores() if count * layout.row_bytes * len(numbers) >= _PARALLEL_BYTES else 1
+        marks = [len(numbers) * k // parts for k in range(parts + 1)]
+        run_on_cores([functools.partial(read, a, b) for a, b in itertools.pairwise(marks) if a < b])
         return found
+
+    @property
+    def _row_pixels(self) -> int:
+        return self._layout.row_bytes // self._layout.dtype.itemsize
 
     def _decompressed(self, numbers: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Return ``(frames, rows, columns)`` of frames compressed by zlib, which are decompressed on all cores."""
