@@ -19,6 +19,7 @@ GROUPS = {
     "single": ("One frame", "Random frames, one call per frame."),
     "part": ("Part of each frame", "64 x 64 pixels of each frame."),
     "segmentation": ("Segmentations", "ROIs, masks and traces; opening includes detection."),
+    "projections": ("Projections", "Each pixel of a recording over all samples, from a file that is already open."),
     "times": ("Times", "Sample times from the metadata of each frame."),
     "share": (
         "Calls on a network share",

@@ -88,8 +88,7 @@ def test_sums_of_16_bits_have_no_rounding() -> None:
 def test_numbers_of_few_and_of_many_bits_give_the_same_sums(bits: int) -> None:
     data = np.random.default_rng(bits).integers(0, 2**bits, (300, 17, 11)).astype(np.uint16)
     sums = pixel_sums.PixelSums((17, 11), data.dtype, pixel_sums.NAMES)
-    sums.add(data[:150])
-    sums.add(data[150:])
+    sums.add([data[:150], data[150:]])
     exact = data.astype(np.int64)
     np.testing.assert_array_equal(sums.total.reshape(17, 11), exact.sum(axis=0))
     np.testing.assert_array_equal(sums.squares.reshape(17, 11), (exact**2).sum(axis=0))
@@ -228,3 +227,18 @@ def test_a_cluster_gives_the_same_to_the_last_bit_and_survives_the_loss_of_a_wor
     for found in (there, by_address):
         for name in ("mean", "standard_deviation", "maximum", "correlation", "trace", "times"):
             np.testing.assert_array_equal(getattr(found, name), getattr(here, name))
+
+
+@pytest.mark.parametrize(
+    ("samples", "threads", "sizes"),
+    [(4096, 2, {4}), (4096, 8, {1}), (2048, 2, {2}), (400_000, 2, {4}), (100, 1, {1, 2})],
+)
+def test_a_cluster_gets_few_tasks_that_are_nodes_of_one_tree(samples: int, threads: int, sizes: set[int]) -> None:
+    recording = NoiseImagingExtractor((samples, 512, 512), "uint16", 1)
+    groups = one_pass._groups_of(recording)
+    assert [span for group in groups for span in group][-1][1] == samples
+    tasks = one_pass._tasks_of(groups, recording.nbytes, threads)
+    assert [group for task in tasks for group in task] == groups
+    assert {len(task) for task in tasks[:-1]} <= sizes
+    assert len(tasks) >= min(4 * threads, len(groups))
+    assert all(task[-1][-1][1] - task[0][0][0] <= (1 << 30) / (2 * 512 * 512) for task in tasks)

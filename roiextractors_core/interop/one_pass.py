@@ -100,10 +100,10 @@ def _groups_of(recording: Any) -> list[Group]:
 
 
 def _tasks_of(groups: Sequence[Group], nbytes: int, num_threads: int) -> list[Sequence[Group]]:
-    """Join 2**k groups to a task, of a bounded size, and at least two tasks for each thread of the cluster."""
+    """Join 2**k groups to a task, of a bounded size, and at least four tasks for each thread of the cluster."""
     each = max(1, nbytes // max(1, len(groups)))
     size = 1
-    while 2 * size * each <= _MAX_TASK_BYTES and len(groups) >= 4 * size * num_threads:
+    while 2 * size * each <= _MAX_TASK_BYTES and len(groups) >= 8 * size * num_threads:
         size *= 2
     return [groups[k : k + size] for k in range(0, len(groups), size)]
 

@@ -1,4 +1,4 @@
-"""Sums over the samples of every pixel, and of every pair of neighbours, in tiles that fit into the cache of a core."""
+"""Sums over the samples of every pixel, and of every pair of neighbours, in tiles that fit into the cache."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ T = TypeVar("T")
 NAMES = ("total", "squares", "products", "maximum", "minimum", "trace")
 
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # the other four neighbours are the same pairs in reverse
-_TILE_PIXELS = 4096  # of a sample: with fewer, Python takes longer than the sums; with more, they leave the cache
-_TILE_BYTES = 1 << 19  # of all samples of a tile, as numbers of 4 or 8 bytes
+# Threads hand over the interpreter lock after every step, which takes as long as a step on a tile of 1 MiB. Larger ones leave
+# the level-2 cache of a core, but not the level-3 cache of a processor
+_TILE_PIXELS = 1 << 15  # of a sample
+_TILE_BYTES = 5 << 20  # of all samples of a tile, as numbers of 4 or 8 bytes
 _MIN_SAMPLES = 8  # in a tile, because each tile costs a pass over the sums
 
 
@@ -123,26 +125,31 @@ class PixelSums:
         """The number of values that were left out."""
         return 0 if self.missing is None else int(self.missing.sum())
 
-    def add(self, block: np.ndarray) -> None:
-        """Add consecutive samples, ``(samples, *shape)``."""
-        flat = np.ascontiguousarray(block).reshape(len(block), -1)
-        flat = flat.view(np.uint8) if flat.dtype.kind == "b" else flat
-        rows = _Rows.of(flat)
-        halo, holes = max(self.lags, default=0), []
-        scratch = np.empty(max(_TILE_BYTES, 8 * _MIN_SAMPLES * (_TILE_PIXELS + halo)), np.uint8)
-        with np.errstate(invalid="ignore", over="ignore"):
-            for start in range(0, self.size, _TILE_PIXELS):
-                end = min(start + _TILE_PIXELS, self.size)
-                part, here = flat[:, start : end + halo], _Holes.none()
-                self._add_extrema(part[:, : end - start], start, end)
-                if self.skip or self.names - {"maximum", "minimum"}:
-                    for first, values in self._tiles(part, start, scratch):
-                        here = here.joined(self._add_tile(values, start, end, rows.part(first, len(values))))
-                holes.append(here)
-            self._holes = self._holes.joined(_Holes.of(holes))
-            self.num_samples += len(flat)
-            if "trace" in self.names:
-                self._traces.append(rows.sums / rows.counts)
+    def add(self, blocks: Iterable[np.ndarray]) -> None:
+        """Add consecutive samples, in blocks of ``(samples, *shape)``."""
+        halo, scratch = max(self.lags, default=0), None
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for block in blocks:
+                flat = np.ascontiguousarray(block).reshape(len(block), -1)
+                # Allocated once: where memory is returned to the system at once, as in the workers of dask, new pages take long
+                scratch = scratch or _Scratch.of(flat, min(self.size, _TILE_PIXELS + halo))
+                self._add_block(flat.view(np.uint8) if flat.dtype.kind == "b" else flat, halo, scratch)
+
+    def _add_block(self, flat: np.ndarray, halo: int, scratch: _Scratch) -> None:
+        rows, holes = _Rows.of(flat), []
+        for start in range(0, self.size, _TILE_PIXELS):
+            end = min(start + _TILE_PIXELS, self.size)
+            part, here = flat[:, start : end + halo], _Holes.none()
+            largest = self._add_extrema(part, start, end)
+            if self.skip or self.names - {"maximum", "minimum"}:
+                for first, values in self._tiles(part, largest, start, scratch):
+                    some_rows = rows.part(first, len(values))
+                    here = here.joined(self._add_tile(values, start, end, some_rows, scratch))
+            holes.append(here)
+        self._holes = self._holes.joined(_Holes.of(holes))
+        self.num_samples += len(flat)
+        if "trace" in self.names:
+            self._traces.append(rows.sums / rows.counts)
 
     def joined(self, later: PixelSums) -> PixelSums:
         """Add the sums over later samples to these; return these."""
@@ -212,58 +219,66 @@ class PixelSums:
             coefficients: np.ndarray = (product / count - x / count * (y / count)) / spread
         return coefficients
 
-    def _add_extrema(self, own: np.ndarray, start: int, end: int) -> None:
-        for name in self.names & _CHOOSE.keys():
-            lowest = name == "maximum"
-            if name not in self.extrema:
-                limits: Any = np.iinfo(own.dtype) if own.dtype.kind in "iu" else None
-                worst = (-np.inf if lowest else np.inf) if limits is None else (limits.min if lowest else limits.max)
-                self.extrema[name] = np.full(self.size, worst, own.dtype)
-            choose, target = _CHOOSE[name], self.extrema[name][start:end]
-            values = choose.reduce(own, axis=0)
-            if self.skip and not np.isfinite(values).all():
-                values = choose.reduce(np.where(np.isfinite(own), own, -np.inf if lowest else np.inf), axis=0)
-            choose(target, values, out=target)
+    def _add_extrema(self, part: np.ndarray, start: int, end: int) -> int:
+        """Add the extrema of a tile; return the largest absolute value, where sums are exact, of the tile and its neighbours."""
+        largest = 1
+        for name, choose in _CHOOSE.items():
+            is_maximum = name == "maximum"
+            bounds = self.is_exact and (is_maximum or part.dtype.kind == "i")
+            if not bounds and name not in self.names:
+                continue
+            values = choose.reduce(part, axis=0)
+            if bounds:
+                largest = max(largest, int(values.max()) if is_maximum else -int(values.min()))
+            if name in self.names:
+                values = values[: end - start]
+                if self.skip and not np.isfinite(values).all():
+                    own = part[:, : end - start]
+                    values = choose.reduce(np.where(np.isfinite(own), own, -np.inf if is_maximum else np.inf), axis=0)
+                if name not in self.extrema:
+                    limits: Any = np.iinfo(part.dtype) if part.dtype.kind in "iu" else _Infinite
+                    self.extrema[name] = np.full(self.size, limits.min if is_maximum else limits.max, part.dtype)
+                choose(self.extrema[name][start:end], values, out=self.extrema[name][start:end])
+        return largest
 
-    def _tiles(self, part: np.ndarray, start: int, scratch: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def _tiles(self, part: np.ndarray, largest: int, start: int, scratch: _Scratch) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the numbers to sum, of as many samples as sums of their products can have, and where these begin."""
         width = part.shape[1]
-        dtype, most = self._work_dtype(part)
-        length = max(_MIN_SAMPLES, min(most, _TILE_BYTES // dtype.itemsize // width))
+        dtype, most = self._work_dtype(part.dtype, largest)
+        count = -(-len(part) // max(_MIN_SAMPLES, min(most, scratch.tile.nbytes // dtype.itemsize // width)))
+        length = -(-len(part) // count)  # of tiles as equal as possible
         reference = self.reference[start : start + width]
         for first in range(0, len(part), length):
             values = part[first : first + length]
-            tile = scratch[: values.size * dtype.itemsize].view(dtype).reshape(values.shape)
+            tile = scratch.tile[: values.size * dtype.itemsize].view(dtype).reshape(values.shape)
             np.copyto(tile, values)
             if len(reference):
                 tile -= reference  # in one step with the conversion, it would take longer
             yield first, tile
 
-    def _work_dtype(self, part: np.ndarray) -> tuple[np.dtype[Any], int]:
+    def _work_dtype(self, dtype: np.dtype[Any], largest: int) -> tuple[np.dtype[Any], int]:
         """Return the dtype of the sums over a tile, and the most samples whose sums it can represent."""
         if self.is_exact:
-            is_signed = part.dtype.kind == "i"
-            largest = max(1, int(part.max()), -int(part.min()) if is_signed else 0)
-            work = np.dtype(np.int32 if is_signed else np.uint32)
-            # Two thirds of the time of float64, and most cameras and digitizers have at most 14 bits
+            work = np.dtype(np.int32 if dtype.kind == "i" else np.uint32)
+            # Half the time of float64, and most cameras and digitizers have at most 14 bits
             most = int(np.iinfo(work).max) // (largest**2 if self.names & {"squares", "products"} else largest)
             if most >= _MIN_SAMPLES and largest * _TILE_PIXELS <= np.iinfo(work).max:
                 return work, most
         return np.dtype(np.float64), 1 << 20  # of 16-bit numbers, sums of products below 2**53 are exact
 
-    def _add_tile(self, values: np.ndarray, start: int, end: int, rows: _Rows) -> _Holes:
+    def _add_tile(self, values: np.ndarray, start: int, end: int, rows: _Rows, scratch: _Scratch) -> _Holes:
         """Add the numbers of a tile; return what pairs of neighbours lack."""
-        own, holes = values[:, : end - start], _Holes.none()
-        if self.skip and not np.isfinite(np.add.reduce(values, axis=0)).all():
+        own, holes, out = values[:, : end - start], _Holes.none(), scratch.sums.view(values.dtype)
+        if self.skip and not np.isfinite(np.add.reduce(values, axis=0, out=out[: values.shape[1]])).all():
             holes = self._leave_out(values, start, end, rows)
         if len(self.total):
-            _add_to(self.total[start:end], np.add.reduce(own, axis=0, dtype=values.dtype))
+            _add_to(self.total[start:end], np.add.reduce(own, axis=0, dtype=values.dtype, out=out[: end - start]))
         if len(self.squares):
-            _add_to(self.squares[start:end], _dot(own, own))
+            _add_to(self.squares[start:end], _dot(own, own, out))
         for lag, product in zip(self.lags, self.products, strict=True):
             width = min(end, len(product)) - start
             if width > 0:
-                sums = _dot(values[:, :width], values[:, lag : lag + width])
+                sums = _dot(values[:, :width], values[:, lag : lag + width], out)
                 _add_to(product[start : start + width], sums)
         if "trace" in self.names:
             rows.sums += np.add.reduce(own, axis=1, dtype=values.dtype)
@@ -311,6 +326,26 @@ class PixelSums:
 
 
 _CHOOSE = {"maximum": np.maximum, "minimum": np.minimum}
+
+
+class _Infinite:
+    """The limits of floating-point numbers, as ``numpy.iinfo`` has those of integers."""
+
+    min, max = -np.inf, np.inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Scratch:
+    """Memory for the numbers of a tile, and for the sums of these over its samples."""
+
+    tile: np.ndarray
+    sums: np.ndarray
+
+    @classmethod
+    def of(cls, block: np.ndarray, width: int) -> _Scratch:
+        fewest = 8 * min(_MIN_SAMPLES, len(block)) * width
+        most = len(block) * width * min(8, max(4, 2 * block.itemsize))
+        return cls(np.empty(max(fewest, min(most, _TILE_BYTES)), np.uint8), np.empty(8 * width, np.uint8))
 
 
 @dataclass(slots=True)
@@ -378,14 +413,15 @@ class _Holes:
         return tuple(results)
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _dot(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return the sum over the samples of the products, without an array for these."""
-    sums: np.ndarray = np.einsum("tp,tp->p", a, b)
+    sums: np.ndarray = np.einsum("tp,tp->p", a, b, out=None if out is None else out[: a.shape[1]])
     return sums
 
 
 def _add_to(target: np.ndarray, sums: np.ndarray) -> None:
-    target += sums.astype(target.dtype)  # sums of integers as float64 are below 2**53
+    # Sums of integers as float64 are below 2**53
+    target += sums if np.can_cast(sums.dtype, target.dtype) else sums.astype(target.dtype)
 
 
 def _pairs(step: tuple[int, int], shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

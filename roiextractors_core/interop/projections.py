@@ -125,11 +125,9 @@ def _sum_group(names: frozenset[str], recording: Any, reference: np.ndarray | No
     """Read consecutive samples and sum them."""
     dtype = recording.dtype if recording.dtype.kind != "c" else np.abs(np.empty(0, recording.dtype)).dtype
     sums = PixelSums(recording.shape[1:], dtype, names, reference, skip=True)
-    for start, end in spans:
-        block = recording.get_series(start, end)
-        sums.add(
-            np.abs(block) if block.dtype.kind == "c" else block
-        )  # of complex pixels (OCT, holography), the magnitude
+    blocks = (recording.get_series(start, end) for start, end in spans)
+    # Of complex pixels (OCT, holography), the magnitude
+    sums.add(np.abs(block) if block.dtype.kind == "c" else block for block in blocks)
     return sums
 
 

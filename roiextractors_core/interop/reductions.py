@@ -144,8 +144,7 @@ def _spread(recording: Any, name: str, axes: tuple[int, ...], dtype: np.dtype[An
 def _sum_group(recording: Any, reference: np.ndarray | None, spans: Sequence[Span]) -> PixelSums:
     empty = _as_real(np.empty((1, *recording.shape[1:]), recording.dtype))
     sums = PixelSums(empty.shape[1:], empty.dtype, ("total", "squares"), reference)
-    for start, end in spans:
-        sums.add(_as_real(recording.get_series(start, end)))
+    sums.add(_as_real(recording.get_series(start, end)) for start, end in spans)
     return sums
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import pickle
+import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def run_tasks(
     # Reading, codecs and numpy's sums release the interpreter lock, so threads are enough
     with ThreadPoolExecutor(num_cores()) as pool:
         yield from _in_order(
-            listed, num_cores() + 1, lambda task: pool.submit(work, recording, context, task), report_progress
+            listed, 2 * num_cores(), lambda task: pool.submit(work, recording, context, task), report_progress
         )
 
 
@@ -91,11 +92,15 @@ def _on_cluster(
     client = connect(scheduler) if isinstance(scheduler, str) else scheduler
     try:
         sources = [graph_source(subject) for subject in subjects]
-        # pure=False: a key made from the arguments could return a result kept from before the file changed. What is prepared
-        # is a task of its own, which is repeated if its worker is lost; data that is scattered in advance would be gone.
-        context = (
-            prepared if prepare is None else client.submit(_prepare_there, prepare, *sources, pure=False, retries=3)
-        )
+        # pure=False: a key made from the arguments could return a result kept from before the file changed
+        if prepare is None:
+            context = prepared
+        elif (
+            len(sources) == 1
+        ):  # each worker prepares it: tasks that depend on a result are begun where it is, and wait there
+            context = _Preparation(uuid.uuid4().hex, prepare)
+        else:  # a task of its own, which is repeated if its worker is lost; data that is scattered in advance would be gone
+            context = client.submit(_prepare_there, prepare, *sources, pure=False, retries=3)
         num_threads = max(1, sum(client.nthreads().values()))
         # Each worker thread has a task and the next one, whose inputs are already sent
         yield from _in_order(
@@ -109,11 +114,20 @@ def _on_cluster(
             client.close()
 
 
+class _Preparation(NamedTuple):
+    """What each worker prepares once."""
+
+    token: str
+    prepare: Callable[[Any], Any]
+
+
 def _prepare_there(prepare: Callable[..., Any], *sources: Any) -> Any:
     return prepare(*(source.recording for source in sources))
 
 
 def _work_there(work: Callable[[Any, Any, Any], T], source: Any, context: Any, task: Any) -> T:
+    if isinstance(context, _Preparation):
+        context = source.prepared(*context)
     return work(source.recording, context, task)
 
 
@@ -138,10 +152,18 @@ def graph_source(recording: Any) -> _GraphSource:
 class _GraphSource:
     """A recording in a graph: the same object in this process, opened once in any other."""
 
-    __slots__ = ("recording",)
+    __slots__ = ("_prepared", "recording")
 
     def __init__(self, recording: Any) -> None:
         self.recording = recording
+        self._prepared: tuple[str, Any] = ("", None)
+
+    def prepared(self, token: str, prepare: Callable[[Any], Any]) -> Any:
+        """Return what is made from the recording; it is made once for each token, and kept until the next."""
+        kept = self._prepared
+        if kept[0] != token:
+            kept = self._prepared = (token, prepare(self.recording))
+        return kept[1]
 
     @property
     def shape(self) -> tuple[int, ...]:
