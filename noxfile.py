@@ -1,6 +1,7 @@
 """The suite on every Python, and with the lowest dependencies that the metadata allows.
 
-``python -m nox -s newest-3.12`` and ``python -m nox -s lowest`` run all tests, or those named after ``--``.
+``python -m nox -s newest-3.12`` and ``python -m nox -s lowest`` run all tests, or those named after ``--``;
+``python -m nox -s neuroconv`` those of NeuroConv, in an environment with it and all plugins.
 ``python noxfile.py`` prints the versions that ``lowest`` installs, ``python noxfile.py warnings`` which warnings it ignores, and
 ``python noxfile.py folders`` the tests of the plugins that depend on a library other than numpy.
 """
@@ -17,13 +18,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-__all__ = ["WARNINGS", "dependent_folders", "lowest", "lowest_versions", "newest"]
+__all__ = ["WARNINGS", "dependent_folders", "lowest", "lowest_versions", "neuroconv", "newest"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ("3.11", "3.12", "3.13")
 EVERYTHING = ("-r", "requirements-dev.txt")
 EVERY_TEST = ("tests", "plugins")  # without a path, the quick ones alone
 COMMAND = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+# NeuroConv asks for hdmf-zarr, which asks for zarr 2, while the other tests compare with zarr 3
+NEUROCONV = ("-r", "requirements.txt", "neuroconv[ophys_minimal]>=0.10", "pytest>=8.2", "pytest-xdist>=3.6")
+NEUROCONV_TESTS = ("tests/test_neuroconv.py", *(f"plugins/{name}/tests" for name in ("omezarr", "minian", "nwb")))
 # That old libraries call what the newest of theirs deprecate is no fault of this repository; what it calls itself is
 WARNINGS = "filterwarnings=error\nignore::DeprecationWarning\nerror::DeprecationWarning:(roiextractors|tests|plugins)"
 
@@ -85,6 +89,13 @@ def lowest(session: Any) -> None:
     session.run(*COMMAND, "-o", WARNINGS, *(session.posargs or EVERY_TEST))
 
 
+def neuroconv(session: Any) -> None:
+    """Run the tests of NeuroConv and of the plugins that read Zarr, in an environment with NeuroConv and all plugins."""
+    session.install("-q", *NEUROCONV)
+    session.run("python", "-m", "pip", "check")
+    session.run(*COMMAND, "-m", "not long", *(session.posargs or NEUROCONV_TESTS))
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["warnings"]:
         print(WARNINGS)
@@ -99,3 +110,4 @@ else:
     nox.options.sessions = ["lowest"]
     nox.session(newest, python=list(PYTHONS))
     nox.session(lowest, python=PYTHONS[0])
+    nox.session(neuroconv)

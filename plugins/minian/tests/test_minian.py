@@ -90,7 +90,7 @@ def test_one_group_of_all_variables_is_read(tmp_path: Path, version: int) -> Non
 @pytest.mark.parametrize("version", [2, 3])
 def test_what_xarray_writes_is_read(tmp_path: Path, version: int) -> None:
     xarray = pytest.importorskip("xarray")
-    pytest.importorskip("zarr")
+    pytest.importorskip("zarr", minversion="3")
     if "zarr_format" not in inspect.signature(xarray.Dataset.to_zarr).parameters:
         pytest.skip("this xarray writes one version of Zarr only")
     coordinates = {"unit_id": UNITS, "frame": FRAMES, "height": np.arange(7), "width": np.arange(5)}

@@ -117,7 +117,6 @@ class TestNwbZarr(TestNwb):
 
     @pytest.fixture
     def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
-        pytest.importorskip("zarr", reason="zarr is not installed")
         return write_zarr(tmp_path / "session.nwb.zarr", parts)
 
     @pytest.fixture
@@ -136,7 +135,6 @@ class TestNwbZarrVolumes(TestPackedVolumesWithTimestamps):
 
     @pytest.fixture
     def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
-        pytest.importorskip("zarr", reason="zarr is not installed")
         return write_zarr(tmp_path / "session.nwb.zarr", parts)
 
 
@@ -383,8 +381,7 @@ def test_timestamps_that_another_series_keeps_are_followed(
         **series("acquisition/Movie", stored(4, 5, 6), **{"/timestamps": link("/acquisition/Clock/timestamps")}),
     )
     paths = [write_nwb(tmp_path / "linked.nwb", parts)]
-    if pytest.importorskip("zarr", reason="zarr is not installed"):
-        paths.append(write_zarr(tmp_path / "linked.nwb.zarr", parts))
+    paths.append(write_zarr(tmp_path / "linked.nwb.zarr", parts))
     for path in paths:
         with roi.open(path) as recording:
             np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.5, 1.0, 1.5])
@@ -644,7 +641,6 @@ def test_links_into_other_files_are_not_followed(
 def test_zarr_that_leads_elsewhere_or_needs_pickle_is_refused(
     tmp_path: Path, write_zarr: Write, session: Parts, series: Parts, link: Any
 ) -> None:
-    pytest.importorskip("zarr", reason="zarr is not installed")
     pixels = stored(4, 5, 6)
     path = write_zarr(
         tmp_path / "climbs.nwb.zarr", session(**series("acquisition/Movie", pixels, **{"/timestamps": link("../../x")}))
@@ -666,7 +662,8 @@ def test_zarr_that_leads_elsewhere_or_needs_pickle_is_refused(
 def test_a_chunk_of_zarr_that_unpacks_to_more_is_refused(
     tmp_path: Path, write_zarr: Write, session: Parts, series: Parts, compressor: dict[str, Any]
 ) -> None:
-    numcodecs = pytest.importorskip("numcodecs", reason="zarr is not installed")
+    import numcodecs
+
     codec = numcodecs.get_codec(dict(compressor))
     pixels = stored(12, 5, 6)
     path = write_zarr(tmp_path / "bomb.nwb.zarr", session(**series("acquisition/Movie", pixels)))
@@ -689,7 +686,6 @@ def test_a_chunk_of_zarr_that_unpacks_to_more_is_refused(
 
 
 def test_a_chunk_that_is_gone_is_told(tmp_path: Path, write_zarr: Write, session: Parts, series: Parts) -> None:
-    pytest.importorskip("zarr", reason="zarr is not installed")
     pixels = stored(12, 5, 6)
     path = write_zarr(tmp_path / "lost.nwb.zarr", session(**series("acquisition/Movie", pixels)))
     (path / "acquisition" / "Movie" / "data" / "1.0.0").unlink()
@@ -732,7 +728,6 @@ def test_chunks_of_hdf5_that_were_never_written_are_counted_and_an_interrupted_e
 def test_a_zarr_is_opened_through_its_own_mark(
     tmp_path: Path, write_zarr: Write, session: Parts, series: Parts
 ) -> None:
-    pytest.importorskip("zarr", reason="zarr is not installed")
     pixels = stored(12, 5, 6)
     path = write_zarr(tmp_path / "whole.nwb.zarr", session(**series("acquisition/Movie", pixels)))
     with roi.open(path / ".zattrs") as recording:

@@ -143,7 +143,6 @@ FLUORESCENCE = f"{MODULE}/Fluorescence"
 def write(request: pytest.FixtureRequest, tmp_path: Path, write_nwb: Write, write_zarr: Write) -> Write:
     """Write parts as an NWB file, in HDF5 and in Zarr."""
     if request.param == "zarr":
-        pytest.importorskip("zarr", reason="zarr is not installed")
         return lambda parts, name="session": write_zarr(tmp_path / f"{name}.nwb.zarr", parts)
     return lambda parts, name="session": write_nwb(tmp_path / f"{name}.nwb", parts)
 
@@ -856,7 +855,6 @@ def test_a_mask_whose_chunk_is_lost_is_warned_about(recording: Path) -> None:
 def test_traces_whose_chunks_are_lost_are_warned_about(
     write_zarr: Write, tmp_path: Path, parts: dict[str, Any]
 ) -> None:
-    pytest.importorskip("zarr", reason="zarr is not installed")
     path = write_zarr(tmp_path / "session.nwb.zarr", parts)
     (path / FLUORESCENCE / "Neuropil" / "data" / "0.0").unlink()
     with pytest.warns(roi.RoiExtractorsWarning, match=r"1 chunk of .*Neuropil are missing"):
@@ -978,7 +976,6 @@ class TestNwbSegmentationZarr(TestNwbSegmentation):
 
     @pytest.fixture
     def recording(self, tmp_path: Path, parts: dict[str, Any], write_zarr: Write) -> Path:
-        pytest.importorskip("zarr", reason="zarr is not installed")
         return write_zarr(tmp_path / "session.nwb.zarr", parts)
 
 

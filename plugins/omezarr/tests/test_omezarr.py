@@ -12,7 +12,6 @@ from typing import Any
 import numcodecs
 import numpy as np
 import pytest
-import zarr
 
 import roiextractors_core as roi
 from roiextractors_core.testing import ImagingExtractorTests
@@ -427,6 +426,7 @@ def test_empty_files_at_the_end_are_not_samples(tmp_path: Path, version: str) ->
 
 
 def write_shards(folder: Path, array: np.ndarray) -> Path:
+    zarr = pytest.importorskip("zarr", minversion="3", reason="zarr 3 is not installed")
     group = zarr.open_group(folder, mode="w", zarr_format=3)
     made = group.create_array("0", shape=array.shape, chunks=(1, 16, 20), shards=(4, 16, 20), dtype=array.dtype)
     made[...] = array
@@ -564,8 +564,7 @@ def test_a_plate_of_wells_and_a_file_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_real_image_opens(recordings: Path, path: str, options: dict[str, Any], shape: Any, dtype: str) -> None:
-    import zarr
-
+    zarr = pytest.importorskip("zarr", minversion="3", reason="zarr 3 is not installed")
     with roi.open(recordings / "ome_zarr" / path, **options) as recording:
         assert recording.provenance.format == "omezarr"
         assert shape is None or recording.shape == shape
@@ -597,8 +596,8 @@ def test_a_description_of_an_array_that_cannot_be_is_refused(tmp_path: Path, key
 
 @pytest.mark.parametrize("name", ["zstd", "blosc"])
 def test_a_chunk_that_says_that_it_decodes_to_more_is_refused(tmp_path: Path, name: str) -> None:
-    numcodecs = pytest.importorskip("numcodecs")
     codec = {"zstd": numcodecs.Zstd(), "blosc": numcodecs.Blosc()}[name]
+    zarr = pytest.importorskip("zarr", minversion="3", reason="zarr 3 is not installed")
     image = zarr.open_group(tmp_path / "image.zarr", mode="w", zarr_format=2)
     array = image.create_array("0", shape=(2, 4, 4), chunks=(1, 4, 4), dtype="u2", compressors=codec)
     array[...] = np.arange(32).reshape(2, 4, 4)
@@ -625,6 +624,7 @@ def test_a_chunk_that_says_that_it_decodes_to_more_is_refused(tmp_path: Path, na
 def test_a_truncated_chunk_of_blosc_is_refused_and_gives_no_other_memory(
     tmp_path: Path, version: int, options: dict[str, Any], kept: int
 ) -> None:
+    zarr = pytest.importorskip("zarr", minversion="3", reason="zarr 3 is not installed")
     frames = np.random.default_rng(3).integers(1, 4000, (4, 24, 32)).astype(np.uint16)
     group = zarr.open_group(str(tmp_path / "m.ome.zarr"), mode="w", zarr_format=version)  # type: ignore[arg-type]
     more: dict[str, Any] = {}
