@@ -40,9 +40,9 @@ from roiextractors_core.io import (
 )
 
 from .containers import image_paths
-from .described import described_in
+from .described import Described, described_in
 
-__all__ = ["OmeZarrImagingExtractor"]
+__all__ = ["OmeZarrImagingExtractor", "StoredImage"]
 
 
 _NOTHING = ChannelMetadata("").to_dict()
@@ -87,15 +87,29 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         channel: str | int | None = None,
         plane: str | int | None = None,
     ) -> None:
-        super().__init__(sampling_frequency=sampling_frequency)
-        self._path = os.fspath(file_path)
-        self._name = printable(os.path.basename(self._path.rstrip("/\\")) or self._path)
-        root = _open_group(self._path, self._name)
-        self._series = _images(root, self._path, self._name)
-        self._image = _Image.of(_chosen_image(root, self._series, series, self._name), self._name)
-        inside = f"{os.path.relpath(self._image.array.folder, root.folder).replace(os.sep, '/')}/"
+        folder = os.fspath(file_path)
+        name = printable(os.path.basename(folder.rstrip("/\\")) or folder)
+        root = _open_group(folder, name)
+        self._series = _images(root, folder, name)
+        image = StoredImage.of(_chosen_image(root, self._series, series, name), name)
+        inside = f"{os.path.relpath(image.array.folder, root.folder).replace(os.sep, '/')}/"
         path = next((one for one in self._series if inside.startswith(f"{one}/")), None)
-        self._described = described_in(self._path, path, {axis: self._image.length(axis) for axis in "tczyx"})
+        described = described_in(folder, path, {axis: image.length(axis) for axis in "tczyx"})
+        self._begin(folder, name, image, described, sampling_frequency, channel, plane)
+
+    def _begin(
+        self,
+        path: str,
+        name: str,
+        image: StoredImage,
+        described: Described,
+        sampling_frequency: float | None,
+        channel: str | int | None,
+        plane: str | int | None,
+    ) -> None:
+        """Begin to read an image, whatever describes it."""
+        super().__init__(sampling_frequency=sampling_frequency)
+        self._path, self._name, self._image, self._described = path, name, image, described
         for words in self._described.doubts:
             warn(f"{self._name}: {words}", RoiExtractorsWarning)
         for words in self._image.doubts:
@@ -218,7 +232,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
         series = _images(root, path, name)
         found = {"series": tuple(series)} if len(series) > 1 else {}
         chosen = options.get("series", series[0] if series else None)
-        image = _Image.of(_chosen_image(root, series, chosen, name), name)
+        image = StoredImage.of(_chosen_image(root, series, chosen, name), name)
         if len(image.channels) > 1:
             found["channel"] = image.channels
         if image.length("z") > 1:
@@ -253,7 +267,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
+class StoredImage:
     """One image: its array at full resolution, the letter of each axis, and their scale."""
 
     array: ZarrArray
@@ -266,7 +280,7 @@ class _Image:
     doubts: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, group: ZarrGroup, name: str) -> _Image:
+    def of(cls, group: ZarrGroup, name: str) -> StoredImage:
         attributes = _attributes(group)
         described = attributes.get("ome", attributes)
         multiscale = _first(described.get("multiscales"), "multiscales", name)
@@ -285,6 +299,14 @@ class _Image:
         scale = _scale(dataset, multiscale, axes)
         count = array.shape[axes.index("c")] if "c" in axes else 1
         return cls(array, axes, units, scale, _channel_names(described, count), attributes, name, doubts)
+
+    @classmethod
+    def plain(cls, array: ZarrArray, axes: str, name: str) -> StoredImage:
+        """Return an array that only its own attributes describe."""
+        _check_size(array, axes)
+        _check_chunks(array, axes, name)
+        count = array.shape[axes.index("c")] if "c" in axes else 1
+        return cls(array, axes, {}, {}, _channel_names({}, count), array.attributes, name)
 
     def length(self, axis: str) -> int:
         return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1

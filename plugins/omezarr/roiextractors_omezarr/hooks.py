@@ -1,4 +1,4 @@
-"""Declares the OME-Zarr format."""
+"""Declares the formats OME-Zarr and plain Zarr arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["roiextractors_formats"]
 
 @hookimpl
 def roiextractors_formats() -> Iterator[FormatSpec]:
-    """Yield the format."""
+    """Yield the formats."""
     yield FormatSpec(
         name="omezarr",
         title="OME-Zarr",
@@ -49,4 +49,16 @@ def roiextractors_formats() -> Iterator[FormatSpec]:
         description="OME-Zarr 0.1 to 0.5 (OME-NGFF) at full resolution, including collections of bioformats2raw, plates and wells.",
         writer="roiextractors_omezarr.writer:write",
         writer_extensions=(".zarr",),
+    )
+    yield FormatSpec(
+        name="zarr",
+        title="Zarr array",
+        extractor="roiextractors_omezarr.plain:ZarrImagingExtractor",
+        extensions=(".zarr",),
+        evidence=(Member(".zarray") | Member(".zgroup") | Member("zarr.json"))
+        & Probe("roiextractors_omezarr.plain:holds_movie"),
+        api=1,
+        streams=("series", "channel", "plane"),
+        metadata=("channels", "vendor"),
+        description="Plain Zarr arrays, as dask and xarray write them: (time, rows, columns), or axes that are named.",
     )
