@@ -156,6 +156,17 @@ def test_sums_wrap_around_as_in_numpy() -> None:
     np.testing.assert_array_equal(roi.NumpyImagingExtractor(large).sum(axis=0), large.sum(axis=0))
 
 
+@pytest.mark.parametrize("value", [65535, -32768])
+def test_sums_of_very_many_samples_do_not_wrap_around(value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_pass, "_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(one_pass, "_GROUP_SAMPLES", 1 << 18)
+    monkeypatch.setattr(one_pass, "_MIN_GROUPS", 1)
+    monkeypatch.setattr(one_pass, "_MIN_GROUP_SAMPLES", 1 << 18)
+    recording = roi.NumpyImagingExtractor(np.full((150_000, 1, 2), value, np.uint16 if value > 0 else np.int16))
+    np.testing.assert_array_equal(np.sum(recording, axis=0), np.full((1, 2), 150_000 * value))
+    assert recording.mean() == value
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_recording_gives_what_numpy_gives(name: str) -> None:
     data = np.empty((0, 3, 4), np.uint16)

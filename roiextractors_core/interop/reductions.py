@@ -19,6 +19,8 @@ __all__ = ["reduce_pixels"]
 
 _JOINED_BY: Mapping[str, Any] = {"sum": np.add, "mean": np.add, "max": np.maximum, "min": np.minimum}
 
+_MAX_NARROW = 1 << 15  # samples of 16 bits whose sum has at most 32
+
 
 def reduce_pixels(recording: Any, name: str, *, axis: Any, out: Any, keepdims: bool = False, **options: Any) -> Any:
     """Return what numpy gives for the whole array; integers without rounding, floats from sums in float64.
@@ -115,8 +117,16 @@ def _reduce_frames(
 ) -> np.ndarray:
     ufunc = _JOINED_BY[name]
     with np.errstate(all="ignore"):  # of inf - inf, and of sums that wrap around
-        parts = (ufunc.reduce(recording.get_series(start, end), axis=0, dtype=wide) for start, end in spans)
-        return functools.reduce(ufunc, parts)
+        blocks = (recording.get_series(start, end) for start, end in spans)
+        return functools.reduce(ufunc, (_reduce_block(ufunc, block, wide) for block in blocks))
+
+
+def _reduce_block(ufunc: Any, block: np.ndarray, wide: np.dtype[Any] | None) -> np.ndarray:
+    if wide is None or wide.kind not in "iu" or not is_exact(block.dtype) or len(block) > _MAX_NARROW:
+        return np.asarray(ufunc.reduce(block, axis=0, dtype=wide))
+    # Half the time of sums of 8 bytes
+    narrow = np.int32 if block.dtype.kind == "i" else np.uint32
+    return np.asarray(ufunc.reduce(block, axis=0, dtype=narrow).astype(wide))
 
 
 def _join_frames(name: str, frames: Iterable[np.ndarray]) -> np.ndarray:
