@@ -166,6 +166,20 @@ def test_volumes_of_one_row_are_drawn_as_the_section_that_they_are(figures: list
     np.testing.assert_array_equal(np.asarray(mean), sections.mean(axis=0)[0].T)
 
 
+def test_a_line_scan_is_drawn_as_lines_over_time(figures: list[Any]) -> None:
+    lines = np.random.default_rng(0).integers(0, 99, (300, 1, 40), dtype=np.uint16)
+    roi.NumpyImagingExtractor(lines, sampling_frequency=500.0).preview()
+    image, trace = figures[0].get_axes()
+    np.testing.assert_array_equal(np.asarray(image.images[0].get_array()), lines[:, 0])
+    np.testing.assert_allclose(trace.lines[0].get_ydata(), lines.mean(axis=(1, 2)))
+    from roiextractors_core.interop.quicklook import quick_look
+
+    many = np.arange(5000, dtype=np.int32)[:, None, None] + np.zeros((1, 3), np.int32)
+    look = quick_look(roi.NumpyImagingExtractor(many))
+    assert look.lines is not None
+    assert look.lines[:, 0].tolist() == [*range(0, 5000, 3)]
+
+
 def test_pixels_without_a_value_are_left_out_and_counted(figures: list[Any]) -> None:
     data = np.random.default_rng(1).normal(100, 5, (30, 40, 50)).astype(np.float32)
     data[:, :4] = np.nan

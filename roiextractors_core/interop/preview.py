@@ -374,6 +374,12 @@ def _draw_panel(part: Any, panel: Panel, one: bool) -> None:
     if len(look.planes):
         maximum = "Maximum over all planes" if look.num_samples == 1 else "Maximum over samples and planes"
     names = ["mean", "maximum"]
+    if look.lines is not None and len(look.lines):
+        axes = part.subplot_mosaic([["lines"], ["trace"]] if one else [["lines", "trace"]])
+        _image(axes["lines"], look.lines, "Lines of the samples, the first at the top", panel)
+        axes["lines"].set_aspect("auto")
+        _trace(axes["trace"], panel)
+        return
     if look.num_samples == 1:
         axes = part.subplot_mosaic([names], width_ratios=[panel.breadth, 1])
     elif one:
@@ -385,7 +391,8 @@ def _draw_panel(part: Any, panel: Panel, one: bool) -> None:
     if len(look.planes):
         _planes(axes["mean"], panel)
     else:
-        _image(axes["mean"], look.mean, "Mean image", panel)
+        section = ", planes from top to bottom" if look.is_section else ""
+        _image(axes["mean"], look.mean, f"Mean image{section}", panel)
     _image(axes["maximum"], look.maximum, maximum, panel)
     if "trace" in axes:
         _trace(axes["trace"], panel)

@@ -45,6 +45,8 @@ class QuickLook:
         Number of planes of the whole recording.
     is_section : bool
         Whether the volumes have one row each; the rows of the images are then the planes.
+    lines : numpy.ndarray or None
+        ``(lines, columns)``: of frames of one row (a line scan), the rows that were read, below each other; at most 2,048.
     trace : numpy.ndarray
         The mean over the finite pixels of each sample that was read, float64.
     samples : numpy.ndarray
@@ -64,6 +66,7 @@ class QuickLook:
     planes: np.ndarray
     num_planes: int
     is_section: bool
+    lines: np.ndarray | None
     trace: np.ndarray
     samples: np.ndarray
     times: np.ndarray | None
@@ -134,6 +137,9 @@ class _Sums:
         self._step = -(-max(rows, columns) // most)
         count = planes[0] if planes else 0
         self._planes = np.unique(np.linspace(0, count - 1, min(count, _MAX_PLANES)).round().astype(np.int64))
+        self._is_line = rows == 1 and not planes and columns > 1 and len(recording) > 1
+        self._every = -(-len(recording) // _MAX_PIXELS)
+        self._lines: dict[int, np.ndarray] = {}
         shape = len(range(0, rows, self._step)), len(range(0, columns, self._step))
         self._total = np.zeros((*shape, len(self._planes)) if planes else shape)
         self._seen = np.zeros(self._total.shape, np.int64)
@@ -154,6 +160,9 @@ class _Sums:
         self._traces[start] = self._means(block, finite)
         part = (slice(None), slice(None, None, self._step), slice(None, None, self._step))
         self._add_images(block[part], finite if finite is True else finite[part])
+        if self._is_line:
+            # Counted from the first sample of the recording, not of the block
+            self._lines[start] = block[-start % self._every :: self._every, 0, :: self._step].astype(np.float64)
         if self._clock.source is not None:
             self._times[start] = self._clock.times(start, end)
         self._runs.append((start, end))
@@ -170,6 +179,7 @@ class _Sums:
             planes=self._planes,
             num_planes=self._recording.get_num_planes(),
             is_section=self._is_section,
+            lines=np.concatenate([self._lines[start] for start in starts]) if self._is_line else None,
             trace=np.concatenate([self._traces[start] for start in starts]),
             samples=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in runs]),
             times=np.concatenate([self._times[start] for start in starts]) if self._times else None,
