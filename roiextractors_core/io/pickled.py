@@ -25,6 +25,7 @@ from ..errors import (
     RoiExtractorsError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from .positioned import PositionedFile
@@ -851,7 +852,7 @@ def _measure(
     if size is None or level + size[1] > _MAX_DEPTH:
         raise CorruptRecordingError(f"{name} is nested over {_MAX_DEPTH} levels deep; not read further")
     if size[0] > limit:
-        raise CorruptRecordingError(f"{name} unfolds to over {limit:,} values; not read further")
+        raise CorruptRecordingError(f"{name} unfolds to over {counted(limit, 'value')}; not read further")
     return size
 
 

@@ -81,13 +81,15 @@ class NumpySegmentationExtractor(SegmentationExtractor):
             )
         lengths = {name: trace.shape for name, trace in self._traces.items()}
         if any(len(shape) != 2 or shape[1] != count for shape in lengths.values()) or len(set(lengths.values())) > 1:
-            raise DeclarationError(f"traces must all be (samples, {count:,} ROIs), got {lengths}")
+            raise DeclarationError(f"traces must all be (samples, {counted(count, 'ROI')}), got {lengths}")
         for name, image in self._images.items():
             if image.shape != self._masks.shape:
                 raise DeclarationError(f"image {name!r} has shape {image.shape}; the masks have {self._masks.shape}")
         for key, value in self._own.items():
             if len(value.values) != count:
-                raise DeclarationError(f"property {key!r} has {len(value.values):,} values for {counted(count, 'ROI')}")
+                raise DeclarationError(
+                    f"property {key!r} has {counted(len(value.values), 'value')} for {counted(count, 'ROI')}"
+                )
 
     def get_frame_shape(self) -> tuple[int, int]:
         return self._masks.shape[0], self._masks.shape[1]

@@ -19,6 +19,7 @@ from roiextractors_core.errors import (
     SourceNotFoundError,
     StreamChoiceError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
@@ -453,6 +454,6 @@ def _size_notes(scan: Scan, index: PageIndex) -> tuple[str, ...]:
     if all(isinstance(text, str) for text in described) and described != (str(rows), str(columns)):
         return (
             f"{scan.name} describes frames of {printable(described[0])} lines x {printable(described[1])} pixels, but the TIFF files "
-            f"have {rows:,} rows x {columns:,} columns; the pixels are returned as stored",
+            f"have {counted(rows, 'row')} x {columns:,} columns; the pixels are returned as stored",
         )
     return ()

@@ -19,6 +19,7 @@ from roiextractors_core.errors import (
     SourceReadError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import PositionedFile, feed_xml, xml_parser, xml_problems
@@ -433,7 +434,7 @@ class _Content:
         size, count = self._size_of(name), self._counts[self._files[name]]
         if size is not None and size < _MIN_PAGE * count:
             raise CorruptRecordingError(
-                f"{self.name} names {count:,} pages of {printable(name)}, which has {size:,} bytes; the XML is damaged"
+                f"{self.name} names {counted(count, 'page')} of {printable(name)}, which has {size:,} bytes; the XML is damaged"
             )
 
     def _size_of(self, name: str) -> int | None:

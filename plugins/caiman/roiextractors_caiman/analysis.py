@@ -13,7 +13,7 @@ import numpy as np
 from roiextractors_hdf5.contents import attributes_of, hard_links, missing_bytes, named, plain
 from roiextractors_hdf5.matrix import is_numeric, read_array
 
-from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, counted, printable
 
 __all__ = ["Analysis", "ComponentMatrix", "look_at", "read_params"]
 
@@ -253,7 +253,7 @@ class _Look:
         for key in list(shapes):
             if shapes[key] == (num_rois, samples):
                 continue
-            words = f"{self._where(key)} has the shape {shapes.pop(key)}, expected {num_rois} components by {samples:,} samples"
+            words = f"{self._where(key)} has the shape {shapes.pop(key)}, expected {num_rois} components by {counted(samples, 'sample')}"
             if key == "C":
                 raise CorruptRecordingError(f"{words}: A and C are not from the same analysis, or the file is damaged")
             self.doubts.append(f"{words}; it is left out")
@@ -393,7 +393,7 @@ def _indptr(group: Any, columns: int, where: str) -> np.ndarray:
         )
     if int(named(group, "indices").shape[0]) != stored:
         raise CorruptRecordingError(
-            f"{where} has {stored:,} values but {named(group, 'indices').shape[0]:,} indices of pixels; the file is damaged"
+            f"{where} has {counted(stored, 'value')} but {named(group, 'indices').shape[0]:,} indices of pixels; the file is damaged"
         )
     indptr = read_array(node)
     if not _are_integers(indptr):

@@ -13,7 +13,7 @@ import numpy as np
 from roiextractors_raw.stored import StoredMovie, StoredMovieExtractor
 
 from roiextractors_core import RecordingMetadata
-from roiextractors_core.errors import ChoiceError, CorruptRecordingError, TruncatedRecordingError, printable
+from roiextractors_core.errors import ChoiceError, CorruptRecordingError, TruncatedRecordingError, counted, printable
 from roiextractors_core.io import PositionedFile, single_file
 
 __all__ = ["CaimanMmapImagingExtractor"]
@@ -178,7 +178,7 @@ def _check_size(file: PositionedFile, dims: tuple[int, int, int], count: int, dt
     shown = " x ".join(map(str, dims if dims[2] > 1 else dims[:2]))
     kind = TruncatedRecordingError if file.size < needed else CorruptRecordingError
     raise kind(
-        f"{file.name} has {file.size:,} bytes, but {count:,} frames of {shown} {dtype.name} need {needed:,}; {_advice(file.size, dims, count, dtype)}"
+        f"{file.name} has {file.size:,} bytes, but {counted(count, 'frame')} of {shown} {dtype.name} need {needed:,}; {_advice(file.size, dims, count, dtype)}"
     )
 
 
@@ -189,4 +189,6 @@ def _advice(size: int, dims: tuple[int, int, int], count: int, dtype: np.dtype[A
     fits += [f"dtype={name!r}" for name in _DTYPES if pixels * count * np.dtype(name).itemsize == size]
     if fits:
         return f"{' or '.join(fits)} would fit"
-    return f"it has room for {frames:,} frames and {left:,} more bytes, so it is truncated or its name is wrong"
+    return (
+        f"it has room for {counted(frames, 'frame')} and {left:,} more bytes, so it is truncated or its name is wrong"
+    )

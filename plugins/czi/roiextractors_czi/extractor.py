@@ -19,6 +19,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import (
@@ -243,7 +244,7 @@ class CziImagingExtractor(BlockImagingExtractor):
         rows, columns = unique[usual][:2].tolist()
         if min(rows, columns) < 1:
             raise CorruptRecordingError(
-                f"{self._name} is damaged: its frames have {rows:,} rows and {columns:,} columns"
+                f"{self._name} is damaged: its frames have {counted(rows, 'row')} and {counted(columns, 'column')}"
             )
         self._shape = (rows, columns)
         self._first_number, count = self._acquired()
@@ -298,7 +299,9 @@ class CziImagingExtractor(BlockImagingExtractor):
         notes += self._keep_whole(are_whole, ", ".join(reasons))
         self._numbers = self._numbers[are_whole]
         if self._repeated:
-            notes += (f"{self._name} contains {self._repeated:,} planes more than once; the first of each is read",)
+            notes += (
+                f"{self._name} contains {counted(self._repeated, 'plane')} more than once; the first of each is read",
+            )
         planes, stated = len(np.unique(self._blocks.column("Z")[self._all])), self._stated("Z")
         if planes < stated:
             notes += (f"{self._name} contains {planes:,} of the {stated:,} planes that its metadata states",)
@@ -328,7 +331,7 @@ class CziImagingExtractor(BlockImagingExtractor):
         """
         kept, total = np.flatnonzero(are_whole), len(are_whole)
         if len(kept) == 0:
-            raise TruncatedRecordingError(f"{self._name}: none of its {total:,} samples is complete: {why}")
+            raise TruncatedRecordingError(f"{self._name}: none of its {counted(total, 'sample')} is complete: {why}")
         if len(kept) == total:
             return ()
         self._kept, self._missing = kept, np.flatnonzero(~are_whole)
@@ -412,7 +415,7 @@ class CziImagingExtractor(BlockImagingExtractor):
             return False
         else:
             self._report(
-                f"{self._name}: {name} contains {len(stamps):,} times for {count:,} samples, so they are not used",
+                f"{self._name}: {name} contains {counted(len(stamps), 'time')} for {counted(count, 'sample')}, so they are not used",
                 RoiExtractorsWarning,
             )
             return False

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError
+from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, counted
 from roiextractors_core.io import PositionedFile
 
 __all__ = ["AXES", "Subblocks"]
@@ -195,7 +195,7 @@ class Subblocks:
         length, count = struct.unpack_from("<ii", head, _SEGMENT + 256)
         if not head.startswith(b"ZISRAWATTACH\0") or not 0 <= 8 * count <= min(length, _MAX_STAMPS * 8):
             raise CorruptRecordingError(
-                f"{self._file.name} is damaged: its attachment TimeStamps claims {count:,} times"
+                f"{self._file.name} is damaged: its attachment TimeStamps claims {counted(count, 'time')}"
             )
         return np.frombuffer(self._bytes(position + len(head), 8 * count), "<f8").astype(np.float64)
 
@@ -226,7 +226,7 @@ class Subblocks:
             dimensions = struct.unpack_from("<i", data, place + 28)[0]
             if not 0 <= dimensions <= _MAX_DIMENSIONS:
                 raise CorruptRecordingError(
-                    f"{name} is damaged: an entry in the directory of its subblocks claims {dimensions:,} dimensions"
+                    f"{name} is damaged: an entry in the directory of its subblocks claims {counted(dimensions, 'dimension')}"
                 )
             begin, place = place + _ENTRY, place + _ENTRY + dimensions * _DIMENSION
             yield (position, dimensions, part, kind, packing, *_extent(data[begin:place], pyramid > 0))
@@ -264,7 +264,9 @@ class Subblocks:
         allocated, used, metadata, attached, pixels = struct.unpack_from("<qqiiq", head, 16)
         kind, stated = head[48:50], struct.unpack_from("<i", head, 76)[0]
         if kind == b"DV" and stated != dimensions:  # their number decides where the pixels start
-            raise CorruptRecordingError(f"{where} claims {stated:,} dimensions, but the directory states {dimensions}")
+            raise CorruptRecordingError(
+                f"{where} claims {counted(stated, 'dimension')}, but the directory states {dimensions}"
+            )
         room = min(used or allocated, self._size - position - _SEGMENT)  # a used size of 0 means the allocated one
         needed = max(_MIN_HEAD, 16 + _ENTRY + dimensions * _DIMENSION) + metadata + attached + pixels
         if min(metadata, attached, pixels) < 0 or needed > room:

@@ -211,7 +211,7 @@ def test_tiles_without_a_number_are_refused(write: Callable[..., Path]) -> None:
 
 def test_a_plane_that_is_there_twice_is_said(write: Callable[..., Path]) -> None:
     again = ({"T": 1}, np.full((8, 10), 77, np.uint16))
-    with pytest.warns(roi.RoiExtractorsWarning, match="1 planes more than once; the first of each is read"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="1 plane more than once; the first of each is read"):
         recording = roi.open(write([*blocks(T=3), again]))
     assert values(recording) == [0, 1, 2]
 

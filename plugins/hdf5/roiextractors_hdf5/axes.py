@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from roiextractors_core.errors import ChoiceError, StreamChoiceError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import ChoiceError, StreamChoiceError, UnsupportedRecordingError, counted, printable
 
 from .contents import HDF5_FAULTS, text_of
 
@@ -214,8 +214,8 @@ def _doubt_of_three(shape: tuple[int, ...], where: str) -> str:
     if min(first, second) < _MIN_PIXELS or not (is_square or is_long):
         return ""
     return (
-        f"{where} has the shape {shape} and no labels: it is read as {first:,} frames of {second:,} x {last:,} pixels, but it looks like "
-        f"{first:,} rows, {second:,} columns and {last:,} frames; if so, pass dimension_order='YXT', else dimension_order='TYX'"
+        f"{where} has the shape {shape} and no labels: it is read as {counted(first, 'frame')} of {second:,} x {last:,} pixels, but it looks like "
+        f"{counted(first, 'row')}, {counted(second, 'column')} and {counted(last, 'frame')}; if so, pass dimension_order='YXT', else dimension_order='TYX'"
     )
 
 

@@ -15,7 +15,7 @@ from roiextractors_core import (
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.errors import listed, printable
+from roiextractors_core.errors import counted, listed, printable
 from roiextractors_core.io import Source, open_regular, read_bounded
 
 from .decoder import MAGIC
@@ -109,7 +109,9 @@ def _read_archive(archive: zipfile.ZipFile, name: str) -> tuple[list[tuple[str, 
     if not rois:
         raise UnsupportedRecordingError(f"{name} is a zip archive without ROIs (entries that end in .roi)")
     if len(rois) > _MAX_ENTRIES:
-        raise CorruptRecordingError(f"{name} contains {len(rois):,} ROIs; at most {_MAX_ENTRIES:,} are supported")
+        raise CorruptRecordingError(
+            f"{name} contains {counted(len(rois), 'ROI')}; at most {_MAX_ENTRIES:,} are supported"
+        )
     total = sum(entry.file_size for entry in rois)
     if total > _MAX_TOTAL_BYTES:
         raise CorruptRecordingError(

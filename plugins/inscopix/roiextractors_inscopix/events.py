@@ -245,7 +245,7 @@ def _of_first(events: FirstEventSet, name: str) -> _EventSet:
     timing = events.timing
     if timing.num_samples > _MAX_SAMPLES:
         raise CorruptRecordingError(
-            f"the footer of {name} states {timing.num_samples:,} samples; expected from 0 to {_MAX_SAMPLES:,}"
+            f"the footer of {name} states {counted(timing.num_samples, 'sample')}; expected from 0 to {_MAX_SAMPLES:,}"
         )
     return _EventSet(events.names, events.counts, sum(events.counts), timing.period, timing.num_samples, timing)
 

@@ -15,6 +15,7 @@ from roiextractors_core.errors import (
     RecordingError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import Source, parse_json
@@ -471,7 +472,7 @@ def _indices(timing: Any, key: str, samples: int, name: str) -> list[tuple[int, 
     values = find(timing, key) or []
     if not isinstance(values, list) or not all(type(k) is int and 0 <= k < samples for k in values):
         raise CorruptRecordingError(
-            f"the footer of {name} lists {key} samples outside its {samples:,} samples: {printable(repr(values))[:60]}"
+            f"the footer of {name} lists {key} samples outside its {counted(samples, 'sample')}: {printable(repr(values))[:60]}"
         )
     return [(k, k) for k in sorted(set(values))]
 
@@ -484,7 +485,7 @@ def _ranges(timing: Any, samples: int, name: str) -> list[tuple[int, int]]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if not first <= last < samples:
             raise CorruptRecordingError(
-                f"the footer of {name} lists a cropped run outside its {samples:,} samples: {printable(repr(text))[:40]}"
+                f"the footer of {name} lists a cropped run outside its {counted(samples, 'sample')}: {printable(repr(text))[:40]}"
             )
         runs.append((first, last))
     return runs

@@ -20,6 +20,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import (
@@ -339,7 +340,7 @@ class LifImagingExtractor(BlockImagingExtractor):
         if len(stamps) % math.prod(counts):
             if "T" in sizes:
                 self._report(
-                    f"{self._name} contains {len(stamps):,} time stamps, which cannot be assigned to its {len(self):,} samples",
+                    f"{self._name} contains {len(stamps):,} time stamps, which cannot be assigned to its {counted(len(self), 'sample')}",
                     RoiExtractorsWarning,
                 )
             return None

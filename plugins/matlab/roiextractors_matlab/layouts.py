@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, listed, printable
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, counted, listed, printable
 
 from .values import MAX_PIXELS, MatValue, MatView
 
@@ -162,7 +162,7 @@ class _Finder:
                 self.doubts.append(f"{words}; it is left out")
             elif count and samples != count:
                 self.doubts.append(
-                    f"{self.where(field_name)} has {samples:,} samples, expected {count:,}; it is left out"
+                    f"{self.where(field_name)} has {counted(samples, 'sample')}, expected {count:,}; it is left out"
                 )
             else:
                 count = samples

@@ -18,6 +18,7 @@ from roiextractors_core.errors import (
     SourcePermissionError,
     SourceReadError,
     TruncatedRecordingError,
+    counted,
     listed,
     printable,
 )
@@ -165,7 +166,7 @@ def _ndtiff(folder: str, index: str, names: Sequence[str]) -> Dataset:
     there = [name for name in table.files if name in set(names)]
     if not there:
         raise TruncatedRecordingError(
-            f"{printable(index)} in {_shown(folder)} describes {len(table):,} frames, but their file {printable(table.files[0])} is missing; "
+            f"{printable(index)} in {_shown(folder)} describes {counted(len(table), 'frame')}, but their file {printable(table.files[0])} is missing; "
             "the recording is incomplete, copy its folder again"
         )
     headers = {name: _header(folder, name) for name in there}
@@ -281,7 +282,7 @@ def _of_one_acquisition(
         return files, headers, ()
     own = next((group for group in groups if given and files.index(given) in group), None)
     if own is None:
-        firsts = listed((f"{printable(files[group[0]])} ({len(group)} files)" for group in groups), limit=6)
+        firsts = listed((f"{printable(files[group[0]])} ({counted(len(group), 'file')})" for group in groups), limit=6)
         raise ChoiceError(
             f"the files in {_shown(folder)} are of {len(groups)} acquisitions, by the start times in their summaries, although their names "
             f"begin alike: {firsts}; open one of these files"

@@ -222,7 +222,7 @@ def test_a_file_of_another_acquisition_is_left_out_or_refused_by_its_name(
     names = ("a_MMStack_Pos0.ome.tif", "a_MMStack_Pos0_1.ome.tif")
     first = write_stack(tmp_path / names[0], by_index(block)[:3], summary={"UUID": "one"})
     second = write_stack(tmp_path / names[1], by_index(foreign)[3:], summary={"UUID": "two"})
-    with pytest.raises(ChoiceError, match=r"are of 2 acquisitions.*'a_MMStack_Pos0.ome.tif \(1 files\)'.*open one"):
+    with pytest.raises(ChoiceError, match=r"are of 2 acquisitions.*'a_MMStack_Pos0.ome.tif \(1 file\)'.*open one"):
         roi.open(tmp_path)
     with pytest.raises(
         CorruptRecordingError, match=r"Pos0_1.ome.tif is a file of another acquisition than a_MMStack_Pos0"

@@ -21,6 +21,7 @@ from roiextractors_core.errors import (
     EmptySourceError,
     RecordingError,
     UnsupportedRecordingError,
+    counted,
     listed,
     printable,
 )
@@ -330,7 +331,7 @@ def _gap(last: _Video, number: int, full: int | None) -> str:
     if frames.problems:
         return frames.problems[0]
     if full is not None and frames.num_frames < full:
-        return f"{frames.name} has {frames.num_frames:,} frames, but a video that is not the last should have {full:,}"
+        return f"{frames.name} has {counted(frames.num_frames, 'frame')}, but a video that is not the last should have {full:,}"
     return ""
 
 
@@ -520,10 +521,10 @@ def _behaviour_frames(device: Device) -> int | None:
 def _misfit(name: str, camera: FrameTimes, count: int, times: np.ndarray | None) -> tuple[str, ...]:
     noted = len(camera.times)
     if times is None:
-        return (f"{name} has {noted:,} times, too few for the {count:,} frames; the times are not used",)
+        return (f"{name} has {counted(noted, 'time')}, too few for the {count:,} frames; the times are not used",)
     if noted > count:
         return (
-            f"{name} has {noted:,} times but the videos have {count:,} frames; each frame gets the time of its number, "
+            f"{name} has {counted(noted, 'time')} but the videos have {counted(count, 'frame')}; each frame gets the time of its number, "
             f"and {noted - count:,} times are unused",
         )
     return ()

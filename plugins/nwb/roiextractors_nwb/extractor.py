@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import RoiExtractorsWarning, printable
+from roiextractors_core.errors import RoiExtractorsWarning, counted, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
 from roiextractors_core.io import SIDECAR_KEY, Sidecar, warn
 from roiextractors_core.metadata import RecordingMetadata
@@ -223,5 +223,5 @@ class NwbImagingExtractor(BlockImagingExtractor):
             )
             yield (
                 f"{self._name}: dimension of {printable(self._series.path)} states {stated[0]:,} x {stated[1]:,} pixels (x, y), but the pixels "
-                f"have {columns:,} columns and {rows:,} rows; they are read as stored{turned}"
+                f"have {counted(columns, 'column')} and {counted(rows, 'row')}; they are read as stored{turned}"
             )

@@ -234,12 +234,12 @@ class _Sparse:
         if _fits(extent, (rows, columns, *deep)):
             self._say(
                 f"{self._name}: x and y are exchanged in {self._where}: as the schema defines them, pixels are outside of the frame "
-                f"of {rows:,} rows and {columns:,} columns; they are read as (row, column)",
+                f"of {rows:,} rows and {counted(columns, 'column')}; they are read as (row, column)",
             )
             return True
         raise CorruptRecordingError(
             f"{self._name}: {self._where} has pixels from {extent.lowest} to {extent.highest} (x, y{', z' if deep else ''}), "
-            f"outside of the frame of {rows:,} rows and {columns:,} columns{f' and {planes[0]:,} planes' if planes else ''}"
+            f"outside of the frame of {rows:,} rows and {counted(columns, 'column')}{f' and {planes[0]:,} planes' if planes else ''}"
         )
 
 

@@ -12,7 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
-from roiextractors_core.errors import CorruptRecordingError, SourceNotFoundError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    SourceNotFoundError,
+    UnsupportedRecordingError,
+    counted,
+    printable,
+)
 from roiextractors_core.io import (
     MissingChunks,
     missing_chunks,
@@ -211,7 +217,7 @@ class _ExternalPixels:
             self._starts = ()
             if starts:
                 self._words.append(
-                    f"{name}: starting_frame of {printable(series.path)} has {len(starts):,} values for {len(files):,} files and is not used"
+                    f"{name}: starting_frame of {printable(series.path)} has {counted(len(starts), 'value')} for {counted(len(files), 'file')} and is not used"
                 )
             return files, 0
         order = sorted(range(len(files)), key=lambda k: starts[k])

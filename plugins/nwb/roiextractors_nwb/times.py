@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from roiextractors_hdf5.contents import named, open_hdf5
 
-from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, counted, printable
 from roiextractors_core.io import describe_disorder, to_seconds
 
 from .tree import Tree, is_zarr, read_zarr
@@ -142,8 +142,12 @@ class SeriesTimes:
         if self._stands_still:
             yield f"{self._name}: the first and the last timestamp{of} are the same, so the timestamps are not used; pass sampling_frequency= or call set_times(...)"
         elif stated.num_timestamps != needed:
-            used = f"the first {needed:,} of them are used" if stated.num_timestamps > needed else "they are not used"
-            yield f"{self._name}: there are {needed:,} samples but {stated.num_timestamps:,} timestamps{of}; {used}"
+            used = (
+                f"the first {needed:,} of them {'is' if needed == 1 else 'are'} used"
+                if stated.num_timestamps > needed
+                else "they are not used"
+            )
+            yield f"{self._name} has {counted(needed, 'sample')} but {counted(stated.num_timestamps, 'timestamp')}{of}; {used}"
         rate, count = stated.stated_rate, stated.num_timestamps
         if rate is not None and math.isfinite(rate) and count > 1 and not self._stands_still:
             first, last = (float(self.read(k, k + 1)[0]) for k in (0, count - 1))

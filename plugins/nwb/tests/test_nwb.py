@@ -199,12 +199,12 @@ def test_a_real_file_with_more_timestamps_than_frames_says_so(recordings: Path) 
     with h5py.File(path, "r") as file:
         wanted = file["acquisition/test_2ps/data"][...].swapaxes(1, 2)
         first = file["acquisition/test_2ps/timestamps"][0]
-    with pytest.warns(roi.RoiExtractorsWarning, match="1 samples but 10 timestamps"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="1 sample but 10 timestamps"):
         opened = roi.open(path)
     with opened as recording:
         np.testing.assert_array_equal(recording.get_series(), wanted)
         np.testing.assert_array_equal(recording.get_timestamps(), [first])
-        assert recording.get_notes()[-1].endswith("there are 1 samples but 10 timestamps; the first 1 of them are used")
+        assert recording.get_notes()[-1].endswith("has 1 sample but 10 timestamps; the first 1 of them is used")
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_too_few_timestamps_are_told_and_not_taken(
         opened = roi.open(path)
     with opened as recording:
         assert recording.get_native_timestamps() is None
-        assert recording.get_notes()[-1].endswith("there are 4 samples but 3 timestamps; they are not used")
+        assert recording.get_notes()[-1].endswith("has 4 samples but 3 timestamps; they are not used")
 
 
 def test_timestamps_that_another_series_keeps_are_followed(

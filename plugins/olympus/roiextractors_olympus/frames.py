@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from roiextractors_tiff.pages import PageIndex
 
-from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, counted
 from roiextractors_core.io import StoredFrames
 
 from .compound import CompoundFile, Stream
@@ -165,7 +165,7 @@ class _Page:
         rows, columns = _one(values, 257, 0), _one(values, 256, 0)
         packing, samples, bits, kind = (_one(values, tag, 1) for tag in (259, 277, 258, 339))
         if not (0 < rows <= _MAX_SIDE and 0 < columns <= _MAX_SIDE):
-            raise CorruptRecordingError(f"{stream.name} claims {rows:,} rows of {columns:,} pixels")
+            raise CorruptRecordingError(f"{stream.name} claims {counted(rows, 'row')} of {columns:,} pixels")
         if packing != 1 or samples != 1 or bits not in (8, 16, 32) or kind not in _KINDS or (kind == 3 and bits != 32):
             raise UnsupportedRecordingError(
                 f"{stream.name} is a TIFF with compression {packing}, {samples} values per pixel, {bits} bits in sample format {kind}; in "
@@ -192,7 +192,7 @@ def _tags(stream: Stream, head: bytes, order: str) -> dict[int, tuple[int, ...]]
         if tag not in (256, 257, 258, 259, 273, 277, 279, 339) or kind not in _FORMS or tag in values:
             continue  # the first of two equal tags counts, as in libtiff
         if not 0 < number <= _MAX_SEGMENTS:
-            raise CorruptRecordingError(f"{stream.name}: the tag {tag} claims {number:,} values")
+            raise CorruptRecordingError(f"{stream.name}: the tag {tag} claims {counted(number, 'value')}")
         form, size = f"{order}{number}{_FORMS[kind]}", number * _SIZES[kind]
         # TIFF stores values of up to 4 bytes in place of their offset
         data = struct.pack(order + "I", place)[:size] if size <= 4 else _bytes(stream, head, place, size)

@@ -18,6 +18,7 @@ from roiextractors_core.errors import (
     SourceError,
     StreamChoiceError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream, describe_disorder, warn
@@ -239,7 +240,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         notes = list(placement.planes.notes)
         if placement.lack:
             words = (
-                f"{name}: its OME-XML describes {placement.described:,} samples; {placement.lack}; "
+                f"{name}: its OME-XML describes {counted(placement.described, 'sample')}; {placement.lack}; "
                 f"the {placement.num_samples:,} whole {'samples' if placement.num_samples != 1 else 'sample'} "
                 f"{'from the start ' if placement.numbers[-1] == placement.num_samples - 1 else ''}are read"
             )
@@ -258,7 +259,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
             )
         if placement.passes > 1:
             notes.append(
-                f"{name}: its OME-XML says SizeT=1 and gives every plane {placement.passes:,} times; the passes are read as times"
+                f"{name}: its OME-XML says SizeT=1 and gives every plane {counted(placement.passes, 'time')}; the passes are read as times"
             )
         seen, said = str(self._planes.first.dtype), _TYPES.get(self._image.type)
         if said != seen:
@@ -400,7 +401,7 @@ def _require_page_shape(image: OmeImage, index: PageIndex, name: str) -> None:
     if (rows, columns) != said:
         raise CorruptRecordingError(
             f"{name}: its OME-XML says {said[0]:,} rows of {said[1]:,} columns, and the pages of {printable(os.path.basename(index.paths[0]))} "
-            f"have {rows:,} rows of {columns:,} columns"
+            f"have {counted(rows, 'row')} of {columns:,} columns"
         )
 
 

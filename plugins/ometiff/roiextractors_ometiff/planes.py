@@ -15,6 +15,7 @@ from roiextractors_core.errors import (
     SourceNotFoundError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io.ome_xml import UNSAID, OmeImage, from_zero
@@ -198,7 +199,7 @@ def _unused(claims: _Claims, shelf: _Shelf, name: str) -> tuple[str, bool]:
     is_exact = pages % used == 0
     factor = f", {pages // used} times as many" if is_exact else ""
     return (
-        f"{name}: its OME-XML describes {used:,} planes, but its files contain {pages:,} pages{factor}; to read all pages: open(..., format='tiff')",
+        f"{name}: its OME-XML describes {counted(used, 'plane')}, but its files contain {pages:,} pages{factor}; to read all pages: open(..., format='tiff')",
         is_exact,
     )
 
@@ -220,7 +221,9 @@ class _Grid:
             strides[axis] = step
             step *= lengths[axis]
         if step >= 1 << 62:  # positions are int64
-            raise CorruptRecordingError(f"{name}: its OME-XML describes {step:,} planes, which no recording has")
+            raise CorruptRecordingError(
+                f"{name}: its OME-XML describes {counted(step, 'plane')}, which no recording has"
+            )
         t, c, z = "TCZ"
         return cls((lengths[t], lengths[c], lengths[z]), (strides[t], strides[c], strides[z]), step)
 
@@ -442,7 +445,7 @@ def _pages(count: int) -> str:
 
 def _words(index: PageIndex) -> str:
     rows, columns = index.page_shape
-    return f"{rows:,} rows of {columns:,} columns, {index.samples_per_pixel} x {index.dtype}"
+    return f"{counted(rows, 'row')} of {columns:,} columns, {index.samples_per_pixel} x {index.dtype}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,7 +468,7 @@ def _claims(blocks: _Blocks, shelf: _Shelf, grid: _Grid, name: str) -> _Claims:
     # Before the arrays are made: a few bytes of XML could ask for any amount of memory
     if num_pages > len(counts) + int(shelf.num_pages.sum()):
         raise CorruptRecordingError(
-            f"{name}: its OME-XML places {num_pages:,} pages, and its files hold {int(shelf.num_pages.sum()):,}"
+            f"{name}: its OME-XML places {counted(num_pages, 'page')}, and its files hold {int(shelf.num_pages.sum()):,}"
         )
     shelf.note_short(blocks, held)
     if len(counts) == 1:

@@ -10,6 +10,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     SourceNotFoundError,
     TruncatedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import PositionedFile, warn
@@ -146,7 +147,7 @@ def count_frames(file: PositionedFile, said: int, frame_bytes: int, side: str) -
             f"{file.name} has {file.size - said * frame_bytes:,} bytes after the {said:,} frames that {side} describes; they are ignored",
         )
     if count > said:
-        note = f"{file.name} contains {count:,} frames, but {side} says {said:,}; reading all {count:,}"
+        note = f"{file.name} contains {counted(count, 'frame')}, but {side} says {said:,}; reading all {count:,}"
         factor, rest = divmod(count, said)
         if not rest:
             note += f". It is exactly {factor} times as many, so {side} {_OTHER}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import BlockImagingExtractor
-from roiextractors_core.errors import RoiExtractorsWarning
+from roiextractors_core.errors import RoiExtractorsWarning, counted
 from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores, warn
 
 __all__ = ["StoredMovie", "StoredMovieExtractor"]
@@ -285,7 +285,7 @@ class StoredMovieExtractor(BlockImagingExtractor):
             warn(sentences[-1])
         if movie.looks_transposed():
             sentences.append(
-                f"the pixels of {name} look like lines of {movie.line_if_transposed:,}, but they are read as {rows:,} rows of {columns:,} columns; "
+                f"the pixels of {name} look like lines of {movie.line_if_transposed:,}, but they are read as {counted(rows, 'row')} of {columns:,} columns; "
                 f"if rows and columns are exchanged, {fix}"
             )
             warn(sentences[-1], RoiExtractorsWarning)

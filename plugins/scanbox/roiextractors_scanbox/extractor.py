@@ -16,6 +16,7 @@ from roiextractors_core.errors import (
     StreamChoiceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
@@ -209,7 +210,9 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         if planes:
             found.append(f"the last volume has {planes} of {self._planes} planes and is skipped")
         if expected is not None and frames < expected:
-            words = f"the info says {expected:,} frames (max_idx), but the file contains {frames:,} complete ones"
+            words = (
+                f"the info says {counted(expected, 'frame')} (max_idx), but the file contains {frames:,} complete ones"
+            )
             found.append(words + ("" if rest or found else self._explain_fewer(frames, expected)))
         return (*found, *self._half_of_the_plan)
 
@@ -272,7 +275,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
         if expected is None or self._num_frames <= expected or self._contradictions:
             return ()
         return (
-            f"the info says {expected:,} frames (max_idx), but the file contains {self._num_frames:,}; reading all of them",
+            f"the info says {counted(expected, 'frame')} (max_idx), but the file contains {self._num_frames:,}; reading all of them",
         )
 
     def _read(self, frames: np.ndarray, rows: slice, columns: slice) -> np.ndarray:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from roiextractors_core.errors import TruncatedRecordingError, UnsupportedRecordingError
+from roiextractors_core.errors import TruncatedRecordingError, UnsupportedRecordingError, counted
 
 from .header import Header
 
@@ -161,7 +161,7 @@ def acquisition_of(
     order, notes = _saved(stack, len(channels.numbers), num_pages, name, (timing.first - 1) // step)
     if order.planes > 1 and order.num_volumes(num_pages) == 0 and not (order.repeats > 1 and timing.numbers):
         raise TruncatedRecordingError(
-            f"{name} holds {num_pages:,} pages, and one volume takes {order.kept * order.channels:,} "
+            f"{name} holds {counted(num_pages, 'page')}, and one volume takes {order.kept * order.channels:,} "
             f"({formula(order)}): no volume is complete; open(..., format='tiff') gives the pages as they are"
         )
     return Acquisition(
@@ -545,7 +545,7 @@ def _depth_doubts(header: Header, order: PageOrder) -> tuple[str, ...]:
     if order.planes < 2 or listed < 2 or listed % order.planes == 0:
         return ()
     return (
-        f"the header states {order.planes:,} planes, but lists {listed:,} depths (zs); it is read as {order.planes:,} planes. If the "
+        f"the header states {counted(order.planes, 'plane')}, but lists {listed:,} depths (zs); it is read as {counted(order.planes, 'plane')}. If the "
         f"planes look mixed, open(..., format='tiff', num_planes=...) reads the pages otherwise",
     )
 

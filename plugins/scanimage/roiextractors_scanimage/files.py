@@ -22,6 +22,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import PositionedFile, is_folder, silenced, warn
@@ -128,7 +129,7 @@ class Files:
         if not len(files.units) and (files.whole_repeats is None or not files.whole_repeats.any()):
             order = acquisition.order
             raise TruncatedRecordingError(
-                f"{name} holds {num_pages:,} pages, and one {files.unit_name} takes {order.kept * order.channels:,} "
+                f"{name} holds {counted(num_pages, 'page')}, and one {files.unit_name} takes {order.kept * order.channels:,} "
                 f"({formula(order)}): no {files.unit_name} is complete; open(..., format='tiff') gives the pages as they are"
             )
         return files

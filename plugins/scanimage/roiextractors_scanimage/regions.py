@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import UnsupportedRecordingError, printable
+from roiextractors_core.errors import UnsupportedRecordingError, counted, printable
 
 from .header import Header
 
@@ -243,7 +243,7 @@ def find_mosaic(
         return best[0]
     lines = sum(region.fields[0].rows for region in regions)
     raise UnsupportedRecordingError(
-        f"{name}: the {len(regions)} regions of interest of the header ({lines:,} rows) do not fit into pages of {page_shape[0]:,} "
+        f"{name}: the {len(regions)} regions of interest of the header ({counted(lines, 'row')}) do not fit into pages of {page_shape[0]:,} "
         f"rows and {page_shape[1]:,} columns; open(..., roi='{PAGE}') gives the pages as they are"
     )
 

@@ -208,7 +208,7 @@ def _sparse(plane: Any, shape: Shape, where: str) -> tuple[np.ndarray, np.ndarra
     # SIMA itself would crop it: a transposed mask would look right
     if rows > shape[1] or columns > shape[2]:
         raise CorruptRecordingError(
-            f"{where} has a mask of {rows:,} rows and {columns:,} columns, outside of the frame of {shape[1]:,} rows and {shape[2]:,} columns"
+            f"{where} has a mask of {rows:,} rows and {counted(columns, 'column')}, outside of the frame of {shape[1]:,} rows and {shape[2]:,} columns"
         )
     if not isinstance(plane, PickledObject):
         image = np.asarray(plane.read() if isinstance(plane, PickledArray) else plane)

@@ -16,6 +16,7 @@ from roiextractors_core.errors import (
     SourceNotFoundError,
     StreamChoiceError,
     TruncatedRecordingError,
+    counted,
     listed,
     printable,
 )
@@ -313,7 +314,7 @@ def _describe_missing(plane: Plane, planes: Sequence[Plane], stage: str, channel
         return (
             f"{printable(plane.folder)} combines the results of all planes and has no frames; open the folder above it"
         )
-    frames = f"{plane.num_frames:,} frames" if plane.num_frames else "the frames"
+    frames = f"{counted(plane.num_frames, 'frame')}" if plane.num_frames else "the frames"
     where = f" to {plane.elsewhere()}" if plane.elsewhere() else ""
     others = [p.name for p in planes if p.movie(stage, channel)]
     advice = f", or open a plane that has it: open(..., plane={others[0]!r})" if others else ""
@@ -443,7 +444,9 @@ def _too_many(plane: Plane, file: PositionedFile, count: int) -> str:
     name, expected = f"{printable(plane.folder.name)}/{file.name}", plane.num_frames
     if expected is None or count <= expected:
         return ""
-    seen = f"{name} contains {count:,} frames, but {plane.described_in} says {expected:,}; reading all {count:,}"
+    seen = (
+        f"{name} contains {counted(count, 'frame')}, but {plane.described_in} says {expected:,}; reading all {count:,}"
+    )
     factor, rest = divmod(count, expected)
     if rest:
         return seen

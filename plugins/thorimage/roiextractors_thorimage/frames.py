@@ -14,6 +14,7 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import PositionedFile, StoredFrames
@@ -178,13 +179,13 @@ class TiffFrames(Frames):
         if present >= expected:
             if present > expected:
                 self.notes += (
-                    f"{experiment.name} describes {expected:,} planes, but there are files for {present:,}; all are used",
+                    f"{experiment.name} describes {counted(expected, 'plane')}, but there are files for {present:,}; all are used",
                 )
             return grid
         # every time point lacks the same planes: they were not saved, and the samples are complete without them
         if (grid.files >= 0).all() and points == (experiment.time_points or points) and points > 1:
             self.warnings += (
-                f"{experiment.name} describes {expected:,} planes, but there are files for {present:,}: "
+                f"{experiment.name} describes {counted(expected, 'plane')}, but there are files for {present:,}: "
                 f"{grid.file_name(0, present)} is missing",
             )
             return grid
@@ -220,7 +221,7 @@ class TiffFrames(Frames):
         if singles:
             self.averaged = 1
             self.warnings += (
-                f"{experiment.name} describes {described:,} samples of {experiment.averaged} averaged frames, but there are files for "
+                f"{experiment.name} describes {counted(described, 'sample')} of {experiment.averaged} averaged frames, but there are files for "
                 f"{end:,}: every single frame was saved, and the rate is the scanner's; pass sampling_frequency=<Hz> to use another rate",
             )
             return
@@ -232,9 +233,7 @@ class TiffFrames(Frames):
                 f"missing{stopped}",
             )
         elif end > described:
-            sentence = (
-                f"{experiment.name} describes {described:,} samples, but there are files for {end:,}; all are used"
-            )
+            sentence = f"{experiment.name} describes {counted(described, 'sample')}, but there are files for {end:,}; all are used"
             # A whole multiple suggests a second recording or frames that were not averaged, a few frames more do not
             factor = end // described if described > 1 and end % described == 0 else 0
             if factor:
@@ -331,7 +330,7 @@ class RawFrames(Frames):
                 f"{experiment.name} lists {enabled} channels but enables {len(experiment.enabled)}, so their order among the "
                 f"{count} channels of {self._file.name} is unknown"
             )
-        self.notes += (f"{self._file.name} contains {count} channels, of which {enabled} were enabled",)
+        self.notes += (f"{self._file.name} contains {counted(count, 'channel')}, of which {enabled} were enabled",)
         return count, experiment.enabled[place]
 
     def _require_channels(self, given: int, enabled: int, experiment: Experiment) -> None:
@@ -405,7 +404,7 @@ def _index_single_pages(paths: list[str]) -> PageIndex:
     with_first.close()
     if (pages, values) != (1, 1):
         raise UnsupportedRecordingError(
-            f"{printable(os.path.basename(paths[0]))} has {pages:,} pages with {values} values per pixel; expected one page with one "
+            f"{printable(os.path.basename(paths[0]))} has {counted(pages, 'page')} with {values} values per pixel; expected one page with one "
             "value per pixel. Read it as plain TIFF: open(..., format='tiff')"
         )
     return PageIndex.of(paths, pages_per_file=np.ones(len(paths), np.int64))

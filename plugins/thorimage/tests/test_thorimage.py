@@ -186,7 +186,7 @@ def test_more_planes_in_the_files_than_described_are_read(tmp_path: Path, frames
     folder = write_tiff(tmp_path / "stack", frames, steps=1)
     with roi.open(folder) as recording:
         assert recording.get_num_planes() == 3
-        assert any("describes 1 planes, but there are files for 3" in note for note in recording.get_notes())
+        assert any("describes 1 plane, but there are files for 3" in note for note in recording.get_notes())
 
 
 # Rates

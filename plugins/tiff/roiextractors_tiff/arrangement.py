@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from roiextractors_core.errors import DeclarationError, UnsupportedRecordingError
+from roiextractors_core.errors import DeclarationError, UnsupportedRecordingError, counted
 
 from .pages import described_axes
 
@@ -161,7 +161,7 @@ def _as_declared(
     # Only a last sample can be incomplete: where T is not the slowest axis, every sample would lack pages
     if left == num_pages or (left and axes[0] != "T"):
         raise DeclarationError(
-            f"{name} has {num_pages:,} pages, which cannot be divided into {axes} with {step:,} pages per step"
+            f"{name} has {counted(num_pages, 'page')}, which cannot be divided into {axes} with {step:,} pages per step"
         )
     return Arrangement(axes, sizes, left, _left_over_note(name, left, num_pages))
 
@@ -230,7 +230,7 @@ def _of_imagej(
         return _contradicted(Arrangement("T", {"T": num_pages}, is_doubtful=True), name, claimed, in_file, plain)
     if in_file < step:
         raise UnsupportedRecordingError(
-            f"{name}: ImageJ's description states {step:,} pages per time point, but the file has {in_file:,}; pass dimension_order="
+            f"{name}: ImageJ's description states {counted(step, 'page')} per time point, but the file has {in_file:,}; pass dimension_order="
         )
     arrangement = _in_steps(num_pages, sizes, name, pages_per_file)
     said = f"{arrangement.size('T'):,} frames are read"
@@ -244,7 +244,7 @@ def _in_steps(num_pages: int, sizes: dict[str, int], name: str, pages_per_file: 
     uneven = next((k for k, count in enumerate(pages_per_file[:-1]) if count % step), None)
     if uneven is not None:
         raise UnsupportedRecordingError(
-            f"{name}: ImageJ's description states {step:,} pages per time point, but file {uneven + 1:,} has {pages_per_file[uneven]:,}; "
+            f"{name}: ImageJ's description states {counted(step, 'page')} per time point, but file {uneven + 1:,} has {pages_per_file[uneven]:,}; "
             "open the files one by one, or pass dimension_order="
         )
     left = num_pages % step
@@ -254,7 +254,7 @@ def _in_steps(num_pages: int, sizes: dict[str, int], name: str, pages_per_file: 
 def _contradicted(arrangement: Arrangement, name: str, claimed: int, seen: int, reading: str) -> Arrangement:
     """Return an arrangement with a warning that the description claims another number of images."""
     separator = " " if reading.startswith("(") else "; "
-    words = f"{name}: the description claims {claimed:,} images, but the file has {seen:,} pages{separator}{reading}"
+    words = f"{name}: the description claims {counted(claimed, 'image')}, but the file has {counted(seen, 'page')}{separator}{reading}"
     return replace(arrangement, warnings=(words,), is_incomplete=claimed > seen)
 
 

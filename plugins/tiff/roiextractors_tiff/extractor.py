@@ -19,6 +19,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     StreamChoiceError,
     UnsupportedRecordingError,
+    counted,
     listed,
     printable,
 )
@@ -344,7 +345,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             return None
         # Time stamps of several positions are in no known order
         if numbers[-1] >= len(found) or (self._positions > 1 and len(found) != count):
-            self._times_note = f"{len(found):,} times are stated for {count:,} samples, and are not used"
+            self._times_note = f"{len(found):,} times are stated for {counted(count, 'sample')}, and are not used"
             return None
         times = found[numbers] - found[numbers[0]]
         if not np.isfinite(times).all() or not (np.diff(times) > 0).all():

@@ -19,6 +19,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     SourceKindError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import choose_stream, folder_names, is_folder, silenced
@@ -259,7 +260,7 @@ def _chosen(
     names, numbers, total, depth = named.samples(named.chosen(label, place))
     if not names:
         raise SourceKindError(
-            f"{where}: no sample of its {len(paths):,} files is whole; pass pattern=, or the list of files of one recording"
+            f"{where}: no sample of its {counted(len(paths), 'file')} is whole; pass pattern=, or the list of files of one recording"
         )
     return Files(tuple(names), numbers, total, depth, named.axes, channels, positions, label)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from roiextractors_core import ChannelMetadata
-from roiextractors_core.errors import RoiExtractorsError, printable
+from roiextractors_core.errors import RoiExtractorsError, counted, printable
 from roiextractors_core.io import to_micrometres, to_seconds
 
 from .pages import UIC2, Directory, PageIndex
@@ -193,7 +193,7 @@ def _stack_axes(
     warnings: tuple[str, ...] = ()
     if found is None:
         warnings += (
-            f"MetaMorph states {len(set(names))} wavelengths for its {count:,} planes in no regular order; they are read as time, "
+            f"MetaMorph states {len(set(names))} wavelengths for its {counted(count, 'plane')} in no regular order; they are read as time, "
             "to declare their order, pass dimension_order= and num_channels=",
         )
     if not is_deep and inner.any():

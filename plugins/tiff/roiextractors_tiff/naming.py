@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roiextractors_core.errors import DeclarationError, SourceKindError, listed, printable
+from roiextractors_core.errors import DeclarationError, SourceKindError, counted, listed, printable
 
 __all__ = ["NamedFile", "NamedFiles", "name_files"]
 
@@ -429,7 +429,7 @@ def _ambiguous(names: Sequence[str], columns: Sequence[np.ndarray], where: str) 
     ranges = [f"{min(column)} to {max(column)}" for column in columns]
     shown = [printable(os.path.basename(name)) for name in (names[0], names[-1])]
     return (
-        f"{where}: {len(columns)} numbers vary in the names of its {len(names):,} files ({listed(ranges)}; {shown[0]} ... {shown[1]}), "
+        f"{where}: {len(columns)} numbers vary in the names of its {counted(len(names), 'file')} ({listed(ranges)}; {shown[0]} ... {shown[1]}), "
         f"and they do not say what they are. Name them, for example open(..., pattern={_suggested(names)!r}) with {{channel}}, {{plane}}, {{position}} and "
         "{time}; take all files in order as time by dimension_order='T'; or pass the list of files of one recording"
     )

@@ -219,7 +219,7 @@ def test_files_of_several_pages_and_of_one_make_one_sequence(tmp_path: Path, ope
         (
             1,
             roi.CorruptRecordingError,
-            r"m_1\.tif: page 1 is one too many: expected 1 pages, and the file contains 5",
+            r"m_1\.tif: page 1 is one too many: expected 1 page, and the file contains 5",
         ),
     ],
 )

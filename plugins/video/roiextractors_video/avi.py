@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, printable
+from roiextractors_core.errors import CorruptRecordingError, counted, printable
 from roiextractors_core.io import PositionedFile
 
 __all__ = ["AviIndex", "AviStream", "avi_index", "is_avi"]
@@ -123,7 +123,7 @@ def avi_index(file: PositionedFile) -> AviIndex:
         problem = walked or problem
     found = np.array(entries, np.int64).reshape(-1, 3)
     if not problem and len(found) < stream.claimed:
-        problem = f"has {len(found):,} frames, but its header says {stream.claimed:,}"
+        problem = f"has {counted(len(found), 'frame')}, but its header says {stream.claimed:,}"
     # An empty chunk repeats the frame before it (a dropped frame): it advances the clock and has no picture
     held = found[:, 1] > 0
     return AviIndex(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError
+from roiextractors_core.errors import StreamChoiceError, UnsupportedRecordingError, counted
 
 from .pixels import PixelFormat
 
@@ -164,7 +164,7 @@ class Facts:
 def check_size(name: str, rows: int, columns: int) -> None:
     if rows < 1 or columns < 1 or rows * columns > _MAX_PIXELS:
         raise UnsupportedRecordingError(
-            f"{name} says that its frames have {rows:,} rows and {columns:,} columns; up to {_MAX_PIXELS:,} pixels are supported"
+            f"{name} says that its frames have {counted(rows, 'row')} and {counted(columns, 'column')}; up to {_MAX_PIXELS:,} pixels are supported"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, printable
+from roiextractors_core.errors import CorruptRecordingError, counted, printable
 from roiextractors_core.io import PositionedFile, ProcessLock, num_cores, run_on_cores
 
 from .base import Facts, VideoFrames, task
@@ -135,8 +135,8 @@ def undecodable(facts: Facts, index: int, reason: str, offset: int | None = None
 def check_picture(facts: Facts, index: int, picture: Any) -> None:
     if (picture.height, picture.width) != (facts.rows, facts.columns):
         raise CorruptRecordingError(
-            f"{facts.name}: frame {index:,} has {picture.height:,} rows of {picture.width:,} columns, but the header says "
-            f"{facts.rows:,} rows of {facts.columns:,}"
+            f"{facts.name}: frame {index:,} has {counted(picture.height, 'row')} of {picture.width:,} columns, but the header says "
+            f"{counted(facts.rows, 'row')} of {facts.columns:,}"
         )
     if PixelFormat.of(picture.format) != facts.pixels:
         raise CorruptRecordingError(f"{facts.name}: frame {index:,} is {picture.format.name}, unlike the first")

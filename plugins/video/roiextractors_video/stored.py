@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError
+from roiextractors_core.errors import CorruptRecordingError, counted
 from roiextractors_core.io import PositionedFile
 
 from .avi import AviIndex
@@ -93,12 +93,12 @@ def avi_words(name: str, index: AviIndex, num_frames: int) -> tuple[tuple[str, .
     dropped = index.num_places - len(index.offsets)
     if dropped:
         notes += (
-            f"{name} counts {index.num_places:,} frames, but {dropped:,} of them are places without a picture; "
+            f"{name} counts {counted(index.num_places, 'frame')}, but {dropped:,} of them are places without a picture; "
             f"reading the {num_frames:,} pictures, with the times of their places",
         )
     if 0 < index.stream.claimed < index.num_places and not index.problem:
         notes += (
-            f"{name} contains {index.num_places:,} frames, but its header says {index.stream.claimed:,}; reading all of them",
+            f"{name} contains {counted(index.num_places, 'frame')}, but its header says {index.stream.claimed:,}; reading all of them",
         )
     if index.was_walked and not index.problem:
         notes += (f"{name} has no usable index; its frames were found chunk by chunk",)

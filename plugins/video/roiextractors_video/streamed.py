@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, listed, printable
+from roiextractors_core.errors import CorruptRecordingError, UnsupportedRecordingError, counted, listed, printable
 from roiextractors_core.io import PositionedFile
 
 from .avi import AviIndex
@@ -136,7 +136,7 @@ def _head(file: PositionedFile, stream: Any) -> _Head:
 def _missing(file: PositionedFile, claimed: int, found: int) -> str:
     """Return a description of the frames or bytes that the container states and the file lacks."""
     if claimed > found:
-        return f"has {found:,} frames, but its header says {claimed:,}"
+        return f"has {counted(found, 'frame')}, but its header says {claimed:,}"
     end = _end_of_matroska(file.read(0, _MAX_EBML))
     if end > file.size:
         return f"is truncated: it ends at byte {file.size:,}, but its header says {end:,}"
@@ -299,7 +299,7 @@ def _without_short_frames(table: _PacketTable, head: _Head, name: str) -> _Packe
         return table
     if not is_whole.any():
         raise CorruptRecordingError(
-            f"{name} says that its frames have {head.rows:,} rows of {head.columns:,} columns, which takes "
+            f"{name} says that its frames have {counted(head.rows, 'row')} of {head.columns:,} columns, which takes "
             f"{head.frame_bytes:,} bytes, but the largest has {int(table.sizes.max()):,}"
         )
     words = f"contains {int((~is_whole).sum()):,} frames that are shorter than a picture and are skipped"
@@ -326,7 +326,7 @@ def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _Pa
     another = "" if second is None else f"contains another file from byte {second:,} on, which is not read"
     causes = [words for words in (table.problem, missing, another) if words and not problems]
     if causes:
-        problems += (f"{file.name} {'; it '.join(causes)}; reading {len(stamps):,} frames",)
+        problems += (f"{file.name} {'; it '.join(causes)}; reading {counted(len(stamps), 'frame')}",)
     turn = 0 if index is not None else rotation_of(file)
     if turn:
         notes += (f"{file.name} is turned by {turn} degrees when it is played; reading the pixels as they are stored",)

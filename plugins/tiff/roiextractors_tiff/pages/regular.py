@@ -29,7 +29,7 @@ import struct
 
 import numpy as np
 
-from roiextractors_core.errors import RecordingError, TruncatedRecordingError
+from roiextractors_core.errors import RecordingError, TruncatedRecordingError, counted
 
 from .directory import NEW_SUBFILE_TYPE, SUBFILE_TYPE, TYPE_FORMS, Directory
 from .layout import Layout
@@ -262,7 +262,7 @@ def _verify(layout: RegularPages, page: Page) -> str | None:
             return None
         note = (
             f"{layout.tiff.name} ends inside page {last + 1:,} (directory at byte {layout.places(last + 1)[0]:,} of {layout.tiff.size:,}); "
-            f"the {last + 1:,} whole pages are read"
+            f"the {counted(last + 1, 'whole page')} {'are' if last else 'is'} read"
         )
     sampled = np.unique(np.linspace(1, last, min(last, _MAX_SAMPLED)).astype(np.int64))
     tables = layout.read_tables(sampled)

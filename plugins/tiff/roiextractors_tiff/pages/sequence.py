@@ -14,6 +14,7 @@ from roiextractors_core.errors import (
     CorruptRecordingError,
     SourceNotFoundError,
     TruncatedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import ProcessLock, read_once
@@ -116,12 +117,12 @@ class SequenceFiles:
         layout, _ = find_layout(first, self.page)
         if layout.count < expected:
             raise TruncatedRecordingError(
-                f"{tiff.name}: page {layout.count:,} is missing: expected {expected:,} pages, and the file of {tiff.size:,} bytes "
+                f"{tiff.name}: page {layout.count:,} is missing: expected {counted(expected, 'page')}, and the file of {tiff.size:,} bytes "
                 f"contains {layout.count:,}"
             )
         if layout.count > expected:
             raise CorruptRecordingError(
-                f"{tiff.name}: page {expected:,} is one too many: expected {expected:,} pages, and the file contains {layout.count:,}"
+                f"{tiff.name}: page {expected:,} is one too many: expected {counted(expected, 'page')}, and the file contains {layout.count:,}"
             )
         return PagedFile(first, self.page, layout)
 

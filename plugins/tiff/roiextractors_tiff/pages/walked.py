@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError
+from roiextractors_core.errors import CorruptRecordingError, TruncatedRecordingError, UnsupportedRecordingError, counted
 from roiextractors_core.io import Budget
 
 from .chain import Chain
@@ -171,7 +171,11 @@ def walk(tiff: TiffFile, page: Page, selection: Selection | None = None) -> tupl
     else:
         _require_segments(tiff, page, places, np.diff(segments.starts), batches)
     data = segments.offsets[segments.starts[:-1]] if is_block else None
-    note = f"{tiff.name} {damage}; the {count:,} whole pages are read, of at least {count + 1:,}" if damage else ""
+    note = (
+        f"{tiff.name} {damage}; the {counted(count, 'whole page')} {'is' if count == 1 else 'are'} read, of at least {count + 1:,}"
+        if damage
+        else ""
+    )
     return WalkedPages(places, data, segments), note
 
 
