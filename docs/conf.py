@@ -31,6 +31,8 @@ templates_path = ["_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
+# Straight quotes, as in the messages and the code that the pages quote
+smartquotes = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,21 +9,22 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from roiextractors_scanimage.testing import write_scanimage
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import roiextractors_core as roi
-from roiextractors_core.cli.demo import demonstrate
+from roiextractors_core.cli.demo import FRAME, RATE, TIFF
 from roiextractors_core.testing import CalciumImagingExtractor, CalciumSegmentationExtractor
 
 __all__ = ["DRAWN", "setup"]
 
 
 def two_photon(folder: Path) -> Path:
-    """Draw the recording of ``roiextractors demo --samples 150``."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        demonstrate(folder / "demo", seed=1, num_samples=150)
-    with roi.open(folder / "demo" / "two_photon.tif", channel="Channel 1") as recording:
+    """Draw the first channel of the recording that ``roiextractors demo --samples 150`` simulates."""
+    channel = CalciumImagingExtractor((150, *FRAME), "int16", 1, sampling_frequency=RATE, photons=12.0)
+    write_scanimage([channel], folder / TIFF)
+    with roi.open(folder / TIFF) as recording:
         recording.preview(folder / "two_photon.png")
     return folder / "two_photon.png"
 
