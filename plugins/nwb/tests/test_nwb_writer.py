@@ -297,7 +297,7 @@ def test_unknown_fields_are_refused_with_the_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compression", ["gzip", None, 4, "9"])
-@pytest.mark.parametrize("shape", [(75, 40, 30), (7, 110, 90), (3, 30, 25, 21), (5, 300, 70, 2)])
+@pytest.mark.parametrize("shape", [(75, 40, 30), (75, 37, 128), (7, 110, 90), (3, 30, 25, 21), (5, 300, 70, 2)])
 def test_pixels_are_in_chunks_as_h5py_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], compression: str | int | None
 ) -> None:
