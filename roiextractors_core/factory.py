@@ -34,7 +34,7 @@ from .io.libraries import missing_module
 from .io.notices import silenced, warn
 from .io.source import Source, SourceLike
 from .metadata import Provenance
-from .registry.catalogue import catalogue
+from .registry.catalogue import catalogue, how_to_install
 from .registry.detection import choose, examine, matching
 from .registry.registry import Registry, RegistryState, default_registry
 from .registry.spec import FormatSpec, known_kind
@@ -337,7 +337,7 @@ def _load_class(spec: FormatSpec, state: RegistryState) -> Any:
             raise MissingDependencyError(f"{spec.title} {words}") from error
         raise MissingDependencyError(
             f"cannot read {spec.title}: importing {spec.extractor} of {plugin} failed: {printable(error)}; "
-            f"python -m pip install --upgrade {plugin}"
+            f"{how_to_install(plugin)}"
         ) from error
     except RoiExtractorsError:
         raise

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import roiextractors_core as roi
 from roiextractors_core.io.process_state import PROCESS_STATE, process_state, restore_process_state
+from roiextractors_core.registry import catalogue as catalogues
 from roiextractors_core.registry.catalogue import catalogue
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -188,5 +190,20 @@ def test_a_frozen_application_is_advised_to_contain_the_metadata(
         explanation.require_best()
 
 
-def test_outside_of_a_frozen_application_pip_is_advised() -> None:
+def test_outside_of_a_frozen_application_pip_is_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogues, "ON_THE_INDEX", True)
     assert all(entry.how_to_install == f"python -m pip install {entry.plugin}" for entry in catalogue())
+    assert catalogues.how_to_install("roiextractors-tiff") == "python -m pip install --upgrade roiextractors-tiff"
+
+
+def test_until_the_first_release_our_own_plugins_are_installed_from_a_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogues, "ON_THE_INDEX", False)
+    entries = {entry.spec.name: entry for entry in catalogue()}
+    clone = "(in a clone of the repository)"
+    assert entries["scanimage"].how_to_install == f"python -m pip install ./plugins/tiff ./plugins/scanimage {clone}"
+    root = Path(__file__).resolve().parents[1]
+    for entry in entries.values():
+        assert all((root / folder / "pyproject.toml").is_file() for folder in entry.folders)
+    elsewhere = replace(entries["tiff"], plugin="roiextractors-norpix", folders=())
+    assert elsewhere.how_to_install == "python -m pip install roiextractors-norpix"
+    assert catalogues.how_to_install("roiextractors-lab") == "python -m pip install --upgrade roiextractors-lab"

@@ -14,12 +14,12 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-__all__ = ["ON_INDEX", "EXTRAS", "install_command", "keywords", "projects", "setup"]
+from roiextractors_core.registry.catalogue import ON_THE_INDEX
+
+__all__ = ["EXTRAS", "install_command", "keywords", "projects", "setup"]
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = "roiextractors-core"
-# True once the packages are on the Python Package Index: the pages then show commands that need no clone
-ON_INDEX = False
 EXTRAS = {
     "cli": "the `roiextractors` command",
     "plot": "pictures: `preview`",
@@ -71,7 +71,7 @@ def closure(distribution: str) -> list[str]:
 
 def install_command(distribution: str) -> str:
     """Return the command that installs a distribution today."""
-    if ON_INDEX or distribution not in projects():
+    if ON_THE_INDEX or distribution not in projects():
         return f"python -m pip install {distribution}"
     folders = (projects()[name][0].relative_to(ROOT).as_posix() for name in closure(distribution))
     return "python -m pip install " + " ".join("." if folder == "." else f"./{folder}" for folder in folders)

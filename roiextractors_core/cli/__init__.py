@@ -14,6 +14,6 @@ def main() -> None:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
             raise
-        print('the command needs typer and rich: python -m pip install "roiextractors-core[cli]"', file=sys.stderr)
+        print("the command needs typer and rich: python -m pip install typer rich", file=sys.stderr)
         raise SystemExit(2) from None
     run()

@@ -196,7 +196,7 @@ def _draw_rois(path: str, rois: Any, chosen: Mapping[str, str], picture: Path | 
 
 def _can_draw() -> bool:
     if not pictures.can_draw():
-        print('no picture: python -m pip install "roiextractors-core[plot]"')
+        print("no picture: python -m pip install matplotlib")
     return pictures.can_draw()
 
 
@@ -220,7 +220,7 @@ def preview(
 ) -> None:
     """Draw a recording: mean image, maximum projection and mean trace of each channel; of ROIs, their outlines and traces."""
     if not pictures.can_draw():
-        raise MissingDependencyError('drawing needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+        raise MissingDependencyError("drawing needs matplotlib: python -m pip install matplotlib")
     if output is not None:
         pictures.check_target(output)
     panels: list[pictures.Panel] = []
@@ -460,7 +460,7 @@ def _format_cells(spec: roi.FormatSpec, plugin: str, is_installed: bool, *, ever
         printable(spec.title),
         " ".join(spec.extensions),
         *(more if every else ()),
-        f"{plugin} {spec.missing}".strip() if is_installed else f"pip install {plugin}",
+        f"{plugin} {spec.missing}".strip() if is_installed else f"{plugin}, not installed",
     )
 
 

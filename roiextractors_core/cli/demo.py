@@ -119,7 +119,7 @@ def _open(path: Path, **options: Any) -> Any:
     print()
     missing = [entry for entry in explanation.not_installed if _is_better(entry.spec, explanation)]
     if missing:
-        print(f"{printable(path)} is {missing[0].spec.title}; to open it: python -m pip install {missing[0].plugin}")
+        print(f"{printable(path)} is {missing[0].spec.title}; to open it: {missing[0].how_to_install}")
         return None
     explanation.require_best()
     for option, choices in roi.streams(path).items():
@@ -149,7 +149,7 @@ def _compare(first: ImagingExtractor, second: ImagingExtractor) -> bool:
 
 def _draw(target: Path, recordings: list[tuple[str, ImagingExtractor]]) -> None:
     if not pictures.can_draw():
-        print('no picture: python -m pip install "roiextractors-core[plot]"')
+        print("no picture: python -m pip install matplotlib")
         return
     panels = []
     for channel, recording in recordings:

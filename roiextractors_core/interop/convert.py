@@ -34,7 +34,7 @@ from ..imaging.extractor import ImagingExtractor, unshadowed
 from ..io.atomic import remove_leftovers, write_then_rename
 from ..io.blocks import Progress
 from ..io.source import Source
-from ..registry.catalogue import CatalogueEntry
+from ..registry.catalogue import CatalogueEntry, how_to_install
 from ..registry.registry import Registry, default_registry
 from ..registry.spec import FormatSpec
 from .read_files import ReadFiles
@@ -373,7 +373,7 @@ def _load_writer(spec: FormatSpec, registry: Registry) -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"{spec.title} cannot be written: importing {spec.writer} of {plugin} failed: {printable(error)}; "
-            f"python -m pip install --upgrade {plugin}"
+            f"{how_to_install(plugin)}"
         ) from error
     except RoiExtractorsError:
         raise

@@ -131,7 +131,7 @@ def preview(recording: Any, target: Any = None, **options: Any) -> Preview:
         The target is not a place for a picture, or the recording is empty.
     """
     if not can_draw():
-        raise MissingDependencyError('drawing needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+        raise MissingDependencyError("drawing needs matplotlib: python -m pip install matplotlib")
     if not recording.size:
         raise SourceKindError(f"cannot draw an empty recording (shape {recording.shape})")
     if target is not None:
@@ -157,7 +157,7 @@ def preview_segmentation(rois: Any, target: Any = None, **options: Any) -> Previ
         The target is not a place for a picture.
     """
     if not can_draw():
-        raise MissingDependencyError('drawing needs matplotlib: python -m pip install "roiextractors-core[plot]"')
+        raise MissingDependencyError("drawing needs matplotlib: python -m pip install matplotlib")
     if target is not None:
         check_target(Path(target))
     paths = rois.provenance.paths

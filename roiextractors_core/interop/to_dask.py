@@ -47,9 +47,7 @@ def to_dask(recording: Any, chunks: Any = "auto") -> Any:
         import dask.array
         from dask.base import tokenize
     except ImportError as error:
-        raise MissingDependencyError(
-            'a dask array needs dask: python -m pip install "roiextractors-core[dask]"'
-        ) from error
+        raise MissingDependencyError('a dask array needs dask: python -m pip install "dask[array]"') from error
     name = f"recording-{tokenize(*_identity(recording))}"
     from_array: Any = dask.array.from_array
     return from_array(

@@ -126,9 +126,7 @@ def _xarray() -> Any:
     try:
         import xarray
     except ImportError as error:
-        raise MissingDependencyError(
-            'xarray is not installed: python -m pip install "roiextractors-core[xarray]"'
-        ) from error
+        raise MissingDependencyError("xarray is not installed: python -m pip install xarray") from error
     return xarray
 
 

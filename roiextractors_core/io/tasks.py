@@ -86,7 +86,7 @@ def _on_cluster(
         import distributed
     except ImportError as error:
         raise MissingDependencyError(
-            'computing on a cluster needs distributed: python -m pip install "roiextractors-core[dask]"'
+            'computing on a cluster needs distributed: python -m pip install "dask[array]" distributed'
         ) from error
     connect: Any = distributed.Client
     client = connect(scheduler) if isinstance(scheduler, str) else scheduler

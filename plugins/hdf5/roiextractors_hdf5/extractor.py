@@ -344,7 +344,7 @@ def _letters_in(name: str) -> str:
 def _refuse_analyses(file: Any, file_name: str) -> None:
     if attribute_of(file["/"], "neurodata_type") == "NWBFile" or "nwb_version" in file.attrs:
         raise UnsupportedRecordingError(
-            f"{file_name} is an NWB file; to read it, install its plugin (python -m pip install roiextractors-nwb), "
+            f"{file_name} is an NWB file; to read it, install its plugin, roiextractors-nwb, "
             "or name a dataset: open(..., format='hdf5', dataset=...)"
         )
     for place, what, example in _OTHER_MOVIES:

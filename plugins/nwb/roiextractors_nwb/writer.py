@@ -175,9 +175,7 @@ def require_pynwb() -> None:
     try:
         import pynwb  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError(
-            'writing NWB needs pynwb: python -m pip install "roiextractors-nwb[write]"'
-        ) from error
+        raise MissingDependencyError("writing NWB needs pynwb: python -m pip install pynwb") from error
 
 
 @contextmanager
