@@ -91,7 +91,7 @@ def _label_row(row: str, names: list[str]) -> str:
     left = iter(names)
 
     def label(cell: re.Match[str]) -> str:
-        kind = ' class="empty"' if not cell[1] or cell[1].isspace() else ""
+        kind = "" if TAG.sub("", cell[1]).strip() else ' class="empty"'
         return f'<td data-label="{next(left, "")}"{kind}>{cell[1]}</td>'
 
     return re.sub(r"<td\b[^>]*>(.*?)</td>", label, row, flags=re.DOTALL)
