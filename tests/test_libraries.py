@@ -203,3 +203,12 @@ def test_the_tables_of_the_command_line_say_what_is_missing(monkeypatch: pytest.
         rows = json.loads(testing.CliRunner().invoke(app.app, [command, "--json"]).stdout)
         assert SENTENCE in [row["missing"] for row in rows]
         assert "" in [row["missing"] for row in rows]
+
+
+def test_an_explanation_says_it_too(tmp_path: Path) -> None:
+    (tmp_path / "a.rig").write_bytes(b"x")
+    registry = Registry(entry_points=lambda: [], environment={})
+    registry.register(declared())
+    found = roi.explain(tmp_path / "a.rig", registry=registry)
+    assert f"Rig movie {SENTENCE}" in str(found)
+    assert found.to_dict()["matches"][0]["missing"] == SENTENCE

@@ -413,7 +413,8 @@ def explain(
 def _answers(found: Explanation, *, every: bool) -> Iterator[tuple[str, ...]]:
     for match in found.matches:
         mark = "->" if match is found.best else "yes"
-        yield mark, match.spec.name, match.plugin, printable(match.finding.basis)
+        basis = "; ".join(filter(None, (match.finding.basis, match.spec.missing)))
+        yield mark, match.spec.name, match.plugin, printable(basis)
     for match in found.other_kinds:
         yield f"as {match.spec.kind}", match.spec.name, match.plugin, printable(match.finding.basis)
     for name, finding in found.findings:

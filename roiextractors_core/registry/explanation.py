@@ -112,6 +112,7 @@ class Explanation:
         for match in self.matches:
             mark = "->" if match is self.best else "  "
             lines.append(f" {mark} {match.spec.name} ({match.spec.title}, from {match.plugin}): {match.finding.basis}")
+            lines += [f"    {match.spec.title} {match.spec.missing}"] if match.spec.missing else []
         for match in self.other_kinds:
             spec = match.spec
             lines.append(f"    as {spec.kind}: {spec.name} ({spec.title}, from {match.plugin}): {match.finding.basis}")

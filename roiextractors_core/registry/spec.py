@@ -227,4 +227,5 @@ class Match:
             "strength": self.strength.name.lower(),
             "basis": self.finding.basis,
             "extension": self.extension,
+            "missing": self.spec.missing,
         }
