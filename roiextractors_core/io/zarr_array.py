@@ -170,7 +170,9 @@ class ZarrArray:
             raise UnsupportedRecordingError(f"{self.name} has {what}, which is not read")
         self.shape, chunks = self._lengths(facts, _inside(grid).get("chunk_shape"))
         dtype = _type_of_version_3(facts.get("data_type"), self.name)
-        self.fill_value = _fill_value(facts.get("fill_value"), dtype, self.name)
+        self.fill_value = _fill_value(
+            facts.get("fill_value"), dtype, self.name, is_bytes=facts.get("data_type") != "string"
+        )
         self.codec = codec_of_version_3(facts.get("codecs"), chunks, dtype, self.fill_value, self.name)
         is_default = not (isinstance(keys, dict) and keys.get("name") == "v2")
         separator = _inside(keys).get("separator", "/" if is_default else ".")
@@ -615,11 +617,13 @@ def _records(fields: list[Any], type_of: Any, name: str) -> np.dtype[Any]:
     return _checked_type(dtype, fields, name)
 
 
-def _fill_value(value: Any, dtype: np.dtype[Any], name: str) -> Any:
+def _fill_value(value: Any, dtype: np.dtype[Any], name: str, *, is_bytes: bool = False) -> Any:
     """Return the value of chunks that do not exist; zero, or an empty string, where none is stated."""
-    if dtype.kind == "O":
-        return value if isinstance(value, str | bytes) else ""
     try:
+        if dtype.kind == "O" and not is_bytes:
+            return value if isinstance(value, str) else ""
+        if dtype.kind == "O":
+            return bytes(value) if isinstance(value, list) else base64.b64decode(value or "", validate=True)
         return _scalar(value, dtype)
     except (TypeError, ValueError, OverflowError, LookupError) as error:
         raise CorruptRecordingError(
