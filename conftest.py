@@ -9,6 +9,8 @@ a test or a file, and added here by rules, so that a new plugin has nothing to d
   every format, are quick in the folders of ``REPRESENTATIVES``.
 * The costly rules are thorough for the first class of each format, and for classes with ``has_own_code``.  For the others
   they are ``repeated``: run by name, by a path, or by ``python -m pytest -m repeated``.
+* For these others, the cheap rules that do not depend on where the pixels, times and names are in a file are ``repeated``, too;
+  ``OF_A_LAYOUT`` are those that do.
 * All tests of the kit for these others are marked ``layout``, too: with the lowest versions, ``.ci/run`` omits them.
 * Of the parameters of one test, ``QUICK_PARAMETERS`` are quick, evenly spaced, or as many as ``@pytest.mark.quick(n)`` says.
 """
@@ -53,6 +55,34 @@ INHERITED = frozenset(
         "test_what_is_no_integer_is_refused",
     }
 )
+OF_A_LAYOUT = frozenset(
+    {
+        "test_a_block_is_the_part_that_was_asked_for",
+        "test_a_plane_is_what_was_recorded",
+        "test_another_choice_gives_other_pixels",
+        "test_every_choice_gives_the_pixels_recorded_for_it",
+        "test_every_choice_has_the_clock_recorded_for_it",
+        "test_every_file_that_is_read_is_in_get_paths",
+        "test_expected_can_tell_mistakes_apart",
+        "test_it_is_indexed_as_an_array",
+        "test_no_more_is_read_than_was_asked_for",
+        "test_of_several_channels_one_must_be_chosen",
+        "test_parts_of_masks_are_the_parts_of_the_whole",
+        "test_parts_of_traces_are_the_parts_of_the_whole",
+        "test_samples_come_in_any_order_and_as_often_as_asked",
+        "test_the_clock_is_that_of_the_recording",
+        "test_the_dtype_is_that_of_the_samples_in_native_byte_order",
+        "test_the_format_is_found_without_being_named",
+        "test_the_metadata_names_the_channel_that_was_chosen",
+        "test_the_native_times_are_the_hardwares",
+        "test_the_pixels_and_the_dtype_are_the_same",
+        "test_the_rate_and_the_times_are_the_same",
+        "test_the_rate_is_the_files_own",
+        "test_the_recording_is_what_was_written",
+        "test_the_streams_are_those_of_the_recording",
+        "test_the_whole_series_is_what_was_recorded",
+    }
+)
 _names_tests = pytest.StashKey[bool]()
 
 
@@ -79,6 +109,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in others:
         if not vars(item.cls).get("has_own_code"):  # type: ignore[attr-defined]
             item.add_marker("layout")
+            if getattr(item, "originalname", "") not in OF_A_LAYOUT:
+                item.add_marker("repeated")
     for item in list(repeated_tests(items)):
         item.add_marker("repeated")
     omitted = _omitted_markers(config.getoption("markexpr"), names_tests=config.stash[_names_tests])

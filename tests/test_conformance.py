@@ -42,6 +42,7 @@ FRESH = (  # the tests that start a process, read from threads or let the disk f
     "test_it_can_be_read_from_several_threads",
     "test_forked_processes_read_each_for_itself",
 )
+BY_ANOTHER_TEST = ("TheRateIsKeptOnTheClass",)  # one test leaves behind what the next one finds
 COSTS = ("test_memory_is_bounded_by_the_request", "test_no_more_is_read_than_was_asked_for")
 TIMES = np.cumsum(np.linspace(0.05, 0.15, 40))
 
@@ -274,26 +275,43 @@ def test_a_sound_extractor_passes_every_test(
     assert "test_no_more_is_read_than_was_asked_for" in outcome.passed or sys.platform != "linux"
 
 
-@pytest.mark.quick(8)
-@pytest.mark.parametrize("name", faults.FAULTS)
-def test_a_planted_fault_is_caught_and_only_it(
-    name: str, kit: Callable[..., Outcome], registered: Callable[..., None]
-) -> None:
+def planted(
+    name: str, kit: Callable[..., Outcome], registered: Callable[..., None], *, only: tuple[str, ...] | None = None
+) -> Outcome:
+    """Run the kit, or of it ``only`` these tests, on an extractor with a planted fault."""
     fault = faults.FAULTS[name]
     cases, _, declared = LAYOUTS[fault.layout]
     changes = dict(fault.declares)
     attributes = {key: changes.pop(key) for key in ("patience", "files_know_their_place") if key in changes}
     registered(f"planted.faults:{name}", **{**declared, **changes})
-    left_out = [test for test in FRESH if test not in fault.fails]
-    outcome = kit(cases, **attributes, **dict.fromkeys(left_out))
-    if fault.wide:
-        assert set(fault.fails) <= set(outcome.failed), outcome.failed
-    else:
-        assert sorted(outcome.failed) == sorted(fault.fails), outcome.failed
+    tests = FRESH if only is None else [test for test in dir(cases) if test.startswith("test_") and test not in only]
+    outcome = kit(cases, **attributes, **dict.fromkeys(test for test in tests if test not in fault.fails))
+    assert set(fault.fails) <= set(outcome.failed), outcome.failed
     assert any(fault.says in message for message in outcome.failed.values()), outcome.failed
     measured = [outcome.failed[test] for test in COSTS if test in outcome.failed]
     assert all("the limit is" in message or "raised" in message for message in measured), measured
     assert all("to do: " in message or "see test_" in message for message in outcome.failed.values()), outcome.failed
+    return outcome
+
+
+@pytest.mark.quick(8)
+@pytest.mark.parametrize("name", faults.FAULTS)
+def test_a_planted_fault_is_caught(name: str, kit: Callable[..., Outcome], registered: Callable[..., None]) -> None:
+    planted(name, kit, registered, only=None if name in BY_ANOTHER_TEST else faults.FAULTS[name].fails)
+
+
+@pytest.mark.quick(2)
+@pytest.mark.parametrize(
+    "name",
+    # The whole kit runs for one fault in four, and for the others with `-m repeated`
+    [pytest.param(name, marks=[pytest.mark.repeated] if n % 4 else []) for n, name in enumerate(faults.FAULTS)],
+)
+def test_nothing_but_the_planted_fault_is_found(
+    name: str, kit: Callable[..., Outcome], registered: Callable[..., None]
+) -> None:
+    outcome = planted(name, kit, registered)
+    if not faults.FAULTS[name].wide:
+        assert sorted(outcome.failed) == sorted(faults.FAULTS[name].fails), outcome.failed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
