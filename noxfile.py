@@ -2,8 +2,7 @@
 
 ``python -m nox -s newest-3.12`` and ``python -m nox -s lowest`` run all tests, or those named after ``--``;
 ``python -m nox -s neuroconv`` those of NeuroConv, in an environment with it and all plugins.
-``python noxfile.py`` prints the versions that ``lowest`` installs, ``python noxfile.py warnings`` which warnings it ignores, and
-``python noxfile.py folders`` the tests of the plugins that depend on a library other than numpy.
+``python noxfile.py`` prints the versions that ``lowest`` installs, and ``python noxfile.py warnings`` which warnings it ignores.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-__all__ = ["WARNINGS", "dependent_folders", "lowest", "lowest_versions", "neuroconv", "newest"]
+__all__ = ["WARNINGS", "lowest", "lowest_versions", "neuroconv", "newest"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -50,16 +49,6 @@ def lowest_versions() -> dict[str, str]:
             if asked not in own and bounds.setdefault(asked, least[0]) != least[0]:
                 raise SystemExit(f"{name}: {requirement}, and another distribution asks for >={bounds[asked]}")
     return {name: str(bounds[name]) for name in sorted(bounds) if name not in own}
-
-
-def dependent_folders() -> list[str]:
-    """Return the folders of tests whose result can depend on the version of a library other than numpy."""
-    own = {name for name, _, _ in _distributions()}
-    return [
-        f"{folder}/tests"
-        for _, folder, requirements in _distributions()
-        if folder and {canonicalize_name(Requirement(each).name) for each in requirements} - own - {"numpy"}
-    ]
 
 
 def _distributions() -> Iterator[tuple[str, str, list[str]]]:
@@ -99,8 +88,6 @@ def neuroconv(session: Any) -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["warnings"]:
         print(WARNINGS)
-    elif sys.argv[1:] == ["folders"]:
-        print("\n".join(dependent_folders()))
     else:
         print("\n".join(f"{package}=={version}" for package, version in lowest_versions().items()))
 else:
