@@ -33,8 +33,10 @@ from ..io.atomic import write_then_rename
 from ..io.plugin_output import CommandOutput
 from ..io.units import amount
 from ..registry.detection import Explanation
+from . import anonymous as publication
 from . import scaffold, scan, terminal, validation
 from .arguments import (
+    Anonymous,
     AsJson,
     Format,
     Kind,
@@ -73,6 +75,9 @@ def run() -> None:
             stream.reconfigure(errors="replace")
     if sys.stdout is not None:  # the process is the command's own
         sys.stdout = cast(TextIO, CommandOutput(sys.stdout))
+    if "--anonymous" in sys.argv[1:]:
+        # Before the words are parsed: errors about them, warnings and tracebacks contain names too
+        publication.start(sys.argv[1:])
     with terminal.one_line_warnings(), terminal.one_line_errors():
         app()
 
@@ -101,6 +106,7 @@ def info(
     ] = None,
     no_picture: Annotated[bool, typer.Option("--no-picture", help="Do not draw a picture.")] = False,
     as_json: AsJson = False,
+    anonymous: Anonymous = False,
     kind: Kind = None,
 ) -> None:
     """Show the format, shape, rate and times of recordings, and draw them. Each channel, and each set of ROIs, is shown."""
@@ -110,7 +116,7 @@ def info(
         if len(paths) > 1:
             raise typer.BadParameter("--picture names one file for several recordings; leave it out")
         pictures.check_target(picture)
-    drawn = not (no_picture or as_json)
+    drawn = not (no_picture or as_json or anonymous)
     shown: list[dict[str, Any]] = []
     failed = 0
     for path in paths:
@@ -125,7 +131,7 @@ def info(
                 terminal.print_message(terminal.sentence(error))
     # One document even if some paths failed, and none if all did
     if as_json and (shown or not failed):
-        print(json.dumps(shown, indent=1))
+        terminal.document(shown)
     if failed:
         raise typer.Exit(2)
 
@@ -147,6 +153,7 @@ def _show(
     panels: list[pictures.Panel] = []
     drawn = drawn and _can_draw()
     for chosen, recording in _every_kind(path, format, kind, options):
+        publication.learn(recording)
         facts = facts_of(recording, chosen)
         shown.append(facts)
         if as_json:
@@ -389,12 +396,13 @@ def explain(
     path: OnePath,
     every: Annotated[bool, typer.Option("--all", help="Show the formats that do not match, too.")] = False,
     as_json: AsJson = False,
+    anonymous: Anonymous = False,  # which run() has seen to
     kind: Kind = None,
 ) -> None:
     """Show which formats match a path, and why. With --all, also why the others do not."""
     found = roi.explain(path, kind=kind)
     if as_json:
-        print(json.dumps(found.to_dict(), indent=1))
+        terminal.document(found.to_dict())
         return
     print(f"{printable(found.path)}: {printable(found.looks_like)}")
     rows = list(_answers(found, every=every))
@@ -466,11 +474,11 @@ def _format_cells(spec: roi.FormatSpec, plugin: str, is_installed: bool, *, ever
 
 
 @app.command(rich_help_panel=DETECTION)
-def plugins(as_json: AsJson = False) -> None:
+def plugins(as_json: AsJson = False, anonymous: Anonymous = False) -> None:
     """List the plugins that were found, and why one failed to load."""
     found = roi.plugins()
     if as_json:
-        print(json.dumps([record.to_dict() for record in found], indent=1))
+        terminal.document([record.to_dict() for record in found])
         return
     terminal.grid(
         ("plugin", "version", "status", "formats", "loaded in", "reason"),

@@ -16,6 +16,7 @@ from ..errors import SourceKindError, printable
 from ..registry.spec import KINDS
 
 __all__ = [
+    "Anonymous",
     "AsJson",
     "Format",
     "Kind",
@@ -46,6 +47,13 @@ def complete_kind(incomplete: str) -> list[str]:
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="One or more files or folders.")]
 OnePath = Annotated[str, typer.Argument(metavar="PATH", help="A file or a folder.")]
+Anonymous = Annotated[
+    bool,
+    typer.Option(
+        "--anonymous",
+        help="Replace names of folders, files, people and computers, so that the output can be published.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Options = Annotated[
     list[str] | None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -28,11 +29,13 @@ from rich.text import Text
 
 from ..errors import RoiExtractorsError, printable
 from ..io.notices import received_by
+from .anonymous import current, public
 from .command_line import advice, in_command_words
 
 __all__ = [
     "card",
     "counter",
+    "document",
     "encodable",
     "grid",
     "heading",
@@ -55,7 +58,7 @@ def print_message(text: str) -> None:
 
 def heading(text: str) -> None:
     """Print the name of a section, bold where the terminal can."""
-    _print(Text(text, style="bold", overflow="fold"))
+    _print(Text(public(text), style="bold", overflow="fold"))
 
 
 def card(rows: Iterable[tuple[str, str]]) -> None:
@@ -65,7 +68,7 @@ def card(rows: Iterable[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for label, value in rows:
         if value:
-            table.add_row(label, encodable(value))
+            table.add_row(label, encodable(public(value, label)))
     _print(table)
 
 
@@ -80,7 +83,7 @@ def grid(headers: Iterable[str], rows: Iterable[Iterable[str]], *, compact: bool
     compact : bool
         In such a paragraph, join the values, the last one with its header; otherwise each has a line, with its header as a label.
     """
-    names, lines = list(headers), [[encodable(cell) for cell in row] for row in rows]
+    names, lines = list(headers), [[encodable(public(cell)) for cell in row] for row in rows]
     kept = [k for k in range(len(names)) if any(line[k] for line in lines)]
     names, lines = [names[k] for k in kept], [[line[k] for k in kept] for line in lines]
     widths = _column_widths([names, *lines], _console(sys.stdout).width)
@@ -129,6 +132,12 @@ def _print_paragraphs(names: list[str], lines: list[list[str]], *, compact: bool
             _print(Padding(Text(text), (0, 0, 0, 4)))
         else:
             card((f"  {name}", cell) for name, cell in rest)
+
+
+def document(value: Any) -> None:
+    """Print plain data as JSON."""
+    anonymizer = current()
+    _write(json.dumps(value if anonymizer is None else anonymizer.plain(value), indent=1) + "\n")
 
 
 @contextmanager
@@ -255,4 +264,10 @@ def _print(what: RenderableType) -> None:
     # rich pads lines to the width of the table, which makes copied text and comparisons of output awkward
     with console.capture() as captured:
         console.print(what)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    _write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
+
+
+def _write(text: str) -> None:
+    """Write text in which names have been replaced, if they are to be."""
+    stream: Any = sys.stdout
+    getattr(stream, "write_public", stream.write)(text)
