@@ -317,13 +317,16 @@ class _Index:
         size = min(size, left)
         if kind == _MATRIX:
             self._matrix(self._file, at, at + size, None, None, 0)
-        elif kind == _COMPRESSED and size:
+            return
+        if kind == _COMPRESSED and size:
             inflated = _Inflated(self._file, at, size)
             inner, length = struct.unpack(f"{self._order}II", inflated.read(0, 8))
             if inner == _MATRIX and length <= _MAX_VALUE:
                 is_wanted = self._matrix(inflated, 8, 8 + length, None, (at, size), 0)
                 if is_wanted and self._wanted is not None:
                     inflated.finish()
+                return
+        self._budget.spend()  # gigabytes of zeros are empty elements of 8 bytes each
 
     def _matrix(
         self, source: _Source, at: int, end: int, path: str | None, compressed: tuple[int, int] | None, level: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import subprocess
@@ -895,6 +896,16 @@ def test_a_file_of_very_many_variables_is_refused_soon(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedRecordingError, match="does not contain"):
         ExtractSegmentationExtractor(path)
     assert roi.explain(path, kind="segmentation").best is None
+    assert time.process_time() - started < 10
+
+
+def test_a_file_that_continues_with_zeros_is_refused_soon(tmp_path: Path) -> None:
+    path = mat5_of(tmp_path / "a.mat", numbers("x", (1, 1), 9, bytes(8)), small_output())
+    os.truncate(path, 1 << 30)
+    started = time.process_time()
+    assert roi.explain(path, kind="segmentation").best is not None  # the names are at the beginning
+    with pytest.raises(RecordingError, match="more than 20,000 variables and fields"):
+        ExtractSegmentationExtractor(path, variable="output")
     assert time.process_time() - started < 10
 
 
