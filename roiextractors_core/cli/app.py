@@ -359,11 +359,16 @@ def _stream_targets(
     targets: list[Path] = []
     for chosen, _ in every_channel(path, format, options, kind, limit=None):
         targets.append(stream_target(target, chosen))
-        if targets[-1] in targets[:-1]:
+        if _as_the_system_compares(targets[-1]) in map(_as_the_system_compares, targets[:-1]):
             raise SourceKindError(f"two streams of {printable(path)} would be written to {printable(targets[-1])}")
         if not overwrite and os.path.lexists(targets[-1]):
             raise SourceKindError(f"{printable(targets[-1])} already exists; pass overwrite=True to replace it")
     return targets
+
+
+def _as_the_system_compares(path: Path) -> str:
+    """Return a path for comparison: channels named GFP and gfp share a file on Windows and macOS."""
+    return str(path).casefold() if sys.platform in ("win32", "darwin") else str(path)
 
 
 def _contents(recording: Any) -> str:

@@ -82,8 +82,10 @@ def write_then_rename(
                 raise FileNotFoundError(f"nothing was written to {partial}")
             _commit(folder, target, overwrite, check)
         finally:
+            if fcntl is None and lock is not None:  # Windows removes no file that is open
+                os.close(lock)
             _remove(folder, target)
-            if lock is not None:
+            if fcntl is not None and lock is not None:
                 os.close(lock)
 
 
@@ -95,8 +97,6 @@ def remove_leftovers(target: Path) -> None:
     target : pathlib.Path
         As passed to :func:`write_then_rename`. Temporary folders of processes that are still writing are not touched.
     """
-    if fcntl is None:
-        return
     own = re.compile(rf"{re.escape(_prefix(target))}[0-9a-f]{{12}}\.(partial|new)")
     with contextlib.suppress(OSError):
         for name in [name for name in os.listdir(target.parent) if own.fullmatch(name)]:
@@ -134,9 +134,9 @@ def _prefix(target: Path) -> str:
 
 def _create_locked(folder: Path) -> int | None:
     """Create a folder that is locked from the moment it has its name."""
-    if fcntl is None:
+    if fcntl is None:  # Windows renames no folder with an open file, and deletes no open file, which is lock enough
         folder.mkdir()
-        return None
+        return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     unnamed = folder.with_suffix(".new")
     while True:
         unnamed.mkdir()
@@ -176,16 +176,25 @@ def _lock(folder: Path, *, create: bool) -> int | None:
 
 
 def _remove_if_abandoned(folder: Path, target: Path) -> None:
+    if fcntl is None:
+        os.unlink(folder / "lock")  # refused while its process is alive
+        _restore(folder, target)
+        return
     descriptor = _lock(folder, create=False)
     if descriptor is None:
         return
     try:
-        partial = folder / "new" / target.name
-        if os.path.lexists(partial) and not _is_same(partial, target):
-            _undo(folder, target)
-        _remove(folder, target)
+        _restore(folder, target)
     finally:
         os.close(descriptor)
+
+
+def _restore(folder: Path, target: Path) -> None:
+    """Undo what a process did that was killed, unless it had finished, and remove its folder."""
+    partial = folder / "new" / target.name
+    if os.path.lexists(partial) and not _is_same(partial, target):
+        _undo(folder, target)
+    _remove(folder, target)
 
 
 def _remove(folder: Path, target: Path) -> None:

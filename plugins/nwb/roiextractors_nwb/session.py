@@ -162,7 +162,12 @@ def with_zone(moment: datetime | None, zone: tzinfo | None) -> datetime | None:
     """Return a moment with a time zone, which NWB requires: its own, the given one, or that of this computer."""
     if moment is None or moment.tzinfo is not None:
         return moment
-    return moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+    if zone is not None:
+        return moment.replace(tzinfo=zone)
+    try:
+        return moment.astimezone()
+    except (OSError, OverflowError):  # Windows has no local time before 1970
+        return moment.replace(tzinfo=datetime.now().astimezone().tzinfo)
 
 
 def _file_names(recording: Any) -> list[str]:

@@ -332,3 +332,19 @@ def test_blocks_of_any_length_fill_whole_chunks(tmp_path: Path, monkeypatch: pyt
     with roi.open(roi.convert(movie(), tmp_path / "a.nwb")) as found:
         assert found.get_chunk_shape()[0] == 7
         np.testing.assert_array_equal(found[...], movie()[...])
+
+
+class _OnWindows(datetime):
+    """A date of which Windows does not know the local time."""
+
+    def astimezone(self, tz: Any = None) -> Any:
+        raise OSError(22, "Invalid argument")
+
+
+def test_a_start_before_1970_has_a_zone_on_windows() -> None:
+    from roiextractors_nwb.session import with_zone
+
+    zoned = with_zone(_OnWindows(1961, 4, 12, 6, 7), None)
+    assert zoned is not None
+    assert zoned.utcoffset() is not None
+    assert zoned.replace(tzinfo=None) == datetime(1961, 4, 12, 6, 7)
