@@ -217,14 +217,16 @@ class StoredFrames:
         apart = (np.diff(owners) != 0) | (gaps < 0) | (gaps > min(_MAX_GAP, max(4096, step)))
         cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places)]
         most = max(1, nbytes // step)
+        if len(cuts) > len(places):  # parts of frames, which are all apart
+            return list(itertools.pairwise(cuts))
         return [(a, min(a + most, end)) for start, end in itertools.pairwise(cuts) for a in range(start, end, most)]
 
 
 class _Plan(NamedTuple):
     """One read of frames: where they come from, where they go, and what is done to them on the way.
 
-    Frames of their full width are read straight into the result.  Cropped ones are read into a scratch array of one piece
-    and copied from there, while it is in the cache of the core.
+    Frames of their full width are read straight into the result.  Cropped ones are read into a scratch array of one or
+    several pieces and copied from there, while it is in the cache of the core.
     """
 
     files: tuple[PositionedFile, ...]
@@ -237,33 +239,41 @@ class _Plan(NamedTuple):
     apply: Callable[[np.ndarray], object] | None
 
     def read(self, pieces: Sequence[tuple[int, int]]) -> None:
-        """Read some pieces, one after the other."""
-        scratch = self._scratch(max(b - a for a, b in pieces))
+        """Read some pieces, one after the other; they follow each other in the result."""
+        scratch = self._scratch(pieces)
         flat = bytes_of(self.result if scratch is None else scratch)
         # With one file its descriptor is taken once for all pieces, which single frames of small movies need
         alone = self.files[0].hold_open() if len(self.files) == 1 else None
+        first = 0 if scratch is None else pieces[0][0]  # the frame at the beginning of the buffer
+        most, step, places = 0 if scratch is None else len(scratch), self.step, self.places
         for a, b in pieces:
-            first = a if scratch is None else 0
-            buffer = flat[first * self.step : (first + b - a) * self.step]
-            gaps = self._gaps(a, b)
+            if scratch is not None and b - first > most:
+                self._finish(first, a, scratch)
+                first = a
+            buffer = flat[(a - first) * step : (b - first) * step]
+            gaps = self._gaps(a, b) if b - a > 1 else None
             if gaps is not None:
                 self._read_over_gaps(buffer, gaps, a)
             elif alone is not None:
-                alone(buffer, int(self.places[a]))
+                alone(buffer, int(places[a]))
             else:
-                self.files[int(self.owners[a])].read_into([buffer], int(self.places[a]))
-            self._finish(a, b, scratch)
+                self.files[int(self.owners[a])].read_into([buffer], int(places[a]))
+            if scratch is None:
+                self._finish(a, b, None)
+        if scratch is not None:
+            self._finish(first, pieces[-1][1], scratch)
 
-    def _scratch(self, most: int) -> np.ndarray | None:
+    def _scratch(self, pieces: Sequence[tuple[int, int]]) -> np.ndarray | None:
         if self.cut is None:
             return None
+        # Cutting takes numpy as long to begin as to do, so it is done once for several pieces of single frames
+        most = min(pieces[-1][1] - pieces[0][0], _MAX_SCRATCH_BYTES // self.step)
+        most = max(most, *(b - a for a, b in pieces))
         rows, inner = self.result.shape[1], self.result.shape[3:]
         width = self.step // (rows * math.prod(inner) * self.dtype.itemsize)
         return np.empty((most, rows, width, *inner), self.dtype)
 
     def _gaps(self, a: int, b: int) -> list[int] | None:
-        if b - a < 2:
-            return None
         gaps: list[int] = (np.diff(self.places[a:b]) - self.step).tolist()
         return gaps if any(gaps) else None
 
@@ -276,6 +286,8 @@ class _Plan(NamedTuple):
         self.files[int(self.owners[a])].read_into(buffers, int(self.places[a]))
 
     def _finish(self, a: int, b: int, scratch: np.ndarray | None) -> None:
+        if scratch is None and self.apply is None and self.dtype.isnative:
+            return  # in place already
         # The dtype of the result may name the file's byte order, which its bytes have no longer after this step
         part = self.result[a:b].view(self.dtype.newbyteorder("="))
         if scratch is not None:
