@@ -306,7 +306,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
         pickled, sizes = super().__reduce__(), self._files.sizes_in_folder
         return pickled if sizes is None else (_made_again, (sizes, *pickled[:2]))
 
-    @property
+    @functools.cached_property
     def _name(self) -> str:
         path = Path(self._paths[0])
         return printable(path.name if len(self._paths) == 1 else path.parent.name or path.name)

@@ -158,6 +158,8 @@ class Files:
     @property
     def missing(self) -> np.ndarray:
         """Numbers that are not among those of the files; int64."""
+        if len(self.numbers) == self.total == 1 and self.numbers[0] == 0:  # one file, as nearly always
+            return np.empty(0, np.int64)
         return np.setdiff1d(np.arange(self.total), self.numbers)
 
 

@@ -25,6 +25,7 @@ Programs that count bytes in 32 bits begin at 0 again behind 4 GiB.  In a larger
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import numpy as np
@@ -73,8 +74,9 @@ class RegularPages(Layout):
         self._next_at = len(second.table)
         self._expected = np.frombuffer(second.table, np.uint8)
         self._fixed = fixed_bytes(second)
-        edges = np.flatnonzero(np.diff(self._fixed) > 1) + 1
-        runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(self._fixed, edges)]
+        fixed = self._fixed.tolist()
+        starts = [k for k, at in enumerate(fixed) if k == 0 or fixed[k - 1] < at - 1]
+        runs = [(fixed[a], fixed[b - 1] + 1) for a, b in itertools.pairwise([*starts, len(fixed)])]
         self._runs = [(a, b, second.table[a:b]) for a, b in runs]
         self._text = _description_place(second) if table_step == data_step else None
         # Offsets are equal if they differ by multiples of this; no two of a smaller file do
@@ -264,7 +266,8 @@ def _verify(layout: RegularPages, page: Page) -> str | None:
             f"{layout.tiff.name} ends inside page {last + 1:,} (directory at byte {layout.places(last + 1)[0]:,} of {layout.tiff.size:,}); "
             f"the {counted(last + 1, 'whole page')} {'are' if last else 'is'} read"
         )
-    sampled = np.unique(np.linspace(1, last, min(last, _MAX_SAMPLED)).astype(np.int64))
+    steps = min(last, _MAX_SAMPLED) - 1
+    sampled = np.array([1 + (last - 1) * k // steps for k in range(steps + 1)] if steps else [1], np.int64)
     tables = layout.read_tables(sampled)
     return note if tables is not None and not len(layout.unlike(sampled, tables)) else None
 
@@ -318,15 +321,17 @@ def fixed_bytes(directory: Directory, more: tuple[int, ...] = ()) -> np.ndarray:
         Further codes of tags whose values are the same in every page.
     """
     tiff = directory.tiff
-    mask = np.zeros(len(directory.table), bool)
-    mask[: tiff.count_size] = True
+    # A bytearray: numpy takes longer to set one range than this does for all
+    mask = bytearray(len(directory.table))
+    mask[: tiff.count_size] = b"\1" * tiff.count_size
     # From the table and not from the entries: of a tag that is there twice, both
     for entry in range(tiff.count_size, len(directory.table), tiff.entry_size):
-        mask[entry : entry + 4] = True
+        mask[entry : entry + 4] = b"\1\1\1\1"
+    codes = {*SHAPE_TAGS, _STRIP_LENGTHS, NEW_SUBFILE_TYPE, SUBFILE_TYPE, *more}
     for code, (_, _, at) in directory.entries.items():
-        if code in (*SHAPE_TAGS, _STRIP_LENGTHS, NEW_SUBFILE_TYPE, SUBFILE_TYPE, *more) and directory.is_inline(code):
-            mask[at + tiff.field_size - tiff.entry_size : at + tiff.field_size] = True
-    return np.flatnonzero(mask)
+        if code in codes and directory.is_inline(code):
+            mask[at + tiff.field_size - tiff.entry_size : at + tiff.field_size] = b"\1" * tiff.entry_size
+    return np.flatnonzero(np.frombuffer(mask, bool))
 
 
 def _numbers_at(tables: np.ndarray, at: int, form: str) -> np.ndarray:
