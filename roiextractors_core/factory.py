@@ -425,8 +425,8 @@ def _kind_hint(source: Source, state: RegistryState, spec: FormatSpec, error: Ex
                 _construct(_load_class(match.spec, state), match.spec, source.value, {}).close()
             except StreamChoiceError:  # it has several, which is sound too
                 pass
-            contents = "a segmentation" if match.spec.kind == "segmentation" else "a movie"
-            return f"{str(error).rstrip('.')}. It contains {contents}: open(..., kind={match.spec.kind!r})"
+            contents = "the segmentation" if match.spec.kind == "segmentation" else "the movie"
+            return f"{str(error).rstrip('.')}. To open {contents}: open(..., kind={match.spec.kind!r})"
     return ""
 
 

@@ -86,7 +86,7 @@ def test_times_that_are_known_say_which_rate_to_pass_to_what_needs_one(tmp_path:
 def test_info_gives_the_rate_of_the_times_and_the_option_to_pass() -> None:
     facts = facts_of(made(times=paused(12)), {})
     assert (facts["sampling_frequency"], facts["median_rate"]) == (None, pytest.approx(14.98))
-    assert "its times give 14.98 Hz, and --sampling-frequency 14.98 sets it" in dict(in_words(facts))["rate"]
+    assert "its times give 14.98 Hz; to use that, pass --sampling-frequency 14.98" in dict(in_words(facts))["rate"]
 
 
 def test_the_clock_itself_offers_the_median_rate() -> None:

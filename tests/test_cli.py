@@ -13,6 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from rich.console import Console
+
+import roiextractors_core as roi
+from roiextractors_core.cli import terminal
+from roiextractors_core.testing import CalciumImagingExtractor, CalciumSegmentationExtractor
 
 
 def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -409,6 +414,38 @@ def test_the_message_on_one_of_several_recordings_names_this_one(two_channels: P
     done = command("info", "movie.npy", "movie.ome.tif", "--channel", "Z", "--no-picture", folder=folder)
     assert done.returncode == 2
     assert 'roiextractors info movie.ome.tif --no-picture --channel "A b"' in done.stderr
+
+
+def test_the_help_names_arguments_without_the_types_of_python(tmp_path: Path) -> None:
+    for verb in ("info", "convert", "scan", "new-plugin", "check-plugin"):
+        words = command(verb, "--help", folder=tmp_path).stdout
+        assert not re.search(r"<|\bstr\b|[{}]", words.partition("Options that choose")[0]), words
+        assert re.search(rf"^Usage: .*{verb} \[OPTIONS\] [A-Z]+", words)
+
+
+def test_the_path_of_a_card_is_one_line_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "a_folder_of_a_rather_long_name/and_another_one_inside_of_it/movie.npy"
+    monkeypatch.setattr(terminal, "_console", lambda file: Console(file=file, width=60))
+    terminal.heading(path)
+    assert capsys.readouterr().out == f"{path}\n"
+
+
+def test_the_streams_of_a_file_of_rois_are_those_of_the_rois(tmp_path: Path) -> None:
+    movie = CalciumImagingExtractor((30, 32, 32), seed=1, sampling_frequency=30.0, num_cells=3)
+    roi.convert(CalciumSegmentationExtractor(movie), tmp_path / "cells.nwb", start_time="2026-01-15T10:30:00+00:00")
+    done = command("streams", "cells.nwb", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "cells.nwb has one stream; there is nothing to choose\n")
+    done = command("projections", "cells.nwb", "-o", "x.npz", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith("roiextractors info cells.nwb --kind segmentation")
+
+
+def test_the_time_of_one_sample_is_said_once(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.zeros((1, 8, 9)))
+    done = command("info", "one.npy", "--sampling-frequency", "10", "--no-picture", folder=tmp_path)
+    assert re.search(r"times +0\.000000 s, from the rate\n", done.stdout), done.stdout
 
 
 def test_an_option_that_the_format_lacks_is_named_as_it_was_typed(movie: Path) -> None:

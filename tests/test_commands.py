@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ START = 'roiextractors info "a b.tif"'
         ),
         ("open('/data/a (1)')", 'roiextractors info "/data/a (1)" --channel 9 --no-picture --option roi=3'),
         ("exists; pass overwrite=True to replace it", "exists; pass --overwrite to replace it"),
-        ("pass kind= when opening.", "pass --kind when opening."),
+        ("pass kind= when opening.", "pass --kind."),
         ("it says SizeT=1 and x=5", "it says SizeT=1 and x=5"),
         ("pass open(..., kind='imaging') or call it", "pass --kind imaging or call it"),
         ("call open(...) first, or convert(..., format='x')", "call open(...) first, or convert(..., format='x')"),
@@ -171,3 +172,25 @@ START = 'roiextractors info "a b.tif"'
 )
 def test_python_in_a_message_becomes_what_is_typed(python: str, terminal: str) -> None:
     assert LINE.translate(python) == terminal
+
+
+def test_an_option_typed_for_the_writer_is_named_as_one_of_the_writer() -> None:
+    line = replace(LINE, command="convert", options={**LINE.options, "plane": "--plane"})
+    message = "plane=0 was passed, but the recording has no planes"
+    for words in (("--write-option", "plane=0"), ("--write-option=plane=0",)):
+        assert replace(line, words=words).translate(message).startswith("--write-option plane=0 was passed")
+    assert replace(line, words=("--plane", "0")).translate(message).startswith("--plane 0 was passed")
+
+
+def test_a_command_for_movies_alone_advises_to_show_the_rois_with_info() -> None:
+    line = replace(LINE, command="projections", words=("-o", "x.npz"), options={"channel": "--channel"})
+    assert (
+        line.translate("use open(..., kind='segmentation')") == 'use roiextractors info "a b.tif" --kind segmentation'
+    )
+
+
+def test_a_value_that_a_message_leaves_open_is_a_placeholder() -> None:
+    assert (
+        LINE.translate("name it: open(..., roi=...). Next")
+        == f"name it: {START} --channel 9 --no-picture --roi <roi>. Next"
+    )

@@ -517,7 +517,7 @@ def test_a_folder_of_recordings_lists_those_of_the_kind(tmp_path: Path, kind: st
 
 def test_a_movie_that_is_missing_beside_a_sound_segmentation(tmp_path: Path, registry: Registry) -> None:
     path = file(tmp_path, "a.both", "7")
-    with pytest.raises(roi.SourceKindError, match=r"has no pixels. It contains a segmentation: open\(..., kind="):
+    with pytest.raises(roi.SourceKindError, match=r"has no pixels. To open the segmentation: open\(..., kind="):
         roi.open(path, registry=registry)
     damaged = file(tmp_path, "b.both", "x")
     with pytest.raises(roi.CorruptRecordingError, match=r"has no pixels.$"):

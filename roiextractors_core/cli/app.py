@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -386,14 +386,26 @@ def streams(
     path: OnePath, option: Options = None, format: Format = None, as_json: AsJson = False, kind: Kind = None
 ) -> None:
     """List the channels, planes and other streams of a recording."""
-    first = kinds_in(path, format, kind)[0]
-    found = roi.streams(path, format=format, kind=first, **parse_options(option))
+    found = _streams_of(path, format, kinds_in(path, format, kind), parse_options(option))
     if as_json:
         print(json.dumps({key: list(value) for key, value in found.items()}, indent=1))
     elif found:
         terminal.grid(("option", "values"), ((key, ", ".join(map(printable, found[key]))) for key in found))
     else:
         print(f"{printable(path)} has one stream; there is nothing to choose")
+
+
+def _streams_of(
+    path: str, format: str | None, kinds: Iterable[str], options: Mapping[str, Any]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the streams of the first kind that the path contains."""
+    errors: list[Exception] = []
+    for kind in kinds:
+        try:
+            return roi.streams(path, format=format, kind=kind, **options)
+        except (RoiExtractorsError, OSError) as error:  # a file of a general format may contain ROIs alone
+            errors.append(error)
+    raise errors[0]
 
 
 @app.command(cls=RecordingCommand, rich_help_panel=DETECTION)

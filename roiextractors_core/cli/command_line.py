@@ -28,6 +28,7 @@ _VALUE = re.compile(
 _QUOTED = re.compile(r"'([a-z_][a-z0-9_]*)'")
 _PLAIN = re.compile(r"[\w@%+=:,./-]+")
 _PLACE = re.compile(r"<[^<>]*>")  # to fill in: <Hz>
+_WHEN = " when opening"
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -104,6 +105,9 @@ class CommandLine:
                 if not isinstance(given, str) and not argument.startswith("<"):
                     return None  # a call with variables is not of this command
                 paths, whole = (given if isinstance(given, str) else argument,), True
+        if "kind" in options and "kind" not in self.options:  # this command has one kind, and `info` shows all
+            where = typed(f"{_literal(options['kind']) or '<kind>'}")
+            return " ".join(("roiextractors info", *map(typed, paths), "--kind", where))
         added = [word for name, value in options.items() for word in self._option(name, value)]
         if not whole:
             return " ".join(added)
@@ -135,17 +139,26 @@ class CommandLine:
             name = "target_format" if match[1] == "format" and "target_format" in self.options else match[1]
             parts += [text[at : match.start()], " ".join(self._option(name, value[0] if value else ""))]
             at = value.end() if value else match.end()
+            # An option is always of the call that opens
+            at += len(_WHEN) if text.startswith(_WHEN, at) else 0
         return "".join((*parts, text[at:]))
 
     def _option(self, name: str, value: str) -> list[str]:
         given = _literal(value)
-        word = given if isinstance(given, str) else value
+        word = given if isinstance(given, str) else f"<{name}>" if value == "..." else value
+        if self._is_write_option(name):
+            return ["--write-option", typed(f"{name}={word or '...'}")]
         if name in self.flags and given is True:
             return [self.options[name]]
         if name in self.options and name not in self.flags:
             return [self.options[name], *([typed(word)] if word else [])]
         general = "--write-option" if "--write-option" in self.options.values() and _is_of_writer(name) else "--option"
         return [general, typed(f"{name}={word or '...'}")]
+
+    def _is_write_option(self, name: str) -> bool:
+        """Return whether an option was typed as one of the writer, which may have the name of one of this command."""
+        pairs = zip(self.words, (*self.words[1:], ""), strict=False)
+        return any(f"{word}={following}".startswith(f"--write-option={name}=") for word, following in pairs)
 
 
 LINE: ContextVar[CommandLine | None] = ContextVar("command_line", default=None)

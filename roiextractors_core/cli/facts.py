@@ -221,7 +221,7 @@ def _rate(facts: Mapping[str, Any]) -> str:
     median = facts["median_rate"]
     if median is None:
         return "unknown; pass --sampling-frequency if you know it"
-    return f"unknown; its times give {median:.6g} Hz, and --sampling-frequency {median:.6g} sets it"
+    return f"unknown; its times give {median:.6g} Hz; to use that, pass --sampling-frequency {median:.6g}"
 
 
 def _pixels_in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -274,7 +274,7 @@ def _times(facts: Mapping[str, Any]) -> str:
     if not facts["first_and_last_time"]:
         return "none"
     first, last = (f"{t:.6f} s" if isinstance(t, float | int) else f"{t} s" for t in facts["first_and_last_time"])
-    return f"{first} to {last}, {TIMES[facts['times_source']]}"
+    return f"{first if first == last else f'{first} to {last}'}, {TIMES[facts['times_source']]}"
 
 
 def _moment(text: str | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -17,13 +19,25 @@ from ..io.notices import set_within
 from .command_line import LINE, CommandLine
 from .terminal import one_line_errors
 
-__all__ = ["RecordingCommand"]
+__all__ = ["PlainCommand", "RecordingCommand"]
 
 _PANEL = "Which part"
 _HELP = {"dimension_order": "Read the axes in this order, for example TYX."}
 
 
-class RecordingCommand(TyperCommand):
+class PlainCommand(TyperCommand):
+    """A command whose help names its arguments without the types of Python."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line; typer writes ``{PATH}``, which reads like a choice."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """List the arguments and the options."""
+        _write_records(self.get_params(ctx), ctx, formatter)
+
+
+class RecordingCommand(PlainCommand):
     """A command that opens a recording. If it has ``--option``, it has an option for each stream that a plugin declares.
 
     ``--channel "Channel 2"`` is the same as ``--option "channel=Channel 2"``: what the function gets is ``option``.
@@ -58,25 +72,31 @@ class RecordingCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """List the options of this command, then the streams in one paragraph: there are many."""
-        records: dict[str, list[Any]] = {"Arguments": [], "Options": []}
-        streams = []
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if getattr(param, "rich_help_panel", None) == _PANEL and param.name not in _GENERAL:
-                streams.append(param.opts[0])
-            elif record is not None:
-                records["Arguments" if param.param_type_name == "argument" else "Options"].append(record)
-        for title, rows in records.items():
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
-        if streams:
+        params = self.get_params(ctx)
+        chosen = [p for p in params if getattr(p, "rich_help_panel", None) == _PANEL and p.name not in _GENERAL]
+        _write_records([param for param in params if param not in chosen], ctx, formatter)
+        if chosen:
+            streams = [param.opts[0] for param in chosen]
             with formatter.section("Options that choose one of several streams"):
                 words = textwrap.wrap(", ".join(streams), formatter.width - 2, break_on_hyphens=False)
                 formatter.write_dl([(line, "") for line in words])
                 formatter.write_text(
                     "Each takes a name or a number. `roiextractors streams PATH` lists those of a recording."
                 )
+
+
+def _write_records(params: Iterable[Any], ctx: Any, formatter: Any) -> None:
+    records: dict[str, list[Any]] = {"Arguments": [], "Options": []}
+    for param in params:
+        record = param.get_help_record(ctx)
+        if record is not None and param.param_type_name == "argument":
+            records["Arguments"].append((re.sub(r" <.*>", "", record[0]), record[1]))  # PATH <list[str]>
+        elif record is not None:
+            records["Options"].append(record)
+    for title, rows in records.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 def _line_of(command: RecordingCommand, ctx: Any) -> CommandLine:

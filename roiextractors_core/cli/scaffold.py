@@ -17,6 +17,7 @@ from ..errors import DeclarationError, listed, printable
 from ..io.source import Source, looks_like
 from ..registry.registry import default_registry
 from ..registry.spec import KINDS
+from .opening import PlainCommand
 
 __all__ = ["LICENCES", "register", "write_plugin"]
 
@@ -102,21 +103,31 @@ def write_plugin(
 
 def register(app: typer.Typer) -> None:
     """Add ``new-plugin`` to the command."""
-    app.command("new-plugin")(new_plugin)
+    app.command("new-plugin", cls=PlainCommand)(new_plugin)
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="The format's name: lower-case letters, digits and hyphens.")],
-    extension: Annotated[str | None, typer.Option(help="The suffix of its files, for example .xyz.")] = None,
-    signature: Annotated[str | None, typer.Option(help="The first bytes of its files, in hexadecimal.")] = None,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The format's name: lower-case letters, digits and hyphens.")
+    ],
+    extension: Annotated[
+        str | None, typer.Option(metavar="SUFFIX", help="The suffix of its files, for example .xyz.")
+    ] = None,
+    signature: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The first bytes of its files, in hexadecimal.")
+    ] = None,
     folder: Annotated[bool, typer.Option("--folder", help="A recording of this format is a folder.")] = False,
     channels: Annotated[bool, typer.Option("--channels", help="It has several channels.")] = False,
     planes: Annotated[bool, typer.Option("--planes", help="It has several planes.")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="It has a hardware time for each sample.")] = False,
     writer: Annotated[bool, typer.Option("--writer", help="The plugin also writes the format.")] = False,
-    kind: Annotated[str, typer.Option(help="What the format contains: imaging or segmentation.")] = "imaging",
-    output: Annotated[Path, typer.Option(help="Create the plugin's folder in this folder.")] = Path(),
-    licence: Annotated[str, typer.Option(help=f"The licence of the plugin: {', '.join(LICENCES)}.")] = "bsd-3-clause",
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="What the format contains: imaging or segmentation.")
+    ] = "imaging",
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Create the plugin's folder in this folder.")] = Path(),
+    licence: Annotated[
+        str, typer.Option(metavar="LICENCE", help=f"The licence of the plugin: {', '.join(LICENCES)}.")
+    ] = "bsd-3-clause",
 ) -> None:
     """Write a complete new plugin. It reads a tiny documented format, which you replace with yours."""
     written = write_plugin(

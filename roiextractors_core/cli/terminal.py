@@ -58,7 +58,7 @@ def print_message(text: str) -> None:
 
 def heading(text: str) -> None:
     """Print the name of a section, bold where the terminal can."""
-    _print(Text(public(text), style="bold", overflow="fold"))
+    _print(Text(public(text), style="bold"), soft_wrap=True)  # so that a path can be copied whole
 
 
 def card(rows: Iterable[tuple[str, str]]) -> None:
@@ -259,11 +259,11 @@ def _console(stream: TextIO) -> Console:
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
-def _print(what: RenderableType) -> None:
+def _print(what: RenderableType, *, soft_wrap: bool = False) -> None:
     console = _console(sys.stdout)
     # rich pads lines to the width of the table, which makes copied text and comparisons of output awkward
     with console.capture() as captured:
-        console.print(what)
+        console.print(what, soft_wrap=soft_wrap)
     _write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 

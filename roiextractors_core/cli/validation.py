@@ -22,6 +22,7 @@ from ..registry.spec import FormatSpec
 from ..testing.declarations import heavy_imports, spec_faults
 from ..testing.foreign import CONTAINERS, USUAL_SUFFIXES, foreign_sources
 from ..testing.fresh import in_fresh_process
+from .opening import PlainCommand
 from .terminal import grid, heading
 
 __all__ = ["Check", "PluginReport", "check_plugin", "examine_plugin", "register"]
@@ -100,7 +101,7 @@ class _NotToBeCheckedError(DeclarationError):
 
 def register(app: typer.Typer) -> None:
     """Add ``check-plugin`` to the command."""
-    app.command("check-plugin")(check_plugin)
+    app.command("check-plugin", cls=PlainCommand)(check_plugin)
 
 
 def check_plugin(

@@ -341,10 +341,8 @@ def _format_of_suffix(path: Path, registry: Registry, kind: str) -> FormatSpec:
     more = f"; by name: {', '.join(f'format={name!r}' for name in by_name)}" if by_name else ""
     if not known and not by_name:
         raise SourceKindError(f"cannot write {printable(path.name)}: no installed format is written from a {kind}")
-    raise SourceKindError(
-        f"cannot write {printable(path.name)}: the suffix is {path.suffix!r}, and the supported suffixes are one of "
-        f"{', '.join(known)}{more}"
-    )
+    has = f"the suffix {path.suffix!r} is not known" if path.suffix else "the name has no suffix"
+    raise SourceKindError(f"cannot write {printable(path.name)}: {has}; supported suffixes: {', '.join(known)}{more}")
 
 
 def _check_catalogue(path: Path, registry: Registry, kind: str) -> None:

@@ -288,14 +288,14 @@ class CziImagingExtractor(BlockImagingExtractor):
         if len(damaged):
             self._numbers[np.isin(self._numbers, damaged)] = -1
         are_whole = np.asarray((self._numbers >= 0).all(axis=1))
-        reasons = [f"{len(damaged):,} of their subblocks are damaged"] if len(damaged) else []
+        reasons = [f"{_are(len(damaged), 'subblock')} damaged"] if len(damaged) else []
         if self._other_sizes:
-            reasons.append(f"{self._other_sizes:,} of their planes have another size or type of pixels")
+            reasons.append(f"{_are(self._other_sizes, 'plane')} of another size or type of pixels")
         if self._blocks.has_parts:
             reasons.append("the others may be in further files of the recording, which are not read")
         missing = int((self._numbers < 0).sum()) - len(damaged) - self._other_sizes
         if missing > 0 or not reasons:
-            reasons.insert(0, f"{max(0, missing):,} of their planes are not in the file")
+            reasons.insert(0, f"{_are(max(0, missing), 'plane')} not in the file")
         notes += self._keep_whole(are_whole, ", ".join(reasons))
         self._numbers = self._numbers[are_whole]
         if self._repeated:
@@ -331,7 +331,7 @@ class CziImagingExtractor(BlockImagingExtractor):
         """
         kept, total = np.flatnonzero(are_whole), len(are_whole)
         if len(kept) == 0:
-            raise TruncatedRecordingError(f"{self._name}: none of its {counted(total, 'sample')} is complete: {why}")
+            raise TruncatedRecordingError(f"{self._name} contains no complete sample (of {total:,}): {why}")
         if len(kept) == total:
             return ()
         self._kept, self._missing = kept, np.flatnonzero(~are_whole)
@@ -591,3 +591,7 @@ def _regular_rate(times: np.ndarray, numbers: np.ndarray | None = None) -> float
 
 def _positive(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def _are(count: int, noun: str) -> str:
+    return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"

@@ -167,7 +167,7 @@ def test_a_volume_without_one_of_its_planes_is_left_out(write: Callable[..., Pat
     path = write([b for b in blocks(T=3, C=2, Z=3) if b[0] != {"T": 1, "C": 1, "Z": 2}])
     with roi.open(path, channel="1") as whole:
         assert values(whole) == [[0, 100, 200], [1, 101, 201], [2, 102, 202]]
-    with pytest.warns(roi.IncompleteRecordingWarning, match="2 of 3 samples.*1 of their planes are not in the file"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="2 of 3 samples.*1 plane is not in the file"):
         recording = roi.open(path, channel="2")
     assert values(recording) == [[1000, 1100, 1200], [1002, 1102, 1202]]
     assert recording.get_missing_samples().tolist() == [1]
@@ -236,7 +236,7 @@ def test_zeroed_subblocks_are_left_out(write: Callable[..., Path]) -> None:
     last = content.rindex(b"ZISRAWSUBBLOCK")
     content[last : last + 100] = bytes(100)
     path.write_bytes(content)
-    with pytest.warns(roi.IncompleteRecordingWarning, match="3 of 4 samples.*1 of their subblocks are damaged"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="3 of 4 samples.*1 subblock is damaged"):
         recording = roi.open(path)
     assert values(recording) == [0, 1, 2]
     assert recording.get_missing_samples().tolist() == [3]

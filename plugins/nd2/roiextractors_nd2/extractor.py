@@ -20,6 +20,7 @@ from roiextractors_core.errors import (
     RoiExtractorsWarning,
     TruncatedRecordingError,
     UnsupportedRecordingError,
+    counted,
     printable,
 )
 from roiextractors_core.io import (
@@ -280,7 +281,7 @@ class Nd2ImagingExtractor(BlockImagingExtractor):
         surplus = int((self._chunks.frames >= len(zeros)).sum())
         if surplus:
             self._report(
-                f"{self._name} contains {len(self._chunks.frames):,} frames, of which {surplus:,} are in none of its loops over "
+                f"{self._name} contains {len(self._chunks.frames):,} frames, of which {surplus:,} are outside its loops over "
                 "time, positions and planes; they are not read",
                 RoiExtractorsWarning,
             )
@@ -291,9 +292,9 @@ class Nd2ImagingExtractor(BlockImagingExtractor):
         is_there = np.isin(self._numbers, self._there)
         are_whole = np.asarray(is_there.all(axis=1))
         kept, total = np.flatnonzero(are_whole), len(are_whole)
-        why = self._chunks.damage or f"{int((~is_there).sum()):,} of their frames are missing or damaged"
+        why = self._chunks.damage or f"{_are(int((~is_there).sum()), 'frame')} missing or damaged"
         if len(kept) == 0:
-            raise TruncatedRecordingError(f"{self._name}: none of its {total:,} samples is complete: {why}")
+            raise TruncatedRecordingError(f"{self._name} contains no complete sample (of {total:,}): {why}")
         if len(kept) < total:
             self._missing = np.flatnonzero(~are_whole)
             first = ", ".join(f"{k:,}" for k in self._missing[:3]) + (", ..." if len(self._missing) > 3 else "")
@@ -521,3 +522,7 @@ def _labels(names: Sequence[Any], *, count: int, first: int) -> tuple[str, ...]:
 
 def _positive(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def _are(count: int, noun: str) -> str:
+    return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"

@@ -204,7 +204,7 @@ def test_a_clock_of_an_nd2_that_stands_still_falls_back_to_the_rate(tmp_path: Pa
 def test_lost_frames_of_an_nd2_are_missing_samples_and_not_zeros(tmp_path: Path, how: str) -> None:
     times = [1000.0 * k for k in range(8)]
     path = write_nd2(tmp_path / "a.nd2", [(T, 4), (Z, 2)], times=times, **{how: [3]})
-    with pytest.warns(roi.IncompleteRecordingWarning, match="3 of 4 samples.*sample 1 is left out: 1 of their frames"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="3 of 4 samples.*sample 1 is left out: 1 frame is missing"):
         recording = roi.open(path, channel="Green")
     assert values(recording) == [[0, 1], [4, 5], [6, 7]]
     assert recording.slice_samples(1, 3).get_series()[:, 0, 0, 0].tolist() == [4, 6]
@@ -251,7 +251,7 @@ def test_a_frame_lost_at_one_position_leaves_the_other_whole(tmp_path: Path) -> 
 
 def test_frames_beyond_the_loops_are_said(tmp_path: Path) -> None:
     path = write_nd2(tmp_path / "a.nd2", [(T, 3)], more=3, times=[0.0, 100.0, 200.0])
-    with pytest.warns(roi.RoiExtractorsWarning, match="6 frames, of which 3 are in none of its loops"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="6 frames, of which 3 are outside its loops"):
         recording = roi.open(path, channel="Green")
     assert values(recording) == [0, 1, 2]
 

@@ -198,7 +198,7 @@ def _channels(header: Header, frame_numbers: Sequence[int | None], num_pages: in
         if header.dialect:
             stated = f"{len(saved)} saved channel{'' if len(saved) == 1 else 's'}" if saved else "no channels"
             sentence = (
-                f"the header names {stated}, and each frame number stands on {seen} page{'' if seen == 1 else 's'}: "
+                f"the header names {stated}, and each frame number occurs on {seen} page{'' if seen == 1 else 's'}: "
                 f"{seen} {'is' if seen == 1 else 'are'} read"
             )
             if explained:

@@ -389,7 +389,7 @@ def _unnamed_channel(files: Files) -> StreamChoiceError:
         return StreamChoiceError(f"{error}{beads}", option="channel", choices=names)
     if order.planes == 1 or order.repeats == 1:
         return error
-    more = f"; it also needs slice_sample=0 to {order.repeats - 1}, or interleave_slice_samples=True"
+    more = f"; it also needs slice_sample=<0 to {order.repeats - 1}>, or interleave_slice_samples=True"
     return StreamChoiceError(f"{error}{more}", option="channel", choices=names)
 
 

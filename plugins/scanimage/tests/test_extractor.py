@@ -338,13 +338,13 @@ def test_the_pages_decide_how_many_channels_there_are(make: Make) -> None:
     path = make(6, {"SI.hChannels.channelsActive": "[2;3]"}, channels=2)
     with ScanImageImagingExtractor(path, channel="Channel 3") as recording:
         np.testing.assert_array_equal(pages_of(recording.get_series()), [1, 3, 5])
-        assert "each frame number stands on 2 pages" in recording.get_notes()[0]
+        assert "each frame number occurs on 2 pages" in recording.get_notes()[0]
     path = make(6, {"SI.hChannels.channelSave": "[2 4]"})
     with pytest.warns(RoiExtractorsWarning, match="the names of the channels are not certain"):
         recording = ScanImageImagingExtractor(path, channel="Channel 2")
     with recording:
         assert recording.shape == (6, 4, 6)
-        assert "each frame number stands on 1 page: 1 is read" in recording.get_notes()[0]
+        assert "each frame number occurs on 1 page: 1 is read" in recording.get_notes()[0]
 
 
 def test_descriptions_that_are_all_copies_of_the_first_decide_nothing(make: Make, page_texts: Make) -> None:

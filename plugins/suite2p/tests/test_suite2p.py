@@ -491,7 +491,7 @@ def test_a_real_folder_without_its_movies_names_what_is_missing(recordings: Path
     missing = r"plane0 does not contain data\.bin\. .* wrote 250 frames of 128 x 128 to C:"
     with pytest.raises(SourceNotFoundError, match=missing):
         roi.open(folder / "ops1.npy")
-    there = r".* It contains a segmentation: open\(..., kind='segmentation'\)"
+    there = r".* To open the segmentation: open\(..., kind='segmentation'\)"
     for path in (folder, folder / "plane0", folder / "plane0" / "ops.npy"):
         with pytest.raises(SourceKindError, match=missing + there):
             roi.open(path)
