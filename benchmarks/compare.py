@@ -62,7 +62,7 @@ class Lockstep(Beside):
     def __call__(
         self, row: str, ours: Callable[[], object], rivals: Any = None, *, group: str, per: int = 1, **rest: Any
     ) -> None:
-        """Time calls until told to go on; the rivals and the targets of a row do not matter here."""
+        """Time calls until the other process says to continue; the rivals and the targets of a row do not matter here."""
         ours()  # imports, and brings the file into the page cache
         once = seconds(ours)
         growth = rest.get("growth")

@@ -369,7 +369,7 @@ class Extractor(ABC):
 
     @Overridable
     def median_rate(self) -> float | None:
-        """Samples per second (Hz) by the median distance of the times, or None without times; the rate may be unknown all the same.
+        """Samples per second (Hz) by the median distance of the times, or None without times; the recording's own rate may still be unknown.
 
         At most 3,000 times are read.
         """
@@ -570,8 +570,8 @@ def warn_of_large_pickle(num_bytes: int) -> None:
     """Warn that a pickle of an extractor contains this many bytes of its arrays, if they are many."""
     if num_bytes >= _MANY_BYTES:
         warn(
-            f"a pickle of arrays in memory contains all of their {amount(num_bytes)}, once for every task of a pool or a cluster; write "
-            "them with roiextractors_core.convert and open the file: that recording pickles without its pixels",
+            f"pickling arrays in memory copies all of their {amount(num_bytes)}, once for each task of a pool or cluster; write them "
+            "with roiextractors_core.convert and open the file: its pickle contains no pixels",
             RoiExtractorsWarning,
         )
 

@@ -99,7 +99,7 @@ class ObjectiveMetadata(_Fields):
 
 @dataclass(frozen=True, slots=True)
 class RecordingMetadata(_Fields):
-    """Metadata that the file contains; a field that it lacks is None or empty. It is a mapping of its fields too.
+    """Metadata that the file contains; unknown fields are None or empty. It is also a mapping of its fields.
 
     Attributes
     ----------

@@ -309,7 +309,7 @@ def convert(
         bool,
         typer.Option(
             "--all",
-            help="Write all channels, planes, ...: to one file if the format stores several, such as NWB, or each to a file named after it.",
+            help="Write all channels, planes, ...: to one file if the format can store several, such as NWB, otherwise each to a file named after it.",
         ),
     ] = False,
 ) -> None:
@@ -470,6 +470,9 @@ def formats(
         cells = [_format_cells(spec, plugin, here, every=every) for spec, plugin, here in rows if spec.kind == kind]
         terminal.grid(("format", "title", "suffixes", *more, "plugin"), cells, compact=True)
         print()
+    for spec, _, here in rows:
+        if here and spec.missing:
+            terminal.paragraph(f"{printable(spec.name)} {printable(spec.missing)}")
     if not every:
         print("--all shows more of each format")
 
@@ -486,7 +489,11 @@ def _format_cells(spec: roi.FormatSpec, plugin: str, is_installed: bool, *, ever
         printable(spec.title),
         " ".join(spec.extensions),
         *(more if every else ()),
-        f"{plugin} {spec.missing}".strip() if is_installed else f"{plugin}, not installed",
+        f"{plugin}, incomplete"
+        if is_installed and spec.missing
+        else plugin
+        if is_installed
+        else f"{plugin}, not installed",
     )
 
 
@@ -498,7 +505,7 @@ def plugins(as_json: AsJson = False, anonymous: Anonymous = False) -> None:
         terminal.document([record.to_dict() for record in found])
         return
     terminal.grid(
-        ("plugin", "version", "status", "formats", "loaded in", "reason"),
+        ("plugin", "version", "status", "formats", "loaded in"),
         (
             (
                 printable(record.name),
@@ -506,11 +513,15 @@ def plugins(as_json: AsJson = False, anonymous: Anonymous = False) -> None:
                 "incomplete" if record.missing else record.status,
                 " ".join(record.formats),
                 f"{record.load_seconds * 1e3:.1f} ms{' (slow)' if record.is_slow else ''}",
-                printable("; ".join(filter(None, (record.reason, record.missing, _changes(record))))),
             )
             for record in found
         ),
     )
+    # Below the table: in a column they would be a few words wide
+    for record in found:
+        reason = "; ".join(filter(None, (record.reason, record.missing, _changes(record))))
+        if reason:
+            terminal.paragraph(f"{printable(record.name)}: {printable(reason)}")
 
 
 def _changes(record: roi.PluginRecord) -> str:

@@ -41,6 +41,7 @@ __all__ = [
     "heading",
     "one_line_errors",
     "one_line_warnings",
+    "paragraph",
     "print_message",
     "progress_bar",
     "sentence",
@@ -59,6 +60,11 @@ def print_message(text: str) -> None:
 def heading(text: str) -> None:
     """Print the name of a section, bold where the terminal can."""
     _print(Text(public(text), style="bold"), soft_wrap=True)  # so that a path can be copied whole
+
+
+def paragraph(text: str) -> None:
+    """Print a text that may take several lines, broken between words."""
+    _print(Text(encodable(text)))
 
 
 def card(rows: Iterable[tuple[str, str]]) -> None:

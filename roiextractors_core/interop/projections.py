@@ -80,7 +80,7 @@ def projections(
     Parameters
     ----------
     recording : ImagingExtractor
-        With at least one sample. Of complex pixels, the magnitude counts.
+        With at least one sample. For complex pixels, the magnitude is used.
     only : sequence of str, optional
         The projections to compute, for example ``["mean", "maximum"]``; by default all. Without the correlation it takes half the time.
     scheduler : str or distributed.Client, optional

@@ -43,7 +43,7 @@ def reduce_pixels(recording: Any, name: str, *, axis: Any, out: Any, keepdims: b
     """
     for word in (*(["out"] if out is not None else []), *(options.keys() - {"dtype", "ddof"})):
         raise RangeTypeError(
-            f"recording.{name} does not take {word}=; np.{name}(recording[...], {word}=...) does, in memory"
+            f"recording.{name} does not take {word}=; np.{name}(recording[...], {word}=...) does, but reads all pixels into memory"
         )
     shape, source = recording.shape, recording.dtype
     options |= {"axis": axis, "keepdims": keepdims}

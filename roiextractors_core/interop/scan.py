@@ -158,7 +158,7 @@ def scan(folder: str | os.PathLike[str], *, registry: Registry | None = None, pr
     ----------
     folder : str or os.PathLike
     registry : Registry, optional
-        The default one when left out.
+        By default, the default registry.
     progress : callable, optional
         Called as ``progress(files, 0)``.
 

@@ -94,7 +94,7 @@ class ReplacingWriter(Protocol):
 class SeveralWriter(Protocol):
     """A writer of a format whose files store several recordings.
 
-    It is passed one recording; or, where there are several or the caller named it, a dict of recordings by name, in order.
+    It receives one recording or, if there are several or the caller named it, a dict of recordings by name, in order.
     """
 
     takes_several: Literal[True]

@@ -1,4 +1,4 @@
-"""numpy's arithmetic on a recording: what is computed when pixels are read, and one sentence for the rest."""
+"""numpy's arithmetic on a recording: computed when pixels are read if that is possible, otherwise an error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _comparison(symbol: str) -> Callable[[Any, Any], Any]:
         is_array = hasattr(type(other), "__array__") and not isinstance(other, ArrayOperators)
         if is_array or isinstance(other, Number):  # False would be taken for an answer about the pixels
             raise ArithmeticTypeError(
-                f"{symbol} does not compare the pixels of a recording; read them: recording[...] {symbol} ..."
+                f"{symbol} does not compare the pixels of a recording; read them first: recording[...] {symbol} value"
             )
         return NotImplemented
 
@@ -64,7 +64,7 @@ class ArrayOperators:
         Parameters
         ----------
         dtype : numpy.dtype
-            Of numbers. numpy does not check that the values fit: cast to a dtype that has them.
+            A dtype of numbers. As in numpy, nothing checks that the values fit into it.
         copy : bool
             Ignored, for libraries that pass it; no pixel is copied before it is read.
         """
@@ -128,6 +128,6 @@ def part_of(operand: Any, block: tuple[Any, ...]) -> Any:
 def _not_lazy(function: _Function) -> str:
     name = function.__name__ if isinstance(function, np.ufunc) else f"astype({function})"
     return (
-        f"{name} of a recording, with these arguments, is not computed while reading; read the pixels first: recording[...], "
+        f"{name} with these arguments cannot be computed while a recording is read; read the pixels first: recording[...], "
         "or use recording.to_dask()"
     )

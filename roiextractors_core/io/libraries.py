@@ -1,4 +1,4 @@
-"""Libraries of others: which are missing, how to install these, and what their errors mean."""
+"""Third-party libraries: which are missing, how to install them, and what their errors mean."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def missing_libraries(requires: Iterable[str]) -> tuple[str, ...]:
 
 
 def describe_missing(requires: Iterable[str]) -> str:
-    """Return which of the libraries are not installed and what to type for them; empty if all are installed."""
+    """Return which of the libraries are not installed and how to install them; empty if all are installed."""
     missing = missing_libraries(requires)
     if not missing:
         return ""
@@ -69,12 +69,12 @@ def import_library(requirement: str, subject: str, *, submodule: str = "") -> An
     subject : str
         What needs it, as the error names it: ``"cells.nd2"``.
     submodule : str
-        A module inside of the library.
+        A module inside the library.
 
     Raises
     ------
     MissingDependencyError
-        It is not installed, or cannot be imported; the message says what to type.
+        It is not installed, or cannot be imported; the message says how to install it.
     """
     module, _, distribution = requirement.partition(":")
     try:

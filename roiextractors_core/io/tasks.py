@@ -38,11 +38,11 @@ def run_tasks(
         Takes the recording, what was prepared and a task.  On a cluster it is sent to other processes, so it must be a function of
         a module; it runs again if its worker is lost, and must then have the same effect.
     tasks : sequence or callable
-        Or what returns them, by the number of threads that work on them.
+        The tasks, or a function that returns them for a number of threads.
     recording : ImagingExtractor
         A worker of a cluster opens it once.
     *others : objects
-        What ``prepare`` needs beside the recording; they must pickle if there is a scheduler.
+        What ``prepare`` needs in addition to the recording; they must pickle if there is a scheduler.
     prepare : callable, optional
         Takes the recording and the others, and returns what every task needs.
     prepared : object, optional

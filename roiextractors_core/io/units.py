@@ -105,7 +105,7 @@ def _size(unit: str | None, sizes: Mapping[str, float]) -> float | None:
 
 
 def require_rate(recording: Any, given: float | None = None, *, needed_by: str) -> float:
-    """Return the rate that was passed, else the recording's; writers call it whose format cannot do without one.
+    """Return the rate that was passed, else the recording's; for writers whose format requires one.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def require_rate(recording: Any, given: float | None = None, *, needed_by: str) 
     Raises
     ------
     TimesError
-        The rate is unknown; the message gives the one that the times suggest, if there are some.
+        The rate is unknown; if there are times, the message contains their rate.
     """
     rate = recording.get_sampling_frequency() if given is None else given
     if rate is not None:

@@ -103,7 +103,7 @@ class ZarrArray:
         The value of chunks that do not exist.
     attributes : mapping
     dimension_names : tuple of (str or None), or None
-        As stated, of any number: of Zarr 3, or ``_ARRAY_DIMENSIONS`` as xarray writes it to Zarr 2.
+        As stated, perhaps more or fewer than the axes: from Zarr 3, or ``_ARRAY_DIMENSIONS``, which xarray writes to Zarr 2.
     codecs : tuple of str
         The names of all codecs.
     is_plain : bool

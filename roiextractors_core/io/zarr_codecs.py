@@ -532,7 +532,7 @@ def _size_of_block(name: str, data: np.ndarray, most: int) -> int | None:
         stated = int.from_bytes(head[12:16], "little")
         if len(head) < 16 or stated > data.nbytes:
             raise CutChunkFault(
-                f"it is truncated: it has {data.nbytes:,} bytes, and its header of Blosc states {stated:,}"
+                f"it is truncated: it has {data.nbytes:,} bytes, but its Blosc header states {stated:,}"
             )
     claimed = _claimed_by(name, head)
     if claimed is not None and claimed > most:
@@ -552,7 +552,7 @@ def _claimed_by(name: str, head: bytes) -> int | None:
     if name == "blosc":
         return int.from_bytes(head[4:8], "little")
     if head[:4] != _ZSTD or len(head) < 6:
-        raise ChunkFault("it does not begin like a frame of Zstandard")
+        raise ChunkFault("it does not begin with a Zstandard frame")
     descriptor = head[4]
     single, kind = descriptor >> 5 & 1, descriptor >> 6
     width = (1 if single else 0, 2, 4, 8)[kind]

@@ -75,7 +75,7 @@ class PluginRecord:
 
     @property
     def missing(self) -> str:
-        """The libraries in ``requires`` that are not installed, and what to type for them; empty if all are installed."""
+        """The libraries in ``requires`` that are not installed, and how to install them; empty if all are installed."""
         return describe_missing(self.requires)
 
     @property

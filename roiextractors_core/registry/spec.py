@@ -138,7 +138,7 @@ class FormatSpec:
 
     @property
     def missing(self) -> str:
-        """The libraries in :attr:`requires` that are not installed, and what to type for them; empty if all are installed."""
+        """The libraries in :attr:`requires` that are not installed, and how to install them; empty if all are installed."""
         return describe_missing(self.requires)
 
     def to_dict(self) -> dict[str, Any]:

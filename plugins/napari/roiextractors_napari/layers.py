@@ -59,7 +59,7 @@ def layers_of(path: Paths, **options: Any) -> list[LayerData]:
 
 
 def each_layer(path: Paths, **options: Any) -> list[tuple[LayerData, roi.Extractor]]:
-    """As :func:`layers_of`, with the recording or the segmentation that each layer shows."""
+    """Like :func:`layers_of`, with the recording or segmentation that each layer shows."""
     layers: list[tuple[LayerData, roi.Extractor]] = []
     for kind in (options.pop("kind"),) if options.get("kind") else _kinds_in(path, options.get("format")):
         try:

@@ -464,7 +464,7 @@ def _attributes(chunks: Chunks, frame_shape: tuple[int, int] | None, name: str) 
     length = int(np.median(lengths)) if len(lengths) else 0
     if frame_shape is None:
         raise TruncatedRecordingError(
-            f"{chunks.damage}. The size of the frames, of {length:,} bytes each, was at the end of the file: "
+            f"{chunks.damage}. The size of its frames ({length:,} bytes each) was at the end of the file; "
             "pass frame_shape=(rows, columns)"
         )
     try:

@@ -68,9 +68,9 @@ def describe(
     ----------
     recording : Extractor
     suffix : str
-        Of the names of plane and series, where a file has several.
+        Appended to the names of plane and series, if a file has several.
     modality : str, optional
-        In place of the recording's own.
+        Overrides the recording's own.
     indicator, location : str, optional
         The fluorescent indicator and the region of the brain.
 
@@ -106,7 +106,7 @@ def series_type(recording: Any, modality: str | None = None) -> str:
     ----------
     recording : Extractor
     modality : str, optional
-        In place of the recording's own.
+        Overrides the recording's own.
 
     Raises
     ------

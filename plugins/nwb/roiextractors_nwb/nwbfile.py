@@ -46,11 +46,11 @@ def add_to_nwbfile(
         Where the file has several: ``"Green"`` makes ``TwoPhotonSeriesGreen`` and ``ImagingPlaneGreen``, or
         ``PlaneSegmentationGreen``. ROIs are linked to the imaging plane of the movie of the same name.
     modality : str, optional
-        In place of the recording's own, as for :func:`photon_series_type`.
+        Overrides the recording's own, as for :func:`photon_series_type`.
     indicator, location : str, optional
         The fluorescent indicator and the region of the brain.
     compression : str, int or None
-        ``"gzip"``, its level from 1 to 9, or None to leave it to what writes the file: NWB Zarr, NeuroConv's settings of backends.
+        ``"gzip"``, its level from 1 to 9, or None if the library that writes the file chooses it, such as hdmf-zarr or NeuroConv.
     align_times : bool
         Count times from the start of the session, where the recording knows when it began; otherwise they are the recording's.
 
@@ -108,7 +108,7 @@ def nwb_metadata(
     indicator: str | Mapping[str, str] | None = None,
     location: str | Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the metadata that NeuroConv (0.10 and later) takes: session start, devices, imaging planes, series.
+    """Return the metadata that NeuroConv (0.10 and later) accepts: session start, devices, imaging planes, series.
 
     ::
 
@@ -123,7 +123,7 @@ def nwb_metadata(
     recording : ImagingExtractor or SegmentationExtractor, or a dict of them by name
         The names of a dict are the ``metadata_key`` of NeuroConv; one recording has the key that NeuroConv looks up by default.
     modality : str, optional
-        In place of the recording's own, as for :func:`photon_series_type`.
+        Overrides the recording's own, as for :func:`photon_series_type`.
     indicator, location : str or mapping of str to str, optional
         The fluorescent indicator and the region of the brain; a mapping has one for each recording, by its name.
 
@@ -170,7 +170,7 @@ def photon_series_type(recording: Any, modality: str | None = None) -> str:
     ----------
     recording : ImagingExtractor
     modality : str, optional
-        In place of ``recording.metadata.modality``. Where neither is known, the type is ``"TwoPhotonSeries"``.
+        Overrides ``recording.metadata.modality``. Where neither is known, the type is ``"TwoPhotonSeries"``.
 
     Raises
     ------

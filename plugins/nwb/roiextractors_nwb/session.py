@@ -35,7 +35,7 @@ _WORM = "Caenorhabditis elegans"
 
 
 class Session:
-    """What is written of a session beside the recordings.
+    """The description of a session, which is written beside its recordings.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def _known_fields(name: str, given: Mapping[str, Any] | None, known: Sequence[st
 
 
 def _dandi_faults(subject: Mapping[str, Any], session: Mapping[str, Any]) -> list[str]:
-    """Return in words what ``dandi validate`` would refuse, and how to pass it."""
+    """Return in words what ``dandi validate`` would refuse, and what it expects."""
     words = []
     missing = [key for key in ("subject_id", "species", "sex") if not subject.get(key)]
     missing += [] if subject.get("age") or subject.get("date_of_birth") else ["age"]

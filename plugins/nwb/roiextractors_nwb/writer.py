@@ -64,7 +64,7 @@ class NwbWriter:
             ``session_description``, ``session_id``, ``experimenter``, ``lab``, ``institution``, ``keywords``, ... and ``start_time``,
             for a session that began before its recordings: their times then count from it.
         modality : str, optional
-            In place of the recording's own: ``"one-photon"`` is written as OnePhotonSeries, ``"two-photon"`` as TwoPhotonSeries.
+            Overrides the recording's own: ``"one-photon"`` is written as OnePhotonSeries, ``"two-photon"`` as TwoPhotonSeries.
         indicator, location : str or mapping of str to str, optional
             The fluorescent indicator and the region of the brain; a mapping has one for each recording, by its name.
         compression : str, int or None

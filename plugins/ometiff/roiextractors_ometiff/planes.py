@@ -351,7 +351,7 @@ class _Shelf:
             k = lacking[0]
             number, page = int(blocks.files[k]), int(blocks.ifds[k] + held[k])
             self._short = (
-                f"{self.names[number]} holds {_pages(int(self.num_pages[number]))}, and page {page:,} is needed"
+                f"{self.names[number]} contains {_pages(int(self.num_pages[number]))}, but page {page:,} is needed"
             )
 
     def lack(self, absent: int | None, where: str) -> str:
@@ -468,7 +468,7 @@ def _claims(blocks: _Blocks, shelf: _Shelf, grid: _Grid, name: str) -> _Claims:
     # Before the arrays are made: a few bytes of XML could ask for any amount of memory
     if num_pages > len(counts) + int(shelf.num_pages.sum()):
         raise CorruptRecordingError(
-            f"{name}: its OME-XML places {counted(num_pages, 'page')}, and its files hold {int(shelf.num_pages.sum()):,}"
+            f"{name}: its OME-XML places {counted(num_pages, 'page')}, but its files contain {int(shelf.num_pages.sum()):,}"
         )
     shelf.note_short(blocks, held)
     if len(counts) == 1:

@@ -232,7 +232,7 @@ def test_a_file_that_ends_early_cuts_the_recording_there(ome: Any, tmp_path: Pat
     xml = ome.xml(ome.pixels("XYZCT", t=6, frame=MOVIE[0], data=data))
     ome.tiff(tmp_path / "a.ome.tif", MOVIE[:3], xml)
     ome.tiff(tmp_path / "b.ome.tif", MOVIE[3:4], xml)
-    words = r"b.ome.tif holds 1 page, and page 1 is needed for T=4, C=0, Z=0; the 4 whole samples"
+    words = r"b.ome.tif contains 1 page, but page 1 is needed for T=4, C=0, Z=0; the 4 whole samples"
     with pytest.warns(IncompleteRecordingWarning, match=words):
         recording = roi.open(tmp_path / "a.ome.tif")
     assert np.array_equal(recording.get_series(), MOVIE[:4])

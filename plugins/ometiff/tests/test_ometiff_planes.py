@@ -163,7 +163,7 @@ def test_positions_that_cannot_be_are_told(ome: Any, tmp_path: Path, data: str, 
 def test_an_ifd_beyond_the_file_is_told_with_file_and_frame(ome: Any, tmp_path: Path) -> None:
     data = ome.data(IFD=7) + ome.data(IFD=1, FirstT=1)
     path = ome.tiff(tmp_path / "p.ome.tif", FRAMES[:3], ome.xml(ome.pixels("XYZCT", t=2, frame=FRAMES[0], data=data)))
-    words = r"2 samples, and not one is whole: p.ome.tif holds 3 pages, and page 7 is needed for T=0, C=0, Z=0"
+    words = r"2 samples, and not one is whole: p.ome.tif contains 3 pages, but page 7 is needed for T=0, C=0, Z=0"
     with pytest.raises(TruncatedRecordingError, match=words):
         roi.open(path)
 
@@ -171,7 +171,7 @@ def test_an_ifd_beyond_the_file_is_told_with_file_and_frame(ome: Any, tmp_path: 
 def test_whole_samples_from_the_start_are_read_where_pages_lack(ome: Any, tmp_path: Path) -> None:
     xml = ome.xml(ome.pixels("XYZCT", t=100, z=2, frame=FRAMES[0]))
     path = ome.tiff(tmp_path / "p.ome.tif", FRAMES[:7], xml)
-    words = "100 samples; p.ome.tif holds 7 pages, and page 7 is needed for T=3, C=0, Z=1; the 3 whole samples"
+    words = "100 samples; p.ome.tif contains 7 pages, but page 7 is needed for T=3, C=0, Z=1; the 3 whole samples"
     with pytest.warns(IncompleteRecordingWarning, match=words):
         recording = roi.open(path)
     assert recording.shape == (3, 8, 9, 2)
@@ -205,7 +205,7 @@ def test_sizes_that_cannot_be_take_neither_memory_nor_time(ome: Any, tmp_path: P
         "XYZCT", t=2_000_000_000, z=2_000_000_000, frame=FRAMES[0], data='<TiffData PlaneCount="1000000000"/>'
     )
     path = ome.tiff(tmp_path / "p.ome.tif", FRAMES[:3], ome.xml(image))
-    with pytest.raises(TruncatedRecordingError, match=r"p.ome.tif holds 3 pages, and page 3 is needed"):
+    with pytest.raises(TruncatedRecordingError, match=r"p.ome.tif contains 3 pages, but page 3 is needed"):
         roi.open(path)
     many = '<TiffData IFD="0" PlaneCount="1000000"/>' * 1000
     image = ome.pixels("XYZCT", t=1_000_000, frame=FRAMES[0], data=many)

@@ -114,7 +114,7 @@ def test_thorimage_stacks_are_found_through_the_file_that_names_the_others(recor
     for number, name in enumerate(("ChanA", "ChanB")):
         with roi.open(folder / "ChanA_0001_0001_0001_0001.tif", format="ometiff", channel=number + 1) as recording:
             assert digest(recording[0]) == found[name]["frames"]["0"]
-    with pytest.raises(CorruptRecordingError, match=r"0002_0001.tif holds 1 page, and page 1 is needed for"):
+    with pytest.raises(CorruptRecordingError, match=r"0002_0001.tif contains 1 page, but page 1 is needed for"):
         roi.open(folder / "ChanA_0001_0001_0002_0001.tif", format="ometiff", channel=1)
 
 

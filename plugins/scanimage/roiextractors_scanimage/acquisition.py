@@ -161,7 +161,7 @@ def acquisition_of(
     order, notes = _saved(stack, len(channels.numbers), num_pages, name, (timing.first - 1) // step)
     if order.planes > 1 and order.num_volumes(num_pages) == 0 and not (order.repeats > 1 and timing.numbers):
         raise TruncatedRecordingError(
-            f"{name} holds {counted(num_pages, 'page')}, and one volume takes {order.kept * order.channels:,} "
+            f"{name} contains {counted(num_pages, 'page')}, but one volume takes {order.kept * order.channels:,} "
             f"({formula(order)}): no volume is complete; open(..., format='tiff') gives the pages as they are"
         )
     return Acquisition(

@@ -129,7 +129,7 @@ class Files:
         if not len(files.units) and (files.whole_repeats is None or not files.whole_repeats.any()):
             order = acquisition.order
             raise TruncatedRecordingError(
-                f"{name} holds {counted(num_pages, 'page')}, and one {files.unit_name} takes {order.kept * order.channels:,} "
+                f"{name} contains {counted(num_pages, 'page')}, but one {files.unit_name} takes {order.kept * order.channels:,} "
                 f"({formula(order)}): no {files.unit_name} is complete; open(..., format='tiff') gives the pages as they are"
             )
         return files
@@ -398,13 +398,13 @@ class Files:
         return tuple(sentences)
 
     def _ends_early(self) -> tuple[str, ...]:
-        """Return a warning of totals that the header announces and the files do not reach."""
+        """Return a warning of totals in the header that the files do not reach."""
         stated, total = self._stated_total, self.total_units
         # A movie may be stopped at any frame; only a full last file suggests that another one followed
         if stated is None or total >= stated or (self.acquisition.order.planes == 1 and not self._last_is_full):
             return ()
         return (
-            f"the header announces {stated:,} {self.unit_name}s and the files end after {total:,}: the acquisition was stopped early, "
+            f"the header states {stated:,} {self.unit_name}s, but the files end after {total:,}: the acquisition was stopped early, "
             "or files at its end are missing",
         )
 
@@ -414,7 +414,7 @@ class Files:
         if behind and behind < len(self.index.paths):
             sentences.append("the files behind the damaged one are not read: their pages state no frame numbers")
         if stated is not None and total > stated and self.acquisition.order.planes > 1:
-            sentences.append(f"the header announces {stated:,} volumes, and the files have {total:,}; all are read")
+            sentences.append(f"the header states {stated:,} volumes, but the files contain {total:,}; all are read")
         numbers = self._first_numbers
         if (
             numbers[0] is not None
@@ -432,7 +432,7 @@ class Files:
 
     @cached_property
     def _stated_total(self) -> int | None:
-        """The number of volumes or frames that the header announces, or None."""
+        """The number of volumes or frames that the header states, or None."""
         header, order = self.header, self.acquisition.order
         # The header counts one acquisition, so its totals say nothing about several that were joined
         if len(self.placement.acquisitions) > 1 or (order.flyback and order.planes == 1):
@@ -478,7 +478,7 @@ class Files:
         stated, total = self._stated_total, self.total_units
         unreached = stated is not None and total < stated and not self._ends_early()
         return (
-            *((f"the header announces {stated:,} frames, and the files have {total:,}",) if unreached else ()),
+            *((f"the header states {stated:,} frames, but the files contain {total:,}",) if unreached else ()),
             *(
                 ()
                 if self.placement.is_sorted

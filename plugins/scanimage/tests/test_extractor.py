@@ -235,7 +235,7 @@ def test_an_incomplete_last_frame_is_left_out_and_reported(make: Make) -> None:
 
 def test_less_than_one_volume_is_an_error_that_says_how_much_is_needed(make: Make) -> None:
     with pytest.raises(
-        TruncatedRecordingError, match=r"holds 4 pages, and one volume takes 5 \(1 channel x 1 frame of each"
+        TruncatedRecordingError, match=r"contains 4 pages, but one volume takes 5 \(1 channel x 1 frame of each"
     ):
         ScanImageImagingExtractor(make(4, volumes(5)))
 

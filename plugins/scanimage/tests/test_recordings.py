@@ -69,7 +69,7 @@ def test_the_pages_decide_where_the_header_lies_about_its_channels(recordings: P
             assert recording.get_sampling_frequency() == entry["header_rate"]
             assert recording.get_notes() == (
                 "the header names 1 saved channel, and each frame number occurs on 2 pages: 2 are read",
-                "the header announces 54,000 frames, and the files have 3",
+                "the header states 54,000 frames, but the files contain 3",
             )
             np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.03335195, 0.0667039])
 

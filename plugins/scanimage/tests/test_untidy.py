@@ -268,16 +268,16 @@ def test_totals_of_the_header_that_the_files_do_not_reach_or_exceed_are_a_warnin
     numbers = list(range(1, 25))
     with opened(
         write("few.tif", numbers, numbers, stack(3, 1, actualNumVolumes="100")),
-        "announces 100 volumes and the files end after 6",
+        "states 100 volumes, but the files end after 6",
     ) as recording:
         assert len(recording) == 6
         assert recording.get_missing_samples().size == 0
     path = write("many.tif", numbers, numbers, stack(3, 1, actualNumVolumes="5"))
-    with opened(path, "announces 5 volumes, and the files have 6") as recording:
+    with opened(path, "states 5 volumes, but the files contain 6") as recording:
         assert len(recording) == 6
     full = {**SPLIT, "SI.hStackManager.framesPerSlice": "20"}
     path = write("m_00001.tif", range(1, 6), range(1, 6), full)
-    with opened([path], "announces 20 frames and the files end after 5") as recording:
+    with opened([path], "states 20 frames, but the files end after 5") as recording:
         assert len(recording) == 5
 
 
