@@ -102,7 +102,7 @@ def metadata_card(metadata: Any) -> str:
     """Return the fields of the metadata that have a value as a table; the vendor's header is folded."""
     rows = [(f.name.replace("_", " "), _field(f.name, getattr(metadata, f.name))) for f in fields(metadata)[:-1]]
     shown = [(label, value) for label, value in rows if value]
-    text = _table(shown) if shown else _words("the file contains no known metadata")
+    text = _table(shown) if shown else _words("no metadata was found in the file")
     vendor = list(_leaves(metadata.vendor))
     return text + _folded(f"the file's own header ({counted(len(vendor), 'value')})", vendor)
 

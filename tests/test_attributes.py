@@ -367,7 +367,7 @@ def test_a_large_array_in_memory_warns_when_it_is_pickled_and_not_when_it_is_cop
             pickled(recording)
     masks = np.zeros((6, 5, 2))
     masks[1:3, 1:3] = 1
-    with pytest.warns(roi.RoiExtractorsWarning, match="pickles without its pixels"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="its pickle contains no pixels"):
         pickled(roi.NumpySegmentationExtractor(masks, np.zeros((6_250_000, 2))))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -104,7 +104,8 @@ def _print_table(found: Scan, findings: list[Finding]) -> None:
         terminal.heading("cannot be opened")
         for finding in broken:
             line = CommandLine("info", (), (finding.path,), {"kind": "--kind", "format": "--format"}, frozenset())
-            print(f"{printable(_relative(found, finding))}: {printable(line.translate(finding.error))}")
+            name, error = printable(_relative(found, finding)), printable(line.translate(finding.error))
+            print(error if error.startswith(name) else f"{name}: {error}")
 
 
 def _cells(found: Scan, finding: Finding) -> tuple[str, ...]:
