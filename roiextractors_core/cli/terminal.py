@@ -64,7 +64,7 @@ def heading(text: str) -> None:
 
 def paragraph(text: str) -> None:
     """Print a text that may take several lines, broken between words."""
-    _print(Text(encodable(text)))
+    _print(Text(encodable(public(text))))
 
 
 def card(rows: Iterable[tuple[str, str]]) -> None:
