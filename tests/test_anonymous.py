@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 
+import roiextractors_core as roi
 from roiextractors_core.cli.anonymous import Anonymizer
+from roiextractors_core.cli.facts import every_channel, facts_of
 
 PLANTED = ("annika", "zwettler", "mouse77", "kolibri", "20240131", "brunhild", "wuschel")
 
@@ -155,7 +157,62 @@ def test_vendors_metadata_keep_keys_numbers_and_technical_words() -> None:
     assert "had" not in public["Comment"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bruker/NCCR32_2022_11_03_IntoTheVoid_t_series-005",
+        "femtonics/p29.mesc",
+        "leica/LeicaLASX_xz-plane_example.lif",
+        "nikon/cluster.nd2",
+        "nwb/onephoton_movie.nwb",
+        "olympus/test.oib",
+        "scanimage/scanimage_5_7_two_channels.tif",
+    ],
+)
+def test_real_recordings_lose_their_names_and_keep_format_evidence_and_numbers(
+    recordings: Path, tmp_path: Path, name: str
+) -> None:
+    source = recordings / name
+    place = tmp_path / "home" / "Zwettler Group" / "kolibri"
+    place.mkdir(parents=True)
+    link = place / f"mouse77_20240131{'' if source.is_dir() else source.suffix}"
+    link.symlink_to(source, target_is_directory=source.is_dir())
+    anonymizer = Anonymizer([str(link)])
+    explained = roi.explain(link).to_dict()
+    seen = [(explained, anonymizer.plain(explained))]
+    assert seen[0][1]["best"]["format"] == explained["best"]["format"]
+    for chosen, recording in every_channel(str(link), None, {}):
+        anonymizer.learn(recording.metadata.to_dict())
+        facts = facts_of(recording, chosen)
+        public = anonymizer.plain(facts)
+        kept = (
+            "format",
+            "plugin",
+            "shape",
+            "axes",
+            "dtype",
+            "sampling_frequency",
+            "first_and_last_time",
+            "median_rate",
+        )
+        assert {key: public[key] for key in kept} == {key: facts[key] for key in kept}
+        assert re.sub(r"\S*[Aa0]{2}\S*", "", public["evidence"]).split()[:3] == facts["evidence"].split()[:3]
+        seen.append((facts, public))
+    said = json.dumps([public for _, public in seen]).lower()
+    for planted in (*PLANTED, "nccr", "intothevoid", "moser", "onephoton_movie"):
+        assert planted not in said
+    starts = [facts["metadata"]["start_time"] for facts, _ in seen[1:]]
+    assert [public["metadata"]["start_time"] for _, public in seen[1:]] == [s if s is None else s[:4] for s in starts]
+
+
 def test_a_person_of_the_metadata_is_replaced_in_messages() -> None:
     anonymizer = Anonymizer()
     anonymizer.learn({"vendor": {"experimenter": ["Zwettler, Brunhild"], "comment": "the frames of Wuschel are dark"}})
     assert anonymizer.text("the frames by brunhild are dark: Wuschel") == "the frames by aaaaaaaa are dark: Aaaaaaa"
+
+
+def test_parts_of_a_name_are_replaced_but_not_those_of_the_microscope() -> None:
+    anonymizer = Anonymizer(["/data/mouse77_Cycle00001_Ch2_000001.ome.tif"])
+    assert (
+        anonymizer.text("the sequence mouse77_* of Ch2 in Cycle00001") == "the sequence aaaaa00_* of Ch2 in Cycle00001"
+    )

@@ -42,6 +42,7 @@ _KEPT = _words(
     "contains format known matches member missing name named plugin path signature "
 )
 _TECHNICAL = _words(
+    "zeiss leica nikon thorlabs hamamatsu andor photometrics pco led chan confocal light sheet munit ug ur mb gb kb or "
     "green red blue far yellow cyan dapi gfp egfp rfp mcherry tdtomato mruby gcamp jgcamp jrgeco rcamp fitc cy alexa "
     "hoechst emission excitation nm um hz khz mhz ms ns deg true false yes no on off auto uint int float double char "
     "ascii utf optical galvo resonant bidirectional unidirectional pmt laser objective zoom mm px pixel pixels row rows "
@@ -53,6 +54,7 @@ _PERSON = re.compile(
     r"|remarks?|birth|dob|genotype|strain|sex|host|computer|machine|surgery|virus|identifier|project|related)([^a-z]|$)"
 )
 _FREE_TEXT = re.compile(r"comment|description|note|remark|keyword|surgery|virus|related")
+_OURS = ("format", "plugin", "title", "kind", "dtype", "modality", "times_source", "formats", "axes")
 _FOREIGN = ("vendor", "stream", "options")
 _WORD = re.compile(r"[^\W\d_]+")
 _PART = re.compile(r"\w+")
@@ -60,13 +62,17 @@ _MOMENT = re.compile(
     r"\b((?:19|20)\d\d)[-/:.](?:0?[1-9]|1[0-2])[-/:](?:0?[1-9]|[12]\d|3[01])(?!\d)"
     r"(?:[ T]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?\s?(?:Z\b|UTC\b|[+-]\d\d:?\d\d\b)?"
 )
-_DAY = re.compile(r"\b\d{1,2}([./-])\d{1,2}\1((?:19|20)\d\d)\b(?:[ T]+\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?)?")
+_DAY = re.compile(
+    r"(?<![\d.])\d{1,2}([./-])\d{1,2}\1((?:19|20)\d\d)(?![\d.]\d|\d)(?:[ T]+\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?)?"
+)
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-# A folder's name may contain a space, but the columns of a table are at least two apart
-_FOLDERS = r"(?:(?:[^\\/:;,'\"\n<>|\s]| (?! ))*[\\/])*[^\s\\/:;,'\"<>|)\]]*"
+# A folder's name may contain a space, three at most, so that a sentence is not one; the columns of a table are two apart
+_NO_SPACE = r"[^\\/:;,'\"\n<>|\s]*"
+_FOLDERS = rf"(?:{_NO_SPACE}(?: (?! ){_NO_SPACE}){{0,3}}[\\/])*[^\s\\/:;,'\"<>|)\]]*"
 _PATH = re.compile(
     rf"(?:(?<![A-Za-z])[A-Za-z]:[\\/]|(?<![\w.)\]<>/*~\\])(?:~[\w-]*)?[\\/](?=[^\s\\/]|[\\/]\w)|\b[a-z][a-z0-9+]*://)({_FOLDERS})"
 )
+_DATASET = re.compile(r"(?<![\w/\\.\0<>-])[^\W\d]\w*(?:/\w+)+(?![\w/\\.]\w)")
 _SITES = re.compile(
     r"https?://(?:[\w-]+\.)*(?:readthedocs\.io|github\.com/roiextractors|pypi\.org|python\.org|numpy\.org)\b\S*"
 )
@@ -119,9 +125,9 @@ class Anonymizer:
             for item in value:
                 self.learn(item, key, is_personal=is_personal)
         elif personal and isinstance(value, str):
-            words = _WORD.findall(value[:1000])
+            words = [word for word in _WORD.findall(value[:1000]) if word.lower() not in self._vocabulary]
             if _FREE_TEXT.search(key.lower()):  # its other words are those of any message
-                words = [word for word in words if word[0].isupper() and word.lower() not in self._vocabulary]
+                words = [word for word in words if word[0].isupper()]
             self._add_words(" ".join(words))
 
     def plain(self, value: Any, key: str = "", *, is_foreign: bool = False, is_personal: bool = False) -> Any:
@@ -150,6 +156,8 @@ class Anonymizer:
             return value
         if personal:
             return _shape(value)
+        if key in _OURS and not is_foreign:
+            return value
         if key in ("paths", "path") or _is_path(value):
             return self._path(value)
         if is_foreign or key in self._foreign_keys:
@@ -169,6 +177,7 @@ class Anonymizer:
         text = _DAY.sub(lambda match: match[2], _MOMENT.sub(lambda match: match[1], text))
         text = _QUOTED.sub(self._quotation, text)
         text = _PATH.sub(lambda match: match[0][: match.start(1) - match.start()] + self._path(match[1]), text)
+        text = _DATASET.sub(lambda match: self.technical(match[0]), text)
         text = self._file.sub(lambda match: self._path(match[0]), text)
         text = self._known(text)
         return re.sub("\0(\\d+)\0", lambda match: kept[int(match[1])], text)
@@ -196,7 +205,7 @@ class Anonymizer:
 
     def _is_technical(self, word: str) -> bool:
         parts = _apart(word).lower().split()
-        is_known = word.lower() in self._vocabulary or self._vocabulary.issuperset(parts)
+        is_known = len(word) == 1 or word.lower() in self._vocabulary or self._vocabulary.issuperset(parts)
         return is_known and not self._names.intersection((word.lower(), *parts))
 
     def _path(self, path: str) -> str:
@@ -255,6 +264,9 @@ class Anonymizer:
         # One or two letters are words of many messages
         self._names |= {word for word in words if len(word) > 2 and word not in self._kept}
         self._names |= set(re.findall(_LONG_NUMBER, text))
+        # mouse77, but not Ch1
+        parts = {part.lower() for part in re.findall(r"[^\W_]+", text) if re.search(r"\d", part)}
+        self._names |= {part for part in parts if words.intersection(_WORD.findall(part)) & self._names}
         self._pattern = None
 
     @cached_property
