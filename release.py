@@ -110,10 +110,17 @@ def check(root: Path = ROOT) -> list[str]:
     problems = []
     for name, folder in all_of_them.items():
         problems += [f"{name}: {problem}" for problem in _problems(folder, all_of_them, _bound(version(root)), links)]
-    wanted = {name for name in all_of_them if name not in ("roiextractors-core", "roiextractors-all")}
+    plugins = {name for name in all_of_them if name not in ("roiextractors-core", "roiextractors-all")}
     named = {_name_of(each) for each in _project(all_of_them["roiextractors-all"] / "pyproject.toml")["dependencies"]}
-    if missing := wanted - named:
+    if missing := plugins - named:
         problems.append(f"roiextractors-all: does not install {', '.join(sorted(missing))}")
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    installed = re.findall(r"^-e ([\w/]+)", (root / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    for name in sorted(plugins):
+        if all_of_them[name].relative_to(root).as_posix() not in installed:
+            problems.append(f"{name}: requirements.txt does not install it")
+        if f"`{name}`" not in readme:
+            problems.append(f"{name}: README.md does not mention it")
     return problems
 
 

@@ -293,6 +293,18 @@ def test_the_command_prints_what_it_wrote_and_what_comes_next(tmp_path: Path) ->
     assert "python -m pytest" in advice
 
 
+def test_the_first_step_for_contributors_works_as_written(tmp_path: Path) -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    made, moved, removed = (
+        re.findall(rf"^ +{word} (.+)$", page, re.M) for word in ("roiextractors new-plugin", "mv", "rm -r")
+    )
+    done = new_plugin(*made[0].split(), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    old, new = moved[0].split()
+    (tmp_path / old).rename(tmp_path / new)
+    assert all((tmp_path / place).exists() for place in removed[0].split())
+
+
 def test_a_mistake_is_one_line_and_status_2(tmp_path: Path) -> None:
     done = new_plugin("acme", "--extension", "xyz", folder=tmp_path)
     assert done.returncode == 2

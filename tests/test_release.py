@@ -36,7 +36,7 @@ release = module_of(ROOT / "release.py")
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Return a copy of what a release changes."""
-    names = ("pyproject.toml", "CHANGELOG.md", "README.md", "LICENSE", "CITATION.cff")
+    names = ("pyproject.toml", "CHANGELOG.md", "README.md", "LICENSE", "CITATION.cff", "requirements.txt")
     for folder in (ROOT, *(ROOT / "plugins").iterdir(), ROOT / "all"):
         for name in names:
             if (folder / name).is_file():
@@ -105,7 +105,7 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(10)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -129,8 +129,10 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
             replaced("all/pyproject.toml", '    "roiextractors-raw~=0.1.0",\n', ""),
             "all: does not install roiextractors-raw",
         ),
+        (replaced("requirements.txt", "-e plugins/raw\n", ""), "raw: requirements.txt does not install it"),
+        (replaced("README.md", "| `roiextractors-raw` |", "| |"), "raw: README.md does not mention it"),
     ],
-    ids=["version", "bound", "links", "classifiers", "licence", "readme", "date", "all"],
+    ids=["version", "bound", "links", "classifiers", "licence", "readme", "date", "all", "requirements", "table"],
 )
 def test_a_difference_is_found(copy: Path, change: Callable[[Path], Any], expected: str) -> None:
     change(copy)
