@@ -206,10 +206,20 @@ def test_companions_that_macos_writes_are_not_frames(
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize(("system", "plugin"), [("windows", "hdf5"), ("macos", "bruker")])
+def test_the_tests_of_a_plugin_pass(system: str, plugin: str) -> None:
+    _require_tests_to_pass(system, plugin)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("system", ["windows", "macos"])
 @pytest.mark.parametrize("plugin", KIT)
-def test_the_tests_of_a_plugin_pass(system: str, plugin: str) -> None:
-    """Except those that need what the system lacks, or that watch the calls of the true one."""
+def test_the_tests_of_each_plugin_pass(system: str, plugin: str) -> None:
+    _require_tests_to_pass(system, plugin)
+
+
+def _require_tests_to_pass(system: str, plugin: str) -> None:
+    """Run them, except those that need what the system lacks, or that watch the calls of the true one."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "tests.planted.elsewhere"]
         + ["-m", "not thorough and not repeated and not long", "-k", _PORTABLE, f"plugins/{plugin}/tests"],
