@@ -133,6 +133,22 @@ def test_commands_print_in_the_code_page_of_a_console(
     assert (tmp_path / "out.npy").is_file()
 
 
+_FILL = """
+from roiextractors_core.io.atomic import write_then_rename
+target = Path(sys.argv[1])
+with write_then_rename(target) as partial:
+    partial.mkdir()
+    (partial / "ops.npy").write_bytes(b"new")
+"""
+
+
+def test_on_windows_an_empty_folder_is_filled(tmp_path: Path, run_as: Callable[..., str]) -> None:
+    (tmp_path / "suite2p").mkdir()
+    run_as("windows", _FILL, tmp_path / "suite2p")
+    assert (tmp_path / "suite2p" / "ops.npy").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["suite2p"]
+
+
 _CONVERT_ALL = """
 from roiextractors_core.cli import main
 os.chdir(sys.argv[1])

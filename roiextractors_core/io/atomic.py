@@ -276,6 +276,8 @@ def _flush(path: Path) -> None:
 def _place(path: Path, destination: Path) -> None:
     """Move a file or folder to a name that is free; a link fails where a rename would replace."""
     if _is_folder(path):
+        if os.name == "nt" and _is_empty(destination):  # Windows renames to a name only if it is free
+            destination.rmdir()
         path.rename(destination)  # fails unless the name is free or that of an empty folder
         return
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import math
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -158,14 +159,19 @@ def _pixels(block: np.ndarray) -> np.ndarray:
 def _write_time_courses(stream: BinaryIO, recording: Any, convert: _Convert, progress: Progress) -> None:
     shape = (math.prod(recording.get_volume_shape()), len(recording))
     _reserve(stream, math.prod(shape) * 4)
-    matrix = np.memmap(stream, np.dtype("<f4"), "r+", shape=shape)
-    for start, block in read_blocks(recording, max_bytes=_PIXEL_BLOCK, progress=progress):
-        pixels = _pixels(convert(block))
-        # A transposition of all at once would miss the processor's cache
-        for first in range(0, len(matrix), _TILE_PIXELS):
-            tile = slice(first, first + _TILE_PIXELS)
-            matrix[tile, start : start + len(block)] = pixels[:, tile].T
-    matrix.flush()
+    # Not numpy.memmap, which an error in flight keeps open: Windows removes no file that is mapped
+    with mmap.mmap(stream.fileno(), math.prod(shape) * 4) as mapped:
+        matrix = np.frombuffer(mapped, "<f4").reshape(shape)
+        try:
+            for start, block in read_blocks(recording, max_bytes=_PIXEL_BLOCK, progress=progress):
+                pixels = _pixels(convert(block))
+                # A transposition of all at once would miss the processor's cache
+                for first in range(0, len(matrix), _TILE_PIXELS):
+                    tile = slice(first, first + _TILE_PIXELS)
+                    matrix[tile, start : start + len(block)] = pixels[:, tile].T
+            mapped.flush()
+        finally:
+            del matrix  # a map of which there is a view cannot be closed
 
 
 def _reserve(stream: BinaryIO, size: int) -> None:
