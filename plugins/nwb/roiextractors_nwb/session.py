@@ -107,7 +107,7 @@ class Session:
         start = with_zone(given, None) if given is not None else min(starts, default=with_zone(fallback, None))
         if start is None:
             raise UnsupportedRecordingError(
-                "NWB needs a start time and this recording has none; pass start_time= (--start-time on the command line)"
+                "NWB needs a start time and this recording has none; pass start_time='2026-01-31T12:00:00'"
             )
         return start
 

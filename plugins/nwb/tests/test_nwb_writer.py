@@ -27,7 +27,7 @@ class TestWritingNwb(WriterTests):
 
 def test_a_start_time_and_a_rate_are_required_before_anything_is_written(tmp_path: Path) -> None:
     bare = roi.NumpyImagingExtractor(np.zeros((3, 4, 5), np.uint8), sampling_frequency=1.0)
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"NWB needs a start time.*--start-time"):
+    with pytest.raises(roi.UnsupportedRecordingError, match=r"NWB needs a start time.*pass start_time='2026"):
         roi.convert(bare, tmp_path / "a.nwb")
     with pytest.raises(roi.UnsupportedRecordingError, match="ISO 8601 date and time, got 'noon'"):
         roi.convert(bare, tmp_path / "a.nwb", start_time="noon")
