@@ -85,6 +85,8 @@ def convert(tmp_path: Path) -> Iterator[Any]:
     def written(rois: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            for earlier in opened:
+                earlier.close()  # Windows replaces no file that is open
             path = roi.convert(rois, tmp_path / "session.nwb", overwrite=True, **options)
             opened.append(roi.open(path, kind="segmentation"))
         return opened[-1]
