@@ -65,7 +65,9 @@ _MOMENT = re.compile(
 _DAY = re.compile(
     r"(?<![\d.])\d{1,2}([./-])\d{1,2}\1((?:19|20)\d\d)(?![\d.]\d|\d)(?:[ T]+\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?)?"
 )
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_MAIL = re.compile(
+    r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+)  # bounded: a long text takes no longer
 # A folder's name may contain a space, three at most, so that a sentence is not one; the columns of a table are two apart
 _NO_SPACE = r"[^\\/:;,'\"\n<>|\s]*"
 _FOLDERS = rf"(?:{_NO_SPACE}(?: (?! ){_NO_SPACE}){{0,3}}[\\/])*[^\s\\/:;,'\"<>|)\]]*"
@@ -293,7 +295,9 @@ class Anonymizer:
     @cached_property
     def _file(self) -> re.Pattern[str]:
         suffixes = "|".join(sorted(map(re.escape, self._suffixes), key=len, reverse=True))
-        return re.compile(rf"[^\s'\"\\/:;,()\[\]<>|]+(?:{suffixes})(?![\w.]\w)", re.IGNORECASE)
+        return re.compile(
+            rf"(?<![^\s'\"\\/:;,()\[\]<>|])[^\s'\"\\/:;,()\[\]<>|]+(?:{suffixes})(?![\w.]\w)", re.IGNORECASE
+        )
 
 
 class AnonymousOutput:
