@@ -290,7 +290,7 @@ def test_zeros_at_the_end_of_an_nd2_are_a_truncated_file(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, r"is truncated.*frames, of 192 bytes each, .*pass frame_shape=\(rows, columns\)"),
+        ({}, r"is truncated.*frames \(192 bytes each\) .*pass frame_shape=\(rows, columns\)"),
         ({"frame_shape": (9, 9)}, r"frames of \(9, 9\) \(rows, columns\) do not take 192 bytes"),
         ({"frame_shape": "x"}, "do not take 192 bytes"),
     ],
