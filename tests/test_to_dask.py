@@ -121,7 +121,7 @@ def test_chunks_that_cannot_be_are_refused_in_words(movie: Path) -> None:
 
 def test_without_dask_it_says_what_to_install(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask.array", None)
-    with pytest.raises(roi.MissingDependencyError, match=r"roiextractors-core\[dask\]"):
+    with pytest.raises(roi.MissingDependencyError, match=r"pip install \"dask\[array\]\""):
         roi.open(movie).to_dask()
 
 

@@ -41,7 +41,7 @@ def test_a_real_nd2_that_was_cut_gives_its_whole_samples(recordings: Path, tmp_p
     content = path.read_bytes()
     cut = tmp_path / "cut.nd2"
     cut.write_bytes(content[: content.index(b"ImageDataSeq|25!") + 5000])  # in the last volume
-    with pytest.raises(roi.TruncatedRecordingError, match=r"frames, of 4,712 bytes each.*frame_shape="):
+    with pytest.raises(roi.TruncatedRecordingError, match=r"frames \(4,712 bytes each\).*frame_shape="):
         roi.open(cut, channel=1)
     with pytest.warns(roi.IncompleteRecordingWarning, match="2 of 3 samples are complete"):
         recording = roi.open(cut, channel=2, frame_shape=(31, 38))
