@@ -62,6 +62,7 @@ def test_info_keeps_format_shape_rate_and_evidence(folder: Path) -> None:
     assert not list(folder.glob("*.png"))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 @pytest.mark.parametrize("verb", ["info", "explain"])
 def test_messages_on_what_does_not_open_contain_no_name(folder: Path, verb: str, as_json: tuple[str, ...]) -> None:
@@ -83,6 +84,7 @@ def test_a_word_that_is_not_understood_is_replaced_too(folder: Path) -> None:
     assert "unexpected extra argument" in command(folder, "explain", "annika.npy", "brunhild", "--anonymous").stderr
 
 
+@pytest.mark.thorough
 def test_people_in_the_metadata_of_a_file_are_replaced(folder: Path) -> None:
     path = folder / "annika.ome.tif"
     xml = (
@@ -103,6 +105,7 @@ def test_people_in_the_metadata_of_a_file_are_replaced(folder: Path) -> None:
     assert re.search(r"^start +2024$", text, re.MULTILINE)
 
 
+@pytest.mark.thorough
 def test_plugins_that_fail_are_listed_without_the_folders_of_their_files(folder: Path) -> None:
     records = json.loads(command(folder, "plugins", "--json", "--anonymous").stdout)
     plain = json.loads(command(folder, "plugins", "--json").stdout)

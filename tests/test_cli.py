@@ -30,6 +30,7 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.thorough
 def test_the_package_runs_as_the_command(tmp_path: Path) -> None:
     run = functools.partial(subprocess.run, capture_output=True, text=True, cwd=tmp_path, check=False)
     package, command = (
@@ -67,6 +68,7 @@ def test_info_as_json_parses(movie: Path) -> None:
     assert facts["sampling_frequency"] is None
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("words", [("formats",), ("plugins",), ("explain", "movie.npy"), ("streams", "movie.npy")])
 def test_every_table_is_also_json(movie: Path, words: tuple[str, ...]) -> None:
     assert command(*words, folder=movie.parent).returncode == 0
@@ -97,6 +99,7 @@ READING = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("verb", READING)
 def test_every_command_says_what_is_wrong_with_every_kind_of_broken_input(movie: Path, verb: str) -> None:
     whole = movie.read_bytes()
@@ -162,6 +165,7 @@ def test_a_preview_is_drawn_where_it_is_asked_for_and_nowhere_else(movie: Path) 
     assert (done.returncode, done.stderr) == (2, "movie.npy: the name of a picture must end in .png\n")
 
 
+@pytest.mark.thorough
 def test_projections_are_written_whole_or_not_at_all(movie: Path) -> None:
     done = command("projections", "movie.npy", "-o", "found.npz", folder=movie.parent)
     assert done.returncode == 0, done.stderr
@@ -201,6 +205,7 @@ def test_what_names_a_stream_stays_text_and_numbers_are_numbers(text: str, value
     assert parse_options([text]) == {text.partition("=")[0]: value}
 
 
+@pytest.mark.thorough
 def test_options_of_a_writer_are_passed_and_unknown_ones_refused(movie: Path) -> None:
     done = command("convert", "movie.npy", "a.npy", "--write-option", "level=3", folder=movie.parent)
     words = "the writer of NumPy array has no option 'level'. It takes none\n"
@@ -210,6 +215,7 @@ def test_options_of_a_writer_are_passed_and_unknown_ones_refused(movie: Path) ->
     np.testing.assert_array_equal(np.load(movie.parent / "copy.dat"), np.load(movie))
 
 
+@pytest.mark.thorough
 def test_a_range_is_converted_with_its_times(movie: Path) -> None:
     words = ("convert", "movie.npy", "part.npy", "--samples", "5:15", "--option", "sampling_frequency=10")
     done = command(*words, folder=movie.parent)
@@ -264,6 +270,7 @@ def test_the_help_has_whole_sentences_in_groups(tmp_path: Path) -> None:
         assert len(line) <= 80
 
 
+@pytest.mark.thorough
 def test_the_shell_completes_formats_and_streams(tmp_path: Path) -> None:
     def completed(typed: str) -> list[str]:
         words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
@@ -372,6 +379,7 @@ def test_no_table_is_cut_into_single_letters(
             assert any(word in part for part in seen), f"{word} was cut"
 
 
+@pytest.mark.thorough
 def test_the_channels_of_a_session_are_converted_to_one_file(two_channels: Path) -> None:
     folder = two_channels.parent
     several = ("--write-option", "start_time=2026-01-31T12:00:00+00:00", "--sampling-frequency", "10")
@@ -416,6 +424,7 @@ def test_the_message_on_one_of_several_recordings_names_this_one(two_channels: P
     assert 'roiextractors info movie.ome.tif --no-picture --channel "A b"' in done.stderr
 
 
+@pytest.mark.thorough
 def test_the_help_names_arguments_without_the_types_of_python(tmp_path: Path) -> None:
     for verb in ("info", "convert", "scan", "new-plugin", "check-plugin"):
         words = command(verb, "--help", folder=tmp_path).stdout
@@ -432,6 +441,7 @@ def test_the_path_of_a_card_is_one_line_in_a_narrow_terminal(
     assert capsys.readouterr().out == f"{path}\n"
 
 
+@pytest.mark.thorough
 def test_the_streams_of_a_file_of_rois_are_those_of_the_rois(tmp_path: Path) -> None:
     movie = CalciumImagingExtractor((30, 32, 32), seed=1, sampling_frequency=30.0, num_cells=3)
     roi.convert(CalciumSegmentationExtractor(movie), tmp_path / "cells.nwb", start_time="2026-01-15T10:30:00+00:00")

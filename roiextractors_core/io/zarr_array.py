@@ -154,7 +154,7 @@ class ZarrArray:
         self._prefix = ""
         place = os.path.join(self.folder, ".zattrs")
         self.attributes: Mapping[str, Any] = facts.get("attributes") or (
-            _object(place, self.name) if is_file(place) else {}
+            _object(place, self.name) if os.path.lexists(place) else {}
         )
         self.dimension_names = _dimension_names(self.attributes.get("_ARRAY_DIMENSIONS"))
 
@@ -482,7 +482,8 @@ def open_zarr(folder: str, *, name: str) -> ZarrArray | ZarrGroup | None:
     if _object(os.path.join(folder, ".zgroup"), name).get("zarr_format") != 2:
         raise CorruptRecordingError(f"{name}: .zgroup does not describe a group of Zarr 2")
     place, collected = os.path.join(folder, ".zattrs"), os.path.join(folder, ".zmetadata")
-    attributes = _object(place, name) if is_file(place) else {}
+    # A pipe or a device in its place is refused where it is read
+    attributes = _object(place, name) if os.path.lexists(place) else {}
     members = _members_of_version_2(collected, name) if is_file(collected) else {}
     return ZarrGroup(folder, attributes, 2, members)
 

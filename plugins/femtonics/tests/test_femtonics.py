@@ -70,6 +70,7 @@ def pixels(seed: int, count: int = 70, rows: int = 96, columns: int = 128) -> np
 
 class TestFemtonics(ImagingExtractorTests):
     format = "femtonics"
+    fuzz_reader = f"{Path(__file__).with_name('by_h5py.py')}:frames_of"
     open_options = {"session": "MSession_1", "unit": "MUnit_2", "channel": "UR"}
 
     @pytest.fixture

@@ -140,6 +140,7 @@ def cluster_of(count: int) -> Any:
         yield client
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("default", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_a_cluster_writes_the_same_bytes_and_survives_the_loss_of_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
