@@ -6,11 +6,12 @@ Which room may import which is checked by import-linter (``lint-imports``; the c
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,10 @@ def plugin_files() -> list[Path]:
     return sorted((ROOT / "plugins").glob("*/roiextractors_*/**/*.py"))
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in (*core_files(), *plugin_files()):
-        yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def trees() -> tuple[tuple[str, ast.Module], ...]:
+    files = (*core_files(), *plugin_files())
+    return tuple((str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))) for path in files)
 
 
 def test_the_core_names_no_plugin() -> None:

@@ -157,6 +157,7 @@ def test_the_demo_writes_opens_and_draws(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "two_photon.png").is_file()
 
 
+@pytest.mark.thorough
 def test_a_preview_is_drawn_where_it_is_asked_for_and_nowhere_else(movie: Path) -> None:
     done = command("preview", "movie.npy", "-o", "drawn.png", folder=movie.parent)
     assert (done.returncode, done.stdout) == (0, "picture: drawn.png\n"), done.stderr
@@ -249,6 +250,7 @@ def test_a_stream_is_an_option_and_the_error_says_what_to_type(two_channels: Pat
     np.testing.assert_array_equal(np.load(folder / "one.npy"), tifffile.imread(two_channels)[:, 1])
 
 
+@pytest.mark.thorough
 def test_a_rate_is_an_option_of_info(movie: Path) -> None:
     done = command("info", "movie.npy", "--no-picture", folder=movie.parent)
     assert "pass --sampling-frequency" in done.stdout
@@ -256,6 +258,7 @@ def test_a_rate_is_an_option_of_info(movie: Path) -> None:
     assert json.loads(done.stdout)[0]["sampling_frequency"] == 12.5
 
 
+@pytest.mark.thorough
 def test_short_options(tmp_path: Path) -> None:
     assert command("-h", folder=tmp_path).stdout == command("--help", folder=tmp_path).stdout
     assert command("-V", folder=tmp_path).stdout.startswith("roiextractors-core ")
@@ -292,6 +295,7 @@ def test_the_shell_completes_formats_and_streams(tmp_path: Path) -> None:
     assert completed("roiextractors conv") == ["convert"]
 
 
+@pytest.mark.thorough
 def test_all_channels_are_converted_each_to_a_file_of_its_own(two_channels: Path) -> None:
     folder = two_channels.parent
     done = command("convert", "movie.ome.tif", "out.npy", folder=folder)

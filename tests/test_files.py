@@ -471,6 +471,7 @@ def test_a_finalizer_that_runs_in_the_middle_of_an_opening_closes_its_file(
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
+@pytest.mark.thorough
 def test_a_signal_handler_reads_opens_and_closes_at_any_moment(tmp_path: Path, run: Callable[..., str]) -> None:
     for k in range(50):
         np.save(tmp_path / f"{k}.npy", np.full((3, 4, 5), k, np.uint8))

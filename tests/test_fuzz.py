@@ -269,6 +269,7 @@ def test_a_planted_cost_is_found_by_costly_changes_alone(broken: Any, outcome: s
     assert {defect.outcome for defect in report.defects} == {outcome.replace("slow", "hang")}, report
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["tiff", "hdf5", "riff", "mat", "zip", "text", "bytes"])
 def test_a_costly_change_makes_a_file_larger_or_its_claims(kind: str, tmp_path: Path) -> None:
     seeds = {
@@ -364,6 +365,7 @@ def test_other_readers_judge(tmp_path: Path) -> None:
     assert judge([tmp_path / "movie.xyz"], pixels[:1], reader=reader).answer is False
 
 
+@pytest.mark.thorough
 def test_the_command_prints_a_table_and_sees_one_case_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "movie.npy", np.arange(600, dtype=np.uint16).reshape(6, 10, 10))
     assert main(["--format", "npy", "--cases", "20", "--seeds", str(tmp_path / "movie.npy")]) == 0

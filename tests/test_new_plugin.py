@@ -305,6 +305,7 @@ def test_the_first_step_for_contributors_works_as_written(tmp_path: Path) -> Non
     assert all((tmp_path / place).exists() for place in removed[0].split())
 
 
+@pytest.mark.thorough
 def test_a_mistake_is_one_line_and_status_2(tmp_path: Path) -> None:
     done = new_plugin("acme", "--extension", "xyz", folder=tmp_path)
     assert done.returncode == 2

@@ -195,6 +195,7 @@ def rois(count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("protocol", [pytest.param(2, marks=pytest.mark.thorough), 4])
+@pytest.mark.thorough
 def test_a_long_list_is_read_if_its_length_is_known(tmp_path: Path, protocol: int) -> None:
     array = rois(7000)
     content = npy(pickle.dumps(array, protocol=protocol), HEADER.replace(b"()", b"(7000,)"))

@@ -192,6 +192,7 @@ def test_memory_is_bounded_by_the_parts_and_not_by_the_recording(monkeypatch: py
     assert peak < recording.nbytes * 0.8
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("default", "error::roiextractors_core.errors.RoiExtractorsWarning")
 def test_a_cluster_gives_the_same_to_the_last_bit_and_survives_the_loss_of_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -576,6 +576,7 @@ def test_info_shows_what_there_is_of_each_kind(tmp_path: Path, command: Any) -> 
     assert only.count("7 in frames") == 1
 
 
+@pytest.mark.thorough
 def test_info_draws_each_segmentation(tmp_path: Path, command: Any) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     file(tmp_path, "a.both", "pixels 7")
@@ -587,6 +588,7 @@ def test_info_draws_each_segmentation(tmp_path: Path, command: Any) -> None:
     assert (tmp_path / "one.png").is_file()
 
 
+@pytest.mark.thorough
 def test_info_of_one_kind_alone(tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     file(tmp_path, "a.cells", "7")
     assert "7 in frames" in command("info", "a.cells", "--no-picture").stdout

@@ -99,7 +99,7 @@ def test_a_signal_handler_reads_what_is_being_read(
     assert handled(run, tmp_path, recorded, other) == "True []\n"
 
 
-@pytest.mark.quick(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("view", ["concatenation", "views"])
 @pytest.mark.parametrize("recording", ["packed tiff", "packed hdf5"])
 def test_a_signal_handler_reads_a_view_that_is_being_read(

@@ -888,6 +888,7 @@ def test_a_few_kilobytes_do_not_fill_the_memory(tmp_path: Path) -> None:
             rois.get_traces(["0"], 0, 10, name="raw")
 
 
+@pytest.mark.thorough
 def test_a_file_of_very_many_variables_is_refused_soon(tmp_path: Path) -> None:
     path = mat5_of(tmp_path / "a.mat", numbers("x", (1, 1), 9, bytes(8)) * 25_000, small_output())
     started = time.process_time()

@@ -265,6 +265,7 @@ def test_the_order_of_a_list_is_kept(tmp_path: Path) -> None:
     assert firsts(roi.open([tmp_path / "before.tif", tmp_path / "after.tif"])) == [6, 5]
 
 
+@pytest.mark.thorough
 def test_of_many_files_few_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "f_{t:05d}.tif", range(1))
     content = (tmp_path / "f_00000.tif").read_bytes()
