@@ -222,7 +222,7 @@ def test_companions_that_macos_writes_are_not_frames(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("system", "plugin"), [("windows", "hdf5"), ("windows", "caiman"), ("macos", "bruker")])
+@pytest.mark.parametrize(("system", "plugin"), [("windows", "caiman"), ("macos", "bruker")])
 def test_the_tests_of_a_plugin_pass(system: str, plugin: str) -> None:
     _require_tests_to_pass(system, plugin)
 
