@@ -423,9 +423,7 @@ class Extractor(ABC):
     if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
         def __getattr__(self, name):
-            if hasattr(
-                type(self), name
-            ):  # a property raised AttributeError itself: raise that again, and not another one
+            if hasattr(type(self), name):  # a property raised AttributeError itself: raise the same error again
                 return object.__getattribute__(self, name)
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             if name in _OLD_NAMES:

@@ -27,7 +27,7 @@ class _Fields(Mapping[str, Any]):
             return getattr(self, key)
         names = list(self)
         where = "; the file's own header is metadata['vendor']" if "vendor" in names else ""
-        raise KeyError(f"there is no field {key!r}; the fields are {listed(names, limit=20)}{where}")
+        raise KeyError(f"{key!r} is not a field; the fields are {listed(names, limit=20)}{where}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.__dataclass_fields__)  # type: ignore[attr-defined]

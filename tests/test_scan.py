@@ -83,7 +83,7 @@ def test_the_table_has_a_row_each_and_the_sentence_of_what_is_broken(lab: Path) 
 def test_the_table_is_readable_at_any_width(lab: Path, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     words = run(str(lab)).output.partition("cannot be opened\n")[0].split()
-    # No word is cut: each stands in one piece, on whichever line
+    # No word is split over two lines
     assert {"20x5x6", "uint16", "npy"} <= {word.strip(",;") for word in words}
 
 

@@ -152,7 +152,7 @@ def test_filters_shards_orders_and_checksums_are_what_zarr_reads(tmp_path: Path,
             tmp_path / "a", values("<u2"), version, codec, **{k: v for k, v in how.items() if k != "compressors"}
         )
         same(opened(tmp_path / "a"), array)
-        # A chunk that is not there
+        # A missing chunk
         gone = next(p for p in sorted((tmp_path / "a").rglob("*")) if p.is_file() and p.name[-1].isdigit())
         gone.unlink()
         same(opened(tmp_path / "a"), array)

@@ -112,7 +112,7 @@ class ZarrArray:
     Raises
     ------
     SourceNotFoundError
-        There is no array.
+        The folder does not contain a Zarr array.
     CorruptRecordingError
         Its description is not valid.
     UnsupportedRecordingError

@@ -262,7 +262,7 @@ def test_frames_that_were_never_written_are_missing_and_left_out_at_the_end(tmp_
     assert "5 of 9 samples are whole" in words[0]
     assert "1 chunk of the pixels is missing, of 5" in words[1]
     light = 65535 - stored
-    light[2] = 0  # black, and not the 65535 that the fill value of the file, 0, would become
+    light[2] = 0  # black; converting the file's fill value, 0, would give 65535
     np.testing.assert_array_equal(recording.get_series(), light[:5])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(recording)).get_series(), light[:5])
     assert recording.get_missing_samples().tolist() == [2]

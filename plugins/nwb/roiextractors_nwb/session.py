@@ -55,7 +55,7 @@ class Session:
     UnknownOptionError
         A field is unknown; the message lists those that are known.
     UnsupportedRecordingError
-        There is no start time, or a value cannot be used.
+        The start time is missing, or a value is not valid.
 
     References
     ----------

@@ -545,7 +545,7 @@ def _placement(
     lack = "" if num_samples == described else _lack(own, places, num_planes, channel, depth, shelf)
     if not num_samples and not (allow_missing and len(ranked)):
         raise shelf.error(
-            f"{name}: its OME-XML describes {described:,} {'samples' if described > 1 else 'sample'}, and not one is whole: {lack}. "
+            f"{name}: its OME-XML describes {described:,} {'samples' if described > 1 else 'sample'}, but none is complete: {lack}. "
             "To read the pages as they are: open(..., format='tiff')"
         )
     end = num_samples * depth

@@ -194,7 +194,7 @@ def test_whole_samples_from_the_start_are_read_where_files_lack(ome: Any, tmp_pa
 def test_a_first_file_that_is_not_there_is_named(ome: Any, tmp_path: Path) -> None:
     write_set(ome, tmp_path)
     (tmp_path / "s_1.ome.tif").unlink()
-    with pytest.raises(SourceNotFoundError, match=r"not one is whole: s_1.ome.tif is not there, from T=0, C=0, Z=0 on"):
+    with pytest.raises(SourceNotFoundError, match=r"none is complete: s_1.ome.tif is not there, from T=0, C=0, Z=0 on"):
         roi.open(tmp_path / "s_2.ome.tif")
 
 

@@ -74,7 +74,7 @@ def test_a_page_that_the_count_leaves_out_is_lost(ome: Any, tmp_path: Path) -> N
     xml = ome.xml(ome.pixels("XYCTZ", t=3, c=2, z=4, frame=FRAMES[0], data=data))
     path = ome.tiff(tmp_path / "p.ome.tif", FRAMES, xml)
     with pytest.raises(
-        CorruptRecordingError, match=r"3 samples, and not one is whole: no page is named for T=0, C=0, Z=2"
+        CorruptRecordingError, match=r"3 samples, but none is complete: no page is named for T=0, C=0, Z=2"
     ):
         roi.open(path, channel="1")
 
@@ -163,7 +163,7 @@ def test_positions_that_cannot_be_are_told(ome: Any, tmp_path: Path, data: str, 
 def test_an_ifd_beyond_the_file_is_told_with_file_and_frame(ome: Any, tmp_path: Path) -> None:
     data = ome.data(IFD=7) + ome.data(IFD=1, FirstT=1)
     path = ome.tiff(tmp_path / "p.ome.tif", FRAMES[:3], ome.xml(ome.pixels("XYZCT", t=2, frame=FRAMES[0], data=data)))
-    words = r"2 samples, and not one is whole: p.ome.tif contains 3 pages, but page 7 is needed for T=0, C=0, Z=0"
+    words = r"2 samples, but none is complete: p.ome.tif contains 3 pages, but page 7 is needed for T=0, C=0, Z=0"
     with pytest.raises(TruncatedRecordingError, match=words):
         roi.open(path)
 

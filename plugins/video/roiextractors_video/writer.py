@@ -219,7 +219,7 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 class _Stamps:
-    """Draws the times of samples, or their numbers if there are no times."""
+    """Draws the time of each sample, or its index if the recording has no times."""
 
     def __init__(self, recording: Any, shape: tuple[int, int]) -> None:
         self._size = max(1, min(shape) // 128)
