@@ -446,6 +446,27 @@ def test_a_companion_that_contradicts_itself_is_an_error_in_words(
         roi.open(tmp_path / "a.npy")
 
 
+def test_a_truncated_companion_is_an_error_in_words(tmp_path: Path) -> None:
+    roi.convert(made(1, "native"), tmp_path / "a.npy")
+    beside = tmp_path / "a.npy.json"
+    beside.write_bytes(beside.read_bytes()[:-200])
+    with pytest.raises(roi.CorruptRecordingError, match=r"a\.npy\.json cannot be used: the text is truncated"):
+        roi.open(tmp_path / "a.npy")
+
+
+def test_a_nul_character_in_a_target_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(roi.SourceKindError, match="is not the name of a file or folder"):
+        roi.convert(made(1, "native"), tmp_path / "a\0b.npy")
+
+
+def test_the_long_integers_in_headers_of_python_2_are_read(tmp_path: Path) -> None:
+    pixels = np.arange(60, dtype="<u2").reshape(3, 4, 5)
+    np.save(tmp_path / "new.npy", pixels)
+    content = (tmp_path / "new.npy").read_bytes()
+    (tmp_path / "old.npy").write_bytes(content.replace(b"(3, 4, 5), }   ", b"(3L, 4L, 5L), }"))
+    np.testing.assert_array_equal(roi.open(tmp_path / "old.npy"), pixels)
+
+
 def test_metadata_is_the_same_after_json() -> None:
     assert roi.RecordingMetadata.from_dict(json.loads(json.dumps(METADATA.to_dict()))) == METADATA
     assert roi.RecordingMetadata.from_dict({}) == roi.RecordingMetadata()

@@ -21,7 +21,8 @@ from roiextractors_core.errors import (
     SourcePermissionError,
     UnsupportedRecordingError,
 )
-from roiextractors_core.io import Source
+from roiextractors_core.io import PositionedFile, Source
+from roiextractors_core.io.source import looks_like
 
 BIG_OR_SMALL = [("<", False), (">", False), ("<", True), (">", True)]
 
@@ -71,6 +72,18 @@ class Listings:
 
 
 # What is wrong with a path
+
+
+def test_links_to_nothing_and_pointers_say_what_to_download(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").symlink_to("../.git/annex/objects/x/MD5E-s1--a.tif")
+    with pytest.raises(SourceNotFoundError, match=r"a\.tif is a link to .*, which does not exist; download it first"):
+        Source(tmp_path / "a.tif")
+    with pytest.raises(SourceNotFoundError, match=r"a\.tif is a link to .*, which does not exist"):
+        PositionedFile(tmp_path / "a.tif").read(0, 1)
+    write(tmp_path / "b.nd2", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    write(tmp_path / "c.nd2", "/annex/objects/MD5E-s9--c.nd2\n")
+    assert "git lfs pull" in looks_like(Source(tmp_path / "b.nd2"))
+    assert "git annex get" in looks_like(Source(tmp_path / "c.nd2"))
 
 
 def test_a_missing_path_is_a_file_not_found_error_that_names_the_nearest(tmp_path: Path) -> None:

@@ -110,8 +110,8 @@ def convert(
     """
     formats = registry or default_registry()
     path = Path(target)
-    if path.name in ("", ".."):
-        raise SourceKindError(f"{printable(target)} is not the name of a file or folder to write")
+    if path.name in ("", "..") or "\0" in path.name:
+        raise SourceKindError(f"{printable(target)!r} is not the name of a file or folder to write")
     given = _given_several(recording)
     first = next((one for one in (given or {"": recording}).values() if isinstance(one, Extractor)), None)
     kind = kind if first is None else first.kind

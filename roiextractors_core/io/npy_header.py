@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,8 @@ def _fields(text: str, name: str) -> dict[str, Any]:
 
     fields: Any = None
     with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        fields = ast.literal_eval(text.strip())  # as numpy does: literals only, so no code runs
+        # As numpy does: literals only, so no code runs. Python 2 wrote long integers, as 12L
+        fields = ast.literal_eval(re.sub(r"(?<=[0-9])L(?=[,)])", "", text.strip()))
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
         raise CorruptRecordingError(
             f"the header of {name} is not a dictionary of descr, fortran_order and shape: {printable(text[:80])!r}"

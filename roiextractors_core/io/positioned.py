@@ -711,10 +711,20 @@ def _not_read(path: str, error: Exception) -> SourceReadError:
 def _not_opened(path: str, error: OSError) -> SourceError:
     """Return the error that says why a file cannot be opened."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return SourceNotFoundError(f"{printable(path)} no longer exists")
+        return SourceNotFoundError(f"{printable(path)} {broken_link(path) or 'no longer exists'}")
     if isinstance(error, PermissionError):
         return SourcePermissionError(f"{printable(path)} cannot be read: {error.strerror}")
     return SourceReadError(f"{printable(path)} could not be opened: {error.strerror or error}")
+
+
+def broken_link(path: str | os.PathLike[str]) -> str:
+    """Return in words that a path is a link to nothing, as git-annex leaves it for content that was not downloaded; else empty."""
+    try:
+        target = os.readlink(path)
+    except OSError:
+        return ""
+    advice = "; download it first: git annex get" if ".git/annex/" in target.replace(os.sep, "/") else ""
+    return f"is a link to {printable(target)!r}, which does not exist{advice}"
 
 
 class _Descriptors:

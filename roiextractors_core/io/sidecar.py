@@ -140,16 +140,26 @@ class Sidecar:
         try:
             require_bounded_json(text.encode() if isinstance(text, str) else text, where)
         except CorruptRecordingError:
-            if SIDECAR_KEY in (text[:_HEAD] if isinstance(text, str) else text[:_HEAD].decode("utf-8", "replace")):
+            if _is_named(text):
                 raise
             return None
         try:
             found = json.loads(text)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            if _is_named(text):
+                raise CorruptRecordingError(
+                    f"the times and metadata in {printable(where)} cannot be used: the text is truncated or damaged ({printable(error)}); "
+                    "copy it again or remove it"
+                ) from error
             return None
         if not isinstance(found, Mapping) or SIDECAR_KEY not in found:
             return None
         return cls.from_dict(found[SIDECAR_KEY], where=where)
+
+
+def _is_named(text: str | bytes) -> bool:
+    """Return whether a text begins as a sidecar does."""
+    return f'"{SIDECAR_KEY}"' in (text[:_HEAD] if isinstance(text, str) else text[:_HEAD].decode("utf-8", "replace"))
 
 
 def _file_facts(read: Callable[[int, int], bytes], size: int, dtype: Any) -> dict[str, Any]:

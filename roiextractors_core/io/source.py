@@ -30,7 +30,7 @@ from ..errors import (
 )
 from .hdf5 import open_hdf5_file
 from .known import folder_names, folders_inside, known_files, status_of
-from .positioned import PositionedFile
+from .positioned import PositionedFile, broken_link
 from .results import results_in_file, results_in_folder
 from .tiff_directory import TiffDirectory
 from .xml import xml_parser
@@ -432,7 +432,8 @@ def _status(path: Path) -> os.stat_result:
     try:
         status = status_of(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise SourceNotFoundError(f"{printable(path)} does not exist{_hint(path)}") from error
+        words = broken_link(path) or f"does not exist{_hint(path)}"
+        raise SourceNotFoundError(f"{printable(path)} {words}") from error
     except PermissionError as error:
         raise SourcePermissionError(f"{printable(path)} may not be accessed: {error.strerror}") from error
     except OSError as error:
@@ -481,6 +482,8 @@ _SIGNATURES: Mapping[bytes, str] = {
     b"%PDF": "a PDF",
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
+    b"version https://git-lfs.github.com/": "a pointer of Git LFS in place of the file; download it with git lfs pull",
+    b"/annex/objects/": "a pointer of git-annex in place of the file; download it with git annex get",
 }
 
 

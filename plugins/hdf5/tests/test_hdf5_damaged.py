@@ -106,6 +106,14 @@ def test_chunks_that_were_never_written_are_the_fill_value(tmp_path: Path) -> No
         assert recording.get_series().min() == 7
 
 
+def test_a_dataset_of_billions_of_samples_that_were_never_written_opens_at_once(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("mov", (10**12, 64, 64), "<u2")
+    with pytest.warns(roi.IncompleteRecordingWarning, match="1 chunk of the pixels is missing"):
+        recording = roi.open(tmp_path / "m.h5", dimension_order="TYX")
+    assert recording[10**11].max() == 0
+
+
 def test_contiguous_samples_of_zeros_at_the_end_are_said_and_count_as_missing(tmp_path: Path) -> None:
     frames = np.random.default_rng(1).integers(1, 900, (9, 24, 32)).astype(np.uint16)
     frames[6:] = 0

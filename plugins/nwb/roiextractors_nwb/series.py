@@ -139,7 +139,7 @@ def _is_imaging(tree: Tree, path: str, *, anywhere: bool = False) -> bool:
         return False
     if pictures:
         return True
-    return tree.shape(f"{path}/external_file") is not None and (anywhere or not _is_video(tree, path))
+    return bool(texts(tree.value(f"{path}/external_file"))) and (anywhere or not _is_video(tree, path))
 
 
 def _has_plane(tree: Tree, path: str) -> bool:
@@ -161,6 +161,15 @@ def _nothing(tree: Tree) -> UnsupportedRecordingError:
         return UnsupportedRecordingError(
             f"{tree.name} contains a segmentation ({printable(kinds['PlaneSegmentation'])}, a PlaneSegmentation), not a movie"
         )
+    for path in filter(None, map(kinds.get, _PHOTON)):
+        files, shape = texts(tree.value(f"{path}/external_file")), tree.shape(f"{path}/data")
+        seen = (
+            f"the images of {printable(path)} are in the video {printable(files[0])!r}; open that file"
+            if files
+            else f"{printable(path)} contains no images: "
+            + ("it has no data" if shape is None else f"its data have the shape {shape}")
+        )
+        return UnsupportedRecordingError(f"{tree.name}: {seen}")
     shown = ", ".join(f"{printable(path)} ({printable(kind)})" for kind, path in list(kinds.items())[:6])
     return UnsupportedRecordingError(
         f"{tree.name} contains no imaging series (TwoPhotonSeries, OnePhotonSeries or ImageSeries); it contains {shown or 'no data'}"

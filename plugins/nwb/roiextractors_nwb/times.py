@@ -57,11 +57,12 @@ def stated_times(tree: Tree, path: str) -> StatedTimes:
     start = tree.value(f"{path}/starting_time")
     timing = tree.attributes(f"{path}/starting_time") if start is not None else {}
     rate = positive(timing.get("rate"))
-    if start is not None and "rate" not in timing:
-        notes = (
-            *notes,
-            f"{printable(path)}/starting_time has no rate, which NWB requires: the clock is unknown",
-        )
+    where = f"{printable(path)}/starting_time"
+    if start is not None and rate is None:
+        seen = f"the rate {printable(str(timing['rate'])[:40])}" if "rate" in timing else "no rate"
+        notes = (*notes, f"{where} has {seen}; NWB requires a number above 0, so that the clock is unknown")
+    if timestamps is None and start is not None and finite(start) is None:
+        notes = (*notes, f"{where} is {printable(str(start)[:40])}, not a number of seconds: the times begin at 0")
     if timestamps is None:
         return StatedTimes(starting_time=_scaled_start(start, timing), rate=rate, notes=notes)
     count = (tree.shape(timestamps) or (0,))[0]

@@ -300,7 +300,41 @@ def test_videos_of_behaviour_are_not_taken_for_recordings(
         roi.open(path, series="acquisition/Camera")
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"/external_file": ["a.avi"], "/format": "external"}, "are in the video 'a.avi'; open that file"),
+        ({}, r"contains no images: its data have the shape \(0, 0, 0\)"),
+        ({"/external_file": [], "/format": "external"}, "contains no images"),
+    ],
+)
+def test_a_series_without_images_says_where_they_are(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts, more: dict[str, Any], words: str
+) -> None:
+    path = write_nwb(tmp_path / "a.nwb", session(**series("acquisition/Movie", np.empty((0, 0, 0), "u1"), **more)))
+    with pytest.raises(UnsupportedRecordingError, match=f"acquisition/Movie {words}"):
+        roi.open(path)
+
+
 # Metadata and times
+
+
+@pytest.mark.parametrize(
+    ("start", "rate", "words", "times"),
+    [
+        (1.0, -5.0, "has the rate -5.0", None),
+        (1.0, np.nan, "has the rate nan", None),
+        (np.nan, 2.0, "is nan, not a number of seconds: the times begin at 0", [0.0, 0.5, 1.0, 1.5]),
+    ],
+)
+def test_a_rate_or_a_start_that_cannot_be_used_is_noted(
+    tmp_path: Path, write_nwb: Write, session: Parts, series: Parts, start: float, rate: float, words: str, times: Any
+) -> None:
+    more = {"/starting_time": start, "/starting_time@rate": rate}
+    path = write_nwb(tmp_path / "a.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
+    recording = roi.open(path)
+    assert any(words in note for note in recording.get_notes())
+    assert (None if recording.timestamps is None else recording.timestamps.tolist()) == times
 
 
 def test_the_imaging_plane_and_the_session_become_metadata(

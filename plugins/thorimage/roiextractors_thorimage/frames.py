@@ -203,7 +203,7 @@ class TiffFrames(Frames):
         name, count = grid.missing(slice(0, end))
         if count and not allow_missing:
             raise TruncatedRecordingError(
-                f"{name} is missing ({_frames(count)} of {printable(grid.channel)} missing before the last one); copy the folder again, or "
+                f"{name} is missing ({_frames(count)} missing before the last one of {printable(grid.channel)}); copy the folder again, or "
                 "leave out the incomplete samples: open(..., allow_missing=True)"
             )
         if count:

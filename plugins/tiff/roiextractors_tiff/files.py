@@ -18,6 +18,7 @@ from roiextractors_core.errors import (
     IncompleteRecordingWarning,
     RoiExtractorsWarning,
     SourceKindError,
+    SourceNotFoundError,
     UnsupportedRecordingError,
     counted,
     printable,
@@ -206,7 +207,7 @@ def files_of(
     kept, sizes = _RECALLED.get(), dict[str, int]()
     if len(paths) >= _MAX_SHOWN:
         again = kept.recall(folder, names) if kept is not None and not is_list else None
-        sizes = dict(zip(paths, again or map(os.path.getsize, paths), strict=True))
+        sizes = dict(zip(paths, again or map(_size_of, paths), strict=True))
         kept = None if is_list else kept if again else SizesInFolder.of(folder, names, list(sizes.values()))
     if not is_list:
         paths = _without_strays(paths, [sizes[path] for path in paths] if sizes else [], where, warnings)
@@ -230,6 +231,13 @@ def files_of(
 
 def _sizes(sizes: Mapping[str, int], paths: Sequence[str]) -> np.ndarray:
     return np.array([sizes[path] for path in paths] if sizes else [], np.int64)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:  # a link to nothing
+        return -1
 
 
 def _names_in(folder: str) -> list[str]:
@@ -301,7 +309,7 @@ def _without_strays(
         for k in odd:
             try:
                 index = PageIndex.of(paths[k])
-            except (CorruptRecordingError, UnsupportedRecordingError):
+            except (CorruptRecordingError, UnsupportedRecordingError, SourceNotFoundError):
                 broken.append(k)
                 continue
             if not _are_alike(index, model):
@@ -310,7 +318,7 @@ def _without_strays(
         model.close()
     for some, why, category in (
         (strays, ("has pages of another size or type", "have pages of another size or type"), RoiExtractorsWarning),
-        (broken, ("is damaged, or not TIFF", "are damaged, or not TIFF"), IncompleteRecordingWarning),
+        (broken, ("is damaged, missing or not TIFF", "are damaged, missing or not TIFF"), IncompleteRecordingWarning),
     ):
         if some:
             warnings.append((_left_out(where, [paths[k] for k in some], why), category))

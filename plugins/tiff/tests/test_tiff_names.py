@@ -194,6 +194,21 @@ def test_a_stray_file_is_left_out_with_a_warning_that_names_it(tmp_path: Path, k
     assert firsts(found) == [1000 * t for t in range(6)]
 
 
+def test_a_link_to_nothing_in_a_folder_is_left_out_or_named(tmp_path: Path) -> None:
+    write(tmp_path, "f_{t:04d}.tif", range(12))
+    (tmp_path / "f_0005.tif").unlink()
+    (tmp_path / "f_0005.tif").symlink_to("nowhere")
+    with pytest.warns(roi.IncompleteRecordingWarning) as caught:
+        found = roi.open(tmp_path)
+    assert "f_0005.tif is damaged, missing or not TIFF" in str(caught[0].message)
+    assert found.get_missing_samples().tolist() == [5]
+    for t in (7, 8, 9):  # of many, the first is named
+        (tmp_path / f"f_{t:04d}.tif").unlink()
+        (tmp_path / f"f_{t:04d}.tif").symlink_to("nowhere")
+    with pytest.raises(roi.SourceNotFoundError, match="is a link to 'nowhere', which does not exist"):
+        np.asarray(roi.open(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("pattern", "times", "strays"),
     [

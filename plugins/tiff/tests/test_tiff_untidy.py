@@ -67,6 +67,17 @@ def test_the_whole_pages_before_a_damaged_end_are_read(tmp_path: Path, options: 
         assert set(found.get_notes()) == {str(one.message) for one in seen}
 
 
+def test_zeros_with_which_a_compressor_pads_every_page_are_not_damage(tmp_path: Path) -> None:
+    import zlib
+
+    pages = np.random.default_rng(1).integers(0, 256, (3, 16, 16)).astype(np.uint8)
+    padded = (zlib.compress(page.tobytes()) + bytes(40) for page in pages)
+    tifffile.imwrite(
+        tmp_path / "m.tif", padded, shape=pages.shape, dtype="u1", compression="zlib", photometric="minisblack"
+    )
+    assert np.array_equal(roi.open(tmp_path / "m.tif").get_series(), pages)
+
+
 def test_a_file_without_a_whole_page_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "m.tif", serials(3), uneven=True)
     content = (tmp_path / "m.tif").read_bytes()
@@ -208,6 +219,15 @@ def test_pages_that_are_all_flagged_are_samples(tmp_path: Path) -> None:
     frames = serials(5)
     write(tmp_path / "m.tif", frames, subfiletype=1)
     assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff").get_series(), frames)
+
+
+def test_a_change_of_the_predictor_is_named(tmp_path: Path) -> None:
+    frames = np.zeros((2, 6, 8), np.uint16)
+    with tifffile.TiffWriter(tmp_path / "m.tif") as writer:
+        for frame, predictor in zip(frames, (False, True), strict=True):
+            writer.write(frame, metadata=None, contiguous=False, compression="zlib", predictor=predictor)
+    with pytest.raises(roi.CorruptRecordingError, match=r"page 1 .* predictor 2 .*; the pages before have"):
+        roi.open(tmp_path / "m.tif")
 
 
 def test_pages_of_two_sizes_are_refused_and_series_chooses_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import CorruptRecordingError, counted, printable
+from roiextractors_core.errors import CorruptRecordingError, counted
 from roiextractors_core.io import PositionedFile
 
 __all__ = ["AviIndex", "AviStream", "avi_index", "is_avi"]
@@ -373,7 +373,7 @@ def _walked(file: PositionedFile, stream: AviStream, layout: _Layout) -> tuple[l
             if not _is_name(name):
                 if found and not name.strip(b"\0") and _ends_in_zeros(file, found[-1]):
                     found.pop()  # zeros that follow the last frame began inside it
-                return found, f"is damaged at byte {at:,}: the chunk {printable(name)!r} is none"
+                return found, f"is damaged at byte {at:,}: {name.hex(' ')} is not the name of a chunk"
             idle += length == 0 or not _is_frame(name, stream)
             if idle > _MAX_IDLE + 4 * len(found):
                 return found, f"is damaged at byte {at:,}: it has {idle:,} chunks without pixels"

@@ -111,7 +111,8 @@ class Page:
     @property
     def packing(self) -> str:
         """The compression in words, for messages."""
-        return f"{self.compression} (tags {CODING_TAGS}: {self.coding})" if self.coding else str(self.compression)
+        words = str(self.compression) if self.predictor == 1 else f"{self.compression}, predictor {self.predictor}"
+        return f"{words} (tags {CODING_TAGS}: {self.coding})" if self.coding else words
 
 
 def _bits_of(directory: Directory) -> int:

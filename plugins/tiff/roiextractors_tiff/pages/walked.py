@@ -493,8 +493,11 @@ def _ends_in_zeros(
     if end <= zeros_from:
         count = min(count, 4)
     elif page.compression != 1 and not page.tiled:
-        # Compressed data rarely contain 16 zero bytes in a row
+        # Compressed data rarely contain 16 zero bytes in a row, unless the compressor pads all of them (JPEG XR)
         count = min(count, _MIN_ZEROS // 32)
+        first = max(a + n for a, n in zip(*segments.of(0), strict=True))
+        if not any(tiff.file.read(first - count, count)):
+            return False
     elif is_damaged or tiff.size - end < _MIN_ZEROS or any(tiff.file.read(tiff.size - _MIN_ZEROS, _MIN_ZEROS)):
         return False
     return count > 0 and not any(tiff.file.read(end - count, count))
