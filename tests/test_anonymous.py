@@ -62,7 +62,7 @@ def test_info_keeps_format_shape_rate_and_evidence(folder: Path) -> None:
     assert not list(folder.glob("*.png"))
 
 
-@pytest.mark.quick(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 @pytest.mark.parametrize("verb", ["info", "explain"])
 def test_messages_on_what_does_not_open_contain_no_name(folder: Path, verb: str, as_json: tuple[str, ...]) -> None:

@@ -63,6 +63,7 @@ def test_every_room_says_in_one_sentence_what_belongs_in_it_and_what_is_public()
         )
 
 
+@pytest.mark.thorough
 def test_every_module_lists_its_public_names() -> None:
     without = [
         name
@@ -79,6 +80,7 @@ def test_no_module_is_a_drawer() -> None:
     assert [name for name, _ in trees() if drawers & set(Path(name).with_suffix("").parts)] == []
 
 
+@pytest.mark.thorough
 def test_nothing_is_called_a_manager_or_a_reader() -> None:
     words = re.compile(
         r"(^|_|(?<=[a-z]))(handler|manager|helper|util|utils|backend|engine|loader|reader|driver)s?($|_)", re.I

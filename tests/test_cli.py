@@ -144,6 +144,7 @@ def test_ctrl_c_is_said_in_one_word(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
 
 
+@pytest.mark.thorough
 def test_the_demo_writes_opens_and_draws(tmp_path: Path) -> None:
     done = command("demo", "--samples", "40", "--output", "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -237,6 +238,7 @@ def two_channels(tmp_path: Path) -> Path:
     return tmp_path / "movie.ome.tif"
 
 
+@pytest.mark.thorough
 def test_a_stream_is_an_option_and_the_error_says_what_to_type(two_channels: Path) -> None:
     folder = two_channels.parent
     done = command("convert", "movie.ome.tif", "one.npy", folder=folder)
@@ -264,6 +266,7 @@ def test_short_options(tmp_path: Path) -> None:
     assert command("-V", folder=tmp_path).stdout.startswith("roiextractors-core ")
 
 
+@pytest.mark.thorough
 def test_the_help_has_whole_sentences_in_groups(tmp_path: Path) -> None:
     words = command("--help", folder=tmp_path).stdout
     assert "..." not in words.replace("[ARGS]...", "")

@@ -294,13 +294,13 @@ def planted(
     return outcome
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_planted_fault_is_caught(name: str, kit: Callable[..., Outcome], registered: Callable[..., None]) -> None:
     planted(name, kit, registered, only=None if name in BY_ANOTHER_TEST else faults.FAULTS[name].fails)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "name",
     # The whole kit runs for one fault in four, and for the others with `-m repeated`

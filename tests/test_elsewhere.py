@@ -123,6 +123,7 @@ for words in (["info", "movie.tif"], ["convert", "movie.tif", "out.npy"], ["scan
 """
 
 
+@pytest.mark.thorough
 def test_commands_print_in_the_code_page_of_a_console(
     tmp_path: Path, write_recorded: Callable[..., Any], run_as: Callable[..., str]
 ) -> None:

@@ -132,6 +132,7 @@ class TestCalcium:
         assert red.get_activity().max() == 0
         assert brightest.max() > 4 * np.median(brightest)
 
+    @pytest.mark.thorough
     def test_the_pixels_follow_the_activity(self) -> None:
         recording = CalciumImagingExtractor((900, 96, 96), "float32", 5, num_cells=1, photons=200)
         activity = recording.get_activity()[:, 0]

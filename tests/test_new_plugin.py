@@ -112,7 +112,7 @@ def test_any_two_traits_meet_in_a_combination_with_the_costly_rules() -> None:
         assert {(one in traits, other in traits) for traits in whole} == {*itertools.product((False, True), repeat=2)}
 
 
-@pytest.mark.quick(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_with_all_traits_passes_the_tests_that_it_adds(kind: str, tmp_path: Path) -> None:
     install_and_test(COMBINATIONS["-".join((kind, *TRAITS))], tmp_path, "-k", "not TestAcmeScope")
@@ -199,6 +199,7 @@ def test_a_trait_leaves_no_trace_in_a_plugin_of_segmentations_without_it(tmp_pat
             assert bool(marked) is (trait in options), (name, trait, marked)
 
 
+@pytest.mark.thorough
 def test_a_kind_that_does_not_exist_is_refused_by_one_sentence(tmp_path: Path) -> None:
     done = new_plugin("acme", "--extension", ".xyz", "--kind", "spikes", folder=tmp_path)
     assert done.returncode == 2

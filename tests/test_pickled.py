@@ -488,6 +488,7 @@ BOMBS: dict[str, bytes] = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", list(BOMBS))
 def test_bombs_are_refused_in_little_time_and_memory(tmp_path: Path, name: str) -> None:
     path = tmp_path / "ops.npy"

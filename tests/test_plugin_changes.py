@@ -53,7 +53,7 @@ def test_every_kind_of_change_is_planted() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the changes are those of POSIX")
-@pytest.mark.quick(5)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_plugin_that_changes_the_process_is_reported_and_the_change_undone(
     name: str, tmp_path: Path, distribution: Callable[..., Path], run: Run

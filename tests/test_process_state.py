@@ -149,6 +149,7 @@ def test_an_impossible_chunk_shape_in_a_zarr_changes_nothing(tmp_path: Path) -> 
         in_threads(work)
 
 
+@pytest.mark.thorough
 def test_drawing_in_threads_changes_nothing(tmp_path: Path) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     np.save(tmp_path / "名前.npy", np.random.default_rng(0).integers(0, 99, (30, 8, 9)))
@@ -189,6 +190,7 @@ def test_running_the_code_of_a_plugin_leaves_the_standard_output() -> None:
         assert sys.stdout is before
 
 
+@pytest.mark.thorough
 def test_importing_every_extractor_adds_no_filter_but_those_of_other_libraries_for_their_own_messages(
     run: Callable[..., str],
 ) -> None:

@@ -186,6 +186,7 @@ def test_an_unexpected_error_of_a_plugin_is_a_row(tmp_path: Path, monkeypatch: p
     assert second.format == "npy"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 @pytest.mark.parametrize("flag", ["", "--json"])
 def test_after_ctrl_c_the_part_that_was_found_is_printed(tmp_path: Path, flag: str) -> None:

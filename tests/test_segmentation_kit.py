@@ -56,6 +56,7 @@ def test_a_sound_extractor_passes_every_test(run: Callable[..., Outcome]) -> Non
     assert "test_one_trace_reads_no_more_than_it_needs" in outcome.passed or sys.platform != "linux"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", rois.FAULTS)
 def test_a_planted_fault_is_caught(name: str, run: Callable[..., Outcome]) -> None:
     _, fails, says, declares = rois.FAULTS[name]
@@ -100,6 +101,7 @@ class Square(Cases):
         return rois.write_rois(tmp_path / "a.plrois", rois.made())
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("cases", "test", "says"),
     [

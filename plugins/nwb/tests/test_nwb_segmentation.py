@@ -908,6 +908,7 @@ def test_a_list_of_pixels_that_was_never_written_is_refused(
             rois.get_roi_masks()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("part", ["attributes", "everything"])
 def test_a_text_whose_type_is_damaged_does_not_end_the_process(
     tmp_path: Path, write_nwb: Write, session: Parts, link: type, part: str

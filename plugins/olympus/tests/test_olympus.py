@@ -338,6 +338,7 @@ def test_a_multiphoton_system_says_so(tmp_path: Path, frames_of: Any, write_oif:
     assert roi.open(path).metadata.modality == "two-photon"
 
 
+@pytest.mark.thorough
 def test_numbers_that_no_recording_has_cost_nothing(tmp_path: Path, frames_of: Any, write_oif: Any) -> None:
     samples = {"Axis 4 Parameters Common": {"MaxSize": 2_000_000_000}}
     path = write_oif(tmp_path / "t" / "m.oif", frames_of(3, 1, 1, 8, 9), changes=samples)

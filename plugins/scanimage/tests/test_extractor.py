@@ -429,6 +429,7 @@ def test_views_keep_data_and_clock(make: Make) -> None:
         np.testing.assert_array_equal(recording.select_plane(1).get_series(), recording.get_series()[..., 1])
 
 
+@pytest.mark.thorough
 def test_frame_66000_is_frame_66000(make: Make) -> None:
     count = 70_000
     frames = np.zeros((count, 4, 4), "<i2")

@@ -195,6 +195,7 @@ def test_a_moment_is_read_in_each_spelling(text: str, moment: datetime | None) -
     assert parse_moment(text) == moment
 
 
+@pytest.mark.thorough
 def test_the_header_of_a_real_movie_is_read_whole(recordings: Path) -> None:
     with gzip.open(recordings / "scanimage" / "headers_2022_1466_frames.json.gz", "rt", encoding="utf-8") as file:
         found = json.load(file)

@@ -574,6 +574,7 @@ print(number_of_wrong_reads(9), *(os.waitstatus_to_exitcode(os.waitpid(child, 0)
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.parametrize(
     ("name", "how"), [("m.mp4", {"codec": "libx264", "g": "12"}), ("m.avi", IN_TURN["ffv1"])], ids=str
