@@ -128,10 +128,10 @@ def explanation_card(explanation: Any) -> str:
     others = [(name, finding.basis) for name, finding in explanation.findings if finding.answer is not None]
     text = _words(f"{explanation.path}: {explanation.looks_like}")
     if explanation.best is None:
-        text += _words("no format can be chosen; require_best() says why")
+        text += _words("no format can be chosen; require_best() explains why")
     if rows:
         text += _table(rows, ("answer", "format", "from", "because"))
-    return text + _folded(f"{counted(len(others), 'format')} answered no", others)
+    return text + _folded(f"{counted(len(others), 'format')} did not match", others)
 
 
 def projections_card(projections: Any) -> str:

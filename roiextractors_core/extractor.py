@@ -612,8 +612,8 @@ def require_importable(cls: type) -> None:
     if found is not cls:
         where = f"{cls.__module__}.{cls.__qualname__}"
         raise RecordingError(
-            f"this recording cannot be pickled: its class {where} is defined inside a function, or was defined again since; "
-            "define the class at the top of a module, and open the recording again"
+            f"this recording cannot be pickled: its class {where} is defined inside a function, or was "
+            "redefined later; define the class at the top of a module, and open the recording again"
         )
 
 

@@ -104,7 +104,7 @@ class NpyImagingExtractor(BlockImagingExtractor):
         )
         if incomplete and not allow_missing:
             raise TruncatedRecordingError(
-                f"{incomplete}; to read the {whole[0]:,} whole samples of {self._shape[0]:,}, open(..., allow_missing=True)"
+                f"{incomplete}; to read the {whole[0]:,} complete samples of {self._shape[0]:,}, open(..., allow_missing=True)"
             )
         self._shape = whole
         self._lengths = dict(zip(self._axes, self._shape, strict=True))
@@ -212,8 +212,8 @@ class NpyImagingExtractor(BlockImagingExtractor):
             return ""
         self.keeps_missing_samples = True
         return (
-            f"{self._file.name} ends in zeros: {self._num_written:,} of {count:,} samples are not zero throughout. If the program that wrote it was "
-            "interrupted, the others were never written"
+            f"{self._file.name} ends in zeros: after the first {self._num_written:,} of {count:,} samples, "
+            "every pixel is 0. If the program that wrote it was interrupted, these samples were never written"
         )
 
     def _read_companion(self, shape: tuple[int, ...]) -> tuple[Sidecar | None, str, tuple[str, ...]]:
@@ -234,7 +234,7 @@ class NpyImagingExtractor(BlockImagingExtractor):
         if found.shape != shape:
             return (
                 None,
-                f"{beside.name} was not used: it is of a recording of shape {found.shape}, and this one is {shape}",
+                f"{beside.name} was not used: it describes a recording of shape {found.shape}, but this one has shape {shape}",
                 (),
             )
         why = found.why_not_of(self._file.read, self._file.size, self._dtype)
@@ -335,7 +335,7 @@ def _doubts(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[st
                 f"{read}; if axis 1 is planes or channels: open(..., dimension_order='TZYX'), or 'TCYX' with channel=0",
                 "",
             )
-        return "", f"{read}; another order of axes is named with dimension_order="
+        return "", f"{read}; if the axes are in another order, pass dimension_order="
     if len(shape) == 3 and shape[2] in _COLOURS:
         # A note: a single picture saved for itself is tidy, and its frames of three columns are easily seen
         return "", (
@@ -345,12 +345,13 @@ def _doubts(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[st
     if len(shape) == 2:
         if name.lower().removesuffix(".npy").removesuffix("_chan2") in _TRACES:
             raise UnsupportedRecordingError(
-                f"{name} of shape {shape} is by its name the traces or the classification of ROIs, not a movie; open the movie, or pass "
+                f"the name of {name} (shape {shape}) is that of traces or of the classification of ROIs, not of "
+                "a movie; open the movie, or pass "
                 "dimension_order='YX' to read it as one frame"
             )
-        return "", f"{name} is an array of two dimensions, {shape}; it is read as one frame, not as traces"
+        return "", f"{name} is a two-dimensional array of shape {shape}; it is read as one frame, not as traces"
     if dtype.kind == "b":
-        return "", f"{name} is an array of true and false; if these are masks of ROIs, they are not a movie"
+        return "", f"{name} is a Boolean array; if these are masks of ROIs, they are not a movie"
     return "", ""
 
 

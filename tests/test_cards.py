@@ -129,7 +129,7 @@ def test_an_explanation_says_what_opens_a_path_and_folds_what_does_not(tmp_path:
     np.save(tmp_path / "movie.npy", np.zeros((3, 4, 5)))
     shown = read(roi.explain(tmp_path / "movie.npy"))
     assert re.search(r"opens as\s+npy\s+roiextractors-core", shown.text)
-    assert shown.text.index("opens as") < shown.text.index("answered no")
+    assert shown.text.index("opens as") < shown.text.index("did not match")
     (tmp_path / "letter.txt").write_text("Dear reader")
     assert "no format can be chosen" in read(roi.explain(tmp_path / "letter.txt")).text
 

@@ -390,7 +390,7 @@ def test_a_companion_of_another_shape_is_noted_and_not_used(tmp_path: Path) -> N
         found = roi.open(tmp_path / "a.npy")
     assert found.times_source is None
     assert found.provenance.notes == (
-        "a.npy.json was not used: it is of a recording of shape (23, 14, 11), and this one is (3, 4, 5)",
+        "a.npy.json was not used: it describes a recording of shape (23, 14, 11), but this one has shape (3, 4, 5)",
     )
 
 

@@ -103,7 +103,7 @@ def require_old_or_refused(recording: Any, recorded: Any, other: Any) -> None:
     """One file is read as it was, or not; of many, each sample is what its file held at some time."""
     found, words = attempted(recording.get_series, SourceReadError)
     if words:
-        assert f"{recorded.pixels.name} was replaced or written anew since it was opened" in words
+        assert f"{recorded.pixels.name} was replaced or rewritten since it was opened" in words
     elif recorded.pixels == recorded.path:
         np.testing.assert_array_equal(found, recorded.expected)
     else:

@@ -208,7 +208,7 @@ def test_a_file_that_was_replaced_is_not_mistaken_for_the_first(path: Path) -> N
     other.replace(path)
     second = PositionedFile(path)
     assert second.read(0, 9) == b"something"
-    with pytest.raises(SourceReadError, match=r"content\.bin was replaced or written anew since it was opened"):
+    with pytest.raises(SourceReadError, match=r"content\.bin was replaced or rewritten since it was opened"):
         first.read(0, 2)
 
 
@@ -229,7 +229,7 @@ def test_a_file_that_was_written_anew_in_place_is_not_read_with_its_old_header(p
     path.write_bytes(CONTENT[::-1])
     os.utime(path, ns=(1, 1))
     assert path.stat().st_ino == inode
-    with pytest.raises(SourceReadError, match="replaced or written anew"):
+    with pytest.raises(SourceReadError, match="replaced or rewritten"):
         file.read(5000, 2)
 
 

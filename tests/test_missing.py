@@ -82,7 +82,7 @@ def test_a_movie_that_was_replaced_is_an_error_here_and_in_another_process(movie
     (np.save if way == "in place" else replace)(movie, values)
     os.utime(movie, ns=(1, 1))
     if way == "in place":
-        with pytest.raises(roi.RoiExtractorsError, match="written anew since"):
+        with pytest.raises(roi.RoiExtractorsError, match="rewritten since"):
             recording[3]
     else:  # the first file is still open, though no path names it any more
         np.testing.assert_array_equal(recording[3], np.arange(3 * 64, 4 * 64).reshape(8, 8))

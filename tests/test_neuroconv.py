@@ -287,5 +287,5 @@ def test_a_segmentation_is_written_and_read_back(tmp_path: Path) -> None:
 
 def test_masks_that_neuroconv_exchanges_are_warned_about() -> None:
     volumes = roi.NumpySegmentationExtractor(np.ones((4, 5, 3, 2), np.float32), np.zeros((9, 2)))
-    with pytest.warns(roi.RoiExtractorsWarning, match="rows and columns exchanged"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="rows and columns swapped"):
         assert volumes._roi_masks.mask_tpe == "nwb-voxel_mask"

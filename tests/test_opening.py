@@ -605,8 +605,8 @@ def test_a_plugin_that_is_blocked_is_not_asked_and_not_said_to_be_missing(tmp_pa
         ((6, 20, 30, 3), "if the last axis is colours or channels: .*dimension_order='TYXC', channel=0", False),
         ((20, 30, 4), "read as 20 samples of 30 x 4; if it is one picture with colours .*dimension_order='YXC'", False),
         ((6, 5, 20, 30), "if axis 1 is planes or channels: .*dimension_order='TZYX'.*'TCYX' with channel=0", True),
-        ((6, 20, 30, 5), r"read as \(samples, rows, columns, planes\); another order", False),
-        ((20, 300), "an array of two dimensions.* one frame, not as traces", False),
+        ((6, 20, 30, 5), r"read as \(samples, rows, columns, planes\); if the axes are in another order", False),
+        ((20, 300), "a two-dimensional array.* one frame, not as traces", False),
     ],
 )
 def test_the_axes_of_an_array_are_said_where_they_are_in_doubt(
@@ -632,7 +632,7 @@ def test_samples_of_zeros_at_the_end_of_an_array_count_as_missing(tmp_path: Path
     frames[5:] = 0
     frames[4, 9:] = 0
     np.save(tmp_path / "a.npy", frames)
-    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: 4 of 7 samples") as caught:
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: after the first 4 of 7 samples") as caught:
         recording = roi.open(tmp_path / "a.npy")
     with recording:
         np.testing.assert_array_equal(recording.get_series(), frames)
@@ -669,7 +669,9 @@ def test_the_whole_samples_of_a_cut_array_are_read_where_the_user_says_so(tmp_pa
     np.save(tmp_path / "a.npy", values)
     whole = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(whole[: -3 * 60 + 7])
-    with pytest.raises(roi.TruncatedRecordingError, match=r"7 whole samples of 10, open\(\.\.\., allow_missing=True\)"):
+    with pytest.raises(
+        roi.TruncatedRecordingError, match=r"7 complete samples of 10, open\(\.\.\., allow_missing=True\)"
+    ):
         roi.open(tmp_path / "a.npy")
     with pytest.warns(roi.IncompleteRecordingWarning, match="reading 7 of 10 samples"):
         recording = roi.open(tmp_path / "a.npy", allow_missing=True)

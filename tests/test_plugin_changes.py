@@ -103,10 +103,10 @@ def test_what_other_threads_may_change_is_not_attributed_to_a_plugin() -> None:
     try:
         seen = process_state()
         assert "the environment" not in seen
-        assert "random numbers of numpy" not in seen
-        assert seen.keys() >= {"the working folder", "the locale", "how numpy treats errors"}
+        assert "the state of numpy.random" not in seen
+        assert seen.keys() >= {"the working folder", "the locale", "numpy's error handling"}
         with np.errstate(all="ignore"):
-            assert restore_process_state(seen) == ("how numpy treats errors",)
+            assert restore_process_state(seen) == ("numpy's error handling",)
     finally:
         is_over.set()
         thread.join()

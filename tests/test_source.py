@@ -163,7 +163,7 @@ def test_a_forbidden_folder_is_a_permission_error(tmp_path: Path, monkeypatch: p
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "listdir", refuse)
-    with pytest.raises(SourcePermissionError, match="may not be listed"):
+    with pytest.raises(SourcePermissionError, match="no permission to list"):
         Source(tmp_path)
 
 

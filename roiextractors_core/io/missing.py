@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import CorruptRecordingError, TruncatedRecordingError
+from ..errors import CorruptRecordingError, TruncatedRecordingError, counted
 from .chunk_grid import Cell
 from .zarr_array import ZarrArray
 
@@ -68,14 +68,14 @@ class MissingChunks:
         words = []
         if self.num_samples < self.stated_samples:
             words.append(
-                f"{name}: {self.num_samples:,} of {self.stated_samples:,} samples are whole; the others, at the end, were never completely "
-                "written (the recording was interrupted, or chunks were lost) and are left out"
+                f"{name}: {self.num_samples:,} of {self.stated_samples:,} samples are complete; the others, at "
+                "the end, were never completely written (the recording was interrupted, or chunks were lost) and are left out"
             )
         if self.num_missing:
-            plural, verb = ("", "is") if self.num_missing == 1 else ("s", "are")
+            verb = "is" if self.num_missing == 1 else "are"
             words.append(
-                f"{name}: {self.num_missing:,} chunk{plural} of the pixels {verb} missing, of {self.num_chunks:,} (lost, or never written), "
-                f"and {self._places()}"
+                f"{name}: {self.num_missing:,} of {counted(self.num_chunks, 'chunk')} of the pixels {verb} "
+                f"missing (lost, or never written) and {self._places()}"
             )
         return tuple(words)
 

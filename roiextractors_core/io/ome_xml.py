@@ -326,7 +326,7 @@ def parse_ome_xml(pieces: Callable[[], Iterable[bytes]], name: str) -> OmeDocume
     except _WrongEncoding:
         listener = _Listener(name)
         _parse(pieces(), listener, name, "iso-8859-1")  # has a character for every byte
-        notes = (f"{name}: its OME-XML is not in the encoding that it claims, and was read as ISO 8859-1",)
+        notes = (f"{name}: its OME-XML is not in the encoding that it declares; it was read as ISO 8859-1",)
     return OmeDocument(
         name=name,
         attributes=MappingProxyType(listener.root),
@@ -384,7 +384,8 @@ def _parse(pieces: Iterable[bytes], listener: _Listener, name: str, encoding: st
             raise _WrongEncoding from error
         kind = TruncatedRecordingError if error.code in _CUT_CODES else CorruptRecordingError
         raise kind(
-            f"{name}: its OME-XML is {'cut' if error.code in _CUT_CODES else 'not well-formed'}: {expat.ErrorString(error.code)} "
+            f"{name}: its OME-XML is {'truncated' if error.code in _CUT_CODES else 'not well-formed'}: "
+            f"{expat.ErrorString(error.code)} "
             f"at line {error.lineno:,}, column {error.offset:,}"
         ) from error
 

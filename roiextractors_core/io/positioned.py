@@ -461,7 +461,7 @@ class PositionedFile:
         if state.size < self._state.size:
             raise TruncatedRecordingError(
                 f"{self.name} has {counted(state.size, 'byte')}, but had {self._state.size:,} when it was opened; "
-                "it was truncated or written anew since then: open it again"
+                "it was truncated or rewritten since then; open it again"
             )
 
     def _head_of(self, descriptor: int, state: _State | None) -> int:
@@ -483,9 +483,7 @@ class PositionedFile:
         )
 
     def _replaced(self) -> SourceReadError:
-        return SourceReadError(
-            f"{printable(self._path)} was replaced or written anew since it was opened; open it again"
-        )
+        return SourceReadError(f"{printable(self._path)} was replaced or rewritten since it was opened; open it again")
 
     @staticmethod
     def _fill(descriptor: int, views: list[memoryview], offset: int) -> int:

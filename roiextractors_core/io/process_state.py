@@ -199,15 +199,15 @@ PROCESS_STATE: Mapping[str, StateItem] = {
     ),
     "the recursion limit": StateItem(sys.getrecursionlimit, sys.setrecursionlimit),
     "sys.path": StateItem(lambda: sys.path[:], _restore_list(sys.path), is_shared=True),
-    "the filters of warnings": StateItem(_general_filters, _restore_filters, is_shared=True),
+    "the warning filters": StateItem(_general_filters, _restore_filters, is_shared=True),
     "warnings.showwarning": StateItem(
         lambda: warnings.showwarning, lambda before: setattr(warnings, "showwarning", before), is_shared=True
     ),
     "logging": StateItem(_get_logging, _restore_logging, is_shared=True),
-    "random numbers of the module random": StateItem(random.getstate, random.setstate, is_shared=True),
-    "random numbers of numpy": StateItem(_get_numpy_random, _restore_numpy_random, is_shared=True),
-    "how numpy treats errors": StateItem(np.geterr, lambda before: np.seterr(**before)),
-    "how numpy prints": StateItem(np.get_printoptions, lambda before: np.set_printoptions(**before)),
+    "the state of the random module": StateItem(random.getstate, random.setstate, is_shared=True),
+    "the state of numpy.random": StateItem(_get_numpy_random, _restore_numpy_random, is_shared=True),
+    "numpy's error handling": StateItem(np.geterr, lambda before: np.seterr(**before)),
+    "numpy's print options": StateItem(np.get_printoptions, lambda before: np.set_printoptions(**before)),
     "signal handlers": StateItem(_get_signals, _restore_signals),
     "sys.stdout": _attribute("stdout"),
     "sys.stderr": _attribute("stderr"),
@@ -217,7 +217,7 @@ PROCESS_STATE: Mapping[str, StateItem] = {
         _restore_collection,
         is_shared=True,
     ),
-    "the timeout of sockets": StateItem(
+    "the default timeout of sockets": StateItem(
         lambda: (socket.getdefaulttimeout(),), lambda before: socket.setdefaulttimeout(*before), is_shared=True
     ),
 }

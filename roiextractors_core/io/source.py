@@ -308,7 +308,7 @@ class _Listing:
         try:
             self.names = folder_names(folder)
         except PermissionError as error:
-            raise SourcePermissionError(f"the folder {printable(folder)} may not be listed") from error
+            raise SourcePermissionError(f"no permission to list the folder {printable(folder)}") from error
         except OSError as error:
             raise SourceReadError(f"the folder {printable(folder)} could not be listed: {error.strerror}") from error
 
@@ -435,7 +435,7 @@ def _status(path: Path) -> os.stat_result:
         words = broken_link(path) or f"does not exist{_hint(path)}"
         raise SourceNotFoundError(f"{printable(path)} {words}") from error
     except PermissionError as error:
-        raise SourcePermissionError(f"{printable(path)} may not be accessed: {error.strerror}") from error
+        raise SourcePermissionError(f"no permission to access {printable(path)}: {error.strerror}") from error
     except OSError as error:
         raise SourceReadError(f"{printable(path)} could not be accessed: {error.strerror}") from error
     # Reading a pipe or a device may wait for ever
@@ -511,7 +511,7 @@ def looks_like(source: Source) -> str:
     if b"\0" not in head and _is_text(head):
         lines = head.decode("utf-8", "replace").strip().splitlines()
         return f"text: {printable(lines[0][:60])!r}" if lines else "blank text"
-    return f"bytes that begin {head[:16].hex(' ')}"
+    return f"bytes that begin with {head[:16].hex(' ')}"
 
 
 def _is_text(head: bytes) -> bool:

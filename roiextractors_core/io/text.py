@@ -67,7 +67,7 @@ def pattern_fault(pattern: str) -> str:
     except ImportError:  # a private module of Python, which a later version may move
         return ""
     if _is_ambiguous(parsed, is_repeated=False):
-        return "may take for ever: it repeats what itself repeats or has alternatives; write the inner one as ++ or (?>...)"
+        return "may take forever: it repeats a group that contains a repeat or alternatives; write the inner one as ++ or (?>...)"
     return ""
 
 

@@ -145,7 +145,7 @@ class ZarrArray:
 
     def _read_version_2(self, facts: Mapping[str, Any]) -> None:
         if facts.get("zarr_format") != 2:
-            raise CorruptRecordingError(f"{self.name}: .zarray is not a description of an array of Zarr 2")
+            raise CorruptRecordingError(f"{self.name}: .zarray does not describe a Zarr 2 array")
         self.shape, chunks = self._lengths(facts, facts.get("chunks"))
         dtype = _type_of_version_2(facts.get("dtype"), self.name)
         self.fill_value = _fill_value(facts.get("fill_value"), dtype, self.name)
@@ -162,12 +162,8 @@ class ZarrArray:
         grid, keys = facts.get("chunk_grid"), facts.get("chunk_key_encoding")
         kind = grid.get("name") if isinstance(grid, dict) else None
         if kind != "regular" or facts.get("storage_transformers"):
-            what = (
-                f"a grid of chunks of the kind {printable(kind)[:40]!r}"
-                if kind != "regular"
-                else "storage transformers"
-            )
-            raise UnsupportedRecordingError(f"{self.name} has {what}, which is not read")
+            what = f"a chunk grid of kind {printable(kind)[:40]!r}" if kind != "regular" else "storage transformers"
+            raise UnsupportedRecordingError(f"{self.name} has {what}, which is not supported")
         self.shape, chunks = self._lengths(facts, _inside(grid).get("chunk_shape"))
         dtype = _type_of_version_3(facts.get("data_type"), self.name)
         self.fill_value = _fill_value(
@@ -178,7 +174,7 @@ class ZarrArray:
         separator = _inside(keys).get("separator", "/" if is_default else ".")
         if separator not in ("/", "."):
             raise CorruptRecordingError(
-                f"{self.name} separates the parts of its chunks' names by {printable(separator)[:20]!r}, expected '/' or '.'"
+                f"{self.name} separates the parts of chunk names by {printable(separator)[:20]!r}, expected '/' or '.'"
             )
         self._separator, self._prefix = separator, f"c{separator}" if is_default else ""
         stated = facts.get("attributes")
@@ -189,7 +185,7 @@ class ZarrArray:
         found = _lengths(facts.get("shape"), "the shape", self.name), _lengths(chunks, "chunks of the shape", self.name)
         if len(found[0]) != len(found[1]) or min(found[1], default=1) < 1:
             raise CorruptRecordingError(
-                f"{self.name} has the shape {found[0]} in chunks of the impossible shape {found[1]}"
+                f"{self.name} has the shape {found[0]} and chunks of the impossible shape {found[1]}"
             )
         return found
 
@@ -241,9 +237,7 @@ class ZarrArray:
         if result.size:
             self._grid.fill(sample_pieces(result, axis, samples, box), self._source)
         if not os.path.exists(self._mark):  # after the read: chunks of a folder that is gone all look like fill value
-            raise SourceNotFoundError(
-                f"{printable(self._mark)} does not exist any more: {self.name} was moved or deleted"
-            )
+            raise SourceNotFoundError(f"{printable(self._mark)} no longer exists: {self.name} was moved or deleted")
         if not result.dtype.isnative:
             result = (
                 result.astype(result.dtype.newbyteorder("="))
@@ -351,7 +345,8 @@ class _Files:
             return
         if size > self._codec.max_bytes:
             raise CorruptRecordingError(
-                f"{self._name_of(path)} has {size:,} bytes, at most {self._codec.max_bytes:,} expected for {self._codec.nbytes:,} bytes of pixels"
+                f"{self._name_of(path)} has {size:,} bytes, expected at most {self._codec.max_bytes:,} for "
+                f"{self._codec.nbytes:,} bytes of pixels"
             )
         stored = np.empty(size, np.uint8)
         self._read_whole(path, start, stored)
@@ -591,7 +586,7 @@ def _type_of_version_3(value: Any, name: str) -> np.dtype[Any]:
 
 def _checked_type(dtype: np.dtype[Any] | None, value: Any, name: str) -> np.dtype[Any]:
     if dtype is None or dtype.kind not in "biufcmMSUVO" or not 0 < dtype.itemsize <= _MAX_TEXT_TYPE or dtype.subdtype:
-        raise UnsupportedRecordingError(f"{name} has the type {printable(value)[:60]}, which is not read")
+        raise UnsupportedRecordingError(f"{name} has the type {printable(value)[:60]}, which is not supported")
     return dtype
 
 
@@ -609,7 +604,7 @@ def _records(fields: list[Any], type_of: Any, name: str) -> np.dtype[Any]:
             raise CorruptRecordingError(f"{name} has a record with a field of the shape {printable(inner)[:60]}")
         dtype = type_of(field[1])
         if dtype.kind == "O":
-            raise UnsupportedRecordingError(f"{name} has records with objects, which are not read")
+            raise UnsupportedRecordingError(f"{name} has records with objects, which are not supported")
         made.append((field[0], dtype, tuple(inner)) if inner else (field[0], dtype))
     try:
         dtype = np.dtype(made) if 0 < len(made) <= _MAX_FIELDS else None

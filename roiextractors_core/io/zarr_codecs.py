@@ -290,9 +290,9 @@ def codec_of_version_2(
     # zarr 3.0 writes strings of a fixed length by these codecs too
     is_text = dtype.kind == "O" or (bool(text) and dtype.kind in "SU")
     if is_text != bool(text) or any(other in _TEXTS for other in names[1:]):
-        how = f"with the codecs {', '.join(names)}" if names else "without a codec that says how"
+        how = f"with the codecs {', '.join(names)}" if names else "without a codec"
         raise UnsupportedRecordingError(
-            f"{name} has the type |O (objects) {how}, which is not read; strings are (vlen-utf8, vlen-bytes, json2)"
+            f"{name} has the type |O (objects) {how}, which is not supported; strings are supported (vlen-utf8, vlen-bytes, json2)"
         )
     stages = [_stage(one, codec, name) for one, codec in zip(names, codecs, strict=True) if one not in _TEXTS]
     axes = tuple(range(len(shape)))
@@ -334,7 +334,7 @@ def codec_of_version_3(
     filters = pairs[before:at]
     if at == len(pairs) or names[at] not in ("bytes", "sharding_indexed", "vlen-utf8", "vlen-bytes"):
         raise CorruptRecordingError(
-            f"{name} has the codecs {', '.join(names)[:200]}, none of which turns pixels into bytes"
+            f"{name} has the codecs {', '.join(names)[:200]}, none of which converts pixels to bytes"
         )
     kind, how = pairs[at]
     rest = pairs[at + 1 :]
@@ -342,10 +342,10 @@ def codec_of_version_3(
     if (dtype.kind == "O") != bool(text) or any(
         one in _TEXTS or one in ("bytes", "transpose", "sharding_indexed") for one, _ in rest
     ):
-        raise UnsupportedRecordingError(f"{name} combines the codecs {', '.join(names)[:200]}, which is not read")
+        raise UnsupportedRecordingError(f"{name} combines the codecs {', '.join(names)[:200]}, which is not supported")
     if filters and (kind != "bytes" or how.get("endian") == "big" or order != tuple(range(len(shape)))):
         raise UnsupportedRecordingError(
-            f"{name} combines the codec {filters[0][0]!r} with big-endian bytes, transposition or shards, which is not read"
+            f"{name} combines the codec {filters[0][0]!r} with big-endian bytes, transposition or shards, which is not supported"
         )
     inner = None
     if kind == "sharding_indexed":
@@ -382,7 +382,9 @@ def _require_known(names: Sequence[str], name: str, *, version: int) -> None:
     for one in names:
         if one not in known:
             reason = "; a pickle could run code" if one == "pickle" else ""
-            raise UnsupportedRecordingError(f"{name} uses the codec {printable(one)[:60]!r}, which is not read{reason}")
+            raise UnsupportedRecordingError(
+                f"{name} uses the codec {printable(one)[:60]!r}, which is not supported{reason}"
+            )
 
 
 def _transposed(order: tuple[int, ...], by: Any, name: str) -> tuple[int, ...]:
@@ -401,13 +403,13 @@ def _sharding(
     is_valid = isinstance(inside, list) and len(inside) == len(shape) and all(type(n) is int and n > 0 for n in inside)
     if not is_valid or any(n % c for n, c in zip(shape, inside or (), strict=False)):
         raise CorruptRecordingError(
-            f"{name} has shards {shape} of chunks {printable(inside)[:60]}, which do not divide them"
+            f"{name} has shards of shape {shape}, which its chunks of shape {printable(inside)[:60]} do not divide"
         )
     index = how.get("index_codecs")
     names = [_name_of(codec, "name") for codec in index] if isinstance(index, list) else []
     if names not in (["bytes"], ["bytes", "crc32c"]):
         raise UnsupportedRecordingError(
-            f"{name} encodes the index of its shards by {printable(names)[:60]}, which is not read"
+            f"{name} encodes the index of its shards with {printable(names)[:60]}, which is not supported"
         )
     chunk = tuple(inside or ())
     codec = codec_of_version_3(how.get("codecs"), chunk, dtype, fill_value, name)
@@ -444,7 +446,7 @@ def _stage(name: str, facts: Mapping[str, Any], where: str) -> _Stage:
         return _FILTERS[name](facts)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise CorruptRecordingError(
-            f"{where} describes the codec {name} in a way that is not valid: {printable(error)[:120]}"
+            f"{where} does not describe the codec {name} correctly: {printable(error)[:120]}"
         ) from error
 
 
@@ -471,7 +473,7 @@ def _stream_of(name: str, facts: Mapping[str, Any], where: str) -> Callable[[], 
     if name == "lzma":
         kind = facts.get("format", lzma.FORMAT_XZ)
         if kind not in (lzma.FORMAT_XZ, lzma.FORMAT_ALONE):
-            raise UnsupportedRecordingError(f"{where} uses the codec 'lzma' in its raw format, which is not read")
+            raise UnsupportedRecordingError(f"{where} uses the codec 'lzma' in its raw format, which is not supported")
         return functools.partial(lzma.LZMADecompressor, kind, _MAX_DICTIONARY)
     streams: dict[str, Callable[[], Any]] = {
         "zlib": functools.partial(zlib.decompressobj, _ZLIB),
@@ -586,7 +588,7 @@ def _number_type(facts: Mapping[str, Any], key: str, default: Any = None) -> np.
     value = facts.get(key, default)
     dtype = np.dtype(value) if isinstance(value, str) and len(value) < 16 else None
     if dtype is None or dtype.kind not in "biufcmM":
-        raise ValueError(f"{key} is {printable(value)[:40]!r}, expected the type of numbers")
+        raise ValueError(f"{key} is {printable(value)[:40]!r}, expected a numeric type")
     return dtype
 
 
@@ -632,7 +634,7 @@ def _as_is(facts: Mapping[str, Any]) -> _Stage:
 def _pack_bits(facts: Mapping[str, Any]) -> _Stage:
     def decode(data: np.ndarray, exact: int | None, most: int) -> np.ndarray:
         if not data.nbytes or 8 * (data.nbytes - 1) > most + 8:
-            raise ChunkFault(f"its {data.nbytes:,} bytes are not packed bits of {most:,} pixels")
+            raise ChunkFault(f"its {data.nbytes:,} bytes do not contain {most:,} pixels of one bit")
         bits = np.unpackbits(data[1:])
         return _limited(bits[: len(bits) - int(data[0])] if data[0] else bits, exact, most)
 

@@ -452,7 +452,7 @@ class Text(Evidence):
             return False, where
         text = decode_text(document.head(self.head), is_whole=document.size <= self.head)
         if self.contains is not None and self.contains not in text:
-            return False, f"{where} begins with {text[:40]!r}, without {self.contains!r}"
+            return False, f"{where} begins with {text[:40]!r} and does not contain {self.contains!r}"
         if self.matches is not None and not search_text(self.matches, text):
             return False, f"{where} begins with {text[:40]!r} and does not match {self.matches!r}"
         return True, f"{where} {'contains' if self.contains else 'matches'} {(self.contains or self.matches)!r}"

@@ -485,7 +485,8 @@ class SegmentationExtractor(Extractor, is_base=True):
         if not self.is_volumetric and math.prod(self.get_mask_shape()) * self.get_num_rois() <= _MAX_DENSE_PIXELS:
             return _MaskType("nwb-image_mask")
         warn(
-            "NeuroConv writes these masks with rows and columns exchanged; write them with roiextractors_core.convert(rois, 'rois.nwb')",
+            "NeuroConv writes these masks with rows and columns swapped; write them with "
+            "roiextractors_core.convert(rois, 'rois.nwb')",
             RoiExtractorsWarning,
         )
         return _MaskType("nwb-voxel_mask" if self.is_volumetric else "nwb-pixel_mask")

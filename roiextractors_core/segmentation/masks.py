@@ -140,7 +140,7 @@ class RoiMasks:
         """Make masks from an image of whole numbers: 0 is outside, and every other number is one ROI, in ascending order."""
         image = np.asarray(labels)
         if image.dtype.kind not in "biu":
-            raise DeclarationError(f"an image of labels must contain whole numbers, got {image.dtype}")
+            raise DeclarationError(f"a label image must contain whole numbers, got {image.dtype}")
         flat = image.reshape(-1)
         pixels = np.flatnonzero(flat)
         order = np.argsort(flat[pixels], kind="stable")

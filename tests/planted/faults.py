@@ -1056,7 +1056,7 @@ class AHeaderIsEvaluated(Planted):
 @planted(
     "test_the_process_is_left_as_it_was",
     "test_importing_and_the_first_opening_leave_the_process_as_it_was",
-    says="random numbers of numpy",
+    says="the state of numpy.random",
 )
 class TheRandomNumbersAreSeeded(Planted):
     def get_series(self, start_sample: Any = None, end_sample: Any = None) -> np.ndarray:

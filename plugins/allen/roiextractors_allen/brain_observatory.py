@@ -220,7 +220,8 @@ def _read_contents(path: str) -> _Contents:
         ids = read_names(named(file, f"{_ROIS}/roi_ids"), f"{file_name}: roi_ids")
         if len(names) != len(ids) or len(set(ids)) < len(ids) or len(set(names)) < len(names):
             raise CorruptRecordingError(
-                f"{file_name} names {counted(len(set(names)), 'ROI')} in roi_list, and has {counted(len(set(ids)), 'different id')} in roi_ids"
+                f"{file_name} names {counted(len(set(names)), 'ROI')} in roi_list, but "
+                f"{counted(len(set(ids)), 'different id')} in roi_ids"
             )
         found = _Contents(names, ids)
         found.has_maximum = is_numeric(named(file, _MAXIMUM), 2)
@@ -299,7 +300,7 @@ def _rows(names: tuple[str, ...], node: Any, where: str) -> np.ndarray:
     places = {name: k for k, name in enumerate(read_names(node, where))}
     if set(places) != set(names) or len(places) != len(names):
         raise CorruptRecordingError(
-            f"{where} are not the names in roi_list, so that the traces cannot be matched with the ROIs"
+            f"{where} are not the names in roi_list, so the traces cannot be matched with the ROIs"
         )
     return np.array([places[name] for name in names], np.int64)
 

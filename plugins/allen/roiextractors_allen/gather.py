@@ -209,20 +209,22 @@ def _join(found: Gathered, file: TraceFile) -> None:
     main = found.main
     rows = _rows_of(main, file)
     if rows is None:
-        found.notes.append(f"{file.file_name} has traces of other ROIs than {main.file_name} and was left out")
+        found.notes.append(
+            f"{file.file_name} and {main.file_name} have traces of different ROIs; {file.file_name} was left out"
+        )
         return
     used = False
     _describe_unmatched(found, file, rows)
     for table in file.tables:
         if table.num_samples != main.num_samples:
             found.warnings.append(
-                f"{file.file_name} has {counted(table.num_samples, 'sample')} and {main.file_name} {main.num_samples:,}; "
-                f"the trace {table.name!r} was left out"
+                f"{file.file_name} has {counted(table.num_samples, 'sample')}, but {main.file_name} has "
+                f"{main.num_samples:,}; the trace {table.name!r} was left out"
             )
         elif table.name in found.tables:
             other = printable(os.path.basename(found.tables[table.name].table.path))
             found.warnings.append(
-                f"{other} and {file.file_name} both contain the trace {table.name!r}; that of {other} is read"
+                f"{other} and {file.file_name} both contain the trace {table.name!r}; the one in {other} is used"
             )
         else:
             found.tables[table.name] = JoinedTable(table, rows)
@@ -310,7 +312,7 @@ def _named_masks(path: str | os.PathLike[str], ids: Sequence[str]) -> JsonMasks:
         raise UnsupportedRecordingError(f"{printable(os.path.basename(path))} {_NO_ROIS}")
     if not set(ids) & set(masks.rois):
         raise CorruptRecordingError(
-            f"{masks.file_name} has masks of other ROIs than those with traces: {_few(masks.rois)} and {_few(ids)}"
+            f"{masks.file_name} has masks of the ROIs {_few(masks.rois)}, but the traces are of {_few(ids)}"
         )
     return masks
 
@@ -326,7 +328,9 @@ def _masks_beside(found: Gathered, folder: Path) -> JsonMasks | None:
             continue
         count = len(ids & set(masks.rois)) if masks is not None else 0
         if masks is not None and not count and ids:
-            found.warnings.append(f"{masks.file_name} has masks of other ROIs ({_few(masks.rois)}) and was left out")
+            found.warnings.append(
+                f"{masks.file_name} has masks of different ROIs ({_few(masks.rois)}) and was left out"
+            )
         if count > most:
             best, most = masks, count
     return best

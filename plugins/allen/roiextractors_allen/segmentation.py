@@ -34,7 +34,7 @@ _ROI_VALUES = {
 _DESCRIPTIONS = {
     "valid": "Whether the pipeline considers the ROI a valid cell.",
     "exclusion_labels": "Why the ROI is not valid; separated by commas.",
-    "mask_plane": "The plane on which the mask was stored, so that overlapping masks could be told apart.",
+    "mask_plane": "The plane on which the mask was stored, to separate overlapping masks.",
     "cell_specimen_id": "The cell that the ROI was matched with across sessions.",
 }
 

@@ -253,7 +253,8 @@ def _ids_in(file: Any, file_name: str) -> tuple[str, ...] | None:
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise CorruptRecordingError(
-            f"{file_name}: roi_names contains {listed(map(printable, repeated))} more than once, so that traces and masks cannot be matched"
+            f"{file_name}: roi_names contains {listed(map(printable, repeated))} more than once, so traces and "
+            "masks cannot be matched"
         )
     return ids
 
@@ -321,8 +322,8 @@ def read_frame_shape(path: str, count: int) -> tuple[int, int]:
     rois, rows, columns = (int(value) for value in values)
     if rois != count:
         raise CorruptRecordingError(
-            f"{printable(os.path.basename(path))} contradicts itself: rois/shape states {counted(rois, 'ROI')}, and the traces "
-            f"have {counted(count, 'ROI')}"
+            f"{printable(os.path.basename(path))} contradicts itself: rois/shape states {counted(rois, 'ROI')}, "
+            f"but the traces have {counted(count, 'ROI')}"
         )
     return rows, columns
 

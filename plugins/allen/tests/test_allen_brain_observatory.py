@@ -161,7 +161,7 @@ def test_what_contradicts_the_traces_is_left_out_with_a_warning(tmp_path: Path, 
     [
         ({f"{RAW}/data": None}, "has no traces"),
         ({f"{RAW}/data": np.zeros((4, 11), "f4")}, "shape .4, 11., but there are 3 ROIs"),
-        ({f"{PLANE}/roi_list": np.array(["roi_a", "roi_b"], "S")}, "names 2 ROIs in roi_list, and has 3 different ids"),
+        ({f"{PLANE}/roi_list": np.array(["roi_a", "roi_b"], "S")}, "names 2 ROIs in roi_list, but 3 different ids"),
         ({f"{PLANE}/roi_list": np.array(["roi_a"] * 3, "S")}, "names 1 ROI in roi_list"),
         ({f"{PLANE}/roi_list": np.zeros(3)}, "roi_list must contain text or whole numbers"),
         ({f"{PLANE}/roi_list": None}, "roi_list is not a list of names"),

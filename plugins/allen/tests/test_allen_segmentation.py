@@ -402,12 +402,12 @@ def test_masks_without_traces_are_noted(experiment: Path) -> None:
 
 def test_masks_of_other_rois_are_not_used(experiment: Path) -> None:
     rewrite(experiment, *(entry(name, id=name + 1000) for name in IDS))
-    words = r"rois\.json has masks of other ROIs \('1109812483', '1109812486' and '1109812490'\) and was left out"
+    words = r"rois\.json has masks of different ROIs \('1109812483', '1109812486' and '1109812490'\) and was left out"
     with pytest.warns(RoiExtractorsWarning, match=words):
         rois = AllenSegmentationExtractor(experiment)
     with rois:
         assert not rois.has_masks
-    with pytest.raises(CorruptRecordingError, match="has masks of other ROIs than those with traces"):
+    with pytest.raises(CorruptRecordingError, match=r"has masks of the ROIs .*, but the traces are of"):
         AllenSegmentationExtractor(experiment, masks=experiment / "rois.json")
 
 
@@ -419,7 +419,7 @@ def test_the_masks_of_the_most_rois_are_taken(experiment: Path) -> None:
 
 def test_traces_of_another_length_are_left_out(experiment: Path, write: Write) -> None:
     write(experiment / "1234_dff.h5", data=traces(4, samples=19), roi_names=np.array(IDS))
-    words = r"1234_dff\.h5 has 19 samples and roi_traces\.h5 20; the trace 'dff' was left out"
+    words = r"1234_dff\.h5 has 19 samples, but roi_traces\.h5 has 20; the trace 'dff' was left out"
     with pytest.warns(RoiExtractorsWarning, match=words):
         rois = AllenSegmentationExtractor(experiment)
     with rois:
@@ -456,11 +456,11 @@ def test_a_folder_of_several_experiments_is_refused(experiment: Path, write: Wri
         UnsupportedRecordingError, match=r"traces of several recordings: 'roi_traces\.h5' and '99_dff\.h5'"
     ):
         AllenSegmentationExtractor(experiment)
-    with pytest.warns(RoiExtractorsWarning, match=r"rois\.json has masks of other ROIs"):
+    with pytest.warns(RoiExtractorsWarning, match=r"rois\.json has masks of different ROIs"):
         rois = AllenSegmentationExtractor(other)
     with rois:
         assert rois.get_trace_names() == ("dff",)
-        assert any("roi_traces.h5 has traces of other ROIs than 99_dff.h5" in note for note in rois.get_notes())
+        assert any("roi_traces.h5 and 99_dff.h5 have traces of different ROIs" in note for note in rois.get_notes())
 
 
 # Damage
@@ -609,7 +609,7 @@ def test_later_steps_of_another_plane_are_not_joined(plane: Path, tmp_path: Path
             path.rename(folder / step / path.name)
     with AllenSegmentationExtractor(plane) as rois:
         np.testing.assert_array_equal(rois.get_traces(name="dff"), traces(4).T)
-        assert any("VISl_1_dff.h5 has traces of other ROIs" in note for note in rois.get_notes())
+        assert any("VISl_1_dff.h5 was left out" in note for note in rois.get_notes())
 
 
 def test_an_extraction_without_rois_is_empty(tmp_path: Path, write: Write) -> None:
@@ -643,7 +643,7 @@ def test_an_extraction_without_rois_is_empty(tmp_path: Path, write: Write) -> No
         ),
         ("rois/coords", np.zeros((3, 11), np.int16), r"contains pixel \(0, 0\) twice"),
         ("rois/data", np.full(11, np.nan), "the weight nan"),
-        ("rois/shape", np.array([4, ROWS, COLUMNS]), "rois/shape states 4 ROIs, and the traces have 3 ROIs"),
+        ("rois/shape", np.array([4, ROWS, COLUMNS]), "rois/shape states 4 ROIs, but the traces have 3 ROIs"),
         ("rois/shape", np.array([3, ROWS]), "rois/shape must be the numbers of ROIs, rows and columns"),
         ("rois/shape", np.array([3, -1, 4]), "rois/shape must be the numbers"),
         ("rois/shape", np.array([3, np.nan, 4]), "rois/shape must be the numbers"),

@@ -132,18 +132,18 @@ class _FileList:
             if not self._has_uuids:
                 return ""
             return (
-                "does not contain the OME-XML of Prairie View with a UUID, as the other files of the recording do; another program wrote "
-                "it, and its pixels may be those of another frame"
+                "does not contain Prairie View's OME-XML with a UUID, unlike the other files of the recording; "
+                "another program wrote it, and its pixels may be those of another frame"
             )
         uuid = own[1].decode().lower()
         other = self._names.get(uuid, name)
         if other != name:
-            return f"says of itself, by its UUID, that it is {printable(other)}; the files were renamed"
+            return f"has the UUID of {printable(other)}; the files were renamed"
         is_same_list = listed is not None and unescape(listed[1].decode("utf-8", "replace")) == self._name
         if listed is not None and is_same_list and listed[2].decode().lower() != self._uuid:
-            return f"is a file of another recording: it refers to another {printable(self._name)}, by its UUID"
+            return f"belongs to another recording: its UUID refers to another {printable(self._name)}"
         if listed is None and name == self._name and uuid != self._uuid:
-            return "is a file of another recording, by its UUID"
+            return "belongs to another recording, according to its UUID"
         return ""
 
 

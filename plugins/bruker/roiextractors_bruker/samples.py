@@ -223,7 +223,9 @@ def frame_times(scan: Scan) -> tuple[np.ndarray | None, tuple[str, ...]]:
             return absolute - absolute[0], (
                 f"{scan.name}: the relative times do not advance, so the absolute times are used",
             )
-        return None, (f"{scan.name}: the times do not advance from frame to frame, so the times follow from the rate",)
+        return None, (
+            f"{scan.name}: the times do not advance from frame to frame, so times are computed from the rate",
+        )
     if not np.isfinite(relative).all():
         if np.isfinite(absolute).all() and (np.diff(absolute) > 0).all():
             return absolute - absolute[0], (f"{scan.name}: relative times are missing, so the absolute times are used",)
@@ -234,7 +236,7 @@ def frame_times(scan: Scan) -> tuple[np.ndarray | None, tuple[str, ...]]:
         if times is not None:
             return times, _gaps(scan, times, firsts)
     return None, (
-        f"{scan.name}: the times start again in each of its {len(firsts):,} cycles, and the start of each cycle is unknown; there are "
+        f"{scan.name}: the times restart in each of its {len(firsts):,} cycles, and the start of each cycle is unknown; there are "
         "no native timestamps",
     )
 

@@ -760,14 +760,12 @@ def test_files_that_were_exchanged_or_replaced_are_refused_by_name(prairie: Make
     sound = {name: (made.folder / name).read_bytes() for name in names}
     foreign = (other.folder / other.file(1, 2, 4)).read_bytes().replace(other.name.encode(), made.name.encode())
     cases = {
-        f"{names[3]} says of itself, by its UUID, that it is {names[4]}; the files were renamed": {
+        f"{names[3]} has the UUID of {names[4]}; the files were renamed": {
             names[3]: sound[names[4]],
             names[4]: sound[names[3]],
         },
-        f"{names[3]} is a file of another recording": {names[3]: foreign},
-        f"{names[3]} does not contain the OME-XML of Prairie View": {
-            names[3]: tiff(movie[3:4], text='{"shape": [20, 12]}')
-        },
+        f"{names[3]} belongs to another recording": {names[3]: foreign},
+        f"{names[3]} does not contain Prairie View's OME-XML": {names[3]: tiff(movie[3:4], text='{"shape": [20, 12]}')},
     }
     for words, files in cases.items():
         for name in names:

@@ -85,9 +85,7 @@ def test_two_files_of_a_real_recording_that_were_exchanged_are_refused(recording
     (tmp_path / "aside").rename(other)
     found = roi.open(copy)
     np.testing.assert_array_equal(found.get_series(0, 1), roi.open(folder).get_series(0, 1))
-    with pytest.raises(
-        roi.CorruptRecordingError, match=r"says of itself, by its UUID, that it is .*; the files were renamed"
-    ):
+    with pytest.raises(roi.CorruptRecordingError, match=r"has the UUID of .*; the files were renamed"):
         found.get_series()
     with pytest.warns(roi.IncompleteRecordingWarning):
         rest = roi.open(copy, allow_missing=True)

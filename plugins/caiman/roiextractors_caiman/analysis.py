@@ -187,8 +187,8 @@ class _Look:
             )
         stated = " x ".join(map(str, shapes[0]))
         raise CorruptRecordingError(
-            f"{self.name}: the components (estimates/A) have {pixels:,} pixels, but dims are {stated}, "
-            f"which makes {math.prod(shapes[0]):,}; pass the right dims=(rows, columns)"
+            f"{self.name}: the components (estimates/A) have {pixels:,} pixels, but dims are {stated}, a "
+            f"product of {math.prod(shapes[0]):,}; pass the right dims=(rows, columns)"
         )
 
     def _rows(self, matrix: ComponentMatrix) -> int:

@@ -221,13 +221,14 @@ def _check_planes(files: Sequence[AnalysisFile]) -> None:
     first = files[0]
     for file in files[1:]:
         for what, values in (
-            ("frames of", [(f.found.dims[0], f.found.dims[1]) for f in (first, file)]),
+            ("the frame size", [(f.found.dims[0], f.found.dims[1]) for f in (first, file)]),
             ("the number of samples", [f.found.num_samples for f in (first, file)]),
             ("the rate", [f.found.rate for f in (first, file)]),
         ):
             if values[0] != values[1]:
                 raise UnsupportedRecordingError(
-                    f"{first.name} and {file.name} are not planes of one recording: {what} {values[0]} and {values[1]}; open each alone"
+                    f"{first.name} and {file.name} are not planes of one recording: {what} is {values[0]} in "
+                    f"one and {values[1]} in the other; open each alone"
                 )
     for file in files if len(files) > 1 else ():
         if len(file.found.dims) == 3:

@@ -339,7 +339,7 @@ def test_dims_can_be_given(tmp_path: Path) -> None:
         CaimanSegmentationExtractor(path)
     with CaimanSegmentationExtractor(path, dims=(ROWS, COLUMNS)) as rois:
         np.testing.assert_array_equal(rois.get_roi_image_masks(), footprints(ROWS, COLUMNS))
-    with pytest.raises(CorruptRecordingError, match="35 pixels, but dims are 6 x 5, which makes 30"):
+    with pytest.raises(CorruptRecordingError, match="35 pixels, but dims are 6 x 5, a product of 30"):
         CaimanSegmentationExtractor(path, dims=(6, 5))
     for wrong in ((6,), (6, 0), "65", (6, 5, 2, 1), (True, 5)):
         with pytest.raises(ChoiceError, match="two or three positive integers"):
@@ -411,8 +411,11 @@ class TestPlanes(OnCaiman):
 @pytest.mark.parametrize(
     ("second", "words"),
     [
-        (analysis(dims=(ROWS, 6)), r"frames of \(7, 5\) and \(7, 6\)"),
-        (analysis(C=np.zeros((3, 9)), YrA=None, S=None, F_dff=None, f=None), "the number of samples 60 and 9"),
+        (analysis(dims=(ROWS, 6)), r"frame size is \(7, 5\) in one and \(7, 6\)"),
+        (
+            analysis(C=np.zeros((3, 9)), YrA=None, S=None, F_dff=None, f=None),
+            "the number of samples is 60 in one and 9",
+        ),
         (analysis(dims=(ROWS, COLUMNS, 2)), "plane1.hdf5 is the analysis of a volume"),
     ],
 )
@@ -453,7 +456,7 @@ DAMAGED: list[tuple[str, Tree, str]] = [
     ("shape of three", {"A": changed("shape", np.array([35, 3, 1]))}, "numbers of pixels and components"),
     ("shape is negative", {"A": changed("shape", np.array([-35, 3]))}, "numbers of pixels and components"),
     ("shape is infinite", {"A": changed("shape", np.array([np.inf, 3]))}, "numbers of pixels and components"),
-    ("dims disagree", {"A": changed("shape", np.array([36, 3]))}, "36 pixels, but dims are 7 x 5, which makes 35"),
+    ("dims disagree", {"A": changed("shape", np.array([36, 3]))}, "36 pixels, but dims are 7 x 5, a product of 35"),
     ("other C", {"C": np.zeros((4, SAMPLES))}, r"estimates/C has the shape \(4, 60\), expected 3 components"),
 ]
 

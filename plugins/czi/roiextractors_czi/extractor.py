@@ -234,7 +234,7 @@ class CziImagingExtractor(BlockImagingExtractor):
                 "without that axis"
             )
         if kind not in _KINDS:
-            raise UnsupportedRecordingError(f"{self._name} has pixels of the type {kind}, which is not read")
+            raise UnsupportedRecordingError(f"{self._name} has pixels of the type {kind}, which is not supported")
         self._pixels: np.dtype[Any] = np.dtype(_KINDS[kind])
         shapes = np.column_stack([blocks.column(key)[chosen] for key in ("rows", "columns", "kind")])
         unique, which = np.unique(shapes, axis=0, return_inverse=True)
@@ -274,8 +274,8 @@ class CziImagingExtractor(BlockImagingExtractor):
         shifted = sum(int((self._blocks.column(key)[chosen] != self._blocks.column(key)[first]).sum()) for key in "xy")
         if shifted:
             raise UnsupportedRecordingError(
-                f"{self._name} contains {shifted:,} tiles without a number at places that other tiles share in time and depth; "
-                "split the tiles into scenes, or stitch them, in ZEN"
+                f"{self._name} contains {shifted:,} tiles without a tile number, beside other tiles of the same "
+                "time and plane; split the tiles into scenes, or stitch them, in ZEN"
             )
 
     def _omissions(self) -> tuple[str, ...]:

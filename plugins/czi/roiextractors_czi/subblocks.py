@@ -211,7 +211,7 @@ class Subblocks:
         count = struct.unpack_from("<i", head, _SEGMENT)[0]
         at += len(head)
         if not 0 <= count <= (size - at) // _ENTRY:
-            raise CorruptRecordingError(f"{name} is damaged: the directory of its subblocks claims {count:,} of them")
+            raise CorruptRecordingError(f"{name} is damaged: the directory of its subblocks claims {count:,} entries")
         # Entries differ in length, so the directory is read up to its longest possible end
         data = self._file.read(at, min(size - at, count * (_ENTRY + _MAX_DIMENSIONS * _DIMENSION)))
         place = 0

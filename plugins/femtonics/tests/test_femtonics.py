@@ -259,8 +259,8 @@ def test_frames_that_were_never_written_are_missing_and_left_out_at_the_end(tmp_
     with pytest.warns(roi.IncompleteRecordingWarning) as seen:
         recording = roi.open(path)
     words = [str(warning.message) for warning in seen]
-    assert "5 of 9 samples are whole" in words[0]
-    assert "1 chunk of the pixels is missing, of 5" in words[1]
+    assert "5 of 9 samples are complete" in words[0]
+    assert "1 of 5 chunks of the pixels is missing" in words[1]
     light = 65535 - stored
     light[2] = 0  # black; converting the file's fill value, 0, would give 65535
     np.testing.assert_array_equal(recording.get_series(), light[:5])

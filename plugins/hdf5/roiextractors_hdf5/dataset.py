@@ -497,8 +497,8 @@ class Hdf5Dataset:
         written = frames.count_written(count, offset=layout.offset) if frames.frame_bytes else count
         if written < count:
             self._zeros = (
-                f"ends in zeros: {written:,} of {count:,} samples are not zero throughout. If the recording was interrupted, the "
-                "others were never written"
+                f"ends in zeros: after the first {written:,} of {count:,} samples, every pixel is 0. If the "
+                "recording was interrupted, these samples were never written"
             )
         return replace(none, samples=np.arange(written, count, dtype=np.int64))
 
@@ -621,7 +621,8 @@ def _checked_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
     is_table = axes in ("T", "TX", "XT")  # one value, or one row of values, for each sample
     if len(axes) != len(shape) or len(set(axes)) != len(axes) or not (is_table or {"Y", "X"} <= set(axes)):
         raise UnsupportedRecordingError(
-            f"{where} has the shape {shape}, which the axes {axes!r} do not fit; expected one letter for each dimension, including Y and X"
+            f"{where} has the shape {shape}, which does not match the axes {axes!r}; expected one letter for "
+            "each dimension, including Y and X"
         )
     return axes
 
@@ -869,7 +870,7 @@ class _DatasetChunks:
         if filters and filters[-1] == _BLOSC and (len(data) < 16 or int.from_bytes(data[12:16], "little") > len(data)):
             raise CorruptRecordingError(
                 f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} is truncated: it has {len(data):,} bytes, "
-                "and its header of Blosc states more"
+                "but its Blosc header states more"
             )
         pixels = None
         with contextlib.suppress(ValueError, RuntimeError, MemoryError):
@@ -884,8 +885,8 @@ class _DatasetChunks:
             )
         if pixels is not None or not _is_bounded(data, filters, self._nbytes):
             raise CorruptRecordingError(
-                f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} does not decode to the "
-                f"{self._nbytes:,} bytes of its pixels; the file is damaged"
+                f"{self._file.name}: the chunk at {self._start_of(place)} of {printable(self._name)} cannot be "
+                f"decoded to the {self._nbytes:,} bytes of its pixels; the file is damaged"
             )
         return self._decode_through_h5py(place)
 
@@ -910,7 +911,7 @@ class _DatasetChunks:
             _read_through_h5py(self._file, self._name, [(pixels[inside], tuple(zip(start, stops, strict=True)))])
         except CorruptRecordingError as error:
             raise CorruptRecordingError(
-                f"{self._file.name}: the chunk at {start} of {printable(self._name)} does not decode: {error.__cause__}"
+                f"{self._file.name}: the chunk at {start} of {printable(self._name)} cannot be decoded: {error.__cause__}"
             ) from error
         return pixels
 
@@ -996,7 +997,7 @@ def _checked(data: Any) -> Any:
     body = bytes(data[:-_CHECKSUM_BYTES])
     stored, found = bytes(data[-_CHECKSUM_BYTES:]), int(imagecodecs.h5checksum_fletcher32(body))
     if int.from_bytes(stored, "little") != found:
-        raise ValueError(f"the chunk's checksum is {stored.hex()}, and its bytes give {found:08x}")
+        raise ValueError(f"the chunk's checksum is {stored.hex()}, but its bytes give {found:08x}")
     return body
 
 

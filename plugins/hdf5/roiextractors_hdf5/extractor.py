@@ -296,7 +296,7 @@ def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_ord
             ]
         )
         if dataset is None and found.name.strip("/").count("/"):
-            notes.append(f"{where} is the only dataset that can be a movie")
+            notes.append(f"{where} is the only dataset that could be a movie")
         return _Facts(
             file_name,
             found.name.strip("/"),
@@ -331,7 +331,8 @@ def _movie_in(file: Any, file_name: str, dataset: str | None) -> Any:
         raise _no_movie(file, file_name)
     if _letters_in(names[0].rpartition("/")[2]) in _FOOTPRINTS:
         raise UnsupportedRecordingError(
-            f"{file_name} contains {printable(names[0])!r}, which by its name is the footprints or traces of cells, not a movie; open the file of the "
+            f"{file_name} contains {printable(names[0])!r}, whose name is that of footprints or traces of "
+            "cells, not of a movie; open the file of the "
             f"movie, or name the dataset if it is one: open(..., dataset={printable(names[0])!r})"
         )
     return file[names[0]]
@@ -350,8 +351,9 @@ def _refuse_analyses(file: Any, file_name: str) -> None:
     for place, what, example in _OTHER_MOVIES:
         if named(file, place) is not None:
             raise UnsupportedRecordingError(
-                f"{file_name} is {what}, with one dataset for each time and channel, which is not read as one movie; convert it (to OME-TIFF or "
-                f"OME-Zarr), or name one dataset: open(..., format='hdf5', dataset={example!r})"
+                f"{file_name} "
+                f"is {what}, with one dataset for each time and channel, which cannot be read as one movie; "
+                f"convert it to OME-TIFF or OME-Zarr, or name one dataset: open(..., format='hdf5', dataset={example!r})"
             )
     for place, words in _ANALYSES:
         if named(file, place) is not None:
@@ -471,7 +473,10 @@ def _companions(path: str | os.PathLike[str], file_name: str) -> tuple[str, ...]
     stem = os.path.splitext(os.fspath(path))[0]
     beside = [os.path.basename(stem + suffix) for suffix in _COMPANIONS if os.path.isfile(stem + suffix)]
     return (
-        (f"{file_name}: {listed([printable(name) for name in beside], limit=3)} beside it is not read",)
+        (
+            f"{file_name}: {listed([printable(name) for name in beside], limit=3)} beside it "
+            f"{'is' if len(beside) == 1 else 'are'} not read",
+        )
         if beside
         else ()
     )

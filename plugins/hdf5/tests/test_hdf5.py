@@ -518,7 +518,7 @@ def test_a_cut_file_is_said_to_be_cut(tmp_path: Path) -> None:
         recording = roi.open(path)
     words = [str(warning.message) for warning in seen]
     assert "cut.h5 is truncated: it lacks 100 bytes" in words[0]
-    assert "39 of 40 samples are whole" in words[1]
+    assert "39 of 40 samples are complete" in words[1]
     np.testing.assert_array_equal(recording.get_series(), movie(40, 50, 60)[:39])
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(TruncatedRecordingError, match=r"is truncated"):
@@ -555,7 +555,7 @@ def test_an_interrupted_recording_ends_with_its_last_whole_sample(tmp_path: Path
         )
         made[:8] = pixels[:8]
         made[8, :8] = 1  # half of a frame
-    with pytest.warns(roi.IncompleteRecordingWarning, match="8 of 20 samples are whole"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="8 of 20 samples are complete"):
         recording = roi.open(tmp_path / "fill.h5")
     np.testing.assert_array_equal(recording.get_series(), pixels[:8])
     assert recording.get_missing_samples().size == 0
@@ -566,7 +566,7 @@ def test_missing_chunks_that_only_h5py_reads_are_counted(tmp_path: Path) -> None
         made = file.create_dataset("mov", shape=(6, 16, 20), chunks=(1, 16, 20), dtype=bool)
         made[:2] = True
         made[4:] = True
-    with pytest.warns(roi.IncompleteRecordingWarning, match="2 chunks of the pixels are missing, of 6"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="2 of 6 chunks of the pixels are missing"):
         recording = roi.open(tmp_path / "bits.h5")
     assert recording.get_series().any(axis=(1, 2)).tolist() == [True, True, False, False, True, True]
 
@@ -578,7 +578,7 @@ def test_chunks_that_were_never_written_inside_are_missing_samples(tmp_path: Pat
         for start in (0, 2, 6, 8, 10, 12, 14, 16, 18):
             made[start : start + 2] = pixels[start : start + 2]
     with pytest.warns(
-        roi.IncompleteRecordingWarning, match="2 chunks of the pixels are missing, of 20 .* 2 of 20 samples"
+        roi.IncompleteRecordingWarning, match="2 of 20 chunks of the pixels are missing .* 2 of 20 samples"
     ):
         recording = roi.open(tmp_path / "gap.h5")
     pixels[4:6] = 0

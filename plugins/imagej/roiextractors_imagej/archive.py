@@ -130,14 +130,14 @@ def _require_all_entries(stream: IO[bytes], archive: zipfile.ZipFile, name: str)
         return
     stated, seen = _END.unpack(end)[4], len(archive.infolist())
     if stated != _ZIP64 and stated != seen % (_ZIP64 + 1):
-        raise CorruptRecordingError(f"{name} is a damaged zip archive: it states {stated:,} entries and has {seen:,}")
+        raise CorruptRecordingError(f"{name} is a damaged zip archive: it states {stated:,} entries but has {seen:,}")
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> bytes:
     shown = f"{printable(entry.filename)[:80]!r} in {name}"
     if not _is_readable(entry):
         what = "is encrypted" if entry.flag_bits & _ENCRYPTED else f"is compressed by method {entry.compress_type}"
-        raise UnsupportedRecordingError(f"{shown} {what}; ImageJ writes neither")
+        raise UnsupportedRecordingError(f"{shown} {what}; ImageJ does not write such entries")
     if entry.file_size > _MAX_ROI_BYTES:
         raise CorruptRecordingError(f"{shown} has {entry.file_size:,} bytes; a ROI has at most {_MAX_ROI_BYTES:,}")
     with archive.open(entry) as stream:

@@ -187,7 +187,7 @@ def _read_vertices(data: bytes, count: int, origin: tuple[int, int], has_fractio
     # Since 1.52, more vertices than 16 bits can count are counted in the field of the size
     count = count or struct.unpack_from(">i", data, 18)[0]
     if count <= 0:
-        raise CorruptRecordingError(f"{name} is an outline of {count} points")
+        raise CorruptRecordingError(f"{name} has an outline of {count} points")
     if has_fractions:
         return _read_numbers(data, ">f4", _HEADER_BYTES + 4 * count, 2 * count, name).reshape(2, count).T
     steps = _read_numbers(data, ">i2", _HEADER_BYTES, 2 * count, name).astype(np.int32)

@@ -155,7 +155,7 @@ class ImageJRoiSegmentationExtractor(SegmentationExtractor):
         if not beyond:
             return ()
         return (
-            f"{counted(len(beyond), 'ROI')} of {self._file_name} ({listed(beyond, limit=3)}) reach beyond "
+            f"{counted(len(beyond), 'ROI')} of {self._file_name} ({listed(beyond, limit=3)}) {'extends' if len(beyond) == 1 else 'extend'} beyond "
             f"frame_shape=({rows}, {columns}); their pixels outside are left out",
         )
 
@@ -209,5 +209,5 @@ def _areas_and_points(rois: Mapping[str, ImageJRoi], name: str) -> tuple[dict[st
             )
     kept = {label: roi for label, roi in rois.items() if roi.type not in _LINES | _ANNOTATIONS}
     if not kept:
-        raise UnsupportedRecordingError(f"{name} contains no area and no point: {'; '.join(left_out)}")
+        raise UnsupportedRecordingError(f"{name} contains neither areas nor points: {'; '.join(left_out)}")
     return kept, tuple(left_out)

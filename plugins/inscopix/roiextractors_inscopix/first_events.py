@@ -80,11 +80,13 @@ def read_first_version(footer: Footer, file: PositionedFile) -> FirstEventSet:
     timing = timing_of({"timingInfo": footer.document.get("timing info")}, file.name)
     if not 0 <= timing.start < _MAX_START:
         raise CorruptRecordingError(
-            f"the footer of {file.name} states a start {float(timing.start):g} s after 1970, which cannot be"
+            f"the footer of {file.name} states a start {float(timing.start):g} s after 1970, which is impossible"
         )
     places = footer.document.get("channel offsets")
     if not isinstance(places, Mapping):
-        raise CorruptRecordingError(f"the footer of {file.name} has no 'channel offsets' with the place of each cell")
+        raise CorruptRecordingError(
+            f"the footer of {file.name} has no 'channel offsets' with the position of each cell"
+        )
     cells = [_cell_at(place, name, footer.start, file) for name, place in places.items()]
     return FirstEventSet(tuple(places), tuple(at for at, _ in cells), tuple(count for _, count in cells), timing)
 
@@ -99,13 +101,13 @@ def _cell_at(place: Any, name: str, end: int, file: PositionedFile) -> tuple[int
     document = parse_json(text, f"the description of a cell in {file.name}") if terminator else None
     if not isinstance(document, Mapping) or document.get("channel") != name:
         raise CorruptRecordingError(
-            f"{file.name} does not describe the cell {printable(name)!r} at byte {place:,}, where its footer states it"
+            f"{file.name} does not describe the cell {printable(name)!r} at byte {place:,}, where its footer says that it is"
         )
     count = document.get("Number of Packets")
     start = place + len(text) + 1
     if type(count) is not int or count < 0:
         raise CorruptRecordingError(
-            f"{file.name} has {printable(repr(count))[:40]} events of the cell {printable(name)!r}"
+            f"{file.name} states {printable(repr(count))[:40]} events of the cell {printable(name)!r}, expected a whole number"
         )
     if start + count * _EVENT.itemsize > end:
         raise TruncatedRecordingError(

@@ -216,8 +216,8 @@ def _in_order(files: list[CellSetFile]) -> tuple[list[CellSetFile], str]:
         return sorted(files, key=lambda file: file.timing.start), ""
     if len({file.timing.period for file in files}) > 1:
         raise CorruptRecordingError(
-            f"{listed(map(printable, unknown))} have no start time, and the parts have different periods, so that there are no times for "
-            "the samples of this series; open each part by itself"
+            f"{listed(map(printable, unknown))} have no start time, and the parts have different periods, so "
+            "the samples of this series have no times; open each part by itself"
         )
     return files, (
         f"{listed(map(printable, unknown))} have no start time: the {len(files)} parts are in the order in which they were given, "
@@ -232,7 +232,7 @@ def _positions(first: CellSetFile, file: CellSetFile) -> np.ndarray:
     places = {name: k for k, name in enumerate(file.names)}
     if len(places) < len(file.names) or "" in places:
         raise CorruptRecordingError(
-            f"{file.file.name} has cells whose names are repeated or empty, so that its cells cannot be matched with those of "
+            f"{file.file.name} has cells whose names are repeated or empty, so its cells cannot be matched with those of "
             f"{first.file.name}; open each part by itself"
         )
     differing = sorted(set(first.names) ^ set(file.names))

@@ -113,7 +113,8 @@ class _Finder:
             raise UnsupportedRecordingError(f"{self.where(field_name)} is missing, so there are no masks of ROIs")
         if value.kind == "object":
             raise UnsupportedRecordingError(
-                f"{self.where(field_name)} is a MATLAB object{_of_class(value)}, which only MATLAB reads (EXTRACT saves one when "
+                f"{self.where(field_name)} is a MATLAB object{_of_class(value)}, which only MATLAB can read "
+                "(EXTRACT saves one when "
                 f"use_sparse_arrays is set); in MATLAB: {self.variable or 'output'}.{field_name} = full(...), then save it again with '-v7.3'"
             )
         if value.kind != "numbers" or len(value.shape) not in (2, 3) or (rois_axis == 0 and len(value.shape) != 3):
@@ -300,7 +301,8 @@ class _Cnmfe(Layout):
         whole = view.value(variable) if variable else None
         if whole is not None and whole.kind == "object":
             raise UnsupportedRecordingError(
-                f"{view.name}: {printable(variable)} is a MATLAB object{_of_class(whole)}, which only MATLAB reads; save it as a "
+                f"{view.name}: {printable(variable)} is a MATLAB object{_of_class(whole)}, which only MATLAB "
+                "can read; save it as a "
                 f"structure, {_OBJECT_ADVICE}"
             )
         matrix = finder.value("A")
@@ -465,8 +467,8 @@ def _cnmfe_frame(finder: _Finder, matrix: MatValue) -> tuple[int, int]:
         frame = (int(rows), int(columns))
         if math.prod(frame) != pixels and not matrix.is_empty:
             raise CorruptRecordingError(
-                f"{finder.where('A')} has {pixels:,} pixels, but options.d1 and d2 are {frame[0]:,} and {frame[1]:,}, which makes "
-                f"{math.prod(frame):,}"
+                f"{finder.where('A')} has {pixels:,} pixels, but options.d1 and d2 are {frame[0]:,} and "
+                f"{frame[1]:,}, a product of {math.prod(frame):,}"
             )
         return frame
     for name in ("Cn", "PNR"):

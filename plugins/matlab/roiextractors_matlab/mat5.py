@@ -453,7 +453,7 @@ class _Index:
             values, _ = self._part(source, at, end)
         if columns.count != shape[1] + 1 or rows.form[0] == "f" or columns.form[0] == "f":
             raise self._damaged(
-                f"a sparse matrix of dimensions {shape} with the beginnings of {columns.count - 1:,} columns ({path})"
+                f"a sparse matrix of dimensions {shape} with offsets for {columns.count - 1:,} columns ({path})"
             )
         parts = (rows, columns, values)
         self._values[path] = _Stored(MatValue(path, "sparse", shape), compressed, parts)

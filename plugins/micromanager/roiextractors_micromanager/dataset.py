@@ -141,7 +141,8 @@ def _of_ndtiff_file(folder: str, names: Sequence[str], name: str) -> Dataset:
     if name not in dataset.table.files:
         raise CorruptRecordingError(
             f"{printable(name)} is not described by {_INDEX} in the same folder, which is the index of "
-            f"{listed(map(printable, dataset.table.files), limit=3)}; move {printable(name)} to a folder of its own to read it by its directories"
+            f"{listed(map(printable, dataset.table.files), limit=3)}; move {printable(name)} to a folder of its "
+            "own to read it without the index"
         )
     return dataset
 
@@ -182,7 +183,9 @@ def _require_belonging(folder: str, index: str, headers: Mapping[str, StackHeade
     for name, header in headers.items():
         if header.is_ndtiff and len(_by_acquisition([headers[first], header])) < 2:
             continue
-        what = f"is of another acquisition than {printable(first)}" if header.is_ndtiff else "is not an NDTiff file"
+        what = (
+            f"is from a different acquisition than {printable(first)}" if header.is_ndtiff else "is not an NDTiff file"
+        )
         raise CorruptRecordingError(
             f"{printable(name)} {what}, although {printable(index)} in {_shown(folder)} describes its frames; it was replaced or renamed. "
             "Copy the folder again, or open that file alone in a folder without the index"
@@ -284,14 +287,14 @@ def _of_one_acquisition(
     if own is None:
         firsts = listed((f"{printable(files[group[0]])} ({counted(len(group), 'file')})" for group in groups), limit=6)
         raise ChoiceError(
-            f"the files in {_shown(folder)} are of {len(groups)} acquisitions, by the start times in their summaries, although their names "
-            f"begin alike: {firsts}; open one of these files"
+            f"the files in {_shown(folder)} are from {len(groups)} acquisitions, according to the start times "
+            f"in their summaries, although their names begin alike: {firsts}; open one of these files"
         )
     others = [printable(name) for k, name in enumerate(files) if k not in own]
     return (
         [files[k] for k in own],
         [headers[k] for k in own],
-        (f"{listed(others, limit=4)} left out: the summary is that of another acquisition",),
+        (f"{listed(others, limit=4)} left out: from another acquisition, according to the summary",),
     )
 
 
@@ -299,8 +302,8 @@ def _require_one_acquisition(files: Sequence[str], headers: Sequence[StackHeader
     groups = _by_acquisition(headers)
     if len(groups) > 1:
         raise CorruptRecordingError(
-            f"{printable(files[groups[1][0]])} is a file of another acquisition than {printable(files[groups[0][0]])}, by the summary in "
-            "each; open them one by one"
+            f"{printable(files[groups[1][0]])} is from a different acquisition than "
+            f"{printable(files[groups[0][0]])}, according to their summaries; open them one by one"
         )
 
 

@@ -223,7 +223,8 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             value = _time(self._text(sample), key)
             if value is None:
                 raise CorruptRecordingError(
-                    f"{self._dataset.name}: the metadata of sample {sample:,} have no {key}, but those of the first sample do; call "
+                    f"{self._dataset.name}: the metadata of sample {sample:,} has no {key}, but that of the "
+                    "first sample does; call "
                     "set_times(<seconds>) to use other times"
                 )
             result[place] = value - begun
@@ -306,8 +307,10 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
         if abs(period * rate - 1) <= _MAX_DEVIATION:
             return ()
         return (
-            f"the rate of {rate:.6g} Hz is that of the interval in the settings, but the samples are {period:.6g} s apart on average "
-            f"({1 / period:.6g} Hz); the native timestamps are those of the frames, and sampling_frequency=<Hz> sets another rate",
+            f"the rate of {rate:.6g} Hz is computed from the interval in the settings, but the samples are "
+            f"{period:.6g} s apart on average "
+            f"({1 / period:.6g} Hz); the native timestamps are those of the frames; pass "
+            "sampling_frequency=<Hz> to use another rate",
         )
 
     def _verify_ends(self, rows: np.ndarray) -> None:

@@ -62,13 +62,13 @@ class FrameIdentity:
         # line ends are not removed: a directory of 13 or 10 tags, read as text, begins with one
         text = file.read(offset, length).rstrip(b"\0 ").decode("utf-8", "replace")
         if not (text.startswith("{") and text.endswith("}")):
-            raise self._contradiction(frame, "there are no metadata of a frame")
+            raise self._contradiction(frame, "there is no metadata of a frame there")
         described = table.axes_at(frame)
         seen = _axes_in(text)
         if _differ(seen, described):  # the same key may occur in a nested object, before that of the frame
             whole = _parsed(text)
             if whole is None:
-                raise self._contradiction(frame, "there are no metadata of a frame")
+                raise self._contradiction(frame, "there is no metadata of a frame there")
             axes = whole.get("Axes")
             seen = axes if isinstance(axes, dict) else {}
         if _differ(seen, described):
@@ -83,12 +83,12 @@ class FrameIdentity:
         if all(type(value) is int and value > 0 for value in seen) and seen != [rows, columns]:
             raise self._contradiction(
                 frame,
-                f"the metadata there are those of {seen[0]:,} x {seen[1]:,} pixels, not {rows:,} x {columns:,}",
+                f"the metadata there describes {seen[0]:,} x {seen[1]:,} pixels, not {rows:,} x {columns:,}",
             )
         depth = _PIXEL_BYTES.get(str(text.get("PixelType")))
         if depth is not None and depth != table.depths[frame]:
             raise self._contradiction(
-                frame, f"the metadata there are those of pixels of {depth} bytes, not {int(table.depths[frame])}"
+                frame, f"the metadata there describes pixels of {depth} bytes, not {int(table.depths[frame])}"
             )
 
     def _contradiction(self, frame: int, seen: str) -> CorruptRecordingError:

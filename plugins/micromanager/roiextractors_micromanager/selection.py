@@ -132,7 +132,7 @@ def _unsettled(dataset: Dataset, texts: list[str], *, seen: Any = None) -> Strea
     asked = "" if seen is None else f", and none at {seen!r:.80}"
     advice = f"; choose one: open(..., axes={texts[0]!r})" if texts else ""
     return StreamChoiceError(
-        f"{dataset.name} holds frames at {listed(texts) or 'one place'}{asked}{advice}", option="axes", choices=texts
+        f"{dataset.name} contains frames at {listed(texts) or 'one place'}{asked}{advice}", option="axes", choices=texts
     )
 
 
@@ -250,7 +250,7 @@ class _Grid:
         twice = len(chosen) - int(np.count_nonzero(rows >= 0))
         if twice:
             self._require_one_file(chosen, rows)
-            self.notes += (f"{_frames(twice)} written again later in the index; the last of each counts",)
+            self.notes += (f"{_frames(twice)} written again later in the index; the last copy of each is used",)
         self.rows = self._present(self._from_the_beginning(rows))
         self.num_described = len(self.rows)
 
@@ -284,8 +284,8 @@ class _Grid:
         if not self._dataset.is_ndtiff:
             names = ", ".join(printable(name) for name in table.files[:4])
             raise CorruptRecordingError(
-                f"{self._dataset.name}: {printable(table.files[table.numbers[again]])} holds a frame whose place another file claims as well "
-                f"({names}); open the files of one position as a list"
+                f"{self._dataset.name}: {printable(table.files[table.numbers[again]])} contains a frame at a "
+                f"position that another file claims as well ({names}); open the files of one position as a list"
             )
 
     def whole_points(self, allow_missing: bool) -> np.ndarray:
@@ -349,7 +349,7 @@ class _Grid:
         found, places = np.unique(axis.codes[chosen], return_inverse=True)
         if found[0] < 0 and len(found) > 1:
             raise UnsupportedRecordingError(
-                f"{self._dataset.name}: some frames{_of(self._labels)} have a place on the axis {name!r}, and others have none"
+                f"{self._dataset.name}: some frames{_of(self._labels)} have a position on the axis {name!r}, but others do not"
             )
         return places, [axis.values[code] if code >= 0 else 0 for code in found.tolist()]
 
@@ -364,11 +364,11 @@ class _Grid:
         # times can be any numbers, such as milliseconds: a grid with a place for each would be almost empty
         if count > _MAX_EMPTY * (len(values) + 1000):
             self.notes += (
-                f"the times of the frames run from {values[0]:,} to {values[-1]:,}, and {len(values):,} of them are there",
+                f"the times of the frames run from {values[0]:,} to {values[-1]:,}, but only {len(values):,} of them are present",
             )
             return times, 0
         if step > 1:
-            self.notes += (f"one in {step:,} times was recorded{_of(self._labels)}",)
+            self.notes += (f"only one in {step:,} time points was recorded{_of(self._labels)}",)
         self._times = [int(values[0]) + step * k for k in range(count)]
         return ((numbers - int(values[0])) // step).astype(np.int64)[times], step
 

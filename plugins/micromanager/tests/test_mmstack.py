@@ -207,7 +207,7 @@ def test_files_that_claim_the_same_frames_are_refused_together(
     blocks = [pixels(3, seed=k) for k in range(2)]
     paths = [write_stack(tmp_path / f"a_MMStack_Pos{k}.ome.tif", by_index(block)) for k, block in enumerate(blocks)]
     with pytest.raises(
-        CorruptRecordingError, match=r"a_MMStack_Pos0.ome.tif holds a frame whose place another file claims"
+        CorruptRecordingError, match=r"a_MMStack_Pos0.ome.tif contains a frame at a position that another file claims"
     ):
         roi.open(tmp_path)
     for path, block in zip(paths, blocks, strict=True):
@@ -222,13 +222,15 @@ def test_a_file_of_another_acquisition_is_left_out_or_refused_by_its_name(
     names = ("a_MMStack_Pos0.ome.tif", "a_MMStack_Pos0_1.ome.tif")
     first = write_stack(tmp_path / names[0], by_index(block)[:3], summary={"UUID": "one"})
     second = write_stack(tmp_path / names[1], by_index(foreign)[3:], summary={"UUID": "two"})
-    with pytest.raises(ChoiceError, match=r"are of 2 acquisitions.*'a_MMStack_Pos0.ome.tif \(1 file\)'.*open one"):
+    with pytest.raises(ChoiceError, match=r"are from 2 acquisitions.*'a_MMStack_Pos0.ome.tif \(1 file\)'.*open one"):
         roi.open(tmp_path)
     with pytest.raises(
-        CorruptRecordingError, match=r"Pos0_1.ome.tif is a file of another acquisition than a_MMStack_Pos0"
+        CorruptRecordingError, match=r"Pos0_1.ome.tif is from a different acquisition than a_MMStack_Pos0"
     ):
         roi.open([first, second])
-    with pytest.warns(IncompleteRecordingWarning, match=r"'a_MMStack_Pos0_1.ome.tif' left out: the summary is that of"):
+    with pytest.warns(
+        IncompleteRecordingWarning, match=r"'a_MMStack_Pos0_1.ome.tif' left out: from another acquisition"
+    ):
         recording = roi.open(first)
     with recording:
         same(recording.get_series(), block[:3, 0, 0])

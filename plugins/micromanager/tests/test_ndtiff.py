@@ -184,7 +184,7 @@ def test_other_axes_are_chosen_together(tmp_path: Path, pixels: Make, by_axes: M
     folder = write_ndtiff(tmp_path / "movie", frames)
     texts = ("laser=405, angle=0", "laser=488, angle=0", "laser=488, angle=90")
     assert roi.streams(folder) == {"axes": texts}
-    with pytest.raises(StreamChoiceError, match=r"movie holds frames at 'laser=405, angle=0', .*axes='laser=405"):
+    with pytest.raises(StreamChoiceError, match=r"movie contains frames at 'laser=405, angle=0', .*axes='laser=405"):
         roi.open(folder)
     for text, block in zip(texts, blocks.values(), strict=True):
         with roi.open(folder, axes=text) as recording:
@@ -225,7 +225,7 @@ def test_a_frame_that_was_written_again_counts_as_the_last(
     folder = write_ndtiff(tmp_path / "movie", [*by_axes(block), ({"time": 1}, again[0, 0, 0])])
     with roi.open(folder) as recording:
         same(recording[1], again[0, 0, 0])
-        assert "1 frame was written again later in the index; the last of each counts" in recording.get_notes()
+        assert "1 frame was written again later in the index; the last copy of each is used" in recording.get_notes()
 
 
 def test_a_channel_of_every_second_time_has_half_the_rate(
@@ -241,7 +241,7 @@ def test_a_channel_of_every_second_time_has_half_the_rate(
     with roi.open(folder, channel="slow") as recording:
         same(recording.get_series(), block[::2, 0, 1])
         assert recording.get_sampling_frequency() == 12.5
-        assert any("one in 2 times was recorded at channel='slow'" in note for note in recording.get_notes())
+        assert any("one in 2 time points was recorded at channel='slow'" in note for note in recording.get_notes())
 
 
 # What is missing
@@ -685,7 +685,7 @@ def test_a_frame_of_another_size_or_depth_than_the_index_says_is_refused(
     for name, text in (("size", {"Width": 24, "Height": 40}), ("depth", {"PixelType": "GRAY8"})):
         folder = write_ndtiff(tmp_path / name, by_axes(pixels(3)), texts=lambda *_, text=text: text)
         with pytest.raises(
-            CorruptRecordingError, match=r"the metadata there are those of (40 x 24 pixels|pixels of 1 bytes)"
+            CorruptRecordingError, match=r"the metadata there describes (40 x 24 pixels|pixels of 1 bytes)"
         ):
             roi.open(folder)
 
@@ -703,7 +703,7 @@ def test_a_file_of_another_acquisition_under_the_name_in_the_index_is_refused(
     )
     shutil.copy(other / "movie_NDTiffStack_1.tif", folder)
     with pytest.raises(
-        CorruptRecordingError, match=r"movie_NDTiffStack_1.tif is of another acquisition than movie_NDTiffStack"
+        CorruptRecordingError, match=r"movie_NDTiffStack_1.tif is from a different acquisition than movie_NDTiffStack"
     ):
         roi.open(folder)
 

@@ -272,12 +272,13 @@ class MinianSegmentationExtractor(SegmentationExtractor):
         lacking = [unit for unit in self._units.tolist() if unit not in place_of]
         if lacking:
             raise CorruptRecordingError(
-                f"{array.name} has {counted(len(units), 'unit')}, and not {counted(len(lacking), 'unit')} of A "
+                f"{array.name} has {counted(len(units), 'unit')}, but lacks {counted(len(lacking), 'unit')} of A "
                 f"({listed(lacking, limit=6)})"
             )
         if len(units) > len(self._units):
             self._sentences.append(
-                f"{self._name}: {array.name} has {len(units):,} units, and A has {len(self._units):,}; those without a footprint are left out"
+                f"{self._name}: {array.name} has {len(units):,} units, but A has {len(self._units):,}; those "
+                "without a footprint are left out"
             )
         return np.array([place_of[unit] for unit in self._units.tolist()], np.int64)
 
@@ -287,7 +288,8 @@ class MinianSegmentationExtractor(SegmentationExtractor):
             self._frames, self._num_samples = frames, len(frames)
         elif not np.array_equal(frames, self._frames):
             raise CorruptRecordingError(
-                f"{array.name} has {counted(len(frames), 'frame')}, which are not the {self._num_samples:,} of the other traces"
+                f"{array.name} has {counted(len(frames), 'frame')}, but not the same as the "
+                f"{self._num_samples:,} of the other traces"
             )
 
     def _open_background(self) -> tuple[Array | None, Array | None]:
@@ -349,7 +351,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
         shape = array.length("height"), array.length("width")
         if shape != self.get_frame_shape():
             raise CorruptRecordingError(
-                f"{array.name} has {shape[0]:,} x {shape[1]:,} pixels, and A {' x '.join(map(str, self.get_frame_shape()))}"
+                f"{array.name} has {shape[0]:,} x {shape[1]:,} pixels, but A has {' x '.join(map(str, self.get_frame_shape()))}"
             )
 
     def _report_missing(self) -> None:
@@ -375,7 +377,7 @@ class MinianSegmentationExtractor(SegmentationExtractor):
         self._sentences += [f"{self._name}: {words}" for words in problems]
         is_above = is_folder(self._path) and os.path.dirname(path) != self._path
         if times is not None and self._given_times is None and is_above:
-            self._remarks.append(f"{self._name}: the times are those of {os.path.basename(path)} in the folder above")
+            self._remarks.append(f"{self._name}: the times are those of {os.path.basename(path)} in the parent folder")
         return path, times
 
 

@@ -189,6 +189,6 @@ def _dims(array: ZarrArray) -> tuple[str, ...]:
         )
     if len(names) != len(shape) or len(set(names)) != len(names):
         raise CorruptRecordingError(
-            f"{array.name} names {len(names)} axes, {printable(listed(names))[:80]}, and has the shape {shape}"
+            f"{array.name} names {len(names)} axes, {printable(listed(names))[:80]}, but has the shape {shape}"
         )
     return tuple(map(str, names))

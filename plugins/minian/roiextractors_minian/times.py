@@ -47,11 +47,11 @@ def times_of(path: str, frames: np.ndarray) -> tuple[np.ndarray | None, tuple[st
         finally:
             file.close()
     except (RecordingError, SourceError) as error:
-        return None, (f"{error}; there are no times of frames",)
+        return None, (f"{error}; the frames have no times",)
     if len(cameras) != 1:
         count = f"the times of {len(cameras)} cameras, expected one" if cameras else "no rows of times"
         words = problems or (f"{name} has {count}",)
-        return None, tuple(f"{text}; there are no times of frames" for text in words)
+        return None, tuple(f"{text}; the frames have no times" for text in words)
     times, problem = _placed(cameras[0], frames, name)
     # A row that is cut or not a number matters only where it is the row of a frame that was analysed
     return times, (*problems, problem) if times is None else ()
@@ -64,14 +64,14 @@ def _placed(rows: FrameTimes, frames: np.ndarray, name: str) -> tuple[np.ndarray
     else:  # rows of some frames only, which are told apart by their numbers
         order = np.argsort(numbers, kind="stable")
         if (np.diff(numbers[order]) == 0).any():
-            return None, f"{name} has two rows of one frame; there are no times of frames"
+            return None, f"{name} has two rows for one frame; the frames have no times"
         found = np.searchsorted(numbers[order], frames)
         places = order[np.minimum(found, count - 1)] if count else found
         is_known = numbers[places] == frames if count else np.zeros(len(frames), bool)
     if not is_known.all():
         first = int(frames[~is_known][0])
         return None, (
-            f"{name} has {counted(count, 'row')}, and none for {counted(int((~is_known).sum()), 'frame')} of the {len(frames):,} that were "
-            f"analysed (the first is frame {first:,}); there are no times of frames"
+            f"{name} has {counted(count, 'row')}, but none for {counted(int((~is_known).sum()), 'frame')} of "
+            f"the {len(frames):,} that were analysed (the first is frame {first:,}); the frames have no times"
         )
     return rows.times[places], ""

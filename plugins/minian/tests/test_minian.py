@@ -140,7 +140,7 @@ def test_traces_are_placed_by_the_number_of_their_unit(tmp_path: Path) -> None:
     write_array(folder / "S.zarr" / "S", more, ("unit_id", "frame"))
     write_array(folder / "S.zarr" / "unit_id", [77, 78, *UNITS], ("unit_id",))
     with pytest.warns(
-        RoiExtractorsWarning, match=r"S.zarr/S has 5 units, and A has 3; those without a footprint are left out"
+        RoiExtractorsWarning, match=r"S.zarr/S has 5 units, but A has 3; those without a footprint are left out"
     ):
         rois = roi.open(folder, kind="segmentation")
     with rois:
@@ -155,8 +155,10 @@ def test_traces_of_rois_that_a_movie_lacks_are_left_out(tmp_path: Path) -> None:
     with pytest.warns(RoiExtractorsWarning) as caught:
         rois = roi.open(folder, kind="segmentation")
     words = [str(w.message) for w in caught]
-    assert any("'deconvolved' are left out: S.zarr/S has 3 units, and not 1 unit of A (9)" in text for text in words)
-    assert any("'baseline' are left out: b0.zarr/b0 has 9 frames, which are not the 12 of" in text for text in words)
+    assert any("'deconvolved' are left out: S.zarr/S has 3 units, but lacks 1 unit of A (9)" in text for text in words)
+    assert any(
+        "'baseline' are left out: b0.zarr/b0 has 9 frames, but not the same as the 12 of" in text for text in words
+    )
     with rois:
         assert rois.get_trace_names() == ("denoised",)
         assert len(rois.get_notes()) == 2
@@ -172,7 +174,7 @@ def test_without_coordinates_the_order_counts(tmp_path: Path) -> None:
         assert rois.get_native_timestamps() is None
         assert rois.get_sampling_frequency() is None
     write_array(folder / "S.zarr" / "S", VALUES["S"][:2], ("unit_id", "frame"))
-    with pytest.warns(RoiExtractorsWarning, match=r"S.zarr/S has 2 units, and not 1 unit of A"):
+    with pytest.warns(RoiExtractorsWarning, match=r"S.zarr/S has 2 units, but lacks 1 unit of A"):
         roi.open(folder, kind="segmentation").close()
 
 
@@ -356,7 +358,7 @@ def test_times_are_also_found_beside_the_folder(tmp_path: Path) -> None:
     write_times(tmp_path / "timeStamps.csv")
     with roi.open(folder, kind="segmentation") as rois:
         np.testing.assert_array_equal(rois.get_native_timestamps(), TIMES)
-        assert any("the times are those of timeStamps.csv in the folder above" in text for text in rois.get_notes())
+        assert any("the times are those of timeStamps.csv in the parent folder" in text for text in rois.get_notes())
         assert str(tmp_path / "timeStamps.csv") in rois.get_paths()
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -369,13 +371,13 @@ def test_times_are_also_found_beside_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "there are no times of frames"),
+        ("", "the frames have no times"),
         ("Frame Number,Time Stamp (ms),Buffer Index\n", "has no rows of times"),
-        ("\n".join(f"{k},{k * 33},0" for k in range(20)), "has 20 rows, and none for 7 frames of the 12 that were analysed (the first is frame 20)"),
-        ("Frame Number,Time Stamp (ms)\n" + "\n".join(f"{k},{'abc' if k == 12 else k * 33}" for k in range(60)), "there are no times of frames"),
-        ("Frame Number,Time Stamp (ms)\n" + "\n".join(f"{k % 30},{k * 33}" for k in range(60)), "has two rows of one frame"),
+        ("\n".join(f"{k},{k * 33},0" for k in range(20)), "has 20 rows, but none for 7 frames of the 12 that were analysed (the first is frame 20)"),
+        ("Frame Number,Time Stamp (ms)\n" + "\n".join(f"{k},{'abc' if k == 12 else k * 33}" for k in range(60)), "the frames have no times"),
+        ("Frame Number,Time Stamp (ms)\n" + "\n".join(f"{k % 30},{k * 33}" for k in range(60)), "has two rows for one frame"),
         ("Frame Number,Pressure\n" + "\n".join(f"{k},{k}" for k in range(60)), "has no column of times"),
-        (b"\x00\xff\xfe\x00" * 500, "there are no times of frames"),
+        (b"\x00\xff\xfe\x00" * 500, "the frames have no times"),
     ],
 )  # fmt: skip
 def test_a_table_of_times_that_does_not_fit_is_left_out(tmp_path: Path, text: str | bytes, words: str) -> None:
@@ -556,7 +558,7 @@ def test_contradictions_of_optional_arrays_leave_them_out(tmp_path: Path) -> Non
     with pytest.warns(RoiExtractorsWarning) as caught:
         rois = roi.open(folder, kind="segmentation")
     words = " ".join(str(w.message) for w in caught)
-    assert "max_proj.zarr/max_proj has 5 x 7 pixels, and A 7 x 5" in words
+    assert "max_proj.zarr/max_proj has 5 x 7 pixels, but A has 7 x 5" in words
     assert "b.zarr/b has 7 x 6 pixels" in words
     assert "f is left out" in words
     with rois:

@@ -252,7 +252,8 @@ def _open_videos(device: Device, *, is_list: bool) -> tuple[list[_Video], tuple[
     return (
         videos,
         (
-            f"{gaps[0]}{more}; the {count:,} frames of {printable(device.name)} that are there keep their numbers, as a video has {full:,} frames",
+            f"{gaps[0]}{more}; the {count:,} frames of {printable(device.name)} that are present keep their "
+            f"numbers, as a full video has {full:,} frames",
         ),
         full,
     )
@@ -350,7 +351,9 @@ def _left_out(device: Device) -> tuple[str, ...]:
     if not device.left_out:
         return ()
     return (
-        f"{listed((printable(n) for n in device.left_out), limit=6)} next to the videos has no number and is skipped",
+        f"{listed((printable(n) for n in device.left_out), limit=6)} "
+        f"next to the videos {'has' if len(device.left_out) == 1 else 'have'} no number and "
+        f"{'is' if len(device.left_out) == 1 else 'are'} skipped",
     )
 
 
@@ -414,7 +417,7 @@ def _times_of(device: Device, places: np.ndarray) -> tuple[np.ndarray | None, np
     camera = chosen.unwrapped()
     acquired, gap = _acquired(name, camera, places)
     if camera.is_standing:
-        said = _Said(problems + gap, (f"the clock in {name} stands still; its times are not used",))
+        said = _Said(problems + gap, (f"the clock in {name} does not advance; its times are not used",))
         return None, None, acquired, said
     times = camera.of_frames(places)
     doubts = (*_misfit(name, camera, len(places), times), *gap, *_backwards(name, camera.times))
@@ -450,7 +453,7 @@ def _absent(present: np.ndarray, count: int) -> np.ndarray:
 def _overflow(name: str, before: FrameTimes, after: FrameTimes) -> tuple[str, ...]:
     if after is before:
         return ()
-    return (f"the clock in {name} began again at 0 when its counter was full; its times go on from there",)
+    return (f"the clock in {name} restarted at 0 when its counter was full; its times continue from there",)
 
 
 def _beside(device: Device, name: str) -> str | None:
@@ -524,8 +527,8 @@ def _misfit(name: str, camera: FrameTimes, count: int, times: np.ndarray | None)
         return (f"{name} has {counted(noted, 'time')}, too few for the {count:,} frames; the times are not used",)
     if noted > count:
         return (
-            f"{name} has {counted(noted, 'time')} but the videos have {counted(count, 'frame')}; each frame gets the time of its number, "
-            f"and {noted - count:,} times are unused",
+            f"{name} has {counted(noted, 'time')} but the videos have {counted(count, 'frame')}; each frame "
+            f"gets the time with its number, and {noted - count:,} times are unused",
         )
     return ()
 

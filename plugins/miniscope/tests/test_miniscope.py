@@ -129,7 +129,7 @@ def test_more_times_than_frames_are_told_and_each_frame_keeps_its_own(
 ) -> None:
     folder = write_v4(tmp_path / "run", frames(10), times=range(0, 520, 40))
     words = (
-        r"has 13 times but the videos have 10 frames; each frame gets the time of its number, and 3 times are unused"
+        r"has 13 times but the videos have 10 frames; each frame gets the time with its number, and 3 times are unused"
     )
     with told(folder, words) as recording:
         np.testing.assert_array_equal(recording.get_timestamps(), np.arange(10) * 40 / 1000)
@@ -168,7 +168,9 @@ def test_a_missing_video_is_a_gap_in_the_numbers_and_the_times(tmp_path: Path, f
     folder = write_v4(tmp_path / "run", taken, a_file=10, pixels="gray")
     (folder / "1.avi").unlink()
     places = np.concatenate([np.arange(10), np.arange(20, 30)])
-    words = r"the video between 0.avi and number 2 is missing; the 20 frames of Miniscope .* as a video has 10 frames"
+    words = (
+        r"the video between 0.avi and number 2 is missing; the 20 frames of Miniscope .* as a full video has 10 frames"
+    )
     # In a list the user says which videos there are
     for path, match in (
         (folder, words),
@@ -417,7 +419,7 @@ def test_a_clock_whose_counter_was_full_goes_on(tmp_path: Path, frames: Make, wr
     ticks = 2**bits - 100 + 33 * np.arange(9)
     with roi.open(write_v4(tmp_path / "run", frames(9), times=(ticks % 2**bits).tolist())) as recording:
         np.testing.assert_array_equal(recording.get_timestamps(), ticks / 1000)
-        assert "began again at 0 when its counter was full" in recording.get_notes()[0]
+        assert "restarted at 0 when its counter was full" in recording.get_notes()[0]
 
 
 def test_a_first_time_below_0_that_lost_its_sign_is_below_0(tmp_path: Path, frames: Make, write_v3: Make) -> None:

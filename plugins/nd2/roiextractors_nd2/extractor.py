@@ -487,7 +487,7 @@ def _attributes(chunks: Chunks, frame_shape: tuple[int, int] | None, name: str) 
                 words = "".join(f'<{key} runtype="lx_uint32" value="{value}"/>' for key, value in values.items())
                 return f'<variant version="1.0"><no_name runtype="CLxListVariant">{words}</no_name></variant>'.encode()
     raise TruncatedRecordingError(
-        f"{name}: frames of {frame_shape} (rows, columns) do not take {length:,} bytes each, which they have in the file"
+        f"{name}: frames of {frame_shape} (rows, columns) do not fit the {length:,} bytes that each frame has in the file"
     )
 
 

@@ -291,8 +291,8 @@ def test_zeros_at_the_end_of_an_nd2_are_a_truncated_file(tmp_path: Path) -> None
     ("options", "words"),
     [
         ({}, r"is truncated.*frames \(192 bytes each\) .*pass frame_shape=\(rows, columns\)"),
-        ({"frame_shape": (9, 9)}, r"frames of \(9, 9\) \(rows, columns\) do not take 192 bytes"),
-        ({"frame_shape": "x"}, "do not take 192 bytes"),
+        ({"frame_shape": (9, 9)}, r"frames of \(9, 9\) \(rows, columns\) do not fit the 192 bytes"),
+        ({"frame_shape": "x"}, "do not fit the 192 bytes"),
     ],
 )
 def test_the_size_of_the_frames_of_a_truncated_nd2_is_asked_for(tmp_path: Path, options: Any, words: str) -> None:

@@ -55,7 +55,7 @@ def test_text_in_another_encoding_than_it_claims_is_read_and_told(ome: Any, tmp_
     with roi.open(written(ome, tmp_path, xml.encode("iso-8859-1"))) as recording:
         assert np.array_equal(recording.get_series(), MOVIE)
         assert (
-            "its OME-XML is not in the encoding that it claims, and was read as ISO 8859-1" in recording.get_notes()[0]
+            "its OME-XML is not in the encoding that it declares; it was read as ISO 8859-1" in recording.get_notes()[0]
         )
         assert recording.metadata.vendor["Image"]["Name"] == "µ-slide"
 
@@ -129,10 +129,10 @@ def test_cut_xml_is_told_with_its_place(ome: Any, tmp_path: Path, xml: str) -> N
     for length in range(400, len(xml) - 1, 37):
         path = written(ome, tmp_path, xml.encode("utf-8")[:length])
         with pytest.raises(
-            CorruptRecordingError, match=r"m.ome.tif: its OME-XML is (cut|not well-formed): .* at line 1, column"
+            CorruptRecordingError, match=r"m.ome.tif: its OME-XML is (truncated|not well-formed): .* at line 1, column"
         ):
             roi.open(path, format="ometiff")
-    with pytest.raises(TruncatedRecordingError, match="its OME-XML is cut: no element found"):
+    with pytest.raises(TruncatedRecordingError, match="its OME-XML is truncated: no element found"):
         roi.open(written(ome, tmp_path, xml[: xml.index("<TiffData")]))
 
 

@@ -272,8 +272,8 @@ class StoredMovieExtractor(BlockImagingExtractor):
         if self._num_written < count:
             self.keeps_missing_samples = True
             sentences.append(
-                f"{name} ends in zeros: {self._num_written:,} of {count:,} samples are not zero throughout. If the recording was interrupted, "
-                "the others were never written"
+                f"{name} ends in zeros: after the first {self._num_written:,} of {count:,} samples, every pixel "
+                "is 0. If the recording was interrupted, these samples were never written"
             )
             warn(sentences[-1])
         empty, pixels = movie.count_empty_courses()

@@ -338,7 +338,7 @@ def test_samples_of_zeros_at_the_end_are_said_and_count_as_missing(tmp_path: Pat
     frames[5:] = 0
     frames[4, 10:] = 0  # the program was interrupted inside this frame
     path, options = described(tmp_path, kind, frames, 20, 30)
-    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: 4 of 7 samples") as caught:
+    with pytest.warns(roi.IncompleteRecordingWarning, match="ends in zeros: after the first 4 of 7 samples") as caught:
         recording = roi.open(path, **options)
     with recording:
         assert recording.get_missing_samples().tolist() == [4, 5, 6]

@@ -299,7 +299,7 @@ def _observe(extractor: ImagingExtractor) -> dict[str, Any]:
 
 def _process_state() -> dict[str, Any]:
     state = {what: value for what, value in process_state().items() if what not in ("sys.stdout", "sys.stderr")}
-    return {**state, "the filters of warnings": list(warnings.filters)}
+    return {**state, "the warning filters": list(warnings.filters)}
 
 
 def _state_of(folder: Path) -> dict[str, tuple[str, int]]:
