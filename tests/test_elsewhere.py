@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import roiextractors_core as roi
 from tests.planted import elsewhere
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -199,6 +202,70 @@ def test_on_windows_the_next_process_removes_what_a_killed_one_left(tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 1
     run_as("windows", _WRITE_PART, target, "end")
     assert [path.name for path in tmp_path.iterdir()] == ["movie.npy"]
+
+
+_WITHOUT_INODES = """
+folder = Path(sys.argv[1])
+elsewhere.forget_inodes()
+assert len(list(roi.scan(folder))) == 2
+with roi.open(folder / "one" / "movie.npy") as movie:
+    for name in ("MOVIE.npy", "other.npy"):
+        try:
+            roi.convert(movie, folder / "one" / name, overwrite=True)
+        except roi.SourceKindError as error:
+            assert name != "other.npy" and "is the recording itself" in str(error), error
+        else:
+            assert name == "other.npy"
+"""
+
+
+@pytest.mark.thorough
+def test_files_of_a_drive_without_inodes_are_told_apart_by_their_names(
+    tmp_path: Path, run_as: Callable[..., str]
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "movie.npy", np.zeros((3, 8, 8), np.uint16))
+    run_as("windows", _WITHOUT_INODES, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "one").glob("*.npy")) == ["movie.npy", "other.npy"]
+
+
+_UNDO = """
+from roiextractors_core.io.atomic import remove_leftovers, write_then_rename
+elsewhere.forget_inodes()
+target = Path(sys.argv[1])
+if sys.argv[2] == "die":
+    with write_then_rename(target, overwrite=True) as partial:
+        partial.write_bytes(b"half")
+        partial.with_name("movie.json").write_bytes(b"half")
+        old = partial.parent.with_name("old")
+        old.mkdir(exist_ok=True)
+        os.rename(target, old / target.name)
+        os._exit(9)
+remove_leftovers(target)
+"""
+
+
+@pytest.mark.thorough
+def test_without_inodes_a_file_that_was_to_be_replaced_is_kept(tmp_path: Path, run_as: Callable[..., str]) -> None:
+    """After a process was killed between two renames."""
+    for name in ("movie.npy", "movie.json"):
+        (tmp_path / name).write_bytes(b"old")
+    run_as("windows", _UNDO, tmp_path / "movie.npy", "die", status=9)
+    run_as("windows", _UNDO, tmp_path / "movie.npy", "clean")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"movie.npy": b"old", "movie.json": b"old"}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("spell", [str.upper, functools.partial(unicodedata.normalize, "NFD")], ids=["case", "accents"])
+def test_files_that_an_xml_names_are_found_as_another_system_spells_them(
+    spell: Callable[[str], str], tmp_path: Path, write_recorded: Callable[..., Any]
+) -> None:
+    recorded = write_recorded("bruker", tmp_path, shape=(6, 16, 24), stem="höhe")
+    for path in recorded.path.iterdir():
+        path.rename(path.with_name(spell(path.name)))
+    with roi.open(recorded.path, **recorded.options) as movie:
+        np.testing.assert_array_equal(movie.get_series(), recorded.expected)
 
 
 _READ = """

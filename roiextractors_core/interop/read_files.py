@@ -47,10 +47,11 @@ class ReadFiles:
         """
         # Where a link leads, and the link itself: replacing either may destroy what is read
         here = {os.path.realpath(path), os.path.join(os.path.realpath(path.parent), path.name)}
+        spelled = [os.path.normcase(place) for place in here]
         for source in self._paths:
-            for place in here:
-                if place == source or source.startswith(place.rstrip(os.sep) + os.sep):
-                    raise self._refusal(path, source)
+            read = os.path.normcase(source)
+            if any(place == read or read.startswith(place.rstrip(os.sep) + os.sep) for place in spelled):
+                raise self._refusal(path, source)
         for place in here:
             # Device and inode as well as names: bind mounts, and file systems that ignore case
             for parent in (place, *map(str, Path(place).parents)):

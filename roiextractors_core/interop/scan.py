@@ -108,7 +108,7 @@ class Scan:
     progress: Progress | None = None
     num_unknown: int = 0
     num_files: int = 0
-    _visited: set[tuple[int, int]] = field(default_factory=set)
+    _visited: set[tuple[int, int | str]] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[Finding]:
         state = (self.registry or default_registry()).snapshot()
@@ -135,7 +135,8 @@ class Scan:
         """Return whether a folder was not visited yet, by this path or through a link."""
         with suppress(OSError):
             status = os.stat(folder)
-            key = (status.st_dev, status.st_ino)
+            # Some network drives number no folder
+            key = (status.st_dev, status.st_ino or os.path.realpath(folder))
             if key not in self._visited:
                 self._visited.add(key)
                 return True

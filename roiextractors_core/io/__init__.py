@@ -27,7 +27,7 @@ from .locks import ProcessLock
 from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
 from .notices import silenced, warn
 from .npy_header import NpyHeader, read_npy_header
-from .paths import single_file
+from .paths import file_name_key, single_file
 from .pickled import PickledArray, PickledObject, read_pickle, read_pickled_npy, texts_of_pickled_npy
 from .positioned import PositionedFile, open_regular, read_bounded, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
@@ -75,6 +75,7 @@ __all__ = [
     "contrast_limits",
     "describe_disorder",
     "feed_xml",
+    "file_name_key",
     "folder_names",
     "import_library",
     "is_file",

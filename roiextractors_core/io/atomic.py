@@ -339,7 +339,8 @@ def _is_folder(path: Path) -> bool:
 
 def _is_same(path: Path, other: Path) -> bool:
     with contextlib.suppress(OSError):
-        return os.path.samestat(path.lstat(), other.lstat())
+        here, there = path.lstat(), other.lstat()
+        return here.st_ino != 0 and os.path.samestat(here, there)  # some network drives number no file
     return False
 
 

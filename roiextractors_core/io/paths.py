@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from ..errors import SourceKindError, SourceNotFoundError, SourceReadError, printable
 from .known import is_folder, status_of
 
-__all__ = ["existing_paths", "file_states", "require_same_files", "single_file"]
+__all__ = ["existing_paths", "file_name_key", "file_states", "require_same_files", "single_file"]
 
 _MAX_FILES = 16  # of a long sequence, evenly spread ones are compared
 
@@ -43,6 +44,20 @@ def single_file(path: Any, *, hint: str = "", may_be_folder: bool = False) -> Pa
     if not may_be_folder and is_folder(single):
         raise SourceKindError(f"{printable(single)} is a folder; open the file inside it")
     return single
+
+
+def file_name_key(name: str) -> str:
+    """Return what two spellings of one file name have in common, to look up a name that another file states.
+
+    Windows and macOS ignore the case of letters, and macOS may store an accent as a character of its own; a recording that was
+    copied from there can have names on disk that differ so from those in its XML or index.
+
+    Parameters
+    ----------
+    name : str
+        Without a folder.
+    """
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).lower()
 
 
 def existing_paths(values: Iterable[Any]) -> list[str]:

@@ -509,7 +509,7 @@ def looks_like(source: Source) -> str:
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "an AVI video"
     if b"\0" not in head and _is_text(head):
-        lines = head.decode("utf-8", "replace").strip().splitlines()
+        lines = head.decode("utf-8-sig", "replace").strip().splitlines()
         return f"text: {printable(lines[0][:60])!r}" if lines else "blank text"
     return f"bytes that begin with {head[:16].hex(' ')}"
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["disguise", "open_below"]
+__all__ = ["disguise", "forget_inodes", "open_below", "write_companions"]
 
 _OWN = ("roiextractors_", "benchmarks")
 _NOT_DISGUISED = ("roiextractors_core.testing",)  # the kit counts open files by means of Linux
@@ -133,6 +133,21 @@ class _Entry:
 def _scandir(path: Any = ".") -> Iterator[Any]:
     with os.scandir(path) as entries:
         yield map(_Entry, entries)
+
+
+def forget_inodes() -> None:
+    """Let all files of this process have inode 0, and names whose case does not matter, as on a network drive of Windows."""
+
+    def without(look: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def look_without(*arguments: Any, **more: Any) -> os.stat_result:
+            status = look(*arguments, **more)
+            named = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+            return os.stat_result([status.st_mode, 0, *status[2:]], named)
+
+        return look_without
+
+    os.stat, os.lstat, os.fstat = without(os.stat), without(os.lstat), without(os.fstat)
+    os.path.normcase = str.lower  # type: ignore[assignment]
 
 
 def open_below(path: Any) -> list[str]:

@@ -126,7 +126,13 @@ def _of_file(path: Path) -> _Read:
             f"{printable(path.name)} contains no known traces; expected the datasets data, FC or events with roi_names, or the "
             "groups rois and traces"
         )
-    return main, *_companions(other for other in _trace_paths(path.parent) if not os.path.samefile(other, path))
+    return main, *_companions(other for other in _trace_paths(path.parent) if not _is_same(other, path))
+
+
+def _is_same(path: str, other: Path) -> bool:
+    if os.stat(path).st_ino == 0:  # some network drives number no file
+        return os.path.normcase(path) == os.path.normcase(other)
+    return os.path.samefile(path, other)
 
 
 def _is_json(path: Path) -> bool:

@@ -22,7 +22,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, file_name_key
 
 from .ndtiff import read_index
 from .stack import StackHeader, directories_from, read_chains, read_stacks
@@ -164,6 +164,11 @@ def _of_list(paths: list[str]) -> Dataset:
 
 def _ndtiff(folder: str, index: str, names: Sequence[str]) -> Dataset:
     table = read_index(os.path.join(folder, index))
+    if not set(table.files) <= set(names):
+        on_disk = {file_name_key(name): name for name in names} | {name: name for name in names}
+        table = replace(
+            table, files=tuple(on_disk.get(name) or on_disk.get(file_name_key(name), name) for name in table.files)
+        )
     there = [name for name in table.files if name in set(names)]
     if not there:
         raise TruncatedRecordingError(

@@ -67,6 +67,19 @@ def test_an_index_of_another_name_is_known_by_its_content(
         same(recording.get_series(), block[:, 0, 0])
 
 
+@pytest.mark.thorough
+def test_files_of_the_index_are_found_in_another_case(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    block = pixels(7)
+    folder = write_ndtiff(tmp_path / "movie", by_axes(block), per_file=5)
+    for path in sorted(folder.glob("*.tif")):
+        path.rename(folder / path.name.upper())
+    for path in (folder, *sorted(folder.iterdir())):
+        with roi.open(path) as recording:
+            same(recording.get_series(), block[:, 0, 0])
+
+
 @pytest.mark.parametrize("version", [(2,), (3, 0), (3, 1), (3, 2), (3, 3)])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_versions_2_to_3_are_read(

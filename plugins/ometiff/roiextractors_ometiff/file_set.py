@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import Source, folder_names, is_file, is_folder
+from roiextractors_core.io import Source, file_name_key, folder_names, is_file, is_folder
 from roiextractors_core.io.ome_xml import OmeImage, OmeReference
 
 from .document import Document, is_tiff, read_document, root_attributes
@@ -77,7 +77,7 @@ class Recording:
         self.notes = (*document.notes, *notes)
         self._folder = os.path.dirname(os.path.abspath(document.path))
         self._listing: frozenset[str] | None = None
-        self._caseless: dict[str, str] | None = None
+        self._spellings: dict[str, str] | None = None
         self._by_uuid: dict[str, str] | None = None
         self._foreign: dict[str | None, str] = {}
         self._uuids: dict[str, str] = {}
@@ -154,9 +154,10 @@ class Recording:
             return path if is_file(path) else None
         if name in listing:
             return os.path.join(self._folder, name)
-        if self._caseless is None:
-            self._caseless = {n.lower(): n for n in sorted(listing, reverse=True)}  # of equal names, the first remains
-        alike = self._caseless.get(name.lower())
+        if self._spellings is None:
+            # Of equal names, the first remains
+            self._spellings = {file_name_key(n): n for n in sorted(listing, reverse=True)}
+        alike = self._spellings.get(file_name_key(name))
         return None if alike is None else os.path.join(self._folder, alike)
 
     def _names(self) -> frozenset[str]:
@@ -241,8 +242,11 @@ def _master(document: Document) -> Document:
     path = os.path.join(folder, contained(name, document.name)) if name.strip() else folder
     if is_file(path):
         return read_document(path)
-    # BinaryOnly also states the UUID of that file, which remains when it is renamed
     names = [n for n in sorted(_names_in(folder)) if n.lower().endswith((*_SUFFIXES, ".ome"))]
+    alike = next((n for n in names if name and file_name_key(n) == file_name_key(name)), None)
+    if alike is not None:
+        return read_document(os.path.join(folder, alike))
+    # BinaryOnly also states the UUID of that file, which remains when it is renamed
     for other in names[:_MAX_SCANNED] if uuid else ():
         there = os.path.join(folder, other)
         if root_attributes(there).get("UUID", "").strip() == uuid:

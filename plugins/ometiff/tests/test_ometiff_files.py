@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,16 @@ def test_a_master_that_is_not_there_is_named(ome: Any, tmp_path: Path) -> None:
 def test_a_master_under_another_name_is_known_by_its_uuid(ome: Any, tmp_path: Path) -> None:
     write_master(ome, tmp_path, "s.companion.ome")
     (tmp_path / "s.companion.ome").rename(tmp_path / "renamed.ome")
+    with roi.open(tmp_path / "s_2.ome.tif") as recording:
+        assert np.array_equal(recording.get_series(), MOVIE)
+
+
+@pytest.mark.thorough
+def test_a_master_without_a_uuid_is_found_in_another_case(ome: Any, tmp_path: Path) -> None:
+    write_master(ome, tmp_path, "s.companion.ome")
+    text = (tmp_path / "s.companion.ome").read_text(encoding="utf-8")
+    (tmp_path / "S.Companion.OME").write_text(re.sub(r' UUID="[^"]*"', "", text, count=1), encoding="utf-8")
+    (tmp_path / "s.companion.ome").unlink()
     with roi.open(tmp_path / "s_2.ome.tif") as recording:
         assert np.array_equal(recording.get_series(), MOVIE)
 

@@ -86,7 +86,7 @@ class Folder:
         names = [name for name in self._names if name.startswith(starts)]
         numbers = _numbers(names, len(start))
         if numbers is None:
-            rows = [row for row in _FRAME.findall(self._text) if row[1] == channel]
+            rows = [row for row in _FRAME.findall(self._text) if row[1].lower() == channel.lower()]
             names = [row[0] for row in rows]
             numbers = np.array([list(map(int, row[2:])) for row in rows], np.int64).reshape(-1, 4)
         stem = names[0][len(start) :].rpartition(".")[0] if names else ""

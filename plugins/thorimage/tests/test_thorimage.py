@@ -83,6 +83,19 @@ def test_the_names_of_the_channels_are_those_of_the_files(tmp_path: Path, frames
         assert [channel.name for channel in recording.metadata.channels] == ["td Tomato"]
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("spell", [str.upper, str.lower])
+def test_names_whose_case_was_changed_by_a_copy_are_those_of_the_channel(
+    tmp_path: Path, frames_of: Make, write_tiff: Make, spell: Make
+) -> None:
+    frames = frames_of(3)
+    folder = write_tiff(tmp_path / "movie", frames)
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / spell(path.name))
+    with roi.open(folder) as recording:
+        same(recording.get_series(), frames[:, 0, 0])
+
+
 @pytest.mark.parametrize(
     "other", ["ChanA_1.tif", "ChanA_1_2_3_4_5.tif", "ChanA_1_2__4.tif", "ChanA_1_2_3_4 copy.tif", "ChanA_2.txt"]
 )
