@@ -29,6 +29,7 @@ from roiextractors_core.io import (
     PositionedFile,
     StoredArray,
     StoredFrames,
+    as_native,
     num_cores,
     open_regular,
     read_once,
@@ -706,6 +707,45 @@ def test_what_is_applied_sees_each_frame_once_and_in_native_order(
     found = stored.read(places(chosen), columns=columns, apply=lambda part: np.invert(part, out=part))
     assert found.dtype.isnative
     np.testing.assert_array_equal(found, 65535 - frames[chosen][:, :, columns])
+
+
+@pytest.mark.parametrize("chosen", [[7], [1, 2, 3], [8, 1]], ids=str)
+def test_bytes_are_swapped_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: list[int]) -> None:
+    frames = np.random.default_rng(3).integers(0, 2**16, (9, 5, 7), dtype=np.uint16)
+    (tmp_path / "movie.bin").write_bytes(frames.astype(">u2").tobytes()[:-2])
+    monkeypatch.setattr(stored_module, "_SWAP_BYTES", 16)  # blocks that do not end where a frame does
+    stored = StoredFrames([PositionedFile(tmp_path / "movie.bin")], shape=(5, 7), dtype=">u2")
+    if 8 in chosen:
+        with pytest.raises(TruncatedRecordingError, match="ends at byte 628, expected bytes 560 to 630"):
+            stored.read(np.array(chosen) * 70)
+        return
+    np.testing.assert_array_equal(stored.read(np.array(chosen) * 70), frames[chosen])
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4", ">c8", "<u2", "u1"])
+def test_an_array_becomes_native_in_place(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    monkeypatch.setattr(stored_module, "_SWAP_BYTES", 64)
+    monkeypatch.setattr(stored_module, "PARALLEL_BYTES", 100)
+    values = np.arange(210).reshape(6, 5, 7)
+    stored = values.astype(dtype)
+    found = as_native(stored)
+    np.testing.assert_array_equal(found, values)
+    assert found.dtype.isnative
+    assert np.shares_memory(found, stored)
+    assert as_native(np.empty((0, 3), dtype)).dtype.isnative
+    if not np.dtype(dtype).isnative:
+        with pytest.raises(ValueError, match="C-contiguous"):
+            as_native(values.astype(dtype)[:, ::2])
+
+
+def test_each_buffer_is_filled_from_its_own_offset(path: Path) -> None:
+    file, array, some = PositionedFile(path), np.zeros((2, 3), ">u2"), bytearray(5)
+    file.read_each([array, some, memoryview(bytearray(0))], [1000, 3, 7])
+    assert array.tobytes() == CONTENT[1000:1012]
+    assert some == CONTENT[3:8]
+    with pytest.raises(TruncatedRecordingError, match=f"expected bytes {len(CONTENT) - 2:,} to {len(CONTENT) + 3:,}"):
+        file.read_each([array, some], [0, len(CONTENT) - 2])
+    file.close()
 
 
 def test_frames_come_from_the_files_that_hold_them(movie: tuple[Path, np.ndarray], tmp_path: Path) -> None:

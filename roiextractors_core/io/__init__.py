@@ -32,7 +32,7 @@ from .pickled import PickledArray, PickledObject, read_pickle, read_pickled_npy,
 from .positioned import PositionedFile, open_regular, read_bounded, read_once
 from .sidecar import SIDECAR_KEY, Sidecar
 from .source import Source
-from .stored import StoredArray, StoredFrames
+from .stored import StoredArray, StoredFrames, as_native
 from .streams import choose_stream
 from .tasks import run_tasks
 from .threads import num_cores, run_on_cores
@@ -69,6 +69,7 @@ __all__ = [
     "TiffDirectory",
     "ZarrArray",
     "ZarrGroup",
+    "as_native",
     "at_positions",
     "attribute_value",
     "choose_stream",

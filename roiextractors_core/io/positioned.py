@@ -43,6 +43,7 @@ _MAX_UNCHECKED = (
 _MAX_OFFSET = (1 << 63) - 1 - _MAX_BYTES_A_CALL
 PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
 _HEAD_BYTES = 4096  # compared when a file changed: a header, and often some pixels
+_NOT_CONTIGUOUS = "the array to fill must be C-contiguous"
 _HAS_PREADV = hasattr(os, "preadv")
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -96,8 +97,7 @@ def size_of(path: str) -> int:
 
 
 def _is_filled(descriptor: int, buffers: Sequence[Any], offset: int, num_bytes: int) -> bool:
-    views = [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
-    return PositionedFile._fill(descriptor, views, offset) == num_bytes
+    return PositionedFile._fill(descriptor, _views_of(buffers), offset) == num_bytes
 
 
 class PositionedFile:
@@ -255,13 +255,15 @@ class PositionedFile:
         TruncatedRecordingError
             The file ends before the buffers are full.
         """
-        views, num_bytes = [], 0
+        num_bytes = 0
         for b in buffers:  # one loop, since single frames of small movies spend their time here
-            view = bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B")
-            if len(view):
-                views.append(view)
-                num_bytes += len(view)
-        got = self._read(views, offset, num_bytes)
+            if not isinstance(b, np.ndarray):
+                num_bytes += len(b) if type(b) is bytearray else memoryview(b).nbytes
+            elif b.flags.c_contiguous:
+                num_bytes += b.nbytes
+            else:
+                raise ValueError(_NOT_CONTIGUOUS)
+        got = self._read(buffers, offset, num_bytes)
         if got < num_bytes:
             raise self._ends_early(offset + got, offset, num_bytes)
 
@@ -283,6 +285,39 @@ class PositionedFile:
             self.read_into([view], offset)
 
         return read
+
+    def read_each(self, buffers: Sequence[Any], offsets: Sequence[int]) -> None:
+        """Fill each buffer with the bytes from its own offset on: many short reads by one thread.
+
+        Parameters
+        ----------
+        buffers : sequence of writable C-contiguous buffers
+            Arrays, byte arrays or memoryviews.
+        offsets : sequence of int
+            Position in the file of the first byte of each.
+
+        Raises
+        ------
+        TruncatedRecordingError
+            The file ends before a buffer is full.
+        """
+        entry = self._taken()
+        descriptor = entry.descriptor
+        try:
+            for buffer, offset in zip(buffers, offsets, strict=True):
+                size = len(buffer) if type(buffer) is bytearray else buffer.nbytes
+                if (
+                    size > _MAX_BYTES_A_CALL
+                    or offset > _MAX_OFFSET
+                    or _pread_into(descriptor, (buffer,), offset) != size
+                ):
+                    self.read_into([buffer], offset)
+        except OSError as error:
+            if isinstance(error, RoiExtractorsError):
+                raise
+            raise self._failed(entry, error) from error
+        finally:
+            del entry
 
     def read_array(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return a new array of the bytes at ``offset``; large arrays are read on all cores.
@@ -336,20 +371,20 @@ class PositionedFile:
 
     __del__ = property(operator.attrgetter("_forget"))  # without a step of Python, see _Descriptor
 
-    def _read(self, views: list[memoryview], offset: int, num_bytes: int) -> int:
+    def _read(self, buffers: Sequence[Any], offset: int, num_bytes: int) -> int:
         if offset > _MAX_OFFSET:  # a damaged header may ask for any offset
             return 0
         if 0 < num_bytes <= MAX_SMALL_READ:
             known = None if KNOWN.get() is None else known_files()
             if known is not None:
-                return self._read_known(known, views, offset, num_bytes)
+                return self._read_known(known, _views_of(buffers), offset, num_bytes)
         entry = self._taken()
         try:
-            if num_bytes <= _MAX_BYTES_A_CALL and len(views) <= _MAX_BUFFERS_A_CALL:
-                got = _pread_into(entry.descriptor, views, offset) if views else 0
+            if num_bytes <= _MAX_BYTES_A_CALL and len(buffers) <= _MAX_BUFFERS_A_CALL:
+                got = _pread_into(entry.descriptor, buffers, offset) if num_bytes else 0
                 if got == num_bytes or got == 0:
                     return got
-            return self._fill(entry.descriptor, views, offset)
+            return self._fill(entry.descriptor, _views_of(buffers), offset)
         except OSError as error:
             raise self._failed(entry, error) from error
         finally:
@@ -539,9 +574,13 @@ class _Stream(io.RawIOBase):
         return len(found)
 
 
+def _views_of(buffers: Sequence[Any]) -> list[memoryview]:
+    return [bytes_of(b) if isinstance(b, np.ndarray) else memoryview(b).cast("B") for b in buffers]
+
+
 def bytes_of(array: np.ndarray) -> memoryview:
     if not array.flags.c_contiguous:
-        raise ValueError("the array to fill must be C-contiguous")
+        raise ValueError(_NOT_CONTIGUOUS)
     if array.nbytes == 0:
         return memoryview(b"")
     return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
@@ -564,7 +603,7 @@ else:  # Windows: no positioned read, so one seek and read at a time
                 for view in views:
                     got = stream.readinto(view) or 0
                     total += got
-                    if got < len(view):
+                    if got < memoryview(view).nbytes:
                         break
             finally:
                 stream.seek(before)

@@ -24,7 +24,7 @@ from .json_text import read_json
 from .known import is_file
 from .locks import ProcessLock
 from .positioned import PARALLEL_BYTES, PositionedFile, read_once, size_of
-from .stored import StoredArray
+from .stored import StoredArray, as_native
 from .zarr_codecs import (
     ChunkCodec,
     ChunkFault,
@@ -238,13 +238,7 @@ class ZarrArray:
             self._grid.fill(sample_pieces(result, axis, samples, box), self._source)
         if not os.path.exists(self._mark):  # after the read: chunks of a folder that is gone all look like fill value
             raise SourceNotFoundError(f"{printable(self._mark)} no longer exists: {self.name} was moved or deleted")
-        if not result.dtype.isnative:
-            result = (
-                result.astype(result.dtype.newbyteorder("="))
-                if result.dtype.fields
-                else result.byteswap(inplace=True).view(result.dtype.newbyteorder("="))
-            )
-        return result[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
+        return as_native(result)[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
 
     @property
     def has_met_missing(self) -> bool:

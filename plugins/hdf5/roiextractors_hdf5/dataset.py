@@ -34,6 +34,7 @@ from roiextractors_core.io import (
     PositionedFile,
     ProcessLock,
     StoredFrames,
+    as_native,
     at_positions,
     missing_chunks,
     require_few_chunks,
@@ -392,7 +393,7 @@ class Hdf5Dataset:
         stored = np.empty(shape, self._layout.dtype)
         if stored.size:
             self._fill(stored, samples, box)
-        return self._arranged(self._native(stored), count)
+        return self._arranged(as_native(stored), count)
 
     def read_into(self, out: np.ndarray, box: Sequence[tuple[int, int]]) -> None:
         """Fill an array with a part of a dataset that has no axis T.
@@ -411,8 +412,7 @@ class Hdf5Dataset:
         """
         if out.size:
             self._fill(out.view(self._layout.dtype), slice(0, 1), list(box))
-            if not self._layout.dtype.isnative:
-                out.byteswap(inplace=True)
+            as_native(out.view(self._layout.dtype))
 
     def _look_at_dataset(self, axes: str, fixed: Mapping[str, int]) -> int:
         """Find out how the dataset is stored and what is missing; return how many bytes are stored."""
@@ -541,11 +541,7 @@ class Hdf5Dataset:
         """Read whole samples that are stored one after the other in order."""
         shape = (stop - start, *self._layout.shape[1:])
         offset = self._layout.offset + start * math.prod(shape[1:]) * self._layout.dtype.itemsize
-        return self._native(self._file.read_array(offset, shape, self._layout.dtype))
-
-    def _native(self, stored: np.ndarray) -> np.ndarray:
-        # In place: the array was made for this read
-        return stored if stored.dtype.isnative else stored.byteswap(inplace=True).view(self.dtype)
+        return as_native(self._file.read_array(offset, shape, self._layout.dtype))
 
     def _length(self, letter: str) -> int:
         return self._lengths.get(letter, 1)

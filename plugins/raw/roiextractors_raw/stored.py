@@ -50,6 +50,7 @@ class StoredMovie:
         self.dtype = dtype
         self.offset = offset
         self._lengths = dict(zip(axes, shape, strict=True))
+        self._shape = tuple(self._lengths[axis] for axis in "TYXZ" if axis in self._lengths)
         self._time = axes.index("T")
         self._inner = shape[self._time + 1 :]
         self._array = StoredArray(file, shape=shape, dtype=dtype, offset=offset)
@@ -63,7 +64,7 @@ class StoredMovie:
     @property
     def shape(self) -> tuple[int, ...]:
         """``(samples, rows, columns)`` or ``(samples, rows, columns, planes)``."""
-        return tuple(self._lengths[axis] for axis in "TYXZ" if axis in self._lengths)
+        return self._shape
 
     @property
     def nbytes(self) -> int:
@@ -144,6 +145,9 @@ class StoredMovie:
         TruncatedRecordingError
             The file ends before the part does.
         """
+        if self.axes == "TYX":  # nearly always, and single frames of small movies spend their time in what follows
+            places = self.offset + _as_indices(_within(samples, self._shape[0])) * self._frames.frame_bytes
+            return self._frames.read(places, rows, columns)
         given: Mapping[str, Any] = {"T": samples, "Y": rows, "X": columns, "Z": planes or slice(None)}
         wanted = {axis: _within(given[axis], length) for axis, length in self._lengths.items()}
         found = self._read_frames(wanted) if len(self._inner) > 1 else self._read_courses(wanted)

@@ -407,6 +407,17 @@ class TiffImagingExtractor(BlockImagingExtractor):
             [number * step + np.arange(n) for number, n in zip(numbers.tolist(), lengths, strict=True)]
         )
 
+    @functools.cached_property
+    def _steps(self) -> tuple[int, int, int]:
+        """Pages from one sample to the next, before the first sample, and from one plane to the next."""
+        strides = self._arrangement.strides
+        first = self._position * (self._pages.num_pages // self._positions)
+        if self._arrangement.size("C") > 1:
+            first += self._channel * strides["C"]
+        if self._plane is not None:
+            first += self._plane * strides["Z"]
+        return strides["T"], first, strides["Z"]
+
     def _say(self, sentence: str, category: type[RoiExtractorsWarning]) -> None:
         """Give a warning, and keep it as a note."""
         self._warnings += (sentence,)
@@ -426,22 +437,15 @@ class TiffImagingExtractor(BlockImagingExtractor):
     def _read(
         self, samples: np.ndarray, planes: slice | None, rows: slice = slice(None), columns: slice = slice(None)
     ) -> np.ndarray:
-        strides = self._arrangement.strides
-        pages = samples * strides["T"]
-        in_pages = self._arrangement.size("C") > 1
-        if in_pages:
-            pages = pages + self._channel * strides["C"]
-        if self._plane is not None:
-            pages = pages + self._plane * strides["Z"]
-        pages = pages + self._position * (self._pages.num_pages // self._positions)
-        depth = None
+        step, first, step_of_planes = self._steps
+        pages, depth = samples * step + first, None
         if self.is_volumetric:
             chosen = np.arange(*(planes or slice(None)).indices(self._num_planes), dtype=np.int64)
-            pages, depth = (pages[:, None] + chosen * strides["Z"]).ravel(), len(chosen)
+            pages, depth = (pages[:, None] + chosen * step_of_planes).ravel(), len(chosen)
         found = self._pages.read(pages, rows, columns)
         if self._pages.samples_per_pixel > 1:
             # A copy, so that the values of the other channels are not kept in memory
-            found = np.ascontiguousarray(found[..., self._channel if not in_pages else 0])
+            found = np.ascontiguousarray(found[..., self._channel if self._arrangement.size("C") <= 1 else 0])
         if depth is None:
             return found
         return np.moveaxis(found.reshape(len(samples), depth, *found.shape[1:]), 1, 3)

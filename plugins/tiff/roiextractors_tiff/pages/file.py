@@ -101,15 +101,14 @@ class PagedFile:
             if layout.is_one_block:
                 self.tiff.file.read_into([result], int(layout.data_offsets(np.array([page]))[0]))
             return layout.is_one_block
-        at, data = layout.places(page)
+        at, data = places = layout.places(page)
         table = bytearray(layout.width)
         gap = data - at - layout.width
         if page and 0 <= gap <= MAX_GAP:
             self.tiff.file.read_into([table, bytearray(gap), result] if gap else [table, result], at)
         else:
-            self.tiff.file.read_into([table], at)
-            self.tiff.file.read_into([result], data)
-        if not layout.is_as_predicted(page, table):
+            self.tiff.file.read_each([table, result], [at, data])
+        if not layout.is_as_predicted(page, table, places):
             raise differing_page(self.page, self.tiff.directory(at, page))
         return True
 

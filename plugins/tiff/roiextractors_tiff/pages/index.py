@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     DeclarationError,
     RangeError,
 )
-from roiextractors_core.io import Budget, run_on_cores, silenced, warn
+from roiextractors_core.io import Budget, as_native, run_on_cores, silenced, warn
 
 from .chain import Chain
 from .directory import HEADER_BYTES, Directory, Tags, TiffFile
@@ -76,7 +76,9 @@ class PageIndex(ABC):
         self.paths = paths
         self._page = page
         self._edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        self._single_shape = self._shape(1, slice(0, page.rows), slice(0, page.columns))
+        self._num_pages = int(self._edges[-1])
+        self._whole = slice(0, page.rows), slice(0, page.columns)
+        self._single_shape = self._shape(1, *self._whole)
 
     @staticmethod
     def of(
@@ -139,7 +141,7 @@ class PageIndex(ABC):
     @property
     def num_pages(self) -> int:
         """Pages in all files."""
-        return int(self._edges[-1])
+        return self._num_pages
 
     @property
     def pages_per_file(self) -> tuple[int, ...]:
@@ -219,14 +221,14 @@ class PageIndex(ABC):
         """
         wanted = self._resolve(pages)
         rows, columns = _within(rows, self._page.rows), _within(columns, self._page.columns)
-        if len(wanted) == 1 and (rows, columns) == (slice(0, self._page.rows), slice(0, self._page.columns)):
-            single = self._read_one(int(wanted[0]))
+        if len(wanted) == 1 and (rows, columns) == self._whole:
+            single = self._read_one(wanted.item())
             if single is not None:
                 return single
         result = np.empty(self._shape(len(wanted), rows, columns), self._page.dtype)
         if result.size:
             self._read_into(result, wanted, rows, columns)
-        return _native(result)
+        return as_native(result)
 
     @abstractmethod
     def close(self) -> None:
@@ -256,7 +258,7 @@ class PageIndex(ABC):
             return np.array([pages.start], np.int64)
         # Single frames, whose bookkeeping outweighs their read
         is_single = isinstance(pages, np.ndarray) and pages.shape == (1,) and pages.dtype == np.int64
-        if is_single and 0 <= pages[0] < self.num_pages:
+        if is_single and 0 <= pages.item() < self._num_pages:
             return np.asarray(pages)
         wanted = (
             np.arange(pages.start, pages.stop, pages.step, dtype=np.int64)
@@ -326,7 +328,7 @@ class _OpenIndex(PageIndex):
     def _read_one(self, page: int) -> np.ndarray | None:
         number = bisect.bisect_right(self._starts, page) - 1
         result = np.empty(self._single_shape, self._page.dtype)
-        return _native(result) if self._files[number].read_one(result, page - self._starts[number]) else None
+        return as_native(result) if self._files[number].read_one(result, page - self._starts[number]) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_reopen, (tuple(self.paths), self._selection))
@@ -464,9 +466,3 @@ def _warn_of_damage(damaged: Mapping[int, str]) -> None:
 def _within(part: slice, length: int) -> slice:
     start, stop, _ = part.indices(length)
     return slice(start, max(start, stop))
-
-
-def _native(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels in native byte order, swapped in place."""
-    stored = pixels.dtype
-    return pixels if stored.isnative else pixels.byteswap(inplace=True).view(stored.newbyteorder("="))

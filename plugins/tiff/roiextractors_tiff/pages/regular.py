@@ -25,7 +25,6 @@ Programs that count bytes in 32 bits begin at 0 again behind 4 GiB.  In a larger
 
 from __future__ import annotations
 
-import itertools
 import struct
 
 import numpy as np
@@ -74,10 +73,12 @@ class RegularPages(Layout):
         self._next_at = len(second.table)
         self._expected = np.frombuffer(second.table, np.uint8)
         self._fixed = fixed_bytes(second)
-        fixed = self._fixed.tolist()
-        starts = [k for k, at in enumerate(fixed) if k == 0 or fixed[k - 1] < at - 1]
-        runs = [(fixed[a], fixed[b - 1] + 1) for a, b in itertools.pairwise([*starts, len(fixed)])]
-        self._runs = [(a, b, second.table[a:b]) for a, b in runs]
+        mask = np.zeros(len(second.table), np.uint8)
+        mask[self._fixed] = 0xFF
+        self._mask = int.from_bytes(mask.tobytes(), "little")
+        self._masked = self._mask & int.from_bytes(second.table, "little")
+        self._strip_of = struct.Struct(self._strip_form).unpack_from
+        self._next_of = struct.Struct(self._next_form).unpack_from
         self._text = _description_place(second) if table_step == data_step else None
         # Offsets are equal if they differ by multiples of this; no two of a smaller file do
         self._period = _OFFSET_PERIOD if tiff.size > _OFFSET_PERIOD else 1 << 64
@@ -128,17 +129,15 @@ class RegularPages(Layout):
         """Return whether one page's directory is; that of page 0 was read when the file was opened."""
         if page == 0:
             return True
-        # A loop over runs of bytes, not numpy and not any(): one page is checked for each frame that is read alone
-        for a, b, expected in self._runs:
-            if table[a:b] != expected:
-                return False
-        data = (places or self.places(page))[1]
-        if not self.are_equal(struct.unpack_from(self._strip_form, table, self._strip_at)[0], data):
+        # As one number and not with numpy: one page is checked for each frame that is read alone
+        if int.from_bytes(table[: self._next_at], "little") & self._mask != self._masked:
+            return False
+        at, data = places or self.places(page)
+        if (data - self._strip_of(table, self._strip_at)[0]) % self._period:
             return False
         # The last page ends the chain, or points to one that the file's end cuts off; both were checked when opening
-        last = page == self.count - 1
-        following = struct.unpack_from(self._next_form, table, self._next_at)[0]
-        return last or self.are_equal(following, self.places(page + 1)[0])
+        following = at + self.table[2] - self._next_of(table, self._next_at)[0]
+        return page == self.count - 1 or following % self._period == 0
 
     def unlike(self, pages: np.ndarray, tables: np.ndarray) -> np.ndarray:
         """Return which of these pages are not as predicted, given their directories as rows of bytes; page 0 excluded."""
