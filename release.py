@@ -30,6 +30,8 @@ __all__ = ["build", "check", "distributions", "main", "set_version"]
 
 ROOT = Path(__file__).resolve().parent
 VERSION_FILE = "roiextractors_core/__init__.py"
+CATALOGUE_FILE = "roiextractors_core/registry/catalogue.py"
+_NOT_ON_THE_INDEX = "not on the Python Package Index yet"
 CLASSIFIERS = (
     "Development Status :: 4 - Beta",
     "Intended Audience :: Science/Research",
@@ -121,6 +123,12 @@ def check(root: Path = ROOT) -> list[str]:
             problems.append(f"{name}: requirements.txt does not install it")
         if f"`{name}`" not in readme:
             problems.append(f"{name}: README.md does not mention it")
+    if re.search("^ON_THE_INDEX = True", (root / CATALOGUE_FILE).read_text(encoding="utf-8"), re.MULTILINE):
+        problems += [
+            f"roiextractors-core: docs/{page.name} says {_NOT_ON_THE_INDEX!r}, but {CATALOGUE_FILE} has ON_THE_INDEX = True"
+            for page in sorted(root.glob("docs/*.md"))
+            if _NOT_ON_THE_INDEX in page.read_text(encoding="utf-8")
+        ]
     return problems
 
 

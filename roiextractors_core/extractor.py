@@ -48,6 +48,9 @@ _OLD_NAMES = {
 }
 """Methods that roiextractors has or had, and what replaces them."""
 
+_HOW_TO_SET = {"sampling_frequency": "override_sampling_frequency", "timestamps": "set_times"}
+"""Attributes that a class may set in its constructor, and what changes them in a recording that is open."""
+
 _MANY_BYTES = 100_000_000  # in a pickle: as slow as opening a file a hundred times
 _TAKES_ANY = 0x04 | 0x08  # the flags of a code object with *args or **kwargs
 
@@ -428,7 +431,15 @@ class Extractor(ABC):
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             if name in _OLD_NAMES:
                 message += f"; in place of roiextractors' {name}, use {_OLD_NAMES[name]}"
+            elif self.kind == "imaging" and name[:1] != "_" and hasattr(np.ndarray, name):
+                message += f"; read the pixels first: recording[...].{name}"
             raise AttributeError(message, name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Otherwise a rate that is assigned would be kept beside the one in force, and change no time
+        if name in _HOW_TO_SET and (self.__provenance is not None or is_view(self)):
+            raise AttributeError(f"cannot set {name} of a recording; use recording.{_HOW_TO_SET[name]}(...)")
+        super().__setattr__(name, value)
 
     def __enter__(self) -> Self:
         return self

@@ -166,6 +166,17 @@ def test_a_class_may_set_attributes_of_these_names_in_its_constructor() -> None:
     assert pickle.loads(pickle.dumps(extractor)).sampling_frequency == 50.0
 
 
+def test_a_rate_or_times_that_are_assigned_to_an_open_recording_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", PIXELS)
+    with roi.open(tmp_path / "a.npy", sampling_frequency=20.0) as recording:
+        for one in (recording, recording.slice_samples(0, 3)):
+            with pytest.raises(AttributeError, match=r"use recording\.override_sampling_frequency\("):
+                one.sampling_frequency = 30.0
+            with pytest.raises(AttributeError, match=r"use recording\.set_times\("):
+                one.timestamps = np.arange(12.0)
+        assert recording.sampling_frequency == 20.0
+
+
 # Names of roiextractors
 
 
@@ -195,6 +206,8 @@ def test_an_old_name_of_roiextractors_names_the_new_one(old: str, new: str) -> N
 def test_other_missing_names_are_errors_as_usual() -> None:
     with pytest.raises(AttributeError, match=r"^'NumpyImagingExtractor' object has no attribute 'get_serie'$"):
         made().get_serie  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"read the pixels first: recording\[\.\.\.\]\.reshape$"):
+        made().reshape  # type: ignore[attr-defined]  # noqa: B018
 
     class Broken(Guide):
         @property

@@ -14,6 +14,7 @@ import pytest
 import roiextractors_core as roi
 from roiextractors_core.io import (
     parse_xml,
+    regular_rate,
     silenced,
     single_file,
     to_micrometres,
@@ -87,6 +88,21 @@ def test_lengths_in_micrometres(value: object, unit: str | None, micrometres: fl
 )
 def test_durations_in_seconds(value: object, unit: str, seconds: float | None) -> None:
     assert to_seconds(value, unit) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_regular_times_have_a_rate_across_missing_samples_and_rounding() -> None:
+    numbers = np.array([0, 1, 4, 5, 9])
+    assert regular_rate(numbers / 20 + 3, numbers) == pytest.approx(20)
+    assert regular_rate(numbers / 20) is None
+    rounded = np.round(np.arange(100) / 30, 3)
+    assert regular_rate(rounded) is None
+    assert regular_rate(rounded, resolution=1e-3) == pytest.approx(30)
+    assert regular_rate(rounded, jitter=0.1) == pytest.approx(30, rel=0.02)
+
+
+@pytest.mark.parametrize("times", [[], [1.0], [2.0, 1.0, 0.0], [1.0, 1.0], [0.0, 1.0, np.nan], [0.0, np.inf, np.inf]])
+def test_few_or_senseless_times_have_no_rate(times: list[float]) -> None:
+    assert regular_rate(np.array(times)) is None
 
 
 def test_a_document_becomes_elements_with_their_texts() -> None:

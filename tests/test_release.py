@@ -43,8 +43,9 @@ def copy(tmp_path: Path) -> Path:
                 target = tmp_path / folder.relative_to(ROOT) / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(folder / name, target)
-    (tmp_path / "roiextractors_core").mkdir()
-    shutil.copy(ROOT / release.VERSION_FILE, tmp_path / release.VERSION_FILE)
+    for name in (release.VERSION_FILE, release.CATALOGUE_FILE, "docs/install.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
 
@@ -131,8 +132,12 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
         ),
         (replaced("requirements.txt", "-e plugins/raw\n", ""), "raw: requirements.txt does not install it"),
         (replaced("README.md", "| `roiextractors-raw` |", "| |"), "raw: README.md does not mention it"),
+        (replaced(release.CATALOGUE_FILE, "ON_THE_INDEX = False", "ON_THE_INDEX = True"), "core: docs/install.md says"),
     ],
-    ids=["version", "bound", "links", "classifiers", "licence", "readme", "date", "all", "requirements", "table"],
+    ids=[
+        *("version", "bound", "links", "classifiers", "licence", "readme", "date", "all", "requirements", "table"),
+        "index",
+    ],
 )
 def test_a_difference_is_found(copy: Path, change: Callable[[Path], Any], expected: str) -> None:
     change(copy)

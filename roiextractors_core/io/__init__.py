@@ -37,7 +37,16 @@ from .streams import choose_stream
 from .tasks import run_tasks
 from .threads import num_cores, run_on_cores
 from .tiff_directory import TiffDirectory
-from .units import MICROMETRES, SECONDS, describe_disorder, plausible_start, require_rate, to_micrometres, to_seconds
+from .units import (
+    MICROMETRES,
+    SECONDS,
+    describe_disorder,
+    plausible_start,
+    regular_rate,
+    require_rate,
+    to_micrometres,
+    to_seconds,
+)
 from .xml import feed_xml, parse_xml, xml_parser, xml_problems
 from .zarr_array import ZarrArray, ZarrGroup, open_zarr
 
@@ -100,6 +109,7 @@ __all__ = [
     "read_once",
     "read_pickle",
     "read_pickled_npy",
+    "regular_rate",
     "require_few_chunks",
     "require_rate",
     "require_room",

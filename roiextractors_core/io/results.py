@@ -67,7 +67,7 @@ def results_in_file(name: str, head: bytes, read_at: ReadAt) -> str:
     if text.startswith(b"[") and b'"coordinates"' in text[:60]:
         return f"regions of Neurofinder, {_NOT_A_MOVIE} (the folder 'images' beside 'regions')"
     if text.startswith((b"<SpimData", b"<?xml")) and b"<SpimData" in text:
-        return "the description of a BigDataViewer dataset, which is not read as one movie; convert it to OME-TIFF or OME-Zarr"
+        return "the description of a BigDataViewer dataset, which cannot be opened as one movie; convert it to OME-TIFF or OME-Zarr"
     if head.startswith(b"MATLAB 5.0"):
         return _results_of(set(_variables(read_at, "<" if head[126:128] == b"IM" else ">")))
     return ""

@@ -1,4 +1,4 @@
-"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it; dates of a start; the rate that a writer needs; amounts in words."""
+"""Lengths in micrometres and times in seconds, from a number and the unit that a file gives with it; dates of a start; the rate of regular times, and that a writer needs; amounts in words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from ..errors import TimesError
 
@@ -16,6 +18,7 @@ __all__ = [
     "describe_disorder",
     "duration",
     "plausible_start",
+    "regular_rate",
     "require_rate",
     "to_micrometres",
     "to_seconds",
@@ -132,6 +135,32 @@ def require_rate(recording: Any, given: float | None = None, *, needed_by: str) 
         else f"this recording has only times, which give {median:.6g} Hz; pass sampling_frequency={median:.6g}"
     )
     raise TimesError(f"{needed_by} needs a sampling rate: {advice}")
+
+
+def regular_rate(
+    times: np.ndarray, numbers: np.ndarray | None = None, *, resolution: float = 0.0, jitter: float = 1e-3
+) -> float | None:
+    """Return the rate in Hz of times at regular intervals, from their median; None for other times.
+
+    Parameters
+    ----------
+    times : numpy.ndarray
+        Of the samples, in seconds.
+    numbers : numpy.ndarray, optional
+        Numbers of the samples as acquired, if some are missing.
+    resolution : float
+        Seconds to which the times are rounded: intervals may differ by as much.
+    jitter : float
+        Relative difference from the median up to which an interval is regular.
+    """
+    if len(times) < 2 or not np.isfinite(times).all():
+        return None
+    steps = np.diff(times) if numbers is None else np.diff(times) / np.diff(numbers)
+    median = float(np.median(steps))
+    if median <= 10 * resolution or np.abs(steps - median).max() > max(jitter * median, 1.001 * resolution):
+        return None
+    # The mean of all intervals is more exact than one of them, which is rounded
+    return float(steps.size / steps.sum()) if resolution else 1.0 / median
 
 
 def describe_disorder(times: Any) -> str:

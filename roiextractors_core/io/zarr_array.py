@@ -162,8 +162,12 @@ class ZarrArray:
         grid, keys = facts.get("chunk_grid"), facts.get("chunk_key_encoding")
         kind = grid.get("name") if isinstance(grid, dict) else None
         if kind != "regular" or facts.get("storage_transformers"):
-            what = f"a chunk grid of kind {printable(kind)[:40]!r}" if kind != "regular" else "storage transformers"
-            raise UnsupportedRecordingError(f"{self.name} has {what}, which is not supported")
+            what = (
+                f"a grid of chunks of the kind {printable(kind)[:40]!r}; supported: regular"
+                if kind != "regular"
+                else "storage transformers, which are not supported"
+            )
+            raise UnsupportedRecordingError(f"{self.name} has {what}")
         self.shape, chunks = self._lengths(facts, _inside(grid).get("chunk_shape"))
         dtype = _type_of_version_3(facts.get("data_type"), self.name)
         self.fill_value = _fill_value(
@@ -580,7 +584,10 @@ def _type_of_version_3(value: Any, name: str) -> np.dtype[Any]:
 
 def _checked_type(dtype: np.dtype[Any] | None, value: Any, name: str) -> np.dtype[Any]:
     if dtype is None or dtype.kind not in "biufcmMSUVO" or not 0 < dtype.itemsize <= _MAX_TEXT_TYPE or dtype.subdtype:
-        raise UnsupportedRecordingError(f"{name} has the type {printable(value)[:60]}, which is not supported")
+        raise UnsupportedRecordingError(
+            f"{name} has the type {printable(value)[:60]}, which is not supported; "
+            "supported: booleans, numbers, dates, strings, bytes and records"
+        )
     return dtype
 
 
@@ -598,7 +605,9 @@ def _records(fields: list[Any], type_of: Any, name: str) -> np.dtype[Any]:
             raise CorruptRecordingError(f"{name} has a record with a field of the shape {printable(inner)[:60]}")
         dtype = type_of(field[1])
         if dtype.kind == "O":
-            raise UnsupportedRecordingError(f"{name} has records with objects, which are not supported")
+            raise UnsupportedRecordingError(
+                f"{name} has records with objects, which are not supported; write its fields as separate arrays"
+            )
         made.append((field[0], dtype, tuple(inner)) if inner else (field[0], dtype))
     try:
         dtype = np.dtype(made) if 0 < len(made) <= _MAX_FIELDS else None

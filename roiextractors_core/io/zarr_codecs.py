@@ -292,7 +292,7 @@ def codec_of_version_2(
     if is_text != bool(text) or any(other in _TEXTS for other in names[1:]):
         how = f"with the codecs {', '.join(names)}" if names else "without a codec"
         raise UnsupportedRecordingError(
-            f"{name} has the type |O (objects) {how}, which is not supported; strings are supported (vlen-utf8, vlen-bytes, json2)"
+            f"{name} has the type |O (objects) {how}; supported: strings by vlen-utf8, vlen-bytes or json2"
         )
     stages = [_stage(one, codec, name) for one, codec in zip(names, codecs, strict=True) if one not in _TEXTS]
     axes = tuple(range(len(shape)))
@@ -342,10 +342,13 @@ def codec_of_version_3(
     if (dtype.kind == "O") != bool(text) or any(
         one in _TEXTS or one in ("bytes", "transpose", "sharding_indexed") for one, _ in rest
     ):
-        raise UnsupportedRecordingError(f"{name} combines the codecs {', '.join(names)[:200]}, which is not supported")
+        raise UnsupportedRecordingError(
+            f"{name} combines the codecs {', '.join(names)[:200]}, which is not supported; write it again with other codecs"
+        )
     if filters and (kind != "bytes" or how.get("endian") == "big" or order != tuple(range(len(shape)))):
         raise UnsupportedRecordingError(
-            f"{name} combines the codec {filters[0][0]!r} with big-endian bytes, transposition or shards, which is not supported"
+            f"{name} combines the codec {filters[0][0]!r} with big-endian bytes, transposition or shards, "
+            "which is not supported; write it again with other codecs"
         )
     inner = None
     if kind == "sharding_indexed":
@@ -381,9 +384,9 @@ def _require_known(names: Sequence[str], name: str, *, version: int) -> None:
     }
     for one in names:
         if one not in known:
-            reason = "; a pickle could run code" if one == "pickle" else ""
+            reason = " (a pickle could run code)" if one == "pickle" else ""
             raise UnsupportedRecordingError(
-                f"{name} uses the codec {printable(one)[:60]!r}, which is not supported{reason}"
+                f"{name} uses the codec {printable(one)[:60]!r}, which is not supported{reason}; supported: {', '.join(sorted(known))}"
             )
 
 
@@ -409,7 +412,7 @@ def _sharding(
     names = [_name_of(codec, "name") for codec in index] if isinstance(index, list) else []
     if names not in (["bytes"], ["bytes", "crc32c"]):
         raise UnsupportedRecordingError(
-            f"{name} encodes the index of its shards with {printable(names)[:60]}, which is not supported"
+            f"{name} encodes the index of its shards by {printable(names)[:60]}; supported: bytes, and bytes with crc32c"
         )
     chunk = tuple(inside or ())
     codec = codec_of_version_3(how.get("codecs"), chunk, dtype, fill_value, name)
@@ -473,7 +476,7 @@ def _stream_of(name: str, facts: Mapping[str, Any], where: str) -> Callable[[], 
     if name == "lzma":
         kind = facts.get("format", lzma.FORMAT_XZ)
         if kind not in (lzma.FORMAT_XZ, lzma.FORMAT_ALONE):
-            raise UnsupportedRecordingError(f"{where} uses the codec 'lzma' in its raw format, which is not supported")
+            raise UnsupportedRecordingError(f"{where} uses the codec 'lzma' in its raw format; supported: xz and alone")
         return functools.partial(lzma.LZMADecompressor, kind, _MAX_DICTIONARY)
     streams: dict[str, Callable[[], Any]] = {
         "zlib": functools.partial(zlib.decompressobj, _ZLIB),

@@ -29,6 +29,7 @@ from roiextractors_core.io import (
     choose_stream,
     library_errors,
     parse_xml,
+    regular_rate,
     run_on_cores,
     single_file,
     warn,
@@ -45,7 +46,6 @@ _KINDS = {0: "<u1", 1: "<u2", 2: "<f4", 10: "<c8", 12: "<u4", 13: "<f8"}
 _COLOURS = {3: 3, 4: 3, 8: 3, 9: 4, 11: 3}  # colour samples of Bgr24, Bgr48, Bgr96Float, Bgra32, Bgr192ComplexFloat
 _STREAMS = {"M": "tile", "H": "phase", "I": "illumination", "V": "view", "R": "rotation", "B": "block"}
 _SPARSE = 64  # samples a subblock, beyond which a number along T is damaged
-_MAX_JITTER = 1e-3  # of a period, up to which times are regular
 _MAX_ELEMENTS = 5_000_000  # of the metadata: files of many tiles describe each of them
 
 _Value = TypeVar("_Value")
@@ -234,7 +234,10 @@ class CziImagingExtractor(BlockImagingExtractor):
                 "without that axis"
             )
         if kind not in _KINDS:
-            raise UnsupportedRecordingError(f"{self._name} has pixels of the type {kind}, which is not supported")
+            raise UnsupportedRecordingError(
+                f"{self._name} has pixels of the type {kind}, which is not supported; "
+                f"supported: {', '.join(str(np.dtype(code)) for code in _KINDS.values())}"
+            )
         self._pixels: np.dtype[Any] = np.dtype(_KINDS[kind])
         shapes = np.column_stack([blocks.column(key)[chosen] for key in ("rows", "columns", "kind")])
         unique, which = np.unique(shapes, axis=0, return_inverse=True)
@@ -370,7 +373,7 @@ class CziImagingExtractor(BlockImagingExtractor):
             return 1.0 / period if period else None
         for name, stamps in (("TimeStamps", self._attached()), ("T/Positions", self._offsets())):
             if stamps is not None and self._take_stamps(name, stamps):
-                return _regular_rate(self._stated_times, self._kept)
+                return regular_rate(self._stated_times, self._kept)
         increment = number_of(self._header().findtext(f"{IMAGE}/Dimensions/T/Positions/Interval/Increment"))
         return 1.0 / increment if increment and increment > 0 and self._acquired()[1] > 1 else None
 
@@ -569,24 +572,6 @@ def _values(blocks: Subblocks, there: np.ndarray, axis: str) -> tuple[str, ...]:
 def _most_frequent(values: np.ndarray) -> int:
     unique, counts = np.unique(values, return_counts=True)
     return int(unique[counts.argmax()])
-
-
-def _regular_rate(times: np.ndarray, numbers: np.ndarray | None = None) -> float | None:
-    """Return the rate (Hz) by the median period of regular times, or None if they are not regular.
-
-    Parameters
-    ----------
-    times : numpy.ndarray
-        Seconds.
-    numbers : numpy.ndarray, optional
-        Numbers of the samples as acquired, if some of them are missing.
-    """
-    periods = np.diff(times) if numbers is None else np.diff(times) / np.diff(numbers)
-    if len(periods) == 0 or not np.isfinite(periods).all():
-        return None
-    median = float(np.median(periods))
-    is_regular = median > 0 and np.abs(periods - median).max() <= _MAX_JITTER * median
-    return 1.0 / median if is_regular else None
 
 
 def _positive(value: float | None) -> float | None:

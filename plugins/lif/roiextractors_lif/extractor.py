@@ -30,6 +30,7 @@ from roiextractors_core.io import (
     choose_stream,
     import_library,
     library_errors,
+    regular_rate,
     single_file,
     to_seconds,
     warn,
@@ -42,7 +43,6 @@ __all__ = ["LifImagingExtractor"]
 _FROM_1601_TO_1970 = 116_444_736_000_000_000  # in 100 ns: time stamps are Windows FILETIMEs
 _STREAMS = {"M": "tile", "H": "phase", "I": "illumination", "V": "view", "R": "rotation", "B": "block"}
 _OTHER_AXES = {"S": "colour samples", "A": "rotations", "λ": "emission wavelengths", "Λ": "excitation wavelengths"}
-_MAX_JITTER = 1e-3  # of a period, up to which times are regular
 
 
 class _Image(NamedTuple):
@@ -318,12 +318,7 @@ class LifImagingExtractor(BlockImagingExtractor):
         length = to_seconds(axis.get("Length", 0), axis.get("Unit")) or 0.0
         if steps > 0 and 0 < length < math.inf:  # the length is from the first to the last sample
             return steps / length
-        if self._stated_times is None or len(self._stated_times) < 2:
-            return None
-        periods = np.diff(self._stated_times)
-        median = float(np.median(periods))
-        is_regular = median > 0 and np.abs(periods - median).max() <= _MAX_JITTER * median
-        return 1.0 / median if is_regular else None
+        return None if self._stated_times is None else regular_rate(self._stated_times)
 
     def _read_times(self) -> np.ndarray | None:
         """Return the first time stamp of each sample in seconds since the image's first, or None if they cannot be assigned."""

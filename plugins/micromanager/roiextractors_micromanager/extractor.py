@@ -14,7 +14,7 @@ import numpy as np
 
 from roiextractors_core.errors import ChoiceError, CorruptRecordingError, printable
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import PositionedFile, StoredFrames, plausible_start, warn
+from roiextractors_core.io import PositionedFile, StoredFrames, plausible_start, regular_rate, warn
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .dataset import dataset_of
@@ -29,7 +29,6 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 # The first that advances is used; the last two are dates
 _TIME_KEYS = ("ElapsedTime-ms", "ReceivedTime", "TimeReceivedByCore")
 _MAX_TIMED = 20_000  # frames whose metadata are read to learn the rate
-_MAX_JITTER = 1e-3  # relative to the median period
 _MAX_DEVIATION = 0.02  # relative, of the mean period from the interval in the settings
 _TURRET = re.compile(r"(?:objective|nose ?piece)[^-]*-Label$", re.IGNORECASE)
 # 40x, 40 X or X40
@@ -262,12 +261,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             times = self._read_times(0, len(self._offsets))
         except CorruptRecordingError:  # a time is missing: asking for the times says so, and the rate is unknown
             return None
-        # Where samples were left out, a step spans several time points
-        steps = np.diff(times) / np.diff(self._selection.points) if times is not None else np.empty(0)
-        period = float(np.median(steps)) if len(steps) else 0.0
-        if period <= 0 or np.abs(steps - period).max() > _MAX_JITTER * period:
-            return None
-        return 1.0 / period
+        return None if times is None else regular_rate(times, self._selection.points)
 
     @cached_property
     def _first_time(self) -> tuple[str, float] | None:

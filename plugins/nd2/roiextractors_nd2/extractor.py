@@ -30,6 +30,7 @@ from roiextractors_core.io import (
     import_library,
     library_errors,
     num_cores,
+    regular_rate,
     run_on_cores,
     single_file,
     warn,
@@ -41,7 +42,6 @@ from .facts import NOT_STATED, describe
 __all__ = ["Nd2ImagingExtractor"]
 
 _MAX_DEVIATION = 0.1  # of the measured period from the nominal one
-_MAX_JITTER = 1e-3  # of a period, up to which times are regular
 _PARALLEL_BYTES = 4 << 20  # starting threads for less takes longer than reading
 _AXES = {"TimeLoop": "T", "NETimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z"}
 
@@ -320,12 +320,10 @@ class Nd2ImagingExtractor(BlockImagingExtractor):
         stated = 1.0 / period if period and self._sizes["T"] > 1 else None
         if self._stated_times is None or len(self) < 2:
             return stated
-        periods = np.diff(self._stated_times) / np.diff(self._kept)
-        median = float(np.median(periods))
-        if median > 0 and np.abs(periods - median).max() <= _MAX_JITTER * median:
-            return 1.0 / median
         # The period of the loop is the one that was set, which the camera may not reach
-        return stated if stated and abs(stated * median - 1) <= _MAX_DEVIATION else None
+        median = float(np.median(np.diff(self._stated_times) / np.diff(self._kept)))
+        near = stated is not None and abs(stated * median - 1) <= _MAX_DEVIATION
+        return regular_rate(self._stated_times, self._kept) or (stated if near else None)
 
     def _read_times(self) -> np.ndarray | None:
         """Return seconds, or None if the file has no times or its clock never ran."""

@@ -12,13 +12,13 @@ import numpy as np
 
 from roiextractors_core.errors import RoiExtractorsWarning, counted, printable
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import SIDECAR_KEY, Sidecar, warn
+from roiextractors_core.io import SIDECAR_KEY, Sidecar, regular_rate, warn
 from roiextractors_core.metadata import RecordingMetadata
 
 from .pixels import pixels_of
 from .series import chosen_series, series_names
 from .sidecar import first_sample
-from .times import SeriesTimes, regular_rate
+from .times import SeriesTimes
 from .tree import local_path, open_tree
 
 __all__ = ["NwbImagingExtractor"]

@@ -18,7 +18,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import warn
+from roiextractors_core.io import regular_rate, warn
 from roiextractors_core.metadata import RecordingMetadata
 from roiextractors_core.segmentation import Background, RoiMasks, RoiProperty, SegmentationExtractor
 
@@ -31,7 +31,7 @@ from .plane import MODALITIES, metadata_of
 from .responses import Response, responses_of
 from .sidecar import IDS_COLUMN, SegmentationSidecar
 from .tables import Table, background_of, chosen_table, read_table, table_names
-from .times import SeriesTimes, regular_rate
+from .times import SeriesTimes
 from .tree import Tree, local_path, open_tree
 
 __all__ = ["NwbSegmentationExtractor"]

@@ -17,10 +17,9 @@ from roiextractors_core.io import describe_disorder, to_seconds
 from .tree import Tree, is_zarr, read_zarr
 from .values import finite, positive
 
-__all__ = ["SeriesTimes", "StatedTimes", "regular_rate", "stated_times"]
+__all__ = ["SeriesTimes", "StatedTimes", "stated_times"]
 
 _MAX_COMPARED = 1 << 17  # timestamps that are looked at while opening: 1 MiB
-_MAX_JITTER = 1e-3  # relative, of a period in regular timestamps
 _MAX_DIFFERENCE = 1e-2  # relative, between a stated rate and timestamps
 
 
@@ -169,16 +168,6 @@ class SeriesTimes:
             return False
         first, end = (float(self.read(k, k + 1)[0]) for k in (0, last))
         return first == end
-
-
-def regular_rate(times: np.ndarray) -> float | None:
-    """Return the rate of timestamps whose periods differ by less than a thousandth; None for others."""
-    steps = np.diff(times)
-    period = float(np.median(steps)) if len(steps) else 0.0
-    # "not ... <=": a comparison with NaN is False, and NaN makes the timestamps irregular
-    if not period > 0 or not float(np.abs(steps - period).max()) <= _MAX_JITTER * period:
-        return None
-    return 1.0 / period
 
 
 def _seconds_in(attributes: Mapping[str, Any]) -> float:

@@ -27,6 +27,7 @@ from roiextractors_core.io import (
     choose_stream,
     describe_disorder,
     plausible_start,
+    regular_rate,
     to_micrometres,
     to_seconds,
     warn,
@@ -41,7 +42,7 @@ __all__ = ["OlympusImagingExtractor"]
 _MAX_AXES = 16
 _MAX_MISSING = 1_000_000
 # Each time is in a file of its own; the jitter is a fraction of the period
-_MAX_TIMED, _MAX_JITTER = 5_000, 1e-3
+_MAX_TIMED = 5_000
 _NUM_SAMPLED = 5
 _BAND = re.compile(r"BA ?(\d{3,4})-(\d{3,4})")
 _NO_NAME = "\0"  # a name that nobody types
@@ -271,10 +272,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         known = np.isfinite(times)
         if known.sum() < 3:
             return None
-        steps = np.diff(times[known]) / np.diff(self._points[known])
-        period = float(np.median(steps))
-        is_regular = period > 0 and bool((np.abs(steps - period) <= _MAX_JITTER * period).all())
-        return 1.0 / period if is_regular else None
+        return regular_rate(times[known], self._points[known])
 
     @cached_property
     def _first_settings(self) -> Settings | None:

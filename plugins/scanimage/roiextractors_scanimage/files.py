@@ -25,7 +25,7 @@ from roiextractors_core.errors import (
     counted,
     printable,
 )
-from roiextractors_core.io import PositionedFile, is_folder, silenced, warn
+from roiextractors_core.io import PositionedFile, is_folder, regular_rate, silenced, warn
 
 from .acquisition import Acquisition, acquisition_of, formula
 from .file_set import FileSet, files_of_acquisition, first_of_folder, listing, others_of_folder
@@ -43,7 +43,6 @@ _MAX_STATIC = 256 << 20
 _FEWEST_LOOKED_AT = 48
 _MAX_TOLD = 3
 # Relative: gaps between timestamps that differ by more are not a frame rate
-_REGULAR = 1e-3
 
 Warned = tuple[str, type[RoiExtractorsWarning]]
 
@@ -285,10 +284,8 @@ class Files:
         stamps = dict(zip(self._first_numbers, self._first_stamps, strict=True))
         if len(stamps) < 3 or None in stamps or None in stamps.values():
             return None
-        frames = np.diff(np.array(list(stamps), np.float64)) / self.acquisition.number_step
-        gaps = np.diff(np.array(list(stamps.values()), np.float64)) / frames
-        period = float(np.median(gaps))
-        return 1 / period if period > 0 and (np.abs(gaps / period - 1) < _REGULAR).all() else None
+        frames = np.array(list(stamps), np.float64) / self.acquisition.number_step
+        return regular_rate(np.array(list(stamps.values()), np.float64), frames)
 
     def stamps(self, slots: np.ndarray) -> np.ndarray:
         """Return the times that the pages of frames state, seconds."""

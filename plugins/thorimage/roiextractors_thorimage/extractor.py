@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import plausible_start, warn
+from roiextractors_core.io import plausible_start, regular_rate, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .experiment import Experiment
@@ -155,12 +155,9 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         """The rate of the times in ``timing.txt``, if they are regular and the experiment has another rate or none."""
         if self._timing is None or self._timing.seconds is None or len(self._timing.seconds) < _MIN_TIMES:
             return None
-        steps = np.diff(self._timing.seconds)
-        period, described = float(np.median(steps)), self._described_rate
-        if period <= 0 or np.abs(steps - period).max() > _MAX_JITTER * period:
-            return None
+        rate, described = regular_rate(self._timing.seconds, jitter=_MAX_JITTER), self._described_rate
         # The experiment's rate has no jitter of the clock, so it counts if both agree
-        return None if described is not None and abs(described * period - 1) <= _MAX_DEVIATION else 1.0 / period
+        return None if rate and described and abs(described / rate - 1) <= _MAX_DEVIATION else rate
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None

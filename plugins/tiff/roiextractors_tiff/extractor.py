@@ -23,14 +23,22 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import choose_stream, plausible_start, to_micrometres, to_seconds, unread_descriptions, warn
+from roiextractors_core.io import (
+    choose_stream,
+    plausible_start,
+    regular_rate,
+    to_micrometres,
+    to_seconds,
+    unread_descriptions,
+    warn,
+)
 
 from .arrangement import Arrangement, arrange, imagej_fields
 from .files import Files, Paths, SizesInFolder, files_of, index_of, recalled
 from .lsm import LSM, lsm_facts
 from .metamorph import UIC1, is_described, page_facts, stack_facts
 from .pages import UIC2, Directory, PageIndex, Series, described_shape, series_of
-from .vendor import VendorFacts, regular_rate
+from .vendor import VendorFacts
 
 __all__ = ["TiffImagingExtractor"]
 
@@ -360,7 +368,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             return stated
         # The interval is the one that was set, which the microscope may not reach
         near = stated is not None and abs(float(np.median(np.diff(times))) * stated - 1) < _MAX_DEVIATION
-        return regular_rate(times, self._facts.resolution) or (stated if near else None)
+        return regular_rate(times, resolution=self._facts.resolution) or (stated if near else None)
 
     def _described_channels(self) -> tuple[ChannelMetadata, ...]:
         """Return the chosen channel, with its name among the streams and what the vendor says of it."""

@@ -13,11 +13,10 @@ import numpy as np
 
 from roiextractors_core import ChannelMetadata, ObjectiveMetadata
 
-__all__ = ["VendorFacts", "named_objective", "regular_axes", "regular_rate"]
+__all__ = ["VendorFacts", "named_objective", "regular_axes"]
 
 _MAGNIFICATION = re.compile(r"(\d+(?:\.\d+)?)\s*[xX](?![a-z])")
 _APERTURE = re.compile(r"(?:/|NA[ :=]*|\s)\s*([01]\.\d+)")
-_MAX_JITTER = 1e-3  # relative to the median period
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +104,6 @@ def _numbered(names: Sequence[Hashable]) -> np.ndarray:
     """Return numbers in place of names, in the order in which they appear."""
     known: dict[Hashable, int] = {}
     return np.array([known.setdefault(name, len(known)) for name in names], np.int64)
-
-
-def regular_rate(times: np.ndarray, resolution: float = 0.0) -> float | None:
-    """Return the rate in Hz of times at regular intervals; None where they are irregular.
-
-    Parameters
-    ----------
-    times : numpy.ndarray
-        In seconds.
-    resolution : float
-        Seconds to which they are rounded: intervals may differ by as much.
-    """
-    steps = np.diff(times)
-    if not len(steps):
-        return None
-    median = float(np.median(steps))
-    allowed = max(_MAX_JITTER * median, 1.001 * resolution)
-    if median <= 10 * resolution or np.abs(steps - median).max() > allowed:
-        return None
-    # The mean of all intervals is more exact than one of them, which is rounded
-    return (len(times) - 1) / float(times[-1] - times[0]) if resolution else 1.0 / median
 
 
 def named_objective(name: str, aperture: float | None = None) -> ObjectiveMetadata | None:
