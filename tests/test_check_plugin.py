@@ -154,7 +154,7 @@ def test_an_installed_plugin_is_checked_by_its_name(name: str) -> None:
         ),
         (hooks(name="ACME"), "hook", "FormatSpec('ACME'): name must be"),
         (hooks(suffix="acme"), "hook", "suffixes that begin with a dot"),
-        (hooks(api=2), "declaration", "api=2, and this core knows 1"),
+        (hooks(api=2), "declaration", "api=2 is not supported; this core supports 1"),
         (hooks(description=""), "declaration", "description is empty"),
         (hooks(more="specializes=('nothing',)"), "declaration", "no format is called nothing"),
         (hooks(more="metadata=('colour',)"), "declaration", "metadata names colour"),
@@ -277,7 +277,7 @@ def test_the_table_and_the_json_say_the_same(folder: Callable[..., Path]) -> Non
     assert told["status"] == 1
     assert (told["plugin"], told["version"]) == ("roiextractors-acme", "0.1.0")
     assert [c["subject"] for c in told["checks"] if c["answer"] == "fault"] == ["declaration"]
-    assert "fault acme declaration api=7, and this core knows 1" in table
+    assert "fault acme declaration api=7 is not supported; this core supports 1" in table
     assert table.endswith("faults were found")
 
 

@@ -112,7 +112,9 @@ def test_making_a_long_recording_costs_no_more_than_its_scene() -> None:
     ("shape", "dtype"), [((3, 4), "u1"), ((3, 0, 4), "u1"), ((-1, 3, 4), "u1"), ((3, 4, 5), "M8[s]")]
 )
 def test_what_cannot_be_made_is_refused(shape: tuple[int, ...], dtype: str) -> None:
-    with pytest.raises(roi.DeclarationError, match=r"a shape \(samples, rows, columns|makes no samples of the dtype"):
+    with pytest.raises(
+        roi.DeclarationError, match=r"shape must be \(samples, rows, columns|cannot generate samples of the dtype"
+    ):
         NoiseImagingExtractor(shape, dtype)
 
 
@@ -178,7 +180,7 @@ class TestCalcium:
         assert found.max() > 40
 
     def test_wrong_numbers_are_refused(self) -> None:
-        with pytest.raises(roi.DeclarationError, match="photons within 0 to 1e9, and they are 4 and -1"):
+        with pytest.raises(roi.DeclarationError, match="photons above 0 and at most 1e9, got 4 and -1"):
             CalciumImagingExtractor((3, 8, 8), num_cells=4, photons=-1)
 
 

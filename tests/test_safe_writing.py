@@ -144,7 +144,7 @@ def test_a_companion_that_is_not_ours_is_not_replaced_even_with_overwrite(tmp_pa
     notes = tmp_path / "movie.npy.json"
     for text in ('{"my": "notes"}', "not json", "[" * 100_000):
         notes.write_text(text)
-        with pytest.raises(roi.SourceKindError, match=r"movie\.npy\.json has other content"):
+        with pytest.raises(roi.SourceKindError, match=r"movie\.npy\.json contains something other"):
             roi.convert(movie(), tmp_path / "movie.npy", overwrite=True)
         assert contents(tmp_path) == {"movie.npy.json": text.encode()}
 

@@ -658,8 +658,8 @@ def test_a_segmentation_is_written_by_a_writer_of_its_kind(tmp_path: Path, monke
     with pytest.raises(roi.SourceKindError, match=r"cannot write rois\.npy"):  # a movie could be
         roi.convert(rois, tmp_path / "rois.npy")
     monkeypatch.setattr("roiextractors_core.interop.convert.writable_formats", lambda registry: ())
-    with pytest.raises(roi.SourceKindError, match="no installed format is written from a segmentation"):
+    with pytest.raises(roi.SourceKindError, match="no installed format can be written from a segmentation"):
         roi.convert(rois, tmp_path / "rois.npy")
-    with pytest.raises(roi.UnknownFormatError, match="which is of kind 'segmentation'"):
+    with pytest.raises(roi.UnknownFormatError, match="cannot be written from a recording of kind 'segmentation'"):
         roi.convert(rois, tmp_path / "rois.npy", format="npy")
     assert not (tmp_path / "rois.npy").exists()

@@ -451,7 +451,7 @@ def _answers(found: Explanation, *, every: bool) -> Iterator[tuple[str, ...]]:
 
 @app.command(rich_help_panel=DETECTION)
 def formats(
-    every: Annotated[bool, typer.Option("--all", help="Show all that is declared of each format.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show everything that is declared about each format.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the formats that can be opened, and those that other plugins would add."""

@@ -241,7 +241,7 @@ def sentence(error: BaseException) -> str:
         return error.strerror if error.filename is None else f"{printable(error.filename)}: {error.strerror}"
     said = _on_one_line(in_command_words(error)) or type(error).__name__
     said += advice(error)
-    return f"there is not enough memory: {said}" if isinstance(error, MemoryError) else said
+    return f"not enough memory: {said}" if isinstance(error, MemoryError) else said
 
 
 def encodable(text: str) -> str:

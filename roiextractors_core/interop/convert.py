@@ -205,7 +205,8 @@ def _several(
     other = next((name for name, one in recordings.items() if one.kind != kind), None)
     if other is not None:
         raise UnsupportedRecordingError(
-            f"{spec.title} is written from recordings of one kind: {other!r} is of kind {recordings[other].kind!r}, the first of {kind!r}"
+            f"a file of {spec.title} needs recordings of one kind: {other!r} is of kind "
+            f"{recordings[other].kind!r}, the first of {kind!r}"
         )
     return recordings if isinstance(write, SeveralWriter) else next(iter(recordings.values()))
 
@@ -305,7 +306,7 @@ def _format_of_name(name: str, registry: Registry, kind: str) -> FormatSpec:
     names = [spec.name for spec in writable_formats(registry) if spec.kind == kind]
     if spec is not None and spec.kind != kind:
         raise UnknownFormatError(
-            f"{spec.title} is not written from what was passed, which is of kind {kind!r}; the formats that can be are {listed(names)}"
+            f"{spec.title} cannot be written from a recording of kind {kind!r}; the formats that can are {listed(names)}"
         )
     if spec is not None:
         raise UnknownFormatError(
@@ -340,7 +341,7 @@ def _format_of_suffix(path: Path, registry: Registry, kind: str) -> FormatSpec:
     by_name = [spec.name for spec in installed if not spec.writer_extensions]
     more = f"; by name: {', '.join(f'format={name!r}' for name in by_name)}" if by_name else ""
     if not known and not by_name:
-        raise SourceKindError(f"cannot write {printable(path.name)}: no installed format is written from a {kind}")
+        raise SourceKindError(f"cannot write {printable(path.name)}: no installed format can be written from a {kind}")
     has = f"the suffix {path.suffix!r} is not known" if path.suffix else "the name has no suffix"
     raise SourceKindError(f"cannot write {printable(path.name)}: {has}; supported suffixes: {', '.join(known)}{more}")
 
@@ -440,7 +441,7 @@ class _TargetCheck:
             )
         if path.exists() and isinstance(self._write, ReplacingWriter) and not self._write.may_replace(path):
             raise SourceKindError(
-                f"{printable(path)} has other content than this format, so it is not replaced; "
+                f"{printable(path)} contains something other than {self._spec.title}, so it is not replaced; "
                 "move it or choose another name"
             )
 

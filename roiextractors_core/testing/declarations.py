@@ -28,7 +28,7 @@ def spec_faults(spec: FormatSpec, registry: Registry) -> Iterator[str]:
         Whose formats, and whose catalogue, ``specializes`` may name.
     """
     if spec.api not in API_NUMBERS:
-        yield f"api={spec.api}, and this core knows {', '.join(map(str, sorted(API_NUMBERS)))}"
+        yield f"api={spec.api} is not supported; this core supports {', '.join(map(str, sorted(API_NUMBERS)))}"
     known = {found.name for found in registry.formats()} | {entry.spec.name for entry in registry.catalogue()}
     unknown = [name for name in spec.specializes if name not in known]
     if unknown:
@@ -42,7 +42,7 @@ def spec_faults(spec: FormatSpec, registry: Registry) -> Iterator[str]:
         yield f"streams names {', '.join(map(repr, strange))}, which cannot be keywords of open"
     systems = [name for name in spec.platforms if name not in _PLATFORMS]
     if systems or not spec.platforms:
-        yield f"platforms is {spec.platforms}, and takes of {', '.join(sorted(_PLATFORMS))}"
+        yield f"platforms is {spec.platforms}, expected one or more of {', '.join(sorted(_PLATFORMS))}"
     if not spec.description.strip():
         yield "description is empty: write one sentence for the list of formats"
     yield from _round_trip_faults(spec)
@@ -52,10 +52,10 @@ def _round_trip_faults(spec: FormatSpec) -> Iterator[str]:
     try:
         again = FormatSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
     except (RoiExtractorsError, TypeError, ValueError) as error:
-        yield f"it cannot be kept as JSON and made again: {error}"
+        yield f"it cannot be converted to JSON and back: {error}"
         return
     if again != spec:
-        yield "it is another declaration after it was kept as JSON and made again"
+        yield "it is not the same after it was converted to JSON and back"
 
 
 def heavy_imports(module: str, imports: Iterable[Sequence[str]], modules: Iterable[str]) -> list[str]:

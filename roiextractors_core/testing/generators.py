@@ -32,11 +32,11 @@ class _MadeUp(ImagingExtractor):
         self._shape = tuple(int(n) for n in shape)
         if len(self._shape) not in (3, 4) or self._shape[0] < 0 or min(self._shape[1:]) < 1:
             raise DeclarationError(
-                f"a shape (samples, rows, columns[, planes]) of 0 or more samples of 1 or more pixels is needed, got {shape}"
+                f"shape must be (samples, rows, columns[, planes]) with at least one pixel per sample, got {shape}"
             )
         self._dtype: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
         if self._dtype.kind not in self._kinds:
-            raise DeclarationError(f"{type(self).__name__} makes no samples of the dtype {self._dtype}")
+            raise DeclarationError(f"{type(self).__name__} cannot generate samples of the dtype {self._dtype}")
         self._seed = int(seed) & (2**64 - 1)
         self.is_volumetric = len(self._shape) == 4
 
@@ -79,7 +79,7 @@ class _MadeUp(ImagingExtractor):
         )
 
     def _draw(self, sample: int, result: np.ndarray) -> None:
-        raise TypeError(f"{type(self).__name__} does not say what a sample is")
+        raise TypeError(f"{type(self).__name__} does not define _draw, which fills a sample")
 
 
 class NoiseImagingExtractor(_MadeUp):
@@ -178,7 +178,7 @@ class CalciumImagingExtractor(_MadeUp):
         super().__init__(shape, dtype, seed, sampling_frequency)
         if num_cells < 0 or not 0 < photons <= 1e9:
             raise DeclarationError(
-                f"num_cells must be 0 or more and photons within 0 to 1e9, and they are {num_cells} and {photons}"
+                f"num_cells must be 0 or more and photons above 0 and at most 1e9, got {num_cells} and {photons}"
             )
         self._rate = float(sampling_frequency)
         self._functional = bool(functional)

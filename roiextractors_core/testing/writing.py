@@ -298,7 +298,7 @@ def write_whole(path: str | os.PathLike[str], content: Callable[[BinaryIO], None
             f"{printable(target)} cannot be written: the folder {printable(target.parent)} does not exist"
         )
     if not overwrite and os.path.lexists(target):
-        raise TargetExistsError(f"{printable(target)} is there already; pass overwrite=True to replace it")
+        raise TargetExistsError(f"{printable(target)} already exists; pass overwrite=True to replace it")
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with partial.open("xb") as stream:

@@ -847,7 +847,7 @@ class AForkIsNotReadable(Planted):
         return super().get_series(start_sample, end_sample)
 
 
-@planted("test_forked_processes_read_each_for_itself", says="waited for ever")
+@planted("test_forked_processes_read_each_for_itself", says="waited forever")
 class ForksWaitForALock(Planted):
     def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
         super().__init__(file_path, channel=channel, sampling_frequency=sampling_frequency)
@@ -1791,7 +1791,7 @@ class OneCommonNameIsTheEvidence(Session):
     pass
 
 
-@planted("test_forked_processes_read_each_for_itself", says="while another thread read, one waited for ever")
+@planted("test_forked_processes_read_each_for_itself", says="while another thread read, one waited forever")
 class ALockIsTakenOverAFork(Planted):
     def __init__(self, file_path: Any, *, channel: Any = None, sampling_frequency: Any = None) -> None:
         super().__init__(file_path, channel=channel, sampling_frequency=sampling_frequency)

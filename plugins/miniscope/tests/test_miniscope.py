@@ -216,10 +216,10 @@ def test_a_cut_or_damaged_video_is_a_gap(tmp_path: Path, frames: Make, write_v4:
         assert recording.get_timestamps()[17] == 0.98
     shutil.copy(folder / "0.avi", folder / "1.avi")
     (folder / "2.avi").write_bytes(b"RIFF\0\0\0\0AVI ")
-    with told(folder, r"2.avi begins as AVI and ends.* the 20 frames of Miniscope") as recording:
+    with told(folder, r"2.avi begins as AVI, but ends.* the 20 frames of Miniscope") as recording:
         assert len(recording) == 20
     (folder / "metaData.json").write_text('{"deviceType": "Miniscope_V4"}', encoding="ascii")
-    with told(folder, r"'2.avi' of Miniscope is skipped: 2.avi begins as AVI and ends") as recording:
+    with told(folder, r"'2.avi' of Miniscope is skipped: 2.avi begins as AVI, but ends") as recording:
         assert len(recording) == 20
 
 

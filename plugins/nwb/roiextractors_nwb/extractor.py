@@ -89,7 +89,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         self._on_grid = 0 if kept is None else first_sample(json.loads(self._series.comments)[SIDECAR_KEY])
         self._sidecar = kept if kept is not None and kept.shape == (self._stated, *self.shape[1:]) else None
         if kept is not None and self._sidecar is None:
-            words = f"{self._name}: the times and metadata in the comments of the series are of a recording of shape {kept.shape}, and are not used"
+            words = f"{self._name}: the times and metadata in the comments of the series describe a recording of shape {kept.shape} and are not used"
             warn(words, RoiExtractorsWarning)
             self._doubts += (words,)
 
@@ -217,7 +217,7 @@ class NwbImagingExtractor(BlockImagingExtractor):
         stated = self._series.dimension
         if len(stated) >= 2 and stated[:2] != (columns, rows):
             turned = (
-                "; the data may be stored as (time, rows, columns) against the schema, or the two numbers were exchanged"
+                "; the data may be stored as (time, rows, columns), contrary to the schema, or the two numbers were swapped"
                 if stated[:2] == (rows, columns)
                 else ""
             )

@@ -75,7 +75,8 @@ def images_of(
             continue
         if not fits:
             doubts.append(
-                f"{tree.name}: the image {printable(image.where)} is stored as (rows, columns), against the schema, and is read as such"
+                f"{tree.name}: the image {printable(image.where)} is stored as (rows, columns), contrary to the "
+                "schema, and is read as such"
             )
             image = Image(image.name, image.where, image.shape, image.axes.replace("XY", "YX"))
         name = image.name if image.name not in found else "/".join(image.where.split("/")[-2:])

@@ -243,8 +243,8 @@ class _ExternalPixels:
         damaged = min(self._index.damaged, default=len(pages))
         if damaged + 1 < len(pages):
             raise CorruptRecordingError(
-                f"{name}: the external file {printable(os.path.basename(self.paths[damaged]))!r} is damaged at its end, and nothing states with "
-                "which frame the next file begins; open the TIFF files themselves"
+                f"{name}: the external file {printable(os.path.basename(self.paths[damaged]))!r} is damaged at "
+                "its end, and nothing states which frame the next file begins with; open the TIFF files themselves"
             )
         self._count(series, name)
 

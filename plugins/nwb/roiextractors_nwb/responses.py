@@ -97,8 +97,8 @@ def responses_of(tree: Tree, table: str, num_rois: int, names: Mapping[str, str]
             kept.append(response)
         else:
             doubts.append(
-                f"{tree.name}: {response.label} has {counted(response.num_samples, 'sample')} and {series[0].label} "
-                f"{series[0].num_samples:,}; the first of them is left out"
+                f"{tree.name}: {response.label} has {counted(response.num_samples, 'sample')}, but "
+                f"{series[0].label} has {series[0].num_samples:,}; the former is left out"
             )
     partial = [
         f"trace {response.name!r} has values of {int((response.columns >= 0).sum()):,} of {counted(num_rois, 'ROI')}"
@@ -141,7 +141,8 @@ def _series_of(tree: Tree, table: str, num_rois: int, doubts: list[str]) -> Iter
 def _turned(tree: Tree, response: Response) -> Iterator[str]:
     if response.axes == "XT":
         yield (
-            f"{tree.name}: the values of {response.label} are stored as (ROIs, samples), against the schema, and are read as such: "
+            f"{tree.name}: the values of {response.label} are stored as (ROIs, samples), contrary to the "
+            "schema, and are read as such: "
             f"their shape is {tree.shape(response.where)}"
         )
 
@@ -155,12 +156,12 @@ def _response(tree: Tree, path: str, rois: str, num_rois: int) -> Response | str
     region = tree.value(rois, most=_MAX_ROIS)
     region = region if isinstance(region, list) else [region]  # one row: some files store the number alone
     if not all(isinstance(row, int) and not isinstance(row, bool) for row in region):
-        return "names its ROIs by something else than rows of the table"
+        return "identifies its ROIs by something other than rows of the table"
     outside = [row for row in region if not 0 <= row < num_rois]
     if outside:
         return f"names row {outside[0]:,} of a table of {counted(num_rois, 'ROI')}"
     if len(set(region)) < len(region):
-        return "names a ROI twice"
+        return "lists a ROI more than once"
     times = stated_times(tree, path)
     axes = _axes(shape, len(region), times.num_timestamps if times.timestamps else None)
     if axes is None:

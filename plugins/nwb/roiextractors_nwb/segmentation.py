@@ -169,8 +169,8 @@ class NwbSegmentationExtractor(SegmentationExtractor):
             missing = [self._table.ids[k] for k in roi_indices[columns < 0].tolist()]
             known = self.get_trace_roi_ids(name)
             raise UnsupportedRecordingError(
-                f"{self._name}: trace {name!r} has no values of {counted(len(missing), 'ROI')} ({listed(missing, limit=4)}), but of "
-                f"{len(known):,} others; pass the ids of get_trace_roi_ids({name!r}) to get_traces(roi_ids=...) or select_rois(...)"
+                f"{self._name}: trace {name!r} has no values for {counted(len(missing), 'ROI')} ({listed(missing, limit=4)}), only "
+                f"for {len(known):,} others; pass the ids of get_trace_roi_ids({name!r}) to get_traces(roi_ids=...) or select_rois(...)"
             )
         return self._matrices[name].read(start_sample, end_sample, columns)
 
@@ -321,7 +321,7 @@ class NwbSegmentationExtractor(SegmentationExtractor):
         try:
             found = metadata_of(tree, self._table.path, key="plane_segmentation", is_volumetric=is_volumetric)
         except UnsupportedRecordingError as error:  # a link to another file, or a circle of links
-            self._doubts.append(f"{error}; the metadata of the imaging plane are left out")
+            self._doubts.append(f"{error}; the metadata of the imaging plane is left out")
             return RecordingMetadata()
         modalities = {MODALITIES.get(kind) for _, kind in movies_of(tree, self._table.path)}
         if len(modalities) == 1:
@@ -345,7 +345,7 @@ class NwbSegmentationExtractor(SegmentationExtractor):
         stated = self._responses[0].num_samples if self._responses else 0
         count = min((matrix.num_samples for matrix in self._matrices.values()), default=0)
         if count < stated:
-            words = f"{self._name}: {count:,} of {stated:,} samples of the traces are whole; the others, at the end, are missing"
+            words = f"{self._name}: {count:,} of {stated:,} samples of the traces are complete; the others, at the end, are missing"
             self._notes.append(words)
             warn(words)
         for response in self._responses:
@@ -357,7 +357,8 @@ class NwbSegmentationExtractor(SegmentationExtractor):
         kept = self._sidecar.sidecar if self._sidecar is not None else None
         if kept is not None and kept.shape != (stated, *self._shape):
             self._doubts.append(
-                f"{self._name}: the times and metadata that convert() wrote are of a segmentation of shape {kept.shape}, and are not used"
+                f"{self._name}: the times and metadata that convert() wrote describe a segmentation of shape "
+                f"{kept.shape} and are not used"
             )
             self._sidecar = None
         return count

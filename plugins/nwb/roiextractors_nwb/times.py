@@ -154,7 +154,7 @@ class SeriesTimes:
             measured = (count - 1) / (last - first)
             # "not ... <=": NaN among the timestamps is a contradiction too
             if not abs(measured - rate) <= _MAX_DIFFERENCE * rate:
-                yield f"{self._name}: its timestamps give {measured:g} Hz, but it states a rate of {rate:g} Hz as well; the timestamps are used"
+                yield f"{self._name}: its timestamps give {measured:g} Hz, but it also states a rate of {rate:g} Hz; the timestamps are used"
                 return
         disorder = describe_disorder(self.read(0, needed)) if self.has_timestamps and count <= _MAX_COMPARED else ""
         if disorder:
@@ -192,4 +192,4 @@ def _timestamps(tree: Tree, path: str) -> tuple[str | None, tuple[str, ...]]:
     if _seconds_in(facts) == 1.0:
         return where, ()
     unit = printable(facts["unit"])[:40]
-    return where, (f"its timestamps are stated in {unit!r}, against the schema, and are converted to seconds",)
+    return where, (f"its timestamps are in {unit!r}, contrary to the schema, and are converted to seconds",)

@@ -466,7 +466,7 @@ def test_timestamps_in_milliseconds_are_converted_with_a_note(
     recording = roi.open(path)
     np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) * 0.05)
     assert recording.get_sampling_frequency() == pytest.approx(20.0)
-    assert any("'milliseconds', against the schema" in note for note in recording.get_notes())
+    assert any("'milliseconds', contrary to the schema" in note for note in recording.get_notes())
 
 
 def test_a_rate_that_contradicts_timestamps_is_warned_about(
@@ -474,7 +474,7 @@ def test_a_rate_that_contradicts_timestamps_is_warned_about(
 ) -> None:
     more = {"/timestamps": np.arange(4) * 0.1, "/starting_time": 0.0, "/starting_time@rate": 30.0}
     path = write_nwb(tmp_path / "both.nwb", session(**series("acquisition/Movie", stored(4, 5, 6), **more)))
-    with pytest.warns(roi.RoiExtractorsWarning, match="timestamps give 10 Hz, but it states a rate of 30 Hz"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="timestamps give 10 Hz, but it also states a rate of 30 Hz"):
         recording = roi.open(path)
     np.testing.assert_allclose(recording.get_timestamps(), np.arange(4) * 0.1)
 

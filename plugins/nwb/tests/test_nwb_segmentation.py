@@ -559,7 +559,7 @@ def test_a_series_of_some_rois_raises_for_the_others(write: Write, session: Part
         assert rois.get_trace_roi_ids("raw") == ["1", "3"]
         np.testing.assert_array_equal(rois.get_traces(["3", "1"]), traces(0, 2))
         np.testing.assert_array_equal(rois.select_rois(["1"]).get_traces(), traces(0, 2)[:, [1]])
-        with pytest.raises(UnsupportedRecordingError, match=r"no values of 2 ROIs \('0' and '2'\).*get_trace_roi_ids"):
+        with pytest.raises(UnsupportedRecordingError, match=r"no values for 2 ROIs \('0' and '2'\).*get_trace_roi_ids"):
             rois.get_traces()
         assert rois.get_notes() == ("trace 'raw' has values of 2 of 4 ROIs",)
 
@@ -576,7 +576,7 @@ def test_a_series_that_is_stored_the_other_way_round_is_turned_with_a_warning(
     write: Write, session: Parts, link: type, reference: type
 ) -> None:
     path = write(session(**{**table(link), **response(reference, data=traces().T.copy(), rois=[0, 1, 2, 3])}))
-    with pytest.warns(roi.RoiExtractorsWarning, match=r"stored as \(ROIs, samples\), against the schema"):
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"stored as \(ROIs, samples\), contrary to the schema"):
         rois = opened(path)
     with rois:
         assert rois.get_num_samples() == SAMPLES
@@ -611,9 +611,9 @@ def test_the_samples_of_a_single_roi_may_be_a_list(write: Write, session: Parts,
         ({"data": traces(0, 3), "rois": [0, 1, 2, 3]}, r"has values of shape \(20, 3\) for 4 ROIs"),
         ({"rois": [0, 1, 2, 4]}, r"names row 4 of a table of 4 ROIs"),
         ({"rois": [0, 1, 2, -1]}, r"names row -1 of a table of 4 ROIs"),
-        ({"rois": [0, 1, 2, 2]}, r"names a ROI twice"),
-        ({"rois": [0.5, 1, 2, 3]}, r"names its ROIs by something else than rows"),
-        ({"data": traces(samples=19)}, r"Neuropil has 19 samples and .*RoiResponseSeries 20"),
+        ({"rois": [0, 1, 2, 2]}, r"lists a ROI more than once"),
+        ({"rois": [0.5, 1, 2, 3]}, r"identifies its ROIs by something other than rows"),
+        ({"data": traces(samples=19)}, r"Neuropil has 19 samples, but .*RoiResponseSeries has 20"),
         ({"data": np.zeros((SAMPLES, 4, 2)), "rois": [0, 1, 2, 3]}, r"shape \(20, 4, 2\), not \(samples, ROIs\)"),
     ],
 )

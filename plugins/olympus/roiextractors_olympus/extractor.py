@@ -188,7 +188,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
         disorder = describe_disorder(times[np.isfinite(times)]) if not self._disorder else ""
         if disorder:
             self._disorder = (
-                f"{self._members.name}: {disorder}; files of frames, or of their settings, may have been exchanged"
+                f"{self._members.name}: {disorder}; files of frames, or of their settings, may have been swapped"
             )
             warn(self._disorder, RoiExtractorsWarning)
         return times
@@ -261,7 +261,7 @@ class OlympusImagingExtractor(BlockImagingExtractor):
     def _clock_notes(self) -> tuple[str, ...]:
         if not self._has_settings or not self._stands_still:
             return ()
-        return ("the times in the settings of the frames are all the same; the times follow from the rate",)
+        return ("the times in the settings of the frames are all the same; times are computed from the rate",)
 
     @cached_property
     def _rate_by_times(self) -> float | None:
@@ -390,7 +390,8 @@ class _Grid:
         others = sorted({letter for place in positions.values() for letter in place} - set("CZT"))
         if others:
             raise UnsupportedRecordingError(
-                f"{members.name} was also scanned along {' and '.join(map(_axis_words, others))}; supported are time, planes and channels"
+                f"{members.name} was also scanned along {' and '.join(map(_axis_words, others))}; only time, "
+                "planes and channels are supported"
             )
         places = {(p.get("C", 1), p.get("Z", 1), p.get("T", 1)): name for name, p in positions.items()}
         axes = _axes(main)

@@ -198,7 +198,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         """Return a sentence about times and metadata that ``convert`` kept and that are of another recording."""
         if not self._document.companion or self._companion is not None or self._plane is not None:
             return ""
-        return f"the times and metadata in its annotations are of a recording of another shape than {self.shape}, and are not used"
+        return f"the times and metadata in its annotations describe a recording of another shape than {self.shape} and are not used"
 
     def _streams(self) -> dict[str, tuple[str, ...]]:
         found = {"series": tuple(self._series), "channel": tuple(self._channels)}
@@ -241,11 +241,13 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         if placement.lack:
             words = (
                 f"{name}: its OME-XML describes {counted(placement.described, 'sample')}; {placement.lack}; "
-                f"the {placement.num_samples:,} whole {'samples' if placement.num_samples != 1 else 'sample'} "
+                f"the {placement.num_samples:,} complete {'samples' if placement.num_samples != 1 else 'sample'} "
                 f"{'from the start ' if placement.numbers[-1] == placement.num_samples - 1 else ''}are read"
             )
             if placement.later:
-                words += f"; {placement.later:,} whole ones behind them: open(..., allow_missing=True)"
+                words += (
+                    f"; to read the {placement.later:,} complete ones after them as well: open(..., allow_missing=True)"
+                )
             warn(words)
             notes.append(words)
         for words in placement.doubts:
@@ -255,21 +257,23 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
             notes.append(placement.aside)
         if self._image.size("T") == 1 and self._image.size("Z") > 1 and placement.passes == 1:
             notes.append(
-                f"{name}: its OME-XML says SizeT=1 and SizeZ={self._image.size('Z'):,}, one volume; if the planes are times: open(..., format='tiff')"
+                f"{name}: its OME-XML says SizeT=1 and SizeZ={self._image.size('Z'):,}, one volume; if the "
+                "planes are time points: open(..., format='tiff')"
             )
         if placement.passes > 1:
             notes.append(
-                f"{name}: its OME-XML says SizeT=1 and gives every plane {counted(placement.passes, 'time')}; the passes are read as times"
+                f"{name}: its OME-XML says SizeT=1 and lists every plane {counted(placement.passes, 'time')}; "
+                "these are read as time points"
             )
         seen, said = str(self._planes.first.dtype), _TYPES.get(self._image.type)
         if said != seen:
             notes.append(
-                f"{name}: its OME-XML says Type={printable(self._image.type)!r}, but the pages contain {seen}, as which they are read"
+                f"{name}: its OME-XML says Type={printable(self._image.type)!r}, but the pages contain {seen} and are read as such"
             )
         return (
             *notes,
             *(
-                f"{name}: its {axis} axis holds a further one (ModuloAlong{axis}), which is not told apart"
+                f"{name}: its {axis} axis contains a further axis (ModuloAlong{axis}), which is not separated"
                 for axis in self._document.modulo
             ),
         )
@@ -282,7 +286,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         if abs(period * rate - 1) < 0.1:
             return ()
         return (
-            f"TimeIncrement says {rate:.6g} Hz, and by DeltaT {period:.6g} s lie between samples; the times are those of DeltaT",
+            f"TimeIncrement gives {rate:.6g} Hz, but by DeltaT samples are {period:.6g} s apart; the times of DeltaT are used",
         )
 
     def _channel_metadata(self, stated: tuple[ChannelMetadata, ...]) -> tuple[ChannelMetadata, ...]:
@@ -400,7 +404,8 @@ def _require_page_shape(image: OmeImage, index: PageIndex, name: str) -> None:
     said = image.size("Y"), image.size("X")
     if (rows, columns) != said:
         raise CorruptRecordingError(
-            f"{name}: its OME-XML says {said[0]:,} rows of {said[1]:,} columns, and the pages of {printable(os.path.basename(index.paths[0]))} "
+            f"{name}: its OME-XML says {said[0]:,} rows of {said[1]:,} columns, but the pages of "
+            f"{printable(os.path.basename(index.paths[0]))} "
             f"have {counted(rows, 'row')} of {columns:,} columns"
         )
 
@@ -414,7 +419,7 @@ def _times(image: OmeImage, placement: Placement, channel: int, plane: int | Non
     times = times[placement.numbers]
     known = int(np.isfinite(times).sum())
     if known < count:
-        return None, f"DeltaT is given for {known:,} of {count:,} samples only, and is ignored"
+        return None, f"DeltaT is given for only {known:,} of {count:,} samples and is ignored"
     if count > 1 and (times == times[0]).all():  # a placeholder, usually 0
         return None, f"DeltaT is {times[0]:g} s for every sample, and is ignored"
     return times, ""

@@ -132,8 +132,10 @@ class Recording:
             return where
         if uuid and (path := self._with_uuid(uuid)) is not None:
             if name is not None:
-                why = "belongs to another recording" if name in self._foreign else "is not there"
-                notes.append(f"{printable(name)} {why}; {printable(os.path.basename(path))} has the UUID and is read")
+                why = "belongs to another recording" if name in self._foreign else "is missing"
+                notes.append(
+                    f"{printable(name)} {why}; {printable(os.path.basename(path))} has the right UUID and is read instead"
+                )
             return path
         if self.own is not None and shared.total() == 1 and not self.document.uuid:
             notes.append(f"{self.document.name} calls itself {printable(name or uuid)}: it was renamed")
@@ -195,8 +197,8 @@ def contained(name: str, source: str) -> str:
     # The name comes from the file, and could lead to any file of the user
     if not parts[0] or re.match("[A-Za-z]:", parts[0]) or ".." in parts or "\0" in name:
         raise UnsupportedRecordingError(
-            f"{source} names the file {printable(name)[:200]!r}, which is absolute or leads out of its folder; "
-            "files are read from the folder of the recording alone"
+            f"{source} names the file {printable(name)[:200]!r}, which is an absolute path or leads out of its "
+            "folder; only files in the folder of the recording are read"
         )
     return "/".join(part for part in parts if part not in ("", "."))
 
@@ -230,7 +232,7 @@ def _of_files(paths: Sequence[str]) -> Recording:
     master = _master(document)
     if master.binary_only is not None:
         raise CorruptRecordingError(
-            f"{document.name} says that its metadata is in {master.name}, and that says it is in another file still"
+            f"{document.name} says that its metadata is in {master.name}, but that names yet another file"
         )
     return Recording(master, paths, (f"{document.name} is a part of the recording that {master.name} describes",))
 
@@ -252,7 +254,8 @@ def _master(document: Document) -> Document:
         if root_attributes(there).get("UUID", "").strip() == uuid:
             return read_document(there)
     raise SourceNotFoundError(
-        f"{document.name} holds pixels alone; its metadata should be in {printable(name) or 'a file'}, which is not in the folder. "
+        f"{document.name} contains only pixels; its metadata should be in {printable(name) or 'a file'}, which "
+        "is not in the folder. "
         "Put it there, or open the pages without it: open(..., format='tiff')"
     )
 
@@ -265,8 +268,9 @@ def _of_list(paths: list[str]) -> Recording:
     others = [path for path in paths[1:] if os.path.abspath(path) not in known]
     if others:
         raise ChoiceError(
-            f"{listed(_shown(others))} {'is' if len(others) == 1 else 'are'} of no image that {recording.document.name} describes; "
-            "open each recording by itself, and join them in time by roi.concatenate"
+            f"{listed(_shown(others))} "
+            f"{'is' if len(others) == 1 else 'are'} not part of any image that {recording.document.name} "
+            "describes; open each recording by itself, and join them in time with roi.concatenate"
         )
     return recording
 
@@ -277,20 +281,23 @@ def _of_folder(folder: str) -> Recording:
     companions = [name for name in names if name.lower().endswith(_COMPANION) and not name.startswith("._")]
     candidates = companions or [n for n in _tiff_names(names)[:_MAX_TRIED] if _is_ome(os.path.join(folder, n))]
     if not candidates:
-        raise SourceKindError(f"the folder {printable(folder)} holds no OME-TIFF; pass the file itself")
+        raise SourceKindError(f"the folder {printable(folder)} contains no OME-TIFF; pass the file itself")
     recording = _of_files([os.path.join(folder, candidates[0])])
     known = {os.path.basename(path) for path in recording.all_paths()}
     others = [name for name in candidates if name not in known]
     if others:
         raise ChoiceError(
-            f"the folder {printable(folder)} holds several recordings, among them {listed(_shown([candidates[0], *others]), limit=4)}; "
-            "open one by a file of it"
+            f"the folder {printable(folder)} contains several recordings, among them "
+            f"{listed(_shown([candidates[0], *others]), limit=4)}; open one of these files"
         )
     left_out = [name for name in _tiff_names(names) if name not in known]
     if left_out:
         shown = ", ".join(_shown(left_out[:_MAX_NAMED]))
         more = f" and {len(left_out) - _MAX_NAMED:,} more" if len(left_out) > _MAX_NAMED else ""
-        recording.notes += (f"{shown}{more} in the folder is not named by {recording.document.name} and is left out",)
+        verb = "is" if len(left_out) == 1 else "are"
+        recording.notes += (
+            f"{shown}{more} in the folder {verb} not named by {recording.document.name} and {verb} left out",
+        )
     return recording
 
 

@@ -221,9 +221,7 @@ class _Grid:
             strides[axis] = step
             step *= lengths[axis]
         if step >= 1 << 62:  # positions are int64
-            raise CorruptRecordingError(
-                f"{name}: its OME-XML describes {counted(step, 'plane')}, which no recording has"
-            )
+            raise CorruptRecordingError(f"{name}: its OME-XML describes {counted(step, 'plane')}, which is impossible")
         t, c, z = "TCZ"
         return cls((lengths[t], lengths[c], lengths[z]), (strides[t], strides[c], strides[z]), step)
 
@@ -259,7 +257,7 @@ class _Blocks:
         references = np.where(rows[:, _REFERENCE] == UNSAID, len(files.paths) - 1, rows[:, _REFERENCE])
         if files.paths[-1] is None and (rows[:, _REFERENCE] == UNSAID).any():
             raise UnsupportedRecordingError(
-                f"{name}: its OME-XML does not say in which TIFF file its planes are, and is not in one itself"
+                f"{name}: its OME-XML does not say which TIFF file contains its planes, and is not in a TIFF file itself"
             )
         # Several references may lead to one file, which then has the number of the first
         numbers = {path: k for k, path in reversed(list(enumerate(files.paths)))}
@@ -363,7 +361,7 @@ class _Shelf:
             )
             if self.names[absent] in self._foreign:
                 return f"{self.names[absent]} belongs to another recording (its UUID is {self._foreign[self.names[absent]]:.60}), from {where} on"
-            return f"{self.names[absent]}{others} not there, from {where} on"
+            return f"{self.names[absent]}{others} missing, from {where} on"
         return f"{self._short or 'no page is named'} for {where}"
 
     def error(self, words: str) -> CorruptRecordingError | SourceNotFoundError:
@@ -436,7 +434,7 @@ def _require_alike(indexes: Sequence[PageIndex]) -> None:
             first.samples_per_pixel,
         ):
             names = [printable(os.path.basename(one.paths[0])) for one in (index, first)]
-            raise CorruptRecordingError(f"{names[0]} has pages of {_words(index)}, and {names[1]} of {_words(first)}")
+            raise CorruptRecordingError(f"{names[0]} has pages of {_words(index)}, but {names[1]} of {_words(first)}")
 
 
 def _pages(count: int) -> str:

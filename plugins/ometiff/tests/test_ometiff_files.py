@@ -74,7 +74,7 @@ def test_a_file_of_pixels_alone_follows_its_master(ome: Any, tmp_path: Path, mas
 def test_a_master_that_is_not_there_is_named(ome: Any, tmp_path: Path) -> None:
     write_master(ome, tmp_path, "s.companion.ome")
     (tmp_path / "s.companion.ome").unlink()
-    words = r"s_2.ome.tif holds pixels alone; its metadata should be in s.companion.ome, which is not in the folder"
+    words = r"s_2.ome.tif contains only pixels; its metadata should be in s.companion.ome, which is not in the folder"
     with pytest.raises(SourceNotFoundError, match=words):
         roi.open(tmp_path / "s_2.ome.tif")
     with roi.open(tmp_path / "s_2.ome.tif", format="tiff") as recording:
@@ -101,7 +101,7 @@ def test_a_master_without_a_uuid_is_found_in_another_case(ome: Any, tmp_path: Pa
 def test_masters_do_not_lead_in_circles(ome: Any, tmp_path: Path) -> None:
     for name, other in (("a.ome.tif", "b.ome.tif"), ("b.ome.tif", "a.ome.tif")):
         ome.tiff(tmp_path / name, MOVIE[:1], ome.binary_only(other, uuid=other, own=name))
-    words = r"a.ome.tif says that its metadata is in b.ome.tif, and that says it is in another file still"
+    words = r"a.ome.tif says that its metadata is in b.ome.tif, but that names yet another file"
     with pytest.raises(CorruptRecordingError, match=words):
         roi.open(tmp_path / "a.ome.tif")
 
@@ -118,7 +118,9 @@ def test_files_that_were_all_renamed_are_found_by_their_uuids(ome: Any, tmp_path
         (tmp_path / name).rename(tmp_path / f"mouse_{name}")
     with roi.open(tmp_path / "mouse_s_3.ome.tif") as recording:
         assert np.array_equal(recording.get_series(), MOVIE)
-        assert "s_1.ome.tif is not there; mouse_s_1.ome.tif has the UUID and is read" in recording.get_notes()
+        assert (
+            "s_1.ome.tif is missing; mouse_s_1.ome.tif has the right UUID and is read instead" in recording.get_notes()
+        )
 
 
 def test_a_copy_in_the_same_folder_is_read_itself(ome: Any, tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(ome: Any, tmp_path: Path,
     ome.tiff(tmp_path / "secret.tif", MOVIE[:1])
     data = ome.data("a.ome.tif", IFD=0) + ome.data(name, "x", IFD=0, FirstT=1)
     path = ome.tiff(folder / "a.ome.tif", MOVIE[:1], ome.xml(ome.pixels("XYZCT", t=2, frame=MOVIE[0], data=data)))
-    words = r"a.ome.tif names the file '.*', which is absolute or leads out of its folder"
+    words = r"a.ome.tif names the file '.*', which is an absolute path or leads out of its folder"
     with pytest.raises(UnsupportedRecordingError, match=words):
         roi.open(path)
 
@@ -174,7 +176,7 @@ def test_a_master_outside_the_folder_is_refused(ome: Any, tmp_path: Path) -> Non
     write_master(ome, tmp_path, "s.companion.ome")
     path = ome.tiff(folder / "a.ome.tif", MOVIE[:1], ome.binary_only("../s.companion.ome", uuid="m", own="a"))
     with pytest.raises(
-        UnsupportedRecordingError, match=r"'../s.companion.ome', which is absolute or leads out of its folder"
+        UnsupportedRecordingError, match=r"'../s.companion.ome', which is an absolute path or leads out of its folder"
     ):
         roi.open(path)
 
@@ -194,7 +196,7 @@ def test_whole_samples_from_the_start_are_read_where_files_lack(ome: Any, tmp_pa
     write_set(ome, tmp_path)
     for name in ("s_4.ome.tif", "s_6.ome.tif"):
         (tmp_path / name).unlink()
-    words = "describes 6 samples; s_4.ome.tif and 1 more of its 6 files are not there, from T=3, C=0, Z=0 on; the 3 whole samples"
+    words = "describes 6 samples; s_4.ome.tif and 1 more of its 6 files are missing, from T=3, C=0, Z=0 on; the 3 complete samples"
     with pytest.warns(IncompleteRecordingWarning, match=words):
         recording = roi.open(tmp_path / "s_1.ome.tif")
     assert np.array_equal(recording.get_series(), MOVIE[:3])
@@ -220,7 +222,7 @@ def test_xml_whose_tiffs_are_elsewhere_says_so(ome: Any, tmp_path: Path) -> None
 
 def test_xml_that_names_no_file_says_so(ome: Any, tmp_path: Path) -> None:
     (tmp_path / "s.companion.ome").write_text(ome.xml(ome.pixels("XYZCT", t=6, frame=MOVIE[0])), encoding="utf-8")
-    with pytest.raises(UnsupportedRecordingError, match="does not say in which TIFF file its planes are"):
+    with pytest.raises(UnsupportedRecordingError, match="does not say which TIFF file contains its planes"):
         roi.open(tmp_path / "s.companion.ome")
 
 
@@ -243,7 +245,7 @@ def test_a_file_that_ends_early_cuts_the_recording_there(ome: Any, tmp_path: Pat
     xml = ome.xml(ome.pixels("XYZCT", t=6, frame=MOVIE[0], data=data))
     ome.tiff(tmp_path / "a.ome.tif", MOVIE[:3], xml)
     ome.tiff(tmp_path / "b.ome.tif", MOVIE[3:4], xml)
-    words = r"b.ome.tif contains 1 page, but page 1 is needed for T=4, C=0, Z=0; the 4 whole samples"
+    words = r"b.ome.tif contains 1 page, but page 1 is needed for T=4, C=0, Z=0; the 4 complete samples"
     with pytest.warns(IncompleteRecordingWarning, match=words):
         recording = roi.open(tmp_path / "a.ome.tif")
     assert np.array_equal(recording.get_series(), MOVIE[:4])
@@ -305,7 +307,7 @@ def test_a_folder_of_one_recording_opens(ome: Any, tmp_path: Path) -> None:
 def test_a_folder_of_several_recordings_names_them(ome: Any, tmp_path: Path) -> None:
     for name in ("a.ome.tif", "b.ome.tif"):
         ome.simple(tmp_path / name, MOVIE[:, None, None])
-    words = "holds several recordings, among them 'a.ome.tif' and 'b.ome.tif'; open one by a file of it"
+    words = "contains several recordings, among them 'a.ome.tif' and 'b.ome.tif'; open one of these files"
     with pytest.raises(ChoiceError, match=words):
         roi.open(tmp_path)
 
@@ -321,7 +323,7 @@ def test_other_tiffs_in_the_folder_are_left_out_and_told(ome: Any, tmp_path: Pat
 def test_a_folder_without_ome_says_so(ome: Any, tmp_path: Path) -> None:
     ome.tiff(tmp_path / "sketch.tif", MOVIE[:1])
     assert roi.explain(tmp_path).best.spec.name == "tiff"
-    with pytest.raises(SourceKindError, match="holds no OME-TIFF"):
+    with pytest.raises(SourceKindError, match="contains no OME-TIFF"):
         roi.open(tmp_path, format="ometiff")
 
 
@@ -334,7 +336,8 @@ def test_the_list_of_the_files_is_the_recording(ome: Any, tmp_path: Path) -> Non
 def test_a_list_of_several_recordings_is_refused(ome: Any, tmp_path: Path) -> None:
     paths = [ome.simple(tmp_path / name, MOVIE[:, None, None]) for name in ("a.ome.tif", "b.ome.tif")]
     with pytest.raises(
-        ChoiceError, match=r"'b.ome.tif' is of no image that a.ome.tif describes; open each recording by itself"
+        ChoiceError,
+        match=r"'b.ome.tif' is not part of any image that a.ome.tif describes; open each recording by itself",
     ):
         roi.open(paths)
 

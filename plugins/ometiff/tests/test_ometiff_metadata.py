@@ -92,7 +92,7 @@ def test_each_channel_has_its_own_times_and_a_volume_that_of_its_first_plane(ome
 def test_times_that_are_not_there_for_all_samples_are_left_out(ome: Any, tmp_path: Path) -> None:
     with opened(ome, tmp_path, planes=planes(["0", None, "1", None])) as recording:
         assert recording.get_native_timestamps() is None
-        assert recording.get_notes() == ("m.ome.tif: DeltaT is given for 2 of 4 samples only, and is ignored",)
+        assert recording.get_notes() == ("m.ome.tif: DeltaT is given for only 2 of 4 samples and is ignored",)
 
 
 def test_times_that_stand_still_are_no_clock(ome: Any, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_rate_that_the_times_contradict_is_told(ome: Any, tmp_path: Path) -> N
     shown = planes(["0", "1100", "2200", "3300"], "ms")
     with opened(ome, tmp_path, planes=shown, more='TimeIncrement="1" TimeIncrementUnit="ms"') as recording:
         assert recording.get_timestamps().tolist() == [0.0, 1.1, 2.2, 3.3]
-        words = "TimeIncrement says 1000 Hz, and by DeltaT 1.1 s lie between samples; the times are those of DeltaT"
+        words = "TimeIncrement gives 1000 Hz, but by DeltaT samples are 1.1 s apart; the times of DeltaT are used"
         assert recording.get_notes() == (f"m.ome.tif: {words}",)
 
 
@@ -259,7 +259,7 @@ def test_an_axis_that_holds_another_is_told(ome: Any, tmp_path: Path) -> None:
     )
     xml = ome.xml(ome.pixels("XYZCT", t=4, frame=MOVIE[0, 0, 0]), extra=extra)
     with roi.open(ome.tiff(tmp_path / "m.ome.tif", MOVIE[:, 0, 0], xml)) as recording:
-        assert "its T axis holds a further one (ModuloAlongT), which is not told apart" in recording.get_notes()[0]
+        assert "its T axis contains a further axis (ModuloAlongT), which is not separated" in recording.get_notes()[0]
 
 
 def test_images_inside_annotations_are_none_of_the_recordings(ome: Any, tmp_path: Path) -> None:

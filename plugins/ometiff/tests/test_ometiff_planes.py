@@ -132,7 +132,7 @@ def test_passes_over_all_positions_of_one_time_are_times(ome: Any, tmp_path: Pat
         assert recording.shape == (3, 8, 9, 2)
         assert np.array_equal(np.moveaxis(recording.get_series(), 3, 1).reshape(6, 8, 9), FRAMES[:6])
         assert recording.get_native_timestamps().tolist() == [0.0, 1.0, 2.0]
-        assert "says SizeT=1 and gives every plane 3 times; the passes are read as times" in recording.get_notes()[0]
+        assert "says SizeT=1 and lists every plane 3 times; these are read as time points" in recording.get_notes()[0]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_an_ifd_beyond_the_file_is_told_with_file_and_frame(ome: Any, tmp_path: 
 def test_whole_samples_from_the_start_are_read_where_pages_lack(ome: Any, tmp_path: Path) -> None:
     xml = ome.xml(ome.pixels("XYZCT", t=100, z=2, frame=FRAMES[0]))
     path = ome.tiff(tmp_path / "p.ome.tif", FRAMES[:7], xml)
-    words = "100 samples; p.ome.tif contains 7 pages, but page 7 is needed for T=3, C=0, Z=1; the 3 whole samples"
+    words = "100 samples; p.ome.tif contains 7 pages, but page 7 is needed for T=3, C=0, Z=1; the 3 complete samples"
     with pytest.warns(IncompleteRecordingWarning, match=words):
         recording = roi.open(path)
     assert recording.shape == (3, 8, 9, 2)
@@ -183,7 +183,7 @@ def test_whole_samples_from_the_start_are_read_where_pages_lack(ome: Any, tmp_pa
 def test_a_hole_ends_the_recording(ome: Any, tmp_path: Path) -> None:
     data = "".join(ome.data(IFD=k, FirstT=k) for k in (0, 1, 3, 4))
     path = ome.tiff(tmp_path / "p.ome.tif", FRAMES[:5], ome.xml(ome.pixels("XYZCT", t=5, frame=FRAMES[0], data=data)))
-    with pytest.warns(IncompleteRecordingWarning, match="no page is named for T=2, C=0, Z=0; the 2 whole samples"):
+    with pytest.warns(IncompleteRecordingWarning, match="no page is named for T=2, C=0, Z=0; the 2 complete samples"):
         recording = roi.open(path)
     assert np.array_equal(recording.get_series(), FRAMES[:2])
     recording.close()

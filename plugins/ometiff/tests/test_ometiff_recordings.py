@@ -93,7 +93,7 @@ def test_prairie_view_files_are_read_by_their_master_as_far_as_they_are_there(re
     for index, wanted in entry["frames"].items():
         assert digest(recording[int(index)]) == wanted
     assert recording.metadata.channels[0].name == "Ch2"
-    assert any("says SizeT=1 and gives every plane 3,100 times" in note for note in recording.get_notes())
+    assert any("says SizeT=1 and lists every plane 3,100 times" in note for note in recording.get_notes())
     recording.close()
 
 

@@ -51,10 +51,13 @@ def test_a_renamed_set_whose_old_names_belong_to_another_recording_is_found_by_i
 def test_samples_behind_a_missing_file_are_read_when_allowed(ome: Any, tmp_path: Path) -> None:
     paths = write_set(ome, tmp_path, 0)
     paths[1].unlink()
-    with pytest.warns(roi.IncompleteRecordingWarning, match=r"2 whole ones behind them: open\(.*allow_missing=True"):
+    with pytest.warns(
+        roi.IncompleteRecordingWarning,
+        match=r"to read the 2 complete ones after them as well: open\(.*allow_missing=True",
+    ):
         found = roi.open(paths[0])
     assert (len(found), found.get_missing_samples().tolist()) == (1, [1, 2, 3])
-    with pytest.warns(roi.IncompleteRecordingWarning, match="the 3 whole samples are read"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="the 3 complete samples are read"):
         found = roi.open(paths[0], allow_missing=True)
     assert found.get_series()[:, 0, 0].tolist() == [0, 2, 3]
     assert found.get_missing_samples().tolist() == [1]

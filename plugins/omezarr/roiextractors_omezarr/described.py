@@ -80,7 +80,9 @@ def described_in(folder: str, series: str | None, sizes: Mapping[str, int]) -> D
     try:
         with contextlib.closing(PositionedFile(path)) as file:
             if file.size > _MAX_XML:
-                return Described(doubts=(f"{name} of {file.size:,} bytes is not read; at most {_MAX_XML:,} are",))
+                return Described(
+                    doubts=(f"{name} is not used: it has {file.size:,} bytes, and the limit is {_MAX_XML:,}",)
+                )
             document = parse_ome_xml(lambda: _pieces(file), name)
     except RoiExtractorsError as error:
         return Described(doubts=(f"{name} is not used: {printable(error)[:300]}",))

@@ -134,7 +134,7 @@ class OmeZarrImagingExtractor(BlockImagingExtractor):
             chunks = f"{self._missing.num_outside:,} chunk{'s' if self._missing.num_outside > 1 else ''}"
             yield f"{self._name}: there are {chunks} outside of the shape {tuple(self._image.array.shape)} of its array, which are not read"
         if self._companion is None and self._plane is None and SIDECAR_KEY in self._image.attributes:
-            yield f"{self._name}: the times and metadata in its attributes are of a recording of another shape, and are not used"
+            yield f"{self._name}: the times and metadata in its attributes describe a recording of another shape and are not used"
         elif self._companion is not None and self._companion.times is not None:
             disorder = describe_disorder(self._companion.times)
             if disorder:
@@ -435,7 +435,8 @@ def _doubts(multiscale: Mapping[str, Any], array: ZarrArray, axes: str, name: st
     found = []
     if axes != "".join(letter for letter in "tczyx" if letter in axes):
         found.append(
-            f"{name}: its axes are {', '.join(axes)}, and the specification orders them t, c, z, y, x; they are read by their names, "
+            f"{name}: its axes are {', '.join(axes)}, but the specification orders them t, c, z, y, x; they are "
+            "read by their names, "
             f"the array {array.shape} as stored"
         )
     stated = array.dimension_names if array.zarr_format == 3 else None

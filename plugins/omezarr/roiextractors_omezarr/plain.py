@@ -201,7 +201,8 @@ def _refuse_parts(array: ZarrArray, path: str) -> None:
     described = described_by(above)
     if "multiscales" in described:
         raise UnsupportedRecordingError(
-            f"{array.name} is an array of the OME-Zarr image {printable(os.path.basename(above))}, which names its axes; open that"
+            f"{array.name} is an array of the OME-Zarr image {printable(os.path.basename(above))}, which names "
+            "its axes; open that image instead"
         )
     if not _is_plain(array.attributes) or not _is_plain(described):
         raise UnsupportedRecordingError(

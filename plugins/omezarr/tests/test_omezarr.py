@@ -353,7 +353,7 @@ def test_a_label_image_is_not_a_movie(tmp_path: Path) -> None:
 
 def test_axes_that_contradict_the_array_are_warned_about(tmp_path: Path) -> None:
     write_image(tmp_path / "a.zarr", noise((3, 4, 5)), "ytx", version="0.5")
-    with pytest.warns(roi.RoiExtractorsWarning, match="axes are y, t, x, and the specification orders them"):
+    with pytest.warns(roi.RoiExtractorsWarning, match="axes are y, t, x, but the specification orders them"):
         assert roi.open(tmp_path / "a.zarr").shape == (4, 3, 5)
     write_image(tmp_path / "b.zarr", noise((3, 4, 5)), "tyx", version="0.5")
     described = json.loads((tmp_path / "b.zarr" / "0" / "zarr.json").read_text())
@@ -682,7 +682,7 @@ def test_kept_times_of_another_shape_or_out_of_order_are_a_warning(tmp_path: Pat
     text = path.read_text()
     times = [0.0, 1.0, 4.0, 9.0, 16.0]
     disordered = {"times": [*times, 2.5]}, "do not increase at 1 place, the first after sample 4"
-    shorter = {"times": times, "shape": [5, 8, 6]}, "of a recording of another shape, and are not used"
+    shorter = {"times": times, "shape": [5, 8, 6]}, "a recording of another shape and are not used"
     for change, match in (disordered, shorter):
         changed = json.loads(text)
         changed["attributes"]["roiextractors"].update(change)

@@ -41,7 +41,7 @@ def test_a_zarr_folder_with_something_else_in_it_is_not_replaced(tmp_path: Path,
     other = tmp_path / "a.zarr" / name
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_text("three years")
-    with pytest.raises(roi.SourceKindError, match="has other content"):
+    with pytest.raises(roi.SourceKindError, match="contains something other"):
         roi.convert(recording, tmp_path / "a.zarr", overwrite=True)
     assert other.read_text() == "three years"
 

@@ -70,7 +70,7 @@ class DaxImagingExtractor(StoredMovieExtractor):
         self._notes = (*notes, *contradiction, *more)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
         super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(dax, inf), num_described=said)
-        self._notes += self.note_contradictions(fix="exchange them in the frame dimensions of the .inf")
+        self._notes += self.note_contradictions(fix="swap them in the frame dimensions of the .inf")
 
     def get_sampling_frequency(self) -> float | None:
         """Return HAL's ``Frames Per Second`` (Hz), or None if the file has no camera timing."""

@@ -90,7 +90,7 @@ class RawImagingExtractor(StoredMovieExtractor):
         self._notes = _unused_description(str(file.path))
         for words in self._notes:
             warn(words, RoiExtractorsWarning)
-        self._notes += self.note_contradictions(fix="exchange them in shape=")
+        self._notes += self.note_contradictions(fix="swap them in shape=")
 
     def get_notes(self) -> tuple[str, ...]:
         return self._notes

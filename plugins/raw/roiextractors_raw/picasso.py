@@ -59,7 +59,7 @@ class PicassoRawImagingExtractor(StoredMovieExtractor):
         count, self._notes = count_frames(file, said, rows * columns * dtype.itemsize, side)
         movie = StoredMovie(file, axes="TYX", shape=(count, rows, columns), dtype=dtype)
         super().__init__(movie, sampling_frequency=sampling_frequency, described_by=(raw, yaml), num_described=said)
-        self._notes += self.note_contradictions(fix="exchange Height and Width in the .yaml")
+        self._notes += self.note_contradictions(fix="swap Height and Width in the .yaml")
 
     def get_metadata(self) -> RecordingMetadata:
         size = self._fields.get("Pixelsize", self._fields.get("Camera.Pixelsize", ""))

@@ -20,8 +20,8 @@ __all__ = ["beside", "count_frames", "pair", "text_of", "whole_number"]
 _MAX_BYTES = 4 << 20
 _MAX_NUMBER = 1 << 40
 _OTHER = (
-    "may be of another recording or say a wrong frame size; with the layout that you know: "
-    "open(..., format='raw', shape=(rows, columns), dtype='<u2')"
+    "may belong to another recording or state a wrong frame size; if you know the layout: open(..., "
+    "format='raw', shape=(rows, columns), dtype='<u2')"
 )
 
 

@@ -290,7 +290,7 @@ class StoredMovieExtractor(BlockImagingExtractor):
         if movie.looks_transposed():
             sentences.append(
                 f"the pixels of {name} look like lines of {movie.line_if_transposed:,}, but they are read as {counted(rows, 'row')} of {columns:,} columns; "
-                f"if rows and columns are exchanged, {fix}"
+                f"if rows and columns are swapped, {fix}"
             )
             warn(sentences[-1], RoiExtractorsWarning)
         return tuple(sentences)

@@ -267,7 +267,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
             1: "the info says 2 channels, but the values are arranged like lines of one",
             2: "the info says 1 channel, but every other value resembles the next, as if both had been saved",
         }
-        return (f"{seen[self._suspected]}; if so, open(..., num_channels={self._suspected}). Reading by the info",)
+        return (f"{seen[self._suspected]}; if so, open(..., num_channels={self._suspected}). Reading as the info says",)
 
     @property
     def _extra_frames(self) -> tuple[str, ...]:

@@ -198,7 +198,7 @@ def _channels(header: Header, frame_numbers: Sequence[int | None], num_pages: in
         if header.dialect:
             stated = f"{len(saved)} saved channel{'' if len(saved) == 1 else 's'}" if saved else "no channels"
             sentence = (
-                f"the header names {stated}, and each frame number occurs on {seen} page{'' if seen == 1 else 's'}: "
+                f"the header names {stated}, but each frame number occurs on {seen} page{'' if seen == 1 else 's'}: "
                 f"{seen} {'is' if seen == 1 else 'are'} read"
             )
             if explained:
@@ -430,7 +430,8 @@ def _averaged(stack: _Stack, timing: _Timing) -> tuple[_Stack, int, tuple[str, .
             replace(stack, average=1),
             1,
             (
-                f"the header says that every {stated} frames were averaged, and the frame numbers run on by ones: none were",
+                f"the header says that every {stated} frames were averaged, but the frame numbers increase by "
+                "1: none were averaged",
             ),
         )
     average = stated if per_saved and abs(per_saved / stated - 1) < 0.2 else step
@@ -439,7 +440,7 @@ def _averaged(stack: _Stack, timing: _Timing) -> tuple[_Stack, int, tuple[str, .
         step,
         (
             f"the header says that {f'every {stated} frames were averaged' if stated > 1 else 'no frames were averaged'} "
-            f"(logAverageFactor), and the frame numbers go up by {step}: "
+            f"(logAverageFactor), but the frame numbers increase by {step}: "
             + ("the times show no averaging" if average == 1 else f"one frame of {average} was saved"),
         ),
     )
@@ -460,20 +461,21 @@ def _returned(
     stated = f"the header counts {back} frame{'s' if back > 1 else ''} of flyback in each volume"
     whole = replace(stack, flyback=0)
     if timing.pauses_every(kept, back):
-        return whole, (f"{stated}, and the times show that the file lacks them: none are left out",), ()
+        return whole, (f"{stated}, but the times show that they are not in the file: none are left out",), ()
     if num_frames % (kept + back) in (0, kept):
         return stack, (), ()
     volumes = header.count("SI.hStackManager.actualNumVolumes", "SI.hFastZ.numVolumes")
     if volumes == num_frames // kept and volumes > 1:
-        return whole, (), (f"{stated}, but the file has exactly {volumes:,} volumes without it: none are left out",)
+        return whole, (), (f"{stated}, but the file has exactly {volumes:,} volumes without them: none are left out",)
     if volumes is not None and num_frames < volumes * (kept + back):
         return stack, (), ()  # stopped early, by chance after a multiple of the planes
     return (
         stack,
         (),
         (
-            f"{stated}, and {num_frames:,} frames are not a whole number of such volumes, but {num_frames // kept:,} volumes without "
-            "flyback: if the planes look mixed, the file lacks it, and flyback_frames=0 reads it so",
+            f"{stated}, "
+            f"but {num_frames:,} frames are not a whole number of such volumes, and make {num_frames // kept:,} "
+            "volumes without flyback. If the planes look mixed, the file contains no flyback: pass flyback_frames=0",
         ),
     )
 
@@ -503,8 +505,8 @@ def _saved(stack: _Stack, channels: int, num_pages: int, name: str, first: int) 
         plane = 0 if math.isinf(each) else int(first // each) % stack.planes
         which = "the first plane" if plane == 0 else f"plane {plane} (from 0)"
         return movie, (
-            f"the header describes {stack.planes} planes of {stack.repeats:g} frames each, and the file holds "
-            f"{num_frames:,} frames: all are of {which}, and are read as a movie of it",
+            f"the header describes {stack.planes} planes of {stack.repeats:g} frames each, but the file "
+            f"contains {num_frames:,} frames: all are of {which} and are read as a movie of it",
         )
     repeats = int(stack.repeats)
     if repeats % average or stack.flyback % average:

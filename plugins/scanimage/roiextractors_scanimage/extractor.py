@@ -450,7 +450,7 @@ def _are_planes(files: Files, wanted: bool) -> bool:
     order = files.acquisition.order
     if wanted and not order.is_plain:
         raise UnsupportedRecordingError(
-            f"{files.name}: channels_are_planes=True needs a recording without a stack, and this one has {order.planes} planes and "
+            f"{files.name}: channels_are_planes=True needs a recording without a stack, but this one has {order.planes} planes and "
             f"{order.flyback} frames of flyback; choose a channel: open(..., channel=...)"
         )
     return bool(wanted)

@@ -137,9 +137,10 @@ def others_of_folder(folder: str, names: Sequence[str], paths: Sequence[str]) ->
             first = os.path.basename(paths[0])
             raise ChoiceError(
                 f"the folder {printable(folder)} contains several acquisitions, among them {listed([first, name])}; "
-                "open one by a file of it, or pass the list of files"
+                "open one of these files, or pass the list of files"
             )
-    return (f"{_named(others)} in the folder is not a ScanImage file and is left out",) if others else ()
+    verb = "is not a ScanImage file and is" if len(others) == 1 else "are not ScanImage files and are"
+    return (f"{_named(others)} in the folder {verb} left out",) if others else ()
 
 
 def holds_scanimage(source: Source) -> bool:
@@ -209,7 +210,7 @@ class _Look:
         # In a loop a file with a higher number must begin later; otherwise it is left from an earlier loop
         if abs(later) < _SAME_MOMENT or (in_loop and later * distance > 0):
             return ""
-        return f"it is an acquisition of its own, begun at {other.epoch}"
+        return f"it is a separate acquisition, started at {other.epoch}"
 
 
 def _is_split(header: Header) -> bool:
@@ -287,7 +288,7 @@ def _named(names: Sequence[str]) -> str:
 def _left_out(names: Sequence[str], reason: str) -> str:
     if len(names) == 1:
         return f"{printable(names[0])} is left out: {reason}"
-    return f"{_named(names)} are left out, for the same reason each: {reason}"
+    return f"{_named(names)} are left out, each for the same reason: {reason}"
 
 
 def _shortened(notes: list[str]) -> list[str]:

@@ -362,19 +362,16 @@ class Files:
             if self.placement.acquisitions or self.index.damaged:
                 return (sentence,)
             return (
-                f"{sentence}; if a page before it was lost, all after that are assigned wrongly: they state no frame numbers",
+                f"{sentence}; if a page before it was lost, all pages after that are assigned wrongly, as they "
+                "state no frame numbers",
             )
         sentences, word, missing = [], self.unit_name, self.missing_units
         if len(missing):
             them = f"{len(missing):,} of {self.total_units:,} {word}s are"
             which = f"the first is {word} {missing[0]:,}" if len(missing) > 1 else f"{word} {missing[0]:,}"
-            left = (
-                "left out"
-                if self.whole_repeats is None
-                else "left out but for the repeats of which every plane is there"
-            )
+            left = "left out" if self.whole_repeats is None else "left out, except for repeats with all planes"
             sentences.append(
-                f"{them} missing or not complete by the frame numbers of the pages, and {left} ({which}, counted from 0); "
+                f"{them} missing or incomplete, by the frame numbers of the pages, and {left} ({which}, counted from 0); "
                 "the others keep their own times"
             )
         if placement.first_slot:
@@ -386,7 +383,8 @@ class Files:
             )
         if placement.nameless:
             sentences.append(
-                f"{placement.nameless:,} page{'s state' if placement.nameless > 1 else ' states'} no frame number, or an absurd one: left out"
+                f"{placement.nameless:,} page{'s state' if placement.nameless > 1 else ' states'} no frame "
+                "number or an impossible one: left out"
             )
         if placement.repeated:
             sentences.append(
@@ -409,7 +407,7 @@ class Files:
         sentences, stated, total = [], self._stated_total, self.total_units
         behind = not self.placement.acquisitions and min(self.index.damaged, default=len(self.index.paths)) + 1
         if behind and behind < len(self.index.paths):
-            sentences.append("the files behind the damaged one are not read: their pages state no frame numbers")
+            sentences.append("the files after the damaged one are not read: their pages state no frame numbers")
         if stated is not None and total > stated and self.acquisition.order.planes > 1:
             sentences.append(f"the header states {stated:,} volumes, but the files contain {total:,}; all are read")
         numbers = self._first_numbers
@@ -423,7 +421,7 @@ class Files:
             )
         if len(self.placement.acquisitions) > 1 and not _is_loop(self.header):
             sentences.append(
-                f"the files are of {len(self.placement.acquisitions):,} acquisitions, which are joined in the order of their beginning"
+                f"the files are from {len(self.placement.acquisitions):,} acquisitions, which are joined in the order in which they began"
             )
         return (*sentences, *(self.mosaic.contradictions if self.mosaic else ()))
 
@@ -463,9 +461,9 @@ class Files:
         slow = self.header.text("SI.hStackManager.stackMode") == "slow" and self.acquisition.volume_rate is not None
         still: tuple[str, ...] = ()
         if self._stands_still:
-            still = ("all pages state the same time: the times follow from the rate",)
+            still = ("all pages state the same time: times are computed from the rate",)
         elif self._offsets is None:
-            still = ("the clock begins anew and the files do not state when: the times follow from the rate",)
+            still = ("the clock restarts and the files do not state when: times are computed from the rate",)
         return (
             *still,
             *(("a slow stack: the volume rate is nominal, and the timestamps are the real times",) if slow else ()),

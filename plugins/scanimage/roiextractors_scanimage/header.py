@@ -334,7 +334,7 @@ class _Literal:
         token = self._next()
         found = self._group("]" if token == "[" else "}", 1)
         if self._text[self._at :].strip():
-            raise ValueError("text behind the closing bracket")
+            raise ValueError("text after the closing bracket")
         return found
 
     def _group(self, closing: str, depth: int) -> list[Any]:

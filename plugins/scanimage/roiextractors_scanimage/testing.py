@@ -257,20 +257,21 @@ def _checked_scan(
 ) -> _Scan:
     if not recordings or len(names) != len(recordings) or num_flyback < 0 or len(recordings[0]) == 0:
         raise DeclarationError(
-            f"a ScanImage file needs a channel, a name for each, and a sample, and no negative flyback; there are "
-            f"{len(recordings)} channels, {len(names)} names and num_flyback={num_flyback}"
+            "a ScanImage file needs a channel with a sample, one name per channel and no negative num_flyback, "
+            f"got {len(recordings)} channels, {len(names)} names and num_flyback={num_flyback}"
         )
     first = recordings[0]
     other = [r for r in recordings if r.shape != first.shape or r.dtype != np.int16]
     if other:
         raise DeclarationError(
-            f"ScanImage channels are int16 and of one shape; one of {first.shape} stands beside {other[0].dtype} of {other[0].shape}"
+            f"ScanImage channels must be int16 and have the same shape, but the first has {first.shape} and "
+            f"another is {other[0].dtype} of {other[0].shape}"
         )
     frames = first.get_num_planes() + num_flyback
     rate = (first.get_sampling_frequency() or 30.0) * frames if frame_rate is None else float(frame_rate)
     for number in (rate, *distances):
         if not 0 < number < 1e9:
-            raise DeclarationError(f"rates and distances must be above 0 and below 1e9, and one is {number}")
+            raise DeclarationError(f"rates and distances must be above 0 and below 1e9, got {number}")
     rows, columns = first.get_frame_shape()
     return _Scan(
         rows, columns, first.get_num_planes(), num_flyback, len(first), tuple(names), rate, distances[0], distances[1]

@@ -324,7 +324,7 @@ def test_averaging_that_the_frame_numbers_do_not_show_did_not_happen(make: Make)
     with recording:
         assert recording.get_sampling_frequency() == 30.5
         assert recording.get_notes() == (
-            "the header says that every 4 frames were averaged, and the frame numbers run on by ones: none were",
+            "the header says that every 4 frames were averaged, but the frame numbers increase by 1: none were averaged",
         )
 
 

@@ -158,7 +158,7 @@ def test_separate_grabs_of_slow_stacks_stay_separate(split: Make) -> None:
     split("stack_00002.tif", 5, 5, slow, number=1, epoch="[2024  3 21 9 15 0]")
     with ScanImageImagingExtractor(path) as recording:
         assert recording.shape == (1, 4, 6, 5)
-        assert "stack_00002.tif is left out: it is an acquisition of its own, begun at 2024-03-21 09:15:00" in (
+        assert "stack_00002.tif is left out: it is a separate acquisition, started at 2024-03-21 09:15:00" in (
             recording.get_notes()
         )
     split("stack_00002.tif", 5, 5, slow)

@@ -68,7 +68,7 @@ def test_the_pages_decide_where_the_header_lies_about_its_channels(recordings: P
             assert [digest(frame) for frame in recording.get_series()] == entry["pages"][position::2]
             assert recording.get_sampling_frequency() == entry["header_rate"]
             assert recording.get_notes() == (
-                "the header names 1 saved channel, and each frame number occurs on 2 pages: 2 are read",
+                "the header names 1 saved channel, but each frame number occurs on 2 pages: 2 are read",
                 "the header states 54,000 frames, but the files contain 3",
             )
             np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.03335195, 0.0667039])

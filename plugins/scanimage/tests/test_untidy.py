@@ -81,7 +81,7 @@ def values_of(recording: ScanImageImagingExtractor) -> list[Any]:
 def test_a_lost_page_of_a_volume_leaves_that_volume_out_and_no_plane_shifts(write: Make) -> None:
     numbers = [n for n in range(1, 25) if n != 6]
     path = write("v.tif", numbers, [10 * ((n - 1) // 4) + (n - 1) % 4 for n in numbers], stack(3, 1))
-    with opened(path, "1 of 6 volumes are missing or not complete") as recording:
+    with opened(path, "1 of 6 volumes are missing or incomplete") as recording:
         assert values_of(recording) == [[10 * v + p for p in range(3)] for v in (0, 2, 3, 4, 5)]
         np.testing.assert_allclose(recording.get_timestamps(), [0.2, 1.0, 1.4, 1.8, 2.2])
         np.testing.assert_array_equal(recording.get_missing_samples(), [1])
@@ -151,7 +151,7 @@ def test_many_lost_frames_are_found_wherever_they_are(write: Make) -> None:
     chosen = np.random.default_rng(3).random(3000) > 0.02
     chosen[0] = True
     numbers = (np.flatnonzero(chosen) + 1).tolist()
-    with opened(write("m.tif", numbers, numbers), "frames are missing or not complete") as recording:
+    with opened(write("m.tif", numbers, numbers), "frames are missing or incomplete") as recording:
         assert values_of(recording) == numbers
         np.testing.assert_array_equal(
             recording.get_missing_samples(), np.setdiff1d(np.arange(numbers[-1]), np.array(numbers) - 1)
@@ -199,7 +199,7 @@ def test_files_of_an_earlier_acquisition_are_left_out(write: Make, tmp_path: Pat
 def test_a_list_of_files_of_two_acquisitions_is_joined_in_their_order_with_a_warning(write: Make) -> None:
     new = write("b.tif", [1, 2, 3], [4, 5, 6], epoch="[2024  3 21 9 6 7.25]")
     old = write("a.tif", [1, 2, 3], [1, 2, 3])
-    with opened([new, old], "the files are of 2 acquisitions") as recording:
+    with opened([new, old], "the files are from 2 acquisitions") as recording:
         assert values_of(recording) == [1, 2, 3, 4, 5, 6]
         np.testing.assert_allclose(recording.get_timestamps(), [0.0, 0.1, 0.2, 60.0, 60.1, 60.2])
         assert recording.metadata.start_time is not None
@@ -214,10 +214,10 @@ def test_acquisitions_that_state_no_beginning_are_told_apart_by_their_numbers(
         texts = [text(n).replace("epoch", "unknown") for n in range(1, 6)]
         frames = np.stack([np.full((4, 6), 10 * k + n, "<i2") for n in range(5)])
         paths.append(write_bigtiff(tmp_path / f"{k}.tif", header_text(), texts, frames))
-    with opened(paths, "the files are of 2 acquisitions") as recording:
+    with opened(paths, "the files are from 2 acquisitions") as recording:
         assert values_of(recording) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
         assert recording.get_native_timestamps() is None
-        assert any("the clock begins anew" in note for note in recording.get_notes())
+        assert any("the clock restarts" in note for note in recording.get_notes())
 
 
 def test_many_acquisitions_of_a_loop_are_joined_in_linear_time(write: Make, tmp_path: Path) -> None:
@@ -245,12 +245,12 @@ def test_a_lost_frame_of_a_slow_stack_takes_its_repeat_alone(write: Make) -> Non
     }
     numbers = [n for n in range(1, 13) if n != 6]  # the second frame of the second plane
     path = write("s.tif", numbers, numbers, changes)
-    with opened(path, "1 of 1 volumes are missing or not complete", slice_sample=0) as recording:
+    with opened(path, "1 of 1 volumes are missing or incomplete", slice_sample=0) as recording:
         assert values_of(recording) == [[1, 5, 9]]
         assert recording.get_missing_samples().size == 0
     with pytest.raises(TruncatedRecordingError, match="no volume has all planes of slice_sample=1"):
         ScanImageImagingExtractor(path, slice_sample=1)
-    with opened(path, "left out but for the repeats", interleave_slice_samples=True) as recording:
+    with opened(path, "left out, except for repeats with all planes", interleave_slice_samples=True) as recording:
         assert values_of(recording) == [[1, 5, 9], [3, 7, 11], [4, 8, 12]]
         np.testing.assert_array_equal(recording.get_missing_samples(), [1])
         np.testing.assert_allclose(recording.get_timestamps(), [0.8, 1.0, 1.1])
@@ -286,10 +286,10 @@ def test_flyback_that_the_file_lacks_is_found_by_the_totals_or_the_times_or_aske
 ) -> None:
     numbers, whole = list(range(1, 31)), [[3 * v + p + 1 for p in range(3)] for v in range(10)]
     path = write("total.tif", numbers, numbers, stack(3, 1, actualNumVolumes="10"))
-    with opened(path, "exactly 10 volumes without it") as recording:
+    with opened(path, "exactly 10 volumes without them") as recording:
         assert values_of(recording) == whole
     path = write("unknown.tif", numbers, numbers, stack(3, 1))
-    messages = "the last volume is not complete", "flyback_frames=0 reads it so"
+    messages = "the last volume is not complete", "contains no flyback: pass flyback_frames=0"
     opened(path, *messages).close()
     with opened(path, flyback_frames=0) as recording:
         assert values_of(recording) == whole
@@ -304,18 +304,18 @@ def test_flyback_that_the_times_show_was_not_saved_is_not_left_out(
     path = write_bigtiff(tmp_path / "t.tif", header_text(stack(3, 1)), texts, frames)
     with opened(path) as recording:
         assert values_of(recording) == [[3 * v + p + 1 for p in range(3)] for v in range(10)]
-        assert any("the times show that the file lacks them" in note for note in recording.get_notes())
+        assert any("the times show that they are not in the file" in note for note in recording.get_notes())
 
 
 def test_averaging_that_contradicts_the_numbers_is_a_warning(write: Make) -> None:
     numbers = list(range(1, 81, 4))
     rate = {"SI.hRoiManager.scanFrameRate": "10"}
-    with opened(write("e.tif", numbers, numbers, rate), "the frame numbers go up by 4") as recording:
+    with opened(write("e.tif", numbers, numbers, rate), "the frame numbers increase by 4") as recording:
         assert values_of(recording) == numbers
         assert recording.get_sampling_frequency() == 2.5
         assert recording.get_missing_samples().size == 0
     path = write("f.tif", range(1, 21), range(1, 21), rate | {"SI.hScan2D.logAverageFactor": "4"})
-    with opened(path, "run on by ones: none were") as recording:
+    with opened(path, "increase by 1: none were averaged") as recording:
         assert recording.get_sampling_frequency() == 10
     path = write("g.tif", range(1, 21), range(1, 21), rate | {"SI.hScan2D.logAverageFactor": "4"}, period=0.4)
     with opened(path) as recording:  # saved frames were numbered, and the times show the averaging
@@ -338,10 +338,10 @@ def test_saved_channels_that_contradict_the_pages_are_a_warning(write: Make) -> 
 
 def test_pages_without_a_number_or_with_an_absurd_one_are_left_out(write: Make) -> None:
     numbers = [*range(1, 100), 10**15]
-    with opened(write("n.tif", numbers, range(100)), "1 page states no frame number, or an absurd one") as recording:
+    with opened(write("n.tif", numbers, range(100)), "1 page states no frame number or an impossible one") as recording:
         assert values_of(recording) == list(range(99))
     numbers = [*range(1, 51), 10**15, *range(53, 101)]
-    messages = "2 of 100 frames are missing", "1 page states no frame number, or an absurd one"
+    messages = "2 of 100 frames are missing", "1 page states no frame number or an impossible one"
     with opened(write("n.tif", numbers, numbers[:50] + [0] + numbers[51:]), *messages) as recording:
         assert values_of(recording) == [*range(1, 51), *range(53, 101)]
         np.testing.assert_array_equal(recording.get_missing_samples(), [50, 51])
@@ -388,7 +388,7 @@ def test_volumes_whose_pages_state_no_numbers_say_that_a_lost_page_shifts_them(
 ) -> None:
     frames = np.stack([np.full((4, 6), k, "<i2") for k in range(11)])
     path = write_bigtiff(tmp_path / "v.tif", header_text(stack(3)), [""] * 11, frames)
-    with opened(path, "if a page before it was lost, all after that are assigned wrongly") as recording:
+    with opened(path, "if a page before it was lost, all pages after that are assigned wrongly") as recording:
         assert values_of(recording) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
@@ -396,7 +396,7 @@ def test_a_clock_that_stands_still_falls_back_to_the_rate(write: Make) -> None:
     with opened(write("z.tif", range(1, 31), range(30), period=0.0)) as recording:
         assert recording.get_native_timestamps() is None
         assert recording.get_sampling_frequency() == 30.5
-        assert "all pages state the same time: the times follow from the rate" in recording.get_notes()
+        assert "all pages state the same time: times are computed from the rate" in recording.get_notes()
 
 
 def test_a_channel_that_is_lost_from_one_of_the_first_frames_does_not_hide_how_many_there_are(write: Make) -> None:

@@ -102,10 +102,10 @@ class TestScanImage:
     @pytest.mark.parametrize(
         ("channels", "options", "said"),
         [
-            ([], {}, "needs a channel, a name for each, and a sample"),
-            ([NoiseImagingExtractor((0, 4, 5), "int16")], {}, "needs a channel, a name for each, and a sample"),
-            ([NoiseImagingExtractor((3, 4, 5), "uint16")], {}, "int16 and of one shape"),
-            ([NoiseImagingExtractor((3, 4, n), "int16") for n in (5, 6)], {}, "int16 and of one shape"),
+            ([], {}, "needs a channel with a sample, one name per channel"),
+            ([NoiseImagingExtractor((0, 4, 5), "int16")], {}, "needs a channel with a sample, one name per channel"),
+            ([NoiseImagingExtractor((3, 4, 5), "uint16")], {}, "int16 and have the same shape"),
+            ([NoiseImagingExtractor((3, 4, n), "int16") for n in (5, 6)], {}, "int16 and have the same shape"),
             ([NoiseImagingExtractor((3, 4, 5), "int16")], {"frame_rate": 0}, "above 0 and below 1e9"),
             ([NoiseImagingExtractor((3, 4, 5), "int16")], {"channel_names": ["a", "b"]}, "1 channels, 2 names"),
         ],

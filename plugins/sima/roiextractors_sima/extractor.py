@@ -298,7 +298,8 @@ class _Choice:
         for shape, label in of_signals:
             if stated is not None and shape != stated:
                 raise CorruptRecordingError(
-                    f"{self._dataset.name}: dataset.pkl says that a frame has planes, rows and columns {stated}, and the mean frame of the "
+                    f"{self._dataset.name}: dataset.pkl says that a frame has planes, rows and columns "
+                    f"{stated}, but the mean frame of the "
                     f"signals {printable(label)[:60]!r} has {shape}"
                 )
         listed = [*pickled_sets.values(), *(signals.rois for signals in self._extractions.values())]

@@ -225,6 +225,6 @@ def _sequences(value: Any, num_rois: int, where: str) -> tuple[PickledArray, ...
             raise CorruptRecordingError(f"{where} should contain arrays of numbers, ROIs by samples")
         if array.shape[0] != num_rois:
             raise CorruptRecordingError(
-                f"{where} has the signals of {counted(array.shape[0], 'ROI')}, and {counted(num_rois, 'ROI')} beside them"
+                f"{where} has the signals of {counted(array.shape[0], 'ROI')}, but lists {counted(num_rois, 'ROI')}"
             )
     return tuple(arrays)

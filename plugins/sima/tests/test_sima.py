@@ -465,7 +465,7 @@ BAD_SIGNALS: dict[str, tuple[Any, str]] = {
     "no rois": ({"raw": [RAW]}, "should contain the signals 'raw' and their 'rois'"),
     "no dictionary": ([1], "should contain the signals 'raw' and their 'rois'"),
     "another length": (signals_of(sima_rois(), demixed_raw=[RAW[:, :7]]), "demixed has 3 x 7, and raw 3 x 600"),
-    "another frame": (signals_of(sima_rois(), mean_frame=np.zeros((1, 9, 9))), "and the mean frame of the signals 'x' has (1, 9, 9)"),
+    "another frame": (signals_of(sima_rois(), mean_frame=np.zeros((1, 9, 9))), "but the mean frame of the signals 'x' has (1, 9, 9)"),
 }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def _extents(plane: Plane) -> Iterator[str]:
             size = _shape(fields.get(key))
             cropped = tuple(None if end is None else end[1] - end[0] for end in ranges)
             if size is not None and None not in cropped and size != cropped and size == cropped[::-1]:
-                yield f"{key} in {place} has {size[0]:,} x {size[1]:,}, and the ranges are {cropped[0]:,} x {cropped[1]:,}"
+                yield f"{key} in {place} has {size[0]:,} x {size[1]:,}, but the ranges are {cropped[0]:,} x {cropped[1]:,}"
     yield from _outside(plane)
 
 

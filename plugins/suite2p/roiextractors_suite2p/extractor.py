@@ -423,7 +423,7 @@ def _other_size(plane: Plane, frames: StoredFrames, count: int, number: int) -> 
         return found
     return (
         f"{plane.described_in} says frames of {plane.rows:,} x {plane.columns:,} (Ly x Lx), but the pixels look like lines of {plane.rows:,}; "
-        f"reading {plane.rows:,} x {plane.columns:,}. If rows and columns are exchanged, open(..., format='raw', "
+        f"reading {plane.rows:,} x {plane.columns:,}. If rows and columns are swapped, open(..., format='raw', "
         f"shape=({plane.columns}, {plane.rows}), dtype='<i2')",
     )
 

@@ -21,7 +21,7 @@ __all__ = ["DESCRIPTIONS", "Rois", "count_rois", "read_rois"]
 DESCRIPTIONS: Mapping[str, str] = {
     "npix": "number of pixels",
     "npix_soma": "number of pixels in the soma",
-    "npix_norm": "number of pixels divided by the mean (median) of all ROIs, since suite2p 1.0 of the soma",
+    "npix_norm": "number of pixels (since suite2p 1.0 of the soma) divided by the mean (median) of all ROIs",
     "npix_norm_no_crop": "number of pixels divided by the median of all ROIs",
     "footprint": "spatial extent of the correlation with the trace; since suite2p 1.0 the number of the spatial scale",
     "radius": "radius (pixels) of a Gaussian that was fit to the mask",

@@ -410,7 +410,7 @@ class _Contents:
         if not self._num_rois:
             return {}
         if lost:
-            kept = f"reading the traces {listed(traces)}" if traces else "reading the masks alone"
+            kept = f"reading the traces {listed(traces)}" if traces else "reading only the masks"
             self.problems.append(f"{self._place} contains stat.npy but not {listed(lost)}; {kept}")
         return traces
 
@@ -511,7 +511,7 @@ def _require_complete(file: PositionedFile, header: NpyHeader, name: str) -> Non
         num_bytes *= length
     if file.size < header.offset + num_bytes:
         raise TruncatedRecordingError(
-            f"{name} is truncated: it has {file.size:,} bytes, and an array of shape {header.shape} of {header.dtype} needs "
+            f"{name} is truncated: it has {file.size:,} bytes, but an array of shape {header.shape} of {header.dtype} needs "
             f"{header.offset + num_bytes:,}"
         )
 

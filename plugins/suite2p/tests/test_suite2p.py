@@ -596,7 +596,7 @@ def exchanged(folder: Path, **fields: Any) -> Path:
         ({"yrange": [0, 40], "xrange": [0, 56]}, r"xrange in ops.npy ends at 56"),
         (
             {"yrange": [0, 30], "xrange": [0, 40], "max_proj": np.zeros((40, 30))},
-            r"max_proj in ops.npy has 40 x 30, and the ranges are 30 x 40",
+            r"max_proj in ops.npy has 40 x 30, but the ranges are 30 x 40",
         ),
         ({}, r"the pixels look like lines of 56"),
     ],

@@ -492,7 +492,7 @@ def test_a_folder_of_detected_rois_alone_has_masks(plane: Path) -> None:
     for name in ("F", "Fneu", "spks"):
         (plane / f"{name}.npy").unlink()
     with pytest.warns(
-        IncompleteRecordingWarning, match=r"not 'F.npy', 'Fneu.npy' and 'spks.npy'; reading the masks alone"
+        IncompleteRecordingWarning, match=r"not 'F.npy', 'Fneu.npy' and 'spks.npy'; reading only the masks"
     ):
         segmentation = open_rois(plane)
     with segmentation:

@@ -237,7 +237,8 @@ class ThorImageImagingExtractor(BlockImagingExtractor):
         if self._measured_rate is not None:
             described = self._described_rate
             rate = (
-                f"the rate is {self._measured_rate:.6g} Hz by {self._contents.folder.timing}, although {self._experiment.name} describes "
+                f"the rate is {self._measured_rate:.6g} Hz according to {self._contents.folder.timing}, "
+                f"although {self._experiment.name} describes "
                 f"{'none' if described is None else f'{described:.6g} Hz'}"
             )
         notes = (*self._contents.warnings, *frames.warnings, *frames.notes, rate, timing)

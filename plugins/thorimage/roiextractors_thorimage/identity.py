@@ -79,12 +79,11 @@ class FrameIdentity:
             return ""
         if seen == _NOTHING:
             return (
-                "does not contain the OME-XML of ThorImage, as the other files do; another program wrote it, and its pixels may be those of "
+                "does not contain ThorImage's OME-XML, unlike the other files; another program wrote it, and "
+                "its pixels may be those of "
                 "another frame"
             )
-        return (
-            f"says of itself that it is plane {seen[0] + 1:,} of time point {seen[1] + 1:,}; it was renamed or replaced"
-        )
+        return f"identifies itself as plane {seen[0] + 1:,} of time point {seen[1] + 1:,}; it was renamed or replaced"
 
     def _named(self, number: int) -> tuple[int, int]:
         sample, plane = divmod(number, self._planes)

@@ -56,7 +56,7 @@ class Timing:
         """
         values, why = _read_values(path)
         if values is None:
-            return cls(None, f"{why}; the times follow from the rate")
+            return cls(None, f"{why}; times are computed from the rate")
         # A file of a stopped recording may have the times of all intended samples
         counts = sorted({samples, time_points})
         fitting = [step for step in dict.fromkeys(steps) for count in counts if len(values) == count * step]
@@ -66,7 +66,8 @@ class Timing:
         if not fitting or len(values) < (samples - 1) * fitting[0] + 1:
             return cls(
                 None,
-                f"{PositionedFile(path).name} contains {len(values):,} times for {samples:,} samples; the times follow from the rate",
+                f"{PositionedFile(path).name} contains {len(values):,} times for {samples:,} samples; times are "
+                "computed from the rate",
             )
         return cls(np.ascontiguousarray(values[:: fitting[0]][:samples]))
 

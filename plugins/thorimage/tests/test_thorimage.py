@@ -733,7 +733,9 @@ def test_files_that_are_not_what_their_names_say_are_refused_by_name(
     else:
         _say(folder, frames, one.name, 1, 2, None)
     words = (
-        "says of itself that it is plane 2 of time point 4" if kind == "exchanged" else "does not contain the OME-XML"
+        "identifies itself as plane 2 of time point 4"
+        if kind == "exchanged"
+        else "does not contain ThorImage's OME-XML"
     )
     with roi.open(folder) as recording:
         same(recording.get_series(0, 2), np.moveaxis(frames[:2, :, 0], 1, 3))

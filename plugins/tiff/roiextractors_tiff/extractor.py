@@ -328,7 +328,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
         behind = len(self._paths) - damaged - 1
         if behind > 0:
             names = printable(Path(self._paths[damaged + 1]).name)
-            names += f" and {behind - 1:,} further files behind it are" if behind > 1 else " behind it is"
+            names += f" and {behind - 1:,} further files after it are" if behind > 1 else " after it is"
             self._say(
                 f"{printable(Path(self._paths[damaged]).name)} is damaged, so that {names} not read; open them separately",
                 IncompleteRecordingWarning,
@@ -405,7 +405,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
         if not is_known or (pages % depth).any() or (pages[:-1] != first).any() or pages[-1] > first:
             self._say(
                 f"{self._name}: files are missing and the others have several lengths, so it is not known how many samples are missing; "
-                "times computed from a rate are too early behind the gap: open the files before and behind it separately",
+                "times computed from a rate are too early after the gap: open the files before and after it separately",
                 IncompleteRecordingWarning,
             )
             return None
@@ -527,7 +527,8 @@ def _planes_in_files(files: Files, pages: PageIndex, name: str) -> tuple[str | N
     if files.depth > 1:
         if depth != {1}:
             raise UnsupportedRecordingError(
-                f"{name}: the files are planes by their names, but they have {listed(map(str, sorted(depth)))} pages; pass pattern= or dimension_order="
+                f"{name}: the files are named as planes, but they have {listed(map(str, sorted(depth)))} pages; "
+                "pass pattern= or dimension_order="
             )
         return "TZ", files.depth
     if set(files.axes) & set("ZCP") and "T" in files.axes and len(depth) == 1 and depth != {1}:

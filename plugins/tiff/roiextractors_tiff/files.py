@@ -38,7 +38,7 @@ _MAX_SHOWN = 3
 _MAX_ODD = 64  # names in a pickle
 _NUM_CHECKED = 16
 _MIN_AGE = 4_000_000_000  # nanoseconds
-_OTHER_NAMES = ("has a name of another kind", "have names of another kind")
+_OTHER_NAMES = ("has a name of a different kind", "have names of a different kind")
 _OTHER_NUMBERS = (
     "has a number out of line with the others (pattern= reads it too)",
     "have numbers out of line with the others (pattern= reads them too)",
@@ -270,7 +270,8 @@ def _chosen(
     names, numbers, total, depth = named.samples(named.chosen(label, place))
     if not names:
         raise SourceKindError(
-            f"{where}: no sample of its {counted(len(paths), 'file')} is whole; pass pattern=, or the list of files of one recording"
+            f"{where}: no sample of its {counted(len(paths), 'file')} is complete; pass pattern=, or the list "
+            "of files of one recording"
         )
     return Files(tuple(names), numbers, total, depth, named.axes, channels, positions, label)
 
@@ -281,7 +282,7 @@ def _gaps(files: Files, where: str) -> list[tuple[str, type[RoiExtractorsWarning
         return []
     before = int(np.searchsorted(files.numbers, missing[0])) * files.depth
     behind = printable(os.path.basename(files.paths[min(before, len(files.paths) - 1)]))
-    what = "samples are not whole in" if files.depth > 1 else "files are missing from"
+    what = "samples are incomplete in" if files.depth > 1 else "files are missing from"
     words = f"{where}: {len(missing):,} of {files.total:,} {what} the sequence, the first before {behind}; the others keep their times"
     return [(words, IncompleteRecordingWarning)]
 

@@ -193,8 +193,8 @@ def _stack_axes(
     warnings: tuple[str, ...] = ()
     if found is None:
         warnings += (
-            f"MetaMorph states {len(set(names))} wavelengths for its {counted(count, 'plane')} in no regular order; they are read as time, "
-            "to declare their order, pass dimension_order= and num_channels=",
+            f"MetaMorph states {len(set(names))} wavelengths for its {counted(count, 'plane')} in no regular "
+            "order; they are read as time; to declare their order, pass dimension_order= and num_channels=",
         )
     if not is_deep and inner.any():
         warnings += (

@@ -202,7 +202,8 @@ def name_files(names: Sequence[str], *, where: str, pattern: str | None = None, 
     shown = ", ".join(printable(kind) for kind in kinds[:5])
     raise SourceKindError(
         f"{where} contains TIFF files of {len(kinds)} kinds of names ({shown}{', ...' if len(kinds) > 5 else ''}); "
-        f"open one file, pass the list of files of one recording, or say what differs: open(..., pattern={_suggested(names)!r})"
+        "open one file, pass the list of files of one recording, or describe what differs: open(..., "
+        f"pattern={_suggested(names)!r})"
     )
 
 
@@ -370,7 +371,8 @@ def _by_pattern(names: Sequence[str], pattern: str, where: str) -> NamedFiles:
         files.append(NamedFile(name, time, plane, parts.get("C") or "", parts.get("P") or ""))
     if not files:
         raise DeclarationError(
-            f"pattern={pattern!r} fits none of the {len(names):,} files of {where}, the first {printable(os.path.basename(names[0]))}"
+            f"pattern={pattern!r} matches none of the {len(names):,} files of {where}, such as "
+            f"{printable(os.path.basename(names[0]))}"
         )
     if len(constants) > 1:
         shown = ", ".join(repr(printable(text)) for text in sorted(constants)[:5])

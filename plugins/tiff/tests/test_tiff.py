@@ -201,7 +201,7 @@ def test_files_of_one_recording_come_in_natural_order(tmp_path: Path) -> None:
         roi.open([tmp_path / "Img_3.tif", tmp_path / "Img_1.tif"]).get_series(), MOVIE[[3, 1]]
     )
     tifffile.imwrite(tmp_path / "other.tif", MOVIE[0])
-    with pytest.warns(roi.RoiExtractorsWarning, match=r"other\.tif has a name of another kind and is left out"):
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"other\.tif has a name of a different kind and is left out"):
         np.testing.assert_array_equal(roi.open(tmp_path).get_series(), MOVIE)
     for k in range(3):
         tifffile.imwrite(tmp_path / f"other_{k}.tif", MOVIE[k])
@@ -276,7 +276,7 @@ def test_the_pages_before_a_pointer_outside_the_file_are_read_and_a_warning_name
     expected = roi.open(tmp_path / "p.tif").get_series()[:11]
     equidistant(tmp_path / "p.tif", 30, following={10: 10**12})
     with pytest.warns(
-        roi.IncompleteRecordingWarning, match=r"p\.tif .*page 11 .*1,000,000,000,000.* 11 whole pages"
+        roi.IncompleteRecordingWarning, match=r"p\.tif .*page 11 .*1,000,000,000,000.* 11 complete pages"
     ) as seen:
         found = roi.open(tmp_path / "p.tif")
     assert np.array_equal(found.get_series(), expected)
@@ -296,10 +296,10 @@ def test_a_file_cut_in_its_last_page_holds_the_whole_ones_and_says_so(tmp_path: 
     equidistant(tmp_path / "k.tif", 30)
     content = (tmp_path / "k.tif").read_bytes()
     (tmp_path / "k.tif").write_bytes(content[:-10])
-    with pytest.warns(roi.IncompleteRecordingWarning, match="the 29 whole pages are read"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="the 29 complete pages are read"):
         found = roi.open(tmp_path / "k.tif")
     np.testing.assert_array_equal(found.get_series()[:, 0, 0], np.arange(29))
-    assert "29 whole pages" in found.provenance.notes[0]
+    assert "29 complete pages" in found.provenance.notes[0]
 
 
 @pytest.mark.filterwarnings("ignore::roiextractors_core.errors.IncompleteRecordingWarning")

@@ -92,7 +92,7 @@ def test_a_pattern_names_the_axes_and_leaves_out_other_names(tmp_path: Path) -> 
     write(tmp_path, "run_{c}-{z}-{t}.tif", range(11), range(2), (5, 6))
     tifffile.imwrite(tmp_path / "average.tif", frame(7), metadata=None)
     options = {"pattern": "{name}_{channel}-{plane}-{time}.tif", "channel": "6"}
-    with pytest.warns(roi.RoiExtractorsWarning, match=r"average\.tif has a name of another kind and is left out"):
+    with pytest.warns(roi.RoiExtractorsWarning, match=r"average\.tif has a name of a different kind and is left out"):
         found = roi.open(tmp_path, **options)
     assert firsts(found) == [[1000 * t + 100 + z for z in range(2)] for t in range(11)]
 
@@ -102,7 +102,7 @@ def test_a_pattern_names_the_axes_and_leaves_out_other_names(tmp_path: Path) -> 
     [
         ("{name}_{when}.tif", "fields are"),
         ("a.tif", "contains none"),
-        ("x{time}.tif", "fits none"),
+        ("x{time}.tif", "matches none"),
         (3, "must be a str"),
     ],
 )
@@ -164,7 +164,7 @@ def test_an_orientation_is_noted_and_not_applied(tmp_path: Path) -> None:
 def test_a_volume_of_which_a_plane_is_missing_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, "m_t{t}_z{z}.tif", range(4), range(3))
     (tmp_path / "m_t1_z2.tif").unlink()
-    with pytest.warns(roi.IncompleteRecordingWarning, match="1 of 4 samples are not whole"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="1 of 4 samples are incomplete"):
         found = roi.open(tmp_path)
     assert firsts(found) == [[1000 * t + z for z in range(3)] for t in (0, 2, 3)]
     assert found.get_missing_samples().tolist() == [1]

@@ -209,17 +209,17 @@ def test_files_of_several_pages_and_of_one_make_one_sequence(tmp_path: Path, ope
         (
             6,
             roi.TruncatedRecordingError,
-            r"m_1\.tif: page 5 is missing: expected 6 pages, and the file of .* contains 5",
+            r"m_1\.tif: page 5 is missing: expected 6 pages, but the file of .* contains 5",
         ),
         (
             4,
             roi.CorruptRecordingError,
-            r"m_1\.tif: page 4 is one too many: expected 4 pages, and the file contains 5",
+            r"m_1\.tif: page 4 is one too many: expected 4 pages, but the file contains 5",
         ),
         (
             1,
             roi.CorruptRecordingError,
-            r"m_1\.tif: page 1 is one too many: expected 1 page, and the file contains 5",
+            r"m_1\.tif: page 1 is one too many: expected 1 page, but the file contains 5",
         ),
     ],
 )

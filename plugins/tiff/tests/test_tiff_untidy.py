@@ -59,7 +59,7 @@ def test_the_whole_pages_before_a_damaged_end_are_read(tmp_path: Path, options: 
             continue  # pixels may be zero: only what follows them shows that these are not
         kept = content[:length] + (bytes(len(content) - length) if damage == "zeros" else b"")
         (tmp_path / "m.tif").write_bytes(kept)
-        with pytest.warns(roi.IncompleteRecordingWarning, match=r"m\.tif .* whole pages") as seen:
+        with pytest.warns(roi.IncompleteRecordingWarning, match=r"m\.tif .* complete pages") as seen:
             found = roi.open(tmp_path / "m.tif", format="tiff")
         whole = int((ends <= length).sum())
         assert whole - 1 <= len(found) <= whole
@@ -94,7 +94,7 @@ def test_a_directory_that_was_overwritten_ends_the_recording(tmp_path: Path) -> 
     with (tmp_path / "m.tif").open("r+b") as stream:
         stream.seek(at + 2)
         stream.write(bytes(range(1, 61)))
-    with pytest.warns(roi.IncompleteRecordingWarning, match=r"damaged at .*page 9 .* 9 whole pages"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match=r"damaged at .*page 9 .* 9 complete pages"):
         found = roi.open(tmp_path / "m.tif", format="tiff")
     assert np.array_equal(found.get_series(), frames[:9])
 
@@ -146,7 +146,7 @@ def test_pages_beyond_4_gib_of_classic_tiff_are_not_read_from_where_their_offset
         # BigTIFF can state any place: there the pixels of two pages show that it did not
         places[3] = ((1 << 32) - 700, (1 << 32) + 1390 if big else far)
     write_far(tmp_path / "m.tif", frames, places, big=big)
-    pattern = r"damaged at .*3 whole pages" if big and wraps == "directory" else "4 GiB .* 3 whole pages"
+    pattern = r"damaged at .*3 complete pages" if big and wraps == "directory" else "4 GiB .* 3 complete pages"
     with pytest.warns(roi.IncompleteRecordingWarning, match=pattern):
         found = roi.open(tmp_path / "m.tif", format="tiff")
     assert np.array_equal(found.get_series(), frames[:3])
@@ -170,7 +170,7 @@ def test_pages_at_equal_distances_are_found_behind_offsets_that_wrapped(tmp_path
     # A cut inside the tenth page is found although no offset states where that page is
     with (tmp_path / "m.tif").open("r+b") as stream:
         stream.truncate(places[9][1] + 7)
-    with pytest.warns(roi.IncompleteRecordingWarning, match="9 whole pages"):
+    with pytest.warns(roi.IncompleteRecordingWarning, match="9 complete pages"):
         found = roi.open(tmp_path / "m.tif", format="tiff")
     assert np.array_equal(found.get_series(), frames[:9])
 

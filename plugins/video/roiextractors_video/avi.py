@@ -219,7 +219,7 @@ def _is_name(name: bytes) -> bool:
 def _stream(file: PositionedFile, layout: _Layout) -> AviStream:
     if layout.header is None or layout.header.end > layout.size:
         raise CorruptRecordingError(
-            f"{file.name} begins as AVI and ends, or is damaged, before its header does: {layout.size:,} bytes"
+            f"{file.name} begins as AVI, but ends or is damaged inside its header ({layout.size:,} bytes)"
         )
     length = max(0, min(layout.header.end - layout.header.start, _MAX_HEADER))
     header = file.read(layout.header.start, length)

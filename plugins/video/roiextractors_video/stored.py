@@ -93,8 +93,8 @@ def avi_words(name: str, index: AviIndex, num_frames: int) -> tuple[tuple[str, .
     dropped = index.num_places - len(index.offsets)
     if dropped:
         notes += (
-            f"{name} counts {counted(index.num_places, 'frame')}, but {dropped:,} of them are places without a picture; "
-            f"reading the {num_frames:,} pictures, with the times of their places",
+            f"{name} lists {counted(index.num_places, 'frame')}, but {dropped:,} of them are empty; reading the "
+            f"{num_frames:,} others, with their own times",
         )
     if 0 < index.stream.claimed < index.num_places and not index.problem:
         notes += (

@@ -329,7 +329,7 @@ def _facts(file: PositionedFile, index: AviIndex | None, head: _Head, table: _Pa
         problems += (f"{file.name} {'; it '.join(causes)}; reading {counted(len(stamps), 'frame')}",)
     turn = 0 if index is not None else rotation_of(file)
     if turn:
-        notes += (f"{file.name} is turned by {turn} degrees when it is played; reading the pixels as they are stored",)
+        notes += (f"{file.name} is rotated by {turn} degrees on playback; reading the pixels as they are stored",)
     if table.is_counted:
         notes += (
             f"{file.name} was decoded once to count its frames: its packets do not say which picture they contain",

@@ -247,7 +247,7 @@ def _opened(path: Path, shape: tuple[int, int], rate: Fraction, words: str) -> I
 
     if _CODEC not in av.codecs_available:
         raise MissingDependencyError(
-            "this PyAV has no encoder for H.264; the one of PyPI has: python -m pip install --force-reinstall av"
+            "this PyAV has no encoder for H.264; the one from PyPI has it: python -m pip install --force-reinstall av"
         )
     # faststart: the index comes first, so that a browser plays the file while it loads
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:

@@ -100,7 +100,7 @@ def test_places_without_a_picture_are_no_frames_and_keep_the_clock(
         np.testing.assert_array_equal(recording.get_series(), frames)
         np.testing.assert_array_equal(recording.get_timestamps(), [0.0, 0.1, 0.2, 0.3])
         assert recording.get_sampling_frequency() == 10.0
-        assert "m.avi counts 8 frames, but 4 of them are places without a picture" in recording.get_notes()[0]
+        assert "m.avi lists 8 frames, but 4 of them are empty" in recording.get_notes()[0]
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ def test_what_is_said_of_real_videos(recordings: Path) -> None:
     folder = recordings / "video"
     with roi.open(folder / "movie_part1_108x122x200.avi") as recording:
         assert recording.get_notes()[0].startswith(
-            "movie_part1_108x122x200.avi counts 200 frames, but 100 of them are places without a picture"
+            "movie_part1_108x122x200.avi lists 200 frames, but 100 of them are empty"
         )
         np.testing.assert_allclose(recording.get_timestamps(), np.arange(100) / 10, rtol=0, atol=1e-12)
     with roi.open(folder / "stream_daq_test_output_200px.avi") as recording:

@@ -134,7 +134,7 @@ def test_a_rotation_is_noted_and_not_applied(tmp_path: Path, noisy: Make, encode
     with roi.open(path, channel="grey") as recording:
         np.testing.assert_array_equal(recording.get_series(), stored)
         assert any(
-            "turned by 90 degrees when it is played; reading the pixels as they are" in n for n in recording.get_notes()
+            "rotated by 90 degrees on playback; reading the pixels as they are" in n for n in recording.get_notes()
         )
 
 

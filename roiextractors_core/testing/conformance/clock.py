@@ -32,7 +32,7 @@ class ClockTests(GivenRecording):
             seen is not None and case.rate is not None and abs(seen - case.rate) > 1e-9 * case.rate
         ):
             fail(
-                f"get_sampling_frequency() is {seen!r}, and expected_rate {case.rate!r}",
+                f"get_sampling_frequency() is {seen!r}, but expected_rate is {case.rate!r}",
                 "return the file's rate unrounded, and None where it has none: an invented rate is worse than none",
             )
 
@@ -182,7 +182,7 @@ class ClockTests(GivenRecording):
             pytest.skip("neither times nor a rate are known")
         times = extractor.get_timestamps()
         if not (np.diff(times) > 0).all():
-            pytest.skip("the recording's times do not rise, so that none names one sample")
+            pytest.skip("the recording's times do not increase, so a time does not map to one sample")
         advice = "leave time_to_sample_indices to the base class"
         seen = extractor.time_to_sample_indices(times)
         if not np.array_equal(seen, np.arange(case.count)) or np.asarray(seen).dtype != np.int64:

@@ -39,8 +39,9 @@ _DISK_ADVICE = (
 )
 _PLACES = 20  # the cuts for which `patience` is meant
 _ADVICE = (
-    "compare what the header promises with what is there; then raise TruncatedRecordingError or CorruptRecordingError, or offer the "
-    "whole samples alone, warn with IncompleteRecordingWarning and say so in get_notes"
+    "compare "
+    "what the header promises with what is there; then raise TruncatedRecordingError or CorruptRecordingError, "
+    "or offer only the complete samples, warn with IncompleteRecordingWarning and say so in get_notes"
 )
 
 
@@ -133,7 +134,7 @@ class DamageTests(GivenRecording):
                         if _attempt_read(opened, case, words):
                             break
                     else:
-                        fail(f"{words} failed again", "read through PositionedFile, which opens the file anew")
+                        fail(f"{words} failed again", "read through PositionedFile, which opens the file again")
 
     def _judge(self, case: Case, copy: Any, damages: Sequence[Damage]) -> None:
         for whole, answer, damage in self._open_damaged(case, copy, damages):
@@ -244,10 +245,10 @@ def _losses(case: Case, whole: Mapping[str, Any], answer: Mapping[str, Any]) -> 
     if answer["count"] < case.count:
         yield f"{answer['count']:,} of {case.count:,} samples are left"
     if whole["times_source"] == "native" and answer["times_source"] != "native":
-        yield f"the hardware's times are lost, and times_source is {answer['times_source']!r}"
+        yield f"the hardware's times are lost: times_source is {answer['times_source']!r}"
     for name, value in answer["facts"].items():
         if value != whole["facts"][name] and value not in (None, [], {}, ""):
-            yield f"{name} is {value!r:.80}, and that of the whole recording {whole['facts'][name]!r:.80}"
+            yield f"{name} is {value!r:.80}, but that of the whole recording is {whole['facts'][name]!r:.80}"
 
 
 def _is_noticed(whole: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
@@ -271,7 +272,7 @@ def _require_notice(
     if losses and not warned and answer["count"] < count:
         fail(
             f"{words}: {losses[0]}, and get_notes() says so without a warning",
-            "warn too (roiextractors_core.io.warn): notes are read by few",
+            "warn too (roiextractors_core.io.warn): few people read notes",
         )
     if warned and not noted:
         fail(

@@ -43,7 +43,7 @@ class MetadataTests(GivenRecording):
                 "convert it in get_metadata: bytes.decode, numpy's tolist, str(path)",
             )
         if pickle.loads(pickle.dumps(metadata)).to_dict() != metadata.to_dict():  # noqa: S301 - made on this line
-            fail("the metadata is another one after pickling", "put plain values in it")
+            fail("the metadata changed by pickling", "put plain values in it")
         if extractor.metadata.to_dict() != metadata.to_dict():
             fail("the metadata differs from one call to the next", "answer from what the file says")
 

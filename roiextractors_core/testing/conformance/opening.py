@@ -70,7 +70,7 @@ class OpeningTests(GivenRecording):
         if case.spec.evidence is None or not case.spec.evidence.has_content():
             pytest.skip("the format declares no content evidence: its suffix decides")
         if best is None or best.finding.strength is not Strength.CONTENT:
-            pytest.skip("this recording is recognised by its neighbours, and not by its content")
+            pytest.skip("this recording is recognised by its neighbours, not by its content")
         copy = copy_recording(
             case.recording, workplace / "copy", rename=lambda n: _with_suffix(n, case.spec, lambda _: suffix)
         )

@@ -238,7 +238,7 @@ class _Child:
         meanings = {
             1: "one got other samples than its parent gets alone",
             2: f"one raised what its parent does not raise alone, {error}",
-            -signal.SIGALRM: f"one waited for ever (it was ended after {FORK_SECONDS} s)",
+            -signal.SIGALRM: f"one waited forever (it was ended after {FORK_SECONDS} s)",
         }
         return meanings.get(code, f"one ended with {code}") if code else ""
 

@@ -47,7 +47,7 @@ class RangeTests(GivenRecording):
                 fail(f"{name} is {seen!r}; it contains something other than integers", "return int")
             if (tuple(numbers) if isinstance(value, tuple) else seen) != value:
                 fail(
-                    f"{name} is {seen!r}, and `expected` has {value!r}",
+                    f"{name} is {seen!r}, but `expected` has {value!r}",
                     "rows come before columns, planes last; a volumetric format sets self.is_volumetric = True and overrides get_num_planes",
                 )
 
@@ -59,9 +59,9 @@ class RangeTests(GivenRecording):
             fail(f"get_dtype() is {seen!r}", 'return numpy.dtype(...).newbyteorder("=")')
         for words, result in routes(extractor):
             if result.dtype != seen:
-                fail(f"get_dtype() is {seen}, and {words} has {result.dtype}", "return one dtype from every read")
+                fail(f"get_dtype() is {seen}, but {words} has {result.dtype}", "return one dtype from every read")
         if seen != case.expected.dtype.newbyteorder("="):
-            fail(f"get_dtype() is {seen}, and `expected` has {case.expected.dtype}", "return the samples as recorded")
+            fail(f"get_dtype() is {seen}, but `expected` has {case.expected.dtype}", "return the samples as recorded")
 
     def test_dtype_shape_and_repr_read_no_pixels(
         self, case: Case, extractor: ImagingExtractor, monkeypatch: pytest.MonkeyPatch

@@ -111,7 +111,7 @@ class ResourceTests(GivenRecording):
                 return
         fail(
             f"{words} took {peak:,} bytes of memory at its peak, the limit is {limit:,}; {size}",
-            "read what is asked for and no more, when it is asked for, keep none of it, and make few temporary copies",
+            "read only what is asked for, when it is asked for, keep none of it, and make few temporary copies",
         )
 
     def _peaks(self, case: Case, source: Any, size: _Size) -> list[tuple[str, int, int]]:

@@ -43,7 +43,8 @@ class StreamTests(GivenRecording):
                         opened.get_series(0, min(1, len(opened)))
                 except Exception as error:  # noqa: BLE001 - the border to the plugin
                     fail(
-                        f"get_streams lists {option}={choice!r}, and open(..., {option}={choice!r}) raised {type(error).__name__}: {error}",
+                        f"get_streams lists {option}={choice!r}, but open(..., {option}={choice!r}) raised "
+                        f"{type(error).__name__}: {error}",
                         "let the constructor take every name that get_streams gives, as text",
                     )
 
@@ -137,7 +138,8 @@ class StreamTests(GivenRecording):
             if seen != expected:
                 fail(
                     f"with PYTHONHASHSEED={seed} roi.streams gives {seen}, expected {expected}",
-                    "list what can be chosen in the order of the file, or sorted: the order of a set is another one in every process",
+                    "list what can be chosen in the order of the file, or sorted: the order of a set differs "
+                    "from process to process",
                 )
 
     def test_of_several_channels_one_must_be_chosen(self, case: Case) -> None:

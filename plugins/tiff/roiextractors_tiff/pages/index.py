@@ -428,7 +428,7 @@ def _first_directory(tiff: TiffFile, selection: Selection) -> tuple[Directory, S
 def _wrapped(file: PagedFile) -> str:
     return (
         f"{file.tiff.name} has {file.tiff.size:,} bytes, but offsets beyond 4 GiB do not fit into classic TIFF; "
-        "its pages are at equal distances, and those behind 4 GiB were found by that"
+        "its pages are at equal distances, and those beyond 4 GiB were found from that"
     )
 
 

@@ -263,7 +263,7 @@ def _verify(layout: RegularPages, page: Page) -> str | None:
             return None
         note = (
             f"{layout.tiff.name} ends inside page {last + 1:,} (directory at byte {layout.places(last + 1)[0]:,} of {layout.tiff.size:,}); "
-            f"the {counted(last + 1, 'whole page')} {'are' if last else 'is'} read"
+            f"the {counted(last + 1, 'complete page')} {'are' if last else 'is'} read"
         )
     steps = min(last, _MAX_SAMPLED) - 1
     sampled = np.array([1 + (last - 1) * k // steps for k in range(steps + 1)] if steps else [1], np.int64)

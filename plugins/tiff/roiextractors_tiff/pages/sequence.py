@@ -117,12 +117,13 @@ class SequenceFiles:
         layout, _ = find_layout(first, self.page)
         if layout.count < expected:
             raise TruncatedRecordingError(
-                f"{tiff.name}: page {layout.count:,} is missing: expected {counted(expected, 'page')}, and the file of {tiff.size:,} bytes "
-                f"contains {layout.count:,}"
+                f"{tiff.name}: page {layout.count:,} is missing: expected {counted(expected, 'page')}, but the "
+                f"file of {tiff.size:,} bytes contains {layout.count:,}"
             )
         if layout.count > expected:
             raise CorruptRecordingError(
-                f"{tiff.name}: page {expected:,} is one too many: expected {counted(expected, 'page')}, and the file contains {layout.count:,}"
+                f"{tiff.name}: page {expected:,} is one too many: expected {counted(expected, 'page')}, but the "
+                f"file contains {layout.count:,}"
             )
         return PagedFile(first, self.page, layout)
 

@@ -172,7 +172,8 @@ def walk(tiff: TiffFile, page: Page, selection: Selection | None = None) -> tupl
         _require_segments(tiff, page, places, np.diff(segments.starts), batches)
     data = segments.offsets[segments.starts[:-1]] if is_block else None
     note = (
-        f"{tiff.name} {damage}; the {counted(count, 'whole page')} {'is' if count == 1 else 'are'} read, of at least {count + 1:,}"
+        f"{tiff.name} {damage}; the {counted(count, 'complete page')} {'is' if count == 1 else 'are'} read, of "
+        f"at least {count + 1:,}"
         if damage
         else ""
     )
@@ -448,7 +449,7 @@ def _whole_pages(
         k = segments.page_of(bad)
         where = f"page {k:,} (directory at byte {places[k]:,}) has its pixels at byte {int(offsets[bad]):,}"
         reason = (
-            f"has {tiff.size:,} bytes, but {'its' if tiff.big else 'classic TIFF'} offsets began at 0 again behind 4 GiB ({where})"
+            f"has {tiff.size:,} bytes, but {'its' if tiff.big else 'classic TIFF'} offsets restarted at 0 beyond 4 GiB ({where})"
             if bad == wrapped
             else f"ends at byte {tiff.size:,}, and {where}"
         )
