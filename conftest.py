@@ -83,6 +83,7 @@ OF_A_LAYOUT = frozenset(
         "test_the_whole_series_is_what_was_recorded",
     }
 )
+_NO_PRIVILEGE = 1314  # ERROR_PRIVILEGE_NOT_HELD
 _names_tests = pytest.StashKey[bool]()
 
 
@@ -125,6 +126,17 @@ def _omitted_markers(expression: str, *, names_tests: bool) -> tuple[str, ...]:
     if expression:
         return tuple(name for name in ("long", "repeated") if name not in expression)
     return ("long",) if names_tests else ("long", "repeated", "thorough")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip a test that makes a symbolic link where Windows permits them to administrators and developers alone."""
+    try:
+        return (yield)
+    except OSError as error:
+        if getattr(error, "winerror", None) == _NO_PRIVILEGE:
+            pytest.skip("Windows permits symbolic links to administrators and in developer mode only")
+        raise
 
 
 def pytest_collection_finish() -> None:

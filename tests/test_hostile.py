@@ -501,6 +501,8 @@ def test_symbolic_links_in_a_circle(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["/dev/zero", "fifo"])
 def test_symbolic_link_to_a_device(tmp_path: Path, target: str, copy_of: Callable[..., Any]) -> None:
     if target == "fifo":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("this system has no named pipes")
         os.mkfifo(tmp_path / "fifo")
         target = str(tmp_path / "fifo")
     (tmp_path / "movie.tif").symlink_to(target)

@@ -419,12 +419,13 @@ def _neighbours(path: Path) -> Iterator[str]:
     count = 0
     for folder in folders:
         try:
-            for entry in os.scandir(folder):
-                count += 1
-                if count > _MAX_NAMES:
-                    return
-                yield entry.name
-                if folder == path and entry.is_dir():
-                    folders.append(Path(entry.path))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    count += 1
+                    if count > _MAX_NAMES:
+                        return
+                    yield entry.name
+                    if folder == path and entry.is_dir():
+                        folders.append(Path(entry.path))
         except OSError:  # a folder that cannot be listed is not named by its contents
             continue

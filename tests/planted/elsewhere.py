@@ -4,7 +4,7 @@ Import it before ``roiextractors_core``, in a process of its own, and call :func
 ``DISGUISE=windows python -m pytest -p tests.planted.elsewhere ...``.  Other libraries and the kit see Linux.
 
 Windows here has no calls and modules of POSIX, opens in text mode without ``os.O_BINARY``, opens no folder, refuses to rename or
-delete what is open, to rename over a name that exists, and names that it reserves; listings have no inode.  Its separator and
+delete what is open, to rename over a name that exists, symbolic links, and names that it reserves; listings have no inode.  Its separator and
 drives need real ones.
 """
 
@@ -19,7 +19,6 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +128,21 @@ class _Entry:
         return getattr(self._entry, name)
 
 
-@contextmanager
-def _scandir(path: Any = ".") -> Iterator[Any]:
-    with os.scandir(path) as entries:
-        yield map(_Entry, entries)
+class _scandir:  # as in os
+    """A listing, which is an iterator and a context."""
+
+    def __init__(self, path: Any = ".") -> None:
+        self._entries = os.scandir(path)
+        self.close = self._entries.close
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(_Entry, self._entries)
+
+    def __enter__(self) -> _scandir:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
 
 def forget_inodes() -> None:
@@ -179,6 +189,10 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
             raise PermissionError(errno.EACCES, "Permission denied", path)
         if (mode and mode[0] in "wax") or (flags or 0) & os.O_CREAT:
             _require_name(path)
+    elif event == "os.symlink":
+        error = OSError(errno.EINVAL, "A required privilege is not held by the client", arguments[1])
+        error.winerror = 1314  # type: ignore[attr-defined]
+        raise error
     elif event in ("os.mkdir", "os.rename", "os.link"):
         _require_name(arguments[0 if event == "os.mkdir" else 1])
 
