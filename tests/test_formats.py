@@ -627,6 +627,35 @@ def test_and_and_or_are_three_valued_and_do_not_mind_the_order(
         for cost in (1, 2):
             assert (Says(a) & Says(b, cost=cost)).check(source).answer is both
             assert (Says(a) | Says(b, cost=cost)).check(source).answer is either
+            assert (Says(a) & Says(b, cost=cost)).excludes(source) is (both is NO)
+            assert (Says(a) | Says(b, cost=cost)).excludes(source) is (either is NO)
+
+
+def test_what_excludes_a_source_is_a_no_of_its_check_and_never_that_of_a_probe(write: Any) -> None:
+    tiff, folder = write("a.tif", small_tiff(b"SI.CHAN")), write("folder/x.json", '{"key": 1}').parent
+    parts = [
+        *(
+            Magic(b"II*"),
+            Magic(b"II+"),
+            Magic(b"ab", 5000),
+            Magic(b"II*", file="a.tif"),
+            TiffTag("Software"),
+            Hdf5Path("/a"),
+        ),
+        *(TiffTag("Software", startswith="X"), XmlRoot("a"), JsonKey("key"), JsonKey("key", file="x.json"), Text("II")),
+        *(Member("*.json"), Sibling("{stem}.tif"), Sibling("b.tif"), Name("*.TIF"), Name("b*")),
+    ]
+    parts += [a & b for a in parts for b in parts] + [a | b for a in parts for b in parts]
+    for source in map(Source, (tiff, folder, write("x.json", '{"key": 1}'), write("a.xml", "<a/>"))):
+        for part in parts:
+            assert part.excludes(source) is (part.check(source).answer is NO), part
+    probe, source = Says(NO, cost=Probe.cost), Source(tiff)
+    assert not probe.excludes(source)
+    assert not (Says(NO) | probe).excludes(source)
+    # The unknown answer is the result of the check, as the probe is not asked then
+    unsure = Says(UNKNOWN) & AnyOf((Says(NO, cost=0), AllOf((probe, Says(NO, cost=0)))))
+    assert unsure.check(source).answer is UNKNOWN
+    assert not unsure.excludes(source)
 
 
 def test_the_cheap_part_is_asked_first_and_may_end_the_search(write: Any) -> None:

@@ -196,6 +196,10 @@ class PositionedFile:
 
     def read(self, offset: int, count: int) -> bytes:
         """Return up to ``count`` bytes from ``offset``; fewer only at the end of the file."""
+        if 0 < count <= MAX_SMALL_READ and offset <= _MAX_OFFSET and KNOWN.get() is not None:
+            known = known_files()
+            if known is not None:
+                return self._read_known(known, offset, count)
         if count > _MAX_UNCHECKED:
             count = min(count, max(0, self.size - offset))
         buffer = bytearray(max(0, count))
@@ -377,7 +381,12 @@ class PositionedFile:
         if 0 < num_bytes <= MAX_SMALL_READ:
             known = None if KNOWN.get() is None else known_files()
             if known is not None:
-                return self._read_known(known, _views_of(buffers), offset, num_bytes)
+                data, at = self._read_known(known, offset, num_bytes), 0
+                for view in _views_of(buffers):
+                    part = data[at : at + len(view)]
+                    view[: len(part)] = part
+                    at += len(part)
+                return at
         entry = self._taken()
         try:
             if num_bytes <= _MAX_BYTES_A_CALL and len(buffers) <= _MAX_BUFFERS_A_CALL:
@@ -390,8 +399,8 @@ class PositionedFile:
         finally:
             del entry  # an error that somebody keeps must not keep the file open
 
-    def _read_known(self, known: KnownFiles, views: list[memoryview], offset: int, num_bytes: int) -> int:
-        """Fill buffers from the blocks that were read while the recording is opened, and read those that are missing."""
+    def _read_known(self, known: KnownFiles, offset: int, num_bytes: int) -> bytes:
+        """Return bytes from the blocks that were read while the recording is opened, and read those that are missing."""
         file = self._look(known)
         data = file.bytes_at(offset, num_bytes)
         if data is None:
@@ -402,12 +411,7 @@ class PositionedFile:
                 raise self._failed(entry, error) from error
             finally:
                 del entry
-        at = 0
-        for view in views:
-            part = data[at : at + len(view)]
-            view[: len(part)] = part
-            at += len(part)
-        return at
+        return data
 
     def _look(self, known: KnownFiles) -> KnownFile:
         """Return what is known of the file while the recording is opened; it is opened if nothing is."""
@@ -670,7 +674,9 @@ def _read_blocks(known: KnownFiles, file: KnownFile, descriptor: int, offset: in
     """Read a range of a file with the rest of its blocks, and remember them."""
     start, length = file.range_of(offset, count)
     buffer = bytearray(max(0, min(length, file.state.size - start)))
-    got = PositionedFile._fill(descriptor, [memoryview(buffer)], start) if buffer else 0
+    got = _pread_into(descriptor, (buffer,), start) if buffer else 0
+    if got < len(buffer):  # a network share may return less
+        got = PositionedFile._fill(descriptor, [memoryview(buffer)], start)
     data = bytes(buffer[:got])
     known.keep(file, start, data)
     return data[offset - start :][:count]

@@ -78,11 +78,11 @@ def matching(source: Source, state: RegistryState) -> tuple[Match, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Ranking:
-    """The matches, best first, those that share the first place, and the answers of all other formats."""
+    """The matches, best first, those that share the first place, and the answers of all other formats; None is a no without reason."""
 
     matches: tuple[Match, ...]
     first_place: tuple[Match, ...]
-    findings: tuple[tuple[str, Finding], ...]
+    findings: tuple[tuple[str, Finding | None], ...]
 
     @property
     def best(self) -> Match | None:
@@ -97,7 +97,7 @@ def _explanation(source: Source, state: RegistryState, rankings: Mapping[str, _R
         matches=ranking.matches,
         best=ranking.best,
         tied=ranking.first_place if len(ranking.first_place) > 1 else (),
-        findings=ranking.findings,
+        findings=tuple((name, why or _ask(state.specs[name], "", source)[1]) for name, why in ranking.findings),
         not_installed=_recognised_entries(source, state, catalogue(), has_match=bool(ranking.matches), kind=kind),
         failed_plugins=state.failed_plugins,
         notes=state.notes,
@@ -107,9 +107,12 @@ def _explanation(source: Source, state: RegistryState, rankings: Mapping[str, _R
 
 
 def _rank_formats(source: Source, state: RegistryState, kind: str) -> _Ranking:
-    matches, findings = [], []
+    matches, findings = [], list[tuple[str, Finding | None]]()
     for spec in state.specs.values():
         if spec.kind != kind:
+            continue
+        if _is_excluded(spec, source):  # most formats; the reason is found when somebody asks for it
+            findings.append((spec.name, None))
             continue
         match, finding = _ask(spec, state.owner(spec.name), source)
         if match is None:
@@ -124,6 +127,13 @@ def _rank_formats(source: Source, state: RegistryState, kind: str) -> _Ranking:
 
 
 # Does one format match?
+
+
+def _is_excluded(spec: FormatSpec, source: Source) -> bool:
+    try:
+        return spec.evidence is not None and spec.evidence.excludes(source)
+    except Exception:  # noqa: BLE001 - whatever a check can raise: it says itself what failed
+        return False
 
 
 def _ask(spec: FormatSpec, plugin: str, source: Source) -> tuple[Match | None, Finding]:

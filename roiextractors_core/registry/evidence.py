@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from operator import methodcaller
 from typing import Any, ClassVar
 
 from ..errors import DeclarationError, RoiExtractorsError, printable
@@ -109,6 +110,10 @@ class Evidence:
         """Whether any part of this looks at content."""
         return self.strength is Strength.CONTENT
 
+    def excludes(self, source: Source) -> bool:
+        """Whether :meth:`check` is sure to say no, found without the reason and without a probe; may raise what it meets."""
+        return self.cost < Probe.cost and self._look(source)[0] is False
+
     def _look(self, source: Source) -> tuple[bool | None, str]:
         raise TypeError(f"{type(self).__name__} does not implement a check")
 
@@ -126,9 +131,12 @@ class _Joined(Evidence):
 
     parts: tuple[Evidence, ...]
     _by_cost: tuple[Evidence, ...] = field(init=False, repr=False, compare=False)
+    _cheap: tuple[Evidence, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_cost", tuple(sorted(self.parts, key=_cost)))
+        # Those that are asked in any case: the answer of an earlier one does not end the search
+        object.__setattr__(self, "_cheap", tuple(part for part in self._by_cost if _cost(part) < Probe.cost))
 
     def has_content(self) -> bool:
         return any(part.has_content() for part in self.parts)
@@ -142,6 +150,9 @@ class AllOf(_Joined):
 
     __slots__ = ()
     kind: ClassVar[str] = "all"
+
+    def excludes(self, source: Source) -> bool:
+        return any(map(methodcaller("excludes", source), self._cheap))
 
     def check(self, source: Source) -> Finding:
         """Ask the parts, cheapest first, until one says no."""
@@ -164,6 +175,9 @@ class AnyOf(_Joined):
 
     __slots__ = ()
     kind: ClassVar[str] = "any"
+
+    def excludes(self, source: Source) -> bool:
+        return all(map(methodcaller("excludes", source), self._by_cost))
 
     def check(self, source: Source) -> Finding:
         """Ask the parts, cheapest first; the strongest yes counts."""
@@ -229,17 +243,21 @@ class Magic(Evidence):
             raise DeclarationError(f"Magic takes an offset of 0 or more, got {self.offset!r}")
         _require_text(self, "file", optional=True)
 
+    def excludes(self, source: Source) -> bool:
+        if self.file is not None:
+            return self._look(source)[0] is False
+        return self._bytes_of(source) != self.signature  # by far the most frequent check, so no words are made
+
+    def _bytes_of(self, source: Source) -> bytes:
+        end = self.offset + len(self.signature)
+        # The head is read once for all formats; far away, only the bytes in question are read
+        return source.head(end)[self.offset :] if self.offset < 4096 else source.read_at(self.offset, end - self.offset)
+
     def _look(self, source: Source) -> tuple[bool | None, str]:
         document, name = (source, "") if self.file is None else _document(source, self.file)
         if document is None or document.is_folder:
             return False, name if document is None else "a folder has no first bytes"
-        length = len(self.signature)
-        # The head is read once for all formats; far away, only the bytes in question are read
-        seen = (
-            document.head(self.offset + length)[self.offset :]
-            if self.offset < 4096
-            else document.read_at(self.offset, length)
-        )
+        seen = self._bytes_of(document)
         where = (f"at byte {self.offset}" if self.offset else "at the start") + (f" of {name}" if name else "")
         if seen == self.signature:
             return True, f"the bytes {where} are {self.signature.hex(' ')}"
