@@ -13,6 +13,7 @@ from typing import Any
 __all__ = [
     "Header",
     "epoch_of",
+    "epoch_text_of",
     "frame_number_of",
     "parse_header",
     "parse_moment",
@@ -199,11 +200,13 @@ def parse_header(text: bytes | str, *, regions: bytes | str = b"", page: bytes |
 
 
 def _search(pattern: re.Pattern[bytes], names: tuple[bytes, ...], description: bytes) -> re.Match[bytes] | None:
-    """Search a description that contains one of the names; finding them is a hundred times as fast as the pattern."""
-    for name in names:  # a loop, not any(): it runs for each of the first pages
-        if name in description:
-            return pattern.search(description)
-    return None
+    """Search a description from the first of the names on; finding that is a hundred times as fast as the pattern."""
+    first = len(description)
+    for name in names:  # a loop, not min(): it runs for each of the first pages
+        place = description.find(name, 0, first)
+        first = first if place < 0 else place
+    # Before a name, the patterns match the end of a line, up to 8 blanks and a quote
+    return pattern.search(description, max(0, first - 10)) if first < len(description) else None
 
 
 def frame_number_of(description: bytes) -> int | None:
@@ -226,8 +229,13 @@ def stamp_of(description: bytes) -> float | None:
 
 def epoch_of(description: bytes) -> datetime | None:
     """Return the moment at which the acquisition began, as a page states it, or None."""
-    found = _EPOCH.search(description)
-    return None if found is None else parse_moment(found[1].decode("ascii", "replace"))
+    return parse_moment(epoch_text_of(description).decode("ascii", "replace"))
+
+
+def epoch_text_of(description: bytes) -> bytes:
+    """Return the moment at which the acquisition began as a page spells it, or nothing."""
+    found = _search(_EPOCH, (b"epoch",), description)
+    return found[1] if found else b""
 
 
 def parse_moment(text: str) -> datetime | None:

@@ -27,7 +27,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .header import frame_number_of, parse_moment
+from .header import epoch_text_of, frame_number_of, parse_moment
 
 __all__ = ["Identity", "Placement", "place_frames", "place_in_order"]
 
@@ -81,9 +81,8 @@ class Identity:
         number : int, optional
             The frame number of the page, if it was already read.
         """
-        epoch = _EPOCH.search(description) if b"epoch" in description else None
         # The numbers are separated by commas or blanks, and one moment must give one key
-        begun = b" ".join(epoch[1].replace(b",", b" ").split()) if epoch else b""
+        begun = b" ".join(epoch_text_of(description).replace(b",", b" ").split())
         if not in_loop:
             return cls(frame_number_of(description) if number is None else number, (begun, None))
         own, counted = _IN_ACQUISITION.search(description), _ACQUISITION.search(description)
@@ -436,7 +435,6 @@ _IN_ACQUISITION = re.compile(
 _ACQUISITION = re.compile(
     rb'(?:\A|[\r\n{,])[ \t]{0,8}"?(?:acquisitionNumbers|Acquisition Number)"?[ \t]{0,8}[=:][ \t]{0,40}(\d{1,18})\b'
 )
-_EPOCH = re.compile(rb'(?:\A|[\r\n{,])[ \t]{0,8}"?epoch"?[ \t]{0,8}[=:][ \t]{0,8}\[([\d., \t]{1,80})\]')
 
 
 def _number(identity: Identity) -> int:

@@ -27,6 +27,7 @@ __all__ = [
 # By the number of the tag's type: bytes of one value, and its struct code.
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 TYPE_FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_SHORT_TYPES = (3, 4)  # of which one value is in the table itself
 _TEXT_TYPE, _RATIONAL_TYPES, _DESCRIPTION = 2, (5, 10), 270
 
 HEADER_BYTES = 8
@@ -132,14 +133,16 @@ class Directory:
         self.table = table
         self.next = following
         self.page = page
-        form = tiff.order + ("HHQ" if tiff.big else "HHI")
+        form = tiff.order + ("HHQ8x" if tiff.big else "HHI4x")
         self.entries: dict[int, tuple[int, int, int]] = {}
-        for at in range(tiff.count_size, len(table), tiff.entry_size):
-            code, kind, count = struct.unpack_from(form, table, at)
+        places = range(tiff.count_size + tiff.entry_size - tiff.field_size, len(table), tiff.entry_size)
+        for at, (code, kind, count) in zip(
+            places, struct.iter_unpack(form, memoryview(table)[tiff.count_size :]), strict=True
+        ):
             # libtiff reads the first of two tags with one code. ImageDescription is the exception: tifffile puts its
             # own shape into a second one, behind the description that the user gave.
             if code not in self.entries or code == _DESCRIPTION:
-                self.entries[code] = (kind, count, at + tiff.entry_size - tiff.field_size)
+                self.entries[code] = (kind, count, at)
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Directory:
@@ -192,6 +195,9 @@ class Directory:
         if code not in self.entries:
             return None
         kind, count, at = self.entries[code]
+        if count == 1 and kind in _SHORT_TYPES:  # nearly always
+            value: int = struct.unpack_from(self.tiff.order + TYPE_FORMS[kind], self.table, at)[0]
+            return value
         offset, size = self.place(code)
         is_numbers = kind not in (1, _TEXT_TYPE) and (kind in TYPE_FORMS or kind in _RATIONAL_TYPES)
         if size > _MAX_VALUE or (is_numbers and count > _MAX_NUMBERS):

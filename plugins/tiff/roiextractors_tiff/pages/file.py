@@ -59,8 +59,9 @@ class PagedFile:
         self._decoder: Decoder | None = None
 
     def directory(self, page: int) -> Directory:
-        """Read the directory of a page."""
-        return self.tiff.directory(int(self.layout.table_offsets(np.array([page]))[0]), page)
+        """Read the directory of a page; the first one was read when the file was opened."""
+        offset = int(self.layout.table_offsets(np.array([page]))[0])
+        return self.first if page == 0 and offset == self.first.offset else self.tiff.directory(offset, page)
 
     def description(self, page: int, budget: Budget) -> bytes:
         """Read a page's ImageDescription up to its first NUL; empty where it has none.

@@ -296,9 +296,9 @@ class _OpenIndex(PageIndex):
         for number, path in enumerate(paths):
             tiff = TiffFile(path)  # one file after the other: of a thousand files few stay open
             first, which = _first_directory(tiff, selection)
-            page = opened[0].page if opened else Page.of(first)
-            if Page.of(first) != page:
-                raise differing_page(page, first)
+            page = Page.of(first)
+            if opened and page != opened[0].page:
+                raise differing_page(opened[0].page, first)
             layout, note = find_layout(first, page, which)
             opened.append(PagedFile(first, page, layout))
             if note:
