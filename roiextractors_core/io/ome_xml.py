@@ -43,6 +43,7 @@ _Node = dict[str, tuple[Callable[[dict[str, str]], object] | None, "_Node"]]
 UNSAID = -(1 << 62)
 """In arrays of numbers, the value of an attribute that is missing."""
 
+_NAN = float("nan")
 _MAX_TEXT = 1 << 16  # of one element, such as a name or a date; the rest is dropped
 _MAX_COMPANION = 1 << 24  # of the annotation with the metadata of a whole recording
 _MAX_CHANNELS = 1 << 16
@@ -505,7 +506,7 @@ class _Draft:
         self.texts: dict[str, Any] = {}
         self.blocks = array("q")  # packed: there may be a million elements
         self.planes = array("d")
-        self.references: dict[OmeReference, int] = {}
+        self.references: dict[tuple[str | None, str], int] = {}
         self.has_binary = False
 
     def finished(self, name: str) -> OmeImage:
@@ -516,7 +517,7 @@ class _Draft:
             channels=tuple(self.channels),
             texts=MappingProxyType(self.texts),
             blocks=np.array(self.blocks, np.int64).reshape(-1, 6),
-            references=tuple(self.references),
+            references=tuple(OmeReference(*named) for named in self.references),
             planes=np.array(self.planes, np.float64).reshape(-1, 6),
             has_binary=self.has_binary,
         )
@@ -649,12 +650,9 @@ class _Listener:
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         here = self._here
         self._above.append(here)
-        found = here.get(tag)
-        if found is None:
-            found = self._added(here, tag)
-        self._here = found[1]
-        if found[0] is not None:
-            found[0](attributes)
+        hear, self._here = here.get(tag) or self._added(here, tag)
+        if hear is not None:
+            hear(attributes)
 
     def _end(self, _: str) -> None:
         self._here = self._above.pop()
@@ -744,21 +742,22 @@ class _Listener:
 
     def _hear_plane(self, attributes: dict[str, str]) -> None:
         get = attributes.get
-        delta = ome_quantity(get("DeltaT"), get("DeltaTUnit"), "s") if "DeltaT" in attributes else None
-        # The schema's default unit of positions has no size in micrometres, so a position without a unit is not used
-        exposure = (
-            ome_quantity(get("ExposureTime"), get("ExposureTimeUnit"), "s") if "ExposureTime" in attributes else None
-        )
-        height = ome_quantity(get("PositionZ"), get("PositionZUnit", "reference frame"), "µm")
+        delta = height = exposure = None  # most planes state one of them, and there may be a million planes
+        if "DeltaT" in attributes:
+            delta = ome_quantity(get("DeltaT"), get("DeltaTUnit"), "s")
+        if "PositionZ" in attributes:  # whose default unit has no size in micrometres: without a unit it is not used
+            height = ome_quantity(get("PositionZ"), get("PositionZUnit", "reference frame"), "µm")
+        if "ExposureTime" in attributes:
+            exposure = ome_quantity(get("ExposureTime"), get("ExposureTimeUnit"), "s")
         try:
             self.drafts[-1].planes.extend(
                 (
                     int(get("TheT", 0)),
                     int(get("TheC", 0)),
                     int(get("TheZ", 0)),
-                    float("nan") if delta is None else delta,
-                    float("nan") if height is None else height,
-                    float("nan") if exposure is None else exposure,
+                    _NAN if delta is None else delta,
+                    _NAN if height is None else height,
+                    _NAN if exposure is None else exposure,
                 )
             )
         except (ValueError, OverflowError):
@@ -780,7 +779,7 @@ class _Listener:
 
     def _hear_uuid_text(self, text: str) -> None:
         draft = self.drafts[-1]
-        draft.blocks[-1] = draft.references.setdefault(OmeReference(self._file_name, text), len(draft.references))
+        draft.blocks[-1] = draft.references.setdefault((self._file_name, text), len(draft.references))
 
     def _text(self, name: str) -> Callable[[dict[str, str]], None]:
         return lambda _: self._take(lambda text: self.drafts[-1].texts.update({name: text} if text else {}))
@@ -795,5 +794,6 @@ class _Listener:
         self._parser.CharacterDataHandler = self._hear_characters
 
     def _hear_characters(self, text: str) -> None:
-        if self._taken is not None and sum(map(len, self._taken)) < self._most_text:
-            self._taken.append(text[: self._most_text])
+        taken = self._taken
+        if taken is not None and (not taken or sum(map(len, taken)) < self._most_text):
+            taken.append(text[: self._most_text])

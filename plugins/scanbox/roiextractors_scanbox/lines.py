@@ -35,19 +35,20 @@ def suspect_channels(file: PositionedFile, layout: Layout, num_frames: int) -> i
     if layout.columns < 4 or layout.rows < 4 or layout.columns * 4 > _MAX_LINE_BYTES:
         return None
     parts = [_middle(file, layout, frame) for frame in sorted({0, num_frames // 2, num_frames - 1})]
-    lags = (0, 1, 2, layout.columns, 2 * layout.columns, 4 * layout.columns)
-    variance, near, second, line, lines, more = (
-        sum(_covariance(part, lag) for part in parts) / len(parts) for lag in lags
-    )
+    variance, near, second = _covariances(parts, (0, 1, 2))
     # Noise alone gives differences of about one standard error
     error = variance / math.sqrt(sum(map(len, parts)))
     if len(layout.channels) == 1:
         # Half a line of two channels would be a line of the info
-        is_alternating = second - near > max(0.1 * variance, 8 * error)
-        is_longer = second - near > max(0.03 * variance, 8 * error) and lines - line > 8 * error
-        return 2 if is_alternating or is_longer else None
+        if second - near > max(0.1 * variance, 8 * error):
+            return 2
+        if second - near <= max(0.03 * variance, 8 * error):
+            return None
+        line, lines = _covariances(parts, (layout.columns, 2 * layout.columns))
+        return 2 if lines - line > 8 * error else None
     if len(layout.channels) != 2 or near - second < -2 * error:
         return None
+    line, lines, more = _covariances(parts, (layout.columns, 2 * layout.columns, 4 * layout.columns))
     # Odd and even lines may differ in bidirectional scanning, so that both distances of two lines are compared
     is_shorter = line - max(lines, more) > 8 * error
     return 1 if is_shorter or all(_is_broken(part, layout) for part in parts) else None
@@ -62,6 +63,11 @@ def _middle(file: PositionedFile, layout: Layout, frame: int) -> np.ndarray:
     values = np.frombuffer(stored, "<u2").astype(np.float64)
     values -= values.mean()
     return values
+
+
+def _covariances(parts: list[np.ndarray], lags: tuple[int, ...]) -> list[float]:
+    """Return the mean covariance of several parts for each lag."""
+    return [sum(_covariance(part, lag) for part in parts) / len(parts) for lag in lags]
 
 
 def _covariance(centred: np.ndarray, lag: int) -> float:
