@@ -35,7 +35,7 @@ from .io.notices import silenced, warn
 from .io.source import Source, SourceLike
 from .metadata import Provenance
 from .registry.catalogue import catalogue, how_to_install
-from .registry.detection import choose, examine, matching
+from .registry.detection import best_match, choose, examine, matching
 from .registry.registry import Registry, RegistryState, default_registry
 from .registry.spec import FormatSpec, known_kind
 
@@ -397,7 +397,9 @@ def _folder_hint(source: Source, state: RegistryState, spec: FormatSpec | None =
         return ""  # a format of files explains the damage of its file best, and one of folders that of its folder
     for folder in source.path.parents[:2]:  # frames may be one level down
         with contextlib.suppress(RoiExtractorsError, OSError), Source(folder) as opened:
-            match = choose(opened, state)[0]
+            match = best_match(opened, state)
+            if match is None:
+                continue
             basis, inside = match.finding.basis, source.path.relative_to(folder).parts[0]
             if (folder / inside).is_dir() and "/" in basis and f"{inside}/" not in basis:
                 continue  # the format of another folder in it
@@ -467,8 +469,7 @@ def _recordings_below(source: Source, kind: str, state: RegistryState) -> str:
             if not is_folder(source.path / name):
                 continue
             with contextlib.suppress(RoiExtractorsError, OSError), Source(source.path / name) as opened:
-                choose(opened, state, kind)
-                recordings.append(name)
+                recordings += [name] if best_match(opened, state, kind) else []
     noun = "segmentation" if kind == "segmentation" else "recording"
     start = f"{printable(source.path)} is not a {noun}; it contains"
     if len(recordings) == 1:

@@ -13,7 +13,7 @@ from .explanation import Explanation, more_specific_advice
 from .registry import Registry, RegistryState, default_registry
 from .spec import KINDS, FormatSpec, Match, known_kind
 
-__all__ = ["Explanation", "choose", "examine", "explain", "matching"]
+__all__ = ["Explanation", "best_match", "choose", "examine", "explain", "matching"]
 
 
 def explain(source: SourceLike, *, kind: str | None = None, registry: Registry | None = None) -> Explanation:
@@ -69,6 +69,11 @@ def choose(source: Source, state: RegistryState, kind: str = KINDS[0]) -> tuple[
     entries = [entry for entry in catalogue() if ranking.best.spec.name in entry.spec.specializes]
     candidates = _recognised_entries(source, state, entries, has_match=True)
     return ranking.best, more_specific_advice(str(source.path), ranking.best, candidates)
+
+
+def best_match(source: Source, state: RegistryState, kind: str = KINDS[0]) -> Match | None:
+    """Return the format that :func:`choose` returns, or None in place of its errors, which take longer than all checks."""
+    return _rank_formats(source, state, kind).best
 
 
 def matching(source: Source, state: RegistryState) -> tuple[Match, ...]:
