@@ -83,7 +83,8 @@ class KnownFile:
         """Return the offset and the length of what to read for a range of bytes: its blocks, and more where bytes are read in order."""
         first, last = offset // _BLOCK_BYTES, (offset + count - 1) // _BLOCK_BYTES
         length = (last - first + 1) * _BLOCK_BYTES
-        if not first or all(first - back in self._blocks for back in _BLOCKS_IN_ORDER):
+        # Nearly always decided by the block before
+        if not first or (first - 1 in self._blocks and all(first - back in self._blocks for back in _BLOCKS_IN_ORDER)):
             length = max(length, _MANY_BYTES)
         return first * _BLOCK_BYTES, length
 

@@ -677,7 +677,7 @@ def _read_blocks(known: KnownFiles, file: KnownFile, descriptor: int, offset: in
     got = _pread_into(descriptor, (buffer,), start) if buffer else 0
     if got < len(buffer):  # a network share may return less
         got = PositionedFile._fill(descriptor, [memoryview(buffer)], start)
-    data = bytes(buffer[:got])
+    data = bytes(memoryview(buffer)[:got])
     known.keep(file, start, data)
     return data[offset - start :][:count]
 

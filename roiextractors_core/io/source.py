@@ -89,7 +89,7 @@ class Source:
         if self.is_folder and not self.members:
             raise EmptySourceError(f"the folder {printable(self.path)} is empty")
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The last part of the path, as it is on disk."""
         return self.path.name or str(self.path)

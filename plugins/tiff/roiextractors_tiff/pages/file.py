@@ -60,7 +60,10 @@ class PagedFile:
 
     def directory(self, page: int) -> Directory:
         """Read the directory of a page; the first one was read when the file was opened."""
-        offset = int(self.layout.table_offsets(np.array([page]))[0])
+        if isinstance(self.layout, RegularPages):
+            offset = self.layout.places(page)[0]
+        else:
+            offset = int(self.layout.table_offsets(np.array([page]))[0])
         return self.first if page == 0 and offset == self.first.offset else self.tiff.directory(offset, page)
 
     def description(self, page: int, budget: Budget) -> bytes:

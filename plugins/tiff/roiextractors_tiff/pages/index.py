@@ -175,8 +175,9 @@ class PageIndex(ABC):
 
     def tags(self, page: int) -> Mapping[int, Any]:
         """Return the tags of a page by code, decoded when asked for: text as bytes, one number, or a tuple."""
-        _, number, local = next(self._by_file(self._resolve(np.array([page]))))
-        return Tags(self._file(number).directory(int(local[0])))
+        wanted = self._resolve(np.array([page]))
+        number = int(self._owners(wanted)[0])
+        return Tags(self._file(number).directory(int(wanted[0] - self._edges[number])))
 
     def descriptions(self, pages: range | slice | Sequence[int] | np.ndarray) -> list[bytes]:
         """Return each page's own ImageDescription up to its first NUL; empty where it has none."""
