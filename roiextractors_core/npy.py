@@ -18,6 +18,7 @@ from .errors import (
     printable,
 )
 from .imaging.extractor import BlockImagingExtractor, Samples
+from .io.missing import missing_samples
 from .io.notices import warn
 from .io.npy_header import NpyHeader, read_npy_header
 from .io.positioned import PositionedFile
@@ -183,7 +184,7 @@ class NpyImagingExtractor(BlockImagingExtractor):
         """Return the samples that the header counts but the file does not contain, or that were never written."""
         if self._num_written < self.get_num_samples():
             return np.arange(self._num_written, self.get_num_samples(), dtype=np.int64)
-        return np.arange(self.get_num_samples(), self._num_stated, dtype=np.int64)
+        return missing_samples(self._num_stated, self.get_num_samples())
 
     def get_paths(self) -> tuple[str, ...]:
         """Return the file, and its sidecar file if that is used."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import roiextractors_core as roi
+from roiextractors_core.io import missing_chunks, missing_samples
 
 
 class Lossy(roi.NumpyImagingExtractor):
@@ -116,3 +117,22 @@ def test_a_recording_names_the_files_that_it_reads(movie: Path, tmp_path: Path) 
     both = roi.concatenate([recording.slice_samples(0, 3), roi.open(tmp_path / "other.npy")])
     assert both.get_paths() == (str(movie), str(tmp_path / "other.npy"))
     assert roi.NumpyImagingExtractor(np.zeros((3, 4, 5))).get_paths() == ()
+
+
+def test_very_many_missing_samples_are_not_listed(tmp_path: Path) -> None:
+    """A damaged description states billions of them: the list would take the memory."""
+    assert missing_samples(5, 3).tolist() == [3, 4]
+    assert missing_samples(3, 5).tolist() == []
+    assert missing_samples(10**12, 3).tolist() == []
+    assert missing_samples(6, np.array([0, 2, 5])).tolist() == [1, 3, 4]
+    assert missing_samples(10**12, np.array([0, 2])).tolist() == [1]
+    assert missing_samples(10**12, np.array([0, 10**11])).tolist() == []
+    present = np.array([True, False, True])
+    assert missing_chunks(present, axis=0, chunk=10**9, num_samples=3 * 10**9).num_missing == 1
+    header = f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({10**11}, 4, 5), }}".ljust(117) + "\n"
+    (tmp_path / "a.npy").write_bytes(
+        b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + bytes(range(240))
+    )
+    with pytest.warns(roi.IncompleteRecordingWarning, match="6 of 100,000,000,000 samples"):
+        recording = roi.open(tmp_path / "a.npy", allow_missing=True)
+    assert len(recording.get_missing_samples()) == 0

@@ -24,7 +24,7 @@ from .json_text import parse_json, read_json
 from .known import folder_names, is_file, is_folder
 from .libraries import import_library, library_errors
 from .locks import ProcessLock
-from .missing import MissingChunks, at_positions, missing_chunks, present_zarr_chunks
+from .missing import MissingChunks, at_positions, missing_chunks, missing_samples, present_zarr_chunks
 from .notices import silenced, warn
 from .npy_header import NpyHeader, read_npy_header
 from .paths import file_name_key, single_file
@@ -93,6 +93,7 @@ __all__ = [
     "library_errors",
     "listed",
     "missing_chunks",
+    "missing_samples",
     "num_cores",
     "open_hdf5_file",
     "open_regular",

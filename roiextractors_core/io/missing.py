@@ -18,8 +18,9 @@ from ..errors import CorruptRecordingError, TruncatedRecordingError, counted
 from .chunk_grid import Cell
 from .zarr_array import ZarrArray
 
-__all__ = ["MissingChunks", "at_positions", "missing_chunks", "present_zarr_chunks"]
+__all__ = ["MissingChunks", "at_positions", "missing_chunks", "missing_samples", "present_zarr_chunks"]
 
+_MAX_LISTED = 1 << 24  # missing samples; a larger number in a description is damage
 _MAX_CELLS = 1 << 22  # chunks whose presence is kept in one table
 _MAX_LISTINGS = 4096  # folders that are listed; deeper levels of an array of more are not looked at
 _CELLS_A_NAME = 4  # an array of more chunks than this for each file is sparse, and its files are looked at by name
@@ -98,6 +99,30 @@ class MissingChunks:
         return f"will be read as the fill value in {where}"
 
 
+def missing_samples(stated: int, present: int | np.ndarray) -> np.ndarray:
+    """Return the samples that a description counts and that are not there.
+
+    A description of more than 16 million samples more than there are is damaged: those after the last one are not listed.
+
+    Parameters
+    ----------
+    stated : int
+        The number of samples by the description.
+    present : int or numpy.ndarray
+        How many there are from the first one on, or their numbers.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, in order.
+    """
+    if not isinstance(present, np.ndarray):
+        return np.arange(present, max(present, stated if stated <= present + _MAX_LISTED else 0), dtype=np.int64)
+    if stated > len(present) + _MAX_LISTED:
+        stated = int(np.max(present, initial=-1)) + 1
+    return np.setdiff1d(np.arange(stated if stated <= len(present) + _MAX_LISTED else 0, dtype=np.int64), present)
+
+
 def missing_chunks(
     present: np.ndarray,
     *,
@@ -128,7 +153,7 @@ def missing_chunks(
     if rows.all():
         return MissingChunks(0, rows.size, num_samples, num_samples)
     if not rows.any():  # of no sample is there anything: all are kept, rather than a recording without samples
-        return MissingChunks(rows.size, rows.size, num_samples, num_samples, samples=np.arange(num_samples))
+        return MissingChunks(rows.size, rows.size, num_samples, num_samples, samples=missing_samples(num_samples, 0))
     used = rows.any(axis=0)
     num_empty = 0
     if len(rows) >= _MIN_ROWS:
@@ -136,6 +161,8 @@ def missing_chunks(
     end = _end_of(rows, is_cut) if leaves_out_end and axis is not None else len(rows)
     rows, count = rows[:end], min(num_samples, end * chunk)
     lacking = np.flatnonzero(~rows.all(axis=1))
+    if len(lacking) * chunk > _MAX_LISTED:
+        lacking = lacking[:0]
     samples = (lacking[:, np.newaxis] * chunk + np.arange(chunk)).reshape(-1).astype(np.int64)
     return MissingChunks(int((~rows).sum()), rows.size, count, num_samples, num_empty, samples[samples < count])
 

@@ -23,7 +23,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import choose_stream, describe_disorder, warn
+from roiextractors_core.io import choose_stream, describe_disorder, missing_samples, warn
 
 from .facts import metadata_of
 from .files import NamedFiles
@@ -329,7 +329,7 @@ def _read_layout(scan: Scan, path: str, choice: _Choice, allow_missing: bool) ->
         problems.append(f"{scan.name}: {disorder}")
     notes = (*problems, *samples.notes, *clock_notes, *_size_notes(scan, index), *_grid_notes(scan))
     points = samples.points[complete]
-    missing = np.setdiff1d(np.arange(samples.num_described), points)
+    missing = missing_samples(samples.num_described, points)
     return _Layout(chosen, index, identity, pages, frames, points, missing, times, notes, tuple(problems))
 
 

@@ -37,6 +37,7 @@ from roiextractors_core.io import (
     as_native,
     at_positions,
     missing_chunks,
+    missing_samples,
     require_few_chunks,
     sample_pieces,
     share_out,
@@ -443,9 +444,7 @@ class Hdf5Dataset:
         count = layout.shape[axis] if 0 <= axis < len(layout.shape) else 1
         none = MissingChunks(0, 0, count, count)
         if layout.kind == "fill":
-            # A file of a few bytes may state any number of samples: very many are not listed
-            listed = np.arange(count if count <= _MAX_INDEX else 0)
-            return replace(none, num_missing=1, num_chunks=1, samples=listed)
+            return replace(none, num_missing=1, num_chunks=1, samples=missing_samples(count, 0))
         if layout.kind == "plain":
             return self._zeros_at_the_end(axis, none) if not self._lost_bytes else self._cut_plain(axis, none)
         if layout.kind == "h5py" and dataset.chunks:

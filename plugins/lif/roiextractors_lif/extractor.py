@@ -30,6 +30,7 @@ from roiextractors_core.io import (
     choose_stream,
     import_library,
     library_errors,
+    missing_samples,
     regular_rate,
     single_file,
     to_seconds,
@@ -287,7 +288,7 @@ class LifImagingExtractor(BlockImagingExtractor):
             whole, note = recorded, f"{self._name} was stopped early: {recorded:,} of {stated:,} samples were recorded"
         else:
             return ""
-        self._sizes["T"], self._missing = whole, np.arange(whole, stated)
+        self._sizes["T"], self._missing = whole, missing_samples(stated, whole)
         return note
 
     def _extent(self) -> tuple[int, int]:

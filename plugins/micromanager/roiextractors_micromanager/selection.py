@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile
+from roiextractors_core.io import PositionedFile, missing_samples
 
 from .dataset import Dataset
 from .identity import unwritten_frames
@@ -99,7 +99,7 @@ def select(
     grid = _Grid(dataset, chosen, labels)
     points = grid.whole_points(allow_missing)
     notes = tuple(note for note in (*dataset.table.notes, *grid.notes) if note)
-    missing = np.setdiff1d(np.arange(grid.num_described), points) if grid.step else np.empty(0, np.int64)
+    missing = missing_samples(grid.num_described, points) if grid.step else np.empty(0, np.int64)
     warnings = (*dataset.table.warnings, *grid.warnings)
     return Selection(grid.rows[points], points, grid.step, labels, notes, warnings, missing)
 

@@ -21,7 +21,7 @@ from roiextractors_core.errors import (
     counted,
     printable,
 )
-from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream, describe_disorder, warn
+from roiextractors_core.io import SIDECAR_KEY, Sidecar, choose_stream, describe_disorder, missing_samples, warn
 from roiextractors_core.io.ome_xml import OmeImage
 
 from .document import Document
@@ -134,7 +134,7 @@ class OmeTiffImagingExtractor(BlockImagingExtractor):
         return np.asarray(numbers[start:end] / rate)
 
     def get_missing_samples(self) -> np.ndarray:
-        return np.setdiff1d(np.arange(self._placement.described), self._placement.numbers)
+        return missing_samples(self._placement.described, self._placement.numbers)
 
     def get_block(
         self, samples: slice | np.ndarray, rows: slice, columns: slice, planes: slice | None = None

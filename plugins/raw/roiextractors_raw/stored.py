@@ -12,12 +12,19 @@ import numpy as np
 
 from roiextractors_core import BlockImagingExtractor
 from roiextractors_core.errors import RoiExtractorsWarning, counted
-from roiextractors_core.io import PositionedFile, StoredArray, StoredFrames, num_cores, run_on_cores, warn
+from roiextractors_core.io import (
+    PositionedFile,
+    StoredArray,
+    StoredFrames,
+    missing_samples,
+    num_cores,
+    run_on_cores,
+    warn,
+)
 
 __all__ = ["StoredMovie", "StoredMovieExtractor"]
 
 _PARALLEL_BYTES = 16 << 20  # below this, starting threads costs more than it gains
-_MAX_MISSING = 1 << 24  # samples: a larger number in a description is damage
 _MIN_TAIL = 4  # samples
 _MIN_PIECE, _MAX_PIECE = 128 << 10, 4 << 20  # bytes of one read of time courses, where most of them are needed
 
@@ -296,15 +303,11 @@ class StoredMovieExtractor(BlockImagingExtractor):
         return tuple(sentences)
 
     def get_missing_samples(self) -> np.ndarray:
-        """Return the samples that are described and not in the movie, or were never written.
-
-        A description of more than 16 million samples more than there are is damaged, and tells nothing about missing ones.
-        """
+        """Return the samples that are described and not in the movie, or were never written."""
         count = self.get_num_samples()
         if self._num_written is not None and self._num_written < count:
             return np.arange(self._num_written, count, dtype=np.int64)
-        end = self._num_described if self._num_described <= count + _MAX_MISSING else count
-        return np.arange(count, max(count, end), dtype=np.int64)
+        return missing_samples(self._num_described, count)
 
     def get_paths(self) -> tuple[str, ...]:
         """Return the movie, and the files that describe it."""

@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     printable,
 )
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
-from roiextractors_core.io import StoredFrames, run_on_cores, warn
+from roiextractors_core.io import StoredFrames, missing_samples, run_on_cores, warn
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .info import Layout, find, layout_of, listed, number, plain
@@ -163,7 +163,7 @@ class ScanboxImagingExtractor(BlockImagingExtractor):
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that the info counts and the file does not have."""
         expected = max(self._layout.expected_frames or 0, self._num_stored) // self._planes
-        return np.arange(self.get_num_samples(), max(expected, self.get_num_samples()), dtype=np.int64)
+        return missing_samples(expected, self.get_num_samples())
 
     def close(self) -> None:
         """Release the file."""

@@ -25,7 +25,7 @@ from roiextractors_core.errors import (
     counted,
     printable,
 )
-from roiextractors_core.io import PositionedFile, is_folder, regular_rate, silenced, warn
+from roiextractors_core.io import PositionedFile, is_folder, missing_samples, regular_rate, silenced, warn
 
 from .acquisition import Acquisition, acquisition_of, formula
 from .file_set import FileSet, files_of_acquisition, first_of_folder, listing, others_of_folder
@@ -191,7 +191,7 @@ class Files:
         if self.acquisition.order.planes == 1 or repeats == 1 or (repeat is not None and self.whole_repeats is None):
             return self.missing_units
         total = self.total_units * (repeats if repeat is None else 1)
-        return np.setdiff1d(np.arange(total), np.asarray(self.samples(repeat), np.int64))
+        return missing_samples(total, np.asarray(self.samples(repeat), np.int64))
 
     @cached_property
     def total_units(self) -> int:

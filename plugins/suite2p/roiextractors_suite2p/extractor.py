@@ -20,7 +20,7 @@ from roiextractors_core.errors import (
     listed,
     printable,
 )
-from roiextractors_core.io import PositionedFile, StoredFrames, is_folder, single_file, warn
+from roiextractors_core.io import PositionedFile, StoredFrames, is_folder, missing_samples, single_file, warn
 
 from .checks import size_contradictions
 from .folder import CHANNELS, STAGES, Plane, chosen_by, is_movie, planes_of, undescribed_planes
@@ -133,7 +133,7 @@ class Suite2pImagingExtractor(BlockImagingExtractor):
 
     def get_missing_samples(self) -> np.ndarray:
         """Return the samples that suite2p counted, or other planes have, and that are not in all movies."""
-        return np.arange(self._num_samples, self._num_acquired, dtype=np.int64)
+        return missing_samples(self._num_acquired, self._num_samples)
 
     def get_paths(self) -> tuple[str, ...]:
         """Return the movies and their descriptions."""

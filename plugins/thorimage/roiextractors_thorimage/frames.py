@@ -17,7 +17,7 @@ from roiextractors_core.errors import (
     counted,
     printable,
 )
-from roiextractors_core.io import PositionedFile, StoredFrames
+from roiextractors_core.io import PositionedFile, StoredFrames, missing_samples
 
 from .experiment import Experiment
 from .folder import FrameGrid
@@ -211,7 +211,7 @@ class TiffFrames(Frames):
                 f"{name} is missing ({_frames(count)} missing): {end - len(points):,} of {end:,} samples are left out",
             )
         self._compare_end(grid, experiment, end)
-        self.missing = np.setdiff1d(np.arange(max(experiment.time_points or 0, len(grid.files))), points)
+        self.missing = missing_samples(max(experiment.time_points or 0, len(grid.files)), points)
         return points
 
     def _compare_end(self, grid: FrameGrid, experiment: Experiment, end: int) -> None:
@@ -284,7 +284,7 @@ class RawFrames(Frames):
         described = (
             min((n * (experiment.averaged // self.averaged) for n in experiment.frames), default=0) // self._step
         )
-        self.missing = np.arange(count, max(count, described), dtype=np.int64)
+        self.missing = missing_samples(described, count)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from roiextractors_core.errors import (
     counted,
     printable,
 )
-from roiextractors_core.io import choose_stream, folder_names, is_folder, silenced
+from roiextractors_core.io import choose_stream, folder_names, is_folder, missing_samples, silenced
 
 from .arrangement import in_natural_order
 from .naming import NamedFiles, name_files
@@ -161,7 +161,7 @@ class Files:
         """Numbers that are not among those of the files; int64."""
         if len(self.numbers) == self.total == 1 and self.numbers[0] == 0:  # one file, as nearly always
             return np.empty(0, np.int64)
-        return np.setdiff1d(np.arange(self.total), self.numbers)
+        return missing_samples(self.total, self.numbers)
 
 
 def files_of(
