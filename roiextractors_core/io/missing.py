@@ -309,15 +309,14 @@ def _drop_cut_end(rows: np.ndarray, axis: int, array: ZarrArray) -> None:
 
     A disk that was full leaves any number of empty files, so the rows before are looked at until one is whole.
     """
-    row = len(rows) - 1
     # The length of a complete chunk, or 1 if it depends on the pixels
     min_bytes = math.prod(array.chunks) * array.dtype.itemsize if array.is_plain else 1
-    while row >= 0:
+    # An array may state millions of rows that were never written
+    for row in np.flatnonzero(rows.reshape(len(rows), -1).any(axis=1)).tolist()[::-1]:
         cells = [(*rest[:axis], row, *rest[axis:]) for rest in np.argwhere(rows[row]).tolist()]
-        if cells and not any(_is_cut(cell, array, min_bytes) for cell in cells):
+        if not any(_is_cut(cell, array, min_bytes) for cell in cells):
             return
         rows[row] = False
-        row -= 1
 
 
 def _is_cut(cell: Cell, array: ZarrArray, min_bytes: int) -> bool:
