@@ -10,7 +10,7 @@ from ..cards import TIMES
 from ..errors import RangeError, counted, listed, printable
 from ..io.contrast import percentiles_of
 
-__all__ = ["draw_segmentation", "outline"]
+__all__ = ["draw_segmentation", "outline", "sizes_of"]
 
 # The palette of Okabe and Ito without black and grey, which people with any colour vision can tell apart
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
@@ -19,6 +19,17 @@ MAX_TRACES = 8
 MAX_POINTS = 4_000  # of one trace; a line of more pixels than the picture has shows nothing more
 _PREFERRED_IMAGES = ("mean", "correlation", "maximum_projection")
 _PREFERRED_TRACES = ("dff", "denoised", "raw")
+
+
+def sizes_of(rois: Any) -> tuple[float, float, float]:
+    """Return, in inches, the width of the picture, and the heights of its outlines and its traces: 0 for what it lacks."""
+    count = min(rois.get_num_rois(), MAX_TRACES) if rois.get_num_samples() and rois.get_trace_names() else 0
+    if count and not rois.has_masks:
+        return 9.0, 0.0, 0.8 + 0.3 * count
+    rows, columns = (max(1, length) for length in rois.get_frame_shape()[:2])
+    height = min(max(8.6 * rows / columns, 1.5), 7.0)
+    width = min(max(height * columns / rows + 0.5, 6.0), 9.0)
+    return width, height + 0.3, 0.8 + 0.3 * count if count else 0.0
 
 
 def draw_segmentation(figure: Any, rois: Any, *, image: str | None = None, trace: str | None = None) -> None:
@@ -35,12 +46,13 @@ def draw_segmentation(figure: Any, rois: Any, *, image: str | None = None, trace
     name = _chosen(trace, rois.get_trace_names(), _PREFERRED_TRACES, "trace") if rois.get_num_samples() else None
     ids = rois.get_roi_ids()
     shown = numbers[np.unique(np.linspace(0, len(numbers) - 1, MAX_TRACES).round().astype(int))] if ids else numbers
+    _, *heights = sizes_of(rois)
     if name is None or not ids:
         _draw_outlines(figure.subplots(), rois, image)
     elif not rois.has_masks:
         _draw_traces(figure.subplots(), rois, name, shown)
     else:
-        axes = figure.subplot_mosaic([["outlines"], ["traces"]], height_ratios=[2.4, 1])
+        axes = figure.subplot_mosaic([["outlines"], ["traces"]], height_ratios=heights)
         _draw_outlines(axes["outlines"], rois, image)
         _draw_traces(axes["traces"], rois, name, shown)
 

@@ -21,7 +21,7 @@ from ..cards import TIMES
 from ..errors import MissingDependencyError, SourceKindError, counted, printable
 from ..extractor import rate_in_words
 from ..io.contrast import percentiles_of
-from .outlines import draw_segmentation
+from .outlines import draw_segmentation, sizes_of
 from .quicklook import QuickLook, quick_look
 
 __all__ = [
@@ -169,7 +169,8 @@ def preview_segmentation(rois: Any, target: Any = None, **options: Any) -> Previ
         _text(part.suptitle, words, fontsize=_TITLE_SIZE, color="#444444", x=0.012, ha="left")
         draw_segmentation(part, rois, **options)
 
-    content = _rendered(name, (9, 10), draw_rois)
+    width, *heights = sizes_of(rois)
+    content = _rendered(name, (width, sum(heights) + 0.6), draw_rois)
     if target is None:
         return Preview(content)
     _write(content, Path(target))
