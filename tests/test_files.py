@@ -806,7 +806,7 @@ PARTS: list[tuple[object, ...]] = [
 def test_a_part_of_an_array_is_what_numpy_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: tuple[Any, ...], dtype: str, bytes_at_once: int
 ) -> None:
-    for limit in ("_PIECE_BYTES", "_MIN_PIECE_BYTES", "_MAX_SCRATCH_BYTES", "_MAX_GAP", "PARALLEL_BYTES"):
+    for limit in ("_PIECE_BYTES", "_MAX_SCRATCH_BYTES", "_MAX_GAP", "PARALLEL_BYTES"):
         monkeypatch.setattr(stored_module, limit, bytes_at_once)
     whole = np.arange(11 * 7 * 40).reshape(11, 7, 40).astype(dtype)
     (tmp_path / "array").write_bytes(b"head!" + whole.tobytes())

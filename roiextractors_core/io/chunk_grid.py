@@ -42,6 +42,7 @@ Box = tuple[tuple[int, int], ...]
 Piece = tuple[np.ndarray, Box]
 Cell = tuple[int, ...]
 Part = tuple[np.ndarray, tuple[slice, ...]]
+_Share = tuple[np.ndarray, tuple[slice, ...], tuple[slice, ...]]  # a target, its part, and the part of a chunk
 Place = TypeVar("Place")
 
 
@@ -181,8 +182,8 @@ class ChunkGrid:
         return [range(a // c, -(-b // c)) for (a, b), c in zip(box, self.chunk, strict=True)]
 
     def _fill_some(self, pieces: Sequence[Piece], source: ChunkSource[Any]) -> None:
-        pieces_of = self._pieces_by_cell(pieces)
-        cells = [cell for cell, mine in pieces_of.items() if not self._fill_from_kept(cell, mine)]
+        parts_of = self._parts_by_cell(pieces)
+        cells = [cell for cell, mine in parts_of.items() if not self._fill_from_kept(cell, mine)]
         if not cells:
             return
         # Chunks of one read that exceed the memory for kept chunks would only push each other out before they are used again.
@@ -190,7 +191,7 @@ class ChunkGrid:
 
         def read(chunks: Sequence[tuple[Cell, Any]]) -> None:
             for cell, place in chunks:
-                parts = [self._overlap(cell, target, box) for target, box in pieces_of[cell]]
+                parts = [(target[outside], inside) for target, outside, inside in parts_of[cell]]
                 if source.fill(place, parts):
                     continue
                 pixels = source.decode(place)
@@ -211,33 +212,25 @@ class ChunkGrid:
         """Return whether there is one part, as large as a chunk and C-contiguous, so that a chunk can be decoded into it."""
         return len(parts) == 1 and parts[0][0].nbytes == self.nbytes and parts[0][0].flags.c_contiguous
 
-    def _pieces_by_cell(self, pieces: Sequence[Piece]) -> dict[Cell, list[Piece]]:
-        """Return the pieces that each chunk has a part in."""
-        pieces_of: dict[Cell, list[Piece]] = {}
-        for piece in pieces:
-            for cell in itertools.product(*self._ranges(piece[1])):
-                pieces_of.setdefault(cell, []).append(piece)
-        return pieces_of
+    def _parts_by_cell(self, pieces: Sequence[Piece]) -> dict[Cell, list[_Share]]:
+        """Return what each chunk fills: an array, the part of it, and the part of the chunk that goes there."""
+        parts_of: dict[Cell, list[_Share]] = {}
+        for target, box in pieces:
+            # Per axis, and not per chunk: reads of a few pixels of many chunks spend their time here
+            axes = [list(_along(c, start, stop)) for (start, stop), c in zip(box, self.chunk, strict=True)]
+            for steps in itertools.product(*axes):
+                cell, outside, inside = zip(*steps, strict=True)
+                parts_of.setdefault(cell, []).append((target, outside, inside))
+        return parts_of
 
-    def _fill_from_kept(self, cell: Cell, pieces: Sequence[Piece]) -> bool:
-        """Fill the pieces from a chunk that is still kept; return whether it is."""
+    def _fill_from_kept(self, cell: Cell, parts: Sequence[_Share]) -> bool:
+        """Fill the parts from a chunk that is still kept; return whether it is."""
         pixels = RECENT_CHUNKS.get(self._owner, cell)
         if pixels is None:
             return False
-        for target, box in pieces:
-            part, inside = self._overlap(cell, target, box)
-            part[...] = pixels[inside]
+        for target, outside, inside in parts:
+            target[outside] = pixels[inside]
         return True
-
-    def _overlap(self, cell: Cell, target: np.ndarray, box: Box) -> Part:
-        """Return the part of the target that a chunk fills, and the part of the chunk that fills it."""
-        inside, outside = [], []
-        for k, c, (start, stop) in zip(cell, self.chunk, box, strict=True):
-            origin = k * c
-            low, high = max(start, origin), min(stop, origin + c)
-            inside.append(slice(low - origin, high - origin))
-            outside.append(slice(low - start, high - start))
-        return target[tuple(outside)], tuple(inside)
 
     def _has_pixels_left(self, cell: Cell, parts: Sequence[Part]) -> bool:
         """Return whether a chunk contains pixels of the array that were not asked for.
@@ -246,6 +239,13 @@ class ChunkGrid:
         """
         there = [min(c, n - k * c) for k, c, n in zip(cell, self.chunk, self.shape, strict=True)]
         return sum(part.size for part, _ in parts) < math.prod(there)
+
+
+def _along(length: int, start: int, stop: int) -> Iterator[tuple[int, slice, slice]]:
+    """Yield the chunks of one axis that a range touches: the number, and its place in the range and in the chunk."""
+    for k in range(start // length, -(-stop // length)):
+        low, high = max(start, k * length), min(stop, (k + 1) * length)
+        yield k, slice(low - start, high - start), slice(low - k * length, high - k * length)
 
 
 def require_few_chunks(

@@ -289,6 +289,9 @@ class Hdf5Dataset:
         planes = slice(0, self.num_planes) if self.is_volumetric else None
         self._whole_sample = (*(slice(0, n) for n in self.frame_shape), planes)
         self._is_in_order = self._layout.kind == "plain" and axes in ("TYX", "TYXZ")
+        self._frames: StoredFrames | None = None
+        if self._is_in_order and axes == "TYX":
+            self._frames = StoredFrames((self._file,), shape=self._layout.shape[1:], dtype=self._layout.dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_made_again, self._arguments)
@@ -386,6 +389,10 @@ class Hdf5Dataset:
         parts = (rows, columns, planes)
         if self._is_in_order and isinstance(samples, slice) and parts in (self._whole_sample, (None, None, None)):
             return self._read_frames(samples.start, samples.stop)
+        if self._frames is not None:
+            indices = np.arange(samples.start, samples.stop) if isinstance(samples, slice) else samples
+            places = self._layout.offset + indices * self._frames.frame_bytes
+            return self._frames.read(places, rows or slice(None), columns or slice(None))
         box = self._box(rows, columns, planes)
         count = samples.stop - samples.start if isinstance(samples, slice) else len(samples)
         shape = [
