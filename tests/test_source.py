@@ -92,7 +92,7 @@ def test_a_missing_path_is_a_file_not_found_error_that_names_the_nearest(tmp_pat
         SourceNotFoundError, match=r"recording_0001\.tif does not exist; did you mean 'recording_00001\.tif'\?"
     ):
         Source(tmp_path / "recording_0001.tif")
-    with pytest.raises(FileNotFoundError, match=r"zzz does not exist; its folder contains 1 other name"):
+    with pytest.raises(FileNotFoundError, match=r"zzz does not exist; its folder contains 1 other item"):
         Source(tmp_path / "zzz")
     with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist either"):
         Source(tmp_path / "nowhere" / "x.tif")

@@ -313,7 +313,7 @@ def convert(
         ),
     ] = False,
 ) -> None:
-    """Write a recording in another format. The target appears when it is complete."""
+    """Write a recording in another format. The target appears only when it is complete."""
     options = parse_options(write_option, flag="--write-option")
     options |= {} if start_time is None else {"start_time": start_time}
     of_source = parse_options(option)
@@ -499,7 +499,7 @@ def _format_cells(spec: roi.FormatSpec, plugin: str, is_installed: bool, *, ever
 
 @app.command(rich_help_panel=DETECTION)
 def plugins(as_json: AsJson = False, anonymous: Anonymous = False) -> None:
-    """List the plugins that were found, and why one failed to load."""
+    """List the plugins that were found, and why any failed to load."""
     found = roi.plugins()
     if as_json:
         terminal.document([record.to_dict() for record in found])

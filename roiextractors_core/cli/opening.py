@@ -125,7 +125,7 @@ def _general(
         typer.Option(metavar="HZ", help="The rate, if the file does not contain it.", rich_help_panel=_PANEL),
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Read what is there, if parts are missing.", rich_help_panel=_PANEL)
+        bool, typer.Option("--allow-missing", help="Read what is there if parts are missing.", rich_help_panel=_PANEL)
     ] = False,
 ) -> None: ...
 

@@ -58,7 +58,7 @@ def draw_segmentation(figure: Any, rois: Any, *, image: str | None = None, trace
 
 
 def outline(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return the edges between the pixels of a ROI and their neighbours outside of it.
+    """Return the edges between the pixels of an ROI and their neighbours outside of it.
 
     Parameters
     ----------

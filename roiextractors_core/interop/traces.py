@@ -54,7 +54,7 @@ def traces(
     Raises
     ------
     RecordingError
-        The shapes differ, or the weights of a ROI add up to 0.
+        The shapes differ, or the weights of an ROI add up to 0.
     UnsupportedRecordingError
         There are no masks.
     MissingDependencyError
@@ -127,7 +127,7 @@ class _Plan:
     pixels : numpy.ndarray
         int64, into a flat sample.
     weights : numpy.ndarray
-        float64, one a pixel; those of a ROI add up to 1.
+        float64, one a pixel; those of an ROI add up to 1.
     starts : numpy.ndarray
         Where each of these ROIs begins.
     columns : numpy.ndarray
@@ -155,7 +155,7 @@ def _plan_of(masks: RoiMasks, rois: Any, *, weights: bool, overlap: bool) -> _Pl
     pixels, values = masks.pixels[counts], values[counts]
     owner = np.repeat(np.arange(len(masks)), masks.num_pixels)[counts]
     sizes = np.bincount(owner, minlength=len(masks))
-    # np.add.reduceat gives the next pixel, not 0, for a ROI without pixels
+    # np.add.reduceat gives the next pixel, not 0, for an ROI without pixels
     columns = np.flatnonzero(sizes)
     sizes = sizes[columns]
     starts = np.cumsum(sizes) - sizes

@@ -35,7 +35,7 @@ __all__ = ["PickledArray", "PickledObject", "read_pickle", "read_pickled_npy", "
 _BUFFER_BYTES = 1 << 16
 _MAX_INLINE = 4096  # a longer payload is left in the file until it is read
 _MAX_OPCODES = 1_000_000  # bounds the time: each is a step of a Python loop
-# Lists of ROIs are longer than this: a ROI has some 250 opcodes, a few dozen of which are calls of functions
+# Lists of ROIs are longer than this: an ROI has some 250 opcodes, a few dozen of which are calls of functions
 _MAX_OBJECTS = 100_000
 _MAX_OPCODES_AN_OBJECT = 500
 _MAX_CALLS_AN_OBJECT = 50
@@ -365,7 +365,7 @@ _BINFLOAT, _BININT2, _EMPTY_LIST = pickle.BINFLOAT + pickle.BININT2 + pickle.EMP
 _NONE_OF_THESE = -1
 _MARGIN = 5  # bytes of an opcode and its operand
 _FLOAT = struct.Struct(">d")
-# Most rows of the sparse mask of a ROI are empty lists, each of which is put into the memo
+# Most rows of the sparse mask of an ROI are empty lists, each of which is put into the memo
 _EMPTY_ROWS = re.compile(rb"(?:\]r.{4}){4,}", re.DOTALL)
 _PUT = struct.Struct("<2xI")
 _FORMS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "b1": "?"}  # of struct, by the name of the dtype

@@ -464,7 +464,7 @@ def _hint(path: Path) -> str:
     return (
         f"; did you mean {printable(close[0])!r}?"
         if close
-        else f"; its folder contains {len(names):,} other name{'s' if len(names) != 1 else ''}"
+        else f"; its folder contains {counted(len(names), 'other item')}"
     )
 
 
@@ -495,7 +495,7 @@ def looks_like(source: Source) -> str:
             return "an empty folder"
         return (
             results_in_folder(source.name, names)
-            or f"a folder of {counted(len(names), 'name')}, the first {printable(names[0])!r}"
+            or f"a folder of {counted(len(names), 'item')}, such as {printable(names[0])!r}"
         )
     head = source.head(512)
     results = results_in_file(source.name, head, source.read_at)

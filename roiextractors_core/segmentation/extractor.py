@@ -438,7 +438,7 @@ class SegmentationExtractor(Extractor, is_base=True):
         """
         indices = self.resolve_roi_ids(roi_ids)
         if len(set(indices.tolist())) != len(indices):
-            raise RangeError("a ROI is named twice; the ids of a selection must be different")
+            raise RangeError("an ROI is named twice; the ids of a selection must be different")
         return SegmentationView(self, roi_indices=indices)
 
     def slice_samples(self, start_sample: int | None = None, end_sample: int | None = None) -> SegmentationView:

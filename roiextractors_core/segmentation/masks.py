@@ -31,7 +31,7 @@ class RoiMasks:
     Raises
     ------
     CorruptRecordingError
-        A pixel is outside the frame or appears twice in a ROI, a weight is not finite, or the lengths contradict each other; the message
+        A pixel is outside the frame or appears twice in an ROI, a weight is not finite, or the lengths contradict each other; the message
         names the ROI by its position.
 
     Notes
@@ -249,7 +249,7 @@ class RoiMasks:
     def centers(self) -> np.ndarray:
         """Return the centre of each ROI, its pixels weighted: ``(rois, 2)`` of row and column, for volumes also the plane.
 
-        float64; NaN for a ROI without pixels. If the weights of a ROI add up to 0, its pixels count equally.
+        float64; NaN for an ROI without pixels. If the weights of an ROI add up to 0, its pixels count equally.
         """
         counts, number = self.num_pixels, np.repeat(np.arange(len(self)), self.num_pixels)
         weights = np.abs(self.weights.astype(np.float64))
@@ -301,7 +301,7 @@ class RoiMasks:
         self._check_repeats(size)
 
     def _check_repeats(self, size: int) -> None:
-        """Refuse a pixel that appears twice in a ROI: its weight would be counted once or twice, and nobody could say which."""
+        """Refuse a pixel that appears twice in an ROI: its weight would be counted once or twice, and nobody could say which."""
         number = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         if (np.diff(self.pixels) > 0)[np.diff(number) == 0].all():  # ascending in each ROI, as most files have them
             return

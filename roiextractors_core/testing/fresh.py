@@ -261,7 +261,7 @@ def _constructor_faults(spec: FormatSpec, found: type[Any]) -> Iterator[str]:
     if needed:
         yield f"{spec.extractor} cannot be made from a path alone: give {', '.join(needed)} a default"
     if any(p.kind is p.VAR_KEYWORD for p in rest):
-        yield f"{spec.extractor} takes **keywords, so that a misspelt option goes unnoticed: name its options one by one"
+        yield f"{spec.extractor} takes **keywords, so a misspelt option goes unnoticed: name its options one by one"
     else:
         lacking = [name for name in spec.streams if name not in {p.name for p in rest}]
         if lacking:

@@ -1,7 +1,7 @@
 """A made-up format of segmentations, an extractor that keeps every rule, and extractors that each break one.
 
 A file is a header of 64 bytes, the offsets of the masks (int64), their pixels (int64) and weights (float32), the traces
-``(samples, rois)`` (float32), one byte a ROI that says whether it is a cell, the mean image (float32), and the times (float64)
+``(samples, rois)`` (float32), one byte an ROI that says whether it is a cell, the mean image (float32), and the times (float64)
 where there are any.  All numbers are little-endian.
 """
 

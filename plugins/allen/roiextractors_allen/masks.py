@@ -119,7 +119,7 @@ def _is_roi(entry: Any) -> bool:
 def _roi_of(entry: Mapping[str, Any], file_name: str) -> JsonRoi:
     if type(entry["id"]) not in (int, str):
         raise CorruptRecordingError(
-            f"{file_name} has a ROI whose id is {printable(repr(entry['id']))[:40]}; expected a number or text"
+            f"{file_name} has an ROI whose id is {printable(repr(entry['id']))[:40]}; expected a number or text"
         )
     name = str(entry["id"]).strip()
     where = f"{file_name}: ROI {printable(name)!r}"

@@ -114,7 +114,7 @@ class AllenSegmentationExtractor(SegmentationExtractor):
         return self._main.num_samples
 
     def get_masks(self, roi_indices: np.ndarray) -> RoiMasks:
-        """Return the masks of ROIs; a ROI with traces and without a mask has no pixels."""
+        """Return the masks of ROIs; an ROI with traces and without a mask has no pixels."""
         if self._files.masks is None:
             stored = self._stored_masks
             parts = [slice(*stored.offsets[k : k + 2]) for k in roi_indices]
@@ -130,7 +130,7 @@ class AllenSegmentationExtractor(SegmentationExtractor):
         return tuple(name for name in ORDER if name in self._files.tables)
 
     def get_trace(self, name: str, start_sample: int, end_sample: int, roi_indices: np.ndarray) -> np.ndarray:
-        """Return ``(samples, rois)``; a ROI that the file does not have is NaN."""
+        """Return ``(samples, rois)``; an ROI that the file does not have is NaN."""
         rows = self._files.tables[name].rows[roi_indices]
         there = rows >= 0
         part = self._matrices[name].read(start_sample, end_sample, rows[there])

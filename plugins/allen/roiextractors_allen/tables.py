@@ -334,7 +334,7 @@ def read_masks(path: str, shape: tuple[int, int], count: int) -> Masks:
     Raises
     ------
     CorruptRecordingError
-        Coordinates and weights have different lengths, or refer to a ROI that does not exist.
+        Coordinates and weights have different lengths, or refer to an ROI that does not exist.
     """
     file_name = printable(os.path.basename(path))
     with open_hdf5(path) as file:

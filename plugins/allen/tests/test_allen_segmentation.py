@@ -472,7 +472,7 @@ def test_a_folder_of_several_experiments_is_refused(experiment: Path, write: Wri
         ({"x": -1}, "has x = -1; expected a pixel of the frame"),
         ({"y": 1.5}, r"has y = 1\.5"),
         ({"x": True}, "has x = True"),
-        ({"id": None}, "has a ROI whose id is None"),
+        ({"id": None}, "has an ROI whose id is None"),
         ({"id": IDS[1]}, f"contains the ROI '{IDS[1]}' more than once"),
         ({"width": 3}, "has width = 3, but its mask is 2 x 4 pixels"),
         ({"height": 9}, "has height = 9"),

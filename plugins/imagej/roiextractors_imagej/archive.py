@@ -139,7 +139,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> 
         what = "is encrypted" if entry.flag_bits & _ENCRYPTED else f"is compressed by method {entry.compress_type}"
         raise UnsupportedRecordingError(f"{shown} {what}; ImageJ does not write such entries")
     if entry.file_size > _MAX_ROI_BYTES:
-        raise CorruptRecordingError(f"{shown} has {entry.file_size:,} bytes; a ROI has at most {_MAX_ROI_BYTES:,}")
+        raise CorruptRecordingError(f"{shown} has {entry.file_size:,} bytes; an ROI has at most {_MAX_ROI_BYTES:,}")
     with archive.open(entry) as stream:
         data = stream.read(entry.file_size + 1)  # zipfile stops at the stated size, and checks the CRC there
     if len(data) != entry.file_size:

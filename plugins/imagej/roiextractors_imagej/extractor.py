@@ -66,14 +66,14 @@ class ImageJRoiSegmentationExtractor(SegmentationExtractor):
     ChoiceError
         ``frame_shape`` is missing or invalid.
     CorruptRecordingError, TruncatedRecordingError
-        The file or a ROI is damaged, or a ROI is outside of the frame.
+        The file or an ROI is damaged, or an ROI is outside of the frame.
     UnsupportedRecordingError
         None of the ROIs is an area or a point.
 
     Notes
     -----
     The pixels are those that ImageJ measures: every pixel whose centre is inside the outline, and of points the nearest pixel.
-    All weights are 1. A ROI of several points is one ROI.
+    All weights are 1. An ROI of several points is one ROI.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The pixels of a ROI, by the rules of ImageJ: a pixel is inside if its centre is."""
+"""The pixels of an ROI, by the rules of ImageJ: a pixel is inside if its centre is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Polygons = list[np.ndarray]
 
 
 def extent_of(roi: ImageJRoi, name: str) -> tuple[int, int, int, int]:
-    """Return ``(first row, first column, end row, end column)`` of a ROI, inside the image or not, without computing its curves."""
+    """Return ``(first row, first column, end row, end column)`` of an ROI, inside the image or not, without computing its curves."""
     if roi.type in ("rectangle", "oval"):
         x, y, width, height = _whole_box(roi)
         return y, x, y + height, x + width
@@ -44,7 +44,7 @@ def extent_of(roi: ImageJRoi, name: str) -> tuple[int, int, int, int]:
 
 
 def pixels_of(roi: ImageJRoi, frame_shape: tuple[int, int], name: str) -> np.ndarray:
-    """Return the pixels of a ROI inside a frame.
+    """Return the pixels of an ROI inside a frame.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def pixels_of(roi: ImageJRoi, frame_shape: tuple[int, int], name: str) -> np.nda
 
 def _whole_box(roi: ImageJRoi) -> tuple[int, int, int, int]:
     x, y, width, height = roi.box
-    # int() cuts towards 0, as Java's cast does; a ROI is at least one pixel wide
+    # int() cuts towards 0, as Java's cast does; an ROI is at least one pixel wide
     return int(x), int(y), max(math.ceil(width), 1), max(math.ceil(height), 1)
 
 

@@ -56,7 +56,7 @@ def pack() -> Callable[..., Path]:
 
 
 def _outline(points: Sequence[Sequence[float]], kind: str = "polygon", *, spline: bool = False, **fields: Any) -> Any:
-    """Return a ROI of points ``[[x, y], ...]``; it has fractions if any of them has."""
+    """Return an ROI of points ``[[x, y], ...]``; it has fractions if any of them has."""
     xy = np.array(points, np.float64)
     roi = roifile.ImagejRoi.frompoints(xy.astype(int) if (xy == np.floor(xy)).all() else xy.astype(np.float32))
     roi.roitype = roifile.ROI_TYPE[TYPES[kind]]

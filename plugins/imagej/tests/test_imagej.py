@@ -265,7 +265,7 @@ def test_it_is_recognised_by_content(recording: Path, tmp_path: Path, name: str)
 
 
 def test_another_zip_archive_is_not_claimed(tmp_path: Path, pack: Callable[..., Path]) -> None:
-    path = pack(tmp_path / "x.zip", [("readme.txt", b"hello"), ("a.roi", b"not a ROI")])
+    path = pack(tmp_path / "x.zip", [("readme.txt", b"hello"), ("a.roi", b"not an ROI")])
     with pytest.raises(roi.UnknownFormatError):
         open_rois(path)
 

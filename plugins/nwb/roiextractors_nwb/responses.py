@@ -161,7 +161,7 @@ def _response(tree: Tree, path: str, rois: str, num_rois: int) -> Response | str
     if outside:
         return f"names row {outside[0]:,} of a table of {counted(num_rois, 'ROI')}"
     if len(set(region)) < len(region):
-        return "lists a ROI more than once"
+        return "lists an ROI more than once"
     times = stated_times(tree, path)
     axes = _axes(shape, len(region), times.num_timestamps if times.timestamps else None)
     if axes is None:

@@ -59,7 +59,7 @@ def stated_times(tree: Tree, path: str) -> StatedTimes:
     where = f"{printable(path)}/starting_time"
     if start is not None and rate is None:
         seen = f"the rate {printable(str(timing['rate'])[:40])}" if "rate" in timing else "no rate"
-        notes = (*notes, f"{where} has {seen}; NWB requires a number above 0, so that the clock is unknown")
+        notes = (*notes, f"{where} has {seen}; NWB requires a number above 0, so the clock is unknown")
     if timestamps is None and start is not None and finite(start) is None:
         notes = (*notes, f"{where} is {printable(str(start)[:40])}, not a number of seconds: the times begin at 0")
     if timestamps is None:

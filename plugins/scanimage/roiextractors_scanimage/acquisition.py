@@ -512,7 +512,7 @@ def _saved(stack: _Stack, channels: int, num_pages: int, name: str, first: int) 
     if repeats % average or stack.flyback % average:
         raise UnsupportedRecordingError(
             f"{name}: ScanImage averaged every {average} frames (logAverageFactor), and a volume has {stack.planes} planes "
-            f"of {repeats} frames and {stack.flyback} frames of flyback, so that a page mixes planes; "
+            f"of {repeats} frames and {stack.flyback} frames of flyback, so a page mixes planes; "
             "open(..., format='tiff') gives the pages as they are"
         )
     order = PageOrder(channels, stack.planes, repeats // average, stack.flyback // average)

@@ -219,8 +219,11 @@ def find_mosaic(
     unknown = [number for number, region in enumerate(regions) if not region.fields]
     if unknown:
         raise UnsupportedRecordingError(
-            f"{name}: the region of interest {unknown[0]} of {len(regions)} (from 0) has a scanfield without a size in pixels and degrees, so that "
-            f"the rows of the others are not known; open(..., roi='{PAGE}') gives the pages as they are"
+            f"{name}: "
+            "the "
+            "region "
+            f"of interest {unknown[0]} of {len(regions)} (from 0) has a scanfield without a size in pixels and "
+            f"degrees, so the rows of the others are not known; open(..., roi='{PAGE}') gives the pages as they are"
         )
     fitting = []
     # Depths may be in one of several coordinates; the rows of the page show which one fits

@@ -330,7 +330,7 @@ def test_averaging_that_the_frame_numbers_do_not_show_did_not_happen(make: Make)
 
 def test_averaging_over_planes_is_refused(make: Make) -> None:
     changes = volumes(2, 2, 1, changes={"SI.hScan2D.logAverageFactor": "2"})
-    with pytest.raises(UnsupportedRecordingError, match=r"averaged every 2 frames .* so that a page mixes planes"):
+    with pytest.raises(UnsupportedRecordingError, match=r"averaged every 2 frames .* so a page mixes planes"):
         ScanImageImagingExtractor(make(10, changes, step=2, first=2))
 
 

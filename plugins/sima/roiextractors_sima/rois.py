@@ -40,7 +40,7 @@ class RoiSet:
     ids : tuple of str or None
         SIMA's own ids; None unless every ROI has one, and all are different.
     labels, tags : tuple of str
-        One a ROI; empty for a ROI without.
+        One an ROI; empty for an ROI without.
     """
 
     masks: RoiMasks
@@ -174,12 +174,12 @@ def _drawn(polygon: Any, shape: Shape, where: str) -> np.ndarray:
 
 
 def _polygons(value: Any) -> list[Any]:
-    """Return the polygons of a ROI: a list of arrays or of lists of corners; or one array."""
+    """Return the polygons of an ROI: a list of arrays or of lists of corners; or one array."""
     return [value] if isinstance(value, PickledArray) and value.objects is None else _sequence(value)
 
 
 def _planes(value: Any) -> list[Any]:
-    """Return the masks of a ROI, one a plane: sparse matrices or arrays; older versions saved one array."""
+    """Return the masks of an ROI, one a plane: sparse matrices or arrays; older versions saved one array."""
     if isinstance(value, PickledArray) and value.objects is None:
         return [value] if len(value.shape) == 2 else list(value.read()) if len(value.shape) == 3 else [value]
     return [value] if isinstance(value, PickledObject) else _sequence(value or ())

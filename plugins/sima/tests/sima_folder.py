@@ -65,7 +65,7 @@ def masks() -> np.ndarray:
 
 
 def roi_of(*planes: np.ndarray, **changes: Any) -> dict[str, Any]:
-    """Return a ROI as ``ROI.todict`` makes it."""
+    """Return an ROI as ``ROI.todict`` makes it."""
     return {
         "mask": [lil_matrix(plane) for plane in planes],
         "polygons": None,

@@ -83,7 +83,7 @@ def _outside(plane: Plane) -> Iterator[str]:
         for key, side in (("ypix", plane.rows), ("xpix", plane.columns)):
             ends = largest[key]
             if max(ends, default=-1) >= side:
-                yield f"a ROI in stat.npy has {key} = {max(ends):,}"
+                yield f"an ROI in stat.npy has {key} = {max(ends):,}"
                 return
     except (RecordingError, SourceError, OSError):  # the ROIs are not needed for the movie
         return

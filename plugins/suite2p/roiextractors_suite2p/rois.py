@@ -97,7 +97,7 @@ def read_rois(path: Path, *, count: int, shape: tuple[int, int], include_overlap
     UnsupportedRecordingError
         The pickle names something that is not a plain value; it was not imported.
     CorruptRecordingError, TruncatedRecordingError
-        It is not a list of this many ROIs, or a ROI has pixels outside of the frames, or weights that contradict its pixels.
+        It is not a list of this many ROIs, or an ROI has pixels outside of the frames, or weights that contradict its pixels.
     """
     name = f"{printable(path.parent.name)}/{printable(path.name)}"
     file = PositionedFile(path)

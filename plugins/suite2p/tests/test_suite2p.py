@@ -615,7 +615,7 @@ def test_rois_and_a_second_description_show_the_frame_size(tmp_path: Path) -> No
     folder = exchanged(tmp_path / "a")
     stat = [{"ypix": np.arange(5), "xpix": np.arange(51, 56), "lam": np.ones(5, np.float32)}]
     np.save(folder / "plane0" / "stat.npy", np.array(stat, dtype=object))
-    with pytest.warns(RoiExtractorsWarning, match=r"a ROI in stat.npy has xpix = 55"):
+    with pytest.warns(RoiExtractorsWarning, match=r"an ROI in stat.npy has xpix = 55"):
         roi.open(folder).close()
     folder = exchanged(tmp_path / "b")
     np.save(folder / "plane0" / "db.npy", np.array({"Ly": 40, "Lx": 56, "nframes": 6}, dtype=object))

@@ -37,7 +37,7 @@ SIZE = {"Ly": ROWS, "Lx": np.int64(COLUMNS), "nframes": SAMPLES}
 
 
 def one(rows: Any, columns: Any, weights: Any, **said: Any) -> dict[str, Any]:
-    """A ROI as suite2p describes it."""
+    """An ROI as suite2p describes it."""
     return {
         "ypix": np.array(rows, np.int32),
         "xpix": np.array(columns, np.int32),

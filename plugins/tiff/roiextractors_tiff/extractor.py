@@ -285,7 +285,7 @@ class TiffImagingExtractor(BlockImagingExtractor):
             notes += (f"{self._name}: {self._times_note}",)
         if self._tags.get(274) in range(2, 9):
             notes += (
-                f"{self._name}: the tag Orientation is {self._tags[274]}, so that other programs may turn the images; the pixels are as stored",
+                f"{self._name}: the tag Orientation is {self._tags[274]}, so other programs may rotate or flip the images; the pixels are as stored",
             )
         # Inverting would change the stored values, so the tag is only mentioned
         if self._tags.get(262) == 0:
@@ -328,9 +328,9 @@ class TiffImagingExtractor(BlockImagingExtractor):
         behind = len(self._paths) - damaged - 1
         if behind > 0:
             names = printable(Path(self._paths[damaged + 1]).name)
-            names += f" and {behind - 1:,} further files after it are" if behind > 1 else " after it is"
+            names += f" and {counted(behind - 1, 'further file')} after it are" if behind > 1 else " after it is"
             self._say(
-                f"{printable(Path(self._paths[damaged]).name)} is damaged, so that {names} not read; open them separately",
+                f"{printable(Path(self._paths[damaged]).name)} is damaged, so {names} not read; open the files separately",
                 IncompleteRecordingWarning,
             )
         return sum(self._pages.pages_per_file[: damaged + 1])
