@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -107,6 +108,7 @@ def test_empty_metadata_and_deep_or_large_headers_are_short() -> None:
     assert "and 4,700 more" in wide.text
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows permits no file of this name")
 @pytest.mark.parametrize(
     "make",
     [

@@ -137,6 +137,21 @@ def test_commands_print_in_the_code_page_of_a_console(
     assert (tmp_path / "out.npy").is_file()
 
 
+_READ_FOLDER = """
+from roiextractors_core.io import PositionedFile
+try:
+    PositionedFile(sys.argv[1]).read(0, 1)
+except roi.SourceReadError as error:
+    print(error)
+"""
+
+
+@pytest.mark.thorough
+def test_on_windows_a_folder_in_place_of_a_file_is_called_a_folder(tmp_path: Path, run_as: Callable[..., str]) -> None:
+    """There, opening it fails for lack of permission."""
+    assert "it is a folder, not a file" in run_as("windows", _READ_FOLDER, tmp_path)
+
+
 _FILL = """
 from roiextractors_core.io.atomic import write_then_rename
 target = Path(sys.argv[1])
@@ -174,11 +189,18 @@ def test_files_of_channels_have_names_that_windows_takes(tmp_path: Path, run_as:
     assert sorted(path.name for path in tmp_path.glob("*.npy")) == ["out_GFP- 488-520-.npy", "out_con..npy"]
 
 
-@pytest.mark.parametrize("system", ["windows", pytest.param("macos", marks=pytest.mark.thorough)])
-def test_channels_whose_names_differ_by_case_do_not_share_a_file(
-    system: str, tmp_path: Path, run_as: Callable[..., str]
+@pytest.mark.parametrize(
+    ("system", "names"),
+    [
+        ("windows", ("GFP", "gfp")),
+        pytest.param("macos", ("GFP", "gfp"), marks=pytest.mark.thorough),
+        pytest.param("macos", ("Pr\xe9", "Pre\u0301"), marks=pytest.mark.thorough),
+    ],
+)
+def test_channels_whose_names_are_one_to_the_system_do_not_share_a_file(
+    system: str, names: tuple[str, str], tmp_path: Path, run_as: Callable[..., str]
 ) -> None:
-    two_channels(tmp_path, "GFP", "gfp")
+    two_channels(tmp_path, *names)
     run_as(system, _CONVERT_ALL, tmp_path, status=2)
     assert not list(tmp_path.glob("*.npy"))  # refused before the first is written
 

@@ -30,6 +30,7 @@ from ..errors import (
 from ..interop import preview as pictures
 from ..interop.convert import stores_several
 from ..io.atomic import write_then_rename
+from ..io.paths import file_name_key
 from ..io.plugin_output import CommandOutput
 from ..io.units import amount
 from ..registry.detection import Explanation
@@ -368,7 +369,7 @@ def _stream_targets(
 
 def _as_the_system_compares(path: Path) -> str:
     """Return a path for comparison: channels named GFP and gfp share a file on Windows and macOS."""
-    return str(path).casefold() if sys.platform in ("win32", "darwin") else str(path)
+    return file_name_key(str(path)) if sys.platform in ("win32", "darwin") else str(path)
 
 
 def _contents(recording: Any) -> str:

@@ -756,6 +756,8 @@ def _not_opened(path: str, error: OSError) -> SourceError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return SourceNotFoundError(f"{printable(path)} {broken_link(path) or 'no longer exists'}")
     if isinstance(error, PermissionError):
+        if os.path.isdir(path):  # Windows opens no folder
+            return SourceReadError(f"{printable(path)} could not be read: it is a folder, not a file")
         return SourcePermissionError(f"{printable(path)} cannot be read: {error.strerror}")
     return SourceReadError(f"{printable(path)} could not be opened: {error.strerror or error}")
 
