@@ -79,10 +79,11 @@ def test_a_file_that_was_written_anew_while_it_was_opened_is_an_error(file: Path
         reader.read(0, 100)
         file.write_bytes(bytes(100_000))
         assert reader.read(0, 100) != bytes(100)  # what the first look saw
-    with pytest.raises(SourceReadError, match="written anew"):
+    with pytest.raises(SourceReadError, match="rewritten"):
         reader.read(50_000, 100)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows refuses to replace an open file")
 def test_a_file_that_was_replaced_while_it_was_opened_is_an_error(file: Path, tmp_path: Path) -> None:
     with asked_once():
         reader = PositionedFile(file)
@@ -98,7 +99,7 @@ def test_a_file_that_changed_since_it_was_read_before_is_an_error(file: Path) ->
     reader = PositionedFile(file)
     reader.read(0, 100)
     file.write_bytes(bytes(100_000))
-    with asked_once(), pytest.raises(SourceReadError, match="written anew"):
+    with asked_once(), pytest.raises(SourceReadError, match="rewritten"):
         reader.read(50_000, 100)
 
 
