@@ -258,6 +258,8 @@ def test_a_rate_is_an_option_of_info(movie: Path) -> None:
     assert "pass --sampling-frequency" in done.stdout
     done = command("info", "movie.npy", "--json", "--sampling-frequency", "12.5", folder=movie.parent)
     assert json.loads(done.stdout)[0]["sampling_frequency"] == 12.5
+    done = command("info", "movie.npy", "--sampling-frequency", "0", folder=movie.parent)
+    assert (done.returncode, "above 0 Hz" in done.stderr) == (2, True)
 
 
 @pytest.mark.thorough

@@ -59,7 +59,7 @@ class RecordingCommand(PlainCommand):
         rest = super().parse_args(ctx, args)
         own = {param.name for param in super().get_params(ctx)}
         named = {name: ctx.params.pop(name) for name in list(ctx.params) if name not in own}
-        given = [f"{name}={value}" for name, value in named.items() if value not in (None, False)]
+        given = [f"{name}={value}" for name, value in named.items() if value is not None and value is not False]
         if given:
             ctx.params["option"] = [*(ctx.params.get("option") or ()), *given]
         ctx.meta[__name__] = words

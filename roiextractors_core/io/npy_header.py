@@ -60,7 +60,9 @@ def read_npy_header(file: PositionedFile, objects: str | None = None, *, allow_o
     """
     head = file.read(0, 12)
     if head[:6] != b"\x93NUMPY" or len(head) < 10:
-        raise CorruptRecordingError(f"{file.name} is not a .npy file: its first bytes are {head[:8].hex(' ')}")
+        raise CorruptRecordingError(
+            f"{file.name} is not a .npy file: its first bytes are {head[:8].hex(' ') or 'none'}"
+        )
     version = (head[6], head[7])
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise UnsupportedRecordingError(

@@ -811,7 +811,7 @@ def _read_header(tape: _Tape) -> int:
     """Read the header of a .npy file and return the number of objects in it."""
     head = tape.read(8)
     if head[:6] != b"\x93NUMPY" or head[6] not in (1, 2, 3):
-        raise CorruptRecordingError(f"{tape.name} is not a .npy file: its first bytes are {head.hex(' ')}")
+        raise CorruptRecordingError(f"{tape.name} is not a .npy file: its first bytes are {head.hex(' ') or 'none'}")
     length = tape.number("<H" if head[6] == 1 else "<I")
     if length > _BUFFER_BYTES:  # headers have 128 bytes; numpy itself refuses over 10,000
         raise CorruptRecordingError(f"{tape.name} claims a header of {length:,} bytes")

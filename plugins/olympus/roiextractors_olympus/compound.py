@@ -124,7 +124,7 @@ class CompoundFile:
         header = file.read(0, _HEADER)
         if len(header) < _HEADER or header[:8] != SIGNATURE:
             raise CorruptRecordingError(
-                f"{file.name} is not a compound file: its first bytes are {header[:8].hex(' ')}"
+                f"{file.name} is not a compound file: its first bytes are {header[:8].hex(' ') or 'none'}"
             )
         order, shift, mini = struct.unpack_from("<HHH", header, 28)
         # [MS-CFB] 2.2 requires these values

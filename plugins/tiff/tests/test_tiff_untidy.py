@@ -221,6 +221,14 @@ def test_pages_that_are_all_flagged_are_samples(tmp_path: Path) -> None:
     assert np.array_equal(roi.open(tmp_path / "m.tif", format="tiff").get_series(), frames)
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}], ids=str)
+def test_a_page_of_several_planes_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    planes = np.arange(3 * 20 * 24, dtype=np.uint16).reshape(3, 20, 24)
+    tifffile.imwrite(tmp_path / "m.tif", planes, volumetric=True, photometric="minisblack", metadata=None, **options)
+    with pytest.raises(roi.UnsupportedRecordingError, match="stores 3 planes in one page"):
+        roi.open(tmp_path / "m.tif")
+
+
 def test_a_change_of_the_predictor_is_named(tmp_path: Path) -> None:
     frames = np.zeros((2, 6, 8), np.uint16)
     with tifffile.TiffWriter(tmp_path / "m.tif") as writer:

@@ -81,6 +81,10 @@ class Page:
             raise UnsupportedRecordingError(
                 f"{where} has {samples:,} samples of {bits:,} bits in sample format {sample_format}, which is not supported"
             )
+        if directory.number(32997, 1) > 1:
+            raise UnsupportedRecordingError(
+                f"{where} stores {directory.number(32997, 1):,} planes in one page (ImageDepth), which is not supported; write each plane as a page"
+            )
         is_possible = 0 < rows <= _MAX_SIDE and 0 < columns <= _MAX_SIDE
         if not is_possible or rows * columns * samples * stored // 8 > _MAX_PAGE_BYTES:
             raise CorruptRecordingError(
