@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ _RATE_WORDS = {name.replace("_", "") for name in _RATES}
 _HERTZ = {"hz": 1.0, "khz": 1e3}
 _MAX_CANDIDATES = 1000
 _MAX_SHOWN = 6
+_TIMES = re.compile(r"(?i)(frame|sample|image)?_?(times?|time_?stamps?)(_?(s|ms|us|sec|seconds))?|t")
 _SLOW = 0.2  # Hz; a lower number may be a period in seconds
 _MAX_DIFFERENCE = 1e-3  # relative, between two rates that agree
 _CELLS = "(footprints of cells and their traces), not the movie"
@@ -295,6 +297,7 @@ def _find_movie(path: str | os.PathLike[str], dataset: str | None, dimension_ord
                 f"{where} {found.shape} is read as {order.letters} ({order.basis}); pass dimension_order= if that is wrong"
             ]
         )
+        notes += _unread_times(found, order.letters, where)
         if dataset is None and found.name.strip("/").count("/"):
             notes.append(f"{where} is the only dataset that could be a movie")
         return _Facts(
@@ -497,6 +500,21 @@ def _scalars_of(group: Any) -> dict[str, Any]:
                 own = attributes_of(node)
                 found[f"{name}_unit"] = own.get("unit", own.get("units"))
     return found
+
+
+def _unread_times(dataset: Any, letters: str, where: str) -> list[str]:
+    """Return a note for each list of numbers beside a movie, one for each sample, that has the name of times."""
+    if "T" not in letters:
+        return []
+    count, group = dataset.shape[letters.index("T")], dataset.parent
+    named = (link.decode("utf-8", "replace") for link in hard_links(group, _MAX_CANDIDATES))
+    nodes = [group[name] for name in named if _TIMES.fullmatch(name)]
+    return [
+        f"{where}: {printable(node.name)} contains one number for each of the {count:,} samples, which is not read as a time; "
+        "pass them to set_times"
+        for node in nodes
+        if isinstance(node, h5py.Dataset) and node.shape == (count,) and node.dtype.kind in "iuf"
+    ]
 
 
 def _unit_beside(place: Mapping[str, Any], name: str) -> Any:

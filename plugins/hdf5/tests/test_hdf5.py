@@ -283,6 +283,15 @@ def test_a_number_beside_the_movie_can_state_the_rate(tmp_path: Path) -> None:
         assert recording.get_sampling_frequency() == 7.5
 
 
+def test_times_beside_the_movie_are_noted_and_not_read(tmp_path: Path) -> None:
+    times = {"timestamps": np.arange(12) * 0.1, "timestamps_of_licks": np.arange(5.0), "other": np.arange(12.0)}
+    with roi.open(written(tmp_path / "m.h5", {"mov": movie(12, 6, 7), **times})) as recording:
+        assert recording.times_source is None
+        assert [note for note in recording.get_notes() if "set_times" in note] == [
+            "m.h5: /mov: /timestamps contains one number for each of the 12 samples, which is not read as a time; pass them to set_times"
+        ]
+
+
 def test_rates_that_disagree_are_told_and_none_is_taken(tmp_path: Path) -> None:
     path = written(
         tmp_path / "r.h5", {"mov": movie(4, 5, 6)}, attributes={"mov@fr": 30.0, "mov@sampling_rate": 15.0, "@fps": 9.0}
