@@ -47,13 +47,16 @@ class KnownFile:
         The open descriptor, or None.
     state : Any
         Which file it is, its size and the time of its last change.
+    heads : dict
+        Checksums by the parts of the file that are compared, and its size.
     """
 
-    __slots__ = ("_blocks", "entry", "state")
+    __slots__ = ("_blocks", "entry", "heads", "state")
 
     def __init__(self, entry: Any, state: Any) -> None:
         self.entry, self.state = entry, state
         self._blocks: dict[int, bytes] = {}
+        self.heads: dict[Any, int] = {}
 
     def bytes_at(self, offset: int, count: int) -> bytes | None:
         """Return up to ``count`` bytes from ``offset``, fewer at the end of the file; None if a block of them was not read."""
@@ -76,8 +79,9 @@ class KnownFile:
             self._blocks[(offset + at) // _BLOCK_BYTES] = data[at : at + _BLOCK_BYTES]
 
     def forget(self) -> None:
-        """Forget the blocks."""
+        """Forget the blocks and their checksums."""
         self._blocks.clear()
+        self.heads.clear()
 
     def range_of(self, offset: int, count: int) -> tuple[int, int]:
         """Return the offset and the length of what to read for a range of bytes: its blocks, and more where bytes are read in order."""

@@ -411,7 +411,7 @@ def test_a_clock_that_stands_still_gives_way_to_the_rate(
     with roi.open(write_v4(tmp_path / "run", frames(8), times=times)) as recording:
         assert recording.get_native_timestamps() is None
         assert recording.get_sampling_frequency() == 20.0
-        assert recording.get_notes() == ("the clock in timeStamps.csv stands still; its times are not used",)
+        assert recording.get_notes() == ("the clock in timeStamps.csv does not advance; its times are not used",)
 
 
 @pytest.mark.parametrize("bits", [16, 32])

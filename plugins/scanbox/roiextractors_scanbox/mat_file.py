@@ -39,6 +39,8 @@ _PEEKED = 1024
 _MATRIX, _COMPRESSED = 14, 15
 # Numeric data types of the MAT-File Format: how values are stored in the file
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+# The same for whole numbers as struct writes them: numpy takes longer for the few numbers of a flag or a shape
+_INTEGERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 12: "q", 13: "Q"}
 _CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
 # Numeric classes of arrays: the type in MATLAB, which may differ from the type in the file
 _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
@@ -162,18 +164,17 @@ class _Elements:
     def numbers(self, most: int) -> list[int]:
         """Return the next element as whole numbers, at most so many."""
         kind, content = self.read()
-        form = _STORED.get(kind)
-        if form is None or form[0] == "f" or len(content) > 8 * most:
+        form = _INTEGERS.get(kind)
+        if form is None or len(content) > 8 * most:
             raise CorruptRecordingError(
                 f"{self._name} contains an element of type {kind}, expected integers; the file is damaged"
             )
-        dtype = np.dtype(self._order + form)
-        if len(content) % dtype.itemsize:
+        width = struct.calcsize(self._order + form)
+        if len(content) % width:
             raise CorruptRecordingError(
-                f"{self._name} contains {len(content):,} bytes, expected numbers of {dtype.itemsize} bytes; the file is damaged"
+                f"{self._name} contains {len(content):,} bytes, expected numbers of {width} bytes; the file is damaged"
             )
-        found: list[int] = np.frombuffer(content, dtype).tolist()
-        return found
+        return list(struct.unpack(f"{self._order}{len(content) // width}{form}", content))
 
     def _cut(self, wanted: int, seen: int) -> TruncatedRecordingError:
         where = f"at byte {self._offset + self._at:,}" if self._offset else "inside a variable"
