@@ -418,7 +418,7 @@ class ImagingExtractor(ArrayOperators, Extractor, is_base=True):
     # What numpy's functions of the same names call
 
     def mean(self, axis: Any = None, dtype: Any = None, out: None = None, **more: Any) -> Any:
-        """Return ``numpy.mean`` of all pixels, read once in parts on all cores; so do ``sum``, ``std``, ``var``, ``max`` and ``min``."""
+        """Return ``numpy.mean`` of all pixels, read once in parts on all cores. ``sum``, ``std``, ``var``, ``max`` and ``min`` work in the same way."""
         return self._reduce("mean", axis, out, more, dtype=dtype)
 
     def sum(self, axis: Any = None, dtype: Any = None, out: None = None, **more: Any) -> Any:

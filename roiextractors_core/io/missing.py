@@ -31,7 +31,7 @@ _NO_CHUNK = np.uint64(2**64 - 1)
 
 @dataclass(frozen=True, slots=True)
 class MissingChunks:
-    """What is missing of the chunks that a recording reads.
+    """Which chunks are missing from what a recording reads.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class MissingChunks:
 
 
 def missing_samples(stated: int, present: int | np.ndarray) -> np.ndarray:
-    """Return the samples that a description counts and that are not there.
+    """Return the samples that a description counts and that are missing.
 
     A description of more than 16 million samples more than there are is damaged: those after the last one are not listed.
 

@@ -138,7 +138,7 @@ class StoredFrames:
         return result
 
     def looks_transposed(self, offsets: Sequence[int], *, number: int = 0) -> bool:
-        """Return whether the pixels show that rows and columns are exchanged: that lines have as many pixels as there are rows.
+        """Return whether the pixels show that rows and columns are swapped: that lines have as many pixels as there are rows.
 
         The values of a line resemble those of the next line, so that their covariance peaks where they are one line apart.
         A peak at the number of rows, and none at the number of columns, cannot come from the image.

@@ -79,7 +79,7 @@ def to_seconds(value: Any, unit: str | None) -> float | None:
 
 
 def plausible_start(moment: datetime | None) -> datetime | None:
-    """Return the moment; None for one in 1970 or before, which a clock gives that was never set and counts from its epoch.
+    """Return the moment; None if it is in 1970 or before: a clock that was never set counts from its epoch.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def regular_rate(
 
 
 def describe_disorder(times: Any) -> str:
-    """Return a sentence's end about times that do not increase, or are not numbers, for a warning; empty for times in order.
+    """Return the end of a sentence about times that do not increase, or are not numbers, for a warning; empty for times in order.
 
     Parameters
     ----------

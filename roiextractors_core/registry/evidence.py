@@ -111,7 +111,7 @@ class Evidence:
         return self.strength is Strength.CONTENT
 
     def excludes(self, source: Source) -> bool:
-        """Whether :meth:`check` is sure to say no, found without the reason and without a probe; may raise what it meets."""
+        """Whether :meth:`check` will certainly say no, without giving a reason or calling a probe; errors of reading are raised."""
         return self.cost < Probe.cost and self._look(source)[0] is False
 
     def _look(self, source: Source) -> tuple[bool | None, str]:

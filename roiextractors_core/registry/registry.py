@@ -201,7 +201,7 @@ class Registry:
             self._state = None
 
     def refresh(self) -> None:
-        """Look for plugins and read the settings again: sees changes since the last time."""
+        """Look for plugins and read the settings again, to find changes since the last time."""
         with self._lock:
             importlib.invalidate_caches()  # the import system remembers folders, and would miss a package installed since
             self._settings = self._plugins = self._state = None

@@ -100,7 +100,7 @@ def write_tiff(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Write a recording as uncompressed TIFF, a page a frame, the planes of a volume one after the other.
+    """Write a recording as uncompressed TIFF, one page per frame, the planes of a volume one after the other.
 
     Parameters
     ----------
