@@ -317,6 +317,22 @@ def test_the_tests_of_a_plugin_pass(system: str, plugin: str) -> None:
     _require_tests_to_pass(system, plugin)
 
 
+_CONTENT = (
+    "(whole_series or clock_is_that or rate_is_the_files or parts_of_masks or format_is_found or recording_is_what)"
+)
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        pytest.param(name, marks=pytest.mark.thorough if name in ("neurofinder", "thorimage") else pytest.mark.long)
+        for name in KIT
+    ],
+)
+def test_texts_that_an_editor_of_windows_saved_are_read_alike(plugin: str) -> None:
+    _require_tests_to_pass("editor", plugin, _CONTENT)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("system", ["windows", "macos"])
 @pytest.mark.parametrize("plugin", KIT)

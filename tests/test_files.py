@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -152,6 +153,25 @@ def test_a_request_over_one_calls_limit_is_cut_in_calls(path: Path, monkeypatch:
     file.read_into(buffers, 1)
     assert b"".join(buffers) == CONTENT[1:416]
     assert all(count <= 3 and size <= 100 for count, size in sizes)
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, memory that is not used takes room, too")
+def test_no_call_asks_for_more_than_any_system_reads_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MacOS refuses more bytes than an int counts; Linux reads a page less."""
+    sizes: list[int] = []
+
+    def refusing(descriptor: int, views: list[memoryview], offset: int) -> int:
+        sizes.append(sum(view.nbytes for view in views))
+        if sizes[-1] > 0x7FFF_F000:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return sizes[-1]
+
+    file = PositionedFile(path)
+    file.read(0, 1)
+    monkeypatch.setattr(files, "_pread_into", refusing)
+    file.read_into([np.empty(1 << 30, np.uint8), np.empty(5 << 29, np.uint8)], 1)
+    assert sum(sizes) == 7 << 29
 
 
 def test_a_large_array_is_read_on_all_cores_into_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 Import it before ``roiextractors_core``, in a process of its own, and call :func:`disguise`; or run other tests in disguise:
 ``DISGUISE=windows python -m pytest -p tests.planted.elsewhere ...``.  Other libraries and the kit see Linux.
+``DISGUISE=editor`` changes only the texts of recordings.
 
 Windows here has no calls and modules of POSIX, opens in text mode without ``os.O_BINARY``, opens no folder, refuses to rename or
 delete what is open, to rename over a name that exists, symbolic links, and names that it reserves; listings have no inode.  Its separator and
@@ -216,14 +217,28 @@ def write_companions(place: Path) -> None:
         (folder / ".DS_Store").write_bytes(b"\0\0\0\x01Bud1" + bytes(200))
 
 
-if os.environ.get("DISGUISE") == "macos":
+def resave_texts(place: Path) -> None:
+    """Write the texts of a recording as an editor of Windows saves them: lines end with CR and LF, and a mark begins the file."""
+    for path in {path for path in _beside(place) if path.is_file()}:
+        content = path.read_bytes()
+        try:
+            text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError:
+            continue
+        if text and "\0" not in text:
+            path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+
+
+_CHANGES = {"macos": write_companions, "editor": resave_texts}
+
+if os.environ.get("DISGUISE") in _CHANGES:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(fixturedef: Any) -> Iterator[None]:
-        """Write them beside every recording of the kit."""
+        """Change every recording of the kit so."""
         made = yield
         if fixturedef.argname == "recording" and isinstance(made, str | Path):
-            write_companions(Path(made))
+            _CHANGES[os.environ["DISGUISE"]](Path(made))
         return made
 
 
@@ -261,5 +276,5 @@ def _replace_no_folder(replace: Callable[..., None]) -> Callable[..., None]:
     return replace_a_file
 
 
-if os.environ.get("DISGUISE") and "pytest" in sys.modules:
+if os.environ.get("DISGUISE") in ("windows", "macos") and "pytest" in sys.modules:
     disguise(os.environ["DISGUISE"])
