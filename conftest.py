@@ -139,7 +139,8 @@ def pytest_runtest_call() -> Iterator[None]:
         raise
 
 
-def pytest_collection_finish() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def earlier_objects_are_not_searched() -> None:
     """Exclude everything made so far from garbage collection: many tests collect, and each would search all of it."""
     gc.collect()
     gc.freeze()
