@@ -18,6 +18,9 @@ import roiextractors_core as roi
 from roiextractors_core.cli.anonymous import Anonymizer
 from roiextractors_core.cli.facts import every_channel, facts_of
 
+sys.path.insert(0, str(Path(__file__).parent))
+from planted.processes import command as run
+
 PLANTED = ("annika", "zwettler", "mouse77", "kolibri", "20240131", "brunhild", "wuschel")
 
 
@@ -30,14 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     names = {"USER": "annika", "LOGNAME": "annika", "HOME": str(folder.parents[1]), "HOSTNAME": "kolibri-pc"}
-    done = subprocess.run(
-        [sys.executable, "-m", "roiextractors_core.cli", *words],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, **names},
-        check=False,
-    )
+    done = run(*words, folder=folder, environment={**os.environ, **names})
     said = (done.stdout + done.stderr).lower()
     assert not [name for name in PLANTED if name in said], said
     return done

@@ -19,15 +19,8 @@ import roiextractors_core as roi
 from roiextractors_core.cli import terminal
 from roiextractors_core.testing import CalciumImagingExtractor, CalciumSegmentationExtractor
 
-
-def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "roiextractors_core.cli", *words],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        check=False,
-    )
+sys.path.insert(0, str(Path(__file__).parent))
+from planted.processes import command
 
 
 @pytest.mark.thorough

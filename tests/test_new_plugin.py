@@ -18,8 +18,6 @@ import roiextractors_core as roi
 
 pytest.importorskip("typer", reason="the command needs the extra [cli]")
 from roiextractors_core.cli.scaffold import LICENCES, write_plugin
-from roiextractors_core.testing import ImagingExtractorTests
-from roiextractors_core.testing.layouts import costly_rules
 
 pytestmark = pytest.mark.tools
 
@@ -34,11 +32,10 @@ COMBINATIONS = {
 }
 COMBINATIONS["folder-extension-writer"] = {"folder": True, "extension": ".xyz", "writer": True}
 SEGMENTATIONS = {f"rois-{name}": {**options, "kind": "segmentation"} for name, options in COMBINATIONS.items()}
-COSTLY = " or ".join(sorted(costly_rules(ImagingExtractorTests)))
 
 
-def has_costly_rules(name: str) -> bool:
-    """Return whether the costly rules of the kit are thorough for a combination: any two traits, with or without, meet in one."""
+def is_representative(name: str) -> bool:
+    """Return whether a combination is thorough, and not long: any two traits, with or without, meet in one of these."""
     kind, *traits = name.split("-")
     channels, planes, clock, writer = (trait in traits for trait in TRAITS)
     return (kind == "folder") == (channels != planes) and writer == (channels != clock)
@@ -80,24 +77,24 @@ def install_and_test(options: dict[str, object], folder: Path, *selection: str) 
     return site
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("traits", [name for name in COMBINATIONS if name not in KINDS])
+@pytest.mark.parametrize(
+    "traits",
+    [
+        # Any two traits meet in those that are thorough, as a test below proves
+        pytest.param(name, marks=pytest.mark.thorough if is_representative(name) else pytest.mark.long)
+        for name in COMBINATIONS
+        if name not in KINDS
+    ],
+)
 def test_a_new_plugin_with_these_traits_passes_its_own_tests_as_it_is(traits: str, tmp_path: Path) -> None:
-    selection = () if has_costly_rules(traits) else ("-k", f"not ({COSTLY})")
-    install_and_test(COMBINATIONS[traits], tmp_path, *selection)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("traits", [name for name in COMBINATIONS if not has_costly_rules(name)])
-def test_a_new_plugin_with_other_traits_keeps_the_costly_rules(traits: str, tmp_path: Path) -> None:
-    install_and_test(COMBINATIONS[traits], tmp_path, "-k", COSTLY)
+    install_and_test(COMBINATIONS[traits], tmp_path)
 
 
 @pytest.mark.parametrize(
     "traits",
     [
         pytest.param(
-            name, marks=pytest.mark.thorough if has_costly_rules(name.removeprefix("rois-")) else pytest.mark.long
+            name, marks=pytest.mark.thorough if is_representative(name.removeprefix("rois-")) else pytest.mark.long
         )
         for name in SEGMENTATIONS
     ],
@@ -106,8 +103,8 @@ def test_a_new_plugin_of_segmentations_passes_its_own_tests_as_it_is(traits: str
     install_and_test(SEGMENTATIONS[traits], tmp_path)
 
 
-def test_any_two_traits_meet_in_a_combination_with_the_costly_rules() -> None:
-    whole = [{*name.split("-")} for name in COMBINATIONS if has_costly_rules(name)]
+def test_any_two_traits_meet_in_a_combination_that_is_thorough() -> None:
+    whole = [{*name.split("-")} for name in COMBINATIONS if is_representative(name)]
     for one, other in itertools.combinations(("folder", *TRAITS), 2):
         assert {(one in traits, other in traits) for traits in whole} == {*itertools.product((False, True), repeat=2)}
 
