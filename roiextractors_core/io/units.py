@@ -163,19 +163,21 @@ def regular_rate(
     return float(steps.size / steps.sum()) if resolution else 1.0 / median
 
 
-def describe_disorder(times: Any) -> str:
+def describe_disorder(times: Any, *, first: int = 0) -> str:
     """Return the end of a sentence about times that do not increase, or are not numbers, for a warning; empty for times in order.
 
     Parameters
     ----------
     times : numpy.ndarray
         Of the samples, in their order.
+    first : int
+        The number of the first of these samples.
     """
     # "not ... >": a comparison with NaN is False
     places = (~(times[1:] > times[:-1])).nonzero()[0]
     if not len(places):
         return ""
-    where = f"{len(places):,} place{'s' if len(places) > 1 else ''}, the first after sample {int(places[0]):,}"
+    where = f"{len(places):,} place{'s' if len(places) > 1 else ''}, the first after sample {int(places[0]) + first:,}"
     return f"the times of the samples do not increase at {where}; they are given as stored"
 
 

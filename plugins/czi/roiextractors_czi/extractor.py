@@ -27,6 +27,7 @@ from roiextractors_core.io import (
     ProcessLock,
     StoredFrames,
     choose_stream,
+    describe_disorder,
     library_errors,
     parse_xml,
     regular_rate,
@@ -110,6 +111,7 @@ class CziImagingExtractor(BlockImagingExtractor):
         self._lock = ProcessLock()
         self._known: dict[str, Any] = {}
         self._notes: tuple[str, ...] = ()
+        self._disorder = ""
         self._kept: np.ndarray | None = None
         self._missing = np.empty(0, np.int64)
         with library_errors(self._name, "roiextractors-czi"):
@@ -152,6 +154,10 @@ class CziImagingExtractor(BlockImagingExtractor):
         """
         start, end = self.resolve_range(start_sample, end_sample)
         times, rate = self._recorded_times(start, end), self.get_sampling_frequency()
+        disorder = "" if times is None or self._disorder else describe_disorder(times, first=start)
+        if disorder:
+            self._disorder = f"{self._name}: {disorder}"
+            self._report(self._disorder, RoiExtractorsWarning)
         # If only samples at the end are missing, the times are a regular grid, which the rate gives
         if times is not None or rate is None or self._kept is None or self._kept[-1] == len(self._kept) - 1:
             return times

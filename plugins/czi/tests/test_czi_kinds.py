@@ -392,6 +392,14 @@ def test_times_of_subblocks_come_before_time_stamps(write: Callable[..., Path]) 
     assert start == datetime(2020, 3, 4, 5, 6, 0, 250000, UTC)
 
 
+def test_times_of_subblocks_that_run_backwards_are_warned_about_when_they_are_read(write: Callable[..., Path]) -> None:
+    acquired = [f"2020-03-04T05:06:0{k}.0000000Z" for k in (0, 3, 1, 5)]
+    with pytest.warns(roi.RoiExtractorsWarning, match="do not increase at 1 place, the first after sample 1"):
+        times, _, _, notes = times_of(write(blocks(T=4), acquired=acquired))
+    assert times == [0.0, 3.0, 1.0, 5.0]
+    assert "do not increase" in notes[-1]
+
+
 @pytest.mark.parametrize("text", ["2020-03-04T05:06:07Z", "1970-01-01T00:00:01Z"])
 def test_times_of_subblocks_that_stand_still_fall_back_with_a_note(write: Callable[..., Path], text: str) -> None:
     path = write(blocks(T=3), acquired=[text] * 3, stamps=[5.0, 5.5, 6.0])

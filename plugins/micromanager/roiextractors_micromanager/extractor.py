@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from roiextractors_core.errors import ChoiceError, CorruptRecordingError, printable
+from roiextractors_core.errors import ChoiceError, CorruptRecordingError, RoiExtractorsWarning, printable
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import PositionedFile, StoredFrames, plausible_start, regular_rate, warn
+from roiextractors_core.io import PositionedFile, StoredFrames, describe_disorder, plausible_start, regular_rate, warn
 from roiextractors_core.metadata import ChannelMetadata, ObjectiveMetadata, RecordingMetadata
 
 from .dataset import dataset_of
@@ -110,7 +110,7 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             "row": row,
             "column": column,
         }
-        self._dataset = dataset_of(file_path)
+        self._dataset, self._disorder = dataset_of(file_path), ""
         given = {name: value for name, value in named.items() if value is not None}
         self._selection = select(self._dataset, given, axes=axes, allow_missing=allow_missing)
         table, rows = self._dataset.table, self._selection.rows
@@ -209,7 +209,13 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             The first frame has a time, but one in the range does not.
         """
         start, end = self.resolve_range(start_sample, end_sample)
-        return self._read_times(start, end)
+        times = self._read_times(start, end)
+        # Only now: opening does not read the times of all frames
+        disorder = "" if times is None or self._disorder else describe_disorder(times, first=start)
+        if disorder:
+            self._disorder = f"{self._dataset.name}: {disorder}"
+            warn(self._disorder, RoiExtractorsWarning)
+        return times
 
     def _read_times(self, start: int, end: int) -> np.ndarray | None:
         if self._first_time is None:
@@ -235,7 +241,13 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return the decisions made while opening, and the frames that were left out."""
-        return (*self._selection.warnings, *self._selection.notes, *self._clock_notes, *self._interval_notes)
+        return (
+            *self._selection.warnings,
+            *self._selection.notes,
+            *self._clock_notes,
+            *self._interval_notes,
+            *filter(None, (self._disorder,)),
+        )
 
     def close(self) -> None:
         """Release the files."""

@@ -797,6 +797,17 @@ def test_a_clock_that_stands_still_is_not_used(tmp_path: Path, pixels: Make, by_
         assert any("times are from ReceivedTime" in note for note in recording.get_notes())
 
 
+def test_times_that_run_backwards_are_warned_about_when_they_are_read(
+    tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
+) -> None:
+    texts = lambda number, axes: {"ElapsedTime-ms": (0, 50, 20, 90)[number]}  # noqa: E731
+    with roi.open(write_ndtiff(tmp_path / "a", by_axes(pixels(4)), texts=texts)) as recording:
+        with pytest.warns(roi.RoiExtractorsWarning, match="do not increase at 1 place, the first after sample 1"):
+            times = recording.get_timestamps()
+        np.testing.assert_allclose(times, [0.0, 0.05, 0.02, 0.09])
+        assert "do not increase" in recording.get_notes()[-1]
+
+
 def test_regular_times_give_the_rate_and_uneven_ones_do_not(
     tmp_path: Path, pixels: Make, by_axes: Make, write_ndtiff: Make
 ) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 
 from roiextractors_core.errors import (
     ChoiceError,
+    RoiExtractorsWarning,
     StreamChoiceError,
     TruncatedRecordingError,
     UnsupportedRecordingError,
 )
 from roiextractors_core.imaging import BlockImagingExtractor
-from roiextractors_core.io import plausible_start, warn
+from roiextractors_core.io import describe_disorder, plausible_start, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
 
 from .details import bit_depth, laser_power, pixel_size, version, zoom
@@ -119,7 +120,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
     ) -> None:
         super().__init__(sampling_frequency=sampling_frequency)
         self._files = Files.of(_one_of("file_path", file_path, "file_paths", file_paths), _flyback(flyback_frames))
-        self._order = self._files.acquisition.order
+        self._order, self._disorder = self._files.acquisition.order, ""
         self._beads = _are_planes(self._files, channels_are_planes)
         wanted = _one_of("channel", channel, "channel_name", channel_name)
         if self._beads and wanted is not None:
@@ -261,6 +262,11 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
         for first in range(start, end, _STAMPS_AT_ONCE):
             last = min(first + _STAMPS_AT_ONCE, end)
             result[first - start : last - start] = self._files.stamps(self._slots(slice(first, last), plane)[:, 0])
+        # Only now: opening does not read the times of all pages
+        disorder = describe_disorder(result, first=start) if not self._disorder else ""
+        if disorder:
+            self._disorder = f"{self._files.name}: {disorder}"
+            warn(self._disorder, RoiExtractorsWarning)
         return result
 
     def get_original_frame_indices(self, plane_index: int | None = None) -> np.ndarray:
@@ -295,7 +301,7 @@ class ScanImageImagingExtractor(BlockImagingExtractor):
 
     def get_notes(self) -> tuple[str, ...]:
         """Return the decisions made and the data left out while opening."""
-        return self._files.notes
+        return (*self._files.notes, *filter(None, (self._disorder,)))
 
     def close(self) -> None:
         """Release the files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -397,6 +398,19 @@ def test_a_clock_that_stands_still_falls_back_to_the_rate(write: Make) -> None:
         assert recording.get_native_timestamps() is None
         assert recording.get_sampling_frequency() == 30.5
         assert "all pages state the same time: times are computed from the rate" in recording.get_notes()
+
+
+def test_times_that_run_backwards_are_warned_about_when_they_are_read(
+    tmp_path: Path, write_bigtiff: Make, header_text: Make
+) -> None:
+    texts = [re.sub("(?<=sec = )[0-9.]+", f"{k % 4 / 10}", text(k + 1)) for k in range(8)]
+    path = write_bigtiff(tmp_path / "r.tif", header_text(), texts, np.zeros((8, 4, 6), "<i2"))
+    with opened(path) as recording:
+        with pytest.warns(RoiExtractorsWarning, match="do not increase at 1 place, the first after sample 3"):
+            times = recording.get_timestamps()
+        np.testing.assert_allclose(times, [0.0, 0.1, 0.2, 0.3] * 2)
+        recording.get_timestamps(2, 6)  # the same is not said twice
+        assert "do not increase" in recording.get_notes()[-1]
 
 
 def test_a_channel_that_is_lost_from_one_of_the_first_frames_does_not_hide_how_many_there_are(write: Make) -> None:
