@@ -228,8 +228,8 @@ class MicroManagerImagingExtractor(BlockImagingExtractor):
             value = _time(self._text(sample), key)
             if value is None:
                 raise CorruptRecordingError(
-                    f"{self._dataset.name}: the metadata of sample {sample:,} has no {key}, but that of the "
-                    "first sample does; call "
+                    f"{self._dataset.name}: the metadata of sample {sample:,} have no {key}, but those of the "
+                    "first sample do; call "
                     "set_times(<seconds>) to use other times"
                 )
             result[place] = value - begun
