@@ -14,7 +14,13 @@ import numpy as np
 from roiextractors_hdf5.contents import attributes_of, missing_bytes, named, open_hdf5
 from roiextractors_hdf5.dataset import Hdf5Dataset
 
-from roiextractors_core.errors import StreamChoiceError, TruncatedRecordingError, UnsupportedRecordingError, printable
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    StreamChoiceError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+    printable,
+)
 from roiextractors_core.imaging import BlockImagingExtractor, Samples
 from roiextractors_core.io import Budget, Source, single_file, to_micrometres, to_seconds, warn
 from roiextractors_core.metadata import ChannelMetadata, RecordingMetadata
@@ -225,8 +231,22 @@ class _Unit:
         ------
         TruncatedRecordingError
             The file is cut, so that the numbers may be zeros in place of what was there.
+        CorruptRecordingError
+            The file states a conversion that is not one: a scale of 0, or what is not a number.
         """
         scale, offset = self.conversion(channel)
+        prefix = f"Channel_{self.numbers[channel]}_Conversion_ConversionLinear"
+        stated = [
+            f"{word.lower()} {self.attributes[prefix + word]!s:.40}"
+            for word in ("Scale", "Offset")
+            if prefix + word in self.attributes
+        ]
+        unusable = not self.number(f"{prefix}Scale") or self.number(f"{prefix}Offset") is None
+        if len(stated) == 2 and unusable and not self.is_cut:
+            raise CorruptRecordingError(
+                f"{self.file_name} states a conversion of its pixels that cannot be applied ({printable(', '.join(stated))}); "
+                "apply_conversion=False returns the stored integers"
+            )
         if self.is_cut and (scale, offset) not in _USUAL_CONVERSIONS:
             raise TruncatedRecordingError(
                 f"{self.file_name} is truncated, and the conversion of its pixels may be lost (scale {scale:g}, offset {offset:g}); "

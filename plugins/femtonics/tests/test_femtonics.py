@@ -18,7 +18,12 @@ import pytest
 from roiextractors_femtonics.extractor import FemtonicsImagingExtractor
 
 import roiextractors_core as roi
-from roiextractors_core.errors import StreamChoiceError, TruncatedRecordingError, UnsupportedRecordingError
+from roiextractors_core.errors import (
+    CorruptRecordingError,
+    StreamChoiceError,
+    TruncatedRecordingError,
+    UnsupportedRecordingError,
+)
 from roiextractors_core.testing import ImagingExtractorTests
 
 IDS = [f"femtonics/p29.mesc/MUnit_{unit}/{channel}" for unit in (0, 1) for channel in ("UG", "UR")]
@@ -190,6 +195,16 @@ def test_a_conversion_that_leaves_the_type_gives_floats(tmp_path: Path) -> None:
     with roi.open(path) as recording:
         assert recording.dtype == np.float64
         np.testing.assert_array_equal(recording.get_samples([3, 0]), stored[[3, 0]] * 0.5 + 65535.0)
+
+
+@pytest.mark.parametrize(("word", "value"), [("Scale", 0.0), ("Scale", np.nan), ("Offset", np.nan)])
+def test_a_conversion_that_cannot_be_applied_is_an_error(tmp_path: Path, word: str, value: float) -> None:
+    path, stated = tmp_path / "a.mesc", {f"Channel_0_Conversion_ConversionLinear{word}": value}
+    with h5py.File(path, "w") as file:
+        add_unit(file, "MSession_0/MUnit_0", {"UG": pixels(2, 4, 6, 7)}, **stated)
+    with pytest.raises(CorruptRecordingError, match=rf"{word.lower()} .*apply_conversion=False returns"):
+        roi.open(path)
+    assert roi.open(path, apply_conversion=False).dtype == np.uint16
 
 
 def test_a_truncated_file_that_may_have_lost_its_conversion_is_an_error(tmp_path: Path) -> None:
