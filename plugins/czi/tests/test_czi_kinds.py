@@ -205,7 +205,9 @@ def test_a_second_scene_of_a_czi_is_never_mixed_into_the_first(write: Callable[.
 
 def test_tiles_without_a_number_are_refused(write: Callable[..., Path]) -> None:
     path = write([*blocks(T=2), *blocks(T=2)], shift=[(0, 0), (0, 0), (10, 0), (10, 0)])
-    with pytest.raises(roi.UnsupportedRecordingError, match=r"2 tiles without a number.*split the tiles into scenes"):
+    with pytest.raises(
+        roi.UnsupportedRecordingError, match=r"2 tiles without a tile number.*split the tiles into scenes"
+    ):
         roi.open(path)
 
 

@@ -113,7 +113,7 @@ def test_a_subblock_outside_of_the_file_is_refused(
     [
         (84, "<q", 1 << 40, "expected the directory of its subblocks at byte 1,099,511,627,776"),
         (84, "<q", 600, "expected the directory of its subblocks at byte 600"),
-        (None, "<i", 1 << 30, "the directory of its subblocks claims 1,073,741,824 of them"),
+        (None, "<i", 1 << 30, "the directory of its subblocks claims 1,073,741,824 entries"),
     ],
 )
 def test_a_directory_that_is_not_there_is_refused(
