@@ -207,7 +207,7 @@ def test_whole_samples_from_the_start_are_read_where_files_lack(ome: Any, tmp_pa
 def test_a_first_file_that_is_not_there_is_named(ome: Any, tmp_path: Path) -> None:
     write_set(ome, tmp_path)
     (tmp_path / "s_1.ome.tif").unlink()
-    with pytest.raises(SourceNotFoundError, match=r"none is complete: s_1.ome.tif is not there, from T=0, C=0, Z=0 on"):
+    with pytest.raises(SourceNotFoundError, match=r"none is complete: s_1.ome.tif is missing, from T=0, C=0, Z=0 on"):
         roi.open(tmp_path / "s_2.ome.tif")
 
 
@@ -405,7 +405,7 @@ def test_series_are_listed_though_the_files_of_the_first_lack(ome: Any, tmp_path
     assert roi.streams(tmp_path / "1.ome.tif") == {"series": ("Pos0", "Pos1")}
     with roi.open(tmp_path / "1.ome.tif", series="Pos1") as recording:
         assert np.array_equal(recording[0], MOVIE[0])
-    with pytest.raises(SourceNotFoundError, match=r"0.ome.tif is not there"):
+    with pytest.raises(SourceNotFoundError, match=r"0.ome.tif is missing"):
         roi.open(tmp_path / "1.ome.tif", series="Pos0")
 
 

@@ -60,7 +60,7 @@ def test_the_companion_set_with_a_file_missing_says_which(recordings: Path, tmp_
     shutil.copytree(recordings / "ome_tiff" / "companion", tmp_path / "c", copy_function=shutil.copyfile)
     (tmp_path / "c").chmod(0o755)
     (tmp_path / "c" / "multifile-Z4.ome.tiff").unlink()
-    words = r"1 sample, but none is complete: multifile-Z4.ome.tiff is not there, from T=0, C=0, Z=3 on"
+    words = r"1 sample, but none is complete: multifile-Z4.ome.tiff is missing, from T=0, C=0, Z=3 on"
     with pytest.raises(SourceNotFoundError, match=words):
         roi.open(tmp_path / "c" / "multifile-Z1.ome.tiff")
 
@@ -120,7 +120,7 @@ def test_thorimage_stacks_are_found_through_the_file_that_names_the_others(recor
 
 def test_metadata_of_micromanager_without_its_tiffs_is_understood_and_says_what_is_missing(recordings: Path) -> None:
     path = recordings / "ome_xml" / "MMStack.ome.xml"
-    words = r"describes 2 samples, but none is complete: image_stack_tpzc_50tp_2p_5z_3c_512k_1_MMStack_2-Pos000_000.ome.tif is not there"
+    words = r"describes 2 samples, but none is complete: image_stack_tpzc_50tp_2p_5z_3c_512k_1_MMStack_2-Pos000_000.ome.tif is missing"
     names = tuple(f"image_stack_tpzc_50tp_2p_5z_3c_512k_1_MMStack_2-Pos00{k}_000" for k in range(2))
     assert roi.streams(path)["series"] == names
     with pytest.raises(SourceNotFoundError, match=words):
