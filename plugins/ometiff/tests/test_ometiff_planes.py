@@ -230,7 +230,7 @@ def test_an_order_that_is_none_is_told(ome: Any, tmp_path: Path) -> None:
 def test_pages_of_another_size_than_the_xml_says_are_told(ome: Any, tmp_path: Path) -> None:
     xml = ome.xml(ome.pixels("XYZCT", t=3, frame=np.zeros((9, 8), np.uint16)))
     with pytest.raises(
-        CorruptRecordingError, match=r"says 9 rows of 8 columns, and the pages of p.ome.tif have 8 rows of 9"
+        CorruptRecordingError, match=r"says 9 rows of 8 columns, but the pages of p.ome.tif have 8 rows of 9"
     ):
         roi.open(ome.tiff(tmp_path / "p.ome.tif", FRAMES[:3], xml))
 
