@@ -436,7 +436,7 @@ def test_millions_of_samples_that_were_never_written_cost_little(tmp_path: Path)
     recording, words = opened_with_warnings(tmp_path / "a.zarr")
     assert time.process_time() - begun < 5
     assert recording.shape == (9, 8, 6)
-    assert "9 of 2,000,000 samples are whole" in words[0]
+    assert "9 of 2,000,000 samples are complete" in words[0]
 
 
 def write_shards(folder: Path, array: np.ndarray) -> Path:

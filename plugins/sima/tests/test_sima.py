@@ -456,7 +456,7 @@ def test_rois_that_cannot_be_are_one_sentence(tmp_path: Path, name: str) -> None
 
 
 BAD_SIGNALS: dict[str, tuple[Any, str]] = {
-    "other rois": (signals_of(sima_rois(), [RAW[:2]]), "has the signals of 2 ROIs, and 3 ROIs beside them"),
+    "other rois": (signals_of(sima_rois(), [RAW[:2]]), "has the signals of 2 ROIs, but lists 3 ROIs"),
     "no arrays": (signals_of(sima_rois(), []), "should contain one array for each sequence"),
     "a number": (signals_of(sima_rois(), 7), "should contain one array for each sequence"),
     "one dimension": (signals_of(sima_rois(), [RAW[0]]), "should contain arrays of numbers, ROIs by samples"),
