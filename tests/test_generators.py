@@ -246,7 +246,7 @@ WRITERS = [write_npy, write_tiff]
 class TestEveryWriter:
     def test_replaces_a_file_only_when_asked(self, tmp_path: Path, write: Any) -> None:
         (tmp_path / "m").write_text("mine")
-        with pytest.raises(TargetExistsError, match="is there already; pass overwrite=True"):
+        with pytest.raises(TargetExistsError, match="already exists; pass overwrite=True"):
             write(NoiseImagingExtractor((2, 3, 4), "int16"), tmp_path / "m")
         assert (tmp_path / "m").read_text() == "mine"
         write(NoiseImagingExtractor((2, 3, 4), "int16"), tmp_path / "m", overwrite=True)

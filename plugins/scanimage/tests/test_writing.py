@@ -120,7 +120,7 @@ class TestScanImage:
 class TestWriting:
     def test_replaces_a_file_only_when_asked(self, tmp_path: Path) -> None:
         (tmp_path / "m").write_text("mine")
-        with pytest.raises(TargetExistsError, match="is there already; pass overwrite=True"):
+        with pytest.raises(TargetExistsError, match="already exists; pass overwrite=True"):
             write_scanimage(NoiseImagingExtractor((2, 3, 4), "int16"), tmp_path / "m")
         assert (tmp_path / "m").read_text() == "mine"
         write_scanimage(NoiseImagingExtractor((2, 3, 4), "int16"), tmp_path / "m", overwrite=True)
