@@ -91,7 +91,7 @@ def test_a_fixed_axis_is_left_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.read(slice(0, 5)), array[:, 2])
     with pytest.raises(UnsupportedRecordingError, match=r"has 3 positions along C; 3 is out of range"):
         Hdf5Dataset(path, "movie", axes="TCYX", fixed={"C": 3})
-    with pytest.raises(UnsupportedRecordingError, match=r"the axes 'TYX' do not fit"):
+    with pytest.raises(UnsupportedRecordingError, match=r"does not match the axes 'TYX'"):
         Hdf5Dataset(path, "movie", axes="TYX")
 
 
@@ -166,7 +166,7 @@ def test_a_flipped_byte_in_a_chunk_is_never_garbage(tmp_path: Path, storage: str
     content[offset + size // 2] ^= 0xFF
     path.write_bytes(content)
     dataset = Hdf5Dataset(path, "movie")
-    with pytest.raises(CorruptRecordingError, match=r"the chunk at \(0, 0, 0\) of movie does not decode"):
+    with pytest.raises(CorruptRecordingError, match=r"the chunk at \(0, 0, 0\) of movie cannot be decoded"):
         dataset.read(slice(0, 1))
     np.testing.assert_array_equal(dataset.read(slice(16, 17)), array[16:])
 
