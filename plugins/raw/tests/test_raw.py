@@ -351,7 +351,7 @@ def test_samples_of_zeros_at_the_end_are_said_and_count_as_missing(tmp_path: Pat
 def test_exchanged_rows_and_columns_are_suspected_by_the_pixels(tmp_path: Path, kind: str) -> None:
     frames = spots(5, 40, 56)
     path, options = described(tmp_path, kind, frames, 56, 40)
-    with pytest.warns(RoiExtractorsWarning, match="look like lines of 56.* exchange") as caught:
+    with pytest.warns(RoiExtractorsWarning, match="look like lines of 56.* swap") as caught:
         recording = roi.open(path, **options)
     with recording:
         assert recording.shape == (5, 56, 40)
