@@ -79,6 +79,10 @@ class Overridable(Generic[T]):
 class _Rate(Overridable[float | None]):
     """The rate of the user, else the attribute that a constructor set, else what the author's method returns."""
 
+    @overload
+    def __get__(self, instance: None, owner: type) -> Overridable[float | None]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> float | None: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None or instance.users_rate() is not None or "sampling_frequency" not in vars(instance):
             return super().__get__(instance, owner)

@@ -75,6 +75,7 @@ def test_every_module_lists_its_public_names() -> None:
     assert without == []
 
 
+@pytest.mark.thorough
 def test_no_module_is_a_drawer() -> None:
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
     assert [name for name, _ in trees() if drawers & set(Path(name).with_suffix("").parts)] == []

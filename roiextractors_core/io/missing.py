@@ -162,7 +162,7 @@ def missing_chunks(
     rows, count = rows[:end], min(num_samples, end * chunk)
     lacking = np.flatnonzero(~rows.all(axis=1))
     if len(lacking) * chunk > _MAX_LISTED:
-        lacking = lacking[:0]
+        lacking, chunk = lacking[:0], 0
     samples = (lacking[:, np.newaxis] * chunk + np.arange(chunk)).reshape(-1).astype(np.int64)
     return MissingChunks(int((~rows).sum()), rows.size, count, num_samples, num_empty, samples[samples < count])
 
