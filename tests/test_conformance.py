@@ -303,8 +303,8 @@ def test_a_planted_fault_is_caught(name: str, kit: Callable[..., Outcome], regis
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "name",
-    # The whole kit runs for one fault in four, and for the others with `-m repeated`
-    [pytest.param(name, marks=[pytest.mark.repeated] if n % 4 else []) for n, name in enumerate(faults.FAULTS)],
+    # The whole kit runs for one fault in eight, and for the others with `-m repeated`
+    [pytest.param(name, marks=[pytest.mark.repeated] if n % 8 else []) for n, name in enumerate(faults.FAULTS)],
 )
 def test_nothing_but_the_planted_fault_is_found(
     name: str, kit: Callable[..., Outcome], registered: Callable[..., None]

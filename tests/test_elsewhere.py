@@ -340,7 +340,7 @@ def test_the_tests_of_each_plugin_pass(system: str, plugin: str) -> None:
     _require_tests_to_pass(system, plugin)
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_tests_that_make_links_are_skipped_where_windows_permits_none() -> None:
     said = _require_tests_to_pass("windows", "tiff", "test_a_link_to_nothing_in_a_folder_is_left_out_or_named")
     assert re.search(r"\b1 skipped\b", said)

@@ -39,8 +39,8 @@ PLUGINS = sorted(
     path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name != "napari"
 )  # reads nothing
 NEEDS = {"bioio": ("bioio",), "lif": ("liffile",), "nd2": ("nd2",), "czi": ("pylibCZIrw",)}  # other people's libraries
-COSTLY_CASES = 8
-HOW_OFTEN = pytest.mark.parametrize("cases", [100, pytest.param(2000, marks=pytest.mark.long)])
+COSTLY_CASES = 4
+HOW_OFTEN = pytest.mark.parametrize("cases", [50, pytest.param(2000, marks=pytest.mark.long)])
 # Frames in FFV1 without checksums are decoded to something that depends on the frames before: damage in them cannot be seen
 LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree",)}
 

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import fnmatch
+import itertools
 import json
 import os
 import re
@@ -224,7 +225,8 @@ class Source:
         first, _, rest = pattern.partition("/")
         if not rest:
             return next(listing.matching(first), None)
-        for name in listing.matching(first, folders=True):
+        # Of more folders none is listed; a user may have 100,000 of them
+        for name in itertools.islice(listing.matching(first, folders=True), _MAX_FOLDERS_BELOW):
             found = self._match_below(os.path.join(folder, name), rest)
             if found is not None:
                 return f"{name}/{found}"

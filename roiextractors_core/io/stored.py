@@ -18,6 +18,7 @@ __all__ = ["StoredArray", "StoredFrames", "as_native"]
 
 _PARALLEL_PIECE_BYTES = 128 << 10  # threads that make shorter calls wait for each other
 _PIECE_BYTES = 4 << 20  # read by one call: small enough to be in the cache for the next step
+_MIN_PIECE_BYTES = 128 << 10  # read at least this much where only a little of it is needed
 _MAX_SCRATCH_BYTES = 1 << 20  # a cropped piece is copied while it is in the cache
 _COMPARED_PIXELS = 1 << 15  # of a frame, to see how long its lines are
 _MAX_GAP = 1 << 16  # a smaller gap between frames is read and dropped rather than skipped
@@ -440,8 +441,9 @@ class StoredArray:
 
     def _fill(self, target: np.ndarray, selection: Sequence[slice | np.ndarray]) -> None:
         """Read piece by piece through one buffer, which stays in the cache."""
+        most = min(max(_MIN_PIECE_BYTES, target.nbytes), _MAX_SCRATCH_BYTES)
         scratch = np.empty(0, self.dtype)
-        for piece in self._pieces(target, selection, 0, self.offset, _MAX_SCRATCH_BYTES):
+        for piece in self._pieces(target, selection, 0, self.offset, most):
             count = math.prod(piece.shape)
             if len(scratch) < count:
                 scratch = np.empty(count, self.dtype)

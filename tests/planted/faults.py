@@ -1545,7 +1545,7 @@ class AMissingKeyIsAKeyError(Session):
 
 
 @planted(
-    "test_a_missing_key_is_told_and_never_filled_in", says="sampling frequency is 30.0, and that of", layout="session"
+    "test_a_missing_key_is_told_and_never_filled_in", says="sampling frequency is 30.0, but that of", layout="session"
 )
 class AMissingRateIsADefault(Session):
     @classmethod

@@ -224,11 +224,11 @@ def test_events_of_the_first_version_are_read(tmp_path: Path, write_first_event_
         ),
         ({"channel offsets": {"B": 0}}, CorruptRecordingError, "does not describe the cell 'B' at byte 0"),
         ({"descriptions": {"A": {"Number of Packets": 9}}}, TruncatedRecordingError, "states 9 events of the cell 'A'"),
-        ({"descriptions": {"A": {"Number of Packets": -1}}}, CorruptRecordingError, "has -1 events of the cell 'A'"),
+        ({"descriptions": {"A": {"Number of Packets": -1}}}, CorruptRecordingError, "states -1 events of the cell 'A'"),
         ({"descriptions": {"A": {"mode": "x" * 5000}}}, CorruptRecordingError, "does not describe the cell 'A'"),
         ({"num_times": 1 << 40}, CorruptRecordingError, "1,099,511,627,776 samples; expected from 0"),
         ({"start": (-5, 1)}, CorruptRecordingError, "states a start -5 s after 1970"),
-        ({"start": (1 << 62, 1)}, CorruptRecordingError, "which cannot be"),
+        ({"start": (1 << 62, 1)}, CorruptRecordingError, "which is impossible"),
         ({"timing info": None}, CorruptRecordingError, r"timingInfo\.numTimes = None"),
     ],
 )
