@@ -11,7 +11,8 @@ a test or a file, and added here by rules, so that a new plugin has nothing to d
   they are ``repeated``: run by name, by a path, or by ``python -m pytest -m repeated``.
 * For these others, the cheap rules that do not depend on where the pixels, times and names are in a file are ``repeated``, too;
   ``OF_A_LAYOUT`` are those that do.
-* All tests of the kit for these others are marked ``layout``, too: with the lowest versions, ``.ci/run`` omits them.
+* Tests of the kit that are neither costly nor in ``OF_A_LAYOUT`` are marked ``tools``: with the lowest versions of libraries,
+  ``.ci/run`` omits them, as they read no pixels or read them in a way that others test.
 * Of the parameters of one test, ``QUICK_PARAMETERS`` are quick, evenly spaced, or as many as ``@pytest.mark.quick(n)`` says.
 """
 
@@ -108,10 +109,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in {*others, *_unrepresented(items), *_more_parameters(items)}:
         item.add_marker("thorough")
     for item in others:
-        if not vars(item.cls).get("has_own_code"):  # type: ignore[attr-defined]
-            item.add_marker("layout")
-            if getattr(item, "originalname", "") not in OF_A_LAYOUT:
-                item.add_marker("repeated")
+        # The attribute of the class itself, and not of the layout that it inherits from
+        if not vars(item.cls).get("has_own_code") and _name_of(item) not in OF_A_LAYOUT:  # type: ignore[attr-defined]
+            item.add_marker("repeated")
+    for item in items:
+        if _name_of(item) not in COSTLY | OF_A_LAYOUT and any(_kits_of(item)):
+            item.add_marker("tools")
     for item in list(repeated_tests(items)):
         item.add_marker("repeated")
     omitted = _omitted_markers(config.getoption("markexpr"), names_tests=config.stash[_names_tests])
@@ -203,15 +206,21 @@ def _other_layouts(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
 def _unrepresented(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     """Yield the costly and the inherited tests of the kit outside the folders of ``REPRESENTATIVES``."""
     for item in items:
-        is_left_out = getattr(item, "originalname", "") in COSTLY | INHERITED and any(_kits_of(item))
+        is_left_out = _name_of(item) in COSTLY | INHERITED and any(_kits_of(item))
         if is_left_out and item.path.parent.relative_to(ROOT).as_posix() not in REPRESENTATIVES:
             yield item
 
 
 def _kits_of(item: pytest.Item) -> Iterator[tuple[type, type]]:
     """Yield the kits that a test is from, each with its class."""
-    tests, name = getattr(item, "cls", None), getattr(item, "originalname", "")
-    yield from ((kit, tests) for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, name))
+    tests = getattr(item, "cls", None)
+    yield from (
+        (kit, tests) for kit in KIT if tests is not None and issubclass(tests, kit) and hasattr(kit, _name_of(item))
+    )
+
+
+def _name_of(item: pytest.Item) -> str:
+    return getattr(item, "originalname", "")
 
 
 def _more_parameters(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
