@@ -1,4 +1,4 @@
-"""The quick selection: what ``python -m pytest`` runs when no file, folder or test is named.
+"""The quick selection: what ``python -m pytest`` runs here or in a plugin's folder when no file, folder or test is named.
 
 A test is quick unless it is marked ``thorough``; ``python -m pytest -m thorough`` runs these.  The marker is written on
 a test or a file, and added here by rules, so that a new plugin has nothing to do:
@@ -59,13 +59,10 @@ INHERITED = frozenset(
 OF_A_LAYOUT = frozenset(
     {
         "test_a_block_is_the_part_that_was_asked_for",
-        "test_a_plane_is_what_was_recorded",
-        "test_another_choice_gives_other_pixels",
         "test_every_choice_gives_the_pixels_recorded_for_it",
         "test_every_choice_has_the_clock_recorded_for_it",
         "test_every_file_that_is_read_is_in_get_paths",
         "test_expected_can_tell_mistakes_apart",
-        "test_it_is_indexed_as_an_array",
         "test_no_more_is_read_than_was_asked_for",
         "test_of_several_channels_one_must_be_chosen",
         "test_parts_of_masks_are_the_parts_of_the_whole",
@@ -91,7 +88,7 @@ _names_tests = pytest.StashKey[bool]()
 def pytest_configure(config: pytest.Config) -> None:
     """Note whether tests were named: those are all run.  A worker is told by the process that started it."""
     given = getattr(config, "workerinput", None)
-    by_path = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    by_path = config.args_source is pytest.Config.ArgsSource.ARGS
     named = by_path or bool(config.getoption("keyword"))
     config.stash[_names_tests] = given["names_tests"] if given is not None else named
 

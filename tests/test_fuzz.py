@@ -39,8 +39,9 @@ PLUGINS = sorted(
     path.parent.name for path in ROOT.glob("plugins/*/tests") if path.parent.name != "napari"
 )  # reads nothing
 NEEDS = {"bioio": ("bioio",), "lif": ("liffile",), "nd2": ("nd2",), "czi": ("pylibCZIrw",)}  # other people's libraries
-COSTLY_CASES = 4
-HOW_OFTEN = pytest.mark.parametrize("cases", [50, pytest.param(2000, marks=pytest.mark.long)])
+HOW_OFTEN = pytest.mark.parametrize(
+    ("cases", "costly"), [pytest.param(30, 2, id="few"), pytest.param(2000, 40, id="many", marks=pytest.mark.long)]
+)
 # Frames in FFV1 without checksums are decoded to something that depends on the frames before: damage in them cannot be seen
 LIMITS = {"video": ("reads that disagree",), "miniscope": ("reads that disagree",)}
 
@@ -55,16 +56,20 @@ def makers_of(plugin: str) -> list[Path]:
 @pytest.mark.thorough
 @HOW_OFTEN
 @pytest.mark.parametrize("format", ["npy", "tiff"])
-def test_changed_copies_of_what_the_core_writes(format: str, cases: int, tmp_path: Path) -> None:
+def test_changed_copies_of_what_the_core_writes(format: str, cases: int, costly: int, tmp_path: Path) -> None:
     if default_registry().get(format) is None:
         pytest.skip(f"{format} is not installed")
-    require_no_defects(fuzz(seeds_of_writers(format, tmp_path / "seeds"), cases=cases))
+    seeds = seeds_of_writers(format, tmp_path / "seeds")
+    require_no_defects(fuzz(seeds, cases=cases))
+    require_no_defects(fuzz(seeds, cases=costly, costly=True))
 
 
 @pytest.mark.thorough
 @HOW_OFTEN
 @pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if makers_of(plugin)])
-def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, cases: int, tmp_path: Path) -> None:
+def test_changed_copies_of_what_the_conformance_tests_make(
+    plugin: str, cases: int, costly: int, tmp_path: Path
+) -> None:
     pytest.importorskip(f"roiextractors_{plugin}")
     if plugin in NEEDS and not any(importlib.util.find_spec(package) for package in NEEDS[plugin]):
         pytest.skip(f"none of {', '.join(NEEDS[plugin])} is installed")
@@ -74,7 +79,7 @@ def test_changed_copies_of_what_the_conformance_tests_make(plugin: str, cases: i
         report = fuzz(some, cases=cases)
         assert report.cases == cases
         require_no_defects(report, known=known)
-        require_no_defects(fuzz(some, cases=COSTLY_CASES, costly=True), known=known)
+        require_no_defects(fuzz(some, cases=costly, costly=True), known=known)
 
 
 # What the fuzzer sees

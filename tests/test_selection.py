@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.tools, pytest.mark.thorough]
 FOLDERS = "plugins/hdf5/tests plugins/tiff/tests plugins/suite2p/tests tests/test_conformance.py tests/test_fuzz.py tests/test_selection.py"
 
 
-def collected(*arguments: str) -> set[str]:
+def collected(*arguments: str, folder: Path = ROOT) -> set[str]:
     """Return the tests that pytest selects in ``FOLDERS``, as it does in all folders, unless a path is among the arguments."""
     command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-n", "0", "-p", "no:cacheprovider"]
     command += ["-o", f"testpaths={FOLDERS}", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     # Not those whose parameters contain a line break, which are printed in part
     return {line for line in done.stdout.splitlines() if "::" in line and ("[" not in line or line.endswith("]"))}
@@ -106,6 +106,12 @@ def test_what_is_named_is_run() -> None:
     assert collected(one) == {one}
     assert one in collected("tests/test_selection.py")
     assert collected("-k", "test_what_is_named_is_run") == {one}
+
+
+def test_in_the_folder_of_a_plugin_its_quick_tests_are_run() -> None:
+    quick = {one for one in collected() if one.startswith("plugins/hdf5/")}
+    assert quick
+    assert collected(folder=ROOT / "plugins" / "hdf5") == quick
 
 
 def test_every_rule_of_the_kit_is_quick_for_some_layout() -> None:
