@@ -139,6 +139,13 @@ def pytest_runtest_call() -> Iterator[None]:
         raise
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder whose parent contains nothing else: a refused ``open`` looks there, and pytest puts those of all tests together."""
+    (tmp_path / "here").mkdir()
+    return tmp_path / "here"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def earlier_objects_are_not_searched() -> None:
     """Exclude everything made so far from garbage collection: many tests collect, and each would search all of it."""

@@ -295,6 +295,7 @@ def planted(
 
 
 @pytest.mark.quick(4)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # some leave files open, as planted
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_planted_fault_is_caught(name: str, kit: Callable[..., Outcome], registered: Callable[..., None]) -> None:
     planted(name, kit, registered, only=None if name in BY_ANOTHER_TEST else faults.FAULTS[name].fails)

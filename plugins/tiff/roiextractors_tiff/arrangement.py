@@ -109,11 +109,17 @@ def arrange(
     if fields:
         return _of_imagej(num_pages, fields, name, pages_per_file, samples_per_pixel)
     shape, axes = stated if stated[0] else described_axes(description)
-    if shape:
-        arrangement = _of_shape(num_pages, shape, axes, name, pages_per_file, samples_per_pixel)
-        if arrangement is not None:
-            return arrangement
-    return _of_names(num_pages, paths, pages_per_file)
+    arrangement = _of_shape(num_pages, shape, axes, name, pages_per_file, samples_per_pixel) if shape else None
+    if arrangement is None:
+        arrangement = _of_names(num_pages, paths, pages_per_file)
+    if 0 <= axes.find("X") < axes.find("Y"):
+        rows = shape[axes.index("X")]
+        sentence = (
+            f"{name}: its description gives the axes {axes}, with columns before rows; frames are read as they are stored, "
+            f"with {counted(rows, 'row')}. If they look turned, swap the last two axes, and pass dimension_order= to confirm the order"
+        )
+        return replace(arrangement, warnings=(*arrangement.warnings, sentence))
+    return arrangement
 
 
 def imagej_fields(description: bytes) -> dict[str, str]:

@@ -319,6 +319,21 @@ def test_the_axes_that_tifffile_names_are_used(
     assert np.asarray(found)[:, 0, 0].ravel().tolist() == chosen.ravel().tolist()
 
 
+@pytest.mark.parametrize("axes", ["TXY", "XY", "ZXY"])
+def test_columns_before_rows_are_a_warning(tmp_path: Path, axes: str) -> None:
+    frames = serials(5)[: 1 if axes == "XY" else 5]
+    pixels = frames[0] if axes == "XY" else frames
+    tifffile.imwrite(tmp_path / "m.tif", pixels, photometric="minisblack", metadata={"axes": axes})
+    with pytest.warns(roi.RoiExtractorsWarning, match=rf"axes {axes}, with columns before rows; .* with 24 rows"):
+        found = roi.open(tmp_path / "m.tif")
+    assert found.get_frame_shape() == (24, 32)
+    roi.open(
+        tmp_path / "m.tif",
+        dimension_order="ZT" if axes == "ZXY" else "T",
+        **({"num_planes": 5} if axes == "ZXY" else {}),
+    )
+
+
 def test_channels_that_are_values_of_one_pixel_are_not_counted_in_pages(tmp_path: Path) -> None:
     frames = np.stack([serials(4, dtype="uint8") + k for k in range(3)], axis=-1)
     text = "ImageJ=1.54f\nimages=12\nchannels=3\nframes=4\nhyperstack=true\n"
