@@ -53,7 +53,10 @@ def kit_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "kit"
     folder.mkdir()
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    # Some planted faults leave a file open, which is collected in whatever test runs then
+    (folder / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings =\n    error\n    ignore::pytest.PytestUnraisableExceptionWarning\n"
+    )
     (folder / "conftest.py").write_text("")
 
     def run(cases: type, **attributes: Any) -> Outcome:
