@@ -106,7 +106,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in {*others, *_unrepresented(items), *_more_parameters(items)}:
         item.add_marker("thorough")
     for item in others:
-        # The attribute of the class itself, and not of the layout that it inherits from
+        # Subclasses inherit the attribute, so only the class itself is looked at
         if not vars(item.cls).get("has_own_code") and _name_of(item) not in OF_A_LAYOUT:  # type: ignore[attr-defined]
             item.add_marker("repeated")
     for item in items:

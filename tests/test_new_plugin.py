@@ -35,7 +35,7 @@ SEGMENTATIONS = {f"rois-{name}": {**options, "kind": "segmentation"} for name, o
 
 
 def is_representative(name: str) -> bool:
-    """Return whether a combination is thorough, and not long: any two traits, with or without, meet in one of these."""
+    """Return whether the thorough tests include a combination; of any two traits, they test all four ways to have them or not."""
     kind, *traits = name.split("-")
     channels, planes, clock, writer = (trait in traits for trait in TRAITS)
     return (kind == "folder") == (channels != planes) and writer == (channels != clock)

@@ -216,7 +216,7 @@ class ChunkGrid:
         """Return what each chunk fills: an array, the part of it, and the part of the chunk that goes there."""
         parts_of: dict[Cell, list[_Share]] = {}
         for target, box in pieces:
-            # Per axis, and not per chunk: reads of a few pixels of many chunks spend their time here
+            # Computed per axis rather than per chunk: reading a few pixels of many chunks spends most of its time here
             axes = [list(_along(c, start, stop)) for (start, stop), c in zip(box, self.chunk, strict=True)]
             for steps in itertools.product(*axes):
                 cell, outside, inside = zip(*steps, strict=True)

@@ -342,7 +342,7 @@ def as_native(array: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     array : numpy.ndarray
-        In the byte order of a file; not used afterwards, as its dtype is no longer true.
+        In the byte order of a file. Do not use it afterwards: its dtype no longer describes its bytes.
     """
     if array.dtype.isnative:
         return array
@@ -379,7 +379,7 @@ def _read_swapped(read: Callable[[memoryview, int], None], target: np.ndarray, b
             read(raw[: count * size], offset + k * size)
             flat[k : k + count] = block[:count]
     except TruncatedRecordingError:
-        read(bytes_of(target), offset)  # whose error is about all bytes, and not about a block
+        read(bytes_of(target), offset)  # its error counts all bytes instead of those of one block
         raise
 
 

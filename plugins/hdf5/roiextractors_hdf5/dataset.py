@@ -243,7 +243,7 @@ class Hdf5Dataset:
         The dataset's path inside it; soft links inside the file are followed.
     axes : str
         The stored axes, one letter each: T samples, Y rows, X columns, Z planes; for any other letter, ``fixed`` gives the
-        position to read.  A table of traces, rather than a movie, has the axes ``"T"``, ``"TX"`` or ``"XT"``, and is read as
+        position to read.  A table of traces has the axes ``"T"``, ``"TX"`` or ``"XT"``; its shape is then
         ``(samples,)`` or ``(samples, columns)``.
     fixed : mapping, optional
         Letter to position: ``{"C": 1}`` reads the second channel.

@@ -62,13 +62,13 @@ class FrameIdentity:
         # line ends are not removed: a directory of 13 or 10 tags, read as text, begins with one
         text = file.read(offset, length).rstrip(b"\0 ").decode("utf-8", "replace")
         if not (text.startswith("{") and text.endswith("}")):
-            raise self._contradiction(frame, "there is no metadata of a frame there")
+            raise self._contradiction(frame, "the bytes there are not the metadata of a frame")
         described = table.axes_at(frame)
         seen = _axes_in(text)
         if _differ(seen, described):  # the same key may occur in a nested object, before that of the frame
             whole = _parsed(text)
             if whole is None:
-                raise self._contradiction(frame, "there is no metadata of a frame there")
+                raise self._contradiction(frame, "the bytes there are not the metadata of a frame")
             axes = whole.get("Axes")
             seen = axes if isinstance(axes, dict) else {}
         if _differ(seen, described):

@@ -76,7 +76,7 @@ def images_of(
         if not fits:
             doubts.append(
                 f"{tree.name}: the image {printable(image.where)} is stored as (rows, columns), contrary to the "
-                "schema, and is read as such"
+                "schema; it is read in that order"
             )
             image = Image(image.name, image.where, image.shape, image.axes.replace("XY", "YX"))
         name = image.name if image.name not in found else "/".join(image.where.split("/")[-2:])

@@ -226,7 +226,7 @@ class _Sparse:
         if self._has_rows_first and _fits(extent, (rows, columns, *deep)):
             self._say(
                 f"{self._name}: {self._where} was written by NeuroConv, which writes the row as x and the column as y, against the schema; "
-                "it is read as such",
+                "it is read in that order",
             )
             return True
         if _fits(extent, (columns, rows, *deep)):

@@ -257,7 +257,7 @@ class _Blocks:
         references = np.where(rows[:, _REFERENCE] == UNSAID, len(files.paths) - 1, rows[:, _REFERENCE])
         if files.paths[-1] is None and (rows[:, _REFERENCE] == UNSAID).any():
             raise UnsupportedRecordingError(
-                f"{name}: its OME-XML does not say which TIFF file contains its planes, and is not in a TIFF file itself"
+                f"{name}: its OME-XML does not say which TIFF file contains its planes, and the OME-XML is not inside a TIFF file"
             )
         # Several references may lead to one file, which then has the number of the first
         numbers = {path: k for k, path in reversed(list(enumerate(files.paths)))}
